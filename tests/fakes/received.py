@@ -1,0 +1,110 @@
+"""What a fake server saw of one request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import unquote
+
+Kind = Literal["logs", "status", ""]
+TERMINAL = ("completed", "failed")
+
+
+class Headers(Mapping[str, str]):
+    """Header fields by name in any case; a field that came twice is joined by ``", "``."""
+
+    def __init__(self, fields: Iterable[tuple[str, str]]) -> None:
+        self.fields = tuple(fields)
+        self._values: dict[str, str] = {}
+        for name, value in self.fields:
+            known = self._values.get(name.lower())
+            self._values[name.lower()] = value if known is None else f"{known}, {value}"
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._values
+
+
+@dataclass
+class Received:
+    """One request, an attempt of a retried one included, in the order of arrival.
+
+    ``arrived`` and ``answered_at`` are seconds of ``time.monotonic``. ``complete`` is False
+    where the body was not read whole; ``stored`` is True on the one attempt that the receiver
+    took. ``answered`` is the status that was sent, or None; ``retry_after`` what went with it,
+    in seconds. ``kind`` and ``deploy_id`` are blank where the path is none of the protocol's.
+    """
+
+    number: int
+    connection: int
+    method: str
+    path: str
+    kind: Kind
+    deploy_id: str
+    headers: Headers
+    arrived: float
+    body: bytes = b""
+    payload: Any = None
+    complete: bool = False
+    stored: bool = False
+    answered: int | None = None
+    answered_at: float | None = None
+    retry_after: float | None = None
+
+    @property
+    def webhook_id(self) -> str:
+        """The id that all attempts of this request share."""
+        return self.headers.get("webhook-id", "")
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The log records of a batch; none for anything else."""
+        logs = self.payload.get("logs") if isinstance(self.payload, dict) else None
+        if self.kind != "logs" or not isinstance(logs, list):
+            return []
+        return [record for record in logs if isinstance(record, dict)]
+
+    @property
+    def state(self) -> str:
+        """``started``, ``completed`` or ``failed`` of a status request; blank otherwise."""
+        state = self.payload.get("status") if isinstance(self.payload, dict) else None
+        return state if self.kind == "status" and isinstance(state, str) else ""
+
+    @property
+    def sequence(self) -> tuple[int, int] | None:
+        """``X-Nvoi-Sequence`` as two numbers, or None where it is not there or malformed."""
+        header = self.headers.get("x-nvoi-sequence", "")
+        match = re.fullmatch(r"([1-9][0-9]*)-([1-9][0-9]*)", header)
+        return (int(match[1]), int(match[2])) if match else None
+
+    def describe(self) -> str:
+        """One line for a message: which request this was and how it was answered."""
+        answer = "not answered" if self.answered is None else f"answered {self.answered}"
+        what = self.state or self.headers.get("x-nvoi-sequence", "")
+        whole = "" if self.complete else ", cut off"
+        return (
+            f"request {self.number} ({self.method} {self.path} {what}"
+            f" id={self.webhook_id or 'none'}{whole}, {answer})"
+        )
+
+
+def split_path(path: str, base: str) -> tuple[str, Kind]:
+    """The deploy id and the kind that a request's path names; both blank for a strange path."""
+    if not path.startswith(base + "/"):
+        return "", ""
+    match path.removeprefix(base + "/").split("/"):
+        case [deploy_id, "logs"]:
+            return unquote(deploy_id), "logs"
+        case [deploy_id, "status"]:
+            return unquote(deploy_id), "status"
+    return "", ""
