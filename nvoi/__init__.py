@@ -1,0 +1,59 @@
+"""nvoi deploys an app from a checkout to running servers, and tells a dashboard live.
+
+Importing it configures nothing: it names the levels STEP, OK and SUCCESS, gives the logger
+``nvoi`` and those below it their methods, and adds a NullHandler. See docs/embedding.md.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from nvoi.log import levels
+from nvoi.log.levels import OK, STEP, SUCCESS
+from nvoi.version import __version__
+
+if TYPE_CHECKING:
+    from nvoi.log.callback import SignedHTTPHandler
+    from nvoi.log.masking import MaskingFilter, add_secrets
+    from nvoi.log.signing import sign, verify, verify_webhook
+    from nvoi.log.stream import CallbackStream
+
+__all__ = [
+    "OK",
+    "STEP",
+    "SUCCESS",
+    "CallbackStream",
+    "MaskingFilter",
+    "SignedHTTPHandler",
+    "__version__",
+    "add_secrets",
+    "sign",
+    "verify",
+    "verify_webhook",
+]
+
+_MODULES = {
+    "CallbackStream": "stream",
+    "MaskingFilter": "masking",
+    "SignedHTTPHandler": "callback",
+    "add_secrets": "masking",
+    "sign": "signing",
+    "verify": "signing",
+    "verify_webhook": "signing",
+}
+
+levels.install()
+if not logging.getLogger(levels.ROOT).handlers:
+    logging.getLogger(levels.ROOT).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    """Import what an embedder uses when it is used: ``nvoi --version`` needs none of it."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 - as late as the rest
+
+    value = getattr(importlib.import_module(f"nvoi.log.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,1 @@
+"""The deploy config: its encrypted file, its document, its checks, its dataclasses."""

@@ -1,0 +1,428 @@
+"""SignedHTTPHandler: a logging handler that batches, signs and sends records to a dashboard.
+
+Its way in is one QueueHandler/QueueListener pair around a :class:`~nvoi.log.backlog.Backlog`:
+the caller of a log method appends a small tuple and is done, the listener's thread builds
+requests and sends them. Neither takes a lock that a log call could hang on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from dataclasses import replace
+from logging.handlers import QueueHandler, QueueListener
+from pathlib import Path
+from typing import Any
+
+from nvoi.errors import UsageError
+from nvoi.log import masking, rendering, wire
+from nvoi.log.backlog import CAPACITY, Backlog
+from nvoi.log.delivery import Delivery, Stats
+from nvoi.log.overflow import Barrier, Sentinel
+from nvoi.log.transport import CONNECT_SECONDS, Transport
+from nvoi.log.undelivered import UndeliveredFile, strip_auth
+from nvoi.log.wire import Request, StatusEvent
+
+#: Seconds that closing may take.
+BUDGET_SECONDS = 10.0
+#: The part of the budget that logs may use; the rest is the terminal status's.
+LOGS_SHARE = 0.7
+#: Beyond the budget, for a thread that is about to end by itself.
+_GRACE_SECONDS = 0.5
+
+UNDELIVERED_DIRECTORY = Path("~/.local/state/nvoi/undelivered")
+
+#: A record with this attribute is for the console only.
+LOCAL_ONLY = "nvoi_local"
+
+_handlers: weakref.WeakSet[SignedHTTPHandler] = weakref.WeakSet()
+
+
+class BacklogHandler(QueueHandler):
+    """The pair's QueueHandler: a record becomes a :data:`~nvoi.log.wire.Line`.
+
+    The record itself is left as it was; other handlers come after this one.
+    """
+
+    #: While true, a logger of nvoi does not let the handler be removed.
+    pinned = False
+
+    def __init__(self, owner: SignedHTTPHandler) -> None:
+        super().__init__(owner.backlog)  # type: ignore[arg-type]  # has what QueueHandler asks for
+        self._owner = owner
+
+    def createLock(self) -> None:  # noqa: N802 - the name in logging.Handler
+        """No lock: the backlog needs none, and ``logging.shutdown`` holds one while it waits."""
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Queue ``record``, unless it is of the sending itself."""
+        if record.thread == self._owner.sender or hasattr(record, LOCAL_ONLY):
+            return False
+        passed = self.filter(record)
+        if isinstance(passed, logging.LogRecord):
+            record = passed
+        if passed:
+            self.emit(record)
+        return bool(passed)
+
+    def prepare(self, record: logging.LogRecord) -> Any:
+        """The line of ``record``: finished, masked and clean."""
+        mask = masking.masker
+        text = mask.clean_text(mask.mask_text(rendering.render(record)))
+        return (record.levelno, record.created, text)
+
+    def enqueue(self, record: Any) -> None:
+        """Append, and see to it that somebody reads."""
+        self._owner.put(record)
+
+    def close(self) -> None:
+        """Close the handler behind, unless a stream is open on it.
+
+        ``logging.config`` closes every handler of the process when it configures anew.
+        """
+        if not self.pinned:
+            self._owner.close()
+            super().close()
+
+
+class BacklogListener(QueueListener):
+    """The pair's QueueListener: its thread takes requests from the backlog and delivers them."""
+
+    def __init__(self, owner: SignedHTTPHandler) -> None:
+        super().__init__(owner.backlog)  # type: ignore[arg-type]  # has what we ask for
+        self._owner = owner
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+        #: Whether the thread was started and not seen to end: an attribute, as each log
+        #: call looks at it.
+        self.running = False
+
+    def start(self) -> None:
+        """Start the thread, once."""
+        with self._starting:
+            if self.running:
+                return
+            thread = threading.Thread(target=self._monitor, name="nvoi-callback", daemon=True)
+            thread.start()
+            self._owner.sender = thread.ident
+            self._thread = thread
+            self.running = True
+
+    def dequeue(self, block: bool) -> Any:  # noqa: ARG002, FBT001 - the signature of QueueListener
+        """The next request; None, the listener's sentinel, at the end."""
+        while True:
+            self._owner.wait_while_stopped()
+            item = self._owner.backlog.get()
+            if isinstance(item, Sentinel):
+                return None
+            if not isinstance(item, Barrier):
+                return item
+            item.passed.set()
+
+    def handle(self, record: Any) -> None:
+        """Deliver a request. Nothing that goes wrong here ends the thread."""
+        self._owner.send(record)
+
+    def stop(self) -> None:
+        """End the thread after what is queued, within the closing budget."""
+        self._owner.close()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the thread to end; False where it has not in ``timeout`` seconds."""
+        if self._thread is not None:
+            self._thread.join(max(0.0, timeout))
+            if self._thread.is_alive():
+                return False
+        self.forget()
+        return True
+
+    def forget(self) -> None:
+        """Be as before :meth:`start`: the thread has ended, is given up, or was the parent's."""
+        self._thread = None
+        self._starting = threading.Lock()
+        self.running = False
+
+
+class SignedHTTPHandler(logging.Handler):
+    """Sends records to a dashboard, as docs/protocol.md says. Never blocks, never raises.
+
+    It works on any logger, behind a QueueListener, and from ``logging.config.dictConfig``::
+
+        logging.getLogger("nvoi").addHandler(SignedHTTPHandler(url, key, deploy_id))
+
+    A record is on its way within a second, the first within 250 ms, from ERROR up at once.
+    Closing (also by ``logging.shutdown`` at exit) takes ``budget`` seconds at most; what is
+    not delivered by then is kept in a file that ``nvoi resend`` sends later.
+
+    Args:
+        url: the callback URL, ``http`` or ``https``.
+        key: the deploy key's text, 64 hex characters. It signs and is masked.
+        deploy_id: names the run.
+        level: records below it are not sent.
+        budget: seconds that closing may take.
+        capacity: bytes of waiting records that memory holds.
+        undelivered: the folder for what cannot be delivered.
+
+    Raises:
+        UsageError: the URL, the deploy id, or a proxy or CA bundle that the environment
+            names cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        deploy_id: str,
+        level: int | str = logging.NOTSET,
+        *,
+        budget: float = BUDGET_SECONDS,
+        capacity: int = CAPACITY,
+        undelivered: str | os.PathLike[str] = UNDELIVERED_DIRECTORY,
+    ) -> None:
+        super().__init__(level)
+        key = str.__str__(key)
+        check_url(url)
+        masking.add_secrets(key)
+        self.url = url
+        self.deploy_id = wire.check_deploy_id(deploy_id)
+        self.budget = budget
+        #: The ident of the thread that sends; what it logs is not sent.
+        self.sender: int | None = None
+        self.backlog = Backlog(capacity)
+        self.queue_handler = BacklogHandler(self)
+        self.listener = BacklogListener(self)
+        self._connect_seconds = min(CONNECT_SECONDS, max(0.1, budget * (1 - LOGS_SHARE)))
+        self._key = key
+        self._undelivered_directory = Path(undelivered).expanduser()
+        self._forked = False
+        #: What the parent of a forked process was sending with; its locks are the parent's.
+        self._inherited: list[Delivery] = []
+        #: Set once the run has its terminal status: nothing may follow it.
+        self.sealed = False
+        self._start_over()
+        _handlers.add(self)
+
+    def _start_over(self) -> None:
+        """What a new run of the thread needs: at first, after a close, in a forked child."""
+        self.delivery = Delivery(
+            self.url,
+            self._key,
+            self.deploy_id,
+            Transport(self.url, connect_seconds=self._connect_seconds),
+            tell=self._tell,
+            count_logged=lambda: self.backlog.numbered,
+        )
+        self.delivery.sequenced = not self._forked
+        self.undelivered = UndeliveredFile(
+            self._undelivered_directory, self.url, self.deploy_id
+        )
+        self._closing = threading.Event()
+        self._closed = False
+        self._flushed: tuple[float, float] | None = None
+
+    # -- the way in ------------------------------------------------------------------------
+
+    def createLock(self) -> None:  # noqa: N802 - the name in logging.Handler
+        """No lock: see :class:`BacklogHandler`."""
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Queue ``record`` if it passes this handler's filters."""
+        passed = self.filter(record)
+        if isinstance(passed, logging.LogRecord):
+            record = passed
+        return bool(passed) and self.queue_handler.handle(record)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue ``record``."""
+        self.queue_handler.handle(record)
+
+    def put(self, item: Any) -> None:
+        """Queue a line or a status event, and start the thread where none runs."""
+        self.backlog.put_nowait(item)
+        if not self.listener.running:
+            self._ensure_started()
+
+    def put_status(self, payload: dict[str, Any]) -> None:
+        """Queue a status: it is sent after all that was logged before it."""
+        if not self._forked:
+            self.put(StatusEvent(payload))
+
+    def _ensure_started(self) -> None:
+        if self.sealed:
+            return
+        if self._closed:
+            self._start_over()
+        # At exit no thread can be started; what waits goes to the file when all is closed.
+        with contextlib.suppress(RuntimeError):
+            self.listener.start()
+
+    # -- the listener's thread -------------------------------------------------------------
+
+    def wait_while_stopped(self) -> None:
+        """Where nothing is sent any more, leave the backlog to its bounds until the end."""
+        if self.delivery.stopped:
+            self._closing.wait()
+
+    def send(self, request: Request) -> None:
+        """Deliver ``request``, or keep what of it was given up."""
+        delivery = self.delivery
+        try:
+            given_up = delivery.deliver(request)
+        except Exception as error:  # noqa: BLE001 - a deploy outlives any fault in its callback
+            self._tell(f"sending failed: {type(error).__name__}")
+            given_up = [*delivery.pending]
+            delivery.pending.clear()
+        # A thread that was left behind finds that what it held is kept already.
+        if self._is_sender():
+            self._keep(given_up)
+
+    def _keep(self, requests: list[Request]) -> None:
+        for request in requests:
+            try:
+                self.undelivered.append(request)
+            except OSError as error:
+                self._tell(f"what was not delivered could not be kept either: {error.strerror}")
+                return
+
+    def _tell(self, text: str) -> None:
+        logging.getLogger("nvoi.callback").warning(
+            "Dashboard %s: %s",
+            strip_auth(self.url),
+            text,
+            extra={LOCAL_ONLY: True},
+        )
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until all that was logged before is delivered or given up.
+
+        Args:
+            timeout: seconds to wait at most; the logs' share of the budget where left out.
+        """
+        if not self.listener.running or self.delivery.stopped or self._is_sender():
+            return
+        start = time.monotonic()
+        until = start + (self.budget * LOGS_SHARE if timeout is None else timeout)
+        barrier = Barrier()
+        self.put(barrier)
+        while not barrier.passed.wait(min(0.05, max(0.0, until - time.monotonic()))):
+            if self.delivery.stopped:
+                return
+            if time.monotonic() >= until:
+                self._flushed = (start, time.monotonic())
+                return
+
+    def close(self) -> None:
+        """Deliver what can be delivered within the budget, and keep the rest in a file."""
+        if self._closed or self._is_sender():
+            return
+        self._closed = True
+        start = now = time.monotonic()
+        # logging.shutdown flushes first: what it waited in vain is part of the budget.
+        if self._flushed is not None and now - self._flushed[1] < 1:
+            start = self._flushed[0]
+        self._finish(start + self.budget * LOGS_SHARE, start + self.budget)
+        super().close()
+
+    def _is_sender(self) -> bool:
+        return threading.get_ident() == self.sender
+
+    def _finish(self, logs_until: float, until: float) -> None:
+        self.delivery.end_by(logs_until, until)
+        self._closing.set()
+        if self.listener.running:
+            self.backlog.put_nowait(Sentinel())
+            if self.listener.join(until + _GRACE_SECONDS - time.monotonic()):
+                self.delivery.close()
+            else:
+                self._abandon()
+        else:
+            self._send_here()
+            self.delivery.close()
+        self._keep(self.backlog.drain())
+        self.undelivered.close()
+        self.sender = None
+
+    def _abandon(self) -> None:
+        """Leave the thread where no deadline reaches it, as in a name look-up."""
+        self.delivery.stopped = "the run has ended"
+        pending = [*self.delivery.pending]
+        self.listener.forget()
+        self._keep(pending)
+
+    def _send_here(self) -> None:
+        """Send on this thread: at exit none can be started any more."""
+        self.sender = threading.get_ident()
+        for request in self.backlog.drain():
+            self.send(request)
+
+    def _after_fork(self) -> None:
+        """In the child: what waits, the numbers and the statuses are the parent's."""
+        self._forked = True
+        self._inherited.append(self.delivery)
+        self.sender = None
+        self.backlog.reset()
+        self.listener.forget()
+        self._start_over()
+        if "multiprocessing" in sys.modules:
+            # Its children leave by os._exit, which calls no atexit function.
+            from multiprocessing import util  # noqa: PLC0415 - only where it is in use
+
+            util.register_after_fork(self, _flush_at_exit)
+
+    def stats(self) -> Stats:
+        """What became of the records so far."""
+        stats = self.delivery.stats
+        logged = self.backlog.numbered
+        return replace(
+            stats,
+            logged=logged,
+            dropped=max(self.backlog.given_up, logged - stats.delivered if self._closed else 0),
+            undelivered=self.undelivered.lines,
+            troubles=self.delivery.troubles,
+        )
+
+
+def _flush_at_exit(handler: SignedHTTPHandler) -> None:
+    from multiprocessing import util  # noqa: PLC0415 - it is loaded already
+
+    util.Finalize(handler, handler.close, exitpriority=0)
+
+
+def _after_fork_in_child() -> None:
+    masking.masker.reset_lock()
+    for handler in list(_handlers):
+        handler._after_fork()  # noqa: SLF001 - of this module
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def check_url(url: str) -> None:
+    """See to it that ``url`` can be called.
+
+    Raises:
+        UsageError: it is no http(s) URL with a host.
+    """
+    from urllib3.exceptions import LocationParseError  # noqa: PLC0415 - as late as it is needed
+    from urllib3.util import parse_url  # noqa: PLC0415
+
+    try:
+        parts = parse_url(url)
+    except (LocationParseError, ValueError):
+        parts = None
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.host:
+        raise UsageError(
+            "the callback URL is no http or https URL with a host",
+            hint="for example https://dashboard.example.com/api/deploys",
+        )

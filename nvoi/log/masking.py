@@ -1,0 +1,209 @@
+"""Secrets out of every record, before any handler sees it.
+
+A secret is looked for as it is and in the forms it takes on its way into a log:
+URL-encoded, base64, JSON-escaped, quoted for a shell. One of several lines, such as
+a private key, is looked for line by line, as logs cut it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import quote, quote_plus
+
+from nvoi.log import rendering
+
+REDACTED = "[REDACTED]"
+
+#: Shorter values are left: they are words that occur everywhere.
+SHORTEST_SECRET = 5
+#: Shorter pieces of base64 would match by chance.
+_SHORTEST_BASE64 = 7
+
+#: A text is looked through in blocks of this many characters: see :meth:`Masker.mask_text`.
+_BLOCK = 8
+_find_blocks = re.compile(f".{{{_BLOCK}}}", re.DOTALL).findall
+
+_STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
+_STANDARD_COUNT = len(logging.makeLogRecord({}).__dict__)
+
+
+class Masker:
+    """Replaces each registered secret by ``[REDACTED]``. Safe to use from any thread."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._lock = threading.Lock()
+        self._needles: tuple[str, ...] = ()
+        self._short: tuple[str, ...] = ()
+        self._grams: frozenset[str] = frozenset()
+        self._pattern = re.compile("")
+        self.add(secrets)
+
+    def add(self, secrets: Iterable[str]) -> None:
+        """Mask these too from now on. Values under 5 characters are left."""
+        forms = {form for secret in secrets for form in build_forms(str.__str__(secret))}
+        with self._lock:
+            # The longest first: a secret that holds another is replaced as a whole.
+            needles = sorted(forms.union(self._needles), key=lambda form: (-len(form), form))
+            self._pattern = re.compile("|".join(map(re.escape, needles)))
+            self._short = tuple(form for form in needles if len(form) < 2 * _BLOCK - 1)
+            self._grams = frozenset(
+                form[start : start + _BLOCK]
+                for form in needles
+                for start in range(len(form) - _BLOCK + 1)
+            )
+            self._needles = tuple(needles)
+
+    def reset_lock(self) -> None:
+        """In a forked child the lock may be held by a thread that is not there."""
+        self._lock = threading.Lock()
+
+    def mask_text(self, text: str) -> str:
+        """``text`` without secrets; the very same object where it has none.
+
+        Nearly all texts have none, and this is on the path of each log call, where a search
+        for every form would cost more than the rest of the call. A form of 15 characters or
+        more covers one whole block of the text wherever it begins, so a text none of whose
+        blocks is part of a form holds none of the long forms.
+        """
+        if self._grams.isdisjoint(_find_blocks(text)) and not any(
+            map(text.__contains__, self._short)
+        ):
+            return text
+        masked = self._pattern.sub(REDACTED, text) if self._needles else text
+        return text if masked == text else masked
+
+    def clean_text(self, text: str) -> str:
+        """``text`` without secrets and terminal codes, also where a code cuts a secret in two."""
+        cleaned = rendering.clean(text)
+        return cleaned if cleaned is text else self.mask_text(cleaned)
+
+    def mask(self, record: logging.LogRecord) -> None:
+        """Mask ``record`` in place: message, arguments, extra fields, traceback, stack.
+
+        What holds no secret stays as it was, so that handlers which group records by
+        their unformatted message still can.
+        """
+        if not self._needles:
+            return
+        message = rendering.render_message(record)
+        masked = self.mask_text(message)
+        if masked is not message:
+            record.msg, record.args = masked, None
+        elif record.args:
+            self._mask_arguments(record)
+        if record.exc_info or record.exc_text or record.stack_info:
+            self._mask_traceback(record)
+        if len(record.__dict__) != _STANDARD_COUNT:
+            for name in record.__dict__.keys() - _STANDARD_FIELDS:
+                record.__dict__[name] = self.mask_value(record.__dict__[name])
+
+    def mask_value(self, value: object) -> object:
+        """``value`` without secrets: itself where it has none, else a masked copy or text."""
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        if isinstance(value, str):
+            return self.mask_text(value)
+        if isinstance(value, Mapping):
+            return self._mask_mapping(value)
+        if isinstance(value, (list, tuple)):
+            items = [self.mask_value(item) for item in value]
+            same = all(new is old for new, old in zip(items, value, strict=True))
+            return value if same else type(value)(items) if type(value) in (list, tuple) else items
+        text = rendering.render_value(value)
+        masked = self.mask_text(text)
+        return value if masked is text else masked
+
+    def _mask_mapping(self, mapping: Mapping[object, object]) -> object:
+        masked = {self.mask_value(key): self.mask_value(item) for key, item in mapping.items()}
+        same = all(
+            new_key is key and new is item
+            for (new_key, new), (key, item) in zip(masked.items(), mapping.items(), strict=False)
+        )
+        return mapping if same and len(masked) == len(mapping) else masked
+
+    def _mask_arguments(self, record: logging.LogRecord) -> None:
+        # A secret may stand in an argument that the message does not show whole.
+        args = record.args
+        if isinstance(args, tuple):
+            for arg in args:
+                if not isinstance(arg, (str, int, float)) or (
+                    isinstance(arg, str) and self.mask_text(arg) is not arg
+                ):
+                    break
+            else:
+                return
+        masked = self.mask_value(args)
+        if masked is not args:
+            record.msg, record.args = rendering.render_message(record), None
+
+    def _mask_traceback(self, record: logging.LogRecord) -> None:
+        details = rendering.render_traceback(record)
+        masked = self.mask_text(details)
+        if masked is not details:
+            record.exc_info, record.exc_text, record.stack_info = None, masked, None
+
+
+class MaskingFilter(logging.Filter):
+    """Masks what passes a logger or handler that is not below ``nvoi``."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Mask ``record`` in place and let it pass."""
+        masker.mask(record)
+        return True
+
+
+#: The secrets of this process. One for all loggers: a secret of one run is one in each log.
+masker = Masker()
+
+
+def add_secrets(*secrets: str) -> None:
+    """Mask these values in every record of nvoi's loggers from now on."""
+    masker.add(secrets)
+
+
+def build_forms(secret: str) -> Iterator[str]:
+    """Every text that shows ``secret`` or, where it has several lines, a line of it."""
+    parts = {secret, secret.strip()}
+    parts.update(line.strip() for line in secret.splitlines() if not line.startswith("-----"))
+    for part in parts:
+        if len(part) < SHORTEST_SECRET:
+            continue
+        yield part
+        yield from _build_escaped(part)
+        yield from _build_base64(part.encode("utf-8", "surrogatepass"))
+
+
+def _build_escaped(text: str) -> Iterator[str]:
+    data = text.encode("utf-8", "surrogatepass")
+    for encoded in (quote(data, safe=""), quote(data, safe="/"), quote_plus(data)):
+        yield encoded
+        yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)
+    for ensure_ascii in (True, False):
+        escaped = json.dumps(text, ensure_ascii=ensure_ascii)[1:-1]
+        yield escaped
+        yield escaped.replace("/", "\\/")
+    yield repr(text)[1:-1]
+    yield text.replace("'", "'\"'\"'")  # shlex.quote
+
+
+def _build_base64(data: bytes) -> Iterator[str]:
+    """Base64 of ``data`` alone and inside a longer text, in both alphabets.
+
+    Inside a longer text it starts at one of three places of a group of three bytes
+    (RFC 4648, section 4); only the characters that are ``data``'s alone are looked for.
+    """
+    pieces = {base64.b64encode(data).decode(), base64.b64encode(data).decode().rstrip("=")}
+    for offset in range(3):
+        encoded = base64.b64encode(bytes(offset) + data).decode()
+        first = -(-offset * 8 // 6)
+        last = (offset + len(data)) * 8 // 6
+        pieces.add(encoded[first:last])
+    for piece in pieces:
+        if len(piece) >= _SHORTEST_BASE64:
+            yield piece
+            yield piece.translate(str.maketrans("+/", "-_"))

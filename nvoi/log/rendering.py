@@ -1,0 +1,76 @@
+"""The finished text of a record: its message, then its traceback, once. Never raises.
+
+What a program logs is not always what it meant to: arguments that do not fit, an exception
+whose ``str`` fails, bytes of a terminal. A line about a deploy is worth more than its form,
+so each of these has a text here and none is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+
+_ANSI = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC, such as a title or a link
+    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # DCS, SOS, PM, APC
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # CSI: colours and cursor movements (ECMA-48, 5.4)
+    r"|\x1b[ -/]*[0-~]?"  # any other escape sequence
+)
+_UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+def render_message(record: logging.LogRecord) -> str:
+    """``record``'s message with its arguments, or both side by side where they do not fit."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - whatever a user's __str__ raises, the line is kept
+        return f"{render_value(record.msg)} {render_value(record.args)}"
+
+
+def render_value(value: object) -> str:
+    """``str(value)``, or what can be said of a value that cannot be shown."""
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - as above
+        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+
+
+def render_traceback(record: logging.LogRecord) -> str:
+    """The traceback and the stack of ``record``, or ``""``."""
+    parts = []
+    if record.exc_text:
+        parts.append(record.exc_text)
+    elif record.exc_info and record.exc_info[0] is not None:
+        parts.append(_format_exception(record.exc_info[1]))
+    if record.stack_info:
+        parts.append(render_value(record.stack_info))
+    return "\n".join(parts)
+
+
+def render(record: logging.LogRecord) -> str:
+    """The whole text of ``record``."""
+    text = render_message(record)
+    if record.exc_info or record.exc_text or record.stack_info:
+        details = render_traceback(record)
+        if details and details not in text:
+            text = f"{text.rstrip()}\n{details}"
+    return text
+
+
+def _format_exception(error: BaseException | None) -> str:
+    try:
+        return "".join(traceback.format_exception(error)).rstrip("\n")
+    except Exception:  # noqa: BLE001 - an exception may be broken in any way
+        return f"{type(error).__name__} (its traceback cannot be shown)"
+
+
+def clean(text: str) -> str:
+    """``text`` as valid Unicode without ANSI codes; other control characters become U+FFFD.
+
+    Tabs and line ends stay. JSON parsers and databases refuse NUL and lone surrogates.
+    """
+    if text.isprintable():
+        return text
+    return _UNSAFE.sub(_REPLACEMENT, _ANSI.sub("", text).replace("\r\n", "\n"))

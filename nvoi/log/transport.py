@@ -1,0 +1,312 @@
+"""One POST at a time over urllib3: keep-alive, TLS verified, each attempt bounded as a whole.
+
+urllib3's time-outs are per read, so that a receiver which answers a byte a second holds a
+request for as long as it likes. Here every read of an answer also looks at a deadline,
+which another thread may bring forward while the request is under way.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import ssl
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util import Timeout, make_headers, parse_url
+
+from nvoi.errors import UsageError
+
+#: Seconds to connect, between two bytes of an answer, and for an attempt as a whole.
+CONNECT_SECONDS = 3.0
+READ_SECONDS = 10.0
+TOTAL_SECONDS = 15.0
+
+#: How often a waiting read looks whether its deadline was brought forward.
+_SLICE_SECONDS = 0.1
+#: Of an answer's body no more than this is read; a longer one costs its connection.
+_BODY_BYTES = 16 * 1024
+
+
+class TransportError(Exception):
+    """No answer came. ``kind`` is a short word that stays the same for the same trouble."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A receiver's answer; the names of its headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+
+class Deadline:
+    """A moment, in monotonic seconds, that may be brought forward from another thread."""
+
+    def __init__(self) -> None:
+        self.at = float("inf")
+
+    def remaining(self) -> float:
+        """Seconds until then; negative once it has passed."""
+        return self.at - time.monotonic()
+
+
+class _BoundedReader(io.RawIOBase):
+    """Reads a socket until its deadline."""
+
+    def __init__(self, sock: Any, deadline: Deadline) -> None:
+        super().__init__()
+        self._sock = sock
+        self._deadline = deadline
+        # A socket that http.client closes stays open as long as a file made of it.
+        self._file = sock.makefile("rb", buffering=0)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        idle_at = time.monotonic() + READ_SECONDS
+        while True:
+            remaining = min(self._deadline.remaining(), idle_at - time.monotonic())
+            if remaining <= 0:
+                raise TimeoutError("no whole answer in time")
+            self._sock.settimeout(min(remaining, _SLICE_SECONDS))
+            try:
+                return int(self._sock.recv_into(buffer))
+            except TimeoutError:
+                continue
+
+
+class _BoundedSocket:
+    """A connection's socket, whose answers are read until the deadline."""
+
+    def __init__(self, sock: Any, deadline: Deadline) -> None:
+        self._sock = sock
+        self._deadline = deadline
+
+    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
+        return io.BufferedReader(_BoundedReader(self._sock, self._deadline))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+def _build_pools(deadline: Deadline) -> dict[str, type[HTTPConnectionPool]]:
+    """Connection pools whose connections look at ``deadline``."""
+
+    class BoundedHTTPConnection(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            self.sock = _BoundedSocket(self.sock, deadline)  # type: ignore[assignment]  # stands in
+
+    class BoundedHTTPSConnection(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            self.sock = _BoundedSocket(self.sock, deadline)  # type: ignore[assignment]  # stands in
+
+    class BoundedHTTPPool(HTTPConnectionPool):
+        ConnectionCls = BoundedHTTPConnection
+
+    class BoundedHTTPSPool(HTTPSConnectionPool):
+        ConnectionCls = BoundedHTTPSConnection
+
+    return {"http": BoundedHTTPPool, "https": BoundedHTTPSPool}
+
+
+class Transport:
+    """POSTs to one host. Used by one thread at a time.
+
+    Args:
+        url: any address at the host: its scheme, name and port choose proxy and TLS.
+        environ: where proxies (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``)
+            and CA bundles (``SSL_CERT_FILE``, ``SSL_CERT_DIR``, ``REQUESTS_CA_BUNDLE``,
+            ``CURL_CA_BUNDLE``) are named; the process's own where left out.
+        connect_seconds: the longest that connecting may take.
+
+    Raises:
+        UsageError: the URL, a proxy's or a CA bundle cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        environ: Mapping[str, str] | None = None,
+        connect_seconds: float = CONNECT_SECONDS,
+    ) -> None:
+        self._environ = os.environ if environ is None else environ
+        self._connect_seconds = connect_seconds
+        self.deadline = Deadline()
+        self._user = _find_credentials(url)
+        self._manager = self._build_manager(url)
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str], until: float) -> Answer:
+        """Send ``body`` and wait for the answer.
+
+        Args:
+            url: where to.
+            body: the bytes as they are.
+            headers: all of the request's own.
+            until: monotonic seconds by which the attempt must have ended.
+
+        Raises:
+            TransportError: no connection, no answer, or none that is HTTP.
+        """
+        self.deadline.at = min(until, time.monotonic() + TOTAL_SECONDS)
+        connect = min(self._connect_seconds, self.deadline.remaining())
+        if connect <= 0:
+            raise TransportError("timeout", "no time was left for an attempt")
+        try:
+            response = self._manager.urlopen(
+                "POST",
+                url,
+                body=body,
+                headers={**self._user, **headers},
+                retries=False,
+                redirect=False,
+                timeout=Timeout(connect=connect, read=READ_SECONDS),
+                preload_content=False,
+            )
+            return self._read(response)
+        except urllib3.exceptions.HTTPError as error:
+            raise TransportError(*_describe(error)) from error
+        except (OSError, ValueError) as error:
+            raise TransportError("broken", f"the connection broke: {error}") from error
+
+    def _read(self, response: urllib3.BaseHTTPResponse) -> Answer:
+        answer = Answer(
+            response.status, {name.lower(): value for name, value in response.headers.items()}
+        )
+        try:
+            # The answer is in its status. Its body is read so that the connection can be kept.
+            rest = response.read(_BODY_BYTES, decode_content=False)
+            if len(rest) < _BODY_BYTES:
+                response.release_conn()
+            else:
+                response.close()
+        except (urllib3.exceptions.HTTPError, OSError):
+            response.close()
+        return answer
+
+    def close(self) -> None:
+        """Close the connections that were kept."""
+        self._manager.clear()
+
+    def _build_manager(self, url: str) -> urllib3.PoolManager:
+        parts = urlsplit(url)
+        options: dict[str, Any] = {"num_pools": 2, "maxsize": 1, "retries": False}
+        proxy = self._find_proxy(parts.scheme, parts.hostname or "")
+        if "https" in {parts.scheme, urlsplit(proxy or "").scheme}:
+            options["ssl_context"] = self._build_tls()
+        if proxy is None:
+            manager = urllib3.PoolManager(**options)
+        else:
+            manager = self._build_proxy_manager(proxy, options)
+        manager.pool_classes_by_scheme = _build_pools(self.deadline)  # type: ignore[assignment]  # ours extend them
+        return manager
+
+    def _build_proxy_manager(self, proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
+        try:
+            address = parse_url(proxy)
+            headers = make_headers(proxy_basic_auth=address.auth) if address.auth else None
+            return urllib3.ProxyManager(
+                address._replace(auth=None).url,
+                proxy_headers=headers,
+                proxy_ssl_context=options.get("ssl_context"),
+                **options,
+            )
+        except (urllib3.exceptions.HTTPError, ValueError):
+            raise UsageError(
+                "the proxy named in the environment is no URL that can be used",
+                hint="set HTTPS_PROXY or HTTP_PROXY to http://HOST:PORT",
+            ) from None
+
+    def _find_proxy(self, scheme: str, host: str) -> str | None:
+        """The proxy for ``host``, by the rules of the standard library."""
+        names = {name.lower(): value for name, value in self._environ.items() if value}
+        proxies = {
+            name.removesuffix("_proxy"): value
+            for name, value in names.items()
+            if name.endswith("_proxy")
+        }
+        # A CGI script's HTTP_PROXY is the visitor's header "Proxy" (httpoxy.org).
+        if "REQUEST_METHOD" in self._environ:
+            proxies.pop("http", None)
+        if urllib.request.proxy_bypass_environment(host, proxies):  # type: ignore[attr-defined]  # documented in urllib.request's source only
+            return None
+        proxy = proxies.get(scheme) or proxies.get("all")
+        return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+    def _build_tls(self) -> ssl.SSLContext:
+        bundle = next(
+            (
+                self._environ[name]
+                for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+                if self._environ.get(name)
+            ),
+            None,
+        )
+        folder = self._environ.get("SSL_CERT_DIR") or None
+        context = ssl.create_default_context()
+        try:
+            if bundle is not None and os.path.isdir(bundle):  # noqa: PTH112 - a plain question
+                bundle, folder = None, bundle
+            if bundle or folder:
+                context.load_verify_locations(bundle, folder)
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(
+                f"the CA bundle {bundle or folder} cannot be read: {error}",
+                hint="SSL_CERT_FILE, REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names it",
+            ) from error
+        return context
+
+
+def _find_credentials(url: str) -> dict[str, str]:
+    """The header for a user and password in ``url``, as HTTP clients send it."""
+    auth = parse_url(url).auth
+    return {"Authorization": make_headers(basic_auth=auth)["authorization"]} if auth else {}
+
+
+def _describe(error: urllib3.exceptions.HTTPError) -> tuple[str, str]:
+    """A kind and a text for what urllib3 raises. No text holds the URL."""
+    exceptions = urllib3.exceptions
+    if isinstance(error, exceptions.ProxyError):
+        return "proxy", f"the proxy did not connect: {_reason(error.original_error)}"
+    if isinstance(error, exceptions.SSLError):
+        return "tls", f"its TLS certificate or protocol was refused: {_reason(error)}"
+    if isinstance(error, exceptions.NameResolutionError):
+        return "unreachable", "its host name could not be resolved"
+    # NewConnectionError is a kind of ConnectTimeoutError, though no time has run out.
+    if isinstance(error, exceptions.NewConnectionError):
+        return "unreachable", f"no connection: {_reason(error)}"
+    if isinstance(error, (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError)):
+        return "timeout", "no answer in time"
+    cause = next((arg for arg in error.args[1:] if isinstance(arg, Exception)), error)
+    if isinstance(cause, (ConnectionError, BrokenPipeError)):
+        return "reset", "the connection was closed before an answer came"
+    return "garbage", f"the answer was not HTTP ({type(cause).__name__})"
+
+
+def _reason(error: BaseException) -> str:
+    """The last part of a nested error's text, without its object's address."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return (getattr(cause, "strerror", None) or str(cause)).split("> ")[-1].strip("() .") or type(
+        cause
+    ).__name__

@@ -1,0 +1,153 @@
+"""What could not be delivered, kept in a file, and sent later: ``nvoi resend``.
+
+The file is JSON lines, mode 0600: a head that says what it is, then one line a request, with
+the id and the body it had. An acknowledged request gets a line of its own at the end, on the
+disk before the next one is sent, so that nothing is sent twice that was acknowledged.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from nvoi.errors import InputError
+from nvoi.log.wire import LogBatch, Request, StatusEvent
+
+FORMAT = "nvoi-undelivered-1"
+
+
+class UndeliveredFile:
+    """A file that appears with its first request.
+
+    Args:
+        directory: where to make it; the temporary directory where that fails.
+        url: the callback URL. A password in it is left out of the file.
+        deploy_id: the run it belongs to.
+    """
+
+    def __init__(self, directory: Path, url: str, deploy_id: str) -> None:
+        self._directory = directory
+        self._head = {"format": FORMAT, "callback_url": strip_auth(url), "deploy_id": deploy_id}
+        self._file: IO[str] | None = None
+        self.path: Path | None = None
+        self.lines = 0
+        self.statuses = 0
+
+    def append(self, request: Request) -> None:
+        """Write ``request`` at the end.
+
+        Raises:
+            OSError: there is no room for it anywhere.
+        """
+        if self._file is None:
+            self._open()
+        self._write(_encode(request))
+        if isinstance(request, LogBatch):
+            self.lines += len(request.lines)
+        else:
+            self.statuses += 1
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+
+    def _open(self) -> None:
+        plain = re.sub(r"[^A-Za-z0-9_-]+", "-", self._head["deploy_id"])[:60]
+        prefix = f"{plain}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-"
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(".jsonl", prefix, self._directory)
+        except OSError:
+            descriptor, name = tempfile.mkstemp(".jsonl", f"nvoi-{prefix}")
+        # mkstemp makes it 0600 and ours alone, whatever the umask.
+        self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+        self.path = Path(name)
+        self._write(self._head)
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(entry) + "\n")
+            self._file.flush()
+
+
+def _encode(request: Request) -> dict[str, Any]:
+    if isinstance(request, LogBatch):
+        return {
+            "id": request.id,
+            "logs": [json.loads(line) for line in request.lines],
+            "first": request.first,
+        }
+    return {"id": request.id, "status": dict(request.payload)}
+
+
+@dataclass
+class Undelivered:
+    """The content of such a file: what is still to be sent, in order."""
+
+    path: Path
+    callback_url: str
+    deploy_id: str
+    requests: list[Request] = field(default_factory=list)
+
+    def acknowledge(self, request: Request) -> None:
+        """Note on the disk that ``request`` was delivered."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"acknowledged": request.id}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read_undelivered(path: Path) -> Undelivered:
+    """The content of the file ``path``.
+
+    Raises:
+        InputError: it cannot be read, or was not written by nvoi.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}",
+            hint="name the file that the run's last lines named",
+        ) from None
+    try:
+        head, *entries = map(json.loads, lines)
+        if head["format"] != FORMAT:
+            raise ValueError(head["format"])
+        acknowledged = {entry["acknowledged"] for entry in entries if "acknowledged" in entry}
+        content = Undelivered(path, str(head["callback_url"]), str(head["deploy_id"]))
+        content.requests = _decode(entries, acknowledged)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(
+            f"{path} is not a file of undelivered requests, or is damaged",
+            hint="name the file that the run's last lines named",
+        ) from None
+    return content
+
+
+def _decode(entries: Iterable[dict[str, Any]], acknowledged: set[str]) -> list[Request]:
+    requests: list[Request] = []
+    for entry in entries:
+        if "acknowledged" in entry or entry["id"] in acknowledged:
+            continue
+        if "logs" in entry:
+            lines = [json.dumps(line, ensure_ascii=False) for line in entry["logs"]]
+            requests.append(LogBatch(lines, int(entry["first"]), str(entry["id"])))
+        else:
+            requests.append(StatusEvent(dict(entry["status"]), str(entry["id"])))
+    return requests
+
+
+def strip_auth(url: str) -> str:
+    """``url`` without the user and the password in it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

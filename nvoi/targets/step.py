@@ -1,0 +1,85 @@
+"""What a target is made of: steps, the context they share, and what they leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from nvoi.config.schema import Config
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """Where a service can be reached: what ``completed`` tells the dashboard."""
+
+    service_name: str
+    hostname: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, as every target sees it.
+
+    ``directory`` is the checkout, ``home`` the folder that holds nvoi's own state,
+    ``environ`` the caller's environment.
+    """
+
+    config: Config
+    directory: Path
+    home: Path
+    deploy_id: str
+    delete_volumes: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class Context(Protocol):
+    """What the steps of one run share. A target's own context adds to it."""
+
+    @property
+    def tunnels(self) -> list[Tunnel]:
+        """The services that can be reached, once the run is done."""
+        ...
+
+    @property
+    def urls(self) -> list[str]:
+        """The app's addresses for a person to open."""
+        ...
+
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Step(Generic[C]):
+    """One step of a run.
+
+    ``plan`` says for ``--dry-run`` what ``run`` would change, a line each, and touches
+    nothing. ``undo`` takes back what ``run`` did or had begun to do; it is called in
+    reverse order for every step that was started when a later one fails or the run
+    is interrupted.
+    """
+
+    name: str
+    run: Callable[[C], None]
+    plan: Callable[[C], Iterable[str]]
+    undo: Callable[[C], None] | None = None
+
+
+@dataclass(frozen=True)
+class Target(Generic[C]):
+    """A place an app can run: how its context is opened, and its two tuples of steps.
+
+    ``check`` raises :class:`~nvoi.errors.ConfigError` where a valid config asks for what
+    this target cannot do. ``open`` makes the context of a run and holds the app's lock;
+    ``preview`` makes one for ``--dry-run`` that holds and touches nothing.
+    """
+
+    name: str
+    check: Callable[[Request], None]
+    open: Callable[[Request], AbstractContextManager[C]]
+    preview: Callable[[Request], C]
+    deploy: tuple[Step[C], ...]
+    delete: tuple[Step[C], ...]
