@@ -7,13 +7,16 @@ Importing it configures nothing: it names the levels STEP, OK and SUCCESS, gives
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
 
 from nvoi.log import levels
 from nvoi.log.levels import OK, STEP, SUCCESS
 from nvoi.version import __version__
 
+# As in nvoi.log.levels: typing itself would be most of what importing nvoi takes.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from nvoi.log.callback import SignedHTTPHandler
     from nvoi.log.masking import MaskingFilter, add_secrets
     from nvoi.log.signing import sign, verify, verify_webhook

@@ -84,9 +84,7 @@ class Backlog:
         inlet.append(item)
         if isinstance(item, tuple):
             text = item[2]
-            self._inlet_bytes += wire.LINE_BYTES + (
-                len(text) if text.isascii() else 4 * len(text)
-            )
+            self._inlet_bytes += wire.LINE_BYTES + (len(text) if text.isascii() else 4 * len(text))
             if self._inlet_bytes > self._capacity >> 3:
                 self._absorb_if_free()
             if item[0] >= logging.ERROR:

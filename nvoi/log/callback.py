@@ -53,7 +53,7 @@ class BacklogHandler(QueueHandler):
     pinned = False
 
     def __init__(self, owner: SignedHTTPHandler) -> None:
-        super().__init__(owner.backlog)  # type: ignore[arg-type]  # has what QueueHandler asks for
+        super().__init__(owner.backlog)
         self._owner = owner
 
     def createLock(self) -> None:  # noqa: N802 - the name in logging.Handler
@@ -64,11 +64,10 @@ class BacklogHandler(QueueHandler):
         """Queue ``record``, unless it is of the sending itself."""
         if record.thread == self._owner.sender or hasattr(record, LOCAL_ONLY):
             return False
-        passed = self.filter(record)
-        if isinstance(passed, logging.LogRecord):
-            record = passed
+        # From Python 3.12 on a filter may answer with another record.
+        passed: object = self.filter(record)
         if passed:
-            self.emit(record)
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
         return bool(passed)
 
     def prepare(self, record: logging.LogRecord) -> Any:
@@ -95,7 +94,7 @@ class BacklogListener(QueueListener):
     """The pair's QueueListener: its thread takes requests from the backlog and delivers them."""
 
     def __init__(self, owner: SignedHTTPHandler) -> None:
-        super().__init__(owner.backlog)  # type: ignore[arg-type]  # has what we ask for
+        super().__init__(owner.backlog)
         self._owner = owner
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -109,13 +108,17 @@ class BacklogListener(QueueListener):
         with self._starting:
             if self.running:
                 return
-            thread = threading.Thread(target=self._monitor, name="nvoi-callback", daemon=True)
+            thread = threading.Thread(
+                target=self._monitor,  # type: ignore[attr-defined]  # of QueueListener
+                name="nvoi-callback",
+                daemon=True,
+            )
             thread.start()
             self._owner.sender = thread.ident
             self._thread = thread
             self.running = True
 
-    def dequeue(self, block: bool) -> Any:  # noqa: ARG002, FBT001 - the signature of QueueListener
+    def dequeue(self, block: bool) -> Any:  # noqa: ARG002 - the signature of QueueListener
         """The next request; None, the listener's sentinel, at the end."""
         while True:
             self._owner.wait_while_stopped()
@@ -220,9 +223,7 @@ class SignedHTTPHandler(logging.Handler):
             count_logged=lambda: self.backlog.numbered,
         )
         self.delivery.sequenced = not self._forked
-        self.undelivered = UndeliveredFile(
-            self._undelivered_directory, self.url, self.deploy_id
-        )
+        self.undelivered = UndeliveredFile(self._undelivered_directory, self.url, self.deploy_id)
         self._closing = threading.Event()
         self._closed = False
         self._flushed: tuple[float, float] | None = None
@@ -235,10 +236,12 @@ class SignedHTTPHandler(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Queue ``record`` if it passes this handler's filters."""
-        passed = self.filter(record)
-        if isinstance(passed, logging.LogRecord):
-            record = passed
-        return bool(passed) and self.queue_handler.handle(record)
+        passed: object = self.filter(record)
+        if not passed:
+            return False
+        return self.queue_handler.handle(
+            passed if isinstance(passed, logging.LogRecord) else record
+        )
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue ``record``."""
@@ -287,7 +290,11 @@ class SignedHTTPHandler(logging.Handler):
     def _keep(self, requests: list[Request]) -> None:
         for request in requests:
             try:
-                self.undelivered.append(request)
+                self.undelivered.append(
+                    request,
+                    logged=self.backlog.numbered,
+                    delivered=self.delivery.stats.delivered,
+                )
             except OSError as error:
                 self._tell(f"what was not delivered could not be kept either: {error.strerror}")
                 return
@@ -308,16 +315,14 @@ class SignedHTTPHandler(logging.Handler):
         Args:
             timeout: seconds to wait at most; the logs' share of the budget where left out.
         """
-        if not self.listener.running or self.delivery.stopped or self._is_sender():
+        if not self.listener.running or self._is_stopped() or self._is_sender():
             return
         start = time.monotonic()
         until = start + (self.budget * LOGS_SHARE if timeout is None else timeout)
         barrier = Barrier()
         self.put(barrier)
         while not barrier.passed.wait(min(0.05, max(0.0, until - time.monotonic()))):
-            if self.delivery.stopped:
-                return
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or self._is_stopped():
                 self._flushed = (start, time.monotonic())
                 return
 
@@ -332,6 +337,9 @@ class SignedHTTPHandler(logging.Handler):
             start = self._flushed[0]
         self._finish(start + self.budget * LOGS_SHARE, start + self.budget)
         super().close()
+
+    def _is_stopped(self) -> bool:
+        return bool(self.delivery.stopped)
 
     def _is_sender(self) -> bool:
         return threading.get_ident() == self.sender

@@ -8,11 +8,15 @@ so no other logger of the process sees a difference.
 
 from __future__ import annotations
 
-import functools
 import logging
-from typing import Any, cast
 
 from nvoi.log import masking
+
+# What type checkers know under this name, without the time that importing typing takes:
+# this module is part of `import nvoi`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 STEP = 22
 OK = 23
@@ -79,7 +83,7 @@ class LevelMethods:
             super().removeHandler(hdlr)  # type: ignore[misc]  # of logging.Logger
 
     def _is_streamed(self) -> bool:
-        name = cast(logging.Logger, self).name
+        name: str = self.__dict__["name"]
         return any(is_below(name, top) for top in streamed)
 
 
@@ -89,7 +93,7 @@ class Logger(LevelMethods, logging.Logger):
 
 def get_logger(name: str) -> Logger:
     """The logger ``name``, which is ``nvoi`` or below it, with its type known."""
-    return cast(Logger, logging.getLogger(name))
+    return logging.getLogger(name)  # type: ignore[return-value]  # install made it one
 
 
 def is_below(name: str, top: str) -> bool:
@@ -97,12 +101,16 @@ def is_below(name: str, top: str) -> bool:
     return name == top or name.startswith(top + ".")
 
 
-@functools.cache
+_classes: dict[type[logging.Logger], type[logging.Logger]] = {logging.Logger: Logger}
+
+
 def build_class(base: type[logging.Logger]) -> type[logging.Logger]:
     """``base`` with this module's methods, so that a user's own logger class keeps its own."""
     if issubclass(base, LevelMethods):
         return base
-    return Logger if base is logging.Logger else type(base.__name__, (LevelMethods, base), {})
+    if base not in _classes:
+        _classes[base] = type(base.__name__, (LevelMethods, base), {})
+    return _classes[base]
 
 
 def promote(logger: logging.Logger) -> None:
@@ -133,4 +141,4 @@ def install(top: str = ROOT) -> None:
         return (build_class(base) if ours else base)(name, level)
 
     make_logger.makes_nvoi_loggers = True  # type: ignore[attr-defined]  # marks the hook as ours
-    manager.loggerClass = cast(type[logging.Logger], make_logger)
+    manager.loggerClass = make_logger  # type: ignore[assignment]  # called like a class

@@ -1,28 +1,19 @@
 """Secrets out of every record, before any handler sees it.
 
-A secret is looked for as it is and in the forms it takes on its way into a log:
-URL-encoded, base64, JSON-escaped, quoted for a shell. One of several lines, such as
-a private key, is looked for line by line, as logs cut it.
+A secret is looked for as it is and in the forms it takes on its way into a log: see
+:mod:`nvoi.log.forms`.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import quote, quote_plus
+from collections.abc import Iterable, Mapping
 
 from nvoi.log import rendering
 
 REDACTED = "[REDACTED]"
-
-#: Shorter values are left: they are words that occur everywhere.
-SHORTEST_SECRET = 5
-#: Shorter pieces of base64 would match by chance.
-_SHORTEST_BASE64 = 7
 
 #: A text is looked through in blocks of this many characters: see :meth:`Masker.mask_text`.
 _BLOCK = 8
@@ -32,31 +23,43 @@ _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "
 _STANDARD_COUNT = len(logging.makeLogRecord({}).__dict__)
 
 
+class _Needles:
+    """All forms of some secrets, made ready to be looked for."""
+
+    __slots__ = ("clean", "forms", "grams", "pattern", "short")
+
+    def __init__(self, forms: Iterable[str]) -> None:
+        # The longest first: a secret that holds another is replaced as a whole.
+        self.forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
+        self.pattern = re.compile("|".join(map(re.escape, self.forms)))
+        self.short = tuple(form for form in self.forms if len(form) < 2 * _BLOCK - 1)
+        self.grams = frozenset(
+            form[start : start + _BLOCK]
+            for form in self.forms
+            for start in range(len(form) - _BLOCK + 1)
+        )
+        #: The last text found to hold none: a record passes a logger, then handlers.
+        self.clean = ""
+
+
 class Masker:
     """Replaces each registered secret by ``[REDACTED]``. Safe to use from any thread."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
-        self._needles: tuple[str, ...] = ()
-        self._short: tuple[str, ...] = ()
-        self._grams: frozenset[str] = frozenset()
-        self._pattern = re.compile("")
-        self.add(secrets)
+        self._needles = _Needles(())
+        if secrets:
+            self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
         """Mask these too from now on. Values under 5 characters are left."""
+        from nvoi.log.forms import build_forms  # noqa: PLC0415 - many runs have no secret
+
         forms = {form for secret in secrets for form in build_forms(str.__str__(secret))}
+        if forms.issubset(self._needles.forms):
+            return
         with self._lock:
-            # The longest first: a secret that holds another is replaced as a whole.
-            needles = sorted(forms.union(self._needles), key=lambda form: (-len(form), form))
-            self._pattern = re.compile("|".join(map(re.escape, needles)))
-            self._short = tuple(form for form in needles if len(form) < 2 * _BLOCK - 1)
-            self._grams = frozenset(
-                form[start : start + _BLOCK]
-                for form in needles
-                for start in range(len(form) - _BLOCK + 1)
-            )
-            self._needles = tuple(needles)
+            self._needles = _Needles(forms.union(self._needles.forms))
 
     def reset_lock(self) -> None:
         """In a forked child the lock may be held by a thread that is not there."""
@@ -70,11 +73,15 @@ class Masker:
         more covers one whole block of the text wherever it begins, so a text none of whose
         blocks is part of a form holds none of the long forms.
         """
-        if self._grams.isdisjoint(_find_blocks(text)) and not any(
-            map(text.__contains__, self._short)
-        ):
+        needles = self._needles
+        if text == needles.clean:
             return text
-        masked = self._pattern.sub(REDACTED, text) if self._needles else text
+        if needles.grams.isdisjoint(_find_blocks(text)) and not any(
+            map(text.__contains__, needles.short)
+        ):
+            needles.clean = text
+            return text
+        masked = needles.pattern.sub(REDACTED, text)
         return text if masked == text else masked
 
     def clean_text(self, text: str) -> str:
@@ -88,14 +95,14 @@ class Masker:
         What holds no secret stays as it was, so that handlers which group records by
         their unformatted message still can.
         """
-        if not self._needles:
+        if not self._needles.forms:
             return
         message = rendering.render_message(record)
         masked = self.mask_text(message)
         if masked is not message:
             record.msg, record.args = masked, None
         elif record.args:
-            self._mask_arguments(record)
+            self._mask_arguments(record, message)
         if record.exc_info or record.exc_text or record.stack_info:
             self._mask_traceback(record)
         if len(record.__dict__) != _STANDARD_COUNT:
@@ -126,20 +133,16 @@ class Masker:
         )
         return mapping if same and len(masked) == len(mapping) else masked
 
-    def _mask_arguments(self, record: logging.LogRecord) -> None:
+    def _mask_arguments(self, record: logging.LogRecord, message: str) -> None:
         # A secret may stand in an argument that the message does not show whole.
         args = record.args
-        if isinstance(args, tuple):
-            for arg in args:
-                if not isinstance(arg, (str, int, float)) or (
-                    isinstance(arg, str) and self.mask_text(arg) is not arg
-                ):
-                    break
-            else:
-                return
-        masked = self.mask_value(args)
-        if masked is not args:
-            record.msg, record.args = rendering.render_message(record), None
+        if isinstance(args, tuple) and all(
+            isinstance(arg, (int, float)) or (isinstance(arg, str) and arg in message)
+            for arg in args
+        ):
+            return
+        if self.mask_value(args) is not args:
+            record.msg, record.args = message, None
 
     def _mask_traceback(self, record: logging.LogRecord) -> None:
         details = rendering.render_traceback(record)
@@ -164,46 +167,3 @@ masker = Masker()
 def add_secrets(*secrets: str) -> None:
     """Mask these values in every record of nvoi's loggers from now on."""
     masker.add(secrets)
-
-
-def build_forms(secret: str) -> Iterator[str]:
-    """Every text that shows ``secret`` or, where it has several lines, a line of it."""
-    parts = {secret, secret.strip()}
-    parts.update(line.strip() for line in secret.splitlines() if not line.startswith("-----"))
-    for part in parts:
-        if len(part) < SHORTEST_SECRET:
-            continue
-        yield part
-        yield from _build_escaped(part)
-        yield from _build_base64(part.encode("utf-8", "surrogatepass"))
-
-
-def _build_escaped(text: str) -> Iterator[str]:
-    data = text.encode("utf-8", "surrogatepass")
-    for encoded in (quote(data, safe=""), quote(data, safe="/"), quote_plus(data)):
-        yield encoded
-        yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)
-    for ensure_ascii in (True, False):
-        escaped = json.dumps(text, ensure_ascii=ensure_ascii)[1:-1]
-        yield escaped
-        yield escaped.replace("/", "\\/")
-    yield repr(text)[1:-1]
-    yield text.replace("'", "'\"'\"'")  # shlex.quote
-
-
-def _build_base64(data: bytes) -> Iterator[str]:
-    """Base64 of ``data`` alone and inside a longer text, in both alphabets.
-
-    Inside a longer text it starts at one of three places of a group of three bytes
-    (RFC 4648, section 4); only the characters that are ``data``'s alone are looked for.
-    """
-    pieces = {base64.b64encode(data).decode(), base64.b64encode(data).decode().rstrip("=")}
-    for offset in range(3):
-        encoded = base64.b64encode(bytes(offset) + data).decode()
-        first = -(-offset * 8 // 6)
-        last = (offset + len(data)) * 8 // 6
-        pieces.add(encoded[first:last])
-    for piece in pieces:
-        if len(piece) >= _SHORTEST_BASE64:
-            yield piece
-            yield piece.translate(str.maketrans("+/", "-_"))

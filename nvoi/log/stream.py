@@ -9,9 +9,9 @@ import time
 import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from nvoi.log import levels, masking, wire
+from nvoi.log import levels, masking, rendering, wire
 from nvoi.log.backlog import CAPACITY
 from nvoi.log.callback import (
     BUDGET_SECONDS,
@@ -81,7 +81,7 @@ class CallbackStream:
 
     # -- the run ---------------------------------------------------------------------------
 
-    def __enter__(self) -> CallbackStream:
+    def __enter__(self) -> Self:
         self.started()
         return self
 
@@ -175,9 +175,9 @@ class CallbackStream:
         stats = self.stats()
         lost = stats.dropped - stats.undelivered
         level = logging.INFO if stats.terminal_delivered and not stats.dropped else logging.WARNING
+        lines, requests = _count(stats.logged, "line"), _count(stats.requests, "request")
         parts = [
-            f"{stats.delivered} of {_count(stats.logged, 'line')} delivered "
-            f"in {_count(stats.requests, 'request')}",
+            f"{stats.delivered} of {lines} delivered in {requests}",
             _count(stats.retries, "retry", "retries"),
             f"{lost} lost",
         ]
@@ -193,10 +193,20 @@ def describe(error: BaseException) -> str:
     """An exception as the reason of a ``failed``."""
     if isinstance(error, KeyboardInterrupt) and not error.args:
         return "interrupted (Ctrl-C)"
-    text = masking.rendering.render_value(error)
+    text = rendering.render_value(error)
     if isinstance(error, SystemExit):
         return f"the process exited with {text}"
     return text or type(error).__name__
+
+
+def set_told(error: BaseException) -> None:
+    """Note on ``error`` that the log has told it."""
+    error.__dict__["nvoi_told"] = True
+
+
+def find_told(error: BaseException) -> bool:
+    """Whether the log has told ``error``."""
+    return bool(error.__dict__.get("nvoi_told"))
 
 
 def _mask(context: Mapping[str, str | None]) -> dict[str, str | None]:

@@ -112,12 +112,12 @@ def _build_pools(deadline: Deadline) -> dict[str, type[HTTPConnectionPool]]:
     class BoundedHTTPConnection(HTTPConnection):
         def connect(self) -> None:
             super().connect()
-            self.sock = _BoundedSocket(self.sock, deadline)  # type: ignore[assignment]  # stands in
+            self.sock = _BoundedSocket(self.sock, deadline)
 
     class BoundedHTTPSConnection(HTTPSConnection):
         def connect(self) -> None:
             super().connect()
-            self.sock = _BoundedSocket(self.sock, deadline)  # type: ignore[assignment]  # stands in
+            self.sock = _BoundedSocket(self.sock, deadline)
 
     class BoundedHTTPPool(HTTPConnectionPool):
         ConnectionCls = BoundedHTTPConnection
@@ -217,7 +217,7 @@ class Transport:
             manager = urllib3.PoolManager(**options)
         else:
             manager = self._build_proxy_manager(proxy, options)
-        manager.pool_classes_by_scheme = _build_pools(self.deadline)  # type: ignore[assignment]  # ours extend them
+        manager.pool_classes_by_scheme = _build_pools(self.deadline)
         return manager
 
     def _build_proxy_manager(self, proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:

@@ -39,21 +39,26 @@ class UndeliveredFile:
         self._file: IO[str] | None = None
         self.path: Path | None = None
         self.lines = 0
-        self.statuses = 0
 
-    def append(self, request: Request) -> None:
+    def append(self, request: Request, *, logged: int = 0, delivered: int = 0) -> None:
         """Write ``request`` at the end.
+
+        Args:
+            request: what was not acknowledged.
+            logged: records of the run so far, which a terminal status tells.
+            delivered: how many of them were acknowledged.
 
         Raises:
             OSError: there is no room for it anywhere.
         """
         if self._file is None:
             self._open()
-        self._write(_encode(request))
+        entry = _encode(request)
+        if request.terminal:
+            entry |= {"logged": logged, "delivered": delivered}
+        self._write(entry)
         if isinstance(request, LogBatch):
             self.lines += len(request.lines)
-        else:
-            self.statuses += 1
 
     def close(self) -> None:
         """Close the file, if there is one."""
@@ -91,12 +96,18 @@ def _encode(request: Request) -> dict[str, Any]:
 
 @dataclass
 class Undelivered:
-    """The content of such a file: what is still to be sent, in order."""
+    """The content of such a file: what is still to be sent, in order.
+
+    ``logged`` and ``delivered`` are the run's counts of records, as far as known, with
+    those that were delivered from the file since.
+    """
 
     path: Path
     callback_url: str
     deploy_id: str
     requests: list[Request] = field(default_factory=list)
+    logged: int = 0
+    delivered: int = 0
 
     def acknowledge(self, request: Request) -> None:
         """Note on the disk that ``request`` was delivered."""
@@ -121,11 +132,15 @@ def read_undelivered(path: Path) -> Undelivered:
         ) from None
     try:
         head, *entries = map(json.loads, lines)
-        if head["format"] != FORMAT:
-            raise ValueError(head["format"])
+        _check_format(head["format"])
         acknowledged = {entry["acknowledged"] for entry in entries if "acknowledged" in entry}
         content = Undelivered(path, str(head["callback_url"]), str(head["deploy_id"]))
         content.requests = _decode(entries, acknowledged)
+        for entry in entries:
+            content.logged += int(entry.get("logged", 0))
+            content.delivered += int(entry.get("delivered", 0))
+            if entry.get("id") in acknowledged:
+                content.delivered += len(entry.get("logs", ()))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
             f"{path} is not a file of undelivered requests, or is damaged",
@@ -151,3 +166,8 @@ def strip_auth(url: str) -> str:
     """``url`` without the user and the password in it."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _check_format(name: object) -> None:
+    if name != FORMAT:
+        raise ValueError(name)

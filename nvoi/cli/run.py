@@ -1,0 +1,133 @@
+"""What `nvoi deploy` and `nvoi delete` share: from options to an operation and its stream."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nvoi.cli.options import find_home, open_console
+from nvoi.cli.signals import interruptible
+from nvoi.config.credentials import DeployKey, find_key, get_config_file, get_key
+from nvoi.config.loader import is_plain, load_file
+from nvoi.config.schema import Config
+from nvoi.config.sensitive import collect_secrets
+from nvoi.errors import UsageError
+from nvoi.log import ci, masking
+from nvoi.log.levels import Logger
+from nvoi.log.stream import CallbackStream
+from nvoi.naming import check_branch
+from nvoi.operation import Report
+from nvoi.targets.step import Request
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A config with the key that opened it, if it has one."""
+
+    config: Config
+    key: DeployKey | None
+    file: Path
+
+
+def run(
+    options: argparse.Namespace,
+    environ: Mapping[str, str],
+    *,
+    act: Callable[[Request, Report], None],
+    plan: Callable[[Request], None],
+    confirm: Callable[[Settings], bool] | None = None,
+) -> int:
+    """Load the config and carry ``act`` out under its callback stream, or show ``plan``."""
+    logger = open_console(options, environ)
+    with interruptible():
+        settings = load_settings(options, environ, logger)
+        request = Request(
+            config=settings.config,
+            directory=options.dir.absolute(),
+            home=find_home(environ),
+            deploy_id=ci.choose_deploy_id(environ),
+            environ=environ,
+            delete_volumes=getattr(options, "delete_volumes", False),
+        )
+        if options.dry_run:
+            plan(request)
+            return 0
+        if confirm is not None and not confirm(settings):
+            logger.info("Nothing was deleted")
+            return 1
+        stream = build_stream(settings, request, environ, logger, verbose=options.verbose)
+        act(request, Report(stream, verbose=options.verbose))
+    return 0
+
+
+def load_settings(
+    options: argparse.Namespace, environ: Mapping[str, str], logger: Logger
+) -> Settings:
+    """The checked config that the options name, for its branch; its secrets are masked.
+
+    Raises:
+        InputError: the folder, the config or its key cannot be used.
+    """
+    if not options.dir.is_dir():
+        raise UsageError(f"--dir {options.dir} is no folder", hint="name the app's checkout")
+    file = get_config_file(options.dir, options.config)
+    # A plain config needs a key only to sign with.
+    choose_key = find_key if is_plain(file) else get_key
+    key = choose_key(
+        directory=options.dir, config_file=file, key_file=options.key_file, environ=environ
+    )
+    if key is not None:
+        masking.add_secrets(key.value.reveal())
+        if key.warning:
+            logger.warning("%s", key.warning)
+    config = load_file(file, key=key, environ=environ)
+    masking.add_secrets(*collect_secrets(config))
+    if config.callback_url and key is None:
+        raise UsageError(
+            f"{file} has a callback_url, but there is no key to sign with",
+            hint="set DEPLOY_KEY or name a file with --key-file",
+        )
+    branch = getattr(options, "branch", None)
+    if branch is not None:
+        config = config.for_branch(check_branch(branch))
+    return Settings(config, key, file)
+
+
+def build_stream(
+    settings: Settings,
+    request: Request,
+    environ: Mapping[str, str],
+    logger: Logger,
+    *,
+    verbose: bool,
+) -> CallbackStream | None:
+    """The run's stream, not yet started, or None where the config has no ``callback_url``."""
+    if not settings.config.callback_url or settings.key is None:
+        return None
+    return CallbackStream(
+        logger,
+        settings.config.callback_url,
+        settings.key.value.reveal(),
+        request.deploy_id,
+        context=ci.find_context(environ, request.directory).as_payload(),
+        level=logging.DEBUG if verbose else logging.INFO,
+        undelivered=request.home / "undelivered",
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """``--branch`` and ``--dry-run``."""
+    parser.add_argument(
+        "-b",
+        "--branch",
+        metavar="NAME",
+        help="a deploy of its own for a branch: NAME is part of the app's name and subdomains",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what each step would change; touch nothing and call nobody",
+    )

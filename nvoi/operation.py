@@ -1,0 +1,142 @@
+"""Runs a tuple of steps under one callback stream: timing, first error, terminal status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from nvoi.errors import ConfigError, NvoiError
+from nvoi.log.console import ClosedOutputError
+from nvoi.log.levels import get_logger
+from nvoi.log.stream import CallbackStream, describe, set_told
+from nvoi.targets.step import Context, Request, Step, Target
+from nvoi.version import __version__
+
+log = get_logger("nvoi.operation")
+
+C = TypeVar("C", bound=Context)
+
+
+@dataclass
+class Report:
+    """Where a run is told: the log, and the dashboard's stream where there is one."""
+
+    stream: CallbackStream | None = None
+    verbose: bool = False
+    #: Each step's name and its seconds, in order.
+    timings: list[tuple[str, float]] = field(default_factory=list)
+
+
+def run(
+    title: str,
+    request: Request,
+    target: Target[C],
+    steps: Sequence[Step[C]],
+    report: Report,
+) -> C:
+    """Run ``steps`` and report how they ended. Any exception is told and raised again."""
+    app = request.config.application.name
+    began = time.monotonic()
+    # Entering it reports `started`; leaving it by an exception that nobody told, `failed`.
+    stream: AbstractContextManager[object] = report.stream or nullcontext()
+    with stream:
+        try:
+            log.info("nvoi %s: %s %s (%s target)", __version__, title.lower(), app, target.name)
+            target.check(request)
+            with target.open(request) as context:
+                run_steps(context, steps, report)
+        except BaseException as error:
+            tell(error, report)
+            raise
+        tell_timings(report, time.monotonic() - began)
+        for url in context.urls:
+            log.info("Running at %s", url)
+        log.success("%s of %s done in %s", title, app, format_seconds(time.monotonic() - began))
+        if report.stream is not None:
+            report.stream.completed(
+                [(tunnel.service_name, tunnel.hostname) for tunnel in context.tunnels],
+                time.monotonic() - began,
+            )
+    return context
+
+
+def run_steps(context: C, steps: Sequence[Step[C]], report: Report) -> None:
+    """Run the steps; when one fails, undo it and those before it, the last first."""
+    for index, step in enumerate(steps):
+        log.step("%s", step.name)
+        began = time.monotonic()
+        try:
+            step.run(context)
+        except BaseException:
+            report.timings.append((step.name, time.monotonic() - began))
+            undo(context, steps[: index + 1])
+            raise
+        seconds = time.monotonic() - began
+        report.timings.append((step.name, seconds))
+        log.ok("%s: %s", step.name, format_seconds(seconds))
+
+
+def undo(context: C, steps: Sequence[Step[C]]) -> None:
+    """Take back what ``steps`` did. What cannot be taken back is told, and the rest goes on."""
+    for step in reversed(steps):
+        if step.undo is None:
+            continue
+        log.info("Undoing: %s", step.name)
+        try:
+            step.undo(context)
+        except Exception as error:  # noqa: BLE001 - the first error is the one to report
+            log.error("Could not undo %s: %s", step.name, error)  # noqa: TRY400 - told in a line
+
+
+def tell(error: BaseException, report: Report) -> None:
+    """Log what ended the run, and give it to the stream as the reason of ``failed``."""
+    set_told(error)
+    if isinstance(error, ClosedOutputError):
+        if report.stream is not None:
+            report.stream.failed("standard output was closed")
+        return
+    reason = describe(error)
+    output = list(error.output) if isinstance(error, NvoiError) else []
+    for line in output:
+        log.error("| %s", line)
+    lines = reason.splitlines() if isinstance(error, ConfigError) else [reason]
+    for line in lines:
+        log.error("%s", line, exc_info=error if report.verbose and line is lines[-1] else None)
+    if report.stream is not None:
+        report.stream.failed("\n".join([reason, *output]))
+
+
+def tell_timings(report: Report, total: float) -> None:
+    """Log where the time went, a line a step."""
+    if not report.timings:
+        return
+    width = max(len(name) for name, _ in report.timings)
+    log.info("Where the time went:")
+    for name, seconds in report.timings:
+        share = round(100 * seconds / total) if total else 0
+        log.info("  %-*s  %8s  %3d %%", width, name, format_seconds(seconds), share)
+
+
+def tell_plan(title: str, request: Request, target: Target[C], steps: Sequence[Step[C]]) -> None:
+    """Log what each step would change. Touches nothing, calls nobody."""
+    app = request.config.application.name
+    log.info("nvoi %s: what %s of %s would do", __version__, title.lower(), app)
+    target.check(request)
+    context = target.preview(request)
+    for step in steps:
+        log.step("%s", step.name)
+        for line in step.plan(context):
+            log.info("  %s", line)
+    if request.config.callback_url:
+        log.info("The dashboard of callback_url would be told; this dry run calls nobody")
+
+
+def format_seconds(seconds: float) -> str:
+    """``0.3 s``, or ``2 min 05 s`` from a minute on."""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
