@@ -6,10 +6,7 @@ Importing it configures nothing: it names the levels STEP, OK and SUCCESS, gives
 
 from __future__ import annotations
 
-import logging
-
-from nvoi.log import levels
-from nvoi.log.levels import OK, STEP, SUCCESS
+from nvoi.log import installation
 from nvoi.version import __version__
 
 # As in nvoi.log.levels: typing itself would be most of what importing nvoi takes.
@@ -18,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nvoi.log.callback import SignedHTTPHandler
+    from nvoi.log.levels import OK, STEP, SUCCESS
     from nvoi.log.masking import MaskingFilter, add_secrets
     from nvoi.log.signing import sign, verify, verify_webhook
     from nvoi.log.stream import CallbackStream
@@ -37,6 +35,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "OK": "levels",
+    "STEP": "levels",
+    "SUCCESS": "levels",
     "CallbackStream": "stream",
     "MaskingFilter": "masking",
     "SignedHTTPHandler": "callback",
@@ -46,9 +47,7 @@ _MODULES = {
     "verify_webhook": "signing",
 }
 
-levels.install()
-if not logging.getLogger(levels.ROOT).handlers:
-    logging.getLogger(levels.ROOT).addHandler(logging.NullHandler())
+installation.install_with_logging()
 
 
 def __getattr__(name: str) -> Any:
