@@ -136,16 +136,21 @@ class Backlog:
             self._overflow.append(item)
 
     def _shed(self) -> None:
-        """Give up lines below STEP down to three quarters of the capacity; move out the rest."""
-        excess = self._store_bytes - self._capacity * 3 // 4
+        """Give up lines below STEP, level by level, until the rest fits; else move some out.
+
+        The last level that has to give gives down to three quarters of the capacity, so that
+        this is not done anew for every line.
+        """
         totals: dict[int, int] = {}
         for item in self._store:
             if isinstance(item, tuple) and item[0] < STEP:
                 totals[item[0]] = totals.get(item[0], 0) + measure(item)
         allowance: dict[int, int] = {}
+        rest = self._store_bytes
         for level in sorted(totals):
-            allowance[level] = min(excess, totals[level])
-            excess -= allowance[level]
+            if rest > self._capacity:
+                allowance[level] = min(rest - self._capacity * 3 // 4, totals[level])
+                rest -= allowance[level]
         self._rebuild(allowance)
         if self._store_bytes > self._capacity:
             self._move_out()

@@ -26,7 +26,14 @@ def render_message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception:  # noqa: BLE001 - whatever a user's __str__ raises, the line is kept
-        return f"{render_value(record.msg)} {render_value(record.args)}"
+        return f"{render_value(record.msg)} {_render_arguments(record.args)}"
+
+
+def _render_arguments(arguments: object) -> str:
+    if not isinstance(arguments, tuple):
+        return render_value(arguments)
+    parts = [repr(part) if isinstance(part, str) else render_value(part) for part in arguments]
+    return f"({', '.join(parts)})"
 
 
 def render_value(value: object) -> str:

@@ -120,7 +120,9 @@ def format_time(created: float) -> str:
         except (OverflowError, ValueError, OSError):
             return format_time(time.time())
         _seconds = (second, text)
-    return f"{text}.{int((created - second) * 1000):03d}Z"
+    # To the microsecond first: .123 as a float is a little less.
+    milliseconds = min(round((created - second) * 1_000_000) // 1000, 999)
+    return f"{text}.{milliseconds:03d}Z"
 
 
 def encode_line(line: Line) -> str:

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import logging
+import sys
+
+import pytest
+
+from nvoi.log import rendering
+
+
+class Broken(Exception):  # noqa: N818 - it is the exception that is broken
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+def make_record(
+    msg: object, *args: object, error: BaseException | None = None
+) -> logging.LogRecord:
+    info = None
+    if error is not None:
+        try:
+            raise error
+        except BaseException:  # noqa: BLE001 - whatever the test raises
+            info = sys.exc_info()
+    return logging.LogRecord("nvoi", logging.INFO, __file__, 1, msg, args, info)
+
+
+def test_arguments_that_do_not_fit_stand_beside_the_message() -> None:
+    assert rendering.render(make_record("%d items", "x")) == "%d items ('x')"
+    assert rendering.render(make_record("none", 1, 2)) == "none (1, 2)"
+
+
+def test_a_value_that_cannot_be_shown_does_not_lose_the_line() -> None:
+    assert "Broken" in rendering.render(make_record("failed: %s", Broken()))
+    assert "Broken" in rendering.render(make_record(Broken()))
+
+
+def test_the_traceback_of_an_exception_that_cannot_be_shown_follows() -> None:
+    text = rendering.render(make_record("failed", error=Broken()))
+    assert text.startswith("failed\nTraceback")
+    assert "Broken" in text
+
+
+def test_a_traceback_follows_once_also_when_a_formatter_has_kept_it() -> None:
+    record = make_record("failed", error=ValueError("no"))
+    logging.Formatter().format(record)
+    assert rendering.render(record).count("ValueError: no") == 1
+
+
+def test_a_traceback_that_a_queue_handler_merged_is_not_repeated() -> None:
+    from logging.handlers import QueueHandler
+    from queue import SimpleQueue
+
+    record = make_record("failed", error=ValueError("no"))
+    queue: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    QueueHandler(queue).handle(record)
+    assert rendering.render(queue.get()).count("ValueError: no") == 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "cleaned"),
+    [
+        ("plain ünïcode ✓", "plain ünïcode ✓"),
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("up\x1b[2Kdate", "update"),
+        ("cut off \x1b[", "cut off "),
+        ("nul\x00bell\x07", "nul\N{REPLACEMENT CHARACTER}bell\N{REPLACEMENT CHARACTER}"),
+        ("lone \ud800 surrogate", "lone \N{REPLACEMENT CHARACTER} surrogate"),
+        ("windows\r\nline", "windows\nline"),
+    ],
+)
+def test_text_is_cleaned_of_codes_and_of_what_is_no_unicode(raw: str, cleaned: str) -> None:
+    assert rendering.clean(raw) == cleaned
+    cleaned.encode()
