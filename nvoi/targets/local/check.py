@@ -1,0 +1,104 @@
+"""What a valid config may ask for that one machine without root and containers cannot do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from nvoi.config.schema import Application
+from nvoi.errors import ConfigError, Fault
+from nvoi.log.levels import get_logger
+from nvoi.targets.step import Request
+
+log = get_logger(__name__)
+
+#: A volume is a folder here.
+VOLUME_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+VOLUME_FAULT = "a volume's name is a folder's here: letters, digits, `.`, `_` and `-`"
+
+
+def check(request: Request) -> None:
+    """Find what cannot run here, and say what is passed over.
+
+    Raises:
+        ConfigError: with every fault. They have no line: the document is long read.
+    """
+    application = request.config.application
+    faults = [Fault(0, 0, path, message) for path, message in find_faults(application)]
+    if faults:
+        raise ConfigError("config", faults)
+    for message in find_limits(application):
+        log.warning("%s", message)
+    for service in application.app.values():
+        if service.domain:
+            log.info("%s: its domain is for servers; here it is on localhost", service.name)
+
+
+def find_faults(application: Application) -> Iterator[tuple[str, str]]:
+    """The path and the text of everything that rules a deploy out."""
+    yield from find_service_faults(application)
+    yield from find_shared_ports(application)
+    yield from find_mount_faults(application)
+    database = application.database
+    if database is not None and database.engine in {"postgres", "mysql"} and not database.url:
+        yield (
+            "application.database.url",
+            f"is required on this machine: name a {database.engine} server that runs already",
+        )
+
+
+def find_service_faults(application: Application) -> Iterator[tuple[str, str]]:
+    """Services that could not start."""
+    for name, service in application.app.items():
+        path = f"application.app.{name}"
+        if not service.command:
+            yield (
+                f"{path}.command",
+                "is required on this machine: there is no image whose command could run",
+            )
+
+
+def find_shared_ports(application: Application) -> Iterator[tuple[str, str]]:
+    """Services that want a port another one has."""
+    owners: dict[int, str] = {}
+    for name, service in application.app.items():
+        if service.port is None:
+            continue
+        owner = owners.setdefault(service.port, name)
+        if owner != name:
+            yield (
+                f"application.app.{name}.port",
+                f"{service.port} is the port of {owner} too: on one machine each needs its own",
+            )
+
+
+def find_mount_faults(application: Application) -> Iterator[tuple[str, str]]:
+    """Mounts that would leave their folder, or hide one another: all services share a release."""
+    for volume in application.database.mount if application.database else ():
+        if not VOLUME_NAME.fullmatch(volume):
+            yield f"application.database.mount.{volume}", VOLUME_FAULT
+    volumes: dict[PurePosixPath, str] = {}
+    for name, service in application.app.items():
+        for volume, text in service.mounts.items():
+            place, path = f"application.app.{name}.mounts.{volume}", PurePosixPath(text)
+            if not VOLUME_NAME.fullmatch(volume):
+                yield place, VOLUME_FAULT
+            if path.is_absolute():
+                continue
+            if not path.parts or ".." in path.parts:
+                yield place, f"{text!r} is no folder below the app's own"
+            elif volumes.setdefault(path, volume) != volume:
+                yield place, f"{text!r} is where volume {volumes[path]} is mounted"
+
+
+def find_limits(application: Application) -> Iterator[str]:
+    """What is passed over, in the user's terms."""
+    for name, service in application.app.items():
+        if service.replicas is not None and service.replicas > 1:
+            yield f"{name}: replicas are ignored on this machine, one process runs"
+    for name, auxiliary in application.services.items():
+        yield (
+            f"services.{name} is not started: {auxiliary.image} needs containers, which the local "
+            "target does not run; start it yourself where the app needs it"
+        )

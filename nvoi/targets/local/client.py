@@ -1,0 +1,166 @@
+"""Talking to supervisord: XML-RPC over its Unix socket.
+
+The calls are those of its manual, "XML-RPC API Documentation".
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import xmlrpc.client
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nvoi.errors import NvoiError
+
+#: Seconds an answer may take. Every call is answered at once: none of them waits.
+ANSWER_SECONDS = 10.0
+
+ALIVE = frozenset({"STARTING", "RUNNING"})
+
+#: supervisord leaves a program in these alone. EXITED is one of them for a trial only: a
+#: service that has exited is about to be started again, as is one in BACKOFF.
+ENDED = frozenset({"STOPPED", "FATAL", "UNKNOWN"})
+STOPPABLE = ALIVE | {"BACKOFF"}
+
+# Fault codes, supervisor.xmlrpc.Faults.
+SHUTTING_DOWN = 6
+BAD_NAME = 10
+SPAWN_ERROR = 50
+ALREADY_STARTED = 60
+NOT_RUNNING = 70
+ALREADY_ADDED = 90
+
+
+class GoneError(NvoiError):
+    """supervisord is not there."""
+
+
+class EndingError(GoneError):
+    """supervisord is still there, but has been told to shut down."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What supervisord knows of a program. ``pid`` is 0 where it does not run."""
+
+    name: str
+    state: str
+    pid: int
+    started: int
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs, as far as supervisord has seen."""
+        return self.state in ALIVE and self.pid > 0
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over the Unix socket at ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        """Open the connection."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(self.timeout)
+            connection.connect(str(self._path))
+        except BaseException:
+            connection.close()
+            raise
+        self.sock = connection
+
+
+class Supervisor:
+    """A running supervisord.
+
+    Args:
+        path: its socket.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def call(self, name: str, *args: str | bool, ignore: tuple[int, ...] = ()) -> Any:
+        """Call a method of supervisord's; None for a fault whose code is in ``ignore``.
+
+        Raises:
+            GoneError: supervisord is not there.
+            EndingError: it is, but has been told to shut down.
+            NvoiError: it refuses, or gives no answer within 10 s.
+        """
+        # A connection of its own for every call, so that threads may call at once.
+        connection = UnixConnection(self._path)
+        body = xmlrpc.client.dumps(args, f"supervisor.{name}").encode()
+        try:
+            connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
+            answer, _ = xmlrpc.client.loads(connection.getresponse().read())
+        except xmlrpc.client.Fault as fault:
+            return self._handle_fault(name, fault, ignore)
+        except TimeoutError:
+            raise NvoiError(
+                f"supervisord does not answer on {self._path}",
+                hint="end it, then deploy again",
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise GoneError(
+                f"supervisord is not to be reached on {self._path}: {error}",
+                hint="deploy again: it is started anew",
+            ) from error
+        finally:
+            connection.close()
+        return answer[0]
+
+    def _handle_fault(self, name: str, fault: xmlrpc.client.Fault, ignore: tuple[int, ...]) -> None:
+        if fault.faultCode in ignore:
+            return
+        if fault.faultCode == SHUTTING_DOWN:
+            raise EndingError("supervisord is ending", hint="deploy again")
+        raise NvoiError(f"supervisord refuses {name}: {fault.faultString}")
+
+    def get_pid(self) -> int:
+        """The process id of supervisord."""
+        pid: int = self.call("getPID")
+        return pid
+
+    def list_infos(self) -> dict[str, Info]:
+        """What it knows of every program, by name."""
+        infos = map(build_info, self.call("getAllProcessInfo"))
+        return {info.name: info for info in infos}
+
+    def get_info(self, program: str) -> Info:
+        """What it knows of one program."""
+        return build_info(self.call("getProcessInfo", program))
+
+    def start(self, program: str) -> None:
+        """Start a program; nothing where it runs. That it could not start is seen in its state."""
+        self.call("startProcess", program, False, ignore=(ALREADY_STARTED, SPAWN_ERROR))
+
+    def begin_stop(self, program: str) -> None:
+        """Send SIGTERM to a program; nothing where it does not run."""
+        self.call("stopProcess", program, False, ignore=(NOT_RUNNING, BAD_NAME))
+
+    def reload(self) -> None:
+        """Read the config file again; programs are added and removed one by one then."""
+        self.call("reloadConfig")
+
+    def add(self, program: str) -> None:
+        """Take a program of the config in; one that starts by itself does."""
+        self.call("addProcessGroup", program, ignore=(ALREADY_ADDED,))
+
+    def remove(self, program: str) -> None:
+        """Forget a program that has ended."""
+        self.call("removeProcessGroup", program, ignore=(BAD_NAME,))
+
+    def shut_down(self) -> None:
+        """Stop all programs, then end. Returns at once."""
+        self.call("shutdown", ignore=(SHUTTING_DOWN,))
+
+
+def build_info(raw: dict[str, Any]) -> Info:
+    """An :class:`Info` of what supervisord answers."""
+    return Info(name=raw["name"], state=raw["statename"], pid=raw["pid"], started=raw["start"])

@@ -1,0 +1,91 @@
+"""Waiting for something that happens elsewhere: with a deadline, and a word now and then."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+#: Seconds between two lines that say what is being waited for.
+NOTICE_SECONDS = 15.0
+
+
+class NotReadyError(Exception):
+    """What is waited for is not there yet; the text says what was seen instead."""
+
+
+class Reminder:
+    """Says every 15 s what a long wait is for.
+
+    Args:
+        what: what is waited for, as it reads after "waiting for".
+        log: where to say it.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self, what: str, log: logging.Logger, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._what = what
+        self._log = log
+        self._clock = clock
+        self._began = self._due = clock()
+        self.restart()
+
+    def restart(self) -> None:
+        """Count the 15 s anew: something was heard."""
+        self._due = self._clock() + NOTICE_SECONDS
+
+    def tell(self, seen: str = "") -> None:
+        """Log one line if 15 s have passed since the last; ``seen`` is what was seen last."""
+        if self._clock() < self._due:
+            return
+        self.restart()
+        elapsed = self._clock() - self._began
+        self._log.info(
+            "waiting for %s (%.0f s)%s", self._what, elapsed, f": {seen}" if seen else ""
+        )
+
+
+def wait_for(
+    look: Callable[[], T],
+    *,
+    what: str,
+    seconds: float,
+    log: logging.Logger,
+    pause: float = 0.02,
+    longest_pause: float = 1.0,
+    sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> T:
+    """Call ``look`` until it returns, and return what it returned.
+
+    Args:
+        look: raises :class:`NotReadyError` while it is too early; any other exception
+            ends the wait.
+        what: what is waited for, as it reads after "waiting for".
+        seconds: how long to go on. The last look is at or after that.
+        log: where a long wait is told.
+        pause: seconds between the first two looks; each next pause is half as long again.
+        longest_pause: seconds the pause grows to.
+        sleep: how to pause; an event's ``wait`` lets another thread cut it short.
+        clock: seconds that only grow.
+
+    Raises:
+        NotReadyError: the last one seen, once the time is over.
+    """
+    reminder = Reminder(what, log, clock)
+    deadline = clock() + seconds
+    while True:
+        left = deadline - clock()
+        try:
+            return look()
+        except NotReadyError as seen:
+            if left <= 0:
+                raise
+            reminder.tell(str(seen))
+        sleep(max(0.0, min(pause, left)))
+        pause = min(pause * 1.5, longest_pause)
