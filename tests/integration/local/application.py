@@ -1,0 +1,206 @@
+"""An app in a temporary folder that a test deploys to this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from nvoi.config.loader import load
+from nvoi.targets.local import TARGET, LocalContext
+from nvoi.targets.local.processes import find_marked, is_running
+from nvoi.targets.local.state import State
+from nvoi.targets.step import Request
+from tests.integration.local import running
+
+#: Seconds anything a test waits for may take on a loaded machine.
+PATIENCE = 30.0
+
+#: A server for the apps under test. It answers with what the test asks for:
+#: ``/env/NAME``, ``/cwd``, ``/file/PATH``; ``/health`` with the status in the file ``health``.
+SERVER = """
+import http.server, os, pathlib, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        kind, _, rest = self.path[1:].partition("/")
+        status, text = 200, ""
+        if kind == "health":
+            file = pathlib.Path("health")
+            status = int(file.read_text()) if file.exists() else 200
+        elif kind == "env":
+            text = os.environ.get(rest, "(unset)")
+        elif kind == "names":
+            text = " ".join(sorted(os.environ))
+        elif kind == "cwd":
+            text = os.getcwd()
+        elif kind == "file":
+            text = pathlib.Path(rest).read_text()
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+class Server(http.server.ThreadingHTTPServer):
+    def server_bind(self):
+        # The stock one looks its own name up, which can take seconds.
+        __import__("socketserver").TCPServer.server_bind(self)
+
+print("serving on", os.environ["PORT"], flush=True)
+Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+class App:
+    """The files, the config and the state of one app.
+
+    Args:
+        folder: a temporary folder for all of them.
+    """
+
+    def __init__(self, folder: Path, name: str = "shop") -> None:
+        self.directory = folder / "checkout"
+        self.home = folder / "home"
+        self.name = name
+        self.config_path = folder / f"{name}.yml"
+        self.config: dict[str, Any] = {
+            "name": name,
+            "compute_provider": {"local": {}},
+            "app": {},
+        }
+        self.environ = {"PATH": os.environ["PATH"], "USER": "tester", "NVOI_DEBUG": "no"}
+        self.write("server.py", SERVER)
+
+    @property
+    def state(self) -> State:
+        return State(self.home / self.name)
+
+    @property
+    def services(self) -> dict[str, Any]:
+        return self.config["app"]  # type: ignore[no-any-return]
+
+    def write(self, name: str, text: str = "") -> Path:
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def add_server(self, name: str = "web", **settings: Any) -> int:
+        """Add a service that is well; returns its port."""
+        port = find_port()
+        self.services[name] = {
+            "command": f"exec {sys.executable} -S server.py",
+            "port": port,
+            "healthcheck": {"interval": "5s"},
+        } | settings
+        return port
+
+    def write_config(self) -> Path:
+        self.config_path.write_text(json.dumps({"application": self.config}))
+        return self.config_path
+
+    def build_request(self, **settings: Any) -> Request:
+        text = self.write_config().read_text()
+        return Request(
+            config=load(text, filename="deploy.yml", environ=None),
+            directory=self.directory,
+            home=self.home,
+            deploy_id="deploy-1",
+            environ=self.environ,
+            **settings,
+        )
+
+    def deploy(self) -> LocalContext:
+        request = self.build_request()
+        TARGET.check(request)
+        return running.run_steps(TARGET.deploy, request)
+
+    def delete(self, **settings: Any) -> LocalContext:
+        return running.run_steps(TARGET.delete, self.build_request(**settings))
+
+    def plan(self, verb: str = "deploy") -> list[str]:
+        context = TARGET.preview(self.build_request())
+        steps = TARGET.deploy if verb == "deploy" else TARGET.delete
+        return [line for step in steps for line in step.plan(context)]
+
+    def start(self, verb: str = "deploy", before: str = ":") -> subprocess.Popen[str]:
+        """A run in a process of its own, in a shell that has run ``before``."""
+        words = [str(self.write_config()), str(self.directory), str(self.home), verb]
+        return subprocess.Popen(
+            [
+                "/bin/sh",
+                "-c",
+                f'{before}; exec "$@"',
+                "-",
+                sys.executable,
+                running.__file__,
+                *words,
+            ],
+            env=self.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def write_slow_server(self) -> Path:
+        """Let ``server.py`` wait until the file that is returned exists."""
+        gate = self.home.parent / "gate"
+        self.write(
+            "server.py",
+            f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.02)\n{SERVER}",
+        )
+        return gate
+
+    def find_processes(self) -> list[int]:
+        """Everything that runs of the app: its services, trials and commands."""
+        return find_marked({"NVOI_STATE": str(self.state.root)})
+
+    def get_daemon_pid(self) -> int:
+        return int((self.state.supervisor / "supervisord.pid").read_text())
+
+    def tear_down(self) -> None:
+        """End all of the app's processes, whatever state a test has left them in."""
+        pids = self.find_processes()
+        with suppress(OSError, ValueError):
+            pids.append(self.get_daemon_pid())
+        for pid in pids:
+            # The daemon first of all stops starting others again.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(map(is_running, pids)), "all processes to end")
+        for pid in self.find_processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def find_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def fetch(port: int, path: str) -> str:
+    """What the app's server answers."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=PATIENCE) as answer:
+        return str(answer.read().decode())
+
+
+def wait_until(is_so: Callable[[], object], what: str) -> None:
+    """Poll until ``is_so``; a test that waits in vain says for what."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from nvoi.targets.local.context import LocalContext, open_context
+from nvoi.targets.local.snapshot import SNAPSHOT, build_name
+from tests.integration.local.application import App
+
+
+@pytest.fixture
+def checkout(app: App) -> App:
+    """An app in a git checkout of its own."""
+    git(app.directory, "init", "--quiet", ".")
+    return app
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "protocol.file.allow=always"]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "GIT_CONFIG_NOSYSTEM": "1"}
+    subprocess.run(["git", *identity, *words], cwd=folder, env=environ, check=True)
+
+
+def commit(folder: Path) -> None:
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "-m", "all")
+
+
+def take(app: App) -> set[str]:
+    """Take a snapshot; the names of the files, links and empty folders in it."""
+    release = take_folder(app)
+    return {
+        str(path.relative_to(release))
+        for path in release.rglob("*")
+        if path.is_symlink() or not path.is_dir() or not any(path.iterdir())
+    }
+
+
+def take_folder(app: App) -> Path:
+    app.services["worker"] = {"command": "true"}
+    with open_context(app.build_request()) as context:
+        SNAPSHOT.run(context)
+        return context.state.releases / context.release
+
+
+def test_a_release_has_what_git_tracks_or_does_not_ignore(checkout: App) -> None:
+    checkout.write("tracked/deep", "x")
+    commit(checkout.directory)
+    checkout.write(".gitignore", "*.log\nnode_modules\n")
+    checkout.write("new")
+    checkout.write("trace.log")
+    checkout.write("node_modules/lib")
+    assert take(checkout) == {"server.py", "tracked/deep", ".gitignore", "new"}
+
+
+def test_a_tracked_file_that_was_deleted_is_not_in_the_release(checkout: App) -> None:
+    checkout.write("gone").touch()
+    commit(checkout.directory)
+    (checkout.directory / "gone").unlink()
+    assert take(checkout) == {"server.py"}
+
+
+def test_a_folder_of_a_checkout_can_be_deployed_alone(checkout: App) -> None:
+    checkout.write("apps/shop/main", "x")
+    checkout.write("apps/other/main", "x")
+    checkout.write(".gitignore", "ignored\n")
+    checkout.write("apps/shop/ignored", "x")
+    checkout.directory = checkout.directory / "apps/shop"
+    assert take(checkout) == {"main"}
+
+
+def test_a_folder_that_the_checkout_around_it_ignores_is_deployed_whole(checkout: App) -> None:
+    checkout.write(".gitignore", "build\n")
+    checkout.write("build/main", "x")
+    checkout.directory = checkout.directory / "build"
+    assert take(checkout) == {"main"}
+
+
+def test_submodules_and_checkouts_in_the_checkout_are_in_the_release(checkout: App) -> None:
+    library = App(checkout.home.parent / "lib")
+    library.write(".gitignore", "ignored\n")
+    library.write("code", "x")
+    git(library.directory, "init", "--quiet", ".")
+    commit(library.directory)
+    git(checkout.directory, "submodule", "--quiet", "add", str(library.directory), "vendor/lib")
+    commit(checkout.directory)
+    checkout.write("vendor/lib/ignored")
+    checkout.write("nested/file")
+    git(checkout.directory / "nested", "init", "--quiet", ".")
+    names = take(checkout)
+    assert {"vendor/lib/code", "vendor/lib/.gitignore", "nested/file"} <= names
+    assert "vendor/lib/ignored" not in names
+    assert not any("/.git/" in f"/{name}/" for name in names)
+
+
+def test_a_git_hook_may_deploy(checkout: App) -> None:
+    checkout.write(".gitignore", "*.log\n")
+    checkout.write("trace.log")
+    checkout.environ |= {"GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere/index"}
+    assert take(checkout) == {"server.py", ".gitignore"}
+
+
+def test_without_git_ignored_files_are_deployed_with_a_warning(
+    checkout: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkout.write(".gitignore", "*.log\n")
+    checkout.write("trace.log")
+    checkout.environ["PATH"] = str(checkout.home)
+    assert take(checkout) == {"server.py", ".gitignore", "trace.log"}
+    assert "git is not installed" in caplog.text
+
+
+def test_a_checkout_that_git_cannot_read_is_deployed_with_a_warning(
+    checkout: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    (checkout.directory / ".git/HEAD").write_text("broken")
+    assert take(checkout) == {"server.py"}
+    assert "git cannot list" in caplog.text
+
+
+def test_a_folder_that_is_no_checkout_is_deployed_without_vcs_folders(app: App) -> None:
+    for name in (".hg/store", ".svn/entries", "CVS/Root", ".jj/repo", "sub/.bzr/x", "sub/code"):
+        app.write(name)
+    (app.directory / "empty").mkdir()
+    assert take(app) == {"server.py", "sub/code", "empty"}
+
+
+@pytest.mark.parametrize("is_checkout", [True, False])
+def test_the_deploy_key_is_never_in_a_release(app: App, is_checkout: bool) -> None:
+    if is_checkout:
+        git(app.directory, "init", "--quiet", ".")
+    app.write("deploy.key", "k")
+    app.write("config/deploy.key", "k")
+    app.write("config/deploy.enc", "e")
+    if is_checkout:
+        git(app.directory, "add", "--force", ".")
+    assert take(app) == {"server.py", "config/deploy.enc"}
+
+
+@pytest.mark.parametrize("is_checkout", [True, False])
+@pytest.mark.parametrize("home", [".", "state", "state/deep"])
+def test_nvois_own_state_in_the_checkout_is_not_in_a_release(
+    app: App, is_checkout: bool, home: str
+) -> None:
+    if is_checkout:
+        git(app.directory, "init", "--quiet", ".")
+    app.home = app.directory / home
+    take(app)
+    # The folder that the state is in is the user's own.
+    assert take(app) - {"state"} == {"server.py"}
+
+
+def test_links_stay_links_and_modes_and_times_stay(app: App) -> None:
+    script = app.write("bin/run", "x")
+    script.chmod(0o750)
+    os.utime(script, (1_000_000_000, 1_000_000_000))
+    (app.directory / "link").symlink_to("bin/run")
+    (app.directory / "broken").symlink_to("/no/such/file")
+    (app.directory / "folder").symlink_to("bin")
+    release = take_folder(app)
+    assert (release / "link").readlink() == Path("bin/run")
+    assert (release / "broken").readlink() == Path("/no/such/file")
+    assert (release / "folder").readlink() == Path("bin")
+    status = (release / "bin/run").stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_mtime) == (0o750, 1_000_000_000)
+
+
+def test_pipes_and_sockets_are_passed_over(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(app.directory / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(app.directory / "socket"))
+    assert take(app) == {"server.py"}
+
+
+def test_names_of_any_bytes_are_copied(checkout: App) -> None:
+    names = {b"new\nline", b"caf\xe9", "schön".encode(), b" quote'\""}
+    for name in names:
+        (checkout.directory / os.fsdecode(name)).touch()
+    assert {os.fsencode(name) for name in take(checkout)} == names | {b"server.py"}
+
+
+def test_a_failed_snapshot_is_undone(app: App) -> None:
+    app.services["worker"] = {"command": "true"}
+    with open_context(app.build_request()) as context:
+        SNAPSHOT.run(context)
+        undo(context)
+        assert context.state.list_releases() == []
+
+
+def undo(context: LocalContext) -> None:
+    assert SNAPSHOT.undo is not None
+    SNAPSHOT.undo(context)
+
+
+def test_release_names_grow_also_in_one_second_and_with_the_clock_set_back(app: App) -> None:
+    now = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
+    app.state.releases.mkdir(parents=True)
+    names = []
+    for moment in (now, now, now.replace(year=2020)):
+        names.append(build_name(app.state, moment))
+        (app.state.releases / names[-1]).mkdir()
+    assert names == ["20260131235959", "20260201000000", "20260201000001"]

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nvoi.config.schema import (
+    Application,
+    AppService,
+    AuxiliaryService,
+    Config,
+    Database,
+    LocalProvider,
+)
+from nvoi.errors import ConfigError
+from nvoi.secret import Secret
+from nvoi.targets.local.check import check
+from nvoi.targets.step import Request
+
+
+def run(*services: AppService, **settings: object) -> None:
+    application = Application(
+        name="shop",
+        compute_provider=LocalProvider(),
+        app={service.name: service for service in services},
+        **settings,  # type: ignore[arg-type]
+    )
+    check(Request(Config(application), Path("/src"), Path("/home"), "1"))
+
+
+def get_faults(*services: AppService, **settings: object) -> dict[str, str]:
+    with pytest.raises(ConfigError) as caught:
+        run(*services, **settings)
+    return {fault.path: fault.message for fault in caught.value.faults}
+
+
+def test_a_plain_app_passes() -> None:
+    run(AppService("web", command="x", port=1), AppService("api", command="x", port=2))
+
+
+def test_a_service_needs_a_command() -> None:
+    assert "no image" in get_faults(AppService("web"))["application.app.web.command"]
+
+
+def test_two_services_cannot_share_a_port() -> None:
+    faults = get_faults(
+        AppService("web", command="x", port=80), AppService("api", command="x", port=80)
+    )
+    assert faults["application.app.api.port"].startswith("80 is the port of web too")
+
+
+@pytest.mark.parametrize("adapter", ["postgres", "postgresql", "mysql"])
+def test_a_database_server_must_run_already(adapter: str) -> None:
+    faults = get_faults(database=Database(adapter=adapter))
+    assert "is required on this machine" in faults["application.database.url"]
+
+
+def test_a_database_with_a_url_and_sqlite_pass() -> None:
+    run(database=Database(adapter="mysql", url=Secret("mysql://u:p@h/d")))
+    run(database=Database(adapter="sqlite3", mount={"db": "/data"}))
+
+
+@pytest.mark.parametrize("path", ["../up", "a/../../b", ".", ""])
+def test_a_mount_stays_in_the_release(path: str) -> None:
+    faults = get_faults(AppService("web", command="x", mounts={"store": path}))
+    assert "no folder below" in faults["application.app.web.mounts.store"]
+
+
+def test_two_volumes_cannot_be_mounted_at_one_place() -> None:
+    faults = get_faults(
+        AppService("web", command="x", mounts={"one": "data"}),
+        AppService("api", command="x", mounts={"two": "./data/"}),
+    )
+    assert "where volume one is mounted" in faults["application.app.api.mounts.two"]
+
+
+def test_two_services_may_mount_one_volume() -> None:
+    run(
+        AppService("web", command="x", mounts={"one": "data"}),
+        AppService("api", command="x", mounts={"one": "data"}),
+    )
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "", "a b", "x" * 200])
+def test_a_volumes_name_is_a_folders(name: str) -> None:
+    faults = get_faults(
+        AppService("web", command="x", mounts={name: "/data"}),
+        database=Database(adapter="sqlite3", mount={name: "/data"}),
+    )
+    assert set(faults) == {
+        f"application.app.web.mounts.{name}",
+        f"application.database.mount.{name}",
+    }
+
+
+def test_all_faults_are_told_at_once() -> None:
+    faults = get_faults(AppService("web"), AppService("api"), database=Database(adapter="postgres"))
+    assert len(faults) == 3
+
+
+def test_what_is_passed_over_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    run(
+        AppService("web", command="x", replicas=3, domain="example.com"),
+        services={"redis": AuxiliaryService("redis", image="redis:7")},
+    )
+    levels = {record.getMessage().split(" ")[0]: record.levelname for record in caplog.records}
+    assert levels == {"web:": "INFO", "services.redis": "WARNING"}
+    assert "replicas are ignored" in caplog.text
+    assert "redis:7 needs containers" in caplog.text
