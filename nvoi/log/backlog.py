@@ -156,22 +156,24 @@ class Backlog:
             self._move_out()
 
     def _rebuild(self, allowance: dict[int, int]) -> None:
+        """Leave out what ``allowance`` has bytes for, by level; one gap stands for all of it.
+
+        Where every other line is left out, a gap for each would be as long as the lines.
+        """
         kept: deque[Item] = deque()
-        lost = 0
+        gap = Gap(0)
         for item in self._store:
             if isinstance(item, Gap):
-                lost += item.count
-                continue
-            if isinstance(item, tuple) and allowance.get(item[0], 0) > 0:
+                lost = item.count
+            elif isinstance(item, tuple) and allowance.get(item[0], 0) > 0:
                 allowance[item[0]] -= measure(item)
-                lost += 1
+                lost = 1
+            else:
+                kept.append(item)
                 continue
-            if lost:
-                kept.append(Gap(lost))
-                lost = 0
-            kept.append(item)
-        if lost:
-            kept.append(Gap(lost))
+            if not gap.count:
+                kept.append(gap)
+            gap.count += lost
         self._replace(kept)
 
     def _replace(self, store: deque[Item]) -> None:
@@ -297,7 +299,7 @@ class Backlog:
         self._store_bytes -= measure(gap)
         self.numbered += count
         self.given_up += count
-        text = f"{count} log lines are missing here: more were waiting than may be kept"
+        text = f"{count} log lines are missing about here: more were waiting than may be kept"
         after = self._store[0] if self._store else None
         created = after[1] if isinstance(after, tuple) else time.time()
         return wire.encode_line((logging.WARNING, created, text))

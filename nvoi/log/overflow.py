@@ -17,7 +17,7 @@ _CHUNK_BYTES = 256 * 1024
 
 
 class Gap:
-    """Lines that were given up at this place."""
+    """Lines that were given up about here."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -48,7 +48,7 @@ def measure(item: Item) -> int:
 class Overflow:
     """A queue of items in a file that has no name, so that nobody else can open it.
 
-    Only lines and the sizes of gaps are written; what is neither waits in memory for its turn.
+    Only lines are written; what is none waits in memory for its turn.
     """
 
     def __init__(self) -> None:
@@ -61,19 +61,18 @@ class Overflow:
         return bool(self._written > self._read or self._skipped or self._markers)
 
     def skip(self, count: int = 1) -> None:
-        """Count lines that are given up at this place."""
+        """Count lines that are given up about here."""
         self._skipped += count
 
     def append(self, item: Item) -> None:
         """Add ``item`` at the end; a line that the disk does not take is skipped."""
         if isinstance(item, Gap):
             self.skip(item.count)
-            return
-        if self._skipped and self._write(self._skipped):
-            self._skipped = 0
-        if not isinstance(item, tuple):
+        elif not isinstance(item, tuple):
+            if self._skipped:
+                self._markers.append((self._written, self._take_gap()))
             self._markers.append((self._written, item))
-        elif self._skipped or not self._write(item):
+        elif not self._write(item):
             self.skip()
 
     def read(self) -> Iterator[Item]:
@@ -82,10 +81,9 @@ class Overflow:
             if self._markers and self._markers[0][0] <= self._read:
                 yield self._markers.popleft()[1]
             elif self._read < self._written:
-                yield self._read_entry()
+                yield self._read_line()
             else:
-                count, self._skipped = self._skipped, 0
-                yield Gap(count)
+                yield self._take_gap()
         self.close()
 
     def close(self) -> None:
@@ -97,8 +95,12 @@ class Overflow:
         self._chunk.clear()
         self._markers.clear()
 
-    def _write(self, entry: Line | int) -> bool:
-        data = json.dumps(entry).encode() + b"\n"
+    def _take_gap(self) -> Gap:
+        gap, self._skipped = Gap(self._skipped), 0
+        return gap
+
+    def _write(self, line: Line) -> bool:
+        data = json.dumps(line).encode() + b"\n"
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as items wait in it
@@ -112,7 +114,7 @@ class Overflow:
         self._written += 1
         return True
 
-    def _read_entry(self) -> Item:
+    def _read_line(self) -> Line:
         if not self._chunk and self._file is not None:
             data = os.pread(self._file.fileno(), _CHUNK_BYTES, self._read_at)
             while b"\n" not in data:
@@ -120,6 +122,6 @@ class Overflow:
             data = data[: data.rindex(b"\n") + 1]
             self._read_at += len(data)
             self._chunk.extend(data.splitlines())
-        entry = json.loads(self._chunk.popleft())
+        level, created, text = json.loads(self._chunk.popleft())
         self._read += 1
-        return Gap(entry) if isinstance(entry, int) else (entry[0], entry[1], entry[2])
+        return (level, created, text)
