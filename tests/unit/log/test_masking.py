@@ -86,7 +86,7 @@ def test_message_arguments_extra_traceback_and_stack_are_masked(
 ) -> None:
     masking.add_secrets(TOKEN)
     try:
-        raise ValueError(f"refused {TOKEN}")  # noqa: EM102, TRY301 - the traceback is wanted
+        raise ValueError(f"refused {TOKEN}")
     except ValueError as error:
         log.exception("call with %s", TOKEN, extra={"header": f"Bearer {TOKEN}", "cause": error})
     log.info("unused argument", stack_info=True, extra={"nested": {"a": [("b", TOKEN)]}})
