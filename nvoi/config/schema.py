@@ -126,8 +126,8 @@ class AppService:
     subdomain: str | None = None
     healthcheck: Healthcheck | None = None
     pre_run_command: str | None = None
-    env: Mapping[str, str] = EMPTY
-    mounts: Mapping[str, str] = EMPTY
+    env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    mounts: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     replicas: int | None = None
 
 
@@ -139,8 +139,8 @@ class Database:
     adapter: str | None = None
     url: Secret | None = None
     image: str | None = None
-    mount: Mapping[str, str] = EMPTY
-    secrets: Mapping[str, Secret] = NO_SECRETS
+    mount: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    secrets: Mapping[str, Secret] = field(default_factory=lambda: NO_SECRETS)
 
     @property
     def engine(self) -> str | None:
@@ -157,8 +157,8 @@ class AuxiliaryService:
     servers: tuple[str, ...] = ()
     port: int | None = None
     command: str | None = None
-    env: Mapping[str, str] = EMPTY
-    mount: Mapping[str, str] = EMPTY
+    env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    mount: Mapping[str, str] = field(default_factory=lambda: EMPTY)
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ class Application:
     compute_provider: ComputeProvider
     environment: str = "production"
     keep_count: int = 2
-    env: Mapping[str, str] = EMPTY
-    secrets: Mapping[str, Secret] = NO_SECRETS
+    env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    secrets: Mapping[str, Secret] = field(default_factory=lambda: NO_SECRETS)
     ssh_keys: SSHKeys | None = None
     cloudflare: Cloudflare | None = None
     servers: Mapping[str, ServerGroup] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,0 +1,259 @@
+"""What only several keys together can show to be wrong.
+
+Each check takes the application as it was read and reports at the path that should change.
+Where a value is absent because it had a fault of its own, nothing more is said of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nvoi.config.nodes import join_path
+from nvoi.config.schema import (
+    Application,
+    AppService,
+    AuxiliaryService,
+    Database,
+    LocalProvider,
+    ServerGroup,
+    SSHProvider,
+)
+from nvoi.config.section import Reading, suggest
+from nvoi.config.urls import SCHEMES, parse_database_url
+from nvoi.naming import build_hostnames, build_label
+
+# What a database that nvoi runs is set up with.
+DATABASE_SECRETS = {
+    "postgres": ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"),
+    "mysql": ("MYSQL_USER", "MYSQL_PASSWORD", "MYSQL_DATABASE"),
+}
+SSH_ONLY = ("host", "hosts", "user", "port", "private_ip")
+ROOT = "application"
+
+
+def check_application(application: Application, reading: Reading) -> None:
+    """Reports all that does not fit together."""
+    for check in CHECKS:
+        check(application, reading)
+
+
+def check_accounts(application: Application, reading: Reading) -> None:
+    """Servers are reached with a key pair, and domains served by Cloudflare."""
+    if is_local(application):
+        return
+    if application.ssh_keys is None and not reading.is_faulty(f"{ROOT}.ssh_keys"):
+        reading.report(f"{ROOT}.ssh_keys", "is required: servers are reached with it")
+    faulty = any(fault.path.startswith(f"{ROOT}.domain_provider") for fault in reading.faults)
+    for name, service in application.app.items():
+        path = app_path(name)
+        if service.domain and application.cloudflare is None and not faulty:
+            message = f"{ROOT}.domain_provider.cloudflare is required to serve a domain"
+            reading.report(f"{path}.domain", message)
+        if service.domain and service.port is None and not reading.is_faulty(f"{path}.port"):
+            reading.report(f"{path}.domain", "a `port` is required to serve a domain")
+
+
+def check_masters(application: Application, reading: Reading) -> None:
+    """One group holds the master; where there is one group, that is the one."""
+    masters = [name for name, group in application.servers.items() if group.master]
+    if len(application.servers) > 1 and not masters and not is_local(application):
+        reading.report(f"{ROOT}.servers", "exactly one group needs `master: true`")
+    for name in masters[1:]:
+        path = f"{join_path(f'{ROOT}.servers', name)}.master"
+        reading.report(path, f"exactly one group may be master, and {masters[0]} is")
+
+
+def check_groups(application: Application, reading: Reading) -> None:
+    """What a group may say depends on who rents its servers."""
+    local, ssh = is_local(application), isinstance(application.compute_provider, SSHProvider)
+    if not local and not application.servers and not reading.is_faulty(f"{ROOT}.servers"):
+        reading.report(f"{ROOT}.servers", "is required")
+    seen: dict[str, str] = {}
+    for name, group in application.servers.items():
+        path = join_path(f"{ROOT}.servers", name)
+        if ssh:
+            check_hosts(path, group, reading)
+            check_seen_once(f"{path}.hosts", group.hosts, seen, reading, "a host")
+        elif not local:
+            for key in SSH_ONLY:
+                if f"{path}.{key}" in reading.places:
+                    reading.report(f"{path}.{key}", "is for `compute_provider: {ssh: {}}` only")
+
+
+def check_hosts(path: str, group: ServerGroup, reading: Reading) -> None:
+    """A group of servers that one already has names each of them."""
+    if not group.hosts:
+        faulty = any(fault.path.startswith(f"{path}.host") for fault in reading.faults)
+        if not faulty:
+            reading.report(path, "`host`, or a list of `hosts`, is required with ssh")
+        return
+    if group.count != len(group.hosts):
+        reading.report(f"{path}.count", "must be the number of hosts; it may be left out")
+    if group.private_ip and len(group.hosts) > 1:
+        message = "is one server's: give each server a group of its own"
+        reading.report(f"{path}.private_ip", message)
+
+
+def check_seen_once(
+    path: str, names: tuple[str, ...], seen: dict[str, str], reading: Reading, what: str
+) -> None:
+    """No name stands at two paths; ``what`` says whose names they are."""
+    taken = {seen.setdefault(name.lower(), path) for name in names} - {path}
+    for first in sorted(taken):
+        reading.report(path, f"{what} is that of {first} already")
+
+
+def check_placement(application: Application, reading: Reading) -> None:
+    """Every service says where it runs, on groups that exist, beside the volumes it mounts."""
+    for path, service in find_services(application):
+        if not service.servers:
+            faulty = any(fault.path.startswith(f"{path}.servers") for fault in reading.faults)
+            if not faulty and not is_local(application):
+                reading.report(f"{path}.servers", "is required: a list of server groups")
+        for index, group in enumerate(service.servers):
+            if group not in application.servers:
+                hint = suggest(group, list(application.servers))
+                reading.report(f"{path}.servers.{index}", f"there is no such server group{hint}")
+        check_mounts(path, service, application, reading)
+
+
+def check_mounts(
+    path: str,
+    service: AppService | AuxiliaryService | Database,
+    application: Application,
+    reading: Reading,
+) -> None:
+    """Volumes hang on one server: whoever mounts one runs on one group of one server.
+
+    On this machine there is one server whatever the groups say, and where a service names no
+    group its volumes need no declaration.
+    """
+    mounts = service.mounts if isinstance(service, AppService) else service.mount
+    path = f"{path}.{'mounts' if isinstance(service, AppService) else 'mount'}"
+    local = is_local(application)
+    for volume, folder in mounts.items():
+        relative = local and ".." not in folder.split("/")
+        if not folder.startswith("/") and not relative:
+            reading.report(join_path(path, volume), "must be an absolute path inside the service")
+    if len({folder.rstrip("/") for folder in mounts.values()}) < len(mounts):
+        reading.report(path, "two volumes share a path; each needs its own")
+    if not mounts or not service.servers:
+        return
+    if len(service.servers) > 1 and not local:
+        reading.report(path, "volumes are one server's: the service must run on one group only")
+        return
+    groups = [application.servers[name] for name in service.servers if name in application.servers]
+    for group in groups[:1]:
+        if group.count > 1 and not local:
+            message = f"volumes are one server's, and group {group.name} has {group.count} servers"
+            reading.report(path, message)
+        for volume in mounts:
+            if volume not in group.volumes:
+                hint = suggest(volume, list(group.volumes))
+                message = f"is no volume of server group {group.name}{hint}"
+                reading.report(join_path(path, volume), message)
+
+
+def check_database(application: Application, reading: Reading) -> None:
+    """Each adapter has what it cannot do without."""
+    database, path, adapter = application.database, f"{ROOT}.database", f"{ROOT}.database.adapter"
+    if database is None:
+        return
+    if database.engine in SCHEMES and database.url:
+        try:
+            parse_database_url(database.url.reveal(), database.engine)
+        except ValueError as error:
+            reading.report(f"{path}.url", str(error))
+    elif database.engine in DATABASE_SECRETS and not reading.is_faulty(f"{path}.url"):
+        for name in DATABASE_SECRETS[database.engine]:
+            if not database.secrets.get(name) and not reading.is_faulty(f"{path}.secrets.{name}"):
+                message = f"is required with {database.adapter} where there is no `url`"
+                reading.report(f"{path}.secrets.{name}", message)
+    elif database.engine == "sqlite3":
+        check_sqlite(application, database, reading)
+    elif not any((database.engine, database.url, database.image, reading.is_faulty(adapter))):
+        reading.report(adapter, "is required: postgres, mysql or sqlite3")
+
+
+def check_sqlite(application: Application, database: Database, reading: Reading) -> None:
+    """The database is a file on a volume: every service that uses it runs beside it."""
+    path = f"{ROOT}.database.mount"
+    faulty = any(fault.path.startswith(path) for fault in reading.faults)
+    if not database.mount and not faulty:
+        reading.report(path, "is required with sqlite3: VOLUME: /path/in/the/service")
+    if is_local(application) or len(database.servers) != 1:
+        return
+    for name, service in application.app.items():
+        if service.servers and service.servers != database.servers:
+            message = f"sqlite3 is a file on {database.servers[0]}: the service must run there only"
+            reading.report(f"{app_path(name)}.servers", message)
+
+
+def check_healthchecks(application: Application, reading: Reading) -> None:
+    """A check has what it needs to be made."""
+    for name, service in application.app.items():
+        check, path = service.healthcheck, f"{app_path(name)}.healthcheck"
+        if check is None or reading.is_faulty(f"{path}.type"):
+            continue
+        if check.type == "exec":
+            if not check.command and not reading.is_faulty(f"{path}.command"):
+                reading.report(f"{path}.command", "is required with `type: exec`")
+            continue
+        faulty = reading.is_faulty(f"{path}.port") or reading.is_faulty(f"{app_path(name)}.port")
+        if check.port is None and service.port is None and not faulty:
+            message = f"a `port`, here or of the service, is required with `type: {check.type}`"
+            reading.report(path, message)
+
+
+def check_names(application: Application, reading: Reading) -> None:
+    """No two services share a host name, and no two things a remote name."""
+    hostnames: dict[str, str] = {}
+    for name, service in application.app.items():
+        if service.domain:
+            names = build_hostnames(service.domain, service.subdomain)
+            check_seen_once(f"{app_path(name)}.domain", names, hostnames, reading, "a host name")
+    groups: dict[str, str] = {}
+    for name in application.servers:
+        check_seen_once(
+            join_path(f"{ROOT}.servers", name), (build_label(name),), groups, reading, "the name"
+        )
+    workloads: dict[str, str] = {}
+    for path, running in find_services(application):
+        if not isinstance(running, Database):
+            check_seen_once(path, (build_label(running.name),), workloads, reading, "the name")
+
+
+CHECKS: tuple[Callable[[Application, Reading], None], ...] = (
+    check_accounts,
+    check_masters,
+    check_groups,
+    check_placement,
+    check_database,
+    check_healthchecks,
+    check_names,
+)
+
+
+def find_services(
+    application: Application,
+) -> list[tuple[str, AppService | AuxiliaryService | Database]]:
+    """Everything that runs, each with its path."""
+    found: list[tuple[str, AppService | AuxiliaryService | Database]] = [
+        (app_path(name), service) for name, service in application.app.items()
+    ]
+    if application.database:
+        found.append((f"{ROOT}.database", application.database))
+    found += [
+        (join_path(f"{ROOT}.services", name), item) for name, item in application.services.items()
+    ]
+    return found
+
+
+def app_path(name: str) -> str:
+    """The path of an app service."""
+    return join_path(f"{ROOT}.app", name)
+
+
+def is_local(application: Application) -> bool:
+    """Whether the app runs on this machine."""
+    return isinstance(application.compute_provider, LocalProvider)

@@ -1,0 +1,257 @@
+"""YAML text to a tree of nodes.
+
+Only what a config needs of YAML is let through: one document of mappings, sequences and
+scalars, with anchors, aliases and merge keys. Nothing of the text but names of keys gets into
+a fault: any other word may be a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    StreamEndEvent,
+)
+
+from nvoi.config.nodes import Entry, Mapping, Node, Place, Scalar, Sequence, join_path
+from nvoi.errors import ConfigError, Fault
+
+# A config that people write has some hundreds of nodes, eight levels deep. The limits are
+# counted with aliases expanded, though they never are: a few lines can stand for billions.
+MAX_NODES = 10_000
+MAX_DEPTH = 50
+
+UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+YAML_TAG = "tag:yaml.org,2002:"
+TEXT_TAGS = frozenset({"!", f"{YAML_TAG}str"})
+PLAIN_TAGS = frozenset(f"{YAML_TAG}{name}" for name in ("null", "bool", "int", "float"))
+COLLECTION_TAGS = frozenset({"!", f"{YAML_TAG}map", f"{YAML_TAG}seq"})
+
+# The scanner meets some broken texts with an error of Python's own.
+BARE_ERRORS = (
+    YAMLError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
+# What the parser calls a problem, by its first words, and what a reader can do about it.
+PROBLEMS = (
+    ("found character '\\t'", "a tab cannot indent here: use spaces"),
+    ("mapping values are not allowed", "a second `: ` in one value: put the value in quotes"),
+    ("could not find expected ':'", "a key with no `:` after it, or a line indented too little"),
+    ("found unexpected end of stream", "a quote is opened and never closed"),
+    ("found unexpected document separator", "a quote is opened and never closed"),
+    ("expected <block end>", "the indentation does not fit the lines above"),
+    ("expected ',' or", "a `,` or the closing bracket is missing"),
+    ("found unknown escape", "an unknown `\\` escape: use single quotes, or `\\\\`"),
+    ("expected the node content", "a value is missing here"),
+)
+
+
+def compose(text: str, filename: str) -> tuple[Mapping, tuple[Fault, ...]]:
+    """The tree of a YAML document, and the faults that still left one.
+
+    Raises:
+        ConfigError: the text is no single YAML mapping within the limits.
+    """
+    return Composer(text, filename).compose()
+
+
+class Composer:
+    """Turns the parser's events into nodes. One use.
+
+    It stands in for the YAML library's own composer because that one calls itself without a
+    limit and knows nothing of an expanded size; events are made as they are asked for, so a
+    limit is met before the rest of the text is read.
+    """
+
+    def __init__(self, text: str, filename: str) -> None:
+        self.filename = filename
+        self.faults: list[Fault] = []
+        self.anchors: dict[str, Node] = {}
+        self.open: set[int] = set()
+        self.check_characters(text)
+        self.events: Iterator[Any] = YAML(typ="safe", pure=True).parse(text)
+
+    def compose(self) -> tuple[Mapping, tuple[Fault, ...]]:
+        """The root, and the faults that still left one."""
+        self.next_event()
+        start = self.next_event()
+        if isinstance(start, StreamEndEvent):
+            self.stop(Place(1, 1), "the document is empty; a config begins with `application:`")
+        root = self.compose_node(self.next_event(), "", 1)
+        self.next_event()
+        following = self.next_event()
+        if isinstance(following, DocumentStartEvent):
+            self.stop(place_of(following.start_mark), "a second document begins; one is allowed")
+        if isinstance(root, Scalar) and root.is_null:
+            self.stop(Place(1, 1), "the document is empty; a config begins with `application:`")
+        if not isinstance(root, Mapping):
+            self.stop(root.place, "a mapping is needed; a config begins with `application:`")
+        return root, tuple(self.faults)
+
+    def compose_node(self, event: Any, path: str, depth: int) -> Node:
+        """The node that begins with ``event``."""
+        place = place_of(event.start_mark)
+        if depth > MAX_DEPTH:
+            self.stop(place, f"nested too deep: {MAX_DEPTH} levels are allowed")
+        if isinstance(event, AliasEvent):
+            return self.resolve_alias(event, place, path)
+        if isinstance(event, ScalarEvent):
+            node: Node = self.compose_scalar(event, place, path)
+        elif isinstance(event, MappingStartEvent):
+            self.check_tag(event, COLLECTION_TAGS, place, path)
+            node = self.compose_mapping(event, Mapping(place), path, depth)
+        else:
+            self.check_tag(event, COLLECTION_TAGS, place, path)
+            node = self.compose_sequence(event, Sequence(place), path, depth)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = node
+        return node
+
+    def resolve_alias(self, event: Any, place: Place, path: str) -> Node:
+        """The node that an alias stands for: the same object, not a copy."""
+        node = self.anchors.get(event.anchor)
+        if node is None:
+            self.stop(place, "an alias (`*`) without its anchor (`&`); text needs quotes", path)
+        if id(node) in self.open:
+            self.stop(place, "an alias inside what it stands for", path)
+        return node
+
+    def compose_scalar(self, event: Any, place: Place, path: str) -> Scalar:
+        """A scalar, plain unless quotes or a tag say that it is text."""
+        self.check_tag(event, TEXT_TAGS | PLAIN_TAGS, place, path)
+        tag = find_tag(event)
+        quoted = event.style in {"'", '"', "|", ">"}
+        plain = tag in PLAIN_TAGS or (tag is None and not quoted)
+        return Scalar(event.value, plain, place)
+
+    def compose_mapping(self, event: Any, node: Mapping, path: str, depth: int) -> Mapping:
+        """A mapping; keys of its own win over merged ones, the first of two equal ones stays."""
+        self.begin(event, node)
+        merges: list[Entry] = []
+        while not isinstance(event := self.next_event(), MappingEndEvent):
+            key = self.compose_node(event, path, depth + 1)
+            child = join_path(path, key.text) if isinstance(key, Scalar) else path
+            value = self.compose_node(self.next_event(), child, depth + 1)
+            self.grow(node, key.size + value.size, path)
+            if not isinstance(key, Scalar):
+                self.report(key.place, path, "a key must be a name")
+            elif key.plain and key.text == "<<":
+                merges.append(Entry(key, value))
+            elif key.text in node.entries:
+                first = node.entries[key.text].key.place.line
+                self.report(key.place, child, f"is given twice, first on line {first}")
+            else:
+                node.entries[key.text] = Entry(key, at_key(key, value))
+        for merge in merges:
+            self.merge(node, merge, path)
+        self.open.discard(id(node))
+        return node
+
+    def compose_sequence(self, event: Any, node: Sequence, path: str, depth: int) -> Sequence:
+        """A list."""
+        self.begin(event, node)
+        while not isinstance(event := self.next_event(), SequenceEndEvent):
+            item = self.compose_node(event, join_path(path, str(len(node.items))), depth + 1)
+            self.grow(node, item.size, path)
+            node.items.append(item)
+        self.open.discard(id(node))
+        return node
+
+    def begin(self, event: Any, node: Mapping | Sequence) -> None:
+        """Notes that ``node`` is being filled, so that an alias inside it is caught."""
+        self.open.add(id(node))
+        if event.anchor is not None:
+            self.anchors[event.anchor] = node
+
+    def grow(self, node: Mapping | Sequence, size: int, path: str) -> None:
+        """Counts what ``node`` gained, aliases as often as they stand there."""
+        node.size += size
+        if node.size > MAX_NODES:
+            self.stop(node.place, f"too many values: {MAX_NODES:,} are allowed", path)
+
+    def merge(self, node: Mapping, merge: Entry, path: str) -> None:
+        """Takes over what ``<<`` names."""
+        sources = merge.value.items if isinstance(merge.value, Sequence) else [merge.value]
+        for source in sources:
+            if not isinstance(source, Mapping):
+                self.report(merge.key.place, path, "`<<` merges mappings only")
+                continue
+            for key, entry in source.entries.items():
+                node.entries.setdefault(key, entry)
+
+    def check_characters(self, text: str) -> None:
+        """Stops at what the YAML specification calls non-printable."""
+        if found := UNPRINTABLE.search(text):
+            line = text.count("\n", 0, found.start()) + 1
+            column = found.start() - text.rfind("\n", 0, found.start())
+            self.stop(Place(line, column), "a control character; text and line ends are allowed")
+
+    def check_tag(self, event: Any, allowed: frozenset[str], place: Place, path: str) -> None:
+        """Reports a tag that would make more of a node than text, lists and mappings."""
+        tag = find_tag(event)
+        if tag is not None and tag not in allowed:
+            self.report(place, path, "a tag (`!`) is not allowed; text that begins so needs quotes")
+
+    def next_event(self) -> Any:
+        """The parser's next event, its errors turned into faults."""
+        try:
+            return next(self.events)
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = place_of(mark) if mark else Place(1, 1)
+            message = explain(error.problem or "")
+        except BARE_ERRORS:
+            place, message = Place(1, 1), explain("")
+        return self.stop(place, message)
+
+    def report(self, place: Place, path: str, message: str) -> None:
+        """Adds a fault."""
+        self.faults.append(Fault(place.line, place.column, path, message))
+
+    def stop(self, place: Place, message: str, path: str = "") -> NoReturn:
+        """Adds a fault and raises all of them."""
+        self.report(place, path, message)
+        # The library's error quotes the line it stopped at, which may hold a secret.
+        raise ConfigError(self.filename, self.faults) from None
+
+
+def at_key(key: Scalar, value: Node) -> Node:
+    """``value``; an empty one has no text to point at, so it stands where its key does."""
+    if isinstance(value, Scalar) and value.plain and not value.text:
+        return Scalar("", plain=True, place=key.place)
+    return value
+
+
+def find_tag(event: Any) -> str | None:
+    """The tag that the text gives a node, if any."""
+    return None if event.ctag is None else str(event.ctag)
+
+
+def place_of(mark: Any) -> Place:
+    """The library's mark, which counts from 0, as a place."""
+    return Place(mark.line + 1, mark.column + 1)
+
+
+def explain(problem: str) -> str:
+    """The parser's problem in our words, which quote nothing of the text."""
+    for beginning, meaning in PROBLEMS:
+        if problem.startswith(beginning):
+            return f"not YAML: {meaning}"
+    return "not YAML: this cannot be read; text with special characters needs quotes"

@@ -1,0 +1,96 @@
+"""The environment variables of an app's services."""
+
+from __future__ import annotations
+
+from nvoi.config.schema import Application, AppService, Database
+from nvoi.config.urls import DatabaseAddress, build_database_url, parse_database_url
+
+# Ports on which the servers listen unless told otherwise: PostgreSQL 5432, MySQL 3306 (IANA).
+DEFAULT_PORTS = {"postgres": 5432, "mysql": 3306}
+VARIABLES = {
+    "postgres": (
+        "POSTGRES_HOST",
+        "POSTGRES_PORT",
+        "POSTGRES_USER",
+        "POSTGRES_PASSWORD",
+        "POSTGRES_DB",
+    ),
+    "mysql": ("MYSQL_HOST", "MYSQL_PORT", "MYSQL_USER", "MYSQL_PASSWORD", "MYSQL_DATABASE"),
+}
+
+
+def build_environment(
+    application: Application,
+    service: AppService,
+    *,
+    database_host: str | None = None,
+    sqlite_mount: str | None = None,
+) -> dict[str, str]:
+    """What ``service`` finds in its environment, secrets revealed; later settings win.
+
+    Args:
+        application: the app that the service belongs to.
+        service: the service itself.
+        database_host: where a database without a ``url`` is reached. Without it nothing is
+            said of such a database's address.
+        sqlite_mount: the folder of the sqlite3 file, where it is not the mount's own path.
+    """
+    environment = {"DEPLOY_ENV": application.environment}
+    if application.database:
+        database = application.database
+        environment |= build_database_environment(
+            application.name, database, database_host, sqlite_mount
+        )
+        environment |= {name: value.reveal() for name, value in database.secrets.items()}
+    environment |= application.env
+    environment |= {name: value.reveal() for name, value in application.secrets.items()}
+    environment |= service.env
+    if service.port is not None:
+        environment.setdefault("PORT", str(service.port))
+    return environment
+
+
+def build_database_environment(
+    name: str, database: Database, host: str | None, sqlite_mount: str | None
+) -> dict[str, str]:
+    """``DATABASE_ADAPTER``, ``DATABASE_URL`` and the adapter's own variables."""
+    environment = {"DATABASE_ADAPTER": database.adapter} if database.adapter else {}
+    if database.engine == "sqlite3":
+        mount = sqlite_mount or next(iter(database.mount.values()), "")
+        environment["DATABASE_URL"] = f"sqlite://{mount.rstrip('/')}/{name}-database.sqlite3"
+        return environment
+    if database.url:
+        environment["DATABASE_URL"] = database.url.reveal()
+    if database.engine in VARIABLES and (database.url or host):
+        address = build_address(database, database.engine, host)
+        environment.setdefault("DATABASE_URL", build_database_url(database.engine, address))
+        environment |= describe_address(address, database.engine)
+    return environment
+
+
+def build_address(database: Database, engine: str, host: str | None) -> DatabaseAddress:
+    """The address of ``database.url``, or of the database that nvoi runs on ``host``."""
+    if database.url:
+        return parse_database_url(database.url.reveal(), engine)
+    _, _, user, password, name = VARIABLES[engine]
+    secrets = database.secrets
+    return DatabaseAddress(
+        host=host,
+        port=DEFAULT_PORTS[engine],
+        user=secrets[user].reveal() if user in secrets else None,
+        password=secrets.get(password),
+        database=secrets[name].reveal() if name in secrets else None,
+    )
+
+
+def describe_address(address: DatabaseAddress, engine: str) -> dict[str, str]:
+    """The adapter's own variables; what the address leaves out is left out."""
+    values = (
+        address.host,
+        str(address.port or DEFAULT_PORTS[engine]),
+        address.user,
+        address.password.reveal() if address.password else None,
+        address.database,
+    )
+    pairs = zip(VARIABLES[engine], values, strict=True)
+    return {variable: value for variable, value in pairs if value is not None}

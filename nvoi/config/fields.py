@@ -1,0 +1,182 @@
+"""What the text of one value may be, and what it stands for.
+
+Each parser takes the text and returns the value, or raises :class:`RejectedError` with what
+is wrong and what is allowed. None of them repeats the text: it may be a secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from nvoi.secret import Secret
+
+TRUE = frozenset({"true", "yes", "on", "y"})
+FALSE = frozenset({"false", "no", "off", "n"})
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+ARCHITECTURES = {
+    "x86": "x86",
+    "x86_64": "x86",
+    "amd64": "x86",
+    "arm64": "arm64",
+    "arm": "arm64",
+    "aarch64": "arm64",
+}
+ADAPTERS = ("postgres", "postgresql", "mysql", "sqlite3")
+LARGEST_PORT = 65535
+
+INTEGER = re.compile(r"\+?[0-9]{1,9}")
+DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|)")
+APPLICATION_NAME = re.compile(r"[a-z0-9_-]+")
+SERVICE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
+GROUP_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Labels of host names, RFC 1123; underscores are met in practice, and only a name's own
+# owner could be hurt by one.
+LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+HOSTNAME = re.compile(rf"{LABEL}(?:\.{LABEL})*")
+DOMAIN = re.compile(rf"{LABEL}(?:\.{LABEL})+")
+HOSTNAME_LENGTH = 253
+
+
+class RejectedError(Exception):
+    """A value that cannot be used: what is wrong and what is allowed, without the value."""
+
+
+def parse_text(text: str) -> str:
+    """Any text."""
+    return text
+
+
+def parse_secret(text: str) -> Secret:
+    """Any text, kept from being shown."""
+    return Secret(text)
+
+
+def parse_boolean(text: str) -> bool:
+    """YAML 1.1's words, as existing files were written for it."""
+    word = text.lower()
+    if word not in TRUE | FALSE:
+        raise RejectedError("must be true or false")
+    return word in TRUE
+
+
+def parse_positive(text: str) -> int:
+    """A whole number from 1."""
+    if not INTEGER.fullmatch(text) or int(text) == 0:
+        raise RejectedError("must be a whole number from 1")
+    return int(text)
+
+
+def parse_port(text: str) -> int:
+    """A TCP port."""
+    if not INTEGER.fullmatch(text) or not 1 <= int(text) <= LARGEST_PORT:
+        raise RejectedError(f"must be a port, 1 to {LARGEST_PORT}")
+    return int(text)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds; ``10s``, ``500ms``, ``1m``, or a number of seconds."""
+    match = DURATION.fullmatch(text)
+    seconds = float(match[1]) * UNITS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise RejectedError("must be a time above 0, such as 10s, 500ms or 1m")
+    return seconds
+
+
+def parse_application_name(text: str) -> str:
+    """``[a-z0-9_-]+``."""
+    if not APPLICATION_NAME.fullmatch(text):
+        raise RejectedError("must be lower-case letters, digits, `-` and `_`")
+    return text
+
+
+def parse_architecture(text: str) -> str:
+    """``x86`` or ``arm64``; the other names in use for them are taken too."""
+    if text.lower() not in ARCHITECTURES:
+        raise RejectedError("must be x86 or arm64")
+    return ARCHITECTURES[text.lower()]
+
+
+def parse_adapter(text: str) -> str:
+    """A database adapter, in lower case."""
+    if text.lower() not in ADAPTERS:
+        raise RejectedError("must be postgres, postgresql, mysql or sqlite3")
+    return text.lower()
+
+
+def build_choice(*allowed: str) -> Callable[[str], str]:
+    """A parser of a closed set of words."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise RejectedError(f"must be {', '.join(allowed[:-1])} or {allowed[-1]}")
+        return text
+
+    return parse
+
+
+def parse_http_path(text: str) -> str:
+    """The path of a URL."""
+    if not text.startswith("/") or not text.isascii() or any(c.isspace() for c in text):
+        raise RejectedError("must be a path that begins with `/`, percent-encoded")
+    return text
+
+
+def parse_domain(text: str) -> str:
+    """A host name of two labels or more."""
+    if not DOMAIN.fullmatch(text) or len(text) > HOSTNAME_LENGTH:
+        raise RejectedError("must be a domain, such as example.com")
+    return text
+
+
+def parse_subdomain(text: str) -> str:
+    """What stands before a domain; ``@`` for the domain itself, ``*`` for all else."""
+    if text in {"@", "*"}:
+        return text
+    if not HOSTNAME.fullmatch(text) or len(text) > HOSTNAME_LENGTH:
+        raise RejectedError("must be the part before the domain, such as www, or `@` or `*`")
+    return text
+
+
+def parse_host(text: str) -> str:
+    """A host name or an IP address."""
+    if HOSTNAME.fullmatch(text) and len(text) <= HOSTNAME_LENGTH:
+        return text
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise RejectedError("must be a host name or an IP address") from None
+    return text
+
+
+def parse_address(text: str) -> str:
+    """An IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise RejectedError("must be an IP address") from None
+    return text
+
+
+def parse_user(text: str) -> str:
+    """A login name; one that began with a hyphen would be read as an option by ssh."""
+    if text.startswith("-") or not text.isprintable() or any(c in " @:/" for c in text):
+        raise RejectedError("must be a login name")
+    return text
+
+
+def parse_callback_url(text: str) -> str:
+    """An http(s) URL to which paths can be appended."""
+    allowed = "must be an http or https URL with a host, and no query, fragment or space"
+    if not text.isascii() or not text.isprintable() or any(c in ' ?#"<>\\^`{|}' for c in text):
+        raise RejectedError(allowed)
+    try:
+        url = urlsplit(text)
+        if url.scheme not in {"http", "https"} or not url.hostname or url.port == 0:
+            raise RejectedError(allowed)
+    except ValueError:
+        raise RejectedError(allowed) from None
+    return text

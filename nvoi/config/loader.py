@@ -1,0 +1,88 @@
+"""From a config's text to its dataclasses, every fault at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nvoi.config.checks import check_application
+from nvoi.config.credentials import KEY_HINT, DeployKey, decrypt
+from nvoi.config.document import Document, decode
+from nvoi.config.fields import parse_callback_url
+from nvoi.config.files import read_file
+from nvoi.config.readers import read_application
+from nvoi.config.schema import Config
+from nvoi.config.section import Kind, Reading, Section
+from nvoi.errors import ConfigError, CredentialsError, Fault
+
+PLAIN_SUFFIXES = frozenset({".yml", ".yaml"})
+
+
+@dataclass(frozen=True)
+class Result:
+    """A document as it was understood; ``config`` counts only where there are no faults."""
+
+    config: Config
+    faults: tuple[Fault, ...]
+    kinds: Mapping[str, Kind]
+
+
+def load_file(path: Path, *, key: DeployKey | None, environ: Mapping[str, str]) -> Config:
+    """The config in a file: plain where its name ends in .yml or .yaml, else encrypted.
+
+    Args:
+        path: the file.
+        key: what an encrypted file is read with; a plain one needs none.
+        environ: what a plain config's variables are read from.
+
+    Raises:
+        CredentialsError: the file cannot be read, or not with this key.
+        ConfigError: the config has faults. It carries all of them.
+    """
+    content = read_file(path)
+    plain = is_plain(path)
+    if not plain:
+        if key is None:
+            raise CredentialsError(f"{path} is encrypted and there is no key", hint=KEY_HINT)
+        content = decrypt(content, key.value, filename=str(path))
+    filename = str(path)
+    return load(decode(content, filename), filename=filename, environ=environ if plain else None)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether the file's name says that it is not encrypted."""
+    return path.suffix.lower() in PLAIN_SUFFIXES
+
+
+def load(text: str, *, filename: str, environ: Mapping[str, str] | None) -> Config:
+    """The config that ``text`` describes.
+
+    Args:
+        text: a YAML document.
+        filename: what faults call it.
+        environ: what variables are read from; None, for an encrypted file, leaves them alone.
+
+    Raises:
+        ConfigError: the config has faults. It carries all of them.
+    """
+    result = read(Document.parse(text, filename=filename), environ)
+    if result.faults:
+        raise ConfigError(filename, result.faults)
+    return result.config
+
+
+def read(document: Document, environ: Mapping[str, str] | None) -> Result:
+    """All that can be said of a document, faulty or not."""
+    reading = Reading(environ)
+    root = Section(reading, "", document.root)
+    callback_url = root.optional("callback_url", parse_callback_url)
+    section = root.section("application")
+    if not section.given and not section.broken:
+        reading.report("application", "is required")
+        section.broken = True
+    application = read_application(section)
+    reading.report_unknown_keys()
+    check_application(application, reading)
+    faults = dict.fromkeys([*document.faults, *reading.faults])
+    return Result(Config(application, callback_url), tuple(faults), reading.kinds)
