@@ -1,0 +1,171 @@
+"""``nvoi credentials``: reads and changes deploy.enc."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nvoi.cli.editor import edit_text, find_editor
+from nvoi.config.credentials import DeployKey, decrypt, encrypt, get_config_file, get_key
+from nvoi.config.document import Document, Value, decode
+from nvoi.config.files import read_file, write_private
+from nvoi.config.loader import is_plain, load, read
+from nvoi.errors import UsageError
+
+EXAMPLES = """\
+examples:
+  nvoi credentials show
+  nvoi credentials edit
+  nvoi credentials get application.app.web.port
+  nvoi credentials set application.app.web.port 3000
+  printf %s "$TOKEN" | nvoi credentials set application.secrets.API_TOKEN -
+
+A path is keys joined by dots. An argument can be seen by other users of this machine while
+the command runs: give secrets through `-`.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds ``credentials`` and what it can do."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("-c", "--config", type=Path, metavar="FILE", help="the encrypted config")
+    options.add_argument(
+        "-d", "--dir", type=Path, default=Path(), metavar="DIR", help="the app's checkout"
+    )
+    options.add_argument("--key-file", type=Path, metavar="FILE", help="the file with its key")
+    parser = subparsers.add_parser(
+        "credentials",
+        help="read and change the encrypted config",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="action", metavar="COMMAND", required=True)
+    commands.add_parser("show", parents=[options], help="print the config")
+    commands.add_parser("edit", parents=[options], help="open the config in $VISUAL or $EDITOR")
+    setter = commands.add_parser(
+        "set",
+        parents=[options],
+        help="write one value",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    setter.add_argument("path", metavar="PATH", help="keys joined by dots")
+    setter.add_argument("value", metavar="VALUE", help="the value, or - to read it from stdin")
+    getter = commands.add_parser("get", parents=[options], help="print one value")
+    getter.add_argument("path", metavar="PATH", help="keys joined by dots")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Does what was asked for; the exit code is 0.
+
+    Raises:
+        InputError: the file, the key, the path or the new config is wrong; nothing was changed.
+    """
+    store = open_store(arguments, environ)
+    if arguments.action == "show":
+        sys.stdout.write(store.read())
+    elif arguments.action == "edit":
+        edit(store, environ)
+    elif arguments.action == "set":
+        write_value(store, arguments.path, read_value(arguments.value))
+    else:
+        sys.stdout.write(
+            describe(Document.parse(store.read(), filename=store.name), arguments.path)
+        )
+    return 0
+
+
+@dataclass(frozen=True)
+class Store:
+    """An encrypted config and its key."""
+
+    path: Path
+    key: DeployKey
+
+    @property
+    def name(self) -> str:
+        """What faults call the file."""
+        return str(self.path)
+
+    def read(self) -> str:
+        """The text of the config."""
+        return decode(decrypt(read_file(self.path), self.key.value, filename=self.name), self.name)
+
+    def check(self, text: str) -> None:
+        """Raises ConfigError where ``text`` is no valid config."""
+        load(text, filename=self.name, environ=None)
+
+    def write(self, text: str) -> None:
+        """Replaces the config."""
+        write_private(self.path, encrypt(text.encode(), self.key.value))
+
+
+def open_store(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Store:
+    """The config and key that the command line means."""
+    path = get_config_file(arguments.dir, arguments.config)
+    if is_plain(path):
+        raise UsageError(f"{path} is not encrypted", hint="read and edit the file as it is")
+    key = get_key(arguments.dir, environ=environ, config_file=path, key_file=arguments.key_file)
+    if key.warning:
+        sys.stderr.write(f"warning: {key.warning}\n")
+    return Store(path, key)
+
+
+def edit(store: Store, environ: Mapping[str, str]) -> None:
+    """Lets the user change the config until it is valid."""
+    text = edit_text(store.read(), editor=find_editor(environ), check=store.check)
+    if text is None:
+        sys.stdout.write(f"{store.name} is as it was\n")
+        return
+    store.write(text)
+    sys.stdout.write(f"{store.name} is saved\n")
+
+
+def read_value(argument: str) -> str:
+    """The value to be set; ``-`` is all of stdin but one line end."""
+    if argument != "-":
+        return argument
+    content = sys.stdin.buffer.read()
+    try:
+        return content.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise UsageError("the value on stdin is not UTF-8") from None
+
+
+def write_value(store: Store, path: str, value: str) -> None:
+    """Sets one value, where that leaves a valid config."""
+    document = Document.parse(store.read(), filename=store.name)
+    document.set(path, value)
+    document.set(path, convert(document, path, value))
+    store.check(document.dump())
+    store.write(document.dump())
+    sys.stdout.write(f"{path} is set in {store.name}\n")
+
+
+def convert(document: Document, path: str, value: str) -> Value:
+    """``value`` as what the key at ``path`` holds; text where that is not known."""
+    kind = read(document, None).kinds.get(path, "text")
+    if kind == "integer":
+        return int(value)
+    if kind == "boolean":
+        return value.lower() in {"true", "yes", "on", "y"}
+    if kind == "list":
+        return [item.strip() for item in value.strip("[]").split(",") if item.strip()]
+    return value
+
+
+def describe(document: Document, path: str) -> str:
+    """The value at ``path``, a section or a list as YAML."""
+    data = document.get(path)
+    if isinstance(data, str):
+        return f"{data}\n"
+    from ruamel.yaml import YAML  # noqa: PLC0415 - only sections need it
+
+    stream = io.StringIO()
+    YAML().dump(data, stream)
+    return stream.getvalue()

@@ -1,0 +1,119 @@
+"""The config that ``nvoi config init`` begins with."""
+
+from __future__ import annotations
+
+import textwrap
+
+from nvoi.config.loader import load
+from nvoi.config.ssh_keys import generate_ssh_keys
+
+# Placeholders stand where an account has to be filled in.
+PROVIDERS = {
+    "local": """\
+        local: {}               # this machine; ssh, hetzner, aws and scaleway rent or use servers
+        """,
+    "ssh": """\
+        ssh: {}                 # servers that you have: put the public key below on each of them
+        """,
+    "hetzner": """\
+        hetzner:
+          api_token: CHANGE-ME
+          server_type: cx22
+          server_location: nbg1
+          architecture: x86
+        """,
+    "aws": """\
+        aws:
+          access_key_id: CHANGE-ME
+          secret_access_key: CHANGE-ME
+          region: eu-central-1
+          instance_type: t3.small
+          architecture: x86
+        """,
+    "scaleway": """\
+        scaleway:
+          secret_key: CHANGE-ME
+          project_id: CHANGE-ME
+          zone: fr-par-1
+          server_type: DEV1-S
+          architecture: x86
+        """,
+}
+
+SERVERS = {
+    "local": "",
+    "ssh": """
+  servers:
+    main:
+      host: server.example.com
+      user: root
+""",
+}
+RENTED_SERVERS = """
+  servers:
+    main: {}
+"""
+
+LOCAL_SERVICE = """\
+      # A stand-in that serves this folder to this machine only. Your app's own command
+      # goes here; it finds the port to listen on in $PORT.
+      command: python3 -m http.server --bind 127.0.0.1 "$PORT"
+      port: 8000
+      healthcheck:
+        path: /
+"""
+SERVER_SERVICE = """\
+      servers: [main]
+      port: 8000
+      healthcheck:
+        path: /health
+      # domain: example.com     # needs domain_provider.cloudflare: api_token, account_id
+      # subdomain: www
+"""
+
+TEMPLATE = """\
+# The deploy config of {name}. docs/config.md describes every key.
+
+# A dashboard that follows each run:
+# callback_url: https://dashboard.example.com/callbacks
+
+application:
+  name: {name}
+  environment: production
+
+  compute_provider:
+{provider}{servers}
+  app:
+    web:
+{service}      # pre_run_command: ./migrate    # once, before each new release takes over
+
+  # For every service. Secrets are masked wherever nvoi prints or sends anything.
+  env: {{}}
+  secrets: {{}}
+
+  # With this pair nvoi reaches servers.
+  ssh_keys:
+    private_key: |
+{private_key}
+    public_key: {public_key}
+"""
+
+
+def build_config(name: str, provider: str) -> str:
+    """The text of a new config with an SSH key pair of its own.
+
+    Raises:
+        ConfigError: ``name`` is no name of an app.
+    """
+    keys = generate_ssh_keys(f"nvoi-{name}")
+    servers = SERVERS.get(provider, RENTED_SERVERS)
+    text = TEMPLATE.format(
+        name=name,
+        provider=textwrap.indent(textwrap.dedent(PROVIDERS[provider]), "    "),
+        servers=servers,
+        service=LOCAL_SERVICE if provider == "local" else SERVER_SERVICE,
+        private_key=textwrap.indent(keys.private_key.reveal().rstrip("\n"), "      "),
+        public_key=keys.public_key,
+    )
+    load(text, filename="--name", environ=None)
+    return text
