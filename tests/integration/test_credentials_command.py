@@ -1,0 +1,519 @@
+"""``nvoi config`` and ``nvoi credentials`` on real files, with real editors and a real Ruby."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from nvoi.cli import config as config_command
+from nvoi.cli import credentials as credentials_command
+from nvoi.config.credentials import decrypt, encrypt, get_key
+from nvoi.config.loader import load, load_file
+from nvoi.errors import ConfigError, CredentialsError, InputError, UsageError
+from nvoi.secret import Secret
+
+ROOT = Path(__file__).parents[2]
+PAUSE = threading.Event()
+
+
+def run(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="nvoi")
+    subparsers = parser.add_subparsers(required=True)
+    config_command.add_parser(subparsers)
+    credentials_command.add_parser(subparsers)
+    parsed = parser.parse_args([str(argument) for argument in arguments])
+    code = parsed.run(parsed, environ or {})
+    assert isinstance(code, int)
+    return code
+
+
+@pytest.fixture
+def app(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A folder with a new config in it."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    assert run("config", "init", "--name", "shop", "-d", folder) == 0
+    capsys.readouterr()
+    return folder
+
+
+def text_of(folder: Path) -> str:
+    key = get_key(folder, environ={})
+    return decrypt((folder / "deploy.enc").read_bytes(), key.value).decode()
+
+
+# config init
+
+
+def test_init_makes_a_config_that_loads_and_a_key_only_its_owner_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("config", "init", "--name", "shop", "-d", tmp_path) == 0
+    key = get_key(tmp_path, environ={})
+    assert key.warning is None
+    config = load_file(tmp_path / "deploy.enc", key=key, environ={})
+    assert config.application.name == "shop"
+    assert config.application.app["web"].port == 8000
+    assert config.application.ssh_keys is not None
+    assert (tmp_path / "deploy.enc").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / ".gitignore").read_text() == "deploy.key\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".gitignore",
+        "deploy.enc",
+        "deploy.key",
+    ]
+    output = capsys.readouterr().out
+    assert "nvoi credentials edit" in output
+    assert key.value.reveal() not in output
+
+
+@pytest.mark.parametrize("provider", ["local", "ssh", "hetzner", "aws", "scaleway"])
+def test_init_makes_a_valid_config_for_every_provider(tmp_path: Path, provider: str) -> None:
+    run("config", "init", "--name", "my_shop", "-d", tmp_path, "--provider", provider)
+    load_file(tmp_path / "deploy.enc", key=get_key(tmp_path, environ={}), environ={})
+
+
+def test_the_key_pair_of_a_new_config_is_one_that_ssh_keygen_knows(app: Path) -> None:
+    keys = load(text_of(app), filename="f", environ=None).application.ssh_keys
+    assert keys is not None
+    path = app / "id"
+    path.touch(mode=0o600)
+    path.write_text(keys.private_key.reveal())
+    derived = subprocess.run(
+        ["ssh-keygen", "-y", "-f", path], check=True, capture_output=True, text=True
+    ).stdout
+    assert derived.split()[:2] == keys.public_key.split()[:2]
+
+
+@pytest.mark.parametrize(
+    "name", ["deploy.enc", "deploy.key", "config/deploy.enc", "config/deploy.key"]
+)
+def test_init_overwrites_nothing(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UsageError, match="exists, and is not overwritten"):
+        run("config", "init", "--name", "shop", "-d", tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert path.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"", b"deploy.key\n"),
+        (b"*.pyc", b"*.pyc\ndeploy.key\n"),
+        (b"*.pyc\n", b"*.pyc\ndeploy.key\n"),
+        (b"/deploy.key \r\n*.pyc\n", b"/deploy.key \r\n*.pyc\n"),
+        (b"x\ndeploy.key", b"x\ndeploy.key"),
+        (b"\xff\n", b"\xff\ndeploy.key\n"),
+    ],
+)
+def test_init_names_the_key_in_gitignore_once(tmp_path: Path, before: bytes, after: bytes) -> None:
+    (tmp_path / ".gitignore").write_bytes(before)
+    run("config", "init", "--name", "shop", "-d", tmp_path)
+    assert (tmp_path / ".gitignore").read_bytes() == after
+
+
+def test_init_leaves_nothing_behind_where_it_fails(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--name:.*lower-case letters"):
+        run("config", "init", "--name", "My Shop", "-d", tmp_path)
+    (tmp_path / ".gitignore").mkdir()
+    with pytest.raises(UsageError, match=r"\.gitignore is no file"):
+        run("config", "init", "--name", "shop", "-d", tmp_path)
+    with pytest.raises(UsageError, match="there is no directory"):
+        run("config", "init", "--name", "shop", "-d", tmp_path / "gone")
+    assert [path.name for path in tmp_path.iterdir()] == [".gitignore"]
+
+
+def test_init_says_so_where_another_key_is_in_the_environment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("config", "init", "--name", "shop", "-d", tmp_path, environ={"DEPLOY_KEY": "x"})
+    assert "$DEPLOY_KEY is set" in capsys.readouterr().out
+
+
+# show, get, set
+
+
+def test_show_prints_the_config_as_it_was_written(
+    app: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("credentials", "show", "-d", app) == 0
+    assert capsys.readouterr().out == text_of(app)
+
+
+def test_get_prints_a_value_or_a_section(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("credentials", "get", "-d", app, "application.app.web.port")
+    assert capsys.readouterr().out == "8000\n"
+    run("credentials", "get", "-d", app, "application.app.web.healthcheck")
+    assert capsys.readouterr().out == "path: /\n"
+    with pytest.raises(UsageError, match=r"did you mean application\.app\.web\.port\?"):
+        run("credentials", "get", "-d", app, "application.app.web.prot")
+
+
+def test_set_writes_what_the_key_holds(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = text_of(app)
+    for path, value in (
+        ("application.app.web.port", "3000"),
+        ("application.env.PORT_TEXT", "3000"),
+        ("application.env.FLAG", "true"),
+        ("application.servers.main.master", "true"),
+        ("application.app.web.servers", "main"),
+        ("application.domain_provider.cloudflare", "x"),
+    ):
+        if path.endswith("cloudflare"):
+            with pytest.raises(ConfigError, match="must be a section"):
+                run("credentials", "set", "-d", app, path, value)
+        else:
+            assert run("credentials", "set", "-d", app, path, value) == 0
+            assert capsys.readouterr().out == f"{path} is set in {app / 'deploy.enc'}\n"
+    text = text_of(app)
+    assert "port: 3000\n" in text
+    assert 'PORT_TEXT: "3000"\n' in text
+    assert 'FLAG: "true"\n' in text
+    assert "master: true\n" in text
+    config = load(text, filename="f", environ=None)
+    assert config.application.app["web"].servers == ("main",)
+    comments = [line for line in before.splitlines() if line.lstrip().startswith("#")]
+    assert [line for line in text.splitlines() if line.lstrip().startswith("#")] == comments
+
+
+def test_set_reads_a_secret_from_stdin(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, expected in ((b"s3cret: #1\n", "s3cret: #1"), (b" two\nlines\n\n", " two\nlines\n")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        run("credentials", "set", "-d", app, "application.secrets.TOKEN", "-")
+        config = load(text_of(app), filename="f", environ=None)
+        assert config.application.secrets["TOKEN"].reveal() == expected
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff")))
+    with pytest.raises(UsageError, match="not UTF-8"):
+        run("credentials", "set", "-d", app, "application.secrets.TOKEN", "-")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("application.app.web.port", "99999", "must be a port"),
+        ("application.app.web.prot", "1", "did you mean port"),
+        ("application.name", "Shop!", "must be lower-case"),
+        ("application.app.web", "x", "is a section"),
+        ("application.name.first", "x", "is a value, not a section"),
+        ("application.env.A", "\x1b[0m", "control characters"),
+        ("application.env.A", "\udcff", "control characters"),
+    ],
+)
+def test_set_leaves_the_file_untouched_unless_the_new_one_is_valid(
+    app: Path, path: str, value: str, message: str
+) -> None:
+    before = (app / "deploy.enc").read_bytes()
+    with pytest.raises(InputError, match=message):
+        run("credentials", "set", "-d", app, path, value)
+    assert (app / "deploy.enc").read_bytes() == before
+
+
+def test_a_config_and_key_elsewhere_can_be_named(
+    app: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (app / "deploy.key").rename(tmp_path / "my.key")
+    (app / "deploy.enc").rename(tmp_path / "prod.enc")
+    (tmp_path / "my.key").chmod(0o644)
+    options = ["-c", str(tmp_path / "prod.enc"), "--key-file", str(tmp_path / "my.key")]
+    run("credentials", "get", *options, "application.name")
+    captured = capsys.readouterr()
+    assert captured.out == "shop\n"
+    assert captured.err.startswith(f"warning: {tmp_path / 'my.key'} is open to other users")
+
+
+def test_what_cannot_be_opened_is_told(app: Path, tmp_path: Path) -> None:
+    with pytest.raises(CredentialsError, match="this is not its key, or the file is damaged"):
+        run("credentials", "show", "-d", app, environ={"DEPLOY_KEY": "0" * 64})
+    with pytest.raises(CredentialsError, match="there is no config"):
+        run("credentials", "show", "-d", tmp_path)
+    (app / "deploy.key").unlink()
+    with pytest.raises(CredentialsError, match="there is no deploy key"):
+        run("credentials", "show", "-d", app)
+    (tmp_path / "deploy.yml").touch()
+    with pytest.raises(UsageError, match="is not encrypted"):
+        run("credentials", "show", "-c", tmp_path / "deploy.yml")
+
+
+@pytest.mark.parametrize("command", [[], ["set", "a"], ["get"], ["drop"]])
+def test_a_wrong_command_line_exits_with_2(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run("credentials", *command)
+    assert caught.value.code == 2
+    assert "usage: nvoi credentials" in capsys.readouterr().err
+
+
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["credentials", "-h"], ["config", "init", "-h"]):
+        with pytest.raises(SystemExit) as caught:
+            run(*command)
+        assert caught.value.code == 0
+        assert "examples:\n  nvoi " in capsys.readouterr().out
+
+
+# edit
+
+Editor = Callable[[str], dict[str, str]]
+
+
+@pytest.fixture
+def editor(tmp_path: Path) -> Editor:
+    """Makes an editor of a shell script that finds the file in $1, its own notes in $NOTES."""
+
+    def make(script: str) -> dict[str, str]:
+        path = tmp_path / "my editor.sh"
+        notes = tmp_path / "notes"
+        notes.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\nset -e\nNOTES='{notes}'\n{script}\n")
+        path.chmod(0o700)
+        return {"EDITOR": f"'{path}'"}
+
+    return make
+
+
+def edit(app: Path, environ: Mapping[str, str]) -> None:
+    run("credentials", "edit", "-d", app, environ=environ)
+
+
+def test_edit_saves_what_the_editor_leaves(
+    app: Path, editor: Editor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = text_of(app).replace("port: 8000", "port: 3000")
+    edit(app, editor('sed -i "s/port: 8000/port: 3000/" "$1"'))
+    assert text_of(app) == expected
+    assert capsys.readouterr().out == f"{app / 'deploy.enc'} is saved\n"
+
+
+def test_the_file_being_edited_is_private_and_gone_afterwards(
+    app: Path, editor: Editor, tmp_path: Path
+) -> None:
+    edit(
+        app,
+        editor(
+            'stat -c %a "$1" "$(dirname "$1")" > "$NOTES/modes"; echo "$1" > "$NOTES/path"\n'
+            'cp "$1" "$1~"'
+        ),
+    )
+    assert (tmp_path / "notes" / "modes").read_text() == "600\n700\n"
+    path = Path((tmp_path / "notes" / "path").read_text().strip())
+    assert path.suffix == ".yml"
+    assert not path.parent.exists()
+
+
+def test_edit_without_a_change_writes_nothing(
+    app: Path, editor: Editor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (app / "deploy.enc").read_bytes()
+    edit(app, editor("true"))
+    assert (app / "deploy.enc").read_bytes() == before
+    assert capsys.readouterr().out == f"{app / 'deploy.enc'} is as it was\n"
+
+
+BREAK_THEN_MEND = """
+if [ ! -e "$NOTES/first" ]; then
+    sed -i "s/port: 8000/port: many/" "$1"
+    cp "$1" "$NOTES/first"
+else
+    cp "$1" "$NOTES/second"
+    sed -i "s/port: many/port: 3000/" "$1"
+fi
+"""
+
+
+def test_edit_opens_again_on_a_fault_and_shows_it_where_it_stands(
+    app: Path, editor: Editor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = text_of(app).replace("port: 8000", "port: 3000")
+    edit(app, editor(BREAK_THEN_MEND))
+    assert text_of(app) == expected
+    shown = (tmp_path / "notes" / "second").read_text().splitlines()
+    line = next(number for number, text in enumerate(shown, start=1) if "port: many" in text)
+    fault = f"deploy.yml:{line}:13: application.app.web.port: must be a port, 1 to 65535"
+    assert any(text == f"#nvoi! {fault}" for text in shown)
+    assert shown[0].startswith("#nvoi! The config was not saved")
+    assert "application.app.web.port: must be a port" in capsys.readouterr().err
+
+
+def test_saving_the_same_fault_twice_gives_up(app: Path, editor: Editor) -> None:
+    before = (app / "deploy.enc").read_bytes()
+    with pytest.raises(ConfigError, match="must be a port"):
+        edit(app, editor('sed -i "s/port: 8000/port: many/" "$1"'))
+    assert (app / "deploy.enc").read_bytes() == before
+
+
+def test_going_back_to_the_old_text_after_a_fault_changes_nothing(
+    app: Path, editor: Editor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (app / "deploy.enc").read_bytes()
+    edit(app, editor(BREAK_THEN_MEND.replace("port: 3000", "port: 8000")))
+    assert (app / "deploy.enc").read_bytes() == before
+    assert "is as it was" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ('echo broken > "$1"; exit 3', "the editor ended with 3; nothing was changed"),
+        ('rm "$1"', r"cannot read .*deploy\.yml"),
+        ('head -c 2000000 /dev/zero > "$1"', "larger than 1 MiB"),
+        ("printf '\\377' > \"$1\"", "not UTF-8"),
+    ],
+)
+def test_an_editor_that_fails_leaves_the_file_untouched(
+    app: Path, editor: Editor, script: str, message: str
+) -> None:
+    before = (app / "deploy.enc").read_bytes()
+    with pytest.raises(InputError, match=message):
+        edit(app, editor(script))
+    assert (app / "deploy.enc").read_bytes() == before
+
+
+def test_visual_comes_before_editor_and_an_empty_one_does_not_count(
+    app: Path, editor: Editor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    works = editor("true")["EDITOR"]
+    edit(app, {"VISUAL": works, "EDITOR": "false"})
+    edit(app, {"VISUAL": " ", "EDITOR": works})
+    edit(app, {"EDITOR": f"env X=1 {works}"})
+    assert capsys.readouterr().out.count("is as it was") == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [("/no/such/editor", "cannot run the editor /no/such/editor"), ("vi 'x", "quote is left open")],
+)
+def test_an_editor_that_cannot_be_run_is_named(app: Path, command: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        edit(app, {"EDITOR": command})
+
+
+def wait_for(path: Path, seconds: float = 30) -> str:
+    """The text of a file once there is some."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if path.exists() and (text := path.read_text()):
+            return text
+        PAUSE.wait(0.02)
+    pytest.fail(f"{path} did not appear in {seconds} s")
+
+
+def test_ctrl_c_leaves_neither_the_edited_file_nor_a_change(
+    app: Path, editor: Editor, tmp_path: Path
+) -> None:
+    before = (app / "deploy.enc").read_bytes()
+    environ = editor(
+        'echo changed >> "$1"; echo "$1" > "$NOTES/p"; mv "$NOTES/p" "$NOTES/path"\ncat'
+    )
+    script = (
+        "import argparse, sys; from nvoi.cli import credentials\n"
+        "parser = argparse.ArgumentParser(); credentials.add_parser(parser.add_subparsers())\n"
+        "parsed = parser.parse_args(sys.argv[2:]); parsed.run(parsed, {'EDITOR': sys.argv[1]})\n"
+    )
+    command: list[str | Path] = [
+        sys.executable,
+        "-c",
+        script,
+        environ["EDITOR"],
+        "credentials",
+        "edit",
+        "-d",
+        app,
+    ]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    path = Path(wait_for(tmp_path / "notes" / "path").strip())
+    assert path.exists()
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert b"KeyboardInterrupt" in errors
+    assert not path.parent.exists()
+    assert (app / "deploy.enc").read_bytes() == before
+
+
+# Ruby
+
+RUBY = """
+require "openssl"
+mode, hex, from, to = ARGV
+cipher = OpenSSL::Cipher.new("aes-256-gcm")
+mode == "seal" ? cipher.encrypt : cipher.decrypt
+cipher.key = [hex].pack("H*")
+data = File.binread(from)
+if mode == "seal"
+  cipher.iv = nonce = OpenSSL::Random.random_bytes(12)
+  sealed = cipher.update(data) + cipher.final
+  File.binwrite(to, nonce + sealed + cipher.auth_tag)
+else
+  cipher.iv = data[0, 12]
+  cipher.auth_tag = data[-16, 16]
+  File.binwrite(to, cipher.update(data[12...-16]) + cipher.final)
+end
+"""
+
+
+def run_ruby(mode: str, key: Secret, source: Path, target: Path) -> None:
+    ruby = shutil.which("ruby")
+    assert ruby, "this test needs Ruby: apt-get install ruby"
+    command: list[str | Path] = [ruby, "-e", RUBY, mode, key.reveal(), source, target]
+    subprocess.run(command, check=True, timeout=60)
+
+
+def test_ruby_and_nvoi_open_each_others_files(app: Path, tmp_path: Path) -> None:
+    key = get_key(app, environ={}).value
+    opened, sealed = tmp_path / "opened.yml", tmp_path / "sealed.enc"
+    run_ruby("open", key, app / "deploy.enc", opened)
+    assert opened.read_text() == text_of(app)
+    run_ruby("seal", key, opened, sealed)
+    assert decrypt(sealed.read_bytes(), key) == opened.read_bytes()
+    config = load_file(sealed, key=get_key(app, environ={}), environ={})
+    assert config.application.name == "shop"
+
+
+def test_ruby_reads_what_set_wrote_as_nvoi_does(app: Path, tmp_path: Path) -> None:
+    words = {"A": "yes", "B": "0123", "C": "a: b #c", "D": "3.10", "E": "two\nlines\n", "F": "~"}
+    for name, value in words.items():
+        run("credentials", "set", "-d", app, f"application.env.{name}", value)
+    plain = tmp_path / "plain.yml"
+    plain.write_text(text_of(app))
+    ruby = shutil.which("ruby")
+    assert ruby, "this test needs Ruby: apt-get install ruby"
+    script = (
+        'require "yaml"; require "json"; puts YAML.load_file(ARGV[0])["application"]["env"].to_json'
+    )
+    result = subprocess.run(
+        [ruby, "-e", script, plain], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert json.loads(result.stdout) == words
+
+
+def test_a_plain_file_under_another_name_is_said_to_be_damaged(app: Path, tmp_path: Path) -> None:
+    path = tmp_path / "deploy.enc"
+    path.write_text(text_of(app))
+    with pytest.raises(CredentialsError, match="not its key, or the file is damaged"):
+        run("credentials", "show", "-c", path, "--key-file", app / "deploy.key")
+    path.write_bytes(encrypt(b"", get_key(app, environ={}).value))
+    with pytest.raises(ConfigError, match="the document is empty"):
+        run("credentials", "get", "-c", path, "--key-file", app / "deploy.key", "a")

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import os
+import random
+import threading
+from pathlib import Path
+
+import pytest
+
+from nvoi.config.credentials import (
+    DeployKey,
+    decrypt,
+    encrypt,
+    find_key,
+    generate_key,
+    get_config_file,
+    get_key,
+    read_file,
+    write_private,
+)
+from nvoi.errors import CredentialsError
+from nvoi.secret import Secret
+
+KEY = Secret("00112233445566778899aabbccddeeff" * 2)
+# Made by Ruby's OpenSSL::Cipher "aes-256-gcm" with KEY and the nonce 01 02 … 0c.
+MADE_BY_RUBY = bytes.fromhex(
+    "0102030405060708090a0b0c1b0275cc8174c4358397d5fb66cf3f7c12f3c6cd17828e2c5c98d48f6f17462923"
+    "1deab6de012c8deb8139c482ad83e0b9f02e6a"
+)
+DAMAGED = "deploy.enc cannot be decrypted: this is not its key, or the file is damaged"
+
+
+def test_a_file_made_by_the_gem_opens() -> None:
+    assert decrypt(MADE_BY_RUBY, KEY).decode() == "application:\n  name: shop\n  # café\n"
+
+
+def test_the_case_of_a_key_does_not_matter() -> None:
+    assert decrypt(MADE_BY_RUBY, Secret(KEY.upper())) == decrypt(MADE_BY_RUBY, KEY)
+
+
+@pytest.mark.parametrize("plaintext", [b"", b"x", "ä\n\0".encode() * 1000])
+def test_what_is_encrypted_comes_back(plaintext: bytes) -> None:
+    key = generate_key()
+    sealed = encrypt(plaintext, key)
+    assert len(sealed) == 12 + len(plaintext) + 16
+    assert decrypt(sealed, key) == plaintext
+
+
+def test_every_encryption_has_a_nonce_of_its_own() -> None:
+    assert len({encrypt(b"same", KEY)[:12] for _ in range(50)}) == 50
+
+
+def test_every_key_is_new_and_64_hexadecimal_characters() -> None:
+    keys = {generate_key().reveal() for _ in range(50)}
+    assert len(keys) == 50
+    assert all(len(bytes.fromhex(key)) == 32 for key in keys)
+
+
+def test_a_wrong_key_and_a_damaged_file_get_the_same_error() -> None:
+    flipped = bytearray(MADE_BY_RUBY)
+    flipped[20] ^= 1
+    for sealed, key in (
+        (MADE_BY_RUBY, generate_key()),
+        (bytes(flipped), KEY),
+        (MADE_BY_RUBY[:-1], KEY),
+        (MADE_BY_RUBY + b"x", KEY),
+    ):
+        with pytest.raises(CredentialsError) as caught:
+            decrypt(sealed, key)
+        assert caught.value.message == DAMAGED
+        assert caught.value.hint.startswith("use the key it was made with")
+
+
+def test_no_flipped_bit_goes_unnoticed() -> None:
+    for position in range(len(MADE_BY_RUBY)):
+        flipped = bytearray(MADE_BY_RUBY)
+        flipped[position] ^= 1 << (position % 8)
+        with pytest.raises(CredentialsError):
+            decrypt(bytes(flipped), KEY)
+
+
+@pytest.mark.parametrize("size", [0, 1, 12, 27])
+def test_a_file_too_short_to_be_one_is_refused(size: int) -> None:
+    with pytest.raises(CredentialsError, match=f"f is cut short: {size} bytes.*under 28"):
+        decrypt(MADE_BY_RUBY[:size], KEY, filename="f")
+
+
+def test_random_bytes_are_refused_and_nothing_else_happens() -> None:
+    choose = random.Random(5)
+    for _ in range(300):
+        with pytest.raises(CredentialsError):
+            decrypt(choose.randbytes(choose.randrange(100)), KEY)
+
+
+@pytest.mark.parametrize("text", ["", "abc", "x" * 64, KEY + "0", KEY[:-1] + "é", "0x" + KEY[2:]])
+def test_what_is_no_key_is_refused_without_being_shown(text: str, tmp_path: Path) -> None:
+    (tmp_path / "deploy.key").write_text(text)
+    with pytest.raises(CredentialsError, match="64 hexadecimal characters are needed") as caught:
+        find_key(tmp_path, environ={})
+    assert "deploy.key" in str(caught.value)
+    assert len(text) < 3 or text not in str(caught.value)
+    if text:
+        with pytest.raises(CredentialsError, match=r"\$DEPLOY_KEY holds no deploy key"):
+            find_key(tmp_path, environ={"DEPLOY_KEY": text})
+
+
+# Where the key comes from
+
+FOUND = {name: Secret(f"{index:x}" * 64) for index, name in enumerate("abcdef", start=1)}
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, Path]:
+    """Three folders with a deploy.key each, and a key file."""
+    folders = {"beside": tmp_path / "enc", "dir": tmp_path, "config": tmp_path / "config"}
+    for name, letter in (("beside", "d"), ("dir", "e"), ("config", "f")):
+        folders[name].mkdir(exist_ok=True)
+        write_private(folders[name] / "deploy.key", f"  {FOUND[letter].reveal()}\r\n\n".encode())
+    write_private(tmp_path / "my.key", FOUND["a"].reveal().encode())
+    return folders
+
+
+def test_the_first_key_in_the_order_of_places_is_taken(
+    tmp_path: Path, places: dict[str, Path]
+) -> None:
+    environ = {"NVOI_MASTER_KEY": f" {FOUND['b'].reveal()}\n", "DEPLOY_KEY": FOUND["c"].reveal()}
+    config_file = tmp_path / "enc" / "deploy.enc"
+
+    def find(key_file: Path | None = None) -> DeployKey:
+        return get_key(tmp_path, environ=environ, config_file=config_file, key_file=key_file)
+
+    explicit = find(tmp_path / "my.key")
+    assert explicit == DeployKey(FOUND["a"], str(tmp_path / "my.key"), tmp_path / "my.key")
+    assert find() == DeployKey(FOUND["b"], "$NVOI_MASTER_KEY")
+    environ["NVOI_MASTER_KEY"] = ""
+    assert find() == DeployKey(FOUND["c"], "$DEPLOY_KEY")
+    environ["DEPLOY_KEY"] = " \n"
+    for name, letter in (("beside", "d"), ("dir", "e"), ("config", "f")):
+        path = places[name] / "deploy.key"
+        assert find() == DeployKey(FOUND[letter], str(path), path)
+        path.unlink()
+
+
+def test_without_a_key_every_place_looked_at_is_named_once(tmp_path: Path) -> None:
+    config_file = tmp_path / "deploy.enc"
+    assert find_key(tmp_path, environ={}, config_file=config_file) is None
+    with pytest.raises(CredentialsError) as caught:
+        get_key(tmp_path, environ={}, config_file=config_file)
+    message = str(caught.value)
+    assert message.count(str(tmp_path / "deploy.key")) == 1
+    assert str(tmp_path / "config" / "deploy.key") in message
+    assert "$NVOI_MASTER_KEY and $DEPLOY_KEY are not set" in message
+
+
+def test_a_key_file_that_was_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsError, match=r"cannot read .*other\.key: No such file"):
+        find_key(tmp_path, environ={"DEPLOY_KEY": KEY.reveal()}, key_file=tmp_path / "other.key")
+
+
+def test_a_key_that_is_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deploy.key").mkdir()
+    with pytest.raises(CredentialsError, match=r"cannot read .*deploy\.key"):
+        find_key(tmp_path, environ={})
+
+
+@pytest.mark.parametrize(
+    ("mode", "safe"), [(0o600, True), (0o400, True), (0o640, False), (0o604, False), (0o620, False)]
+)
+def test_a_key_file_open_to_others_is_a_warning(tmp_path: Path, mode: int, safe: bool) -> None:
+    path = tmp_path / "my deploy.key"
+    path.write_text(KEY.reveal())
+    path.chmod(mode)
+    key = get_key(tmp_path, environ={}, key_file=path)
+    assert key.value == KEY
+    expected = f"{path} is open to other users: chmod 600 '{path}'"
+    assert key.warning == (None if safe else expected)
+
+
+def test_a_key_can_come_from_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=[f"{KEY.reveal()}\n"])
+    writer.start()
+    key = get_key(tmp_path, environ={}, key_file=path)
+    writer.join()
+    assert (key.value, key.warning) == (KEY, None)
+
+
+def test_a_key_does_not_show_itself() -> None:
+    assert KEY.reveal() not in repr(DeployKey(KEY, "test"))
+
+
+# Where the config is
+
+
+def test_the_config_is_looked_for_in_the_directory_and_its_config_folder(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "deploy.enc").touch()
+    assert get_config_file(tmp_path) == tmp_path / "config" / "deploy.enc"
+    (tmp_path / "deploy.enc").touch()
+    assert get_config_file(tmp_path) == tmp_path / "deploy.enc"
+    (tmp_path / "other.yml").touch()
+    assert get_config_file(tmp_path, tmp_path / "other.yml") == tmp_path / "other.yml"
+
+
+def test_a_config_that_is_not_there_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsError) as caught:
+        get_config_file(tmp_path)
+    assert str(tmp_path / "deploy.enc") in str(caught.value)
+    assert str(tmp_path / "config" / "deploy.enc") in str(caught.value)
+    assert "nvoi config init" in caught.value.hint
+    with pytest.raises(CredentialsError, match=r"there is no config .*gone\.yml"):
+        get_config_file(tmp_path, tmp_path / "gone.yml")
+
+
+# Files
+
+
+def test_a_file_is_written_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "deploy.enc"
+    path.write_bytes(b"old")
+    path.chmod(0o644)
+    write_private(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    target, link = tmp_path / "real" / "deploy.enc", tmp_path / "deploy.enc"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    write_private(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "deploy.enc"
+    path.mkdir()
+    (path / "inside").touch()
+    with pytest.raises(CredentialsError, match=r"cannot write .*deploy\.enc"):
+        write_private(path, b"new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsError, match=r"cannot write .*gone"):
+        write_private(tmp_path / "gone" / "deploy.enc", b"new")
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling link"])
+def test_what_may_not_be_replaced_stays(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "deploy.key"
+    if kind == "file":
+        path.write_bytes(b"old")
+    else:
+        path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(CredentialsError, match="File exists"):
+        write_private(path, b"new", replace=False)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.is_symlink() or path.read_bytes() == b"old"
+
+
+def test_a_new_file_may_be_made_without_replacing(tmp_path: Path) -> None:
+    path = tmp_path / "deploy.key"
+    write_private(path, b"new", replace=False)
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_above_one_mebibyte_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deploy.enc"
+    path.write_bytes(b"x" * (1 << 20))
+    assert len(read_file(path)) == 1 << 20
+    path.write_bytes(b"x" * ((1 << 20) + 1))
+    with pytest.raises(CredentialsError, match="larger than 1 MiB"):
+        read_file(path)
+
+
+def test_an_endless_file_is_refused() -> None:
+    with pytest.raises(CredentialsError, match="larger than 1 MiB"):
+        read_file(Path("/dev/zero"))
+
+
+def test_a_name_with_a_nul_character_is_refused() -> None:
+    with pytest.raises(CredentialsError, match="NUL"):
+        read_file(Path("a\0b"))

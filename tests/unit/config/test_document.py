@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import contextlib
+import random
+import textwrap
+import time
+
+import pytest
+
+from nvoi.config.document import Document, decode
+from nvoi.errors import ConfigError, UsageError
+
+
+def parse(text: str) -> Document:
+    return Document.parse(textwrap.dedent(text), filename="deploy.yml")
+
+
+def refused(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        Document.parse(text, filename="deploy.yml")
+    assert len(caught.value.faults) == 1
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "deploy.yml:1:1: the document is empty"),
+        ("# only a comment\n", "deploy.yml:1:1: the document is empty"),
+        ("---\n", "deploy.yml:1:1: the document is empty"),
+        ("- one\n", "deploy.yml:1:1: a mapping is needed"),
+        ("just text\n", "deploy.yml:1:1: a mapping is needed"),
+        ("a: 1\n---\nb: 2\n", "deploy.yml:2:1: a second document begins"),
+        ("a: b: c\n", "deploy.yml:1:5: not YAML: a second `: `"),
+        ("a: 1\n\tb: 2\n", "deploy.yml:2:1: not YAML: a tab cannot indent"),
+        ("a: 'one\n", "not YAML: a quote is opened and never closed"),
+        ("a: [1, 2\nb: 3\n", "deploy.yml:2:"),
+        ("a: 1\n b: 2\n", "deploy.yml:2:"),
+        ("a: @x\n", "deploy.yml:1:4: not YAML"),
+        ('a: "\\q"\n', "not YAML: an unknown `\\` escape"),
+        ("a: *gone\n", "deploy.yml:1:4: a: an alias (`*`) without its anchor"),
+        ("a: &a [1, *a]\n", "deploy.yml:1:11: a.1: an alias inside what it stands for"),
+        ("a: &a {b: *a}\n", "deploy.yml:1:11: a.b: an alias inside what it stands for"),
+        ("a: 1\nb: \x07\n", "deploy.yml:2:4: a control character"),
+        ("a: \ud800\n", "deploy.yml:1:4: a control character"),
+        ("[" * 200, "deploy.yml:1:51: nested too deep: 50 levels"),
+    ],
+)
+def test_what_is_no_single_mapping_is_refused_with_its_place(text: str, message: str) -> None:
+    assert message in refused(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a: 1\nb: 2\na: 3\n", (3, 1, "a", "is given twice, first on line 1")),
+        ("a:\n  b: {c: 1, c: 2}\n", (2, 13, "a.b.c", "is given twice, first on line 2")),
+        ("a: !ruby/object:Thing {}\n", (1, 4, "a", "a tag (`!`) is not allowed")),
+        ("a: !!python/name:os.system x\n", (1, 4, "a", "a tag (`!`) is not allowed")),
+        ("a: !!binary aGk=\n", (1, 4, "a", "a tag (`!`) is not allowed")),
+        ("{[1]: 2}\n", (1, 2, "", "a key must be a name")),
+        ("a: {<<: 3}\n", (1, 5, "a", "`<<` merges mappings only")),
+    ],
+)
+def test_what_is_wrong_in_a_readable_document_is_kept_for_the_report(
+    text: str, fault: tuple[int, int, str, str]
+) -> None:
+    (found,) = parse(text).faults
+    assert (found.line, found.column, found.path) == fault[:3]
+    assert found.message.startswith(fault[3])
+
+
+@pytest.mark.parametrize("kind", ["sequence", "mapping", "merge"])
+def test_an_anchor_bomb_is_refused_without_being_expanded(kind: str) -> None:
+    lines = {
+        "sequence": [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)],
+        "mapping": [
+            f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}"
+            for n in range(1, 30)
+        ],
+        "merge": [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 30)],
+    }[kind]
+    start = time.monotonic()
+    message = refused("a0: &a0 {x: 1}\n" + "\n".join(lines))
+    assert "too many values: 10,000 are allowed" in message
+    assert time.monotonic() - start < 10
+
+
+def test_a_plain_flood_of_values_is_refused_before_the_end_is_read() -> None:
+    assert "too many values" in refused("a: [" + "x," * 200_000)
+
+
+def test_aliases_and_merge_keys_work_and_own_keys_win() -> None:
+    document = parse("""\
+        base: &base {one: 1, two: 2}
+        more: &more {two: 22, three: 3}
+        all:
+          two: own
+          <<: [*base, *more]
+        same: *base
+    """)
+    assert document.get("all") == {"two": "own", "one": "1", "three": "3"}
+    assert document.get("same") == {"one": "1", "two": "2"}
+
+
+def test_scalars_stay_the_text_that_was_written() -> None:
+    document = parse("a: 1.10\nb: 0042\nc: yes\nd: 2024-01-01\ne: !!str 7\nf: '~'\n")
+    assert [document.get(key) for key in "abcdef"] == [
+        "1.10",
+        "0042",
+        "yes",
+        "2024-01-01",
+        "7",
+        "~",
+    ]
+
+
+def test_a_byte_order_mark_is_left_off_and_other_encodings_are_refused() -> None:
+    assert decode(b"\xef\xbb\xbfa: 1\n", "f") == "a: 1\n"
+    with pytest.raises(ConfigError, match=r"^f:2:6: not UTF-8"):
+        decode("ä: 1\nb: äö".encode() + b"\xff", "f")
+    with pytest.raises(ConfigError, match=r"^f:1:1: not UTF-8"):
+        decode("a: 1\n".encode("utf-16"), "f")
+
+
+def test_an_item_of_a_list_is_found_by_its_number() -> None:
+    assert parse("a: [x, {b: y}]\n").get("a.1.b") == "y"
+
+
+@pytest.mark.parametrize("path", ["application.nam", "application.app.1", "", "application.name.x"])
+def test_a_path_that_is_not_there_is_refused(path: str) -> None:
+    with pytest.raises(UsageError, match="has no key"):
+        parse("application: {name: shop, app: [x]}\n").get(path)
+
+
+def test_a_misspelt_path_gets_the_nearest_one_suggested() -> None:
+    with pytest.raises(UsageError, match=r"did you mean application\.name\?"):
+        parse("application: {name: shop}\n").get("application.nmae")
+
+
+CONFIG = """\
+# at the top
+application:
+    name: shop  # the name
+    app:
+        web:
+            servers:
+              - main
+            port: 80 # the port
+            command: 'old'  # the command
+
+# at the end
+"""
+
+
+def test_setting_a_value_changes_nothing_else() -> None:
+    document = Document.parse(CONFIG, filename="f")
+    document.set("application.app.web.port", 3000)
+    assert document.dump() == CONFIG.replace("port: 80", "port: 3000")
+    assert document.get("application.app.web.port") == "3000"
+
+
+def test_sections_that_are_missing_are_made() -> None:
+    document = parse("application:\n  name: shop\n  app:\n")
+    document.set("application.app.web.env.MODE", "fast")
+    document.set("application.secrets.TOKEN", "0123")
+    assert document.dump() == (
+        "application:\n  name: shop\n  app:\n    web:\n      env:\n        MODE: fast\n"
+        '  secrets:\n    TOKEN: "0123"\n'
+    )
+
+
+@pytest.mark.parametrize(
+    "word", ["3000", "true", "yes", "on", "~", "null", "1.10", "0x1F", "", "="]
+)
+def test_text_that_looks_like_something_else_is_quoted(word: str) -> None:
+    document = parse("a: 1\n")
+    document.set("b", word)
+    assert document.dump() == f'a: 1\nb: "{word}"\n'
+
+
+def test_any_printable_text_is_read_back_as_it_was_set() -> None:
+    alphabet = "ab \n\t:#-'\"{}[]&*!|>%@`,?\\é\u2028\x85$=~01.\r"
+    choose = random.Random(7)
+    document = Document.parse(CONFIG, filename="f")
+    for _ in range(150):
+        text = "".join(choose.choice(alphabet) for _ in range(choose.randrange(12)))
+        document.set("application.app.web.command", text)
+        assert document.get("application.app.web.command") == text
+        assert document.get("application.app.web.port") == "80"
+
+
+def test_several_lines_are_written_as_a_block() -> None:
+    document = parse("a: 1\n")
+    document.set("key", "-----BEGIN-----\nabc\n-----END-----\n")
+    assert document.dump() == "a: 1\nkey: |\n  -----BEGIN-----\n  abc\n  -----END-----\n"
+
+
+def test_a_list_is_written_as_a_list() -> None:
+    document = parse("a: 1\n")
+    document.set("b", ["main", "on"])
+    assert document.get("b") == ["main", "on"]
+    assert '"on"' in document.dump()
+
+
+def test_an_item_of_a_list_can_be_set() -> None:
+    document = parse("a: [x, y]\n")
+    document.set("a.1", "z")
+    assert document.dump() == "a: [x, z]\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("name.first", "name is a value, not a section"),
+        ("app", "is a section"),
+        ("", "a path such as"),
+        ("app.", "a path such as"),
+        ("list.7", "has the items 0 to 1"),
+        ("list.x", "has the items 0 to 1"),
+        ("copy.one", "shared by several places"),
+        ("merged.inner.one", "shared by several places"),
+    ],
+)
+def test_a_path_that_cannot_be_set_is_refused_and_nothing_changes(path: str, message: str) -> None:
+    document = parse("""\
+        name: shop
+        app: {web: {}}
+        list: [1, 2]
+        base: &base {one: 1, inner: &inner {one: 1}}
+        copy: *base
+        merged: {<<: *base}
+    """)
+    before = document.dump()
+    with pytest.raises(UsageError, match=message):
+        document.set(path, "x")
+    assert document.dump() == before
+
+
+def test_control_characters_cannot_be_set() -> None:
+    with pytest.raises(UsageError, match="control characters"):
+        parse("a: 1\n").set("a", "\x7f")
+
+
+def test_other_values_keep_their_spelling() -> None:
+    words = [
+        "1__0",
+        "1e999",
+        "+.inf",
+        "+4912",
+        "-0",
+        "0_",
+        "0o17",
+        "2024-13-45",
+        "12:30:00",
+        "~",
+        "yes",
+        "=",
+    ]
+    text = "".join(f"k{number}: {word}\n" for number, word in enumerate(words))
+    document = parse(f"{text}empty:\n")
+    document.set("new", "x")
+    assert document.dump() == f"{text}empty:\nnew: x\n"
+
+
+def test_a_change_that_would_touch_other_values_is_refused() -> None:
+    document = parse("a: !!int abc\nb: 1\n")
+    with pytest.raises(UsageError, match="b cannot be set without changing other values"):
+        document.set("b", "2")
+    assert document.dump() == "a: !!int abc\nb: 1\n"
+
+
+def test_a_document_with_faults_cannot_be_changed() -> None:
+    with pytest.raises(ConfigError, match="is given twice"):
+        parse("a: 1\na: 2\n").set("b", "x")
+
+
+def test_an_anchor_that_is_used_anew_is_no_trouble() -> None:
+    document = parse("a: &x 1\nb: &x 2\nc: *x\n")
+    document.set("d", "new")
+    assert document.get("c") == "2"
+
+
+def test_random_texts_are_read_or_refused_but_never_crash() -> None:
+    choose = random.Random(3)
+    pieces = [
+        "a",
+        ": ",
+        "\n",
+        "  ",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        "&a ",
+        "*a",
+        "!t ",
+        "'",
+        '"',
+        "|",
+    ]
+    pieces += [
+        ">",
+        "%",
+        "---\n",
+        "...\n",
+        "#",
+        "? ",
+        "<<: ",
+        "\t",
+        "\\",
+        "!<",
+        "!!",
+        "é",
+        "\r",
+        "\\U99999999",
+    ]
+    for _ in range(1500):
+        text = "".join(choose.choice(pieces) for _ in range(choose.randrange(1, 25)))
+        with contextlib.suppress(ConfigError):
+            Document.parse(text, filename="f")
