@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from nvoi.errors import ConfigError, NvoiError
-from nvoi.log.console import ClosedOutputError
+from nvoi.log.console import ClosedOutputError, uninterrupted
 from nvoi.log.levels import get_logger
 from nvoi.log.stream import CallbackStream, describe, set_told
 from nvoi.targets.step import Context, Request, Step, Target
@@ -48,8 +48,14 @@ def run(
             target.check(request)
             with target.open(request) as context:
                 run_steps(context, steps, report)
+        except ClosedOutputError:
+            if report.stream is not None:
+                report.stream.failed("standard output was closed")
+            raise
         except BaseException as error:
-            tell(error, report)
+            with uninterrupted():
+                tell_timings(report, time.monotonic() - began)
+                tell(error, report)
             raise
         tell_timings(report, time.monotonic() - began)
         for url in context.urls:
@@ -71,8 +77,11 @@ def run_steps(context: C, steps: Sequence[Step[C]], report: Report) -> None:
         try:
             step.run(context)
         except BaseException:
-            report.timings.append((step.name, time.monotonic() - began))
-            undo(context, steps[: index + 1])
+            seconds = time.monotonic() - began
+            report.timings.append((step.name, seconds))
+            with uninterrupted():
+                log.warning("%s: failed after %s", step.name, format_seconds(seconds))
+                undo(context, steps[: index + 1])
             raise
         seconds = time.monotonic() - began
         report.timings.append((step.name, seconds))
@@ -94,10 +103,6 @@ def undo(context: C, steps: Sequence[Step[C]]) -> None:
 def tell(error: BaseException, report: Report) -> None:
     """Log what ended the run, and give it to the stream as the reason of ``failed``."""
     set_told(error)
-    if isinstance(error, ClosedOutputError):
-        if report.stream is not None:
-            report.stream.failed("standard output was closed")
-        return
     reason = describe(error)
     output = list(error.output) if isinstance(error, NvoiError) else []
     for line in output:

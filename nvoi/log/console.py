@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -107,6 +108,9 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
     gone it raises :class:`ClosedOutputError`, once, and writes nothing from then on.
     """
 
+    #: Whether a reader that has gone ends the run; see :func:`uninterrupted`.
+    interrupts = True
+
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._closed_output = False
@@ -119,7 +123,8 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
             self._write(self.format(record) + self.terminator)
         except BrokenPipeError:
             self._closed_output = True
-            raise ClosedOutputError from None
+            if ConsoleHandler.interrupts:
+                raise ClosedOutputError from None
         except Exception:  # noqa: BLE001 - logging's own way to deal with a handler's fault
             self.handleError(record)
 
@@ -130,6 +135,16 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
             encoding = self.stream.encoding or "ascii"
             self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         self.stream.flush()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Inside, a reader that has gone is let go: what is being undone is undone to its end."""
+    before, ConsoleHandler.interrupts = ConsoleHandler.interrupts, False
+    try:
+        yield
+    finally:
+        ConsoleHandler.interrupts = before
 
 
 def choose_palette(stream: Any, environ: Mapping[str, str]) -> Palette:

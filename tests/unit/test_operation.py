@@ -105,6 +105,7 @@ def test_a_failed_step_and_those_before_it_are_undone_last_first(
         "| line 2",
         "migrate failed (mend it)",
     ]
+    assert "c: failed after" in lines.text
     assert "Traceback" not in lines.text
 
 
