@@ -110,9 +110,9 @@ def ignore_key(path: Path) -> None:
 def describe(config_file: Path, key_file: Path) -> str:
     """What was made, and what to do next."""
     return textwrap.dedent(f"""\
-        Made {config_file}, to be committed, and {key_file}, to be kept: without it the config
-        cannot be read, and whoever has it can read everything. It is in .gitignore; a CI gets
-        it as the secret DEPLOY_KEY.
+        Made {config_file} and {key_file}.
+        Commit the config. Keep the key: without it the config cannot be read, and whoever has
+        it can read everything. It is in .gitignore; a CI gets it as the secret DEPLOY_KEY.
 
         Next:
           nvoi credentials edit    to fill in the config

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from nvoi.cli.editor import edit_text, find_editor
+from nvoi.cli.options import add_place_options
 from nvoi.config.credentials import DeployKey, decrypt, encrypt, get_config_file, get_key
 from nvoi.config.document import Document, Value, decode
 from nvoi.config.files import read_file, write_private
 from nvoi.config.loader import is_plain, load, read
+from nvoi.config.nodes import Scalar, to_data
+from nvoi.config.rewriting import write_node
 from nvoi.errors import UsageError
 
 EXAMPLES = """\
@@ -32,11 +34,7 @@ the command runs: give secrets through `-`.
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds ``credentials`` and what it can do."""
     options = argparse.ArgumentParser(add_help=False)
-    options.add_argument("-c", "--config", type=Path, metavar="FILE", help="the encrypted config")
-    options.add_argument(
-        "-d", "--dir", type=Path, default=Path(), metavar="DIR", help="the app's checkout"
-    )
-    options.add_argument("--key-file", type=Path, metavar="FILE", help="the file with its key")
+    add_place_options(options)
     parser = subparsers.add_parser(
         "credentials",
         help="read and change the encrypted config",
@@ -161,11 +159,5 @@ def convert(document: Document, path: str, value: str) -> Value:
 
 def describe(document: Document, path: str) -> str:
     """The value at ``path``, a section or a list as YAML."""
-    data = document.get(path)
-    if isinstance(data, str):
-        return f"{data}\n"
-    from ruamel.yaml import YAML  # noqa: PLC0415 - only sections need it
-
-    stream = io.StringIO()
-    YAML().dump(data, stream)
-    return stream.getvalue()
+    node = document.get(path)
+    return f"{to_data(node)}\n" if isinstance(node, Scalar) else write_node(node)

@@ -47,8 +47,7 @@ def edit_text(text: str, *, editor: Sequence[str], check: Callable[[str], None])
     refused text twice gives up.
 
     Raises:
-        ConfigError: the user gave up.
-        UsageError: the editor could not be run, or ended with an error.
+        UsageError: the user gave up, or the editor could not be run or ended with an error.
     """
     refused: ConfigError | None = None
     current = text
@@ -61,7 +60,7 @@ def edit_text(text: str, *, editor: Sequence[str], check: Callable[[str], None])
             if changed == text:
                 return None
             if refused and changed == current:
-                raise refused
+                raise UsageError("the config was not saved: its faults are still there")
             try:
                 check(changed)
             except ConfigError as error:

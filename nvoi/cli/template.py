@@ -72,7 +72,7 @@ SERVER_SERVICE = """\
 """
 
 TEMPLATE = """\
-# The deploy config of {name}. docs/config.md describes every key.
+# The deploy config of {name}. nvoi's docs/config.md describes every key.
 
 # A dashboard that follows each run:
 # callback_url: https://dashboard.example.com/callbacks

@@ -72,8 +72,8 @@ class Document:
             node = find_child(node, key)
         return node
 
-    def get(self, path: str) -> Any:
-        """What stands at ``path``: text as it was written, or dicts and lists of such texts.
+    def get(self, path: str) -> Node:
+        """What stands at ``path``.
 
         Raises:
             UsageError: there is nothing; the hint names the nearest path that there is.
@@ -83,7 +83,7 @@ class Document:
             nearest = difflib.get_close_matches(path, list(find_paths(self.root, "")), n=1)
             hint = f"did you mean {nearest[0]}?" if nearest else "nvoi credentials show lists all"
             raise UsageError(f"{self.filename} has no key {path}", hint=hint)
-        return to_data(node)
+        return node
 
     def set(self, path: str, value: Value) -> None:
         """Writes ``value`` at ``path``, in sections that are made where they are missing.

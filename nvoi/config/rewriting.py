@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -122,3 +123,24 @@ def style_text(text: str) -> str:
     block = not end and len(lines) > 1 and all(BLOCK_LINE.fullmatch(line) for line in lines)
     styled: str = LiteralScalarString(text) if block else DoubleQuotedScalarString(text)
     return styled
+
+
+def write_node(node: Node) -> str:
+    """``node`` as a YAML document of its own, anchors resolved."""
+    yaml = YAML(pure=True)
+    yaml.Resolver = TextResolver
+    yaml.width = WIDTH
+    stream = io.StringIO()
+    yaml.dump(to_styled(node), stream)
+    return stream.getvalue()
+
+
+def to_styled(node: Node) -> Any:
+    """``node`` as dicts, lists and texts, quoted where the text is not plain."""
+    if isinstance(node, Mapping):
+        return {plain(key): to_styled(entry.value) for key, entry in node.entries.items()}
+    if isinstance(node, Sequence):
+        return [to_styled(item) for item in node.items]
+    if node.is_null:
+        return None
+    return plain(node.text) if node.plain else style_text(node.text)

@@ -124,10 +124,12 @@ class Section:
         section.asked.update(dict.fromkeys(section.entries))
         texts: dict[str, str] = {}
         for name, entry in section.entries.items():
-            path = join_path(section.path, name)
+            # What is no name may be a secret in the wrong place.
+            named = ENV_NAME.fullmatch(name)
+            path = join_path(section.path, name if named else "")
             self.reading.places[path] = entry.key.place
             self.reading.kinds[path] = "text"
-            if not ENV_NAME.fullmatch(name):
+            if not named:
                 message = "a name must be letters, digits and `_`, and begin with no digit"
                 self.reading.report(path, message, entry.key.place)
             elif is_null(entry.value):
@@ -214,8 +216,11 @@ class Section:
         for key, entry in self.entries.items():
             if key in self.asked or key.startswith(OWN_PREFIX):
                 continue
-            message = f"unknown key{suggest(key, self.asked)}"
-            self.reading.report(join_path(self.path, key), message, entry.key.place)
+            suggestion = suggest(key, self.asked)
+            # A key without a value that is like no other may be a secret in the wrong place.
+            shown = "" if is_null(entry.value) and "mean" not in suggestion else key
+            path = join_path(self.path, shown)
+            self.reading.report(path, f"unknown key{suggestion}", entry.key.place)
 
 
 def is_null(node: Node) -> bool:

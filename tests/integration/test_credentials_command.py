@@ -161,6 +161,15 @@ def test_get_prints_a_value_or_a_section(app: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == "8000\n"
     run("credentials", "get", "-d", app, "application.app.web.healthcheck")
     assert capsys.readouterr().out == "path: /\n"
+    run("credentials", "set", "-d", app, "application.app.web.env.PIN", "0042")
+    run("credentials", "set", "-d", app, "application.app.web.env.TEXT", "two\nlines\n")
+    capsys.readouterr()
+    run("credentials", "get", "-d", app, "application.app.web")
+    assert capsys.readouterr().out == (
+        'command: python3 -m http.server --bind 127.0.0.1 "$PORT"\n'
+        "port: 8000\nhealthcheck:\n  path: /\n"
+        'env:\n  PIN: "0042"\n  TEXT: |\n    two\n    lines\n'
+    )
     with pytest.raises(UsageError, match=r"did you mean application\.app\.web\.port\?"):
         run("credentials", "get", "-d", app, "application.app.web.prot")
 
@@ -353,7 +362,7 @@ def test_edit_opens_again_on_a_fault_and_shows_it_where_it_stands(
 
 def test_saving_the_same_fault_twice_gives_up(app: Path, editor: Editor) -> None:
     before = (app / "deploy.enc").read_bytes()
-    with pytest.raises(ConfigError, match="must be a port"):
+    with pytest.raises(UsageError, match="was not saved: its faults are still there"):
         edit(app, editor('sed -i "s/port: 8000/port: many/" "$1"'))
     assert (app / "deploy.enc").read_bytes() == before
 
