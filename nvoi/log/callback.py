@@ -283,9 +283,7 @@ class SignedHTTPHandler(logging.Handler):
             self._tell(f"sending failed: {type(error).__name__}")
             given_up = [*delivery.pending]
             delivery.pending.clear()
-        # A thread that was left behind finds that what it held is kept already.
-        if self._is_sender():
-            self._keep(given_up)
+        self._keep(given_up)
 
     def _keep(self, requests: list[Request]) -> None:
         for request in requests:
@@ -347,18 +345,21 @@ class SignedHTTPHandler(logging.Handler):
     def _finish(self, logs_until: float, until: float) -> None:
         self.delivery.end_by(logs_until, until)
         self._closing.set()
-        if self.listener.running:
-            self.backlog.put_nowait(Sentinel())
-            if self.listener.join(until + _GRACE_SECONDS - time.monotonic()):
-                self.delivery.close()
+        try:
+            if self.listener.running:
+                self.backlog.put_nowait(Sentinel())
+                self.listener.join(until + _GRACE_SECONDS - time.monotonic())
             else:
+                self._send_here()
+        finally:
+            # Whatever ended the wait, a second Ctrl-C perhaps, nothing is lost by it.
+            if self.listener.running:
                 self._abandon()
-        else:
-            self._send_here()
-            self.delivery.close()
-        self._keep(self.backlog.drain())
-        self.undelivered.close()
-        self.sender = None
+            else:
+                self.delivery.close()
+            self._keep(self.backlog.drain())
+            self.undelivered.close()
+            self.sender = None
 
     def _abandon(self) -> None:
         """Leave the thread where no deadline reaches it, as in a name look-up."""

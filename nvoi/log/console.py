@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -122,6 +123,9 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         try:
             self._write(self.format(record) + self.terminator)
         except BrokenPipeError:
+            # Another thread would only end itself; the main one finds out by its next record.
+            if threading.current_thread() is not threading.main_thread():
+                return
             self._closed_output = True
             if ConsoleHandler.interrupts:
                 raise ClosedOutputError from None

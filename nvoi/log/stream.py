@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from nvoi.errors import NvoiError
 from nvoi.log import levels, masking, rendering, wire
 from nvoi.log.backlog import CAPACITY
 from nvoi.log.callback import (
@@ -196,7 +197,10 @@ def describe(error: BaseException) -> str:
     text = rendering.render_value(error)
     if isinstance(error, SystemExit):
         return f"the process exited with {text}"
-    return text or type(error).__name__
+    if isinstance(error, (NvoiError, KeyboardInterrupt)) and text:
+        return text
+    # The text of an unforeseen error, such as a KeyError's, says little without its type.
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def set_told(error: BaseException) -> None:

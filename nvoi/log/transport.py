@@ -285,21 +285,25 @@ def _find_credentials(url: str) -> dict[str, str]:
 def _describe(error: urllib3.exceptions.HTTPError) -> tuple[str, str]:
     """A kind and a text for what urllib3 raises. No text holds the URL."""
     exceptions = urllib3.exceptions
-    if isinstance(error, exceptions.ProxyError):
-        return "proxy", f"the proxy did not connect: {_reason(error.original_error)}"
-    if isinstance(error, exceptions.SSLError):
-        return "tls", f"its TLS certificate or protocol was refused: {_reason(error)}"
-    if isinstance(error, exceptions.NameResolutionError):
-        return "unreachable", "its host name could not be resolved"
-    # NewConnectionError is a kind of ConnectTimeoutError, though no time has run out.
-    if isinstance(error, exceptions.NewConnectionError):
-        return "unreachable", f"no connection: {_reason(error)}"
-    if isinstance(error, (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError)):
-        return "timeout", "no answer in time"
-    cause = next((arg for arg in error.args[1:] if isinstance(arg, Exception)), error)
-    if isinstance(cause, (ConnectionError, BrokenPipeError)):
-        return "reset", "the connection was closed before an answer came"
-    return "garbage", f"the answer was not HTTP ({type(cause).__name__})"
+    match error:
+        case exceptions.ProxyError():
+            told = "proxy", f"the proxy did not connect: {_reason(error.original_error)}"
+        case exceptions.SSLError():
+            told = "tls", f"its TLS certificate or protocol was refused: {_reason(error)}"
+        case exceptions.NameResolutionError():
+            told = "unreachable", "its host name could not be resolved"
+        # NewConnectionError is a ConnectTimeoutError in some versions, though none ran out.
+        case exceptions.NewConnectionError():
+            told = "unreachable", f"no connection: {_reason(error)}"
+        case exceptions.TimeoutError():
+            told = "timeout", "no answer in time"
+        case _:
+            cause = next((arg for arg in error.args[1:] if isinstance(arg, Exception)), error)
+            if isinstance(cause, OSError):
+                told = "reset", "the connection was closed before an answer came"
+            else:
+                told = "garbage", f"the answer was not HTTP ({type(cause).__name__})"
+    return told
 
 
 def _reason(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ class UndeliveredFile:
         self._directory = directory
         self._head = {"format": FORMAT, "callback_url": strip_auth(url), "deploy_id": deploy_id}
         self._file: IO[str] | None = None
+        self._lock = threading.Lock()
         self.path: Path | None = None
         self.lines = 0
 
@@ -51,21 +53,27 @@ class UndeliveredFile:
         Raises:
             OSError: there is no room for it anywhere.
         """
-        if self._file is None:
-            self._open()
         entry = _encode(request)
         if request.terminal:
             entry |= {"logged": logged, "delivered": delivered}
-        self._write(entry)
+        with self._lock:
+            if self._file is None:
+                self._open()
+            self._write(entry)
         if isinstance(request, LogBatch):
             self.lines += len(request.lines)
 
     def close(self) -> None:
-        """Close the file, if there is one."""
-        if self._file is not None:
-            self._file.close()
+        """Close the file, if there is one. A later request opens it again."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+            self._file = None
 
     def _open(self) -> None:
+        if self.path is not None:
+            self._file = self.path.open("a", encoding="utf-8")
+            return
         plain = re.sub(r"[^A-Za-z0-9_-]+", "-", self._head["deploy_id"])[:60]
         prefix = f"{plain}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-"
         try:
@@ -151,9 +159,12 @@ def read_undelivered(path: Path) -> Undelivered:
 
 def _decode(entries: Iterable[dict[str, Any]], acknowledged: set[str]) -> list[Request]:
     requests: list[Request] = []
+    # An id that comes twice is one request that was kept twice.
+    done = set(acknowledged)
     for entry in entries:
-        if "acknowledged" in entry or entry["id"] in acknowledged:
+        if "acknowledged" in entry or entry["id"] in done:
             continue
+        done.add(entry["id"])
         if "logs" in entry:
             lines = [json.dumps(line, ensure_ascii=False) for line in entry["logs"]]
             requests.append(LogBatch(lines, int(entry["first"]), str(entry["id"])))
