@@ -59,8 +59,8 @@ class Info:
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over the Unix socket at ``path``."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=ANSWER_SECONDS)
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -80,10 +80,12 @@ class Supervisor:
 
     Args:
         path: its socket.
+        seconds: how long an answer may take.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seconds: float = ANSWER_SECONDS) -> None:
         self._path = path
+        self._seconds = seconds
 
     def call(self, name: str, *args: str | bool, ignore: tuple[int, ...] = ()) -> Any:
         """Call a method of supervisord's; None for a fault whose code is in ``ignore``.
@@ -91,10 +93,10 @@ class Supervisor:
         Raises:
             GoneError: supervisord is not there.
             EndingError: it is, but has been told to shut down.
-            NvoiError: it refuses, or gives no answer within 10 s.
+            NvoiError: it refuses, or gives no answer in time.
         """
         # A connection of its own for every call, so that threads may call at once.
-        connection = UnixConnection(self._path)
+        connection = UnixConnection(self._path, self._seconds)
         body = xmlrpc.client.dumps(args, f"supervisor.{name}").encode()
         try:
             connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})

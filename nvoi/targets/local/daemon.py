@@ -17,13 +17,12 @@ from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import EndingError, GoneError, Supervisor
 from nvoi.targets.local.conf import Program, build_conf
-from nvoi.targets.local.launcher import build_inherited
+from nvoi.targets.local.launcher import build_inherited, build_marks
 from nvoi.targets.local.processes import STOP_SECONDS, is_running, stop_processes
 from nvoi.targets.local.state import (
     PRIVATE,
     PRIVATE_FILE,
     State,
-    list_names,
     make_private,
     remove_tree,
     write_private,
@@ -111,24 +110,6 @@ def find_supervisor(state: State) -> Supervisor | None:
         ) from seen
 
 
-def find_recorded_pid(state: State) -> list[int]:
-    """The pid that the app's supervisord wrote down, if it still runs; else nothing."""
-    try:
-        pid = int((state.supervisor / "supervisord.pid").read_text("ascii"))
-    except (OSError, ValueError):
-        return []
-    return [pid] if is_running(pid) and runs_supervisord(pid, state) else []
-
-
-def runs_supervisord(pid: int, state: State) -> bool:
-    """Whether ``pid`` is still that supervisord, and not a later process of the same number."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return os.fsencode(state.supervisor / "supervisord.conf") in words
-
-
 def write_conf(state: State, programs: Iterable[Program]) -> bool:
     """Write supervisord's config; whether it differs from the one that was there."""
     socket = get_socket(state)
@@ -181,7 +162,7 @@ def start(state: State, environ: Mapping[str, str]) -> None:
     """Start supervisord; it puts itself in the background once its socket is open."""
     words = [sys.executable, "-P", "-m", "supervisor.supervisord"]
     words += ["-c", str(state.supervisor / "supervisord.conf")]
-    inherited = build_inherited(environ)
+    inherited = build_inherited(environ) | build_marks(state)
     if "PYTHONPATH" in environ:
         inherited["PYTHONPATH"] = environ["PYTHONPATH"]
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -225,31 +206,31 @@ def shut_down(state: State) -> bool:
         NvoiError: it does not go.
     """
     supervisor = Supervisor(get_socket(state))
+    pid = 0
     try:
         pid = supervisor.get_pid()
         supervisor.shut_down()
     except EndingError:
-        pid = next(iter(find_recorded_pid(state)), 0)
+        log.debug("supervisord is ending already")
     except GoneError:
-        pid = next(iter(find_recorded_pid(state)), 0)
-        stop_processes([pid] if pid else [], what="supervisord")
-        return bool(pid)
+        return False
 
     def look() -> None:
-        if pid and is_running(pid):
+        if is_running(pid) if pid else find_supervisor(state) is not None:
             raise NotReadyError("it is still stopping its processes")
 
     try:
         wait_for(look, what="supervisord to end", seconds=2 * STOP_SECONDS, log=log)
     except NotReadyError:
-        stop_processes([pid], what="supervisord")
+        # Never 0: as a pid that would be this process's own group.
+        stop_processes([pid] if pid else [], what="supervisord")
     return True
 
 
 def remove_socket(state: State) -> None:
     """Remove the socket's folder below ``/tmp``, where there is one of this user's."""
     folder = get_socket(state).parent
-    if folder == state.supervisor or not list_names(folder):
+    if folder == state.supervisor or not folder.is_dir() or folder.is_symlink():
         return
     if folder.lstat().st_uid == os.getuid():
         remove_tree(folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from nvoi.errors import ServiceError
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import ENDED, STOPPABLE, Info, Supervisor
 from nvoi.targets.local.conf import TRIAL, Program
-from nvoi.targets.local.daemon import write_conf
+from nvoi.targets.local.daemon import ensure_supervisor, find_supervisor, write_conf
 from nvoi.targets.local.launcher import build_marks
 from nvoi.targets.local.processes import (
     STOP_SECONDS,
@@ -144,6 +144,32 @@ def ensure_serving(
     for program in started:
         supervisor.start(program.name)
     return started
+
+
+def restore(
+    state: State, release: str | None, record: Record, environ: Mapping[str, str]
+) -> list[Program]:
+    """Run the services of ``release`` and nothing else, whatever has become of supervisord.
+
+    Args:
+        state: the app's.
+        release: the last good one; None where there is none, and nothing is to run.
+        record: what it runs.
+        environ: the caller's environment.
+
+    Returns:
+        The programs that were started.
+    """
+    supervisor = find_supervisor(state)
+    if supervisor is None:
+        stop_leftovers(state)
+        if release is None:
+            return []
+        log.info("supervisord is not running: starting it again for release %s", release)
+        link_launchers(state, release, record)
+        write_conf(state, list_programs(record))
+        supervisor = ensure_supervisor(state, environ)
+    return ensure_serving(state, supervisor, release, record)
 
 
 def is_serving(state: State, info: Info | None, program: Program, release: str | None) -> bool:

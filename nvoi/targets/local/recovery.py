@@ -6,18 +6,8 @@ from collections.abc import Iterator
 
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.context import LocalContext
-from nvoi.targets.local.daemon import (
-    ensure_supervisor,
-    find_supervisor,
-    require_supervisor,
-    write_conf,
-)
-from nvoi.targets.local.programs import (
-    ensure_serving,
-    link_launchers,
-    list_programs,
-    stop_leftovers,
-)
+from nvoi.targets.local.daemon import require_supervisor
+from nvoi.targets.local.programs import restore, stop_leftovers
 from nvoi.targets.local.record import list_unfinished, remove_release
 from nvoi.targets.local.state import guard_storage, remove_tree
 from nvoi.targets.step import Step
@@ -33,30 +23,17 @@ def run(context: LocalContext) -> None:
     """
     require_supervisor()
     with guard_storage(context.state):
-        restore(context)
+        started = restore(
+            context.state, context.previous, context.previous_record, context.request.environ
+        )
+        if started:
+            names = ", ".join(program.service for program in started)
+            log.info("started again from release %s: %s", context.previous, names)
         for release in list_unfinished(context.state):
             log.info("removing release %s, which was never finished", release)
             stop_leftovers(context.state, release)
             remove_release(context.state, release)
         remove_tree(context.state.run / "trial")
-
-
-def restore(context: LocalContext) -> None:
-    """Run the services of ``current``, where there is one, and nothing else."""
-    state, record = context.state, context.previous_record
-    supervisor = find_supervisor(state)
-    if supervisor is None:
-        stop_leftovers(state)
-        if context.previous is None:
-            return
-        log.info("supervisord is not running: starting release %s again", context.previous)
-        link_launchers(state, context.previous, record)
-        write_conf(state, list_programs(record))
-        supervisor = ensure_supervisor(state, context.request.environ)
-    started = ensure_serving(state, supervisor, context.previous, record)
-    if started:
-        names = ", ".join(program.service for program in started)
-        log.info("started again from release %s: %s", context.previous, names)
 
 
 def plan(context: LocalContext) -> Iterator[str]:

@@ -12,13 +12,13 @@ from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import Supervisor
 from nvoi.targets.local.conf import Program
 from nvoi.targets.local.context import LocalContext
-from nvoi.targets.local.daemon import ensure_supervisor, shut_down
+from nvoi.targets.local.daemon import find_supervisor
 from nvoi.targets.local.health import Target, build_check, look_by_tcp
 from nvoi.targets.local.launcher import build_launcher, write_launcher
-from nvoi.targets.local.programs import ensure_serving
+from nvoi.targets.local.programs import ensure_serving, restore
 from nvoi.targets.local.record import Record, save_record
 from nvoi.targets.local.startup import STAY_UP_SECONDS, Startup, build_startup, watch
-from nvoi.targets.local.state import guard_storage
+from nvoi.targets.local.state import State, guard_storage
 from nvoi.targets.local.together import Cancel, run_together
 from nvoi.targets.local.trial import get_supervisor
 from nvoi.targets.step import Step, Tunnel
@@ -57,14 +57,12 @@ def undo(context: LocalContext) -> None:
     context.urls.clear()
     with guard_storage(state):
         state.set_current(context.previous)
-        if context.previous is None:
-            shut_down(state)
-            return
-        supervisor = ensure_supervisor(state, context.request.environ)
-        ensure_serving(state, supervisor, context.previous, record)
+        restore(state, context.previous, record, context.request.environ)
+    if context.previous is None:
+        return
     try:
         wait_for(
-            lambda: look_back(supervisor, record),
+            partial(look_back, state, record),
             what=f"release {context.previous} to serve again",
             seconds=BACK_SECONDS,
             log=log,
@@ -115,13 +113,14 @@ def announce(context: LocalContext) -> None:
             context.urls.append(f"http://localhost:{service.port}")
 
 
-def look_back(supervisor: Supervisor, record: Record) -> None:
+def look_back(state: State, record: Record) -> None:
     """See that every service of the old release runs, and listens where it did.
 
     Raises:
         NotReadyError: not yet.
     """
-    infos = supervisor.list_infos()
+    supervisor = find_supervisor(state)
+    infos = supervisor.list_infos() if supervisor else {}
     for name, port in record.items():
         info = infos.get(Program(name).name)
         if info is None or not info.is_alive:

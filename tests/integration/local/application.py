@@ -17,7 +17,7 @@ from typing import Any
 
 from nvoi.config.loader import load
 from nvoi.targets.local import TARGET, LocalContext
-from nvoi.targets.local.processes import find_marked, is_running
+from nvoi.targets.local.processes import find_marked
 from nvoi.targets.local.state import State
 from nvoi.targets.step import Request
 from tests.integration.local import running
@@ -165,7 +165,10 @@ class App:
         return gate
 
     def find_processes(self) -> list[int]:
-        """Everything that runs of the app: its services, trials and commands."""
+        """Everything that runs of the app but supervisord: its services, trials and commands."""
+        return [pid for pid in self.find_all() if not is_supervisord(pid)]
+
+    def find_all(self) -> list[int]:
         return find_marked({"NVOI_STATE": str(self.state.root)})
 
     def get_daemon_pid(self) -> int:
@@ -173,17 +176,22 @@ class App:
 
     def tear_down(self) -> None:
         """End all of the app's processes, whatever state a test has left them in."""
-        pids = self.find_processes()
-        with suppress(OSError, ValueError):
-            pids.append(self.get_daemon_pid())
+        wait_until(self.kill_all, "all processes to end")
+
+    def kill_all(self) -> bool:
+        """Kill what runs; whether nothing did."""
+        pids = self.find_all()
         for pid in pids:
-            # The daemon first of all stops starting others again.
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not any(map(is_running, pids)), "all processes to end")
-        for pid in self.find_processes():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        return not pids
+
+
+def is_supervisord(pid: int) -> bool:
+    try:
+        return b"supervisor.supervisord" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 def find_port() -> int:

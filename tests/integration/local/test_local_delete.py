@@ -15,7 +15,7 @@ def test_delete_stops_everything_and_leaves_only_volumes(
     port = app.add_server(mounts={"store": "data"}, pre_run_command="echo x > data/kept")
     app.deploy()
     app.delete()
-    assert app.find_processes() == []
+    assert app.find_all() == []
     with pytest.raises(OSError, match="refused"):
         fetch(port, "health")
     assert [path.name for path in app.state.root.iterdir()] == ["volumes"]
@@ -71,7 +71,7 @@ def test_delete_works_when_half_of_the_state_is_gone(app: App, name: str) -> Non
     app.deploy()
     (app.state.root / name).rename(app.home / "away")
     app.delete()
-    assert app.find_processes() == []
+    assert app.find_all() == []
     assert not app.state.root.exists()
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nvoi.errors import NvoiError
+from nvoi.targets.local.daemon import get_socket
 from nvoi.targets.step import Tunnel
 from tests.integration.local.application import App, fetch, find_port, wait_until
 
@@ -266,8 +268,23 @@ def test_a_state_folder_with_a_long_path_or_odd_characters_works(app: App) -> No
     port = app.add_server()
     app.deploy()
     assert fetch(port, "cwd") == str(app.state.releases / get_release(app))
+    socket = get_socket(app.state)
+    assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
     app.delete()
     assert not app.state.root.exists()
+    assert not socket.parent.exists()
+
+
+def test_a_socket_folder_of_somebody_else_is_not_used(app: App) -> None:
+    app.home = app.home.parent / ("x" * 120)
+    app.add_server()
+    folder = get_socket(app.state).parent
+    folder.symlink_to(app.directory)
+    try:
+        with pytest.raises(NvoiError, match="belongs to somebody else"):
+            app.deploy()
+    finally:
+        folder.unlink()
 
 
 def test_supervisord_and_the_services_outlive_the_run(app: App) -> None:

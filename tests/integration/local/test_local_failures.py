@@ -133,8 +133,7 @@ def test_a_failed_first_deploy_leaves_nothing_running(app: App) -> None:
     app.services["worker"] = {"command": "exit 8"}
     with pytest.raises(ServiceError, match="worker exited with 8"):
         app.deploy()
-    assert app.find_processes() == []
-    assert not (app.state.supervisor / "supervisord.pid").exists()
+    assert app.find_all() == []
     assert app.state.find_current() is None
     assert app.state.list_releases() == []
 
