@@ -116,11 +116,12 @@ def test_a_command_that_is_silent_for_15_seconds_is_said_to_run_still(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hasty = Reminder("the command", logging.getLogger("nvoi.test"), lambda: time.monotonic() * 100)
+    told: list[str] = []
     status = run_told(
         ["/bin/sh", "-c", "sleep 0.5"],
         folder=tmp_path,
         environment={"PATH": os.environ["PATH"]},
-        lines=Lines([].append),
+        lines=Lines(told.append),
         reminder=hasty,
     )
     assert status == 0
