@@ -17,10 +17,10 @@ def deploy(request: Request, report: Report) -> None:
         NvoiError: the deploy failed; the target is as it was before.
     """
     target = get_target(request.config)
-    operation.run(TITLE, request, target, target.deploy, report)
+    operation.run(TITLE, request, target, target.deploy, report, check=target.check)
 
 
 def plan(request: Request) -> None:
     """Log what :func:`deploy` would do."""
     target = get_target(request.config)
-    operation.tell_plan(TITLE, request, target, target.deploy)
+    operation.tell_plan(TITLE, request, target, target.deploy, check=target.check)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -36,8 +36,13 @@ def run(
     target: Target[C],
     steps: Sequence[Step[C]],
     report: Report,
+    *,
+    check: Callable[[Request], None] | None = None,
 ) -> C:
-    """Run ``steps`` and report how they ended. Any exception is told and raised again."""
+    """Run ``steps`` and report how they ended. Any exception is told and raised again.
+
+    ``check`` raises where the request cannot be carried out, before anything is opened.
+    """
     app = request.config.application.name
     began = time.monotonic()
     # Entering it reports `started`; leaving it by an exception that nobody told, `failed`.
@@ -45,7 +50,8 @@ def run(
     with stream:
         try:
             log.info("nvoi %s: %s %s (%s target)", __version__, title.lower(), app, target.name)
-            target.check(request)
+            if check is not None:
+                check(request)
             with target.open(request) as context:
                 run_steps(context, steps, report)
         except ClosedOutputError:
@@ -125,11 +131,22 @@ def tell_timings(report: Report, total: float) -> None:
         log.info("  %-*s  %8s  %3d %%", width, name, format_seconds(seconds), share)
 
 
-def tell_plan(title: str, request: Request, target: Target[C], steps: Sequence[Step[C]]) -> None:
-    """Log what each step would change. Touches nothing, calls nobody."""
+def tell_plan(
+    title: str,
+    request: Request,
+    target: Target[C],
+    steps: Sequence[Step[C]],
+    *,
+    check: Callable[[Request], None] | None = None,
+) -> None:
+    """Log what each step would change; ``check`` as in :func:`run`.
+
+    Touches nothing, calls nobody.
+    """
     app = request.config.application.name
     log.info("nvoi %s: what %s of %s would do", __version__, title.lower(), app)
-    target.check(request)
+    if check is not None:
+        check(request)
     context = target.preview(request)
     for step in steps:
         log.step("%s", step.name)

@@ -11,7 +11,7 @@ from nvoi.cli.options import add_log_options, add_place_options
 
 EXAMPLES = """\
 examples:
-  nvoi resend ~/.local/state/nvoi/undelivered/1234-20260115103000-x7f2.jsonl
+  nvoi resend ~/.local/state/nvoi/undelivered.d/1234-20260115103000-x7f2.jsonl
 
 exit codes: 0 all is delivered and the file removed, 1 something is still to be sent
 """

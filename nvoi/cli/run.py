@@ -114,7 +114,8 @@ def build_stream(
         request.deploy_id,
         context=ci.find_context(environ, request.directory).as_payload(),
         level=logging.DEBUG if verbose else logging.INFO,
-        undelivered=request.home / "undelivered",
+        # No app has this name: a dot is not allowed in one.
+        undelivered=request.home / "undelivered.d",
     )
 
 

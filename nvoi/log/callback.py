@@ -7,6 +7,7 @@ requests and sends them. Neither takes a lock that a log call could hang on.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -35,7 +36,7 @@ LOGS_SHARE = 0.7
 #: Beyond the budget, for a thread that is about to end by itself.
 _GRACE_SECONDS = 0.5
 
-UNDELIVERED_DIRECTORY = Path("~/.local/state/nvoi/undelivered")
+UNDELIVERED_DIRECTORY = Path("~/.local/state/nvoi/undelivered.d")
 
 #: A record with this attribute is for the console only.
 LOCAL_ONLY = "nvoi_local"
@@ -108,15 +109,15 @@ class BacklogListener(QueueListener):
         with self._starting:
             if self.running:
                 return
-            thread = threading.Thread(
-                target=self._monitor,  # type: ignore[attr-defined]  # of QueueListener
-                name="nvoi-callback",
-                daemon=True,
-            )
+            thread = threading.Thread(target=self._run, name="nvoi-callback", daemon=True)
             thread.start()
-            self._owner.sender = thread.ident
             self._thread = thread
             self.running = True
+
+    def _run(self) -> None:
+        # Before anything is sent: what urllib3 logs of the sending must be known as such.
+        self._owner.sender = threading.get_ident()
+        self._monitor()  # type: ignore[attr-defined]  # of QueueListener
 
     def dequeue(self, block: bool) -> Any:  # noqa: ARG002 - the signature of QueueListener
         """The next request; None, the listener's sentinel, at the end."""
@@ -209,6 +210,7 @@ class SignedHTTPHandler(logging.Handler):
         self._inherited: list[Delivery] = []
         #: Set once the run has its terminal status: nothing may follow it.
         self.sealed = False
+        self._opening = threading.Lock()
         self._start_over()
         _handlers.add(self)
 
@@ -259,13 +261,17 @@ class SignedHTTPHandler(logging.Handler):
             self.put(StatusEvent(payload))
 
     def _ensure_started(self) -> None:
-        if self.sealed:
+        # Starting may log, and so come here again on the same thread.
+        if self.sealed or not self._opening.acquire(blocking=False):
             return
-        if self._closed:
-            self._start_over()
-        # At exit no thread can be started; what waits goes to the file when all is closed.
-        with contextlib.suppress(RuntimeError):
-            self.listener.start()
+        try:
+            if self._closed:
+                self._start_over()
+            # At exit no thread can be started; what waits is sent when all is closed.
+            with contextlib.suppress(RuntimeError):
+                self.listener.start()
+        finally:
+            self._opening.release()
 
     # -- the listener's thread -------------------------------------------------------------
 
@@ -378,6 +384,7 @@ class SignedHTTPHandler(logging.Handler):
         """In the child: what waits, the numbers and the statuses are the parent's."""
         self._forked = True
         self._inherited.append(self.delivery)
+        self._opening = threading.Lock()
         self.sender = None
         self.backlog.reset()
         self.listener.forget()
@@ -413,6 +420,13 @@ def _after_fork_in_child() -> None:
         handler._after_fork()  # noqa: SLF001 - of this module
 
 
+def _close_at_exit() -> None:
+    """Close what logging.shutdown may not know of: logging.config makes it forget handlers."""
+    for handler in list(_handlers):
+        handler.close()
+
+
+atexit.register(_close_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 

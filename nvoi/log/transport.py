@@ -205,11 +205,16 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections that were kept."""
-        self._manager.clear()
+        pools = self._manager.pools
+        # Emptying the container leaves closing to the garbage collector, sockets and all.
+        for pool in [pools.get(key) for key in pools.keys()]:  # noqa: SIM118 - it is no dict
+            if pool is not None:
+                pool.close()
+        pools.clear()
 
     def _build_manager(self, url: str) -> urllib3.PoolManager:
         parts = urlsplit(url)
-        options: dict[str, Any] = {"num_pools": 2, "maxsize": 1, "retries": False}
+        options: dict[str, Any] = {"num_pools": 2, "maxsize": 1}
         proxy = self._find_proxy(parts.scheme, parts.hostname or "")
         if "https" in {parts.scheme, urlsplit(proxy or "").scheme}:
             options["ssl_context"] = self._build_tls()

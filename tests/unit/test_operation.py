@@ -66,7 +66,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 def run(request: Request, target: Target[Trail]) -> Report:
     report = Report()
-    operation.run("Deploy", request, target, target.deploy, report)
+    operation.run("Deploy", request, target, target.deploy, report, check=target.check)
     return report
 
 

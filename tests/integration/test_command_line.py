@@ -1,0 +1,386 @@
+"""The installed command: its output, its exit codes, and a deploy from a config to a URL."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.receiver import Receiver
+
+NVOI = Path(sys.executable).with_name("nvoi")
+KEY = "fedcba9876543210" * 4
+EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
+
+
+def find_free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@dataclass
+class App:
+    """A copy of examples/hello on a port of its own."""
+
+    directory: Path
+    home: Path
+    port: int
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def write_config(self, callback_url: str | None = None, **changes: str) -> None:
+        text = (EXAMPLE / "deploy.yml").read_text().replace("8000", str(self.port))
+        for old, new in changes.items():
+            text = text.replace(old, new)
+        head = f"callback_url: {callback_url}\n" if callback_url else ""
+        (self.directory / "deploy.yml").write_text(head + text)
+
+    def run(
+        self, *words: str, environ: Mapping[str, str] | None = None, config: str = "deploy.yml"
+    ) -> subprocess.CompletedProcess[str]:
+        options = ["-c", config] if words and words[0] in {"deploy", "delete"} else []
+        return subprocess.run(
+            [NVOI, *words, *options],
+            cwd=self.directory,
+            env={**self.environ, **(environ or {})},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def fetch(self, path: str) -> str:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    directory = tmp_path / "app"
+    directory.mkdir()
+    for name in ("app.py", "deploy.yml"):
+        (directory / name).write_bytes((EXAMPLE / name).read_bytes())
+    home = tmp_path / "home"
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "NVOI_HOME": str(home)}
+    app = App(directory, home, find_free_port(), environ)
+    app.write_config()
+    yield app
+    app.write_config()
+    app.run("delete", "--delete-volumes")
+
+
+def test_the_version_is_printed_by_the_command_and_the_module() -> None:
+    for command in ([NVOI], [sys.executable, "-m", "nvoi"]):
+        result = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert re.fullmatch(r"nvoi \d+\.\d+\.\d+\n", result.stdout)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["bogus"], ["deploy", "--bogus"], ["resend"], ["deploy", "-q", "-v"], ["completion", "x"]],
+)
+def test_bad_usage_exits_2_and_shows_the_usage(app: App, words: list[str]) -> None:
+    result = subprocess.run(
+        [NVOI, *words], env=app.environ, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage: nvoi")
+
+
+@pytest.mark.parametrize("command", ["deploy", "delete", "resend", "config", "credentials"])
+def test_each_command_explains_itself(app: App, command: str) -> None:
+    result = app.run(command, "-h") if command not in {"deploy", "delete"} else None
+    result = result or subprocess.run(
+        [NVOI, command, "-h"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0
+    assert f"usage: nvoi {command}" in result.stdout
+    if command in {"deploy", "delete", "resend"}:
+        assert "examples:" in result.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_is_a_script_that_knows_the_commands(app: App, shell: str) -> None:
+    result = app.run("completion", shell)
+    assert result.returncode == 0, result.stderr
+    for word in ("deploy", "credentials", "dry-run"):
+        assert word in result.stdout
+
+
+def test_a_deploy_tells_its_steps_their_times_and_the_url(app: App) -> None:
+    result = app.run("deploy")
+    assert result.returncode == 0, result.stdout
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert all(re.match(r"\[\d\d:\d\d:\d\d\] \[[A-Z]+\] ", line) for line in lines)
+    steps = [line.partition("[STEP] ")[2] for line in lines if "[STEP]" in line]
+    for step in steps:
+        assert re.search(rf"\[OK\] {re.escape(step)}: [\d.]+ s", result.stdout)
+        assert re.search(rf"\[INFO\]   {re.escape(step)} +[\d.]+ s +\d+ %", result.stdout)
+    assert len(steps) > 4
+    assert "web: prepared" in result.stdout
+    assert f"http://localhost:{app.port}" in result.stdout
+    assert "[SUCCESS]" in lines[-1]
+    assert app.fetch("/health")
+
+
+def test_a_dry_run_tells_the_steps_touches_nothing_and_calls_nobody(app: App) -> None:
+    with Receiver(KEY) as receiver:
+        app.write_config(receiver.url)
+        for command in ("deploy", "delete"):
+            result = app.run(command, "--dry-run", environ={"DEPLOY_KEY": KEY})
+            assert result.returncode == 0, result.stdout
+            assert "[STEP]" in result.stdout
+        assert receiver.requests == []
+    assert not app.home.exists()
+    assert sorted(path.name for path in app.directory.iterdir()) == ["app.py", "deploy.yml"]
+
+
+def test_a_deploy_streams_its_log_and_its_tunnels(app: App) -> None:
+    with Receiver(KEY) as receiver:
+        app.write_config(receiver.url)
+        environ = {"DEPLOY_KEY": KEY, "NVOI_DEPLOY_ID": "run 1"}
+        result = app.run("deploy", environ=environ)
+        assert result.returncode == 0, result.stdout
+        receiver.assert_protocol()
+        started, completed = receiver.statuses
+        assert started["status"] == "started"
+        hostname = f"localhost:{app.port}"
+        assert completed["tunnels"] == [{"service_name": "web", "hostname": hostname}]
+        assert {request.deploy_id for request in receiver.requests} == {"run 1"}
+        *shown, summary = result.stdout.splitlines()
+        assert [line.split("] ", 2)[2] for line in shown] == receiver.messages
+        assert f"{len(shown)} of {len(shown)} lines delivered" in summary
+        assert "0 lost" in summary
+
+        receiver.expect_new_run()
+        assert app.run("delete", environ=environ).returncode == 0
+        assert receiver.statuses[-1]["status"] == "completed"
+        assert receiver.statuses[-1]["tunnels"] == []
+        receiver.assert_protocol()
+
+
+def test_a_failed_deploy_is_reported_and_the_old_release_serves_on(app: App) -> None:
+    assert app.run("deploy").returncode == 0
+    before = app.fetch("/")
+    with Receiver(KEY) as receiver:
+        app.write_config(receiver.url, **{"python3 app.py": "python3 missing.py"})
+        result = app.run("deploy", environ={"DEPLOY_KEY": KEY})
+        assert result.returncode == 1
+        receiver.assert_protocol()
+        failed = receiver.statuses[-1]
+        assert failed["status"] == "failed"
+        assert "missing.py" in failed["error"]
+        assert "web" in failed["error"]
+    assert "Traceback" not in result.stdout
+    assert app.fetch("/") == before
+
+
+def test_the_traceback_comes_with_verbose_only(app: App) -> None:
+    app.write_config(**{'echo "prepared"': "exit 3"})
+    assert "Traceback" not in app.run("deploy").stdout
+    for words, environ in ((["--verbose"], {}), ([], {"NVOI_DEBUG": "1"})):
+        result = app.run("deploy", *words, environ=environ)
+        assert result.returncode == 1
+        assert "Traceback" in result.stdout
+
+
+def test_quiet_shows_warnings_and_errors_only(app: App) -> None:
+    result = app.run("deploy", "--quiet")
+    assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_the_json_format_is_one_object_a_line(app: App) -> None:
+    result = app.run("deploy", "--log-format", "json")
+    assert result.returncode == 0
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {"time", "level", "message", "logger"} == set(lines[0])
+    assert {"info", "step", "ok", "success"} <= {line["level"] for line in lines}
+
+
+def test_a_secret_never_reaches_console_or_dashboard(app: App) -> None:
+    secret = "s3cret/with+signs=="
+    with Receiver(KEY) as receiver:
+        app.write_config(
+            receiver.url,
+            **{
+                "  env:\n": f"  secrets:\n    API_TOKEN: {secret}\n  env:\n",
+                'echo "prepared"': 'echo "token $API_TOKEN"; echo $API_TOKEN | base64; env; false',
+            },
+        )
+        result = app.run("deploy", "--verbose", environ={"DEPLOY_KEY": KEY})
+        assert result.returncode == 1
+        sent = b"".join(request.body for request in receiver.requests).decode()
+        receiver.assert_protocol()
+    for text in (result.stdout, result.stderr, sent):
+        assert secret not in text
+        assert "czNjcmV0L3dpdGgrc2lnbnM9P" not in text
+        assert KEY not in text
+    assert "token [REDACTED]" in result.stdout
+    assert "token [REDACTED]" in sent
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"port: ": "prot: "}, "application.app.web.prot"),
+        ({"name: hello": "name: Hello World"}, "application.name"),
+        ({"local: {}": "hetzner: {}"}, "application.compute_provider.hetzner"),
+        ({"command: python3 app.py\n": "\n"}, "application.app.web.command"),
+    ],
+)
+def test_a_fault_in_the_config_exits_2_and_names_its_place(
+    app: App, changes: dict[str, str], place: str
+) -> None:
+    app.write_config(**changes)
+    result = app.run("deploy")
+    assert result.returncode == 2
+    assert place in result.stderr + result.stdout
+    assert "Traceback" not in result.stderr
+    assert not (app.home / "hello" / "releases").exists()
+
+
+def test_a_callback_without_a_key_exits_2(app: App) -> None:
+    app.write_config("http://127.0.0.1:9/api")
+    result = app.run("deploy")
+    assert result.returncode == 2
+    assert "DEPLOY_KEY" in result.stderr
+
+
+@pytest.mark.parametrize("deploy_id", ["a\r\nb", "..", "x" * 256])
+def test_a_deploy_id_that_cannot_be_used_exits_2(app: App, deploy_id: str) -> None:
+    result = app.run("deploy", environ={"NVOI_DEPLOY_ID": deploy_id})
+    assert result.returncode == 2
+    assert "NVOI_DEPLOY_ID" in result.stderr
+
+
+def test_a_branch_has_its_own_app(app: App) -> None:
+    other = find_free_port()
+    assert app.run("deploy").returncode == 0
+    app.write_config(**{f"port: {app.port}": f"port: {other}"})
+    try:
+        assert app.run("deploy", "--branch", "topic").returncode == 0
+        assert sorted(path.name for path in app.home.iterdir()) == ["hello", "hello-topic"]
+        assert app.fetch("/health")
+    finally:
+        assert app.run("delete", "--branch", "topic").returncode == 0
+    assert app.fetch("/health")
+    assert app.run("deploy", "--branch", "No/Good").returncode == 2
+
+
+@pytest.mark.parametrize("environ", [{"XDG_STATE_HOME": "{tmp}/state"}, {}])
+def test_the_state_folder_follows_the_xdg_rules(
+    app: App, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    del app.environ["NVOI_HOME"]
+    app.environ.update({name: text.format(tmp=tmp_path) for name, text in environ.items()})
+    assert app.run("deploy").returncode == 0
+    base = tmp_path / ("state" if environ else ".local/state")
+    assert (base / "nvoi" / "hello" / "current").is_symlink()
+
+
+def test_a_closed_pipe_ends_the_run_quietly(app: App) -> None:
+    command = [NVOI, "deploy", "-c", "deploy.yml"]
+    with subprocess.Popen(
+        command,
+        cwd=app.directory,
+        env=app.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+        code = process.wait(60)
+    assert (code, errors) == (1, "")
+
+
+def answer_on_a_terminal(app: App, answer: bytes, *words: str) -> tuple[int, str]:
+    """Run ``nvoi delete`` in a pseudo-terminal, and type ``answer`` at its question."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(app.directory)
+        os.execve(NVOI, [str(NVOI), "delete", "-c", "deploy.yml", *words], app.environ)
+    output = b""
+    answered = False
+    while True:
+        try:
+            data = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not data:
+            break
+        output += data
+        if b"[y/N]" in output and not answered:
+            os.write(terminal, answer)
+            answered = True
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode()
+
+
+def test_delete_asks_on_a_terminal(app: App) -> None:
+    assert app.run("deploy").returncode == 0
+    code, output = answer_on_a_terminal(app, b"n\n")
+    assert code == 1
+    assert "Nothing was deleted" in output
+    assert app.fetch("/health")
+    code, output = answer_on_a_terminal(app, b"y\n")
+    assert code == 0, output
+    assert "\x1b[" in output
+    assert not (app.home / "hello" / "releases").exists()
+
+
+def test_delete_with_yes_does_not_ask(app: App) -> None:
+    assert app.run("deploy").returncode == 0
+    code, output = answer_on_a_terminal(app, b"", "--yes")
+    assert code == 0
+    assert "[y/N]" not in output
+
+
+def test_delete_is_content_when_there_is_nothing_to_delete(app: App) -> None:
+    assert app.run("delete").returncode == 0
+
+
+def test_the_encrypted_config_of_config_init_deploys(app: App) -> None:
+    fresh = app.directory / "fresh"
+    fresh.mkdir()
+    result = subprocess.run(
+        [NVOI, "config", "init", "--name", "fresh"],
+        cwd=fresh,
+        env=app.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    (fresh / "app.py").write_bytes((EXAMPLE / "app.py").read_bytes())
+    for path, value in (
+        ("application.app.web.port", str(app.port)),
+        ("application.app.web.command", "python3 app.py"),
+    ):
+        command = [NVOI, "credentials", "set", path, value]
+        subprocess.run(command, cwd=fresh, env=app.environ, check=True, capture_output=True)
+    run = [NVOI, "deploy"], [NVOI, "delete"]
+    results = [
+        subprocess.run(
+            command, cwd=fresh, env=app.environ, capture_output=True, text=True, check=False
+        )
+        for command in run
+    ]
+    assert [result.returncode for result in results] == [0, 0], results
