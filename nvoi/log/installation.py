@@ -33,7 +33,7 @@ def install_with_logging() -> None:
     if "logging" in sys.modules:
         install()
     else:
-        sys.meta_path.insert(0, LoggingWatch())  # type: ignore[arg-type]  # has what is asked for
+        sys.meta_path.insert(0, LoggingWatch())
 
 
 class LoggingWatch:
@@ -43,7 +43,7 @@ class LoggingWatch:
         """The spec of ``logging``, once; nothing else."""
         if name != "logging":
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]  # as above
+        sys.meta_path.remove(self)
         for finder in sys.meta_path:
             spec = finder.find_spec(name, path, target)
             if spec is not None:

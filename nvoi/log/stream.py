@@ -14,13 +14,9 @@ from typing import Any, Self
 from nvoi.errors import NvoiError
 from nvoi.log import levels, masking, rendering, wire
 from nvoi.log.backlog import CAPACITY
-from nvoi.log.callback import (
-    BUDGET_SECONDS,
-    LOCAL_ONLY,
-    UNDELIVERED_DIRECTORY,
-    SignedHTTPHandler,
-)
+from nvoi.log.callback import BUDGET_SECONDS, UNDELIVERED_DIRECTORY, SignedHTTPHandler
 from nvoi.log.delivery import Stats
+from nvoi.log.queueing import LOCAL_ONLY
 
 
 class CallbackStream:

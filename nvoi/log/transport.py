@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import io
 import os
-import ssl
 import time
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Timeout, make_headers, parse_url
 
-from nvoi.errors import UsageError
+from nvoi.log import network
 
 #: Seconds to connect, between two bytes of an answer, and for an attempt as a whole.
 CONNECT_SECONDS = 3.0
@@ -133,13 +130,9 @@ class Transport:
 
     Args:
         url: any address at the host: its scheme, name and port choose proxy and TLS.
-        environ: where proxies (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``)
-            and CA bundles (``SSL_CERT_FILE``, ``SSL_CERT_DIR``, ``REQUESTS_CA_BUNDLE``,
-            ``CURL_CA_BUNDLE``) are named; the process's own where left out.
+        environ: where proxies and CA bundles are named, see :mod:`nvoi.log.network`; the
+            process's own where left out.
         connect_seconds: the longest that connecting may take.
-
-    Raises:
-        UsageError: the URL, a proxy's or a CA bundle cannot be used.
     """
 
     def __init__(
@@ -153,7 +146,7 @@ class Transport:
         self._connect_seconds = connect_seconds
         self.deadline = Deadline()
         self._user = _find_credentials(url)
-        self._manager = self._build_manager(url)
+        self._manager: urllib3.PoolManager | None = None
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], until: float) -> Answer:
         """Send ``body`` and wait for the answer.
@@ -171,8 +164,9 @@ class Transport:
         connect = min(self._connect_seconds, self.deadline.remaining())
         if connect <= 0:
             raise TransportError("timeout", "no time was left for an attempt")
+        manager = self._get_manager(url)
         try:
-            response = self._manager.urlopen(
+            response = manager.urlopen(
                 "POST",
                 url,
                 body=body,
@@ -205,6 +199,8 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections that were kept."""
+        if self._manager is None:
+            return
         pools = self._manager.pools
         # Emptying the container leaves closing to the garbage collector, sockets and all.
         for pool in [pools.get(key) for key in pools.keys()]:  # noqa: SIM118 - it is no dict
@@ -212,73 +208,19 @@ class Transport:
                 pool.close()
         pools.clear()
 
-    def _build_manager(self, url: str) -> urllib3.PoolManager:
-        parts = urlsplit(url)
-        options: dict[str, Any] = {"num_pools": 2, "maxsize": 1}
-        proxy = self._find_proxy(parts.scheme, parts.hostname or "")
-        if "https" in {parts.scheme, urlsplit(proxy or "").scheme}:
-            options["ssl_context"] = self._build_tls()
-        if proxy is None:
-            manager = urllib3.PoolManager(**options)
-        else:
-            manager = self._build_proxy_manager(proxy, options)
-        manager.pool_classes_by_scheme = _build_pools(self.deadline)
-        return manager
+    def _get_manager(self, url: str) -> urllib3.PoolManager:
+        """The manager of the connections, made with the first request.
 
-    def _build_proxy_manager(self, proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
-        try:
-            address = parse_url(proxy)
-            headers = make_headers(proxy_basic_auth=address.auth) if address.auth else None
-            return urllib3.ProxyManager(
-                address._replace(auth=None).url,
-                proxy_headers=headers,
-                proxy_ssl_context=options.get("ssl_context"),
-                **options,
-            )
-        except (urllib3.exceptions.HTTPError, ValueError):
-            raise UsageError(
-                "the proxy named in the environment is no URL that can be used",
-                hint="set HTTPS_PROXY or HTTP_PROXY to http://HOST:PORT",
-            ) from None
-
-    def _find_proxy(self, scheme: str, host: str) -> str | None:
-        """The proxy for ``host``, by the rules of the standard library."""
-        names = {name.lower(): value for name, value in self._environ.items() if value}
-        proxies = {
-            name.removesuffix("_proxy"): value
-            for name, value in names.items()
-            if name.endswith("_proxy")
-        }
-        # A CGI script's HTTP_PROXY is the visitor's header "Proxy" (httpoxy.org).
-        if "REQUEST_METHOD" in self._environ:
-            proxies.pop("http", None)
-        if urllib.request.proxy_bypass_environment(host, proxies):  # type: ignore[attr-defined]  # documented in urllib.request's source only
-            return None
-        proxy = proxies.get(scheme) or proxies.get("all")
-        return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
-
-    def _build_tls(self) -> ssl.SSLContext:
-        bundle = next(
-            (
-                self._environ[name]
-                for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-                if self._environ.get(name)
-            ),
-            None,
-        )
-        folder = self._environ.get("SSL_CERT_DIR") or None
-        context = ssl.create_default_context()
-        try:
-            if bundle is not None and os.path.isdir(bundle):  # noqa: PTH112 - a plain question
-                bundle, folder = None, bundle
-            if bundle or folder:
-                context.load_verify_locations(bundle, folder)
-        except (OSError, ssl.SSLError) as error:
-            raise UsageError(
-                f"the CA bundle {bundle or folder} cannot be read: {error}",
-                hint="SSL_CERT_FILE, REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names it",
-            ) from error
-        return context
+        Raises:
+            TransportError: the environment names a proxy or a CA bundle that cannot be used.
+        """
+        if self._manager is None:
+            try:
+                self._manager = network.build_manager(url, self._environ)
+            except network.NetworkError as error:
+                raise TransportError("environment", str(error)) from error
+            self._manager.pool_classes_by_scheme = _build_pools(self.deadline)
+        return self._manager
 
 
 def _find_credentials(url: str) -> dict[str, str]:
