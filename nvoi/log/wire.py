@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import json
 import logging
+import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,6 +43,8 @@ FRAME_BYTES = len(_PREFIX) + len(_SUFFIX)
 LINE_BYTES = len('{"level": "success", "message": "", "logged_at": "2024-01-15T10:30:00.123Z"}, ')
 
 _LONGEST_DEPLOY_ID = 255
+
+_CUT = re.compile(r"… \[(\d{1,15}) characters cut\]\Z", re.ASCII)
 
 
 def new_webhook_id() -> str:
@@ -145,15 +148,21 @@ def measure(encoded: str) -> int:
 def cut_line(encoded: str, most_bytes: int) -> str:
     """A line with its message cut so that it takes at most ``most_bytes``, and says so."""
     record = json.loads(encoded)
-    message = record["message"]
+    message, already = _split_mark(record["message"])
     keep = len(message)
     while keep > 0 and measure(encoded) > most_bytes:
         # Escapes and UTF-8 make a character up to six bytes: come nearer by proportion.
         keep = min(keep - 1, int(keep * most_bytes / measure(encoded) * 0.98))
         keep = max(keep, 0)
-        record["message"] = f"{message[:keep]}… [{len(message) - keep} characters cut]"
+        record["message"] = f"{message[:keep]}… [{already + len(message) - keep} characters cut]"
         encoded = json.dumps(record, ensure_ascii=False)
     return encoded
+
+
+def _split_mark(message: str) -> tuple[str, int]:
+    """A message that may have been cut before: what is left of it, and how much is not."""
+    match = _CUT.search(message)
+    return (message[: match.start()], int(match[1])) if match else (message, 0)
 
 
 def check_deploy_id(deploy_id: str) -> str:
