@@ -56,8 +56,10 @@ class Listener:
         A socket that is bound and does not listen answers with a reset and keeps
         others from being given its port.
         """
+        # Bound before the other is closed: in between, anybody could be given the port.
+        unheard = bind(self.port)
         self._stop()
-        self._socket = bind(self.port)
+        self._socket = unheard
 
     def close(self) -> None:
         """Stop for good: no socket and no thread is left."""
@@ -122,6 +124,7 @@ def bind(port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((HOST, port))
     except OSError:
         sock.close()
