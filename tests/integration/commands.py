@@ -1,0 +1,218 @@
+"""The installed ``nvoi`` command, run on a tiny app of its own that a test holds at a gate."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from nvoi.targets.local.processes import find_marked
+
+KEY = "0123456789abcdef" * 4
+
+#: The command as a user has it: the one installed beside this interpreter.
+NVOI = Path(sys.executable).with_name("nvoi")
+
+#: Seconds that anything a test waits for may take on a loaded machine.
+PATIENCE = 45.0
+
+#: What `pre_run_command` does: it says something, waits for the gate, says more, and ends.
+SCRIPT = "echo before; until [ -e {gate} ]; do sleep 0.05; done; {body}; exit {status}"
+
+_CALLBACK_LOGGER = "nvoi.callback"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and what it said with ``--log-format json``."""
+
+    code: int
+    output: str
+    errors: str
+    file: Path | None
+
+    @cached_property
+    def console(self) -> list[dict[str, Any]]:
+        """Every record of the console."""
+        return [json.loads(line) for line in self.output.splitlines()]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The run's own records, as the protocol has them."""
+        return [
+            {"level": line["level"], "message": line["message"], "logged_at": line["time"]}
+            for line in self.console
+            if line["logger"] != _CALLBACK_LOGGER
+        ]
+
+    @property
+    def summary(self) -> str:
+        """The last word on the callback: what was delivered, retried and lost."""
+        return self._about[-1]
+
+    @property
+    def troubles(self) -> list[str]:
+        """What else the console said of the callback."""
+        return self._about[:-1]
+
+    @property
+    def _about(self) -> list[str]:
+        return [line["message"] for line in self.console if line["logger"] == _CALLBACK_LOGGER]
+
+    @property
+    def closing_seconds(self) -> float:
+        """From the run's own last record to the summary of its callback."""
+        own = [line["time"] for line in self.console if line["logger"] != _CALLBACK_LOGGER]
+        end = datetime.fromisoformat(self.console[-1]["time"])
+        return (end - datetime.fromisoformat(own[-1])).total_seconds()
+
+
+class Running:
+    """A command that was started.
+
+    Args:
+        words: its arguments.
+        folder: where its output is gathered.
+        environ: its whole environment.
+        home: where it keeps what was not delivered.
+    """
+
+    def __init__(
+        self, words: Sequence[str], folder: Path, environ: Mapping[str, str], home: Path
+    ) -> None:
+        number = len(list(folder.glob("*.out")))
+        self._output, self._errors = folder / f"{number}.out", folder / f"{number}.err"
+        self._home = home
+        self._known = set(self._find_files())
+        with self._output.open("wb") as output, self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [NVOI, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env=dict(environ),
+                start_new_session=True,
+            )
+
+    def read_output(self) -> str:
+        """What it has printed so far."""
+        return self._output.read_text("utf-8")
+
+    def wait_for(self, text: str) -> None:
+        """Wait until its output has ``text``."""
+        wait_until(lambda: text in self.read_output(), f"{text!r} in {self.read_output()}")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def wait(self, timeout: float = PATIENCE) -> Outcome:
+        """Wait for its end."""
+        code = self.process.wait(timeout)
+        new = set(self._find_files()) - self._known
+        assert len(new) <= 1, new
+        errors = self._errors.read_text("utf-8")
+        return Outcome(code, self.read_output(), errors, new.pop() if new else None)
+
+    def _find_files(self) -> list[Path]:
+        return list((self._home / "undelivered.d").glob("*"))
+
+
+class App:
+    """An app with one service, in a temporary folder; deleted at the end of ``with``.
+
+    Its ``pre_run_command`` says ``before`` and waits until :meth:`open_gate`.
+
+    Args:
+        callback_url: where its runs are told.
+        body: what ``pre_run_command`` does behind the gate.
+        fails: whether ``pre_run_command`` fails at last.
+    """
+
+    def __init__(self, callback_url: str, *, body: str = "echo after", fails: bool = False) -> None:
+        # Short: the socket of supervisord must fit in 108 bytes, and pytest's folders are long.
+        self._folder = Path(tempfile.mkdtemp(prefix="nv-"))
+        self.home = self._folder / "home"
+        self._gate = self._folder / "gate"
+        checkout = self._folder / "checkout"
+        checkout.mkdir()
+        (checkout / "README").write_text("an app")
+        script = SCRIPT.format(gate=self._gate, body=body, status=3 if fails else 0)
+        service = {"command": "exec sleep 600", "pre_run_command": script}
+        application = {"name": "tiny", "compute_provider": {"local": {}}, "app": {"work": service}}
+        self._write_config("told.yml", {"callback_url": callback_url, "application": application})
+        self._write_config("untold.yml", {"application": application})
+        self._running: list[Running] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for running in self._running:
+            running.process.kill()
+            running.process.wait()
+        self.start("delete", config="untold.yml").wait()
+        # What a killed command had started is not what `delete` looks for.
+        for pid in find_marked({"NVOI_STATE": str(self.home / "tiny")}):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self._folder)
+
+    def start(self, verb: str = "deploy", *, config: str = "told.yml", **environ: str) -> Running:
+        """Start a command on the app; ``environ`` adds to its environment."""
+        place = ("-c", str(self._folder / config), "-d", str(self._folder / "checkout"))
+        return self._start((verb, *place, "--log-format", "json"), environ)
+
+    def resend(self, file: Path, **environ: str) -> Running:
+        """Start ``nvoi resend``."""
+        return self._start(("resend", str(file), "--log-format", "json"), environ)
+
+    def open_gate(self) -> None:
+        """Let ``pre_run_command`` go on."""
+        self._gate.touch()
+
+    def _start(self, words: Sequence[str], environ: Mapping[str, str]) -> Running:
+        whole = build_environment(self._folder) | {"NVOI_HOME": str(self.home), **environ}
+        self._running.append(Running(words, self._folder, whole, self.home))
+        return self._running[-1]
+
+    def _write_config(self, name: str, document: dict[str, Any]) -> None:
+        (self._folder / name).write_text(json.dumps(document))
+
+
+def build_environment(folder: Path) -> dict[str, str]:
+    """An environment with the key, without a CI, a proxy, or anything else of this machine's."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "DEPLOY_KEY": KEY,
+        "NVOI_DEPLOY_ID": "run-1",
+    }
+
+
+def wait_until(is_so: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
+    """Poll until ``is_so``; raises AssertionError that says what was waited for."""
+    deadline = time.monotonic() + timeout
+    pause = threading.Event()
+    while not is_so():
+        assert time.monotonic() < deadline, f"waited {timeout:.0f} s for {what}"
+        pause.wait(0.02)
