@@ -27,7 +27,7 @@ from nvoi.log.overflow import Barrier, Sentinel
 from nvoi.log.queueing import LOCAL_ONLY, BacklogHandler, BacklogListener
 from nvoi.log.transport import CONNECT_SECONDS, Transport
 from nvoi.log.undelivered import UndeliveredFile, strip_auth
-from nvoi.log.wire import Request, StatusEvent
+from nvoi.log.wire import LogBatch, Request, StatusEvent
 
 #: Seconds that closing may take.
 BUDGET_SECONDS = 10.0
@@ -111,7 +111,6 @@ class SignedHTTPHandler(logging.Handler):
             tell=self._tell,
             count_logged=lambda: self.backlog.numbered,
         )
-        self.delivery.sequenced = not self._forked
         self.undelivered = UndeliveredFile(self._undelivered_directory, self.url, self.deploy_id)
         self._closing = threading.Event()
         self._closed = False
@@ -170,6 +169,8 @@ class SignedHTTPHandler(logging.Handler):
     def send(self, request: Request) -> None:
         """Deliver ``request``, or keep what of it was given up."""
         delivery = self.delivery
+        if self._forked and isinstance(request, LogBatch):
+            request.first = 0
         try:
             given_up = delivery.deliver(request)
         except Exception as error:  # noqa: BLE001 - a deploy outlives any fault in its callback

@@ -84,7 +84,6 @@ class Delivery:
         self._most_bytes = wire.MOST_BYTES
         self._troubles: dict[str, int] = {}
         self.stats = Stats()
-        self.sequenced = True
         #: Why nothing is sent any more in this run, or "".
         self.stopped = ""
         #: What is being sent: the pieces of one request that are not acknowledged yet.
@@ -175,7 +174,6 @@ class Delivery:
             deploy_id=self._deploy_id,
             timestamp=int(time.time()),
             counts=counts,
-            sequence=self.sequenced,
         )
         self.stats = replace(self.stats, requests=self.stats.requests + 1)
         url = wire.build_url(self._url, self._deploy_id, piece.kind)

@@ -8,7 +8,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring
 from typing import Any
@@ -43,6 +43,7 @@ FRAME_BYTES = len(_PREFIX) + len(_SUFFIX)
 LINE_BYTES = len('{"level": "success", "message": "", "logged_at": "2024-01-15T10:30:00.123Z"}, ')
 
 _LONGEST_DEPLOY_ID = 255
+_LONGEST_ERROR = 32_000
 
 _CUT = re.compile(r"… \[(\d{1,15}) characters cut\]\Z", re.ASCII)
 
@@ -54,7 +55,10 @@ def new_webhook_id() -> str:
 
 @dataclass
 class LogBatch:
-    """A ``logs`` request: its lines as JSON, numbered from ``first`` on."""
+    """A ``logs`` request: its lines as JSON, numbered from ``first`` on.
+
+    Those of a forked child have no numbers, as these are its parent's to give: ``first`` is 0.
+    """
 
     lines: list[str]
     first: int
@@ -77,7 +81,7 @@ class LogBatch:
         middle = len(self.lines) // 2
         return (
             LogBatch(self.lines[:middle], self.first),
-            LogBatch(self.lines[middle:], self.first + middle),
+            LogBatch(self.lines[middle:], self.first + middle if self.first else 0),
         )
 
 
@@ -207,7 +211,6 @@ def build_headers(
     deploy_id: str,
     timestamp: int,
     counts: tuple[int, int] | None = None,
-    sequence: bool = True,
 ) -> dict[str, str]:
     """The headers of one attempt.
 
@@ -218,7 +221,6 @@ def build_headers(
         deploy_id: checked by :func:`check_deploy_id`.
         timestamp: Unix seconds of this attempt.
         counts: records logged and given up in the run, for a terminal status.
-        sequence: whether the batch's numbers are the run's own.
     """
     headers = {
         "Content-Type": "application/json",
@@ -230,7 +232,7 @@ def build_headers(
         "webhook-timestamp": str(timestamp),
         "webhook-signature": signing.sign_webhook(body, key, request.id, timestamp),
     }
-    if isinstance(request, LogBatch) and sequence:
+    if isinstance(request, LogBatch) and request.first:
         headers["X-Nvoi-Sequence"] = request.sequence
     if counts is not None:
         headers["X-Nvoi-Log-Count"], headers["X-Nvoi-Log-Dropped"] = map(str, counts)
@@ -256,19 +258,8 @@ def build_completed(
 
 
 def build_failed(error: str) -> dict[str, str]:
-    """The payload of ``failed``."""
+    """The payload of ``failed``; a very long reason is cut, as a status has to fit as a whole."""
+    if len(error) > _LONGEST_ERROR:
+        cut = len(error) - _LONGEST_ERROR
+        error = f"{error[:_LONGEST_ERROR]}… [{cut} characters cut]"
     return {"status": "failed", "error": error}
-
-
-def split_lines(lines: Sequence[str], first: int) -> list[LogBatch]:
-    """``lines`` as requests within the limits, numbered from ``first`` on."""
-    batches: list[LogBatch] = []
-    start, size = 0, FRAME_BYTES
-    for index, line in enumerate(lines):
-        size += measure(line) + 2
-        if index > start and (size > MOST_BYTES or index - start >= MOST_RECORDS):
-            batches.append(LogBatch(list(lines[start:index]), first + start))
-            start, size = index, FRAME_BYTES + measure(line) + 2
-    if start < len(lines):
-        batches.append(LogBatch(list(lines[start:]), first + start))
-    return batches

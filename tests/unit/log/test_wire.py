@@ -133,3 +133,16 @@ def test_any_time_has_a_form(created: float) -> None:
             int(created)
         return
     assert wire.format_time(created).endswith("Z")
+
+
+def test_a_forked_childs_batches_have_no_numbers_of_the_run() -> None:
+    batch = wire.LogBatch(["a", "b"], 0)
+    for part in (batch, *batch.halve()):
+        headers = wire.build_headers(part, b"", key="k", deploy_id="d", timestamp=1)
+        assert "X-Nvoi-Sequence" not in headers
+
+
+def test_a_very_long_reason_is_cut() -> None:
+    error = wire.build_failed("x" * 1_000_000)["error"]
+    assert len(error) < 33_000
+    assert error.endswith("characters cut]")
