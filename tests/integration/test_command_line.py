@@ -293,7 +293,7 @@ def test_the_state_folder_follows_the_xdg_rules(
 
 
 def test_a_closed_pipe_ends_the_run_quietly(app: App) -> None:
-    command = [NVOI, "deploy", "-c", "deploy.yml"]
+    command = [str(NVOI), "deploy", "-c", "deploy.yml"]
     with subprocess.Popen(
         command,
         cwd=app.directory,
@@ -374,9 +374,9 @@ def test_the_encrypted_config_of_config_init_deploys(app: App) -> None:
         ("application.app.web.port", str(app.port)),
         ("application.app.web.command", "python3 app.py"),
     ):
-        command = [NVOI, "credentials", "set", path, value]
+        command = [str(NVOI), "credentials", "set", path, value]
         subprocess.run(command, cwd=fresh, env=app.environ, check=True, capture_output=True)
-    run = [NVOI, "deploy"], [NVOI, "delete"]
+    run = [str(NVOI), "deploy"], [str(NVOI), "delete"]
     results = [
         subprocess.run(
             command, cwd=fresh, env=app.environ, capture_output=True, text=True, check=False

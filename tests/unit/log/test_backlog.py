@@ -10,7 +10,7 @@ import pytest
 from nvoi.log import wire
 from nvoi.log.backlog import Backlog
 from nvoi.log.levels import OK, STEP, SUCCESS
-from nvoi.log.overflow import Barrier, Gap, Overflow, Sentinel
+from nvoi.log.overflow import Barrier, Gap, Item, Overflow, Sentinel
 from nvoi.log.wire import Line, LogBatch, StatusEvent
 
 
@@ -225,7 +225,7 @@ def test_the_overflow_gives_back_what_it_took_in_order() -> None:
     overflow = Overflow()
     assert not overflow
     marker = StatusEvent({"status": "started"})
-    items = [line("one"), line("zwö\n"), marker, line("x" * 600_000), line("last")]
+    items: list[Item] = [line("one"), line("zwö\n"), marker, line("x" * 600_000), line("last")]
     for item in items:
         overflow.append(item)
     overflow.append(Gap(3))
