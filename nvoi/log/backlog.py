@@ -114,20 +114,21 @@ class Backlog:
     # -- the store, under the lock ---------------------------------------------------------
 
     def _absorb(self) -> None:
-        inlet, append = self._inlet, self._append
-        for _ in range(len(inlet)):
-            append(inlet.popleft())
+        inlet = self._inlet
+        items = [inlet.popleft() for _ in range(len(inlet))]
+        if self._overflow:
+            for item in items:
+                self._append_to_overflow(item)
+        else:
+            self._append(items)
         self._inlet_bytes = sum(map(measure, list(inlet))) if inlet else 0
         if self._store_bytes > self._capacity:
             self._shed()
 
-    def _append(self, item: Item) -> None:
-        if self._overflow:
-            self._append_to_overflow(item)
-            return
-        self._store.append(item)
-        self._store_bytes += measure(item)
-        self._lines += isinstance(item, tuple)
+    def _append(self, items: list[Item]) -> None:
+        self._store.extend(items)
+        self._store_bytes += sum(map(measure, items))
+        self._lines += sum(isinstance(item, tuple) for item in items)
 
     def _append_to_overflow(self, item: Item) -> None:
         if isinstance(item, tuple) and item[0] < STEP:

@@ -112,36 +112,36 @@ def name_level(number: int) -> str:
     return _NAMES[max(0, bisect.bisect_right(_THRESHOLDS, number) - 1)]
 
 
-_level_names: dict[int, str] = {}
+#: The end of a time for each millisecond; the one too many is the last, for times that
+#: would round up to the next second.
+_FRACTIONS = [f".{number:03d}Z" for number in (*range(1000), 999)]
+
+_heads: dict[int, str] = {}
 _seconds: tuple[int, str] = (0, "1970-01-01T00:00:00")
 
 
 def format_time(created: float) -> str:
     """Unix seconds as UTC in ISO 8601, with milliseconds and ``Z``."""
     global _seconds  # noqa: PLW0603 - thousands of lines share a second
-    second = int(created // 1)
-    known, text = _seconds
-    if known != second:
+    second, text = _seconds
+    if not 0 <= created - second < 1:
         try:
+            second = int(created // 1)
             text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         except (OverflowError, ValueError, OSError):
             return format_time(time.time())
         _seconds = (second, text)
     # To the microsecond first: .123 as a float is a little less.
-    milliseconds = min(round((created - second) * 1_000_000) // 1000, 999)
-    return f"{text}.{milliseconds:03d}Z"
+    return text + _FRACTIONS[int((created - second) * 1000 + 0.0005)]
 
 
 def encode_line(line: Line) -> str:
     """A record as the JSON object of the protocol. Its text is clean and masked already."""
     number, created, text = line
-    level = _level_names.get(number)
-    if level is None:
-        level = _level_names[number] = name_level(number)
-    return (
-        f'{{"level": "{level}", "message": {encode_basestring(text)}, '
-        f'"logged_at": "{format_time(created)}"}}'
-    )
+    head = _heads.get(number)
+    if head is None:
+        head = _heads[number] = f'{{"level": "{name_level(number)}", "message": '
+    return f'{head}{encode_basestring(text)}, "logged_at": "{format_time(created)}"}}'
 
 
 def measure(encoded: str) -> int:
