@@ -17,6 +17,7 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 
 from nvoi.log import wire
 from nvoi.log.levels import STEP
@@ -222,19 +223,21 @@ class Backlog:
                 wanted = max(1, wire.MOST_RECORDS - self._lines) if self._store else 1
             self._wait(wanted, None if due is None else due - now)
 
-    def drain(self) -> list[Request]:
-        """All requests that wait, due or not, past barriers and sentinels too."""
-        requests: list[Request] = []
+    def drain(self) -> Iterator[Request]:
+        """All requests that wait, due or not, past barriers and sentinels too.
+
+        One at a time: what waits on the disk is more than memory is to hold.
+        """
+        while (taken := self._take_any()) is not None:
+            if isinstance(taken, Barrier):
+                taken.passed.set()
+            elif not isinstance(taken, Sentinel):
+                yield taken
+
+    def _take_any(self) -> Request | Barrier | Sentinel | None:
         with self._lock:
             self._absorb_all()
-            while self._store:
-                taken = self._take()
-                if isinstance(taken, Barrier):
-                    taken.passed.set()
-                elif not isinstance(taken, Sentinel):
-                    requests.append(taken)
-                self._absorb_all()
-        return requests
+            return self._take() if self._store else None
 
     def _absorb_all(self) -> None:
         self._absorb()

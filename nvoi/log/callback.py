@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,7 @@ class SignedHTTPHandler(logging.Handler):
             delivery.pending.clear()
         self._keep(given_up)
 
-    def _keep(self, requests: list[Request]) -> None:
+    def _keep(self, requests: Iterable[Request]) -> None:
         for request in requests:
             try:
                 self.undelivered.append(

@@ -184,7 +184,7 @@ def test_a_status_in_the_midst_of_an_overflow_keeps_its_place() -> None:
     event = StatusEvent({"status": "failed", "error": "x"})
     backlog.put_nowait(event)
     backlog.put_nowait(line("after", STEP))
-    requests = backlog.drain()
+    requests = list(backlog.drain())
     place = requests.index(event)
     assert sum(len(read(batch)) for batch in requests[:place]) == 500
     assert [read(batch) for batch in requests[place + 1 :]] == [["after"]]
