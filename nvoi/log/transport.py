@@ -7,6 +7,7 @@ which another thread may bring forward while the request is under way.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import time
@@ -90,7 +91,7 @@ class _BoundedReader(io.RawIOBase):
 
 
 class _BoundedSocket:
-    """A connection's socket, whose answers are read until the deadline."""
+    """A connection's socket, which sends and whose answers are read until the deadline."""
 
     def __init__(self, sock: Any, deadline: Deadline) -> None:
         self._sock = sock
@@ -98,6 +99,19 @@ class _BoundedSocket:
 
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
         return io.BufferedReader(_BoundedReader(self._sock, self._deadline))
+
+    def sendall(self, data: Any) -> None:
+        """Send ``data``, however slowly it goes: urllib3 gives it the time of a connection."""
+        rest = memoryview(data).cast("B")
+        idle_at = time.monotonic() + READ_SECONDS
+        while rest:
+            remaining = min(self._deadline.remaining(), idle_at - time.monotonic())
+            if remaining <= 0:
+                raise TimeoutError("the request was not taken in time")
+            self._sock.settimeout(min(remaining, _SLICE_SECONDS))
+            with contextlib.suppress(TimeoutError):
+                rest = rest[self._sock.send(rest) :]
+                idle_at = time.monotonic() + READ_SECONDS
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -246,7 +260,9 @@ def _describe(error: urllib3.exceptions.HTTPError) -> tuple[str, str]:
             told = "timeout", "no answer in time"
         case _:
             cause = next((arg for arg in error.args[1:] if isinstance(arg, Exception)), error)
-            if isinstance(cause, OSError):
+            if isinstance(cause, TimeoutError):
+                told = "timeout", "no answer in time"
+            elif isinstance(cause, OSError):
                 told = "reset", "the connection was closed before an answer came"
             else:
                 told = "garbage", f"the answer was not HTTP ({type(cause).__name__})"
