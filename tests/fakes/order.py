@@ -74,6 +74,9 @@ class Run:
             if self._started not in ("", request.webhook_id):
                 yield "two started, with different ids"
             self._started = request.webhook_id
+        elif not request.complete:
+            # What was cut off before its body came can be known by its place only.
+            self._started = self._started or request.webhook_id
         elif request.state in TERMINAL:
             if self._terminal not in ("", request.webhook_id):
                 yield "two terminal statuses, with different ids"
