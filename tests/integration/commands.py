@@ -21,8 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from nvoi.targets.local.processes import find_marked
-
-KEY = "0123456789abcdef" * 4
+from tests.integration.streams import KEY
 
 #: The command as a user has it: the one installed beside this interpreter.
 NVOI = Path(sys.executable).with_name("nvoi")

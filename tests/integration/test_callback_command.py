@@ -21,7 +21,8 @@ from tests.fakes import behaviours
 from tests.fakes.behaviours import Answer, Behaviour
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import Record, gather, get_messages, read_states
-from tests.integration.commands import KEY, PATIENCE, App, Outcome, Running
+from tests.integration.commands import PATIENCE, App, Outcome, Running
+from tests.integration.streams import KEY
 
 # One worker has the module, so that its cases are started once.
 pytestmark = pytest.mark.xdist_group("callback-command")
