@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nvoi.log.callback import SignedHTTPHandler
-    from nvoi.log.levels import OK, STEP, SUCCESS
+    from nvoi.log.levels import OK, STEP, SUCCESS, get_logger
     from nvoi.log.masking import MaskingFilter, add_secrets
     from nvoi.log.signing import sign, verify, verify_webhook
     from nvoi.log.stream import CallbackStream
@@ -29,6 +29,7 @@ __all__ = [
     "SignedHTTPHandler",
     "__version__",
     "add_secrets",
+    "get_logger",
     "sign",
     "verify",
     "verify_webhook",
@@ -42,6 +43,7 @@ _MODULES = {
     "MaskingFilter": "masking",
     "SignedHTTPHandler": "callback",
     "add_secrets": "masking",
+    "get_logger": "levels",
     "sign": "signing",
     "verify": "signing",
     "verify_webhook": "signing",

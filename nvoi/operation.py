@@ -19,6 +19,10 @@ log = get_logger("nvoi.operation")
 
 C = TypeVar("C", bound=Context)
 
+#: The closing budget of a run that a signal has ended. A CI that cancels a job kills it soon:
+#: GitHub Actions 10 s after SIGINT ("Workflow cancellation reference"), undoing included.
+INTERRUPTED_SECONDS = 5.0
+
 
 @dataclass
 class Report:
@@ -117,7 +121,8 @@ def tell(error: BaseException, report: Report) -> None:
     for line in lines:
         log.error("%s", line, exc_info=error if report.verbose and line is lines[-1] else None)
     if report.stream is not None:
-        report.stream.failed("\n".join([reason, *output]))
+        budget = INTERRUPTED_SECONDS if isinstance(error, KeyboardInterrupt) else None
+        report.stream.failed("\n".join([reason, *output]), budget=budget)
 
 
 def tell_timings(report: Report, total: float) -> None:

@@ -16,6 +16,7 @@ from nvoi.config.schema import Config
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import UsageError
 from nvoi.log import ci, masking
+from nvoi.log.callback import BUDGET_SECONDS
 from nvoi.log.levels import Logger
 from nvoi.log.stream import CallbackStream
 from nvoi.naming import check_branch
@@ -58,7 +59,14 @@ def run(
         if confirm is not None and not confirm(settings):
             logger.info("Nothing was deleted")
             return 1
-        stream = build_stream(settings, request, environ, logger, verbose=options.verbose)
+        stream = build_stream(
+            settings,
+            request,
+            environ,
+            logger,
+            verbose=options.verbose,
+            budget=options.callback_budget,
+        )
         act(request, Report(stream, verbose=options.verbose))
     return 0
 
@@ -103,6 +111,7 @@ def build_stream(
     logger: Logger,
     *,
     verbose: bool,
+    budget: float,
 ) -> CallbackStream | None:
     """The run's stream, not yet started, or None where the config has no ``callback_url``."""
     if not settings.config.callback_url or settings.key is None:
@@ -116,11 +125,12 @@ def build_stream(
         level=logging.DEBUG if verbose else logging.INFO,
         # No app has this name: a dot is not allowed in one.
         undelivered=request.home / "undelivered.d",
+        budget=budget,
     )
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """``--branch`` and ``--dry-run``."""
+    """``--branch``, ``--dry-run`` and ``--callback-budget``."""
     parser.add_argument(
         "-b",
         "--branch",
@@ -132,3 +142,21 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="say what each step would change; touch nothing and call nobody",
     )
+    parser.add_argument(
+        "--callback-budget",
+        type=parse_seconds,
+        default=BUDGET_SECONDS,
+        metavar="SECONDS",
+        help="how long the end of the run may wait for the dashboard (default: %(default)g)",
+    )
+
+
+def parse_seconds(text: str) -> float:
+    """A number of seconds from 0, for argparse."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds

@@ -25,6 +25,7 @@ ARCHITECTURES = {
     "aarch64": "arm64",
 }
 ADAPTERS = ("postgres", "postgresql", "mysql", "sqlite3")
+DEFAULT_KEEP_COUNT = 2
 LARGEST_PORT = 65535
 
 INTEGER = re.compile(r"\+?[0-9]{1,9}")
@@ -68,6 +69,13 @@ def parse_positive(text: str) -> int:
     if not INTEGER.fullmatch(text) or int(text) == 0:
         raise RejectedError("must be a whole number from 1")
     return int(text)
+
+
+def parse_keep_count(text: str) -> int:
+    """A whole number; 0 stands for the default, as it always did."""
+    if not INTEGER.fullmatch(text):
+        raise RejectedError("must be a whole number from 1")
+    return int(text) or DEFAULT_KEEP_COUNT
 
 
 def parse_port(text: str) -> int:

@@ -35,7 +35,9 @@ def read_application(section: Section) -> Application:
         name=section.required("name", fields.parse_application_name, ""),
         compute_provider=read_compute_provider(section),
         environment=section.default("environment", parse_text, "production"),
-        keep_count=section.default("keep_count", parse_positive, 2),
+        keep_count=section.default(
+            "keep_count", fields.parse_keep_count, fields.DEFAULT_KEEP_COUNT
+        ),
         env=MappingProxyType(section.texts("env")),
         secrets=read_secrets(section, "secrets"),
         ssh_keys=read_ssh_keys(section.section("ssh_keys")),

@@ -43,6 +43,7 @@ def find_embedded(config: Config) -> Iterator[str]:
     texts = list(application.env.values())
     for app in application.app.values():
         texts += [*app.env.values(), app.command or "", app.pre_run_command or ""]
+        texts += [app.healthcheck.command or ""] if app.healthcheck else []
     for auxiliary in application.services.values():
         texts += [*auxiliary.env.values(), auxiliary.command or ""]
     for text in [*texts, *(value.reveal() for value in application.secrets.values())]:

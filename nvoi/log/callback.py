@@ -210,6 +210,8 @@ class SignedHTTPHandler(logging.Handler):
         """
         if not self.listener.running or self._is_stopped() or self._is_sender():
             return
+        if is_configuring():
+            return
         start = time.monotonic()
         until = start + (self.budget * LOGS_SHARE if timeout is None else timeout)
         barrier = Barrier()
@@ -220,8 +222,12 @@ class SignedHTTPHandler(logging.Handler):
                 return
 
     def close(self) -> None:
-        """Deliver what can be delivered within the budget, and keep the rest in a file."""
-        if self._closed or self._is_sender():
+        """Deliver what can be delivered within the budget, and keep the rest in a file.
+
+        ``logging.config`` flushes and closes all handlers of the process when it configures
+        anew. That does nothing here: what waits is delivered as ever, and closed at exit.
+        """
+        if self._closed or self._is_sender() or self.queue_handler.pinned or is_configuring():
             return
         self._closed = True
         start = now = time.monotonic()
@@ -318,6 +324,17 @@ def _close_at_exit() -> None:
 atexit.register(_close_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def is_configuring() -> bool:
+    """Whether this thread holds logging's own lock, as ``logging.config`` does at its work.
+
+    The sending thread may need that lock for a record of urllib3's or of its own, so waiting
+    for it would be in vain until the time is up.
+    """
+    lock = getattr(logging, "_lock", None)
+    is_owned = getattr(lock, "_is_owned", None)
+    return bool(is_owned is not None and is_owned())
 
 
 def check_url(url: str) -> None:

@@ -27,7 +27,7 @@ class BacklogHandler(QueueHandler):
     The record itself is left as it was; other handlers come after this one.
     """
 
-    #: While true, a logger of nvoi does not let the handler be removed.
+    #: True while a stream is open: a logger of nvoi keeps the handler, and it is not closed.
     pinned = False
 
     def __init__(self, owner: SignedHTTPHandler) -> None:
@@ -59,12 +59,9 @@ class BacklogHandler(QueueHandler):
         self._owner.put(record)
 
     def close(self) -> None:
-        """Close the handler behind, unless a stream is open on it.
-
-        ``logging.config`` closes every handler of the process when it configures anew.
-        """
+        """Close the handler behind, unless a stream is open on it."""
+        self._owner.close()
         if not self.pinned:
-            self._owner.close()
             super().close()
 
 

@@ -116,8 +116,13 @@ class CallbackStream:
         duration = time.monotonic() - self._began if duration_seconds is None else duration_seconds
         self._end(wire.build_completed(tunnels, duration))
 
-    def failed(self, error: str) -> None:
-        """Report ``failed`` with the reason, masked, and close."""
+    def failed(self, error: str, *, budget: float | None = None) -> None:
+        """Report ``failed`` with the reason, masked, and close.
+
+        ``budget`` shortens the closing budget, in seconds, where the process has little time.
+        """
+        if budget is not None:
+            self.handler.budget = min(self.handler.budget, budget)
         mask = masking.masker
         self._end(wire.build_failed(mask.clean_text(mask.mask_text(str(error)))))
 

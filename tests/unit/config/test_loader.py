@@ -108,6 +108,10 @@ def test_a_short_config_has_the_documented_defaults() -> None:
     assert isinstance(app.compute_provider, LocalProvider)
 
 
+def test_a_keep_count_of_0_stands_for_the_default() -> None:
+    assert parse(local("        keep_count: 0\n")).application.keep_count == 2
+
+
 def test_keys_without_a_value_are_as_if_they_were_absent() -> None:
     text = local("""\
         environment:
@@ -239,7 +243,6 @@ def test_two_providers_are_a_fault() -> None:
         ('env: {A: "a\\0b"}', "env.A: must be text that UTF-8 can carry, without NUL"),
         ('env: {A: "\\ud800"}', "env.A: must be text that UTF-8 can carry, without NUL"),
         ("secrets: {A: [1]}", "secrets.A: must be a single value"),
-        ("keep_count: 0", "keep_count: must be a whole number from 1"),
         ("keep_count: -1", "keep_count: must be a whole number from 1"),
         ("keep_count: 1.5", "keep_count: must be a whole number from 1"),
         ("keep_count: [2]", "keep_count: must be a single value"),
