@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nvoi.log import wire
@@ -50,6 +50,10 @@ class Stats:
     terminal_delivered: bool = False
 
 
+def _ignore(*_: object) -> None:
+    """For those who do not want to know."""
+
+
 class Delivery:
     """Sends requests in order and keeps account of them.
 
@@ -60,6 +64,8 @@ class Delivery:
         transport: what sends.
         tell: called with a text, once for each kind of trouble.
         count_logged: how many lines have been numbered so far, for the terminal status.
+        note_delivered: called with each piece that was acknowledged.
+        note_parted: called with a piece and what is sent in its place, before that is.
     """
 
     def __init__(
@@ -71,6 +77,8 @@ class Delivery:
         *,
         tell: Callable[[str], None],
         count_logged: Callable[[], int],
+        note_delivered: Callable[[Request], None] = _ignore,
+        note_parted: Callable[[Request, Sequence[Request]], None] = _ignore,
     ) -> None:
         self._url = url
         self._key = key
@@ -78,6 +86,8 @@ class Delivery:
         self._transport = transport
         self._tell = tell
         self._count_logged = count_logged
+        self._note_delivered = note_delivered
+        self._note_parted = note_parted
         self._told: set[str] = set()
         self._hurry = threading.Event()
         self._logs_until = self._final_until = float("inf")
@@ -86,6 +96,8 @@ class Delivery:
         self.stats = Stats()
         #: Why nothing is sent any more in this run, or "".
         self.stopped = ""
+        #: Whether the last piece was answered for good, be it by a refusal.
+        self.answered = False
         #: What is being sent: the pieces of one request that are not acknowledged yet.
         self.pending: deque[Request] = deque()
 
@@ -112,6 +124,7 @@ class Delivery:
         while self.pending:
             piece = self._fit(self.pending[0])
             answer = self._send(piece)
+            self.answered = answer is not None
             self.pending.popleft()
             if answer is None or self.stopped:
                 given_up.append(piece)
@@ -119,6 +132,7 @@ class Delivery:
                 self._split(piece, answer, given_up)
             else:
                 self._count_delivered(piece)
+                self._note_delivered(piece)
         return given_up
 
     def close(self) -> None:
@@ -135,9 +149,13 @@ class Delivery:
             and sum(map(wire.measure, piece.lines)) > self._most_bytes
         ):
             self.pending.popleft()
-            self.pending.extendleft(reversed(piece.halve()))
+            self._part(piece, piece.halve())
             piece = self.pending[0]
         return piece
+
+    def _part(self, piece: Request, parts: Sequence[Request]) -> None:
+        self._note_parted(piece, parts)
+        self.pending.extendleft(reversed(parts))
 
     def _send(self, piece: Request) -> Answer | None:
         """Try until there is an answer that is none of those to retry, or time is up."""
@@ -223,11 +241,11 @@ class Delivery:
             if answer.status == TOO_LARGE:
                 self._most_bytes = max(_SHORTEST_CUT, sum(map(wire.measure, piece.lines)) // 2)
             if len(piece.lines) > 1:
-                self.pending.extendleft(reversed(piece.halve()))
+                self._part(piece, piece.halve())
                 return
             if answer.status == TOO_LARGE and wire.measure(piece.lines[0]) > _SHORTEST_CUT:
                 cut = wire.cut_line(piece.lines[0], self._most_bytes)
-                self.pending.appendleft(LogBatch([cut], piece.first))
+                self._part(piece, [LogBatch([cut], piece.first)])
                 return
         given_up.append(piece)
 

@@ -1,8 +1,9 @@
 """What could not be delivered, kept in a file, and sent later: ``nvoi resend``.
 
 The file is JSON lines, mode 0600: a head that says what it is, then one line a request, with
-the id and the body it had. An acknowledged request gets a line of its own at the end, on the
-disk before the next one is sent, so that nothing is sent twice that was acknowledged.
+the id and the body it had. What is sent of it is noted at its end: a line for a request that
+was acknowledged, on the disk before the next one is sent, and one for a request that was sent
+in parts, with these parts. So nothing is sent twice that was acknowledged.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -113,16 +114,30 @@ class Undelivered:
     path: Path
     callback_url: str
     deploy_id: str
+    #: Bytes of the file up to its last whole line.
+    size: int = 0
     requests: list[Request] = field(default_factory=list)
     logged: int = 0
     delivered: int = 0
 
     def acknowledge(self, request: Request) -> None:
         """Note on the disk that ``request`` was delivered."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"acknowledged": request.id}) + "\n")
+        self._append({"acknowledged": request.id})
+
+    def part(self, request: Request, parts: Sequence[Request]) -> None:
+        """Note on the disk that ``parts`` are sent in place of ``request``."""
+        self._append({"split": request.id, "into": list(map(_encode, parts))})
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        data = json.dumps(entry).encode() + b"\n"
+        with self.path.open("r+b") as file:
+            # A last line without its end was being written when the machine stopped.
+            file.truncate(self.size)
+            file.seek(self.size)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        self.size += len(data)
 
 
 def read_undelivered(path: Path) -> Undelivered:
@@ -132,45 +147,60 @@ def read_undelivered(path: Path) -> Undelivered:
         InputError: it cannot be read, or was not written by nvoi.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}",
-            hint="name the file that the run's last lines named",
-        ) from None
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}", hint=_HINT) from None
+    whole = data[: data.rfind(b"\n") + 1]
     try:
-        head, *entries = map(json.loads, lines)
+        head, *entries = map(json.loads, whole.decode().splitlines())
         _check_format(head["format"])
-        acknowledged = {entry["acknowledged"] for entry in entries if "acknowledged" in entry}
-        content = Undelivered(path, str(head["callback_url"]), str(head["deploy_id"]))
-        content.requests = _decode(entries, acknowledged)
-        for entry in entries:
-            content.logged += int(entry.get("logged", 0))
-            content.delivered += int(entry.get("delivered", 0))
-            if entry.get("id") in acknowledged:
-                content.delivered += len(entry.get("logs", ()))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        content = Undelivered(
+            path, str(head["callback_url"]), str(head["deploy_id"]), size=len(whole)
+        )
+        _fill(content, entries)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(
-            f"{path} is not a file of undelivered requests, or is damaged",
-            hint="name the file that the run's last lines named",
+            f"{path} is not a file of undelivered requests, or is damaged", hint=_HINT
         ) from None
     return content
 
 
-def _decode(entries: Iterable[dict[str, Any]], acknowledged: set[str]) -> list[Request]:
-    requests: list[Request] = []
+_HINT = "name the file that the run's last lines named"
+
+_Entry = dict[str, Any]
+
+
+def _fill(content: Undelivered, entries: list[_Entry]) -> None:
+    parts = {entry["split"]: entry["into"] for entry in entries if "split" in entry}
+    acknowledged = {entry["acknowledged"] for entry in entries if "acknowledged" in entry}
     # An id that comes twice is one request that was kept twice.
-    done = set(acknowledged)
-    for entry in entries:
-        if "acknowledged" in entry or entry["id"] in done:
+    seen = set()
+    for kept in entries:
+        if "split" in kept or "acknowledged" in kept:
             continue
-        done.add(entry["id"])
-        if "logs" in entry:
-            lines = [json.dumps(line, ensure_ascii=False) for line in entry["logs"]]
-            requests.append(LogBatch(lines, int(entry["first"]), str(entry["id"])))
-        else:
-            requests.append(StatusEvent(dict(entry["status"]), str(entry["id"])))
-    return requests
+        content.logged += int(kept.get("logged", 0))
+        content.delivered += int(kept.get("delivered", 0))
+        for entry in _expand(kept, parts):
+            if entry["id"] in acknowledged:
+                content.delivered += len(entry.get("logs", ()))
+            elif entry["id"] not in seen:
+                content.requests.append(_decode(entry))
+            seen.add(entry["id"])
+
+
+def _expand(entry: _Entry, parts: Mapping[str, list[_Entry]]) -> Iterator[_Entry]:
+    """``entry``, or what was sent in its place."""
+    if entry["id"] not in parts:
+        yield entry
+    for part in parts.get(entry["id"], ()):
+        yield from _expand(part, parts)
+
+
+def _decode(entry: _Entry) -> Request:
+    if "logs" in entry:
+        lines = [json.dumps(line, ensure_ascii=False) for line in entry["logs"]]
+        return LogBatch(lines, int(entry["first"]), str(entry["id"]))
+    return StatusEvent(dict(entry["status"]), str(entry["id"]))
 
 
 def strip_auth(url: str) -> str:
