@@ -30,7 +30,7 @@ class Run:
         self._last: Received | None = None
 
     def begin_resend(self) -> None:
-        """``nvoi resend`` speaks from here on: what it sends may come after the terminal status."""
+        """``nvoi resend`` speaks from here on: what it sends may come after a terminal status."""
         self._resent = True
         self._seen.clear()
         self._high, self._last = 0, None
@@ -69,7 +69,7 @@ class Run:
 
     def _find_status_faults(self, request: Received) -> Iterator[str]:
         if request.state == "started":
-            if self._terminal:
+            if self._terminal and not self._resent:
                 yield "started came after the terminal status"
             if self._started not in ("", request.webhook_id):
                 yield "two started, with different ids"
