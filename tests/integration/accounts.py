@@ -19,7 +19,22 @@ def read_entries(file: Path | None) -> list[Entry]:
         return []
     _, *entries = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
     done = {entry["acknowledged"] for entry in entries if "acknowledged" in entry}
-    return [entry for entry in entries if "id" in entry and entry["id"] not in done]
+    parts = {entry["split"]: entry["into"] for entry in entries if "split" in entry}
+    return [
+        part
+        for entry in entries
+        if "id" in entry
+        for part in expand(entry, parts)
+        if part["id"] not in done
+    ]
+
+
+def expand(entry: Entry, parts: dict[str, list[Entry]]) -> Iterator[Entry]:
+    """The requests that stand for one that was split."""
+    if entry["id"] not in parts:
+        yield entry
+    for part in parts.get(entry["id"], ()):
+        yield from expand(part, parts)
 
 
 def read_records(file: Path | None) -> list[Record]:

@@ -181,10 +181,6 @@ class App:
         place = ("-c", str(self._folder / config), "-d", str(self._folder / "checkout"))
         return self._start((verb, *place, "--log-format", "json"), environ)
 
-    def resend(self, file: Path, **environ: str) -> Running:
-        """Start ``nvoi resend``."""
-        return self._start(("resend", str(file), "--log-format", "json"), environ)
-
     def open_gate(self) -> None:
         """Let ``pre_run_command`` go on."""
         self._gate.touch()
@@ -196,6 +192,22 @@ class App:
 
     def _write_config(self, name: str, document: dict[str, Any]) -> None:
         (self._folder / name).write_text(json.dumps(document))
+
+
+def run_resend(file: Path, folder: Path, **environ: str) -> Outcome:
+    """``nvoi resend FILE`` to its end."""
+    running = start_resend(file, folder, **environ)
+    try:
+        return running.wait()
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+def start_resend(file: Path, folder: Path, **environ: str) -> Running:
+    """``nvoi resend FILE``, started in ``folder``."""
+    words = ("resend", str(file), "--dir", str(folder), "--log-format", "json")
+    return Running(words, folder, build_environment(folder) | environ, folder / "home")
 
 
 def build_environment(folder: Path) -> dict[str, str]:

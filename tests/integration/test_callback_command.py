@@ -249,8 +249,10 @@ def test_the_console_names_each_trouble_once_and_sums_up_in_one_line(
 
     for text in case.told:
         assert sum(text in trouble for trouble in outcome.troubles) <= 1, outcome.troubles
+    # An attempt that the end of the budget cuts short is another kind of trouble.
+    known = case.told if case.prompt else (*case.told, "no answer in time")
     for trouble in outcome.troubles:
-        assert any(text in trouble for text in case.told), trouble
+        assert any(text in trouble for text in known), trouble
     assert bool(outcome.troubles) == bool(case.told)
     assert all(receiver.url in trouble for trouble in outcome.troubles)
     assert outcome.summary.startswith("Dashboard: ")

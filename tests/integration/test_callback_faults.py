@@ -52,7 +52,9 @@ def test_nothing_is_lost_and_the_budget_holds_whatever_a_receiver_does(
     assert get_messages(gather(receiver, run.file)) == lines
     assert get_messages(read_records(run.file)) == lines
     assert read_states(run.file) == ["started", "completed"]
-    assert len(told) == len(set(told)) == 2
+    assert len(told) == len(set(told))
+    # An attempt that the end of the budget cuts short is another kind of trouble.
+    assert sum("no answer in time" not in text for text in told) <= 2
     assert "0 of 1200 lines delivered" in told[-1]
 
 

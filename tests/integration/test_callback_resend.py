@@ -1,0 +1,318 @@
+"""`nvoi resend FILE`: what a run could not deliver, in order, with its times, and once."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nvoi.errors import DeliveryError
+from nvoi.log.resending import resend
+from nvoi.log.signing import verify
+from nvoi.log.undelivered import read_undelivered
+from tests.fakes import behaviours
+from tests.fakes.behaviours import Answer, Behaviour, Exchange
+from tests.fakes.receiver import Receiver
+from tests.integration.accounts import get_messages, read_records, read_states
+from tests.integration.commands import Outcome, run_resend, start_resend
+from tests.integration.streams import KEY, Run, log_numbers
+
+pytestmark = pytest.mark.usefixtures("bare_network")
+
+LINES = 1200
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a file is left, beside where the command runs."""
+    made = tmp_path / "kept"
+    made.mkdir()
+    return made
+
+
+def leave_file(
+    receiver: Receiver, behaviour: Behaviour, folder: Path, count: int = LINES, **settings: str
+) -> Path:
+    """A file that a run leaves when its receiver behaves so; then the receiver is well."""
+    receiver.always(behaviour)
+    with Run(receiver.url, folder, budget=0.3, **settings) as run:
+        log_numbers(run, 1, count)
+    receiver.always(behaviours.OK)
+    receiver.expect_resend()
+    return run.get_file()
+
+
+def get_last_words(outcome: Outcome) -> str:
+    return str(outcome.console[-1]["message"]) if outcome.console else outcome.errors
+
+
+KINDS: dict[str, Behaviour] = {
+    "500": Answer(500),
+    "never-answers": behaviours.Hang(),
+    "resets": behaviours.ResetMidRequest(),
+    "closes": behaviours.CloseWithoutAnswer(),
+    "a-byte-a-second": behaviours.Trickle(status=503),
+    "garbage": behaviours.Garbage(),
+    "401": Answer(401),
+    "301": behaviours.Redirect("http://elsewhere.test/"),
+    "logs-only": behaviours.On("logs", Answer(503)),
+    "422": behaviours.On("logs", Answer(422)),
+    "status-only": behaviours.On("status", Answer(400)),
+}
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_all_is_delivered_in_order_with_its_times_and_the_file_removed(
+    receiver: Receiver, kind: str, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, KINDS[kind], folder)
+    records, states = read_records(file), read_states(file)
+    before, stored = len(receiver.lines), len(receiver.statuses)
+
+    outcome = run_resend(file, tmp_path)
+
+    assert (outcome.code, outcome.errors) == (0, "")
+    assert receiver.lines[before:] == records
+    assert [status["status"] for status in receiver.statuses[stored:]] == states
+    assert get_messages(receiver.lines) == [f"line {number}" for number in range(1, LINES + 1)]
+    assert sorted(status["status"] for status in receiver.statuses) == ["completed", "started"]
+    assert receiver.counts.duplicates == 0
+    assert list(folder.iterdir()) == []
+    assert f"Delivered {len(records)} log lines" in get_last_words(outcome)
+    if kind not in {"401", "301"}:  # after which the fake counts every further call as a fault
+        receiver.assert_protocol()
+
+
+def test_the_terminal_status_of_a_file_tells_what_became_of_the_runs_records(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder)
+    assert run_resend(file, tmp_path).code == 0
+    headers = receiver.accepted[-1].headers
+    assert (headers["X-Nvoi-Log-Count"], headers["X-Nvoi-Log-Dropped"]) == (str(LINES), "0")
+
+
+def test_a_file_taken_twice_by_a_receiver_that_lost_its_answer_keeps_its_ids(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    receiver.always(behaviours.CommitThenReset())
+    with Run(receiver.url, folder, budget=0.3) as run:
+        lines = log_numbers(run, 1, 100)
+    receiver.always(behaviours.OK)
+    receiver.expect_resend()
+    assert run_resend(run.get_file(), tmp_path).code == 0
+    assert receiver.messages == lines
+    assert receiver.counts.duplicates > 0
+    receiver.assert_protocol()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_what_was_acknowledged_before_an_interruption_is_not_sent_again(
+    receiver: Receiver, number: signal.Signals, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder)
+    asked = receiver.counts.requests
+    receiver.script(behaviours.OK, behaviours.OK, behaviours.Hang())
+    running = start_resend(file, tmp_path)
+    receiver.wait_for(lambda it: it.counts.requests == asked + 3 and it.requests[-1].complete)
+    running.send(number)
+    assert running.wait().code == (-number if number == signal.SIGKILL else 128 + number)
+    assert receiver.messages == [f"line {number}" for number in range(1, 501)]
+
+    receiver.expect_resend()
+    assert run_resend(file, tmp_path).code == 0
+    assert receiver.messages == [f"line {number}" for number in range(1, LINES + 1)]
+    again = [request.webhook_id for request in receiver.requests[asked:] if not request.stored]
+    assert len(again) == 1
+    assert receiver.counts.duplicates == 0
+    assert not file.exists()
+    receiver.assert_protocol()
+
+
+def test_the_parts_of_a_request_that_were_acknowledged_are_not_sent_again(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder, count=400)
+    receiver.always(behaviours.TooLarge(6000))
+    # started; the batch and its half are too large; then a quarter is taken.
+    receiver.script(*[behaviours.TooLarge(6000)] * 6, behaviours.Hang())
+    asked = receiver.counts.requests
+    running = start_resend(file, tmp_path)
+    receiver.wait_for(lambda it: it.counts.requests == asked + 7 and it.requests[-1].complete)
+    running.send(signal.SIGKILL)
+    running.wait()
+    taken = len(receiver.lines)
+    assert 0 < taken < 400
+
+    receiver.expect_resend()
+    assert run_resend(file, tmp_path).code == 0
+    assert receiver.messages == [f"line {number}" for number in range(1, 401)]
+    assert not file.exists()
+    receiver.assert_protocol()
+
+
+def test_records_that_are_refused_stay_in_the_file_and_hold_nothing_else_up(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder)
+    receiver.always(behaviours.RefuseRecord(lambda record: record["message"] == "line 77"))
+    outcome = run_resend(file, tmp_path)
+    assert outcome.code == 1
+    assert "refused" in outcome.errors
+    assert str(file) in outcome.errors
+    assert get_messages(read_records(file)) == ["line 77"]
+    assert read_states(file) == []
+    assert len(receiver.lines) == LINES - 1
+    assert receiver.statuses[-1]["status"] == "completed"
+
+    receiver.always(behaviours.OK)
+    receiver.expect_resend()
+    assert run_resend(file, tmp_path).code == 0
+    assert len(receiver.lines) == LINES
+    assert receiver.messages[-1] == "line 77"
+    assert not file.exists()
+    receiver.assert_protocol()
+
+
+def test_a_receiver_that_is_still_down_leaves_the_file_as_it_was(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder)
+    text = file.read_text()
+    receiver.pause()
+    with pytest.raises(DeliveryError, match=r"requests are still to be sent") as raised:
+        resend(read_undelivered(file), KEY, request_seconds=0.5)
+    assert raised.value.exit_code == 1
+    assert f"nvoi resend {file}" in str(raised.value)
+    assert file.read_text() == text
+
+
+def test_a_receiver_that_comes_back_while_it_is_resent_to_gets_everything(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder)
+    receiver.pause()
+    running = start_resend(file, tmp_path)
+    running.wait_for("no connection")
+    receiver.resume()
+    assert running.wait().code == 0
+    assert len(receiver.lines) == LINES
+    receiver.assert_protocol()
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Answers 401 to what the key has not signed."""
+
+    key: str
+
+    def handle(self, exchange: Exchange) -> None:
+        request = exchange.read()
+        known = verify(request.body, request.headers.get("x-nvoi-signature"), self.key)
+        (behaviours.OK if known else Answer(401)).handle(exchange)
+
+
+def test_a_wrong_key_is_refused_by_the_receiver_and_the_file_kept(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder)
+    asked = receiver.counts.requests
+    receiver.always(Guard(KEY))
+    outcome = run_resend(file, tmp_path, DEPLOY_KEY="f" * 64)
+    assert outcome.code == 1
+    assert receiver.counts.requests == asked + 1
+    assert "answered 401" in outcome.output
+    assert len(read_records(file)) == LINES
+
+    # The right key is not kept from trying.
+    assert run_resend(file, tmp_path).code == 0
+    assert len(receiver.lines) == LINES
+
+
+DAMAGED = {
+    "empty": b"",
+    "no-json": b"hello\nworld\n",
+    "binary": bytes(range(256)),
+    "another-format": b'{"format": "nvoi-undelivered-99", "callback_url": "http://x.test/"}\n',
+    "no-head": b'{"id": "msg_1", "status": {"status": "started"}}\n',
+    "a-list": b"[1, 2]\n",
+    "a-broken-line": b'{"format": "nvoi-undelivered-1", "callback_url": "http://x.test/", '
+    b'"deploy_id": "1"}\n{"id": "msg_1", "lo\n{"acknowledged": "msg_1"}\n',
+    "no-url": b'{"format": "nvoi-undelivered-1", "callback_url": "x", "deploy_id": "1"}\n',
+    "a-bad-deploy-id": b'{"format": "nvoi-undelivered-1", "callback_url": "http://x.test/", '
+    b'"deploy_id": ".."}\n',
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=list(DAMAGED))
+def test_a_damaged_file_is_bad_input_and_left_alone(
+    content: bytes, tmp_path: Path, folder: Path
+) -> None:
+    file = folder / "damaged.jsonl"
+    file.write_bytes(content)
+    outcome = run_resend(file, tmp_path)
+    assert outcome.code == 2
+    assert outcome.errors.startswith("nvoi: ")
+    assert len(outcome.errors.splitlines()) == 1
+    assert file.read_bytes() == content
+
+
+def test_a_file_that_is_missing_or_a_folder_is_bad_input(tmp_path: Path, folder: Path) -> None:
+    for place in (folder / "missing.jsonl", folder):
+        outcome = run_resend(place, tmp_path)
+        assert outcome.code == 2
+        assert f"{place} cannot be read" in outcome.errors
+
+
+def test_without_a_key_nothing_is_sent(receiver: Receiver, tmp_path: Path, folder: Path) -> None:
+    file = leave_file(receiver, Answer(500), folder)
+    asked = receiver.counts.requests
+    outcome = run_resend(file, tmp_path, DEPLOY_KEY="")
+    assert outcome.code == 2
+    assert "key" in outcome.errors
+    assert receiver.counts.requests == asked
+    assert len(read_records(file)) == LINES
+
+
+def test_a_last_line_that_was_never_written_to_its_end_is_passed_over(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder)
+    whole = file.read_bytes()
+    first = json.loads(whole.splitlines()[1])["id"]
+    file.write_bytes(whole + b'{"acknowledged": "' + first[:7].encode())
+    receiver.script(behaviours.OK, behaviours.OK, Answer(401))
+    assert run_resend(file, tmp_path).code == 1
+    # What was acknowledged since is noted behind the whole lines.
+    assert get_messages(read_records(file))[0] == "line 501"
+    assert file.read_bytes().startswith(whole)
+
+
+def test_a_password_in_the_url_is_not_in_the_file(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    receiver.always(Answer(500))
+    url = receiver.url.replace("http://", "http://someone:hunter2hunter2@")
+    with Run(url, folder, budget=0.3) as run:
+        run.log.info("by http://someone:hunter2hunter2@x.test/")
+    assert "hunter2hunter2" not in run.get_file().read_text().splitlines()[0]
+
+
+def test_any_deploy_id_can_be_resent(receiver: Receiver, tmp_path: Path, folder: Path) -> None:
+    file = leave_file(receiver, Answer(500), folder, count=3, deploy_id="é/ b%~")
+    assert file.parent == folder
+    assert run_resend(file, tmp_path).code == 0
+    assert {request.deploy_id for request in receiver.accepted} == {"é/ b%~"}
+    assert receiver.messages == ["line 1", "line 2", "line 3"]
+    receiver.assert_protocol()
+
+
+def test_a_file_is_readable_by_its_owner_alone_whatever_the_umask(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder / "below" / "deep")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
