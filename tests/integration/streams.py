@@ -31,8 +31,6 @@ class Run:
 
     def __init__(self, url: str, folder: Path, *, budget: float = 1.0, **settings: Any) -> None:
         self.log: Logger = get_logger(f"nvoi.tests.{uuid.uuid4().hex}")
-        # Thousands of lines are of no use to the report of a test that fails.
-        self.log.propagate = False
         deploy_id = settings.pop("deploy_id", "run-1")
         self.stream = CallbackStream(
             self.log, url, KEY, deploy_id, budget=budget, undelivered=folder, **settings
@@ -41,6 +39,9 @@ class Run:
         self.closing_seconds = 0.0
 
     def __enter__(self) -> Self:
+        # Thousands of lines are of no use to the report of a test that fails. Not before:
+        # pytest adds its own handler to the loggers that do not propagate when a test begins.
+        self.log.propagate = False
         self.stream.started()
         return self
 

@@ -1,0 +1,246 @@
+"""Whatever a program logs arrives: once, in order, as text that any dashboard can store."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from nvoi.log.callback import SignedHTTPHandler
+from tests.fakes.receiver import Receiver
+from tests.integration.accounts import get_messages
+from tests.integration.streams import KEY, Run
+
+pytestmark = pytest.mark.usefixtures("bare_network")
+
+
+class Broken:
+    """Shows itself to nobody."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class BrokenError(Exception):
+    """An exception whose own text fails."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.fixture
+def run(receiver: Receiver, tmp_path: Path) -> Run:
+    return Run(receiver.url, tmp_path, budget=20.0, level=logging.DEBUG)
+
+
+def test_wrong_arguments_lose_neither_their_line_nor_those_around_it(
+    run: Run, receiver: Receiver
+) -> None:
+    with run:
+        run.log.info("before")
+        run.log.info("%d is no number", "text")
+        run.log.info("%s and %s", "one")  # noqa: PLE1206 - that is what is tried
+        run.log.info("none wanted", "one")  # noqa: PLE1205 - as above
+        run.log.info("%(name)s is missing", {"other": 1})
+        run.log.info("%s", Broken())
+        run.log.info(Broken())
+        run.log.info("after")
+    receiver.assert_protocol()
+    before, *odd, after = receiver.messages
+    assert (before, after) == ("before", "after")
+    assert len(odd) == 6
+    assert all(
+        part in line
+        for part, line in zip(("text", "one", "one", "other", "Broken", "Broken"), odd, strict=True)
+    )
+
+
+def test_a_message_of_5_mib_arrives_cut_to_what_a_request_may_hold(
+    run: Run, receiver: Receiver
+) -> None:
+    with run:
+        run.log.info("before")
+        run.log.info("%s", "0123456789abcdef\n" * (5 * 1024 * 1024 // 17))
+        run.log.info("after")
+    receiver.assert_protocol()
+    before, long, after = receiver.messages
+    assert (before, after) == ("before", "after")
+    assert long.startswith("0123456789abcdef\n0123")
+    assert long.endswith(" characters cut]")
+    assert 400_000 < len(long) < 512 * 1024
+
+
+def test_control_characters_terminal_codes_and_surrogates_become_plain_text(
+    run: Run, receiver: Receiver
+) -> None:
+    with run:
+        run.log.info("a\x00b")
+        run.log.info("\x1b[31mred\x1b[0m \x1b]8;;http://x.test\x07link\x1b]8;;\x07 \x9b1mbold")
+        run.log.info("lone \ud800 and \udfff")
+        run.log.info("tab\tline\nend\r\n")
+        run.log.info("\u2028 \U0001f600 e\u0301 \u202e")
+        run.log.info('"quoted" \\ back')
+        run.log.info("")
+    receiver.assert_protocol()
+    assert receiver.messages == [
+        "a\ufffdb",
+        "red link bold",
+        "lone \ufffd and \ufffd",
+        "tab\tline\nend\n",
+        "\u2028 \U0001f600 e\u0301 \u202e",
+        '"quoted" \\ back',
+        "",
+    ]
+
+
+def test_a_traceback_follows_its_message_once(run: Run, receiver: Receiver) -> None:
+    with run:
+        try:
+            raise ValueError("the reason")
+        except ValueError:
+            run.log.exception("it broke")
+        run.log.info("with its stack", stack_info=True)
+    receiver.assert_protocol()
+    broke, stack = receiver.messages
+    assert broke.startswith("it broke\nTraceback (most recent call last):\n")
+    assert broke.endswith("ValueError: the reason")
+    assert broke.count("the reason") == 2  # the line that raised, and the error
+    assert stack.startswith("with its stack\nStack (most recent call last):\n")
+
+
+def test_an_exception_whose_text_fails_is_told_all_the_same(run: Run, receiver: Receiver) -> None:
+    with run:
+        try:
+            raise BrokenError
+        except BrokenError as error:
+            run.log.exception("it broke: %s", error)  # noqa: TRY401 - that is what is tried
+        run.log.info("after")
+    receiver.assert_protocol()
+    broke, after = receiver.messages
+    assert broke.startswith("it broke")
+    assert "BrokenError" in broke
+    assert after == "after"
+
+
+def test_a_run_that_ends_by_an_exception_whose_text_fails_is_reported(
+    run: Run, receiver: Receiver
+) -> None:
+    with pytest.raises(BrokenError), run:
+        raise BrokenError
+    receiver.assert_protocol()
+    assert "BrokenError" in receiver.statuses[-1]["error"]
+
+
+def test_levels_are_sent_as_the_nearest_of_the_protocol(run: Run, receiver: Receiver) -> None:
+    with run:
+        run.log.debug("debug")
+        run.log.step("step")
+        run.log.ok("ok")
+        run.log.success("success")
+        run.log.warning("warning")
+        run.log.critical("error")
+        run.log.log(27, "success")
+        run.log.log(21, "info")
+        run.log.log(1000, "error")
+    receiver.assert_protocol()
+    assert [line["level"] for line in receiver.lines] == receiver.messages
+
+
+def test_a_record_carries_when_it_was_made(run: Run, receiver: Receiver) -> None:
+    record = logging.LogRecord(run.log.name, logging.INFO, "x.py", 1, "of then", None, None)
+    record.created = datetime(2024, 1, 15, 10, 30, 0, 123000, tzinfo=UTC).timestamp()
+    with run:
+        run.log.handle(record)
+    assert receiver.lines[0]["logged_at"] == "2024-01-15T10:30:00.123Z"
+
+
+def test_secrets_reach_neither_the_receiver_nor_the_file(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    secret = "pa55 word/é"
+    run = Run(receiver.url, tmp_path, budget=0.5, secrets=[secret])
+
+    def fail() -> None:
+        with run:
+            run.log.info("login with %s", secret)
+            run.log.info("login at http://x.test/?p=pa55%20word%2F%C3%A9")
+            receiver.wait_for(lambda it: len(it.lines) == 2)
+            run.stream.handler.flush()
+            receiver.pause()
+            run.log.info("again with %r", {"password": secret})
+            raise ValueError(secret)
+
+    with pytest.raises(ValueError, match=secret):
+        fail()
+    assert receiver.messages[0] == "login with [REDACTED]"
+    assert receiver.messages[1].endswith("?p=[REDACTED]")
+    text = run.get_file().read_text()
+    assert "pa55" not in text
+    assert KEY not in text
+    assert text.count("[REDACTED]") == 2
+
+
+def test_16_threads_lose_nothing_and_each_keeps_its_order(run: Run, receiver: Receiver) -> None:
+    start = threading.Barrier(16)
+
+    def talk(thread: int) -> None:
+        start.wait()
+        for number in range(500):
+            run.log.log(25 if number % 50 == 0 else 20, "%d:%d", thread, number)
+
+    threads = [threading.Thread(target=talk, args=(thread,)) for thread in range(16)]
+    with run:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    receiver.assert_protocol()
+    assert run.stream.stats().delivered == 16 * 500
+    for talker in range(16):
+        own = [line for line in receiver.messages if line.startswith(f"{talker}:")]
+        assert own == [f"{talker}:{number}" for number in range(500)]
+
+
+def test_what_the_sender_itself_logs_is_not_sent(receiver: Receiver, tmp_path: Path) -> None:
+    handler = SignedHTTPHandler(receiver.url, KEY, "run-2", budget=5.0, undelivered=tmp_path)
+    noise, level = logging.getLogger("urllib3"), logging.getLogger("urllib3").level
+    noise.addHandler(handler)
+    noise.setLevel(logging.DEBUG)
+    try:
+        noise.debug("of the program's own")
+        handler.flush()
+        noise.debug("and again")
+        handler.close()
+    finally:
+        noise.removeHandler(handler)
+        noise.setLevel(level)
+    assert receiver.messages == ["of the program's own", "and again"]
+
+
+def test_a_request_holds_at_most_500_records_and_512_kib(run: Run, receiver: Receiver) -> None:
+    with run:
+        for number in range(2600):
+            run.log.info("%d", number)
+        for number in range(300):
+            run.log.info("%d %s", number, "x" * 4000)
+    receiver.assert_protocol()  # which has both limits
+    logs = [request for request in receiver.accepted if request.kind == "logs"]
+    assert max(len(request.records) for request in logs) == 500
+    assert max(len(request.body) for request in logs) > 500_000
+    assert len(get_messages(receiver.lines)) == 2900
+
+
+def test_the_stream_restores_the_logger_that_it_was_opened_on(run: Run, receiver: Receiver) -> None:
+    run.log.setLevel(logging.ERROR)
+    before = list(run.log.handlers)
+    with run:
+        run.log.debug("heard")
+    assert run.log.level == logging.ERROR
+    assert run.log.handlers == before
+    run.log.error("after the end")
+    assert receiver.messages == ["heard"]
