@@ -20,6 +20,9 @@ from nvoi.log.wire import LogBatch, Request
 
 #: Seconds before the first retry, doubled for each further one up to the second number.
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.25, 5.0
+#: A retry that would have less time than this is not made: cut off before its answer, it would
+#: only reach the receiver late.
+LEAST_SECONDS = 0.3
 #: While closing, a retry is not put off for longer than this, unless the receiver asks for it.
 CLOSING_BACKOFF = 1.0
 
@@ -224,7 +227,7 @@ class Delivery:
         while True:
             closing = self._hurry.is_set()
             at = began + max(wait, min(backoff, CLOSING_BACKOFF) if closing else backoff)
-            if at >= self._get_until(piece):
+            if at + LEAST_SECONDS > self._get_until(piece):
                 return False
             remaining = at - time.monotonic()
             if remaining <= 0:
