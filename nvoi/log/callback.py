@@ -281,6 +281,8 @@ class SignedHTTPHandler(logging.Handler):
         self._inherited.append(self.delivery)
         self._opening = threading.Lock()
         self.sender = None
+        # The stream stays open in the parent; here, whoever closes means it.
+        self.queue_handler.pinned = False
         self.backlog.reset()
         self.listener.forget()
         self._start_over()

@@ -36,8 +36,9 @@ class RunContext:
 class CI:
     """One CI: the variable that tells it, and where it keeps what is asked for.
 
-    ``sha``, ``ref`` and ``run_id`` name variables, the first that is set counts;
-    ``url`` is a variable's name or builds the address.
+    ``sha``, ``ref``, ``run_id`` and ``url`` name variables, of which the first that is set
+    counts; or ``url`` builds the address. A run is what the CI starts as a whole, a pipeline
+    or build, as in GitHub Actions: one of its jobs that is started again keeps the id.
     """
 
     provider: str
@@ -45,7 +46,7 @@ class CI:
     sha: tuple[str, ...]
     ref: tuple[str, ...]
     run_id: tuple[str, ...]
-    url: str | Callable[[Environ], str | None]
+    url: tuple[str, ...] | Callable[[Environ], str | None]
 
 
 def _build_actions_url(environ: Environ) -> str | None:
@@ -110,31 +111,31 @@ KNOWN = (
         "GITLAB_CI",
         ("CI_COMMIT_SHA",),
         ("CI_COMMIT_REF_NAME",),
-        ("CI_JOB_ID", "CI_PIPELINE_ID"),
-        "CI_JOB_URL",
+        ("CI_PIPELINE_ID", "CI_JOB_ID"),
+        ("CI_PIPELINE_URL", "CI_JOB_URL"),
     ),
     CI(
         "circleci",
         "CIRCLECI",
         ("CIRCLE_SHA1",),
         ("CIRCLE_BRANCH", "CIRCLE_TAG"),
-        ("CIRCLE_WORKFLOW_JOB_ID", "CIRCLE_BUILD_NUM"),
-        "CIRCLE_BUILD_URL",
+        ("CIRCLE_WORKFLOW_ID", "CIRCLE_BUILD_NUM"),
+        ("CIRCLE_BUILD_URL",),
     ),
     CI(
         "buildkite",
         "BUILDKITE",
         ("BUILDKITE_COMMIT",),
         ("BUILDKITE_BRANCH", "BUILDKITE_TAG"),
-        ("BUILDKITE_JOB_ID", "BUILDKITE_BUILD_ID"),
-        "BUILDKITE_BUILD_URL",
+        ("BUILDKITE_BUILD_ID",),
+        ("BUILDKITE_BUILD_URL",),
     ),
     CI(
         "bitbucket_pipelines",
         "BITBUCKET_BUILD_NUMBER",
         ("BITBUCKET_COMMIT",),
         ("BITBUCKET_BRANCH", "BITBUCKET_TAG"),
-        ("BITBUCKET_STEP_UUID", "BITBUCKET_BUILD_NUMBER"),
+        ("BITBUCKET_BUILD_NUMBER",),
         _build_bitbucket_url,
     ),
     CI(
@@ -145,14 +146,14 @@ KNOWN = (
         ("BUILD_BUILDID",),
         _build_azure_url,
     ),
-    CI("jenkins", "JENKINS_URL", ("GIT_COMMIT",), ("GIT_BRANCH",), ("BUILD_TAG",), "BUILD_URL"),
+    CI("jenkins", "JENKINS_URL", ("GIT_COMMIT",), ("GIT_BRANCH",), ("BUILD_TAG",), ("BUILD_URL",)),
     CI(
         "travis_ci",
         "TRAVIS",
         ("TRAVIS_COMMIT",),
         ("TRAVIS_BRANCH", "TRAVIS_TAG"),
-        ("TRAVIS_JOB_ID", "TRAVIS_BUILD_ID"),
-        "TRAVIS_JOB_WEB_URL",
+        ("TRAVIS_BUILD_ID",),
+        ("TRAVIS_BUILD_WEB_URL",),
     ),
     CI(
         "woodpecker",
@@ -160,7 +161,7 @@ KNOWN = (
         ("CI_COMMIT_SHA",),
         ("CI_COMMIT_BRANCH", "CI_COMMIT_TAG"),
         ("CI_PIPELINE_NUMBER",),
-        "CI_PIPELINE_URL",
+        ("CI_PIPELINE_URL",),
     ),
     CI(
         "drone",
@@ -168,7 +169,7 @@ KNOWN = (
         ("DRONE_COMMIT_SHA",),
         ("DRONE_BRANCH", "DRONE_TAG"),
         ("DRONE_BUILD_NUMBER",),
-        "DRONE_BUILD_LINK",
+        ("DRONE_BUILD_LINK",),
     ),
 )
 
@@ -193,7 +194,7 @@ def find_context(environ: Environ, directory: Path) -> RunContext:
         git_sha=_find_first(environ, ci.sha) or _ask_git(directory, "rev-parse", "HEAD"),
         git_ref=_find_first(environ, ci.ref),
         ci_provider=ci.provider,
-        ci_run_url=environ.get(ci.url) if isinstance(ci.url, str) else ci.url(environ),
+        ci_run_url=ci.url(environ) if callable(ci.url) else _find_first(environ, ci.url),
     )
 
 

@@ -42,10 +42,11 @@ KNOWN = {
             "CI_JOB_ID": "9",
             "CI_PIPELINE_ID": "8",
             "CI_JOB_URL": "https://gitlab.example/acme/web/-/jobs/9",
+            "CI_PIPELINE_URL": "https://gitlab.example/acme/web/-/pipelines/8",
         },
         "main",
-        "9",
-        "https://gitlab.example/acme/web/-/jobs/9",
+        "8",
+        "https://gitlab.example/acme/web/-/pipelines/8",
     ),
     "circleci": (
         {
@@ -64,7 +65,7 @@ KNOWN = {
             "BUILDKITE": "true",
             "BUILDKITE_COMMIT": "abc",
             "BUILDKITE_BRANCH": "main",
-            "BUILDKITE_JOB_ID": "j",
+            "BUILDKITE_BUILD_ID": "j",
             "BUILDKITE_BUILD_URL": "https://buildkite.com/acme/web/builds/1",
         },
         "main",
@@ -112,12 +113,12 @@ KNOWN = {
             "TRAVIS": "true",
             "TRAVIS_COMMIT": "abc",
             "TRAVIS_BRANCH": "main",
-            "TRAVIS_JOB_ID": "77",
-            "TRAVIS_JOB_WEB_URL": "https://app.travis-ci.com/acme/web/jobs/77",
+            "TRAVIS_BUILD_ID": "77",
+            "TRAVIS_BUILD_WEB_URL": "https://app.travis-ci.com/acme/web/builds/77",
         },
         "main",
         "77",
-        "https://app.travis-ci.com/acme/web/jobs/77",
+        "https://app.travis-ci.com/acme/web/builds/77",
     ),
     "woodpecker": (
         {
