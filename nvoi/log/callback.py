@@ -39,6 +39,9 @@ FINAL_SHARE = 0.97
 
 UNDELIVERED_DIRECTORY = Path("~/.local/state/nvoi/undelivered.d")
 
+#: Seconds for a thread to end that is given up and only busy.
+_GRACE_SECONDS = 0.2
+
 _handlers: weakref.WeakSet[SignedHTTPHandler] = weakref.WeakSet()
 
 
@@ -263,11 +266,15 @@ class SignedHTTPHandler(logging.Handler):
             self.sender = None
 
     def _abandon(self) -> None:
-        """Leave the thread where no deadline reaches it, as in a name look-up."""
+        """End the thread that is busy yet; leave one that no deadline reaches.
+
+        The first has more to keep than the budget allows, the other waits for a name look-up.
+        """
         self.delivery.stopped = "the run has ended"
-        pending = [*self.delivery.pending]
-        self.listener.forget()
-        self._keep(pending)
+        if self.listener.give_up(_GRACE_SECONDS):
+            self.delivery.close()
+        else:
+            self._keep([*self.delivery.pending])
 
     def _send_here(self) -> None:
         """Send on this thread: at exit none can be started any more."""

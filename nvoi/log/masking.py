@@ -16,7 +16,7 @@ from nvoi.log import rendering
 REDACTED = "[REDACTED]"
 
 #: A text is looked through in blocks of this many characters: see :meth:`Masker.mask_text`.
-_BLOCK = 8
+_BLOCK = 6
 _find_blocks = re.compile(f".{{{_BLOCK}}}", re.DOTALL).findall
 
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
@@ -69,18 +69,20 @@ class Masker:
         """``text`` without secrets; the very same object where it has none.
 
         Nearly all texts have none, and this is on the path of each log call, where a search
-        for every form would cost more than the rest of the call. A form of 15 characters or
+        for every form would cost more than the rest of the call. A form of 11 characters or
         more covers one whole block of the text wherever it begins, so a text none of whose
         blocks is part of a form holds none of the long forms.
         """
         needles = self._needles
         if text == needles.clean:
             return text
-        if needles.grams.isdisjoint(_find_blocks(text)) and not any(
-            map(text.__contains__, needles.short)
-        ):
-            needles.clean = text
-            return text
+        if needles.grams.isdisjoint(_find_blocks(text)):
+            for form in needles.short:
+                if form in text:
+                    break
+            else:
+                needles.clean = text
+                return text
         masked = needles.pattern.sub(REDACTED, text)
         return text if masked == text else masked
 
@@ -136,11 +138,12 @@ class Masker:
     def _mask_arguments(self, record: logging.LogRecord, message: str) -> None:
         # A secret may stand in an argument that the message does not show whole.
         args = record.args
-        if isinstance(args, tuple) and all(
-            isinstance(arg, (int, float)) or (isinstance(arg, str) and arg in message)
-            for arg in args
-        ):
-            return
+        if isinstance(args, tuple):
+            for arg in args:
+                if not (arg in message if isinstance(arg, str) else isinstance(arg, (int, float))):
+                    break
+            else:
+                return
         if self.mask_value(args) is not args:
             record.msg, record.args = message, None
 

@@ -84,8 +84,8 @@ class BacklogListener(QueueListener):
             if self.running:
                 return
             thread = threading.Thread(target=self._run, name="nvoi-callback", daemon=True)
-            thread.start()
             self._thread = thread
+            thread.start()
             self.running = True
 
     def _run(self) -> None:
@@ -97,6 +97,9 @@ class BacklogListener(QueueListener):
         """The next request; None, the listener's sentinel, at the end."""
         while True:
             self._owner.wait_while_stopped()
+            # Once given up it takes nothing more: who gave it up keeps the rest, in order.
+            if threading.current_thread() is not self._thread:
+                return None
             item = self._owner.backlog.get()
             if isinstance(item, Sentinel):
                 return None
@@ -120,6 +123,14 @@ class BacklogListener(QueueListener):
                 return False
         self.forget()
         return True
+
+    def give_up(self, timeout: float) -> bool:
+        """End the thread after the request that it has; False where it has not ended by then."""
+        thread = self._thread
+        self.forget()
+        if thread is not None:
+            thread.join(timeout)
+        return thread is None or not thread.is_alive()
 
     def forget(self) -> None:
         """Be as before :meth:`start`: the thread has ended, is given up, or was the parent's."""

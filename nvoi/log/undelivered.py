@@ -54,13 +54,17 @@ class UndeliveredFile:
         Raises:
             OSError: there is no room for it anywhere.
         """
-        entry = _encode(request)
-        if request.terminal:
-            entry |= {"logged": logged, "delivered": delivered}
+        if isinstance(request, LogBatch):
+            # The lines are JSON already; a run that was never heard has many.
+            lines = ", ".join(request.lines)
+            text = f'{{"id": "{request.id}", "first": {request.first}, "logs": [{lines}]}}'
+        else:
+            counts = {"logged": logged, "delivered": delivered} if request.terminal else {}
+            text = json.dumps(_encode(request) | counts)
         with self._lock:
             if self._file is None:
                 self._open()
-            self._write(entry)
+            self._write(text)
         if isinstance(request, LogBatch):
             self.lines += len(request.lines)
 
@@ -85,11 +89,11 @@ class UndeliveredFile:
         # mkstemp makes it 0600 and ours alone, whatever the umask.
         self._file = os.fdopen(descriptor, "w", encoding="utf-8")
         self.path = Path(name)
-        self._write(self._head)
+        self._write(json.dumps(self._head))
 
-    def _write(self, entry: dict[str, Any]) -> None:
+    def _write(self, text: str) -> None:
         if self._file is not None:
-            self._file.write(json.dumps(entry) + "\n")
+            self._file.write(text + "\n")
             self._file.flush()
 
 
@@ -152,7 +156,7 @@ def read_undelivered(path: Path) -> Undelivered:
         raise InputError(f"{path} cannot be read: {error.strerror}", hint=_HINT) from None
     whole = data[: data.rfind(b"\n") + 1]
     try:
-        head, *entries = map(json.loads, whole.decode().splitlines())
+        head, *entries = map(json.loads, whole.splitlines())
         _check_format(head["format"])
         content = Undelivered(
             path, str(head["callback_url"]), str(head["deploy_id"]), size=len(whole)
