@@ -20,10 +20,10 @@ def install() -> None:
     """Install the levels, and the NullHandler that a library's logger has."""
     import logging  # noqa: PLC0415 - see the module's text
 
-    from nvoi.log import levels  # noqa: PLC0415 - imports logging
+    # It installs them when it is imported: now, or, where it is what imports logging, then.
+    import nvoi.log.levels  # noqa: F401, PLC0415 - imports logging
 
-    levels.install()
-    logger = logging.getLogger(levels.ROOT)
+    logger = logging.getLogger("nvoi")
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
 

@@ -142,3 +142,6 @@ def install(top: str = ROOT) -> None:
 
     make_logger.makes_nvoi_loggers = True  # type: ignore[attr-defined]  # marks the hook as ours
     manager.loggerClass = make_logger  # type: ignore[assignment]  # called like a class
+
+
+install()
