@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nvoi.log import wire
+from nvoi.log import signing, wire
 from nvoi.log.transport import Answer, Transport, TransportError
 from nvoi.log.wire import LogBatch, Request
 
@@ -103,6 +103,9 @@ class Delivery:
         self.answered = False
         #: What is being sent: the pieces of one request that are not acknowledged yet.
         self.pending: deque[Request] = deque()
+        # OpenSSL sets itself up at its first digest, under locks. Were the sending thread at
+        # it when the process forks, the child could never sign.
+        signing.sign(b"", key)
 
     def end_by(self, logs_until: float, final_until: float) -> None:
         """From now on give up at these moments, in monotonic seconds.

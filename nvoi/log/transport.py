@@ -8,6 +8,7 @@ which another thread may bring forward while the request is under way.
 from __future__ import annotations
 
 import contextlib
+import encodings.idna  # noqa: F401 - connecting imports it; a child forked then would hang on that
 import io
 import os
 import time
