@@ -176,10 +176,12 @@ class App:
                 os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self._folder)
 
-    def start(self, verb: str = "deploy", *, config: str = "told.yml", **environ: str) -> Running:
+    def start(
+        self, verb: str = "deploy", *options: str, config: str = "told.yml", **environ: str
+    ) -> Running:
         """Start a command on the app; ``environ`` adds to its environment."""
         place = ("-c", str(self._folder / config), "-d", str(self._folder / "checkout"))
-        return self._start((verb, *place, "--log-format", "json"), environ)
+        return self._start((verb, *place, *options, "--log-format", "json"), environ)
 
     def open_gate(self) -> None:
         """Let ``pre_run_command`` go on."""

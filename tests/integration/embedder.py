@@ -1,0 +1,288 @@
+"""Programs that embed the callback: ``embedder.py SCENARIO URL FOLDER``, a process for each.
+
+A test runs one where the end of the process is what it is about, or where a fault would hang
+or change the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import nvoi
+from nvoi.log.levels import get_logger
+from tests.integration.streams import KEY
+
+BUDGET_SECONDS = 10.0
+
+log = get_logger("nvoi.embedder")
+
+
+def open_stream(url: str, folder: Path, **settings: float) -> nvoi.CallbackStream:
+    """A stream on the whole logger ``nvoi``."""
+    return nvoi.CallbackStream(
+        "nvoi",
+        url,
+        KEY,
+        "run-1",
+        budget=settings.get("budget", BUDGET_SECONDS),
+        undelivered=folder,
+        level=int(settings.get("level", logging.INFO)),
+    )
+
+
+# -- ends --------------------------------------------------------------------------------------
+
+
+def leave_open(url: str, folder: Path) -> None:
+    """Nobody closes the stream."""
+    open_stream(url, folder).started()
+    log.info("one")
+    log.info("two")
+
+
+def leave_handler(url: str, folder: Path) -> None:
+    """A handler on a logger that is none of nvoi's, and nobody closes it."""
+    logger = logging.getLogger("app")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(nvoi.SignedHTTPHandler(url, KEY, "run-1", undelivered=folder))
+    for number in range(700):
+        logger.info("line %d", number)
+
+
+def leave_handler_that_was_never_used(url: str, folder: Path) -> None:
+    """The first record comes when the interpreter is about to end."""
+    import atexit
+
+    handler = nvoi.SignedHTTPHandler(url, KEY, "run-1", undelivered=folder)
+    logger = logging.getLogger("app")
+    logger.addHandler(handler)
+    atexit.register(logger.error, "the last words")
+
+
+def exit_by_code(url: str, folder: Path, code: str) -> None:
+    """The block is left by ``sys.exit``."""
+    with open_stream(url, folder):
+        log.info("one")
+        sys.exit({"0": 0, "none": None, "3": 3}.get(code, code))
+
+
+def fail(url: str, folder: Path) -> None:
+    """The block is left by an exception."""
+    with open_stream(url, folder):
+        log.info("one")
+        raise RuntimeError("the disk is full")
+
+
+def complete(url: str, folder: Path) -> None:
+    """The block ends the run itself, more than once."""
+    with open_stream(url, folder) as stream:
+        log.info("one")
+        stream.completed([("web", "localhost:8000")], duration_seconds=12.6)
+        stream.failed("too late")
+        log.info("after the end")
+    stream.completed()
+
+
+def wait_for_signal(url: str, folder: Path) -> None:
+    """The block waits for Ctrl-C."""
+    with open_stream(url, folder):
+        log.error("ready")
+        while True:
+            signal.pause()
+
+
+# -- forks -------------------------------------------------------------------------------------
+
+
+def fork(url: str, folder: Path) -> None:
+    """Children that log beside their parent, while threads of it do so too."""
+    stop = threading.Event()
+
+    def talk() -> None:
+        while not stop.wait(0.001):
+            log.info("parent thread")
+
+    with open_stream(url, folder):
+        talkers = [threading.Thread(target=talk) for _ in range(3)]
+        for talker in talkers:
+            talker.start()
+        children = []
+        for child in range(5):
+            log.info("parent before %d", child)
+            pid = os.fork()
+            if pid == 0:
+                # Threads are not the child's, nor is anything its parent had to send.
+                for number in range(100):
+                    log.info("child %d line %d", child, number)
+                sys.exit(0)
+            children.append(pid)
+        for pid in children:
+            os.waitpid(pid, 0)
+        stop.set()
+        for talker in talkers:
+            talker.join()
+        log.info("parent after")
+
+
+def fork_and_end_the_run(url: str, folder: Path) -> None:
+    """A child leaves the stream's block too, and by an exception."""
+    with open_stream(url, folder):
+        log.info("parent before")
+        pid = os.fork()
+        if pid == 0:
+            log.info("child")
+            raise RuntimeError("of the child alone")
+        os.waitpid(pid, 0)
+        log.info("parent after")
+
+
+def work(number: int) -> int:
+    """What a process of a pool does."""
+    log.info("worker %d", number)
+    return number
+
+
+def use_processes(url: str, folder: Path) -> None:
+    """multiprocessing by fork: its children leave without what ``atexit`` has."""
+    context = multiprocessing.get_context("fork")
+    with open_stream(url, folder):
+        log.info("parent before")
+        processes = [context.Process(target=work, args=(number,)) for number in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        log.info("parent after")
+
+
+# -- logging that is set up anew ---------------------------------------------------------------
+
+
+def reconfigure(url: str, folder: Path) -> None:
+    """Some library configures logging in the middle of a run, its own way, twice."""
+    with open_stream(url, folder):
+        log.info("before")
+        logging.config.dictConfig({"version": 1, "disable_existing_loggers": True})
+        log.info("after the first")
+        logging.config.dictConfig(
+            {
+                "version": 1,
+                "disable_existing_loggers": True,
+                "handlers": {"null": {"class": "logging.NullHandler"}},
+                "loggers": {"nvoi": {"handlers": ["null"], "level": "INFO"}},
+                "root": {"handlers": ["null"], "level": "ERROR"},
+            }
+        )
+        log.info("after the second")
+        logging.getLogger("nvoi.another").info("of another logger")
+
+
+def configure(url: str, folder: Path) -> None:
+    """The handler comes from a configuration."""
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "handlers": {
+                "dashboard": {
+                    "class": "nvoi.SignedHTTPHandler",
+                    "url": url,
+                    "key": KEY,
+                    "deploy_id": "run-1",
+                    "undelivered": str(folder),
+                    "level": "INFO",
+                }
+            },
+            "root": {"handlers": ["dashboard"], "level": "DEBUG"},
+        }
+    )
+    logging.getLogger("any").info("one")
+    logging.getLogger("any").debug("not this")
+    log.step("two")
+
+
+# -- under pressure ----------------------------------------------------------------------------
+
+
+def storm(url: str, folder: Path) -> None:
+    """A signal handler logs, as often as it can, and interrupts log calls of two threads."""
+    counts = {"signal": 0, "main": 0}
+
+    def answer(number: int, frame: types.FrameType | None) -> None:
+        counts["signal"] += 1
+        log.warning("signal %d", counts["signal"])
+
+    with open_stream(url, folder):
+        signal.signal(signal.SIGALRM, answer)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            counts["main"] += 1
+            log.info("main %d", counts["main"])
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    print(counts["signal"], counts["main"])
+
+
+def flood(url: str, folder: Path, mixed: str, count: str) -> None:
+    """Records of 200 bytes; prints by how many bytes memory grew at most.
+
+    ``mixed`` makes one in ten a step or a warning.
+    """
+    text = "x" * 180 + " %012d"
+    with open_stream(url, folder, budget=1.0):
+        log.info(text, 0)
+        # The first request has been tried: what sending needs is loaded.
+        time.sleep(0.5)
+        before = get_peak()
+        for number in range(1, int(count)):
+            if mixed == "mixed" and number % 10 == 0:
+                if number % 20 == 0:
+                    log.step(text, number)
+                else:
+                    log.warning(text, number)
+            else:
+                log.info(text, number)
+        during = get_peak()
+    print(during - before, get_peak() - before)
+
+
+def get_peak() -> int:
+    """The most memory that this process had, in bytes (Linux counts in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+SCENARIOS: dict[str, Callable[..., None]] = {
+    function.__name__: function
+    for function in (
+        leave_open,
+        leave_handler,
+        leave_handler_that_was_never_used,
+        exit_by_code,
+        fail,
+        complete,
+        wait_for_signal,
+        fork,
+        fork_and_end_the_run,
+        use_processes,
+        reconfigure,
+        configure,
+        storm,
+        flood,
+    )
+}
+
+
+if __name__ == "__main__":
+    name, url, folder, *rest = sys.argv[1:]
+    SCENARIOS[name](url, Path(folder), *rest)

@@ -1,0 +1,317 @@
+"""However a process ends, forks or sets its logging up anew, the log arrives and has one end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import behaviours
+from tests.fakes.receiver import Receiver
+from tests.integration import embedder
+from tests.integration.accounts import get_messages, read_records, read_states
+from tests.integration.streams import KEY
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def bare() -> Iterator[Receiver]:
+    """A receiver of records alone, of a handler that has no stream."""
+    with Receiver(KEY, whole_runs=False) as made:
+        yield made
+
+
+@contextmanager
+def start(
+    scenario: str, receiver: Receiver, folder: Path, *arguments: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A scenario's process; none of it is left when the block ends."""
+    program = ("-m", embedder.__name__, scenario, receiver.url, str(folder), *arguments)
+    with subprocess.Popen(
+        # From Python 3.12 on a fork beside threads is warned of; it happens all the same.
+        [sys.executable, "-X", "faulthandler", "-W", "ignore::DeprecationWarning", *program],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def run(
+    scenario: str, receiver: Receiver, folder: Path, *arguments: str, timeout: float = 60
+) -> tuple[int, str, str]:
+    """The exit code, the output and the errors of a scenario."""
+    with start(scenario, receiver, folder, *arguments) as process:
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            # By this signal each of them shows where it hangs.
+            os.killpg(process.pid, signal.SIGABRT)
+            raise AssertionError(f"{scenario} hangs: {process.communicate()[1]}") from None
+    return process.returncode, output, errors
+
+
+def get_states(receiver: Receiver) -> list[str]:
+    return [status["status"] for status in receiver.statuses]
+
+
+# -- ends --------------------------------------------------------------------------------------
+
+
+def test_a_run_that_nobody_ended_has_failed_when_the_interpreter_exits(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    assert run("leave_open", receiver, tmp_path) == (0, "", "")
+    receiver.assert_protocol()
+    assert receiver.messages == ["one", "two"]
+    assert get_states(receiver) == ["started", "failed"]
+    assert receiver.statuses[-1]["error"] == "the run ended without saying how"
+
+
+def test_a_handler_that_nobody_closed_delivers_all_when_the_interpreter_exits(
+    bare: Receiver, tmp_path: Path
+) -> None:
+    assert run("leave_handler", bare, tmp_path) == (0, "", "")
+    bare.assert_protocol()
+    assert bare.messages == [f"line {number}" for number in range(700)]
+    assert bare.statuses == []
+
+
+def test_a_handler_that_nobody_closed_keeps_what_it_cannot_deliver(
+    bare: Receiver, tmp_path: Path
+) -> None:
+    bare.always(behaviours.Answer(401))
+    code, _, errors = run("leave_handler", bare, tmp_path)
+    assert code == 0
+    assert "Traceback" not in errors
+    (file,) = tmp_path.glob("*.jsonl")
+    assert get_messages(read_records(file)) == [f"line {number}" for number in range(700)]
+
+
+def test_a_record_of_the_last_moment_of_the_interpreter_arrives(
+    bare: Receiver, tmp_path: Path
+) -> None:
+    code, _, errors = run("leave_handler_that_was_never_used", bare, tmp_path)
+    assert (code, errors) == (0, "")
+    assert bare.messages == ["the last words"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "end"),
+    [
+        ("0", 0, {"status": "completed"}),
+        ("none", 0, {"status": "completed"}),
+        ("3", 3, {"status": "failed", "error": "the process exited with 3"}),
+        ("words", 1, {"status": "failed", "error": "the process exited with words"}),
+    ],
+)
+def test_sys_exit_ends_the_run_as_it_ends_the_process(
+    receiver: Receiver, tmp_path: Path, code: str, status: int, end: dict[str, str]
+) -> None:
+    assert run("exit_by_code", receiver, tmp_path, code)[0] == status
+    receiver.assert_protocol()
+    assert receiver.messages == ["one"]
+    assert get_states(receiver) == ["started", end["status"]]
+    assert end.items() <= receiver.statuses[-1].items()
+
+
+def test_an_exception_is_the_reason_of_failed_and_goes_on_as_it_was(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    code, _, errors = run("fail", receiver, tmp_path)
+    assert code == 1
+    assert errors.endswith("RuntimeError: the disk is full\n")
+    receiver.assert_protocol()
+    assert receiver.statuses[-1] == {
+        "status": "failed",
+        "error": "RuntimeError: the disk is full",
+    }
+
+
+def test_the_first_terminal_status_of_a_run_is_its_only_one(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    assert run("complete", receiver, tmp_path) == (0, "", "")
+    receiver.assert_protocol()
+    assert receiver.messages == ["one"]
+    assert get_states(receiver) == ["started", "completed"]
+    assert receiver.statuses[-1] == {
+        "status": "completed",
+        "tunnels": [{"service_name": "web", "hostname": "localhost:8000"}],
+        "duration_seconds": 13,
+    }
+
+
+def test_ctrl_c_in_an_embedder_is_the_reason_of_failed(receiver: Receiver, tmp_path: Path) -> None:
+    with start("wait_for_signal", receiver, tmp_path) as process:
+        receiver.wait_for(lambda it: it.messages == ["ready"], 30)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT
+    receiver.assert_protocol()
+    assert receiver.statuses[-1] == {"status": "failed", "error": "interrupted (Ctrl-C)"}
+
+
+MODULES = sorted(path.stem for path in (ROOT / "nvoi" / "log").glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_any_module_of_the_log_can_be_the_first_that_is_imported(module: str) -> None:
+    program = f"import nvoi.log.{module}, logging; print(logging.getLogger('nvoi.x').step)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# -- forks -------------------------------------------------------------------------------------
+
+
+def test_the_records_of_forked_children_arrive_and_only_the_parent_sends_statuses(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    code, _, errors = run("fork", receiver, tmp_path)
+    assert (code, errors) == (0, "")
+    assert get_states(receiver) == ["started", "completed"]
+    messages = receiver.messages
+    for child in range(5):
+        own = [message for message in messages if message.startswith(f"child {child} ")]
+        assert own == [f"child {child} line {number}" for number in range(100)]
+    parents = [message for message in messages if message.startswith("parent ")]
+    assert [message for message in parents if message != "parent thread"] == [
+        *(f"parent before {child}" for child in range(5)),
+        "parent after",
+    ]
+    # The run's numbers are its parent's own, without a gap.
+    numbers = [request.sequence for request in receiver.accepted if request.kind == "logs"]
+    own_numbers = [sequence for sequence in numbers if sequence is not None]
+    assert own_numbers[0][0] == 1
+    assert own_numbers[-1][1] == len(parents)
+    assert receiver.requests[-1].headers["X-Nvoi-Log-Count"] == str(len(parents))
+
+
+def test_a_forked_child_that_leaves_the_block_does_not_end_the_run(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    code, _, errors = run("fork_and_end_the_run", receiver, tmp_path)
+    assert code == 0
+    assert "of the child alone" in errors
+    assert get_states(receiver) == ["started", "completed"]
+    assert sorted(receiver.messages) == ["child", "parent after", "parent before"]
+
+
+def test_the_records_of_multiprocessing_arrive(receiver: Receiver, tmp_path: Path) -> None:
+    code, _, errors = run("use_processes", receiver, tmp_path)
+    assert (code, errors) == (0, "")
+    assert get_states(receiver) == ["started", "completed"]
+    assert sorted(receiver.messages) == [
+        "parent after",
+        "parent before",
+        *(f"worker {number}" for number in range(4)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "children"),
+    [
+        ("use_processes", [f"worker {number}" for number in range(4)]),
+        ("fork_and_end_the_run", ["child"]),
+    ],
+)
+def test_what_a_child_cannot_deliver_is_kept_beside_what_its_parent_cannot(
+    receiver: Receiver, tmp_path: Path, scenario: str, children: list[str]
+) -> None:
+    receiver.always(behaviours.Answer(401))
+    assert run(scenario, receiver, tmp_path)[0] == 0
+    files = list(tmp_path.glob("*.jsonl"))
+    kept = [message for file in files for message in get_messages(read_records(file))]
+    assert sorted(kept) == sorted([*children, "parent after", "parent before"])
+    states = [state for file in files for state in read_states(file)]
+    assert sorted(states) == ["completed", "started"]
+
+
+# -- logging that is set up anew ---------------------------------------------------------------
+
+
+def test_a_configuration_in_the_middle_of_a_run_does_not_cut_its_log(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    assert run("reconfigure", receiver, tmp_path) == (0, "", "")
+    receiver.assert_protocol()
+    assert receiver.messages == [
+        "before",
+        "after the first",
+        "after the second",
+        "of another logger",
+    ]
+    assert get_states(receiver) == ["started", "completed"]
+
+
+def test_a_handler_can_come_from_a_configuration(bare: Receiver, tmp_path: Path) -> None:
+    assert run("configure", bare, tmp_path) == (0, "", "")
+    bare.assert_protocol()
+    assert [(line["level"], line["message"]) for line in bare.lines] == [
+        ("info", "one"),
+        ("step", "two"),
+    ]
+
+
+# -- under pressure ----------------------------------------------------------------------------
+
+
+def test_logging_inside_a_signal_handler_neither_hangs_nor_loses_a_line(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    code, output, errors = run("storm", receiver, tmp_path)
+    assert (code, errors) == (0, "")
+    signals, calls = map(int, output.split())
+    assert signals > 100
+    receiver.assert_protocol()
+    messages = receiver.messages
+    own = [message for message in messages if message.startswith("main ")]
+    assert own == [f"main {number}" for number in range(1, calls + 1)]
+    # A handler may be interrupted by the next signal before its own line is logged.
+    others = {message for message in messages if message.startswith("signal ")}
+    assert others == {f"signal {number}" for number in range(1, signals + 1)}
+    assert len(messages) == signals + calls
+    assert get_states(receiver) == ["started", "completed"]
+
+
+# In one xdist group: two at once would leave the machine no core for anything else.
+@pytest.mark.xdist_group("callback-memory")
+@pytest.mark.parametrize(("mixed", "count"), [("plain", 2_000_000), ("mixed", 500_000)])
+def test_millions_of_records_with_the_receiver_down_take_under_48_mib(
+    receiver: Receiver, tmp_path: Path, mixed: str, count: int
+) -> None:
+    receiver.pause()
+    code, output, errors = run("flood", receiver, tmp_path, mixed, str(count), timeout=110)
+    assert code == 0, errors
+    while_logging, in_all = map(int, output.split())
+    assert while_logging < 48 * 1024**2
+    assert in_all < 48 * 1024**2
+    (file,) = tmp_path.glob("*.jsonl")
+    records = read_records(file)
+    gaps = [record for record in records if "log lines are missing" in record["message"]]
+    rest = [record for record in records if "log lines are missing" not in record["message"]]
+    assert gaps
+    assert sum(int(gap["message"].split()[0]) for gap in gaps) == count - len(rest)
+    numbers = [int(record["message"].split()[1]) for record in rest]
+    assert numbers == sorted(numbers)
+    # The lowest levels go first: nothing else is lost.
+    stayed = sum(record["level"] in {"step", "warning"} for record in rest)
+    assert stayed == (count // 10 - 1 if mixed == "mixed" else 0)
+    assert read_states(file) == ["started", "completed"]
