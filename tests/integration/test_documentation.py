@@ -1,4 +1,4 @@
-"""The documentation does what it says: its commands run, its code and its configs are valid."""
+"""The documentation is right: its links lead somewhere, its code and its configs are valid."""
 
 from __future__ import annotations
 
@@ -6,15 +6,9 @@ import json
 import os
 import re
 import secrets
-import shutil
-import signal
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,74 +19,16 @@ from nvoi.config.loader import load
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.log.signing import sign_webhook
 from tests.fakes.receiver import Receiver
-from tests.integration.local.application import find_port
-
-ROOT = Path(__file__).parents[2]
-PAGES = (
-    ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "examples").rglob("*.md")),
+from tests.integration.pages import (
+    LINK,
+    PAGES,
+    PATIENCE,
+    ROOT,
+    WORKFLOWS,
+    Block,
+    find_blocks,
+    run_python,
 )
-WORKFLOWS = sorted((ROOT / "examples" / "ci").glob("*.yml"))
-
-#: Seconds that a command of the documentation may take on a loaded machine.
-PATIENCE = 60.0
-
-BLOCK = re.compile(
-    r"(?:<!-- (?P<mark>[^>]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page, and the comment above it, if any."""
-
-    page: Path
-    number: int
-    language: str
-    mark: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}-{self.number}"
-
-
-def list_blocks(page: Path) -> list[Block]:
-    return [
-        Block(page, number, match["language"], match["mark"] or "", match["text"])
-        for number, match in enumerate(BLOCK.finditer(page.read_text()), 1)
-    ]
-
-
-BLOCKS = [block for page in PAGES for block in list_blocks(page)]
-
-
-def find_blocks(language: str, page: str = "") -> list[Block]:
-    return [
-        block
-        for block in BLOCKS
-        if block.language == language and page in ("", str(block.page.relative_to(ROOT)))
-    ]
-
-
-def run_python(text: str, *arguments: str, environ: Mapping[str, str]) -> str:
-    """What a script prints that ends well."""
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", text, *arguments],
-        env={**environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
-
-
-# -- pages ---------------------------------------------------------------------------------
 
 
 def list_anchors(page: Path) -> set[str]:
@@ -245,9 +181,6 @@ def test_the_standard_webhooks_example_accepts_what_is_signed() -> None:
     assert output.strip() == "{'status': 'started'}"
 
 
-# -- embedding -----------------------------------------------------------------------------
-
-
 def run_example(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", "examples/embed.py", *arguments],
@@ -321,130 +254,3 @@ logging.getLogger("shop").info("configured %s", key)
             "from a handler",
             "configured [REDACTED]",
         ]
-
-
-# -- the readme ----------------------------------------------------------------------------
-
-
-class Shell:
-    """Runs lines of the readme as a newcomer would, in a copy of the examples.
-
-    Args:
-        folder: a temporary folder.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.home = folder / "home"
-        self.ports = {"8000": str(find_port()), "9000": str(find_port())}
-        shutil.copytree(ROOT / "examples", folder / "examples")
-        config = folder / "examples" / "hello" / "deploy.yml"
-        config.write_text(self.adapt(config.read_text()))
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        keep = {name: os.environ[name] for name in ("LANG",) if name in os.environ}
-        self.environ = {
-            **keep,
-            "PATH": path,
-            "HOME": str(folder),
-            "NVOI_HOME": str(self.home),
-            "PYTHONPATH": str(ROOT),
-        }
-
-    def adapt(self, text: str) -> str:
-        """``text`` with ports and files that are this test's alone."""
-        for port, free in self.ports.items():
-            text = text.replace(port, free)
-        return text.replace("/tmp/", f"{self.folder}/")
-
-    def run(self, text: str, folder: Path) -> str:
-        """What the lines print, all of them ending well."""
-        process = subprocess.Popen(
-            ["bash", "-euc", self.adapt(text)],
-            cwd=folder,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            output, _ = process.communicate(timeout=PATIENCE)
-        finally:
-            # A receiver that a failure has left in the background.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        assert process.returncode == 0, output
-        return output
-
-    def tear_down(self) -> None:
-        """Take down what a failure has left."""
-        self.run("nvoi delete --config deploy.yml --yes", self.folder / "examples" / "hello")
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    made = Shell(tmp_path)
-    yield made
-    made.tear_down()
-
-
-def list_readme_lines(mark: str) -> list[str]:
-    return [block.text for block in find_blocks("sh", "README.md") if block.mark == mark]
-
-
-def test_the_readme_leads_to_a_running_app_and_its_log_at_a_receiver(shell: Shell) -> None:
-    deploy, watch, leave = list_readme_lines("run")
-    url = f"http://localhost:{shell.ports['8000']}/"
-    output = shell.run(deploy, shell.folder)
-    assert f"Running at {url[:-1]}" in output
-    with urllib.request.urlopen(url, timeout=PATIENCE) as page:
-        assert "Hello from nvoi" in page.read().decode()
-    watched = shell.run(f"cd examples/hello\n{watch}\n{leave}", shell.folder)
-    received = watched.partition("{'status': 'started'")[2].partition("nvoi delete")[0]
-    assert re.search(r"Z success Deploy of hello done in .*\n\{'status': 'completed'", received)
-    assert list(shell.home.iterdir()) == []
-    assert sorted(path.name for path in (shell.folder / "examples" / "hello").iterdir()) == [
-        "README.md",
-        "app.py",
-        "deploy.yml",
-    ]
-
-
-def test_the_readme_makes_a_config_that_is_ready_to_deploy(shell: Shell, tmp_path: Path) -> None:
-    (lines,) = list_readme_lines("run in a folder of its own")
-    folder = tmp_path / "own"
-    folder.mkdir()
-    output = shell.run(lines, folder)
-    assert "would start web on port" in output
-    assert 'python3 -m http.server "$PORT"' in output
-    assert sorted(path.name for path in folder.iterdir()) == [
-        ".gitignore",
-        "deploy.enc",
-        "deploy.key",
-    ]
-
-
-def test_the_receiver_example_refuses_what_is_not_signed(tmp_path: Path) -> None:
-    shell = Shell(tmp_path)
-    lines = f"""
-export DEPLOY_KEY={secrets.token_hex(32)}
-python3 receiver.py 9000 &
-python3 - <<'END'
-import time, urllib.error, urllib.request
-request = urllib.request.Request("http://127.0.0.1:9000/x/y/logs", b"{{}}", method="POST")
-deadline = time.monotonic() + {PATIENCE / 2}
-while True:
-    try:
-        urllib.request.urlopen(request)
-    except urllib.error.HTTPError as error:
-        print("answered", error.code)
-        error.close()
-        break
-    except OSError:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-END
-kill $!
-"""
-    assert "answered 401" in shell.run(lines, tmp_path / "examples")

@@ -1,0 +1,148 @@
+"""The readme leads a newcomer where it says: its commands run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.integration.local.application import find_port
+from tests.integration.pages import (
+    PATIENCE,
+    ROOT,
+    find_blocks,
+)
+
+
+class Shell:
+    """Runs lines of the readme as a newcomer would, in a copy of the examples.
+
+    Args:
+        folder: a temporary folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.ports = {"8000": str(find_port()), "9000": str(find_port())}
+        shutil.copytree(ROOT / "examples", folder / "examples")
+        config = folder / "examples" / "hello" / "deploy.yml"
+        config.write_text(self.adapt(config.read_text()))
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        keep = {name: os.environ[name] for name in ("LANG",) if name in os.environ}
+        self.environ = {
+            **keep,
+            "PATH": path,
+            "HOME": str(folder),
+            "NVOI_HOME": str(self.home),
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def adapt(self, text: str) -> str:
+        """``text`` with ports and files that are this test's alone."""
+        for port, free in self.ports.items():
+            text = text.replace(port, free)
+        return text.replace("/tmp/", f"{self.folder}/")
+
+    def run(self, text: str, folder: Path) -> str:
+        """What the lines print, all of them ending well."""
+        process = subprocess.Popen(
+            ["bash", "-euc", self.adapt(text)],
+            cwd=folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=PATIENCE)
+        finally:
+            # A receiver that a failure has left in the background.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        assert process.returncode == 0, output
+        return output
+
+    def tear_down(self) -> None:
+        """Take down what a failure has left."""
+        self.run("nvoi delete --config deploy.yml --yes", self.folder / "examples" / "hello")
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    made = Shell(tmp_path)
+    yield made
+    made.tear_down()
+
+
+def list_readme_lines(mark: str) -> list[str]:
+    return [block.text for block in find_blocks("sh", "README.md") if block.mark == mark]
+
+
+def test_the_readme_leads_to_a_running_app_and_its_log_at_a_receiver(shell: Shell) -> None:
+    deploy, watch, leave = list_readme_lines("run")
+    url = f"http://localhost:{shell.ports['8000']}/"
+    output = shell.run(deploy, shell.folder)
+    assert f"Running at {url[:-1]}" in output
+    with urllib.request.urlopen(url, timeout=PATIENCE) as page:
+        assert "Hello from nvoi" in page.read().decode()
+    watched = shell.run(f"cd examples/hello\n{watch}\n{leave}", shell.folder)
+    received = watched.partition("{'status': 'started'")[2].partition("nvoi delete")[0]
+    assert re.search(r"Z success Deploy of hello done in .*\n\{'status': 'completed'", received)
+    assert list(shell.home.iterdir()) == []
+    assert sorted(path.name for path in (shell.folder / "examples" / "hello").iterdir()) == [
+        "README.md",
+        "app.py",
+        "deploy.yml",
+    ]
+
+
+def test_the_readme_makes_a_config_that_is_ready_to_deploy(shell: Shell, tmp_path: Path) -> None:
+    (lines,) = list_readme_lines("run in a folder of its own")
+    folder = tmp_path / "own"
+    folder.mkdir()
+    output = shell.run(lines, folder)
+    assert "would start web on port" in output
+    assert 'python3 -m http.server "$PORT"' in output
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".gitignore",
+        "deploy.enc",
+        "deploy.key",
+    ]
+
+
+def test_the_receiver_example_refuses_what_is_not_signed(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    lines = f"""
+export DEPLOY_KEY={secrets.token_hex(32)}
+python3 receiver.py 9000 &
+python3 - <<'END'
+import time, urllib.error, urllib.request
+request = urllib.request.Request("http://127.0.0.1:9000/x/y/logs", b"{{}}", method="POST")
+deadline = time.monotonic() + {PATIENCE / 2}
+while True:
+    try:
+        urllib.request.urlopen(request)
+    except urllib.error.HTTPError as error:
+        print("answered", error.code)
+        error.close()
+        break
+    except OSError:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+END
+kill $!
+"""
+    assert "answered 401" in shell.run(lines, tmp_path / "examples")
