@@ -1,7 +1,8 @@
 """`nvoi deploy` with a receiver that misbehaves: the deploy goes on, and no record is lost.
 
 Each case is a deploy of its own with the default budget of 10 s. Nearly all of that is
-waiting, so all cases are started at once and each test looks at the end of one.
+waiting, so all cases are started at once and each test looks at the end of one. Under
+pytest-xdist one worker has the whole module: see tests/conftest.py.
 """
 
 from __future__ import annotations
@@ -23,9 +24,6 @@ from tests.fakes.receiver import Receiver
 from tests.integration.accounts import Record, gather, get_messages, read_states
 from tests.integration.commands import PATIENCE, App, Outcome, Running
 from tests.integration.streams import KEY
-
-# One worker has the module, so that its cases are started once.
-pytestmark = pytest.mark.xdist_group("callback-command")
 
 BUDGET_SECONDS = 10.0
 #: What a busy machine may add to that: the sender looks at its deadlines every 0.1 s.

@@ -291,8 +291,6 @@ def test_logging_inside_a_signal_handler_neither_hangs_nor_loses_a_line(
     assert get_states(receiver) == ["started", "completed"]
 
 
-# In one xdist group: two at once would leave the machine no core for anything else.
-@pytest.mark.xdist_group("callback-memory")
 @pytest.mark.parametrize(("mixed", "count"), [("plain", 2_000_000), ("mixed", 500_000)])
 def test_millions_of_records_with_the_receiver_down_take_under_48_mib(
     receiver: Receiver, tmp_path: Path, mixed: str, count: int
