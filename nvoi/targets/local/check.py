@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from nvoi.config.schema import Application
@@ -88,8 +88,21 @@ def find_mount_faults(application: Application) -> Iterator[tuple[str, str]]:
                 continue
             if not path.parts or ".." in path.parts:
                 yield place, f"{text!r} is no folder below the app's own"
-            elif volumes.setdefault(path, volume) != volume:
-                yield place, f"{text!r} is where volume {volumes[path]} is mounted"
+                continue
+            volumes.setdefault(path, volume)
+            yield from ((place, fault) for fault in find_overlaps(volumes, path, volume))
+
+
+def find_overlaps(
+    volumes: Mapping[PurePosixPath, str], path: PurePosixPath, volume: str
+) -> Iterator[str]:
+    """Why ``volume`` cannot be mounted at ``path``, next to what is mounted already."""
+    if volumes[path] != volume:
+        yield f"{str(path)!r} is where volume {volumes[path]} is mounted"
+    for other in volumes:
+        # What stands where the inner one goes, in the outer one's data, would be removed.
+        if path in other.parents or other in path.parents:
+            yield f"{str(path)!r} and {str(other)!r} are mounted one inside the other"
 
 
 def find_limits(application: Application) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.launcher import build_mount_name
@@ -35,7 +36,7 @@ def run(context: LocalContext) -> None:
                     build_mount_name(volume),
                 )
             else:
-                link_mount(context.state.releases / context.release / path, folder)
+                link_mount(context.state.releases / context.release, service, path, folder)
 
 
 def plan(context: LocalContext) -> Iterator[str]:
@@ -69,12 +70,33 @@ def list_mounts(context: LocalContext) -> list[tuple[str, str, str]]:
     ]
 
 
-def link_mount(link: Path, folder: Path) -> None:
-    """Put a link in the place of what the checkout has there: a mount hides that, too."""
-    link.parent.mkdir(parents=True, exist_ok=True)
+def link_mount(release: Path, service: str, path: str, folder: Path) -> None:
+    """Put a link in the place of what the checkout has there: a mount hides that, too.
+
+    Raises:
+        NvoiError: a folder on the way is a link or a file. What stands behind a link may be
+            the user's own data, outside the release, or another volume.
+    """
+    link = release / path
+    make_parents(release, link.parent, f"{service}: {path}")
     if link.is_dir() and not link.is_symlink():
         remove_tree(link)
     replace_link(link, folder)
+
+
+def make_parents(release: Path, parent: Path, mount: str) -> None:
+    """Make the folders from ``release`` down to ``parent``, through no link."""
+    place = release
+    for part in parent.relative_to(release).parts:
+        place /= part
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            kind = "link" if place.is_symlink() else "file"
+            raise NvoiError(
+                f"{mount} cannot be mounted: {place.relative_to(release)} is a {kind} in the "
+                "checkout",
+                hint="mount the volume at a path whose parents are plain folders",
+            )
+        place.mkdir(exist_ok=True)
 
 
 VOLUMES = Step("Make the volumes", run=run, plan=plan)

@@ -74,6 +74,23 @@ def test_two_volumes_cannot_be_mounted_at_one_place() -> None:
     assert "where volume one is mounted" in faults["application.app.api.mounts.two"]
 
 
+@pytest.mark.parametrize("paths", [("data", "data/sub"), ("data/a/b", "./data")])
+@pytest.mark.parametrize("volumes", [("one", "two"), ("one", "one")])
+def test_no_mount_is_inside_another(paths: tuple[str, str], volumes: tuple[str, str]) -> None:
+    faults = get_faults(
+        AppService("web", command="x", mounts={volumes[0]: paths[0]}),
+        AppService("api", command="x", mounts={volumes[1]: paths[1]}),
+    )
+    assert "one inside the other" in faults[f"application.app.api.mounts.{volumes[1]}"]
+
+
+def test_mounts_side_by_side_pass() -> None:
+    run(
+        AppService("web", command="x", mounts={"one": "data/a", "two": "data/b", "three": "dat"}),
+        AppService("api", command="x", mounts={"four": "/data", "five": "/data/a"}),
+    )
+
+
 def test_two_services_may_mount_one_volume() -> None:
     run(
         AppService("web", command="x", mounts={"one": "data"}),
