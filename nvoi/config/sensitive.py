@@ -15,7 +15,7 @@ def collect_secrets(config: Config) -> Iterator[str]:
 
     Tokens and keys of the providers, ``secrets``, ``database.secrets``, the private SSH key as
     a whole, ``database.url`` as a whole where it holds a password, and the passwords inside all
-    URLs, as written and percent-decoded.
+    URLs, in front of the host or in a parameter, as written and percent-decoded.
     """
     found = [*find_declared(config.application), *find_embedded(config)]
     yield from dict.fromkeys(value for value in found if value)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from nvoi.config.loader import load
 from nvoi.config.sensitive import collect_secrets
 from tests.unit.config.texts import EVERY_KEY, keys, local, parse
@@ -55,3 +59,64 @@ def test_both_keys_of_aws_are_secrets() -> None:
     text = local("servers: {a: {}}\nssh_keys: {private_key: $PRIVATE_KEY, public_key: $PUBLIC_KEY}")
     config = parse(text.replace("{local: {}}", f"{aws}architecture: arm64}}}}"))
     assert {"AK1", "SK1"} < set(collect_secrets(config))
+
+
+@pytest.mark.parametrize(
+    ("url", "password"),
+    [
+        ("postgresql://h/d?user=u&password=s3cret-w", "s3cret-w"),
+        ("postgresql:///d?sslpassword=s3cret%20w&host=h", "s3cret w"),
+        ("mysql://h/d?user=u;PWD=s3cret-w#x", "s3cret-w"),
+    ],
+)
+def test_a_password_among_the_parameters_makes_the_whole_database_url_a_secret(
+    url: str, password: str
+) -> None:
+    text = local(f"database: {{adapter: sqlite3, mount: {{d: /d}}, url: '{url}'}}\n")
+    assert {url, password} <= set(collect_secrets(parse(text)))
+
+
+@pytest.mark.parametrize(
+    ("text", "password"),
+    [
+        ("redis://:p#SECRET@host/0", "p#SECRET"),
+        ("amqp://u:pa/ss?wo@host/v", "pa/ss?wo"),
+        ("redis://:p@ss#word@host/0", "p@ss#word"),
+        ("redis://:p#SECRET@host/0?mail=a@example.com", "p#SECRET"),
+        ("redis://:p://word@host/0", "p://word"),
+        ("redis://:one#1@h,redis://:two#2@h", "two#2"),
+        ('curl "https://h/hook?a=1&access_token=t0ken-t0ken"', "t0ken-t0ken"),
+        ("curl https://h/?client_secret=t0ken-t0ken#top", "t0ken-t0ken"),
+        ("https://h/?api_key=t0ken;t0ken", "t0ken;t0ken"),
+    ],
+)
+def test_a_password_is_found_where_a_url_does_not_escape_it(text: str, password: str) -> None:
+    config = load(local(f"app: {{web: {{command: '{text}'}}}}"), filename="f", environ=None)
+    assert password in set(collect_secrets(config))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:3000/@me",
+        "https://h/users/@me",
+        "https://h/?tokens=12345&bypass=12345",
+        "https://h/?token=",
+        "git@h:a/b@c",
+    ],
+)
+def test_a_url_without_a_password_holds_no_secret(url: str) -> None:
+    assert list(collect_secrets(parse(local(f"env: {{A: '{url}'}}")))) == []
+
+
+def test_a_piece_of_a_password_is_not_taken_for_a_password() -> None:
+    config = parse(local("env: {A: 'redis://u:admin@123@h/0'}"))
+    assert list(collect_secrets(config)) == ["admin@123"]
+
+
+def test_a_long_text_full_of_signs_is_searched_at_once() -> None:
+    signs = "://:" * 20_000 + "://a:" + "@" * 50_000 + "?&token" * 20_000
+    config = parse(local(f"env: {{A: '{signs}'}}"))
+    start = time.monotonic()
+    list(collect_secrets(config))
+    assert time.monotonic() - start < 5
