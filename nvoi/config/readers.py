@@ -53,7 +53,7 @@ def read_application(section: Section) -> Application:
 
 def read_secrets(section: Section, key: str) -> Mapping[str, Secret]:
     """Names and values that must not be shown."""
-    texts = section.texts(key)
+    texts = section.texts(key, secret=True)
     return MappingProxyType({name: Secret(value) for name, value in texts.items()})
 
 

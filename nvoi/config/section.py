@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from nvoi.config import nodes
-from nvoi.config.fields import ENV_NAME, RejectedError, parse_text
+from nvoi.config.fields import ENV_NAME, RejectedError, parse_secret, parse_text
 from nvoi.config.interpolation import interpolate
 from nvoi.config.nodes import NAME, Entry, Node, Place, Scalar, join_path
 from nvoi.errors import Fault
@@ -92,7 +92,7 @@ class Section:
         if node is None:
             return None
         try:
-            text = self.resolve(node, raw=raw)
+            text = self.resolve(node, raw=raw, secret=parse is parse_secret)
             value = parse(text) if text.strip() else None
         except RejectedError as rejected:
             self.reading.report(path, str(rejected), node.place)
@@ -118,7 +118,7 @@ class Section:
             self.reading.report(path, "is required")
         return fallback
 
-    def texts(self, key: str) -> dict[str, str]:
+    def texts(self, key: str, *, secret: bool = False) -> dict[str, str]:
         """A mapping of environment names to strings, which may be empty but not null."""
         section = self.section(key)
         section.asked.update(dict.fromkeys(section.entries))
@@ -136,7 +136,7 @@ class Section:
                 self.reading.report(path, 'has no value; write "" for an empty one')
             else:
                 try:
-                    texts[name] = self.resolve(entry.value, raw=False)
+                    texts[name] = self.resolve(entry.value, secret=secret)
                 except RejectedError as rejected:
                     self.reading.report(path, str(rejected), entry.value.place)
         return texts
@@ -155,7 +155,7 @@ class Section:
         for index, item in enumerate(node.items):
             self.reading.places[f"{path}.{index}"] = item.place
             try:
-                values.append(parse(self.resolve(item, raw=False)))
+                values.append(parse(self.resolve(item)))
             except RejectedError as rejected:
                 self.reading.report(f"{path}.{index}", str(rejected), item.place)
         return tuple(dict.fromkeys(values))
@@ -195,7 +195,7 @@ class Section:
         self.reading.places[join_path(self.path, key)] = entry.key.place
         return None if is_null(entry.value) else entry.value
 
-    def resolve(self, node: Node, *, raw: bool) -> str:
+    def resolve(self, node: Node, *, raw: bool = False, secret: bool = False) -> str:
         """The text of a scalar, its variables replaced unless it is for a shell.
 
         Raises:
@@ -206,7 +206,7 @@ class Section:
             raise RejectedError("must be a single value, not a section or a list")
         text = node.text
         if not raw and self.reading.environ is not None:
-            text = interpolate(text, self.reading.environ)
+            text = interpolate(text, self.reading.environ, secret=secret)
         if "\0" in text or not is_unicode(text):
             raise RejectedError("must be text that UTF-8 can carry, without NUL")
         return text

@@ -420,6 +420,39 @@ def test_an_unset_variable_is_named_with_its_place() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("extra", "path"),
+    [
+        ("secrets: {A: 'abc$hunter2rest'}", "application.secrets.A"),
+        ("secrets: {A: '$hunter2$rest'}", "application.secrets.A"),
+        ("secrets: {A: 'abc${hunter2}'}", "application.secrets.A"),
+        (
+            "database: {adapter: postgres, url: 'postgres://u:a$hunter2@h/d'}",
+            "application.database.url",
+        ),
+        (
+            "database: {adapter: postgres, url: 'postgres://h/d', secrets: {B: 'a$hunter2'}}",
+            "application.database.secrets.B",
+        ),
+        (
+            "domain_provider: {cloudflare: {api_token: a$hunter2, account_id: a}}",
+            "application.domain_provider.cloudflare.api_token",
+        ),
+    ],
+)
+def test_a_dollar_inside_a_secret_does_not_show_a_part_of_it(extra: str, path: str) -> None:
+    assert fault(local(extra)) == (
+        f"{path}: a variable in it is not set in the environment; "
+        "write `$$` for a dollar that belongs to the value"
+    )
+
+
+@pytest.mark.parametrize("value", ["$NO_A", "${NO_A}"])
+def test_a_variable_that_is_all_of_a_secret_is_named(value: str) -> None:
+    message = "$NO_A is not set in the environment"
+    assert fault(local(f"secrets: {{A: '{value}'}}")) == f"application.secrets.A: {message}"
+
+
 @pytest.mark.parametrize("value", ["${", "${A-b}", "${1}", "x${}"])
 def test_braces_without_a_name_are_refused(value: str) -> None:
     assert "`${` begins no ${NAME}" in fault(local(f"env: {{A: '{value}'}}"))
