@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import fcntl
 import os
 import selectors
 import signal
+import struct
 import subprocess
+import termios
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -13,18 +17,29 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from nvoi.log import masking
 from nvoi.targets.local.processes import is_group_running
 from nvoi.targets.local.tail import LAST_LINES
 from nvoi.waiting import Reminder
 
-#: Bytes of a line that are told; a longer one is told in pieces of this size.
-LINE_BYTES = 64 * 1024
+#: Characters of a line that are told; a longer one is told in pieces of this size.
+LINE_CHARACTERS = 64 * 1024
+
+#: Characters at the end of a piece that wait for what follows: no form of a secret, such as
+#: a key in base64, is longer, so none is cut in two and told in halves that nothing masks.
+HELD_CHARACTERS = 64 * 1024
+
+#: Bytes that are read at once.
+READ_BYTES = 64 * 1024
 
 #: Seconds between SIGTERM and SIGKILL when the run is interrupted.
 GRACE_SECONDS = 5.0
 
 #: How often, in seconds, to see whether a command has ended that has left its output open.
 LOOK_SECONDS = 0.1
+
+#: Seconds to read on when a command has ended: what it has left running may print for ever.
+READ_ON_SECONDS = 1.0
 
 
 class Lines:
@@ -36,28 +51,33 @@ class Lines:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._rest = b""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
         self.last: deque[str] = deque(maxlen=LAST_LINES)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes; what is not UTF-8 is replaced."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        *lines, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
         for line in lines:
             self._emit(line)
-        while len(self._rest) >= LINE_BYTES:
-            self._emit(self._rest[:LINE_BYTES])
-            self._rest = self._rest[LINE_BYTES:]
+        if len(self._rest) >= LINE_CHARACTERS + HELD_CHARACTERS:
+            self._rest = masking.masker.mask_text(self._rest)
+            while len(self._rest) >= LINE_CHARACTERS + HELD_CHARACTERS:
+                self._emit(self._rest[:LINE_CHARACTERS])
+                self._rest = self._rest[LINE_CHARACTERS:]
 
     def finish(self) -> None:
         """Tell a last line that has no end."""
+        self._rest += self._decoder.decode(b"", final=True)
         if self._rest:
             self._emit(self._rest)
-        self._rest = b""
+        self._rest = ""
 
-    def _emit(self, line: bytes) -> None:
-        for begin in range(0, max(len(line), 1), LINE_BYTES):
-            piece = line[begin : begin + LINE_BYTES]
-            text = piece.decode("utf-8", "replace").rstrip("\r")
+    def _emit(self, line: str) -> None:
+        if len(line) > LINE_CHARACTERS:
+            line = masking.masker.mask_text(line)
+        for begin in range(0, max(len(line), 1), LINE_CHARACTERS):
+            text = line[begin : begin + LINE_CHARACTERS].rstrip("\r")
             self.last.append(text)
             self._tell(text)
 
@@ -107,16 +127,17 @@ def follow(
     os.set_blocking(stream.fileno(), False)
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
-        while True:
-            has_ended = process.poll() is not None
-            data = read_now(stream, selector, 0.0 if has_ended else LOOK_SECONDS)
+        while process.poll() is None:
+            data = read_now(stream, selector, LOOK_SECONDS)
             if data:
                 reminder.restart()
                 lines.feed(data)
-            elif has_ended or data == b"":
+            elif data == b"":
                 break
             else:
                 reminder.tell()
+        else:
+            read_on(stream, selector, lines)
     while process.poll() is None:
         # It has closed its output but goes on.
         with suppress(subprocess.TimeoutExpired):
@@ -124,11 +145,29 @@ def follow(
         reminder.tell()
 
 
+def read_on(stream: IO[bytes], selector: selectors.BaseSelector, lines: Lines) -> None:
+    """Tell what a command that has ended has printed, and for 1 s what others still do."""
+    left = count_waiting(stream)
+    deadline = time.monotonic() + READ_ON_SECONDS
+    while left > 0 or time.monotonic() < deadline:
+        data = read_now(stream, selector, 0.0)
+        if not data:
+            break
+        lines.feed(data)
+        left -= len(data)
+
+
+def count_waiting(stream: IO[bytes]) -> int:
+    """The bytes that stand in a pipe (FIONREAD, pipe(7))."""
+    found: int = struct.unpack("i", fcntl.ioctl(stream, termios.FIONREAD, bytes(4)))[0]
+    return found
+
+
 def read_now(stream: IO[bytes], selector: selectors.BaseSelector, seconds: float) -> bytes | None:
     """What can be read within ``seconds``: empty at the end, None where nothing came."""
     if not selector.select(seconds):
         return None
-    return stream.read(LINE_BYTES)
+    return stream.read(READ_BYTES)
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nvoi.log import masking
+
 #: Lines an error carries.
 LAST_LINES = 20
 
 #: Bytes that are read for them: a line may be long.
 LAST_BYTES = 64 * 1024
+
+#: Bytes that are read before them and not told: where the reading begins in the middle of a
+#: secret, nothing masks the half of it that is read. No form of a secret is longer.
+SKIPPED_BYTES = 64 * 1024
 
 
 def find_size(path: Path) -> int:
@@ -32,8 +38,17 @@ def read_tail(path: Path, since: int = 0, lines: int = LAST_LINES) -> tuple[str,
         with path.open("rb") as file:
             size = file.seek(0, 2)
             since = since if since <= size else 0
-            file.seek(max(since, size - LAST_BYTES))
-            text = file.read(LAST_BYTES)
+            begin = max(since, size - LAST_BYTES - SKIPPED_BYTES)
+            file.seek(begin)
+            text = file.read(LAST_BYTES + SKIPPED_BYTES).decode("utf-8", "replace")
     except OSError:
         return ()
-    return tuple(text.decode("utf-8", "replace").splitlines()[-lines:])
+    if begin > since:
+        text = skip_start(masking.masker.mask_text(text))
+    return tuple(text.splitlines()[-lines:])
+
+
+def skip_start(text: str) -> str:
+    """``text`` without a first line that may have begun before it, or what is long of that."""
+    end = text.find("\n", 0, SKIPPED_BYTES)
+    return text[SKIPPED_BYTES:] if end < 0 else text[end + 1 :]

@@ -79,6 +79,20 @@ def test_a_daemon_that_keeps_the_output_open_does_not_hold_up_the_deploy(
     assert len(app.find_processes()) == 1
 
 
+def test_what_goes_on_printing_does_not_hold_up_the_deploy(tmp_path: Path) -> None:
+    told: set[str] = set()
+    status = run_told(
+        # Short lines take longer to read than to print: there is always more to read.
+        ["/bin/sh", "-c", "yes & sleep 0.2; echo; echo mine; exit 3"],
+        folder=tmp_path,
+        environment={"PATH": os.environ["PATH"]},
+        lines=Lines(told.add),
+        reminder=Reminder("the command", logging.getLogger("nvoi.test")),
+    )
+    assert status == 3
+    assert {"y", "mine"} <= told
+
+
 def test_a_command_that_closes_its_output_is_waited_for(app: App) -> None:
     context = run_command(app, "exec >&- 2>&-; sleep 0.5; touch done")
     assert (context.state.releases / context.release / "done").exists()

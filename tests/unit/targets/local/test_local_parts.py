@@ -10,6 +10,7 @@ import pytest
 
 from nvoi.config.schema import AppService, Healthcheck
 from nvoi.errors import NvoiError
+from nvoi.log import masking
 from nvoi.targets.local.conf import Program, build_conf
 from nvoi.targets.local.health import build_check
 from nvoi.targets.local.output import Lines
@@ -73,6 +74,47 @@ def test_a_line_of_exactly_the_largest_size_is_one_piece() -> None:
         65536,
         1,
     ]
+
+
+@pytest.fixture
+def secret(monkeypatch: pytest.MonkeyPatch) -> str:
+    value = "tailored-s3cret-of-forty-characters-here"
+    monkeypatch.setattr(masking, "masker", masking.Masker([value]))
+    return value
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+@pytest.mark.parametrize("chunk", [1000, 65536, 1 << 20])
+def test_a_secret_in_a_huge_line_is_told_in_no_piece(secret: str, end: bytes, chunk: int) -> None:
+    for shift in (65536, 131072, 196608):
+        data = b"x" * (shift - 20) + secret.encode() + b"y" * 100_000 + end
+        told = feed(*(data[begin : begin + chunk] for begin in range(0, len(data), chunk)))
+        text = "".join(told)
+        assert text == "x" * (shift - 20) + masking.REDACTED + "y" * 100_000
+        assert max(map(len, told)) <= 65536
+
+
+def test_a_character_is_not_cut_in_two() -> None:
+    data = ("ä" * 200_000).encode()
+    assert "".join(feed(b"x", data, b"\xc3")) == "x" + "ä" * 200_000 + "\ufffd"
+
+
+@pytest.mark.parametrize("follows", ["y" * 65_516, "\n" + "y" * 65_500 + "\nend\n"])
+def test_a_secret_that_a_tail_begins_in_is_not_shown(
+    tmp_path: Path, secret: str, follows: str
+) -> None:
+    path = tmp_path / "log"
+    for before in range(0, 131_072, 65_536):
+        path.write_text("x" * 70_000 + secret + "z" * before + follows)
+        text = "\n".join(read_tail(path))
+        assert "characters-here" not in text
+        assert "yyy" in text
+
+
+def test_a_tail_begins_with_a_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(("x" * 49_999 + "\n") * 4)
+    assert set(map(len, read_tail(path))) == {49_999}
 
 
 def test_a_tail_begins_after_what_was_there_before(tmp_path: Path) -> None:
