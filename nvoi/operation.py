@@ -30,6 +30,8 @@ class Report:
 
     stream: CallbackStream | None = None
     verbose: bool = False
+    #: Called once the outcome is known: what comes then must not be interrupted.
+    settle: Callable[[], None] = lambda: None
     #: Each step's name and its seconds, in order.
     timings: list[tuple[str, float]] = field(default_factory=list)
 
@@ -63,19 +65,14 @@ def run(
                 report.stream.failed("standard output was closed")
             raise
         except BaseException as error:
+            report.settle()
             with uninterrupted():
                 tell_timings(report, time.monotonic() - began)
                 tell(error, report)
             raise
-        tell_timings(report, time.monotonic() - began)
-        for url in context.urls:
-            log.info("Running at %s", url)
-        log.success("%s of %s done in %s", title, app, format_seconds(time.monotonic() - began))
-        if report.stream is not None:
-            report.stream.completed(
-                [(tunnel.service_name, tunnel.hostname) for tunnel in context.tunnels],
-                time.monotonic() - began,
-            )
+        report.settle()
+        with uninterrupted():
+            tell_success(f"{title} of {app}", context, report, time.monotonic() - began)
     return context
 
 
@@ -87,6 +84,7 @@ def run_steps(context: C, steps: Sequence[Step[C]], report: Report) -> None:
         try:
             step.run(context)
         except BaseException:
+            report.settle()
             seconds = time.monotonic() - began
             report.timings.append((step.name, seconds))
             with uninterrupted():
@@ -108,6 +106,17 @@ def undo(context: C, steps: Sequence[Step[C]]) -> None:
             step.undo(context)
         except Exception as error:  # noqa: BLE001 - the first error is the one to report
             log.error("Could not undo %s: %s", step.name, error)  # noqa: TRY400 - told in a line
+
+
+def tell_success(what: str, context: Context, report: Report, seconds: float) -> None:
+    """Log how the run went and where the app is, and report it as ``completed``."""
+    tell_timings(report, seconds)
+    for url in context.urls:
+        log.info("Running at %s", url)
+    log.success("%s done in %s", what, format_seconds(seconds))
+    if report.stream is not None:
+        tunnels = [(tunnel.service_name, tunnel.hostname) for tunnel in context.tunnels]
+        report.stream.completed(tunnels, seconds)
 
 
 def tell(error: BaseException, report: Report) -> None:

@@ -39,14 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done; 1 the work failed; 2 bad usage or config; 130 Ctrl-C; 143 SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = build_parser(arguments)
     try:
-        options = parser.parse_args(arguments)
+        options = build_parser(arguments).parse_args(arguments)
+        from nvoi.cli.outcome import run_command  # noqa: PLC0415 - `--version` needs nothing of it
+
+        return _leave(run_command(options, os.environ))
     except SystemExit as stop:
         return _leave(stop.code if isinstance(stop.code, int) else 2)
-    from nvoi.cli.outcome import run_command  # noqa: PLC0415 - `--version` needs nothing of it
-
-    return _leave(run_command(options, os.environ))
+    except KeyboardInterrupt:
+        # While the command was still being imported.
+        return _leave(130)
 
 
 def build_parser(arguments: Sequence[str], *, complete: bool = False) -> argparse.ArgumentParser:

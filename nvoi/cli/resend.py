@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nvoi.cli import COMMANDS
 from nvoi.cli.options import add_log_options, add_place_options
+
+if TYPE_CHECKING:
+    from nvoi.config.credentials import DeployKey
+    from nvoi.log.undelivered import Undelivered
 
 EXAMPLES = """\
 examples:
@@ -49,5 +54,37 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         key = get_key(
             options.dir, environ=environ, config_file=options.config, key_file=options.key_file
         )
+        if undelivered.has_credentials:
+            undelivered.callback_url = get_callback_url(undelivered, options, environ, key)
         resend(undelivered, key.value.reveal())
     return 0
+
+
+def get_callback_url(
+    undelivered: Undelivered,
+    options: argparse.Namespace,
+    environ: Mapping[str, str],
+    key: DeployKey,
+) -> str:
+    """The callback URL with its user and password, which only the config has.
+
+    Raises:
+        InputError: there is no config, or its callback URL is another one.
+    """
+    from nvoi.config.credentials import get_config_file  # noqa: PLC0415 - with the log
+    from nvoi.config.loader import load_file  # noqa: PLC0415
+    from nvoi.config.sensitive import collect_secrets  # noqa: PLC0415
+    from nvoi.errors import UsageError  # noqa: PLC0415
+    from nvoi.log.masking import add_secrets  # noqa: PLC0415
+    from nvoi.log.undelivered import strip_auth  # noqa: PLC0415
+
+    config = load_file(get_config_file(options.dir, options.config), key=key, environ=environ)
+    add_secrets(*collect_secrets(config))
+    url = config.callback_url or ""
+    if strip_auth(url) != undelivered.callback_url:
+        raise UsageError(
+            f"{undelivered.path} is for {undelivered.callback_url} with a user and password, "
+            "which the config's callback_url is not",
+            hint="name the config that the run had with --config",
+        )
+    return url

@@ -43,7 +43,7 @@ def run(
 ) -> int:
     """Load the config and carry ``act`` out under its callback stream, or show ``plan``."""
     logger = open_console(options, environ)
-    with interruptible():
+    with interruptible() as signals:
         settings = load_settings(options, environ, logger)
         request = Request(
             config=settings.config,
@@ -67,7 +67,7 @@ def run(
             verbose=options.verbose,
             budget=options.callback_budget,
         )
-        act(request, Report(stream, verbose=options.verbose))
+        act(request, Report(stream, verbose=options.verbose, settle=signals.settle))
     return 0
 
 

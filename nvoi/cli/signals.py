@@ -19,28 +19,52 @@ class Interruption(KeyboardInterrupt):
         self.exit_code = exit_code
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM raise :class:`Interruption`, once.
+class Signals:
+    """What SIGINT and SIGTERM do: raise :class:`Interruption` until the outcome is settled.
 
-    After the first of either, what it stopped is undone and reported; meanwhile SIGTERM is
-    ignored (a CI that cancels a job sends it some seconds after SIGINT), and SIGINT has its
-    default effect: it ends the process.
+    Once a step has failed, or all are done, there is nothing left to stop: what follows
+    undoes and reports, and a signal in the middle of that would only make it untrue. A CI
+    that cancels a job sends SIGTERM some seconds after SIGINT as well. A second Ctrl-C ends
+    the process all the same.
     """
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def interrupt(number: int, _frame: types.FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    def __init__(self) -> None:
+        self._settled = False
+
+    def settle(self) -> None:
+        """From now on signals no longer interrupt."""
+        self._settled = True
+
+    def handle(self, number: int, _frame: types.FrameType | None) -> None:
+        """The signals' handler."""
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if self._settled:
+            return
+        self._settled = True
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         raise Interruption(f"interrupted ({name})", 128 + number)
 
-    for number, handler in previous.items():
+
+@contextmanager
+def interruptible() -> Iterator[Signals]:
+    """Inside, SIGINT and SIGTERM are :class:`Signals`'. Afterwards both are ignored.
+
+    The process is about to end with the exit code of what was done inside; a signal that came
+    while the interpreter shuts down would replace it.
+    """
+    signals = Signals()
+    numbers = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
         # A shell starts background jobs with SIGINT ignored, and means it.
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    for number in numbers:
+        signal.signal(number, signals.handle)
     try:
-        yield
+        yield signals
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        signals.settle()
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)

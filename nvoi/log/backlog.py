@@ -64,6 +64,9 @@ class Backlog:
         self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._wake_at = _NEVER
         self._lock = threading.Lock()
+        self._main = threading.main_thread().ident
+        self._relief: queue.SimpleQueue[bool] | None = None
+        self._relief_wanted = False
         self._store: deque[Item] = deque()
         self._store_bytes = 0
         self._lines = 0
@@ -72,7 +75,6 @@ class Backlog:
         self._draining = False
         self._next_linger = self._first_linger
         self._last_taken = 0.0
-        self.numbered = 0
         #: Lines that have their number, and how many numbers gaps took: both only grow.
         self.numbered = 0
         self.given_up = 0
@@ -87,7 +89,7 @@ class Backlog:
             text = item[2]
             self._inlet_bytes += wire.LINE_BYTES + (len(text) if text.isascii() else 4 * len(text))
             if self._inlet_bytes > self._capacity >> 3:
-                self._absorb_if_free()
+                self._relieve()
             if item[0] >= logging.ERROR:
                 self.hurry()
                 return
@@ -105,12 +107,44 @@ class Backlog:
         self._wake_at = _NEVER
         self._wakeups.put(None)
 
-    def _absorb_if_free(self) -> None:
-        if self._lock.acquire(blocking=False):
-            try:
+    def _relieve(self) -> None:
+        """Have moved into the store, and kept within its bounds, what has gathered.
+
+        Signal handlers run on the main thread and may raise there, between any two steps. So
+        that thread leaves the store alone; another, made when it is first needed, does it.
+        """
+        if threading.get_ident() != self._main:
+            if self._lock.acquire(blocking=False):
+                try:
+                    self._absorb()
+                finally:
+                    self._lock.release()
+        elif not self._relief_wanted:
+            self._relief_wanted = True
+            if self._relief is None:
+                self._relief = queue.SimpleQueue()
+                # At exit no thread can be started; what waits is then sent by who closes.
+                with contextlib.suppress(RuntimeError):
+                    threading.Thread(
+                        target=self._absorb_on_demand,
+                        args=(self._relief,),
+                        name="nvoi-backlog",
+                        daemon=True,
+                    ).start()
+            self._relief.put(True)
+
+    def _absorb_on_demand(self, relief: queue.SimpleQueue[bool]) -> None:
+        while relief.get():
+            self._relief_wanted = False
+            with self._lock:
                 self._absorb()
-            finally:
-                self._lock.release()
+
+    def close(self) -> None:
+        """End the thread of its own, if there is one. What waits can still be taken."""
+        if self._relief is not None:
+            self._relief.put(False)
+            self._relief = None
+            self._relief_wanted = False
 
     # -- the store, under the lock ---------------------------------------------------------
 
@@ -184,12 +218,20 @@ class Backlog:
         self._lines = sum(isinstance(item, tuple) for item in store)
 
     def _move_out(self) -> None:
-        """Move the newest half to the disk: all of it is to stay, and memory is bounded."""
-        items = list(self._store)
-        half = len(items) // 2
-        for item in items[half:]:
-            self._overflow.append(item)
-        self._replace(deque(items[:half]))
+        """Move what is over half of the capacity to the disk: all of it is to stay.
+
+        The overflow is empty before, and the store stays below its capacity as long as it is
+        not: all of it is newer than the store.
+        """
+        kept: deque[Item] = deque()
+        size = 0
+        for item in self._store:
+            size += measure(item)
+            if size <= self._capacity // 2:
+                kept.append(item)
+            else:
+                self._overflow.append(item)
+        self._replace(kept)
 
     def _refill(self) -> None:
         """Take back from the disk what fits in half of the capacity."""
@@ -218,7 +260,7 @@ class Backlog:
                 if self._store and (self._is_ready() or now >= (due or 0)):
                     self._last_taken = now
                     taken = self._take()
-                    self._draining = self._draining and bool(self._store)
+                    self._draining = self._draining and bool(self._store or self._overflow)
                     return taken
                 wanted = max(1, wire.MOST_RECORDS - self._lines) if self._store else 1
             self._wait(wanted, None if due is None else due - now)
@@ -247,6 +289,7 @@ class Backlog:
     def _is_ready(self) -> bool:
         return (
             self._draining
+            or bool(self._overflow)
             or self._lines >= wire.MOST_RECORDS
             or self._store_bytes >= wire.MOST_BYTES
             or not isinstance(self._store[0], (tuple, Gap))

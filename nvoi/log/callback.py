@@ -261,6 +261,7 @@ class SignedHTTPHandler(logging.Handler):
                 self._abandon()
             else:
                 self.delivery.close()
+            self.backlog.close()
             self._keep(self.backlog.drain())
             self.undelivered.close()
             self.sender = None

@@ -9,15 +9,21 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from nvoi.log import rendering
+
+if TYPE_CHECKING:
+    from nvoi.log.forms import Escaped
 
 REDACTED = "[REDACTED]"
 
 #: A text is looked through in blocks of this many characters: see :meth:`Masker.mask_text`.
 _BLOCK = 6
 _find_blocks = re.compile(f".{{{_BLOCK}}}", re.DOTALL).findall
+#: What has this many characters covers one whole block wherever it begins.
+_LONG = 2 * _BLOCK - 1
 
 _STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
 _STANDARD_COUNT = len(logging.makeLogRecord({}).__dict__)
@@ -26,20 +32,68 @@ _STANDARD_COUNT = len(logging.makeLogRecord({}).__dict__)
 class _Needles:
     """All forms of some secrets, made ready to be looked for."""
 
-    __slots__ = ("clean", "forms", "grams", "pattern", "short")
+    __slots__ = ("clean", "encoded", "escaped", "grams", "pieces", "secrets", "short")
 
-    def __init__(self, forms: Iterable[str]) -> None:
-        # The longest first: a secret that holds another is replaced as a whole.
-        self.forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
-        self.pattern = re.compile("|".join(map(re.escape, self.forms)))
-        self.short = tuple(form for form in self.forms if len(form) < 2 * _BLOCK - 1)
-        self.grams = frozenset(
-            form[start : start + _BLOCK]
-            for form in self.forms
-            for start in range(len(form) - _BLOCK + 1)
-        )
+    def __init__(self, secrets: frozenset[str]) -> None:
+        self.secrets = secrets
+        self.escaped: tuple[Escaped, ...] = ()
+        forms: set[str] = set()
+        if secrets:
+            from nvoi.log.forms import build_encoded, build_escaped  # noqa: PLC0415 - many have none
+
+            self.escaped = tuple({part for one in secrets for part in build_escaped(one, _LONG)})
+            forms.update(form for one in secrets for form in build_encoded(one))
+        anchors = {part.anchor for part in self.escaped}
+        self.pieces = tuple(form for form in forms if len(form) < _LONG)
+        self.short = (*self.pieces, *(anchor for anchor in anchors if len(anchor) < _LONG))
+        self.encoded = _cut(form for form in forms if len(form) >= _LONG)
+        self.grams = self.encoded | _cut(anchor for anchor in anchors if len(anchor) >= _LONG)
         #: The last text found to hold none: a record passes a logger, then handlers.
         self.clean = ""
+
+    def find_spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where in ``text`` secrets are, start and end, in no order; they may overlap."""
+        for part in self.escaped:
+            yield from part.find_spans(text)
+        for piece in self.pieces:
+            at = text.find(piece)
+            while at >= 0:
+                yield at, at + len(piece)
+                at = text.find(piece, at + 1)
+        yield from self._find_stretches(text)
+
+    def _find_stretches(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where ``text`` has 11 characters or more of an encoded form, be it cut anywhere."""
+        grams, last = self.encoded, 0
+        for index, block in enumerate(_find_blocks(text)):
+            start = index * _BLOCK
+            if start < last or block not in grams:
+                continue
+            end = start + 1
+            while start and text[start - 1 : start - 1 + _BLOCK] in grams:
+                start -= 1
+            while text[end : end + _BLOCK] in grams:
+                end += 1
+            last = end + _BLOCK - 1
+            if last - start >= _LONG:
+                yield start, last
+
+
+def _cut(forms: Iterable[str]) -> frozenset[str]:
+    """Every block of the forms."""
+    return frozenset(
+        form[start : start + _BLOCK] for form in forms for start in range(len(form) - _BLOCK + 1)
+    )
+
+
+def _replace(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """``text`` with the placeholder for each span; those that overlap are one."""
+    pieces, start, end = [], 0, 0
+    for first, last in sorted(spans):
+        if first >= end:
+            pieces += (text[start:first], REDACTED)
+        end = start = max(end, last)
+    return "".join((*pieces, text[start:]))
 
 
 class Masker:
@@ -47,19 +101,17 @@ class Masker:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
-        self._needles = _Needles(())
+        self._needles = _Needles(frozenset())
         if secrets:
             self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
         """Mask these too from now on. Values under 5 characters are left."""
-        from nvoi.log.forms import build_forms  # noqa: PLC0415 - many runs have no secret
-
-        forms = {form for secret in secrets for form in build_forms(str.__str__(secret))}
-        if forms.issubset(self._needles.forms):
+        values = {str.__str__(secret) for secret in secrets}
+        if values.issubset(self._needles.secrets):
             return
         with self._lock:
-            self._needles = _Needles(forms.union(self._needles.forms))
+            self._needles = _Needles(self._needles.secrets | values)
 
     def reset_lock(self) -> None:
         """In a forked child the lock may be held by a thread that is not there."""
@@ -69,9 +121,10 @@ class Masker:
         """``text`` without secrets; the very same object where it has none.
 
         Nearly all texts have none, and this is on the path of each log call, where a search
-        for every form would cost more than the rest of the call. A form of 11 characters or
-        more covers one whole block of the text wherever it begins, so a text none of whose
-        blocks is part of a form holds none of the long forms.
+        for every form would cost more than the rest of the call. Each form is long, or holds
+        a piece that no escaping changes, its anchor. Of 11 characters or more, such a piece
+        covers one whole block of the text wherever it begins: a text none of whose blocks is
+        part of one has none of them. The shorter ones are looked for one by one.
         """
         needles = self._needles
         if text == needles.clean:
@@ -83,8 +136,11 @@ class Masker:
             else:
                 needles.clean = text
                 return text
-        masked = needles.pattern.sub(REDACTED, text)
-        return text if masked == text else masked
+        spans = list(needles.find_spans(text))
+        if spans:
+            return _replace(text, spans)
+        needles.clean = text
+        return text
 
     def clean_text(self, text: str) -> str:
         """``text`` without secrets and terminal codes, also where a code cuts a secret in two."""
@@ -97,7 +153,7 @@ class Masker:
         What holds no secret stays as it was, so that handlers which group records by
         their unformatted message still can.
         """
-        if not self._needles.forms:
+        if not self._needles.secrets:
             return
         message = rendering.render_message(record)
         masked = self.mask_text(message)

@@ -7,15 +7,16 @@ OpenSSL has them, ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUNDLE`` as their program
 
 from __future__ import annotations
 
+import base64
 import os
 import ssl
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
-from urllib3.util import make_headers, parse_url
+from urllib3.util import parse_url
 
 Environ = Mapping[str, str]
 
@@ -38,11 +39,10 @@ def build_manager(url: str, environ: Environ) -> urllib3.PoolManager:
     if proxy is None:
         return urllib3.PoolManager(**options)
     try:
-        address = parse_url(proxy)
-        headers = make_headers(proxy_basic_auth=address.auth) if address.auth else None
+        auth = find_auth(proxy)
         return urllib3.ProxyManager(
-            address._replace(auth=None).url,
-            proxy_headers=headers,
+            parse_url(proxy)._replace(auth=None).url,
+            proxy_headers={"Proxy-Authorization": auth} if auth else None,
             proxy_ssl_context=options.get("ssl_context"),
             **options,
         )
@@ -50,6 +50,15 @@ def build_manager(url: str, environ: Environ) -> urllib3.PoolManager:
         # The text is ours: theirs would show a password in the URL.
         text = "the proxy that the environment names is no http or https URL"
         raise NetworkError(text) from None
+
+
+def find_auth(url: str) -> str | None:
+    """The value of an ``Authorization`` header for the user and password in ``url``, if any.
+
+    They are percent-encoded in a URL and are not in the header (RFC 7617, section 2).
+    """
+    auth = parse_url(url).auth
+    return f"Basic {base64.b64encode(unquote(auth).encode()).decode()}" if auth else None
 
 
 def find_proxy(scheme: str, host: str, environ: Environ) -> str | None:

@@ -84,9 +84,13 @@ class BacklogListener(QueueListener):
             if self.running:
                 return
             thread = threading.Thread(target=self._run, name="nvoi-callback", daemon=True)
-            self._thread = thread
-            thread.start()
-            self.running = True
+            # Before it starts: an interruption of start() would have a second one started.
+            self._thread, self.running = thread, True
+            try:
+                thread.start()
+            except RuntimeError:
+                self.forget()
+                raise
 
     def _run(self) -> None:
         # Before anything is sent: what urllib3 logs of the sending must be known as such.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import encodings.idna  # noqa: F401 - connecting imports it; a child forked then would hang on that
+import http.client
 import io
 import os
 import time
@@ -19,7 +20,7 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.util import Timeout, make_headers, parse_url
+from urllib3.util import Timeout
 
 from nvoi.log import network
 
@@ -32,6 +33,7 @@ TOTAL_SECONDS = 15.0
 _SLICE_SECONDS = 0.1
 #: Of an answer's body no more than this is read; a longer one costs its connection.
 _BODY_BYTES = 16 * 1024
+_BODY_SECONDS = 0.3
 
 
 class TransportError(Exception):
@@ -118,15 +120,28 @@ class _BoundedSocket:
         return getattr(self._sock, name)
 
 
+class _FinalResponse(http.client.HTTPResponse):
+    """Passes over every interim answer (RFC 9110, 15.2); http.client does over 100 alone."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # not in the stubs
+        interim = http.HTTPStatus.PROCESSING <= status < http.HTTPStatus.OK
+        return version, http.HTTPStatus.CONTINUE if interim else status, reason
+
+
 def _build_pools(deadline: Deadline) -> dict[str, type[HTTPConnectionPool]]:
     """Connection pools whose connections look at ``deadline``."""
 
     class BoundedHTTPConnection(HTTPConnection):
+        response_class = _FinalResponse
+
         def connect(self) -> None:
             super().connect()
             self.sock = _BoundedSocket(self.sock, deadline)
 
     class BoundedHTTPSConnection(HTTPSConnection):
+        response_class = _FinalResponse
+
         def connect(self) -> None:
             super().connect()
             self.sock = _BoundedSocket(self.sock, deadline)
@@ -201,8 +216,10 @@ class Transport:
         answer = Answer(
             response.status, {name.lower(): value for name, value in response.headers.items()}
         )
+        # The answer is in its status. Its body is read so that the connection can be kept, and
+        # a slow one is not worth the wait.
+        self.deadline.at = min(self.deadline.at, time.monotonic() + _BODY_SECONDS)
         try:
-            # The answer is in its status. Its body is read so that the connection can be kept.
             rest = response.read(_BODY_BYTES, decode_content=False)
             if len(rest) < _BODY_BYTES:
                 response.release_conn()
@@ -240,8 +257,8 @@ class Transport:
 
 def _find_credentials(url: str) -> dict[str, str]:
     """The header for a user and password in ``url``, as HTTP clients send it."""
-    auth = parse_url(url).auth
-    return {"Authorization": make_headers(basic_auth=auth)["authorization"]} if auth else {}
+    auth = network.find_auth(url)
+    return {"Authorization": auth} if auth else {}
 
 
 def _describe(error: urllib3.exceptions.HTTPError) -> tuple[str, str]:

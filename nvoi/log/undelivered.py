@@ -8,6 +8,7 @@ in parts, with these parts. So nothing is sent twice that was acknowledged.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -37,8 +38,13 @@ class UndeliveredFile:
 
     def __init__(self, directory: Path, url: str, deploy_id: str) -> None:
         self._directory = directory
-        self._head = {"format": FORMAT, "callback_url": strip_auth(url), "deploy_id": deploy_id}
-        self._file: IO[str] | None = None
+        self._head: dict[str, Any] = {
+            "format": FORMAT,
+            "callback_url": strip_auth(url),
+            "deploy_id": deploy_id,
+            "has_credentials": strip_auth(url) != url,
+        }
+        self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
         self.path: Path | None = None
         self.lines = 0
@@ -70,14 +76,14 @@ class UndeliveredFile:
 
     def close(self) -> None:
         """Close the file, if there is one. A later request opens it again."""
-        with self._lock:
-            if self._file is not None:
-                self._file.close()
-            self._file = None
+        with self._lock, contextlib.suppress(OSError):
+            file, self._file = self._file, None
+            if file is not None:
+                file.close()
 
     def _open(self) -> None:
         if self.path is not None:
-            self._file = self.path.open("a", encoding="utf-8")
+            self._file = self.path.open("ab", buffering=0)
             return
         plain = re.sub(r"[^A-Za-z0-9_-]+", "-", self._head["deploy_id"])[:60]
         prefix = f"{plain}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-"
@@ -87,14 +93,22 @@ class UndeliveredFile:
         except OSError:
             descriptor, name = tempfile.mkstemp(".jsonl", f"nvoi-{prefix}")
         # mkstemp makes it 0600 and ours alone, whatever the umask.
-        self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
         self.path = Path(name)
         self._write(json.dumps(self._head))
 
     def _write(self, text: str) -> None:
-        if self._file is not None:
-            self._file.write(text + "\n")
-            self._file.flush()
+        if self._file is None:
+            return
+        end = self._file.seek(0, os.SEEK_END)
+        data = memoryview(text.encode() + b"\n")
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError:
+            # Half a line would spoil the next one: all of it, or nothing.
+            self._file.truncate(end)
+            raise
 
 
 def _encode(request: Request) -> dict[str, Any]:
@@ -118,6 +132,8 @@ class Undelivered:
     path: Path
     callback_url: str
     deploy_id: str
+    #: Whether the callback URL had a user and password, which the file does not keep.
+    has_credentials: bool = False
     #: Bytes of the file up to its last whole line.
     size: int = 0
     requests: list[Request] = field(default_factory=list)
@@ -159,7 +175,11 @@ def read_undelivered(path: Path) -> Undelivered:
         head, *entries = map(json.loads, whole.splitlines())
         _check_format(head["format"])
         content = Undelivered(
-            path, str(head["callback_url"]), str(head["deploy_id"]), size=len(whole)
+            path,
+            str(head["callback_url"]),
+            str(head["deploy_id"]),
+            has_credentials=bool(head.get("has_credentials")),
+            size=len(whole),
         )
         _fill(content, entries)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -124,11 +124,25 @@ def test_statuses_barriers_and_lines_keep_their_order() -> None:
     assert backlog.get() is sentinel
 
 
+def put_on_a_thread(backlog: Backlog, lines: list[Line]) -> None:
+    """Put lines as a thread does that signal handlers do not run on: it keeps the bounds itself."""
+
+    def put() -> None:
+        for item in lines:
+            backlog.put_nowait(item)
+
+    writer = threading.Thread(target=put)
+    writer.start()
+    writer.join()
+
+
 def test_when_full_the_lowest_levels_go_first_oldest_first() -> None:
     backlog = Backlog(capacity=100_000)
+    waiting = []
     for number in range(300):
-        backlog.put_nowait(line(f"debug {number} " + "x" * 200, logging.DEBUG))
-        backlog.put_nowait(line(f"info {number} " + "x" * 200, logging.INFO))
+        waiting.append(line(f"debug {number} " + "x" * 200, logging.DEBUG))
+        waiting.append(line(f"info {number} " + "x" * 200, logging.INFO))
+    put_on_a_thread(backlog, waiting)
     lines = read_all(backlog)
     infos = [text for _, level, text in lines if level == "info"]
     debugs = [int(text.split()[1]) for _, level, text in lines if level == "debug"]
@@ -159,15 +173,23 @@ def test_where_lines_are_missing_one_warning_says_how_many() -> None:
     assert backlog.given_up == missing
 
 
-def test_steps_successes_warnings_and_errors_stay_whatever_their_number() -> None:
+@pytest.mark.parametrize("on_a_thread", [False, True])
+def test_steps_successes_warnings_and_errors_stay_whatever_their_number(on_a_thread: bool) -> None:
     backlog = Backlog(capacity=100_000)
     levels = (STEP, OK, SUCCESS, logging.WARNING, logging.ERROR)
     expected = []
+    waiting = []
     for number in range(2_000):
         text = f"{number} " + "x" * 100
         expected.append(text)
-        backlog.put_nowait(line(text, levels[number % len(levels)]))
-        backlog.put_nowait(line("chatter " * 10, logging.DEBUG))
+        waiting.append(line(text, levels[number % len(levels)]))
+        waiting.append(line("chatter " * 10, logging.DEBUG))
+    if on_a_thread:
+        put_on_a_thread(backlog, waiting)
+    else:
+        for item in waiting:
+            backlog.put_nowait(item)
+    backlog.close()
     lines = read_all(backlog)
     assert [text for _, level, text in lines if "are missing" not in text and level != "debug"] == (
         expected
