@@ -24,7 +24,8 @@ class Request:
     """What the user asked for, as every target sees it.
 
     ``directory`` is the checkout, ``home`` the folder that holds nvoi's own state,
-    ``environ`` the caller's environment.
+    ``environ`` the caller's environment, ``key_file`` the file that the config's key was
+    read from, None where it came from the environment or was not needed.
     """
 
     config: Config
@@ -33,6 +34,7 @@ class Request:
     deploy_id: str
     delete_volumes: bool = False
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    key_file: Path | None = None
 
 
 class Context(Protocol):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from nvoi.log.levels import get_logger
@@ -15,14 +16,20 @@ log = get_logger(__name__)
 #: Folders of version control systems, and Git's file of that name in worktrees and submodules.
 VCS = frozenset({".git", ".hg", ".svn", ".bzr", "_darcs", "CVS", ".jj", ".pijul", ".fslckout"})
 
-#: Never part of a release, in any folder: it opens the config.
+#: Never part of a release, in any folder and whatever its case: it opens the config.
 KEY_FILE = "deploy.key"
 
 #: Seconds git may take to list a checkout.
 GIT_SECONDS = 120.0
 
 
-def list_files(directory: Path, environ: Mapping[str, str], skip: Iterable[Path]) -> list[str]:
+def list_files(
+    directory: Path,
+    environ: Mapping[str, str],
+    *,
+    skip: Iterable[Path],
+    keys: Iterable[Path] = (),
+) -> list[str]:
     """The files, links and empty folders that make up a release, relative to ``directory``.
 
     In a git checkout what git tracks or does not ignore, submodules included; elsewhere, and
@@ -31,19 +38,38 @@ def list_files(directory: Path, environ: Mapping[str, str], skip: Iterable[Path]
     Args:
         directory: the checkout, or a folder in one.
         environ: the caller's environment, for git.
-        skip: absolute paths that are left out with all they hold: nvoi's own state.
+        skip: paths that are left out with all they hold: nvoi's own state.
+        keys: files that are left out under each of their names, as every ``deploy.key`` is.
     """
     skipped = [os.path.realpath(path) for path in skip]
-    real = os.path.realpath(directory)
     names = list_tracked(directory, environ) if find_checkout(directory) else None
     if names is None:
         names = list(walk(directory, skipped))
+    named = [directory / name for name in names if is_key_name(name)]
+    usual = [directory / KEY_FILE, directory / "config" / KEY_FILE]
+    secret = {identity for path in (*keys, *usual, *named) if (identity := find_identity(path))}
+    real = os.path.realpath(directory)
     return [
         name
         for name in names
-        if Path(name).name != KEY_FILE
+        if not is_key_name(name)
         and not any(is_within(os.path.join(real, name), path) for path in skipped)  # noqa: PTH118 - once a file
+        and not (secret and find_identity(directory / name) in secret)
     ]
+
+
+def is_key_name(name: str) -> bool:
+    """Whether a path is that of a ``deploy.key``, also where the disk knows no case."""
+    return name.rpartition("/")[2].casefold() == KEY_FILE
+
+
+def find_identity(path: Path) -> tuple[int, int] | None:
+    """The disk and number of a file, the same under each of its names and through links."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def is_within(path: str, folder: str) -> bool:
@@ -73,9 +99,24 @@ def list_tracked(directory: Path, environ: Mapping[str, str]) -> list[str] | Non
         log.warning("git cannot list %s, so ignored files are deployed too: %s", directory, reason)
         return None
     names: list[str] = []
+    is_behind_link = build_link_test(directory)
     for name in map(os.fsdecode, filter(None, dict.fromkeys(listed))):
-        names.extend(expand(directory, name.rstrip("/"), environ))
+        # A tracked folder whose place a link has taken: git lists the link and what it shows.
+        if not is_behind_link((directory / name).parent):
+            names.extend(expand(directory, name.rstrip("/"), environ))
     return names or None
+
+
+def build_link_test(directory: Path) -> Callable[[Path], bool]:
+    """A function that tells whether a folder is a link, or reached by one, below ``directory``."""
+
+    @cache
+    def is_behind_link(folder: Path) -> bool:
+        if folder == directory:
+            return False
+        return folder.is_symlink() or is_behind_link(folder.parent)
+
+    return is_behind_link
 
 
 def expand(directory: Path, name: str, environ: Mapping[str, str]) -> Iterator[str]:

@@ -65,12 +65,17 @@ def list_source(context: LocalContext) -> list[str]:
     Raises:
         NvoiError: the folder cannot be read, or holds nothing.
     """
-    directory = context.request.directory
-    root = context.state.root
-    home = root.parent
-    is_inside = directory.absolute() in home.parents
+    request, root = context.request, context.state.root
+    directory, home, key = request.directory, root.parent, request.key_file
+    # By their real paths: each may be named through a link.
+    is_inside = directory.resolve() in home.resolve().parents
     try:
-        names = list_files(directory, context.request.environ, [home] if is_inside else [root])
+        names = list_files(
+            directory,
+            request.environ,
+            skip=[home if is_inside else root],
+            keys=[] if key is None else [key],
+        )
     except OSError as error:
         reason = error.strerror or str(error)
         raise NvoiError(f"{error.filename or directory} cannot be read: {reason}") from error

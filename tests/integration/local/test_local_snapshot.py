@@ -6,6 +6,7 @@ import stat
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,9 +33,9 @@ def commit(folder: Path) -> None:
     git(folder, "commit", "--quiet", "-m", "all")
 
 
-def take(app: App) -> set[str]:
+def take(app: App, **settings: Any) -> set[str]:
     """Take a snapshot; the names of the files, links and empty folders in it."""
-    release = take_folder(app)
+    release = take_folder(app, **settings)
     return {
         str(path.relative_to(release))
         for path in release.rglob("*")
@@ -42,9 +43,9 @@ def take(app: App) -> set[str]:
     }
 
 
-def take_folder(app: App) -> Path:
+def take_folder(app: App, **settings: Any) -> Path:
     app.services["worker"] = {"command": "true"}
-    with open_context(app.build_request()) as context:
+    with open_context(app.build_request(**settings)) as context:
         SNAPSHOT.run(context)
         return context.state.releases / context.release
 
@@ -141,6 +142,44 @@ def test_the_deploy_key_is_never_in_a_release(app: App, is_checkout: bool) -> No
     if is_checkout:
         git(app.directory, "add", "--force", ".")
     assert take(app) == {"server.py", "config/deploy.enc"}
+
+
+@pytest.mark.parametrize("is_checkout", [True, False])
+def test_a_key_is_in_a_release_under_none_of_its_names(app: App, is_checkout: bool) -> None:
+    if is_checkout:
+        git(app.directory, "init", "--quiet", ".")
+    key = app.write("keys/prod.key", "k")
+    ignored = app.write("config/deploy.key", "k")
+    app.write(".gitignore", "deploy.key\n")
+    app.write("Deploy.Key", "k")
+    (app.directory / "again").hardlink_to(key)
+    (app.directory / "shown").symlink_to("keys/prod.key")
+    (app.directory / "other").hardlink_to(ignored)
+    assert take(app, key_file=key) == {"server.py", ".gitignore"}
+
+
+def test_a_key_outside_the_checkout_and_one_that_has_gone_take_nothing_away(app: App) -> None:
+    app.write("prod.key", "of something else")
+    assert take(app, key_file=app.home.parent / "prod.key") == {"server.py", "prod.key"}
+
+
+def test_no_apps_state_is_in_a_release_of_a_checkout_that_a_link_names(app: App) -> None:
+    app.home = app.directory / "state"
+    app.write("state/other/releases/1/secret", "x")
+    link = app.home.parent.parent / "link"
+    link.symlink_to(app.directory)
+    app.directory = link
+    assert take(app) - {"state"} == {"server.py"}
+
+
+def test_a_tracked_folder_that_is_a_link_now_is_a_link_in_the_release(checkout: App) -> None:
+    checkout.write("data/f", "x")
+    checkout.write("data/deep/g", "x")
+    commit(checkout.directory)
+    (checkout.directory / "data").rename(checkout.home.parent / "moved")
+    (checkout.directory / "data").symlink_to(checkout.home.parent / "moved")
+    release = take_folder(checkout)
+    assert (release / "data").readlink() == checkout.home.parent / "moved"
 
 
 @pytest.mark.parametrize("is_checkout", [True, False])
