@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from nvoi.config.files import read_file, write_private
 from nvoi.config.loader import is_plain, load, read
 from nvoi.config.nodes import Scalar, to_data
 from nvoi.config.rewriting import write_node
-from nvoi.errors import UsageError
+from nvoi.errors import CredentialsError, UsageError
 
 EXAMPLES = """\
 examples:
@@ -92,7 +93,18 @@ class Store:
 
     def read(self) -> str:
         """The text of the config."""
-        return decode(decrypt(read_file(self.path), self.key.value, filename=self.name), self.name)
+        return self.open(read_file(self.path))
+
+    def open(self, content: bytes) -> str:
+        """The text that ``content`` of the file stands for."""
+        return decode(decrypt(content, self.key.value, filename=self.name), self.name)
+
+    def holds(self, content: bytes) -> bool:
+        """Whether the file is there and is still ``content``."""
+        try:
+            return read_file(self.path) == content
+        except CredentialsError:
+            return False
 
     def check(self, text: str) -> None:
         """Raises ConfigError where ``text`` is no valid config."""
@@ -101,6 +113,16 @@ class Store:
     def write(self, text: str) -> None:
         """Replaces the config."""
         write_private(self.path, encrypt(text.encode(), self.key.value))
+
+    def keep(self, text: str) -> Path:
+        """Writes a text that is not to be lost beside the config, encrypted with the same key."""
+        paths = (
+            self.path.with_name(f"{self.path.stem}.edited-{number}{self.path.suffix}")
+            for number in itertools.count(1)
+        )
+        path = next(path for path in paths if not path.exists())
+        write_private(path, encrypt(text.encode(), self.key.value), replace=False)
+        return path
 
 
 def open_store(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Store:
@@ -115,11 +137,23 @@ def open_store(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Sto
 
 
 def edit(store: Store, environ: Mapping[str, str]) -> None:
-    """Lets the user change the config until it is valid."""
-    text = edit_text(store.read(), editor=find_editor(environ), check=store.check)
+    """Lets the user change the config until it is valid.
+
+    Raises:
+        UsageError: the file was changed by others meanwhile; the user's text is kept beside it.
+    """
+    before = read_file(store.path)
+    text = edit_text(store.open(before), editor=find_editor(environ), check=store.check)
     if text is None:
         sys.stdout.write(f"{store.name} is as it was\n")
         return
+    if not store.holds(before):
+        kept = store.keep(text)
+        raise UsageError(
+            f"{store.name} was changed by others meanwhile and is left as it is now",
+            hint=f"your text is in {kept}, encrypted with the same key: print it with "
+            f"`nvoi credentials show --config {kept}`, edit again, then remove it",
+        )
     store.write(text)
     sys.stdout.write(f"{store.name} is saved\n")
 

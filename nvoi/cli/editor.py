@@ -6,13 +6,13 @@ import contextlib
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nvoi.cli.guard import Guard, guard_signals
 from nvoi.config.document import decode
 from nvoi.config.files import read_file
 from nvoi.errors import ConfigError, UsageError
@@ -44,18 +44,20 @@ def edit_text(text: str, *, editor: Sequence[str], check: Callable[[str], None])
     """``text`` as the user leaves it, which ``check`` accepts; None where it was left alone.
 
     A text that ``check`` refuses is opened again with its faults at the top. Saving the same
-    refused text twice gives up.
+    refused text twice gives up. Ctrl-C is the editor's; SIGTERM and SIGHUP end it, and leave
+    nothing of the text on the disk.
 
     Raises:
+        Interruption: a signal ended the editor.
         UsageError: the user gave up, or the editor could not be run or ended with an error.
     """
     refused: ConfigError | None = None
     current = text
-    with open_private_file() as path:
+    with guard_signals() as guard, open_private_file() as path:
         while True:
             header = build_header(refused)
             path.write_text(header + current, encoding="utf-8")
-            run_editor(editor, path)
+            run_editor(guard, [*editor, str(path)])
             changed = strip_header(decode(read_file(path), path.name))
             if changed == text:
                 return None
@@ -86,16 +88,16 @@ def open_private_file() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_editor(editor: Sequence[str], path: Path) -> None:
+def run_editor(guard: Guard, command: Sequence[str]) -> None:
     """Waits until the editor ends well."""
     try:
-        finished = subprocess.run([*editor, str(path)], check=False)  # noqa: S603 - the user's own
+        code = guard.run(command)
     except OSError as error:
         raise UsageError(
-            f"cannot run the editor {editor[0]}: {error.strerror}", hint="set $EDITOR"
+            f"cannot run the editor {command[0]}: {error.strerror}", hint="set $EDITOR"
         ) from error
-    if finished.returncode != 0:
-        raise UsageError(f"the editor ended with {finished.returncode}; nothing was changed")
+    if code != 0:
+        raise UsageError(f"the editor ended with {code}; nothing was changed")
 
 
 def build_header(refused: ConfigError | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -423,43 +424,124 @@ def wait_for(path: Path, seconds: float = 30) -> str:
     pytest.fail(f"{path} did not appear in {seconds} s")
 
 
-def test_ctrl_c_leaves_neither_the_edited_file_nor_a_change(
-    app: Path, editor: Editor, tmp_path: Path
-) -> None:
-    before = (app / "deploy.enc").read_bytes()
-    environ = editor(
-        'echo changed >> "$1"; echo "$1" > "$NOTES/p"; mv "$NOTES/p" "$NOTES/path"\ncat'
-    )
-    script = (
-        "import argparse, sys; from nvoi.cli import credentials\n"
-        "parser = argparse.ArgumentParser(); credentials.add_parser(parser.add_subparsers())\n"
-        "parsed = parser.parse_args(sys.argv[2:]); parsed.run(parsed, {'EDITOR': sys.argv[1]})\n"
-    )
-    command: list[str | Path] = [
-        sys.executable,
-        "-c",
-        script,
-        environ["EDITOR"],
-        "credentials",
-        "edit",
-        "-d",
-        app,
-    ]
+@contextlib.contextmanager
+def start_edit(
+    app: Path, environ: Mapping[str, str], tmp_path: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """``nvoi credentials edit`` in a session of its own; its temporary files go to tmp_path."""
+    (tmp_path / "tmp").mkdir()
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "nvoi", "credentials", "edit", "-d", app],
         cwd=ROOT,
+        env={**os.environ, **environ, "VISUAL": "", "TMPDIR": str(tmp_path / "tmp")},
         stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    path = Path(wait_for(tmp_path / "notes" / "path").strip())
-    assert path.exists()
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode != 0
-    assert b"KeyboardInterrupt" in errors
-    assert not path.parent.exists()
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
+
+
+READY = 'echo changed >> "$1"; echo "$1" > "$NOTES/p"; mv "$NOTES/p" "$NOTES/path"\n'
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(signal.SIGINT, b"Ctrl-C"), (signal.SIGTERM, b"SIGTERM"), (signal.SIGHUP, b"SIGHUP")],
+)
+def test_a_signal_that_ends_the_editor_leaves_neither_the_edited_file_nor_a_change(
+    app: Path, editor: Editor, tmp_path: Path, number: signal.Signals, name: bytes
+) -> None:
+    before = (app / "deploy.enc").read_bytes()
+    with start_edit(app, editor(f"{READY}cat"), tmp_path) as process:
+        path = Path(wait_for(tmp_path / "notes" / "path").strip())
+        assert path.exists()
+        os.killpg(process.pid, number)
+        _, errors = process.communicate(timeout=30)
+    assert errors == b"nvoi: interrupted (" + name + b"); the config was not saved\n"
+    assert process.returncode == 128 + number
+    assert list((tmp_path / "tmp").iterdir()) == []
     assert (app / "deploy.enc").read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_nvoi_alone_ends_the_editor_too(
+    app: Path, editor: Editor, tmp_path: Path, number: signal.Signals
+) -> None:
+    ending = f"trap 'echo ended > \"$NOTES/ended\"; exit 1' {number.name.removeprefix('SIG')}\n"
+    wait = "while :; do read line || exit; done"
+    with start_edit(app, editor(ending + READY + wait), tmp_path) as process:
+        wait_for(tmp_path / "notes" / "path")
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 128 + number
+    assert (tmp_path / "notes" / "ended").read_text() == "ended\n"
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_an_editor_that_does_not_end_on_a_signal_is_killed(
+    app: Path, editor: Editor, tmp_path: Path
+) -> None:
+    stubborn = f"trap '' TERM\n{READY}exec cat"
+    with start_edit(app, editor(stubborn), tmp_path) as process:
+        wait_for(tmp_path / "notes" / "path")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 143
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_an_editor_may_use_ctrl_c_for_itself(
+    app: Path, editor: Editor, tmp_path: Path, number: signal.Signals
+) -> None:
+    expected = text_of(app).replace("port: 8000", "port: 3000")
+    script = (
+        f"trap 'caught=1' {number.name.removeprefix('SIG')}\n"
+        'echo "$1" > "$NOTES/path"\n'
+        'while [ -z "$caught" ]; do read line || :; done\n'
+        'sed -i "s/port: 8000/port: 3000/" "$1"'
+    )
+    with start_edit(app, editor(script), tmp_path) as process:
+        wait_for(tmp_path / "notes" / "path")
+        os.killpg(process.pid, number)
+        _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, b"")
+    assert text_of(app) == expected
+
+
+@pytest.mark.parametrize("change", ["sed -i s/x/y/ {}; echo >> {}", "rm {}"])
+def test_edit_overwrites_no_change_that_others_made_and_keeps_the_text(
+    app: Path, editor: Editor, change: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = text_of(app)
+    path = app / "deploy.enc"
+    saved = path.read_bytes()
+    environ = editor(
+        f"""{change.replace("{}", f"'{path}'")}\nsed -i 's/port: 8000/port: 3000/' "$1\""""
+    )
+    for number in (1, 2):
+        path.write_bytes(saved)
+        with pytest.raises(UsageError, match="was changed by others meanwhile") as caught:
+            edit(app, environ)
+        kept = app / f"deploy.edited-{number}.enc"
+        assert f"nvoi credentials show --config {kept}" in str(caught.value)
+        assert not path.exists() or path.read_bytes() != saved
+        assert kept.stat().st_mode & 0o777 == 0o600
+        run("credentials", "show", "--config", kept)
+        assert capsys.readouterr().out == text.replace("port: 8000", "port: 3000")
+
+
+def test_edit_keeps_what_set_wrote_meanwhile(app: Path, editor: Editor) -> None:
+    command = f"'{sys.executable}' -m nvoi credentials set -d '{app}' application.environment new"
+    environ = editor(f"""cd '{ROOT}'\n{command} > /dev/null\necho "# mine" >> "$1\"""")
+    with pytest.raises(UsageError, match="was changed by others meanwhile"):
+        edit(app, environ)
+    config = load(text_of(app), filename="f", environ=None)
+    assert config.application.environment == "new"
 
 
 # Ruby
