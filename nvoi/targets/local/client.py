@@ -6,13 +6,16 @@ The calls are those of its manual, "XML-RPC API Documentation".
 from __future__ import annotations
 
 import http.client
+import os
 import socket
+import struct
 import xmlrpc.client
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nvoi.errors import NvoiError
+from nvoi.targets.local.state import check_private
 
 #: Seconds an answer may take. Every call is answered at once: none of them waits.
 ANSWER_SECONDS = 10.0
@@ -64,15 +67,39 @@ class UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        """Open the connection."""
+        """Open the connection.
+
+        Raises:
+            NvoiError: another user may be on the other side.
+        """
+        check_private(self._path.parent)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(self.timeout)
             connection.connect(str(self._path))
+            check_peer(connection, os.getuid())
         except BaseException:
             connection.close()
             raise
         self.sock = connection
+
+
+def check_peer(connection: socket.socket, user: int) -> None:
+    """Make sure that ``user`` is on the other side, where the system tells (SO_PEERCRED, unix(7)).
+
+    Raises:
+        NvoiError: somebody else is.
+    """
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return
+    size = struct.calcsize("3i")
+    _, peer, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, option, size))
+    if peer != user:
+        raise NvoiError(
+            f"the supervisord that answers is that of user {peer}, not of user {user}",
+            hint="deploy as that user, or set NVOI_HOME",
+        )
 
 
 class Supervisor:

@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import os
 import pwd
-import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -18,11 +17,18 @@ from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import EndingError, GoneError, Supervisor
 from nvoi.targets.local.conf import Program, build_conf
 from nvoi.targets.local.launcher import build_inherited, build_marks
-from nvoi.targets.local.processes import STOP_SECONDS, is_running, stop_processes
+from nvoi.targets.local.processes import (
+    STOP_SECONDS,
+    describe_process,
+    is_marked,
+    is_running,
+    stop_processes,
+)
 from nvoi.targets.local.state import (
     PRIVATE,
     PRIVATE_FILE,
     State,
+    check_private,
     make_private,
     remove_tree,
     write_private,
@@ -53,7 +59,7 @@ def get_socket(state: State) -> Path:
     return Path("/tmp") / f"nvoi-{os.getuid()}-{digest}" / "supervisor.sock"  # noqa: S108 - 0700, its owner is checked
 
 
-def check_socket_folder(socket: Path) -> None:
+def make_socket_folder(socket: Path) -> None:
     """Make the socket's folder, or make sure that it is this user's alone.
 
     Raises:
@@ -61,12 +67,7 @@ def check_socket_folder(socket: Path) -> None:
     """
     with suppress(FileExistsError):
         socket.parent.mkdir(mode=PRIVATE)
-    status = socket.parent.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise NvoiError(
-            f"{socket.parent} belongs to somebody else", hint="remove it, or set NVOI_HOME"
-        )
-    socket.parent.chmod(PRIVATE)
+    check_private(socket.parent)
 
 
 def require_supervisor() -> None:
@@ -140,7 +141,7 @@ def ensure_supervisor(state: State, environ: Mapping[str, str]) -> Supervisor:
     supervisor = find_supervisor(state)
     if supervisor is not None:
         return supervisor
-    check_socket_folder(get_socket(state))
+    make_socket_folder(get_socket(state))
     log.debug("starting supervisord in %s", state.supervisor)
     start(state, environ)
     supervisor = Supervisor(get_socket(state))
@@ -203,7 +204,7 @@ def shut_down(state: State) -> bool:
     """Stop supervisord with all it runs, and wait until it has gone; whether it ran.
 
     Raises:
-        NvoiError: it does not go.
+        NvoiError: it does not go, or what answers in its place is none of the app's.
     """
     supervisor = Supervisor(get_socket(state))
     pid = 0
@@ -222,6 +223,12 @@ def shut_down(state: State) -> bool:
     try:
         wait_for(look, what="supervisord to end", seconds=2 * STOP_SECONDS, log=log)
     except NotReadyError:
+        if pid and not is_marked(pid, build_marks(state)):
+            raise NvoiError(
+                f"what answers on {get_socket(state)} names {describe_process(pid)}, which is no "
+                "process of the app's",
+                hint=f"see what listens there, and remove {get_socket(state)}",
+            ) from None
         # Never 0: as a pid that would be this process's own group.
         stop_processes([pid] if pid else [], what="supervisord")
     return True

@@ -62,8 +62,13 @@ def is_group_running(group: int) -> bool:
         return False
     if not PROC.joinpath("self").exists():
         return True
-    members = (find_status(pid) for pid in list_pids())
-    return any(status and status[1] == group and status[0] not in "ZX" for status in members)
+    return bool(list_members(group))
+
+
+def list_members(group: int) -> list[int]:
+    """The processes of the process group that run; none where there is no ``/proc``."""
+    found = ((pid, find_status(pid)) for pid in list_pids())
+    return [pid for pid, status in found if status and status[1] == group and status[0] not in "ZX"]
 
 
 def can_signal(send: Callable[[], None]) -> bool:
@@ -82,12 +87,18 @@ def find_marked(marks: Mapping[str, str]) -> list[int]:
 
     None where there is no ``/proc``.
     """
-    wanted = {os.fsencode(f"{name}={value}") for name, value in marks.items()}
     return [
         pid
         for pid in list_pids()
-        if pid != os.getpid() and is_running(pid) and wanted <= read_environ(pid)
+        if pid != os.getpid() and is_running(pid) and is_marked(pid, marks)
     ]
+
+
+def is_marked(pid: int, marks: Mapping[str, str]) -> bool:
+    """Whether ``pid`` was started with ``marks``; yes where there is no ``/proc``."""
+    if not PROC.joinpath("self").exists():
+        return True
+    return {os.fsencode(f"{name}={value}") for name, value in marks.items()} <= read_environ(pid)
 
 
 def read_environ(pid: int) -> set[bytes]:

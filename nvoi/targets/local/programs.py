@@ -15,9 +15,12 @@ from nvoi.targets.local.conf import TRIAL, Program
 from nvoi.targets.local.daemon import ensure_supervisor, find_supervisor, write_conf
 from nvoi.targets.local.launcher import build_marks
 from nvoi.targets.local.processes import (
+    PROC,
     STOP_SECONDS,
     find_marked,
     is_group_running,
+    is_marked,
+    list_members,
     stop_processes,
 )
 from nvoi.targets.local.record import Record
@@ -35,7 +38,7 @@ def list_programs(record: Record | None) -> list[Program]:
     return [Program(service) for service in record or ()]
 
 
-def stop_programs(supervisor: Supervisor, names: Iterable[str]) -> None:
+def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) -> None:
     """Stop programs side by side: SIGTERM to their process groups, SIGKILL after 10 s.
 
     A program has stopped when no process of its group is left: a shell may be gone before
@@ -63,7 +66,7 @@ def stop_programs(supervisor: Supervisor, names: Iterable[str]) -> None:
         # supervisord sends its SIGKILL meanwhile; what it does not know of is ours to end.
         wait_for(look, what=what, seconds=STOP_SECONDS + 2, log=log, longest_pause=LONGEST_PAUSE)
     except NotReadyError:
-        kill_groups(groups)
+        kill_groups(groups, build_marks(state))
         try:
             wait_for(look, what=what, seconds=STOP_SECONDS, log=log)
         except NotReadyError as seen:
@@ -75,9 +78,11 @@ def has_ended(info: Info) -> bool:
     return info.state in ENDED or (info.state == "EXITED" and info.name.startswith(TRIAL))
 
 
-def kill_groups(groups: Iterable[int]) -> None:
-    """SIGKILL to what is left of process groups."""
+def kill_groups(groups: Iterable[int], marks: Mapping[str, str]) -> None:
+    """SIGKILL to what is left of process groups that hold a process started with ``marks``."""
     for group in groups:
+        if PROC.exists() and not any(is_marked(pid, marks) for pid in list_members(group)):
+            continue
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
 
@@ -95,7 +100,7 @@ def ensure_programs(state: State, supervisor: Supervisor, programs: Collection[P
     wanted = {program.name for program in programs}
     known = supervisor.list_infos()
     surplus = [name for name in known if name not in wanted]
-    stop_programs(supervisor, surplus)
+    stop_programs(state, supervisor, surplus)
     for name in surplus:
         supervisor.remove(name)
     if write_conf(state, programs) or not wanted <= known.keys():
@@ -137,7 +142,7 @@ def ensure_serving(
         for program in programs
         if is_serving(state, infos.get(program.name), program, release)
     }
-    stop_programs(supervisor, [name for name in infos if name not in kept])
+    stop_programs(state, supervisor, [name for name in infos if name not in kept])
     link_launchers(state, release or "", record)
     ensure_programs(state, supervisor, programs)
     started = [program for program in programs if program.name not in kept]

@@ -136,6 +136,20 @@ def make_private(folder: Path) -> None:
     folder.chmod(PRIVATE)
 
 
+def check_private(folder: Path) -> None:
+    """Make sure that nobody but this user can have put anything into ``folder``.
+
+    Raises:
+        FileNotFoundError: it does not exist.
+        NvoiError: it is somebody else's or a link, or others may write to it.
+    """
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise NvoiError(f"{folder} belongs to somebody else", hint="remove it, or set NVOI_HOME")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise NvoiError(f"others may write to {folder}", hint=f"chmod 700 {folder}")
+
+
 def write_private(path: Path, text: str, mode: int = PRIVATE_FILE) -> None:
     """Replace the file at ``path`` in one move; others can never read it."""
     temporary = path.with_name(f".{path.name}.new")

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import http.server
 import os
+import shutil
 import socket
+import socketserver
+import subprocess
+import threading
+import xmlrpc.client
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nvoi.errors import NvoiError, ServiceError
-from nvoi.targets.local.client import GoneError, Supervisor
+from nvoi.targets.local.client import GoneError, Supervisor, check_peer
 from nvoi.targets.local.daemon import get_socket
+from nvoi.targets.local.programs import kill_groups
 from nvoi.targets.local.trial import TRIAL
 from tests.integration.local.application import App, fetch
 
@@ -85,3 +93,90 @@ def test_a_deploy_whose_supervisord_has_ended_before_the_trial_is_told(app: App)
     app.delete()
     with pytest.raises(ServiceError, match="has ended in the middle of the deploy"):
         TRIAL.run(context)
+
+
+class Impostor(socketserver.UnixStreamServer):
+    """Answers as supervisord would, but names another process as its own."""
+
+    def __init__(self, path: Path, pid: int) -> None:
+        self.pid = pid
+        self.calls: list[str] = []
+        path.parent.mkdir(parents=True, mode=0o700)
+        super().__init__(str(path), Answer)
+        threading.Thread(target=self.serve_forever, args=(0.01,)).start()
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    server: Impostor
+
+    def do_POST(self) -> None:
+        size = int(self.headers["Content-Length"])
+        _, method = xmlrpc.client.loads(self.rfile.read(size))
+        self.server.calls.append(str(method))
+        answer = self.server.pid if method == "supervisor.getPID" else True
+        body = xmlrpc.client.dumps((answer,), methodresponse=True).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def impostor(app: App, bystander: subprocess.Popen[bytes]) -> Iterator[Impostor]:
+    app.home = app.home.parent / ("x" * 120)
+    app.state.supervisor.mkdir(parents=True)
+    app.add_server()
+    path = get_socket(app.state)
+    with Impostor(path, bystander.pid) as server:
+        yield server
+        server.shutdown()
+    shutil.rmtree(path.parent)
+
+
+def test_no_process_is_ended_that_an_impostor_names(
+    app: App,
+    impostor: Impostor,
+    bystander: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nvoi.targets.local.daemon.STOP_SECONDS", 0.1)
+    with pytest.raises(NvoiError, match=r"no process of the app's"):
+        app.delete()
+    assert impostor.calls
+    assert bystander.poll() is None
+
+
+@pytest.mark.parametrize("verb", ["deploy", "delete"])
+def test_a_socket_in_a_folder_that_others_may_write_to_is_not_spoken_to(
+    app: App, impostor: Impostor, verb: str
+) -> None:
+    get_socket(app.state).parent.chmod(0o777)
+    with pytest.raises(NvoiError, match="others may write to"):
+        app.deploy() if verb == "deploy" else app.delete()
+    assert impostor.calls == []
+
+
+def test_only_this_users_processes_are_spoken_to() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        check_peer(ours, os.getuid())
+        with pytest.raises(NvoiError, match=f"that of user {os.getuid()}, not of user"):
+            check_peer(ours, os.getuid() + 1)
+
+
+def test_no_group_is_killed_that_holds_no_process_of_the_app() -> None:
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as process:
+        kill_groups([process.pid], {"NVOI_STATE": "/no/such/app"})
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.2)
+        process.kill()
