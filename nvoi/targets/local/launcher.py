@@ -41,15 +41,18 @@ def build_inherited(environ: Mapping[str, str]) -> dict[str, str]:
     return inherited
 
 
-def build_marks(state: State, release: str | None = None) -> dict[str, str]:
+def build_marks(
+    state: State, release: str | None = None, program: str | None = None
+) -> dict[str, str]:
     """Variables by which every process of the app can be known, also without supervisord.
 
     Args:
         state: the app's.
         release: for the processes of one release only.
+        program: for those that supervisord's program of this name has started only.
     """
-    marks = {"NVOI_STATE": str(state.root)}
-    return marks if release is None else marks | {"NVOI_RELEASE": release}
+    marks = {"NVOI_STATE": str(state.root), "NVOI_RELEASE": release, "NVOI_PROGRAM": program}
+    return {name: value for name, value in marks.items() if value is not None}
 
 
 def build_mount_name(volume: str) -> str:

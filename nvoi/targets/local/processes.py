@@ -37,15 +37,22 @@ def list_pids() -> Iterator[int]:
                 yield int(name)
 
 
-def find_status(pid: int) -> tuple[str, int] | None:
-    """The state letter and the process group of ``pid``, None where it is gone."""
+def find_status(pid: int) -> tuple[str, int, int] | None:
+    """The state letter, parent and process group of ``pid``, None where it is gone."""
     try:
         text = (PROC / str(pid) / "stat").read_text("utf-8", "replace")
     except OSError:
         return None
     # The second field is the command in brackets, which may itself hold brackets.
-    state, _, group = text.rpartition(")")[2].split()[:3]
-    return state, int(group)
+    state, parent, group = text.rpartition(")")[2].split()[:3]
+    return state, int(parent), int(group)
+
+
+def list_lineage(pid: int) -> Iterator[int]:
+    """``pid``, the process that started it, and so on, as far as they still run."""
+    while pid and (status := find_status(pid)):
+        yield pid
+        pid = status[1]
 
 
 def is_running(pid: int) -> bool:
@@ -68,7 +75,7 @@ def is_group_running(group: int) -> bool:
 def list_members(group: int) -> list[int]:
     """The processes of the process group that run; none where there is no ``/proc``."""
     found = ((pid, find_status(pid)) for pid in list_pids())
-    return [pid for pid, status in found if status and status[1] == group and status[0] not in "ZX"]
+    return [pid for pid, status in found if status and status[2] == group and status[0] not in "ZX"]
 
 
 def can_signal(send: Callable[[], None]) -> bool:
@@ -201,11 +208,14 @@ def find_free_ports(count: int, *, avoid: Iterable[int] = ()) -> list[int]:
 
 def find_listener(port: int) -> int | None:
     """The process that listens on ``port``; None where it cannot be known."""
-    inodes = set(list_listening_inodes(port))
-    if not inodes:
-        return None
-    links = {f"socket:[{inode}]" for inode in inodes}
-    return next((pid for pid in list_pids() if holds_any(pid, links)), None)
+    return next(list_listeners(port), None)
+
+
+def list_listeners(port: int) -> Iterator[int]:
+    """The processes that listen on ``port``, as far as it can be known: several may share it."""
+    links = {f"socket:[{inode}]" for inode in list_listening_inodes(port)}
+    if links:
+        yield from (pid for pid in list_pids() if holds_any(pid, links))
 
 
 def list_listening_inodes(port: int) -> Iterator[str]:

@@ -42,10 +42,11 @@ def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) ->
     """Stop programs side by side: SIGTERM to their process groups, SIGKILL after 10 s.
 
     A program has stopped when no process of its group is left: a shell may be gone before
-    the server it started has closed its port.
+    the server it started has closed its port. What it has started in another group, as a
+    daemon, is stopped after it.
 
     Raises:
-        ServiceError: one does not stop.
+        NvoiError: something does not stop.
     """
     wanted = frozenset(names)
     groups: set[int] = set()
@@ -71,6 +72,17 @@ def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) ->
             wait_for(look, what=what, seconds=STOP_SECONDS, log=log)
         except NotReadyError as seen:
             raise ServiceError(f"waited in vain for {what}: {seen}") from seen
+    stop_daemons(state, wanted)
+
+
+def stop_daemons(state: State, programs: Iterable[str]) -> None:
+    """Stop what programs that have stopped have left running."""
+    for program in sorted(programs):
+        pids = find_marked(build_marks(state, program=program))
+        if pids:
+            service = get_service(program)
+            log.info("%s: stopping %d processes that it left running", service, len(pids))
+            stop_processes(pids, what=f"what {service} left running")
 
 
 def has_ended(info: Info) -> bool:

@@ -14,7 +14,13 @@ from nvoi.targets.local.client import Supervisor
 from nvoi.targets.local.conf import Program
 from nvoi.targets.local.health import Target, look
 from nvoi.targets.local.launcher import build_marks
-from nvoi.targets.local.processes import describe_process, find_listener, find_marked
+from nvoi.targets.local.processes import (
+    describe_process,
+    find_listener,
+    is_marked,
+    list_lineage,
+    list_listeners,
+)
 from nvoi.targets.local.state import State
 from nvoi.targets.local.tail import find_size, read_tail
 from nvoi.targets.local.together import Cancel
@@ -38,6 +44,7 @@ class Startup:
         service: which.
         program: what supervisord calls it.
         state: the app's folder.
+        release: what it runs from.
         port: the port it is told to listen on, None where it has none.
         target: how to see whether it is well; None where to stay up is all it must do.
         log_size: the size of its log before the start, in bytes.
@@ -47,6 +54,7 @@ class Startup:
     service: AppService
     program: Program
     state: State
+    release: str
     port: int | None
     target: Target | None
     log_size: int
@@ -67,13 +75,20 @@ class Startup:
 
 
 def build_startup(
-    service: AppService, program: Program, state: State, port: int | None, target: Target | None
+    service: AppService,
+    program: Program,
+    state: State,
+    release: str,
+    *,
+    port: int | None,
+    target: Target | None,
 ) -> Startup:
     """A :class:`Startup`; notes where the logs end before the start."""
     return Startup(
         service=service,
         program=program,
         state=state,
+        release=release,
         port=port,
         target=target,
         log_size=find_size(state.logs / program.logfile),
@@ -100,6 +115,7 @@ def watch(startup: Startup, supervisor: Supervisor, cancel: Cancel) -> None:
             raise build_end_error(startup, time.monotonic() - began)
         if startup.target is not None:
             look(startup.target, cancel)
+            look_at_listeners(startup, info.pid)
         elapsed = time.monotonic() - began
         if startup.port is None and elapsed < STAY_UP_SECONDS:
             raise NotReadyError(f"up for {elapsed:.0f} s")
@@ -117,6 +133,28 @@ def watch(startup: Startup, supervisor: Supervisor, cancel: Cancel) -> None:
         )
     except NotReadyError as seen:
         raise build_health_error(startup, str(seen)) from seen
+
+
+def look_at_listeners(startup: Startup, pid: int) -> None:
+    """See that it is the new release that answers on the port, where that can be known.
+
+    Args:
+        startup: the service.
+        pid: its process. What it has started is known by it, or by the release's mark.
+
+    Raises:
+        NotReadyError: a process of an earlier release listens there, or none of this one.
+    """
+    listeners = list(list_listeners(startup.port)) if startup.port is not None else []
+    marks = build_marks(startup.state, startup.release)
+    own = {other for other in listeners if is_marked(other, marks) or pid in list_lineage(other)}
+    strange = [other for other in listeners if other not in own]
+    older = [other for other in strange if is_ours(other, startup.state)]
+    wrong = older if own else strange
+    if wrong:
+        raise NotReadyError(
+            f"port {startup.port} is held by {describe_process(wrong[0])}, not by this release"
+        )
 
 
 def build_end_error(startup: Startup, seconds: float) -> ServiceError:
@@ -166,7 +204,9 @@ def find_foreign_listener(state: State, port: int | None) -> int | None:
 
 def is_ours(pid: int, state: State) -> bool:
     """Whether ``pid`` is a process of the app."""
-    return pid in find_marked(build_marks(state))
+    marks = build_marks(state)
+    # A process that sets its own title may have overwritten what it was started with.
+    return any(is_marked(one, marks) for one in list_lineage(pid))
 
 
 def find_exit(startup: Startup) -> str | None:

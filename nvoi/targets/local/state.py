@@ -140,12 +140,14 @@ def check_private(folder: Path) -> None:
     """Make sure that nobody but this user can have put anything into ``folder``.
 
     Raises:
-        FileNotFoundError: it does not exist.
+        OSError: there is no such folder.
         NvoiError: it is somebody else's or a link, or others may write to it.
     """
     status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+    if stat.S_ISLNK(status.st_mode) or status.st_uid != os.getuid():
         raise NvoiError(f"{folder} belongs to somebody else", hint="remove it, or set NVOI_HOME")
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise NvoiError(f"others may write to {folder}", hint=f"chmod 700 {folder}")
 

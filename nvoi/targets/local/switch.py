@@ -14,7 +14,7 @@ from nvoi.targets.local.conf import Program
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.daemon import find_supervisor
 from nvoi.targets.local.health import Target, build_check, look_by_tcp
-from nvoi.targets.local.launcher import build_launcher, write_launcher
+from nvoi.targets.local.launcher import build_launcher, build_marks, write_launcher
 from nvoi.targets.local.programs import ensure_serving, restore
 from nvoi.targets.local.record import Record, save_record
 from nvoi.targets.local.startup import STAY_UP_SECONDS, Startup, build_startup, watch
@@ -87,11 +87,14 @@ def prepare(context: LocalContext, service: AppService) -> Startup:
     program = Program(service.name)
     release = context.state.releases / context.release
     environment = context.build_environment(service)
-    text = build_launcher(service.name, release, service.command or "", environment)
+    marks = build_marks(context.state, context.release, program.name)
+    text = build_launcher(service.name, release, service.command or "", environment | marks)
     write_launcher(context.state.get_launchers(context.release) / program.script, text)
     check = build_check(service, service.port)
     target = Target(check, release, environment) if check else None
-    return build_startup(service, program, context.state, service.port, target)
+    return build_startup(
+        service, program, context.state, context.release, port=service.port, target=target
+    )
 
 
 def attempt(startup: Startup, supervisor: Supervisor, cancel: Cancel) -> None:

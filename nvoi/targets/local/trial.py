@@ -14,7 +14,7 @@ from nvoi.targets.local.conf import Program
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.daemon import find_supervisor
 from nvoi.targets.local.health import Target, build_check
-from nvoi.targets.local.launcher import build_launcher, write_launcher
+from nvoi.targets.local.launcher import build_launcher, build_marks, write_launcher
 from nvoi.targets.local.processes import find_free_ports
 from nvoi.targets.local.programs import ensure_programs, list_programs
 from nvoi.targets.local.startup import Startup, build_startup, watch
@@ -84,12 +84,13 @@ def prepare(context: LocalContext, service: AppService, port: int) -> Startup:
     program = Program(service.name, trial=True)
     release = context.state.releases / context.release
     environment = context.build_environment(service, port=port)
-    text = build_launcher(service.name, release, service.command or "", environment)
+    marks = build_marks(context.state, context.release, program.name)
+    text = build_launcher(service.name, release, service.command or "", environment | marks)
     write_launcher(context.state.run / program.script, text)
     (context.state.logs / program.logfile).unlink(missing_ok=True)
     check = build_check(service, port)
     target = Target(check, release, environment) if check else None
-    return build_startup(service, program, context.state, port, target)
+    return build_startup(service, program, context.state, context.release, port=port, target=target)
 
 
 def attempt(startup: Startup, supervisor: Supervisor, cancel: Cancel) -> None:

@@ -1,0 +1,71 @@
+"""Services whose command leaves a server running in another process group, and ends or sleeps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import pytest
+
+from nvoi.errors import ServiceError
+from nvoi.targets.local.launcher import build_marks
+from nvoi.targets.local.processes import find_listener, find_marked
+from tests.integration.local.application import App, fetch
+
+SERVE = f"{sys.executable} -S server.py >/dev/null 2>&1"
+CHECK = {"interval": "1s", "path": "/health"}
+
+
+def test_a_server_that_a_service_started_as_a_daemon_goes_with_its_release(app: App) -> None:
+    app.write("page", "old")
+    command = f"setsid {SERVE} & exec sleep 1000"
+    port = app.add_server(command=command, healthcheck=CHECK)
+    app.deploy()
+    app.write("page", "new")
+    app.deploy()
+    assert fetch(port, "file/page") == "new"
+    release = app.state.find_current()
+    assert set(app.find_processes()) == set(find_marked(build_marks(app.state, release)))
+
+
+def test_no_daemon_of_a_trial_outlives_it(app: App) -> None:
+    app.add_server(command=f"setsid {SERVE} & exec sleep 1000", healthcheck=CHECK)
+    app.deploy()
+    assert find_marked(build_marks(app.state, program="trial.web")) == []
+    assert len(find_marked(build_marks(app.state, program="service.web"))) == 2
+
+
+def test_a_daemon_of_pre_run_command_goes_on(app: App) -> None:
+    app.add_server(pre_run_command="setsid sleep 1000 >/dev/null 2>&1 &")
+    app.deploy()
+    app.deploy()
+    assert len(app.find_processes()) == 3
+
+
+def test_a_deploy_fails_while_a_server_of_the_old_release_has_the_port(app: App) -> None:
+    app.write("page", "old")
+    port = app.add_server(healthcheck=CHECK)
+    # Without its marks it cannot be known once the process that started it has gone.
+    hide = f"test $PORT != {port} || hidden='env -i PORT={port} setsid'"
+    app.services["web"]["command"] = f"{hide}; $hidden {SERVE} & exec sleep 1000"
+    app.deploy()
+    hidden = find_listener(port)
+    assert hidden is not None
+    try:
+        app.write("page", "new")
+        with pytest.raises(ServiceError, match=rf"port {port} is held by .*pid {hidden}\b"):
+            app.deploy()
+    finally:
+        os.kill(hidden, signal.SIGKILL)
+
+
+def test_the_service_may_hide_what_it_was_started_with(app: App) -> None:
+    command = f"exec env -i PORT=$PORT {SERVE}"
+    port = app.add_server(command=command, healthcheck=CHECK)
+    app.deploy()
+    app.write("page", "new")
+    app.deploy()
+    assert fetch(port, "file/page") == "new"
+    app.delete()
+    assert find_listener(port) is None
