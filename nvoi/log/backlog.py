@@ -33,6 +33,9 @@ LINGER = 0.5
 
 _NEVER = 1 << 62
 
+#: Seconds that a log call on the main thread may wait for what has gathered to be moved.
+_CATCH_UP_SECONDS = 0.05
+
 
 class Backlog:
     """An ordered queue of lines and status events, bounded by bytes.
@@ -82,7 +85,7 @@ class Backlog:
     # -- writers ---------------------------------------------------------------------------
 
     def put_nowait(self, item: Item) -> None:
-        """Append ``item``. Never waits for a lock or the network."""
+        """Append ``item``. Never waits for a lock or the network, for the disk at times."""
         inlet = self._inlet
         inlet.append(item)
         if isinstance(item, tuple):
@@ -119,7 +122,8 @@ class Backlog:
                     self._absorb()
                 finally:
                     self._lock.release()
-        elif not self._relief_wanted:
+            return
+        if not self._relief_wanted:
             self._relief_wanted = True
             if self._relief is None:
                 self._relief = queue.SimpleQueue()
@@ -132,6 +136,22 @@ class Backlog:
                         daemon=True,
                     ).start()
             self._relief.put(True)
+        if self._inlet_bytes > self._capacity >> 2:
+            self._wait_for_relief()
+
+    def _wait_for_relief(self) -> None:
+        """Let the other thread catch up, as what it has not moved is not bounded.
+
+        It waits for the disk at most. A signal may end this wait at any step, and the thread
+        may be kept by a lock that the interrupted code holds: so it is polled, and not for long.
+        """
+        until = time.monotonic() + _CATCH_UP_SECONDS
+        while self._inlet_bytes > self._capacity >> 2:
+            if time.monotonic() >= until:
+                # It may not have been asked: a signal handler can raise just before that.
+                self._relief_wanted = False
+                return
+            time.sleep(0.001)
 
     def _absorb_on_demand(self, relief: queue.SimpleQueue[bool]) -> None:
         while relief.get():
