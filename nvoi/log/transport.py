@@ -13,6 +13,7 @@ import http.client
 import io
 import os
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -208,6 +209,9 @@ class Transport:
             )
             return self._read(response)
         except urllib3.exceptions.HTTPError as error:
+            # A frame of urllib3's holds the error that holds the frame, and so our callers'
+            # and the request: memory fills with these when a receiver is down.
+            traceback.clear_frames(error.__traceback__)
             raise TransportError(*_describe(error)) from error
         except (OSError, ValueError) as error:
             raise TransportError("broken", f"the connection broke: {error}") from error
