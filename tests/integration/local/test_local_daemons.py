@@ -47,8 +47,10 @@ def test_a_deploy_fails_while_a_server_of_the_old_release_has_the_port(app: App)
     app.write("page", "old")
     port = app.add_server(healthcheck=CHECK)
     # Without its marks it cannot be known once the process that started it has gone.
-    hide = f"test $PORT != {port} || hidden='env -i PORT={port} setsid'"
-    app.services["web"]["command"] = f"{hide}; $hidden {SERVE} & exec sleep 1000"
+    once = app.home.parent / "once"
+    hide = f"touch {once}; hidden='env -i PORT={port} setsid'"
+    command = f"test $PORT != {port} -o -e {once} || {{ {hide}; }}; $hidden {SERVE} &"
+    app.services["web"]["command"] = f"{command} exec sleep 1000"
     app.deploy()
     hidden = find_listener(port)
     assert hidden is not None
