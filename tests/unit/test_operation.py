@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 from nvoi import operation
-from nvoi.config.schema import Application, Config, LocalProvider
 from nvoi.errors import CommandError, ConfigError, Fault
 from nvoi.operation import Report
 from nvoi.targets.step import Request, Step, Target, Tunnel
@@ -24,7 +23,12 @@ class Trail:
     urls: list[str] = field(default_factory=list)
 
 
-def build_step(name: str, error: BaseException | None = None, undo_error: str = "") -> Step[Trail]:
+def build_step(
+    name: str,
+    error: BaseException | None = None,
+    undo_error: str = "",
+    undo_signal: int | None = None,
+) -> Step[Trail]:
     def run(trail: Trail) -> None:
         trail.done.append(f"run {name}")
         if error is not None:
@@ -32,6 +36,9 @@ def build_step(name: str, error: BaseException | None = None, undo_error: str = 
 
     def undo(trail: Trail) -> None:
         trail.done.append(f"undo {name}")
+        if undo_signal is not None:
+            os.kill(os.getpid(), undo_signal)
+            trail.done.append(f"undone {name}")
         if undo_error:
             raise RuntimeError(undo_error)
 
@@ -50,12 +57,6 @@ def build_target(trail: Trail, *steps: Step[Trail], fault: Fault | None = None) 
             raise ConfigError("deploy.yml", [fault])
 
     return Target("test", check, open_trail, lambda _: trail, steps, ())
-
-
-@pytest.fixture
-def request_(tmp_path: Path) -> Request:
-    application = Application(name="shop", compute_provider=LocalProvider())
-    return Request(Config(application), tmp_path, tmp_path, "id")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import threading
 import time
 
@@ -210,6 +211,61 @@ def test_a_status_in_the_midst_of_an_overflow_keeps_its_place() -> None:
     place = requests.index(event)
     assert sum(len(read(batch)) for batch in requests[:place]) == 500
     assert [read(batch) for batch in requests[place + 1 :]] == [["after"]]
+
+
+def test_what_waits_on_the_disk_does_not_linger() -> None:
+    backlog = Backlog(capacity=20_000, linger=3600, first_linger=3600)
+    for number in range(1_000):
+        backlog.put_nowait(line(f"{number} " + "x" * 100, STEP))
+    backlog.put_nowait(Sentinel())
+    messages = []
+    while isinstance(request := backlog.get(), LogBatch):
+        messages += read(request)
+    assert [int(text.split()[0]) for text in messages] == list(range(1_000))
+
+
+def test_a_signal_handler_that_raises_loses_and_doubles_nothing() -> None:
+    class AlarmError(Exception):
+        pass
+
+    putting = False
+
+    def raise_alarm(*_: object) -> None:
+        nonlocal putting
+        if putting:
+            # Once: what catches it must not be hit by the next.
+            putting = False
+            raise AlarmError
+
+    backlog = Backlog(capacity=100_000, linger=0.01, first_linger=0.01)
+    taken: list[int] = []
+
+    def take() -> None:
+        while isinstance(request := backlog.get(), LogBatch):
+            taken.extend(int(text.split()[0]) for text in read(request) if "missing" not in text)
+
+    reader = threading.Thread(target=take, daemon=True)
+    reader.start()
+    put: list[int] = []
+    before = signal.signal(signal.SIGALRM, raise_alarm)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    for number in range(20_000):
+        # No suppress(): the handler may raise in suppress itself, on its way out.
+        try:
+            putting = True
+            backlog.put_nowait(line(f"{number} " + "x" * 50, STEP))
+            put.append(number)
+            putting = False
+        except AlarmError:
+            pass
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+    backlog.put_nowait(Sentinel())
+    reader.join(30)
+    assert not reader.is_alive()
+    backlog.close()
+    assert taken == sorted(set(taken))
+    assert set(put) <= set(taken)
 
 
 def test_many_writers_lose_nothing_and_keep_each_ones_order() -> None:

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from nvoi import operation
+from nvoi.cli.signals import Interruption, interruptible
+from nvoi.errors import CommandError
+from nvoi.operation import Report
+from nvoi.targets.step import Request
+from tests.unit.test_operation import Trail, build_step, build_target
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "code"),
+    [(signal.SIGINT, "Ctrl-C", 130), (signal.SIGTERM, "SIGTERM", 143)],
+)
+def test_the_first_signal_interrupts_what_runs(number: int, text: str, code: int) -> None:
+    with pytest.raises(Interruption, match=text) as caught, interruptible():
+        send(number)
+    assert caught.value.exit_code == code
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_once_the_outcome_is_settled_a_signal_changes_nothing(number: int) -> None:
+    with interruptible() as signals:
+        signals.settle()
+        send(number)
+        if number == signal.SIGTERM:
+            send(number)
+
+
+def test_after_the_run_both_are_ignored() -> None:
+    with interruptible():
+        pass
+    for number in NUMBERS:
+        send(number)
+        assert signal.getsignal(number) is signal.SIG_IGN
+
+
+def test_a_second_ctrl_c_has_its_default_effect() -> None:
+    with interruptible() as signals:
+        signals.settle()
+        send(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+
+def test_a_signal_that_the_shell_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with interruptible():
+        send(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_while_a_failed_step_is_undone_does_not_stop_the_undoing(
+    request_: Request, number: int
+) -> None:
+    trail = Trail()
+    steps = (
+        build_step("a", undo_signal=number),
+        build_step("b", CommandError("b failed"), undo_signal=number),
+    )
+    target = build_target(trail, *steps)
+    # One SIGINT is all that is ignored: a second one ends the process.
+    wanted = target.deploy[1:] if number == signal.SIGINT else target.deploy
+    with interruptible() as signals:
+        report = Report(settle=signals.settle)
+        with pytest.raises(CommandError, match="b failed"):
+            operation.run("Deploy", request_, target, wanted, report)
+    undone = [item for item in trail.done if item.startswith("undone")]
+    assert undone == (["undone b"] if number == signal.SIGINT else ["undone b", "undone a"])
+
+
+class URLs(list[str]):
+    """Sends a signal when it is read, which is after the last step."""
+
+    def __iter__(self) -> Iterator[str]:
+        send(signal.SIGTERM)
+        return iter(["http://localhost:1"])
+
+
+def test_a_signal_after_the_last_step_does_not_make_a_done_deploy_fail(request_: Request) -> None:
+    trail = Trail(urls=URLs())
+    target = build_target(trail, build_step("a"))
+    with interruptible() as signals:
+        operation.run("Deploy", request_, target, target.deploy, Report(settle=signals.settle))
+    assert trail.done == ["open", "run a", "close"]
