@@ -51,6 +51,7 @@ def run(
             home=find_home(environ),
             deploy_id=ci.choose_deploy_id(environ),
             environ=environ,
+            key_file=settings.key.path if settings.key else None,
             delete_volumes=getattr(options, "delete_volumes", False),
         )
         if options.dry_run:

@@ -334,6 +334,14 @@ def answer_on_a_terminal(app: App, answer: bytes, *words: str) -> tuple[int, str
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode()
 
 
+def test_a_key_file_in_the_checkout_is_in_no_release(app: App) -> None:
+    (app.directory / "prod.key").write_text(KEY)
+    assert app.run("deploy", "--key-file", "prod.key").returncode == 0
+    (release,) = (app.home / "hello" / "releases").iterdir()
+    assert (release / "app.py").exists()
+    assert not (release / "prod.key").exists()
+
+
 def test_delete_asks_on_a_terminal(app: App) -> None:
     assert app.run("deploy").returncode == 0
     code, output = answer_on_a_terminal(app, b"n\n")
