@@ -107,6 +107,8 @@ def find_overlaps(
 
 def find_limits(application: Application) -> Iterator[str]:
     """What is passed over, in the user's terms."""
+    if not application.app:
+        yield "application.app names no service: nothing will run"
     for name, service in application.app.items():
         if service.replicas is not None and service.replicas > 1:
             yield f"{name}: replicas are ignored on this machine, one process runs"

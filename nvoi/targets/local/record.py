@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nvoi.config.schema import Application
-from nvoi.targets.local.state import State, list_names, remove_tree, write_private
+from nvoi.targets.local.state import State, list_names, make_private, remove_tree, write_private
 
 #: The services of a release, each with its port, or None without one.
 Record = Mapping[str, int | None]
@@ -25,7 +25,10 @@ def get_path(state: State, release: str) -> Path:
 
 def save_record(state: State, release: str, record: Record) -> None:
     """Mark ``release`` as one that has served."""
-    write_private(get_path(state, release), json.dumps(record))
+    path = get_path(state, release)
+    # A release without services has no launchers, and so no folder for them yet.
+    make_private(path.parent)
+    write_private(path, json.dumps(record))
 
 
 def find_record(state: State, release: str | None) -> Record | None:

@@ -28,6 +28,17 @@ def test_a_first_deploy_serves_on_the_port_and_announces_it(app: App) -> None:
     assert context.urls == [f"http://localhost:{port}"]
 
 
+def test_a_deploy_without_services_stops_those_of_before(app: App) -> None:
+    port = app.add_server()
+    app.deploy()
+    first = get_release(app)
+    app.services.clear()
+    app.deploy()
+    assert get_release(app) > first
+    with pytest.raises(OSError, match="refused"):
+        fetch(port, "cwd")
+
+
 def test_a_second_deploy_serves_the_new_files_under_the_same_supervisord(app: App) -> None:
     app.write("page", "old")
     port = app.add_server()
