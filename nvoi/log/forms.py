@@ -11,7 +11,7 @@ import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import pairwise
 
 #: Shorter values are left: they are words that occur everywhere.
@@ -23,7 +23,7 @@ _LINE_WIDTHS = (76, 64)
 
 #: Letters and digits are what no kind of escaping touches.
 _find_runs = re.compile("[A-Za-z0-9]+").finditer
-_find_tokens = re.compile(r"[A-Za-z0-9]+|\\+|\s+|.", re.DOTALL).findall
+_find_tokens = re.compile(r"""[A-Za-z0-9]+|\s+|["'\\]+|.""", re.DOTALL).findall
 #: The first and the last line of a key: the same in every key, so nothing to hide.
 _is_frame = re.compile(r"-----[A-Z0-9 ]+-----\s*").fullmatch
 
@@ -33,11 +33,14 @@ _LONGEST_CHARACTER = 48
 _BACKSLASHES = r"\\{0,8}+"
 _LETTERS = {"\a": "a", "\b": "b", "\t": "t", "\n": "n", "\v": "v", "\f": "f", "\r": "r"}
 _ENTITIES = {'"': "quot", "&": "amp", "'": "apos", "<": "lt", ">": "gt"}
-#: What a shell's quoting makes of a quote: '\'' or '"'"', of which a row of quotes shares the ends.
-_QUOTE = rf"""'\\{{1,8}}''|'{_BACKSLASHES}"'{_BACKSLASHES}"'|'{_BACKSLASHES}"'|'{_BACKSLASHES}"'"""
+#: A code of a quote or a backslash, as :func:`_build_codes` has them.
+_QUOTE_CODE = (
+    "(?i:%(?:25)?(?:22|27|5c)|[ux]\\{?0{0,6}(?:22|27|5c)|042|047|134"
+    "|&(?:amp;)?(?:quot|apos|#0{0,4}(?:34|39|92)|#x0{0,4}(?:22|27|5c));)"
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Escaped:
     """A secret or a line of one, found in every escaped form, a mixture of them too.
 
@@ -53,14 +56,16 @@ class Escaped:
     @cached_property
     def pattern(self) -> re.Pattern[str]:
         """Made when it is first needed: most secrets never come near a log."""
-        return re.compile("".join(map(_build_token, _find_tokens(self.text))))
+        escaped = "".join(map(_build_token, _find_tokens(self.text)))
+        return re.compile(f"{escaped}|{re.escape(self.text)}")
 
     def find_spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Where in ``text`` the secret is: start and end."""
-        if text.count(self.anchor) * (self.before + 1) > len(text):
+        count = text.count(self.anchor)
+        if count * (self.before + 1) > len(text):
             yield from (found.span() for found in self.pattern.finditer(text))
             return
-        end, at = 0, text.find(self.anchor)
+        end, at = 0, text.find(self.anchor) if count else -1
         while at >= 0:
             found = self.pattern.search(text, max(end, at - self.before), at + self.after)
             if found:
@@ -120,32 +125,38 @@ def _build_base64(data: bytes) -> Iterator[str]:
             yield from (encoded[start:end] for start, end in pairwise(cuts))
 
 
-@cache
 def _build_token(token: str) -> str:
-    """A pattern for letters and digits, a row of backslashes or of white space, or one other.
+    """A pattern for letters and digits, a row of white space, one of quotes, or one other.
 
-    What it repeats is limited and, with ``+``, never given back: no text makes it slow.
+    What it repeats is limited and, by its ``+``, never given back; of two alternatives at most
+    one fits a text. So no text makes it slow.
     """
     if token.isascii() and token.isalnum():
         return token
-    count = len(token)
-    if token[0] == "\\":
-        coded = "|".join(_build_codes(token[0]))
-        return rf"(?:\\{{{count},{16 * count}}}+|(?:{_BACKSLASHES}(?i:{coded})){{{count}}})"
+    count, each = len(token), "".join(map(_build_character, token))
     if token.isspace():  # folded, indented, or joined to one line
-        return rf"(?:\s{{1,{40 * count}}}+|{''.join(map(_build_character, token))})"
-    return _build_character(token)
+        return rf"(?:\s{{{count},{40 * count}}}+|(?!\s{{{count}}}){each})"
+    if token[0] not in "\"'\\":
+        return each
+    # A shell's quoting makes '\'' or '"'"' of a quote, and ends of it are shared in a row.
+    row, parts = "[\"'\\\\]", re.findall(r"\\+|.", token)
+    each = "".join(map(_build_backslashes, parts))
+    plain = rf"{row}{{{count},{40 * count}}}+(?!{_QUOTE_CODE})"
+    return rf"(?:{plain}|(?={row}{{0,{40 * count}}}+{_QUOTE_CODE}){each})"
+
+
+def _build_backslashes(part: str) -> str:
+    if part[0] != "\\":
+        return _build_character(part)
+    count, coded = len(part), "|".join(_build_codes("\\"))
+    return rf"(?:(?:{_BACKSLASHES}(?i:{coded})){{{count}}}|\\{{{count},{16 * count}}}+)"
 
 
 def _build_character(character: str) -> str:
-    quoted = f"{_QUOTE}|" if character == "'" else ""
-    if character == " ":
-        quoted = r"\+|"  # in a form's data
-    plain = [re.escape(character)]
-    if character in _LETTERS:
-        plain.append(_LETTERS[character])
+    plain = "|".join((re.escape(character), *_LETTERS.get(character, "")))
     coded = "|".join(_build_codes(character))
-    return rf"(?:{quoted}{_BACKSLASHES}(?:{'|'.join(plain)}|(?i:{coded})))"
+    spaced = r"|\+" if character == " " else ""  # in a form's data
+    return rf"(?:{_BACKSLASHES}(?:(?i:{coded})|{plain}){spaced})"
 
 
 def _build_codes(character: str) -> Iterator[str]:

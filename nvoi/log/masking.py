@@ -88,12 +88,13 @@ def _cut(forms: Iterable[str]) -> frozenset[str]:
 
 def _replace(text: str, spans: Iterable[tuple[int, int]]) -> str:
     """``text`` with the placeholder for each span; those that overlap are one."""
-    pieces, start, end = [], 0, 0
-    for first, last in sorted(spans):
-        if first >= end:
-            pieces += (text[start:first], REDACTED)
-        end = start = max(end, last)
-    return "".join((*pieces, text[start:]))
+    pieces: list[str] = []
+    end = 0
+    for start, last in sorted(spans):
+        if start >= end:
+            pieces += (text[end:start], REDACTED)
+        end = max(end, last)
+    return "".join((*pieces, text[end:]))
 
 
 class Masker:
