@@ -62,7 +62,7 @@ class Escaped:
     def find_spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Where in ``text`` the secret is: start and end."""
         count = text.count(self.anchor)
-        if count * (self.before + 1) > len(text):
+        if count * (self.before + self.after) > len(text):
             yield from (found.span() for found in self.pattern.finditer(text))
             return
         end, at = 0, text.find(self.anchor) if count else -1
