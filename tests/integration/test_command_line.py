@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -17,15 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.receiver import Receiver
+from tests.ports import find_port
 
 NVOI = Path(sys.executable).with_name("nvoi")
 KEY = "fedcba9876543210" * 4
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
-
-
-def find_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @dataclass
@@ -73,7 +68,7 @@ def app(tmp_path: Path) -> Iterator[App]:
         (directory / name).write_bytes((EXAMPLE / name).read_bytes())
     home = tmp_path / "home"
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "NVOI_HOME": str(home)}
-    app = App(directory, home, find_free_port(), environ)
+    app = App(directory, home, find_port(), environ)
     app.write_config()
     yield app
     app.write_config()
@@ -268,7 +263,7 @@ def test_a_deploy_id_that_cannot_be_used_exits_2(app: App, deploy_id: str) -> No
 
 
 def test_a_branch_has_its_own_app(app: App) -> None:
-    other = find_free_port()
+    other = find_port()
     assert app.run("deploy").returncode == 0
     app.write_config(**{f"port: {app.port}": f"port: {other}"})
     try:

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.local.application import find_port
 from tests.integration.pages import (
     PATIENCE,
     ROOT,
     find_blocks,
 )
+from tests.ports import find_port
 
 
 class Shell:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from nvoi.targets.local.processes import find_marked
 from nvoi.targets.local.state import State
 from nvoi.targets.step import Request
 from tests.integration.local import running
+from tests.ports import find_port
 
 #: Seconds anything a test waits for may take on a loaded machine.
 PATIENCE = 30.0
@@ -192,12 +192,6 @@ def is_supervisord(pid: int) -> bool:
         return b"supervisor.supervisord" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except FileNotFoundError:
         return False
-
-
-def find_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def fetch(port: int, path: str) -> str:

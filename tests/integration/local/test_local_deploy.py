@@ -11,7 +11,8 @@ import pytest
 from nvoi.errors import NvoiError
 from nvoi.targets.local.daemon import get_socket
 from nvoi.targets.step import Tunnel
-from tests.integration.local.application import App, fetch, find_port, wait_until
+from tests.integration.local.application import App, fetch, wait_until
+from tests.ports import find_port
 
 
 def get_release(app: App) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from nvoi.errors import CommandError, ConfigError, NvoiError, ServiceError
-from tests.integration.local.application import App, fetch, find_port
+from tests.integration.local.application import App, fetch
+from tests.ports import find_port
 
 
 @pytest.fixture
