@@ -6,7 +6,8 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from nvoi.cli import COMMANDS, build_parser
+from nvoi.cli import build_parser
+from nvoi.cli.options import add_command
 from nvoi.errors import UsageError
 
 SHELLS = ("bash", "zsh", "tcsh")
@@ -20,15 +21,14 @@ examples:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "completion",
-        help=COMMANDS["completion"],
-        description="Print a script that completes nvoi's commands and options in a shell.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "Print a script that completes nvoi's commands and options in a shell.",
+        EXAMPLES,
+        run,
     )
     parser.add_argument("shell", choices=SHELLS)
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:  # noqa: ARG001 - a command's signature

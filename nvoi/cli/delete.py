@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nvoi.cli import COMMANDS
-from nvoi.cli.options import add_log_options, add_place_options
+from nvoi.cli.options import add_command, add_log_options, add_place_options
 
 if TYPE_CHECKING:
     from nvoi.cli.run import Settings
@@ -25,12 +24,12 @@ examples:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "delete",
-        help=COMMANDS["delete"],
-        description="Take the app down and remove its releases. Its data is kept unless asked.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "Take the app down and remove its releases. Its data is kept unless asked.",
+        EXAMPLES,
+        run,
     )
     add_place_options(parser)
     add_log_options(parser)
@@ -41,7 +40,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--delete-volumes", action="store_true", help="remove the app's data as well"
     )
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:

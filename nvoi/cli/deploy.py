@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-from nvoi.cli import COMMANDS
-from nvoi.cli.options import add_log_options, add_place_options
+from nvoi.cli.options import add_command, add_log_options, add_place_options
 
 EXAMPLES = """\
 examples:
@@ -21,19 +20,18 @@ exit codes: 0 done, 1 the deploy failed, 2 bad usage or config, 130 Ctrl-C, 143 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "deploy",
-        help=COMMANDS["deploy"],
-        description="Deploy the app that the config describes from its checkout.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "Deploy the app that the config describes from its checkout.",
+        EXAMPLES,
+        run,
     )
     add_place_options(parser)
     add_log_options(parser)
     from nvoi.cli.run import add_run_options  # noqa: PLC0415 - with all that a run needs
 
     add_run_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:

@@ -5,11 +5,31 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from nvoi.cli import COMMANDS
 from nvoi.log import levels
 from nvoi.log.console import build_handler, set_up
+
+
+def add_command(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    description: str,
+    examples: str,
+    run: Callable[[argparse.Namespace, Mapping[str, str]], int],
+) -> argparse.ArgumentParser:
+    """A command's parser, with its line of the help, its examples and what runs it."""
+    parser = subparsers.add_parser(
+        name,
+        help=COMMANDS[name],
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
 
 
 def add_place_options(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -33,7 +32,6 @@ def run_command(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         _tell(error, "interrupted (Ctrl-C)", options)
         return 130
     except (ClosedOutputError, BrokenPipeError):
-        _silence_output()
         return 1
     except Exception as error:  # noqa: BLE001 - a fault of nvoi's own, told without its traceback
         hint = "run again with --verbose for the traceback, and report it"
@@ -50,8 +48,3 @@ def _tell(error: BaseException, text: str, options: argparse.Namespace) -> None:
             sys.stderr.write(mask("".join(traceback.format_exception(error))))
         for line in text.splitlines():
             sys.stderr.write(f"nvoi: {mask(line)}\n")
-
-
-def _silence_output() -> None:
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

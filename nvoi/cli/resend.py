@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nvoi.cli import COMMANDS
-from nvoi.cli.options import add_log_options, add_place_options
+from nvoi.cli.options import add_command, add_log_options, add_place_options
 
 if TYPE_CHECKING:
     from nvoi.config.credentials import DeployKey
@@ -24,20 +23,19 @@ exit codes: 0 all is delivered and the file removed, 1 something is still to be 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
-    parser = subparsers.add_parser(
+    parser = add_command(
+        subparsers,
         "resend",
-        help=COMMANDS["resend"],
-        description=(
+        (
             "Send what a run could not deliver to its dashboard: in order, with its times, "
             "and nothing twice that was acknowledged."
         ),
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
+        run,
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the file that the run named")
     add_place_options(parser)
     add_log_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:

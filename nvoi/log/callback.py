@@ -66,8 +66,7 @@ class SignedHTTPHandler(logging.Handler):
         undelivered: the folder for what cannot be delivered.
 
     Raises:
-        UsageError: the URL, the deploy id, or a proxy or CA bundle that the environment
-            names cannot be used.
+        UsageError: the URL or the deploy id cannot be used.
     """
 
     def __init__(
