@@ -15,11 +15,14 @@ from nvoi.version import __version__
 
 #: Each command's module, and its line in the help.
 COMMANDS = {
+    "demo": "see two deploys live in a browser, on this machine",
+    "onboard": "make a config by answering questions",
     "deploy": "deploy the app",
     "delete": "take the app down",
     "resend": "send what a dashboard could not take earlier",
     "config": "make a config and its key",
     "credentials": "show or change the encrypted config",
+    "dashboard": "receive deploys and show them live in a browser",
     "completion": "print a script that completes commands in a shell",
 }
 

@@ -13,11 +13,11 @@ from nvoi.cli.editor import edit_text, find_editor
 from nvoi.cli.options import add_place_options
 from nvoi.config.credentials import DeployKey, decrypt, encrypt, get_config_file, get_key
 from nvoi.config.document import Document, Value, decode
-from nvoi.config.files import read_file, write_private
 from nvoi.config.loader import is_plain, load, read
 from nvoi.config.nodes import Scalar, to_data
 from nvoi.config.rewriting import write_node
 from nvoi.errors import CredentialsError, UsageError
+from nvoi.files import read_file, write_private
 
 EXAMPLES = """\
 examples:

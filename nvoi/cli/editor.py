@@ -14,8 +14,8 @@ from pathlib import Path
 
 from nvoi.cli.guard import Guard, guard_signals
 from nvoi.config.document import decode
-from nvoi.config.files import read_file
 from nvoi.errors import ConfigError, UsageError
+from nvoi.files import read_file
 
 FILENAME = "deploy.yml"
 MARK = "#nvoi! "

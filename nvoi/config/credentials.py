@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvoi.config.files import is_open_to_others, read_file, read_with_mode, write_private
 from nvoi.errors import CredentialsError
+from nvoi.files import is_open_to_others, read_file, read_with_mode, write_private
 from nvoi.secret import Secret
 
 __all__ = [

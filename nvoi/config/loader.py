@@ -10,11 +10,11 @@ from nvoi.config.checks import check_application
 from nvoi.config.credentials import KEY_HINT, DeployKey, decrypt
 from nvoi.config.document import Document, decode
 from nvoi.config.fields import parse_callback_url
-from nvoi.config.files import read_file
 from nvoi.config.readers import read_application
 from nvoi.config.schema import Config
 from nvoi.config.section import Kind, Reading, Section
 from nvoi.errors import ConfigError, CredentialsError, Fault
+from nvoi.files import read_file
 
 PLAIN_SUFFIXES = frozenset({".yml", ".yaml"})
 

@@ -1,0 +1,20 @@
+"""``nvoi dashboard``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+
+from nvoi.cli.options import add_command
+
+EXAMPLES = ""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    add_command(subparsers, "dashboard", "Serves the dashboard.", EXAMPLES, run)
+
+
+def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Serves the dashboard."""
+    raise NotImplementedError

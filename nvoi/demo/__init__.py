@@ -1,0 +1,1 @@
+"""A whole deploy on this machine, seen live: `nvoi demo`."""

@@ -1,0 +1,1 @@
+"""From nothing to a config that can be deployed, by questions and answers."""
