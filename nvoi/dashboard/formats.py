@@ -1,0 +1,168 @@
+"""How the pages write times, names and messages. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+_SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
+
+#: Names that differ from their words with capitals: the ``ci_provider`` of a deploy in a CI.
+_PROVIDERS = {
+    "circleci": "CircleCI",
+    "drone": "Drone",
+    "github_actions": "GitHub Actions",
+    "gitlab_ci": "GitLab CI",
+    "travis_ci": "Travis CI",
+}
+
+#: What an ANSI terminal takes for a command: CSI (ECMA-48, 5.4), OSC up to BEL or ST, and the
+#: short escapes. A CSI or OSC that never ends is shown as text.
+_ANSI = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ\\^_`-~]"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+#: Unicode's Bidi_Control characters (UAX 9): they would turn the text around them.
+_BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_URL = re.compile(r"https?://[^\s<>\"'`\\{}|^]+", re.IGNORECASE)
+_SHA = re.compile(r"[0-9a-f]{12,64}\Z", re.IGNORECASE)
+
+_LONGEST_HOST = 253
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a message; ``url`` is set where it is to be a link."""
+
+    text: str
+    url: str | None = None
+
+
+def clean_text(text: str) -> str:
+    """``text`` without ANSI sequences, other control characters as their visible pictures."""
+    text = _ANSI.sub("", text.replace("\r\n", "\n"))
+    return _CONTROL.sub(lambda match: _picture(match[0]), text)
+
+
+def clean_title(text: str) -> str:
+    """``text`` for a window's title, which nothing isolates: on one line, read in one direction."""
+    return _BIDI.sub("", " ".join(clean_text(text).split()))
+
+
+def split_links(text: str) -> list[Piece]:
+    """A clean message in pieces, its web addresses apart."""
+    pieces, end = [], 0
+    for match in _URL.finditer(text):
+        url = _trim_url(match[0])
+        if not is_web_url(url):
+            continue
+        pieces += [Piece(text[end : match.start()]), Piece(url, url)]
+        end = match.start() + len(url)
+    return [piece for piece in (*pieces, Piece(text[end:])) if piece.text]
+
+
+def is_web_url(url: str | None) -> bool:
+    """Whether ``url`` may stand in a link: ``http`` or ``https``, with a host."""
+    if not url or _CONTROL.search(url) or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def build_app_url(hostname: str) -> str | None:
+    """Where a tunnel's hostname is opened; None where it is no host name.
+
+    This machine's own names have no certificate: they are ``http``, all others ``https``.
+    """
+    if len(hostname) > _LONGEST_HOST or re.search(r"[\s/@?#\\]", hostname):
+        return None
+    try:
+        host = urlsplit(f"//{hostname}").hostname or ""
+    except ValueError:
+        return None
+    url = f"{'http' if _is_loopback(host) else 'https'}://{hostname}"
+    return url if is_web_url(url) else None
+
+
+def name_provider(provider: str) -> str:
+    """``github_actions`` as ``GitHub Actions``; a name that is not known as words."""
+    words = provider.replace("_", " ").split()
+    return _PROVIDERS.get(provider, " ".join(word[:1].upper() + word[1:] for word in words))
+
+
+def shorten_sha(sha: str) -> str:
+    """The first seven digits of a commit; whatever else was sent, as it is."""
+    return sha[:7] if _SHA.match(sha) else sha
+
+
+def format_duration(milliseconds: int) -> str:
+    """``0.4 s``, ``12 s``, ``2 min 05 s`` or ``1 h 02 min``."""
+    milliseconds = max(0, milliseconds)
+    if milliseconds < 10 * _SECOND:
+        return f"{milliseconds // 100 / 10:.1f} s"
+    if milliseconds < _MINUTE:
+        return f"{milliseconds // _SECOND} s"
+    if milliseconds < _HOUR:
+        minutes, rest = divmod(milliseconds // _SECOND, 60)
+        return f"{minutes} min {rest:02d} s"
+    hours, rest = divmod(milliseconds // _MINUTE, 60)
+    return f"{hours} h {rest:02d} min"
+
+
+def format_ago(milliseconds: int) -> str:
+    """How long ago something was, in its largest unit: ``just now`` to ``30 days ago``."""
+    for unit, name in ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute")):
+        count = milliseconds // unit
+        if count >= 1:
+            return f"{count} {name}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+def format_utc(moment: int) -> str:
+    """``2026-01-31 12:00:00 UTC``."""
+    return _read_moment(moment).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def format_clock(moment: int) -> str:
+    """``12:00:00.123``, UTC."""
+    return _read_moment(moment).strftime("%H:%M:%S.") + f"{moment % _SECOND:03d}"
+
+
+def format_iso(moment: int) -> str:
+    """``2026-01-31T12:00:00.123Z``, as HTML's ``time`` reads it."""
+    return _read_moment(moment).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _read_moment(moment: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(moment / _SECOND, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(0, UTC)
+
+
+def _picture(character: str) -> str:
+    return "\u2421" if character == "\x7f" else chr(0x2400 + ord(character))
+
+
+def _trim_url(url: str) -> str:
+    """Without the punctuation of the sentence around it, and a bracket it did not open."""
+    while url and (url[-1] in ".,:;!?*" or (url[-1] == ")" and url.count(")") > url.count("("))):
+        url = url[:-1]
+    while url.endswith("]") and url.count("]") > url.count("["):
+        url = url[:-1]
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
