@@ -1,0 +1,68 @@
+"""Puts the dashboard's routes and its middleware together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from nvoi.dashboard import api, receiver, streams
+from nvoi.dashboard.context import Dashboard
+from nvoi.dashboard.errors import StorageError
+from nvoi.dashboard.paths import RawRoute
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.routing import BaseRoute
+
+#: Seconds after which a sender may try again when the database did not take it.
+RETRY_SECONDS = 2
+
+
+def build_app(dashboard: Dashboard) -> Starlette:
+    """The ASGI application; its routes find ``dashboard`` on ``app.state.dashboard``."""
+    routes: list[BaseRoute] = [
+        RawRoute("/healthz", answer_health),
+        *receiver.build_routes(dashboard),
+        *streams.build_routes(dashboard),
+        *api.build_routes(dashboard),
+    ]
+    app = Starlette(
+        routes=routes,
+        exception_handlers={
+            HTTPException: answer_http_error,
+            StorageError: answer_storage_error,
+            Exception: answer_fault,
+        },
+    )
+    app.router.redirect_slashes = False
+    app.state.dashboard = dashboard
+    return app
+
+
+async def answer_health(request: Request) -> Response:
+    """200 where the database answers."""
+    dashboard: Dashboard = request.app.state.dashboard
+    await dashboard.reader.read(lambda connection: connection.execute("SELECT 1").fetchone())
+    return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
+
+
+async def answer_http_error(_request: Request, error: Exception) -> Response:
+    """Routing's own refusals (404, 405), and those that routes raise."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - as it is registered above
+    text = error.detail.lower()
+    return JSONResponse({"error": text}, status_code=error.status_code, headers=error.headers)
+
+
+async def answer_storage_error(_request: Request, error: Exception) -> Response:
+    """The database is locked, full or gone: a sender keeps what it has and tries again."""
+    return JSONResponse(
+        {"error": str(error)}, status_code=503, headers={"Retry-After": str(RETRY_SECONDS)}
+    )
+
+
+async def answer_fault(_request: Request, _error: Exception) -> Response:
+    """A fault of the dashboard's own; the server's log has its traceback, the answer has not."""
+    return JSONResponse({"error": "internal error"}, status_code=500)

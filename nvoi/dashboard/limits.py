@@ -1,0 +1,44 @@
+"""Token buckets: how often something may be done, by whom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+
+#: Buckets that are kept. The one that was used longest ago makes room: a bucket that is not
+#: used fills up, so forgetting one gives away no more than a burst.
+MOST_BUCKETS = 10_000
+
+
+class RateLimit:
+    """A token bucket for each key: so many a second for long, and a burst at once.
+
+    Args:
+        rate: tokens a second.
+        burst: tokens that a full bucket holds.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, rate: float, burst: float, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._buckets: dict[Hashable, tuple[float, float]] = {}
+
+    def take(self, key: Hashable) -> float:
+        """Take a token of ``key``'s bucket.
+
+        Returns:
+            0 where there was one; else the seconds until there will be, and nothing is taken.
+        """
+        now = self._clock()
+        tokens, seen = self._buckets.pop(key, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - seen) * self._rate)
+        taken = tokens >= 1
+        # A dict keeps its order: the first is the one that was used longest ago.
+        self._buckets[key] = (tokens - 1 if taken else tokens, now)
+        if len(self._buckets) > MOST_BUCKETS:
+            del self._buckets[next(iter(self._buckets))]
+        return 0.0 if taken else (1 - tokens) / self._rate
