@@ -1,1 +1,1 @@
-"""A whole deploy on this machine, seen live: `nvoi demo`."""
+"""``nvoi demo``: an app and a dashboard that live for as long as somebody watches."""

@@ -1,0 +1,234 @@
+"""Where the demo lives: a private folder with an app, its config and its key."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nvoi.config.credentials import (
+    CONFIG_FILE,
+    KEY_FILE,
+    KEY_VARIABLES,
+    encrypt,
+    generate_key,
+    write_private,
+)
+from nvoi.errors import NvoiError
+from nvoi.secret import Secret
+
+HELLO = Path(__file__).with_name("hello")
+
+#: The app's name, and so that of its folder below nvoi's home.
+APP = "hello"
+GREETING = "Hello from the nvoi demo"
+
+#: What the healthy app answers, and what it answers once somebody made a mistake.
+HEALTHY = 'self.answer(200, "text/plain", "ok\\n")'
+BROKEN = 'self.answer(500, "text/plain", "the table of greetings is not there\\n")'
+
+#: Seconds for a release to become healthy; a mistake shows itself for as long.
+GOOD_SECONDS, BAD_SECONDS = 20, 4
+
+#: Seconds that git may take for some files.
+GIT_SECONDS = 10
+
+#: Taken from the environment of all that the demo starts: the demo has its own of these,
+#: and a git that is in the middle of something has its own checkout in GIT_….
+OWN_VARIABLES = frozenset({*KEY_VARIABLES, "NVOI_DEPLOY_ID", "NVOI_HOME", "NVOI_DEBUG"})
+
+CONFIG = """\
+# The config of the demo: hello, on this machine, followed by the demo's dashboard.
+callback_url: {callback_url}
+
+application:
+  name: {name}
+  compute_provider:
+    local: {{}}
+  env:
+    GREETING: {greeting}
+  secrets:
+    API_TOKEN: {token}
+  app:
+    web:
+      command: exec {python} app.py
+      port: {port}
+      # Runs once in each new release, before it takes over.
+      pre_run_command: |
+        echo "Getting release $(basename "$PWD") ready with $({python} --version)"
+        echo "A secret is masked wherever it comes up: API_TOKEN=$API_TOKEN"
+        for table in users orders greetings visits; do
+          echo "Here an app would migrate its data: $table"
+          sleep {pause}
+        done
+        for part in 1 2 3 4 5; do
+          echo "Here an app would build its pages: part $part of 5"
+          sleep {pause}
+        done
+        echo "Ready"
+      healthcheck:
+        path: /health
+        interval: 1s
+        retries: {retries}
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The demo's folder, mode 0700, and what is in it.
+
+    ::
+
+        <folder>/
+          hello/        the app's checkout, with deploy.enc and deploy.key
+          home/         nvoi's own state (NVOI_HOME)
+          dashboard/    the dashboard's database and what it printed
+
+    Args:
+        folder: the folder itself.
+        environ: what the demo was started with.
+        app_port: where the app listens.
+        pause: seconds between two lines of ``pre_run_command``.
+    """
+
+    folder: Path
+    environ: Mapping[str, str]
+    app_port: int
+    pause: float
+
+    @property
+    def checkout(self) -> Path:
+        """The app's checkout."""
+        return self.folder / APP
+
+    @property
+    def home(self) -> Path:
+        """What nvoi keeps for itself."""
+        return self.folder / "home"
+
+    @property
+    def state(self) -> Path:
+        """The app's part of that state."""
+        return self.home / APP
+
+    @property
+    def dashboard(self) -> Path:
+        """The dashboard's files."""
+        return self.folder / "dashboard"
+
+    @property
+    def key_file(self) -> Path:
+        """The key that opens the config and signs what the dashboard is sent."""
+        return self.checkout / KEY_FILE
+
+    @property
+    def app_url(self) -> str:
+        """Where the app answers."""
+        return f"http://localhost:{self.app_port}"
+
+    def build_environ(self, **more: str) -> dict[str, str]:
+        """The environment of what the demo starts: no key, home or proxy but the demo's own."""
+        kept = {
+            name: value
+            for name, value in self.environ.items()
+            if name not in OWN_VARIABLES and not name.startswith("GIT_")
+        }
+        direct = "localhost,127.0.0.1"
+        return {**kept, "NVOI_HOME": str(self.home), "NO_PROXY": direct, "no_proxy": direct, **more}
+
+
+def make_folder() -> Path:
+    """A new folder that only this user can look into, by its real path.
+
+    Raises:
+        NvoiError: there is no place for temporary files.
+    """
+    try:
+        return Path(tempfile.mkdtemp(prefix="nvoi-demo-")).resolve()
+    except OSError as error:
+        raise NvoiError(
+            f"the demo cannot make a temporary folder: {error.strerror}",
+            hint="set TMPDIR to a folder that can be written to",
+        ) from error
+
+
+def fill(place: Place) -> None:
+    """Put the app and its key into the new folder."""
+    shutil.copytree(HELLO, place.checkout, ignore=shutil.ignore_patterns("__pycache__"))
+    # It has ports and a greeting that are not the demo's.
+    (place.checkout / "deploy.yml").unlink()
+    (place.checkout / ".gitignore").write_text(f"{KEY_FILE}\n", "utf-8")
+    for folder in (place.home, place.dashboard):
+        folder.mkdir(mode=0o700)
+    write_private(place.key_file, f"{generate_key().reveal()}\n".encode(), replace=False)
+
+
+def write_config(
+    place: Place, callback_url: str, token: Secret, *, seconds: int = GOOD_SECONDS
+) -> None:
+    """Write deploy.enc, encrypted with the place's key.
+
+    Args:
+        place: whose.
+        callback_url: where runs are told.
+        token: the app's secret.
+        seconds: how long a release may take to become healthy.
+    """
+    text = CONFIG.format(
+        callback_url=callback_url,
+        name=APP,
+        greeting=GREETING,
+        token=token.reveal(),
+        python=shlex.quote(sys.executable),
+        port=place.app_port,
+        pause=place.pause,
+        retries=seconds,
+    )
+    key = Secret(place.key_file.read_text("ascii").strip())
+    write_private(place.checkout / CONFIG_FILE, encrypt(text.encode(), key))
+
+
+def generate_token() -> Secret:
+    """A secret for the app."""
+    return Secret(secrets.token_urlsafe(24))
+
+
+def break_app(place: Place) -> None:
+    """Make the mistake that the second release has: its health page answers 500."""
+    path = place.checkout / "app.py"
+    source = path.read_text("utf-8")
+    if HEALTHY not in source:
+        raise NvoiError(f"{path} does not answer its health page as the demo expects")
+    path.write_text(source.replace(HEALTHY, BROKEN), "utf-8")
+
+
+def commit(place: Place, message: str) -> None:
+    """Commit the checkout, so that its deploys have a sha and a ref; without git they have none.
+
+    The user's own settings of git, hooks and signing among them, have no part in it.
+    """
+    author = {"NAME": "nvoi demo", "EMAIL": "demo@localhost"}
+    own = {f"GIT_{who}_{k}": v for who in ("AUTHOR", "COMMITTER") for k, v in author.items()}
+    own |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", message]):
+        try:
+            finished = subprocess.run(  # noqa: S603 - our own words, no shell
+                ["git", "-C", str(place.checkout), *words],  # noqa: S607 - the user's git
+                env=place.build_environ(**own),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=GIT_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return
+        if finished.returncode != 0:
+            return

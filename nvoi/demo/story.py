@@ -1,0 +1,210 @@
+"""The story of ``nvoi demo``: a dashboard, a deploy that works, one that does not, and the end."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+from nvoi.demo import children
+from nvoi.demo.checks import check_app, check_deploy, check_extras
+from nvoi.demo.children import Guard
+from nvoi.demo.place import (
+    APP,
+    BAD_SECONDS,
+    Place,
+    break_app,
+    commit,
+    fill,
+    generate_token,
+    make_folder,
+    write_config,
+)
+from nvoi.demo.watcher import Watcher, read, watch
+from nvoi.errors import NvoiError
+from nvoi.log.levels import get_logger
+from nvoi.secret import Secret
+from nvoi.targets.local.processes import find_free_ports, find_marked, stop_processes
+from nvoi.targets.local.state import remove_tree
+from nvoi.waiting import NotReadyError, wait_for
+
+log = get_logger(__name__)
+
+FIRST, SECOND = f"{APP}-1", f"{APP}-2"
+
+#: Seconds between two lines of `pre_run_command`: enough to see them come.
+PAUSE_SECONDS = 0.6
+
+#: Seconds for a deploy to be seen by the dashboard.
+SEEN_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """How the demo is shown.
+
+    Args:
+        environ: what it was started with.
+        guard: keeps signals away while something is started or taken down.
+        say: prints a line.
+        open_page: opens a page in a browser; None where nobody would see it.
+        port: the dashboard's; 0 lets the system choose.
+        wait: whether somebody watches. If not, it goes as fast as it can and ends by itself.
+    """
+
+    environ: Mapping[str, str]
+    guard: Guard
+    say: Callable[[str], None]
+    open_page: Callable[[str], bool] | None
+    port: int
+    wait: bool
+
+
+def run(demo: Demo) -> None:
+    """Show the demo, and leave nothing behind, whatever ends it.
+
+    Raises:
+        NvoiError: something was not as it should be.
+    """
+    check_extras()
+    with ExitStack() as stack:
+        with demo.guard.hold():
+            place = stack.enter_context(open_place(demo))
+        demo.say(f"nvoi demo: an app, a dashboard and two deploys, all of it in {place.folder}")
+        watcher = stack.enter_context(watch(place, demo.guard, demo.port))
+        stack.enter_context(deployable(place, demo))
+        tell(place, watcher, demo)
+
+
+@contextmanager
+def open_place(demo: Demo) -> Iterator[Place]:
+    """The demo's folder, removed at the end."""
+    (port,) = find_free_ports(1, avoid=[demo.port])
+    folder = make_folder()
+    try:
+        place = Place(folder, demo.environ, port, PAUSE_SECONDS if demo.wait else 0)
+        fill(place)
+        yield place
+    finally:
+        demo.guard.settle()
+        remove_tree(folder)
+
+
+@contextmanager
+def deployable(place: Place, demo: Demo) -> Iterator[None]:
+    """What is deployed inside is taken down at the end, with all that belongs to it."""
+    try:
+        yield
+    finally:
+        demo.guard.settle()
+        # The terminal may have been closed.
+        with suppress(OSError):
+            demo.say("\n== Taking everything down")
+        try:
+            if place.state.exists():
+                delete(place, demo)
+        finally:
+            left = find_marked({"NVOI_STATE": str(place.state)})
+            stop_processes(left, what="what the app has left")
+
+
+def delete(place: Place, demo: Demo) -> None:
+    """Run ``nvoi delete``.
+
+    Raises:
+        NvoiError: something could not be removed.
+    """
+    # A config that tells nobody: the dashboard is about to go as well.
+    write_config(place, "", Secret("gone"))
+    output = place.folder / "delete.log"
+    words = ["delete", "--yes", "--delete-volumes", "--quiet", *name_files(place)]
+    environ = place.build_environ()
+    with children.start(words, environ, demo.guard, output=output) as process:
+        code = process.wait()
+    if code != 0:
+        raise NvoiError(f"nvoi delete ended with exit code {code}\n{read(output)}")
+
+
+def tell(place: Place, watcher: Watcher, demo: Demo) -> None:
+    """Deploy twice, look at what came of it, and wait to be ended."""
+    token = generate_token()
+    demo.say(f"\n== The dashboard\n   {watcher.page}")
+    write_config(place, watcher.callback_url, token)
+    commit(place, "An app that greets")
+    demo.say(f"\n== A deploy\n   {watcher.build_page(FIRST)}\n")
+    deploy(place, watcher, demo, FIRST, expected=0)
+    release = check_app(place)
+    check_deploy(watcher, FIRST, status="completed", token=token)
+
+    write_config(place, watcher.callback_url, token, seconds=BAD_SECONDS)
+    break_app(place)
+    commit(place, "A mistake: the health page answers 500")
+    demo.say(
+        "\n== Another deploy, of an app with a mistake: it fails, and the first release stays"
+        f"\n   {watcher.build_page(SECOND)}\n"
+    )
+    deploy(place, watcher, demo, SECOND, expected=1)
+    reason = check_deploy(watcher, SECOND, status="failed", token=token)
+    if check_app(place) != release:
+        raise NvoiError(f"{place.app_url} does not answer as it did before the second deploy")
+
+    demo.say("\n== All of it is as it should be")
+    demo.say(f"   the app             {place.app_url}, still the first release")
+    demo.say(f"   the first deploy    {watcher.build_page(FIRST)}, completed")
+    demo.say(f"   the second deploy   {watcher.build_page(SECOND)}, failed: {reason}")
+    if demo.wait:
+        wait(place, watcher, demo)
+
+
+def deploy(place: Place, watcher: Watcher, demo: Demo, deploy_id: str, *, expected: int) -> None:
+    """Run ``nvoi deploy`` to its end, its page opened as soon as there is one.
+
+    Raises:
+        NvoiError: its exit code is another than the expected one.
+    """
+    environ = place.build_environ(NVOI_DEPLOY_ID=deploy_id)
+    with children.start(["deploy", *name_files(place)], environ, demo.guard) as process:
+        if demo.open_page is not None and deploy_id == FIRST:
+            open_when_seen(demo.open_page, watcher, deploy_id)
+        code = process.wait()
+    if code != expected:
+        raise NvoiError(f"nvoi deploy ended with exit code {code}, and {expected} was expected")
+
+
+def open_when_seen(open_page: Callable[[str], bool], watcher: Watcher, deploy_id: str) -> None:
+    """Open a deploy's page once the dashboard has heard of it.
+
+    Where it never does, looking at the deploy says so later.
+    """
+
+    def look() -> None:
+        if not watcher.knows(deploy_id):
+            raise NotReadyError("the dashboard has not heard of it")
+
+    with suppress(NotReadyError):
+        wait_for(look, what="the deploy to begin", seconds=SEEN_SECONDS, log=log)
+        open_page(watcher.build_page(deploy_id))
+
+
+def name_files(place: Place) -> list[str]:
+    """The options by which a command finds the app, whatever the environment says."""
+    return ["--dir", str(place.checkout), "--key-file", str(place.key_file)]
+
+
+def wait(place: Place, watcher: Watcher, demo: Demo) -> None:
+    """Wait for a signal, such as Ctrl-C.
+
+    Raises:
+        NvoiError: the dashboard has ended meanwhile.
+    """
+    words = children.build_command(["deploy", *name_files(place)])
+    demo.say(
+        f"\nThe app's code is in {place.checkout}. Change it, and deploy it again:\n"
+        f"   {shlex.join(['env', f'NVOI_HOME={place.home}', *words])}"
+        "\n\nCtrl-C takes all of it down."
+    )
+    # A signal is how the demo is meant to end.
+    with suppress(KeyboardInterrupt):
+        code = watcher.process.wait()
+        raise NvoiError(f"the dashboard ended with exit code {code}")

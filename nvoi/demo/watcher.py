@@ -1,0 +1,161 @@
+"""The demo's dashboard: started, waited for, and asked what it has seen."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from nvoi.demo.children import Guard, start
+from nvoi.demo.place import Place
+from nvoi.errors import NvoiError, UsageError
+from nvoi.log.levels import get_logger
+from nvoi.waiting import NotReadyError, wait_for
+
+log = get_logger(__name__)
+
+#: Seconds for the dashboard to start and to answer.
+START_SECONDS, ANSWER_SECONDS = 60.0, 30.0
+
+#: The exit code of a command that could not use what it was given.
+USAGE = 2
+
+#: The dashboard's own project, which needs no token.
+PROJECT = "default"
+
+URL = re.compile(r"http://127\.0\.0\.1:\d+")
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """What the dashboard has of one deploy: its newest attempt, and its lines."""
+
+    attempt: dict[str, Any]
+    messages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """The dashboard that runs.
+
+    Args:
+        process: it.
+        url: where it answers, without a slash at its end.
+    """
+
+    process: subprocess.Popen[bytes]
+    url: str
+
+    @property
+    def callback_url(self) -> str:
+        """Where runs are told."""
+        return f"{self.url}/api/deploys"
+
+    @property
+    def page(self) -> str:
+        """The page with all deploys."""
+        return f"{self.url}/projects/{PROJECT}"
+
+    def build_page(self, deploy_id: str) -> str:
+        """The page of a deploy, whose id needs no quoting."""
+        return f"{self.page}/deploys/{deploy_id}"
+
+    def get_deploy(self, deploy_id: str) -> Deploy:
+        """What it has of a deploy.
+
+        Raises:
+            NvoiError: it does not answer, or knows no such deploy.
+        """
+        path = f"{self.url}/api/projects/{PROJECT}/deploys/{deploy_id}"
+        attempt = max(
+            get_json(f"{path}.json")["attempts"], key=lambda attempt: int(attempt["number"])
+        )
+        lines = get_json(f"{path}/lines.json?attempt={attempt['number']}&limit=5000")["lines"]
+        return Deploy(attempt, tuple(line["message"] for line in lines))
+
+    def knows(self, deploy_id: str) -> bool:
+        """Whether it has heard of a deploy."""
+        answer = ask(f"{self.url}/api/projects/{PROJECT}/deploys/{deploy_id}.json")
+        return answer.status == 200  # noqa: PLR2004 - HTTP's OK
+
+
+@contextmanager
+def watch(place: Place, guard: Guard, port: int) -> Iterator[Watcher]:
+    """The place's dashboard, ready; it ends with the ``with`` block.
+
+    Args:
+        place: with its key.
+        guard: keeps signals away until the dashboard can be ended.
+        port: where it is to answer; 0 lets the system choose.
+
+    Raises:
+        UsageError: the port is taken.
+        NvoiError: it does not start.
+    """
+    output = place.dashboard / "output.log"
+    words = ["dashboard", "--port", str(port), "--db", str(place.dashboard / "dashboard.sqlite3")]
+    words += ["--key-file", str(place.key_file)]
+    with start(words, place.build_environ(), guard, output=output) as process:
+
+        def look() -> str:
+            if process.poll() is not None:
+                raise build_start_error(process.returncode, output)
+            found = URL.search(read(output))
+            if found is None:
+                raise NotReadyError("it has not named its address")
+            if ask(f"{found[0]}/healthz").status != 200:  # noqa: PLR2004 - HTTP's OK
+                raise NotReadyError("it is not well")
+            return found[0]
+
+        try:
+            url = wait_for(look, what="the dashboard to start", seconds=START_SECONDS, log=log)
+        except NotReadyError as seen:
+            raise NvoiError(
+                f"the dashboard did not start in {START_SECONDS:.0f} s: {seen}\n{read(output)}"
+            ) from seen
+        yield Watcher(process, url)
+
+
+def build_start_error(code: int, output: Path) -> NvoiError:
+    """The error for a dashboard that has ended, in its own words."""
+    said = [line.removeprefix("nvoi: ") for line in read(output).splitlines()]
+    if code == USAGE and said:
+        return UsageError("\n".join(said))
+    return NvoiError("\n".join([f"the dashboard ended with exit code {code}", *said]))
+
+
+def read(path: Path) -> str:
+    """All of a file that is being written to."""
+    return path.read_text("utf-8", "replace")
+
+
+def ask(url: str) -> urllib3.BaseHTTPResponse:
+    """The answer to GET, with no proxy between.
+
+    Raises:
+        NvoiError: there is none.
+    """
+    try:
+        return urllib3.request("GET", url, timeout=ANSWER_SECONDS, retries=False, redirect=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise NvoiError(f"{url} does not answer: {error}") from error
+
+
+def get_json(url: str) -> Any:
+    """The JSON that is at ``url``.
+
+    Raises:
+        NvoiError: there is none.
+    """
+    answer = ask(url)
+    try:
+        return json.loads(answer.data)
+    except ValueError as error:
+        raise NvoiError(f"{url} answered {answer.status}, and no JSON") from error
