@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import io
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from nvoi.config.composer import BARE_ERRORS, UNPRINTABLE, compose
+from nvoi.config.cutting import cut_entry
 from nvoi.config.nodes import Node, find_child, find_paths, to_data
 from nvoi.config.rewriting import (
     Value,
@@ -98,11 +101,29 @@ class Document:
             raise UsageError(f"{path}: a value with control characters cannot be set")
         # A comment beside the old value can end up inside a block of text: quotes are safe.
         for style_string in (style_text, DoubleQuotedScalarString):
-            changed = self.find_change(path, style(value, style_string))
+            styled = style(value, style_string)
+            changed = self.find_change(path, partial(self.assign, value=styled))
             if changed and changed.holds(path, value):
                 self.text, self.root = changed.text, changed.root
                 return
         message = f"{path} cannot be set without changing other values of {self.filename}"
+        raise UsageError(message, hint="change it with nvoi credentials edit")
+
+    def remove(self, path: str) -> None:
+        """Takes ``path`` out, and all that stands below it.
+
+        Raises:
+            ConfigError: the document has faults of its own.
+            UsageError: nothing is there, or others share it.
+        """
+        if self.faults:
+            raise ConfigError(self.filename, self.faults)
+        self.get(path)
+        for changed in (self.find_cut(path), self.find_change(path, self.drop)):
+            if changed and changed.find(path) is None:
+                self.text, self.root = changed.text, changed.root
+                return
+        message = f"{path} cannot be removed without changing other values of {self.filename}"
         raise UsageError(message, hint="change it with nvoi credentials edit")
 
     def holds(self, path: str, value: Value) -> bool:
@@ -114,8 +135,25 @@ class Document:
         """The text, as it would be saved."""
         return self.text
 
-    def find_change(self, path: str, value: str | list[str]) -> Document | None:
-        """A copy of the document in which only ``path`` differs, if it can be made."""
+    def find_cut(self, path: str) -> Document | None:
+        """A copy without the lines of ``path``, where these are lines of their own."""
+        text = cut_entry(self.text, self.root, path)
+        return None if text is None else self.find_same(text, path)
+
+    def find_same(self, text: str, path: str) -> Document | None:
+        """The document in ``text``, if only ``path`` is another there."""
+        try:
+            changed = Document(text, self.filename)
+        except ConfigError:
+            return None
+        same = find_others(changed.root, path) == find_others(self.root, path)
+        return changed if same and not changed.faults else None
+
+    def find_change(self, path: str, change: Callable[[Any, str, str], None]) -> Document | None:
+        """A copy of the document in which only ``path`` differs, if it can be made.
+
+        ``change`` is given the section that holds the path's last key, that key, and the path.
+        """
         *parents, last = path.split(".")
         try:
             yaml, data = load_for_change(self.text, guess_indents(self.root))
@@ -124,15 +162,10 @@ class Document:
         container = data
         for key in parents:
             container = self.enter(container, key, path)
-        self.assign(container, last, value, path)
+        change(container, last, path)
         stream = io.StringIO()
         yaml.dump(data, stream)
-        try:
-            changed = Document(stream.getvalue(), self.filename)
-        except ConfigError:
-            return None
-        same = find_others(changed.root, path) == find_others(self.root, path)
-        return changed if same and not changed.faults else None
+        return self.find_same(stream.getvalue(), path)
 
     def enter(self, container: Any, key: str, path: str) -> Any:
         """The section under ``key``, made where there is none."""
@@ -149,7 +182,14 @@ class Document:
             raise UsageError(message, hint="change it with nvoi credentials edit")
         return child
 
-    def assign(self, container: Any, key: str, value: Any, path: str) -> None:
+    def drop(self, container: Any, key: str, path: str) -> None:
+        """Takes ``key`` out of a section that is written in one line."""
+        if isinstance(container, list):
+            raise UsageError(f"{path} is an item of a list; set the list")
+        # A merged key is not the section's own: there is nothing to take out.
+        container.pop(key, None)
+
+    def assign(self, container: Any, key: str, path: str, value: Any) -> None:
         """Puts ``value`` under ``key``, unless that would wipe out a section."""
         if not key:
             raise UsageError("a path such as application.app.web.port is needed")

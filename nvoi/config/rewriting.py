@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import ReusedAnchorWarning
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.resolver import VersionedResolver
@@ -20,7 +21,8 @@ from ruamel.yaml.scalarstring import (
 
 from nvoi.config.nodes import Mapping, Node, Scalar, Sequence, find_entries
 
-Value = str | int | bool | list[str]
+# The one mapping that is written as a value is the empty one, `{}`.
+Value = str | int | bool | list[str] | dict[str, str]
 
 # Words that stay text without quotes for readers of YAML 1.1 and 1.2 alike.
 SAFE_TEXT = re.compile(r"[A-Za-z/][A-Za-z0-9_./@-]*")
@@ -99,11 +101,13 @@ def to_text(value: Value) -> Any:
     """What :func:`to_data` says of ``value`` once it is written."""
     if isinstance(value, bool):
         return str(value).lower()
-    return value if isinstance(value, list) else str(value)
+    return value if isinstance(value, list | dict) else str(value)
 
 
-def style(value: Value, style_string: Callable[[str], str]) -> str | list[str]:
+def style(value: Value, style_string: Callable[[str], str]) -> str | list[str] | dict[str, str]:
     """``value`` as it is written, every string in the style that is asked for."""
+    if isinstance(value, dict):
+        return CommentedMap({key: style_string(text) for key, text in value.items()})
     if isinstance(value, list):
         return [style_string(item) for item in value]
     return style_string(value) if isinstance(value, str) else plain(str(value).lower())

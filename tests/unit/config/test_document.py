@@ -326,3 +326,89 @@ def test_random_texts_are_read_or_refused_but_never_crash() -> None:
         text = "".join(choose.choice(pieces) for _ in range(choose.randrange(1, 25)))
         with contextlib.suppress(ConfigError):
             Document.parse(text, filename="f")
+
+
+# removing
+
+
+SECTIONS = """\
+# the shop
+application:
+  name: shop  # its name
+
+  # what runs
+  app:
+    web:
+      command: serve
+      healthcheck: {path: /up, retries: 3}
+      # end of web
+
+    # works at night
+    worker:
+      command: work
+      servers:
+      - one
+      - two
+  secrets:
+    KEY: |
+      # no comment
+
+      end
+
+  # the end
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "gone"),
+    [
+        ("application.name", ["  name: shop  # its name\n"]),
+        (
+            "application.app.web",
+            [
+                "    web:\n      command: serve\n",
+                "      healthcheck: {path: /up, retries: 3}\n      # end of web\n",
+            ],
+        ),
+        ("application.app.worker.servers", ["      servers:\n      - one\n      - two\n"]),
+        ("application.secrets.KEY", ["    KEY: |\n      # no comment\n\n      end\n"]),
+        ("application.app.web.healthcheck.retries", [", retries: 3"]),
+    ],
+)
+def test_what_is_removed_takes_its_own_lines_and_no_others(path: str, gone: list[str]) -> None:
+    document = Document.parse(SECTIONS, filename="f")
+    document.remove(path)
+    expected = SECTIONS
+    for text in gone:
+        assert text in expected
+        expected = expected.replace(text, "")
+    assert document.dump() == expected
+    assert document.find(path) is None
+
+
+def test_what_is_not_there_cannot_be_removed() -> None:
+    document = Document.parse(SECTIONS, filename="f")
+    with pytest.raises(UsageError, match=r"no key application\.app\.wep"):
+        document.remove("application.app.wep")
+
+
+def test_what_others_share_is_not_removed() -> None:
+    text = "x-all: &all {A: one}\napplication:\n  env:\n    <<: *all\n    B: two\n"
+    document = Document.parse(text, filename="f")
+    with pytest.raises(UsageError, match="credentials edit"):
+        document.remove("application.env.A")
+    assert document.dump() == text
+
+
+def test_an_anchor_that_is_removed_leaves_its_value_where_it_is_used() -> None:
+    text = "one: &a {A: b}\ntwo: *a\nthree: x\n"
+    document = Document.parse(text, filename="f")
+    with contextlib.suppress(UsageError):
+        document.remove("one")
+    assert to_data(document.get("two")) == {"A": "b"}
+
+
+def test_an_empty_section_can_be_set() -> None:
+    document = Document.parse("application:\n  compute_provider:\n    ssh:\n", filename="f")
+    document.set("application.compute_provider.local", {})
+    assert document.dump() == ("application:\n  compute_provider:\n    ssh:\n    local: {}\n")
