@@ -1,0 +1,176 @@
+"""Deletes old runs in the background, a little at a time, so that nothing waits for it.
+
+A run that is to go is first taken from its project, which nobody can see half of, and then
+deleted in small jobs of the writer. What a killed process left undone is done by the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from nvoi.dashboard.attempts import LOST_AFTER
+from nvoi.dashboard.clock import read_clock
+from nvoi.dashboard.errors import StorageError
+from nvoi.dashboard.writer import Writer
+
+T = TypeVar("T")
+
+#: The most rows and pages that one job deletes and gives back.
+MOST_ROWS = 2000
+MOST_PAGES = 500
+#: Free pages that stay in the file, for what comes next: 8 MB of the usual 4 KiB.
+SPARE_PAGES = 2000
+
+_DAY = 24 * 60 * 60 * 1000
+
+log = logging.getLogger(__name__)
+
+
+class Retention:
+    """Keeps the newest runs of each project, and never deletes one that goes on.
+
+    Every attempt counts as a run, so an id that is used again and again does not grow for ever.
+
+    Args:
+        writer: does the deleting; it is closed after this.
+        keep: how many runs of a project are kept; None keeps all.
+        keep_days: for how many days after it was last heard of a run is kept; None is for ever.
+        pause_seconds: the time between two sweeps.
+        spare_pages: free pages that stay in the file.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        *,
+        keep: int | None = None,
+        keep_days: float | None = None,
+        pause_seconds: float = 60.0,
+        spare_pages: int = SPARE_PAGES,
+    ) -> None:
+        self._writer = writer
+        self._keep = keep
+        self._keep_days = keep_days
+        self._pause_seconds = pause_seconds
+        self._spare_pages = spare_pages
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="nvoi-retention", daemon=True)
+
+    def start(self) -> None:
+        """Sweep now and after every pause, on a thread of its own."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End after the job that runs, if any. May be called again."""
+        self._closing.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def sweep(self) -> None:
+        """Delete what is to go, and give the space back.
+
+        Raises:
+            StorageError: the database failed; the next sweep goes on from there.
+        """
+        now = read_clock()
+        before = None if self._keep_days is None else now - round(self._keep_days * _DAY)
+        self._repeat(partial(give_up_runs, keep=self._keep, before=before, now=now))
+        self._repeat(delete_rows)
+        self._repeat(partial(give_back_pages, spare=self._spare_pages))
+        self._do(partial(_delete_keys, now=now))
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self.sweep()
+            except StorageError as error:
+                log.warning("old deploys are not deleted for now: %s", error)
+            self._closing.wait(self._pause_seconds)
+
+    def _repeat(self, job: Callable[[sqlite3.Connection], bool]) -> None:
+        """Have ``job`` run until it finds nothing more to do."""
+        while not self._closing.is_set() and self._do(job):
+            pass
+
+    def _do(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        return self._writer.submit(job).result()
+
+
+def give_up_runs(
+    connection: sqlite3.Connection, *, keep: int | None, before: int | None, now: int
+) -> bool:
+    """Take old runs from their projects; whether there may be more of them.
+
+    Args:
+        connection: within a transaction.
+        keep: the newest runs of each project that stay; None where all do.
+        before: what was last heard of before this goes; None where nothing does.
+        now: what is running was heard of within ten minutes before this.
+    """
+    projects = [row[0] for row in connection.execute("SELECT id FROM projects")]
+    given_up = 0
+    for project_id in projects:
+        cursor = connection.execute(
+            "UPDATE attempts SET project_id = NULL WHERE id IN ("
+            " SELECT id FROM attempts WHERE project_id = :project"
+            " AND (last_seen_at < :before OR id < :oldest)"
+            " AND (outcome IS NOT NULL OR last_seen_at <= :silent) LIMIT :most)",
+            {
+                "project": project_id,
+                "before": before,
+                "oldest": None if keep is None else _find_oldest(connection, project_id, keep),
+                "silent": now - LOST_AFTER,
+                "most": MOST_ROWS,
+            },
+        )
+        given_up = max(given_up, cursor.rowcount)
+    return given_up == MOST_ROWS
+
+
+def _find_oldest(connection: sqlite3.Connection, project_id: int, keep: int) -> int | None:
+    """The id from which on a project's newest ``keep`` runs are; None where it has fewer."""
+    row = connection.execute(
+        "SELECT id + 1 FROM attempts WHERE project_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+        (project_id, keep),
+    ).fetchone()
+    return int(row[0]) if row else None
+
+
+#: What hangs on an attempt, and the column by which its rows are deleted in parts.
+_PARTS = (("lines", "number"), ("deliveries", "id"), ("gaps", "first"))
+
+
+def delete_rows(connection: sqlite3.Connection) -> bool:
+    """Delete a part of a run that was given up; whether there may be more to delete."""
+    row = connection.execute("SELECT id FROM attempts WHERE project_id IS NULL LIMIT 1").fetchone()
+    if row is None:
+        return False
+    for table, column in _PARTS:
+        deleted = connection.execute(
+            f"DELETE FROM {table} WHERE attempt_id = ?1 AND {column} IN ("  # noqa: S608 - constants
+            f"SELECT {column} FROM {table} WHERE attempt_id = ?1 ORDER BY {column} LIMIT ?2)",
+            (row[0], MOST_ROWS),
+        ).rowcount
+        if deleted:
+            return True
+    connection.execute("DELETE FROM attempts WHERE id = ?", row)
+    return True
+
+
+def give_back_pages(connection: sqlite3.Connection, *, spare: int) -> bool:
+    """Give some free pages back to the file system; whether more than ``spare`` are left."""
+    free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    if free <= spare:
+        return False
+    # Each step of the statement frees one page.
+    connection.execute(f"PRAGMA incremental_vacuum({min(free - spare, MOST_PAGES)})").fetchall()
+    return True
+
+
+def _delete_keys(connection: sqlite3.Connection, *, now: int) -> None:
+    connection.execute("DELETE FROM keys WHERE expires_at <= ?", (now,))
