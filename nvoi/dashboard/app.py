@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
 
-from nvoi.dashboard import api, receiver, streams
+from nvoi.dashboard import api, login, receiver, streams
+from nvoi.dashboard.access import Access, AccessMiddleware
 from nvoi.dashboard.context import Dashboard
 from nvoi.dashboard.errors import StorageError
+from nvoi.dashboard.headers import SecurityHeadersMiddleware
 from nvoi.dashboard.paths import RawRoute
 
 if TYPE_CHECKING:
@@ -23,14 +26,20 @@ RETRY_SECONDS = 2
 
 def build_app(dashboard: Dashboard) -> Starlette:
     """The ASGI application; its routes find ``dashboard`` on ``app.state.dashboard``."""
+    access = Access(dashboard.settings, dashboard.writer)
     routes: list[BaseRoute] = [
         RawRoute("/healthz", answer_health),
         *receiver.build_routes(dashboard),
         *streams.build_routes(dashboard),
         *api.build_routes(dashboard),
+        *login.build_routes(access),
     ]
     app = Starlette(
         routes=routes,
+        middleware=[
+            Middleware(SecurityHeadersMiddleware, settings=dashboard.settings),
+            Middleware(AccessMiddleware, access=access),
+        ],
         exception_handlers={
             HTTPException: answer_http_error,
             StorageError: answer_storage_error,
