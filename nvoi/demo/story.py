@@ -34,7 +34,7 @@ log = get_logger(__name__)
 FIRST, SECOND = f"{APP}-1", f"{APP}-2"
 
 #: Seconds between two lines of `pre_run_command`: enough to see them come.
-PAUSE_SECONDS = 0.6
+PAUSE_SECONDS = 0.4
 
 #: Seconds for a deploy to be seen by the dashboard.
 SEEN_SECONDS = 20.0

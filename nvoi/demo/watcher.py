@@ -24,13 +24,18 @@ log = get_logger(__name__)
 #: Seconds for the dashboard to start and to answer.
 START_SECONDS, ANSWER_SECONDS = 60.0, 30.0
 
+#: The status of an answer that is one.
+OK = 200
+
 #: The exit code of a command that could not use what it was given.
 USAGE = 2
 
 #: The dashboard's own project, which needs no token.
 PROJECT = "default"
 
-URL = re.compile(r"http://127\.0\.0\.1:\d+")
+#: The dashboard names its address when it is ready. An error, which may name one too, begins
+#: with the command's name.
+URL = re.compile(r"^(?!nvoi: ).*?(http://127\.0\.0\.1:\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Watcher:
     def knows(self, deploy_id: str) -> bool:
         """Whether it has heard of a deploy."""
         answer = ask(f"{self.url}/api/projects/{PROJECT}/deploys/{deploy_id}.json")
-        return answer.status == 200  # noqa: PLR2004 - HTTP's OK
+        return answer.status == OK
 
 
 @contextmanager
@@ -110,9 +115,13 @@ def watch(place: Place, guard: Guard, port: int) -> Iterator[Watcher]:
             found = URL.search(read(output))
             if found is None:
                 raise NotReadyError("it has not named its address")
-            if ask(f"{found[0]}/healthz").status != 200:  # noqa: PLR2004 - HTTP's OK
-                raise NotReadyError("it is not well")
-            return found[0]
+            try:
+                answer = ask(f"{found[1]}/healthz")
+            except NvoiError as error:
+                raise NotReadyError(error.message) from error
+            if answer.status != OK:
+                raise NotReadyError(f"it is not well: {answer.status}")
+            return found[1]
 
         try:
             url = wait_for(look, what="the dashboard to start", seconds=START_SECONDS, log=log)

@@ -1,0 +1,260 @@
+"""``nvoi demo`` shows what it promises, and leaves nothing behind, whatever ends it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from nvoi.targets.local.processes import find_marked
+from tests.integration.commands import NVOI, PATIENCE, wait_until
+from tests.integration.pages import ROOT, find_blocks
+from tests.ports import find_port
+
+PIP = re.compile(r"PIP_|(HTTPS_PROXY|SSL_CERT_FILE|SSL_CERT_DIR)$", re.IGNORECASE)
+
+#: Seconds for a whole demo on a loaded machine.
+WHOLE = 2 * PATIENCE
+
+
+class Machine:
+    """What the demo sees of a machine, all of it of its own: a home and a temporary folder."""
+
+    def __init__(self) -> None:
+        # Short: the socket of supervisord must fit in 108 bytes, and pytest's folders are long.
+        self.folder = Path(tempfile.mkdtemp(prefix="nv-")).resolve()
+        self.home, self.temporary = self.folder / "home", self.folder / "tmp"
+        self.home.mkdir()
+        self.temporary.mkdir()
+        self.environ = {
+            # Where PyPI is, for the test that installs nvoi.
+            **{name: value for name, value in os.environ.items() if PIP.match(name)},
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.home),
+            "TMPDIR": str(self.temporary),
+            # The user's own, which are none of the demo's business.
+            "DEPLOY_KEY": "5e" * 32,
+            "NVOI_HOME": str(self.home / "own"),
+            "HTTP_PROXY": "http://127.0.0.1:9",
+        }
+        self.output = self.folder / "output"
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *words: str | Path, **environ: str) -> subprocess.Popen[bytes]:
+        """Start a command in a session of its own, its output in a file."""
+        with self.output.open("wb") as output:
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self.environ | environ,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        return process
+
+    def read(self) -> str:
+        return self.output.read_text("utf-8", "replace")
+
+    def wait_for(self, text: str) -> None:
+        wait_until(lambda: text in self.read(), f"{text!r} in {self.read()}", WHOLE)
+
+    def find_url(self, mark: str) -> str:
+        """The URL that is printed below or behind ``mark``."""
+        found = re.search(rf"{re.escape(mark)}\s+(http://[^\s,]+)", self.read())
+        assert found is not None, self.read()
+        return found[1]
+
+    def find_processes(self) -> list[int]:
+        """All that the demo has started, and what that has started, and the demo."""
+        return find_marked({"TMPDIR": str(self.temporary)})
+
+    def assert_nothing_is_left(self) -> None:
+        assert self.find_processes() == [], self.read()
+        assert list(self.temporary.iterdir()) == [], self.read()
+        assert list(self.home.iterdir()) == []
+        for port in map(int, re.findall(r"http://(?:127\.0\.0\.1|localhost):(\d+)", self.read())):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), timeout=1)
+
+    def tear_down(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        for pid in self.find_processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.folder)
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    made = Machine()
+    yield made
+    made.tear_down()
+
+
+def fetch(url: str) -> str:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=PATIENCE) as answer:
+        return str(answer.read().decode())
+
+
+def test_without_waiting_it_deploys_twice_shows_both_and_ends_well(machine: Machine) -> None:
+    browser = machine.folder / "browser"
+    browser.write_text('#!/bin/sh\necho "$1" > "$0.opened"\n')
+    browser.chmod(0o700)
+    demo = machine.start(NVOI, "demo", "--no-wait", "--open", BROWSER=f"{browser} %s")
+    assert demo.wait(WHOLE) == 0, machine.read()
+    output = machine.read()
+    assert "Deploy of hello done" in output
+    assert "GET /health answered 500" in output
+    assert "still the first release" in output
+    assert "API_TOKEN=[REDACTED]" in output
+    first, second = machine.find_url("the first deploy"), machine.find_url("the second deploy")
+    assert first != second
+    assert re.search(rf"{re.escape(second)}, failed: .*answered 500", output)
+    assert (machine.folder / "browser.opened").read_text().strip() == first
+    machine.assert_nothing_is_left()
+
+
+def test_it_waits_with_all_it_shows_until_ctrl_c_and_a_second_one_changes_nothing(
+    machine: Machine,
+) -> None:
+    demo = machine.start(NVOI, "demo")
+    machine.wait_for("Ctrl-C takes all of it down")
+    greeting = fetch(machine.find_url("the app"))
+    assert "Hello from the nvoi demo" in greeting
+    assert "An app would" not in fetch(machine.find_url("the first deploy"))
+    assert "500" in fetch(machine.find_url("the second deploy"))
+    (folder,) = machine.temporary.iterdir()
+    assert folder.stat().st_mode & 0o077 == 0
+    again = re.search(r"^   (env NVOI_HOME=.*)$", machine.read(), re.MULTILINE)
+    assert again is not None
+    app = folder / "hello" / "app.py"
+    app.write_text(app.read_text().replace("answer(500", "answer(200"))
+    subprocess.run(
+        again[1], shell=True, check=True, env=machine.environ, stdout=subprocess.PIPE, timeout=WHOLE
+    )
+    assert fetch(machine.find_url("the app")) != greeting
+    demo.send_signal(signal.SIGINT)
+    machine.wait_for("Taking everything down")
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(WHOLE) == 0, machine.read()
+    machine.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("number", "moment", "code"),
+    [
+        (signal.SIGINT, "all of it in", 130),
+        (signal.SIGTERM, "Here an app would migrate its data: greetings", 143),
+        (signal.SIGHUP, "Try the services", 129),
+    ],
+)
+def test_a_signal_in_the_middle_takes_everything_down(
+    machine: Machine, number: signal.Signals, moment: str, code: int
+) -> None:
+    demo = machine.start(NVOI, "demo")
+    machine.wait_for(moment)
+    demo.send_signal(number)
+    assert demo.wait(WHOLE) == code, machine.read()
+    machine.assert_nothing_is_left()
+
+
+def test_where_the_dashboard_is_lost_it_fails_and_takes_everything_down(machine: Machine) -> None:
+    demo = machine.start(NVOI, "demo", "--no-wait")
+    machine.wait_for("Try the services")
+    for pid in machine.find_processes():
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if b"dashboard" in words:
+            os.kill(pid, signal.SIGKILL)
+    assert demo.wait(WHOLE) == 1
+    assert "does not answer" in machine.read()
+    machine.assert_nothing_is_left()
+
+
+def test_where_nobody_reads_any_more_it_takes_everything_down(machine: Machine) -> None:
+    with subprocess.Popen(
+        [NVOI, "demo"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=machine.environ,
+        start_new_session=True,
+    ) as demo:
+        machine.processes.append(demo)
+        assert demo.stdout is not None
+        assert demo.stdout.readline().startswith(b"nvoi demo")
+        demo.stdout.close()
+        assert demo.wait(WHOLE) == 1
+    machine.output.touch()
+    machine.assert_nothing_is_left()
+
+
+def test_a_port_that_is_taken_is_named(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        demo = machine.start(NVOI, "demo", "--no-wait", "--port", port)
+        assert demo.wait(WHOLE) == 2
+        assert re.search(rf"^nvoi: .*{port}.*in use", machine.read(), re.MULTILINE)
+    machine.output.write_text("")
+    machine.assert_nothing_is_left()
+
+
+def test_the_dashboard_is_at_the_port_that_was_asked_for(machine: Machine) -> None:
+    port = find_port()
+    demo = machine.start(NVOI, "demo", "--port", str(port))
+    machine.wait_for(f"http://127.0.0.1:{port}/")
+    demo.send_signal(signal.SIGTERM)
+    assert demo.wait(WHOLE) == 143
+    machine.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "²"])
+def test_what_is_no_port_is_refused(machine: Machine, port: str) -> None:
+    assert machine.start(NVOI, "demo", f"--port={port}").wait(PATIENCE) == 2
+    assert "is no port" in machine.read()
+
+
+@pytest.mark.parametrize("name", ["supervisor", "starlette"])
+def test_an_extra_that_is_missing_is_named(machine: Machine, name: str) -> None:
+    script = (
+        f"import sys; sys.modules[{name!r}] = None\n"
+        "from nvoi.cli import main; sys.exit(main(['demo', '--no-wait']))"
+    )
+    assert machine.start(sys.executable, "-c", script).wait(PATIENCE) == 2
+    assert f"needs {name}" in machine.read()
+    assert "pip install 'nvoi[demo]'" in machine.read()
+    machine.assert_nothing_is_left()
+
+
+def test_the_readme_begins_with_a_demo_that_runs_from_a_bare_checkout(machine: Machine) -> None:
+    first, *_ = find_blocks("sh", "README.md")
+    command, *_ = first.text.splitlines()[-1].split()
+    assert command == "bin/demo"
+    checkout = machine.folder / "checkout"
+    for name in ("bin", "nvoi"):
+        shutil.copytree(
+            ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", ".venv*")
+        )
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, checkout)
+    demo = machine.start(checkout / command, "--no-wait", PYTHON=sys.executable)
+    assert demo.wait(WHOLE) == 0, machine.read()
+    assert "pip install -e .[demo]" in machine.read()
+    assert "All of it is as it should be" in machine.read()
+    shutil.rmtree(machine.home / ".cache", ignore_errors=True)
+    machine.assert_nothing_is_left()
