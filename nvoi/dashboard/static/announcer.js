@@ -1,0 +1,34 @@
+// Says to a screen reader what matters of a log: steps, errors and the end, a few at a time.
+
+const PAUSE = 2500;
+const MOST_WORDS = 240;
+
+export class Announcer {
+  constructor(element) {
+    this.element = element;
+    this.waiting = [];
+    this.timer = null;
+  }
+
+  sayLines(lines) {
+    for (const line of lines) {
+      if (line.level === "step") this.say(`Step: ${line.message}`);
+      if (line.level === "error") this.say(`Error: ${line.message}`);
+    }
+  }
+
+  say(text) {
+    this.waiting.push(text);
+    this.timer ??= setTimeout(() => this.speak(), PAUSE / 10);
+  }
+
+  speak() {
+    // Of many, the newest tell where it stands.
+    const text = this.waiting.splice(0).slice(-3).join(". ");
+    this.element.textContent = text.slice(0, MOST_WORDS);
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      if (this.waiting.length) this.speak();
+    }, PAUSE);
+  }
+}

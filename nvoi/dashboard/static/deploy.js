@@ -1,0 +1,188 @@
+// The page of one deploy: what the server rendered of its log is replaced by the live one.
+
+import { Announcer } from "./announcer.js";
+import { ConnectionNote } from "./connection.js";
+import { copyText, formatLine } from "./copying.js";
+import { Following } from "./following.js";
+import { listenToKeys } from "./keys.js";
+import { Lines } from "./lines.js";
+import { LogView } from "./logview.js";
+import { Source } from "./source.js";
+import { Summary } from "./summary.js";
+import { startTicking } from "./times.js";
+
+const get = (id) => document.getElementById(id);
+const section = document.querySelector("section.log");
+const number = Number(section.dataset.attempt);
+const element = document.createElement("div");
+
+const lines = new Lines();
+const view = new LogView(element, lines, describe);
+const summary = new Summary(get("summary"), number);
+const announcer = new Announcer(get("announcer"));
+const connection = new ConnectionNote(get("connection"));
+const tick = startTicking();
+let following = null;
+let status = summary.status;
+// Lines that came since the last frame, and the line that the address names.
+let waiting = [];
+let wanted = null;
+
+const source = new Source(section.dataset.api, number, lines, {
+  onLines: (batch) => (following ? receive(batch) : lines.add(batch)),
+  onAttempt: takeAttempt,
+  onState: (state) => connection.show(state),
+});
+
+get("loading").hidden = get("log").querySelector(".line") !== null;
+source.start().then(show);
+
+// Puts the live log in the place of the one that the server rendered.
+function show() {
+  get("loading").hidden = true;
+  const log = get("log");
+  log.replaceChildren(element);
+  view.redraw();
+  following = new Following(log, get("follow"));
+  get("tools").hidden = false;
+  measureTools();
+  listen();
+  view.describe(status);
+  following.offer(status === "running");
+  if (status !== "running") view.openLast();
+  readHash();
+  if (wanted === null && location.hash === "") openAtItsPlace();
+  document.documentElement.dataset.ready = "";
+}
+
+function openAtItsPlace() {
+  if (status === "running") following.start();
+  else if (status === "failed") revealFirstError();
+}
+
+// The first error of the step that failed, which is the last one.
+function revealFirstError() {
+  const last = lines.sections.at(-1);
+  const error = last.entries.find((entry) => entry.level === "error") ?? last.entries.findLast((entry) => entry.number);
+  if (error) view.reveal(error.number);
+}
+
+function receive(batch) {
+  if (waiting.length === 0) requestAnimationFrame(flush);
+  waiting.push(...batch);
+}
+
+function flush() {
+  const { fresh, shuffled } = lines.add(waiting.splice(0));
+  if (fresh.length === 0) return;
+  if (shuffled) view.redraw();
+  else view.append(fresh);
+  announcer.sayLines(fresh);
+  if (wanted !== null && lines.byNumber.has(wanted)) readHash();
+}
+
+function takeAttempt(attempt) {
+  const gaps = lines.setGaps(attempt.gaps);
+  const ended = status === "running" && attempt.status !== "running";
+  status = attempt.status;
+  summary.update(attempt).then(tick);
+  if (!following) return;
+  if (gaps) view.redraw();
+  view.describe(status);
+  // What came with the end is still seen; then there is nothing more to follow.
+  if (ended) announcer.say(`The deploy is over: ${status}`);
+  if (ended && following.on) requestAnimationFrame(() => following.scroll());
+  if (status === "running") following.offer(true);
+  else setTimeout(() => following.offer(status === "running"), 1000);
+}
+
+// What the tools say of the log.
+function describe() {
+  get("warnings").textContent = lines.counts.warning || "";
+  get("errors").textContent = lines.counts.error || "";
+  const all = lines.ordered.length.toLocaleString();
+  const shown = view.shown.toLocaleString();
+  get("count").textContent = view.filtering ? `${shown} of ${all} lines` : `${all} ${lines.ordered.length === 1 ? "line" : "lines"}`;
+  const fold = get("fold");
+  fold.hidden = view.foldable.length < 2;
+  fold.textContent = view.allFolded ? "Open all" : "Fold all";
+  fold.ariaLabel = view.allFolded ? "Open all steps" : "Fold all steps";
+}
+
+// Headings of steps stay beneath the tools, however high these are.
+function measureTools() {
+  const tools = get("tools");
+  const note = () => {
+    const fixed = getComputedStyle(tools).position === "sticky" ? tools.offsetHeight : 0;
+    element.style.setProperty("--tools", `${fixed}px`);
+    document.documentElement.style.scrollPaddingTop = `${fixed + 32}px`;
+  };
+  new ResizeObserver(note).observe(tools);
+  note();
+}
+
+function listen() {
+  const filter = get("filter");
+  let timer = null;
+  filter.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => view.setFilter({ query: filter.value.trim().toLowerCase() }), 120);
+  });
+  section.querySelector(".levels").addEventListener("change", (event) => view.setFilter({ level: event.target.value }));
+  get("fold").addEventListener("click", foldAll);
+  get("copy").addEventListener("click", copy);
+  window.addEventListener("hashchange", readHash);
+  listenToKeys(get("keys"), {
+    "/": () => filter.focus(),
+    n: () => goToError(1),
+    p: () => goToError(-1),
+    f: () => following.start(),
+    o: foldAll,
+    Escape: () => {
+      clearFilter();
+      document.activeElement.blur();
+    },
+  });
+}
+
+function foldAll() {
+  view.foldAll(!view.allFolded);
+}
+
+function clearFilter() {
+  get("filter").value = "";
+  section.querySelector(".levels input").checked = true;
+  view.setFilter({ query: "", level: "debug" });
+}
+
+// Copies what the filter lets through.
+function copy() {
+  const passing = lines.ordered.filter((line) => view.passes(line));
+  copyText(passing.map((line) => `${formatLine(line)}\n`).join(""), get("copy"));
+}
+
+// Shows the line that the address names, as soon as it is there.
+function readHash() {
+  const match = /^#L(\d{1,15})$/.exec(location.hash);
+  wanted = match ? Number(match[1]) : null;
+  if (wanted === null) return;
+  following.stop();
+  if (!lines.byNumber.has(wanted)) return;
+  if (view.reveal(wanted) === null) {
+    clearFilter();
+    view.reveal(wanted);
+  }
+  wanted = null;
+}
+
+function goToError(direction) {
+  const errors = lines.ordered.filter((line) => line.level === "error" && view.passes(line));
+  if (errors.length === 0) return;
+  const at = view.target ? lines.ordered.indexOf(view.target) : direction > 0 ? -1 : lines.ordered.length;
+  const places = errors.map((line) => lines.ordered.indexOf(line));
+  const next = direction > 0 ? places.find((place) => place > at) : places.findLast((place) => place < at);
+  const line = lines.ordered[next ?? (direction > 0 ? places[0] : places.at(-1))];
+  following.stop();
+  view.reveal(line.number);
+  history.replaceState(null, "", `#L${line.number}`);
+}

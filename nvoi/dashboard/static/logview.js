@@ -1,0 +1,170 @@
+// The log in the document: sections, the filter, and the way to a line.
+
+import { LEVELS } from "./lines.js";
+import { StepView } from "./steps.js";
+import { cleanText } from "./text.js";
+
+// Frames in which a line that was scrolled to may still be moved by rows that come into view.
+const SETTLING_FRAMES = 12;
+
+export class LogView {
+  // `lines` is what is shown; `onChange` is called when what is shown has changed.
+  constructor(element, lines, onChange) {
+    this.element = element;
+    this.lines = lines;
+    this.onChange = onChange;
+    this.views = new Map();
+    this.filter = { query: "", level: "debug" };
+    this.status = "running";
+    this.target = null;
+  }
+
+  get filtering() {
+    return this.filter.query !== "" || this.filter.level !== "debug";
+  }
+
+  // How many rows pass the filter, headings left out.
+  get shown() {
+    return this.listViews().reduce((sum, view) => sum + view.list.count, 0);
+  }
+
+  listViews() {
+    return this.lines.sections.map((section) => this.views.get(section)).filter(Boolean);
+  }
+
+  // Whether an entry passes the filter. What was never received passes none.
+  passes(entry) {
+    if (!this.filtering) return true;
+    if (entry.number === undefined) return false;
+    if (LEVELS.indexOf(entry.level) < LEVELS.indexOf(this.filter.level)) return false;
+    return !this.filter.query || this.find(entry.message);
+  }
+
+  find(message) {
+    return cleanText(message).toLowerCase().includes(this.filter.query);
+  }
+
+  // Whether a section's heading by itself is a match.
+  headPasses(section) {
+    return Boolean(section.head) && this.filter.query !== "" && this.filter.level === "debug" && this.find(section.head.message);
+  }
+
+  // Shows everything anew: another filter, or lines that came between others.
+  redraw() {
+    const wanted = new Set(this.lines.sections);
+    for (const [section, view] of this.views) {
+      if (!wanted.has(section)) {
+        view.element.remove();
+        this.views.delete(section);
+      }
+    }
+    let previous = null;
+    for (const section of this.lines.sections) {
+      const view = this.ensureView(section, previous);
+      const entries = section.entries.filter((entry) => this.passes(entry));
+      view.replace(entries, this.filter.query, !this.filtering || entries.length > 0 || this.headPasses(section));
+      previous = view;
+    }
+    this.describe();
+    this.highlight();
+  }
+
+  // Shows lines that came after all others.
+  append(fresh) {
+    const bySection = new Map();
+    for (const line of fresh) {
+      const { section } = line;
+      if (!bySection.has(section)) bySection.set(section, []);
+      if (section.head !== line && this.passes(line)) bySection.get(section).push(line);
+    }
+    for (const [section, entries] of bySection) {
+      const known = this.views.has(section);
+      const view = this.ensureView(section, this.listViews().at(-1) ?? null);
+      if (!known) view.element.hidden = this.filtering && !this.headPasses(section);
+      view.append(entries, this.filter.query);
+    }
+    this.describe();
+    this.highlight();
+  }
+
+  ensureView(section, previous) {
+    let view = this.views.get(section);
+    if (!view) {
+      view = new StepView(section, this.onChange);
+      this.views.set(section, view);
+    }
+    const before = previous ? previous.element.nextSibling : this.element.firstChild;
+    if (before !== view.element) this.element.insertBefore(view.element, before);
+    return view;
+  }
+
+  // Tells the sections' times and states.
+  describe(status = this.status) {
+    this.status = status;
+    for (const view of this.listViews()) view.describe(this.lines.findEnd(view.section), status);
+    this.onChange();
+  }
+
+  setFilter(filter) {
+    const was = this.filtering;
+    this.filter = { ...this.filter, ...filter };
+    // While a filter is set every match is seen; without it, folded steps are folded again.
+    if (!was && this.filtering) this.folded = this.listViews().filter((view) => !view.open);
+    if (this.filtering) this.foldAll(false);
+    else if (was) for (const view of this.folded ?? []) view.setOpen(false);
+    this.redraw();
+  }
+
+  foldAll(fold) {
+    for (const view of this.listViews()) view.setOpen(!fold);
+    this.onChange();
+  }
+
+  get foldable() {
+    return this.listViews().filter((view) => view.button);
+  }
+
+  get allFolded() {
+    return this.foldable.length > 0 && this.foldable.every((view) => !view.open);
+  }
+
+  // How an ended deploy is opened: its last step, the others folded.
+  openLast() {
+    const { foldable } = this;
+    for (const view of foldable) view.setOpen(view === foldable.at(-1));
+    this.onChange();
+  }
+
+  // Shows a line, in its step, whatever the filter. Returns false where there is no such line.
+  reveal(number, { block = "center" } = {}) {
+    const line = this.lines.byNumber.get(number);
+    if (!line) return false;
+    const isHead = line.section.head === line;
+    if (this.filtering && !(isHead ? this.headPasses(line.section) : this.passes(line))) return null;
+    const view = this.views.get(line.section);
+    if (!isHead) view.setOpen(true);
+    this.target = line;
+    const row = this.highlight(true);
+    this.settle(row, block, SETTLING_FRAMES);
+    this.onChange();
+    return true;
+  }
+
+  // Marks the row of the line that was asked for; rows come and go. `render` puts it there.
+  highlight(render = false) {
+    for (const marked of this.element.querySelectorAll(".target")) marked.classList.remove("target");
+    if (!this.target) return null;
+    const view = this.views.get(this.target.section);
+    const isHead = this.target.section.head === this.target;
+    const row = isHead ? view.heading : render ? view.list.find(this.target) : document.getElementById(`L${this.target.number}`);
+    row?.classList.add("target");
+    return row;
+  }
+
+  // Keeps a row in its place while those around it come into view.
+  settle(row, block, frames) {
+    if (!row?.isConnected || frames === 0) return;
+    row.scrollIntoView({ block });
+    requestAnimationFrame(() => this.settle(row, block, frames - 1));
+  }
+}

@@ -1,0 +1,38 @@
+// The elements of the log's rows.
+
+import { appendText, cleanText } from "./text.js";
+import { formatClock } from "./times.js";
+
+export function createElement(name, className, text) {
+  const element = document.createElement(name);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+// A row for a line or a gap.
+export function createRow(entry, query) {
+  return entry.number === undefined ? createGap(entry) : createLine(entry, query);
+}
+
+function createLine(line, query) {
+  const row = createElement("div", `line ${line.level}`);
+  row.id = `L${line.number}`;
+  const number = createElement("a", "number", String(line.number));
+  number.href = `#L${line.number}`;
+  number.ariaLabel = `Line ${line.number}`;
+  const time = createElement("time", "", formatClock(line.logged_at));
+  time.title = new Date(line.logged_at).toLocaleString();
+  const message = createElement("bdi", "message");
+  appendText(message, cleanText(line.message), query);
+  row.append(number, time, createElement("span", "level", line.level), message);
+  return row;
+}
+
+function createGap(gap) {
+  const text =
+    gap.first === gap.last
+      ? `Line ${gap.first} of the sender was never received`
+      : `Lines ${gap.first}–${gap.last} of the sender were never received`;
+  return createElement("p", "gap", text);
+}

@@ -1,0 +1,72 @@
+// Messages as text: nothing in them is ever taken for markup.
+
+// As formats.clean_text has them: CSI, OSC and short escapes of ECMA-48.
+const ANSI = /\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ\\^_`-~]/g;
+const CONTROL = /[\x00-\x08\x0b-\x1f\x7f]/g;
+const URLS = /https?:\/\/[^\s<>"'`\\{}|^]+/gi;
+
+// Without ANSI sequences, other control characters as their visible pictures.
+export function cleanText(text) {
+  return text
+    .replace(/\r\n/g, "\n")
+    .replace(ANSI, "")
+    .replace(CONTROL, (character) => (character === "\x7f" ? "\u2421" : String.fromCharCode(0x2400 + character.charCodeAt(0))));
+}
+
+// Puts a clean text into an element: web addresses as links, what `query` finds marked.
+export function appendText(element, text, query) {
+  let end = 0;
+  for (const match of text.matchAll(URLS)) {
+    const url = trimUrl(match[0]);
+    if (!isWebUrl(url)) continue;
+    appendMarked(element, text.slice(end, match.index), query);
+    const link = document.createElement("a");
+    link.href = url;
+    link.rel = "noopener noreferrer nofollow";
+    appendMarked(link, url, query);
+    element.append(link);
+    end = match.index + url.length;
+  }
+  appendMarked(element, text.slice(end), query);
+}
+
+// `query` is in lower case.
+function appendMarked(element, text, query) {
+  if (!query) {
+    if (text) element.append(text);
+    return;
+  }
+  const lower = text.toLowerCase();
+  // Some characters have a lower case of another length: then the places would be wrong.
+  const searchable = lower.length === text.length ? lower : text;
+  let end = 0;
+  for (let at = searchable.indexOf(query); at >= 0; at = searchable.indexOf(query, end)) {
+    if (at > end) element.append(text.slice(end, at));
+    const mark = document.createElement("mark");
+    mark.textContent = text.slice(at, at + query.length);
+    element.append(mark);
+    end = at + query.length;
+  }
+  if (end < text.length) element.append(text.slice(end));
+}
+
+function isWebUrl(text) {
+  try {
+    const url = new URL(text);
+    return (url.protocol === "http:" || url.protocol === "https:") && url.hostname !== "";
+  } catch {
+    return false;
+  }
+}
+
+// Without the punctuation of the sentence around it, and a bracket it did not open.
+function trimUrl(url) {
+  const count = (text, character) => text.split(character).length;
+  let trimmed = url;
+  for (;;) {
+    const last = trimmed.at(-1);
+    const closes = (open, close) => last === close && count(trimmed, close) > count(trimmed, open);
+    if (!last || !(".,:;!?*".includes(last) || closes("(", ")") || closes("[", "]"))) return trimmed;
+    trimmed = trimmed.slice(0, -1);
+  }
+}
