@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +21,9 @@ from tests.integration.pages import (
 )
 from tests.ports import find_port
 
+#: Where the readme's app answers.
+APP = "http://localhost:8000"
+
 
 class Shell:
     """Runs lines of the readme as a newcomer would, in a copy of the examples.
@@ -34,7 +35,7 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.home = folder / "home"
-        self.ports = {"8000": str(find_port()), "9000": str(find_port())}
+        self.ports = {port: str(find_port()) for port in ("8000", "8787", "9000")}
         shutil.copytree(ROOT / "examples", folder / "examples")
         config = folder / "examples" / "hello" / "deploy.yml"
         config.write_text(self.adapt(config.read_text()))
@@ -91,17 +92,26 @@ def list_readme_lines(mark: str) -> list[str]:
     return [block.text for block in find_blocks("sh", "README.md") if block.mark == mark]
 
 
-def test_the_readme_leads_to_a_running_app_and_its_log_at_a_receiver(shell: Shell) -> None:
-    deploy, watch, leave = list_readme_lines("run")
-    url = f"http://localhost:{shell.ports['8000']}/"
-    output = shell.run(deploy, shell.folder)
-    assert f"Running at {url[:-1]}" in output
-    with urllib.request.urlopen(url, timeout=PATIENCE) as page:
-        assert "Hello from nvoi" in page.read().decode()
-    watched = shell.run(f"cd examples/hello\n{watch}\n{leave}", shell.folder)
-    received = watched.partition("{'status': 'started'")[2].partition("nvoi delete")[0]
-    assert re.search(r"Z success Deploy of hello done in .*\n\{'status': 'completed'", received)
-    assert list(shell.home.iterdir()) == []
+#: Prints what the dashboard has of its deploys, once they have all ended.
+ASK = """
+python3 - <<'END'
+import json, urllib.request
+with urllib.request.urlopen("http://127.0.0.1:8787/api/projects/default/deploys.json") as answer:
+    (deploy,) = json.load(answer)["deploys"]
+print("SEEN", deploy["status"], deploy["tunnels"][0]["hostname"])
+END
+"""
+
+
+def test_the_readme_leads_to_a_running_app_and_its_deploy_on_a_dashboard(shell: Shell) -> None:
+    deploy, leave = list_readme_lines("run")
+    look = f"python3 -c 'import urllib.request as r; print(r.urlopen(\"{APP}\").read())'"
+    output = shell.run(f"{deploy}{ASK}{look}\n{leave}", shell.folder)
+    port = shell.ports["8000"]
+    assert f"Running at http://localhost:{port}" in output
+    assert f"SEEN completed localhost:{port}" in output
+    assert "Hello from nvoi" in output
+    assert [path.name for path in shell.home.iterdir()] == ["dashboard"]
     assert sorted(path.name for path in (shell.folder / "examples" / "hello").iterdir()) == [
         "README.md",
         "app.py",
