@@ -9,13 +9,13 @@ import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from jinja2 import Environment, PackageLoader
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from nvoi.dashboard.access import COOKIE_SECONDS, LOGOUT, Access
 from nvoi.dashboard.cookies import Purpose, build_cookie, find_cookie
 from nvoi.dashboard.forgery import build_token, is_token
 from nvoi.dashboard.paths import RawRoute
+from nvoi.dashboard.templating import render
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -46,8 +46,6 @@ class Login:
         self._settings = access.settings
         # A form of before a restart is refused, and shown again.
         self._key = secrets.token_bytes(32)
-        environment = Environment(loader=PackageLoader("nvoi.dashboard"), autoescape=True)
-        self._template = environment.get_template("login.html")
 
     async def show(self, request: Request) -> Response:
         """The form, or the page itself for whoever needs no form."""
@@ -97,9 +95,13 @@ class Login:
         self, request: Request, following: str, status: int, problem: str, wait: float = 0.0
     ) -> Response:
         mark = find_cookie(request.scope, self._settings, "form") or secrets.token_urlsafe(32)
-        token = build_token(self._key, mark)
-        text = self._template.render(token=token, next=following, problem=problem)
-        response = HTMLResponse(text, status)
+        response = render(
+            "login.html",
+            status_code=status,
+            token=build_token(self._key, mark),
+            next=following,
+            problem=problem,
+        )
         if wait:
             response.headers["Retry-After"] = str(math.ceil(wait))
         self._set_cookie(response, request, "form", mark, _FORM_SECONDS)
