@@ -1,0 +1,287 @@
+"""How soon a line is in the browser, and how many lines a second the dashboard takes.
+
+Every figure is of the installed ``nvoi dashboard`` in a process of its own, over real HTTP with
+both signatures, and of a real headless Chromium. Two dashboards take lines in turns: one that
+holds a million already, and one that was new.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from goals import Goals, describe, find_median
+from receivers import KEY
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+
+import nvoi
+from nvoi.log.signing import sign, sign_webhook
+
+LATENCY_SECONDS = 1.2
+LINES_A_SECOND = 5000
+#: How much slower it may be with a million lines stored: within what rounds differ by anyway.
+RATIO = 0.9
+
+#: Deploys that send at the same time, and the lines of one request: the sender gathers for
+#: half a second, and a request has 500 at most.
+SENDERS, BATCH = 4, 100
+FILLING_BATCH, FILLING_LINES = 500, 10_000
+
+MESSAGE = "web: GET /orders/{number} from 10.0.0.7 took 12.5 ms, status 200 OK, 5120 bytes"
+
+#: Notes when each line that carries a time is in the page, in milliseconds after that time.
+OBSERVE = r"""
+window.seen = {};
+const look = () => {
+  for (const [, number, sent] of document.body.textContent.matchAll(/line (\d+) sent at (\d+)/g)) {
+    if (!(number in window.seen)) window.seen[number] = Date.now() - Number(sent);
+  }
+};
+new MutationObserver(look).observe(document.body, {
+  childList: true, characterData: true, subtree: true
+});
+look();
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as a sender makes it."""
+
+    path: str
+    body: bytes
+    headers: dict[str, str]
+
+
+@contextlib.contextmanager
+def start_dashboard(folder: Path) -> Iterator[str]:
+    """The URL of a new dashboard that keeps its data in ``folder``."""
+    folder.mkdir()
+    words = ["dashboard", "--port", "0", "--db", str(folder / "dashboard.sqlite3")]
+    command = [str(Path(sys.executable).parent / "nvoi"), *words]
+    environ = {**os.environ, "DEPLOY_KEY": KEY, "NVOI_HOME": str(folder)}
+    environ.pop("NVOI_MASTER_KEY", None)
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield read_url(process)
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+def read_url(process: subprocess.Popen[str]) -> str:
+    """The address that a dashboard prints when it is ready.
+
+    Raises:
+        RuntimeError: it ended before.
+    """
+    for line in process.stdout or ():
+        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+            return found[0]
+    raise RuntimeError("the dashboard did not start")
+
+
+# -- lines a second ------------------------------------------------------------------------
+
+
+def build_request(deploy_id: str, number: int, body: bytes, **headers: str) -> Request:
+    """A signed request of a deploy; ``number`` is its own among that deploy's."""
+    kind = "logs" if "X-Nvoi-Sequence" in headers else "status"
+    webhook_id, now = f"msg_{deploy_id}_{number}", int(time.time())
+    signed = {
+        "Content-Type": "application/json",
+        "X-Nvoi-Signature": sign(body, KEY),
+        "X-Nvoi-Deploy-Id": deploy_id,
+        "webhook-id": webhook_id,
+        "webhook-timestamp": str(now),
+        "webhook-signature": sign_webhook(body, KEY, webhook_id, now),
+    }
+    return Request(f"/api/deploys/{deploy_id}/{kind}", body, signed | headers)
+
+
+def build_deploy(deploy_id: str, lines: int, batch: int) -> list[Request]:
+    """The requests of a whole deploy of so many lines."""
+    started = json.dumps({"status": "started", "git_ref": "main"}).encode()
+    requests = [build_request(deploy_id, 0, started)]
+    moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    for index, first in enumerate(range(1, lines + 1, batch), 1):
+        last = min(first + batch - 1, lines)
+        logs = [
+            {"level": "info", "message": MESSAGE.format(number=number), "logged_at": moment}
+            for number in range(first, last + 1)
+        ]
+        body = json.dumps({"logs": logs}).encode()
+        sequence = {"X-Nvoi-Sequence": f"{first}-{last}"}
+        requests.append(build_request(deploy_id, index, body, **sequence))
+    ended = {"status": "completed", "tunnels": [], "duration_seconds": 1}
+    counts = {"X-Nvoi-Log-Count": str(lines), "X-Nvoi-Log-Dropped": "0"}
+    return [*requests, build_request(deploy_id, -1, json.dumps(ended).encode(), **counts)]
+
+
+def send(url: str, requests: Sequence[Request]) -> None:
+    """Send them one after the other; only what is acknowledged counts.
+
+    Raises:
+        RuntimeError: one is refused.
+    """
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    with contextlib.closing(connection):
+        for request in requests:
+            while True:
+                connection.request("POST", request.path, request.body, request.headers)
+                answer = connection.getresponse()
+                text = answer.read()
+                if answer.status != 429:
+                    break
+                time.sleep(float(answer.headers["Retry-After"]))
+            if answer.status != 200:
+                raise RuntimeError(f"{request.path} answered {answer.status}: {text!r}")
+
+
+def measure_rate(url: str, names: Iterator[int], lines: int) -> float:
+    """Acknowledged lines a second, of deploys that send at the same time."""
+    deploys = [build_deploy(f"run-{next(names)}", lines, BATCH) for _ in range(SENDERS)]
+    with ThreadPoolExecutor(SENDERS) as pool:
+        began = time.perf_counter()
+        for sent in [pool.submit(send, url, requests) for requests in deploys]:
+            sent.result()
+        return SENDERS * lines / (time.perf_counter() - began)
+
+
+def fill(url: str, names: Iterator[int], lines: int) -> float:
+    """Store ``lines``, and return how many a second that were."""
+    began = time.perf_counter()
+    for _ in range(lines // FILLING_LINES):
+        send(url, build_deploy(f"run-{next(names)}", FILLING_LINES, FILLING_BATCH))
+    return lines / (time.perf_counter() - began)
+
+
+def compare_rates(goals: Goals, folder: Path, options: argparse.Namespace) -> None:
+    """Lines a second, alone and beside a million that are stored."""
+    names = count(1)
+    with start_dashboard(folder / "new") as new, start_dashboard(folder / "full") as full:
+        rate = fill(full, names, options.stored)
+        goals.note(f"{options.stored} lines stored, {FILLING_BATCH} a request: {rate:.0f} lines/s")
+        measure_rate(new, names, options.lines)  # warms it up, as filling did the other
+        pairs = [
+            (measure_rate(new, names, options.lines), measure_rate(full, names, options.lines))
+            for _ in range(options.rounds)
+        ]
+    fresh, stored = ([pair[index] for pair in pairs] for index in (0, 1))
+    goals.note(f"{SENDERS} deploys at once, {BATCH} lines a request, on a new database: ")
+    goals.note(f"  {describe(fresh, digits=0)} lines/s; with the others stored {describe(stored)}")
+    goals.at_least("lines a second", find_median(fresh), LINES_A_SECOND)
+    goals.at_least("lines a second, with the others stored", find_median(stored), LINES_A_SECOND)
+    ratios = [full / new for new, full in pairs]
+    goals.at_least("the latter against the former", find_median(ratios), RATIO)
+
+
+# -- from the call to the browser ----------------------------------------------------------
+
+
+@contextlib.contextmanager
+def open_browser(folder: Path) -> Iterator[Chrome]:
+    """A headless Chromium."""
+    options = ChromeOptions()
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    options.binary_location = program or "chromium"
+    for name in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"):
+        options.add_argument(f"--{name}")
+    for name in ("disable-background-networking", "disable-component-update", "disable-sync"):
+        options.add_argument(f"--{name}")
+    options.add_argument(f"--user-data-dir={folder / 'browser'}")
+    driver = Chrome(options, Service(shutil.which("chromedriver") or "chromedriver"))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+def measure_latencies(url: str, folder: Path, lines: int) -> list[float]:
+    """Seconds from each call of ``log.info`` until its line is in the browser's page.
+
+    Raises:
+        RuntimeError: not all lines came.
+    """
+    log, pause = logging.getLogger("nvoi.web"), threading.Event()
+    with (
+        open_browser(folder) as browser,
+        nvoi.CallbackStream(
+            "nvoi", f"{url}/api/deploys", KEY, "watched", undelivered=folder
+        ) as stream,
+    ):
+        log.info("the page is opened at its first line")
+        wait_for_page(url)
+        browser.get(f"{url}/projects/default/deploys/watched")
+        browser.execute_script(OBSERVE)
+        for number in range(lines):
+            # Uneven, so that calls come at every moment of the sender's own intervals.
+            pause.wait(0.05 + 0.37 * (number % 7) / 6)
+            log.info("line %d sent at %d", number, time.time() * 1000)
+        deadline = time.monotonic() + 10
+        while len(seen := browser.execute_script("return window.seen")) < lines:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{len(seen)} of {lines} lines came to the browser")
+            pause.wait(0.1)
+        stream.completed()
+    return [milliseconds / 1000 for milliseconds in seen.values()]
+
+
+def wait_for_page(url: str) -> None:
+    """Wait until the dashboard knows the deploy.
+
+    Raises:
+        RuntimeError: it never does.
+    """
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("GET", "/api/projects/default/deploys/watched.json")
+            if connection.getresponse().status == 200:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("the deploy did not come to the dashboard")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--lines", type=int, default=5000, help="of each deploy of a round (5000)")
+    parser.add_argument("--stored", type=int, default=1_000_000, help="lines stored (1000000)")
+    parser.add_argument("--watched", type=int, default=100, help="lines timed in the browser (100)")
+    options = parser.parse_args()
+    goals = Goals(f"dashboard, {options.rounds} rounds")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with start_dashboard(folder / "watched") as url:
+            latencies = measure_latencies(url, folder, options.watched)
+        goals.note(f"from log.info to the browser: {describe(latencies, digits=2)} s")
+        goals.at_most(
+            "from log.info to the browser, median", find_median(latencies), LATENCY_SECONDS, "s"
+        )
+        compare_rates(goals, folder, options)
+    goals.leave()
+
+
+if __name__ == "__main__":
+    main()
