@@ -64,7 +64,7 @@ function openAtItsPlace() {
 function revealFirstError() {
   const last = lines.sections.at(-1);
   const error = last.entries.find((entry) => entry.level === "error") ?? last.entries.findLast((entry) => entry.number);
-  if (error) view.reveal(error.number);
+  if (error) view.reveal(error.number, { lazily: true });
 }
 
 function receive(batch) {
@@ -166,7 +166,7 @@ function readHash() {
   const match = /^#L(\d{1,15})$/.exec(location.hash);
   wanted = match ? Number(match[1]) : null;
   if (wanted === null) return;
-  following.stop();
+  following.hold();
   if (!lines.byNumber.has(wanted)) return;
   if (view.reveal(wanted) === null) {
     clearFilter();
@@ -182,7 +182,7 @@ function goToError(direction) {
   const places = errors.map((line) => lines.ordered.indexOf(line));
   const next = direction > 0 ? places.find((place) => place > at) : places.findLast((place) => place < at);
   const line = lines.ordered[next ?? (direction > 0 ? places[0] : places.at(-1))];
-  following.stop();
+  following.hold();
   view.reveal(line.number);
   history.replaceState(null, "", `#L${line.number}`);
 }

@@ -8,11 +8,16 @@ export class Following {
     this.button = button;
     this.on = false;
     this.offered = false;
-    this.last = 0;
+    this.held = false;
     this.last = window.scrollY;
     // Whatever makes the log longer, also rows that turn out to be higher than guessed.
     new ResizeObserver(() => this.on && this.scroll()).observe(element);
     document.addEventListener("scroll", () => this.notice(), { passive: true });
+    // Where lines come in every frame, the first pixels of a way up would be undone at once.
+    document.addEventListener("wheel", (event) => event.deltaY < 0 && this.stop(), { passive: true });
+    for (const kind of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+      document.addEventListener(kind, () => (this.held = false), { passive: true });
+    }
     button.addEventListener("click", () => this.start());
   }
 
@@ -23,6 +28,13 @@ export class Following {
 
   stop() {
     this.set(false);
+  }
+
+  // Stops for the sake of a place that the page itself goes to: reaching its end on the way
+  // there is not what the reader asked for.
+  hold() {
+    this.stop();
+    this.held = true;
   }
 
   // Whether there is anything to follow.
@@ -43,9 +55,11 @@ export class Following {
 
   notice() {
     const rest = document.documentElement.scrollHeight - window.innerHeight - window.scrollY;
-    if (rest <= NEAR) this.set(this.offered);
-    // New lines make the rest longer without a scroll: only the way up ends it.
-    else if (this.on && window.scrollY < this.last) this.set(false);
+    const up = window.scrollY < this.last;
     this.last = window.scrollY;
+    // New lines make the rest longer without a scroll, and a fold makes it shorter with one:
+    // only the way up ends it.
+    if (up && rest > 1) this.set(false);
+    else if (!up && rest <= NEAR && !this.held) this.set(this.offered);
   }
 }

@@ -75,12 +75,6 @@ export class Lines {
     return true;
   }
 
-  // When a section ended, by the sender's clock; null where it is the last one.
-  findEnd(section) {
-    const next = this.sections[this.sections.indexOf(section) + 1];
-    return next ? next.began : null;
-  }
-
   append(line) {
     if (line.level === "step") {
       const section = new Section(line);

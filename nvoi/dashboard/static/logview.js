@@ -58,12 +58,13 @@ export class LogView {
         this.views.delete(section);
       }
     }
-    let previous = null;
+    let place = this.element.firstChild;
     for (const section of this.lines.sections) {
-      const view = this.ensureView(section, previous);
+      const view = this.ensureView(section);
+      if (view.element === place) place = place.nextSibling;
+      else this.element.insertBefore(view.element, place);
       const entries = section.entries.filter((entry) => this.passes(entry));
       view.replace(entries, this.filter.query, !this.filtering || entries.length > 0 || this.headPasses(section));
-      previous = view;
     }
     this.describe();
     this.highlight();
@@ -79,7 +80,7 @@ export class LogView {
     }
     for (const [section, entries] of bySection) {
       const known = this.views.has(section);
-      const view = this.ensureView(section, this.listViews().at(-1) ?? null);
+      const view = this.ensureView(section);
       if (!known) view.element.hidden = this.filtering && !this.headPasses(section);
       view.append(entries, this.filter.query);
     }
@@ -87,21 +88,23 @@ export class LogView {
     this.highlight();
   }
 
-  ensureView(section, previous) {
+  ensureView(section) {
     let view = this.views.get(section);
     if (!view) {
       view = new StepView(section, this.onChange);
       this.views.set(section, view);
+      this.element.append(view.element);
     }
-    const before = previous ? previous.element.nextSibling : this.element.firstChild;
-    if (before !== view.element) this.element.insertBefore(view.element, before);
     return view;
   }
 
   // Tells the sections' times and states.
   describe(status = this.status) {
     this.status = status;
-    for (const view of this.listViews()) view.describe(this.lines.findEnd(view.section), status);
+    const { sections } = this.lines;
+    sections.forEach((section, index) => {
+      this.views.get(section)?.describe(sections[index + 1]?.began ?? null, status);
+    });
     this.onChange();
   }
 
@@ -135,8 +138,10 @@ export class LogView {
     this.onChange();
   }
 
-  // Shows a line, in its step, whatever the filter. Returns false where there is no such line.
-  reveal(number, { block = "center" } = {}) {
+  // Shows a line, in its step. Returns false where there is no such line, and null where the
+  // filter does not let it through.
+  // `lazily` leaves the page where it is if the line can be seen.
+  reveal(number, { lazily = false } = {}) {
     const line = this.lines.byNumber.get(number);
     if (!line) return false;
     const isHead = line.section.head === line;
@@ -145,7 +150,7 @@ export class LogView {
     if (!isHead) view.setOpen(true);
     this.target = line;
     const row = this.highlight(true);
-    this.settle(row, block, SETTLING_FRAMES);
+    if (!lazily || !isSeen(row)) this.settle(row, SETTLING_FRAMES);
     this.onChange();
     return true;
   }
@@ -162,9 +167,14 @@ export class LogView {
   }
 
   // Keeps a row in its place while those around it come into view.
-  settle(row, block, frames) {
-    if (!row?.isConnected || frames === 0) return;
-    row.scrollIntoView({ block });
-    requestAnimationFrame(() => this.settle(row, block, frames - 1));
+  settle(row, frames) {
+    if (!row.isConnected || frames === 0) return;
+    row.scrollIntoView({ block: "center" });
+    requestAnimationFrame(() => this.settle(row, frames - 1));
   }
+}
+
+function isSeen(row) {
+  const { top, bottom } = row.getBoundingClientRect();
+  return top >= 0 && bottom <= window.innerHeight;
 }

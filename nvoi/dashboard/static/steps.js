@@ -60,7 +60,10 @@ export class StepView {
   // Tells its time and state. `end` is when the next step began, null for the last step;
   // `status` is the attempt's.
   describe(end, status) {
-    if (!this.section.head) return;
+    const { errors, warnings, missing, latest } = this.section;
+    const key = [end, status, errors, warnings, missing, latest].join();
+    if (!this.section.head || key === this.described) return;
+    this.described = key;
     const running = end === null && status === "running";
     this.element.classList.toggle("running", running);
     this.element.classList.toggle("failed", end === null && status === "failed");
@@ -69,9 +72,8 @@ export class StepView {
       this.took.textContent ||= "0 s";
     } else {
       delete this.took.dataset.since;
-      this.took.textContent = formatDuration((end ?? this.section.latest) - this.section.began);
+      this.took.textContent = formatDuration((end ?? latest) - this.section.began);
     }
-    const { errors, warnings, missing } = this.section;
     this.marks.replaceChildren();
     this.mark("error", errors, errors === 1 ? "error" : "errors");
     this.mark("warning", warnings, warnings === 1 ? "warning" : "warnings");
