@@ -1,20 +1,299 @@
-"""``nvoi dashboard``."""
+"""``nvoi dashboard``: receives deploys and shows them live."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from nvoi.cli.options import add_command
+from nvoi.cli import projects
+from nvoi.cli.options import add_command, add_place_options, find_home
+from nvoi.errors import InputError, UsageError
 
-EXAMPLES = ""
+if TYPE_CHECKING:
+    from nvoi.dashboard.database import Database
+    from nvoi.dashboard.keyring import Keyring
+    from nvoi.dashboard.settings import Settings
+
+EXAMPLES = """\
+examples:
+  nvoi dashboard                                  in an app's checkout: it finds the app's key
+  nvoi dashboard --key-file ~/shop/deploy.key --port 9000
+  nvoi dashboard --host 0.0.0.0 --password-file password --public-url https://deploys.example.com
+  nvoi dashboard project add shop -d ~/src/shop   one more app, with a key and a URL of its own
+
+Ctrl-C and SIGTERM end it, with exit code 0: that is how a server ends.
+
+exit codes: 0 it was ended, 1 it failed, 2 bad usage: an address that is taken, no key, …
+"""
+
+#: What the extra ``dashboard`` installs and nvoi does without otherwise.
+PACKAGES = ("starlette", "uvicorn", "jinja2")
+MOST_PORT = 65535
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
-    add_command(subparsers, "dashboard", "Serves the dashboard.", EXAMPLES, run)
+    parser = add_command(
+        subparsers,
+        "dashboard",
+        "Receives what deploys send to their callback_url, keeps it in a SQLite file, and shows "
+        "it live in a browser. The app's deploy key says which deploys are believed.",
+        EXAMPLES,
+        run,
+    )
+    add_server_options(parser)
+    add_database_option(parser)
+    add_place_options(parser)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    projects.add_parser(commands)
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Where it listens, who may read, and for how long deploys are kept."""
+    server = parser.add_argument_group("server")
+    server.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
+    server.add_argument(
+        "--port", type=parse_port, default=8787, help="the port; 0 takes any that is free (8787)"
+    )
+    server.add_argument(
+        "--password-file",
+        type=Path,
+        metavar="FILE",
+        help="holds what readers have to know, on one line; needed beyond this machine",
+    )
+    server.add_argument(
+        "--trust-proxy",
+        action="store_true",
+        help="a reverse proxy stands before it, and decides who may read",
+    )
+    server.add_argument(
+        "--public-url", metavar="URL", help="where senders and readers find it (its own address)"
+    )
+    server.add_argument(
+        "--rate",
+        type=parse_amount,
+        default=200.0,
+        metavar="N",
+        help="requests a second that a project may send for long (200)",
+    )
+    keeping = parser.add_argument_group("keeping")
+    keeping.add_argument(
+        "--keep",
+        type=parse_count,
+        default=200,
+        metavar="N",
+        help="deploys kept of each project; 0 keeps all (200)",
+    )
+    keeping.add_argument(
+        "--keep-days", type=parse_amount, metavar="D", help="days for which they are kept"
+    )
+
+
+def add_database_option(parser: argparse.ArgumentParser, *, inherited: bool = False) -> None:
+    """``--db``, as :func:`~nvoi.cli.options.add_place_options` has its own."""
+    parser.add_argument(
+        "--db",
+        type=Path,
+        default=argparse.SUPPRESS if inherited else None,
+        metavar="PATH",
+        help="the SQLite file (default: dashboard/dashboard.sqlite3 in nvoi's own folder)",
+    )
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Serves the dashboard."""
-    raise NotImplementedError
+    """Serve until asked to end.
+
+    Raises:
+        InputError: it cannot be served as asked.
+    """
+    check_extra()
+    from nvoi.dashboard import server  # noqa: PLC0415 - of the extra
+
+    path = find_database(options, environ)
+    settings = build_settings(options, path)
+    server.check_reach(settings)
+    if options.db is None:
+        ensure_folder(path.parent)
+    with open_store(path) as (database, keyring):
+        source = ensure_key(options, environ, database, keyring)
+
+        def tell(url: str) -> None:
+            projects.remember_url(database, url)
+            sys.stdout.write(describe(url, source, path, settings))
+            sys.stdout.flush()
+
+        server.serve(settings, database, keyring, tell)
+    return 0
+
+
+def check_extra() -> None:
+    """Make sure that the extra is installed.
+
+    Raises:
+        UsageError: it is not.
+    """
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"the dashboard needs {', '.join(missing)}", hint="pip install 'nvoi[dashboard]'"
+        )
+
+
+def build_settings(options: argparse.Namespace, path: Path) -> Settings:
+    """What the options say.
+
+    Raises:
+        UsageError: the password's file or the public URL cannot be used.
+    """
+    from nvoi.dashboard.passwords import read_password  # noqa: PLC0415 - of the extra
+    from nvoi.dashboard.settings import Settings  # noqa: PLC0415 - same
+
+    return Settings(
+        path,
+        host=options.host,
+        port=options.port,
+        password=read_password(options.password_file) if options.password_file else None,
+        trust_proxy=options.trust_proxy,
+        public_url=parse_url(options.public_url) if options.public_url is not None else None,
+        keep=options.keep or None,
+        keep_days=options.keep_days,
+        rate=options.rate,
+    )
+
+
+def find_database(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:
+    """The database's file, as ``--db`` has it or in nvoi's own folder."""
+    chosen: Path | None = options.db
+    return chosen or find_home(environ) / "dashboard" / "dashboard.sqlite3"
+
+
+def ensure_folder(folder: Path) -> None:
+    """The folder of nvoi's own, its owner's alone.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make {folder}: {error.strerror}", hint="name another file with --db"
+        ) from error
+
+
+@contextmanager
+def open_store(path: Path) -> Iterator[tuple[Database, Keyring]]:
+    """The database and its keyring, for this process alone."""
+    from nvoi.dashboard.database import lock_database, open_database  # noqa: PLC0415 - slow
+    from nvoi.dashboard.keyring import open_keyring  # noqa: PLC0415 - same
+
+    with lock_database(path):
+        database = open_database(path)
+        try:
+            yield database, open_keyring(database)
+        finally:
+            database.close()
+
+
+def ensure_key(
+    options: argparse.Namespace,
+    environ: Mapping[str, str],
+    database: Database,
+    keyring: Keyring,
+) -> str:
+    """Give the default project the key that is found; without one there must be a project.
+
+    Returns:
+        where the key was found, empty where there is none.
+
+    Raises:
+        InputError: there is neither a key nor a project, or the key cannot be read.
+    """
+    from nvoi.config.credentials import find_key  # noqa: PLC0415 - pulls in cryptography
+    from nvoi.dashboard.projects import ensure_default_project, list_projects  # noqa: PLC0415
+
+    key = find_key(
+        options.dir, environ=environ, config_file=options.config, key_file=options.key_file
+    )
+    if key is None:
+        with database.read() as connection:
+            if list_projects(connection):
+                return ""
+        raise UsageError(
+            "there is no deploy key, so nobody could send anything",
+            hint="start it in an app's checkout, name the key with --key-file, set $DEPLOY_KEY, "
+            "or add a project: nvoi dashboard project add NAME --key-file FILE",
+        )
+    if key.warning:
+        sys.stderr.write(f"nvoi: warning: {key.warning}\n")
+    with database.write() as connection:
+        ensure_default_project(connection, keyring, key.value)
+    return key.source
+
+
+def describe(url: str, source: str, path: Path, settings: Settings) -> str:
+    """What is said once it serves; the first line names its URL."""
+    lines = [f"nvoi dashboard: {url}"]
+    if source:
+        lines.append(f"  for the config   callback_url: {url}/api/deploys   (key: {source})")
+    else:
+        lines.append("  callback URLs    nvoi dashboard project list")
+    lines.append(f"  data             {path}")
+    if settings.password is not None:
+        lines.append("  readers          need the password")
+    elif settings.trust_proxy:
+        lines.append("  readers          whoever the proxy lets through")
+    return "\n".join(lines) + "\n"
+
+
+def parse_url(text: str) -> str:
+    """``--public-url`` without a slash at its end.
+
+    Raises:
+        UsageError: it is no address of a server.
+    """
+    try:
+        parts = urlsplit(text)
+        is_right = bool(parts.scheme in {"http", "https"} and parts.hostname) and parts.port != 0
+    except ValueError:
+        is_right = False
+    if not is_right or not text.isprintable() or " " in text:
+        raise UsageError(f"--public-url {text!a} is no URL", hint="as https://deploys.example.com")
+    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
+        raise UsageError(
+            f"--public-url {text!a} has more than a scheme, a host and a port",
+            hint="the dashboard needs a host name of its own",
+        )
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def parse_port(text: str) -> int:
+    """A port, or 0."""
+    number = parse_count(text)
+    if number > MOST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is no port")
+    return number
+
+
+def parse_count(text: str) -> int:
+    """A whole number of 0 or more."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:  # noqa: PLR2004 - enough for all
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
+def parse_amount(text: str) -> float:
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e9:  # noqa: PLR2004 - neither infinite nor no number at all
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number

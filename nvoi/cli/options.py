@@ -32,13 +32,17 @@ def add_command(
     return parser
 
 
-def add_place_options(parser: argparse.ArgumentParser) -> None:
-    """``--config``, ``--dir``, ``--key-file``: where the config is and what opens it."""
+def add_place_options(parser: argparse.ArgumentParser, *, inherited: bool = False) -> None:
+    """``--config``, ``--dir``, ``--key-file``: where the config is and what opens it.
+
+    ``inherited`` is for a command below one that has them too: what was given there stays.
+    """
     group = parser.add_argument_group("config")
     group.add_argument(
         "-c",
         "--config",
         type=Path,
+        default=argparse.SUPPRESS if inherited else None,
         metavar="FILE",
         help="the config: encrypted, or plain as *.yml (default: deploy.enc in DIR or DIR/config)",
     )
@@ -46,13 +50,14 @@ def add_place_options(parser: argparse.ArgumentParser) -> None:
         "-d",
         "--dir",
         type=Path,
-        default=Path(),
+        default=argparse.SUPPRESS if inherited else Path(),
         metavar="DIR",
         help="the checkout (default: this folder)",
     )
     group.add_argument(
         "--key-file",
         type=Path,
+        default=argparse.SUPPRESS if inherited else None,
         metavar="FILE",
         help="the key (default: $NVOI_MASTER_KEY, $DEPLOY_KEY, deploy.key beside the config)",
     )

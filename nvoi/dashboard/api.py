@@ -2,14 +2,160 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
+from starlette.responses import Response, StreamingResponse
+
+from nvoi.dashboard import projects
+from nvoi.dashboard.attempts import list_attempts, list_runs, read_lines, read_places
 from nvoi.dashboard.context import Dashboard
+from nvoi.dashboard.formats import clean_text, format_iso
+from nvoi.dashboard.objects import build_attempt, build_line, build_project, encode
+from nvoi.dashboard.paths import RawRoute
+from nvoi.dashboard.queries import (
+    find_number,
+    get_attempt,
+    get_deploy_id,
+    get_number,
+    get_project,
+)
+from nvoi.dashboard.records import Attempt, Gap, StoredLine
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
     from starlette.routing import BaseRoute
 
+#: Attempts of an answer: without, and with the query's ``limit`` at most.
+ATTEMPTS, MOST_ATTEMPTS = 50, 200
+#: Lines of an answer, likewise.
+LINES, MOST_LINES = 1000, 5000
+#: Lines that are read at a time, so that an answer's text is never in memory as a whole.
+TEXT_LINES = 200
 
-def build_routes(_dashboard: Dashboard) -> list[BaseRoute]:
-    """The routes of ``/api/…``."""
-    return []
+
+class Api:
+    """Answers ``GET /api/….json`` and ``log.txt``."""
+
+    def __init__(self, dashboard: Dashboard) -> None:
+        self._read = dashboard.reader.read
+
+    async def answer_projects(self, _request: Request) -> Response:
+        """All projects."""
+
+        def query(connection: sqlite3.Connection) -> bytes:
+            summaries = projects.list_summaries(connection)
+            return encode({"projects": [build_project(each) for each in summaries]})
+
+        return await self._answer(query)
+
+    async def answer_deploys(self, request: Request) -> Response:
+        """A project's attempts, the newest first; ``next`` is the ``before`` of what follows."""
+        name = request.path_params["project"]
+        limit = get_number(request, "limit", ATTEMPTS, most=MOST_ATTEMPTS)
+        before = find_number(request, "before")
+
+        def query(connection: sqlite3.Connection) -> bytes:
+            found = list_attempts(connection, get_project(connection, name), limit + 1, before)
+            shown = found[:limit]
+            following = shown[-1].id if shown and len(found) > limit else None
+            return encode({"deploys": [build_attempt(each) for each in shown], "next": following})
+
+        return await self._answer(query)
+
+    async def answer_deploy(self, request: Request) -> Response:
+        """All attempts of one deploy id, the newest first."""
+        name, deploy_id = request.path_params["project"], get_deploy_id(request)
+
+        def query(connection: sqlite3.Connection) -> bytes:
+            runs = list_runs(connection, get_project(connection, name), deploy_id)
+            if not runs:
+                raise HTTPException(404, "there is no such deploy")
+            return encode({"attempts": [build_attempt(each) for each in runs]})
+
+        return await self._answer(query)
+
+    async def answer_lines(self, request: Request) -> Response:
+        """Lines of an attempt in the order of their arrival; ``more`` says that some follow."""
+        name, deploy_id = request.path_params["project"], get_deploy_id(request)
+        number, after = find_number(request, "attempt"), get_number(request, "after", 0)
+        limit = get_number(request, "limit", LINES, most=MOST_LINES)
+
+        def query(connection: sqlite3.Connection) -> bytes:
+            attempt = get_attempt(connection, name, deploy_id, number)
+            lines = read_lines(connection, attempt.id, after, limit)
+            last = lines[-1].number if lines else after
+            return encode(
+                {
+                    "attempt": attempt.number,
+                    "lines": [build_line(line) for line in lines],
+                    "more": last < attempt.lines,
+                }
+            )
+
+        return await self._answer(query)
+
+    async def answer_text(self, request: Request) -> Response:
+        """An attempt's lines in the order of reading, fit for a terminal."""
+        name, deploy_id = request.path_params["project"], get_deploy_id(request)
+        number = find_number(request, "attempt")
+        attempt = await self._read(lambda sql: get_attempt(sql, name, deploy_id, number))
+        return StreamingResponse(self._write_text(attempt), media_type="text/plain; charset=utf-8")
+
+    async def _write_text(self, attempt: Attempt) -> AsyncIterator[str]:
+        last: StoredLine | None = None
+        while True:
+            after = last
+
+            def query(
+                connection: sqlite3.Connection, after: StoredLine | None = after
+            ) -> list[StoredLine]:
+                return read_places(connection, attempt.id, after, TEXT_LINES)
+
+            lines = await self._read(query)
+            begin = last.place if last else 0
+            end = lines[-1].place if lines else None
+            gaps = [
+                gap for gap in attempt.gaps if begin < gap.last and (end is None or gap.last < end)
+            ]
+            yield "".join(format_lines(lines, gaps))
+            if not lines:
+                return
+            last = lines[-1]
+
+    async def _answer(self, query: Callable[[sqlite3.Connection], bytes]) -> Response:
+        return Response(await self._read(query), media_type="application/json")
+
+
+def build_routes(dashboard: Dashboard) -> list[BaseRoute]:
+    """The routes of ``/api/…`` that read."""
+    api = Api(dashboard)
+    deploy = "/api/projects/{project}/deploys/{deploy_id}"
+    return [
+        RawRoute("/api/projects.json", api.answer_projects),
+        RawRoute("/api/projects/{project}/deploys.json", api.answer_deploys),
+        RawRoute(f"{deploy}.json", api.answer_deploy),
+        RawRoute(f"{deploy}/lines.json", api.answer_lines),
+        RawRoute(f"{deploy}/log.txt", api.answer_text),
+    ]
+
+
+def format_lines(lines: Iterable[StoredLine], gaps: Iterable[Gap]) -> Iterator[str]:
+    """Lines in the order of reading as text, with a word on those that never came."""
+    missing = list(gaps)
+    for line in lines:
+        while missing and missing[0].last < line.place:
+            yield _format_gap(missing.pop(0))
+        yield f"{format_iso(line.logged_at)} {line.level:<7} {clean_text(line.message)}\n"
+    yield from map(_format_gap, missing)
+
+
+def _format_gap(gap: Gap) -> str:
+    lines = (
+        f"line {gap.first} was"
+        if gap.first == gap.last
+        else f"lines {gap.first} to {gap.last} were"
+    )
+    return f"[{lines} never received]\n"

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
 
-from nvoi.dashboard import api, login, receiver, streams
+from nvoi.dashboard import api, login, pages, receiver, streams
 from nvoi.dashboard.access import Access, AccessMiddleware
 from nvoi.dashboard.context import Dashboard
 from nvoi.dashboard.errors import StorageError
@@ -18,7 +18,6 @@ from nvoi.dashboard.paths import RawRoute
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.routing import BaseRoute
 
 #: Seconds after which a sender may try again when the database did not take it.
 RETRY_SECONDS = 2
@@ -27,15 +26,15 @@ RETRY_SECONDS = 2
 def build_app(dashboard: Dashboard) -> Starlette:
     """The ASGI application; its routes find ``dashboard`` on ``app.state.dashboard``."""
     access = Access(dashboard.settings, dashboard.writer)
-    routes: list[BaseRoute] = [
-        RawRoute("/healthz", answer_health),
-        *receiver.build_routes(dashboard),
-        *streams.build_routes(dashboard),
-        *api.build_routes(dashboard),
-        *login.build_routes(access),
-    ]
     app = Starlette(
-        routes=routes,
+        routes=[
+            RawRoute("/healthz", answer_health),
+            *receiver.build_routes(dashboard),
+            *streams.build_routes(dashboard),
+            *api.build_routes(dashboard),
+            *login.build_routes(access),
+            *pages.build_routes(dashboard),
+        ],
         middleware=[
             Middleware(SecurityHeadersMiddleware, settings=dashboard.settings),
             Middleware(AccessMiddleware, access=access),
@@ -46,6 +45,7 @@ def build_app(dashboard: Dashboard) -> Starlette:
             Exception: answer_fault,
         },
     )
+    # A slash more or less is another deploy's path, or none.
     app.router.redirect_slashes = False
     app.state.dashboard = dashboard
     return app

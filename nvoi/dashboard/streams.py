@@ -1,15 +1,137 @@
-"""Server-sent events: a deploy's lines as they come."""
+"""Server-sent events: what is new of a deploy, as it comes.
+
+A stream reads from the database what follows the last line that it sent, and sends it, as fast
+as its reader takes it. Nothing is kept for it in between, so one that reconnects with the
+number of its last line (``Last-Event-ID``) goes on where it was.
+"""
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from starlette.responses import StreamingResponse
+
+from nvoi.dashboard.attempts import find_attempt_by_id, read_lines
 from nvoi.dashboard.context import Dashboard
+from nvoi.dashboard.objects import build_attempt, encode, encode_lines
+from nvoi.dashboard.paths import RawRoute
+from nvoi.dashboard.queries import find_number, get_attempt, get_deploy_id, get_number
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.routing import BaseRoute
 
+    from nvoi.dashboard.feed import Listener
 
-def build_routes(_dashboard: Dashboard) -> list[BaseRoute]:
-    """The routes of ``/api/…``."""
-    return []
+#: Seconds without news after which a comment is sent: proxies end what is silent for long
+#: (nginx after 60 s), and it is how a reader that has gone is noticed.
+KEEP_ALIVE_SECONDS = 15.0
+#: Milliseconds that a browser waits before it connects again.
+RETRY_MILLISECONDS = 1000
+#: Lines and bytes of one event; the bytes may be exceeded by those of one line.
+MOST_LINES, MOST_BYTES = 500, 256 * 1024
+
+#: HTML, "Server-sent events", parsing: a comment begins with a colon.
+_EVENT_ID = re.compile(r"[0-9]{1,15}", re.ASCII)
+_COMMENT = b": still here\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What follows a line: an event of lines, if there are any, and how the attempt is.
+
+    ``last`` is the number of the last line; ``more`` says that others follow. ``attempt`` is
+    None where it was deleted.
+    """
+
+    lines: bytes
+    last: int
+    more: bool
+    attempt: bytes | None
+
+
+class Streams:
+    """Answers requests for events."""
+
+    def __init__(self, dashboard: Dashboard) -> None:
+        self._dashboard = dashboard
+
+    async def answer(self, request: Request) -> Response:
+        """Open a stream of one attempt, the newest where the query names none."""
+        name, deploy_id = request.path_params["project"], get_deploy_id(request)
+        number = find_number(request, "attempt")
+        after = get_number(request, "after", 0)
+        # A browser that connects again asks for the same URL, and says what it has seen since.
+        last_id = request.headers.get("last-event-id", "")
+        if _EVENT_ID.fullmatch(last_id):
+            after = int(last_id)
+        attempt = await self._dashboard.reader.read(
+            lambda sql: get_attempt(sql, name, deploy_id, number)
+        )
+        return StreamingResponse(
+            self._send(attempt.project, deploy_id, attempt.id, after),
+            media_type="text/event-stream",
+            # nginx would gather what is sent: ngx_http_proxy_module, X-Accel-Buffering.
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    async def _send(
+        self, project: str, deploy_id: str, attempt_id: int, after: int
+    ) -> AsyncIterator[bytes]:
+        yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
+        told: bytes | None = None
+        with self._dashboard.feed.listen((project, deploy_id)) as listener:
+            silent = False
+            while not listener.closed:
+                version = listener.version
+                news = await self._read(listener, attempt_id, after)
+                if news.attempt is None:
+                    return
+                parts = news.lines
+                after = news.last
+                if not news.more and news.attempt != told:
+                    told = news.attempt
+                    parts += b"event: attempt\ndata: " + told + b"\n\n"
+                if parts or silent:
+                    yield parts or _COMMENT
+                if not news.more:
+                    silent = not await listener.wait(version, KEEP_ALIVE_SECONDS)
+
+    async def _read(self, listener: Listener, attempt_id: int, after: int) -> _News:
+        return await listener.share(
+            (attempt_id, after),
+            lambda: self._dashboard.reader.read(lambda sql: read_news(sql, attempt_id, after)),
+        )
+
+
+def read_news(connection: sqlite3.Connection, attempt_id: int, after: int) -> _News:
+    """What an attempt has after the line with the number ``after``."""
+    attempt = find_attempt_by_id(connection, attempt_id)
+    if attempt is None:
+        return _News(b"", after, more=False, attempt=None)
+    last, size, chunks = after, 0, []
+    # A few at a time, as one line may have a megabyte.
+    while last < attempt.lines and size < MOST_BYTES and last - after < MOST_LINES:
+        lines = read_lines(connection, attempt_id, last, 50)
+        if not lines:
+            break
+        chunks.append(encode_lines(lines)[1:-1])
+        size += len(chunks[-1])
+        last = lines[-1].number
+    event = b""
+    if chunks:
+        event = b"event: lines\nid: %d\ndata: [%b]\n\n" % (last, b",".join(chunks))
+    more = bool(chunks) and last < attempt.lines
+    return _News(event, last, more, encode(build_attempt(attempt)))
+
+
+def build_routes(dashboard: Dashboard) -> list[BaseRoute]:
+    """The route of a deploy's events."""
+    streams = Streams(dashboard)
+    return [RawRoute("/api/projects/{project}/deploys/{deploy_id}/events", streams.answer)]

@@ -1,0 +1,177 @@
+"""Serves the dashboard: listens, runs uvicorn in this process, and ends when asked to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from nvoi.dashboard.app import build_app
+from nvoi.dashboard.context import Dashboard
+from nvoi.dashboard.database import Database
+from nvoi.dashboard.feed import Feed
+from nvoi.dashboard.hosts import is_loopback
+from nvoi.dashboard.keyring import Keyring
+from nvoi.dashboard.reader import Reader
+from nvoi.dashboard.retention import Retention
+from nvoi.dashboard.settings import Settings
+from nvoi.dashboard.writer import Writer
+from nvoi.errors import UsageError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+#: Seconds that requests under way have once the server is to end.
+GRACE_SECONDS = 3.0
+#: Seconds that an idle connection is kept: longer than nginx keeps its own (60 s), which would
+#: else send a request into one that is just being closed.
+KEEP_ALIVE_SECONDS = 75
+#: Connections that may wait to be accepted.
+BACKLOG = 1024
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, whose open streams end with it, and whose signals are ours."""
+
+    def __init__(self, config: uvicorn.Config, feed: Feed) -> None:
+        super().__init__(config)
+        self._feed = feed
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Asked to end, end: uvicorn would raise the signal again afterwards."""
+        loop = asyncio.get_running_loop()
+        numbers = [
+            number
+            for number in (signal.SIGINT, signal.SIGTERM)
+            # A shell starts background jobs with SIGINT ignored, and means it.
+            if signal.getsignal(number) is not signal.SIG_IGN
+        ]
+        for number in numbers:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more, end the streams, and let what is under way come to its end."""
+        self._feed.close()
+        timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._abort)
+        await super().shutdown(sockets)
+        timer.cancel()
+
+    def _abort(self) -> None:
+        """End the connections whose other side neither reads nor goes."""
+        for connection in list(self.server_state.connections):
+            if (transport := getattr(connection, "transport", None)) is not None:
+                transport.abort()
+
+
+def check_reach(settings: Settings) -> None:
+    """Make sure that nobody reads the logs who should not.
+
+    Raises:
+        UsageError: it would be served beyond loopback, and nobody would ask who reads.
+    """
+    if settings.password is None and not settings.trust_proxy and not is_loopback(settings.host):
+        raise UsageError(
+            f"--host {settings.host} lets others read every log, and nothing asks who they are",
+            hint="add --password-file FILE, or --trust-proxy where a reverse proxy does ask",
+        )
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        UsageError: the address is not this machine's, or the port is taken.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no host name"
+        raise UsageError(f"cannot listen on --host {host}: {reason}") from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise UsageError(
+            f"cannot listen on {format_origin(host, port)}: {error.strerror}",
+            hint="name another port with --port; 0 takes any that is free",
+        ) from error
+    return listening
+
+
+def format_origin(host: str, port: int) -> str:
+    """``http://HOST:PORT``; an IPv6 address stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(
+    settings: Settings,
+    database: Database,
+    keyring: Keyring,
+    tell: Callable[[str], None],
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        settings: checked by :func:`check_reach`.
+        database: migrated, and locked for this process.
+        keyring: of the same database.
+        tell: is given the dashboard's URL once requests are answered.
+
+    Raises:
+        UsageError: it cannot listen where it should.
+    """
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(open_socket(settings.host, settings.port))
+        port = listening.getsockname()[1]
+        writer, reader = Writer(database), Reader(database)
+        stack.callback(reader.close)
+        stack.callback(writer.close)
+        retention = Retention(writer, keep=settings.keep, keep_days=settings.keep_days)
+        stack.callback(retention.close)
+        url = settings.public_url or format_origin(settings.host, port)
+        dashboard = Dashboard(settings, writer, reader, keyring, Feed(), url)
+        server = _Server(build_config(build_app(dashboard)), dashboard.feed)
+        retention.start()
+        asyncio.run(_run(server, listening, lambda: tell(url)))
+
+
+async def _run(server: _Server, listening: socket.socket, tell: Callable[[], None]) -> None:
+    # The socket listens already: who connects now is answered in a moment.
+    asyncio.get_running_loop().call_soon(tell)
+    await server.serve(sockets=[listening])
+
+
+def build_config(app: Starlette) -> uvicorn.Config:
+    """The server's configuration: quiet, HTTP alone, and nothing read from the environment."""
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        # Who sent a request is decided where it is asked, by the options.
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        backlog=BACKLOG,
+        env_file=None,
+    )
