@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+
+from nvoi.dashboard import formats
+from nvoi.dashboard.formats import Piece
+
+MARCH = 1_772_600_645_123
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (-5, "0.0 s"),
+        (420, "0.4 s"),
+        (9_999, "9.9 s"),
+        (10_000, "10 s"),
+        (59_999, "59 s"),
+        (60_000, "1 min 00 s"),
+        (125_000, "2 min 05 s"),
+        (3_599_999, "59 min 59 s"),
+        (3_720_000, "1 h 02 min"),
+    ],
+)
+def test_a_duration_is_told_in_the_units_that_fit(milliseconds: int, text: str) -> None:
+    assert formats.format_duration(milliseconds) == text
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (0, "just now"),
+        (59_999, "just now"),
+        (60_000, "1 minute ago"),
+        (7_200_000, "2 hours ago"),
+        (30 * 86_400_000, "30 days ago"),
+    ],
+)
+def test_an_age_is_told_in_its_largest_unit(milliseconds: int, text: str) -> None:
+    assert formats.format_ago(milliseconds) == text
+
+
+def test_a_moment_is_told_in_utc() -> None:
+    assert formats.format_utc(MARCH) == "2026-03-04 05:04:05 UTC"
+    assert formats.format_clock(MARCH) == "05:04:05.123"
+    assert formats.format_iso(MARCH) == "2026-03-04T05:04:05.123Z"
+
+
+def test_a_moment_beyond_the_calendar_is_no_error() -> None:
+    assert formats.format_iso(2**53) == "1970-01-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("\x1b[1;31mred\x1b[0m", "red"),
+        ("\x1b]8;;https://example.com\x07link\x1b]8;;\x1b\\", "link"),
+        ("\x1b[2J\x1b[Hgone", "gone"),
+        ("\x1b(Bplain\x1b=", "plain"),
+        ("half \x1b[", "half \u241b["),
+        ("a\x00b\x07c\x7f", "a\u2400b\u2407c\u2421"),
+        ("one\r\ntwo\rthree\n\tfour", "one\ntwo\u240dthree\n\tfour"),
+    ],
+)
+def test_control_characters_are_removed_or_seen(text: str, clean: str) -> None:
+    assert formats.clean_text(text) == clean
+
+
+def test_a_title_is_one_line_that_is_read_in_one_direction() -> None:
+    assert formats.clean_title("main\n\u202edeploy\u202c\t\x1b[31m1") == "main deploy 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        ("see https://example.com/a?b=c#d.", ["https://example.com/a?b=c#d"]),
+        ("(http://localhost:8000)", ["http://localhost:8000"]),
+        ("https://example.com/a_(b)", ["https://example.com/a_(b)"]),
+        ("http://[::1]:80/ and [https://example.com]", ["http://[::1]:80/", "https://example.com"]),
+        ('<a href="https://example.com/">', ["https://example.com/"]),
+        ("javascript:alert(1) ftp://example.com https:// http://[", []),
+    ],
+)
+def test_only_web_addresses_in_a_message_are_links(text: str, urls: list[str]) -> None:
+    pieces = formats.split_links(text)
+
+    assert [piece.url for piece in pieces if piece.url] == urls
+    assert "".join(piece.text for piece in pieces) == text
+
+
+def test_text_around_a_link_stays_text() -> None:
+    assert formats.split_links("a http://b.c d") == [
+        Piece("a "),
+        Piece("http://b.c", "http://b.c"),
+        Piece(" d"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "url", [None, "", "javascript:alert(1)", "data:text/html,x", "//a.b", "http://", "http://a b"]
+)
+def test_what_is_no_web_address_is_no_link(url: str | None) -> None:
+    assert not formats.is_web_url(url)
+
+
+@pytest.mark.parametrize(
+    ("hostname", "url"),
+    [
+        ("www.example.com", "https://www.example.com"),
+        ("www.example.com:8443", "https://www.example.com:8443"),
+        ("localhost:8000", "http://localhost:8000"),
+        ("shop.localhost", "http://shop.localhost"),
+        ("127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("[::1]:8000", "http://[::1]:8000"),
+        ("10.0.0.1", "https://10.0.0.1"),
+        ("", None),
+        ("user@example.com", None),
+        ("example.com/path", None),
+        ("exa mple.com", None),
+        ("[::1", None),
+    ],
+)
+def test_an_app_is_opened_by_https_but_on_this_machine(hostname: str, url: str | None) -> None:
+    assert formats.build_app_url(hostname) == url
+
+
+@pytest.mark.parametrize(
+    ("provider", "name"),
+    [
+        ("github_actions", "GitHub Actions"),
+        ("gitlab_ci", "GitLab CI"),
+        ("buildkite", "Buildkite"),
+        ("my_own_ci", "My Own Ci"),
+    ],
+)
+def test_a_ci_has_its_own_name(provider: str, name: str) -> None:
+    assert formats.name_provider(provider) == name
+
+
+def test_a_commit_is_shortened_and_other_texts_are_not() -> None:
+    assert formats.shorten_sha("3f2a9c1be0d4a5f6") == "3f2a9c1"
+    assert formats.shorten_sha("release-of-monday") == "release-of-monday"

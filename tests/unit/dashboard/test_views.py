@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from nvoi.dashboard.records import Attempt, Gap, Project, Status
+from nvoi.dashboard.views import BADGES, DeployView, ProjectView
+
+NOW = 1_000_000
+
+ATTEMPT = Attempt(
+    id=1,
+    project="shop",
+    deploy_id="1234",
+    number=1,
+    status="running",
+    started_at=NOW - 65_000,
+    last_seen_at=NOW - 5_000,
+    ended_at=None,
+    duration_seconds=None,
+    git_sha=None,
+    git_ref=None,
+    ci_provider=None,
+    ci_run_url=None,
+    error=None,
+    tunnels=(),
+    lines=0,
+    counts={},
+    log_count=None,
+    log_dropped=None,
+    gaps=(),
+    superseded=False,
+)
+
+
+def build_view(**changes: Any) -> DeployView:
+    return DeployView(dataclasses.replace(ATTEMPT, **changes), NOW)
+
+
+@pytest.mark.parametrize(
+    ("status", "title"),
+    [
+        ("running", "▶ main 1234 running · shop"),
+        ("completed", "✓ main 1234 completed · shop"),
+        ("failed", "✗ main 1234 failed · shop"),
+        ("lost", "? main 1234 lost contact · shop"),
+    ],
+)
+def test_a_title_tells_the_state(status: Status, title: str) -> None:
+    assert build_view(status=status, git_ref="main").title == title
+
+
+def test_a_title_is_not_turned_by_what_was_sent() -> None:
+    view = build_view(git_ref="\u202enoitcudorp", deploy_id="1\u20672")
+
+    assert view.title == "▶ noitcudorp 12 running · shop"
+
+
+def test_each_state_has_an_icon_of_its_own() -> None:
+    assert len({badge.icon for badge in BADGES.values()}) == len(BADGES)
+
+
+def test_the_default_project_is_not_called_default() -> None:
+    assert build_view(project="default").title == "▶ 1234 running · deploys"
+
+
+def test_a_running_deploy_lasts_until_now() -> None:
+    view = build_view()
+
+    assert (view.duration, view.since) == (65_000, NOW - 65_000)
+
+
+def test_an_ended_deploy_lasted_as_long_as_its_sender_says() -> None:
+    view = build_view(status="completed", ended_at=NOW, duration_seconds=42)
+
+    assert (view.duration, view.since) == (42_000, None)
+
+
+def test_a_failed_deploy_lasted_until_its_end() -> None:
+    assert build_view(status="failed", ended_at=NOW - 10_000).duration == 55_000
+
+
+def test_a_lost_deploy_lasted_until_it_was_last_heard_of() -> None:
+    view = build_view(status="lost")
+
+    assert (view.duration, view.silence) == (60_000, 5_000)
+
+
+def test_missing_lines_are_counted() -> None:
+    assert build_view(gaps=(Gap(2, 2), Gap(14, 20))).missing == 8
+
+
+@pytest.mark.parametrize(
+    ("deploy_id", "path"),
+    [("1234", "1234"), ("a/b", "a%2Fb"), ("a b?c#d", "a%20b%3Fc%23d"), ("é", "%C3%A9")],
+)
+def test_an_id_is_one_segment_of_its_url(deploy_id: str, path: str) -> None:
+    view = build_view(deploy_id=deploy_id)
+
+    assert view.url == f"/projects/shop/deploys/{path}"
+    assert view.api_url == f"/api/projects/shop/deploys/{path}"
+
+
+def test_all_attempts_of_a_deploy_can_be_chosen() -> None:
+    assert DeployView(ATTEMPT, NOW, newest=3).attempts == [1, 2, 3]
+
+
+def test_a_project_leads_to_its_deploys() -> None:
+    view = ProjectView(Project(1, "shop", "token", NOW), ())
+
+    assert (view.name, view.url) == ("shop", "/projects/shop")
