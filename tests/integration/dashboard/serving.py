@@ -1,0 +1,252 @@
+"""A real ``nvoi dashboard`` in a process of its own, and what speaks to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+import urllib3
+
+from tests.fakes.client import Client
+from tests.integration.commands import NVOI, PATIENCE, wait_until
+from tests.integration.streams import KEY
+
+TIMEOUT = urllib3.Timeout(connect=5.0, read=20.0)
+
+_URL = re.compile(r"^nvoi dashboard: (\S+)$", re.MULTILINE)
+
+
+class Serving:
+    """A dashboard on a loopback port, from ``with`` to its end.
+
+    Args:
+        folder: where its database, key file and output lie.
+        options: further options of the command.
+        environ: adds to its environment, which has the default project's key.
+        port: where it listens; 0 lets the system choose, and a restart takes the same again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        environ: Mapping[str, str] | None = None,
+        port: int = 0,
+    ) -> None:
+        self.folder = folder
+        self.database = folder / "dashboard.sqlite3"
+        self.options = options
+        self.port = port
+        self.url = ""
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "NVOI_HOME": str(folder / "home"),
+            "DEPLOY_KEY": KEY,
+            # A warning of Python's is a fault of ours.
+            "PYTHONWARNINGS": "error",
+            **(environ or {}),
+        }
+        self.pool = urllib3.PoolManager(maxsize=8)
+        self.process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.pool.clear()
+        self.kill()
+
+    @property
+    def callback_url(self) -> str:
+        """The default project's."""
+        return f"{self.url}/api/deploys"
+
+    @property
+    def output(self) -> str:
+        """What the process that runs, or ran last, has printed."""
+        return self._output_file.read_text("utf-8")
+
+    @property
+    def _output_file(self) -> Path:
+        return self.folder / f"dashboard-{self._starts}.out"
+
+    def start(self) -> None:
+        """Start it, and wait until it says that it answers."""
+        self.launch()
+        wait_until(lambda: self._find_url() or self._has_ended(), "the dashboard to start")
+        self.url = self._find_url() or ""
+        assert self.url, self.output
+        self.port = urlsplit(self.url).port or 0
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start it, and wait for nothing."""
+        self._starts += 1
+        words = ["dashboard", "--port", str(self.port), "--db", str(self.database), *self.options]
+        with self._output_file.open("wb") as output:
+            self.process = subprocess.Popen(
+                [NVOI, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self.environ,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        return self.process
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it by a signal; its exit code."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """End it by SIGKILL, without a word."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """``nvoi dashboard WORDS --db …`` to its end."""
+        return subprocess.run(
+            [NVOI, "dashboard", *words, "--db", str(self.database)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env={**self.environ, **environ},
+            cwd=self.folder,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def get(self, path: str, **headers: str) -> urllib3.BaseHTTPResponse:
+        """``GET path``; a redirect is not followed."""
+        return self.pool.request(
+            "GET", self.url + path, headers=headers, redirect=False, retries=False, timeout=TIMEOUT
+        )
+
+    def get_json(self, path: str) -> Any:
+        """The JSON at ``path``, which must be there."""
+        response = self.get(path)
+        assert response.status == 200, (path, response.status, response.data)
+        return json.loads(response.data)
+
+    def get_attempts(self, deploy_id: str = "run-1", project: str = "default") -> Any:
+        """A deploy's attempts, the newest first; none where it is not known."""
+        response = self.get(f"{build_path(deploy_id, project)}.json")
+        return json.loads(response.data)["attempts"] if response.status == 200 else []
+
+    def get_lines(self, deploy_id: str = "run-1", attempt: int | None = None) -> list[Any]:
+        """All lines of an attempt in the order of their arrival."""
+        lines: list[Any] = []
+        which = "" if attempt is None else f"&attempt={attempt}"
+        while True:
+            after = lines[-1]["number"] if lines else 0
+            path = f"{build_path(deploy_id)}/lines.json?limit=5000&after={after}{which}"
+            page = self.get_json(path)
+            lines += page["lines"]
+            if not page["more"]:
+                return lines
+
+    def build_client(self, deploy_id: str = "run-1", *, key: str = KEY, url: str = "") -> Client:
+        """What sends single requests by hand."""
+        return Client(url or self.callback_url, key, deploy_id=deploy_id)
+
+    def _find_url(self) -> str | None:
+        match = _URL.search(self.output)
+        return match[1] if match else None
+
+    def _has_ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+
+def build_path(deploy_id: str, project: str = "default") -> str:
+    """The path of a deploy's JSON, without its ``.json``."""
+    return f"/api/projects/{project}/deploys/{quote(deploy_id, safe='')}"
+
+
+class Events:
+    """An open stream of server-sent events, read as the HTML standard has it."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self.response = response
+        self.last_id = ""
+        #: The lines of every ``lines`` event so far, in the order of their coming.
+        self.lines: list[Any] = []
+        #: The data of every ``attempt`` event so far.
+        self.attempts: list[Any] = []
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Each event's name and data; ends with the stream."""
+        rest = b""
+        for chunk in self.response.stream(65536, decode_content=False):
+            *blocks, rest = (rest + chunk).split(b"\n\n")
+            for block in blocks:
+                if event := self._parse(block.decode()):
+                    yield event
+
+    def read_until(self, is_enough: Callable[[Events], object]) -> None:
+        """Read events until ``is_enough(self)``."""
+        for _ in self:
+            if is_enough(self):
+                return
+        raise AssertionError(f"the stream ended after {len(self.lines)} lines")
+
+    def _parse(self, block: str) -> tuple[str, Any] | None:
+        fields: dict[str, str] = {}
+        for line in block.split("\n"):
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+        self.last_id = fields.get("id", self.last_id)
+        if "data" not in fields:
+            return None
+        name, data = fields["event"], json.loads(fields["data"])
+        if name == "lines":
+            self.lines += data
+        else:
+            self.attempts.append(data)
+        return name, data
+
+
+@contextmanager
+def open_events(
+    serving: Serving, deploy_id: str = "run-1", query: str = "", **headers: str
+) -> Iterator[Events]:
+    """A stream of a deploy's events."""
+    with urllib3.PoolManager() as pool:
+        response = pool.request(
+            "GET",
+            f"{serving.url}{build_path(deploy_id)}/events{query}",
+            headers=headers,
+            preload_content=False,
+            retries=False,
+            timeout=TIMEOUT,
+        )
+        try:
+            assert response.status == 200, (response.status, response.data)
+            yield Events(response)
+        finally:
+            response.close()
+
+
+def get_messages(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The messages alone."""
+    return [str(line["message"]) for line in lines]
