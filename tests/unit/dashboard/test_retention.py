@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nvoi.dashboard import projects
+from nvoi.dashboard.attempts import LOST_AFTER, find_attempt
+from nvoi.dashboard.clock import read_clock
+from nvoi.dashboard.records import Failed, Project
+from nvoi.dashboard.retention import MOST_ROWS, Retention, delete_rows
+from nvoi.secret import Secret
+from tests.unit.dashboard.faults import locked
+from tests.unit.dashboard.stores import (
+    COMPLETED,
+    KEY,
+    Store,
+    make_batch,
+    make_start,
+    open_store,
+)
+
+if TYPE_CHECKING:
+    import pytest
+
+DAY = 86_400_000
+
+
+def finish(store: Store, deploy: str, *, ago: int = 0, project: Project | None = None) -> None:
+    """A deploy that has ended, with a gap, ``ago`` milliseconds before now."""
+    at = read_clock() - ago
+    for body in (make_start(), make_batch(2, 3), COMPLETED):
+        store.send(body, deploy=deploy, at=at, project=project)
+
+
+def list_kept(store: Store, names: str, project: Project | None = None) -> str:
+    with store.database.read() as connection:
+        found = [name for name in names if find_attempt(connection, project or store.project, name)]
+    return "".join(found)
+
+
+def count_rows(store: Store) -> list[int]:
+    with store.database.read() as connection:
+        return [
+            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("attempts", "lines", "gaps", "deliveries")
+        ]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+
+
+def test_the_newest_runs_of_each_project_are_kept(store: Store) -> None:
+    with store.database.write() as connection:
+        other = projects.add_project(connection, store.keyring, "other", KEY)
+    for name in "abcde":
+        finish(store, name)
+    finish(store, "a", project=other)
+    Retention(store.writer, keep=2).sweep()
+    assert list_kept(store, "abcde") == "de"
+    assert list_kept(store, "a", other) == "a"
+    assert count_rows(store) == [3, 6, 3, 9]
+
+
+def test_all_are_kept_unless_told_otherwise(store: Store) -> None:
+    finish(store, "a", ago=10_000 * DAY)
+    Retention(store.writer).sweep()
+    assert list_kept(store, "a") == "a"
+
+
+def test_runs_older_than_the_days_go(store: Store) -> None:
+    for name, ago in (("a", 9 * DAY), ("b", 3 * DAY), ("c", DAY), ("d", 0)):
+        finish(store, name, ago=ago)
+    Retention(store.writer, keep_days=2.5).sweep()
+    assert list_kept(store, "abcd") == "cd"
+
+
+def test_a_running_deploy_is_never_deleted_and_a_lost_one_is(store: Store) -> None:
+    now = read_clock()
+    store.send(make_start(), deploy="a", at=now - LOST_AFTER - 1)
+    store.send(make_start(), deploy="b", at=now)
+    finish(store, "c")
+    Retention(store.writer, keep=0, keep_days=0).sweep()
+    assert list_kept(store, "abc") == "b"
+
+
+def test_an_id_that_is_used_again_and_again_does_not_grow_for_ever(store: Store) -> None:
+    for _ in range(5):
+        finish(store, "same")
+    Retention(store.writer, keep=2).sweep()
+    assert store.count_runs("same") == 2
+    finish(store, "same")
+    assert store.get(deploy="same").number == 6
+
+
+def test_a_long_run_is_deleted_in_small_parts_and_seen_by_nobody_meanwhile(store: Store) -> None:
+    for first in range(1, 5000, 500):
+        store.send(make_batch(first, first + 499), at=1)
+    store.send(Failed("old"), at=1)
+    with store.database.write() as connection:
+        connection.execute("UPDATE attempts SET project_id = NULL")
+    sizes = [5000]
+    while store.writer.submit(delete_rows).result(30):
+        assert store.find() is None
+        sizes.append(count_rows(store)[1])
+    assert sizes[:4] == [5000, 5000 - MOST_ROWS, 1000, 0]
+    assert count_rows(store) == [0, 0, 0, 0]
+
+
+def test_the_runs_of_a_removed_project_are_deleted(store: Store) -> None:
+    with store.database.write() as connection:
+        other = projects.add_project(connection, store.keyring, "other", KEY)
+    finish(store, "a", project=other)
+    finish(store, "b")
+    with store.database.write() as connection:
+        projects.remove_project(connection, "other")
+    Retention(store.writer).sweep()
+    assert count_rows(store) == [1, 2, 1, 3]
+
+
+def test_the_space_is_given_back_but_for_the_spare(store: Store) -> None:
+    def measure() -> tuple[int, int]:
+        with store.database.read() as connection:
+            return (
+                connection.execute("PRAGMA page_count").fetchone()[0],
+                connection.execute("PRAGMA freelist_count").fetchone()[0],
+            )
+
+    for first in range(1, 10_000, 500):
+        store.send(make_batch(first, first + 499, text="x" * 500), at=1)
+    store.send(Failed("old"), at=1)
+    before, _ = measure()
+    assert before > 1300
+    Retention(store.writer, keep=0, spare_pages=100).sweep()
+    after, free = measure()
+    assert free == 100
+    assert after < 200
+
+
+def test_a_key_that_ended_is_deleted(store: Store) -> None:
+    with store.database.write() as connection:
+        projects.rotate_key(connection, store.keyring, "default", Secret("b" * 64), grace_seconds=0)
+    Retention(store.writer).sweep()
+    with store.database.read() as connection:
+        assert connection.execute("SELECT count(*) FROM keys").fetchone()[0] == 1
+
+
+def test_it_sweeps_in_the_background_until_it_is_closed(store: Store) -> None:
+    retention = Retention(store.writer, keep=0, pause_seconds=0.01)
+    retention.start()
+    for name in "ab":
+        finish(store, name)
+        wait_until(lambda: count_rows(store)[0] == 0)
+    retention.close()
+    retention.close()
+    finish(store, "c")
+    assert list_kept(store, "c") == "c"
+
+
+def test_it_ends_without_having_been_started(store: Store) -> None:
+    Retention(store.writer, keep=0).close()
+
+
+def test_a_database_that_fails_is_swept_again_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_store(tmp_path / "x.sqlite3", busy_seconds=0.01) as store:
+        finish(store, "a")
+        retention = Retention(store.writer, keep=0, pause_seconds=0.01)
+        with locked(store.database.path), caplog.at_level(logging.WARNING):
+            retention.start()
+            wait_until(lambda: "old deploys are not deleted for now" in caplog.text)
+        wait_until(lambda: count_rows(store)[0] == 0)
+        retention.close()
