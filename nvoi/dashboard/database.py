@@ -26,7 +26,7 @@ class Database:
     """
 
     def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
-        self.path = path
+        self.path = path.absolute()
         self._busy_seconds = busy_seconds
         self._lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []

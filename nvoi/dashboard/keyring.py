@@ -64,7 +64,8 @@ def _bind(project_id: int) -> bytes:
 
 def name_key_file(database: Path) -> Path:
     """Where the key file of a database lies: ``NAME.key`` for ``NAME.sqlite3``."""
-    return database.with_suffix(".key")
+    path = database.with_suffix(".key")
+    return database.with_name(f"{database.name}.key") if path == database else path
 
 
 def open_keyring(database: Database) -> Keyring:

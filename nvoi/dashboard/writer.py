@@ -99,6 +99,8 @@ class Writer:
                 outcomes += [self._run_job(job) for job, _ in group]
         except sqlite3.Error as error:
             outcomes = [(None, build_error("write to", error)) for _ in group]
+        except Exception as error:  # noqa: BLE001 - the thread has to live, and every job an answer
+            outcomes = [(None, error) for _ in group]
         for (_, future), (result, fault) in zip(group, outcomes, strict=True):
             if fault is None:
                 future.set_result(result)

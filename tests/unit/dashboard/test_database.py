@@ -282,6 +282,18 @@ def test_a_file_that_was_damaged_meanwhile_is_a_storage_error(path: Path) -> Non
     database.close()
 
 
+def test_a_relative_path_means_the_same_in_another_folder(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)
+    database = open_database(Path(path.name))
+    monkeypatch.chdir("/")
+    with database.write() as connection:
+        store_option(connection, "a", "b")
+    database.close()
+    assert database.path == path
+
+
 def test_a_closed_database_lends_nothing(path: Path) -> None:
     database = open_database(path)
     with database.read() as connection:

@@ -109,3 +109,9 @@ def test_a_folder_in_the_key_files_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CredentialsError, match="cannot read"):
         open_keyring(database)
     database.close()
+
+
+def test_a_database_that_is_called_like_a_key_file_has_another_beside_it(tmp_path: Path) -> None:
+    with open_store(tmp_path / "team.key") as store:
+        assert name_key_file(store.database.path) == tmp_path / "team.key.key"
+        assert (tmp_path / "team.key.key").exists()
