@@ -16,7 +16,6 @@ examples:
   nvoi config init --name shop
   nvoi config init --name shop --provider hetzner -d ~/src/shop
 """
-IGNORED = frozenset({"deploy.key", "/deploy.key", "**/deploy.key"})
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,20 +51,13 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """
     from nvoi.cli.template import build_config  # noqa: PLC0415 - pulls in cryptography
     from nvoi.config import credentials  # noqa: PLC0415 - same
+    from nvoi.config.creation import create_config  # noqa: PLC0415 - same
 
     directory: Path = arguments.dir
     check_directory(directory)
     text = build_config(arguments.name, arguments.provider)
-    key = credentials.generate_key()
     key_file, config_file = directory / credentials.KEY_FILE, directory / credentials.CONFIG_FILE
-    ignore_key(directory / ".gitignore")
-    credentials.write_private(key_file, f"{key.reveal()}\n".encode(), replace=False)
-    try:
-        sealed = credentials.encrypt(text.encode(), key)
-        credentials.write_private(config_file, sealed, replace=False)
-    except BaseException:
-        key_file.unlink(missing_ok=True)
-        raise
+    create_config(config_file, text, credentials.generate_key(), key_file=key_file)
     sys.stdout.write(describe(config_file, key_file))
     for name in credentials.KEY_VARIABLES:
         if environ.get(name, "").strip():
@@ -79,6 +71,8 @@ def check_directory(directory: Path) -> None:
     Raises:
         UsageError: a file is, or the directory is not.
     """
+    from nvoi.config.creation import IGNORE_FILE, check_ignore_file  # noqa: PLC0415 - as above
+
     if not directory.is_dir():
         raise UsageError(f"there is no directory {directory}")
     for folder in (directory, directory / "config"):
@@ -88,23 +82,7 @@ def check_directory(directory: Path) -> None:
                     f"{folder / name} exists, and is not overwritten",
                     hint="nvoi credentials edit changes a config; move the file to start anew",
                 )
-    ignore = directory / ".gitignore"
-    if os.path.lexists(ignore) and not (ignore.is_file() and os.access(ignore, os.R_OK | os.W_OK)):
-        raise UsageError(f"{ignore} is no file that can be written to")
-
-
-def ignore_key(path: Path) -> None:
-    """Names deploy.key in a .gitignore, once."""
-    content = path.read_bytes() if path.exists() else b""
-    lines = content.decode(errors="replace").splitlines()
-    if IGNORED.intersection(line.strip() for line in lines):
-        return
-    separator = b"" if not content or content.endswith(b"\n") else b"\n"
-    try:
-        with path.open("ab") as file:
-            file.write(separator + b"deploy.key\n")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    check_ignore_file(directory / IGNORE_FILE)
 
 
 def describe(config_file: Path, key_file: Path) -> str:

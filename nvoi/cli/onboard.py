@@ -1,20 +1,64 @@
-"""``nvoi onboard``."""
+"""``nvoi onboard``: makes or changes a config by questions and answers."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 
-from nvoi.cli.options import add_command
+from nvoi.cli.options import add_command, add_place_options
+from nvoi.errors import UsageError
 
-EXAMPLES = ""
+EXAMPLES = """\
+examples:
+  nvoi onboard               ask about the app in this folder, and make deploy.enc
+  nvoi onboard -d ../app     another checkout
+
+It asks at a terminal, and writes nothing before you save. Ctrl-C leaves nothing behind. A
+deploy.enc that is there is offered for editing. Without a terminal: nvoi config init.
+
+exit codes: 0 saved or left as it was, 1 cancelled, 2 bad usage or config, 130 Ctrl-C
+"""
+NO_TERMINAL_HINT = (
+    "without one, `nvoi config init --name NAME` makes a config, and `nvoi credentials edit` or "
+    "`nvoi credentials set` changes it"
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
-    add_command(subparsers, "onboard", "Asks, and writes the config.", EXAMPLES, run)
+    parser = add_command(
+        subparsers, "onboard", "Make a config that can be deployed, by questions.", EXAMPLES, run
+    )
+    add_place_options(parser)
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Asks, and writes the config."""
-    raise NotImplementedError
+    """Ask, and write the config.
+
+    Raises:
+        InputError: there is no terminal, or what is there cannot be read or written.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("nvoi onboard asks questions: it needs a terminal", hint=NO_TERMINAL_HINT)
+    from nvoi.cli import founding  # noqa: PLC0415 - pulls in cryptography
+    from nvoi.cli.signals import interruptible  # noqa: PLC0415 - only with a terminal
+    from nvoi.onboarding.terminal import open_prompts  # noqa: PLC0415 - pulls in questionary
+
+    with interruptible() as signals:
+        place = founding.find_place(options, environ)
+        prompts = open_prompts(environ)
+        if place.key.warning:
+            prompts.say(f"! {place.key.warning}")
+        if place.answers and not founding.wants_change(prompts, place):
+            prompts.say(f"{place.config_file} is as it was.")
+            return 0
+        text = founding.hold(options, environ, prompts, place)
+        if text is None:
+            prompts.say("Nothing was saved.")
+            return 1
+        # From here on a signal would come between files that belong together.
+        signals.settle()
+        founding.save(place, text)
+        founding.tell_next(prompts, options, place, text)
+    return 0

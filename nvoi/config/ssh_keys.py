@@ -57,3 +57,27 @@ def check_ssh_keys(keys: SSHKeys) -> None:
         raise KeyPairError("public_key", message)
     if public.public_bytes_raw() != private.public_key().public_bytes_raw():
         raise KeyPairError("public_key", "is not the public half of private_key")
+
+
+def derive_ssh_keys(private: bytes) -> SSHKeys:
+    """The pair that a private key file stands for.
+
+    Raises:
+        KeyPairError: it holds no Ed25519 key that can be used.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - slow to import
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - same
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - same
+
+    try:
+        key = serialization.load_ssh_private_key(private, None)
+        text = private.decode("ascii")
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key, text = None, ""
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        message = "must be an Ed25519 private key as OpenSSH text, without a passphrase"
+        raise KeyPairError("private_key", message)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return SSHKeys(Secret(f"{text.strip()}\n"), public.decode())

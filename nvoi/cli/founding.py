@@ -1,0 +1,210 @@
+"""The files behind ``nvoi onboard``: what is there, what is saved, and what comes next."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nvoi.config.creation import IGNORE_FILE, check_ignore_file, create_config
+from nvoi.config.credentials import (
+    CONFIG_FILE,
+    KEY_FILE,
+    DeployKey,
+    decrypt,
+    encrypt,
+    find_key,
+    generate_key,
+    get_key,
+)
+from nvoi.config.document import decode
+from nvoi.config.loader import is_plain, load
+from nvoi.config.schema import Config, SSHProvider
+from nvoi.config.sensitive import collect_secrets
+from nvoi.errors import ConfigError, UsageError
+from nvoi.files import read_file, write_private
+from nvoi.log import masking
+from nvoi.onboarding.answers import Answers, read_answers
+from nvoi.onboarding.checking import compose, is_deployable
+from nvoi.onboarding.checkout import read_checkout
+from nvoi.onboarding.dashboards import DEFAULT_URL, call_dashboard
+from nvoi.onboarding.interview import Interview
+from nvoi.onboarding.place import NOT_YET
+from nvoi.onboarding.prompts import Choice, Prompts
+from nvoi.onboarding.wizard import hold_interview
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the config is or will be, what opens it, and what it says so far.
+
+    Args:
+        config_file: the encrypted config.
+        key: what opens it.
+        key_file: where a new key is to be written; None where the key is kept already.
+        content: the file's bytes; empty where there is none yet.
+        text: what these stand for; None as well.
+        answers: what that says to the questions; None as well.
+    """
+
+    config_file: Path
+    key: DeployKey
+    key_file: Path | None = None
+    content: bytes = b""
+    text: str | None = None
+    answers: Answers | None = None
+
+
+def find_place(options: argparse.Namespace, environ: Mapping[str, str]) -> Place:
+    """The config and key that the command line means; what they hold is masked from now on.
+
+    Raises:
+        InputError: one of them is there and cannot be read, or could not be written.
+    """
+    if not options.dir.is_dir():
+        raise UsageError(f"--dir {options.dir} is no folder", hint="name the app's checkout")
+    config_file = choose_file(options.dir, options.config)
+    if is_plain(config_file):
+        raise UsageError(f"{config_file} is not encrypted", hint="edit the file as it is")
+    if config_file.exists():
+        place = open_place(options, environ, config_file)
+    else:
+        place = found_place(options, environ, config_file)
+    masking.add_secrets(place.key.value.reveal())
+    return place
+
+
+def choose_file(directory: Path, explicit: Path | None) -> Path:
+    """The config that is there, else where a new one goes."""
+    if explicit is not None:
+        return explicit
+    places = (directory / CONFIG_FILE, directory / "config" / CONFIG_FILE)
+    return next((place for place in places if place.exists()), places[0])
+
+
+def open_place(options: argparse.Namespace, environ: Mapping[str, str], config_file: Path) -> Place:
+    """A config that is there."""
+    key = get_key(options.dir, environ=environ, config_file=config_file, key_file=options.key_file)
+    content = read_file(config_file)
+    filename = str(config_file)
+    text = decode(decrypt(content, key.value, filename=filename), filename)
+    try:
+        config = load(text, filename=filename, environ=None)
+    except ConfigError as error:
+        hint = "correct it with nvoi credentials edit first"
+        raise ConfigError(filename, error.faults, hint=hint) from None
+    masking.add_secrets(*collect_secrets(config))
+    return Place(config_file, key, content=content, text=text, answers=read_answers(config))
+
+
+def found_place(
+    options: argparse.Namespace, environ: Mapping[str, str], config_file: Path
+) -> Place:
+    """A config that is to be made, with the key that there is, else a new one."""
+    folder = config_file.parent
+    if os.path.lexists(config_file):
+        raise UsageError(f"{config_file} is a link to nothing")
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise UsageError(f"{folder} is no folder that can be written to")
+    key = find_key(options.dir, environ=environ, config_file=config_file, key_file=options.key_file)
+    if key is not None:
+        return Place(config_file, key)
+    check_ignore_file(folder / IGNORE_FILE)
+    key_file = folder / KEY_FILE
+    return Place(config_file, DeployKey(generate_key(), str(key_file)), key_file)
+
+
+def wants_change(prompts: Prompts, place: Place) -> bool:
+    """Whether a config that is there is to be changed."""
+    choices = (Choice("change it", value=True), Choice("leave it as it is", value=False))
+    return prompts.choose(f"{place.config_file} is there:", choices, default=True)
+
+
+def hold(
+    options: argparse.Namespace, environ: Mapping[str, str], prompts: Prompts, place: Place
+) -> str | None:
+    """The text of the config that the user wants saved; None where it is cancelled."""
+    directory = options.dir.absolute()
+    interview = Interview(
+        prompts=prompts,
+        checkout=read_checkout(directory),
+        original=place.answers,
+        call_dashboard=lambda url: call_dashboard(url, place.key.value, environ),
+        is_deployable=is_deployable,
+    )
+
+    def build(answers: Answers) -> str:
+        return compose(place.text, place.answers, answers, directory)
+
+    answers = hold_interview(interview, build)
+    return build(answers) if answers else None
+
+
+def save(place: Place, text: str) -> None:
+    """Writes what there is to write.
+
+    Raises:
+        InputError: it cannot be written, or others changed the config meanwhile.
+    """
+    if place.text is None:
+        create_config(place.config_file, text, place.key.value, key_file=place.key_file)
+        return
+    if read_file(place.config_file) != place.content:
+        raise UsageError(
+            f"{place.config_file} was changed by others meanwhile, and is left as it is now",
+            hint="nvoi onboard again shows what it says",
+        )
+    if text != place.text:
+        write_private(place.config_file, encrypt(text.encode(), place.key.value))
+
+
+def tell_next(prompts: Prompts, options: argparse.Namespace, place: Place, text: str) -> None:
+    """Says what was saved, and what to do with it."""
+    config = load(text, filename=str(place.config_file), environ=None)
+    application = config.application
+    prompts.say(f"\nSaved {place.config_file}, encrypted: commit it. {tell_key(place)}")
+    if isinstance(application.compute_provider, SSHProvider) and application.ssh_keys:
+        prompts.say("\nEach server needs this line in ~/.ssh/authorized_keys of its user:")
+        # Not folded: it is to be copied.
+        prompts.show(application.ssh_keys.public_key)
+    prompts.say("\nNext:")
+    for line in list_commands(options, config):
+        prompts.say(f"  {line}")
+    if not is_deployable(application.compute_provider):
+        prompts.say(f"\n{NOT_YET}")
+
+
+def tell_key(place: Place) -> str:
+    """Where the key is, and who has to have it."""
+    ci = "A CI gets the key as the secret DEPLOY_KEY."
+    if place.key_file is None:
+        return f"Its key is that of {place.key.source}. {ci}"
+    return (
+        f"Its key is in {place.key_file}, which is in .gitignore. Keep it: without it the config "
+        f"cannot be read, and whoever has it can read everything. {ci}"
+    )
+
+
+def list_commands(options: argparse.Namespace, config: Config) -> list[str]:
+    """The commands that come next, each with what it is for."""
+    place = "".join(
+        f" {flag} {shlex.quote(str(value))}"
+        for flag, value, usual in (
+            ("--dir", options.dir, Path()),
+            ("--config", options.config, None),
+            ("--key-file", options.key_file, None),
+        )
+        if value != usual
+    )
+    commands = [
+        (f"nvoi deploy --dry-run{place}", "to see what would be done"),
+        (f"nvoi deploy{place}", "to do it"),
+        (f"nvoi onboard{place}", "to change the answers; nvoi credentials edit has every key"),
+    ]
+    if config.callback_url == DEFAULT_URL:
+        commands.insert(0, (f"nvoi dashboard{place}", "in another terminal, to follow each deploy"))
+    width = max(len(command) for command, _ in commands)
+    return [f"{command:{width}}  {purpose}" for command, purpose in commands]

@@ -1,0 +1,50 @@
+"""Whether a config can be saved: the config's own checks, then those of its target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nvoi.config.loader import load
+from nvoi.config.schema import Application, ComputeProvider, Config
+from nvoi.errors import ConfigError
+from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.document import FILENAME, build_document, change_document
+from nvoi.onboarding.sections import find_section
+from nvoi.targets import get_target
+from nvoi.targets.step import Request
+
+
+def is_deployable(provider: ComputeProvider) -> bool:
+    """Whether this version of nvoi can deploy there."""
+    try:
+        get_target(Config(Application("app", provider)))
+    except ConfigError:
+        return False
+    return True
+
+
+def compose(text: str | None, before: Answers | None, answers: Answers, directory: Path) -> str:
+    """The config to be saved: a new one, or ``text`` with what was changed since ``before``.
+
+    Raises:
+        InputError: it has faults, or the target cannot do what it asks for.
+    """
+    if text is None or before is None:
+        text = build_document(answers)
+    else:
+        text = change_document(text, before, answers)
+    config = load(text, filename=FILENAME, environ=None)
+    if is_deployable(config.application.compute_provider):
+        request = Request(config, directory, home=directory, deploy_id="onboard")
+        get_target(config).check(request)
+    return text
+
+
+def describe_faults(error: ConfigError) -> str:
+    """Each fault with the section of the interview that can mend it."""
+    lines = []
+    for fault in error.faults:
+        section = find_section(fault.path)
+        where = f"under {section.title}" if section else "by nvoi credentials edit"
+        lines.append(f"! {fault.path}: {fault.message} (change it {where})")
+    return "\n".join(lines)

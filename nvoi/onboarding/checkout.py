@@ -1,0 +1,126 @@
+"""What an app's checkout says of how it is run. A file that is missing or broken says nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nvoi.config.fields import SERVICE_NAME
+from nvoi.onboarding.dockerfile import Image, read_dockerfile
+
+# Whatever is larger than this was not written by hand.
+SIZE_LIMIT = 1 << 20
+GIT_SECONDS = 5.0
+ENTRY = re.compile(r"^\s*([A-Za-z0-9_-]+):\s*(\S.*)$")
+#: Procfile entries: the one that serves, and the one that is run before a release.
+SERVING, RELEASING = "web", "release"
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A service that the checkout seems to have."""
+
+    name: str
+    command: str = ""
+    port: int | None = None
+    pre_run_command: str = ""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """Good first answers: the app's name and its services, the one that serves first."""
+
+    name: str
+    services: tuple[Suggestion, ...]
+
+
+def read_checkout(directory: Path) -> Checkout:
+    """What can be read from the files in ``directory``."""
+    package = read_package(directory)
+    names = (
+        find_remote(directory),
+        str(package.get("name") or "").rpartition("/")[2],
+        directory.resolve().name,
+    )
+    slugs = (build_slug(name) for name in names if name)
+    return Checkout(
+        name=next((slug for slug in slugs if slug), "app"),
+        services=find_services(directory, package),
+    )
+
+
+def find_services(directory: Path, package: dict[str, Any]) -> tuple[Suggestion, ...]:
+    """The services: a Procfile's, else the one of the Dockerfile, else that of package.json."""
+    image = read_dockerfile(read_text(directory / "Dockerfile")) or Image()
+    processes = read_procfile(read_text(directory / "Procfile"))
+    release = processes.pop(RELEASING, "")
+    serving = processes.pop(SERVING, "")
+    command = serving or ("" if processes else image.command or find_start(package))
+    first = Suggestion(SERVING, command, image.port, release)
+    others = tuple(Suggestion(name, text) for name, text in processes.items())
+    if others and not serving:
+        return (replace(others[0], pre_run_command=release), *others[1:])
+    return (first, *others)
+
+
+def read_procfile(text: str) -> dict[str, str]:
+    """The commands of a Procfile by their names, as service names are spelled."""
+    found = (ENTRY.match(line) for line in text.splitlines())
+    named = {match[1].lower().strip("-_"): match[2].strip() for match in found if match}
+    return {name: command for name, command in named.items() if SERVICE_NAME.fullmatch(name)}
+
+
+def read_package(directory: Path) -> dict[str, Any]:
+    """``package.json``, if it is an object."""
+    try:
+        content = json.loads(read_text(directory / "package.json") or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def find_start(package: dict[str, Any]) -> str:
+    """How npm starts the package; by way of npm, which finds the programs it installed."""
+    scripts = package.get("scripts")
+    start = scripts.get("start") if isinstance(scripts, dict) else None
+    return "npm start" if isinstance(start, str) and start.strip() else ""
+
+
+def find_remote(directory: Path) -> str:
+    """The repository's name where the checkout was cloned from."""
+    program = shutil.which("git")
+    if program is None or not (directory / ".git").exists():
+        return ""
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell, and fixed words
+            [program, "-C", str(directory), "remote", "get-url", "origin"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    url = done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
+    # Both https://host/owner/name.git and host:owner/name.git.
+    return re.split(r"[/:\\]", url.rstrip("/"))[-1].removesuffix(".git")
+
+
+def build_slug(name: str) -> str:
+    """``name`` as an application may be called, perhaps empty."""
+    return re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:63]
+
+
+def read_text(path: Path) -> str:
+    """The text of a small file, or nothing."""
+    try:
+        if not path.is_file() or path.stat().st_size > SIZE_LIMIT:
+            return ""
+        return path.read_bytes().decode("utf-8-sig", errors="replace").replace("\0", "")
+    except OSError:
+        return ""

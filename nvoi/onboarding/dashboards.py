@@ -1,0 +1,126 @@
+"""A signed test call to a dashboard, and what its answer means."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from nvoi.log import wire
+from nvoi.log.transport import Answer, Transport, TransportError
+from nvoi.secret import Secret
+
+#: Where `nvoi dashboard` listens unless told otherwise, and takes deploys.
+DEFAULT_URL = "http://127.0.0.1:8787/api/deploys"
+#: How long a person waits for the answer.
+CONNECT_SECONDS, TOTAL_SECONDS = 3.0, 6.0
+
+START = (
+    "Once the config is saved, `nvoi dashboard` in the app's folder starts one that has this "
+    f"app's key (pip install 'nvoi[dashboard]'). Its callback URL is {DEFAULT_URL}"
+)
+ADD_KEY = (
+    "Once the config is saved, give it the key: where it runs, `nvoi dashboard project add NAME "
+    "--key-file deploy.key` prints the callback URL to use; a dashboard of another make has its "
+    "own place for the key."
+)
+#: What an answer other than 2xx means, and what to do.
+MEANINGS = {
+    400: "It is there, and takes the test call for malformed: is this a callback of nvoi's?",
+    401: f"It is there, but does not know this app's key yet. {ADD_KEY}",
+    403: f"It is there, but refuses this app's key. {ADD_KEY}",
+    404: "The server is there, but nothing has this path. `nvoi dashboard project list` names the "
+    "callback URL of each project.",
+    405: "The server is there, but this path takes no POST: is this the address of a page?",
+    410: "The server says that this is gone for good.",
+    413: "The server takes not even the smallest request.",
+    422: "It is there, but does not take the test call, which holds no lines: is this a callback "
+    "of nvoi's? It may take a deploy all the same.",
+    429: "It is there, and wants fewer requests. Try again in a minute.",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the dashboard took the call, and what to say of it."""
+
+    ok: bool
+    text: str
+
+
+def call_dashboard(url: str, key: Secret, environ: Mapping[str, str]) -> Verdict:
+    """Send a batch without lines, which a dashboard takes and does not store.
+
+    Args:
+        url: the ``callback_url``.
+        key: the deploy key, which signs.
+        environ: where proxies and CA bundles are named.
+    """
+    deploy_id = f"nvoi-onboard-{secrets.token_hex(6)}"
+    request = wire.LogBatch([], first=0)
+    body = request.encode()
+    headers = wire.build_headers(
+        request, body, key=key.reveal(), deploy_id=deploy_id, timestamp=int(time.time())
+    )
+    transport = Transport(url, environ=environ, connect_seconds=CONNECT_SECONDS)
+    try:
+        target = wire.build_url(url, deploy_id, request.kind)
+        answer = transport.post(target, body, headers, time.monotonic() + TOTAL_SECONDS)
+    except TransportError as error:
+        return explain_failure(error, url)
+    finally:
+        transport.close()
+    return explain_answer(answer)
+
+
+def explain_answer(answer: Answer) -> Verdict:
+    """What a status means. Pure."""
+    status = answer.status
+    if 200 <= status < 300:  # noqa: PLR2004 - the successful ones
+        return Verdict(ok=True, text=f"The dashboard answers ({status}) and takes this app's key.")
+    if 300 <= status < 400:  # noqa: PLR2004 - redirects
+        target = describe_target(answer.headers.get("location", ""))
+        text = f"It redirects{target}. No redirect is followed: give the address it leads to."
+    elif status in MEANINGS:
+        text = MEANINGS[status]
+    elif status >= 500:  # noqa: PLR2004 - the server's faults
+        text = "The server is there, but has a fault of its own, or what stands behind it is down."
+    else:
+        text = "That is no answer of a dashboard."
+    return Verdict(ok=False, text=f"It answered {status}. {text}")
+
+
+def describe_target(location: str) -> str:
+    """Where a redirect leads, without what the address may hold of secrets."""
+    try:
+        parts = urlsplit(location)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return ""
+    if not location.isprintable() or parts.scheme not in {"http", "https"} or not parts.hostname:
+        return ""
+    return f" to {parts.scheme}://{parts.hostname}{port}{parts.path}"
+
+
+def explain_failure(error: TransportError, url: str) -> Verdict:
+    """What it means that no answer came. Pure."""
+    advice = {
+        "unreachable": f"Is the address right, and does the dashboard run? {START}",
+        "timeout": "Is the address right? A firewall may drop what is sent there.",
+        "tls": "A certificate of your own authority: name its file in $SSL_CERT_FILE. Where the "
+        "server speaks plain HTTP, the address begins with http://",
+        "proxy": "See $HTTP_PROXY, $HTTPS_PROXY and $NO_PROXY.",
+        "environment": "",
+        "garbage": "Is this the port of a web server? One that speaks TLS needs https://",
+        "reset": f"A server that speaks TLS needs https:// in front of it: {hide_path(url)}",
+    }
+    text = f"No answer: {error}. {advice.get(error.kind, '')}"
+    return Verdict(ok=False, text=text.strip())
+
+
+def hide_path(url: str) -> str:
+    """The scheme and host of a URL, without user, password and path."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")

@@ -1,0 +1,159 @@
+"""Asks for the database; one that nvoi runs is given passwords and a volume."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from nvoi.config.fields import RejectedError, parse_positive
+from nvoi.config.schema import Database, Volume
+from nvoi.config.urls import parse_database_url
+from nvoi.onboarding.answers import Answers, find_home
+from nvoi.onboarding.interview import Interview
+from nvoi.onboarding.prompts import Choice, ask, ask_secret
+from nvoi.secret import Secret
+
+VOLUME = "database"
+KEEP, NO_DATABASE = "keep", "none"
+PASSWORD_BYTES = 24
+# Short enough that it is not masked as a secret wherever a log has the word.
+OWNER = "app"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of database.
+
+    ``folder`` is where its image keeps the data; ``user``, ``name`` and the generated
+    ``passwords`` are the variables that set it up.
+    """
+
+    title: str
+    adapter: str
+    image: str | None
+    folder: str
+    user: str = ""
+    name: str = ""
+    passwords: tuple[str, ...] = ()
+
+
+POSTGRES = Kind(
+    "PostgreSQL",
+    "postgres",
+    "postgres:17",
+    "/var/lib/postgresql/data",
+    "POSTGRES_USER",
+    "POSTGRES_DB",
+    ("POSTGRES_PASSWORD",),
+)
+PGVECTOR = replace(POSTGRES, title="PostgreSQL with pgvector", image="pgvector/pgvector:pg17")
+MYSQL = Kind(
+    "MySQL",
+    "mysql",
+    "mysql:8.4",
+    "/var/lib/mysql",
+    "MYSQL_USER",
+    "MYSQL_DATABASE",
+    # The image does not start without the second (Docker Hub, mysql, "Environment Variables").
+    ("MYSQL_PASSWORD", "MYSQL_ROOT_PASSWORD"),
+)
+SQLITE = Kind("SQLite", "sqlite3", None, "/data")
+KINDS = (POSTGRES, PGVECTOR, MYSQL, SQLITE)
+
+ON_THIS_MACHINE = (
+    "On this machine SQLite needs nothing, and is a file that outlives releases. nvoi runs no "
+    "PostgreSQL or MySQL here: give the URL of a server that runs already."
+)
+ON_SERVERS = "A database is given a user, generated passwords and a volume on the first server."
+
+
+def ask_database(interview: Interview, answers: Answers) -> Answers:
+    """The database, or none; one of the same kind as before keeps all that it has."""
+    prompts = interview.prompts
+    prompts.say(f"  {ON_THIS_MACHINE if answers.is_local else ON_SERVERS}")
+    choices: list[Choice[Kind | str]] = [Choice("none", NO_DATABASE)]
+    choices += [Choice(kind.title, kind) for kind in KINDS]
+    if answers.database:
+        choices.insert(0, Choice("keep the one it has", KEEP))
+    kind = prompts.choose("Database:", choices, None)
+    if kind == KEEP:
+        return answers
+    if isinstance(kind, str):
+        return replace(answers, database=None, volume=None)
+    known = find_kind(answers.database)
+    before = answers.database if kind == known else None
+    if kind is not SQLITE and (answers.is_local or (before and before.url)):
+        return ask_running(interview, answers, kind, before)
+    return ask_volume(interview, answers, kind, before)
+
+
+def find_kind(database: Database | None) -> Kind | None:
+    """Which of the kinds a database is."""
+    if database is None or database.engine is None:
+        return None
+    if database.engine == "postgres":
+        return PGVECTOR if "pgvector" in (database.image or "") else POSTGRES
+    return MYSQL if database.engine == "mysql" else SQLITE
+
+
+def ask_running(
+    interview: Interview, answers: Answers, kind: Kind, before: Database | None
+) -> Answers:
+    """A server that runs already."""
+    if kind is PGVECTOR:
+        interview.prompts.say("  The server has to have the extension `vector`.")
+    message = f"URL ({kind.adapter}://USER:PASSWORD@HOST/NAME)"
+    kept = before.url if before else None
+    url = ask_secret(interview.prompts, message, build_url_parser(kind), kept)
+    database = replace(before or Database(adapter=kind.adapter), url=url)
+    if before is None:
+        # So that it is still known when the app moves.
+        database = replace(database, image=kind.image if kind is PGVECTOR else None)
+    return replace(answers, database=database, volume=answers.volume if before else None)
+
+
+def build_url_parser(kind: Kind) -> Callable[[str], object]:
+    """A parser of the URL of a server of this kind."""
+
+    def parse(text: str) -> object:
+        try:
+            address = parse_database_url(text, kind.adapter)
+        except ValueError as error:
+            raise RejectedError(str(error)) from None
+        if not address.host:
+            raise RejectedError("must name the server's host")
+        return address
+
+    return parse
+
+
+def ask_volume(
+    interview: Interview, answers: Answers, kind: Kind, before: Database | None
+) -> Answers:
+    """A database that nvoi runs, on a volume of its own."""
+    database = complete(before or Database(), kind)
+    volume = Volume(next(iter(database.mount)))
+    if answers.volume and before:
+        volume = answers.volume
+    elif home := find_home(answers):
+        volume = home.volumes.get(volume.name, volume)
+    if not answers.is_local:
+        size = ask(interview.prompts, "Size of its volume in GB:", parse_positive, str(volume.size))
+        volume = replace(volume, size=size)
+    return replace(answers, database=database, volume=volume)
+
+
+def complete(database: Database, kind: Kind) -> Database:
+    """``database`` with what it lacks to be run; what it has stays."""
+    wanted = {key: Secret(secrets.token_hex(PASSWORD_BYTES)) for key in kind.passwords}
+    if kind.user:
+        wanted = {kind.user: Secret(OWNER), kind.name: Secret(OWNER), **wanted}
+    given = {key: value for key, value in database.secrets.items() if value}
+    return replace(
+        database,
+        adapter=database.adapter or kind.adapter,
+        image=database.image or kind.image,
+        mount=database.mount or {VOLUME: kind.folder},
+        secrets={**wanted, **given},
+    )

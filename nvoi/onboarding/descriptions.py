@@ -1,0 +1,92 @@
+"""What the summary shows of each section; a secret is dots. Pure."""
+
+from __future__ import annotations
+
+from nvoi.config.schema import (
+    AppService,
+    AWSProvider,
+    HetznerProvider,
+    LocalProvider,
+    ScalewayProvider,
+    SSHProvider,
+)
+from nvoi.naming import build_hostnames
+from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.databases import find_kind
+from nvoi.onboarding.prompts import DOTS
+from nvoi.onboarding.providers import get_account
+
+
+def describe_place(answers: Answers) -> list[str]:
+    """The provider and its servers."""
+    provider = answers.provider
+    title = get_account(provider).title
+    servers = sum(group.count for group in answers.groups)
+    count = f"{servers} server{'' if servers == 1 else 's'}"
+    match provider:
+        case LocalProvider():
+            return [title]
+        case SSHProvider():
+            logins = (
+                f"{group.user or 'root'}@{host}" for group in answers.groups for host in group.hosts
+            )
+            return [title, *logins]
+        case HetznerProvider():
+            kind = f"{provider.server_type} in {provider.server_location}"
+        case AWSProvider():
+            kind = f"{provider.instance_type} in {provider.region}"
+        case ScalewayProvider():
+            kind = f"{provider.server_type} in {provider.zone}"
+    return [title, f"{count}, {kind}, {provider.architecture}", f"credentials {DOTS}"]
+
+
+def describe_domains(answers: Answers) -> list[str]:
+    """Cloudflare or not."""
+    if answers.cloudflare is None:
+        return ["none"]
+    return [f"Cloudflare, account {answers.cloudflare.account_id}", f"API token {DOTS}"]
+
+
+def describe_services(answers: Answers) -> list[str]:
+    """Each service in a few lines."""
+    return [line for app in answers.apps for line in describe_service(app)] or ["none"]
+
+
+def describe_service(app: AppService) -> list[str]:
+    """A service's name and command, then what else it has."""
+    lines = [f"{app.name}: {app.command or 'the command of its image'}"]
+    if app.port:
+        lines.append(f"  port {app.port}")
+    if app.domain:
+        lines.append(f"  {', '.join(build_hostnames(app.domain, app.subdomain))}")
+    if app.pre_run_command:
+        lines.append(f"  before each release: {app.pre_run_command}")
+    return lines
+
+
+def describe_database(answers: Answers) -> list[str]:
+    """The kind of database, and where it is."""
+    database = answers.database
+    if database is None:
+        return ["none"]
+    kind = find_kind(database)
+    lines = [kind.title if kind else "a database"]
+    if database.url:
+        lines.append(f"URL {DOTS}")
+    elif database.secrets:
+        lines.append(f"{', '.join(database.secrets)}: {DOTS}")
+    if answers.volume and not database.url:
+        size = "" if answers.is_local else f", {answers.volume.size} GB"
+        lines.append(f"volume {answers.volume.name}{size}")
+    return lines
+
+
+def describe_variables(answers: Answers) -> list[str]:
+    """Variables as they are, secrets as dots."""
+    lines = [f"{name}={value}" for name, value in answers.env.items()]
+    return [*lines, *(f"{name}={DOTS}" for name in answers.secrets)] or ["none"]
+
+
+def describe_streaming(answers: Answers) -> list[str]:
+    """The callback URL."""
+    return [answers.callback_url or "none"]

@@ -1,0 +1,81 @@
+r"""Reads from a Dockerfile what runs in its image, and on which port.
+
+Dockerfile reference: an instruction's name is not case-sensitive, a line that ends in ``\``
+goes on in the next, comment lines count for nothing, and of several ``CMD`` the last one does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from nvoi.config.fields import LARGEST_PORT
+
+INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
+PORT = re.compile(r"(\d{1,5})(?:/tcp)?", re.IGNORECASE)
+SHELLS = (["/bin/sh", "-c"], ["sh", "-c"], ["/bin/bash", "-c"], ["bash", "-c"])
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the last stage of a Dockerfile ends up with."""
+
+    entrypoint: str = ""
+    arguments: str = ""
+    port: int | None = None
+
+    @property
+    def command(self) -> str:
+        """What runs: ``CMD``, as the arguments of ``ENTRYPOINT`` where there is one."""
+        return f"{self.entrypoint} {self.arguments}".strip()
+
+
+def read_dockerfile(text: str) -> Image | None:
+    """The last stage; None where there is none."""
+    image: Image | None = None
+    for name, rest in find_instructions(text):
+        if name == "FROM":
+            image = Image()
+        elif image is None:
+            continue
+        elif name == "EXPOSE" and image.port is None:
+            image = replace(image, port=find_port(rest))
+        elif name == "CMD":
+            image = replace(image, arguments=read_command(rest))
+        elif name == "ENTRYPOINT":
+            image = replace(image, entrypoint=read_command(rest))
+    return image
+
+
+def find_instructions(text: str) -> Iterator[tuple[str, str]]:
+    """Each instruction's name in capitals, and what follows it in one line."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\[ \t]*\n", " ", "\n".join(lines))
+    for line in joined.split("\n"):
+        if match := INSTRUCTION.fullmatch(line):
+            yield match[1].upper(), match[2].strip()
+
+
+def find_port(text: str) -> int | None:
+    """The first TCP port; one that a build argument names cannot be told."""
+    found = (PORT.fullmatch(word) for word in text.split())
+    ports = (int(match[1]) for match in found if match)
+    return next((port for port in ports if 1 <= port <= LARGEST_PORT), None)
+
+
+def read_command(text: str) -> str:
+    """A command line for a shell, of the exec form (a JSON list) or the shell form."""
+    if not text.startswith("["):
+        return text
+    try:
+        words = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return ""
+    if words[:2] in SHELLS and len(words) == 3:  # noqa: PLR2004 - a shell, -c, and its text
+        return str(words[2])
+    return shlex.join(words)

@@ -1,0 +1,119 @@
+"""Asks where the app runs, and for what that needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from nvoi.config.fields import (
+    RejectedError,
+    parse_host,
+    parse_port,
+    parse_positive,
+    parse_user,
+)
+from nvoi.config.schema import SSHKeys, SSHProvider
+from nvoi.config.ssh_keys import KeyPairError, derive_ssh_keys, generate_ssh_keys
+from nvoi.errors import NvoiError
+from nvoi.files import read_file
+from nvoi.onboarding.answers import Answers, build_groups
+from nvoi.onboarding.interview import Interview
+from nvoi.onboarding.prompts import Choice, ask
+from nvoi.onboarding.providers import (
+    ACCOUNTS,
+    Account,
+    ask_account,
+    build_blank,
+    get_account,
+)
+
+INTRODUCTION = "\n".join(f"  {account.needs}" for account in ACCOUNTS)
+NOT_YET = (
+    "This version of nvoi deploys to this machine only. The config is made and checked all the "
+    "same, and `nvoi deploy` refuses it before it touches anything."
+)
+DEFAULT_USER, DEFAULT_PORT = "root", 22
+
+
+def ask_place(interview: Interview, answers: Answers) -> Answers:
+    """Where it runs: the provider, the servers, and the key that reaches them."""
+    prompts = interview.prompts
+    prompts.say(INTRODUCTION)
+    choices = [Choice(account.title, account) for account in ACCOUNTS]
+    account = prompts.choose("Where does it run?", choices, get_account(answers.provider))
+    if not interview.is_deployable(build_blank(account)):
+        prompts.say(f"! {NOT_YET}")
+    answers = replace(answers, provider=ask_account(prompts, account, answers.provider))
+    if answers.is_local:
+        # What a config says of servers counts for nothing here, and is not lost.
+        groups = interview.original.groups if interview.original else ()
+        return replace(answers, groups=groups)
+    return ask_keys(interview, ask_servers(interview, answers, account))
+
+
+def ask_servers(interview: Interview, answers: Answers, account: Account) -> Answers:
+    """The servers; they stay grouped as they are where the answer is the same as before."""
+    if account.kind is SSHProvider:
+        return ask_hosts(interview, answers)
+    known = sum(group.count for group in answers.groups) or 1
+    count = ask(interview.prompts, "How many servers?", parse_positive, str(known))
+    if answers.groups and count == known:
+        return answers
+    return replace(answers, groups=build_groups(count=count))
+
+
+def ask_hosts(interview: Interview, answers: Answers) -> Answers:
+    """The addresses of servers that are there already, and how one logs in."""
+    prompts = interview.prompts
+    known = tuple(host for group in answers.groups for host in group.hosts)
+    before = answers.groups[0] if answers.groups else None
+    hosts = ask(prompts, "Hosts, separated by commas:", parse_hosts, ", ".join(known))
+    user = ask(prompts, "User:", parse_user, (before and before.user) or DEFAULT_USER)
+    port = ask(prompts, "SSH port:", parse_port, str((before and before.port) or DEFAULT_PORT))
+    if hosts == known and before:
+        if (user, port) == (before.user or DEFAULT_USER, before.port or DEFAULT_PORT):
+            return answers
+        groups = tuple(replace(group, user=user, port=port) for group in answers.groups)
+        return replace(answers, groups=groups)
+    return replace(answers, groups=build_groups(hosts=hosts, user=user, port=port))
+
+
+def parse_hosts(text: str) -> tuple[str, ...]:
+    """Names or addresses, each once."""
+    hosts = tuple(parse_host(word.strip()) for word in text.split(",") if word.strip())
+    if not hosts or len({host.lower() for host in hosts}) < len(hosts):
+        raise RejectedError(
+            "must be host names or IP addresses, each once, such as a.example, b.example"
+        )
+    return hosts
+
+
+def ask_keys(interview: Interview, answers: Answers) -> Answers:
+    """The key pair that reaches the servers: rented ones are given a new one, unasked."""
+    new = f"nvoi-{answers.name}"
+    if not isinstance(answers.provider, SSHProvider):
+        return replace(answers, ssh_keys=answers.ssh_keys or generate_ssh_keys(new))
+    choices = [
+        Choice("make a new pair", "new"),
+        Choice("use a key file of mine", "file"),
+    ]
+    if answers.ssh_keys:
+        choices.insert(0, Choice("keep the pair it has", "keep"))
+    chosen = interview.prompts.choose("SSH key:", choices, None)
+    if chosen == "keep":
+        return answers
+    if chosen == "new":
+        return replace(answers, ssh_keys=generate_ssh_keys(new))
+    keys = ask(interview.prompts, "Private key file:", read_key_file, "~/.ssh/id_ed25519")
+    return replace(answers, ssh_keys=keys)
+
+
+def read_key_file(text: str) -> SSHKeys:
+    """The pair of a private key in a file."""
+    try:
+        path = Path(text).expanduser()
+        return derive_ssh_keys(read_file(path))
+    except (NvoiError, RuntimeError) as error:
+        raise RejectedError(str(error)) from None
+    except KeyPairError as error:
+        raise RejectedError(f"{path} {error}") from None

@@ -1,0 +1,135 @@
+"""How questions are put, whatever the terminal can do, and asked until the answer will do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from nvoi.config.fields import RejectedError
+from nvoi.log import masking
+from nvoi.secret import Secret
+
+T = TypeVar("T")
+
+#: What stands for a secret, however long it is.
+DOTS = "••••"
+#: What is typed for no answer where a blank one takes the default.
+NONE = "-"
+
+
+@dataclass(frozen=True)
+class Choice(Generic[T]):
+    """One of several answers."""
+
+    title: str
+    value: T
+
+
+class Prompts(Protocol):
+    """Asks at a terminal. Each question raises KeyboardInterrupt on Ctrl-C and Ctrl-D."""
+
+    @property
+    def width(self) -> int:
+        """The terminal's columns."""
+        ...
+
+    def text(self, message: str, default: str) -> str:
+        """A line that the user types; ``default`` is there to be taken or changed."""
+        ...
+
+    def secret(self, message: str) -> str:
+        """A line that is not shown while it is typed."""
+        ...
+
+    def confirm(self, message: str, *, default: bool) -> bool:
+        """Yes or no."""
+        ...
+
+    def choose(self, message: str, choices: Sequence[Choice[T]], default: T | None) -> T:
+        """The value of one of ``choices``."""
+        ...
+
+    def say(self, text: str = "") -> None:
+        """Lines that ask nothing, folded to the width; indented ones stay indented."""
+        ...
+
+    def show(self, text: str) -> None:
+        """Lines as they are."""
+        ...
+
+
+def ask(
+    prompts: Prompts,
+    message: str,
+    parse: Callable[[str], T],
+    default: str = "",
+) -> T:
+    """What ``parse`` makes of the answer; asked again, with the reason, while it is refused."""
+    while True:
+        answer = ask_blank(prompts, message, parse, default)
+        if answer is not None:
+            return answer
+        prompts.say("! an answer is needed here")
+
+
+def ask_optional(
+    prompts: Prompts,
+    message: str,
+    parse: Callable[[str], T],
+    default: str = "",
+) -> T | None:
+    """As :func:`ask`; None for a blank answer."""
+    return ask_blank(prompts, f"{message} (blank: none):", parse, default)
+
+
+def ask_blank(
+    prompts: Prompts, message: str, parse: Callable[[str], T], default: str = ""
+) -> T | None:
+    """As :func:`ask`, None for a blank answer; the message says what that means."""
+    answer = default
+    while True:
+        answer = prompts.text(message, answer).strip()
+        try:
+            return parse(check_line(answer)) if answer else None
+        except RejectedError as error:
+            prompts.say(f"! {error}")
+
+
+def ask_secret(
+    prompts: Prompts,
+    message: str,
+    parse: Callable[[str], object] = lambda _: None,
+    kept: Secret | None = None,
+) -> Secret:
+    """A secret, masked from now on in all that nvoi prints; a blank answer is ``kept``."""
+    shown = f"{message} (blank: the one there is):" if kept else f"{message}:"
+    while True:
+        answer = prompts.secret(shown).strip()
+        masking.add_secrets(answer)
+        if not answer and kept:
+            return kept
+        try:
+            check_given(answer)
+            parse(check_line(answer))
+        except RejectedError as error:
+            prompts.say(f"! {error}")
+        else:
+            return Secret(answer)
+
+
+def check_given(text: str) -> None:
+    """Raises RejectedError where nothing was typed."""
+    if not text:
+        raise RejectedError("an answer is needed here")
+
+
+def check_line(text: str) -> str:
+    """``text`` itself, where a config can hold it.
+
+    Raises:
+        RejectedError: it has line ends or control characters, as pasted text may.
+    """
+    if not text.isprintable():
+        raise RejectedError("must be one line, without tabs and control characters")
+    return text

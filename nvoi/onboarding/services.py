@@ -1,0 +1,176 @@
+"""Asks for the app's services, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from nvoi.config.fields import (
+    SERVICE_NAME,
+    RejectedError,
+    parse_domain,
+    parse_port,
+    parse_subdomain,
+    parse_text,
+)
+from nvoi.config.readers import SERVICE_RULE
+from nvoi.config.schema import AppService
+from nvoi.naming import build_hostnames, build_label
+from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.checkout import Suggestion
+from nvoi.onboarding.interview import Interview
+from nvoi.onboarding.prompts import Choice, ask, ask_blank, ask_optional
+
+INTRODUCTION = "A service with a port has to listen on $PORT; one without is a worker."
+DEFAULT_PORT = 8000
+ADD, DONE = "add", "done"
+
+
+def ask_services(interview: Interview, answers: Answers) -> Answers:
+    """The services: one after the other the first time, then changed one by one."""
+    interview.prompts.say(f"  {INTRODUCTION}")
+    if answers.apps:
+        return change_services(interview, answers)
+    while True:
+        answers = add_service(interview, answers)
+        more = bool(find_suggestions(interview, answers))
+        if not interview.prompts.confirm("Another app?", default=more):
+            return answers
+
+
+def change_services(interview: Interview, answers: Answers) -> Answers:
+    """Lets services be changed, removed and added until it is enough."""
+    while True:
+        names = [app.name for app in answers.apps]
+        choices = [Choice("go on", (DONE, ""))]
+        choices += [Choice(f"change {name}", ("change", name)) for name in names]
+        choices.append(Choice("add an app", (ADD, "")))
+        if len(names) > 1:
+            # An app without a service is nothing to deploy.
+            choices += [Choice(f"remove {name}", ("remove", name)) for name in names]
+        action, name = interview.prompts.choose("Apps:", choices, None)
+        if action == DONE:
+            return answers
+        answers = change(interview, answers, action, name)
+
+
+def change(interview: Interview, answers: Answers, action: str, name: str) -> Answers:
+    """Carries out one choice."""
+    if action == ADD:
+        return add_service(interview, answers)
+    if action == "remove":
+        return replace(answers, apps=tuple(app for app in answers.apps if app.name != name))
+    changed = next(app for app in answers.apps if app.name == name)
+    others = tuple(app for app in answers.apps if app.name != name)
+    fresh = ask_service(interview, replace(answers, apps=others), changed)
+    return replace(answers, apps=tuple(fresh if app.name == name else app for app in answers.apps))
+
+
+def add_service(interview: Interview, answers: Answers) -> Answers:
+    """One more service; what the checkout suggests is there to be taken."""
+    suggestions = find_suggestions(interview, answers)
+    first = suggestions[0] if suggestions else Suggestion("")
+    ports = {app.port for app in answers.apps}
+    port = first.port or (DEFAULT_PORT if not answers.apps else None)
+    draft = AppService(
+        first.name,
+        command=first.command or None,
+        port=None if port in ports else port,
+        pre_run_command=first.pre_run_command or None,
+    )
+    return replace(answers, apps=(*answers.apps, ask_service(interview, answers, draft)))
+
+
+def find_suggestions(interview: Interview, answers: Answers) -> list[Suggestion]:
+    """The checkout's services that were not taken yet."""
+    taken = {app.name for app in answers.apps}
+    return [one for one in interview.checkout.services if one.name not in taken]
+
+
+def ask_service(interview: Interview, others: Answers, draft: AppService) -> AppService:
+    """One service, beginning with ``draft``, beside those that ``others`` has."""
+    prompts = interview.prompts
+    original = interview.original.apps if interview.original else ()
+    if not any(draft.name == app.name for app in original):
+        # The name of one that is in the file already is what its other keys hang on.
+        draft = replace(
+            draft, name=ask(prompts, "App name:", build_name_parser(others), draft.name)
+        )
+    draft = replace(
+        draft,
+        command=ask_command(interview, others, draft),
+        port=ask_optional(prompts, "Port", build_port_parser(others), str(draft.port or "")),
+    )
+    draft = ask_domain(interview, others, draft)
+    release = ask_optional(
+        prompts, "Command before each release", parse_text, draft.pre_run_command or ""
+    )
+    return replace(draft, pre_run_command=release)
+
+
+def ask_command(interview: Interview, answers: Answers, draft: AppService) -> str | None:
+    """What runs; on this machine there is no image that could have a command of its own."""
+    before = draft.command or ""
+    if answers.is_local:
+        return ask(interview.prompts, "Command:", parse_text, before)
+    return ask_blank(interview.prompts, "Command (blank: the image's):", parse_text, before)
+
+
+def ask_domain(interview: Interview, answers: Answers, draft: AppService) -> AppService:
+    """The domain, where one can be served."""
+    if answers.cloudflare is None:
+        return draft
+    if draft.port is None:
+        return replace(draft, domain=None, subdomain=None)
+    domain = ask_optional(interview.prompts, "Domain", parse_domain, draft.domain or "")
+    if domain is None:
+        return replace(draft, domain=None, subdomain=None)
+    subdomain = ask_subdomain(interview, answers, domain, draft.subdomain or "")
+    return replace(draft, domain=domain, subdomain=subdomain)
+
+
+def ask_subdomain(interview: Interview, answers: Answers, domain: str, before: str) -> str | None:
+    """The part before the domain; no two services share a host name."""
+    message = f"Subdomain (blank: {domain} and all below):"
+    while True:
+        subdomain = ask_blank(interview.prompts, message, parse_subdomain, before)
+        owner = find_owner(answers, build_hostnames(domain, subdomain))
+        if owner is None:
+            return subdomain
+        interview.prompts.say(f"! that is the host name of {owner} already")
+        before = subdomain or ""
+
+
+def find_owner(answers: Answers, hostnames: tuple[str, ...]) -> str | None:
+    """The service that has one of these host names."""
+    for app in answers.apps:
+        if app.domain and set(hostnames) & set(build_hostnames(app.domain, app.subdomain)):
+            return app.name
+    return None
+
+
+def build_name_parser(others: Answers) -> Callable[[str], str]:
+    """A parser of a name that no other service has."""
+    taken = {build_label(app.name) for app in others.apps}
+
+    def parse(text: str) -> str:
+        if not SERVICE_NAME.fullmatch(text):
+            raise RejectedError(f"must be {SERVICE_RULE}")
+        if build_label(text) in taken:
+            raise RejectedError("another service has this name")
+        return text
+
+    return parse
+
+
+def build_port_parser(others: Answers) -> Callable[[str], int]:
+    """A parser of a port; on one machine each service needs its own."""
+    taken = {app.port: app.name for app in others.apps} if others.is_local else {}
+
+    def parse(text: str) -> int:
+        port = parse_port(text)
+        if port in taken:
+            raise RejectedError(f"{taken[port]} has this port: on one machine each needs its own")
+        return port
+
+    return parse

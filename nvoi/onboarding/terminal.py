@@ -1,0 +1,124 @@
+"""Questions at a terminal that can move its cursor, by questionary."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import questionary
+from prompt_toolkit.application import get_app
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.input import create_input
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
+from prompt_toolkit.output import ColorDepth, Output, create_output
+from prompt_toolkit.output.vt100 import Vt100_Output
+from questionary import Question
+
+from nvoi.onboarding.layout import clamp_width, fold_lines, write
+from nvoi.onboarding.plain import PlainPrompts
+from nvoi.onboarding.prompts import Choice, Prompts
+
+T = TypeVar("T")
+
+
+def open_prompts(environ: Mapping[str, str]) -> Prompts:
+    """What asks at this terminal, as the environment describes it."""
+    if environ.get("TERM", "dumb") in {"dumb", "unknown", ""}:
+        return PlainPrompts()
+    return TerminalPrompts(colour=not environ.get("NO_COLOR"))
+
+
+class TerminalPrompts:
+    """Questions with a cursor, on standard input and output."""
+
+    def __init__(self, *, colour: bool) -> None:
+        self._output = open_output()
+        self._settings: dict[str, Any] = {"input": create_input(), "output": self._output}
+        if not colour:
+            self._settings["color_depth"] = ColorDepth.DEPTH_1_BIT
+
+    @property
+    def width(self) -> int:
+        """The terminal's columns, up to what reads well."""
+        return clamp_width(self._output.get_size().columns)
+
+    def text(self, message: str, default: str) -> str:
+        """A line that the user types."""
+        return str(self._ask(questionary.text(message, default=default, **self._settings)))
+
+    def secret(self, message: str) -> str:
+        """A line that shows as asterisks."""
+        return str(self._ask(questionary.password(message, **self._settings)))
+
+    def confirm(self, message: str, *, default: bool) -> bool:
+        """Yes or no; Enter ends it, so that none is left over for the next question."""
+        question = questionary.confirm(message, default, auto_enter=False, **self._settings)
+        return bool(self._ask(question))
+
+    def choose(self, message: str, choices: Sequence[Choice[T]], default: T | None) -> T:
+        """One of ``choices``, by the arrow keys or its number."""
+        # By their numbers: questionary takes a value of None for the title.
+        items = [questionary.Choice(choice.title, index) for index, choice in enumerate(choices)]
+        chosen = [
+            item
+            for item, choice in zip(items, choices, strict=True)
+            if default is not None and choice.value == default
+        ]
+        question = questionary.select(
+            message,
+            items,
+            default=chosen[0] if chosen else None,
+            instruction=" ",
+            use_shortcuts=True,
+            use_jk_keys=False,
+            **self._settings,
+        )
+        return choices[int(self._ask(question))].value
+
+    def say(self, text: str = "") -> None:
+        """Lines that ask nothing."""
+        write(fold_lines(text, self.width))
+
+    def show(self, text: str) -> None:
+        """Lines as they are."""
+        write(text)
+
+    def _ask(self, question: Question) -> Any:
+        application = question.application
+        application.key_bindings = merge_key_bindings(
+            [application.key_bindings or KeyBindings(), build_bindings()]
+        )
+        # Its time-out: how long an Escape may be the beginning of an arrow key's sequence.
+        application.ttimeoutlen = 0.1
+        try:
+            return question.unsafe_ask()
+        except EOFError:
+            raise KeyboardInterrupt from None
+
+
+def build_bindings() -> KeyBindings:
+    """What ends every kind of question: Ctrl-D, and a SIGINT that was sent and not typed."""
+    bindings = KeyBindings()
+
+    @bindings.add("<sigint>")
+    def interrupt(event: KeyPressEvent) -> None:
+        event.app.exit(exception=KeyboardInterrupt())
+
+    @bindings.add("c-d", filter=Condition(lambda: not get_app().current_buffer.text))
+    def end(event: KeyPressEvent) -> None:
+        event.app.exit(exception=EOFError())
+
+    return bindings
+
+
+def open_output() -> Output:
+    """Standard output.
+
+    The terminal is not asked where its cursor is: the answer is needed by menus alone that
+    open upwards, and one that gives none is waited for at each question.
+    """
+    output = create_output(sys.stdout)
+    if isinstance(output, Vt100_Output):
+        output.enable_cpr = False
+    return output
