@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -115,6 +116,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     check_extra()
     from nvoi.dashboard import server  # noqa: PLC0415 - of the extra
 
+    open_error_log(environ)
     path = find_database(options, environ)
     settings = build_settings(options, path)
     server.check_reach(settings)
@@ -130,6 +132,16 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
         server.serve(settings, database, keyring, tell)
     return 0
+
+
+def open_error_log(environ: Mapping[str, str]) -> None:
+    """Let warnings go to standard error; a reader of it that has gone disturbs nobody."""
+    from nvoi.log.console import ConsoleFormatter, choose_palette, set_up  # noqa: PLC0415
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(ConsoleFormatter(choose_palette(sys.stderr, environ)))
+    set_up(handler)
 
 
 def check_extra() -> None:
