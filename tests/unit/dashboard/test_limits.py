@@ -1,0 +1,66 @@
+"""Token buckets."""
+
+from __future__ import annotations
+
+import pytest
+
+from nvoi.dashboard import limits
+from nvoi.dashboard.limits import RateLimit
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_burst_is_let_through_and_then_one_for_each_that_the_rate_gives(clock: Clock) -> None:
+    limit = RateLimit(2.0, 3.0, clock=clock)
+    assert [limit.take("a") for _ in range(4)] == [0, 0, 0, 0.5]
+    clock.now += 0.5
+    assert limit.take("a") == 0
+    assert limit.take("a") == 0.5
+
+
+def test_who_waits_as_told_is_let_through(clock: Clock) -> None:
+    limit = RateLimit(3.0, 1.0, clock=clock)
+    limit.take("a")
+    clock.now += 0.1
+    clock.now += limit.take("a") + 1e-9
+    assert limit.take("a") == 0
+
+
+def test_a_refusal_takes_nothing(clock: Clock) -> None:
+    limit = RateLimit(1.0, 1.0, clock=clock)
+    limit.take("a")
+    assert {limit.take("a") for _ in range(100)} == {1.0}
+
+
+def test_each_key_has_a_bucket_of_its_own(clock: Clock) -> None:
+    limit = RateLimit(1.0, 1.0, clock=clock)
+    assert (limit.take("a"), limit.take("b")) == (0, 0)
+    assert limit.take("a") > 0
+
+
+def test_a_bucket_holds_no_more_than_a_burst(clock: Clock) -> None:
+    limit = RateLimit(1.0, 2.0, clock=clock)
+    limit.take("a")
+    clock.now += 3600
+    assert [limit.take("a") > 0 for _ in range(3)] == [False, False, True]
+
+
+def test_only_so_many_buckets_are_kept(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_BUCKETS", 2)
+    limit = RateLimit(1.0, 1.0, clock=clock)
+    for key in ("a", "b", "a", "c"):
+        limit.take(key)
+    # b was used longest ago.
+    assert limit.take("a") > 0
+    assert limit.take("b") == 0
