@@ -94,8 +94,13 @@ def _find_newest(connection: sqlite3.Connection, delivery: Delivery) -> Tail | N
 def _add_attempt(connection: sqlite3.Connection, delivery: Delivery, number: int) -> Tail:
     cursor = connection.execute(
         "INSERT INTO attempts (project_id, deploy_id, number, started_at, last_seen_at)"
-        " VALUES (?1, ?2, ?3, ?4, ?4)",
-        (delivery.project_id, delivery.deploy_id, number, delivery.received_at),
+        " VALUES (:project_id, :deploy_id, :number, :now, :now)",
+        {
+            "project_id": delivery.project_id,
+            "deploy_id": delivery.deploy_id,
+            "number": number,
+            "now": delivery.received_at,
+        },
     )
     return Tail(cursor.lastrowid or 0, number, 0, 0, 0, None)
 
@@ -194,11 +199,12 @@ def _store_end(connection: sqlite3.Connection, delivery: Delivery, body: Complet
     )
     last_sequence = _note_missing(connection, tail, body.log_count)
     connection.execute(
-        "UPDATE attempts SET outcome = ?1, ended_at = ?2, last_seen_at = max(last_seen_at, ?2),"
-        " duration_seconds = ?3, tunnels = ?4, error = ?5, log_count = ?6, log_dropped = ?7,"
-        " last_sequence = ?8 WHERE id = ?9",
+        "UPDATE attempts SET outcome = ?, ended_at = ?, last_seen_at = max(last_seen_at, ?),"
+        " duration_seconds = ?, tunnels = ?, error = ?, log_count = ?, log_dropped = ?,"
+        " last_sequence = ? WHERE id = ?",
         (
             "completed" if completed else "failed",
+            delivery.received_at,
             delivery.received_at,
             completed.duration_seconds if completed else None,
             json.dumps(tunnels),

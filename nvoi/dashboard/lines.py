@@ -96,10 +96,10 @@ def _note_gaps(connection: sqlite3.Connection, tail: Tail, first: int, last: int
 def _fill_gaps(connection: sqlite3.Connection, attempt_id: int, first: int, last: int) -> None:
     gaps = connection.execute(
         # Gaps do not overlap: of those that begin before `first`, only the last can reach it.
-        "SELECT first, last FROM gaps WHERE attempt_id = ?1 AND last >= ?2 AND first <= ?3 AND"
-        " first >= coalesce("
-        "(SELECT max(first) FROM gaps WHERE attempt_id = ?1 AND first <= ?2), ?2)",
-        (attempt_id, first, last),
+        "SELECT first, last FROM gaps WHERE attempt_id = :id AND last >= :first AND first <= :last"
+        " AND first >= coalesce("
+        "(SELECT max(first) FROM gaps WHERE attempt_id = :id AND first <= :first), :first)",
+        {"id": attempt_id, "first": first, "last": last},
     ).fetchall()
     for gap_first, gap_last in gaps:
         connection.execute(

@@ -17,7 +17,7 @@ def store_option(connection: sqlite3.Connection, name: str, value: str | None) -
         connection.execute("DELETE FROM options WHERE name = ?", (name,))
         return
     connection.execute(
-        "INSERT INTO options (name, value) VALUES (?1, ?2)"
-        " ON CONFLICT (name) DO UPDATE SET value = ?2",
+        "INSERT INTO options (name, value) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (name, value),
     )

@@ -123,8 +123,9 @@ def rotate_key(
         "DELETE FROM keys WHERE project_id = ? AND expires_at <= ?", (project.id, now)
     )
     connection.execute(
-        "UPDATE keys SET expires_at = min(coalesce(expires_at, ?1), ?1) WHERE project_id = ?2",
-        (now + round(grace_seconds * 1000), project.id),
+        "UPDATE keys SET expires_at = min(coalesce(expires_at, :end), :end)"
+        " WHERE project_id = :project_id",
+        {"end": now + round(grace_seconds * 1000), "project_id": project.id},
     )
     _add_key(connection, keyring, project, key)
     return project

@@ -152,9 +152,9 @@ def delete_rows(connection: sqlite3.Connection) -> bool:
         return False
     for table, column in _PARTS:
         deleted = connection.execute(
-            f"DELETE FROM {table} WHERE attempt_id = ?1 AND {column} IN ("  # noqa: S608 - constants
-            f"SELECT {column} FROM {table} WHERE attempt_id = ?1 ORDER BY {column} LIMIT ?2)",
-            (row[0], MOST_ROWS),
+            f"DELETE FROM {table} WHERE attempt_id = :id AND {column} IN ("  # noqa: S608 - constants
+            f"SELECT {column} FROM {table} WHERE attempt_id = :id ORDER BY {column} LIMIT :most)",
+            {"id": row[0], "most": MOST_ROWS},
         ).rowcount
         if deleted:
             return True
