@@ -59,4 +59,5 @@ def check_deploy(watcher: Watcher, deploy_id: str, *, status: str, token: Secret
         raise NvoiError(f"{page} does not have the app's secret masked")
     if status == "failed" and not attempt["error"]:
         raise NvoiError(f"{page} gives no reason")
-    return (attempt["error"] or "").partition("\n")[0]
+    # Where its log is follows in brackets: it is about to go.
+    return (attempt["error"] or "").partition("\n")[0].partition(" (")[0]

@@ -23,6 +23,7 @@ from nvoi.config.credentials import (
 )
 from nvoi.errors import NvoiError
 from nvoi.secret import Secret
+from nvoi.targets.local.processes import is_port_free
 
 HELLO = Path(__file__).with_name("hello")
 
@@ -36,6 +37,10 @@ BROKEN = 'self.answer(500, "text/plain", "the table of greetings is not there\\n
 
 #: Seconds for a release to become healthy; a mistake shows itself for as long.
 GOOD_SECONDS, BAD_SECONDS = 20, 4
+
+#: The app's port is one of these. They are below those that the system gives to connections
+#: (Linux, ip_local_port_range): nothing takes it by chance until the app has it.
+FIRST_PORT, PORTS = 20_000, 10_000
 
 #: Seconds that git may take for some files.
 GIT_SECONDS = 10
@@ -157,6 +162,14 @@ def make_folder() -> Path:
             f"the demo cannot make a temporary folder: {error.strerror}",
             hint="set TMPDIR to a folder that can be written to",
         ) from error
+
+
+def find_port(avoid: int) -> int:
+    """A port for the app that is free, other than ``avoid``."""
+    while True:
+        port = FIRST_PORT + secrets.randbelow(PORTS)
+        if port != avoid and is_port_free(port):
+            return port
 
 
 def fill(place: Place) -> None:

@@ -17,6 +17,7 @@ from nvoi.demo.place import (
     break_app,
     commit,
     fill,
+    find_port,
     generate_token,
     make_folder,
     write_config,
@@ -25,7 +26,7 @@ from nvoi.demo.watcher import Watcher, read, watch
 from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
 from nvoi.secret import Secret
-from nvoi.targets.local.processes import find_free_ports, find_marked, stop_processes
+from nvoi.targets.local.processes import find_marked, stop_processes
 from nvoi.targets.local.state import remove_tree
 from nvoi.waiting import NotReadyError, wait_for
 
@@ -75,14 +76,16 @@ def run(demo: Demo) -> None:
         watcher = stack.enter_context(watch(place, demo.guard, demo.port))
         stack.enter_context(deployable(place, demo))
         tell(place, watcher, demo)
+    with suppress(OSError):
+        demo.say("   Nothing is left of it.")
 
 
 @contextmanager
 def open_place(demo: Demo) -> Iterator[Place]:
     """The demo's folder, removed at the end."""
-    (port,) = find_free_ports(1, avoid=[demo.port])
     folder = make_folder()
     try:
+        port = find_port(avoid=demo.port)
         place = Place(folder, demo.environ, port, PAUSE_SECONDS if demo.wait else 0)
         fill(place)
         yield place
