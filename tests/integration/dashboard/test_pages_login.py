@@ -1,0 +1,37 @@
+"""The login in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.integration.dashboard.browser import Browser
+from tests.integration.dashboard.readers import PASSWORD
+from tests.integration.dashboard.test_access import LINE, build_guarded, send_run
+from tests.integration.dashboard.watching import browser, chromium, expect_network_errors
+
+__all__ = ["browser", "chromium"]
+
+
+def test_a_reader_logs_in_arrives_at_the_line_of_the_link_and_logs_out(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with build_guarded(tmp_path) as serving:
+        send_run(serving)
+        page = f"{serving.url}/projects/default/deploys/run-1"
+        browser.open(f"{page}#L1")
+        browser.wait_for("document.activeElement.id === 'password'")
+        # Chromium tells every answer of 400 and above.
+        expect_network_errors(browser)
+        browser.type("wrong password\n", "#password")
+        browser.wait_for("document.querySelector('.problem')")
+        browser.type(f"{PASSWORD}\n", "#password")
+        browser.wait_until_ready()
+        assert browser.driver.current_url == f"{page}#L1"
+        assert LINE in browser.run("return document.body.innerText")
+        # No script of a page, be it ours, can read the session.
+        assert browser.run("return document.cookie") == ""
+
+        browser.click("form[action='/logout'] button")
+        browser.wait_for("document.querySelector('#password')")
+        browser.open(page)
+        browser.wait_for("document.querySelector('#password')")
