@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from nvoi.dashboard.records import Completed, Failed, Line, LogBatch, Started, Tunnel
@@ -310,3 +312,23 @@ def test_a_batch_of_any_size_is_stored_whole_and_in_order(store: Store, size: in
     store.send(LogBatch(make_lines(1, size), 1))
     assert [line.number for line in store.read()] == list(range(1, size + 1))
     assert store.read_messages() == [f"line {n}" for n in range(1, size + 1)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_batches_in_any_order_cut_in_any_way_become_the_whole_log_once(
+    store: Store, seed: int
+) -> None:
+    choose = random.Random(seed)
+    batches = []
+    for _ in range(3):
+        edges = [0, *sorted(choose.sample(range(1, 300), 20)), 300]
+        batches += [make_batch(low + 1, high) for low, high in zip(edges, edges[1:], strict=False)]
+    choose.shuffle(batches)
+    received: set[int] = set()
+    for batch in batches:
+        store.send(batch)
+        received |= {line.logged_at - NOON for line in batch.lines}
+        missing = {n for first, last in store.gaps() for n in range(first, last + 1)}
+        assert missing == set(range(1, max(received) + 1)) - received
+    assert store.read_messages() == [f"line {n}" for n in range(1, 301)]
+    assert store.get().lines == 300
