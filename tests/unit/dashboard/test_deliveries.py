@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -322,7 +323,7 @@ def test_batches_in_any_order_cut_in_any_way_become_the_whole_log_once(
     batches = []
     for _ in range(3):
         edges = [0, *sorted(choose.sample(range(1, 300), 20)), 300]
-        batches += [make_batch(low + 1, high) for low, high in zip(edges, edges[1:], strict=False)]
+        batches += [make_batch(low + 1, high) for low, high in itertools.pairwise(edges)]
     choose.shuffle(batches)
     received: set[int] = set()
     for batch in batches:
