@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +26,20 @@ from tests.integration.streams import KEY
 TIMEOUT = urllib3.Timeout(connect=5.0, read=20.0)
 
 _URL = re.compile(r"^nvoi dashboard: (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was answered to one request."""
+
+    status: int
+    data: bytes
+    headers: Message
+
+    @property
+    def json(self) -> Any:
+        """Its body."""
+        return json.loads(self.data)
 
 
 class Serving:
@@ -142,6 +159,25 @@ class Serving:
         return self.pool.request(
             "GET", self.url + path, headers=headers, redirect=False, retries=False, timeout=TIMEOUT
         )
+
+    def post(
+        self,
+        path: str,
+        body: bytes | Iterable[bytes] = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        method: str = "POST",
+    ) -> Answer:
+        """One request, its path and its headers as they are; a body in parts is chunked."""
+        parts = urlsplit(self.url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
+        try:
+            chunked = not isinstance(body, bytes)
+            connection.request(method, path, body, dict(headers or {}), encode_chunked=chunked)
+            response = connection.getresponse()
+            return Answer(response.status, response.read(), response.headers)
+        finally:
+            connection.close()
 
     def get_json(self, path: str) -> Any:
         """The JSON at ``path``, which must be there."""

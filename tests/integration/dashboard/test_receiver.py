@@ -2,15 +2,365 @@
 
 from __future__ import annotations
 
-from tests.integration.dashboard.serving import Serving, get_messages
+import json
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from nvoi.log import signing
+from tests.fakes.client import build_batch, build_record, sign
+from tests.integration.dashboard.serving import Answer, Serving, get_messages
+from tests.integration.streams import KEY
+
+LOGS = "/api/deploys/run-1/logs"
+JSON = {"Content-Type": "application/json"}
+OTHER_KEY = "f" * 64
+MIB = 1 << 20
 
 
-def test_a_run_is_kept_with_its_lines_and_its_end(serving: Serving) -> None:
-    with serving.build_client() as client:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """One dashboard for the tests that leave nothing behind, or use ids of their own."""
+    with Serving(tmp_path_factory.mktemp("shared")) as made:
+        yield made
+
+
+def send(
+    serving: Serving,
+    path: str,
+    document: Any,
+    *,
+    webhook_id: str = "",
+    key: str = KEY,
+    **headers: str,
+) -> Answer:
+    """A request that is signed in both ways, or in the plain one alone."""
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    signed = {"X-Nvoi-Signature": signing.sign(body, key)}
+    if webhook_id:
+        signed = sign(key, webhook_id, body)
+    return serving.post(path, body, JSON | signed | headers)
+
+
+# -- what is taken -----------------------------------------------------------------------------
+
+
+def test_a_run_is_kept_with_its_lines_and_its_end(shared: Serving) -> None:
+    with shared.build_client("whole") as client:
         assert client.started(git_sha="abc", git_ref="main", ci_provider="github_actions") == 200
         assert client.logs(1, "one", "two") == 200
         assert client.completed(2) == 200
-    (attempt,) = serving.get_attempts()
+    (attempt,) = shared.get_attempts("whole")
     assert attempt["status"] == "completed"
     assert (attempt["git_sha"], attempt["git_ref"], attempt["lines"]) == ("abc", "main", 2)
-    assert get_messages(serving.get_lines()) == ["one", "two"]
+    assert attempt["gaps"] == []
+    assert get_messages(shared.get_lines("whole")) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    "deploy_id", ["a/b", "a/../b", "...", "é ü", "%2F", "a?b#c", "x" * 255, " padded "]
+)
+def test_any_id_that_nvoi_sends_is_taken_and_found_again(shared: Serving, deploy_id: str) -> None:
+    path = f"/api/deploys/{quote(deploy_id, safe='')}/logs"
+    answer = send(shared, path, build_batch(f"to {deploy_id}"))
+    assert (answer.status, answer.json) == (200, {"ok": True, "duplicate": False})
+    assert shared.get_attempts(deploy_id)[0]["deploy_id"] == deploy_id
+    assert get_messages(shared.get_lines(deploy_id)) == [f"to {deploy_id}"]
+
+
+def test_a_body_of_a_mebibyte_is_taken(shared: Serving) -> None:
+    document = build_batch("")
+    document = build_batch("x" * (MIB - len(json.dumps(document))))
+    assert len(json.dumps(document)) == MIB
+    assert send(shared, "/api/deploys/large/logs", document).status == 200
+    assert shared.get_attempts("large")[0]["lines"] == 1
+
+
+def test_a_body_that_comes_in_chunks_is_taken(shared: Serving) -> None:
+    body = json.dumps(build_batch("in chunks")).encode()
+    headers = JSON | {"X-Nvoi-Signature": signing.sign(body, KEY)}
+    chunks = (body[start : start + 7] for start in range(0, len(body), 7))
+    assert shared.post("/api/deploys/chunks/logs", chunks, headers).status == 200
+    assert get_messages(shared.get_lines("chunks")) == ["in chunks"]
+
+
+def test_a_batch_without_lines_tries_the_url_and_leaves_nothing_behind(shared: Serving) -> None:
+    assert send(shared, "/api/deploys/tried/logs", {"logs": []}, webhook_id="m").status == 200
+    assert shared.get_attempts("tried") == []
+
+
+# -- what comes again --------------------------------------------------------------------------
+
+
+def test_a_request_that_comes_again_is_stored_once(shared: Serving) -> None:
+    answers = [
+        send(shared, "/api/deploys/again/logs", build_batch("one"), webhook_id="msg_again")
+        for _ in range(3)
+    ]
+    assert [answer.status for answer in answers] == [200] * 3
+    assert [answer.json["duplicate"] for answer in answers] == [False, True, True]
+    assert get_messages(shared.get_lines("again")) == ["one"]
+
+
+def test_a_captured_request_without_its_webhook_headers_is_stored_once(shared: Serving) -> None:
+    path = "/api/deploys/stripped/logs"
+    assert send(shared, path, build_batch("one"), webhook_id="msg_stripped").status == 200
+    answer = send(shared, path, build_batch("one"))
+    assert (answer.status, answer.json["duplicate"]) == (200, True)
+    assert get_messages(shared.get_lines("stripped")) == ["one"]
+
+
+def test_a_captured_request_is_refused_when_it_is_old(shared: Serving) -> None:
+    body = json.dumps(build_batch("one")).encode()
+    stamp = int(time.time()) - 301
+    answer = shared.post(
+        LOGS,
+        body,
+        JSON
+        | {
+            "X-Nvoi-Signature": signing.sign(body, KEY),
+            "webhook-id": "msg_old",
+            "webhook-timestamp": str(stamp),
+            "webhook-signature": signing.sign_webhook(body, KEY, "msg_old", stamp),
+        },
+    )
+    assert answer.status == 401
+    assert "off this server's clock" in answer.json["error"]
+
+
+def test_a_captured_body_cannot_be_replayed_for_another_deploy(shared: Serving) -> None:
+    document = build_batch("captured")
+    assert send(shared, "/api/deploys/mine/logs", document, webhook_id="msg_mine").status == 200
+    answer = send(shared, "/api/deploys/yours/logs", document)
+    assert (answer.status, answer.json["duplicate"]) == (200, True)
+    assert shared.get_attempts("yours") == []
+
+
+# -- what is not believed ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Nvoi-Signature": ""},
+        {"X-Nvoi-Signature": "sha256=" + "0" * 64},
+        {"X-Nvoi-Signature": signing.sign(b"{}", OTHER_KEY)},
+        {"X-Nvoi-Signature": signing.sign(b"{}", KEY), "webhook-id": "msg_1"},
+        {**sign(KEY, "msg_1", b"{}"), "webhook-id": "msg_2"},
+        {**sign(KEY, "msg_1", b"{}"), "X-Nvoi-Signature": signing.sign(b"{}", OTHER_KEY)},
+    ],
+)
+def test_a_forged_request_is_refused_before_it_is_read(
+    serving: Serving, headers: dict[str, str]
+) -> None:
+    answer = serving.post(LOGS, b"{}", JSON | headers)
+    assert (answer.status, answer.json) == (401, {"error": "the signature is missing or wrong"})
+
+
+def test_many_forged_requests_are_slowed_down_and_right_ones_are_not(serving: Serving) -> None:
+    answers = [serving.post(LOGS, b"{}", JSON) for _ in range(40)]
+    assert {answer.status for answer in answers} == {401, 429}
+    last = next(answer for answer in reversed(answers) if answer.status == 429)
+    assert int(last.headers["Retry-After"]) >= 1
+    assert send(serving, LOGS, build_batch("one")).status == 200
+
+
+def test_a_project_that_sends_too_much_is_told_when_to_go_on(tmp_path: Path) -> None:
+    with Serving(tmp_path, "--rate", "0.5") as serving:
+        answers = [send(serving, LOGS, {"logs": []}) for _ in range(3)]
+        forged = [serving.post(LOGS, b"{}", JSON).status for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 429, 429]
+    assert answers[1].headers["Retry-After"] in {"1", "2"}
+    # Nobody else uses up its rate, or learns that it is used up.
+    assert forged == [401] * 3
+
+
+# -- where it goes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/projects/unknown/deploys/run-1/logs",
+        f"/api/projects/{'x' * 22}/deploys/run-1/status",
+        "/api/projects/default/deploys/run-1/logs",
+        "/api/projects/%FF/deploys/run-1/logs",
+        "/api/projects/%00/deploys/run-1/logs",
+        "/api/projects/%27%20OR%201=1--/deploys/run-1/logs",
+    ],
+)
+def test_an_unknown_project_is_not_found(shared: Serving, path: str) -> None:
+    answer = send(shared, path, build_batch("one"))
+    assert (answer.status, answer.json) == (404, {"error": "there is no such project"})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/deploys/run-1",
+        "/api/deploys/run-1/logs/",
+        "/api/deploys//logs",
+        "/api/deploys/a/b/logs",
+        "/api/deploys/../deploys/run-1/logs",
+        "/api/deploys/run-1/lines",
+        "//api/deploys/run-1/logs",
+    ],
+)
+def test_a_path_of_no_deploy_is_not_found(shared: Serving, path: str) -> None:
+    answer = send(shared, path, build_batch("one"))
+    assert (answer.status, answer.json) == (404, {"error": "not found"})
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_another_method_is_refused(shared: Serving, method: str) -> None:
+    answer = shared.post(LOGS, method=method)
+    assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    "raw", ["%2E%2E", ".", "%2e", "%00", "a%00b", "a%0Ab", "%C2%80", "%FF", "x" * 256, "x" * 10_000]
+)
+def test_an_id_that_nvoi_never_sends_is_refused(shared: Serving, raw: str) -> None:
+    answer = send(shared, f"/api/deploys/{raw}/logs", build_batch("one"))
+    assert (answer.status, answer.json["field"]) == (422, "deploy_id")
+    assert len(answer.data) < 400
+    assert shared.get(f"/api/projects/default/deploys/{raw}.json").status == 404
+
+
+def test_nobody_without_a_signature_learns_which_ids_are_allowed(serving: Serving) -> None:
+    assert serving.post("/api/deploys/%00/logs", b"{}", JSON).status == 401
+
+
+def test_an_id_of_the_header_that_is_not_the_paths_is_refused(shared: Serving) -> None:
+    header = {"X-Nvoi-Deploy-Id": "run-2"}
+    answer = send(shared, LOGS, build_batch("one"), **header)
+    assert (answer.status, answer.json["field"]) == (422, "X-Nvoi-Deploy-Id")
+
+
+# -- what is no body of the protocol's ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        (b"", None),
+        (b"{", None),
+        (b"\xff\xfe{}", None),
+        (b"[" * 500_000, None),
+        (b'{"logs": [NaN]}', None),
+        (b'{"logs": [], "logs": []}', "logs"),
+        ({"logs": {}}, "logs"),
+        ({"logs": [build_record("one"), build_record("two", level="loud")]}, "logs[1].level"),
+        ({"logs": [build_record("one") | {"message": 1}]}, "logs[0].message"),
+        (
+            b'{"logs": [{"level": "info", "message": "\\ud800", "logged_at": "x"}]}',
+            "logs[0].message",
+        ),
+        (
+            {"logs": [build_record("one") | {"logged_at": "2024-02-30T00:00:00.000Z"}]},
+            "logs[0].logged_at",
+        ),
+        ({"status": "started"}, "status"),
+    ],
+)
+def test_a_wrong_body_is_refused_by_its_field(
+    shared: Serving, document: Any, field: str | None
+) -> None:
+    answer = send(shared, "/api/deploys/wrong/logs", document)
+    assert answer.status == 422
+    assert answer.json.get("field") == field
+    assert answer.json["error"]
+    assert shared.get_attempts("wrong") == []
+
+
+def test_numbers_that_do_not_fit_are_refused(shared: Serving) -> None:
+    header = {"X-Nvoi-Sequence": "1-3"}
+    answer = send(shared, LOGS, build_batch("one", "two"), **header)
+    assert (answer.status, answer.json["field"]) == (422, "X-Nvoi-Sequence")
+
+
+def test_another_content_type_is_refused(shared: Serving) -> None:
+    header = {"Content-Type": "text/plain"}
+    answer = send(shared, LOGS, build_batch("one"), **header)
+    assert (answer.status, answer.json["field"]) == (422, "Content-Type")
+
+
+# -- sizes and cuts ----------------------------------------------------------------------------
+
+
+def test_a_body_over_a_mebibyte_is_refused_though_it_is_signed(shared: Serving) -> None:
+    answer = send(shared, "/api/deploys/huge/logs", build_batch("x" * MIB))
+    assert answer.status == 413
+    assert shared.get_attempts("huge") == []
+
+
+def test_a_body_of_unknown_size_is_refused_where_it_is_over_a_mebibyte(shared: Serving) -> None:
+    chunks = (b"x" * 65_536 for _ in range(40))
+    assert shared.post("/api/deploys/huge/logs", chunks, JSON).status == 413
+
+
+def test_a_body_of_a_terabyte_is_refused_before_it_comes(shared: Serving) -> None:
+    with connect(shared) as connection:
+        head = f"POST {LOGS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {1 << 40}\r\n"
+        connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_request_that_is_cut_off_leaves_nothing_behind(shared: Serving) -> None:
+    body = json.dumps(build_batch("one")).encode()
+    with connect(shared) as connection:
+        head = (
+            "POST /api/deploys/cut/logs HTTP/1.1\r\nHost: localhost\r\n"
+            f"Content-Type: application/json\r\nX-Nvoi-Signature: {signing.sign(body, KEY)}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        connection.sendall(head.encode() + body[:-5])
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(4096):
+            pass
+    assert shared.get_attempts("cut") == []
+
+
+@pytest.mark.parametrize(
+    "text", [b"\0\0\0\0\r\n\r\n", b"POST /\r\n\r\n", b"GET /\x00 HTTP/1.1\r\n\r\n"]
+)
+def test_what_is_no_http_is_refused_and_the_next_is_answered(shared: Serving, text: bytes) -> None:
+    with connect(shared) as connection:
+        connection.sendall(text)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
+    assert shared.get("/healthz").status == 200
+
+
+def connect(serving: Serving) -> socket.socket:
+    """A bare connection."""
+    parts = urlsplit(serving.url)
+    return socket.create_connection((parts.hostname, parts.port), timeout=20)
+
+
+# -- a database that fails ---------------------------------------------------------------------
+
+
+def test_while_the_database_is_locked_a_sender_is_asked_to_try_again(serving: Serving) -> None:
+    document, path = build_batch("one"), "/api/deploys/locked/logs"
+    with serving.build_client("locked") as client:
+        client.started()
+    holder = sqlite3.connect(serving.database, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    answer = send(serving, path, document, webhook_id="msg_locked")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+    assert "locked" in answer.json["error"]
+    # What is stored can be read meanwhile.
+    assert serving.get_attempts("locked")[0]["lines"] == 0
+    holder.execute("ROLLBACK")
+    holder.close()
+    answer = send(serving, path, document, webhook_id="msg_locked")
+    assert (answer.status, answer.json["duplicate"]) == (200, False)
+    assert get_messages(serving.get_lines("locked")) == ["one"]
+    assert "Traceback" not in serving.output
