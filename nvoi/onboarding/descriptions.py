@@ -54,14 +54,20 @@ def describe_services(answers: Answers) -> list[str]:
 
 def describe_service(app: AppService) -> list[str]:
     """A service's name and command, then what else it has."""
-    lines = [f"{app.name}: {app.command or 'the command of its image'}"]
+    lines = [f"{app.name}: {shorten(app.command or 'the command of its image')}"]
     if app.port:
         lines.append(f"  port {app.port}")
     if app.domain:
         lines.append(f"  {', '.join(build_hostnames(app.domain, app.subdomain))}")
     if app.pre_run_command:
-        lines.append(f"  before each release: {app.pre_run_command}")
+        lines.append(f"  before each release: {shorten(app.pre_run_command)}")
     return lines
+
+
+def shorten(command: str) -> str:
+    """The first line of a command."""
+    first, _, rest = command.strip().partition("\n")
+    return f"{first} …" if rest else first
 
 
 def describe_database(answers: Answers) -> list[str]:

@@ -96,6 +96,16 @@ def ask_blank(
             prompts.say(f"! {error}")
 
 
+def ask_command(prompts: Prompts, message: str, before: str, *, needed: bool) -> str | None:
+    """A command line; one of several lines, which cannot be typed here, may stay as it is."""
+    if before and not before.isprintable():
+        if prompts.confirm(f"{message} keep the lines that it has?", default=True):
+            return before
+        before = ""
+    put = ask if needed else ask_blank
+    return put(prompts, message, str, before)
+
+
 def ask_secret(
     prompts: Prompts,
     message: str,

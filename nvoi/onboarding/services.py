@@ -11,7 +11,6 @@ from nvoi.config.fields import (
     parse_domain,
     parse_port,
     parse_subdomain,
-    parse_text,
 )
 from nvoi.config.readers import SERVICE_RULE
 from nvoi.config.schema import AppService
@@ -19,7 +18,7 @@ from nvoi.naming import build_hostnames, build_label
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import Suggestion
 from nvoi.onboarding.interview import Interview
-from nvoi.onboarding.prompts import Choice, ask, ask_blank, ask_optional
+from nvoi.onboarding.prompts import Choice, Prompts, ask, ask_blank, ask_command, ask_optional
 
 INTRODUCTION = "A service with a port has to listen on $PORT; one without is a worker."
 DEFAULT_PORT = 8000
@@ -98,22 +97,19 @@ def ask_service(interview: Interview, others: Answers, draft: AppService) -> App
         )
     draft = replace(
         draft,
-        command=ask_command(interview, others, draft),
+        command=ask_start(prompts, others, draft),
         port=ask_optional(prompts, "Port", build_port_parser(others), str(draft.port or "")),
     )
     draft = ask_domain(interview, others, draft)
-    release = ask_optional(
-        prompts, "Command before each release", parse_text, draft.pre_run_command or ""
-    )
+    message = "Command before each release (blank: none):"
+    release = ask_command(prompts, message, draft.pre_run_command or "", needed=False)
     return replace(draft, pre_run_command=release)
 
 
-def ask_command(interview: Interview, answers: Answers, draft: AppService) -> str | None:
+def ask_start(prompts: Prompts, others: Answers, draft: AppService) -> str | None:
     """What runs; on this machine there is no image that could have a command of its own."""
-    before = draft.command or ""
-    if answers.is_local:
-        return ask(interview.prompts, "Command:", parse_text, before)
-    return ask_blank(interview.prompts, "Command (blank: the image's):", parse_text, before)
+    message = "Command:" if others.is_local else "Command (blank: the image's):"
+    return ask_command(prompts, message, draft.command or "", needed=others.is_local)
 
 
 def ask_domain(interview: Interview, answers: Answers, draft: AppService) -> AppService:

@@ -1,0 +1,60 @@
+"""A terminal whose user has written down every answer beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from nvoi.onboarding.prompts import Choice
+
+T = TypeVar("T")
+#: Takes what is offered.
+ENTER = None
+
+
+class Script:
+    """Answers in order; ``said`` is all that was shown.
+
+    Args:
+        answers: each a text, a title of a choice, True or False, or ``ENTER``.
+        width: the terminal's columns.
+    """
+
+    def __init__(self, *answers: str | bool | None, width: int = 80) -> None:
+        self._answers = list(answers)
+        self.width = width
+        self.asked: list[str] = []
+        self.said: list[str] = []
+
+    @property
+    def left(self) -> int:
+        """Answers that were not asked for."""
+        return len(self._answers)
+
+    def text(self, message: str, default: str) -> str:
+        answer = self._next(message)
+        return default if answer is ENTER else str(answer)
+
+    def secret(self, message: str) -> str:
+        return self.text(message, "")
+
+    def confirm(self, message: str, *, default: bool) -> bool:
+        answer = self._next(message)
+        return default if answer is ENTER else bool(answer)
+
+    def choose(self, message: str, choices: Sequence[Choice[T]], default: T | None) -> T:
+        answer = self._next(message)
+        if answer is not ENTER:
+            return next(choice.value for choice in choices if choice.title == answer)
+        values = [choice.value for choice in choices]
+        return default if default is not None and default in values else values[0]
+
+    def say(self, text: str = "") -> None:
+        self.said.append(text)
+
+    def show(self, text: str) -> None:
+        self.said.append(text)
+
+    def _next(self, message: str) -> str | bool | None:
+        self.asked.append(message)
+        return self._answers.pop(0)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nvoi.onboarding.checkout import Suggestion, read_checkout
+from nvoi.onboarding.dockerfile import Image, read_dockerfile
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "My Shop!"
+    folder.mkdir()
+    return folder
+
+
+def test_an_empty_checkout_suggests_its_folders_name_and_a_web_service(checkout: Path) -> None:
+    found = read_checkout(checkout)
+    assert found.name == "my-shop"
+    assert found.services == (Suggestion("web"),)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://user:pw@example.com/acme/Web_Shop.git", "web_shop"),
+        ("git@example.com:acme/shop.git", "shop"),
+        ("git@example.com:shop/", "shop"),
+        ("/srv/git/shop.git", "shop"),
+    ],
+)
+def test_the_remotes_name_comes_first(checkout: Path, url: str, name: str) -> None:
+    (checkout / "package.json").write_text('{"name": "@acme/package"}')
+    assert read_checkout(checkout).name == "package"
+    for words in (["init", "-q"], ["remote", "add", "origin", url]):
+        subprocess.run(["git", "-C", checkout, *words], check=True)
+    assert read_checkout(checkout).name == name
+
+
+def test_a_procfile_has_a_service_for_each_process_and_what_runs_before(checkout: Path) -> None:
+    (checkout / "Procfile").write_text(
+        "# processes\nweb: bin/serve -p $PORT\nrelease: bin/migrate\nMail_Worker: bin/work\n"
+        "broken\n: x\nempty:\n"
+    )
+    assert read_checkout(checkout).services == (
+        Suggestion("web", "bin/serve -p $PORT", None, "bin/migrate"),
+        Suggestion("mail_worker", "bin/work"),
+    )
+
+
+def test_a_procfile_of_workers_alone_suggests_no_web_service(checkout: Path) -> None:
+    (checkout / "Procfile").write_text("worker: bin/work\nrelease: bin/migrate\n")
+    assert read_checkout(checkout).services == (
+        Suggestion("worker", "bin/work", None, "bin/migrate"),
+    )
+
+
+def test_a_dockerfile_gives_the_port_also_to_what_a_procfile_starts(checkout: Path) -> None:
+    (checkout / "Dockerfile").write_text("FROM a\nEXPOSE 3000\nCMD bin/other\n")
+    (checkout / "Procfile").write_text("web: bin/serve\n")
+    assert read_checkout(checkout).services == (Suggestion("web", "bin/serve", 3000),)
+
+
+def test_a_start_script_is_run_by_npm(checkout: Path) -> None:
+    (checkout / "package.json").write_text('{"scripts": {"start": "node index.js"}}')
+    assert read_checkout(checkout).services == (Suggestion("web", "npm start"),)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"name": 3, "scripts": []}', "[" * 100_000, "\0", '{"name": "///"}']
+)
+def test_a_broken_file_is_no_error(checkout: Path, text: str) -> None:
+    for name in ("package.json", "Procfile", "Dockerfile"):
+        (checkout / name).write_text(text)
+    (checkout / ".git").write_text(text)
+    assert read_checkout(checkout).services == (Suggestion("web"),)
+
+
+def test_what_is_no_file_or_not_utf_8_is_no_error(checkout: Path) -> None:
+    (checkout / "Procfile").mkdir()
+    (checkout / "Dockerfile").symlink_to("nowhere")
+    (checkout / "package.json").write_bytes(b"\xff\xfe{")
+    assert read_checkout(checkout).services == (Suggestion("web"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "image"),
+    [
+        ('CMD ["a"]\nFROM x', Image()),
+        ("from x\nexpose 80/tcp 443\ncmd exec a --flag", Image("", "exec a --flag", 80)),
+        ('FROM x\nCMD ["serve", "--name", "two words"]', Image("", "serve --name 'two words'")),
+        ('FROM x\nCMD ["sh", "-c", "exec a $PORT"]', Image("", "exec a $PORT")),
+        ("FROM x\nEXPOSE $PORT 53/udp 99999 8080", Image(port=8080)),
+        ("FROM x\nARG PORT=1\nEXPOSE ${PORT}", Image()),
+        ("FROM x AS build\nEXPOSE 1\nCMD a\nFROM y\nCMD b\nCMD c", Image("", "c")),
+        ("FROM x\nCMD a \\\n# why\n  --b \\\n  c", Image("", "a    --b    c")),
+        ('FROM x\nENTRYPOINT ["run"]\nCMD ["me"]', Image("run", "me")),
+        ("FROM x\nCMD [1, 2]\n", Image()),
+        ("FROM x\nCMD [broken\n", Image("", "[broken")),
+    ],
+)
+def test_a_dockerfiles_last_stage_says_what_runs(text: str, image: Image) -> None:
+    assert read_dockerfile(text) == image
+
+
+def test_a_dockerfile_without_a_stage_says_nothing() -> None:
+    assert read_dockerfile("CMD a\n") is None

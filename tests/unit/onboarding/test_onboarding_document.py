@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nvoi.config.document import Document
+from nvoi.config.loader import load
+from nvoi.config.nodes import to_data
+from nvoi.config.schema import AppService, Config, LocalProvider, Volume
+from nvoi.errors import ConfigError, UsageError
+from nvoi.onboarding.answers import Answers, build_groups, read_answers
+from nvoi.onboarding.checking import compose, describe_faults
+from nvoi.onboarding.document import build_document, change_document
+from nvoi.secret import Secret
+from tests.unit.onboarding.examples import DATABASES, KEYS, PROVIDERS, build_answers
+
+
+def read(text: str) -> Config:
+    return load(text, filename="f", environ=None)
+
+
+def values(text: str) -> dict[str, object]:
+    data = to_data(Document.parse(text, filename="f").root)
+    assert isinstance(data, dict)
+    return data
+
+
+@pytest.mark.parametrize("database", DATABASES)
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("servers", [1, 3])
+def test_every_answer_makes_a_config_that_says_it(
+    tmp_path: Path, provider: str, database: str, servers: int
+) -> None:
+    answers = build_answers(provider, database, servers)
+    config = read(compose(None, None, answers, tmp_path))
+    application = config.application
+    assert application.name == "shop"
+    assert application.compute_provider == PROVIDERS[provider]
+    assert application.cloudflare == answers.cloudflare
+    assert dict(application.env) == answers.env
+    assert {name: value.reveal() for name, value in application.secrets.items()} == {
+        "TOKEN": 'a"b\\c: {d}'
+    }
+    assert [
+        (app.name, app.command, app.port, app.domain, app.subdomain, app.pre_run_command)
+        for app in application.app.values()
+    ] == [
+        ("web", 'bin/serve --port "$PORT"', 8000, "example.com", "www", "bin/migrate: all"),
+        ("1", "yes", None, None, None, None),
+    ]
+    assert config.callback_url == answers.callback_url
+    assert sum(group.count for group in application.servers.values()) == (
+        0 if provider == "local" else servers
+    )
+    expected = DATABASES[database]
+    assert (application.database.adapter if application.database else None) == (
+        expected.adapter if expected else None
+    )
+    # What was read from it is what it was made of.
+    assert build_document(read_answers(config)) == build_document(answers)
+
+
+def test_the_volume_of_a_database_is_on_the_server_it_runs_on() -> None:
+    config = read(build_document(build_answers("hetzner", "PostgreSQL", servers=2)))
+    assert config.application.servers["main"].volumes == {"database": Volume("database", 20)}
+    assert config.application.database
+    assert config.application.database.servers == ("main",)
+    assert config.application.app["web"].servers == ("main", "workers")
+
+
+def test_generated_passwords_are_long_and_each_its_own() -> None:
+    first, second = (build_answers("ssh", "MySQL").database for _ in range(2))
+    assert first
+    assert second
+    passwords = {
+        secret.reveal()
+        for database in (first, second)
+        for name, secret in database.secrets.items()
+        if name.endswith("PASSWORD")
+    }
+    assert len(passwords) == 4
+    assert min(map(len, passwords)) == 48
+
+
+def test_faults_name_the_section_that_mends_them(tmp_path: Path) -> None:
+    answers = replace(build_answers("hetzner", "PostgreSQL"), provider=LocalProvider(), groups=())
+    with pytest.raises(ConfigError) as caught:
+        compose(None, None, answers, tmp_path)
+    assert "application.database.url" in describe_faults(caught.value)
+    assert "(change it under Database)" in describe_faults(caught.value)
+
+
+FILE = """\
+# of the shop
+x-common: &common
+  LANG: C.UTF-8
+callback_url: https://old.example.com/c   # the old one
+application:
+  name: shop
+  keep_count: 5
+  compute_provider:
+    ssh: {}
+  ssh_keys:
+    private_key: |
+      {key}
+    public_key: {public}
+  servers:
+    box:
+      hosts: [one.example.com]
+      count: 1
+      user: deploy
+      private_ip: 10.0.0.1
+      volumes:
+        data: {size: 50}
+        uploads: {}
+  # what runs
+  app:
+    web:
+      servers: [box]
+      command: serve
+      port: 80
+      healthcheck: {path: /up}   # quick
+      mounts:
+        uploads: /uploads
+      x-owner: ann
+    # at night
+    worker:
+      servers: [box]
+      command: work
+  database:
+    servers: [box]
+    adapter: postgres
+    image: postgres:15
+    mount: {data: /var/lib/postgresql/data}
+    secrets:
+      POSTGRES_USER: shop
+      POSTGRES_PASSWORD: old-password
+      POSTGRES_DB: shop
+      PGOPTIONS: -c x=y
+  env:
+    <<: *common
+    A: one   # first
+  services:
+    redis: {image: redis, servers: [box]}
+"""
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    key = KEYS.private_key.reveal().strip().replace("\n", "\n      ")
+    return FILE.replace("{key}", key).replace("{public}", KEYS.public_key)
+
+
+@pytest.fixture
+def before(text: str) -> Answers:
+    return read_answers(read(text))
+
+
+def test_a_file_that_is_not_changed_keeps_every_byte(text: str, before: Answers) -> None:
+    assert change_document(text, before, before) == text
+
+
+def test_what_is_changed_is_all_that_changes(text: str, before: Answers) -> None:
+    web, worker = before.apps
+    after = replace(
+        before,
+        callback_url=None,
+        apps=(replace(web, port=81, command="serve --all"), worker),
+        env={**before.env, "A": "two", "B": "x y"},
+        secrets={"KEY": Secret("s3cret")},
+    )
+    changed = change_document(text, before, after)
+    expected = (
+        text.replace("callback_url: https://old.example.com/c   # the old one\n", "")
+        .replace("command: serve\n", "command: serve --all\n")
+        .replace("port: 80\n", "port: 81\n")
+        .replace("A: one   # first\n", 'A: two   # first\n    B: "x y"\n')
+    )
+    assert values(changed) == {
+        **values(expected),
+        "application": {
+            **values(expected)["application"],  # type: ignore[dict-item]
+            "secrets": {"KEY": "s3cret"},
+        },
+    }
+    for comment in ("# of the shop", "# quick", "# at night", "# first", "# what runs"):
+        assert comment in changed
+
+
+def test_a_service_that_goes_takes_its_own_keys_and_no_comment_of_others(
+    text: str, before: Answers
+) -> None:
+    changed = change_document(text, before, replace(before, apps=before.apps[1:]))
+    assert list(read(changed).application.app) == ["worker"]
+    assert "# at night" in changed
+
+
+def test_a_new_service_runs_where_there_are_servers(text: str, before: Answers) -> None:
+    after = replace(before, apps=(*before.apps, AppService("cron", command="tick")))
+    assert read(change_document(text, before, after)).application.app["cron"].servers == ("box",)
+
+
+def test_other_hosts_leave_no_count_of_the_old_ones(text: str, before: Answers) -> None:
+    groups = (replace(before.groups[0], hosts=("two.example.com",)),)
+    changed = change_document(text, before, replace(before, groups=groups))
+    group = read(changed).application.servers["box"]
+    assert group.hosts == ("two.example.com",)
+    assert group.private_ip == "10.0.0.1"
+    assert set(group.volumes) == {"data", "uploads"}
+
+
+@pytest.mark.parametrize("provider", ["local", "hetzner"])
+def test_another_provider_leaves_nothing_of_the_first_that_would_be_refused(
+    text: str, before: Answers, provider: str
+) -> None:
+    groups = before.groups if provider == "local" else build_groups()
+    web = replace(before.apps[0], mounts={})
+    after = replace(
+        before, provider=PROVIDERS[provider], groups=groups, apps=(web, *before.apps[1:])
+    )
+    if provider == "hetzner":
+        # The volume of the service's mount was on the server that goes.
+        text = text.replace("      mounts:\n        uploads: /uploads\n", "")
+        text = text.replace("servers: [box]}", "servers: [main]}")
+        with pytest.raises(ConfigError):
+            read(text)
+    config = read(change_document(text, before, after))
+    assert config.application.compute_provider == PROVIDERS[provider]
+    assert config.application.keep_count == 5
+
+
+def test_a_database_that_goes_leaves_its_volume(text: str, before: Answers) -> None:
+    changed = change_document(text, before, replace(before, database=None, volume=None))
+    assert read(changed).application.database is None
+    assert read(changed).application.servers["box"].volumes["data"].size == 50
+
+
+def test_a_value_that_others_share_is_refused_and_named(text: str, before: Answers) -> None:
+    env = {"A": "one"}
+    with pytest.raises(UsageError, match=r"application\.env\.LANG"):
+        change_document(text, before, replace(before, env=env))

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from nvoi.config.schema import (
+    AppService,
+    Cloudflare,
+    Database,
+    HetznerProvider,
+    LocalProvider,
+    SSHProvider,
+)
+from nvoi.errors import UsageError
+from nvoi.onboarding import providers
+from nvoi.onboarding.answers import Answers, build_groups
+from nvoi.onboarding.checking import is_deployable
+from nvoi.onboarding.checkout import Checkout, Suggestion
+from nvoi.onboarding.dashboards import Verdict
+from nvoi.onboarding.databases import ask_database
+from nvoi.onboarding.domains import ask_domains
+from nvoi.onboarding.interview import Interview
+from nvoi.onboarding.place import ask_place
+from nvoi.onboarding.providers import Account, Field, ask_account
+from nvoi.onboarding.services import ask_services
+from nvoi.onboarding.streaming import ask_streaming
+from nvoi.onboarding.variables import ask_variables
+from nvoi.secret import Secret
+from tests.unit.onboarding.script import ENTER, Script
+
+CHECKOUT = Checkout("shop", (Suggestion("web", "serve", 3000, "migrate"), Suggestion("work", "w")))
+
+
+def interview(
+    script: Script, original: Answers | None = None, verdicts: tuple[bool, ...] = ()
+) -> Interview:
+    answers = iter(verdicts)
+    return Interview(
+        script, CHECKOUT, original, lambda url: Verdict(next(answers), "so"), is_deployable
+    )
+
+
+def test_the_checkouts_services_can_be_taken_as_they_are() -> None:
+    script = Script(*[ENTER] * 11)
+    answers = ask_services(interview(script), Answers())
+    assert answers.apps == (
+        AppService("web", command="serve", port=3000, pre_run_command="migrate"),
+        AppService("work", command="w"),
+    )
+    assert script.left == 1
+
+
+def test_two_services_may_share_a_port_on_servers_and_not_on_this_machine() -> None:
+    first = AppService("a", command="a", port=8000)
+    words = ("add an app", "b", "b", "8000", ENTER)
+    servers = Answers(provider=SSHProvider(), apps=(first,))
+    shared = ask_services(interview(Script(*words, "go on")), servers)
+    assert [app.port for app in shared.apps] == [8000, 8000]
+    script = Script(*words[:4], "8001", ENTER, "go on")
+    own = ask_services(interview(script), replace(servers, provider=LocalProvider()))
+    assert [app.port for app in own.apps] == [8000, 8001]
+    assert "! a has this port: on one machine each needs its own" in script.said
+
+
+def test_no_two_services_have_one_host_name() -> None:
+    web = AppService("web", port=1, domain="example.com", subdomain="www")
+    answers = Answers(provider=SSHProvider(), cloudflare=Cloudflare(Secret("t"), "a"), apps=(web,))
+    script = Script("add an app", "b", "", "80", "Example.com", "WWW", "api", ENTER, "go on")
+    assert ask_services(interview(script), answers).apps[1].subdomain == "api"
+    assert "! that is the host name of web already" in script.said
+
+
+def test_a_service_can_be_changed_and_removed_but_the_last_one_not() -> None:
+    apps = (AppService("a", command="a", replicas=3), AppService("b", command="b"))
+    script = Script("change a", "c", "new", "", "", "remove b", "go on")
+    answers = ask_services(interview(script), Answers(apps=apps))
+    assert answers.apps == (AppService("c", command="new", replicas=3),)
+    with pytest.raises(StopIteration):
+        ask_services(interview(Script("remove c")), answers)
+
+
+def test_a_command_of_several_lines_can_be_kept() -> None:
+    app = AppService("a", command="a", pre_run_command="one\ntwo\n")
+    script = Script("change a", ENTER, ENTER, ENTER, ENTER, "go on")
+    original = Answers(apps=(app,))
+    changed = ask_services(interview(script, original), original)
+    assert changed.apps == (app,)
+
+
+def test_without_cloudflare_no_service_keeps_a_domain() -> None:
+    app = AppService("a", port=1, domain="example.com")
+    answers = Answers(provider=SSHProvider(), cloudflare=Cloudflare(Secret("t"), "a"), apps=(app,))
+    assert ask_domains(interview(Script(False)), answers).apps[0].domain is None
+
+
+def test_on_this_machine_a_database_server_is_named_by_its_url() -> None:
+    url = "postgres://app:pw@db.example.com/shop"
+    script = Script("PostgreSQL", "", "mysql://x", "postgres:///shop", url)
+    answers = ask_database(interview(script), Answers())
+    assert answers.database
+    assert answers.database.url is not None
+    assert answers.database.url.reveal() == url
+    assert sum(text.startswith("! ") for text in script.said) == 3
+    assert not any("pw" in text for text in script.said)
+
+
+def test_a_database_that_is_chosen_again_keeps_its_passwords() -> None:
+    answers = Answers(
+        name="shop", provider=SSHProvider(), groups=build_groups(hosts=("a.example",))
+    )
+    first = ask_database(interview(Script("MySQL", "20")), answers)
+    again = ask_database(interview(Script("MySQL", "30")), first)
+    assert first.volume
+    assert again.volume
+    assert (first.volume.size, again.volume.size) == (20, 30)
+    assert first.database == again.database
+    kept = ask_database(interview(Script(ENTER)), again)
+    assert kept == again
+    other = ask_database(interview(Script("SQLite", ENTER)), again)
+    assert other.database
+    assert other.database.engine == "sqlite3"
+    assert other.database.secrets == {}
+
+
+def test_a_database_of_no_known_kind_is_kept_unless_another_is_wanted() -> None:
+    answers = Answers(database=Database(url=Secret("redis://x")))
+    assert ask_database(interview(Script(ENTER)), answers) == answers
+
+
+def test_variables_and_secrets_are_added_changed_and_removed() -> None:
+    answers = Answers(env={"A": "1", "B": "2"}, secrets={"C": Secret("3"), "D": Secret("4")})
+    script = Script(
+        "A", "change it", "one", "B", "remove it", "9X", "E", "", "",
+        "C", "change it", "three", "D", "remove it", "",
+    )  # fmt: skip
+    changed = ask_variables(interview(script), answers)
+    assert dict(changed.env) == {"A": "one", "E": ""}
+    assert {name: value.reveal() for name, value in changed.secrets.items()} == {"C": "three"}
+    assert not any("three" in text for text in script.said)
+
+
+def test_a_url_that_does_not_answer_can_be_kept_changed_tried_again_or_left() -> None:
+    first, second = "http://one.example/c", "http://two.example/c"
+    script = Script(True, first, "change the URL", second, "try again")
+    assert ask_streaming(interview(script, verdicts=(False, False, True)), Answers()) == Answers(
+        callback_url=second
+    )
+    script = Script(True, "ftp://x", first, "keep this URL")
+    assert ask_streaming(interview(script, verdicts=(False,)), Answers()).callback_url == first
+    script = Script(True, first, "stream to no dashboard")
+    assert ask_streaming(interview(script, verdicts=(False,)), Answers()).callback_url is None
+    assert ask_streaming(interview(Script(False)), Answers(callback_url=first)) == Answers()
+
+
+def test_servers_stay_in_their_groups_where_the_answer_is_the_same() -> None:
+    groups = build_groups(hosts=("a.example", "b.example"), user="deploy", port=2222)
+    answers = Answers(name="shop", provider=SSHProvider(), groups=groups)
+    script = Script("own servers", ENTER, ENTER, ENTER, "make a new pair")
+    assert ask_place(interview(script), answers).groups == groups
+    script = Script("own servers", "a.example, a.example", "c.example", "root", "22", ENTER)
+    changed = ask_place(interview(script), answers).groups
+    assert [(group.name, group.hosts, group.user) for group in changed] == [
+        ("main", ("c.example",), "root")
+    ]
+    assert any("each once" in text for text in script.said)
+
+
+def test_credentials_are_checked_as_they_are_typed_where_a_provider_can() -> None:
+    tried: list[str] = []
+
+    def check(provider: HetznerProvider) -> None:
+        tried.append(provider.api_token.reveal())
+        if provider.api_token.reveal() != "right":
+            raise UsageError("the token is refused", hint="make another")
+
+    account = Account("Hetzner", HetznerProvider, "", providers.ACCOUNTS[2].fields, check)
+    script = Script("wrong", ENTER, ENTER, ENTER, "type them again", "right", ENTER, ENTER, ENTER)
+    provider = ask_account(script, account, before=None)
+    assert provider == HetznerProvider(Secret("right"), "cx22", "nbg1", "x86")
+    assert tried == ["wrong", "right"]
+    assert "! Hetzner: the token is refused (make another)" in script.said
+    script = Script("wrong", ENTER, ENTER, ENTER, "keep them as they are")
+    assert ask_account(script, account, before=None).api_token.reveal() == "wrong"
+
+
+def test_a_provider_that_is_not_built_yet_is_asked_for_and_not_checked() -> None:
+    unchecked = [account.title for account in providers.ACCOUNTS if account.check is None]
+    assert unchecked == ["own servers", "Hetzner", "AWS", "Scaleway"]
+    script = Script("Scaleway", "key", "", "project", *[ENTER] * 4)
+    answers = ask_place(interview(script), Answers(name="shop"))
+    assert any("deploys to this machine only" in text for text in script.said)
+    assert answers.ssh_keys is not None
+    assert "! an answer is needed here" in script.said
+
+
+def test_a_secret_that_is_there_is_kept_by_a_blank_answer() -> None:
+    account = Account(
+        "A", Cloudflare, "", (Field("api_token", "Token", secret=True), Field("account_id", "Id:"))
+    )
+    script = Script("", ENTER)
+    before = Cloudflare(Secret("there"), "id")
+    assert ask_account(script, account, before) == before

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from nvoi.config.sensitive import collect_secrets
+from nvoi.onboarding.answers import build_config
+from nvoi.onboarding.document import build_document
+from nvoi.onboarding.summary import build_summary
+from tests.unit.onboarding.examples import DATABASES, PROVIDERS, build_answers
+
+PLAIN = {"app"}
+
+
+@pytest.mark.parametrize("width", [20, 40, 59, 60, 100])
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("database", DATABASES)
+def test_the_summary_fits_its_width_and_shows_no_secret(
+    provider: str, database: str, width: int
+) -> None:
+    answers = build_answers(provider, database, servers=2)
+    answers = replace(
+        answers,
+        callback_url="https://user:callback-pass@dashboard.example.com/c",
+        env={**answers.env, "REDIS": "redis://:pw1@cache", "LONG": "x" * 150},
+    )
+    build_document(answers)
+    text = build_summary(answers, width)
+    assert max(map(len, text.splitlines())) <= width
+    for secret in {*collect_secrets(build_config(answers))} - PLAIN:
+        assert secret not in text
+    assert "pw1" not in text
+
+
+def test_a_wide_summary_is_a_table_and_a_narrow_one_a_list() -> None:
+    answers = build_answers("hetzner", "PostgreSQL")
+    table, listing = build_summary(answers, 80), build_summary(answers, 40)
+    assert "│ Database    │ PostgreSQL" in table
+    assert "Database\n  PostgreSQL\n" in listing
+    assert "│" not in listing
+    assert "volume database, 20 GB" in table
+    assert "cx22 in nbg1" in table
+    assert "TOKEN=••••" in table
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    answers = replace(build_answers(), env={"A": "\x1b[2J\n\x07"})
+    assert build_summary(answers, 80).replace("\n", "").isprintable()
