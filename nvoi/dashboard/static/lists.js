@@ -5,7 +5,7 @@ import { ConnectionNote } from "./connection.js";
 import { localise, setClock, startTicking } from "./times.js";
 import { showState } from "./summary.js";
 
-const PERIOD = 3000;
+const PERIOD = 2000;
 const MOST_PERIOD = 15000;
 const PATIENCE = 15000;
 

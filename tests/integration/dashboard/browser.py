@@ -41,6 +41,8 @@ class Browser:
 
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
+        #: The sources of what the console may say in the test that is running.
+        self.expected: frozenset[str] = frozenset()
 
     def open(self, url: str) -> None:
         """Load a page."""
@@ -80,6 +82,21 @@ class Browser:
     def type(self, text: str, selector: str = "body") -> None:
         """Press keys while an element has the focus."""
         self.driver.find_element("css selector", selector).send_keys(text)
+
+    def wheel(self, pixels: int) -> None:
+        """Turn the wheel over the middle of the page; downwards where it is above 0."""
+        self.command(
+            "Input.dispatchMouseEvent", type="mouseWheel", x=400, y=400, deltaX=0, deltaY=pixels
+        )
+
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """Inside, nobody sees the page: its window is minimised."""
+        self.driver.minimize_window()
+        self.wait_for("document.hidden")
+        yield
+        self.driver.set_window_rect(0, 0, 1200, 800)
+        self.wait_for("!document.hidden")
 
     def command(self, name: str, **arguments: Any) -> dict[str, Any]:
         """A command of the Chrome DevTools Protocol."""

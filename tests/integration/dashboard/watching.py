@@ -1,0 +1,150 @@
+"""What the tests of the pages share: deploys to look at, and a browser that looks."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from nvoi.log import wire
+from nvoi.log.levels import Logger
+from tests.integration.dashboard.browser import NETWORK, Browser, open_browser
+from tests.integration.dashboard.serving import Serving
+from tests.integration.streams import KEY, Run
+
+CONTEXT = {
+    "git_sha": "3f2a9c1be0d4a5f6e7b8c9d0e1f2a3b4c5d6e7f8",
+    "git_ref": "main",
+    "ci_provider": "github_actions",
+    "ci_run_url": "https://github.com/acme/shop/actions/runs/1234",
+}
+
+#: What a page wide and high enough to show a short log whole is.
+WHOLE = (1200, 9000)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One Chromium for all tests of a process."""
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """The Chromium with an empty page; its console must have nothing to say in the end.
+
+    A test that has a dashboard of its own asks for that first: it is to outlive the page.
+    """
+    chromium.open("about:blank")
+    chromium.resize(1200, 800)
+    chromium.read_console()
+    chromium.expected = frozenset()
+    yield chromium
+    said = [entry for entry in chromium.read_console() if entry["source"] not in chromium.expected]
+    assert not said, said
+    chromium.open("about:blank")
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A dashboard for the tests that only look at deploys of their own."""
+    with Serving(tmp_path_factory.mktemp("shared")) as made:
+        yield made
+
+
+def expect_network_errors(browser: Browser) -> None:
+    """The server will be away: Chromium's own words on that are no fault of the page."""
+    browser.expected = frozenset({NETWORK})
+
+
+def build_page_url(serving: Serving, deploy_id: str, project: str = "default") -> str:
+    return f"{serving.url}/projects/{project}/deploys/{quote(deploy_id, safe='')}"
+
+
+def open_deploy(browser: Browser, serving: Serving, deploy_id: str, suffix: str = "") -> None:
+    """Open a deploy's page and wait for its log."""
+    browser.open("about:blank")
+    browser.open(build_page_url(serving, deploy_id) + suffix)
+    browser.wait_until_ready()
+
+
+@contextmanager
+def start_run(
+    serving: Serving, folder: Path, deploy_id: str = "", **settings: Any
+) -> Iterator[Run]:
+    """A deploy that streams to the dashboard."""
+    name = deploy_id or uuid.uuid4().hex[:8]
+    settings = {"budget": 20.0, "context": CONTEXT, **settings}
+    with Run(serving.callback_url, folder, deploy_id=name, **settings) as run:
+        yield run
+
+
+def log_steps(log: Logger, steps: Mapping[str, int]) -> None:
+    """Log each step and this many lines below it."""
+    for step, lines in steps.items():
+        log.step("%s", step)
+        for number in range(1, lines + 1):
+            log.info("%s: line %d", step, number)
+
+
+def post(
+    serving: Serving,
+    deploy_id: str,
+    request: wire.Request,
+    counts: tuple[int, int] | None = None,
+) -> None:
+    """Send one request as the protocol has it."""
+    body = request.encode()
+    headers = wire.build_headers(
+        request,
+        body,
+        key=KEY,
+        deploy_id=deploy_id,
+        timestamp=int(time.time()),
+        counts=counts,
+    )
+    url = wire.build_url(serving.callback_url, deploy_id, request.kind)
+    asked = urllib.request.Request(url, body, headers)
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        assert answer.status == 200
+
+
+def post_lines(
+    serving: Serving, deploy_id: str, *messages: str, first: int = 0, level: int = 20
+) -> None:
+    """Send lines whose first has the sequence number ``first``; 0 gives them none."""
+    lines = [wire.encode_line((level, time.time(), message)) for message in messages]
+    post(serving, deploy_id, wire.LogBatch(lines, first))
+
+
+def list_numbers(browser: Browser) -> list[int]:
+    """The numbers of the lines in the page."""
+    return [int(text) for text in browser.list_texts("#log .line .number")]
+
+
+def list_messages(browser: Browser) -> list[str]:
+    """The messages of the lines that can be seen."""
+    return browser.list_texts("#log .line .message")
+
+
+def is_in_view(browser: Browser, selector: str) -> bool:
+    """Whether an element is within the window."""
+    script = (
+        "const box = document.querySelector(arguments[0])?.getBoundingClientRect();"
+        "return Boolean(box) && box.top >= 0 && box.bottom <= innerHeight"
+    )
+    return bool(browser.run(script, selector))
+
+
+def find_rest(browser: Browser) -> float:
+    """How far the page can be scrolled down, in pixels."""
+    script = "document.documentElement.scrollHeight - innerHeight - scrollY"
+    return float(browser.run(f"return {script}"))
