@@ -33,6 +33,6 @@ function createGap(gap) {
   const text =
     gap.first === gap.last
       ? `Line ${gap.first} of the sender was never received`
-      : `Lines ${gap.first}–${gap.last} of the sender were never received`;
+      : `Lines ${gap.first} to ${gap.last} of the sender were never received`;
   return createElement("p", "gap", text);
 }

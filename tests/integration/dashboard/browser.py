@@ -7,12 +7,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
 from tests.integration.commands import wait_until
+
+if TYPE_CHECKING:
+    from selenium.webdriver.remote.webelement import WebElement
 
 #: Nothing but what a test asks for is loaded, and nothing is sent to anybody.
 SWITCHES = (
@@ -106,6 +109,16 @@ class Browser:
         """What the console has got since it was read last."""
         return cast("list[dict[str, Any]]", self.driver.get_log("browser"))  # type: ignore[no-untyped-call]
 
+    def find_all(self, selector: str, *, visible: bool = False) -> list[WebElement]:
+        """The elements themselves, also where no script runs."""
+        found = self.driver.find_elements("css selector", selector)
+        return [each for each in found if not visible or each.is_displayed()]
+
+    def prefer_colours(self, scheme: str) -> None:
+        """Let the page know that its reader likes it ``light`` or ``dark``."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.command("Emulation.setEmulatedMedia", features=[feature])
+
     def resize(self, width: int, height: int) -> None:
         """Make the page's area this large."""
         self.command(
@@ -121,12 +134,19 @@ class Browser:
         assert self.driver.save_screenshot(str(path))
 
 
+def get_program(*names: str) -> str:
+    """The first of these programs that there is: on Ubuntu, Chromium is a snap."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    assert found is not None, f"none of {', '.join(names)} is installed"
+    return found
+
+
 @contextmanager
 def open_browser(*, scripts: bool = True) -> Iterator[Browser]:
     """A Chromium with a profile of its own, gone at the end; without ``scripts`` it runs none."""
     profile = tempfile.mkdtemp(prefix="nv-chromium-")
     options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
+    options.binary_location = get_program("chromium", "google-chrome", "google-chrome-stable")
     for switch in (*SWITCHES, f"--user-data-dir={profile}"):
         options.add_argument(switch)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -134,7 +154,7 @@ def open_browser(*, scripts: bool = True) -> Iterator[Browser]:
         rule = {"profile.managed_default_content_settings.javascript": 2}
         options.add_experimental_option("prefs", rule)
     try:
-        driver = Chrome(options, Service("/usr/bin/chromedriver"))
+        driver = Chrome(options, Service(get_program("chromedriver")))
         try:
             yield Browser(driver)
         finally:
