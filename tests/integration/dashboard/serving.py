@@ -229,9 +229,13 @@ class Events:
         self.lines: list[Any] = []
         #: The data of every ``attempt`` event so far.
         self.attempts: list[Any] = []
+        self._events = self._read()
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
-        """Each event's name and data; ends with the stream."""
+        """Each event's name and data, from where the last reading stopped to the end."""
+        return self._events
+
+    def _read(self) -> Iterator[tuple[str, Any]]:
         rest = b""
         for chunk in self.response.stream(65536, decode_content=False):
             *blocks, rest = (rest + chunk).split(b"\n\n")

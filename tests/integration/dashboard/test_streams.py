@@ -1,0 +1,188 @@
+"""Pages that follow a deploy while it runs."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.fakes.client import build_batch, build_record
+from tests.integration.dashboard.serving import (
+    Serving,
+    build_path,
+    get_messages,
+    open_events,
+)
+from tests.ports import find_port
+
+
+def test_lines_and_states_come_as_they_are_stored(serving: Serving) -> None:
+    with serving.build_client() as client:
+        client.started(git_ref="main")
+        with open_events(serving) as events:
+            events.read_until(lambda seen: seen.attempts)
+            assert (events.attempts[-1]["status"], events.attempts[-1]["git_ref"]) == (
+                "running",
+                "main",
+            )
+            client.logs(1, "one", "two")
+            events.read_until(lambda seen: len(seen.lines) == 2)
+            client.logs(3, "three")
+            client.completed(3)
+            events.read_until(lambda seen: seen.attempts[-1]["status"] == "completed")
+            assert get_messages(events.lines) == ["one", "two", "three"]
+            assert [line["number"] for line in events.lines] == [1, 2, 3]
+            # Late lines still land.
+            client.logs(4, "late")
+            events.read_until(lambda seen: len(seen.lines) == 4)
+            assert events.lines == serving.get_lines()
+            assert events.last_id == "4"
+
+
+def test_a_stream_goes_on_after_the_last_line_that_was_seen(serving: Serving) -> None:
+    with serving.build_client() as client:
+        client.logs(1, "one", "two", "three")
+    for query, headers in (
+        ("?after=2", {}),
+        ("", {"Last-Event-ID": "2"}),
+        ("?after=0", {"Last-Event-ID": "2"}),
+        ("?after=3", {"Last-Event-ID": "2"}),
+    ):
+        with open_events(serving, query=query, **headers) as events:
+            events.read_until(lambda seen: seen.lines)
+            assert get_messages(events.lines) == ["three"]
+
+
+def test_a_page_that_is_cut_off_again_and_again_misses_nothing_and_doubles_nothing(
+    tmp_path: Path,
+) -> None:
+    with Serving(tmp_path, port=find_port()) as serving, serving.build_client() as client:
+        client.logs(1, "line 1")
+        seen: list[str] = []
+        last_id = ""
+        for batch in range(6):
+            with open_events(serving, **({"Last-Event-ID": last_id} if last_id else {})) as events:
+                first = 2 + batch * 10
+                assert client.logs(first, *(f"line {first + n}" for n in range(10))) == 200
+                events.read_until(lambda stream: len(stream.lines) >= 5)
+                seen += get_messages(events.lines)
+                last_id = events.last_id
+            if batch % 2:
+                serving.kill()
+                serving.start()
+        with open_events(serving, **{"Last-Event-ID": last_id}) as events:
+            count = 61 - len(seen)
+            if count:
+                events.read_until(lambda stream: len(stream.lines) >= count)
+            seen += get_messages(events.lines)
+    assert seen == [f"line {number}" for number in range(1, 62)]
+
+
+def test_a_page_is_told_when_a_newer_attempt_takes_its_place(serving: Serving) -> None:
+    with serving.build_client() as client:
+        client.started()
+        client.logs(1, "one")
+        with open_events(serving, query="?attempt=1") as events:
+            events.read_until(lambda seen: seen.attempts)
+            client.started()
+            events.read_until(lambda seen: seen.attempts[-1]["superseded"])
+            assert events.attempts[-1]["status"] == "lost"
+
+
+def test_a_long_log_comes_whole_and_in_order(serving: Serving) -> None:
+    with serving.build_client() as client:
+        for batch in range(10):
+            records = [build_record(f"line {batch * 700 + n}") for n in range(700)]
+            assert client.post("logs", {"logs": records}) == 200
+    with open_events(serving) as events:
+        events.read_until(lambda seen: len(seen.lines) == 7000)
+        assert [line["number"] for line in events.lines] == list(range(1, 7001))
+        # What the deploy is comes once its lines are all there.
+        assert events.attempts == []
+        events.read_until(lambda seen: seen.attempts)
+
+
+def test_what_would_end_an_event_is_a_part_of_its_line(serving: Serving) -> None:
+    message = "a\n\nevent: attempt\ndata: {}\r\n\r\nid: 9\n\u2028\u2029\0\x1b[2J"
+    with serving.build_client() as client:
+        client.post("logs", build_batch(message))
+    with open_events(serving) as events:
+        events.read_until(lambda seen: seen.lines)
+        assert get_messages(events.lines) == [message]
+        assert events.last_id == "1"
+
+
+def test_readers_that_do_not_read_cost_no_memory_and_miss_nothing(serving: Serving) -> None:
+    text = "x" * 1000
+    with ExitStack() as stack, serving.build_client() as client:
+        client.logs(1, "before")
+        streams = [stack.enter_context(open_events(serving)) for _ in range(20)]
+        before = read_memory(serving)
+        for batch in range(30):
+            records = [build_record(f"{batch * 500 + n} {text}") for n in range(500)]
+            assert client.post("logs", {"logs": records}) == 200
+        # 15 MB to each of 20 readers would be 300 MB.
+        assert read_memory(serving) - before < 80 << 20
+        for stream in streams[:2]:
+            stream.read_until(lambda seen: len(seen.lines) == 15_001)
+            numbers = [int(line["message"].split()[0]) for line in stream.lines[1:]]
+            assert numbers == list(range(15_000))
+
+
+def read_memory(serving: Serving) -> int:
+    """The bytes of memory that the dashboard has."""
+    assert serving.process is not None
+    status = Path(f"/proc/{serving.process.pid}/status").read_text("ascii")
+    return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+
+def test_a_dashboard_that_is_to_end_does_not_wait_for_its_pages(serving: Serving) -> None:
+    with ExitStack() as stack, serving.build_client() as client:
+        client.started()
+        streams = [stack.enter_context(open_events(serving)) for _ in range(5)]
+        for stream in streams:
+            stream.read_until(lambda seen: seen.attempts)
+        began = time.monotonic()
+        assert serving.stop(signal.SIGTERM) == 0
+        assert time.monotonic() - began < 5
+        # Each came to its end, none was cut in the middle of an event.
+        assert [list(stream) for stream in streams] == [[]] * 5
+
+
+def test_a_deploy_that_is_not_known_has_no_stream(serving: Serving) -> None:
+    assert serving.get(f"{build_path('run-1')}/events").status == 404
+    with serving.build_client() as client:
+        client.started()
+    assert serving.get(f"{build_path('run-1')}/events?attempt=2").status == 404
+    assert serving.get(f"{build_path('run-1', 'nobody')}/events").status == 404
+    assert serving.get(f"{build_path('run-1')}/events?after=x").status == 422
+    assert serving.get(f"{build_path('run-1')}/events?after=-1").status == 422
+    assert serving.get(f"{build_path('run-1')}/events?attempt={'9' * 100}").status == 422
+
+
+def test_a_line_is_sent_on_without_delay(serving: Serving) -> None:
+    delays: list[float] = []
+    with serving.build_client() as client:
+        client.started()
+        with open_events(serving) as events:
+            events.read_until(lambda seen: seen.attempts)
+            for number in range(1, 6):
+                began = time.monotonic()
+                client.logs(number, "a line")
+                events.read_until(lambda seen: seen.attempts[-1]["lines"] == len(delays) + 1)
+                delays.append(time.monotonic() - began)
+    assert len(events.lines) == 5
+    assert min(delays) < 0.5
+
+
+def test_a_silent_deploy_is_shown_as_lost(serving: Serving) -> None:
+    with serving.build_client() as client:
+        client.started()
+    assert serving.get_attempts()[0]["status"] == "running"
+    with sqlite3.connect(serving.database) as connection:
+        ago = int(time.time() * 1000) - 11 * 60 * 1000
+        connection.execute("UPDATE attempts SET last_seen_at = ?", (ago,))
+    connection.close()
+    assert serving.get_attempts()[0]["status"] == "lost"

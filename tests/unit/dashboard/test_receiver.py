@@ -1,0 +1,100 @@
+"""The receiver, and bodies that do not come as they should."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+
+from nvoi.dashboard import receiver
+from nvoi.dashboard.context import Dashboard
+from nvoi.log.signing import sign
+from tests.unit.dashboard.asgi import KEY, Exchange, open_dashboard
+
+LOGS = "/api/deploys/run-1/logs"
+
+
+@pytest.fixture
+def dashboard(tmp_path: Path) -> Iterator[Dashboard]:
+    with open_dashboard(tmp_path) as opened:
+        yield opened
+
+
+def build(dashboard: Dashboard) -> Starlette:
+    app = Starlette(routes=receiver.build_routes(dashboard))
+    app.state.dashboard = dashboard
+    return app
+
+
+def chunk(body: bytes, *, more: bool) -> dict[str, object]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+def post(dashboard: Dashboard, *parts: dict[str, object], **headers: str) -> Exchange:
+    exchange = Exchange(LOGS, "POST", headers, list(parts))
+    asyncio.run(exchange.run(build(dashboard)))
+    return exchange
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "BODY_SECONDS", 0.05)
+    exchange = post(dashboard, chunk(b"{", more=True))
+    assert exchange.status == 408
+    assert "error" in json.loads(exchange.data)
+
+
+def test_a_client_that_goes_away_leaves_nothing_behind(dashboard: Dashboard) -> None:
+    assert post(dashboard, chunk(b"{", more=True), {"type": "http.disconnect"}).status == 400
+
+
+def test_no_more_bodies_are_held_than_memory_is_for(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "HELD_BYTES", 100)
+    body = b'{"logs": []}'
+    signed = {"X-Nvoi-Signature": sign(body, KEY.reveal()), "Content-Type": "application/json"}
+
+    async def run() -> list[int]:
+        app = build(dashboard)
+        waiting = Exchange(LOGS, "POST", signed, [chunk(b"x" * 99, more=True)])
+        task = asyncio.ensure_future(waiting.run(app))
+        while waiting.parts:
+            await asyncio.sleep(0)
+        statuses = []
+        for _ in range(2):
+            exchange = Exchange(LOGS, "POST", signed, [chunk(body, more=False)])
+            await exchange.run(app)
+            statuses.append(exchange.status)
+            assert exchange.answered.get("retry-after", "1") == "1"
+            # What was held is let go with whoever sent it.
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        return statuses
+
+    assert asyncio.run(run()) == [503, 200]
+
+
+def test_nothing_is_held_once_all_is_answered(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "HELD_BYTES", 1000)
+    monkeypatch.setattr(receiver, "FORGERY_BURST", 1000.0)
+    app = build(dashboard)
+    body = b"x" * 900
+
+    async def run() -> set[int]:
+        statuses = set()
+        for parts in ([chunk(body, more=False)], [chunk(body, more=True), chunk(b"", more=False)]):
+            for _ in range(5):
+                exchange = Exchange(LOGS, "POST", {}, list(parts))
+                await exchange.run(app)
+                statuses.add(exchange.status)
+        return statuses
+
+    assert asyncio.run(run()) == {401}

@@ -1,0 +1,93 @@
+"""Streams of events, while nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+
+from nvoi.dashboard import streams
+from nvoi.dashboard.clock import read_clock
+from nvoi.dashboard.context import Dashboard
+from nvoi.dashboard.deliveries import store_delivery
+from nvoi.dashboard.projects import get_project, remove_project
+from nvoi.dashboard.records import DEFAULT_PROJECT, Delivery, Started
+from tests.unit.dashboard.asgi import Exchange, open_dashboard
+
+EVENTS = "/api/projects/default/deploys/run-1/events"
+
+
+@pytest.fixture
+def dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
+    """A dashboard with a deploy that has started, and streams that are not patient."""
+    monkeypatch.setattr(streams, "KEEP_ALIVE_SECONDS", 0.02)
+    with open_dashboard(tmp_path) as opened:
+
+        def start(connection: sqlite3.Connection) -> None:
+            project = get_project(connection, DEFAULT_PROJECT)
+            delivery = Delivery(project.id, "run-1", None, b"x" * 32, read_clock(), Started())
+            store_delivery(connection, delivery)
+
+        opened.writer.submit(start).result()
+        yield opened
+
+
+async def watch(
+    dashboard: Dashboard,
+    is_enough: Callable[[bytes], bool],
+    then: Callable[[], None] = lambda: None,
+) -> Exchange:
+    """A stream until what it sent is enough; ``then`` is called once it has begun."""
+    app = Starlette(routes=streams.build_routes(dashboard))
+    app.state.dashboard = dashboard
+    exchange = Exchange(EVENTS)
+    task = asyncio.ensure_future(exchange.run(app))
+    began = False
+    async with asyncio.timeout(20):
+        while not is_enough(exchange.data) and not task.done():
+            changed = asyncio.ensure_future(exchange.changed.wait())
+            await asyncio.wait({task, changed}, return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+            exchange.changed.clear()
+            if not began and b"event: attempt" in exchange.data:
+                began = True
+                then()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return exchange
+
+
+def test_a_stream_without_news_says_that_it_is_there(dashboard: Dashboard) -> None:
+    exchange = asyncio.run(watch(dashboard, lambda data: data.count(b": still here\n\n") >= 3))
+    assert exchange.data.startswith(b"retry: 1000\n\nevent: attempt\n")
+    assert exchange.data.count(b"event: attempt\n") == 1
+
+
+def test_a_deploy_that_falls_silent_is_told_as_lost(dashboard: Dashboard) -> None:
+    def fall_silent() -> None:
+        sql = "UPDATE attempts SET last_seen_at = last_seen_at - 660000"
+        dashboard.writer.submit(lambda connection: connection.execute(sql))
+
+    exchange = asyncio.run(watch(dashboard, lambda data: b'"lost"' in data, fall_silent))
+    assert exchange.data.count(b"event: attempt\n") == 2
+
+
+def test_a_stream_ends_with_its_project(dashboard: Dashboard) -> None:
+    def remove() -> None:
+        dashboard.writer.submit(lambda sql: remove_project(sql, DEFAULT_PROJECT))
+
+    exchange = asyncio.run(watch(dashboard, lambda data: False, remove))
+    assert (exchange.status, exchange.is_whole) == (200, True)
+
+
+def test_a_stream_is_not_gathered_or_kept_by_what_lies_between(dashboard: Dashboard) -> None:
+    exchange = asyncio.run(watch(dashboard, lambda data: b"event: attempt" in data))
+    assert exchange.answered["content-type"].startswith("text/event-stream")
+    assert exchange.answered["cache-control"] == "no-store"
+    assert exchange.answered["x-accel-buffering"] == "no"
