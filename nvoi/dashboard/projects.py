@@ -89,7 +89,7 @@ def ensure_default_project(
     project = find_project(connection, DEFAULT_PROJECT)
     if project is None:
         project = _insert(connection, DEFAULT_PROJECT, None)
-    elif get_keys(connection, keyring, project)[0] == key:
+    elif key in get_keys(connection, keyring, project)[:1]:
         return project
     now = read_clock()
     connection.execute(
@@ -115,7 +115,7 @@ def rotate_key(
     """
     project = get_project(connection, name)
     now = read_clock()
-    if key == get_keys(connection, keyring, project)[0]:
+    if key in get_keys(connection, keyring, project)[:1]:
         raise UsageError(
             f"this is the key that the project {name} has", hint="make another key first"
         )

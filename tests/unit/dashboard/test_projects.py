@@ -133,6 +133,16 @@ def test_a_rotation_to_the_key_it_has_is_refused(store: Store) -> None:
         rotate(store, "shop", KEY)
 
 
+def test_projects_whose_keys_were_deleted_are_given_others(store: Store) -> None:
+    shop, key = add(store, "shop"), make_key()
+    with store.database.write() as connection:
+        connection.execute("DELETE FROM keys")
+    rotate(store, "shop", key)
+    with store.database.write() as connection:
+        default = projects.ensure_default_project(connection, store.keyring, key)
+    assert get_keys(store, shop) == get_keys(store, default) == [key.reveal()]
+
+
 def test_an_unknown_project_can_be_neither_rotated_nor_removed(store: Store) -> None:
     with pytest.raises(UsageError, match="there is no project 'shop'"):
         rotate(store, "shop", make_key())
