@@ -33,7 +33,8 @@ GREETING = "Hello from the nvoi demo"
 
 #: What the healthy app answers, and what it answers once somebody made a mistake.
 HEALTHY = 'self.answer(200, "text/plain", "ok\\n")'
-BROKEN = 'self.answer(500, "text/plain", "the table of greetings is not there\\n")'
+BROKEN = """self.log_error("no such table: greetings")
+            self.answer(500, "text/plain", "not well\\n")"""
 
 #: Seconds for a release to become healthy; a mistake shows itself for as long.
 GOOD_SECONDS, BAD_SECONDS = 20, 4

@@ -120,6 +120,7 @@ def test_without_waiting_it_deploys_twice_shows_both_and_ends_well(machine: Mach
     assert demo.wait(WHOLE) == 0, machine.read()
     output = machine.read()
     assert "Deploy of hello done" in output
+    assert "no such table: greetings" in output
     assert "GET /health answered 500" in output
     assert "still the first release" in output
     assert "API_TOKEN=[REDACTED]" in output
