@@ -116,4 +116,4 @@ def read_key_file(text: str) -> SSHKeys:
     except (NvoiError, RuntimeError) as error:
         raise RejectedError(str(error)) from None
     except KeyPairError as error:
-        raise RejectedError(f"{path} {error}") from None
+        raise RejectedError(f"{text} {error}") from None

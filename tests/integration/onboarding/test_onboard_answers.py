@@ -1,0 +1,171 @@
+"""Whole interviews with ``nvoi onboard``, and what they leave."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nvoi.config.credentials import get_key
+from nvoi.config.loader import load_file
+from nvoi.config.schema import Config, HetznerProvider, SSHProvider
+from tests.integration.commands import NVOI
+from tests.integration.onboarding.scripts import CAREFUL, LOCAL, OWN_SERVERS, RENTED, TYPED
+from tests.integration.onboarding.wizard import BLANK, CTRL_C, CTRL_D, Step, Wizard, cut, list_files
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*\b(?:3[0-8]|4[0-8]|9[0-7])\b[0-9;]*m")
+
+
+def read(folder: Path) -> Config:
+    key = get_key(folder, environ={})
+    assert key.warning is None
+    return load_file(folder / "deploy.enc", key=key, environ={})
+
+
+def make_key(folder: Path) -> None:
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "id_ed25519")]
+    subprocess.run(words, check=True)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"columns": 40},
+        {"columns": 40, "NO_COLOR": "1"},
+        {"TERM": "dumb", "columns": 40},
+    ],
+    ids=["wide", "narrow", "narrow-uncoloured", "dumb"],
+)
+def test_an_interview_leaves_a_config_that_says_what_was_answered(
+    tmp_path: Path, settings: dict[str, str]
+) -> None:
+    with Wizard(tmp_path, **settings) as wizard:  # type: ignore[arg-type]  # columns is a number
+        wizard.follow(LOCAL)
+        assert wizard.end() == 0
+    assert set(list_files(tmp_path)) == {".gitignore", "deploy.enc", "deploy.key"}
+    config = read(tmp_path)
+    application = config.application
+    assert application.name == "shop"
+    web, worker = application.app.values()
+    assert (web.command, web.port, web.pre_run_command) == ("exec sleep 600", 8123, "echo ready")
+    assert (worker.command, worker.port, worker.pre_run_command) == ("exec sleep 601", None, None)
+    assert application.database
+    assert application.database.engine == "postgres"
+    assert application.env == {"LOG_LEVEL": "info"}
+    assert application.secrets["API_TOKEN"].reveal() == "val-5ecret-api"
+    assert config.callback_url == "http://127.0.0.1:1/callbacks"
+    assert "nvoi deploy --dry-run" in wizard.seen
+    assert not any(secret in wizard.seen for secret in TYPED)
+    assert not any(secret.encode() in (tmp_path / "deploy.enc").read_bytes() for secret in TYPED)
+    assert bool(COLOURS.search(wizard.seen)) is (settings.keys() <= {"columns"})
+    assert ("\x1b" in wizard.seen) is (settings.get("TERM") != "dumb")
+    assert ("│" in wizard.seen) is ("columns" not in settings)
+
+
+def test_a_config_for_rented_servers_is_made_and_what_cannot_be_done_yet_is_said(
+    tmp_path: Path,
+) -> None:
+    with Wizard(tmp_path) as wizard:
+        wizard.follow(RENTED)
+        assert wizard.end() == 0
+    application = read(tmp_path).application
+    provider = application.compute_provider
+    assert isinstance(provider, HetznerProvider)
+    assert provider.api_token.reveal() == "tok-5ecret-hetzner"
+    assert (provider.server_type, provider.architecture) == ("cx32", "arm64")
+    assert [group.count for group in application.servers.values()] == [1, 1]
+    assert application.servers["main"].volumes["database"].size == 20
+    assert application.cloudflare
+    assert application.app["web"].subdomain == "www"
+    assert application.ssh_keys
+    assert wizard.seen.count("deploys to this machine only") == 2
+    assert not any(secret in wizard.seen for secret in TYPED)
+    done = subprocess.run([NVOI, "deploy"], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 2
+
+
+def test_own_servers_are_reached_with_a_key_of_ones_own(tmp_path: Path) -> None:
+    make_key(tmp_path)
+    with Wizard(tmp_path) as wizard:
+        wizard.follow(OWN_SERVERS)
+        assert wizard.end() == 0
+    application = read(tmp_path).application
+    assert isinstance(application.compute_provider, SSHProvider)
+    hosts = {name: group.hosts for name, group in application.servers.items()}
+    assert hosts == {"main": ("one.example.com",), "workers": ("10.0.0.2",)}
+    assert application.app["web"].servers == ("main",)
+    public = (tmp_path / "id_ed25519.pub").read_text().split()[1]
+    assert application.ssh_keys
+    assert public in application.ssh_keys.public_key
+    assert public in wizard.seen.replace("\r\n", "")
+    private = (tmp_path / "id_ed25519").read_text().splitlines()[2]
+    assert private not in wizard.seen
+
+
+PLACES = [
+    pytest.param(script, index, id=f"{name}-{index:02}")
+    for name, script, first in (
+        ("local", LOCAL, 0),
+        # What is asked of all providers is left once already.
+        ("rented", RENTED, 2),
+        ("own", OWN_SERVERS, 2),
+    )
+    for index in range(first, len(script))
+    if not first or script[index][0] not in {question for question, _ in LOCAL}
+]
+
+
+@pytest.mark.parametrize(("script", "index"), PLACES)
+def test_ctrl_c_and_ctrl_d_leave_nothing_behind_at_any_question(
+    tmp_path: Path, script: tuple[Step, ...], index: int
+) -> None:
+    make_key(tmp_path)
+    (tmp_path / ".gitignore").write_text("*.pyc\n")
+    before = list_files(tmp_path)
+    steps, (question, typed) = cut(script, index)
+    with Wizard(tmp_path) as wizard:
+        wizard.follow(steps)
+        wizard.wait_for(question)
+        if typed.startswith(">"):
+            wizard.wait_for(typed[1:])
+        # Ctrl-D counts in an empty line: what is offered in it is taken out first.
+        wizard.process.send(CTRL_C if index % 2 else f"\x15{CTRL_D}")
+        assert wizard.end() == 130
+    assert "interrupted (Ctrl-C)" in wizard.seen
+    assert list_files(tmp_path) == before
+
+
+def test_each_wrong_answer_is_refused_with_its_reason_and_asked_again(tmp_path: Path) -> None:
+    make_key(tmp_path)
+    (tmp_path / "app.py").write_text("print()")
+    with Wizard(tmp_path) as wizard:
+        for question, typed, refusal in CAREFUL:
+            wizard.follow([(question, typed)])
+            if refusal:
+                wizard.wait_for(f"! {refusal}")
+        assert wizard.end() == 0
+    application = read(tmp_path).application
+    assert application.app["web"].domain == "example.com"
+    assert application.env == {"A": ""}
+    assert not any(secret in wizard.seen for secret in TYPED)
+
+
+def test_wrong_answers_on_this_machine_are_refused_too(tmp_path: Path) -> None:
+    with Wizard(tmp_path) as wizard:
+        wizard.follow(LOCAL[:4])
+        wizard.answer("Command:", BLANK)
+        wizard.wait_for("! an answer is needed here")
+        wizard.follow(LOCAL[4:9])
+        wizard.answer("Command:", "exec sleep 601")
+        wizard.answer("Port (blank: none):", "8123")
+        wizard.wait_for("! web has this port: on one machine each needs its own")
+        wizard.answer("Port (blank: none):", BLANK)
+        wizard.follow(LOCAL[11:14])
+        wizard.answer("URL (postgres://USER:PASSWORD@HOST/NAME):", "mysql://u:db-5ecret-word@h/x")
+        wizard.wait_for("! must be postgres://")
+        wizard.follow(LOCAL[14:])
+        assert wizard.end() == 0
+    assert not any(secret in wizard.seen for secret in TYPED)

@@ -1,0 +1,120 @@
+"""The test call of ``nvoi onboard`` to a dashboard, and what is said of its answer."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+
+from nvoi.config.credentials import get_key
+from nvoi.config.loader import load_file
+from tests.integration.onboarding.dashboard import Dashboard
+from tests.integration.onboarding.wizard import ENTER, Step, Wizard
+from tests.ports import find_port
+
+#: As few questions as there can be, to the one for the dashboard.
+BEFORE: tuple[Step, ...] = (
+    ("Application name:", "shop"),
+    ("Where does it run?", ENTER),
+    ("Serve domains through Cloudflare?", ENTER),
+    ("App name:", "web"),
+    ("Command:", "serve"),
+    ("Port (blank: none):", ENTER),
+    ("Command before each release (blank: none):", ENTER),
+    ("Another app?", ENTER),
+    ("Database:", ENTER),
+    ("Variable (blank: no more):", ENTER),
+    ("Secret (blank: no more):", ENTER),
+    ("Stream deploy logs to a dashboard?", "y"),
+)
+
+
+def find_url(folder: Path) -> str | None:
+    key = get_key(folder, environ={})
+    return load_file(folder / "deploy.enc", key=key, environ={}).callback_url
+
+
+def test_a_dashboard_that_takes_the_signed_call_is_kept_without_a_question(tmp_path: Path) -> None:
+    with Dashboard(202) as dashboard, Wizard(tmp_path) as wizard:
+        wizard.follow(BEFORE)
+        wizard.wait_for("No dashboard yet? Once the config is saved, `nvoi dashboard`")
+        wizard.answer("Callback URL:", f"{dashboard.url}/")
+        wizard.wait_for("The dashboard answers (202)")
+        wizard.pick("? What now?", "save it")
+        assert wizard.end() == 0
+        ((path, body, _, _),) = dashboard.requests
+        assert re.fullmatch(r"/api/deploys/nvoi-onboard-[0-9a-f]{12}/logs", path)
+        assert body == b'{"logs": []}'
+        dashboard.check_signatures(get_key(tmp_path, environ={}).value.reveal())
+        assert find_url(tmp_path) == f"{dashboard.url}/"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "words"),
+    [
+        (401, {}, "does not know this app's key yet"),
+        (404, {}, "nothing has this path"),
+        (
+            301,
+            {"Location": "https://new.example.com/c?t=1"},
+            "It redirects to https://new.example.com/c.",
+        ),
+        (422, {}, "does not take the test call"),
+        (500, {}, "a fault of its own"),
+    ],
+)
+def test_an_answer_that_is_not_well_is_explained_and_the_url_can_be_kept(
+    tmp_path: Path, status: int, headers: dict[str, str], words: str
+) -> None:
+    with Dashboard(status, headers) as dashboard, Wizard(tmp_path) as wizard:
+        wizard.follow((*BEFORE, ("Callback URL:", dashboard.url)))
+        wizard.wait_for(f"! It answered {status}.")
+        wizard.wait_for(words)
+        wizard.pick("? What now?", "try again")
+        wizard.wait_for(f"! It answered {status}.")
+        wizard.pick("? What now?", "keep this URL")
+        wizard.pick("? What now?", "save it")
+        assert wizard.end() == 0
+        assert len(dashboard.requests) == 2
+        assert find_url(tmp_path) == dashboard.url
+
+
+def test_what_does_not_answer_is_explained_and_can_be_changed(tmp_path: Path) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+    with Dashboard() as well, Dashboard(tls=tls) as untrusted, Wizard(tmp_path) as wizard:
+        wizard.follow(BEFORE)
+        wizard.answer("Callback URL:", f"http://127.0.0.1:{find_port()}")
+        wizard.wait_for("! No answer: no connection: Connection refused.")
+        wizard.wait_for("Its callback URL is http://127.0.0.1:8787/api/deploys")
+        wizard.pick("? What now?", "change the URL")
+        wizard.answer("Callback URL:", untrusted.url)
+        wizard.wait_for("! No answer: its TLS certificate or protocol was refused")
+        wizard.wait_for("$SSL_CERT_FILE")
+        wizard.pick("? What now?", "change the URL")
+        wizard.answer("Callback URL:", untrusted.url.replace("https", "http"))
+        wizard.wait_for("! No answer:")
+        wizard.pick("? What now?", "change the URL")
+        wizard.answer("Callback URL:", well.url)
+        wizard.wait_for("The dashboard answers (200)")
+        wizard.pick("? What now?", "save it")
+        assert wizard.end() == 0
+        assert untrusted.requests == []
+        assert find_url(tmp_path) == well.url
+
+
+def test_ctrl_c_ends_a_call_that_gets_no_answer(tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent, Wizard(tmp_path) as wizard:
+        wizard.follow(BEFORE)
+        wizard.answer("Callback URL:", f"http://127.0.0.1:{silent.getsockname()[1]}/c")
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(10)
+            wizard.process.send("\x03")
+            assert wizard.end() == 130
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,336 @@
+"""The summary of ``nvoi onboard``, configs that are there already, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nvoi.config.credentials import decrypt, encrypt, generate_key, get_key
+from nvoi.config.loader import load_file
+from nvoi.config.schema import Application
+from nvoi.secret import Secret
+from tests.integration.commands import NVOI, build_environment
+from tests.integration.onboarding.dashboard import Dashboard
+from tests.integration.onboarding.scripts import LOCAL
+from tests.integration.onboarding.wizard import ENTER, Step, Wizard, list_files
+from tests.integration.streams import KEY
+from tests.ports import find_port
+
+ROOT = Path(__file__).parents[3]
+
+#: A config with what the wizard does not ask about, and comments.
+OWN = """\
+# ours
+x-team: core
+callback_url: http://127.0.0.1:1/c
+application:
+  name: shop
+  keep_count: 7   # a week
+  compute_provider:
+    local: {}
+  app:
+    web:
+      command: serve
+      port: 8000
+      healthcheck: {path: /up, interval: 2s}
+      pre_run_command: |
+        one
+        two
+  env:
+    LOG_LEVEL: info   # quiet
+  secrets:
+    TOKEN: 0ld-5ecret
+"""
+
+
+@pytest.fixture
+def owned(tmp_path: Path) -> Path:
+    """A checkout with a config in it."""
+    (tmp_path / "deploy.enc").write_bytes(encrypt(OWN.encode(), Secret(KEY)))
+    (tmp_path / "deploy.key").write_text(KEY)
+    (tmp_path / "deploy.key").chmod(0o600)
+    return tmp_path
+
+
+def read_text(folder: Path) -> str:
+    return decrypt((folder / "deploy.enc").read_bytes(), get_key(folder, environ={}).value).decode()
+
+
+def read(folder: Path) -> Application:
+    key = get_key(folder, environ={})
+    return load_file(folder / "deploy.enc", key=key, environ={}).application
+
+
+def test_every_section_can_be_changed_from_the_summary(tmp_path: Path) -> None:
+    changes: tuple[tuple[str, tuple[Step, ...]], ...] = (
+        ("change Application", (("Application name:", "store"),)),
+        ("change Place", (("Where does it run?", ">this machine"),)),
+        ("change Domains", (("Serve domains through Cloudflare?", ENTER),)),
+        ("change Apps", (("Apps:", ">remove worker"), ("Apps:", ">go on"))),
+        ("change Database", (("Database:", ">SQLite"),)),
+        (
+            "change Variables",
+            (
+                ("Variable (blank: no more):", "LOG_LEVEL"),
+                ("LOG_LEVEL is there:", ">remove it"),
+                ("Variable (blank: no more):", ENTER),
+                ("Secret (blank: no more):", ENTER),
+            ),
+        ),
+        ("change Dashboard", (("Stream deploy logs to a dashboard?", "n"),)),
+    )
+    with Wizard(tmp_path) as wizard:
+        wizard.follow(LOCAL[:-1])
+        for title, steps in changes:
+            wizard.pick("? What now?", title)
+            wizard.follow(steps)
+        wizard.pick("? What now?", "save it")
+        assert wizard.end() == 0
+    application = read(tmp_path)
+    assert application.name == "store"
+    assert list(application.app) == ["web"]
+    assert application.database
+    assert application.database.engine == "sqlite3"
+    assert application.env == {}
+    assert list(application.secrets) == ["API_TOKEN"]
+
+
+def test_what_does_not_fit_together_is_not_saved_before_it_is_mended(tmp_path: Path) -> None:
+    """Two services on one port are right on servers, and wrong on one machine."""
+    with Wizard(tmp_path) as wizard:
+        wizard.follow(LOCAL[:1])
+        wizard.pick("Where does it run?", "own servers")
+        wizard.follow(
+            (
+                ("Hosts, separated by commas:", "a.example"),
+                ("User:", ENTER),
+                ("SSH port:", ENTER),
+                ("SSH key:", ">make a new pair"),
+                ("Serve domains through Cloudflare?", ENTER),
+                ("App name:", "web"),
+                ("Command (blank: the image's):", "serve"),
+                ("Port (blank: none):", "8000"),
+                ("Command before each release (blank: none):", ENTER),
+                ("Another app?", "y"),
+                ("App name:", "api"),
+                ("Command (blank: the image's):", "serve"),
+                ("Port (blank: none):", "8000"),
+                ("Command before each release (blank: none):", ENTER),
+                ("Another app?", ENTER),
+                ("Database:", ENTER),
+                ("Variable (blank: no more):", ENTER),
+                ("Secret (blank: no more):", ENTER),
+                ("Stream deploy logs to a dashboard?", ENTER),
+                ("? What now?", ">change Place"),
+                ("Where does it run?", ">this machine"),
+            )
+        )
+        wizard.wait_for("It cannot be saved yet:")
+        wizard.wait_for("application.app.api.port: 8000 is the port of web too")
+        wizard.pick("? What now?", "change Application")
+        assert "save it" not in wizard.seen[wizard.seen.rindex("It cannot be saved") :]
+        wizard.answer("Application name:", ENTER)
+        wizard.pick("? What now?", "change Apps")
+        wizard.pick("Apps:", "change api")
+        wizard.follow(
+            (
+                ("App name:", "api"),
+                ("Command:", ENTER),
+                ("Port (blank: none):", "8001"),
+                ("Command before each release (blank: none):", ENTER),
+                ("Apps:", ">go on"),
+            )
+        )
+        wizard.pick("? What now?", "save it")
+        assert wizard.end() == 0
+    assert [app.port for app in read(tmp_path).app.values()] == [8000, 8001]
+
+
+def test_everything_can_be_restarted_and_cancelled(tmp_path: Path) -> None:
+    with Wizard(tmp_path) as wizard:
+        wizard.follow(LOCAL[:-1])
+        wizard.pick("? What now?", "start again")
+        wizard.answer("Application name:", "other")
+        wizard.follow(LOCAL[1:13])
+        wizard.pick("Database:", "none")
+        wizard.follow(LOCAL[17:18])
+        wizard.follow(LOCAL[20:21])
+        wizard.answer("Stream deploy logs to a dashboard?", ENTER)
+        wizard.wait_for("other")
+        wizard.pick("? What now?", "cancel, save nothing")
+        assert wizard.end() == 1
+    assert "Nothing was saved." in wizard.seen
+    assert list_files(tmp_path) == {}
+
+
+def test_a_config_that_is_there_can_be_changed_and_keeps_all_else(owned: Path) -> None:
+    with Wizard(owned) as wizard:
+        wizard.pick("deploy.enc is there:", "change it")
+        wizard.pick("? What now?", "change Apps")
+        wizard.pick("Apps:", "change web")
+        wizard.answer("Command:", "serve --all")
+        wizard.answer("Port (blank: none):", ENTER)
+        wizard.answer("keep the lines that it has?", ENTER)
+        wizard.pick("Apps:", "go on")
+        wizard.pick("? What now?", "change Variables")
+        wizard.follow(
+            (
+                ("Variable (blank: no more):", ENTER),
+                ("Secret (blank: no more):", "TOKEN"),
+                ("TOKEN is there:", ">change it"),
+                ("Value of TOKEN:", "n3w-5ecret"),
+                ("Secret (blank: no more):", ENTER),
+            )
+        )
+        wizard.pick("? What now?", "save it")
+        assert wizard.end() == 0
+    expected = OWN.replace("command: serve", 'command: "serve --all"')
+    assert read_text(owned) == expected.replace("0ld-5ecret", "n3w-5ecret")
+    assert (owned / "deploy.key").read_text() == KEY
+    assert "5ecret" not in wizard.seen
+    assert (owned / "deploy.enc").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_config_that_is_there_can_be_left_cancelled_or_saved_as_it_is(owned: Path) -> None:
+    before = list_files(owned)
+    with Wizard(owned) as wizard:
+        wizard.pick("deploy.enc is there:", "leave it as it is")
+        assert wizard.end() == 0
+    with Wizard(owned) as wizard:
+        wizard.pick("deploy.enc is there:", "change it")
+        wizard.pick("? What now?", "change Application")
+        wizard.answer("Application name:", "other")
+        wizard.pick("? What now?", "cancel")
+        assert wizard.end() == 1
+    with Wizard(owned) as wizard:
+        wizard.pick("deploy.enc is there:", "change it")
+        wizard.pick("? What now?", "save it")
+        assert wizard.end() == 0
+    assert list_files(owned) == before
+
+
+def test_what_others_changed_meanwhile_is_not_overwritten(owned: Path) -> None:
+    with Wizard(owned) as wizard:
+        wizard.pick("deploy.enc is there:", "change it")
+        wizard.pick("? What now?", "change Application")
+        wizard.answer("Application name:", "other")
+        wizard.wait_for("? What now?")
+        theirs = encrypt(OWN.replace("shop", "theirs").encode(), Secret(KEY))
+        (owned / "deploy.enc").write_bytes(theirs)
+        wizard.process.send("1\r")
+        assert wizard.end() == 2
+    assert "changed by others meanwhile" in wizard.seen
+    assert (owned / "deploy.enc").read_bytes() == theirs
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        ("missing", "there is no deploy key"),
+        ("wrong", "this is not its key"),
+        ("invalid", "nvoi credentials edit"),
+    ],
+)
+def test_a_config_that_cannot_be_opened_is_left_with_a_clear_error(
+    owned: Path, spoil: str, words: str
+) -> None:
+    if spoil == "missing":
+        (owned / "deploy.key").unlink()
+    elif spoil == "wrong":
+        (owned / "deploy.key").write_text(generate_key().reveal())
+    else:
+        broken = OWN.replace("port: 8000", "prot: 8000")
+        (owned / "deploy.enc").write_bytes(encrypt(broken.encode(), Secret(KEY)))
+    before = list_files(owned)
+    with Wizard(owned) as wizard:
+        wizard.wait_for(words)
+        assert wizard.end() == 2
+    assert list_files(owned) == before
+
+
+def test_without_a_terminal_it_names_the_commands_to_use(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [NVOI, "onboard"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "nvoi config init" in done.stderr
+    assert "nvoi credentials edit" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plain_config_or_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    for words in (("--config", "deploy.yml"), ("--dir", "nowhere"), ("--config", "no/deploy.enc")):
+        with Wizard(tmp_path, "onboard", *words) as wizard:
+            assert wizard.end() == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def checkout() -> Iterator[Path]:
+    """A small web app. Its path is short: a Unix socket's must fit in 108 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="nv-"))
+    shutil.copy(ROOT / "nvoi/demo/hello/app.py", folder)
+    (folder / "Procfile").write_text("web: exec python3 app.py\nrelease: echo prepared\n")
+    yield folder
+    subprocess.run(
+        [NVOI, "delete", "--delete-volumes", "--quiet"],
+        cwd=folder,
+        env=build_environment(folder) | {"NVOI_HOME": str(folder / "home")},
+        stdin=subprocess.DEVNULL,
+        check=True,
+    )
+    shutil.rmtree(folder)
+
+
+def test_what_was_answered_is_deployed_and_followed(checkout: Path) -> None:
+    """From the first question to an app that answers; the key is the one of $DEPLOY_KEY."""
+    port = find_port()
+    environ = build_environment(checkout) | {"NVOI_HOME": str(checkout / "home")}
+    with Dashboard() as dashboard:
+        with Wizard(checkout, DEPLOY_KEY=KEY) as wizard:
+            wizard.follow(
+                (
+                    ("Application name:", "hello"),
+                    ("Where does it run?", ">this machine"),
+                    ("Serve domains through Cloudflare?", ENTER),
+                    ("App name:", ENTER),
+                    ("Command:", ENTER),
+                    ("Port (blank: none):", str(port)),
+                    ("Command before each release (blank: none):", ENTER),
+                    ("Another app?", ENTER),
+                    ("Database:", ">SQLite"),
+                    ("Variable (blank: no more):", "GREETING"),
+                    ("Value of GREETING:", "Good morning"),
+                    ("Variable (blank: no more):", ENTER),
+                    ("Secret (blank: no more):", ENTER),
+                    ("Stream deploy logs to a dashboard?", "y"),
+                    ("Callback URL:", dashboard.url),
+                    ("? What now?", ">save it"),
+                )
+            )
+            assert wizard.end() == 0
+        assert "Its key is that of $DEPLOY_KEY." in wizard.seen
+        assert not (checkout / "deploy.key").exists()
+        done = subprocess.run(
+            [NVOI, "deploy"], cwd=checkout, env=environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "prepared" in done.stdout
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+            assert b"Good morning" in answer.read()
+        dashboard.check_signatures(KEY)
+        paths = [path.rpartition("/")[2] for path, *_ in dashboard.requests]
+        assert paths[0] == "logs"
+        assert paths[1] == "status"
+        assert b'"completed"' in dashboard.requests[-1][1]

@@ -1,0 +1,118 @@
+"""The installed ``nvoi onboard`` in a real pseudo-terminal, and a user who types."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pexpect
+
+from tests.integration.commands import NVOI
+
+#: Seconds that any one answer of the wizard may take on a loaded machine.
+PATIENCE = 30
+#: What a terminal may be sent between two letters: colours, cursor movements, a fold.
+GAP = r"(?:\s|\x1b\[[0-9;?]*[A-Za-z])*"
+#: Takes what is offered.
+ENTER = ""
+#: Takes it out, and answers with nothing.
+BLANK = " "
+CTRL_C, CTRL_D, ERASE_LINE = "\x03", "\x04", "\x15"
+
+Step = tuple[str, str]
+
+
+class Wizard:
+    """One run, from its start to its end.
+
+    Args:
+        folder: the app's checkout, and the home of whoever types.
+        words: the command's arguments.
+        columns: the terminal's width.
+        environ: adds to the environment.
+    """
+
+    def __init__(self, folder: Path, *words: str, columns: int = 80, **environ: str) -> None:
+        whole = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "TERM": "xterm-256color",
+            "NVOI_HOME": str(folder / "home"),
+            **environ,
+        }
+        self.process = pexpect.spawn(
+            str(NVOI),
+            list(words or ("onboard",)),
+            cwd=str(folder),
+            env=whole,  # type: ignore[arg-type]  # a dict does as well as os.environ's own type
+            dimensions=(50, columns),
+            encoding="utf-8",
+            timeout=PATIENCE,
+        )
+        self.process.delaybeforesend = None
+        self.process.delayafterclose = self.process.delayafterterminate = 0.01
+        self.seen = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.process.close(force=True)
+
+    def wait_for(self, text: str) -> None:
+        """Wait until ``text`` is shown, however it is folded."""
+        self.process.expect(GAP.join(re.escape(letter) for letter in text if letter != " "))
+        self.seen += (self.process.before or "") + str(self.process.after)
+
+    def answer(self, question: str, typed: str = ENTER) -> None:
+        """Wait for a question, and type an answer in place of what is offered."""
+        self.wait_for(question)
+        self.process.send(f"{ERASE_LINE}{typed}\r" if typed else "\r")
+
+    def pick(self, question: str, title: str) -> None:
+        """Wait for a question with several answers, and choose one by its number."""
+        self.wait_for(question)
+        self.process.expect(rf"(\w+)\) {re.escape(title)}\b")
+        self.seen += (self.process.before or "") + str(self.process.after)
+        assert self.process.match
+        self.process.send(f"{self.process.match[1]}\r")
+
+    def follow(self, steps: Iterable[Step]) -> None:
+        """Answer one question after the other; an answer that begins with ``>`` is a choice."""
+        for question, typed in steps:
+            if typed.startswith(">"):
+                self.pick(question, typed[1:])
+            else:
+                self.answer(question, typed)
+
+    def end(self) -> int:
+        """Wait for the end; the exit code."""
+        self.process.expect(pexpect.EOF)
+        self.seen += self.process.before or ""
+        self.process.close()
+        assert self.process.signalstatus is None, self.seen
+        return int(self.process.exitstatus or 0)
+
+
+def list_files(folder: Path) -> dict[str, bytes]:
+    """Every file below ``folder`` and what is in it."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def cut(steps: Sequence[Step], length: int) -> tuple[Sequence[Step], Step]:
+    """The first so many steps, and the one that follows."""
+    return steps[:length], steps[length]
