@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nvoi.dashboard.clock import read_clock
@@ -12,6 +12,10 @@ from nvoi.dashboard.records import LEVELS, Attempt, Gap, Project, Status, Stored
 
 #: How long a running deploy may be silent before it counts as lost, in milliseconds.
 LOST_AFTER = 10 * 60 * 1000
+
+#: Characters of lines that are in memory at one time, but for those of the last line: one may
+#: have a megabyte, and an answer thousands of them.
+MOST_CHARACTERS = 8 << 20
 
 _LEVEL_COUNTS = ", ".join(f"{level}_count" for level in LEVELS)
 _SELECT = f"""
@@ -109,14 +113,14 @@ def read_lines(
         connection: reads.
         attempt_id: whose.
         after: the number of the line before the first that is given; 0 begins with the first.
-        limit: how many at most.
+        limit: how many at most; fewer, but one at least, where they are very long.
     """
     rows = connection.execute(
         "SELECT number, place, sequence, level, message, logged_at FROM lines"
         " WHERE attempt_id = ? AND number > ? ORDER BY number LIMIT ?",
         (attempt_id, after, limit),
     )
-    return [StoredLine(*row) for row in rows]
+    return _take_lines(rows)
 
 
 #: Lines of one look into the database while a text is read.
@@ -134,13 +138,27 @@ def read_text(connection: sqlite3.Connection, attempt_id: int) -> Iterator[Store
 def read_places(
     connection: sqlite3.Connection, attempt_id: int, after: StoredLine | None, limit: int
 ) -> list[StoredLine]:
-    """An attempt's lines in the order of reading, those after ``after``, ``limit`` at most."""
+    """An attempt's lines in the order of reading, those after ``after``.
+
+    There are ``limit`` at most; fewer, but one at least, where they are very long.
+    """
     rows = connection.execute(
         "SELECT number, place, sequence, level, message, logged_at FROM lines"
         " WHERE attempt_id = ? AND (place, number) > (?, ?) ORDER BY place, number LIMIT ?",
         (attempt_id, after.place if after else -1, after.number if after else 0, limit),
     )
-    return [StoredLine(*row) for row in rows]
+    return _take_lines(rows)
+
+
+def _take_lines(rows: Iterable[tuple[Any, ...]]) -> list[StoredLine]:
+    lines: list[StoredLine] = []
+    size = 0
+    for row in rows:
+        lines.append(StoredLine(*row))
+        size += len(lines[-1].message)
+        if size >= MOST_CHARACTERS:
+            break
+    return lines
 
 
 def _read(

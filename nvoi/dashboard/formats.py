@@ -152,11 +152,14 @@ def _picture(character: str) -> str:
 
 def _trim_url(url: str) -> str:
     """Without the punctuation of the sentence around it, and a bracket it did not open."""
-    while url and (url[-1] in ".,:;!?*" or (url[-1] == ")" and url.count(")") > url.count("("))):
-        url = url[:-1]
-    while url.endswith("]") and url.count("]") > url.count("["):
-        url = url[:-1]
-    return url
+    # Counted once: a message may be a megabyte of brackets.
+    unopened = {")": url.count(")") - url.count("("), "]": url.count("]") - url.count("[")}
+    end = len(url)
+    while end and (url[end - 1] in ".,:;!?*" or unopened.get(url[end - 1], 0) > 0):
+        if url[end - 1] in unopened:
+            unopened[url[end - 1]] -= 1
+        end -= 1
+    return url[:end]
 
 
 def _is_loopback(host: str) -> bool:

@@ -61,12 +61,13 @@ function isWebUrl(text) {
 
 // Without the punctuation of the sentence around it, and a bracket it did not open.
 function trimUrl(url) {
-  const count = (text, character) => text.split(character).length;
-  let trimmed = url;
-  for (;;) {
-    const last = trimmed.at(-1);
-    const closes = (open, close) => last === close && count(trimmed, close) > count(trimmed, open);
-    if (!last || !(".,:;!?*".includes(last) || closes("(", ")") || closes("[", "]"))) return trimmed;
-    trimmed = trimmed.slice(0, -1);
+  // Counted once: a message may be a megabyte of brackets.
+  const count = (character) => url.split(character).length;
+  const unopened = { ")": count(")") - count("("), "]": count("]") - count("[") };
+  let end = url.length;
+  while (end && (".,:;!?*".includes(url[end - 1]) || unopened[url[end - 1]] > 0)) {
+    if (url[end - 1] in unopened) unopened[url[end - 1]] -= 1;
+    end -= 1;
   }
+  return url.slice(0, end);
 }

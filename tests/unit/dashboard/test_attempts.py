@@ -101,3 +101,15 @@ def test_a_text_longer_than_one_look_is_whole_and_in_order(store: Store) -> None
     with store.database.read() as connection:
         places = [line.place for line in read_text(connection, attempt.id)]
     assert places == list(range(1, 2501))
+
+
+def test_of_very_long_lines_few_are_read_at_a_time_and_none_is_left_out(store: Store) -> None:
+    store.send(make_batch(1, 20, text="x" * (1 << 20)))
+    attempt = store.get()
+    with store.database.read() as connection:
+        first = read_lines(connection, attempt.id, 0, 20)
+        assert [line.number for line in first] == list(range(1, len(first) + 1))
+        assert 1 <= len(first) <= 8
+        (line,) = read_lines(connection, attempt.id, 19, 20)
+        assert line.number == 20
+        assert [line.number for line in read_text(connection, attempt.id)] == list(range(1, 21))

@@ -88,6 +88,14 @@ def test_only_web_addresses_in_a_message_are_links(text: str, urls: list[str]) -
     assert "".join(piece.text for piece in pieces) == text
 
 
+@pytest.mark.parametrize("character", [")", "]", "."])
+@pytest.mark.timeout(20)
+def test_a_very_long_end_of_an_address_takes_no_long_time(character: str) -> None:
+    text = "http://a.b/" + character * 300_000
+
+    assert formats.split_links(text)[0] == Piece("http://a.b/", "http://a.b/")
+
+
 def test_text_around_a_link_stays_text() -> None:
     assert formats.split_links("a http://b.c d") == [
         Piece("a "),
