@@ -110,9 +110,9 @@ def found_place(
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         raise UsageError(f"{folder} is no folder that can be written to")
     key = find_key(options.dir, environ=environ, config_file=config_file, key_file=options.key_file)
+    check_ignore_file(folder / IGNORE_FILE)
     if key is not None:
         return Place(config_file, key)
-    check_ignore_file(folder / IGNORE_FILE)
     key_file = folder / KEY_FILE
     return Place(config_file, DeployKey(generate_key(), str(key_file)), key_file)
 
@@ -150,7 +150,14 @@ def save(place: Place, text: str) -> None:
         InputError: it cannot be written, or others changed the config meanwhile.
     """
     if place.text is None:
-        create_config(place.config_file, text, place.key.value, key_file=place.key_file)
+        known = place.key.path if place.key.path and place.key.path.name == KEY_FILE else None
+        create_config(
+            place.config_file,
+            text,
+            place.key.value,
+            key_file=place.key_file or known,
+            is_new_key=place.key_file is not None,
+        )
         return
     if read_file(place.config_file) != place.content:
         raise UsageError(

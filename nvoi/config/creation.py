@@ -15,14 +15,22 @@ IGNORE_FILE = ".gitignore"
 IGNORED = frozenset({"deploy.key", "/deploy.key", "**/deploy.key"})
 
 
-def create_config(config_file: Path, text: str, key: Secret, *, key_file: Path | None) -> None:
+def create_config(
+    config_file: Path,
+    text: str,
+    key: Secret,
+    *,
+    key_file: Path | None,
+    is_new_key: bool = True,
+) -> None:
     """Writes the encrypted config, its key, and the line of ``.gitignore`` beside the key.
 
     Args:
         config_file: where the config goes; nothing is there yet.
         text: the config.
         key: what encrypts it.
-        key_file: where the key goes; nothing is there yet. None where the key is kept elsewhere.
+        key_file: where the key goes; None where it is kept elsewhere.
+        is_new_key: False where it is in ``key_file`` already; otherwise nothing is there yet.
 
     Raises:
         InputError: one of them cannot be written; then none is, and .gitignore is as it was.
@@ -30,6 +38,7 @@ def create_config(config_file: Path, text: str, key: Secret, *, key_file: Path |
     with contextlib.ExitStack() as undo:
         if key_file is not None:
             undo.enter_context(ignore_key(key_file.parent / IGNORE_FILE))
+        if key_file is not None and is_new_key:
             write_private(key_file, f"{key.reveal()}\n".encode(), replace=False)
             undo.callback(key_file.unlink, missing_ok=True)
         write_private(config_file, encrypt(text.encode(), key), replace=False)

@@ -114,9 +114,10 @@ def ask_start(prompts: Prompts, others: Answers, draft: AppService) -> str | Non
 
 def ask_domain(interview: Interview, answers: Answers, draft: AppService) -> AppService:
     """The domain, where one can be served."""
-    if answers.cloudflare is None:
+    if answers.cloudflare is None and answers.is_local:
+        # It counts for nothing here, and is not lost.
         return draft
-    if draft.port is None:
+    if answers.cloudflare is None or draft.port is None:
         return replace(draft, domain=None, subdomain=None)
     domain = ask_optional(interview.prompts, "Domain", parse_domain, draft.domain or "")
     if domain is None:

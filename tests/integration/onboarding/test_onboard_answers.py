@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
+import termios
 from pathlib import Path
 
+import pexpect  # type: ignore[import-untyped]  # it has none
 import pytest
 
 from nvoi.config.credentials import get_key
@@ -105,20 +108,17 @@ def test_own_servers_are_reached_with_a_key_of_ones_own(tmp_path: Path) -> None:
     assert private not in wizard.seen
 
 
-PLACES = [
-    pytest.param(script, index, id=f"{name}-{index:02}")
-    for name, script, first in (
-        ("local", LOCAL, 0),
-        # What is asked of all providers is left once already.
-        ("rented", RENTED, 2),
-        ("own", OWN_SERVERS, 2),
+#: Where each question is asked first; two of them are called alike.
+PLACES = {
+    (question, typed if question == "? What now?" else ""): pytest.param(
+        script, index, id=f"{name}-{index:02}"
     )
-    for index in range(first, len(script))
-    if not first or script[index][0] not in {question for question, _ in LOCAL}
-]
+    for name, script in (("own", OWN_SERVERS), ("rented", RENTED), ("local", LOCAL))
+    for index, (question, typed) in reversed(list(enumerate(script)))
+}
 
 
-@pytest.mark.parametrize(("script", "index"), PLACES)
+@pytest.mark.parametrize(("script", "index"), PLACES.values())
 def test_ctrl_c_and_ctrl_d_leave_nothing_behind_at_any_question(
     tmp_path: Path, script: tuple[Step, ...], index: int
 ) -> None:
@@ -169,3 +169,19 @@ def test_wrong_answers_on_this_machine_are_refused_too(tmp_path: Path) -> None:
         wizard.follow(LOCAL[14:])
         assert wizard.end() == 0
     assert not any(secret in wizard.seen for secret in TYPED)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("length", [0, 1], ids=["in-a-line", "in-a-choice"])
+def test_a_signal_leaves_nothing_behind_and_the_terminal_as_it_was(
+    tmp_path: Path, number: signal.Signals, code: int, length: int
+) -> None:
+    with Wizard(tmp_path) as wizard:
+        before = termios.tcgetattr(wizard.process.child_fd)
+        wizard.follow(LOCAL[:length])
+        wizard.wait_for(LOCAL[length][0])
+        wizard.process.kill(number)
+        wizard.process.expect(pexpect.EOF)
+        assert termios.tcgetattr(wizard.process.child_fd) == before
+        assert wizard.end() == code
+    assert list_files(tmp_path) == {}

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import pexpect
+import pexpect  # type: ignore[import-untyped]  # it has none
 
 from tests.integration.commands import NVOI
 
@@ -49,7 +49,7 @@ class Wizard:
             str(NVOI),
             list(words or ("onboard",)),
             cwd=str(folder),
-            env=whole,  # type: ignore[arg-type]  # a dict does as well as os.environ's own type
+            env=whole,
             dimensions=(50, columns),
             encoding="utf-8",
             timeout=PATIENCE,
