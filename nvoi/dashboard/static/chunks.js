@@ -1,8 +1,6 @@
 // A long list of rows of which only those near the window are in the document: it is cut into
 // chunks, and a chunk that is far away is an empty element of the same height.
 
-import { createRow } from "./rows.js";
-
 const CHUNK_ROWS = 100;
 // How far outside of the window rows are kept.
 const MARGIN = "1500px 0px";
@@ -20,8 +18,9 @@ const observer = new IntersectionObserver(
 );
 
 class Chunk {
-  constructor(query) {
-    this.query = query;
+  // `createRow` makes the row of an entry.
+  constructor(createRow) {
+    this.createRow = createRow;
     this.entries = [];
     this.element = document.createElement("div");
     this.element.className = "chunk";
@@ -37,7 +36,7 @@ class Chunk {
 
   add(entry) {
     this.entries.push(entry);
-    if (this.rendered) this.element.append(createRow(entry, this.query));
+    if (this.rendered) this.element.append(this.createRow(entry));
   }
 
   // To be called once after entries were added.
@@ -53,7 +52,7 @@ class Chunk {
   render() {
     if (this.rendered) return;
     this.rendered = true;
-    this.element.replaceChildren(...this.entries.map((entry) => createRow(entry, this.query)));
+    this.element.replaceChildren(...this.entries.map((entry) => this.createRow(entry)));
     this.element.style.height = "";
   }
 
@@ -82,30 +81,31 @@ class Chunk {
 }
 
 export class ChunkedList {
-  constructor(element) {
+  constructor(element, createRow) {
     this.element = element;
+    this.createRow = createRow;
     this.chunks = [];
     this.count = 0;
   }
 
   // Shows other entries than before, or the same in another way.
-  replace(entries, query) {
+  replace(entries) {
     const rendered = this.chunks.map((chunk) => chunk.rendered);
     for (const chunk of this.chunks) chunk.remove();
     this.chunks = [];
     this.count = 0;
-    this.append(entries, query);
+    this.append(entries);
     // What was seen stays seen, or the page would jump until the observer has looked.
     this.chunks.forEach((chunk, index) => rendered[index] && chunk.render());
   }
 
-  append(entries, query) {
+  append(entries) {
     let chunk = this.chunks.at(-1);
     const touched = new Set();
     for (const entry of entries) {
       if (!chunk || chunk.full) {
         const beside = chunk?.rendered && entries.length <= CHUNK_ROWS;
-        chunk = new Chunk(query);
+        chunk = new Chunk(this.createRow);
         // A few lines that come live beneath what is seen are seen at once.
         if (beside) chunk.render();
         this.chunks.push(chunk);

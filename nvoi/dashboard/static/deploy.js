@@ -64,7 +64,7 @@ function openAtItsPlace() {
 function revealFirstError() {
   const last = lines.sections.at(-1);
   const error = last.entries.find((entry) => entry.level === "error") ?? last.entries.findLast((entry) => entry.number);
-  if (error) view.reveal(error.number, { lazily: true });
+  if (error) view.reveal(error, { lazily: true });
 }
 
 function receive(batch) {
@@ -100,13 +100,19 @@ function takeAttempt(attempt) {
 function describe() {
   get("warnings").textContent = lines.counts.warning || "";
   get("errors").textContent = lines.counts.error || "";
-  const all = lines.ordered.length.toLocaleString();
-  const shown = view.shown.toLocaleString();
-  get("count").textContent = view.filtering ? `${shown} of ${all} lines` : `${all} ${lines.ordered.length === 1 ? "line" : "lines"}`;
+  get("count").textContent = describeCount();
   const fold = get("fold");
   fold.hidden = view.foldable.length < 2;
   fold.textContent = view.allFolded ? "Open all" : "Fold all";
   fold.ariaLabel = view.allFolded ? "Open all steps" : "Fold all steps";
+}
+
+function describeCount() {
+  const count = lines.ordered.length;
+  const all = `${count.toLocaleString()} ${count === 1 ? "line" : "lines"}`;
+  if (view.filtering) return `${view.shown.toLocaleString()} of ${all}`;
+  const missing = lines.gaps.reduce((sum, gap) => sum + gap.last - gap.first + 1, 0);
+  return missing ? `${all}, ${missing.toLocaleString()} missing` : all;
 }
 
 // Headings of steps stay beneath the tools, however high these are.
@@ -126,9 +132,9 @@ function listen() {
   let timer = null;
   filter.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(() => view.setFilter({ query: filter.value.trim().toLowerCase() }), 120);
+    timer = setTimeout(() => setFilter({ query: filter.value.trim().toLowerCase() }), 120);
   });
-  section.querySelector(".levels").addEventListener("change", (event) => view.setFilter({ level: event.target.value }));
+  section.querySelector(".levels").addEventListener("change", (event) => setFilter({ level: event.target.value }));
   get("fold").addEventListener("click", foldAll);
   get("copy").addEventListener("click", copy);
   window.addEventListener("hashchange", readHash);
@@ -149,6 +155,11 @@ function foldAll() {
   view.foldAll(!view.allFolded);
 }
 
+function setFilter(filter) {
+  view.setFilter(filter);
+  announcer.say(describeCount());
+}
+
 function clearFilter() {
   get("filter").value = "";
   section.querySelector(".levels input").checked = true;
@@ -167,11 +178,10 @@ function readHash() {
   wanted = match ? Number(match[1]) : null;
   if (wanted === null) return;
   following.hold();
-  if (!lines.byNumber.has(wanted)) return;
-  if (view.reveal(wanted) === null) {
-    clearFilter();
-    view.reveal(wanted);
-  }
+  const line = lines.byNumber.get(wanted);
+  if (!line) return;
+  if (!view.lets(line)) clearFilter();
+  view.reveal(line);
   wanted = null;
 }
 
@@ -183,6 +193,8 @@ function goToError(direction) {
   const next = direction > 0 ? places.find((place) => place > at) : places.findLast((place) => place < at);
   const line = lines.ordered[next ?? (direction > 0 ? places[0] : places.at(-1))];
   following.hold();
-  view.reveal(line.number);
+  view.reveal(line);
+  document.querySelector(`#L${line.number} .number`)?.focus({ preventScroll: true });
+  announcer.say(`Error: ${line.message}`);
   history.replaceState(null, "", `#L${line.number}`);
 }

@@ -1,6 +1,7 @@
 // The log in the document: sections, the filter, and the way to a line.
 
 import { LEVELS } from "./lines.js";
+import { createRow } from "./rows.js";
 import { StepView } from "./steps.js";
 import { cleanText } from "./text.js";
 
@@ -17,6 +18,10 @@ export class LogView {
     this.filter = { query: "", level: "debug" };
     this.status = "running";
     this.target = null;
+    this.settling = null;
+    for (const kind of ["wheel", "touchstart", "pointerdown", "keydown"]) {
+      document.addEventListener(kind, () => (this.settling = null), { passive: true });
+    }
   }
 
   get filtering() {
@@ -64,10 +69,9 @@ export class LogView {
       if (view.element === place) place = place.nextSibling;
       else this.element.insertBefore(view.element, place);
       const entries = section.entries.filter((entry) => this.passes(entry));
-      view.replace(entries, this.filter.query, !this.filtering || entries.length > 0 || this.headPasses(section));
+      view.replace(entries, !this.filtering || entries.length > 0 || this.headPasses(section));
     }
     this.describe();
-    this.highlight();
   }
 
   // Shows lines that came after all others.
@@ -82,16 +86,22 @@ export class LogView {
       const known = this.views.has(section);
       const view = this.ensureView(section);
       if (!known) view.element.hidden = this.filtering && !this.headPasses(section);
-      view.append(entries, this.filter.query);
+      view.append(entries);
     }
     this.describe();
-    this.highlight();
+  }
+
+  // Rows come and go with what is near the window: the one that was asked for stays marked.
+  createRow(entry) {
+    const row = createRow(entry, this.filter.query);
+    row.classList.toggle("target", entry === this.target);
+    return row;
   }
 
   ensureView(section) {
     let view = this.views.get(section);
     if (!view) {
-      view = new StepView(section, this.onChange);
+      view = new StepView(section, (entry) => this.createRow(entry), this.onChange);
       this.views.set(section, view);
       this.element.append(view.element);
     }
@@ -138,37 +148,30 @@ export class LogView {
     this.onChange();
   }
 
-  // Shows a line, in its step. Returns false where there is no such line, and null where the
-  // filter does not let it through.
-  // `lazily` leaves the page where it is if the line can be seen.
-  reveal(number, { lazily = false } = {}) {
-    const line = this.lines.byNumber.get(number);
-    if (!line) return false;
+  // Whether the filter lets a line through.
+  lets(line) {
+    if (!this.filtering) return true;
+    return line.section.head === line ? this.headPasses(line.section) : this.passes(line);
+  }
+
+  // Shows a line that the filter lets through, in its step. `lazily` leaves the page where it
+  // is if the line can be seen.
+  reveal(line, { lazily = false } = {}) {
     const isHead = line.section.head === line;
-    if (this.filtering && !(isHead ? this.headPasses(line.section) : this.passes(line))) return null;
     const view = this.views.get(line.section);
     if (!isHead) view.setOpen(true);
+    const row = isHead ? view.heading : view.list.find(line);
+    for (const marked of this.element.querySelectorAll(".target")) marked.classList.remove("target");
+    row.classList.add("target");
     this.target = line;
-    const row = this.highlight(true);
+    this.settling = line;
     if (!lazily || !isSeen(row)) this.settle(row, SETTLING_FRAMES);
     this.onChange();
-    return true;
   }
 
-  // Marks the row of the line that was asked for; rows come and go. `render` puts it there.
-  highlight(render = false) {
-    for (const marked of this.element.querySelectorAll(".target")) marked.classList.remove("target");
-    if (!this.target) return null;
-    const view = this.views.get(this.target.section);
-    const isHead = this.target.section.head === this.target;
-    const row = isHead ? view.heading : render ? view.list.find(this.target) : document.getElementById(`L${this.target.number}`);
-    row?.classList.add("target");
-    return row;
-  }
-
-  // Keeps a row in its place while those around it come into view.
+  // Keeps a row in its place while those around it come into view, unless the reader goes on.
   settle(row, frames) {
-    if (!row.isConnected || frames === 0) return;
+    if (!row.isConnected || frames === 0 || this.target !== this.settling) return;
     row.scrollIntoView({ block: "center" });
     requestAnimationFrame(() => this.settle(row, frames - 1));
   }

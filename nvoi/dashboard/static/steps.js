@@ -3,16 +3,15 @@
 import { ChunkedList } from "./chunks.js";
 import { createElement } from "./rows.js";
 import { cleanText } from "./text.js";
-import { formatDuration } from "./times.js";
+import { formatDuration, formatSince } from "./times.js";
 
 export class StepView {
-  constructor(section, onToggle) {
+  constructor(section, createRow, onToggle) {
     this.section = section;
     this.element = createElement("section", "step");
     this.body = createElement("div", "body");
-    this.list = new ChunkedList(this.body);
+    this.list = new ChunkedList(this.body, createRow);
     this.open = true;
-    this.shown = 0;
     if (section.head) this.element.append(this.createHeading(onToggle));
     this.element.append(this.body);
   }
@@ -46,14 +45,14 @@ export class StepView {
     this.button?.setAttribute("aria-expanded", String(this.open));
   }
 
-  // Shows `entries`, those of the section that pass the filter.
-  replace(entries, query, matches) {
-    this.list.replace(entries, query);
+  // Shows `entries`, those of the section that pass the filter, if anything of it `matches`.
+  replace(entries, matches) {
+    this.list.replace(entries);
     this.element.hidden = !matches;
   }
 
-  append(entries, query) {
-    this.list.append(entries, query);
+  append(entries) {
+    this.list.append(entries);
     if (entries.length) this.element.hidden = false;
   }
 
@@ -69,7 +68,7 @@ export class StepView {
     this.element.classList.toggle("failed", end === null && status === "failed");
     if (running) {
       this.took.dataset.since = this.section.began;
-      this.took.textContent ||= "0 s";
+      this.took.textContent ||= formatSince(this.section.began);
     } else {
       delete this.took.dataset.since;
       this.took.textContent = formatDuration((end ?? latest) - this.section.began);

@@ -13,7 +13,7 @@ export function setClock(serverNow) {
   if (moment > 0) ahead = moment - Date.now();
 }
 
-export function getNow() {
+function getNow() {
   return Date.now() + ahead;
 }
 
@@ -25,6 +25,12 @@ export function formatDuration(milliseconds) {
   if (spent < MINUTE) return `${Math.floor(spent / SECOND)} s`;
   if (spent < HOUR) return `${Math.floor(spent / MINUTE)} min ${pad(Math.floor((spent % MINUTE) / SECOND))} s`;
   return `${Math.floor(spent / HOUR)} h ${pad(Math.floor((spent % HOUR) / MINUTE))} min`;
+}
+
+// What has passed since a moment, in whole seconds.
+export function formatSince(moment) {
+  const seconds = Math.max(0, Math.floor((getNow() - moment) / SECOND));
+  return seconds < 10 ? `${seconds} s` : formatDuration(seconds * SECOND);
 }
 
 // The time of day, in the reader's zone.
@@ -39,9 +45,7 @@ export function startTicking(root = document) {
   const tick = () => {
     if (document.hidden) return;
     for (const element of root.querySelectorAll("[data-since]")) {
-      const since = Number(element.dataset.since);
-      // A sender's clock may be ahead of the server's.
-      const text = formatDuration(Math.floor((getNow() - since) / SECOND) * SECOND).replace(".0 s", " s");
+      const text = formatSince(Number(element.dataset.since));
       if (element.textContent !== text) element.textContent = text;
     }
   };

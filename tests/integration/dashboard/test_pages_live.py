@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 import uuid
 from pathlib import Path
 
 import pytest
 
+from nvoi.log.levels import Logger
 from tests.integration.commands import wait_until
 from tests.integration.dashboard.browser import Browser
 from tests.integration.dashboard.serving import Serving
@@ -33,10 +36,41 @@ BADGE = "#summary .badge .word"
 ICON = "document.querySelector('link[rel=icon]').getAttribute('href')"
 
 
+#: What a deploy has said so far, and when: the shares of its time.
+STORY = (
+    (0.0, "info", "nvoi: deploy shop (local target)"),
+    (0.01, "step", "Check the state"),
+    (0.05, "ok", "Check the state: 0.1 s"),
+    (0.055, "step", "Copy the release"),
+    (0.1, "info", "release 20260304120000: 214 files from /home/ada/shop"),
+    (0.13, "ok", "Copy the release: 0.2 s"),
+    (0.14, "step", "Run pre_run_command"),
+    (0.2, "info", "web: Collecting packages"),
+    (0.35, "warning", "web: a newer version of pip is there"),
+    (0.5, "info", "web: Applying migrations:\n  0007_orders... OK\n  0008_prices... OK"),
+    (0.6, "ok", "web: pre_run_command done in 1.1 s"),
+    (0.61, "ok", "Run pre_run_command: 1.1 s"),
+    (0.62, "step", "Try the services"),
+    (0.8, "info", "web: listening on http://127.0.0.1:8000"),
+    (0.98, "ok", "web is well on trial, on port 38041 after 0.4 s"),
+)
+
+
+def tell_story(log: Logger, began: float) -> None:
+    """Log what happened from ``began``, in Unix seconds, until now."""
+    passed = time.time() - began
+    for share, level, message in STORY:
+        number = logging.getLevelName(level.upper())
+        record = log.makeRecord(log.name, number, __file__, 0, message, (), None)
+        record.created = began + share * passed
+        log.handle(record)
+
+
 def save_readme_screenshot(browser: Browser) -> None:
     """Write the README's picture where NVOI_SCREENSHOT says so."""
     path = os.environ.get("NVOI_SCREENSHOT")
     if path:
+        browser.resize(1200, 680)
         browser.save_screenshot(Path(path))
 
 
@@ -47,20 +81,16 @@ def test_a_deploy_is_watched_live_from_start_to_end(
     browser.wait_for("document.body.innerText.includes('No deploy has been received yet')")
 
     with start_run(serving, tmp_path, "1234") as run:
-        run.log.info("nvoi: deploy shop (local target)")
+        began = time.time()
         browser.wait_for("document.querySelector('.deploy.running .row')", what="the list")
         browser.click(".deploy .row")
         browser.wait_until_ready()
         browser.run("window.sameDocument = true")
         assert browser.driver.title == "▶ main 1234 running · deploys"
-        log_steps(run.log, {"Check": 2, "Build": 8})
-        run.log.warning("pip: a newer version is there")
-        run.log.ok("Build: 4.1 s")
-        run.log.step("Start web")
-        run.log.info("web: listening on http://127.0.0.1:8000")
-        browser.wait_for("document.querySelectorAll('#log .step h3').length === 3")
-        browser.wait_for("document.querySelector('#log').innerText.includes('web: listening')")
-        assert browser.list_texts("#log .step.running .name") == ["Start web"]
+        tell_story(run.log, began)
+        browser.wait_for("document.querySelectorAll('#log .line').length === 11")
+        assert list_messages(browser) == [text for _, level, text in STORY if level != "step"]
+        assert browser.list_texts("#log .step.running .name") == ["Try the services"]
         save_readme_screenshot(browser)
         run.log.success("Deploy of shop done")
         run.stream.completed([("web", "localhost:8000"), ("admin", "admin.example.com")])
@@ -239,3 +269,30 @@ def test_a_later_attempt_is_told_and_can_be_chosen(
         browser.wait_for("document.querySelector('#L1')")
         assert list_messages(browser) == ["the second time"]
     assert browser.driver.current_url == build_page_url(shared, deploy_id)
+
+
+def test_a_reader_who_is_signed_out_is_told_so(tmp_path: Path, browser: Browser) -> None:
+    expect_network_errors(browser)
+    password = tmp_path / "password"
+    password.write_text("correct horse battery\n")
+    password.chmod(0o600)
+    with Serving(tmp_path, "--password-file", str(password)) as serving:
+        with start_run(serving, tmp_path, "1234") as run:
+            run.log.info("begun")
+            browser.open(build_page_url(serving, "1234"))
+            browser.type("correct horse battery\n", "#password")
+            browser.wait_for("document.querySelector('section.log')")
+            browser.wait_until_ready()
+            assert browser.driver.current_url == build_page_url(serving, "1234")
+
+            log_out = (
+                "return fetch('/logout', { method: 'POST',"
+                " body: new URLSearchParams(new FormData(document.querySelector('.top form'))) })"
+                ".then((answer) => answer.status)"
+            )
+            assert browser.run(log_out) == 200
+            run.log.info("not for everybody")
+            browser.wait_for("document.querySelector('#connection a')")
+            assert browser.list_texts("#connection a") == ["Load it again"]
+        browser.click("#connection a")
+        browser.wait_for("location.pathname === '/login'")

@@ -290,6 +290,7 @@ def test_lines_that_were_never_received_are_told_where_they_belong(
     assert browser.list_texts("#summary .banner.warning") == [
         "2 lines were given up by the sender and cannot be shown."
     ]
+    assert browser.list_texts("#count") == ["5 lines, 3 missing"]
     assert browser.list_texts("#log .gap")[-1] == "Lines 7 to 8 of the sender were never received"
 
 
@@ -392,6 +393,13 @@ def test_fifty_thousand_lines_are_at_hand_and_few_are_in_the_document(
     browser.run("location.hash = '#L31415'")
     browser.wait_for("document.querySelector('#L31415.target')")
     wait_until(lambda: is_in_view(browser, "#L31415"), "line 31415 in view")
+    place = browser.run("return scrollY")
+    browser.wheel(100)
+    browser.wait_for("scrollY >= arguments[0] + 50", place)
+    browser.run("scrollTo(0, 0)")
+    browser.wait_for("!document.querySelector('#L31415')")
+    browser.run("scrollTo(0, arguments[0])", place)
+    browser.wait_for("document.querySelector('#L31415.target')")
 
     browser.type("line 4242", "#filter")
     browser.wait_for("document.querySelector('#count').innerText === '11 of 50,000 lines'")
