@@ -13,7 +13,7 @@ from nvoi.dashboard import api, login, pages, receiver, streams
 from nvoi.dashboard.access import Access, AccessMiddleware
 from nvoi.dashboard.context import Dashboard
 from nvoi.dashboard.errors import StorageError
-from nvoi.dashboard.headers import SecurityHeadersMiddleware
+from nvoi.dashboard.headers import SECURITY_HEADERS, SecurityHeadersMiddleware
 from nvoi.dashboard.paths import RawRoute
 
 if TYPE_CHECKING:
@@ -74,4 +74,6 @@ async def answer_storage_error(_request: Request, error: Exception) -> Response:
 
 async def answer_fault(_request: Request, _error: Exception) -> Response:
     """A fault of the dashboard's own; the server's log has its traceback, the answer has not."""
-    return JSONResponse({"error": "internal error"}, status_code=500)
+    # It is made outside all middleware.
+    headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
+    return JSONResponse({"error": "internal error"}, status_code=500, headers=headers)

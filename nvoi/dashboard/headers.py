@@ -25,7 +25,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
-_ALWAYS = {
+#: What every answer has.
+SECURITY_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -50,7 +51,7 @@ class SecurityHeadersMiddleware:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._headers = dict(_ALWAYS)
+        self._headers = dict(SECURITY_HEADERS)
         if (settings.public_url or "").startswith("https://"):
             self._headers["Strict-Transport-Security"] = _STRICT_TRANSPORT
 
