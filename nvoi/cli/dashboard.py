@@ -275,11 +275,12 @@ def parse_url(text: str) -> str:
         is_right = bool(parts.scheme in {"http", "https"} and parts.hostname) and parts.port != 0
     except ValueError:
         is_right = False
+    # What was typed is not repeated: it may have a password.
     if not is_right or not text.isprintable() or " " in text:
-        raise UsageError(f"--public-url {text!a} is no URL", hint="as https://deploys.example.com")
+        raise UsageError("--public-url is no URL", hint="as https://deploys.example.com")
     if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise UsageError(
-            f"--public-url {text!a} has more than a scheme, a host and a port",
+            "--public-url has more than a scheme, a host and a port",
             hint="the dashboard needs a host name of its own",
         )
     return f"{parts.scheme}://{parts.netloc}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -33,6 +34,12 @@ GRACE_SECONDS = 3.0
 KEEP_ALIVE_SECONDS = 75
 #: Connections that may wait to be accepted.
 BACKLOG = 1024
+
+_HINTS = {
+    errno.EADDRINUSE: "name another port with --port; 0 takes any that is free",
+    errno.EADDRNOTAVAIL: "name an address of this machine",
+    errno.EACCES: "ports from 1024 on need no privilege",
+}
 
 
 class _Server(uvicorn.Server):
@@ -108,8 +115,8 @@ def open_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise UsageError(
-            f"cannot listen on {format_origin(host, port)}: {error.strerror}",
-            hint="name another port with --port; 0 takes any that is free",
+            f"cannot listen on --host {host} --port {port}: {error.strerror}",
+            hint=_HINTS.get(error.errno or 0, ""),
         ) from error
     return listening
 

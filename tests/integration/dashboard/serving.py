@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 
 import urllib3
 
+from nvoi.log.wire import new_webhook_id
 from tests.fakes.client import Client
 from tests.integration.commands import NVOI, PATIENCE, wait_until
 from tests.integration.streams import KEY
@@ -40,6 +41,22 @@ class Answer:
     def json(self) -> Any:
         """Its body."""
         return json.loads(self.data)
+
+
+class Sender(Client):
+    """Sends single requests, each with an id that no other request of the project has."""
+
+    def post(
+        self,
+        kind: str,
+        payload: Any,
+        headers: Mapping[str, str] | None = None,
+        *,
+        webhook_id: str = "",
+    ) -> int:
+        """As in :class:`Client`; a header is written as Latin-1, and the id's bytes are UTF-8."""
+        fields = {"X-Nvoi-Deploy-Id": self._deploy_id.encode().decode("latin-1"), **(headers or {})}
+        return super().post(kind, payload, fields, webhook_id=webhook_id or new_webhook_id())
 
 
 class Serving:
@@ -142,9 +159,9 @@ class Serving:
             self.process = None
 
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """``nvoi dashboard WORDS --db …`` to its end."""
+        """``nvoi dashboard --db … WORDS`` to its end."""
         return subprocess.run(
-            [NVOI, "dashboard", *words, "--db", str(self.database)],
+            [NVOI, "dashboard", "--db", str(self.database), *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -202,9 +219,9 @@ class Serving:
             if not page["more"]:
                 return lines
 
-    def build_client(self, deploy_id: str = "run-1", *, key: str = KEY, url: str = "") -> Client:
+    def build_client(self, deploy_id: str = "run-1", *, key: str = KEY, url: str = "") -> Sender:
         """What sends single requests by hand."""
-        return Client(url or self.callback_url, key, deploy_id=deploy_id)
+        return Sender(url or self.callback_url, key, deploy_id=deploy_id)
 
     def _find_url(self) -> str | None:
         match = _URL.search(self.output)

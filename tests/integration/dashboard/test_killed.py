@@ -1,0 +1,122 @@
+"""A dashboard that is killed in the middle of real runs, and started again on the same port."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+from pathlib import Path
+
+import pytest
+import urllib3
+
+import nvoi
+from tests.integration.commands import App, wait_until
+from tests.integration.dashboard.serving import Serving, get_messages, open_events
+from tests.integration.streams import KEY, Run, log_numbers
+from tests.ports import find_port
+
+LINES, KILLS = 3000, 4
+
+
+@pytest.mark.usefixtures("bare_network")
+def test_no_line_is_missing_or_doubled_though_it_is_killed_again_and_again(tmp_path: Path) -> None:
+    with Serving(tmp_path, port=find_port()) as serving:
+        with Run(serving.callback_url, tmp_path, budget=40.0) as run:
+            logged = []
+            for part in range(KILLS):
+                logged += log_numbers(run, part * LINES + 1, (part + 1) * LINES)
+                # Something of this part has come, and something of it is on its way.
+                wait_for_lines(serving, part * LINES + 1)
+                serving.kill()
+                run.log.info("logged while it is down")
+                logged.append("logged while it is down")
+                serving.start()
+        assert run.file is None
+        (attempt,) = serving.get_attempts()
+        assert get_messages(serving.get_lines()) == logged
+        assert attempt["status"] == "completed"
+        assert attempt["gaps"] == []
+        assert attempt["log_count"] == attempt["lines"] == len(logged)
+        assert attempt["log_dropped"] == 0
+
+
+def wait_for_lines(serving: Serving, least: int) -> None:
+    """Wait until the deploy has so many lines."""
+
+    def has_them() -> bool:
+        attempts = serving.get_attempts()
+        return bool(attempts) and int(attempts[0]["lines"]) >= least
+
+    wait_until(has_them, f"{least} lines to be stored")
+
+
+@pytest.mark.usefixtures("bare_network")
+def test_a_page_sees_each_line_once_though_the_dashboard_is_killed(tmp_path: Path) -> None:
+    with Serving(tmp_path, port=find_port()) as serving:
+        with Run(serving.callback_url, tmp_path, budget=40.0) as run:
+            expected = log_numbers(run, 1, 500)
+            wait_for_lines(serving, 1)
+            with open_events(serving) as events:
+                events.read_until(lambda seen: seen.lines)
+                expected += log_numbers(run, 501, 1000)
+                serving.kill()
+                # What has come before is read; then the connection is gone.
+                with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
+                    events.read_until(lambda seen: len(seen.lines) > len(expected))
+            expected += log_numbers(run, 1001, 1500)
+            serving.start()
+        with open_events(serving, **{"Last-Event-ID": events.last_id}) as resumed:
+            resumed.read_until(lambda later: len(events.lines) + len(later.lines) >= 1500)
+        assert get_messages([*events.lines, *resumed.lines]) == expected
+
+
+@pytest.mark.usefixtures("bare_network")
+def test_a_handler_alone_is_served_through_a_restart(tmp_path: Path) -> None:
+    with Serving(tmp_path, port=find_port()) as serving:
+        handler = nvoi.SignedHTTPHandler(
+            serving.callback_url, KEY, "handler-1", undelivered=tmp_path, budget=40.0
+        )
+        logger = logging.getLogger("tests.dashboard.handler")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(handler)
+        try:
+            for number in range(600):
+                logger.info("line %d", number)
+                if number == 300:
+                    serving.kill()
+            serving.start()
+        finally:
+            logger.removeHandler(handler)
+            handler.close()
+        lines = serving.get_lines("handler-1")
+    assert get_messages(lines) == [f"line {number}" for number in range(600)]
+
+
+def test_a_real_deploy_is_followed_from_its_start_to_its_end(tmp_path: Path) -> None:
+    with Serving(tmp_path, port=find_port()) as serving, App(serving.callback_url) as app:
+        running = app.start()
+        running.wait_for("before")
+        wait_until(serving.get_attempts, "the deploy to be seen")
+        serving.kill()
+        serving.start()
+        app.open_gate()
+        outcome = running.wait()
+        assert outcome.code == 0, outcome.errors
+        (attempt,) = serving.get_attempts()
+        lines = serving.get_lines()
+    assert (attempt["status"], attempt["gaps"]) == ("completed", [])
+    assert get_messages(lines) == [record["message"] for record in outcome.records]
+    assert attempt["counts"]["step"] == sum(line["level"] == "step" for line in lines)
+
+
+@pytest.mark.usefixtures("bare_network")
+def test_a_dashboard_that_is_asked_to_end_answers_what_it_has_taken(tmp_path: Path) -> None:
+    with Serving(tmp_path, port=find_port()) as serving:
+        with Run(serving.callback_url, tmp_path, budget=40.0) as run:
+            logged = log_numbers(run, 1, 5000)
+            wait_for_lines(serving, 1)
+            assert serving.stop(signal.SIGTERM) == 0
+            serving.start()
+        assert get_messages(serving.get_lines()) == logged

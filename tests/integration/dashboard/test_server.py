@@ -1,0 +1,236 @@
+"""``nvoi dashboard``: how it starts, what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.commands import PATIENCE
+from tests.integration.dashboard.serving import Serving
+from tests.integration.streams import KEY
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Serving:
+    """A dashboard that nobody has started."""
+    return Serving(tmp_path)
+
+
+def refuse(serving: Serving, *words: str, **environ: str) -> str:
+    """Start it with options that it refuses; what it says."""
+    result = serving.run("--port", "0", *words, **environ)
+    assert result.returncode == 2, result
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    return result.stderr
+
+
+# -- the start ---------------------------------------------------------------------------------
+
+
+def test_it_says_where_it_is_what_to_configure_and_where_the_data_lies(serving: Serving) -> None:
+    first, config, data = serving.output.splitlines()
+    assert first == f"nvoi dashboard: {serving.url}"
+    assert f"callback_url: {serving.url}/api/deploys " in config
+    assert str(serving.database) in data
+    assert KEY not in serving.output
+
+
+def test_health_is_told(serving: Serving) -> None:
+    assert serving.get_json("/healthz") == {"status": "ok"}
+    assert serving.get("/healthz", Host="any.example").status == 200
+
+
+def test_everything_it_keeps_is_its_owners_alone(tmp_path: Path) -> None:
+    home = tmp_path / "state"
+    serving = Serving(tmp_path, environ={"NVOI_HOME": str(home)})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nvoi", "dashboard", "--port", "0"],
+        env=serving.environ,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("nvoi dashboard: ")
+    process.terminate()
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    folder = home / "dashboard"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    names = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert {"dashboard.sqlite3", "dashboard.key"} <= names.keys()
+    assert set(names.values()) == {0o600}
+    stored = b"".join(path.read_bytes() for path in folder.iterdir())
+    assert KEY.encode() not in stored
+
+
+def test_the_key_is_found_as_other_commands_find_it(tmp_path: Path) -> None:
+    key_file = tmp_path / "deploy.key"
+    key_file.write_text("e" * 64)
+    key_file.chmod(0o600)
+    with (
+        Serving(tmp_path, environ={"DEPLOY_KEY": ""}) as serving,
+        serving.build_client(key="e" * 64) as client,
+    ):
+        assert "deploy.key" in serving.output
+        assert client.started() == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_being_asked_to_end_is_no_failure(serving: Serving, number: signal.Signals) -> None:
+    assert serving.stop(number) == 0
+    assert len(serving.output.splitlines()) == 3
+
+
+def test_it_starts_again_on_the_port_that_it_had(serving: Serving) -> None:
+    with serving.build_client() as client:
+        client.started()
+        serving.stop()
+        url = serving.url
+        serving.start()
+        assert serving.url == url
+        assert client.completed() == 200
+    assert serving.get_attempts()[0]["status"] == "completed"
+
+
+def test_its_public_url_is_what_it_names(tmp_path: Path) -> None:
+    with Serving(tmp_path, "--public-url", "https://deploys.example.com/") as serving:
+        assert serving.url == "https://deploys.example.com"
+        assert "callback_url: https://deploys.example.com/api/deploys " in serving.output
+
+
+# -- what is refused ---------------------------------------------------------------------------
+
+
+def test_beyond_this_machine_a_reader_has_to_be_asked(stopped: Serving) -> None:
+    told = refuse(stopped, "--host", "0.0.0.0")
+    assert "--password-file" in told
+    assert "--trust-proxy" in told
+    assert not stopped.database.exists()
+
+
+@pytest.mark.parametrize("options", [("--trust-proxy",), ("--password-file", "password")])
+def test_beyond_this_machine_it_is_served_where_a_reader_is_asked(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("correct horse battery\n")
+    password.chmod(0o600)
+    with Serving(tmp_path, "--host", "0.0.0.0", *options) as serving:
+        with socket.create_connection(("127.0.0.1", serving.port), timeout=10) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert "correct horse" not in serving.output
+
+
+def test_a_port_that_is_taken_is_named(stopped: Serving) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        told = refuse(stopped, "--port", str(port))
+    assert f"--port {port}: Address already in use (name another port" in told
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_that_is_not_this_machines_is_refused(stopped: Serving, host: str) -> None:
+    assert "--host" in refuse(stopped, "--trust-proxy", "--host", host)
+
+
+def test_without_a_key_and_without_projects_it_says_what_to_do(stopped: Serving) -> None:
+    told = refuse(stopped, DEPLOY_KEY="")
+    assert "there is no deploy key" in told
+    assert "nvoi dashboard project add" in told
+
+
+def test_a_key_that_is_none_is_refused(stopped: Serving) -> None:
+    told = refuse(stopped, DEPLOY_KEY="secret-but-no-key")
+    assert "$DEPLOY_KEY holds no deploy key" in told
+    assert "secret-but-no-key" not in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--public-url", "https://user:hunter2hunter2@example.com"),
+        ("--password-file", "missing"),
+        ("--key-file", "missing"),
+        ("--keep", "few"),
+        ("project",),
+    ],
+)
+def test_options_that_cannot_be_are_refused(stopped: Serving, words: tuple[str, ...]) -> None:
+    told = refuse(stopped, *words)
+    assert re.search(r"--public-url|--password-file|--keep|COMMAND|cannot read missing", told)
+    assert "hunter2" not in told
+
+
+def test_a_second_dashboard_does_not_serve_the_same_file(serving: Serving) -> None:
+    told = refuse(serving)
+    assert f"another dashboard serves {serving.database}" in told
+    assert serving.get("/healthz").status == 200
+
+
+def test_a_database_that_cannot_be_used_is_named(stopped: Serving, tmp_path: Path) -> None:
+    for place in (tmp_path / "missing" / "db.sqlite3", tmp_path, Path("/proc/db.sqlite3")):
+        result = stopped.run("--port", "0", "--db", str(place))
+        assert result.returncode == 2
+    (tmp_path / "dashboard.sqlite3").write_text("this is no database, but a text of some length")
+    assert str(stopped.database) in refuse(stopped)
+
+
+def test_a_database_of_a_newer_version_is_refused(serving: Serving) -> None:
+    serving.stop()
+    with sqlite3.connect(serving.database) as connection:
+        connection.execute("PRAGMA user_version = 1000")
+    connection.close()
+    assert "made by a newer nvoi" in refuse(serving)
+
+
+def test_a_key_file_that_is_gone_is_missed(serving: Serving) -> None:
+    serving.stop()
+    serving.database.with_suffix(".key").unlink()
+    assert "dashboard.key is missing" in refuse(serving)
+
+
+def test_without_its_extra_it_says_what_to_install(stopped: Serving) -> None:
+    code = (
+        "import sys; sys.modules['starlette'] = None\n"
+        "from nvoi.cli import main; sys.exit(main(['dashboard']))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env=stopped.environ,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "pip install 'nvoi[dashboard]'" in result.stderr
+
+
+def test_help_is_there_without_the_extra_and_quickly(stopped: Serving) -> None:
+    result = stopped.run("--help")
+    assert result.returncode == 0
+    assert "--password-file" in result.stdout
+    code = "import sys, nvoi.cli.dashboard; print(sorted(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE
+    ).stdout
+    assert not re.search(r"'(starlette|uvicorn|jinja2|cryptography|sqlite3)'", loaded)
+
+
+def test_its_environment_does_not_reconfigure_the_server(tmp_path: Path) -> None:
+    environ = {"WEB_CONCURRENCY": "4", "FORWARDED_ALLOW_IPS": "*"}
+    with Serving(tmp_path, environ=environ) as serving:
+        assert serving.process is not None
+        children = Path(f"/proc/{serving.process.pid}/task/{serving.process.pid}/children")
+        assert children.read_text("ascii").split() == []
