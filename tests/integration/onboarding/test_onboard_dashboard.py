@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import socket
 import ssl
+import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -11,8 +15,10 @@ import trustme
 
 from nvoi.config.credentials import get_key
 from nvoi.config.loader import load_file
+from tests.integration.commands import NVOI, build_environment
 from tests.integration.onboarding.dashboard import Dashboard
 from tests.integration.onboarding.wizard import ENTER, Step, Wizard
+from tests.integration.streams import KEY
 from tests.ports import find_port
 
 #: As few questions as there can be, to the one for the dashboard.
@@ -107,8 +113,6 @@ def test_what_does_not_answer_is_explained_and_can_be_changed(tmp_path: Path) ->
 
 
 def test_ctrl_c_ends_a_call_that_gets_no_answer(tmp_path: Path) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as silent, Wizard(tmp_path) as wizard:
         wizard.follow(BEFORE)
         wizard.answer("Callback URL:", f"http://127.0.0.1:{silent.getsockname()[1]}/c")
@@ -118,3 +122,24 @@ def test_ctrl_c_ends_a_call_that_gets_no_answer(tmp_path: Path) -> None:
             wizard.process.send("\x03")
             assert wizard.end() == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nvois_own_dashboard_takes_the_call_and_stores_nothing(tmp_path: Path) -> None:
+    environ = build_environment(tmp_path) | {"NVOI_HOME": str(tmp_path / "home")}
+    with subprocess.Popen(
+        [NVOI, "dashboard", "--port", "0"], env=environ, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout
+            found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+            assert found
+            with Wizard(tmp_path, DEPLOY_KEY=KEY) as wizard:
+                wizard.follow((*BEFORE, ("Callback URL:", f"{found[0]}/api/deploys")))
+                wizard.wait_for("The dashboard answers (200)")
+                wizard.pick("? What now?", "save it")
+                assert wizard.end() == 0
+            address = f"{found[0]}/api/projects/default/deploys.json"
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                assert json.load(answer)["deploys"] == []
+        finally:
+            process.terminate()
