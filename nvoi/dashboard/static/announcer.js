@@ -1,7 +1,8 @@
 // Says to a screen reader what matters of a log: steps, errors and the end, a few at a time.
 
 const PAUSE = 2500;
-const MOST_WORDS = 240;
+const MOST_SENTENCES = 3;
+const MOST_CHARACTERS = 240;
 
 export class Announcer {
   constructor(element) {
@@ -18,14 +19,14 @@ export class Announcer {
   }
 
   say(text) {
-    this.waiting.push(text);
+    // Of many, the newest tell where it stands.
+    this.waiting = [...this.waiting, text].slice(-MOST_SENTENCES);
     this.timer ??= setTimeout(() => this.speak(), PAUSE / 10);
   }
 
   speak() {
-    // Of many, the newest tell where it stands.
-    const text = this.waiting.splice(0).slice(-3).join(". ");
-    this.element.textContent = text.slice(0, MOST_WORDS);
+    const text = this.waiting.splice(0).join(". ");
+    this.element.textContent = text.slice(0, MOST_CHARACTERS);
     this.timer = setTimeout(() => {
       this.timer = null;
       if (this.waiting.length) this.speak();

@@ -5,7 +5,7 @@ import { ConnectionNote } from "./connection.js";
 import { copyText, formatLine } from "./copying.js";
 import { Following } from "./following.js";
 import { listenToKeys } from "./keys.js";
-import { Lines } from "./lines.js";
+import { Lines, compare } from "./lines.js";
 import { LogView } from "./logview.js";
 import { Source } from "./source.js";
 import { Summary } from "./summary.js";
@@ -188,10 +188,9 @@ function readHash() {
 function goToError(direction) {
   const errors = lines.ordered.filter((line) => line.level === "error" && view.passes(line));
   if (errors.length === 0) return;
-  const at = view.target ? lines.ordered.indexOf(view.target) : direction > 0 ? -1 : lines.ordered.length;
-  const places = errors.map((line) => lines.ordered.indexOf(line));
-  const next = direction > 0 ? places.find((place) => place > at) : places.findLast((place) => place < at);
-  const line = lines.ordered[next ?? (direction > 0 ? places[0] : places.at(-1))];
+  if (direction < 0) errors.reverse();
+  const from = view.target;
+  const line = errors.find((error) => from && compare(error, from) * direction > 0) ?? errors[0];
   following.hold();
   view.reveal(line);
   document.querySelector(`#L${line.number} .number`)?.focus({ preventScroll: true });

@@ -2,7 +2,8 @@
 
 export const LEVELS = ["debug", "info", "step", "ok", "success", "warning", "error"];
 
-const compare = (one, other) => one.place - other.place || one.number - other.number;
+// The order of reading.
+export const compare = (one, other) => one.place - other.place || one.number - other.number;
 
 // A step and what follows it. `head` is null for what comes before the first step. `entries`
 // are lines and gaps ({first, last}), in order.
