@@ -96,14 +96,23 @@ def find_volume(database: Database | None, groups: tuple[ServerGroup, ...]) -> V
 
 
 def build_groups(
-    *, count: int = 1, hosts: tuple[str, ...] = (), user: str | None = None, port: int | None = None
+    *,
+    count: int = 1,
+    hosts: tuple[str, ...] = (),
+    user: str | None = None,
+    port: int | None = None,
+    before: tuple[ServerGroup, ...] = (),
 ) -> tuple[ServerGroup, ...]:
     """The servers in the wizard's order: the first is the master, the others are workers.
 
-    Volumes are one server's, so the group that holds them has just one.
+    Volumes are one server's, so the group that holds them has just one; those of the groups
+    ``before`` go there too, as services may mount them.
     """
+    volumes = {name: volume for group in before for name, volume in group.volumes.items()}
     count = len(hosts) or count
-    main = ServerGroup(MAIN, master=count > 1, hosts=hosts[:1], user=user, port=port)
+    main = ServerGroup(
+        MAIN, master=count > 1, volumes=volumes, hosts=hosts[:1], user=user, port=port
+    )
     if count == 1:
         return (main,)
     return main, ServerGroup(WORKERS, count=count - 1, hosts=hosts[1:], user=user, port=port)

@@ -59,7 +59,7 @@ def ask_servers(interview: Interview, answers: Answers, account: Account) -> Ans
     count = ask(interview.prompts, "How many servers?", parse_positive, str(known))
     if answers.groups and count == known:
         return answers
-    return replace(answers, groups=build_groups(count=count))
+    return replace(answers, groups=build_groups(count=count, before=answers.groups))
 
 
 def ask_hosts(interview: Interview, answers: Answers) -> Answers:
@@ -75,7 +75,8 @@ def ask_hosts(interview: Interview, answers: Answers) -> Answers:
             return answers
         groups = tuple(replace(group, user=user, port=port) for group in answers.groups)
         return replace(answers, groups=groups)
-    return replace(answers, groups=build_groups(hosts=hosts, user=user, port=port))
+    fresh = build_groups(hosts=hosts, user=user, port=port, before=answers.groups)
+    return replace(answers, groups=fresh)
 
 
 def parse_hosts(text: str) -> tuple[str, ...]:

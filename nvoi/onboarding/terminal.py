@@ -17,7 +17,7 @@ from questionary import Question
 
 from nvoi.onboarding.layout import clamp_width, fold_lines, write
 from nvoi.onboarding.plain import PlainPrompts
-from nvoi.onboarding.prompts import Choice, Prompts
+from nvoi.onboarding.prompts import NONE, Choice, Prompts
 
 T = TypeVar("T")
 
@@ -25,7 +25,9 @@ T = TypeVar("T")
 def open_prompts(environ: Mapping[str, str]) -> Prompts:
     """What asks at this terminal, as the environment describes it."""
     if environ.get("TERM", "dumb") in {"dumb", "unknown", ""}:
-        return PlainPrompts()
+        plain = PlainPrompts()
+        plain.say(f"A blank line takes what is in [brackets]; {NONE} answers with nothing.")
+        return plain
     return TerminalPrompts(colour=not environ.get("NO_COLOR"))
 
 
@@ -89,8 +91,6 @@ class TerminalPrompts:
         application.key_bindings = merge_key_bindings(
             [application.key_bindings or KeyBindings(), build_bindings()]
         )
-        # Its time-out: how long an Escape may be the beginning of an arrow key's sequence.
-        application.ttimeoutlen = 0.1
         try:
             return question.unsafe_ask()
         except EOFError:

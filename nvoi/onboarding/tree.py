@@ -67,14 +67,16 @@ def build_group(group: ServerGroup, home: ServerGroup | None, answers: Answers) 
     volumes = dict(group.volumes)
     if group is home and answers.volume and answers.database and not answers.is_local:
         volumes[answers.volume.name] = answers.volume
+    named = isinstance(answers.provider, SSHProvider | LocalProvider)
+    usual = (len(group.hosts) if named else 0) or 1
     tree: Tree = {
         "master": True if group.master else None,
         "type": group.type,
         "location": group.location,
-        "count": group.count if group.count != (len(group.hosts) or 1) else None,
+        "count": group.count if group.count != usual else None,
         "volumes": {name: build_volume(volume) for name, volume in volumes.items()} or None,
     }
-    if isinstance(answers.provider, SSHProvider | LocalProvider):
+    if named:
         tree |= {
             "host": group.hosts[0] if len(group.hosts) == 1 else None,
             "hosts": list(group.hosts) if len(group.hosts) > 1 else None,
@@ -104,13 +106,15 @@ def build_app(app: AppService, home: ServerGroup | None, answers: Answers) -> Tr
 
 
 def place_app(app: AppService, home: ServerGroup | None, answers: Answers) -> list[str]:
-    """The groups that a service runs on: those it had, else all."""
+    """The groups that a service runs on: those it had, else all; beside its volumes."""
     names = [group.name for group in answers.groups]
     wanted = [name for name in app.servers if name in names]
     if answers.is_local:
         return wanted
     if answers.database and answers.database.engine == "sqlite3" and home:
         # A file on one server's disk.
+        return [home.name]
+    if app.mounts and home and not wanted:
         return [home.name]
     return wanted or names
 

@@ -211,24 +211,33 @@ def test_other_hosts_leave_no_count_of_the_old_ones(text: str, before: Answers) 
     assert set(group.volumes) == {"data", "uploads"}
 
 
-@pytest.mark.parametrize("provider", ["local", "hetzner"])
-def test_another_provider_leaves_nothing_of_the_first_that_would_be_refused(
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_another_provider_keeps_what_is_not_its_own_business(
     text: str, before: Answers, provider: str
 ) -> None:
-    groups = before.groups if provider == "local" else build_groups()
-    web = replace(before.apps[0], mounts={})
-    after = replace(
-        before, provider=PROVIDERS[provider], groups=groups, apps=(web, *before.apps[1:])
-    )
-    if provider == "hetzner":
-        # The volume of the service's mount was on the server that goes.
-        text = text.replace("      mounts:\n        uploads: /uploads\n", "")
-        text = text.replace("servers: [box]}", "servers: [main]}")
-        with pytest.raises(ConfigError):
-            read(text)
-    config = read(change_document(text, before, after))
-    assert config.application.compute_provider == PROVIDERS[provider]
-    assert config.application.keep_count == 5
+    # Images beside the app name their servers themselves; the wizard does not ask about them.
+    text = text.replace("  services:\n    redis: {image: redis, servers: [box]}\n", "")
+    groups = before.groups
+    if provider not in {"local", "ssh"}:
+        groups = build_groups(count=2, before=before.groups)
+    after = replace(before, provider=PROVIDERS[provider], groups=groups)
+    application = read(change_document(text, before, after)).application
+    assert application.compute_provider == PROVIDERS[provider]
+    assert application.keep_count == 5
+    assert dict(application.app["web"].mounts) == {"uploads": "/uploads"}
+    assert application.database
+    home = application.servers[application.database.servers[0]]
+    assert set(home.volumes) == {"data", "uploads"}
+
+
+def test_servers_that_are_rented_now_are_as_many_as_those_that_were_named() -> None:
+    named = build_answers("ssh", servers=3)
+    text = build_document(named)
+    hired = replace(named, provider=PROVIDERS["hetzner"])
+    servers = read(change_document(text, named, hired)).application.servers
+    assert [group.count for group in servers.values()] == [1, 2]
+    back = change_document(change_document(text, named, hired), hired, named)
+    assert values(back) == values(text)
 
 
 def test_a_database_that_goes_leaves_its_volume(text: str, before: Answers) -> None:
