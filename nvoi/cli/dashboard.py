@@ -6,15 +6,20 @@ import argparse
 import importlib.util
 import logging
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from nvoi.cli import projects
-from nvoi.cli.options import add_command, add_place_options, find_home
-from nvoi.errors import InputError, UsageError
+from nvoi.cli.options import add_command, add_place_options
+from nvoi.cli.store import (
+    add_database_option,
+    find_database,
+    open_own_store,
+    prepare_database,
+)
+from nvoi.cli.values import parse_amount, parse_count, parse_port, parse_url
+from nvoi.errors import UsageError
 
 if TYPE_CHECKING:
     from nvoi.dashboard.database import Database
@@ -35,7 +40,6 @@ exit codes: 0 it was ended, 1 it failed, 2 bad usage: an address that is taken, 
 
 #: What the extra ``dashboard`` installs and nvoi does without otherwise.
 PACKAGES = ("starlette", "uvicorn", "jinja2")
-MOST_PORT = 65535
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -96,17 +100,6 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_database_option(parser: argparse.ArgumentParser, *, inherited: bool = False) -> None:
-    """``--db``, as :func:`~nvoi.cli.options.add_place_options` has its own."""
-    parser.add_argument(
-        "--db",
-        type=Path,
-        default=argparse.SUPPRESS if inherited else None,
-        metavar="PATH",
-        help="the SQLite file (default: dashboard/dashboard.sqlite3 in nvoi's own folder)",
-    )
-
-
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Serve until asked to end.
 
@@ -117,12 +110,10 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from nvoi.dashboard import server  # noqa: PLC0415 - of the extra
 
     open_error_log(environ)
-    path = find_database(options, environ)
-    settings = build_settings(options, path)
+    settings = build_settings(options, find_database(options, environ))
     server.check_reach(settings)
-    if options.db is None:
-        ensure_folder(path.parent)
-    with open_store(path) as (database, keyring):
+    path = prepare_database(options, environ)
+    with open_own_store(path) as (database, keyring):
         source = ensure_key(options, environ, database, keyring)
 
         def tell(url: str) -> None:
@@ -179,40 +170,6 @@ def build_settings(options: argparse.Namespace, path: Path) -> Settings:
     )
 
 
-def find_database(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:
-    """The database's file, as ``--db`` has it or in nvoi's own folder."""
-    chosen: Path | None = options.db
-    return chosen or find_home(environ) / "dashboard" / "dashboard.sqlite3"
-
-
-def ensure_folder(folder: Path) -> None:
-    """The folder of nvoi's own, its owner's alone.
-
-    Raises:
-        InputError: it cannot be made.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot make {folder}: {error.strerror}", hint="name another file with --db"
-        ) from error
-
-
-@contextmanager
-def open_store(path: Path) -> Iterator[tuple[Database, Keyring]]:
-    """The database and its keyring, for this process alone."""
-    from nvoi.dashboard.database import lock_database, open_database  # noqa: PLC0415 - slow
-    from nvoi.dashboard.keyring import open_keyring  # noqa: PLC0415 - same
-
-    with lock_database(path):
-        database = open_database(path)
-        try:
-            yield database, open_keyring(database)
-        finally:
-            database.close()
-
-
 def ensure_key(
     options: argparse.Namespace,
     environ: Mapping[str, str],
@@ -262,51 +219,3 @@ def describe(url: str, source: str, path: Path, settings: Settings) -> str:
     elif settings.trust_proxy:
         lines.append("  readers          whoever the proxy lets through")
     return "\n".join(lines) + "\n"
-
-
-def parse_url(text: str) -> str:
-    """``--public-url`` without a slash at its end.
-
-    Raises:
-        UsageError: it is no address of a server.
-    """
-    try:
-        parts = urlsplit(text)
-        is_right = bool(parts.scheme in {"http", "https"} and parts.hostname) and parts.port != 0
-    except ValueError:
-        is_right = False
-    # What was typed is not repeated: it may have a password.
-    if not is_right or not text.isprintable() or " " in text:
-        raise UsageError("--public-url is no URL", hint="as https://deploys.example.com")
-    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise UsageError(
-            "--public-url has more than a scheme, a host and a port",
-            hint="the dashboard needs a host name of its own",
-        )
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def parse_port(text: str) -> int:
-    """A port, or 0."""
-    number = parse_count(text)
-    if number > MOST_PORT:
-        raise argparse.ArgumentTypeError(f"{text} is no port")
-    return number
-
-
-def parse_count(text: str) -> int:
-    """A whole number of 0 or more."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 9:  # noqa: PLR2004 - enough for all
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
-    return int(text)
-
-
-def parse_amount(text: str) -> float:
-    """A number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1e9:  # noqa: PLR2004 - neither infinite nor no number at all
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return number

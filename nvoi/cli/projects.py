@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from nvoi.cli.options import add_place_options
+from nvoi.cli.store import add_database_option, get_database, open_store, prepare_database
+from nvoi.cli.values import parse_hours
 from nvoi.errors import UsageError
 
 if TYPE_CHECKING:
     from nvoi.dashboard.database import Database
-    from nvoi.dashboard.keyring import Keyring
     from nvoi.dashboard.projects import ProjectSummary
     from nvoi.dashboard.records import Project
     from nvoi.secret import Secret
@@ -73,8 +72,6 @@ def _add(
     *,
     named: bool = True,
 ) -> argparse.ArgumentParser:
-    from nvoi.cli.dashboard import add_database_option  # noqa: PLC0415 - it imports this module
-
     parser = deeds.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     if named:
         parser.add_argument("name", metavar="NAME", help="a-z, 0-9, - and _")
@@ -92,7 +89,7 @@ def add_project(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from nvoi.dashboard import projects  # noqa: PLC0415 - pulls in cryptography
 
     key, source = _get_key(options, environ)
-    with _open(options, environ, make=True) as (database, keyring):
+    with open_store(prepare_database(options, environ)) as (database, keyring):
         with database.write() as connection:
             project = projects.add_project(connection, keyring, options.name, key)
         url = find_url(database)
@@ -107,7 +104,7 @@ def list_projects(options: argparse.Namespace, environ: Mapping[str, str]) -> in
     """Print the apps, how many deploys they have, and where they send."""
     from nvoi.dashboard import projects  # noqa: PLC0415 - pulls in cryptography
 
-    with _open(options, environ) as (database, _):
+    with open_store(get_database(options, environ)) as (database, _):
         with database.read() as connection:
             summaries = projects.list_summaries(connection)
         url = find_url(database)
@@ -128,7 +125,7 @@ def remove_project(options: argparse.Namespace, environ: Mapping[str, str]) -> i
     """
     from nvoi.dashboard import projects  # noqa: PLC0415 - pulls in cryptography
 
-    with _open(options, environ) as (database, _):
+    with open_store(get_database(options, environ)) as (database, _):
         with database.read() as connection:
             name = projects.get_project(connection, options.name).name
         if not options.yes and not _confirm(f"Remove the project {name} and all its deploys?"):
@@ -149,7 +146,10 @@ def rotate_key(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from nvoi.dashboard import projects  # noqa: PLC0415 - pulls in cryptography
 
     key, source = _get_key(options, environ)
-    with _open(options, environ) as (database, keyring), database.write() as connection:
+    with (
+        open_store(get_database(options, environ)) as (database, keyring),
+        database.write() as connection,
+    ):
         projects.rotate_key(
             connection, keyring, options.name, key, grace_seconds=options.grace * 3600
         )
@@ -186,17 +186,6 @@ def build_callback_url(url: str, project: Project) -> str:
     return f"{url}/api/projects/{project.token}/deploys"
 
 
-def parse_hours(text: str) -> float:
-    """A number of hours, 0 or more."""
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = -1.0
-    if not 0 <= hours < 1e6:  # noqa: PLR2004 - neither infinite nor no number at all
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours")
-    return hours
-
-
 def _get_key(options: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Secret, str]:
     """The app's key, and where it was found."""
     from nvoi.config.credentials import get_key  # noqa: PLC0415 - pulls in cryptography
@@ -207,34 +196,6 @@ def _get_key(options: argparse.Namespace, environ: Mapping[str, str]) -> tuple[S
     if key.warning:
         sys.stderr.write(f"nvoi: warning: {key.warning}\n")
     return key.value, key.source
-
-
-@contextmanager
-def _open(
-    options: argparse.Namespace, environ: Mapping[str, str], *, make: bool = False
-) -> Iterator[tuple[Database, Keyring]]:
-    """The database and its keyring, beside a dashboard that may run.
-
-    Raises:
-        UsageError: there is none, and ``make`` is not set.
-    """
-    from nvoi.cli.dashboard import ensure_folder, find_database  # noqa: PLC0415 - see _add
-    from nvoi.dashboard.database import open_database  # noqa: PLC0415 - slow
-    from nvoi.dashboard.keyring import open_keyring  # noqa: PLC0415 - pulls in cryptography
-
-    path: Path = find_database(options, environ)
-    if make and options.db is None:
-        ensure_folder(path.parent)
-    if not make and not path.exists():
-        raise UsageError(
-            f"there is no dashboard's database {path}",
-            hint="'nvoi dashboard' makes it, or --db names another",
-        )
-    database = open_database(path)
-    try:
-        yield database, open_keyring(database)
-    finally:
-        database.close()
 
 
 def _describe(summary: ProjectSummary, url: str) -> tuple[str, str, str, str]:

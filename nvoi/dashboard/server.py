@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ GRACE_SECONDS = 3.0
 #: Seconds that an idle connection is kept: longer than nginx keeps its own (60 s), which would
 #: else send a request into one that is just being closed.
 KEEP_ALIVE_SECONDS = 75
+#: Open files that are enough.
+MOST_FILES = 65_536
 #: Connections that may wait to be accepted.
 BACKLOG = 1024
 
@@ -126,6 +129,14 @@ def format_origin(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def raise_file_limit() -> None:
+    """Let every page that may be open have its connection: many systems begin with 1024 files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def serve(
     settings: Settings,
     database: Database,
@@ -143,6 +154,7 @@ def serve(
     Raises:
         UsageError: it cannot listen where it should.
     """
+    raise_file_limit()
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(open_socket(settings.host, settings.port))
         port = listening.getsockname()[1]

@@ -12,7 +12,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from nvoi.dashboard.attempts import find_attempt_by_id, read_lines
 from nvoi.dashboard.context import Dashboard
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.routing import BaseRoute
 
     from nvoi.dashboard.feed import Listener
@@ -74,6 +73,8 @@ class Streams:
         attempt = await self._dashboard.reader.read(
             lambda sql: get_attempt(sql, name, deploy_id, number)
         )
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         return StreamingResponse(
             self._send(attempt.project, deploy_id, attempt.id, after),
             media_type="text/event-stream",

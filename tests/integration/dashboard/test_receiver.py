@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import sqlite3
 import time
@@ -158,9 +159,9 @@ def test_a_captured_body_cannot_be_replayed_for_another_deploy(shared: Serving) 
     ],
 )
 def test_a_forged_request_is_refused_before_it_is_read(
-    serving: Serving, headers: dict[str, str]
+    shared: Serving, headers: dict[str, str]
 ) -> None:
-    answer = serving.post(LOGS, b"{}", JSON | headers)
+    answer = shared.post(LOGS, b"{}", JSON | headers)
     assert (answer.status, answer.json) == (401, {"error": "the signature is missing or wrong"})
 
 
@@ -234,8 +235,8 @@ def test_an_id_that_nvoi_never_sends_is_refused(shared: Serving, raw: str) -> No
     assert shared.get(f"/api/projects/default/deploys/{raw}.json").status == 404
 
 
-def test_nobody_without_a_signature_learns_which_ids_are_allowed(serving: Serving) -> None:
-    assert serving.post("/api/deploys/%00/logs", b"{}", JSON).status == 401
+def test_nobody_without_a_signature_learns_which_ids_are_allowed(shared: Serving) -> None:
+    assert shared.post("/api/deploys/%00/logs", b"{}", JSON).status == 401
 
 
 def test_an_id_of_the_header_that_is_not_the_paths_is_refused(shared: Serving) -> None:
@@ -363,4 +364,23 @@ def test_while_the_database_is_locked_a_sender_is_asked_to_try_again(serving: Se
     answer = send(serving, path, document, webhook_id="msg_locked")
     assert (answer.status, answer.json["duplicate"]) == (200, False)
     assert get_messages(serving.get_lines("locked")) == ["one"]
+    assert "Traceback" not in serving.output
+
+
+def test_while_the_disk_is_full_nothing_is_acknowledged(serving: Serving) -> None:
+    assert serving.process is not None
+    document, path = build_batch(*("x" * 1000 for _ in range(500))), "/api/deploys/full/logs"
+    with serving.build_client("full") as client:
+        client.started()
+    # A limit of the process stands for the disk's: a file that would grow beyond it does not.
+    hard = resource.prlimit(serving.process.pid, resource.RLIMIT_FSIZE)[1]
+    size = max(file.stat().st_size for file in serving.folder.glob("dashboard.sqlite3*"))
+    resource.prlimit(serving.process.pid, resource.RLIMIT_FSIZE, (size, hard))
+    answer = send(serving, path, document, webhook_id="msg_full")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+    assert serving.get_attempts("full")[0]["lines"] == 0
+    resource.prlimit(serving.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    answer = send(serving, path, document, webhook_id="msg_full")
+    assert (answer.status, answer.json["duplicate"]) == (200, False)
+    assert len(serving.get_lines("full")) == 500
     assert "Traceback" not in serving.output

@@ -129,6 +129,11 @@ def test_readers_that_do_not_read_cost_no_memory_and_miss_nothing(serving: Servi
             stream.read_until(lambda seen: len(seen.lines) == 15_001)
             numbers = [int(line["message"].split()[0]) for line in stream.lines[1:]]
             assert numbers == list(range(15_000))
+        # Nor does the end wait for those who still do not read.
+        began = time.monotonic()
+        assert serving.stop() == 0
+        assert time.monotonic() - began < 15
+        assert "Traceback" not in serving.output
 
 
 def read_memory(serving: Serving) -> int:
@@ -157,6 +162,7 @@ def test_a_deploy_that_is_not_known_has_no_stream(serving: Serving) -> None:
         client.started()
     assert serving.get(f"{build_path('run-1')}/events?attempt=2").status == 404
     assert serving.get(f"{build_path('run-1', 'nobody')}/events").status == 404
+    assert serving.post(f"{build_path('run-1')}/events", method="HEAD").status == 200
     assert serving.get(f"{build_path('run-1')}/events?after=x").status == 422
     assert serving.get(f"{build_path('run-1')}/events?after=-1").status == 422
     assert serving.get(f"{build_path('run-1')}/events?attempt={'9' * 100}").status == 422
