@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.dashboard.serving import Serving
+from tests.integration.dashboard.watching import browser, chromium, failed, page, shared
+
+# Fixtures of a session are made once where they are known from here, else once a module.
+__all__ = ["browser", "chromium", "failed", "page", "shared"]
 
 
 @pytest.fixture

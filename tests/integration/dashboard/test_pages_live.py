@@ -16,9 +16,7 @@ from tests.integration.dashboard.browser import Browser
 from tests.integration.dashboard.serving import Serving
 from tests.integration.dashboard.watching import (
     WHOLE,
-    browser,
     build_page_url,
-    chromium,
     expect_network_errors,
     find_rest,
     is_in_view,
@@ -26,11 +24,8 @@ from tests.integration.dashboard.watching import (
     list_numbers,
     log_steps,
     open_deploy,
-    shared,
     start_run,
 )
-
-__all__ = ["browser", "chromium", "shared"]
 
 BADGE = "#summary .badge .word"
 ICON = "document.querySelector('link[rel=icon]').getAttribute('href')"
@@ -188,6 +183,7 @@ def test_the_newest_line_is_followed_until_the_reader_scrolls_up(
 
         browser.wheel(-600)
         browser.wait_for("!document.querySelector('#follow').hidden")
+        wait_until(lambda: find_rest(browser) >= 599, "the end of the scroll")
         before = browser.run("return scrollY")
         run.log.info("not followed")
         browser.wait_for("document.querySelector('#count').innerText === '203 lines'")

@@ -60,6 +60,30 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def failed(shared: Serving, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A deploy of three steps, of which the last one failed: 96 lines."""
+    deploy_id = "failed"
+    with start_run(shared, tmp_path_factory.mktemp("failed"), deploy_id) as run:
+        run.log.info("nvoi: deploy shop")
+        log_steps(run.log, {"Check": 3, "Build": 40})
+        run.log.warning("a package is old")
+        run.log.step("Start web")
+        for number in range(1, 46):
+            run.log.info("waiting for web, try %d", number)
+        run.log.error("web did not become healthy: GET /up answered 500")
+        run.log.info("Undoing: Start web")
+        run.log.error("Could not undo it")
+        run.stream.failed("web did not become healthy")
+    return deploy_id
+
+
+@pytest.fixture
+def page(browser: Browser, shared: Serving, failed: str) -> Browser:
+    open_deploy(browser, shared, failed)
+    return browser
+
+
 def expect_network_errors(browser: Browser) -> None:
     """The server will be away: Chromium's own words on that are no fault of the page."""
     browser.expected = frozenset({NETWORK})

@@ -1,0 +1,97 @@
+"""What the log shows of messages that mean harm, and of those that are not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nvoi.log import levels, wire
+from tests.integration.dashboard.browser import Browser
+from tests.integration.dashboard.serving import Serving
+from tests.integration.dashboard.watching import (
+    list_messages,
+    open_deploy,
+    post,
+    post_lines,
+)
+
+HOSTILE = (
+    "<script>window.broken = true</script><img src=x onerror='window.broken = true'>",
+    "\x1b[31mred\x1b[0m and \x1b]8;;javascript:window.broken=1\x07a link\x1b]8;;\x07 and \x00",
+    "\u202egnirts a\u202c and \u2066more",
+    "javascript:window.broken=1 https://example.com/<script>alert(1)</script> http://",
+)
+
+
+def test_nothing_in_a_message_is_taken_for_markup_or_a_command(
+    browser: Browser, shared: Serving, tmp_path: Path
+) -> None:
+    post(shared, "hostile", wire.StatusEvent(wire.build_started({"git_ref": HOSTILE[0]})))
+    post_lines(shared, "hostile", *HOSTILE)
+    post_lines(shared, "hostile", HOSTILE[0], level=levels.STEP)
+    post(shared, "hostile", wire.StatusEvent({"status": "failed", "error": HOSTILE[0]}))
+    post(shared, "<b>'\"&", wire.StatusEvent(wire.build_started({"ci_run_url": "javascript:x()"})))
+    browser.open(shared.url)
+    assert HOSTILE[0] in browser.list_texts(".deploy .name")
+    open_deploy(browser, shared, "hostile")
+
+    assert list_messages(browser) == [
+        HOSTILE[0],
+        "red and a link and \u2400",
+        HOSTILE[2],
+        HOSTILE[3],
+    ]
+    hosts = "[...document.querySelectorAll('#log a:not(.number)')].map((one) => one.href)"
+    assert browser.run(f"return {hosts}") == ["https://example.com/"]
+    assert browser.run("return window.broken") is None
+    assert browser.run("return document.querySelector('main script, main img')") is None
+
+
+def test_text_that_runs_the_other_way_stays_in_its_place(browser: Browser, shared: Serving) -> None:
+    post_lines(shared, "bidi", "\u202e\u202e\u202eabc", "def")
+    open_deploy(browser, shared, "bidi")
+
+    directions = (
+        "[...document.querySelectorAll('.message')].map((one) => getComputedStyle(one).unicodeBidi)"
+    )
+    assert browser.run(f"return {directions}") == ["isolate", "isolate"]
+    place = "document.querySelector('#L{} {}').getBoundingClientRect().left"
+    for part in (".level", ".message"):
+        lefts = [browser.run("return " + place.format(n, part)) for n in (1, 2)]
+        assert lefts[0] == lefts[1]
+
+
+def test_lines_that_were_never_received_are_told_where_they_belong(
+    browser: Browser, shared: Serving
+) -> None:
+    post(shared, "gaps", wire.StatusEvent(wire.build_started({})))
+    post_lines(shared, "gaps", "one", "two", first=1)
+    post_lines(shared, "gaps", "six", first=6)
+    open_deploy(browser, shared, "gaps")
+    rows = "#log .line .message, #log .gap"
+    assert browser.list_texts(rows) == [
+        "one",
+        "two",
+        "Lines 3 to 5 of the sender were never received",
+        "six",
+    ]
+
+    post_lines(shared, "gaps", "three", "four", first=3)
+    browser.wait_for("document.querySelector('#L4')")
+    browser.wait_for("document.querySelector('.gap').innerText.startsWith('Line 5 of')")
+    assert browser.list_texts(rows) == [
+        "one",
+        "two",
+        "three",
+        "four",
+        "Line 5 of the sender was never received",
+        "six",
+    ]
+
+    ended = wire.StatusEvent(wire.build_completed([], 1))
+    post(shared, "gaps", ended, (8, 2))
+    browser.wait_for("document.querySelector('#summary .banner.warning')")
+    assert browser.list_texts("#summary .banner.warning") == [
+        "2 lines were given up by the sender and cannot be shown."
+    ]
+    assert browser.list_texts("#count") == ["5 lines, 3 missing"]
+    assert browser.list_texts("#log .gap")[-1] == "Lines 7 to 8 of the sender were never received"
