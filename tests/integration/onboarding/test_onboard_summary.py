@@ -284,7 +284,7 @@ def checkout() -> Iterator[Path]:
     (folder / "Procfile").write_text("web: exec python3 app.py\nrelease: echo prepared\n")
     yield folder
     subprocess.run(
-        [NVOI, "delete", "--delete-volumes", "--quiet"],
+        [NVOI, "delete", "--delete-volumes", "--quiet", "--callback-budget", "0"],
         cwd=folder,
         env=build_environment(folder) | {"NVOI_HOME": str(folder / "home")},
         stdin=subprocess.DEVNULL,
