@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -15,6 +16,7 @@ from nvoi.dashboard.context import Dashboard
 from nvoi.dashboard.errors import StorageError
 from nvoi.dashboard.headers import SECURITY_HEADERS, SecurityHeadersMiddleware
 from nvoi.dashboard.paths import RawRoute
+from nvoi.dashboard.templating import render
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -58,9 +60,14 @@ async def answer_health(request: Request) -> Response:
     return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
 
-async def answer_http_error(_request: Request, error: Exception) -> Response:
-    """Routing's own refusals (404, 405), and those that routes raise."""
+async def answer_http_error(request: Request, error: Exception) -> Response:
+    """Routing's own refusals (404, 405), and those that routes raise; in JSON but for people."""
     assert isinstance(error, HTTPException)  # noqa: S101 - as it is registered above
+    accepted = request.headers.get("accept", "")
+    if error.status_code == HTTPStatus.NOT_FOUND and "text/html" in accepted:
+        token = getattr(request.state, "logout_token", "")
+        text = "There is no such page here."
+        return render("unknown.html", status_code=404, logout_token=token, text=text)
     text = error.detail.lower()
     return JSONResponse({"error": text}, status_code=error.status_code, headers=error.headers)
 

@@ -179,6 +179,12 @@ def test_what_is_not_there_is_told_in_json(filled: Serving, path: str, status: i
     assert set(answer.json) == {"error"}
 
 
+def test_a_person_who_goes_astray_is_told_so_in_a_page(filled: Serving) -> None:
+    response = filled.get("/nowhere/at/all", Accept="text/html,*/*")
+    assert (response.status, response.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert b"There is no such page here." in response.data
+
+
 def test_reading_changes_nothing(filled: Serving) -> None:
     for method in ("POST", "PUT", "DELETE"):
         assert filled.post("/api/projects.json", method=method).status == 405
