@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from nvoi.cli.editor import edit_text, find_editor
 from nvoi.cli.options import add_place_options
-from nvoi.config.credentials import DeployKey, decrypt, encrypt, get_config_file, get_key
+from nvoi.config.credentials import (
+    KEY_FILE,
+    DeployKey,
+    decrypt,
+    encrypt,
+    generate_key,
+    get_config_file,
+    get_key,
+)
 from nvoi.config.document import Document, Value, decode
 from nvoi.config.loader import is_plain, load, read
 from nvoi.config.nodes import Scalar, to_data
@@ -26,6 +36,7 @@ examples:
   nvoi credentials get application.app.web.port
   nvoi credentials set application.app.web.port 3000
   printf %s "$TOKEN" | nvoi credentials set application.secrets.API_TOKEN -
+  nvoi credentials rotate-key
 
 A path is keys joined by dots. An argument can be seen by other users of this machine while
 the command runs: give secrets through `-`.
@@ -56,6 +67,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     setter.add_argument("value", metavar="VALUE", help="the value, or - to read it from stdin")
     getter = commands.add_parser("get", parents=[options], help="print one value")
     getter.add_argument("path", metavar="PATH", help="keys joined by dots")
+    commands.add_parser(
+        "rotate-key",
+        parents=[options],
+        help="encrypt the config with a new key",
+        description="Makes a new key, encrypts the config with it, and puts it in the place of the "
+        "file that the key was read from.",
+    )
     parser.set_defaults(run=run)
 
 
@@ -70,6 +88,8 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
         sys.stdout.write(store.read())
     elif arguments.action == "edit":
         edit(store, environ)
+    elif arguments.action == "rotate-key":
+        rotate_key(store)
     elif arguments.action == "set":
         write_value(store, arguments.path, read_value(arguments.value))
     else:
@@ -98,6 +118,14 @@ class Store:
     def open(self, content: bytes) -> str:
         """The text that ``content`` of the file stands for."""
         return decode(decrypt(content, self.key.value, filename=self.name), self.name)
+
+    def opens_with_its_key(self) -> bool:
+        """Whether the file, as it is now, is opened by the key it was opened with."""
+        try:
+            self.read()
+        except CredentialsError:
+            return False
+        return True
 
     def holds(self, content: bytes) -> bool:
         """Whether the file is there and is still ``content``."""
@@ -189,6 +217,55 @@ def convert(document: Document, path: str, value: str) -> Value:
     if kind == "list":
         return [item.strip() for item in value.strip("[]").split(",") if item.strip()]
     return value
+
+
+def rotate_key(store: Store) -> None:
+    """Encrypts the config with a new key, which takes the place of the one in its file.
+
+    At every moment the config's key is in one of the two files: the new one is on the disk
+    before the config is written, and beside the old one until it has replaced it.
+
+    Raises:
+        InputError: the key is in no file, or another rotation was cut off; nothing was changed.
+    """
+    key_file = store.key.path
+    if key_file is None:
+        raise UsageError(
+            f"the key comes from {store.key.source}, where a new one cannot be put",
+            hint=f"write it to {store.path.with_name(KEY_FILE)}, and give that with --key-file",
+        )
+    content, new_key = store.read(), generate_key()
+    new_file = key_file.with_name(f"{key_file.name}.new")
+    if os.path.lexists(new_file):
+        raise UsageError(
+            f"{new_file} is there: an earlier rotation was cut off",
+            hint=f"where it opens the config (nvoi credentials show --key-file {new_file}), "
+            f"rename it to {key_file}; else remove it",
+        )
+    data = f"{new_key.reveal()}\n".encode()
+    write_private(new_file, data, replace=False)
+    try:
+        write_private(store.path, encrypt(content.encode(), new_key))
+    except BaseException:
+        if store.opens_with_its_key():
+            new_file.unlink(missing_ok=True)
+        raise
+    write_private(key_file, data)
+    new_file.unlink(missing_ok=True)
+    sys.stdout.write(describe_rotation(store.path, key_file))
+
+
+def describe_rotation(config_file: Path, key_file: Path) -> str:
+    """What was done, and who else needs the new key."""
+    return textwrap.dedent(f"""\
+        {config_file} has a new key, in {key_file}. Commit the config, and give the key to
+        whoever deploys: the CI's secret DEPLOY_KEY, and your team. A dashboard takes both keys
+        for a while:
+          nvoi dashboard project rotate-key NAME --key-file {key_file}
+
+        The old key still opens the config as it was in earlier commits. Where others may have
+        it, change the secrets in the config as well.
+        """)
 
 
 def describe(document: Document, path: str) -> str:

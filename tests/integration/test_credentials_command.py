@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -542,6 +543,85 @@ def test_edit_keeps_what_set_wrote_meanwhile(app: Path, editor: Editor) -> None:
         edit(app, environ)
     config = load(text_of(app), filename="f", environ=None)
     assert config.application.environment == "new"
+
+
+# rotate-key
+
+
+def test_rotate_key_gives_the_config_a_new_key_and_keeps_its_text(
+    app: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, old = text_of(app), get_key(app, environ={})
+    assert run("credentials", "rotate-key", "-d", app) == 0
+    new = get_key(app, environ={})
+    assert new.value.reveal() != old.value.reveal()
+    assert new.warning is None
+    assert text_of(app) == text
+    with pytest.raises(CredentialsError):
+        decrypt((app / "deploy.enc").read_bytes(), old.value)
+    output = capsys.readouterr().out
+    assert f"project rotate-key NAME --key-file {app / 'deploy.key'}" in output
+    assert new.value.reveal() not in output
+    assert sorted(path.name for path in app.iterdir()) == [
+        ".gitignore",
+        "deploy.enc",
+        "deploy.key",
+    ]
+
+
+def test_a_key_of_the_environment_is_not_rotated(app: Path) -> None:
+    key = (app / "deploy.key").read_text().strip()
+    (app / "deploy.key").unlink()
+    before = (app / "deploy.enc").read_bytes()
+    with pytest.raises(UsageError, match=r"the key comes from \$DEPLOY_KEY.*--key-file"):
+        run("credentials", "rotate-key", "-d", app, environ={"DEPLOY_KEY": key})
+    assert (app / "deploy.enc").read_bytes() == before
+
+
+def test_a_rotation_that_was_cut_off_is_not_written_over(app: Path) -> None:
+    """The new key is all that opens the config where only the old one's file was not replaced."""
+    new = app / "deploy.key.new"
+    new.write_text("ab" * 32)
+    text = text_of(app)
+    with pytest.raises(UsageError, match=r"deploy.key.new is there.*rename it to .*deploy.key"):
+        run("credentials", "rotate-key", "-d", app)
+    assert new.read_text() == "ab" * 32
+    assert text_of(app) == text
+
+
+def test_a_rotation_killed_anywhere_leaves_the_key_in_one_of_the_two_files(app: Path) -> None:
+    text = text_of(app)
+    for call in itertools.count(1):
+        program = (
+            "import os, sys; from pathlib import Path; left = [int(sys.argv.pop(1))]\n"
+            "def audit(event, arguments):\n"
+            "    if event in ('os.rename', 'os.link', 'os.remove'):\n"
+            "        left[0] -= 1\n"
+            "        if not left[0]: os._exit(9)\n"
+            "from nvoi.__main__ import main; import nvoi.cli.credentials\n"
+            "sys.addaudithook(audit); sys.exit(main())"
+        )
+        command = [sys.executable, "-c", program, str(call), "credentials", "rotate-key"]
+        done = subprocess.run([*command, "-d", str(app)], capture_output=True, check=False)
+        left = [path for path in (app / "deploy.key", app / "deploy.key.new") if path.exists()]
+        readable = [path for path in left if opens(app / "deploy.enc", path)]
+        assert readable, f"killed at its call {call}: {done.stderr.decode()}"
+        assert all(path.stat().st_mode & 0o777 == 0o600 for path in left)
+        shutil.copy2(readable[0], app / "kept")
+        (app / "kept").replace(app / "deploy.key")
+        (app / "deploy.key.new").unlink(missing_ok=True)
+        assert text_of(app) == text
+        if done.returncode == 0:
+            break
+    assert call > 4
+
+
+def opens(config_file: Path, key_file: Path) -> bool:
+    try:
+        decrypt(config_file.read_bytes(), Secret(key_file.read_text().strip()))
+    except CredentialsError:
+        return False
+    return True
 
 
 # Ruby
