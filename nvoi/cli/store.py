@@ -23,24 +23,27 @@ def add_database_option(parser: argparse.ArgumentParser, *, inherited: bool = Fa
         type=Path,
         default=argparse.SUPPRESS if inherited else None,
         metavar="PATH",
-        help="the SQLite file (default: dashboard/dashboard.sqlite3 in nvoi's own folder)",
+        help="the SQLite file (default: dashboard.d/dashboard.sqlite3 in nvoi's own folder)",
     )
 
 
 def find_database(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:
     """The database's file, as ``--db`` has it or in nvoi's own folder."""
     chosen: Path | None = options.db
-    return chosen or find_home(environ) / "dashboard" / "dashboard.sqlite3"
+    return chosen or find_home(environ) / "dashboard.d" / "dashboard.sqlite3"
 
 
 def ensure_folder(folder: Path) -> None:
-    """The folder of nvoi's own, its owner's alone.
+    """The folder of nvoi's own, and those above it that are missing: its owner's alone.
 
     Raises:
         InputError: it cannot be made.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        # `parents=True` would make those above it with the mode that the umask happens to give.
+        for each in reversed(missing):
+            each.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"cannot make {folder}: {error.strerror}", hint="name another file with --db"

@@ -50,7 +50,7 @@ def test_health_is_told(serving: Serving) -> None:
 
 
 def test_everything_it_keeps_is_its_owners_alone(tmp_path: Path) -> None:
-    home = tmp_path / "state"
+    home = tmp_path / "state" / "nvoi"
     serving = Serving(tmp_path, environ={"NVOI_HOME": str(home)})
     process = subprocess.Popen(
         [sys.executable, "-m", "nvoi", "dashboard", "--port", "0"],
@@ -58,14 +58,16 @@ def test_everything_it_keeps_is_its_owners_alone(tmp_path: Path) -> None:
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,
+        umask=0,
     )
     assert process.stdout is not None
     assert process.stdout.readline().startswith("nvoi dashboard: ")
     process.terminate()
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
-    folder = home / "dashboard"
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder = home / "dashboard.d"
+    for made in (folder, home, home.parent):
+        assert stat.S_IMODE(made.stat().st_mode) == 0o700
     names = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
     assert {"dashboard.sqlite3", "dashboard.key"} <= names.keys()
     assert set(names.values()) == {0o600}
