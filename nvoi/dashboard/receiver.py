@@ -24,7 +24,7 @@ from nvoi.dashboard.hosts import find_client
 from nvoi.dashboard.limits import RateLimit
 from nvoi.dashboard.parsing import Kind, check_deploy_header, parse_request
 from nvoi.dashboard.paths import RawRoute
-from nvoi.dashboard.records import DEFAULT_PROJECT, Delivery, Project
+from nvoi.dashboard.records import DEFAULT_PROJECT, Delivery, Project, Receipt
 from nvoi.dashboard.verification import ForgeryError, verify_request
 from nvoi.errors import UsageError
 from nvoi.log.wire import check_deploy_id
@@ -75,7 +75,8 @@ class Receiver:
     def __init__(self, dashboard: Dashboard) -> None:
         self._dashboard = dashboard
         rate = dashboard.settings.rate
-        self._rates = RateLimit(rate, 2 * rate)
+        # With less than one token a bucket would never let anything through.
+        self._rates = RateLimit(rate, max(1.0, 2 * rate))
         self._forgeries = RateLimit(FORGERY_RATE, FORGERY_BURST)
         self._held = 0
 
@@ -100,10 +101,17 @@ class Receiver:
             delivery = self._read_delivery(request, kind, project, keys, body)
         finally:
             self._held -= len(body)
+        # What is on its way to the disk may get there though the request is given up: those who
+        # watch are to see it all the same.
+        receipt = await asyncio.shield(self._store(project, delivery))
+        return receipt.duplicate
+
+    async def _store(self, project: Project, delivery: Delivery) -> Receipt:
+        """Store a delivery, and wake the pages that show its deploy."""
         receipt = await self._dashboard.writer.write(lambda sql: store_delivery(sql, delivery))
         if receipt.attempt_id is not None and not receipt.duplicate:
             self._dashboard.feed.notify((project.name, delivery.deploy_id))
-        return receipt.duplicate
+        return receipt
 
     async def _get_project(self, token: str | None) -> tuple[Project, tuple[Secret, ...]]:
         """The project of a path, with its keys; ``token`` is blank in the default one's."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,61 @@ def test_a_body_that_does_not_come_is_not_waited_for(
     exchange = post(dashboard, chunk(b"{", more=True))
     assert exchange.status == 408
     assert "error" in json.loads(exchange.data)
+
+
+def build_signed() -> tuple[bytes, dict[str, str]]:
+    """A batch of one line, and the headers that it is taken with."""
+    line = {"level": "info", "message": "one", "logged_at": "2024-01-15T10:30:00.123Z"}
+    body = json.dumps({"logs": [line]}).encode()
+    return body, {
+        "X-Nvoi-Signature": sign(body, KEY.reveal()),
+        "Content-Type": "application/json",
+    }
+
+
+def test_a_request_that_is_given_up_while_it_is_stored_wakes_the_open_pages(
+    dashboard: Dashboard,
+) -> None:
+    body, headers = build_signed()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(_connection: object) -> None:
+        begun.set()
+        go_on.wait(30)
+
+    async def run() -> bool:
+        dashboard.writer.submit(hold)
+        await asyncio.to_thread(begun.wait, 30)
+        with dashboard.feed.listen(("default", "run-1")) as listener:
+            version = listener.version
+            exchange = Exchange(LOGS, "POST", headers, [chunk(body, more=False)])
+            task = asyncio.ensure_future(exchange.run(build(dashboard)))
+            # Until the writer has it, behind the job that holds it up.
+            while dashboard.writer._jobs.empty():
+                await asyncio.sleep(0.001)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert exchange.status == 0
+            go_on.set()
+            return await listener.wait(version, 30)
+
+    assert asyncio.run(run())
+
+
+def test_a_rate_below_one_a_second_lets_the_first_request_through(dashboard: Dashboard) -> None:
+    slow = replace(dashboard, settings=replace(dashboard.settings, rate=0.01))
+    body, headers = build_signed()
+    app = build(slow)
+
+    async def run() -> list[int]:
+        statuses = []
+        for _ in range(2):
+            exchange = Exchange(LOGS, "POST", headers, [chunk(body, more=False)])
+            await exchange.run(app)
+            statuses.append(exchange.status)
+        return statuses
+
+    assert asyncio.run(run()) == [200, 429]
 
 
 def test_a_client_that_goes_away_leaves_nothing_behind(dashboard: Dashboard) -> None:
