@@ -82,14 +82,15 @@ def add_project(
 def ensure_default_project(
     connection: sqlite3.Connection, keyring: Keyring, key: Secret
 ) -> Project:
-    """The project of ``/api/deploys``, which needs no token, with ``key`` as its current key.
+    """The project of ``/api/deploys``, which needs no token, with ``key`` as a valid one.
 
-    Another key that it had ends at once, unless it was rotated to end later.
+    Another key that it had ends at once, unless it was rotated to end later. A key that was
+    rotated to end later stays so: a start with it does not undo the rotation.
     """
     project = find_project(connection, DEFAULT_PROJECT)
     if project is None:
         project = _insert(connection, DEFAULT_PROJECT, None)
-    elif key in get_keys(connection, keyring, project)[:1]:
+    elif key in get_keys(connection, keyring, project):
         return project
     now = read_clock()
     connection.execute(

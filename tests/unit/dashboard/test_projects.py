@@ -94,6 +94,15 @@ def test_another_key_of_the_default_project_ends_the_one_before_at_once(store: S
     assert get_keys(store, store.project) == [key.reveal()]
 
 
+def test_a_start_with_the_earlier_key_does_not_undo_a_rotation(store: Store) -> None:
+    key = make_key()
+    rotate(store, "default", key)
+    with store.database.write() as connection:
+        projects.ensure_default_project(connection, store.keyring, KEY)
+    assert get_keys(store, store.project) == [key.reveal(), KEY.reveal()]
+    assert get_keys(store, store.project, later=HOUR) == [key.reveal()]
+
+
 def test_a_rotated_key_is_valid_for_its_grace(store: Store) -> None:
     project = add(store, "shop")
     key = make_key()
