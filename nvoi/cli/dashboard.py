@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,6 +110,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """
     check_extra()
     from nvoi.dashboard import server  # noqa: PLC0415 - of the extra
+    from nvoi.dashboard.errors import StorageError  # noqa: PLC0415 - slow
 
     open_error_log(environ)
     settings = build_settings(options, find_database(options, environ))
@@ -117,9 +120,10 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         source = ensure_key(options, environ, database, keyring)
 
         def tell(url: str) -> None:
-            projects.remember_url(database, url)
-            sys.stdout.write(describe(url, source, path, settings))
-            sys.stdout.flush()
+            # It serves already: what is said of it is not worth its end.
+            with contextlib.suppress(StorageError):
+                projects.remember_url(database, url)
+            say(describe(url, source, path, settings))
 
         server.serve(settings, database, keyring, tell)
     return 0
@@ -204,6 +208,16 @@ def ensure_key(
     with database.write() as connection:
         ensure_default_project(connection, keyring, key.value)
     return key.source
+
+
+def say(text: str) -> None:
+    """Print it, if somebody reads."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        # What is still buffered would fail again, loudly, when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def describe(url: str, source: str, path: Path, settings: Settings) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import signal
 import socket
@@ -12,10 +14,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import urllib3
 
-from tests.integration.commands import PATIENCE
+from tests.integration.commands import NVOI, PATIENCE, wait_until
 from tests.integration.dashboard.serving import Serving
 from tests.integration.streams import KEY
+from tests.ports import find_port
 
 
 @pytest.fixture
@@ -108,6 +112,40 @@ def test_its_public_url_is_what_it_names(tmp_path: Path) -> None:
     with Serving(tmp_path, "--public-url", "https://deploys.example.com/") as serving:
         assert serving.url == "https://deploys.example.com"
         assert "callback_url: https://deploys.example.com/api/deploys " in serving.output
+
+
+@pytest.mark.parametrize("output", ["a full disk", "a pipe that nobody reads"])
+def test_it_serves_though_nobody_reads_what_it_says(stopped: Serving, output: str) -> None:
+    if output == "a full disk":
+        target = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reading, target = os.pipe()
+        os.close(reading)
+    port = find_port()
+    process = subprocess.Popen(
+        [NVOI, "dashboard", "--port", str(port), "--db", str(stopped.database)],
+        env=stopped.environ,
+        cwd=stopped.folder,
+        stdout=target,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(target)
+
+    def answers() -> bool:
+        with contextlib.suppress(urllib3.exceptions.HTTPError):
+            url = f"http://127.0.0.1:{port}/healthz"
+            return urllib3.request("GET", url, retries=False, timeout=5).status == 200
+        return False
+
+    try:
+        wait_until(answers, "the dashboard to answer")
+        process.terminate()
+        assert process.communicate(timeout=PATIENCE)[1] == ""
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 # -- what is refused ---------------------------------------------------------------------------
