@@ -132,17 +132,37 @@ def _find_earlier(
     logged_at = batch.lines[0].logged_at
     if newest.first_logged_at is not None and logged_at >= newest.first_logged_at:
         return None
+    key = (delivery.project_id, delivery.deploy_id, newest.number, batch.first)
     row = connection.execute(
         f"SELECT {TAIL}, gaps.last FROM attempts JOIN gaps ON gaps.attempt_id = attempts.id"  # noqa: S608 - constants
         " WHERE project_id = ? AND deploy_id = ? AND number < ?"
         " AND ? BETWEEN gaps.first AND gaps.last ORDER BY number DESC LIMIT 1",
-        (delivery.project_id, delivery.deploy_id, newest.number, batch.first),
+        key,
     ).fetchone()
     if row is None:
-        return None
+        return _find_broken_off(connection, key, newest)
     *columns, gap_last = row
     tail = Tail(*columns)
     if newest.first_logged_at is None and not _is_before(connection, tail.id, gap_last, logged_at):
+        return None
+    return tail
+
+
+def _find_broken_off(
+    connection: sqlite3.Connection, key: tuple[int, str, int, int], newest: Tail
+) -> Tail | None:
+    """The earlier attempt without an end whose lines break off before these: they are its rest.
+
+    It comes so late where ``nvoi resend`` sends it once the next run has begun.
+    """
+    row = connection.execute(
+        f"SELECT {TAIL} FROM attempts WHERE project_id = ? AND deploy_id = ? AND number < ?"  # noqa: S608 - constants
+        " AND outcome IS NULL AND last_sequence BETWEEN 1 AND ? - 1 ORDER BY number DESC LIMIT 1",
+        key,
+    ).fetchone()
+    tail = Tail(*row) if row else None
+    if tail and newest.first_logged_at is None and key[-1] != tail.last_sequence + 1:
+        # Nothing tells when the newest began; its own first lines would have lower numbers.
         return None
     return tail
 

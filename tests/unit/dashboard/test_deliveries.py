@@ -230,6 +230,39 @@ def test_new_lines_do_not_fill_an_earlier_attempts_gap(store: Store) -> None:
     assert store.read_messages(2) == ["again 1", "again 2"]
 
 
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_the_rest_of_a_run_that_is_sent_after_the_next_one_stays_with_its_own(
+    store: Store, has_ended: bool
+) -> None:
+    later = NOON + 3_600_000
+    store.send_all([make_start(), make_batch(1, 2)])
+    store.send_all([make_start(), make_batch(1, 9, at=later, text="again")])
+    if has_ended:
+        store.send(Completed((), 1, log_count=9, log_dropped=0))
+    store.send_all([make_batch(3, 4), make_batch(6, 6)])
+    store.send(Failed("broken", log_count=6, log_dropped=0))
+    assert store.read_messages(1) == [f"line {n}" for n in (1, 2, 3, 4, 6)]
+    assert (store.get(1).status, store.gaps(1)) == ("failed", [(5, 5)])
+    assert store.read_messages(2) == [f"again {n}" for n in range(1, 10)]
+    assert store.get(2).status == ("completed" if has_ended else "running")
+
+
+def test_the_rest_of_a_run_is_its_own_before_the_next_one_has_lines(store: Store) -> None:
+    store.send_all([make_start(), make_batch(1, 2), make_start(), make_batch(3, 4)])
+    store.send(make_batch(1, 2, at=NOON + 3_600_000, text="again"))
+    assert store.read_messages(1) == [f"line {n}" for n in range(1, 5)]
+    assert store.read_messages(2) == ["again 1", "again 2"]
+
+
+def test_lines_of_the_next_run_do_not_go_to_one_that_broke_off(store: Store) -> None:
+    later = NOON + 3_600_000
+    store.send_all([make_start(), make_batch(1, 2), make_start()])
+    store.send(make_batch(1, 1, at=later, text="again"))
+    store.send(make_batch(3, 4, at=later + 1, text="again"))
+    assert store.get(1).lines == 2
+    assert store.gaps(2) == [(2, 2)]
+
+
 # -- sequence numbers -----------------------------------------------------------------------
 
 
