@@ -19,6 +19,7 @@ from nvoi.dashboard.database import Database
 from nvoi.dashboard.feed import Feed
 from nvoi.dashboard.hosts import is_loopback
 from nvoi.dashboard.keyring import Keyring
+from nvoi.dashboard.protocol import Faults, Protocol
 from nvoi.dashboard.reader import Reader
 from nvoi.dashboard.retention import Retention
 from nvoi.dashboard.settings import Settings
@@ -171,8 +172,10 @@ def serve(
 
 
 async def _run(server: _Server, listening: socket.socket, tell: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(Faults().handle)
     # The socket listens already: who connects now is answered in a moment.
-    asyncio.get_running_loop().call_soon(tell)
+    loop.call_soon(tell)
     await server.serve(sockets=[listening])
 
 
@@ -181,7 +184,7 @@ def build_config(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=Protocol,
         ws="none",
         lifespan="off",
         log_config=None,

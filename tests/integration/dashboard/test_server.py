@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import signal
 import socket
 import sqlite3
@@ -146,6 +147,22 @@ def test_it_serves_though_nobody_reads_what_it_says(stopped: Serving, output: st
     finally:
         process.kill()
         process.wait()
+
+
+def test_more_connections_than_files_may_be_open_have_to_wait(serving: Serving) -> None:
+    assert serving.process is not None
+    pid = serving.process.pid
+    open_files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    earlier = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_files + 5, earlier[1]))
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            address = ("127.0.0.1", serving.port)
+            stack.enter_context(socket.create_connection(address, timeout=PATIENCE))
+        wait_until(lambda: "connections have to wait" in serving.output, "a word on it")
+    assert serving.get("/healthz").status == 200
+    assert serving.output.count("connections have to wait: Too many open files") == 1
+    assert len(serving.output.splitlines()) == 4
 
 
 # -- what is refused ---------------------------------------------------------------------------
