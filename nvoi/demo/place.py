@@ -137,7 +137,7 @@ class Place:
     @property
     def app_url(self) -> str:
         """Where the app answers."""
-        return f"http://localhost:{self.app_port}"
+        return f"http://127.0.0.1:{self.app_port}"
 
     def build_environ(self, **more: str) -> dict[str, str]:
         """The environment of what the demo starts: no key, home or proxy but the demo's own."""
