@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import re
 from urllib.parse import urlsplit
 
 from nvoi.errors import UsageError
 
 MOST_PORT = 65535
+
+#: A host and a port, whose names may be those of any language.
+_AUTHORITY = re.compile(r"[\w.:\[\]-]+")
 
 
 def parse_url(text: str) -> str:
@@ -29,6 +33,8 @@ def parse_url(text: str) -> str:
             "--public-url has more than a scheme, a host and a port",
             hint="the dashboard needs a host name of its own",
         )
+    if not _AUTHORITY.fullmatch(parts.netloc):
+        raise UsageError("--public-url has a host that cannot be one")
     return f"{parts.scheme}://{parts.netloc}"
 
 

@@ -63,9 +63,14 @@ def _bind(project_id: int) -> bytes:
 
 
 def name_key_file(database: Path) -> Path:
-    """Where the key file of a database lies: ``NAME.key`` for ``NAME.sqlite3``."""
+    """Where the key file of a database lies: ``NAME.key`` for ``NAME.sqlite3``.
+
+    It is never ``deploy.key``: in an app's checkout that one is the app's.
+    """
     path = database.with_suffix(".key")
-    return database.with_name(f"{database.name}.key") if path == database else path
+    if path == database or path.name == "deploy.key":
+        return database.with_name(f"{database.name}.key")
+    return path
 
 
 def open_keyring(database: Database) -> Keyring:

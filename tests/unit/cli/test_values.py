@@ -20,6 +20,7 @@ from nvoi.errors import UsageError
         ("http://localhost:8787", "http://localhost:8787"),
         ("HTTPS://Example.com:8443/", "https://Example.com:8443"),
         ("http://[::1]:80", "http://[::1]:80"),
+        ("https://deploys.münchen.example", "https://deploys.münchen.example"),
     ],
 )
 def test_a_public_url_is_a_scheme_a_host_and_a_port(text: str, url: str) -> None:
@@ -44,6 +45,8 @@ def test_a_public_url_is_a_scheme_a_host_and_a_port(text: str, url: str) -> None
         "https://exa mple.com",
         "https://example.com\n",
         "http://[::1",
+        'http://a"><script>',
+        "http://a\\b",
     ],
 )
 def test_a_public_url_that_cannot_be_one_is_refused(text: str) -> None:

@@ -21,6 +21,15 @@ def test_the_key_file_is_made_beside_the_database_for_its_owner_alone(tmp_path: 
         assert len(bytes.fromhex(key_file.read_text())) == 32
 
 
+def test_the_key_file_is_never_the_deploy_key_of_an_app(tmp_path: Path) -> None:
+    deploy_key = tmp_path / "deploy.key"
+    deploy_key.write_text("e" * 64)
+    deploy_key.chmod(0o600)
+    with open_store(tmp_path / "deploy.sqlite3"):
+        assert len((tmp_path / "deploy.sqlite3.key").read_text().strip()) == 64
+    assert deploy_key.read_text() == "e" * 64
+
+
 def test_a_key_is_nowhere_in_the_database_as_text(tmp_path: Path) -> None:
     path = tmp_path / "team.sqlite3"
     with open_store(path):
