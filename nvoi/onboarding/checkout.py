@@ -106,9 +106,19 @@ def find_remote(directory: Path) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    url = done.stdout.decode(errors="replace").strip() if done.returncode == 0 else ""
-    # Both https://host/owner/name.git and host:owner/name.git.
-    return re.split(r"[/:\\]", url.rstrip("/"))[-1].removesuffix(".git")
+    return find_repository(done.stdout.decode(errors="replace")) if done.returncode == 0 else ""
+
+
+def find_repository(url: str) -> str:
+    """The repository's name in its address, which may hold credentials before and after it. Pure.
+
+    Both https://host/owner/name.git and host:owner/name.git are addresses.
+    """
+    path = re.split(r"[?#]", url.strip())[0].rstrip("/")
+    _, scheme, rest = path.partition("://")
+    *before, name = re.split(r"/" if scheme else r"[/:\\]", rest or path)
+    # With nothing before it, it is a host, perhaps after whoever logs in there.
+    return name.removesuffix(".git") if before and "@" not in name else ""
 
 
 def build_slug(name: str) -> str:
@@ -121,6 +131,7 @@ def read_text(path: Path) -> str:
     try:
         if not path.is_file() or path.stat().st_size > SIZE_LIMIT:
             return ""
-        return path.read_bytes().decode("utf-8-sig", errors="replace").replace("\0", "")
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+        return text.replace("\0", "").replace("\t", " ")
     except OSError:
         return ""

@@ -1,7 +1,9 @@
 r"""Reads from a Dockerfile what runs in its image, and on which port.
 
 Dockerfile reference: an instruction's name is not case-sensitive, a line that ends in ``\``
-goes on in the next, comment lines count for nothing, and of several ``CMD`` the last one does.
+goes on in the next, comment lines count for nothing, ``<<WORD`` begins lines that end with
+``WORD`` (here-documents), a stage begins with what the one has that it is built from, and of
+several ``CMD`` the last one counts.
 """
 
 from __future__ import annotations
@@ -16,7 +18,11 @@ from nvoi.config.fields import LARGEST_PORT
 
 INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
 PORT = re.compile(r"(\d{1,5})(?:/tcp)?", re.IGNORECASE)
+STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+as\s+(\S+))?")
+HEREDOC = re.compile(r"<<-?([\"']?)(\w+)\1")
 SHELLS = (["/bin/sh", "-c"], ["sh", "-c"], ["/bin/bash", "-c"], ["bash", "-c"])
+# Programs of images alone, which end with running what they are given.
+WRAPPERS = ("entrypoint", "tini", "dumb-init")
 
 
 @dataclass(frozen=True)
@@ -29,16 +35,22 @@ class Image:
 
     @property
     def command(self) -> str:
-        """What runs: ``CMD``, as the arguments of ``ENTRYPOINT`` where there is one."""
+        """What runs: ``CMD``, as the arguments of ``ENTRYPOINT`` where that is a program."""
+        program = self.entrypoint.partition(" ")[0].rpartition("/")[2]
+        if self.arguments and any(wrapper in program for wrapper in WRAPPERS):
+            return self.arguments
         return f"{self.entrypoint} {self.arguments}".strip()
 
 
 def read_dockerfile(text: str) -> Image | None:
     """The last stage; None where there is none."""
     image: Image | None = None
+    stages: dict[str, Image] = {}
+    stage = ""
     for name, rest in find_instructions(text):
         if name == "FROM":
-            image = Image()
+            source, stage = find_stage(rest)
+            image = stages.get(source, Image())
         elif image is None:
             continue
         elif name == "EXPOSE" and image.port is None:
@@ -47,15 +59,27 @@ def read_dockerfile(text: str) -> Image | None:
             image = replace(image, arguments=read_command(rest))
         elif name == "ENTRYPOINT":
             image = replace(image, entrypoint=read_command(rest))
+        if image and stage:
+            stages[stage] = image
     return image
+
+
+def find_stage(text: str) -> tuple[str, str]:
+    """What a stage is built from, and its own name, in small letters; blank where unknown."""
+    match = STAGE.fullmatch(text.lower())
+    return (match[1], match[2] or "") if match else ("", "")
 
 
 def find_instructions(text: str) -> Iterator[tuple[str, str]]:
     """Each instruction's name in capitals, and what follows it in one line."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-    joined = re.sub(r"\\[ \t]*\n", " ", "\n".join(lines))
+    joined = re.sub(r"\\[ \t]*\n[ \t]*", " ", "\n".join(lines))
+    ends: list[str] = []
     for line in joined.split("\n"):
-        if match := INSTRUCTION.fullmatch(line):
+        if ends:
+            ends = ends[1:] if line.lstrip("\t") == ends[0] else ends
+        elif match := INSTRUCTION.fullmatch(line):
+            ends = [word for _, word in HEREDOC.findall(line)]
             yield match[1].upper(), match[2].strip()
 
 

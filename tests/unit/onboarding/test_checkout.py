@@ -29,6 +29,11 @@ def test_an_empty_checkout_suggests_its_folders_name_and_a_web_service(checkout:
         ("git@example.com:acme/shop.git", "shop"),
         ("git@example.com:shop/", "shop"),
         ("/srv/git/shop.git", "shop"),
+        ("https://example.com/acme/shop.git?private_token=t0k", "shop"),
+        ("ssh://git:pw@example.com:22/~acme/shop.git#pw", "shop"),
+        # These name no repository: what they do name is no one's to see.
+        ("https://user:pw@example.com", "package"),
+        ("https://t0k@example.com:8080/", "package"),
     ],
 )
 def test_the_remotes_name_comes_first(checkout: Path, url: str, name: str) -> None:
@@ -95,14 +100,26 @@ def test_what_is_no_file_or_not_utf_8_is_no_error(checkout: Path) -> None:
         ("FROM x\nEXPOSE $PORT 53/udp 99999 8080", Image(port=8080)),
         ("FROM x\nARG PORT=1\nEXPOSE ${PORT}", Image()),
         ("FROM x AS build\nEXPOSE 1\nCMD a\nFROM y\nCMD b\nCMD c", Image("", "c")),
-        ("FROM x\nCMD a \\\n# why\n  --b \\\n  c", Image("", "a    --b    c")),
+        ("FROM x\nCMD a \\\n# why\n  --b \\\n  c", Image("", "a  --b  c")),
         ('FROM x\nENTRYPOINT ["run"]\nCMD ["me"]', Image("run", "me")),
         ("FROM x\nCMD [1, 2]\n", Image()),
         ("FROM x\nCMD [broken\n", Image("", "[broken")),
+        ("FROM x AS a\nEXPOSE 1\nCMD b\nFROM y\nCMD c\nFROM --platform=z A", Image("", "b", 1)),
+        ("FROM x\nRUN <<-A <<'B'\nCMD b\n\tA\nCMD c\nB\nEXPOSE 1", Image("", "", 1)),
     ],
 )
 def test_a_dockerfiles_last_stage_says_what_runs(text: str, image: Image) -> None:
     assert read_dockerfile(text) == image
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "command"),
+    [("/app/bin/docker-entrypoint.sh", "bin/serve"), ("python", "python bin/serve")],
+)
+def test_what_wraps_the_command_in_an_image_is_left_out(entrypoint: str, command: str) -> None:
+    image = read_dockerfile(f'FROM x\nENTRYPOINT ["{entrypoint}"]\nCMD ["bin/serve"]')
+    assert image
+    assert image.command == command
 
 
 def test_a_dockerfile_without_a_stage_says_nothing() -> None:
