@@ -2,7 +2,7 @@
 
 import { Announcer } from "./announcer.js";
 import { ConnectionNote } from "./connection.js";
-import { copyText, formatLine } from "./copying.js";
+import { copyText, formatEntry } from "./copying.js";
 import { Following } from "./following.js";
 import { listenToKeys } from "./keys.js";
 import { Lines, compare } from "./lines.js";
@@ -17,7 +17,11 @@ const number = Number(section.dataset.attempt);
 const element = document.createElement("div");
 
 const lines = new Lines();
-const view = new LogView(element, lines, describe);
+const view = new LogView(element, lines, {
+  attempt: number,
+  onChange: describe,
+  onToggle: () => following.stop(),
+});
 const summary = new Summary(get("summary"), number);
 const announcer = new Announcer(get("announcer"));
 const connection = new ConnectionNote(get("connection"));
@@ -41,7 +45,10 @@ source.start().then(show);
 function show() {
   get("loading").hidden = true;
   const log = get("log");
-  log.replaceChildren(element);
+  const nothing = document.createElement("p");
+  nothing.id = "nothing";
+  nothing.className = "empty";
+  log.replaceChildren(element, nothing);
   view.redraw();
   following = new Following(log, get("follow"));
   get("tools").hidden = false;
@@ -50,6 +57,8 @@ function show() {
   view.describe(status);
   following.offer(status === "running");
   if (status !== "running") view.openLast();
+  // A reload, or the way back from another page, finds the filter as it was.
+  if (history.state?.filter) setFilter(history.state.filter);
   readHash();
   if (wanted === null && location.hash === "") openAtItsPlace();
   document.documentElement.dataset.ready = "";
@@ -75,10 +84,17 @@ function receive(batch) {
 function flush() {
   const { fresh, shuffled } = lines.add(waiting.splice(0));
   if (fresh.length === 0) return;
-  if (shuffled) view.redraw();
+  if (shuffled) inPlace(() => view.redraw());
   else view.append(fresh);
   announcer.sayLines(fresh);
   if (wanted !== null && lines.byNumber.has(wanted)) readHash();
+}
+
+// Changes the log while the lines that are read stay where they are.
+function inPlace(change) {
+  const seen = following.on ? [] : view.listSeen();
+  change();
+  view.keepPlace(seen);
 }
 
 function takeAttempt(attempt) {
@@ -87,8 +103,8 @@ function takeAttempt(attempt) {
   status = attempt.status;
   summary.update(attempt).then(tick);
   if (!following) return;
-  if (gaps) view.redraw();
-  view.describe(status);
+  if (gaps) inPlace(() => view.redraw());
+  view.describe(status, lines.estimateSkew(attempt));
   // What came with the end is still seen; then there is nothing more to follow.
   if (ended) announcer.say(`The deploy is over: ${status}`);
   if (ended && following.on) requestAnimationFrame(() => following.scroll());
@@ -101,10 +117,13 @@ function describe() {
   get("warnings").textContent = lines.counts.warning || "";
   get("errors").textContent = lines.counts.error || "";
   get("count").textContent = describeCount();
+  const count = lines.ordered.length;
   const fold = get("fold");
   fold.hidden = view.foldable.length < 2;
   fold.textContent = view.allFolded ? "Open all" : "Fold all";
   fold.ariaLabel = view.allFolded ? "Open all steps" : "Fold all steps";
+  get("nothing").hidden = count > 0 && !(view.filtering && view.shown === 0);
+  get("nothing").textContent = count > 0 ? "No line passes the filter." : "No line has been received yet.";
 }
 
 function describeCount() {
@@ -135,6 +154,7 @@ function listen() {
     timer = setTimeout(() => setFilter({ query: filter.value.trim().toLowerCase() }), 120);
   });
   section.querySelector(".levels").addEventListener("change", (event) => setFilter({ level: event.target.value }));
+  get("log").addEventListener("click", followPermalink);
   get("fold").addEventListener("click", foldAll);
   get("copy").addEventListener("click", copy);
   window.addEventListener("hashchange", readHash);
@@ -156,27 +176,41 @@ function foldAll() {
 }
 
 function setFilter(filter) {
-  view.setFilter(filter);
+  inPlace(() => view.setFilter(filter));
+  const { query, level } = view.filter;
+  if (get("filter").value.trim().toLowerCase() !== query) get("filter").value = query;
+  section.querySelector(`.levels [value=${level}]`).checked = true;
+  history.replaceState({ filter: view.filter }, "");
   announcer.say(describeCount());
 }
 
 function clearFilter() {
-  get("filter").value = "";
-  section.querySelector(".levels input").checked = true;
-  view.setFilter({ query: "", level: "debug" });
+  setFilter({ query: "", level: "debug" });
 }
 
 // Copies what the filter lets through.
-function copy() {
-  const passing = lines.ordered.filter((line) => view.passes(line));
-  copyText(passing.map((line) => `${formatLine(line)}\n`).join(""), get("copy"));
+async function copy() {
+  const entries = lines.sections.flatMap(({ head, entries }) => (head ? [head, ...entries] : entries));
+  const passing = entries.filter((entry) => view.passes(entry));
+  const done = await copyText(passing.map((entry) => `${formatEntry(entry)}\n`).join(""), get("copy"));
+  announcer.say(done ? "Copied" : "The browser did not let the log be copied");
+}
+
+// Marks the line whose number was clicked, where it is, and names it in the address.
+function followPermalink(event) {
+  const link = event.target.closest("a.number");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  history.pushState(history.state, "", link.href);
+  following.hold();
+  view.reveal(lines.byNumber.get(Number(link.textContent)), { lazily: true });
 }
 
 // Shows the line that the address names, as soon as it is there.
 function readHash() {
   const match = /^#L(\d{1,15})$/.exec(location.hash);
   wanted = match ? Number(match[1]) : null;
-  if (wanted === null) return;
+  if (wanted === null) return view.unmark();
   following.hold();
   const line = lines.byNumber.get(wanted);
   if (!line) return;
@@ -195,5 +229,5 @@ function goToError(direction) {
   view.reveal(line);
   document.querySelector(`#L${line.number} .number`)?.focus({ preventScroll: true });
   announcer.say(`Error: ${line.message}`);
-  history.replaceState(null, "", `#L${line.number}`);
+  history.replaceState(history.state, "", `?attempt=${number}#L${line.number}`);
 }

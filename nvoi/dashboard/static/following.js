@@ -2,6 +2,7 @@
 
 // How near the end of the page counts as its end, in pixels.
 const NEAR = 24;
+const UPWARDS = new Set(["ArrowUp", "PageUp", "Home"]);
 
 export class Following {
   constructor(element, button) {
@@ -15,6 +16,7 @@ export class Following {
     document.addEventListener("scroll", () => this.notice(), { passive: true });
     // Where lines come in every frame, the first pixels of a way up would be undone at once.
     document.addEventListener("wheel", (event) => event.deltaY < 0 && this.stop(), { passive: true });
+    document.addEventListener("keydown", (event) => UPWARDS.has(event.key) && event.target === document.body && this.stop());
     for (const kind of ["wheel", "touchmove", "keydown", "pointerdown"]) {
       document.addEventListener(kind, () => (this.held = false), { passive: true });
     }
@@ -22,7 +24,7 @@ export class Following {
   }
 
   start() {
-    this.set(true);
+    this.set(this.offered);
     this.scroll();
   }
 

@@ -2,6 +2,9 @@
 
 export const LEVELS = ["debug", "info", "step", "ok", "success", "warning", "error"];
 
+// What two clocks may differ by before it is told from the time that a message takes.
+const LEAST_SKEW = 10_000;
+
 // The order of reading.
 export const compare = (one, other) => one.place - other.place || one.number - other.number;
 
@@ -51,9 +54,12 @@ export class Lines {
   // Adds what is not here yet. Returns the new lines, and whether any of them, or the gaps,
   // came between what was there already.
   add(lines) {
-    const fresh = lines.filter((line) => !this.byNumber.has(line.number));
+    const fresh = [];
     let shuffled = false;
-    for (const line of fresh) {
+    for (const line of lines) {
+      // A line may be twice in what is given, where one stream went on for another.
+      if (this.byNumber.has(line.number)) continue;
+      fresh.push(line);
       this.byNumber.set(line.number, line);
       this.counts[line.level] = (this.counts[line.level] ?? 0) + 1;
       this.last = Math.max(this.last, line.number);
@@ -65,6 +71,16 @@ export class Lines {
     }
     if (shuffled) this.rebuild();
     return { fresh, shuffled };
+  }
+
+  // What the dashboard's clock, which dated the attempt, is ahead of the sender's, which dated
+  // the lines: in milliseconds, 0 where both seem to be right. The first line comes soon after
+  // the start, and nothing is heard before it was logged.
+  estimateSkew({ started_at, last_seen_at }) {
+    if (this.ordered.length === 0) return 0;
+    const latest = this.sections.at(-1).latest ?? this.ordered.at(-1).logged_at;
+    const skew = Math.min(started_at - this.ordered[0].logged_at, last_seen_at - latest);
+    return Math.abs(skew) < LEAST_SKEW ? 0 : skew;
   }
 
   // Takes the attempt's gaps; returns whether they differ from those before.

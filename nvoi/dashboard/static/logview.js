@@ -9,14 +9,14 @@ import { cleanText } from "./text.js";
 const SETTLING_FRAMES = 12;
 
 export class LogView {
-  // `lines` is what is shown; `onChange` is called when what is shown has changed.
-  constructor(element, lines, onChange) {
-    this.element = element;
-    this.lines = lines;
-    this.onChange = onChange;
+  // `lines` is what is shown, of the attempt with the number `attempt`. Calls onChange() when
+  // what is shown has changed, and onToggle() when the reader opens or folds a step.
+  constructor(element, lines, { attempt, onChange, onToggle }) {
+    Object.assign(this, { element, lines, attempt, onChange, onToggle });
     this.views = new Map();
     this.filter = { query: "", level: "debug" };
     this.status = "running";
+    this.skew = 0;
     this.target = null;
     this.settling = null;
     for (const kind of ["wheel", "touchstart", "pointerdown", "keydown"]) {
@@ -28,9 +28,9 @@ export class LogView {
     return this.filter.query !== "" || this.filter.level !== "debug";
   }
 
-  // How many rows pass the filter, headings left out.
+  // How many lines pass the filter that is set.
   get shown() {
-    return this.listViews().reduce((sum, view) => sum + view.list.count, 0);
+    return this.listViews().reduce((sum, view) => sum + view.shown, 0);
   }
 
   listViews() {
@@ -54,8 +54,9 @@ export class LogView {
     return Boolean(section.head) && this.filter.query !== "" && this.filter.level === "debug" && this.find(section.head.message);
   }
 
-  // Shows everything anew: another filter, or lines that came between others.
-  redraw() {
+  // Shows what there is where it belongs, after lines came between others; the rows `anew`
+  // where the filter has become another.
+  redraw({ anew = false } = {}) {
     const wanted = new Set(this.lines.sections);
     for (const [section, view] of this.views) {
       if (!wanted.has(section)) {
@@ -68,8 +69,8 @@ export class LogView {
       const view = this.ensureView(section);
       if (view.element === place) place = place.nextSibling;
       else this.element.insertBefore(view.element, place);
-      const entries = section.entries.filter((entry) => this.passes(entry));
-      view.replace(entries, !this.filtering || entries.length > 0 || this.headPasses(section));
+      view.replace(section.entries.filter((entry) => this.passes(entry)), anew);
+      this.judge(view);
     }
     this.describe();
   }
@@ -83,17 +84,22 @@ export class LogView {
       if (section.head !== line && this.passes(line)) bySection.get(section).push(line);
     }
     for (const [section, entries] of bySection) {
-      const known = this.views.has(section);
       const view = this.ensureView(section);
-      if (!known) view.element.hidden = this.filtering && !this.headPasses(section);
       view.append(entries);
+      this.judge(view);
     }
     this.describe();
   }
 
+  // A step is shown where anything of it passes the filter.
+  judge(view) {
+    view.headPasses = this.headPasses(view.section);
+    view.element.hidden = this.filtering && view.shown === 0;
+  }
+
   // Rows come and go with what is near the window: the one that was asked for stays marked.
   createRow(entry) {
-    const row = createRow(entry, this.filter.query);
+    const row = createRow(entry, this.filter.query, this.attempt);
     row.classList.toggle("target", entry === this.target);
     return row;
   }
@@ -101,19 +107,26 @@ export class LogView {
   ensureView(section) {
     let view = this.views.get(section);
     if (!view) {
-      view = new StepView(section, (entry) => this.createRow(entry), this.onChange);
+      view = new StepView(section, {
+        createRow: (entry) => this.createRow(entry),
+        attempt: this.attempt,
+        onToggle: () => {
+          this.onToggle();
+          this.onChange();
+        },
+      });
       this.views.set(section, view);
       this.element.append(view.element);
     }
     return view;
   }
 
-  // Tells the sections' times and states.
-  describe(status = this.status) {
-    this.status = status;
+  // Tells the sections' times and states. `skew` is what the sender's clock is behind.
+  describe(status = this.status, skew = this.skew) {
+    Object.assign(this, { status, skew });
     const { sections } = this.lines;
     sections.forEach((section, index) => {
-      this.views.get(section)?.describe(sections[index + 1]?.began ?? null, status);
+      this.views.get(section)?.describe(sections[index + 1]?.began ?? null, status, skew);
     });
     this.onChange();
   }
@@ -125,7 +138,7 @@ export class LogView {
     if (!was && this.filtering) this.folded = this.listViews().filter((view) => !view.open);
     if (this.filtering) this.foldAll(false);
     else if (was) for (const view of this.folded ?? []) view.setOpen(false);
-    this.redraw();
+    this.redraw({ anew: true });
   }
 
   foldAll(fold) {
@@ -161,12 +174,34 @@ export class LogView {
     const view = this.views.get(line.section);
     if (!isHead) view.setOpen(true);
     const row = isHead ? view.heading : view.list.find(line);
-    for (const marked of this.element.querySelectorAll(".target")) marked.classList.remove("target");
+    this.unmark();
     row.classList.add("target");
     this.target = line;
     this.settling = line;
     if (!lazily || !isSeen(row)) this.settle(row, SETTLING_FRAMES);
     this.onChange();
+  }
+
+  // Takes the mark from the line that has it.
+  unmark() {
+    for (const marked of this.element.querySelectorAll(".target")) marked.classList.remove("target");
+    this.target = null;
+  }
+
+  // The lines that are seen, each with its place in the window, for keepPlace.
+  listSeen() {
+    const rows = [...this.element.querySelectorAll(".line")].map((row) => [row, row.getBoundingClientRect()]);
+    const seen = rows.filter(([, { height, bottom, top }]) => height > 0 && bottom > 0 && top < window.innerHeight);
+    return seen.map(([row, { top }]) => ({ line: this.lines.byNumber.get(Number(row.id.slice(1))), top }));
+  }
+
+  // Scrolls so that the first of the lines that were seen, and still are there, has not moved.
+  keepPlace(seen) {
+    for (const { line, top } of seen) {
+      const view = this.views.get(line.section);
+      const row = view.open && view.list.find(line);
+      if (row) return window.scrollBy({ top: row.getBoundingClientRect().top - top, behavior: "instant" });
+    }
   }
 
   // Keeps a row in its place while those around it come into view, unless the reader goes on.

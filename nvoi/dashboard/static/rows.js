@@ -10,22 +10,27 @@ export function createElement(name, className, text) {
   return element;
 }
 
-// A row for a line or a gap.
-export function createRow(entry, query) {
-  return entry.number === undefined ? createGap(entry) : createLine(entry, query);
+// A row for a line or a gap; what `query` finds in it is marked.
+export function createRow(entry, query, attempt) {
+  return entry.number === undefined ? createGap(entry) : createLine(entry, query, attempt);
 }
 
-function createLine(line, query) {
+// The number of a line, which is a link to it for good: whatever attempt is the newest then.
+export function createPermalink(line, attempt) {
+  const link = createElement("a", "number", String(line.number));
+  link.href = `?attempt=${attempt}#L${line.number}`;
+  link.ariaLabel = `Line ${line.number}`;
+  return link;
+}
+
+function createLine(line, query, attempt) {
   const row = createElement("div", `line ${line.level}`);
   row.id = `L${line.number}`;
-  const number = createElement("a", "number", String(line.number));
-  number.href = `#L${line.number}`;
-  number.ariaLabel = `Line ${line.number}`;
   const time = createElement("time", "", formatClock(line.logged_at));
   time.title = new Date(line.logged_at).toLocaleString();
   const message = createElement("bdi", "message");
   appendText(message, cleanText(line.message), query);
-  row.append(number, time, createElement("span", "level", line.level), message);
+  row.append(createPermalink(line, attempt), time, createElement("span", "level", line.level), message);
   return row;
 }
 

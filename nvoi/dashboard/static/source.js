@@ -52,7 +52,7 @@ export class Source {
       const query = new URLSearchParams({ attempt: this.attempt, after: this.lines.last, limit: PAGE_LINES });
       const page = await fetchJson(`${this.api}/lines.json?${query}`);
       this.onLines(page.lines);
-      if (page.lines.length < PAGE_LINES) return;
+      if (!page.more || page.lines.length === 0) return;
     }
   }
 

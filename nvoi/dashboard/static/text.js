@@ -3,6 +3,8 @@
 // As formats.clean_text has them: CSI, OSC and short escapes of ECMA-48.
 const ANSI = /\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ\\^_`-~]/g;
 const CONTROL = /[\x00-\x08\x0b-\x1f\x7f]/g;
+// A row's links, and what is marked of it, at most: a message may be a megabyte of either.
+const MOST_PIECES = 500;
 const URLS = /https?:\/\/[^\s<>"'`\\{}|^]+/gi;
 
 // Without ANSI sequences, other control characters as their visible pictures.
@@ -17,6 +19,7 @@ export function cleanText(text) {
 export function appendText(element, text, query) {
   let end = 0;
   for (const match of text.matchAll(URLS)) {
+    if (element.childNodes.length >= MOST_PIECES) break;
     const url = trimUrl(match[0]);
     if (!isWebUrl(url)) continue;
     appendMarked(element, text.slice(end, match.index), query);
@@ -41,6 +44,7 @@ function appendMarked(element, text, query) {
   const searchable = lower.length === text.length ? lower : text;
   let end = 0;
   for (let at = searchable.indexOf(query); at >= 0; at = searchable.indexOf(query, end)) {
+    if (element.childNodes.length >= MOST_PIECES) break;
     if (at > end) element.append(text.slice(end, at));
     const mark = document.createElement("mark");
     mark.textContent = text.slice(at, at + query.length);

@@ -3,6 +3,7 @@
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 
 // What the server's clock is ahead of this one's.
 let ahead = 0;
@@ -33,6 +34,15 @@ export function formatSince(moment) {
   return seconds < 10 ? `${seconds} s` : formatDuration(seconds * SECOND);
 }
 
+// As formats.format_ago has it: "just now" to "30 days ago".
+function formatAgo(moment) {
+  const spent = getNow() - moment;
+  const [unit, name] = [[DAY, "day"], [HOUR, "hour"], [MINUTE, "minute"]].find(([unit]) => spent >= unit) ?? [];
+  if (!unit) return "just now";
+  const count = Math.floor(spent / unit);
+  return `${count} ${name}${count > 1 ? "s" : ""} ago`;
+}
+
 // The time of day, in the reader's zone.
 export function formatClock(moment) {
   const date = new Date(moment);
@@ -40,14 +50,19 @@ export function formatClock(moment) {
   return `${part(date.getHours(), 2)}:${part(date.getMinutes(), 2)}:${part(date.getSeconds(), 2)}.${part(date.getMilliseconds(), 3)}`;
 }
 
-// Lets what is running count up: elements with data-since, each second.
-export function startTicking(root = document) {
-  const tick = () => {
-    if (document.hidden) return;
-    for (const element of root.querySelectorAll("[data-since]")) {
-      const text = formatSince(Number(element.dataset.since));
+// Keeps times true: each second what is running (data-since) counts up, and what was
+// (data-moment) is longer ago. Returns what does so at once.
+export function startTicking() {
+  const write = (name, format) => {
+    for (const element of document.querySelectorAll(`[data-${name}]`)) {
+      const text = format(Number(element.dataset[name]));
       if (element.textContent !== text) element.textContent = text;
     }
+  };
+  const tick = () => {
+    if (document.hidden) return;
+    write("since", formatSince);
+    write("moment", formatAgo);
   };
   setInterval(tick, SECOND);
   document.addEventListener("visibilitychange", tick);

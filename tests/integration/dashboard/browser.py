@@ -119,6 +119,12 @@ class Browser:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.command("Emulation.setEmulatedMedia", features=[feature])
 
+    def reset(self) -> None:
+        """Undo what a test may have changed about the reader."""
+        self.resize(1200, 800)
+        self.command("Emulation.setEmulatedMedia", media="", features=[])
+        self.command("Emulation.setFocusEmulationEnabled", enabled=False)
+
     def resize(self, width: int, height: int) -> None:
         """Make the page's area this large."""
         self.command(

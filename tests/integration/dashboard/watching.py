@@ -44,7 +44,7 @@ def browser(chromium: Browser) -> Iterator[Browser]:
     A test that has a dashboard of its own asks for that first: it is to outlive the page.
     """
     chromium.open("about:blank")
-    chromium.resize(1200, 800)
+    chromium.reset()
     chromium.read_console()
     chromium.expected = frozenset()
     yield chromium
