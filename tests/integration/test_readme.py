@@ -111,7 +111,7 @@ def test_the_readme_leads_to_a_running_app_and_its_deploy_on_a_dashboard(shell: 
     assert f"Running at http://localhost:{port}" in output
     assert f"SEEN completed localhost:{port}" in output
     assert "Hello from nvoi" in output
-    assert [path.name for path in shell.home.iterdir()] == ["dashboard"]
+    assert [path.name for path in shell.home.iterdir()] == ["dashboard.d"]
     assert sorted(path.name for path in (shell.folder / "examples" / "hello").iterdir()) == [
         "README.md",
         "app.py",
