@@ -77,7 +77,8 @@ def build_parser(arguments: Sequence[str], *, complete: bool = False) -> argpars
 def _leave(code: int) -> int:
     """Flush what was printed; a reader that has gone is no fault of ours."""
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         # What is still buffered would fail again, loudly, when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

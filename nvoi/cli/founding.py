@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from nvoi.cli.signals import Signals
 from nvoi.config.creation import IGNORE_FILE, check_ignore_file, create_config
 from nvoi.config.credentials import (
     CONFIG_FILE,
@@ -24,7 +27,7 @@ from nvoi.config.document import decode
 from nvoi.config.loader import is_plain, load
 from nvoi.config.schema import Config, SSHProvider
 from nvoi.config.sensitive import collect_secrets
-from nvoi.errors import ConfigError, UsageError
+from nvoi.errors import ConfigError, InputError, UsageError
 from nvoi.files import read_file, write_private
 from nvoi.log import masking
 from nvoi.onboarding.answers import Answers, read_answers
@@ -64,7 +67,7 @@ def find_place(options: argparse.Namespace, environ: Mapping[str, str]) -> Place
     Raises:
         InputError: one of them is there and cannot be read, or could not be written.
     """
-    if not options.dir.is_dir():
+    if not is_folder(options.dir):
         raise UsageError(f"--dir {options.dir} is no folder", hint="name the app's checkout")
     config_file = choose_file(options.dir, options.config)
     if is_plain(config_file):
@@ -75,6 +78,14 @@ def find_place(options: argparse.Namespace, environ: Mapping[str, str]) -> Place
         place = found_place(options, environ, config_file)
     masking.add_secrets(place.key.value.reveal())
     return place
+
+
+def is_folder(path: Path) -> bool:
+    """Whether ``path`` is one that has a name; the current folder may have been removed."""
+    try:
+        return path.absolute().is_dir()
+    except OSError:
+        return False
 
 
 def choose_file(directory: Path, explicit: Path | None) -> Path:
@@ -114,6 +125,8 @@ def found_place(
     if key is not None:
         return Place(config_file, key)
     key_file = folder / KEY_FILE
+    if os.path.lexists(key_file):
+        raise UsageError(f"{key_file} is a link to nothing")
     return Place(config_file, DeployKey(generate_key(), str(key_file)), key_file)
 
 
@@ -143,11 +156,47 @@ def hold(
     return build(answers) if answers else None
 
 
-def save(place: Place, text: str) -> None:
-    """Writes what there is to write.
+def save(place: Place, text: str, prompts: Prompts, signals: Signals) -> None:
+    """Writes what there is to write; where that fails, asks whether to try again.
 
     Raises:
         InputError: it cannot be written, or others changed the config meanwhile.
+    """
+    while True:
+        if place.text is not None and read_file(place.config_file) != place.content:
+            raise UsageError(
+                f"{place.config_file} was changed by others meanwhile, and is left as it is now",
+                hint="nvoi onboard again shows what it says",
+            )
+        with postponed_signals():
+            try:
+                write(place, text)
+            except InputError as error:
+                trouble = error
+            else:
+                signals.settle()
+                return
+        prompts.say(f"! {trouble}")
+        if not prompts.confirm("Try to save it once more?", default=True):
+            raise trouble
+
+
+@contextmanager
+def postponed_signals() -> Iterator[None]:
+    """Inside, no signal comes between files that belong together; it counts afterwards."""
+    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def write(place: Place, text: str) -> None:
+    """Writes the config, and what a new one needs.
+
+    Raises:
+        InputError: it cannot be written.
     """
     if place.text is None:
         known = place.key.path if place.key.path and place.key.path.name == KEY_FILE else None
@@ -158,13 +207,7 @@ def save(place: Place, text: str) -> None:
             key_file=place.key_file or known,
             is_new_key=place.key_file is not None,
         )
-        return
-    if read_file(place.config_file) != place.content:
-        raise UsageError(
-            f"{place.config_file} was changed by others meanwhile, and is left as it is now",
-            hint="nvoi onboard again shows what it says",
-        )
-    if text != place.text:
+    elif text != place.text:
         write_private(place.config_file, encrypt(text.encode(), place.key.value))
 
 

@@ -39,7 +39,8 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     Raises:
         InputError: there is no terminal, or what is there cannot be read or written.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    # A stream that was closed before nvoi began is None.
+    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         raise UsageError("nvoi onboard asks questions: it needs a terminal", hint=NO_TERMINAL_HINT)
     from nvoi.cli import founding  # noqa: PLC0415 - pulls in cryptography
     from nvoi.cli.signals import interruptible  # noqa: PLC0415 - only with a terminal
@@ -57,8 +58,6 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if text is None:
             prompts.say("Nothing was saved.")
             return 1
-        # From here on a signal would come between files that belong together.
-        signals.settle()
-        founding.save(place, text)
+        founding.save(place, text, prompts, signals)
         founding.tell_next(prompts, options, place, text)
     return 0

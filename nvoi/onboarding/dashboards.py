@@ -1,16 +1,25 @@
-"""A signed test call to a dashboard, and what its answer means."""
+"""Asks whether a dashboard follows the deploys, and tries it: a signed call, and its answer."""
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from nvoi.config.fields import parse_callback_url
+from nvoi.config.urls import USERINFO
 from nvoi.log import wire
-from nvoi.log.transport import Answer, Transport, TransportError
+from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.interview import Interview, Verdict
+from nvoi.onboarding.prompts import DOTS, Choice, Prompts, ask, ask_blank
 from nvoi.secret import Secret
+
+if TYPE_CHECKING:
+    from nvoi.log.transport import Answer, TransportError
 
 #: Where `nvoi dashboard` listens unless told otherwise, and takes deploys.
 DEFAULT_URL = "http://127.0.0.1:8787/api/deploys"
@@ -42,12 +51,53 @@ MEANINGS = {
 }
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Whether the dashboard took the call, and what to say of it."""
+AFTER_TROUBLE = (
+    Choice("keep this URL", "keep"),
+    Choice("change the URL", "change"),
+    Choice("try again", "again"),
+    Choice("stream to no dashboard", "none"),
+)
 
-    ok: bool
-    text: str
+
+def ask_streaming(interview: Interview, answers: Answers) -> Answers:
+    """``callback_url``, or none; one that does not answer well is kept if the user wants that."""
+    prompts = interview.prompts
+    before = answers.callback_url
+    if not prompts.confirm("Stream deploy logs to a dashboard?", default=bool(before)):
+        return replace(answers, callback_url=None)
+    if not before:
+        prompts.say(f"  No dashboard yet? {START}")
+    url = before or DEFAULT_URL
+    action = "change"
+    while True:
+        if action == "change":
+            url = ask_url(prompts, url)
+        prompts.say("  A test call ...")
+        verdict = interview.call_dashboard(url)
+        prompts.say(f"{'  ' if verdict.ok else '! '}{verdict.text}")
+        action = "keep" if verdict.ok else prompts.choose("What now?", AFTER_TROUBLE, None)
+        if action == "none":
+            return replace(answers, callback_url=None)
+        if action == "keep":
+            return replace(answers, callback_url=url)
+
+
+def ask_url(prompts: Prompts, before: str) -> str:
+    """The callback URL; one with a password is not shown, and kept by a blank answer."""
+    shown = hide_password(before)
+    if shown == before:
+        return ask(prompts, "Callback URL:", parse_callback_url, before)
+    return ask_blank(prompts, f"Callback URL (blank: {shown}):", parse_callback_url) or before
+
+
+def hide_password(url: str) -> str:
+    """``url`` with dots for the password in it, or for the token in place of user and password."""
+
+    def hide(match: re.Match[str]) -> str:
+        user, colon, _ = match["userinfo"].partition(":")
+        return f"://{user if colon else ''}{colon}{DOTS}@"
+
+    return USERINFO.sub(hide, url)
 
 
 def call_dashboard(url: str, key: Secret, environ: Mapping[str, str]) -> Verdict:
@@ -58,6 +108,8 @@ def call_dashboard(url: str, key: Secret, environ: Mapping[str, str]) -> Verdict
         key: the deploy key, which signs.
         environ: where proxies and CA bundles are named.
     """
+    from nvoi.log.transport import Transport, TransportError  # noqa: PLC0415 - slow to import
+
     deploy_id = f"nvoi-onboard-{secrets.token_hex(6)}"
     request = wire.LogBatch([], first=0)
     body = request.encode()

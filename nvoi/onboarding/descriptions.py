@@ -12,6 +12,7 @@ from nvoi.config.schema import (
 )
 from nvoi.naming import build_hostnames
 from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.dashboards import hide_password
 from nvoi.onboarding.databases import find_kind
 from nvoi.onboarding.prompts import DOTS
 from nvoi.onboarding.providers import get_account
@@ -95,4 +96,4 @@ def describe_variables(answers: Answers) -> list[str]:
 
 def describe_streaming(answers: Answers) -> list[str]:
     """The callback URL."""
-    return [answers.callback_url or "none"]
+    return [hide_password(answers.callback_url) if answers.callback_url else "none"]

@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from nvoi.config.schema import ComputeProvider
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import Checkout
-from nvoi.onboarding.dashboards import Verdict
 from nvoi.onboarding.prompts import Prompts
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a dashboard took a test call, and what to say of it."""
+
+    ok: bool
+    text: str
 
 
 @dataclass(frozen=True)

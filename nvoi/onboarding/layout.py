@@ -1,9 +1,11 @@
-"""Text laid out for a terminal's width."""
+"""Text laid out for a terminal's width, in the columns that its letters take there."""
 
 from __future__ import annotations
 
+import re
 import sys
-import textwrap
+
+from prompt_toolkit.utils import get_cwidth
 
 # Narrower than this and nothing is folded any more; wider, and lines are tiring to read.
 NARROWEST, WIDEST = 20, 100
@@ -15,16 +17,46 @@ def clamp_width(columns: int) -> int:
 
 
 def fold_lines(text: str, width: int) -> str:
-    """``text`` with its long lines in several, each indented as the line was."""
-    return "\n".join(fold(line, width) for line in text.split("\n"))
+    """``text`` with its long lines in several, each indented as the line was; words stay whole."""
+    return "\n".join(part for line in text.split("\n") for part in fold(line, width))
 
 
-def fold(line: str, width: int) -> str:
-    """``line`` in as many as it needs."""
-    indent = line[: len(line) - len(line.lstrip())]
-    return textwrap.fill(
-        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+def fold(line: str, width: int, hang: str = "", *, cut: bool = False) -> list[str]:
+    """``line`` in as many as it needs; those that follow are indented as it is, and by ``hang``.
+
+    ``cut`` is whether words that are wider than that are cut, or stick out.
+    """
+    indent = line[: len(line) - len(line.lstrip())] + hang
+    parts: list[str] = []
+    current = ""
+    for word in re.findall(r"\s*\S+", line):
+        if get_cwidth(current + word) <= width:
+            current += word
+            continue
+        if current:
+            parts.append(current)
+            word = indent + word.lstrip()  # noqa: PLW2901 - now it begins a line
+        while cut and get_cwidth(word) > width:
+            head = find_head(word, width)
+            parts.append(head)
+            word = indent + word[len(head) :]  # noqa: PLW2901 - what is left of it
+        current = word
+    return [*parts, current]
+
+
+def find_head(text: str, width: int) -> str:
+    """As much of the beginning of ``text`` as ``width`` columns hold."""
+    columns = 0
+    for index, letter in enumerate(text):
+        columns += get_cwidth(letter)
+        if columns > width:
+            return text[:index]
+    return text
+
+
+def pad(text: str, width: int) -> str:
+    """``text`` with spaces after it, ``width`` columns in all."""
+    return text + " " * (width - get_cwidth(text))
 
 
 def write(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Asks where the app runs, and for what that needs."""
+"""Asks where the app runs, for what that needs, and for what brings it domains."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from nvoi.onboarding.interview import Interview
 from nvoi.onboarding.prompts import Choice, ask
 from nvoi.onboarding.providers import (
     ACCOUNTS,
+    CLOUDFLARE,
     Account,
     ask_account,
     build_blank,
@@ -33,6 +34,11 @@ NOT_YET = (
     "same, and `nvoi deploy` refuses it before it touches anything."
 )
 DEFAULT_USER, DEFAULT_PORT = "root", 22
+DOMAINS_ON_SERVERS = f"{CLOUDFLARE.needs} Without it services have no domain."
+DOMAINS_ON_THIS_MACHINE = (
+    "Domains are for servers: on this machine each service is on localhost, and what is "
+    "answered here counts once the app moves."
+)
 
 
 def ask_place(interview: Interview, answers: Answers) -> Answers:
@@ -46,8 +52,8 @@ def ask_place(interview: Interview, answers: Answers) -> Answers:
     answers = replace(answers, provider=ask_account(prompts, account, answers.provider))
     if answers.is_local:
         # What a config says of servers counts for nothing here, and is not lost.
-        groups = interview.original.groups if interview.original else ()
-        return replace(answers, groups=groups)
+        before = interview.original or Answers()
+        return replace(answers, groups=before.groups, ssh_keys=before.ssh_keys)
     return ask_keys(interview, ask_servers(interview, answers, account))
 
 
@@ -118,3 +124,16 @@ def read_key_file(text: str) -> SSHKeys:
         raise RejectedError(str(error)) from None
     except KeyPairError as error:
         raise RejectedError(f"{text} {error}") from None
+
+
+def ask_domains(interview: Interview, answers: Answers) -> Answers:
+    """Cloudflare or not; without it no service keeps a domain."""
+    prompts = interview.prompts
+    about = DOMAINS_ON_THIS_MACHINE if answers.is_local else DOMAINS_ON_SERVERS
+    prompts.say(f"  {about}")
+    if prompts.confirm("Serve domains through Cloudflare?", default=bool(answers.cloudflare)):
+        return replace(answers, cloudflare=ask_account(prompts, CLOUDFLARE, answers.cloudflare))
+    if answers.is_local:
+        return replace(answers, cloudflare=None)
+    apps = tuple(replace(app, domain=None, subdomain=None) for app in answers.apps)
+    return replace(answers, cloudflare=None, apps=apps)

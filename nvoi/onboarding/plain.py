@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from nvoi.onboarding.layout import clamp_width, fold_lines, write
@@ -30,10 +30,7 @@ class PlainPrompts:
 
     def secret(self, message: str) -> str:
         """A line that is not shown at all."""
-        try:
-            return getpass.getpass(f"? {message} ")
-        except EOFError:
-            raise KeyboardInterrupt from None
+        return read_line(f"? {message} ", getpass.getpass)
 
     def confirm(self, message: str, *, default: bool) -> bool:
         """Yes or no."""
@@ -65,9 +62,12 @@ class PlainPrompts:
         write(text)
 
 
-def read_line(prompt: str) -> str:
-    """A line from standard input."""
-    try:
-        return input(prompt)
-    except EOFError:
-        raise KeyboardInterrupt from None
+def read_line(prompt: str, read: Callable[[str], str] = input) -> str:
+    """A line that ``read`` gives; asked again where it is not in the terminal's encoding."""
+    while True:
+        try:
+            return read(prompt)
+        except EOFError:
+            raise KeyboardInterrupt from None
+        except UnicodeDecodeError as error:
+            write(f"! must be {error.encoding}, as the terminal is said to be")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -16,6 +17,10 @@ T = TypeVar("T")
 DOTS = "••••"
 #: What is typed for no answer where a blank one takes the default.
 NONE = "-"
+NEEDED = "an answer is needed here"
+# What a value in a config cannot have, or has by accident: line ends, control characters, byte
+# order marks, halves of surrogate pairs.
+UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def ask(
         answer = ask_blank(prompts, message, parse, default)
         if answer is not None:
             return answer
-        prompts.say("! an answer is needed here")
+        prompts.say(f"! {NEEDED}")
 
 
 def ask_optional(
@@ -94,6 +99,19 @@ def ask_blank(
             return parse(check_line(answer)) if answer else None
         except RejectedError as error:
             prompts.say(f"! {error}")
+            answer = make_line(answer)
+
+
+def ask_value(prompts: Prompts, message: str, before: str) -> str:
+    """A value as it is typed, perhaps empty, with the spaces around it."""
+    value = before
+    while True:
+        value = make_line(value)
+        value = prompts.text(message, value).rstrip("\r\n")
+        try:
+            return check_value(value)
+        except RejectedError as error:
+            prompts.say(f"! {error}")
 
 
 def ask_command(prompts: Prompts, message: str, before: str, *, needed: bool) -> str | None:
@@ -115,12 +133,10 @@ def ask_secret(
     """A secret, masked from now on in all that nvoi prints; a blank answer is ``kept``."""
     shown = f"{message} (blank: the one there is):" if kept else f"{message}:"
     while True:
-        answer = prompts.secret(shown).strip()
-        masking.add_secrets(answer)
+        answer = ask_secret_value(prompts, shown, blank=kept is not None).strip()
         if not answer and kept:
             return kept
         try:
-            check_given(answer)
             parse(check_line(answer))
         except RejectedError as error:
             prompts.say(f"! {error}")
@@ -128,18 +144,48 @@ def ask_secret(
             return Secret(answer)
 
 
-def check_given(text: str) -> None:
-    """Raises RejectedError where nothing was typed."""
-    if not text:
-        raise RejectedError("an answer is needed here")
+def ask_secret_value(prompts: Prompts, message: str, *, blank: bool = False) -> str:
+    """A secret as it is typed, with the spaces around it; ``blank`` is whether it may be that."""
+    while True:
+        answer = prompts.secret(message).rstrip("\r\n")
+        masking.add_secrets(answer, answer.strip())
+        try:
+            check_value(answer)
+        except RejectedError as error:
+            prompts.say(f"! {error}")
+        else:
+            if blank or answer.strip():
+                return answer
+            prompts.say(f"! {NEEDED}")
 
 
 def check_line(text: str) -> str:
-    """``text`` itself, where a config can hold it.
+    """``text`` itself, where all of it can be seen.
+
+    Raises:
+        RejectedError: it has what cannot, as pasted text may.
+    """
+    if not text.isprintable():
+        raise RejectedError(
+            "must be one line, without tabs, control characters and spaces of other kinds"
+        )
+    return text
+
+
+def check_value(text: str) -> str:
+    """``text`` itself, where it is one line that a config can hold.
 
     Raises:
         RejectedError: it has line ends or control characters, as pasted text may.
     """
-    if not text.isprintable():
-        raise RejectedError("must be one line, without tabs and control characters")
+    if UNFIT.search(text):
+        raise RejectedError(
+            "must be one line, without tabs and control characters; what has several is set by "
+            "`nvoi credentials set PATH - < FILE`"
+        )
     return text
+
+
+def make_line(text: str) -> str:
+    """``text`` so that it can be offered for changing: spaces stand for what is unfit."""
+    return UNFIT.sub(" ", text)

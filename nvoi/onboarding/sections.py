@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from nvoi.config.fields import parse_application_name
 from nvoi.onboarding import descriptions
 from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.dashboards import ask_streaming
 from nvoi.onboarding.databases import ask_database
-from nvoi.onboarding.domains import ask_domains
 from nvoi.onboarding.interview import Interview
-from nvoi.onboarding.place import ask_place
+from nvoi.onboarding.place import ask_domains, ask_place
 from nvoi.onboarding.prompts import ask
 from nvoi.onboarding.services import ask_services
-from nvoi.onboarding.streaming import ask_streaming
 from nvoi.onboarding.variables import ask_variables
 
 ANOTHER_NAME = "Another name is another app: what runs under the present one goes on running."

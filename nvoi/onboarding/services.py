@@ -20,7 +20,10 @@ from nvoi.onboarding.checkout import Suggestion
 from nvoi.onboarding.interview import Interview
 from nvoi.onboarding.prompts import Choice, Prompts, ask, ask_blank, ask_command, ask_optional
 
-INTRODUCTION = "A service with a port has to listen on $PORT; one without is a worker."
+INTRODUCTION = (
+    "A service with a port has to listen on $PORT, and to answer GET /health with 2xx: until it "
+    "does, a deploy does not take it for running. One without a port is a worker."
+)
 DEFAULT_PORT = 8000
 ADD, DONE = "add", "done"
 

@@ -20,6 +20,8 @@ from nvoi.onboarding.plain import PlainPrompts
 from nvoi.onboarding.prompts import NONE, Choice, Prompts
 
 T = TypeVar("T")
+#: More choices than this have no keys of their own: digits and letters are all that there are.
+MOST_NUMBERED = 36
 
 
 def open_prompts(environ: Mapping[str, str]) -> Prompts:
@@ -72,7 +74,7 @@ class TerminalPrompts:
             items,
             default=chosen[0] if chosen else None,
             instruction=" ",
-            use_shortcuts=True,
+            use_shortcuts=len(items) <= MOST_NUMBERED,
             use_jk_keys=False,
             **self._settings,
         )
@@ -98,7 +100,7 @@ class TerminalPrompts:
 
 
 def build_bindings() -> KeyBindings:
-    """What ends every kind of question: Ctrl-D, and a SIGINT that was sent and not typed."""
+    """What every kind of question takes: Ctrl-D, a SIGINT that was sent and not typed, Ctrl-Z."""
     bindings = KeyBindings()
 
     @bindings.add("<sigint>")
@@ -108,6 +110,10 @@ def build_bindings() -> KeyBindings:
     @bindings.add("c-d", filter=Condition(lambda: not get_app().current_buffer.text))
     def end(event: KeyPressEvent) -> None:
         event.app.exit(exception=EOFError())
+
+    @bindings.add("c-z")
+    def suspend(event: KeyPressEvent) -> None:
+        event.app.suspend_to_background()
 
     return bindings
 

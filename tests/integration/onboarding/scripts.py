@@ -83,6 +83,22 @@ OWN_SERVERS: tuple[Step, ...] = (
     ("? What now?", ">save it"),
 )
 
+#: As few questions as there can be.
+LEAST: tuple[Step, ...] = (
+    ("Application name:", "shop"),
+    ("Where does it run?", ENTER),
+    ("Serve domains through Cloudflare?", ENTER),
+    ("App name:", "web"),
+    ("Command:", "serve"),
+    ("Port (blank: none):", ENTER),
+    ("Command before each release (blank: none):", ENTER),
+    ("Another app?", ENTER),
+    ("Database:", ENTER),
+    ("Variable (blank: no more):", ENTER),
+    ("Secret (blank: no more):", ENTER),
+    ("Stream deploy logs to a dashboard?", "y"),
+)
+
 #: An interview with somebody who gets everything wrong first; a refusal is what is said of it.
 CAREFUL: tuple[tuple[str, str, str], ...] = (
     ("Application name:", "My Shop", "must be lower-case letters"),

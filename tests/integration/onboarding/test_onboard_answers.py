@@ -15,7 +15,14 @@ from nvoi.config.credentials import get_key
 from nvoi.config.loader import load_file
 from nvoi.config.schema import Config, HetznerProvider, SSHProvider
 from tests.integration.commands import NVOI
-from tests.integration.onboarding.scripts import CAREFUL, LOCAL, OWN_SERVERS, RENTED, TYPED
+from tests.integration.onboarding.scripts import (
+    CAREFUL,
+    LEAST,
+    LOCAL,
+    OWN_SERVERS,
+    RENTED,
+    TYPED,
+)
 from tests.integration.onboarding.wizard import BLANK, CTRL_C, CTRL_D, Step, Wizard, cut, list_files
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*\b(?:3[0-8]|4[0-8]|9[0-7])\b[0-9;]*m")
@@ -108,13 +115,27 @@ def test_own_servers_are_reached_with_a_key_of_ones_own(tmp_path: Path) -> None:
     assert private not in wizard.seen
 
 
-#: Where each question is asked first; two of them are called alike.
+SHORT: tuple[Step, ...] = (*LEAST[:-1], (LEAST[-1][0], "n"), ("? What now?", ">save it"))
+#: Where each question is reached soonest; two of them are called alike.
 PLACES = {
     (question, typed if question == "? What now?" else ""): pytest.param(
         script, index, id=f"{name}-{index:02}"
     )
-    for name, script in (("own", OWN_SERVERS), ("rented", RENTED), ("local", LOCAL))
-    for index, (question, typed) in reversed(list(enumerate(script)))
+    for index, name, script in sorted(
+        (
+            (index, name, script)
+            for name, script in (
+                ("short", SHORT),
+                ("asked", LEAST),
+                ("own", OWN_SERVERS),
+                ("rented", RENTED),
+                ("local", LOCAL),
+            )
+            for index in range(len(script))
+        ),
+        reverse=True,
+    )
+    for question, typed in [script[index]]
 }
 
 

@@ -10,32 +10,16 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-import pytest
 import trustme
 
 from nvoi.config.credentials import get_key
 from nvoi.config.loader import load_file
 from tests.integration.commands import NVOI, build_environment
 from tests.integration.onboarding.dashboard import Dashboard
-from tests.integration.onboarding.wizard import ENTER, Step, Wizard
+from tests.integration.onboarding.scripts import LEAST
+from tests.integration.onboarding.wizard import ENTER, Wizard
 from tests.integration.streams import KEY
 from tests.ports import find_port
-
-#: As few questions as there can be, to the one for the dashboard.
-BEFORE: tuple[Step, ...] = (
-    ("Application name:", "shop"),
-    ("Where does it run?", ENTER),
-    ("Serve domains through Cloudflare?", ENTER),
-    ("App name:", "web"),
-    ("Command:", "serve"),
-    ("Port (blank: none):", ENTER),
-    ("Command before each release (blank: none):", ENTER),
-    ("Another app?", ENTER),
-    ("Database:", ENTER),
-    ("Variable (blank: no more):", ENTER),
-    ("Secret (blank: no more):", ENTER),
-    ("Stream deploy logs to a dashboard?", "y"),
-)
 
 
 def find_url(folder: Path) -> str | None:
@@ -45,7 +29,7 @@ def find_url(folder: Path) -> str | None:
 
 def test_a_dashboard_that_takes_the_signed_call_is_kept_without_a_question(tmp_path: Path) -> None:
     with Dashboard(202) as dashboard, Wizard(tmp_path) as wizard:
-        wizard.follow(BEFORE)
+        wizard.follow(LEAST)
         wizard.wait_for("No dashboard yet? Once the config is saved, `nvoi dashboard`")
         wizard.answer("Callback URL:", f"{dashboard.url}/")
         wizard.wait_for("The dashboard answers (202)")
@@ -58,41 +42,43 @@ def test_a_dashboard_that_takes_the_signed_call_is_kept_without_a_question(tmp_p
         assert find_url(tmp_path) == f"{dashboard.url}/"
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "words"),
-    [
-        (401, {}, "does not know this app's key yet"),
-        (404, {}, "nothing has this path"),
-        (
-            301,
-            {"Location": "https://new.example.com/c?t=1"},
-            "It redirects to https://new.example.com/c.",
-        ),
-        (422, {}, "does not take the test call"),
-        (500, {}, "a fault of its own"),
-    ],
-)
-def test_an_answer_that_is_not_well_is_explained_and_the_url_can_be_kept(
-    tmp_path: Path, status: int, headers: dict[str, str], words: str
-) -> None:
-    with Dashboard(status, headers) as dashboard, Wizard(tmp_path) as wizard:
-        wizard.follow((*BEFORE, ("Callback URL:", dashboard.url)))
-        wizard.wait_for(f"! It answered {status}.")
-        wizard.wait_for(words)
-        wizard.pick("? What now?", "try again")
-        wizard.wait_for(f"! It answered {status}.")
+def test_an_answer_that_is_not_well_is_explained_and_the_url_can_be_kept(tmp_path: Path) -> None:
+    meanings = {
+        401: "does not know this app's key yet",
+        404: "nothing has this path",
+        301: "It redirects to https://new.example.com/c.",
+        422: "does not take the test call",
+        500: "a fault of its own",
+    }
+    location = {"Location": "https://new.example.com/c?t=1"}
+    with Dashboard(401, location) as dashboard, Wizard(tmp_path) as wizard:
+        url = dashboard.url.replace("://", "://user:p4ss-5ecret@")
+        wizard.follow((*LEAST, ("Callback URL:", dashboard.url)))
+        for status, words in meanings.items():
+            wizard.wait_for(f"! It answered {status}.")
+            wizard.wait_for(words)
+            following = {401: 404, 404: 301, 301: 422, 422: 500}.get(status, status)
+            dashboard.status = following
+            wizard.pick("? What now?", "change the URL" if status == 500 else "try again")
+        wizard.answer("Callback URL:", url)
+        wizard.wait_for("! It answered 500.")
+        before = len(wizard.seen)
+        wizard.pick("? What now?", "change the URL")
+        wizard.answer("Callback URL (blank: ", ENTER)
         wizard.pick("? What now?", "keep this URL")
         wizard.pick("? What now?", "save it")
         assert wizard.end() == 0
-        assert len(dashboard.requests) == 2
-        assert find_url(tmp_path) == dashboard.url
+        # It was seen while it was typed.
+        assert "5ecret" not in wizard.seen[before:]
+        assert len(dashboard.requests) == len(meanings) + 2
+        assert find_url(tmp_path) == url
 
 
 def test_what_does_not_answer_is_explained_and_can_be_changed(tmp_path: Path) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
     with Dashboard() as well, Dashboard(tls=tls) as untrusted, Wizard(tmp_path) as wizard:
-        wizard.follow(BEFORE)
+        wizard.follow(LEAST)
         wizard.answer("Callback URL:", f"http://127.0.0.1:{find_port()}")
         wizard.wait_for("! No answer: no connection: Connection refused.")
         wizard.wait_for("Its callback URL is http://127.0.0.1:8787/api/deploys")
@@ -114,7 +100,7 @@ def test_what_does_not_answer_is_explained_and_can_be_changed(tmp_path: Path) ->
 
 def test_ctrl_c_ends_a_call_that_gets_no_answer(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, Wizard(tmp_path) as wizard:
-        wizard.follow(BEFORE)
+        wizard.follow(LEAST)
         wizard.answer("Callback URL:", f"http://127.0.0.1:{silent.getsockname()[1]}/c")
         connection, _ = silent.accept()
         with connection:
@@ -134,7 +120,7 @@ def test_nvois_own_dashboard_takes_the_call_and_stores_nothing(tmp_path: Path) -
             found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
             assert found
             with Wizard(tmp_path, DEPLOY_KEY=KEY) as wizard:
-                wizard.follow((*BEFORE, ("Callback URL:", f"{found[0]}/api/deploys")))
+                wizard.follow((*LEAST, ("Callback URL:", f"{found[0]}/api/deploys")))
                 wizard.wait_for("The dashboard answers (200)")
                 wizard.pick("? What now?", "save it")
                 assert wizard.end() == 0

@@ -17,7 +17,7 @@ from nvoi.config.schema import Application
 from nvoi.secret import Secret
 from tests.integration.commands import NVOI, build_environment
 from tests.integration.onboarding.dashboard import Dashboard
-from tests.integration.onboarding.scripts import LOCAL
+from tests.integration.onboarding.scripts import LEAST, LOCAL
 from tests.integration.onboarding.wizard import ENTER, Step, Wizard, list_files
 from tests.integration.streams import KEY
 from tests.ports import find_port
@@ -269,11 +269,63 @@ def test_without_a_terminal_it_names_the_commands_to_use(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_streams_that_are_closed_are_no_terminal_either(tmp_path: Path) -> None:
+    for closed in ("<&-", ">&-"):
+        words = ["sh", "-c", f'"$0" onboard {closed}', str(NVOI)]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "it needs a terminal" in done.stderr
+
+
 def test_a_plain_config_or_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     for words in (("--config", "deploy.yml"), ("--dir", "nowhere"), ("--config", "no/deploy.enc")):
         with Wizard(tmp_path, "onboard", *words) as wizard:
             assert wizard.end() == 2
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "deploy.key").symlink_to("nowhere")
+    with Wizard(tmp_path) as wizard:
+        wizard.wait_for("deploy.key is a link to nothing")
+        assert wizard.end() == 2
+
+
+def test_what_cannot_be_written_can_be_saved_once_it_can(tmp_path: Path) -> None:
+    with Wizard(tmp_path) as wizard:
+        wizard.follow((*LEAST[:-1], (LEAST[-1][0], "n")))
+        wizard.wait_for("? What now?")
+        (tmp_path / "deploy.enc").mkdir()
+        wizard.process.send("1\r")
+        wizard.wait_for("! cannot write deploy.enc")
+        wizard.wait_for("Try to save it once more?")
+        assert [path.name for path in tmp_path.iterdir()] == ["deploy.enc"]
+        (tmp_path / "deploy.enc").rmdir()
+        wizard.process.send("\r")
+        assert wizard.end() == 0
+    assert read(tmp_path).name == "shop"
+
+
+def test_ctrl_z_gives_the_terminal_back_until_the_interview_goes_on(tmp_path: Path) -> None:
+    with Wizard(tmp_path, "--norc", "-i", program="bash", PS1="ready> ") as shell:
+        shell.answer("ready>", f"{NVOI} onboard")
+        shell.wait_for("Application name:")
+        shell.process.send("\x1a")
+        shell.answer("ready>", "fg")
+        shell.answer("Application name:", "shop")
+        shell.wait_for("Where does it run?")
+        shell.process.send("\x03")
+        shell.answer("ready>", "exit $?")
+        assert shell.end() == 130
+
+
+def test_more_services_than_there_are_keys_to_choose_by_can_be_changed(owned: Path) -> None:
+    services = "".join(f"    a{number}: {{command: x}}\n" for number in range(20))
+    many = OWN.replace("  app:\n", f"  app:\n{services}")
+    (owned / "deploy.enc").write_bytes(encrypt(many.encode(), Secret(KEY)))
+    with Wizard(owned) as wizard:
+        wizard.pick("deploy.enc is there:", "change it")
+        wizard.pick("? What now?", "change Apps")
+        wizard.wait_for("remove web")
+        wizard.process.send("\x03")
+        assert wizard.end() == 130
 
 
 @pytest.fixture

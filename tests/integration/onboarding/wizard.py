@@ -33,10 +33,18 @@ class Wizard:
         folder: the app's checkout, and the home of whoever types.
         words: the command's arguments.
         columns: the terminal's width.
+        program: what is run, for those who run the command from there.
         environ: adds to the environment.
     """
 
-    def __init__(self, folder: Path, *words: str, columns: int = 80, **environ: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *words: str,
+        columns: int = 80,
+        program: str | Path = NVOI,
+        **environ: str,
+    ) -> None:
         whole = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -46,7 +54,7 @@ class Wizard:
             **environ,
         }
         self.process = pexpect.spawn(
-            str(NVOI),
+            str(program),
             list(words or ("onboard",)),
             cwd=str(folder),
             env=whole,

@@ -17,14 +17,12 @@ from nvoi.onboarding import providers
 from nvoi.onboarding.answers import Answers, build_groups
 from nvoi.onboarding.checking import is_deployable
 from nvoi.onboarding.checkout import Checkout, Suggestion
-from nvoi.onboarding.dashboards import Verdict
+from nvoi.onboarding.dashboards import ask_streaming
 from nvoi.onboarding.databases import ask_database
-from nvoi.onboarding.domains import ask_domains
-from nvoi.onboarding.interview import Interview
-from nvoi.onboarding.place import ask_place
+from nvoi.onboarding.interview import Interview, Verdict
+from nvoi.onboarding.place import ask_domains, ask_place
 from nvoi.onboarding.providers import Account, Field, ask_account
 from nvoi.onboarding.services import ask_services
-from nvoi.onboarding.streaming import ask_streaming
 from nvoi.onboarding.variables import ask_variables
 from nvoi.secret import Secret
 from tests.unit.onboarding.script import ENTER, Script
@@ -140,6 +138,40 @@ def test_variables_and_secrets_are_added_changed_and_removed() -> None:
     assert not any("three" in text for text in script.said)
 
 
+def test_values_keep_the_spaces_around_them_and_letters_that_are_not_seen() -> None:
+    odd = "  a\N{NO-BREAK SPACE}\N{ZERO WIDTH JOINER}b  "
+    script = Script("A", f"{odd}\n", "", "B", "   ", odd, "")
+    answers = ask_variables(interview(script), Answers())
+    assert answers.env == {"A": odd}
+    assert answers.secrets["B"].reveal() == odd
+    script = Script("A", "one\x1b[2J\ntwo\t", ENTER, "", "B", "one\ntwo", "one", "")
+    answers = ask_variables(interview(script), Answers())
+    assert answers.env == {"A": "one [2J two "}
+    assert sum("nvoi credentials set PATH - < FILE" in text for text in script.said) == 2
+
+
+def test_no_name_is_both_a_variables_and_a_secrets() -> None:
+    script = Script("B", "A", "1", "", "A", "", *[ENTER] * 9)
+    answers = ask_variables(interview(script), Answers(secrets={"B": Secret("b")}))
+    assert dict(answers.env) == {"A": "1"}
+    assert list(answers.secrets) == ["B"]
+    assert [text for text in script.said if text.startswith("!")] == [
+        "! is the name of a secret: remove that first",
+        "! is the name of a variable: remove that first",
+    ]
+
+
+def test_a_url_with_a_password_is_kept_without_being_shown() -> None:
+    url = "http://user:pw@one.example/c"
+    script = Script(True, "", "change the URL", "http://t0k@two.example", "change the URL", "")
+    said = ask_streaming(
+        interview(script, verdicts=(False, False, True)), Answers(callback_url=url)
+    )
+    assert said.callback_url == "http://t0k@two.example"
+    assert "Callback URL (blank: http://user:••••@one.example/c):" in script.asked
+    assert "Callback URL (blank: http://••••@two.example):" in script.asked
+
+
 def test_a_url_that_does_not_answer_can_be_kept_changed_tried_again_or_left() -> None:
     first, second = "http://one.example/c", "http://two.example/c"
     script = Script(True, first, "change the URL", second, "try again")
@@ -164,6 +196,14 @@ def test_servers_stay_in_their_groups_where_the_answer_is_the_same() -> None:
         ("main", ("c.example",), "root")
     ]
     assert any("each once" in text for text in script.said)
+
+
+def test_on_this_machine_nothing_is_left_of_servers_that_were_asked_for() -> None:
+    first = ask_place(interview(Script("Hetzner", "token", *[ENTER] * 4)), Answers(name="shop"))
+    assert first.groups
+    assert first.ssh_keys
+    again = ask_place(interview(Script("this machine")), first)
+    assert again == Answers(name="shop")
 
 
 def test_credentials_are_checked_as_they_are_typed_where_a_provider_can() -> None:

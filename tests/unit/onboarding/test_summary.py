@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from prompt_toolkit.utils import get_cwidth
 
 from nvoi.config.sensitive import collect_secrets
 from nvoi.onboarding.answers import build_config
@@ -42,6 +43,15 @@ def test_a_wide_summary_is_a_table_and_a_narrow_one_a_list() -> None:
     assert "volume database, 20 GB" in table
     assert "cx22 in nbg1" in table
     assert "TOKEN=••••" in table
+
+
+def test_wide_letters_take_two_columns_and_what_is_very_long_is_cut() -> None:
+    answers = replace(build_answers(), env={"A": "\N{GRINNING FACE}" * 99, "B": "x" * 9999})
+    for width in (40, 80):
+        lines = build_summary(answers, width).splitlines()
+        assert max(map(get_cwidth, lines)) <= width
+        assert len(lines) < 50
+    assert len({get_cwidth(line) for line in lines}) == 1
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
