@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from nvoi.dashboard import api, login, pages, receiver, streams
 from nvoi.dashboard.access import Access, AccessMiddleware
 from nvoi.dashboard.context import Dashboard
-from nvoi.dashboard.errors import StorageError
+from nvoi.dashboard.errors import Complaints, StorageError
 from nvoi.dashboard.headers import SECURITY_HEADERS, SecurityHeadersMiddleware
 from nvoi.dashboard.paths import RawRoute
 from nvoi.dashboard.templating import render
@@ -50,6 +51,7 @@ def build_app(dashboard: Dashboard) -> Starlette:
     # A slash more or less is another deploy's path, or none.
     app.router.redirect_slashes = False
     app.state.dashboard = dashboard
+    app.state.complaints = Complaints(logging.getLogger(__name__))
     return app
 
 
@@ -72,8 +74,10 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": text}, status_code=error.status_code, headers=error.headers)
 
 
-async def answer_storage_error(_request: Request, error: Exception) -> Response:
+async def answer_storage_error(request: Request, error: Exception) -> Response:
     """The database is locked, full or gone: a sender keeps what it has and tries again."""
+    complaints: Complaints = request.app.state.complaints
+    complaints.warn(str(error))
     return JSONResponse(
         {"error": str(error)}, status_code=503, headers={"Retry-After": str(RETRY_SECONDS)}
     )

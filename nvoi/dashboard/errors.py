@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from nvoi.errors import NvoiError
@@ -26,6 +28,9 @@ _REASONS = {
     sqlite3.SQLITE_PERM: "access is denied",
     sqlite3.SQLITE_NOMEM: "memory is short",
 }
+
+#: Seconds between two complaints of the same.
+PAUSE_SECONDS = 60.0
 
 # https://www.sqlite.org/rescode.html: the low byte of an extended code is the primary code.
 _PRIMARY = 0xFF
@@ -61,3 +66,25 @@ def storage_errors(deed: str) -> Iterator[None]:
 def build_error(deed: str, error: sqlite3.Error) -> StorageError:
     """The :class:`StorageError` for what SQLite raised while doing ``deed``."""
     return StorageError(f"cannot {deed} the database: {describe_fault(error)}")
+
+
+class Complaints:
+    """Warnings of what may come with every request: each said once a minute.
+
+    Args:
+        log: where they go.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, log: logging.Logger, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._clock = clock
+        self._told: dict[str, float] = {}
+
+    def warn(self, text: str) -> None:
+        """Say it, unless it was said within the last minute."""
+        now = self._clock()
+        self._told = {known: at for known, at in self._told.items() if now - at < PAUSE_SECONDS}
+        if text not in self._told:
+            self._told[text] = now
+            self._log.warning("%s", text)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from nvoi.dashboard.errors import Complaints
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -19,12 +21,7 @@ if TYPE_CHECKING:
 #: first byte after an answer. For a connection that is kept, see uvicorn's `timeout_keep_alive`.
 HEAD_SECONDS = 30.0
 
-#: Seconds between two complaints of the same.
-PAUSE_SECONDS = 60.0
-
 _SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-
-log = logging.getLogger(__name__)
 
 
 class Protocol(H11Protocol):
@@ -76,13 +73,12 @@ class Faults:
     """
 
     def __init__(self) -> None:
-        self._told_at = -PAUSE_SECONDS
+        self._complaints = Complaints(logging.getLogger(__name__))
 
     def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """The loop's exception handler."""
         error = context.get("exception")
-        if not isinstance(error, OSError) or error.errno not in _SHORTAGES:
+        if isinstance(error, OSError) and error.errno in _SHORTAGES:
+            self._complaints.warn(f"connections have to wait: {error.strerror}")
+        else:
             loop.default_exception_handler(context)
-        elif loop.time() - self._told_at >= PAUSE_SECONDS:
-            self._told_at = loop.time()
-            log.warning("connections have to wait: %s", error.strerror)

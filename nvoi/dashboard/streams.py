@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 
 from nvoi.dashboard.attempts import find_attempt_by_id, read_lines
 from nvoi.dashboard.context import Dashboard
+from nvoi.dashboard.errors import StorageError
 from nvoi.dashboard.objects import build_attempt, encode, encode_lines
 from nvoi.dashboard.paths import RawRoute
 from nvoi.dashboard.queries import find_number, get_attempt, get_deploy_id, get_number
@@ -91,7 +92,11 @@ class Streams:
             silent = False
             while not listener.closed:
                 version = listener.version
-                news = await self._read(listener, attempt_id, after)
+                try:
+                    news = await self._read(listener, attempt_id, after)
+                except StorageError:
+                    # The page connects again, and goes on as soon as the database can be read.
+                    return
                 if news.attempt is None:
                     return
                 parts = news.lines

@@ -66,6 +66,8 @@ def test_a_page_sees_each_line_once_though_the_dashboard_is_killed(tmp_path: Pat
                     events.read_until(lambda seen: len(seen.lines) > len(expected))
             expected += log_numbers(run, 1001, 1500)
             serving.start()
+        # All was delivered, so all is there to be read.
+        assert run.file is None
         with open_events(serving, **{"Last-Event-ID": events.last_id}) as resumed:
             resumed.read_until(lambda later: len(events.lines) + len(later.lines) >= 1500)
         assert get_messages([*events.lines, *resumed.lines]) == expected

@@ -357,6 +357,7 @@ def test_while_the_database_is_locked_a_sender_is_asked_to_try_again(serving: Se
     answer = send(serving, path, document, webhook_id="msg_locked")
     assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
     assert "locked" in answer.json["error"]
+    assert serving.output.count("[WARNING] cannot write to the database: another process") == 1
     # What is stored can be read meanwhile.
     assert serving.get_attempts("locked")[0]["lines"] == 0
     holder.execute("ROLLBACK")

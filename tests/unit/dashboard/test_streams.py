@@ -86,6 +86,14 @@ def test_a_stream_ends_with_its_project(dashboard: Dashboard) -> None:
     assert (exchange.status, exchange.is_whole) == (200, True)
 
 
+def test_a_stream_ends_where_the_database_cannot_be_read(dashboard: Dashboard) -> None:
+    def spoil() -> None:
+        dashboard.writer.submit(lambda sql: sql.execute("ALTER TABLE gaps RENAME TO holes"))
+
+    exchange = asyncio.run(watch(dashboard, lambda data: False, spoil))
+    assert (exchange.status, exchange.is_whole) == (200, True)
+
+
 def test_a_stream_is_not_gathered_or_kept_by_what_lies_between(dashboard: Dashboard) -> None:
     exchange = asyncio.run(watch(dashboard, lambda data: b"event: attempt" in data))
     assert exchange.answered["content-type"].startswith("text/event-stream")
