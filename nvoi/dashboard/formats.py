@@ -32,6 +32,9 @@ _SHA = re.compile(r"[0-9a-f]{12,64}\Z", re.IGNORECASE)
 
 _LONGEST_HOST = 253
 
+#: The links of a message, at most: it may be a megabyte of them.
+_MOST_LINKS = 250
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -59,6 +62,8 @@ def split_links(text: str) -> list[Piece]:
         url = _trim_url(match[0])
         if not is_web_url(url):
             continue
+        if len(pieces) >= 2 * _MOST_LINKS:
+            break
         pieces += [Piece(text[end : match.start()]), Piece(url, url)]
         end = match.start() + len(url)
     return [piece for piece in (*pieces, Piece(text[end:])) if piece.text]

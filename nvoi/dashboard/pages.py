@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from nvoi.dashboard.attempts import find_attempt, list_attempts, read_lines
+from nvoi.dashboard.attempts import list_attempts, list_runs, read_lines
 from nvoi.dashboard.clock import read_clock
 from nvoi.dashboard.context import Dashboard
 from nvoi.dashboard.paths import RawRoute
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 #: Deploys of a page, and of each project where a page has several.
 PAGE_DEPLOYS, PROJECT_DEPLOYS = 50, 5
-#: Lines that a page has without JavaScript, which reads all of them.
-PAGE_LINES = 1000
+#: Lines that a page has without JavaScript, which reads all of them; and characters, but for
+#: those of one line.
+PAGE_LINES, PAGE_CHARACTERS = 1000, 1 << 20
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
 
@@ -88,7 +89,7 @@ class _Found:
 
     project: Project
     attempt: Attempt
-    newest: int
+    attempts: list[int]
     lines: list[StoredLine]
 
 
@@ -105,21 +106,18 @@ async def show_deploy(request: Request) -> Response:
         deploy_id = request.path_params["deploy_id"]
         if project is None or deploy_id is None:
             return None
-        newest = find_attempt(connection, project, deploy_id, now=now)
-        attempt = newest
-        if newest and number not in {None, newest.number}:
-            attempt = find_attempt(connection, project, deploy_id, number, now=now)
-        if newest is None or attempt is None:
+        runs = list_runs(connection, project, deploy_id, now=now)
+        attempt = next((run for run in runs if number in {None, run.number}), None)
+        if attempt is None:
             return None
         end = min(before or attempt.lines + 1, attempt.lines + 1)
-        first = max(1, end - PAGE_LINES)
-        lines = [] if part else read_lines(connection, attempt.id, first - 1, end - first)
-        return _Found(project, attempt, newest.number, lines)
+        lines = [] if part else _read_page(connection, attempt, end)
+        return _Found(project, attempt, sorted(run.number for run in runs), lines)
 
     found = await _get_dashboard(request).reader.read(query)
     if found is None:
         return _answer_unknown(request, "There is no such deploy here.")
-    view = DeployView(found.attempt, now, found.newest)
+    view = DeployView(found.attempt, now, found.attempts)
     if part:
         return render("summary.html", view=view)
     return _render_deploy(request, found, view)
@@ -140,6 +138,19 @@ def _render_deploy(request: Request, found: _Found, view: DeployView) -> Respons
         earlier=bool(lines) and lines[0].number > 1,
         later=not complete,
     )
+
+
+def _read_page(connection: sqlite3.Connection, attempt: Attempt, end: int) -> list[StoredLine]:
+    """The lines before the one with the number ``end``: as many as a page has."""
+    count = PAGE_LINES
+    while True:
+        first = max(1, end - count)
+        lines = read_lines(connection, attempt.id, first - 1, end - first)
+        size = sum(len(line.message) for line in lines)
+        # Of very long lines fewer are read than were asked for.
+        if size <= PAGE_CHARACTERS or end - first <= 1:
+            return lines
+        count = min(count, end - first) // 2
 
 
 def _list_deploys(
@@ -169,8 +180,8 @@ def _find_number(request: Request, name: str) -> int | None:
 
 
 def _render(request: Request, name: str, *, status_code: int = 200, **values: object) -> Response:
-    token = getattr(request.state, "logout_token", "")
-    return render(name, status_code=status_code, logout_token=token, **values)
+    token, url = getattr(request.state, "logout_token", ""), _get_dashboard(request).url
+    return render(name, status_code=status_code, logout_token=token, dashboard_url=url, **values)
 
 
 def _answer_unknown(request: Request, text: str) -> Response:

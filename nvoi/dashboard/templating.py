@@ -9,7 +9,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from nvoi.dashboard import formats
-from nvoi.version import __version__
 
 
 def render(name: str, *, status_code: int = 200, **values: Any) -> HTMLResponse:
@@ -28,7 +27,6 @@ def _load_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(version=__version__)
     environment.filters.update(
         ago=formats.format_ago,
         app_url=formats.build_app_url,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from nvoi.dashboard import formats
 from nvoi.dashboard.records import DEFAULT_PROJECT, Attempt, Project, Status
+
+#: What a file's name had better not have on any system.
+_UNSAFE = re.compile(r"[^\w.-]+")
+_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,13 @@ BADGES: dict[Status, Badge] = {
 class DeployView:
     """An attempt with what the templates need to know beside it.
 
-    ``now`` is the time of the page, Unix milliseconds; ``newest`` the newest attempt's number.
+    ``now`` is the time of the page, Unix milliseconds; ``attempts`` are the numbers of all the
+    deploy's attempts that are kept, from the first.
     """
 
     attempt: Attempt
     now: int
-    newest: int = 0
+    attempts: Sequence[int] = ()
 
     @property
     def badge(self) -> Badge:
@@ -88,14 +94,14 @@ class DeployView:
         return max(0, self.now - self.attempt.last_seen_at)
 
     @property
-    def missing(self) -> int:
-        """How many lines were never received."""
-        return sum(gap.last - gap.first + 1 for gap in self.attempt.gaps)
-
-    @property
-    def attempts(self) -> list[int]:
-        """The numbers of all attempts of this deploy."""
-        return list(range(1, max(self.newest, self.attempt.number) + 1))
+    def file_name(self) -> str:
+        """What its log is called when it is saved."""
+        attempt = self.attempt
+        names = [name_project(attempt.project), attempt.deploy_id]
+        if attempt.number > 1:
+            names.append(str(attempt.number))
+        name = _UNSAFE.sub("_", "-".join(names))
+        return f"{name[:_LONGEST_NAME].strip('.')}.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,11 @@ class ProjectView:
     def url(self) -> str:
         """Its page."""
         return build_project_url(self.project.name)
+
+    @property
+    def callback_path(self) -> str | None:
+        """Where its deploys are sent to; None where it is its senders' secret."""
+        return "/api/deploys" if self.project.token is None else None
 
 
 def name_project(name: str) -> str:

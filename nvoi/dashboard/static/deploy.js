@@ -157,11 +157,13 @@ function listen() {
   get("log").addEventListener("click", followPermalink);
   get("fold").addEventListener("click", foldAll);
   get("copy").addEventListener("click", copy);
-  window.addEventListener("hashchange", readHash);
+  window.addEventListener("popstate", readHash);
   listenToKeys(get("keys"), {
     "/": () => filter.focus(),
-    n: () => goToError(1),
-    p: () => goToError(-1),
+    j: () => goToLine(1),
+    k: () => goToLine(-1),
+    n: () => goToLine(1, isError),
+    p: () => goToLine(-1, isError),
     f: () => following.start(),
     o: foldAll,
     Escape: () => {
@@ -219,15 +221,22 @@ function readHash() {
   wanted = null;
 }
 
-function goToError(direction) {
-  const errors = lines.ordered.filter((line) => line.level === "error" && view.passes(line));
-  if (errors.length === 0) return;
-  if (direction < 0) errors.reverse();
+function isError(line) {
+  return line.level === "error";
+}
+
+// Goes on to the next line (the one before where `direction` is -1) that `isWanted`, from the
+// one that is marked, or else from those that are seen; past the last one to the first.
+function goToLine(direction, isWanted = () => true) {
+  const wanted = lines.ordered.filter((line) => isWanted(line) && view.lets(line));
+  if (wanted.length === 0) return;
+  if (direction < 0) wanted.reverse();
   const from = view.target;
-  const line = errors.find((error) => from && compare(error, from) * direction > 0) ?? errors[0];
+  const first = isWanted === isError ? wanted[0] : (view.listSeen()[0]?.line ?? wanted[0]);
+  const line = from ? (wanted.find((each) => compare(each, from) * direction > 0) ?? wanted[0]) : first;
   following.hold();
-  view.reveal(line);
+  view.reveal(line, { lazily: true });
   document.querySelector(`#L${line.number} .number`)?.focus({ preventScroll: true });
-  announcer.say(`Error: ${line.message}`);
+  if (isError(line)) announcer.say(`Error: ${line.message}`);
   history.replaceState(history.state, "", `?attempt=${number}#L${line.number}`);
 }

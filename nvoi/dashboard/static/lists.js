@@ -12,7 +12,7 @@ const PATIENCE = 15000;
 const connection = new ConnectionNote(document.getElementById("connection"));
 const tick = startTicking();
 let part = document.querySelector("[data-refresh]");
-let seen = part.innerHTML;
+let seen = readContent(part);
 let period = PERIOD;
 let timer = null;
 
@@ -30,12 +30,14 @@ function plan() {
 async function refresh() {
   clearTimeout(timer);
   try {
+    const began = performance.now();
     const answer = await fetch(location.href, { signal: AbortSignal.timeout(PATIENCE) });
     if (answer.redirected || [401, 403, 404].includes(answer.status)) return connection.show("gone");
     if (!answer.ok) throw new Error(`answered with ${answer.status}`);
     replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
     connection.show("live");
-    period = PERIOD;
+    // A page that takes long to make is asked for less often.
+    period = Math.min(MOST_PERIOD, Math.max(PERIOD, 20 * (performance.now() - began)));
   } catch {
     connection.show("reconnecting");
     period = Math.min(MOST_PERIOD, period * 2);
@@ -46,9 +48,9 @@ async function refresh() {
 function replace(page) {
   const fresh = page.querySelector("[data-refresh]");
   showState(page.title, page.querySelector("link[rel=icon]").getAttribute("href"));
-  const html = fresh.innerHTML;
-  if (isSelected(part) || html === seen) return take(part, fresh.dataset.now);
-  seen = html;
+  const content = readContent(fresh);
+  if (isInUse(part) || content === seen) return take(part, fresh.dataset.now);
+  seen = content;
   const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
   part.replaceWith(document.adoptNode(fresh));
   part = fresh;
@@ -56,10 +58,20 @@ function replace(page) {
   if (focused) [...part.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
 }
 
-// Somebody is about to copy something.
-function isSelected(element) {
+// What a list has but for its times, which are kept true here.
+function readContent(element) {
+  const copy = element.cloneNode(true);
+  for (const time of copy.querySelectorAll("[data-since], [data-moment]")) {
+    time.textContent = "";
+    time.title = "";
+  }
+  return copy.innerHTML;
+}
+
+// Somebody is about to copy something, or is in the middle of a click.
+function isInUse(element) {
   const selection = getSelection();
-  return !selection.isCollapsed && selection.containsNode(element, true);
+  return element.querySelector(":active") || (!selection.isCollapsed && selection.containsNode(element, true));
 }
 
 function take(element, now = element.dataset.now) {

@@ -7,6 +7,8 @@ import { cleanText } from "./text.js";
 
 // Frames in which a line that was scrolled to may still be moved by rows that come into view.
 const SETTLING_FRAMES = 12;
+// Pixels at the window's top that may be covered.
+const MOST_COVERED = 90;
 
 export class LogView {
   // `lines` is what is shown, of the attempt with the number `attempt`. Calls onChange() when
@@ -188,11 +190,13 @@ export class LogView {
     this.target = null;
   }
 
-  // The lines that are seen, each with its place in the window, for keepPlace.
+  // The lines that are seen, each with its place in the window, for keepPlace: the one that was
+  // asked for before the others.
   listSeen() {
     const rows = [...this.element.querySelectorAll(".line")].map((row) => [row, row.getBoundingClientRect()]);
     const seen = rows.filter(([, { height, bottom, top }]) => height > 0 && bottom > 0 && top < window.innerHeight);
-    return seen.map(([row, { top }]) => ({ line: this.lines.byNumber.get(Number(row.id.slice(1))), top }));
+    const places = seen.map(([row, { top }]) => ({ line: this.lines.byNumber.get(Number(row.id.slice(1))), top }));
+    return places.sort((one, other) => (other.line === this.target) - (one.line === this.target));
   }
 
   // Scrolls so that the first of the lines that were seen, and still are there, has not moved.
@@ -214,5 +218,6 @@ export class LogView {
 
 function isSeen(row) {
   const { top, bottom } = row.getBoundingClientRect();
-  return top >= 0 && bottom <= window.innerHeight;
+  // The tools and the step's name may lie above the first lines.
+  return top >= MOST_COVERED && bottom <= window.innerHeight;
 }

@@ -20,6 +20,8 @@ export function createPermalink(line, attempt) {
   const link = createElement("a", "number", String(line.number));
   link.href = `?attempt=${attempt}#L${line.number}`;
   link.ariaLabel = `Line ${line.number}`;
+  // Keys lead from line to line; thousands of stops would keep the tabulator from what follows.
+  link.tabIndex = -1;
   return link;
 }
 

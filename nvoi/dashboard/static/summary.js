@@ -3,7 +3,7 @@
 
 import { localise, setClock } from "./times.js";
 
-const PARTS = ["status", "git_sha", "git_ref", "ci_provider", "ci_run_url", "error", "tunnels", "gaps", "log_dropped", "superseded", "ended_at"];
+const PARTS = ["status", "git_sha", "git_ref", "ci_provider", "ci_run_url", "error", "tunnels", "log_dropped", "superseded", "ended_at"];
 
 export class Summary {
   constructor(element, attempt) {
@@ -19,10 +19,15 @@ export class Summary {
     return this.element.dataset.status;
   }
 
+  get seen() {
+    return Number(this.element.dataset.seen);
+  }
+
   // Takes an attempt's data; fetches what is shown of it where that has become another.
   update(attempt) {
     const key = JSON.stringify(PARTS.map((part) => attempt[part]));
-    const known = this.key ?? (attempt.status === this.status ? key : null);
+    // Whatever was rendered holds for an attempt of which nothing was heard since.
+    const known = this.key ?? (attempt.status === this.status && attempt.last_seen_at === this.seen ? key : null);
     this.key = key;
     if (key === known) return this.fetching;
     this.fetching = this.fetching.then(() => this.fetch()).catch(() => (this.key = null));
@@ -35,8 +40,10 @@ export class Summary {
     if (!answer.ok || answer.redirected) throw new Error(`the summary was answered with ${answer.status}`);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = document.adoptNode(page.getElementById("summary"));
+    const focused = this.element.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     this.element.replaceWith(fresh);
     this.element = fresh;
+    if (focused) [...fresh.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus({ preventScroll: true });
     setClock(fresh.dataset.now);
     localise(fresh);
     showState(fresh.dataset.title, fresh.dataset.icon);

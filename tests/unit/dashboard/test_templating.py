@@ -16,14 +16,14 @@ def render_summary(**changes: Any) -> str:
 
 def render_lines(lines: list[StoredLine], *gaps: Gap) -> str:
     sections = build_sections(lines, gaps, "completed")
-    return bytes(render("lines.html", sections=sections).body).decode()
+    return bytes(render("lines.html", sections=sections, permalink="").body).decode()
 
 
 def test_a_deploy_that_went_silent_says_for_how_long() -> None:
     text = render_summary(status="lost")
 
     assert "Lost contact." in text
-    assert "for 5.0 s; it may still be running" in text
+    assert ">5.0 s</span>; it may still be running" in text
 
 
 def test_a_silent_deploy_that_was_started_again_is_not_said_to_run() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nvoi.dashboard.records import Attempt, Gap, Project, Status
+from nvoi.dashboard.records import Attempt, Project, Status
 from nvoi.dashboard.views import BADGES, DeployView, ProjectView
 
 NOW = 1_000_000
@@ -88,10 +88,6 @@ def test_a_lost_deploy_lasted_until_it_was_last_heard_of() -> None:
     assert (view.duration, view.silence) == (60_000, 5_000)
 
 
-def test_missing_lines_are_counted() -> None:
-    assert build_view(gaps=(Gap(2, 2), Gap(14, 20))).missing == 8
-
-
 @pytest.mark.parametrize(
     ("deploy_id", "path"),
     [("1234", "1234"), ("a/b", "a%2Fb"), ("a b?c#d", "a%20b%3Fc%23d"), ("é", "%C3%A9")],
@@ -103,8 +99,22 @@ def test_an_id_is_one_segment_of_its_url(deploy_id: str, path: str) -> None:
     assert view.api_url == f"/api/projects/shop/deploys/{path}"
 
 
-def test_all_attempts_of_a_deploy_can_be_chosen() -> None:
-    assert DeployView(ATTEMPT, NOW, newest=3).attempts == [1, 2, 3]
+@pytest.mark.parametrize(
+    ("deploy_id", "number", "name"),
+    [
+        ("1234", 1, "shop-1234.txt"),
+        ("1234", 3, "shop-1234-3.txt"),
+        ("../a b\\c:\u202ed", 1, "shop-.._a_b_c_d.txt"),
+        ("x" * 255, 1, f"shop-{'x' * 75}.txt"),
+    ],
+)
+def test_a_saved_log_is_named_for_its_deploy(deploy_id: str, number: int, name: str) -> None:
+    assert build_view(deploy_id=deploy_id, number=number).file_name == name
+
+
+def test_only_the_default_project_says_where_its_deploys_are_sent() -> None:
+    assert ProjectView(Project(1, "default", None, NOW), ()).callback_path == "/api/deploys"
+    assert ProjectView(Project(2, "shop", "token", NOW), ()).callback_path is None
 
 
 def test_a_project_leads_to_its_deploys() -> None:
