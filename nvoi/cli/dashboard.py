@@ -40,6 +40,9 @@ Ctrl-C and SIGTERM end it, with exit code 0: that is how a server ends.
 exit codes: 0 it was ended, 1 it failed, 2 bad usage: an address that is taken, no key, …
 """
 
+#: Addresses to listen on that nobody can connect to from another machine.
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with
+
 #: What the extra ``dashboard`` installs and nvoi does without otherwise.
 PACKAGES = ("starlette", "uvicorn", "jinja2")
 
@@ -228,6 +231,8 @@ def describe(url: str, source: str, path: Path, settings: Settings) -> str:
     else:
         lines.append("  callback URLs    nvoi dashboard project list")
     lines.append(f"  data             {path}")
+    if settings.public_url is None and settings.host in WILDCARDS:
+        lines.append("  from elsewhere   name with --public-url where it is found")
     if settings.password is not None:
         lines.append("  readers          need the password")
     elif settings.trust_proxy:

@@ -187,6 +187,7 @@ def test_beyond_this_machine_it_is_served_where_a_reader_is_asked(
             connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
         assert "correct horse" not in serving.output
+        assert "--public-url" in serving.output
 
 
 def test_a_port_that_is_taken_is_named(stopped: Serving) -> None:
