@@ -30,7 +30,14 @@ _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _URL = re.compile(r"https?://[^\s<>\"'`\\{}|^]+", re.IGNORECASE)
 _SHA = re.compile(r"[0-9a-f]{12,64}\Z", re.IGNORECASE)
 
-_LONGEST_HOST = 253
+#: RFC 3986, 3.2.2: a name, which may be an internationalised one, or an IPv6 address.
+_HOST = re.compile(
+    r"(?:\[(?P<address>[0-9a-fA-F:.]+)\]|(?P<name>[\w.-]+))(?::(?P<port>[0-9]{1,5}))?"
+)
+_LONGEST_HOST, _LARGEST_PORT = 253, 65535
+
+#: Characters of a name that are shown.
+_LONGEST_NAME = 120
 
 #: The links of a message, at most: it may be a megabyte of them.
 _MOST_LINKS = 250
@@ -50,14 +57,21 @@ def clean_text(text: str) -> str:
     return _CONTROL.sub(lambda match: _picture(match[0]), text)
 
 
+def clean_name(text: str) -> str:
+    """``text`` where a name is shown: on one line, the end of a very long one left out."""
+    name = " ".join(clean_text(text).split())
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
 def clean_title(text: str) -> str:
-    """``text`` for a window's title, which nothing isolates: on one line, read in one direction."""
-    return _BIDI.sub("", " ".join(clean_text(text).split()))
+    """``text`` for a window's title, which nothing isolates: a name, read in one direction."""
+    return _BIDI.sub("", clean_name(text))
 
 
 def split_links(text: str) -> list[Piece]:
     """A clean message in pieces, its web addresses apart."""
-    pieces, end = [], 0
+    pieces: list[Piece] = []
+    end = 0
     for match in _URL.finditer(text):
         url = _trim_url(match[0])
         if not is_web_url(url):
@@ -85,14 +99,11 @@ def build_app_url(hostname: str) -> str | None:
 
     This machine's own names have no certificate: they are ``http``, all others ``https``.
     """
-    if len(hostname) > _LONGEST_HOST or re.search(r"[\s/@?#\\]", hostname):
+    match = _HOST.fullmatch(hostname)
+    if match is None or len(hostname) > _LONGEST_HOST or int(match["port"] or 0) > _LARGEST_PORT:
         return None
-    try:
-        host = urlsplit(f"//{hostname}").hostname or ""
-    except ValueError:
-        return None
-    url = f"{'http' if _is_loopback(host) else 'https'}://{hostname}"
-    return url if is_web_url(url) else None
+    scheme = "http" if _is_loopback(match["address"] or match["name"]) else "https"
+    return f"{scheme}://{hostname}"
 
 
 def name_provider(provider: str) -> str:

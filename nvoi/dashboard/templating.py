@@ -34,6 +34,7 @@ def _load_environment() -> Environment:
         clock=formats.format_clock,
         duration=formats.format_duration,
         iso=formats.format_iso,
+        name=formats.clean_name,
         provider=formats.name_provider,
         short_sha=formats.shorten_sha,
         split_links=formats.split_links,

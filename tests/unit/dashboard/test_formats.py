@@ -70,6 +70,18 @@ def test_a_title_is_one_line_that_is_read_in_one_direction() -> None:
     assert formats.clean_title("main\n\u202edeploy\u202c\t\x1b[31m1") == "main deploy 1"
 
 
+def test_a_very_long_name_loses_its_end() -> None:
+    assert formats.clean_name("x" * 120) == "x" * 120
+    assert formats.clean_name("x" * 50_000) == "x" * 119 + "…"
+
+
+def test_of_thousands_of_links_the_first_are_links() -> None:
+    pieces = formats.split_links("http://a.b/ " * 30_000)
+
+    assert len(pieces) < 600
+    assert "".join(piece.text for piece in pieces) == "http://a.b/ " * 30_000
+
+
 @pytest.mark.parametrize(
     ("text", "urls"),
     [
@@ -126,6 +138,10 @@ def test_what_is_no_web_address_is_no_link(url: str | None) -> None:
         ("example.com/path", None),
         ("exa mple.com", None),
         ("[::1", None),
+        ("exa<b>mple.com", None),
+        ("example.com:65536", None),
+        ("example.com:http", None),
+        ("exa\u202emple.com", None),
     ],
 )
 def test_an_app_is_opened_by_https_but_on_this_machine(hostname: str, url: str | None) -> None:
