@@ -165,3 +165,16 @@ CAREFUL: tuple[tuple[str, str, str], ...] = (
     ("? What now?", ">stream to no dashboard", ""),
     ("? What now?", ">save it", ""),
 )
+
+CHANGE: Step = ("deploy.enc is there:", ">change it")
+#: Each way to ask for something in which all goes well, up to where it is saved.
+SCRIPTS = (
+    LOCAL,
+    RENTED,
+    OWN_SERVERS,
+    (*LEAST[:-1], (LEAST[-1][0], "n"), ("? What now?", ">save it")),
+    (CHANGE, ("? What now?", ">change Database"), *LOCAL[13:15]),
+    (CHANGE, ("? What now?", ">change Variables"), *LOCAL[15:18]),
+    (CHANGE, ("? What now?", ">change Variables"), LOCAL[17], *LOCAL[18:21]),
+    (CHANGE, ("? What now?", ">change Dashboard"), *LOCAL[21:]),
+)

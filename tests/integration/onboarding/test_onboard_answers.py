@@ -11,27 +11,20 @@ from pathlib import Path
 import pexpect  # type: ignore[import-untyped]  # it has none
 import pytest
 
-from nvoi.config.credentials import get_key
-from nvoi.config.loader import load_file
-from nvoi.config.schema import Config, HetznerProvider, SSHProvider
+from nvoi.config.schema import HetznerProvider, SSHProvider
 from tests.integration.commands import NVOI
+from tests.integration.onboarding.configs import make_config, read_config
 from tests.integration.onboarding.scripts import (
     CAREFUL,
-    LEAST,
     LOCAL,
     OWN_SERVERS,
     RENTED,
+    SCRIPTS,
     TYPED,
 )
 from tests.integration.onboarding.wizard import BLANK, CTRL_C, CTRL_D, Step, Wizard, cut, list_files
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*\b(?:3[0-8]|4[0-8]|9[0-7])\b[0-9;]*m")
-
-
-def read(folder: Path) -> Config:
-    key = get_key(folder, environ={})
-    assert key.warning is None
-    return load_file(folder / "deploy.enc", key=key, environ={})
 
 
 def make_key(folder: Path) -> None:
@@ -56,7 +49,7 @@ def test_an_interview_leaves_a_config_that_says_what_was_answered(
         wizard.follow(LOCAL)
         assert wizard.end() == 0
     assert set(list_files(tmp_path)) == {".gitignore", "deploy.enc", "deploy.key"}
-    config = read(tmp_path)
+    config = read_config(tmp_path)
     application = config.application
     assert application.name == "shop"
     web, worker = application.app.values()
@@ -81,7 +74,7 @@ def test_a_config_for_rented_servers_is_made_and_what_cannot_be_done_yet_is_said
     with Wizard(tmp_path) as wizard:
         wizard.follow(RENTED)
         assert wizard.end() == 0
-    application = read(tmp_path).application
+    application = read_config(tmp_path).application
     provider = application.compute_provider
     assert isinstance(provider, HetznerProvider)
     assert provider.api_token.reveal() == "tok-5ecret-hetzner"
@@ -102,7 +95,7 @@ def test_own_servers_are_reached_with_a_key_of_ones_own(tmp_path: Path) -> None:
     with Wizard(tmp_path) as wizard:
         wizard.follow(OWN_SERVERS)
         assert wizard.end() == 0
-    application = read(tmp_path).application
+    application = read_config(tmp_path).application
     assert isinstance(application.compute_provider, SSHProvider)
     hosts = {name: group.hosts for name, group in application.servers.items()}
     assert hosts == {"main": ("one.example.com",), "workers": ("10.0.0.2",)}
@@ -115,36 +108,24 @@ def test_own_servers_are_reached_with_a_key_of_ones_own(tmp_path: Path) -> None:
     assert private not in wizard.seen
 
 
-SHORT: tuple[Step, ...] = (*LEAST[:-1], (LEAST[-1][0], "n"), ("? What now?", ">save it"))
-#: Where each question is reached soonest; two of them are called alike.
+#: Where each question is reached soonest, in a new config or one that is there; some are alike.
 PLACES = {
-    (question, typed if question == "? What now?" else ""): pytest.param(
-        script, index, id=f"{name}-{index:02}"
-    )
-    for index, name, script in sorted(
-        (
-            (index, name, script)
-            for name, script in (
-                ("short", SHORT),
-                ("asked", LEAST),
-                ("own", OWN_SERVERS),
-                ("rented", RENTED),
-                ("local", LOCAL),
-            )
-            for index in range(len(script))
-        ),
-        reverse=True,
+    (question, typed in {">keep this URL", ">save it"} and typed): (script, index)
+    for index, script in sorted(
+        ((index, script) for script in SCRIPTS for index in range(len(script))), reverse=True
     )
     for question, typed in [script[index]]
 }
 
 
-@pytest.mark.parametrize(("script", "index"), PLACES.values())
+@pytest.mark.parametrize(("script", "index"), PLACES.values(), ids=[key[0] for key in PLACES])
 def test_ctrl_c_and_ctrl_d_leave_nothing_behind_at_any_question(
     tmp_path: Path, script: tuple[Step, ...], index: int
 ) -> None:
     make_key(tmp_path)
     (tmp_path / ".gitignore").write_text("*.pyc\n")
+    if script[0][0] == "deploy.enc is there:":
+        make_config(tmp_path)
     before = list_files(tmp_path)
     steps, (question, typed) = cut(script, index)
     with Wizard(tmp_path) as wizard:
@@ -168,7 +149,7 @@ def test_each_wrong_answer_is_refused_with_its_reason_and_asked_again(tmp_path: 
             if refusal:
                 wizard.wait_for(f"! {refusal}")
         assert wizard.end() == 0
-    application = read(tmp_path).application
+    application = read_config(tmp_path).application
     assert application.app["web"].domain == "example.com"
     assert application.env == {"A": ""}
     assert not any(secret in wizard.seen for secret in TYPED)

@@ -13,18 +13,13 @@ from pathlib import Path
 import trustme
 
 from nvoi.config.credentials import get_key
-from nvoi.config.loader import load_file
 from tests.integration.commands import NVOI, build_environment
+from tests.integration.onboarding.configs import read_config
 from tests.integration.onboarding.dashboard import Dashboard
 from tests.integration.onboarding.scripts import LEAST
 from tests.integration.onboarding.wizard import ENTER, Wizard
 from tests.integration.streams import KEY
 from tests.ports import find_port
-
-
-def find_url(folder: Path) -> str | None:
-    key = get_key(folder, environ={})
-    return load_file(folder / "deploy.enc", key=key, environ={}).callback_url
 
 
 def test_a_dashboard_that_takes_the_signed_call_is_kept_without_a_question(tmp_path: Path) -> None:
@@ -39,7 +34,7 @@ def test_a_dashboard_that_takes_the_signed_call_is_kept_without_a_question(tmp_p
         assert re.fullmatch(r"/api/deploys/nvoi-onboard-[0-9a-f]{12}/logs", path)
         assert body == b'{"logs": []}'
         dashboard.check_signatures(get_key(tmp_path, environ={}).value.reveal())
-        assert find_url(tmp_path) == f"{dashboard.url}/"
+        assert read_config(tmp_path).callback_url == f"{dashboard.url}/"
 
 
 def test_an_answer_that_is_not_well_is_explained_and_the_url_can_be_kept(tmp_path: Path) -> None:
@@ -71,7 +66,7 @@ def test_an_answer_that_is_not_well_is_explained_and_the_url_can_be_kept(tmp_pat
         # It was seen while it was typed.
         assert "5ecret" not in wizard.seen[before:]
         assert len(dashboard.requests) == len(meanings) + 2
-        assert find_url(tmp_path) == url
+        assert read_config(tmp_path).callback_url == url
 
 
 def test_what_does_not_answer_is_explained_and_can_be_changed(tmp_path: Path) -> None:
@@ -95,7 +90,7 @@ def test_what_does_not_answer_is_explained_and_can_be_changed(tmp_path: Path) ->
         wizard.pick("? What now?", "save it")
         assert wizard.end() == 0
         assert untrusted.requests == []
-        assert find_url(tmp_path) == well.url
+        assert read_config(tmp_path).callback_url == well.url
 
 
 def test_ctrl_c_ends_a_call_that_gets_no_answer(tmp_path: Path) -> None:

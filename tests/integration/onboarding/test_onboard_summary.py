@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.config.credentials import decrypt, encrypt, generate_key, get_key
-from nvoi.config.loader import load_file
-from nvoi.config.schema import Application
+from nvoi.config.credentials import encrypt, generate_key
 from nvoi.secret import Secret
 from tests.integration.commands import NVOI, build_environment
+from tests.integration.onboarding.configs import OWN, make_config, read_config, read_text
 from tests.integration.onboarding.dashboard import Dashboard
 from tests.integration.onboarding.scripts import LEAST, LOCAL
 from tests.integration.onboarding.wizard import ENTER, Step, Wizard, list_files
@@ -24,47 +23,12 @@ from tests.ports import find_port
 
 ROOT = Path(__file__).parents[3]
 
-#: A config with what the wizard does not ask about, and comments.
-OWN = """\
-# ours
-x-team: core
-callback_url: http://127.0.0.1:1/c
-application:
-  name: shop
-  keep_count: 7   # a week
-  compute_provider:
-    local: {}
-  app:
-    web:
-      command: serve
-      port: 8000
-      healthcheck: {path: /up, interval: 2s}
-      pre_run_command: |
-        one
-        two
-  env:
-    LOG_LEVEL: info   # quiet
-  secrets:
-    TOKEN: 0ld-5ecret
-"""
-
 
 @pytest.fixture
 def owned(tmp_path: Path) -> Path:
     """A checkout with a config in it."""
-    (tmp_path / "deploy.enc").write_bytes(encrypt(OWN.encode(), Secret(KEY)))
-    (tmp_path / "deploy.key").write_text(KEY)
-    (tmp_path / "deploy.key").chmod(0o600)
+    make_config(tmp_path)
     return tmp_path
-
-
-def read_text(folder: Path) -> str:
-    return decrypt((folder / "deploy.enc").read_bytes(), get_key(folder, environ={}).value).decode()
-
-
-def read(folder: Path) -> Application:
-    key = get_key(folder, environ={})
-    return load_file(folder / "deploy.enc", key=key, environ={}).application
 
 
 def test_every_section_can_be_changed_from_the_summary(tmp_path: Path) -> None:
@@ -92,7 +56,7 @@ def test_every_section_can_be_changed_from_the_summary(tmp_path: Path) -> None:
             wizard.follow(steps)
         wizard.pick("? What now?", "save it")
         assert wizard.end() == 0
-    application = read(tmp_path)
+    application = read_config(tmp_path).application
     assert application.name == "store"
     assert list(application.app) == ["web"]
     assert application.database
@@ -149,7 +113,7 @@ def test_what_does_not_fit_together_is_not_saved_before_it_is_mended(tmp_path: P
         )
         wizard.pick("? What now?", "save it")
         assert wizard.end() == 0
-    assert [app.port for app in read(tmp_path).app.values()] == [8000, 8001]
+    assert [app.port for app in read_config(tmp_path).application.app.values()] == [8000, 8001]
 
 
 def test_everything_can_be_restarted_and_cancelled(tmp_path: Path) -> None:
@@ -300,7 +264,7 @@ def test_what_cannot_be_written_can_be_saved_once_it_can(tmp_path: Path) -> None
         (tmp_path / "deploy.enc").rmdir()
         wizard.process.send("\r")
         assert wizard.end() == 0
-    assert read(tmp_path).name == "shop"
+    assert read_config(tmp_path).application.name == "shop"
 
 
 def test_ctrl_z_gives_the_terminal_back_until_the_interview_goes_on(tmp_path: Path) -> None:

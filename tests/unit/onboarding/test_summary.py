@@ -14,12 +14,9 @@ from tests.unit.onboarding.examples import DATABASES, PROVIDERS, build_answers
 PLAIN = {"app"}
 
 
-@pytest.mark.parametrize("width", [20, 40, 59, 60, 100])
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("database", DATABASES)
-def test_the_summary_fits_its_width_and_shows_no_secret(
-    provider: str, database: str, width: int
-) -> None:
+def test_the_summary_fits_its_width_and_shows_no_secret(provider: str, database: str) -> None:
     answers = build_answers(provider, database, servers=2)
     answers = replace(
         answers,
@@ -27,11 +24,12 @@ def test_the_summary_fits_its_width_and_shows_no_secret(
         env={**answers.env, "REDIS": "redis://:pw1@cache", "LONG": "x" * 150},
     )
     build_document(answers)
-    text = build_summary(answers, width)
-    assert max(map(len, text.splitlines())) <= width
-    for secret in {*collect_secrets(build_config(answers))} - PLAIN:
-        assert secret not in text
-    assert "pw1" not in text
+    for width in (20, 40, 59, 60, 100):
+        text = build_summary(answers, width)
+        assert max(map(get_cwidth, text.splitlines())) <= width
+        for secret in {*collect_secrets(build_config(answers))} - PLAIN:
+            assert secret not in text
+        assert "pw1" not in text
 
 
 def test_a_wide_summary_is_a_table_and_a_narrow_one_a_list() -> None:
