@@ -73,7 +73,7 @@ function openAtItsPlace() {
 function revealFirstError() {
   const last = lines.sections.at(-1);
   const error = last.entries.find((entry) => entry.level === "error") ?? last.entries.findLast((entry) => entry.number);
-  if (error) view.reveal(error, { lazily: true });
+  if (error && view.lets(error)) view.reveal(error, { lazily: true });
 }
 
 function receive(batch) {

@@ -74,6 +74,7 @@ def test_a_deploy_is_watched_live_from_start_to_end(
 ) -> None:
     browser.open(serving.url)
     browser.wait_for("document.body.innerText.includes('No deploy has been received yet')")
+    assert browser.list_texts(".empty pre") == [f"callback_url: {serving.callback_url}"]
 
     with start_run(serving, tmp_path, "1234") as run:
         began = time.time()

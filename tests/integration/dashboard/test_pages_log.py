@@ -6,6 +6,7 @@ from tests.integration.commands import wait_until
 from tests.integration.dashboard.browser import Browser
 from tests.integration.dashboard.serving import Serving
 from tests.integration.dashboard.watching import (
+    build_page_url,
     is_in_view,
     list_messages,
     open_deploy,
@@ -121,6 +122,46 @@ def test_a_line_is_chosen_by_its_number_whatever_the_filter(page: Browser) -> No
     assert page.list_texts("#count") == ["96 lines"]
 
 
+def test_a_permalink_names_the_attempt_and_leaves_the_page_where_it_is(
+    page: Browser, shared: Serving, failed: str
+) -> None:
+    wait_until(lambda: is_in_view(page, "#L94"), "the error")
+    place = page.run("return scrollY")
+    page.click("#L90 .number")
+    assert page.driver.current_url == build_page_url(shared, failed) + "?attempt=1#L90"
+    page.click("#L91 .number")
+    assert page.list_texts("#log .target .number") == ["91"]
+    assert page.run("return scrollY") == place
+
+    page.driver.back()
+    page.wait_for("document.querySelector('#L90.target')")
+    page.driver.forward()
+    page.wait_for("document.querySelector('#L91.target')")
+    page.run("document.querySelector('#log h3 .number').click()")
+    assert page.driver.current_url.endswith("?attempt=1#L2")
+
+
+def test_a_reload_keeps_the_filter(page: Browser) -> None:
+    page.type("line 3", "#filter")
+    page.wait_for("document.querySelector('#count').innerText === '12 of 96 lines'")
+    page.driver.refresh()
+    page.wait_until_ready()
+
+    assert page.list_texts("#count") == ["12 of 96 lines"]
+    assert page.run("return document.querySelector('#filter').value") == "line 3"
+
+
+def test_a_filter_that_nothing_passes_says_so_and_finds_steps_by_their_names(page: Browser) -> None:
+    page.type("nowhere", "#filter")
+    page.wait_for("!document.querySelector('#nothing').hidden")
+    assert page.list_texts("#nothing") == ["No line passes the filter."]
+
+    page.type("\ue00c", "#filter")
+    page.type("start w", "#filter")
+    page.wait_for("document.querySelector('#count').innerText === '2 of 96 lines'")
+    assert page.list_texts("#log h3 .name") == ["Start web"]
+
+
 def test_a_permalink_to_nothing_changes_nothing(
     browser: Browser, shared: Serving, failed: str
 ) -> None:
@@ -134,6 +175,10 @@ def test_keys_lead_to_the_filter_and_from_error_to_error(page: Browser) -> None:
     assert page.list_texts("#log .target .message") == ["Could not undo it"]
     page.type("p")
     page.type("p")
+    page.wait_for("document.querySelector('#L96.target')")
+    page.type("k")
+    page.wait_for("document.querySelector('#L95.target')")
+    page.type("j")
     page.wait_for("document.querySelector('#L96.target')")
     page.type("/")
     page.type("undo", "#filter")
@@ -167,3 +212,19 @@ def test_the_log_is_copied_as_the_text_that_is_downloaded(
     path = page.run("return document.querySelector('[download]').getAttribute('href')")
     assert copied == shared.get(path).data.decode()
     assert copied.count("\n") == 96
+    name = page.run("return document.querySelector('[download]').download")
+    assert name == "deploys-failed.txt"
+
+
+def test_the_log_is_copied_also_where_there_is_no_clipboard_object(page: Browser) -> None:
+    page.run(
+        "Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true });"
+        "addEventListener('copy', () => { window.copied = document.activeElement.value })"
+    )
+    for _ in range(2):
+        page.click("#copy")
+        page.wait_for("document.querySelector('#copy').innerText === 'Copied'")
+
+    assert page.run("return window.copied").count("\n") == 96
+    assert page.run("return document.activeElement.id") == "copy"
+    page.wait_for("document.querySelector('#copy').innerText === 'Copy'")

@@ -7,9 +7,7 @@ from pathlib import Path
 from tests.integration.dashboard.browser import Browser
 from tests.integration.dashboard.readers import PASSWORD
 from tests.integration.dashboard.test_access import LINE, build_guarded, send_run
-from tests.integration.dashboard.watching import browser, chromium, expect_network_errors
-
-__all__ = ["browser", "chromium"]
+from tests.integration.dashboard.watching import expect_network_errors
 
 
 def test_a_reader_logs_in_arrives_at_the_line_of_the_link_and_logs_out(

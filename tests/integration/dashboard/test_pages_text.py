@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from nvoi.log import levels, wire
+from tests.integration.commands import wait_until
 from tests.integration.dashboard.browser import Browser
 from tests.integration.dashboard.serving import Serving
 from tests.integration.dashboard.watching import (
+    is_in_view,
     list_messages,
     open_deploy,
     post,
@@ -95,3 +98,74 @@ def test_lines_that_were_never_received_are_told_where_they_belong(
     ]
     assert browser.list_texts("#count") == ["5 lines, 3 missing"]
     assert browser.list_texts("#log .gap")[-1] == "Lines 7 to 8 of the sender were never received"
+
+
+def test_lines_that_come_late_do_not_move_those_that_are_read(
+    browser: Browser, shared: Serving
+) -> None:
+    post(shared, "late", wire.StatusEvent(wire.build_started({})))
+    texts = [f"line {n}{' of many words' * (n % 7 * 10)}" for n in range(1, 1001)]
+    post_lines(shared, "late", *texts[:400], first=1)
+    post_lines(shared, "late", *texts[450:], first=451)
+    open_deploy(browser, shared, "late", "#L402")
+    top = "document.querySelector('#L402').getBoundingClientRect().top"
+    wait_until(lambda: is_in_view(browser, "#L402"), "the line")
+    browser.wheel(-30)
+    before = browser.run(f"const at = scrollY; return [{top} + at, at]")
+
+    post_lines(shared, "late", *texts[400:420], first=401)
+    browser.wait_for("document.querySelector('#count').innerText === '970 lines, 30 missing'")
+    grown = browser.run(f"return {top} + scrollY") - before[0]
+    assert grown > 20 * 20
+    wait_until(lambda: abs(browser.run("return scrollY") + 30 - before[1] - grown) < 31, "it")
+
+
+def test_a_line_that_is_given_twice_is_there_once(browser: Browser, shared: Serving) -> None:
+    browser.open(f"{shared.url}/login")
+    count = (
+        "const line = { number: 1, place: 1, level: 'info', message: 'a', logged_at: 0 };"
+        "return import('/static/lines.js').then(({ Lines }) => {"
+        " const lines = new Lines(); lines.add([line, { ...line }]);"
+        " return [lines.ordered.length, lines.counts.info] })"
+    )
+    assert browser.run(count) == [1, 1]
+
+
+def test_a_running_step_takes_as_long_as_it_does_whatever_the_senders_clock(
+    browser: Browser, shared: Serving
+) -> None:
+    for ahead in (-3600, 3600):
+        deploy_id = f"clock {ahead}"
+        line = wire.encode_line((levels.STEP, time.time() + ahead, "Build"))
+        post(shared, deploy_id, wire.LogBatch([line], 1))
+        open_deploy(browser, shared, deploy_id)
+        browser.wait_for("/^[1-9] s$/.test(document.querySelector('#log .took').innerText)")
+
+
+def test_a_megabyte_in_one_line_is_shown_filtered_and_without_end_of_marks(
+    browser: Browser, shared: Serving
+) -> None:
+    post_lines(shared, "huge", "first")
+    for text in ("a" * 400_000, "http://a.example/ " * 20_000, "row\n" * 10_000):
+        post_lines(shared, "huge", text)
+    post_lines(shared, "huge", "last")
+    open_deploy(browser, shared, "huge")
+    browser.wait_for("document.querySelector('#L5')")
+    browser.type("a", "#filter")
+    browser.wait_for("document.querySelector('#count').innerText === '3 of 5 lines'")
+
+    assert browser.run("return document.querySelectorAll('#log *').length") < 3000
+
+
+def test_ten_thousand_steps_are_bearable(browser: Browser, shared: Serving) -> None:
+    for first in range(1, 10_000, 2000):
+        steps = [f"Step {number}" for number in range(first, first + 2000)]
+        post_lines(shared, "steps", *steps, first=first, level=levels.STEP)
+    open_deploy(browser, shared, "steps")
+    assert browser.list_texts("#count") == ["10,000 lines"]
+
+    browser.type("step 777", "#filter")
+    browser.wait_for("document.querySelector('#count').innerText === '11 of 10,000 lines'")
+    browser.run("location.hash = '#L7000'")
+    browser.wait_for("document.querySelector('#L7000.target')")
+    wait_until(lambda: is_in_view(browser, "#L7000"), "step 7000 in view")
