@@ -6,12 +6,16 @@ from pathlib import Path
 
 from nvoi.config.loader import load
 from nvoi.config.schema import Application, ComputeProvider, Config
-from nvoi.errors import ConfigError
+from nvoi.errors import ConfigError, UsageError
+from nvoi.files import SIZE_LIMIT
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.document import FILENAME, build_document, change_document
 from nvoi.onboarding.sections import find_section
 from nvoi.targets import get_target
 from nvoi.targets.step import Request
+
+# Encrypted it is some bytes longer.
+LONGEST = SIZE_LIMIT - 64
 
 
 def is_deployable(provider: ComputeProvider) -> bool:
@@ -33,6 +37,8 @@ def compose(text: str | None, before: Answers | None, answers: Answers, director
         text = build_document(answers)
     else:
         text = change_document(text, before, answers)
+    if len(text.encode()) > LONGEST:
+        raise UsageError("all that is in the config makes more than 1 MiB, which cannot be read")
     config = load(text, filename=FILENAME, environ=None)
     if is_deployable(config.application.compute_provider):
         request = Request(config, directory, home=directory, deploy_id="onboard")

@@ -25,6 +25,8 @@ INTRODUCTION = (
     "does, a deploy does not take it for running. One without a port is a worker."
 )
 DEFAULT_PORT = 8000
+# Below it only root may listen (ip(7), ip_unprivileged_port_start); an image's port often is.
+UNPRIVILEGED_PORT = 1024
 ADD, DONE = "add", "done"
 
 
@@ -74,6 +76,8 @@ def add_service(interview: Interview, answers: Answers) -> Answers:
     first = suggestions[0] if suggestions else Suggestion("")
     ports = {app.port for app in answers.apps}
     port = first.port or (DEFAULT_PORT if not answers.apps else None)
+    if answers.is_local and port and port < UNPRIVILEGED_PORT:
+        port = DEFAULT_PORT
     draft = AppService(
         first.name,
         command=first.command or None,

@@ -84,6 +84,11 @@ def test_generated_passwords_are_long_and_each_its_own() -> None:
     assert min(map(len, passwords)) == 48
 
 
+def test_what_could_not_be_read_again_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="more than 1 MiB"):
+        compose(None, None, replace(build_answers(), env={"A": "x" * (1 << 20)}), tmp_path)
+
+
 def test_faults_name_the_section_that_mends_them(tmp_path: Path) -> None:
     answers = replace(build_answers("hetzner", "PostgreSQL"), provider=LocalProvider(), groups=())
     with pytest.raises(ConfigError) as caught:

@@ -49,6 +49,13 @@ def test_the_checkouts_services_can_be_taken_as_they_are() -> None:
     assert script.left == 1
 
 
+def test_a_port_that_is_roots_is_not_offered_on_this_machine() -> None:
+    checkout = Checkout("shop", (Suggestion("web", "serve", 80),))
+    for provider, port in ((LocalProvider(), 8000), (SSHProvider(), 80)):
+        there = replace(interview(Script(*[ENTER] * 5)), checkout=checkout)
+        assert ask_services(there, Answers(provider=provider)).apps[0].port == port
+
+
 def test_two_services_may_share_a_port_on_servers_and_not_on_this_machine() -> None:
     first = AppService("a", command="a", port=8000)
     words = ("add an app", "b", "b", "8000", ENTER)
