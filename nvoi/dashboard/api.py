@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -34,6 +35,9 @@ ATTEMPTS, MOST_ATTEMPTS = 50, 200
 LINES, MOST_LINES = 1000, 5000
 #: Lines that are read at a time, so that an answer's text is never in memory as a whole.
 TEXT_LINES = 200
+
+#: The C1 controls of ECMA-48: U+009B alone is to a terminal what ESC [ is. A browser ignores them.
+_C1 = re.compile("[\x80-\x9f]")
 
 
 class Api:
@@ -148,7 +152,8 @@ def format_lines(lines: Iterable[StoredLine], gaps: Iterable[Gap]) -> Iterator[s
     for line in lines:
         while missing and missing[0].last < line.place:
             yield _format_gap(missing.pop(0))
-        yield f"{format_iso(line.logged_at)} {line.level:<7} {clean_text(line.message)}\n"
+        message = _C1.sub("\ufffd", clean_text(line.message))
+        yield f"{format_iso(line.logged_at)} {line.level:<7} {message}\n"
     yield from map(_format_gap, missing)
 
 

@@ -103,6 +103,14 @@ def test_text_comes_in_the_order_of_reading_and_names_what_is_missing(filled: Se
     ]
 
 
+def test_text_commands_no_terminal(serving: Serving) -> None:
+    with serving.build_client() as client:
+        assert client.logs(1, "a\x1b[2Jb\x9b2Jc\x07d\re") == 200
+    text = serving.get(f"{build_path('run-1')}/log.txt").data.decode()
+    assert text.endswith(" ab\ufffd2Jc\u2407d\u240de\n")
+    assert text.rstrip("\n").isprintable()
+
+
 def test_a_long_text_comes_whole(filled: Serving) -> None:
     lines = filled.get(f"{build_path('many')}/log.txt").data.decode().splitlines()
     assert [line.partition("info    ")[2] for line in lines] == [
