@@ -228,12 +228,12 @@ function isError(line) {
 // Goes on to the next line (the one before where `direction` is -1) that `isWanted`, from the
 // one that is marked, or else from those that are seen; past the last one to the first.
 function goToLine(direction, isWanted = () => true) {
-  const wanted = lines.ordered.filter((line) => isWanted(line) && view.lets(line));
-  if (wanted.length === 0) return;
-  if (direction < 0) wanted.reverse();
+  const candidates = lines.ordered.filter((line) => isWanted(line) && view.lets(line));
+  if (candidates.length === 0) return;
+  if (direction < 0) candidates.reverse();
   const from = view.target;
-  const first = isWanted === isError ? wanted[0] : (view.listSeen()[0]?.line ?? wanted[0]);
-  const line = from ? (wanted.find((each) => compare(each, from) * direction > 0) ?? wanted[0]) : first;
+  const first = isWanted === isError ? candidates[0] : (view.listSeen()[0]?.line ?? candidates[0]);
+  const line = from ? (candidates.find((each) => compare(each, from) * direction > 0) ?? candidates[0]) : first;
   following.hold();
   view.reveal(line, { lazily: true });
   document.querySelector(`#L${line.number} .number`)?.focus({ preventScroll: true });

@@ -227,6 +227,12 @@ def test_lists_show_a_deploy_when_it_begins_and_when_it_ends(
         assert browser.list_texts(".deploy .name") == ["topic"]
         assert browser.list_texts(".deploy .badge .word") == ["running"]
         assert browser.list_texts(".deploy .who") == ["by hand"]
+        # A click that begins before a refresh ends where it began.
+        browser.run("window.row = document.querySelector('.deploy .row')")
+        requests = "performance.getEntriesByType('resource').length"
+        count = browser.run(f"return {requests}")
+        browser.wait_for(f"{requests} > arguments[0]", count, what="a refresh")
+        assert browser.run("return row.isConnected")
     browser.wait_for("document.querySelector('.deploy.completed')")
     assert browser.run(f"return {ICON}") == "/static/favicon-completed.svg"
 
