@@ -162,8 +162,10 @@ _ORIGIN_HINT = "a proxy has to pass Host on, or --public-url has to name what re
 
 
 def _is_delivery(scope: Scope) -> bool:
-    """What deploys send: it is signed, and no answer to it tells what is stored."""
-    return scope["method"] == "POST" and get_raw_path(scope).startswith("/api/")
+    """What deploys send, and whatever comes where they do: no answer there tells what is stored."""
+    path = get_raw_path(scope)
+    is_theirs = scope["method"] == "POST" or path.endswith(("/logs", "/status"))
+    return is_theirs and path.startswith("/api/")
 
 
 def _is_free(scope: Scope) -> bool:

@@ -198,6 +198,14 @@ def test_deploys_health_and_the_files_of_pages_need_no_password(guarded: Serving
     assert Reader(guarded.port).get("/static/style.css").status == 200
 
 
+@pytest.mark.parametrize("kind", ["logs", "status"])
+def test_where_deploys_send_nothing_is_read_and_no_login_is_asked_for(
+    reader: Reader, kind: str
+) -> None:
+    answer = reader.ask("GET", f"/api/deploys/run-1/{kind}")
+    assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+
+
 def test_the_login_opens_a_session_and_leads_on(reader: Reader) -> None:
     path = "/projects/default/deploys/run-1?attempt=1"
     asked = reader.get(path)
