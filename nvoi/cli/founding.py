@@ -1,10 +1,9 @@
-"""The files behind ``nvoi onboard``: what is there, what is saved, and what comes next."""
+"""The files behind ``nvoi onboard``: what is there, and what is saved."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +24,6 @@ from nvoi.config.credentials import (
 )
 from nvoi.config.document import decode
 from nvoi.config.loader import is_plain, load
-from nvoi.config.schema import Config, SSHProvider
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import ConfigError, InputError, UsageError
 from nvoi.files import read_file, write_private
@@ -33,9 +31,8 @@ from nvoi.log import masking
 from nvoi.onboarding.answers import Answers, read_answers
 from nvoi.onboarding.checking import compose, is_deployable
 from nvoi.onboarding.checkout import read_checkout
-from nvoi.onboarding.dashboards import DEFAULT_URL, call_dashboard
+from nvoi.onboarding.dashboards import call_dashboard
 from nvoi.onboarding.interview import Interview
-from nvoi.onboarding.place import NOT_YET
 from nvoi.onboarding.prompts import Choice, Prompts
 from nvoi.onboarding.wizard import hold_interview
 
@@ -209,52 +206,3 @@ def write(place: Place, text: str) -> None:
         )
     elif text != place.text:
         write_private(place.config_file, encrypt(text.encode(), place.key.value))
-
-
-def tell_next(prompts: Prompts, options: argparse.Namespace, place: Place, text: str) -> None:
-    """Says what was saved, and what to do with it."""
-    config = load(text, filename=str(place.config_file), environ=None)
-    application = config.application
-    prompts.say(f"\nSaved {place.config_file}, encrypted: commit it. {tell_key(place)}")
-    if isinstance(application.compute_provider, SSHProvider) and application.ssh_keys:
-        prompts.say("\nEach server needs this line in ~/.ssh/authorized_keys of its user:")
-        # Not folded: it is to be copied.
-        prompts.show(application.ssh_keys.public_key)
-    prompts.say("\nNext:")
-    for line in list_commands(options, config):
-        prompts.say(f"  {line}")
-    if not is_deployable(application.compute_provider):
-        prompts.say(f"\n{NOT_YET}")
-
-
-def tell_key(place: Place) -> str:
-    """Where the key is, and who has to have it."""
-    ci = "A CI gets the key as the secret DEPLOY_KEY."
-    if place.key_file is None:
-        return f"Its key is that of {place.key.source}. {ci}"
-    return (
-        f"Its key is in {place.key_file}, which is in .gitignore. Keep it: without it the config "
-        f"cannot be read, and whoever has it can read everything. {ci}"
-    )
-
-
-def list_commands(options: argparse.Namespace, config: Config) -> list[str]:
-    """The commands that come next, each with what it is for."""
-    place = "".join(
-        f" {flag} {shlex.quote(str(value))}"
-        for flag, value, usual in (
-            ("--dir", options.dir, Path()),
-            ("--config", options.config, None),
-            ("--key-file", options.key_file, None),
-        )
-        if value != usual
-    )
-    commands = [
-        (f"nvoi deploy --dry-run{place}", "to see what would be done"),
-        (f"nvoi deploy{place}", "to do it"),
-        (f"nvoi onboard{place}", "to change the answers; nvoi credentials edit has every key"),
-    ]
-    if config.callback_url == DEFAULT_URL:
-        commands.insert(0, (f"nvoi dashboard{place}", "in another terminal, to follow each deploy"))
-    width = max(len(command) for command, _ in commands)
-    return [f"{command:{width}}  {purpose}" for command, purpose in commands]

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     # A stream that was closed before nvoi began is None.
     if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         raise UsageError("nvoi onboard asks questions: it needs a terminal", hint=NO_TERMINAL_HINT)
-    from nvoi.cli import founding  # noqa: PLC0415 - pulls in cryptography
+    from nvoi.cli import advice, founding  # noqa: PLC0415 - pull in cryptography
     from nvoi.cli.signals import interruptible  # noqa: PLC0415 - only with a terminal
     from nvoi.onboarding.terminal import open_prompts  # noqa: PLC0415 - pulls in questionary
 
@@ -59,5 +59,5 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             prompts.say("Nothing was saved.")
             return 1
         founding.save(place, text, prompts, signals)
-        founding.tell_next(prompts, options, place, text)
+        advice.tell_next(prompts, options, place, text)
     return 0

@@ -21,8 +21,8 @@ from nvoi.onboarding.interview import Interview
 from nvoi.onboarding.prompts import Choice, Prompts, ask, ask_blank, ask_command, ask_optional
 
 INTRODUCTION = (
-    "A service with a port has to listen on $PORT, and to answer GET /health with 2xx: until it "
-    "does, a deploy does not take it for running. One without a port is a worker."
+    "A service with a port has to listen on $PORT, and to answer GET /health with 2xx or 3xx: "
+    "until it does, a deploy does not take it for running. One without a port is a worker."
 )
 DEFAULT_PORT = 8000
 # Below it only root may listen (ip(7), ip_unprivileged_port_start); an image's port often is.

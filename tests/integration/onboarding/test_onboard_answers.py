@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -171,6 +172,16 @@ def test_wrong_answers_on_this_machine_are_refused_too(tmp_path: Path) -> None:
         wizard.follow(LOCAL[14:])
         assert wizard.end() == 0
     assert not any(secret in wizard.seen for secret in TYPED)
+
+
+def test_what_is_not_in_the_terminals_encoding_is_asked_for_again(tmp_path: Path) -> None:
+    with Wizard(tmp_path, TERM="dumb") as wizard:
+        wizard.wait_for("Application name:")
+        wizard.process.setecho(False)
+        os.write(wizard.process.child_fd, b"caf\xe9\n")
+        wizard.wait_for("! must be utf-8")
+        wizard.answer("Application name:", "cafe")
+        wizard.wait_for("Where does it run?")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
