@@ -175,7 +175,7 @@ def test_wrong_answers_on_this_machine_are_refused_too(tmp_path: Path) -> None:
 
 
 def test_what_is_not_in_the_terminals_encoding_is_asked_for_again(tmp_path: Path) -> None:
-    with Wizard(tmp_path, TERM="dumb") as wizard:
+    with Wizard(tmp_path, TERM="dumb", PYTHONIOENCODING="utf-8:strict") as wizard:
         wizard.wait_for("Application name:")
         wizard.process.setecho(False)
         os.write(wizard.process.child_fd, b"caf\xe9\n")
