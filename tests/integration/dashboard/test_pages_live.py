@@ -231,6 +231,7 @@ def test_lists_show_a_deploy_when_it_begins_and_when_it_ends(
         browser.run("window.row = document.querySelector('.deploy .row')")
         requests = "performance.getEntriesByType('resource').length"
         count = browser.run(f"return {requests}")
+        browser.run("document.dispatchEvent(new Event('visibilitychange'))")
         browser.wait_for(f"{requests} > arguments[0]", count, what="a refresh")
         assert browser.run("return row.isConnected")
     browser.wait_for("document.querySelector('.deploy.completed')")
