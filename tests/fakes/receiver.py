@@ -15,7 +15,6 @@ import signal
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from tests.fakes.behaviours import OK, Answer, Behaviour, Exchange
@@ -57,12 +56,7 @@ class Receiver:
         self._listener.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._listener.close()
 
     @property
