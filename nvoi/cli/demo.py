@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from nvoi.cli.options import add_command
 from nvoi.cli.signals import Interruption
+from nvoi.cli.values import parse_port
 
 EXAMPLES = """\
 examples:
@@ -23,8 +24,6 @@ All of it is in a temporary folder, and gone at the end. It needs nvoi[demo].
 exit codes: 0 all went as it should, 1 something did not, 2 bad usage; where it did not come
 to its end, 130 Ctrl-C, 143 SIGTERM
 """
-
-HIGHEST_PORT = 65535
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=parse_port,
         default=0,
         metavar="N",
-        help="the dashboard's port (default: one that is free)",
+        help="the dashboard's port; 0 takes any that is free (default: 0)",
     )
     parser.add_argument(
         "--open",
@@ -145,10 +144,3 @@ def say(text: str) -> None:
     """Print lines, at once: what is started next prints to the same place."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
-
-
-def parse_port(text: str) -> int:
-    """A port to listen on, for argparse."""
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= HIGHEST_PORT):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 1 to {HIGHEST_PORT}")
-    return int(text)

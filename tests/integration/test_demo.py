@@ -226,10 +226,10 @@ def test_the_dashboard_is_at_the_port_that_was_asked_for(machine: Machine) -> No
     machine.assert_nothing_is_left()
 
 
-@pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "²"])
+@pytest.mark.parametrize("port", ["65536", "http", "-1", "²"])
 def test_what_is_no_port_is_refused(machine: Machine, port: str) -> None:
     assert machine.start(NVOI, "demo", f"--port={port}").wait(PATIENCE) == 2
-    assert "is no port" in machine.read()
+    assert "argument --port" in machine.read()
 
 
 @pytest.mark.parametrize("name", ["supervisor", "starlette"])
