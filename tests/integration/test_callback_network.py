@@ -79,7 +79,7 @@ def test_a_certificate_is_trusted_by_the_bundle_that_the_environment_names(
 def test_a_certificate_of_an_unknown_authority_is_refused(
     secure: Receiver, tmp_path: Path, told: list[str]
 ) -> None:
-    run = tell(secure.url, tmp_path, budget=0.5)
+    run = tell(secure.url, tmp_path, budget=1.5)
     assert secure.counts.requests == 0
     assert get_messages(read_records(run.file)) == ["hello"]
     assert "certificate" in told[0]
@@ -97,7 +97,7 @@ def test_a_certificate_for_another_name_is_refused(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("elsewhere.test").configure_cert(context)
     with Receiver(KEY, tls=context) as receiver:
-        run = tell(receiver.url, tmp_path, budget=0.5)
+        run = tell(receiver.url, tmp_path, budget=1.5)
         assert receiver.counts.requests == 0
     assert get_messages(read_records(run.file)) == ["hello"]
     assert "certificate" in told[0]
@@ -106,7 +106,7 @@ def test_a_certificate_for_another_name_is_refused(
 def test_a_receiver_that_speaks_no_tls_gets_nothing_over_https(
     receiver: Receiver, tmp_path: Path, told: list[str]
 ) -> None:
-    run = tell(receiver.url.replace("http://", "https://"), tmp_path, budget=0.5)
+    run = tell(receiver.url.replace("http://", "https://"), tmp_path, budget=1.5)
     assert receiver.counts.requests == 0
     assert get_messages(read_records(run.file)) == ["hello"]
     assert "TLS" in told[0]
