@@ -1,8 +1,9 @@
-"""Token buckets: how often something may be done, by whom."""
+"""How often something may be done, and how much may be held, by whom."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable
 
 #: Buckets that are kept. The one that was used longest ago makes room: a bucket that is not
@@ -42,3 +43,28 @@ class RateLimit:
         if len(self._buckets) > MOST_BUCKETS:
             del self._buckets[next(iter(self._buckets))]
         return 0.0 if taken else (1 - tokens) / self._rate
+
+
+class Allowance:
+    """What may be held at one time: by all together, and by one.
+
+    Args:
+        total: the most that all may hold.
+        share: the most that one may hold, so that none takes it from all others.
+    """
+
+    def __init__(self, total: int, share: int) -> None:
+        self._total = total
+        self._share = share
+        self._held: Counter[Hashable] = Counter()
+
+    def hold(self, key: Hashable, amount: int) -> bool:
+        """Note that ``key`` holds ``amount`` more; whether that is within the allowance."""
+        self._held[key] += amount
+        return self._held[key] <= self._share and self._held.total() <= self._total
+
+    def release(self, key: Hashable, amount: int) -> None:
+        """Note that ``key`` holds ``amount`` less."""
+        self._held[key] -= amount
+        if self._held[key] <= 0:
+            del self._held[key]

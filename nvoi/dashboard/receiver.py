@@ -21,7 +21,7 @@ from nvoi.dashboard.context import Dashboard
 from nvoi.dashboard.deliveries import store_delivery
 from nvoi.dashboard.documents import ProtocolViolation
 from nvoi.dashboard.hosts import find_client
-from nvoi.dashboard.limits import RateLimit
+from nvoi.dashboard.limits import Allowance, RateLimit
 from nvoi.dashboard.parsing import Kind, check_deploy_header, parse_request
 from nvoi.dashboard.paths import RawRoute
 from nvoi.dashboard.records import DEFAULT_PROJECT, Delivery, Project, Receipt
@@ -42,8 +42,10 @@ if TYPE_CHECKING:
 MOST_BYTES = 1 << 20
 #: Seconds for a body to come, as a whole.
 BODY_SECONDS = 30.0
-#: Bytes of bodies that are held at one time, whoever sends them.
+#: Bytes of bodies that are held at one time: of all, and of one client. No signature is known
+#: to be right before its body is whole, so a stranger could else keep every sender out.
 HELD_BYTES = 64 << 20
+HELD_BYTES_OF_ONE = 16 << 20
 
 #: Wrong signatures of one address: so many a second for long, and so many at once. They are
 #: answered like any, and cost no right one anything; but a stranger learns little by trying.
@@ -78,7 +80,7 @@ class Receiver:
         # With less than one token a bucket would never let anything through.
         self._rates = RateLimit(rate, max(1.0, 2 * rate))
         self._forgeries = RateLimit(FORGERY_RATE, FORGERY_BURST)
-        self._held = 0
+        self._held = Allowance(HELD_BYTES, HELD_BYTES_OF_ONE)
 
     async def answer(self, request: Request, *, kind: Kind) -> Response:
         """Take a request and answer it."""
@@ -96,11 +98,12 @@ class Receiver:
             StorageError: the database did not keep it.
         """
         project, keys = await self._get_project(request.path_params.get("token", ""))
-        body = await self._read_body(request)
+        client = find_client(request.scope, self._dashboard.settings)
+        body = await self._read_body(request, client)
         try:
             delivery = self._read_delivery(request, kind, project, keys, body)
         finally:
-            self._held -= len(body)
+            self._held.release(client, len(body))
         # What is on its way to the disk may get there though the request is given up: those who
         # watch are to see it all the same.
         receipt = await asyncio.shield(self._store(project, delivery))
@@ -131,7 +134,7 @@ class Receiver:
             raise RefusalError(404, "there is no such project")
         return found
 
-    async def _read_body(self, request: Request) -> bytes:
+    async def _read_body(self, request: Request, client: str) -> bytes:
         """The raw body. Its bytes count as held until :meth:`_take` has done with them."""
         # HTTP allows nothing but digits there; the server has refused what is none.
         if int(request.headers.get("content-length", "0")) > MOST_BYTES:
@@ -139,32 +142,29 @@ class Receiver:
         body = bytearray()
         try:
             async with asyncio.timeout(BODY_SECONDS):
-                while await self._read_chunk(request, body):
-                    self._check_size(len(body))
-            self._check_size(len(body))
+                while await self._read_chunk(request, client, body):
+                    pass
         except TimeoutError:
-            self._held -= len(body)
+            self._held.release(client, len(body))
             raise RefusalError(408, f"the body did not come in {BODY_SECONDS:.0f} s") from None
         except BaseException:
-            self._held -= len(body)
+            self._held.release(client, len(body))
             raise
         return bytes(body)
 
-    async def _read_chunk(self, request: Request, body: bytearray) -> bool:
+    async def _read_chunk(self, request: Request, client: str, body: bytearray) -> bool:
         """Add what has come of the body; whether there is more to come."""
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise RefusalError(400, "the request was cut off")
         chunk: bytes = message.get("body", b"")
         body += chunk
-        self._held += len(chunk)
-        return bool(message.get("more_body", False))
-
-    def _check_size(self, size: int) -> None:
-        if size > MOST_BYTES:
+        is_allowed = self._held.hold(client, len(chunk))
+        if len(body) > MOST_BYTES:
             raise _build_size_refusal()
-        if self._held > HELD_BYTES:
+        if not is_allowed:
             raise RefusalError(503, "too much is being sent at once", retry_after=1)
+        return bool(message.get("more_body", False))
 
     def _read_delivery(
         self,

@@ -54,6 +54,7 @@ class Exchange:
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     parts: list[Message] = field(default_factory=list)
+    client: str = "127.0.0.1"
     status: int = 0
     answered: dict[str, str] = field(default_factory=dict)
     data: bytes = b""
@@ -72,7 +73,7 @@ class Exchange:
             "headers": [
                 (name.lower().encode(), value.encode()) for name, value in self.headers.items()
             ],
-            "client": ("127.0.0.1", 1),
+            "client": (self.client, 1),
         }
         await app(scope, self._receive, self._send)
 

@@ -137,6 +137,32 @@ def test_no_more_bodies_are_held_than_memory_is_for(
     assert asyncio.run(run()) == [503, 200]
 
 
+def test_one_client_cannot_hold_what_others_need(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "HELD_BYTES_OF_ONE", 100)
+    body = b'{"logs": []}'
+    signed = {"X-Nvoi-Signature": sign(body, KEY.reveal()), "Content-Type": "application/json"}
+
+    async def run() -> list[int]:
+        app = build(dashboard)
+        part = chunk(b"x" * 99, more=True)
+        waiting = Exchange(LOGS, "POST", signed, [part], client="192.0.2.1")
+        task = asyncio.ensure_future(waiting.run(app))
+        while waiting.parts:
+            await asyncio.sleep(0)
+        statuses = []
+        for client in ("192.0.2.1", "192.0.2.2"):
+            exchange = Exchange(LOGS, "POST", signed, [chunk(body, more=False)], client=client)
+            await exchange.run(app)
+            statuses.append(exchange.status)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return statuses
+
+    assert asyncio.run(run()) == [503, 200]
+
+
 def test_nothing_is_held_once_all_is_answered(
     dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
