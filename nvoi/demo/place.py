@@ -140,14 +140,13 @@ class Place:
         return f"http://127.0.0.1:{self.app_port}"
 
     def build_environ(self, **more: str) -> dict[str, str]:
-        """The environment of what the demo starts: no key, home or proxy but the demo's own."""
+        """The environment of what the demo starts: no key or home but the demo's own."""
         kept = {
             name: value
             for name, value in self.environ.items()
             if name not in OWN_VARIABLES and not name.startswith("GIT_")
         }
-        direct = "localhost,127.0.0.1"
-        return {**kept, "NVOI_HOME": str(self.home), "NO_PROXY": direct, "no_proxy": direct, **more}
+        return {**kept, "NVOI_HOME": str(self.home), **more}
 
 
 def make_folder() -> Path:

@@ -8,6 +8,7 @@ OpenSSL has them, ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUNDLE`` as their program
 from __future__ import annotations
 
 import base64
+import ipaddress
 import os
 import ssl
 import urllib.request
@@ -62,7 +63,13 @@ def find_auth(url: str) -> str | None:
 
 
 def find_proxy(scheme: str, host: str, environ: Environ) -> str | None:
-    """The proxy's URL for ``host``, or None."""
+    """The proxy's URL for ``host``, or None.
+
+    This machine's own addresses are reached directly, as Go's net/http does it
+    (ProxyFromEnvironment): to a proxy they would be the proxy's.
+    """
+    if is_loopback(host):
+        return None
     proxies = {
         name.lower().removesuffix("_proxy"): value
         for name, value in environ.items()
@@ -75,6 +82,16 @@ def find_proxy(scheme: str, host: str, environ: Environ) -> str | None:
         return None
     proxy = proxies.get(scheme) or proxies.get("all")
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine: its name (RFC 6761, 6.3) or a loopback address."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def build_tls(environ: Environ) -> ssl.SSLContext:

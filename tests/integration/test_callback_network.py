@@ -146,14 +146,27 @@ def test_https_goes_through_the_proxy_by_connect(
     assert all("proxy-authorization" not in request.headers for request in secure.requests)
 
 
-@pytest.mark.parametrize("exception", ["127.0.0.1", "other.test,127.0.0.1", "*"])
+@pytest.mark.parametrize("exception", [NAME, f"other.test,{NAME}", "*"])
 def test_no_proxy_names_what_is_reached_directly(
     receiver: Receiver, exception: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Proxy() as proxy:
+    """Which the test's name cannot be: only the proxy knows it."""
+    with Proxy({NAME: get_port(receiver.url)}) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", exception)
-        tell(receiver.url, tmp_path)
+        run = tell(rename(receiver.url), tmp_path, budget=0.5)
+        assert proxy.requests == []
+    assert get_messages(read_records(run.file)) == ["hello"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_this_machine_is_reached_directly_whatever_the_proxy(
+    receiver: Receiver, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Proxy() as proxy:
+        for name in ("HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        tell(receiver.url.replace("127.0.0.1", host), tmp_path)
         assert proxy.requests == []
     assert receiver.messages == ["hello"]
 
@@ -175,7 +188,7 @@ def test_a_proxy_that_cannot_be_used_costs_the_callback_and_nothing_else(
     receiver: Receiver, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", url)
-    run = tell(receiver.url, tmp_path, budget=0.5)
+    run = tell(rename(receiver.url), tmp_path, budget=0.5)
     assert get_messages(read_records(run.file)) == ["hello"]
     assert "proxy" in told[0]
     assert "pass-word" not in "".join(told)
