@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
+
+from nvoi.log.addresses import is_loopback
 
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
 
@@ -102,7 +103,7 @@ def build_app_url(hostname: str) -> str | None:
     match = _HOST.fullmatch(hostname)
     if match is None or len(hostname) > _LONGEST_HOST or int(match["port"] or 0) > _LARGEST_PORT:
         return None
-    scheme = "http" if _is_loopback(match["address"] or match["name"]) else "https"
+    scheme = "http" if is_loopback(match["address"] or match["name"]) else "https"
     return f"{scheme}://{hostname}"
 
 
@@ -176,12 +177,3 @@ def _trim_url(url: str) -> str:
             unopened[url[end - 1]] -= 1
         end -= 1
     return url[:end]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

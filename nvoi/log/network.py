@@ -8,7 +8,6 @@ OpenSSL has them, ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUNDLE`` as their program
 from __future__ import annotations
 
 import base64
-import ipaddress
 import os
 import ssl
 import urllib.request
@@ -18,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.util import parse_url
+
+from nvoi.log.addresses import is_loopback
 
 Environ = Mapping[str, str]
 
@@ -82,16 +83,6 @@ def find_proxy(scheme: str, host: str, environ: Environ) -> str | None:
         return None
     proxy = proxies.get(scheme) or proxies.get("all")
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine: its name (RFC 6761, 6.3) or a loopback address."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def build_tls(environ: Environ) -> ssl.SSLContext:
