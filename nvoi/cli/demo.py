@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from nvoi.cli.options import add_command
-from nvoi.cli.signals import Interruption
+from nvoi.cli.signals import build_interruption, handled
 from nvoi.cli.values import parse_port
 
 EXAMPLES = """\
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 class Stopper:
-    """Makes an :class:`Interruption` of the first signal, where that may be raised.
+    """Makes an interruption of the first signal, where that may be raised.
 
     A second one changes nothing: what is being taken down is waited for, with deadlines.
     """
@@ -113,8 +113,7 @@ class Stopper:
         if self._number is None or self._holds or self._settled:
             return
         self._settled = True
-        name = "Ctrl-C" if self._number == signal.SIGINT else signal.Signals(self._number).name
-        raise Interruption(f"interrupted ({name})", 128 + self._number)
+        raise build_interruption(self._number)
 
 
 @contextmanager
@@ -124,20 +123,11 @@ def guarded() -> Iterator[Stopper]:
     Afterwards they are ignored: the process is about to end with the exit code of what was done.
     """
     stopper = Stopper()
-    numbers = [
-        number
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        # nohup and a shell's background jobs have signals ignored, and mean it.
-        if signal.getsignal(number) is not signal.SIG_IGN
-    ]
-    for number in numbers:
-        signal.signal(number, stopper.handle)
-    try:
-        yield stopper
-    finally:
-        stopper.settle()
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
+    with handled(stopper.handle, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        try:
+            yield stopper
+        finally:
+            stopper.settle()
 
 
 def say(text: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+Handler = Callable[[int, types.FrameType | None], None]
 
 
 class Interruption(KeyboardInterrupt):
@@ -42,8 +44,7 @@ class Signals:
         if self._settled:
             return
         self._settled = True
-        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        raise Interruption(f"interrupted ({name})", 128 + number)
+        raise build_interruption(number)
 
 
 @contextmanager
@@ -54,17 +55,31 @@ def interruptible() -> Iterator[Signals]:
     while the interpreter shuts down would replace it.
     """
     signals = Signals()
-    numbers = [
-        number
-        for number in (signal.SIGINT, signal.SIGTERM)
-        # A shell starts background jobs with SIGINT ignored, and means it.
-        if signal.getsignal(number) is not signal.SIG_IGN
-    ]
-    for number in numbers:
-        signal.signal(number, signals.handle)
+    with handled(signals.handle, signal.SIGINT, signal.SIGTERM):
+        try:
+            yield signals
+        finally:
+            signals.settle()
+
+
+@contextmanager
+def handled(handle: Handler, *numbers: signal.Signals) -> Iterator[None]:
+    """Inside, the signals ``numbers`` go to ``handle``; afterwards they are ignored.
+
+    Those that are ignored already stay so: a shell starts background jobs with SIGINT ignored,
+    nohup a command with SIGHUP, and both mean it.
+    """
+    taken = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in taken:
+        signal.signal(number, handle)
     try:
-        yield signals
+        yield
     finally:
-        signals.settle()
-        for number in numbers:
+        for number in taken:
             signal.signal(number, signal.SIG_IGN)
+
+
+def build_interruption(number: int) -> Interruption:
+    """What a signal that ends the run is told as."""
+    name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    return Interruption(f"interrupted ({name})", 128 + number)
