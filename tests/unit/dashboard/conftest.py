@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from nvoi.dashboard.database import Database, open_database
+from nvoi.dashboard.writer import Writer
 from tests.unit.dashboard.stores import Store, open_store
 
 
@@ -12,3 +14,17 @@ from tests.unit.dashboard.stores import Store, open_store
 def store(tmp_path: Path) -> Iterator[Store]:
     with open_store(tmp_path / "dashboard.sqlite3") as opened:
         yield opened
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = open_database(tmp_path / "dashboard.sqlite3", busy_seconds=0.05)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def writer(database: Database) -> Iterator[Writer]:
+    writer = Writer(database)
+    yield writer
+    writer.close()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,29 +111,26 @@ def test_a_client_that_goes_away_leaves_nothing_behind(dashboard: Dashboard) -> 
     assert post(dashboard, chunk(b"{", more=True), {"type": "http.disconnect"}).status == 400
 
 
+@pytest.mark.parametrize(
+    ("limit", "holder", "others"),
+    [
+        pytest.param("HELD_BYTES", "192.0.2.1", "192.0.2.2", id="of all"),
+        pytest.param("HELD_BYTES_OF_ONE", "192.0.2.1", "192.0.2.1", id="of one"),
+    ],
+)
 def test_no_more_bodies_are_held_than_memory_is_for(
-    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, limit: str, holder: str, others: str
 ) -> None:
-    monkeypatch.setattr(receiver, "HELD_BYTES", 100)
-    body = b'{"logs": []}'
-    signed = {"X-Nvoi-Signature": sign(body, KEY.reveal()), "Content-Type": "application/json"}
+    monkeypatch.setattr(receiver, limit, 100)
 
     async def run() -> list[int]:
         app = build(dashboard)
-        waiting = Exchange(LOGS, "POST", signed, [chunk(b"x" * 99, more=True)])
-        task = asyncio.ensure_future(waiting.run(app))
-        while waiting.parts:
-            await asyncio.sleep(0)
-        statuses = []
-        for _ in range(2):
-            exchange = Exchange(LOGS, "POST", signed, [chunk(body, more=False)])
-            await exchange.run(app)
-            statuses.append(exchange.status)
-            assert exchange.answered.get("retry-after", "1") == "1"
-            # What was held is let go with whoever sent it.
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        return statuses
+        async with holding(app, holder):
+            refused = await post_empty(app, others)
+            assert refused.answered["retry-after"] == "1"
+        # What was held is let go with whoever sent it.
+        taken = await post_empty(app, others)
+        return [refused.status, taken.status]
 
     assert asyncio.run(run()) == [503, 200]
 
@@ -141,26 +139,34 @@ def test_one_client_cannot_hold_what_others_need(
     dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receiver, "HELD_BYTES_OF_ONE", 100)
-    body = b'{"logs": []}'
-    signed = {"X-Nvoi-Signature": sign(body, KEY.reveal()), "Content-Type": "application/json"}
 
     async def run() -> list[int]:
         app = build(dashboard)
-        part = chunk(b"x" * 99, more=True)
-        waiting = Exchange(LOGS, "POST", signed, [part], client="192.0.2.1")
-        task = asyncio.ensure_future(waiting.run(app))
-        while waiting.parts:
-            await asyncio.sleep(0)
-        statuses = []
-        for client in ("192.0.2.1", "192.0.2.2"):
-            exchange = Exchange(LOGS, "POST", signed, [chunk(body, more=False)], client=client)
-            await exchange.run(app)
-            statuses.append(exchange.status)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        return statuses
+        async with holding(app, "192.0.2.1"):
+            return [(await post_empty(app, f"192.0.2.{last}")).status for last in (1, 2)]
 
     assert asyncio.run(run()) == [503, 200]
+
+
+@asynccontextmanager
+async def holding(app: Starlette, client: str) -> AsyncIterator[None]:
+    """Inside, a body of which 99 bytes have come is waited for."""
+    waiting = Exchange(LOGS, "POST", {}, [chunk(b"x" * 99, more=True)], client=client)
+    task = asyncio.ensure_future(waiting.run(app))
+    while waiting.parts:
+        await asyncio.sleep(0)
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def post_empty(app: Starlette, client: str) -> Exchange:
+    """Send a signed batch without lines."""
+    body = b'{"logs": []}'
+    signed = {"X-Nvoi-Signature": sign(body, KEY.reveal()), "Content-Type": "application/json"}
+    exchange = Exchange(LOGS, "POST", signed, [chunk(body, more=False)], client=client)
+    await exchange.run(app)
+    return exchange
 
 
 def test_nothing_is_held_once_all_is_answered(

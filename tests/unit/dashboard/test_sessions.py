@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.database import Database, open_database
+from nvoi.dashboard.database import Database
 from nvoi.dashboard.sessions import IDLE, RENEWAL, Sessions
 from nvoi.dashboard.writer import Writer
 from nvoi.secret import Secret
@@ -25,20 +23,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(tmp_path / "dashboard.sqlite3", busy_seconds=0.05)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def writer(database: Database) -> Iterator[Writer]:
-    writer = Writer(database)
-    yield writer
-    writer.close()
 
 
 def read_rows(database: Database) -> list[tuple[bytes, int, int]]:

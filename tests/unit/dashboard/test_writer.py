@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.database import Database, open_database
+from nvoi.dashboard.database import Database
 from nvoi.dashboard.errors import StorageError
 from nvoi.dashboard.options import find_option, store_option
 from nvoi.dashboard.writer import Writer
@@ -20,20 +20,6 @@ from tests.unit.dashboard.faults import locked, start_python
 from tests.unit.dashboard.stores import Store, open_store
 
 Job = Callable[[sqlite3.Connection], None]
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(tmp_path / "dashboard.sqlite3", busy_seconds=0.05)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def writer(database: Database) -> Iterator[Writer]:
-    writer = Writer(database)
-    yield writer
-    writer.close()
 
 
 def keep(name: str, value: str = "there") -> Job:
