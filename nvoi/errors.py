@@ -8,6 +8,13 @@
     │   ├── ConfigError          the config has faults; carries all of them
     │   └── CredentialsError     deploy.enc or its key is missing, unreadable or wrong
     ├── CommandError             a command that the deploy ran ended badly
+    │   └── RemoteError          it ran on a server
+    │       └── RemoteTimeoutError   it took too long, or said nothing for too long
+    ├── ConnectionFailedError    a server cannot be reached over SSH
+    │   ├── HostKeyError         its host key is not the one that is known
+    │   ├── AccessError          it takes none of the keys there are
+    │   └── ConnectionLostError  the connection broke; what ran may have run to its end
+    ├── HostsError               several servers failed side by side; carries each error
     ├── ServiceError             a service did not start, or did not become healthy
     ├── LockError                another run holds the app's lock
     └── DeliveryError            the dashboard did not take what was sent
@@ -89,6 +96,67 @@ class CredentialsError(InputError):
 
 class CommandError(NvoiError):
     """A command that the deploy ran ended badly."""
+
+
+class RemoteError(CommandError):
+    """A command on a server ended badly.
+
+    Args:
+        host: the server, as errors name it.
+        command: what ran there, as it may be shown.
+        outcome: how it ended, as it reads after the command.
+        exit_code: as its shell gave it; -1 where a signal ended it, None where it never ended.
+        hint: what to do next.
+        output: the last lines that it printed, masked, oldest first.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        command: str,
+        outcome: str,
+        *,
+        exit_code: int | None = None,
+        hint: str = "",
+        output: Sequence[str] = (),
+    ) -> None:
+        super().__init__(f"{host}: {command}: {outcome}", hint=hint, output=output)
+        self.host = host
+        self.command = command
+        self.exit_code = exit_code
+
+
+class RemoteTimeoutError(RemoteError):
+    """A command on a server took too long, or said nothing for too long, and was ended."""
+
+
+class ConnectionFailedError(NvoiError):
+    """A server cannot be reached over SSH; nothing ran there."""
+
+
+class HostKeyError(ConnectionFailedError):
+    """A server's host key is not the one that is known for it."""
+
+
+class AccessError(ConnectionFailedError):
+    """A server takes none of the keys there are."""
+
+
+class ConnectionLostError(ConnectionFailedError):
+    """The connection broke while a command ran, which may have run to its end or not."""
+
+
+class HostsError(NvoiError):
+    """Several servers failed side by side. ``errors`` has what each of them raised."""
+
+    def __init__(self, errors: Sequence[NvoiError]) -> None:
+        self.errors = tuple(errors)
+        hints = list(dict.fromkeys(error.hint for error in errors if error.hint))
+        super().__init__(
+            "\n".join(error.message for error in errors),
+            hint="; ".join(hints),
+            output=[line for error in errors for line in error.output],
+        )
 
 
 class ServiceError(NvoiError):

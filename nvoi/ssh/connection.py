@@ -1,0 +1,178 @@
+"""The one connection to a host: opened when it is first needed, and again when it has died."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import paramiko
+
+from nvoi.errors import ConnectionFailedError, ConnectionLostError
+from nvoi.log.levels import get_logger
+from nvoi.ssh.host import Host, Timeouts
+from nvoi.ssh.host_keys import HostKeys
+from nvoi.ssh.identities import Identities
+from nvoi.ssh.wire import Wire
+
+log = get_logger("nvoi.ssh")
+
+#: Commands that run on one connection at a time; sshd allows ten: sshd_config(5), MaxSessions.
+SESSIONS = 10
+#: What a host answers that has no room for another session: RFC 4254, 5.1.
+NO_ROOM = frozenset({2, 4})
+#: Seconds until such a host is asked again.
+PAUSE = 0.1
+
+
+@dataclass
+class Tally:
+    """What a host was asked for: ``connections`` made, ``sessions`` (commands) begun on them."""
+
+    connections: int = 0
+    sessions: int = 0
+
+
+class Connection:
+    """Channels to one host. Safe to use from any thread; nothing is opened before it is needed."""
+
+    def __init__(
+        self, host: Host, identities: Identities, host_keys: HostKeys, timeouts: Timeouts
+    ) -> None:
+        self.host = host
+        self.timeouts = timeouts
+        self.tally = Tally()
+        self._identities = identities
+        self._host_keys = host_keys
+        self._lock = threading.Lock()
+        self._wire: Wire | None = None
+        self._room = threading.Condition()
+        self._running = 0
+        self._most = SESSIONS
+
+    def open(self) -> None:
+        """Connect, where there is no connection yet.
+
+        Raises:
+            ConnectionFailedError: the host cannot be reached.
+        """
+        self._get_wire()
+
+    def close(self) -> None:
+        """End the connection at once. A later use opens it again."""
+        with self._lock:
+            wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
+
+    @contextmanager
+    def open_session(self) -> Iterator[tuple[Wire, paramiko.Channel]]:
+        """A channel for one command; waits while the host has no room for another.
+
+        Raises:
+            ConnectionFailedError: the host cannot be reached, or does not answer.
+        """
+        with self._room:
+            self._room.wait_for(lambda: self._running < self._most)
+            self._running += 1
+        try:
+            wire, channel = self._open_session()
+            try:
+                yield wire, channel
+            finally:
+                channel.close()
+        finally:
+            with self._room:
+                self._running -= 1
+                self._room.notify()
+
+    def open_tunnel(self, address: str, port: int) -> paramiko.Channel:
+        """A channel to ``address`` and ``port`` as the host sees them.
+
+        Raises:
+            ConnectionFailedError: the host cannot be reached, or does not answer.
+            paramiko.ChannelException: the host reaches nothing there, or forbids it.
+        """
+        _, channel = self._open("direct-tcpip", (address, port))
+        return channel
+
+    def _open_session(self) -> tuple[Wire, paramiko.Channel]:
+        deadline = time.monotonic() + self.timeouts.connect
+        while True:
+            try:
+                opened = self._open("session")
+            except paramiko.ChannelException as error:
+                self._wait_for_room(error, deadline)
+            else:
+                self.tally.sessions += 1
+                return opened
+
+    def _wait_for_room(self, error: paramiko.ChannelException, deadline: float) -> None:
+        """Wait until another command has ended: the host allows fewer than is usual."""
+        with self._room:
+            if error.code not in NO_ROOM or (self._running <= 1 and time.monotonic() > deadline):
+                raise ConnectionFailedError(
+                    f"{self.host} runs no command: {error.text}",
+                    hint="does MaxSessions in its sshd_config allow one?",
+                ) from error
+            if self._running <= 1:
+                # What was cancelled here may not have ended there yet.
+                self._room.wait(PAUSE)
+                return
+            self._running -= 1
+            self._most = max(1, min(self._most, self._running))
+            self._room.wait_for(lambda: self._running < self._most)
+            self._running += 1
+
+    def _open(
+        self, kind: str, target: tuple[str, int] | None = None
+    ) -> tuple[Wire, paramiko.Channel]:
+        """A channel; on a connection that turns out to be dead, once more on a new one.
+
+        Nothing was asked of the host yet, so nothing can be done twice.
+        """
+        wire, is_new = self._get_wire()
+        try:
+            return wire, self._open_on(wire, kind, target)
+        except ConnectionLostError:
+            if is_new:
+                raise
+        wire.close()
+        wire, _ = self._get_wire()
+        return wire, self._open_on(wire, kind, target)
+
+    def _open_on(self, wire: Wire, kind: str, target: tuple[str, int] | None) -> paramiko.Channel:
+        began = time.monotonic()
+        try:
+            return wire.transport.open_channel(
+                kind, target, ("127.0.0.1", 0), timeout=self.timeouts.connect
+            )
+        except paramiko.ChannelException:
+            raise
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if wire.is_alive and wire.has_heard_since(began):
+                # Others work on this connection, which is only slow: it is not ended.
+                raise ConnectionFailedError(
+                    f"{self.host} did not open a channel within {self.timeouts.connect:g} s",
+                    hint="is the server overloaded?",
+                ) from error
+            raise ConnectionLostError(
+                f"{self.host}: the connection was lost: {error or 'it was closed'}",
+                hint="run the same command again: nothing was begun",
+            ) from error
+
+    def _get_wire(self) -> tuple[Wire, bool]:
+        """The connection, and whether it was made just now."""
+        with self._lock:
+            wire = self._wire
+            if wire is not None and wire.is_alive:
+                return wire, False
+            if wire is not None:
+                wire.close()
+                self._wire = None
+                log.info("%s: the connection was lost; connecting again", self.host)
+            self._wire = Wire(self.host, self._identities, self._host_keys, self.timeouts)
+            self.tally.connections += 1
+            return self._wire, True

@@ -1,0 +1,301 @@
+"""What a run has of its servers: commands, files and ports, over one connection a host."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self, TypeVar
+
+from nvoi.command import Command, Result
+from nvoi.config.schema import SSHKeys
+from nvoi.errors import RemoteError
+from nvoi.log.levels import get_logger
+from nvoi.log.masking import add_secrets
+from nvoi.secret import Secret
+from nvoi.ssh.connection import Connection, Tally
+from nvoi.ssh.files import build_put, read_pieces, show_put
+from nvoi.ssh.forwarding import Forward
+from nvoi.ssh.host import Host, Timeouts
+from nvoi.ssh.host_keys import HostKeys
+from nvoi.ssh.identities import Identities
+from nvoi.ssh.rounds import current, work_on_all
+from nvoi.ssh.session import Session, show
+
+T = TypeVar("T")
+
+log = get_logger("nvoi.ssh")
+
+#: Where ssh(1) keeps the keys of hosts for everyone on a machine.
+SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
+STORE = "known_hosts"
+#: What sudo says that may not ask for a password: sudo(8), -n.
+NO_SUDO = ("sudo: a password is required", "sudo: a terminal is required")
+
+Input = bytes | str | Iterable[bytes] | None
+
+
+def _ignore(line: str) -> None:
+    """Nobody listens."""
+
+
+class Connections:
+    """The connections of one run. Safe to use from any thread; close it at the end.
+
+    A host is connected to when it is first used, and once more when its connection has died
+    between two commands. A command that was begun is never run again.
+    """
+
+    def __init__(
+        self, identities: Identities, host_keys: HostKeys, timeouts: Timeouts | None = None
+    ) -> None:
+        self._identities = identities
+        self._host_keys = host_keys
+        self._timeouts = timeouts or Timeouts()
+        self._lock = threading.Lock()
+        self._connections: dict[Host, Connection] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all connections."""
+        with self._lock:
+            connections = tuple(self._connections.values())
+        for connection in connections:
+            connection.close()
+
+    @property
+    def tallies(self) -> Mapping[Host, Tally]:
+        """What each host was asked for so far."""
+        with self._lock:
+            found = {host: one.tally for host, one in self._connections.items()}
+        return MappingProxyType(found)
+
+    def run(
+        self,
+        host: Host,
+        command: Command,
+        *,
+        stdin: Input = None,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        on_line: Callable[[str], None] = _ignore,
+        level: int | None = logging.DEBUG,
+        check: bool = True,
+    ) -> Result:
+        """Run ``command`` on the host, and wait for its end.
+
+        Args:
+            host: where.
+            command: what; it is the login shell of the host's user that reads it.
+            stdin: what it reads. A ``Secret`` is masked in all that is logged from now on.
+            timeout: seconds it may take; those of ``Timeouts.command`` where left out.
+            idle_timeout: seconds it may be silent; those of ``Timeouts.idle``.
+            on_line: called with each line of its output and errors as it arrives, not masked.
+            level: the level its lines are logged at as they arrive; None where they are data.
+            check: whether an exit code other than 0 is an error.
+
+        Raises:
+            ConnectionFailedError: the host cannot be reached; nothing ran.
+            ConnectionLostError: the connection broke while it ran.
+            RemoteTimeoutError: it took or was silent for too long, and was ended.
+            RemoteError: it ended with another exit code than 0, and ``check`` is set.
+        """
+        shown = show(command)
+        return self._run(
+            host,
+            command,
+            shown,
+            _read_input(stdin),
+            timeout=timeout,
+            idle_timeout=idle_timeout,
+            on_line=on_line,
+            level=level,
+            check=check,
+        )
+
+    def put(
+        self,
+        host: Host,
+        source: bytes | str | Path,
+        path: str,
+        *,
+        mode: int = 0o600,
+        sudo: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Make ``path`` on the host hold ``source``, wholly or not at all.
+
+        Args:
+            host: where.
+            source: the content, or the file here that has it.
+            path: the file there, from the root on; its folder exists.
+            mode: its permissions, which it has from the start.
+            sudo: whether root writes it, and owns it.
+            timeout: seconds it may take; those of ``Timeouts.command`` where left out.
+
+        Raises:
+            NvoiError: as :meth:`run`, or the file here cannot be read.
+        """
+        if isinstance(source, Path):
+            size, pieces = read_pieces(source)
+        else:
+            data = list(_read_input(source))
+            size, pieces = sum(map(len, data)), iter(data)
+        command = build_put(path, mode, size, as_root=sudo)
+        shown = show_put(path, size)
+        self._run(host, command, shown, pieces, timeout=timeout)
+
+    @contextmanager
+    def forward(self, host: Host, address: str, port: int, *, local_port: int = 0) -> Iterator[int]:
+        """A port on this machine's loopback that leads to ``address`` as the host sees it.
+
+        Args:
+            host: where the connections go out from.
+            address: where to.
+            port: the same.
+            local_port: the port here; 0 for any that is free.
+
+        Yields:
+            The port here, which takes connections until the context ends.
+
+        Raises:
+            NvoiError: the port here cannot be had.
+            ConnectionFailedError: the host cannot be reached.
+        """
+        connection = self._get_connection(host)
+        connection.open()
+        forward = Forward(connection, address, port, local_port=local_port)
+        try:
+            yield forward.local_port
+        finally:
+            forward.close()
+
+    def run_all(
+        self,
+        hosts: Sequence[Host],
+        command: Command,
+        *,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        level: int | None = logging.DEBUG,
+        check: bool = True,
+    ) -> dict[Host, Result]:
+        """:meth:`run` on every host side by side; what failed is raised when all have ended."""
+        return self.on_all(
+            hosts,
+            lambda host: self.run(
+                host,
+                command,
+                timeout=timeout,
+                idle_timeout=idle_timeout,
+                level=level,
+                check=check,
+            ),
+        )
+
+    def on_all(self, hosts: Sequence[Host], work: Callable[[Host], T]) -> dict[Host, T]:
+        """``work`` for every host side by side, on a thread each; all end before this returns.
+
+        Raises:
+            HostsError: several of them failed.
+            NvoiError: one of them failed.
+        """
+        return work_on_all(hosts, work)
+
+    def _run(
+        self,
+        host: Host,
+        command: Command,
+        shown: str,
+        stdin: Iterable[bytes],
+        *,
+        timeout: float | None,
+        idle_timeout: float | None = None,
+        on_line: Callable[[str], None] = _ignore,
+        level: int | None = logging.DEBUG,
+        check: bool = True,
+    ) -> Result:
+        add_secrets(*(secret.reveal() for secret in command.secrets))
+        log.debug("%s: $ %s", host.name, shown)
+
+        def listen(line: str) -> None:
+            if level is not None:
+                log.log(level, "%s: %s", host.name, line)
+            on_line(line)
+
+        session = Session(
+            self._get_connection(host),
+            command,
+            shown,
+            stdin=stdin,
+            timeout=self._timeouts.command if timeout is None else timeout,
+            idle_timeout=self._timeouts.idle if idle_timeout is None else idle_timeout,
+            listen=listen,
+        )
+        round_ = current.get()
+        with round_.hold(session) if round_ else nullcontext():
+            result = session.run()
+        if check and not result.is_ok:
+            raise _build_error(host, shown, result, session.last_lines)
+        return result
+
+    def _get_connection(self, host: Host) -> Connection:
+        with self._lock:
+            if host not in self._connections:
+                self._connections[host] = Connection(
+                    host, self._identities, self._host_keys, self._timeouts
+                )
+            return self._connections[host]
+
+
+def build_connections(
+    keys: SSHKeys | None,
+    home: Path,
+    environ: Mapping[str, str],
+    timeouts: Timeouts | None = None,
+) -> Connections:
+    """The connections of a run, with the user's own keys and known hosts behind the config's.
+
+    Args:
+        keys: the config's pair.
+        home: the folder of nvoi's own state, which keeps the host keys of first contacts.
+        environ: the caller's environment: ``HOME``, ``SSH_AUTH_SOCK``.
+        timeouts: other than the usual ones.
+    """
+    user = environ.get("HOME")
+    folder = Path(user) / ".ssh" if user else None
+    files = [folder / "known_hosts"] if folder else []
+    return Connections(
+        Identities(keys, agent=environ.get("SSH_AUTH_SOCK"), folder=folder),
+        HostKeys(home / STORE, [*files, SYSTEM_KNOWN_HOSTS]),
+        timeouts,
+    )
+
+
+def _read_input(stdin: Input) -> Iterable[bytes]:
+    if isinstance(stdin, Secret):
+        add_secrets(stdin.reveal())
+        return [stdin.reveal().encode()]
+    if isinstance(stdin, str):
+        stdin = stdin.encode()
+    if isinstance(stdin, bytes):
+        return [stdin] if stdin else []
+    return stdin or []
+
+
+def _build_error(host: Host, shown: str, result: Result, output: tuple[str, ...]) -> RemoteError:
+    outcome = f"exit code {result.exit_code}" if result.exit_code >= 0 else "ended by a signal"
+    hint = ""
+    if any(line.startswith(NO_SUDO) for line in output):
+        hint = f"let {host.user} use sudo without a password there: NOPASSWD in sudoers(5)"
+    return RemoteError(
+        str(host), shown, outcome, exit_code=result.exit_code, hint=hint, output=output
+    )

@@ -1,0 +1,56 @@
+"""A server as it is reached, and how long anything there may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SSH_PORT = 22
+
+
+@dataclass(frozen=True)
+class Host:
+    """A server.
+
+    Attributes:
+        name: how the log names it.
+        address: a host name or an IP address.
+        port: where its SSH server listens.
+        user: who logs in.
+        host_keys: its public host keys as OpenSSH text, where they are known beforehand;
+            then no other is taken, and no file is asked.
+    """
+
+    name: str
+    address: str
+    port: int = SSH_PORT
+    user: str = "root"
+    host_keys: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What known_hosts files call it: the address, in brackets with an unusual port."""
+        return self.address if self.port == SSH_PORT else f"[{self.address}]:{self.port}"
+
+    def __str__(self) -> str:
+        """How errors name it: by its name and where that is."""
+        place = self.address if self.port == SSH_PORT else f"{self.address} port {self.port}"
+        return self.name if self.name == place else f"{self.name} ({place})"
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds after which nvoi gives up.
+
+    Attributes:
+        connect: a connection, each of: to be made, to agree on keys, to let a key in;
+            a channel on it, to be opened.
+        command: a command, from its start to its end.
+        idle: a command that neither says anything nor takes any input.
+        silence: a connection on which the host sends nothing is asked for a sign of life
+            this often, and given up when none comes within the same time.
+    """
+
+    connect: float = 15.0
+    command: float = 900.0
+    idle: float = 300.0
+    silence: float = 15.0

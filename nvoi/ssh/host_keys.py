@@ -1,0 +1,145 @@
+"""Whether a server is the one it was: its host key against those that are known.
+
+A host that the user's own known_hosts files name is held to them. Any other is held to the
+state folder's file, which takes what the host shows on the first contact.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from nvoi.errors import ConfigError, CredentialsError, Fault, HostKeyError, NvoiError
+from nvoi.files import write_private
+from nvoi.log.levels import get_logger
+from nvoi.ssh.host import Host
+from nvoi.ssh.known_hosts import HostKey, build_line, find_keys, read_key
+
+log = get_logger("nvoi.ssh")
+
+
+class HostKeys:
+    """The host keys that are known.
+
+    Args:
+        store: the file that first contacts are written to; it need not exist.
+        files: the user's own files, which are only read.
+    """
+
+    def __init__(self, store: Path, files: Sequence[Path] = ()) -> None:
+        self._store = store
+        self._files = tuple(files)
+
+    def find(self, host: Host) -> tuple[HostKey, ...]:
+        """What is known of the host: of the config, else of the user's files, else stored.
+
+        Raises:
+            ConfigError: a key of the config is none.
+            NvoiError: a file cannot be read.
+        """
+        if host.host_keys:
+            return tuple(_get_key(host, text) for text in host.host_keys)
+        own = tuple(key for file in self._files for key in _read(file, host))
+        return own or tuple(_read(self._store, host))
+
+    def check(self, host: Host, key: HostKey) -> None:
+        """Return where ``key`` is the host's; on a first contact that is written down, and said.
+
+        Raises:
+            HostKeyError: it is another one, or one that was revoked.
+            NvoiError: a file cannot be read, or the store cannot be written.
+        """
+        known = self.find(host)
+        if not known:
+            known = self._learn(host, key)
+        _compare(host, key, known)
+
+    def _learn(self, host: Host, key: HostKey) -> tuple[HostKey, ...]:
+        """Write ``key`` down, unless another run or thread was first."""
+        with _hold(self._store):
+            known = self.find(host)
+            if known:
+                return known
+            text = self._store.read_text() if self._store.exists() else ""
+            if text and not text.endswith("\n"):
+                text += "\n"
+            try:
+                write_private(self._store, (text + build_line(host.label, key)).encode())
+            except CredentialsError as error:
+                raise NvoiError(
+                    f"the host key of {host} cannot be kept: {error.message}"
+                ) from error
+        log.info(
+            "%s: first contact; its host key, %s %s, is kept in %s",
+            host,
+            key.kind,
+            key.fingerprint,
+            self._store,
+        )
+        return (key,)
+
+
+def _compare(host: Host, key: HostKey, known: Sequence[HostKey]) -> None:
+    same = [one for one in known if one.is_same(key)]
+    if any(one.is_revoked for one in same):
+        raise HostKeyError(
+            f"{host}: its host key {key.fingerprint} is marked as revoked in {same[0].origin}",
+            hint="do not use this server until you know why its key was revoked",
+        )
+    if same:
+        return
+    expected = ", ".join(f"{one.kind} {one.fingerprint}" for one in known if not one.is_revoked)
+    origins = ", ".join(dict.fromkeys(one.origin for one in known))
+    raise HostKeyError(
+        f"{host}: the host key has changed: it shows {key.kind} {key.fingerprint}, "
+        f"known is {expected or 'only a revoked one'} ({origins})",
+        hint=_advise(host, known),
+    )
+
+
+def _advise(host: Host, known: Sequence[HostKey]) -> str:
+    trap = "if the server was not made anew, somebody may be in between: do not go on"
+    if host.host_keys:
+        return f"{trap}; if it was, put its new key into the config"
+    files = dict.fromkeys(one.origin.rpartition(":")[0] for one in known)
+    commands = " and ".join(f"ssh-keygen -R '{host.label}' -f '{file}'" for file in files)
+    return f"{trap}; if it was, forget the old key: {commands}"
+
+
+def _get_key(host: Host, text: str) -> HostKey:
+    key = read_key(text, "the config")
+    if key is None:
+        fault = Fault(0, 0, "", f"host key of {host.name}: must be OpenSSH text: ssh-ed25519 AAAA…")
+        raise ConfigError("the config", [fault])
+    return key
+
+
+def _read(file: Path, host: Host) -> Iterator[HostKey]:
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise NvoiError(
+            f"known host keys cannot be read: {file}: {error.strerror}",
+            hint="without them no server can be told from another",
+        ) from error
+    yield from find_keys(text, host.label, str(file))
+
+
+@contextmanager
+def _hold(store: Path) -> Iterator[None]:
+    """Alone with the store, also among processes. The lock's file stays: it is a meeting point."""
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(store.with_name(f"{store.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise NvoiError(f"host keys cannot be kept in {store}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

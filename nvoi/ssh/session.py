@@ -1,0 +1,277 @@
+"""One command on a host, from its start to its end: what goes in, what comes out, how long."""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+import paramiko
+
+from nvoi.command import Command, Result
+from nvoi.errors import ConnectionLostError, RemoteError, RemoteTimeoutError
+from nvoi.log.masking import masker
+from nvoi.ssh.connection import Connection
+from nvoi.ssh.host import Host
+from nvoi.ssh.lines import LineCutter
+from nvoi.ssh.wire import Wire
+
+#: Bytes that are read at once.
+CHUNK = 1 << 16
+#: Seconds between two looks at the clock, while nothing arrives.
+LOOK = 0.5
+#: Seconds of silence after a command has ended, until what it left behind in the background
+#: and holds its output open is not waited for any more.
+LEFTOVER = 5.0
+#: Lines that an error shows, and characters of a command that it shows.
+LAST = 20
+SHOWN = 300
+
+
+def show(command: Command) -> str:
+    """``command`` as errors and the log show it: masked, on one line, not too long."""
+    text = masker.clean_text(" ".join(str(command).split()))
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+class Session:
+    """Runs one command; used once.
+
+    Args:
+        connection: where to.
+        command: what to run.
+        shown: how errors call it.
+        stdin: what it reads, in pieces; it is sent as fast as it is taken.
+        timeout: seconds from its start to its end.
+        idle_timeout: seconds without any output or input taken.
+        listen: called with each line of output and of errors as it arrives.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        command: Command,
+        shown: str,
+        *,
+        stdin: Iterable[bytes],
+        timeout: float,
+        idle_timeout: float,
+        listen: Callable[[str], None],
+    ) -> None:
+        self._connection = connection
+        self._command = command
+        self._shown = shown
+        self._stdin = stdin
+        self._timeout = timeout
+        self._idle_timeout = idle_timeout
+        self._listen = listen
+        self._began = self._active = time.monotonic()
+        self._stdout: list[bytes] = []
+        self._stderr: list[str] = []
+        self._last: deque[str] = deque(maxlen=LAST)
+        self._cutters = (LineCutter(), LineCutter())
+        self._stop = threading.Event()
+        self._channel: paramiko.Channel | None = None
+        self._failure: BaseException | None = None
+
+    @property
+    def host(self) -> Host:
+        """Where it runs."""
+        return self._connection.host
+
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        """The last lines that were printed, masked."""
+        return tuple(masker.clean_text(line) for line in self._last)
+
+    def cancel(self) -> None:
+        """End it from another thread; ``run`` raises there."""
+        self._stop.set()
+        channel = self._channel
+        if channel is not None:
+            _terminate(channel)
+
+    def run(self) -> Result:
+        """Run it to its end.
+
+        Raises:
+            ConnectionFailedError: it was not begun.
+            ConnectionLostError: it was begun, and the connection broke.
+            RemoteTimeoutError: it took too long or was silent for too long, and was ended.
+        """
+        with self._connection.open_session() as (wire, channel):
+            self._channel = channel
+            self._began = self._active = time.monotonic()
+            try:
+                self._start(wire, channel)
+                with self._feed(channel):
+                    self._follow(channel)
+            except BaseException:
+                _terminate(channel)
+                raise
+            if self._failure is not None:
+                raise self._failure
+            self._check_end(wire, channel)
+        text = b"".join(self._stdout).decode("utf-8", errors="replace")
+        seconds = time.monotonic() - self._began
+        return Result(channel.exit_status, text, tuple(self._stderr), seconds)
+
+    def _start(self, wire: Wire, channel: paramiko.Channel) -> None:
+        # paramiko waits for the answer without end.
+        seconds = min(self._timeout, self._connection.timeouts.connect)
+        timer = threading.Timer(seconds, channel.close)
+        timer.daemon = True
+        timer.start()
+        try:
+            channel.exec_command(self._command.reveal())
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if not wire.is_alive:
+                raise self._lose() from error
+            place, shown = str(self.host), self._shown
+            if time.monotonic() - self._began >= seconds:
+                outcome = f"not begun within {seconds:g} s"
+                raise RemoteTimeoutError(place, shown, outcome) from error
+            raise RemoteError(place, shown, "the server does not let it run") from error
+        finally:
+            timer.cancel()
+
+    @contextmanager
+    def _feed(self, channel: paramiko.Channel) -> Iterator[None]:
+        """Give it its input meanwhile, which may take as long as the command."""
+        if not self._stdin:
+            channel.shutdown_write()
+            yield
+            return
+        writer = threading.Thread(target=self._write, args=(channel,), daemon=True)
+        writer.start()
+        try:
+            yield
+        except BaseException:
+            channel.close()
+            raise
+        finally:
+            # Whoever did not read all of it has ended, which ends the writing too.
+            if channel.closed or channel.exit_status_ready():
+                channel.close()
+            writer.join()
+
+    def _write(self, channel: paramiko.Channel) -> None:
+        try:
+            for piece in self._stdin:
+                view = memoryview(piece)
+                while view:
+                    sent = _send(channel, view[:CHUNK])
+                    if not sent:
+                        return
+                    self._active = time.monotonic()
+                    view = view[sent:]
+            with suppress(OSError, EOFError, paramiko.SSHException):
+                channel.shutdown_write()
+        except BaseException as error:  # noqa: BLE001 - raised by run, on the thread that waits
+            # Not the end of the input, which the command would take as whole.
+            self._failure = error
+            _terminate(channel)
+
+    def _follow(self, channel: paramiko.Channel) -> None:
+        """Take what it prints, until it has ended."""
+        poller = select.poll()
+        poller.register(channel.fileno(), select.POLLIN)
+        while True:
+            had = self._drain(channel)
+            if channel.closed and not self._drain(channel):
+                break
+            if had:
+                continue
+            self._check_time()
+            if channel.eof_received:
+                # The descriptor stays readable from here on.
+                if channel.status_event.wait(LOOK) and not self._drain(channel):
+                    break
+            else:
+                poller.poll(LOOK * 1000)
+                if channel.exit_status_ready() and self._silence() > LEFTOVER:
+                    break
+        for index, cutter in enumerate(self._cutters):
+            self._tell(cutter.finish(), is_error=index == 1)
+
+    def _drain(self, channel: paramiko.Channel) -> bool:
+        """Take what has arrived; whether there was anything."""
+        had = False
+        while channel.recv_ready():
+            data = channel.recv(CHUNK)
+            self._stdout.append(data)
+            self._tell(self._cutters[0].feed(data), is_error=False)
+            had = True
+        while channel.recv_stderr_ready():
+            self._tell(self._cutters[1].feed(channel.recv_stderr(CHUNK)), is_error=True)
+            had = True
+        if had:
+            self._active = time.monotonic()
+            # A program that never stops talking has its time-out as well.
+            self._check_time()
+        return had
+
+    def _tell(self, lines: list[str], *, is_error: bool) -> None:
+        for line in lines:
+            if is_error:
+                self._stderr.append(line)
+            self._last.append(line)
+            self._listen(line)
+
+    def _silence(self) -> float:
+        return time.monotonic() - self._active
+
+    def _check_time(self) -> None:
+        if self._stop.is_set():
+            raise self._lose("it was cancelled")
+        if time.monotonic() - self._began >= self._timeout:
+            outcome = f"ended after {self._timeout:g} s, its time-out"
+        elif self._silence() >= self._idle_timeout:
+            outcome = f"ended after {self._idle_timeout:g} s of silence"
+        else:
+            return
+        raise RemoteTimeoutError(str(self.host), self._shown, outcome, output=self.last_lines)
+
+    def _check_end(self, wire: Wire, channel: paramiko.Channel) -> None:
+        if self._stop.is_set():
+            raise self._lose("it was cancelled")
+        if channel.exit_status == -1 and not wire.is_alive:
+            raise self._lose()
+
+    def _lose(self, reason: str = "the connection was lost") -> ConnectionLostError:
+        return ConnectionLostError(
+            f"{self.host}: {self._shown}: {reason}; it may have run to its end or not",
+            hint="run the same command again: it goes on from what is there",
+            output=self.last_lines,
+        )
+
+
+def _send(channel: paramiko.Channel, piece: memoryview) -> int:
+    """How many bytes were taken; 0 where nothing is taken any more."""
+    try:
+        return channel.send(bytes(piece))
+    except (OSError, EOFError, paramiko.SSHException):
+        return 0
+
+
+def _terminate(channel: paramiko.Channel) -> None:
+    """End what runs there: closing alone leaves a program running that prints nothing."""
+    if not channel.closed:
+        with suppress(OSError, EOFError, paramiko.SSHException):
+            _send_signal(channel, "TERM")
+    channel.close()
+
+
+def _send_signal(channel: paramiko.Channel, name: str) -> None:
+    """The request ``signal`` of RFC 4254, 6.9, which paramiko has no method for."""
+    message = paramiko.Message()
+    message.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
+    message.add_int(channel.remote_chanid)
+    message.add_string("signal")
+    message.add_boolean(False)
+    message.add_string(name)
+    transport = channel.get_transport()
+    transport._send_user_message(message)  # type: ignore[attr-defined]  # noqa: SLF001 - as above

@@ -1,0 +1,194 @@
+"""Hosts for tests: real SSH servers on loopback, each with a home, host key and PATH of its own.
+
+A host runs as the user who runs the tests, without any right beyond it. What it would find in
+/usr/bin can be replaced by scripts in :attr:`Server.programs`; its ``sudo`` only runs the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from nvoi.config.ssh_keys import generate_ssh_keys
+from nvoi.ssh.host import Host
+from tests.ports import find_port
+
+SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
+#: sshd as root wants this folder, which a system that never started it does not have.
+PRIVILEGE_FOLDER = Path("/run/sshd")
+START_SECONDS = 20.0
+
+SUDO = """\
+#!/bin/sh
+echo "$@" >>"$HOME/sudo.log"
+while [ "${1#-}" != "$1" ]; do
+  [ "$1" = -u ] && shift
+  [ "$1" = -- ] && { shift; break; }
+  shift
+done
+exec "$@"
+"""
+
+
+class Server:
+    """One host. ``host`` is how nvoi reaches it.
+
+    Args:
+        folder: an empty folder for all that it has.
+        authorized: the public keys that it lets in.
+        name: how the log names it.
+        address: one of 127.0.0.0/8.
+        options: more lines of sshd_config(5), which come first and so win.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        authorized: Sequence[str],
+        *,
+        name: str = "web-1",
+        address: str = "127.0.0.1",
+        options: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self.address = address
+        self.port = find_port()
+        self.user = pwd.getpwuid(os.getuid()).pw_name
+        self.home = folder / "home"
+        self.programs = folder / "bin"
+        self._folder = folder
+        self._options = tuple(options)
+        self._process: subprocess.Popen[bytes] | None = None
+        for made in (self.home, self.programs):
+            made.mkdir(parents=True)
+        self.authorize(*authorized)
+        self.change_host_key()
+        self.add_program("sudo", SUDO)
+        self.start()
+
+    @property
+    def host(self) -> Host:
+        """The host as a run has it."""
+        return Host(self.name, self.address, self.port, self.user)
+
+    @property
+    def log(self) -> str:
+        """What sshd has said."""
+        return (self._folder / "log").read_text()
+
+    @property
+    def connection_count(self) -> int:
+        """How many logins it has accepted."""
+        return self.log.count("Accepted publickey")
+
+    def authorize(self, *public_keys: str) -> None:
+        """Let these keys in, and no other."""
+        (self._folder / "authorized_keys").write_text("".join(f"{key}\n" for key in public_keys))
+
+    def change_host_key(self) -> str:
+        """Give it a new host key, from its next start on; returns the public half."""
+        keys = generate_ssh_keys(self.name)
+        file = self._folder / "host_key"
+        file.unlink(missing_ok=True)
+        file.touch(0o600)
+        file.write_text(keys.private_key.reveal())
+        self.host_key = " ".join(keys.public_key.split()[:2])
+        return self.host_key
+
+    def add_program(self, name: str, script: str) -> None:
+        """Put a program of this name before all others in the host's PATH."""
+        path = self.programs / name
+        path.write_text(script)
+        path.chmod(0o755)
+
+    def start(self) -> None:
+        """Listen, on the same port as ever."""
+        if os.getuid() == 0:
+            PRIVILEGE_FOLDER.mkdir(mode=0o755, exist_ok=True)
+        config = self._folder / "sshd_config"
+        config.write_text(self._build_config("PerSourcePenalties no"))
+        checked = subprocess.run([SSHD, "-t", "-f", str(config)], capture_output=True, check=False)
+        if checked.returncode:
+            # Before OpenSSH 9.8.
+            config.write_text(self._build_config())
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [SSHD, "-D", "-e", "-f", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._wait_until_up(self._process)
+
+    def stop(self, *, sessions: bool = True) -> None:
+        """Listen no more; ``sessions`` also ends what runs on it, as switching it off does."""
+        process = self._process
+        if process is None:
+            return
+        family = list_family(process.pid) if sessions else [process.pid]
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait(START_SECONDS)
+        self._process = None
+
+    def end_sessions(self) -> None:
+        """End every connection and what runs on it; it goes on listening."""
+        assert self._process is not None
+        for pid in list_family(self._process.pid)[1:]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _build_config(self, *more: str) -> str:
+        path = f"{self.programs}:{os.environ['PATH']}"
+        lines = [
+            *self._options,
+            *more,
+            f"ListenAddress {self.address}",
+            f"Port {self.port}",
+            f"HostKey {self._folder / 'host_key'}",
+            f"AuthorizedKeysFile {self._folder / 'authorized_keys'}",
+            f'SetEnv "HOME={self.home}" "PATH={path}"',
+            "PidFile none",
+            "UsePAM no",
+            "StrictModes no",
+            "PermitRootLogin prohibit-password",
+            "PasswordAuthentication no",
+            "KbdInteractiveAuthentication no",
+            "PrintMotd no",
+            "UseDNS no",
+            "MaxStartups 1000",
+        ]
+        return "".join(f"{line}\n" for line in lines)
+
+    def _wait_until_up(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        pause = 0.005
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                break
+            with suppress(OSError), socket.create_connection((self.address, self.port)) as found:
+                if found.recv(4) == b"SSH-":
+                    return
+            # Waits for the process to end, or a moment.
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(pause)
+        raise AssertionError(f"sshd does not listen: {self.log}")
+
+
+def list_family(pid: int) -> list[int]:
+    """A process and all below it, parents first."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return [pid]
+    return [pid, *(one for child in children for one in list_family(int(child)))]
