@@ -22,8 +22,9 @@ log = get_logger("nvoi.ssh")
 #: Commands that run on one connection at a time; sshd allows ten: sshd_config(5), MaxSessions.
 SESSIONS = 10
 #: What a host answers that has no room for another session: RFC 4254, 5.1.
-NO_ROOM = frozenset({2, 4})
-#: Seconds until such a host is asked again.
+NO_ROOM = 4
+#: Seconds for which a host that has none is asked again, and between two times.
+ROOM_SECONDS = 2.0
 PAUSE = 0.1
 
 
@@ -99,7 +100,7 @@ class Connection:
         return channel
 
     def _open_session(self) -> tuple[Wire, paramiko.Channel]:
-        deadline = time.monotonic() + self.timeouts.connect
+        deadline = time.monotonic() + ROOM_SECONDS
         while True:
             try:
                 opened = self._open("session")
@@ -112,7 +113,7 @@ class Connection:
     def _wait_for_room(self, error: paramiko.ChannelException, deadline: float) -> None:
         """Wait until another command has ended: the host allows fewer than is usual."""
         with self._room:
-            if error.code not in NO_ROOM or (self._running <= 1 and time.monotonic() > deadline):
+            if self._running <= 1 and time.monotonic() > deadline:
                 raise ConnectionFailedError(
                     f"{self.host} runs no command: {error.text}",
                     hint="does MaxSessions in its sshd_config allow one?",
@@ -152,6 +153,9 @@ class Connection:
         except paramiko.ChannelException:
             raise
         except (paramiko.SSHException, EOFError, OSError) as error:
+            if wire.is_alive and time.monotonic() - began < self.timeouts.connect:
+                # The reason went to another thread, which was refused at the same time.
+                raise paramiko.ChannelException(NO_ROOM, "refused") from error
             if wire.is_alive and wire.has_heard_since(began):
                 # Others work on this connection, which is only slow: it is not ended.
                 raise ConnectionFailedError(

@@ -38,10 +38,6 @@ NO_SUDO = ("sudo: a password is required", "sudo: a terminal is required")
 Input = bytes | str | Iterable[bytes] | None
 
 
-def _ignore(line: str) -> None:
-    """Nobody listens."""
-
-
 class Connections:
     """The connections of one run. Safe to use from any thread; close it at the end.
 
@@ -86,7 +82,7 @@ class Connections:
         stdin: Input = None,
         timeout: float | None = None,
         idle_timeout: float | None = None,
-        on_line: Callable[[str], None] = _ignore,
+        on_line: Callable[[str], None] | None = None,
         level: int | None = logging.DEBUG,
         check: bool = True,
     ) -> Result:
@@ -219,17 +215,20 @@ class Connections:
         *,
         timeout: float | None,
         idle_timeout: float | None = None,
-        on_line: Callable[[str], None] = _ignore,
+        on_line: Callable[[str], None] | None = None,
         level: int | None = logging.DEBUG,
         check: bool = True,
     ) -> Result:
         add_secrets(*(secret.reveal() for secret in command.secrets))
         log.debug("%s: $ %s", host.name, shown)
 
+        shows = level is not None and log.isEnabledFor(level)
+
         def listen(line: str) -> None:
-            if level is not None:
+            if level is not None and shows:
                 log.log(level, "%s: %s", host.name, line)
-            on_line(line)
+            if on_line is not None:
+                on_line(line)
 
         session = Session(
             self._get_connection(host),
@@ -238,7 +237,7 @@ class Connections:
             stdin=stdin,
             timeout=self._timeouts.command if timeout is None else timeout,
             idle_timeout=self._timeouts.idle if idle_timeout is None else idle_timeout,
-            listen=listen,
+            listen=listen if shows or on_line else None,
         )
         round_ = current.get()
         with round_.hold(session) if round_ else nullcontext():

@@ -13,10 +13,12 @@ import paramiko
 
 from nvoi.command import Command, Result
 from nvoi.errors import ConnectionLostError, RemoteError, RemoteTimeoutError
+from nvoi.log import rendering
 from nvoi.log.masking import masker
 from nvoi.ssh.connection import Connection
 from nvoi.ssh.host import Host
 from nvoi.ssh.lines import LineCutter
+from nvoi.ssh.remains import MARK, build_text, end_remains
 from nvoi.ssh.wire import Wire
 
 #: Bytes that are read at once.
@@ -25,15 +27,20 @@ CHUNK = 1 << 16
 LOOK = 0.5
 #: Seconds of silence after a command has ended, until what it left behind in the background
 #: and holds its output open is not waited for any more.
-LEFTOVER = 5.0
+LEFTOVER = 3.0
 #: Lines that an error shows, and characters of a command that it shows.
 LAST = 20
 SHOWN = 300
 
 
+def mask(text: str) -> str:
+    """``text`` without secrets and terminal codes."""
+    return masker.mask_text(rendering.clean(text))
+
+
 def show(command: Command) -> str:
     """``command`` as errors and the log show it: masked, on one line, not too long."""
-    text = masker.clean_text(" ".join(str(command).split()))
+    text = mask(" ".join(str(command).split()))
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
@@ -59,7 +66,7 @@ class Session:
         stdin: Iterable[bytes],
         timeout: float,
         idle_timeout: float,
-        listen: Callable[[str], None],
+        listen: Callable[[str], None] | None,
     ) -> None:
         self._connection = connection
         self._command = command
@@ -76,6 +83,7 @@ class Session:
         self._stop = threading.Event()
         self._channel: paramiko.Channel | None = None
         self._failure: BaseException | None = None
+        self._pid = ""
 
     @property
     def host(self) -> Host:
@@ -85,14 +93,14 @@ class Session:
     @property
     def last_lines(self) -> tuple[str, ...]:
         """The last lines that were printed, masked."""
-        return tuple(masker.clean_text(line) for line in self._last)
+        return tuple(mask(line) for line in self._last)
 
     def cancel(self) -> None:
         """End it from another thread; ``run`` raises there."""
         self._stop.set()
         channel = self._channel
         if channel is not None:
-            _terminate(channel)
+            channel.close()
 
     def run(self) -> Result:
         """Run it to its end.
@@ -109,12 +117,12 @@ class Session:
                 self._start(wire, channel)
                 with self._feed(channel):
                     self._follow(channel)
+                self._check_end(wire, channel)
             except BaseException:
-                _terminate(channel)
+                channel.close()
+                if self._pid and wire.is_alive:
+                    end_remains(wire, self._pid)
                 raise
-            if self._failure is not None:
-                raise self._failure
-            self._check_end(wire, channel)
         text = b"".join(self._stdout).decode("utf-8", errors="replace")
         seconds = time.monotonic() - self._began
         return Result(channel.exit_status, text, tuple(self._stderr), seconds)
@@ -126,7 +134,7 @@ class Session:
         timer.daemon = True
         timer.start()
         try:
-            channel.exec_command(self._command.reveal())
+            channel.exec_command(build_text(self._command))
         except (paramiko.SSHException, EOFError, OSError) as error:
             if not wire.is_alive:
                 raise self._lose() from error
@@ -173,7 +181,7 @@ class Session:
         except BaseException as error:  # noqa: BLE001 - raised by run, on the thread that waits
             # Not the end of the input, which the command would take as whole.
             self._failure = error
-            _terminate(channel)
+            channel.close()
 
     def _follow(self, channel: paramiko.Channel) -> None:
         """Take what it prints, until it has ended."""
@@ -183,9 +191,10 @@ class Session:
             had = self._drain(channel)
             if channel.closed and not self._drain(channel):
                 break
+            # A program that never stops talking has its time-out as well.
+            self._check_time()
             if had:
                 continue
-            self._check_time()
             if channel.eof_received:
                 # The descriptor stays readable from here on.
                 if channel.status_event.wait(LOOK) and not self._drain(channel):
@@ -200,26 +209,32 @@ class Session:
     def _drain(self, channel: paramiko.Channel) -> bool:
         """Take what has arrived; whether there was anything."""
         had = False
-        while channel.recv_ready():
+        if channel.recv_ready():
             data = channel.recv(CHUNK)
             self._stdout.append(data)
             self._tell(self._cutters[0].feed(data), is_error=False)
             had = True
-        while channel.recv_stderr_ready():
+        if channel.recv_stderr_ready():
             self._tell(self._cutters[1].feed(channel.recv_stderr(CHUNK)), is_error=True)
             had = True
         if had:
             self._active = time.monotonic()
-            # A program that never stops talking has its time-out as well.
-            self._check_time()
         return had
 
     def _tell(self, lines: list[str], *, is_error: bool) -> None:
-        for line in lines:
-            if is_error:
-                self._stderr.append(line)
-            self._last.append(line)
-            self._listen(line)
+        if is_error:
+            if not self._pid:
+                lines = [line for line in lines if not self._is_mark(line)]
+            self._stderr += lines
+        self._last.extend(lines[-LAST:])
+        if self._listen is not None:
+            for line in lines:
+                self._listen(line)
+
+    def _is_mark(self, line: str) -> bool:
+        if line.startswith(MARK):
+            self._pid = line.removeprefix(MARK)
+        return line.startswith(MARK)
 
     def _silence(self) -> float:
         return time.monotonic() - self._active
@@ -236,6 +251,8 @@ class Session:
         raise RemoteTimeoutError(str(self.host), self._shown, outcome, output=self.last_lines)
 
     def _check_end(self, wire: Wire, channel: paramiko.Channel) -> None:
+        if self._failure is not None:
+            raise self._failure
         if self._stop.is_set():
             raise self._lose("it was cancelled")
         if channel.exit_status == -1 and not wire.is_alive:
@@ -255,23 +272,3 @@ def _send(channel: paramiko.Channel, piece: memoryview) -> int:
         return channel.send(bytes(piece))
     except (OSError, EOFError, paramiko.SSHException):
         return 0
-
-
-def _terminate(channel: paramiko.Channel) -> None:
-    """End what runs there: closing alone leaves a program running that prints nothing."""
-    if not channel.closed:
-        with suppress(OSError, EOFError, paramiko.SSHException):
-            _send_signal(channel, "TERM")
-    channel.close()
-
-
-def _send_signal(channel: paramiko.Channel, name: str) -> None:
-    """The request ``signal`` of RFC 4254, 6.9, which paramiko has no method for."""
-    message = paramiko.Message()
-    message.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
-    message.add_int(channel.remote_chanid)
-    message.add_string("signal")
-    message.add_boolean(False)
-    message.add_string(name)
-    transport = channel.get_transport()
-    transport._send_user_message(message)  # type: ignore[attr-defined]  # noqa: SLF001 - as above

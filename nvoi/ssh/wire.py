@@ -143,8 +143,8 @@ class Wire:
     def _agree(self) -> None:
         """Connect, agree on keys, and know the host by its own."""
         host, seconds = self.host, self._timeouts.connect
-        self._line = dial(host, seconds)
         known = self._host_keys.find(host)
+        self._line = dial(host, seconds)
         try:
             self.transport = _build_transport(self._line, known, seconds)
             self.transport.start_client(timeout=seconds)

@@ -28,7 +28,7 @@ START_SECONDS = 20.0
 
 SUDO = """\
 #!/bin/sh
-echo "$@" >>"$HOME/sudo.log"
+printf '%s\n' "$*" >>"$HOME/sudo.log"
 while [ "${1#-}" != "$1" ]; do
   [ "$1" = -u ] && shift
   [ "$1" = -- ] && { shift; break; }

@@ -1,0 +1,234 @@
+"""Commands on a host."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from nvoi.command import Command, Hidden, in_folder, pipe, script, sudo
+from nvoi.errors import RemoteError, RemoteTimeoutError
+from nvoi.log.masking import add_secrets
+from nvoi.secret import Secret
+from nvoi.ssh.connections import Connections
+from tests.integration.ssh.conftest import Connect, StartServer
+from tests.integration.ssh.server import Server
+from tests.integration.ssh.waits import wait_until
+
+TOKEN = Secret("tok-4711-very-secret")
+
+
+def test_a_result_comes_back_whole(server: Server, connections: Connections) -> None:
+    result = connections.run(
+        server.host, script("echo out; echo err >&2; printf 'no end'; exit 3"), check=False
+    )
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "out\nno end", ("err",))
+    assert 0 < result.seconds < 10
+
+
+def test_words_reach_the_program_as_they_are(server: Server, connections: Connections) -> None:
+    words = ["two words", "it's", "$HOME", "*", 'a"b', "é☃", "x\ny", ""]
+    result = connections.run(server.host, Command("printf", "<%s>", *words))
+    assert result.stdout == "".join(f"<{word}>" for word in words)
+
+
+def test_one_connection_serves_all_commands(server: Server, connections: Connections) -> None:
+    for _ in range(5):
+        connections.run(server.host, Command("true"))
+    assert server.connection_count == 1
+    tally = connections.tallies[server.host]
+    assert (tally.connections, tally.sessions) == (1, 5)
+
+
+def test_threads_share_one_connection(server: Server, connections: Connections) -> None:
+    outputs: list[str] = []
+
+    def work(number: int) -> None:
+        outputs.append(connections.run(server.host, Command("echo", number)).stdout)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outputs) == sorted(f"{number}\n" for number in range(16))
+    assert server.connection_count == 1
+
+
+def test_a_host_that_allows_few_sessions_is_not_asked_for_more(
+    start_server: StartServer, connections: Connections
+) -> None:
+    server = start_server("small", "MaxSessions 2")
+    outputs: list[str] = []
+
+    def work(number: int) -> None:
+        command = script(f"sleep 0.05; echo {number}")
+        outputs.append(connections.run(server.host, command).stdout)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outputs) == [f"{number}\n" for number in range(8)]
+    assert server.connection_count == 1
+
+
+def test_lines_arrive_while_the_command_runs(server: Server, connections: Connections) -> None:
+    gate = server.home / "gate"
+    seen: list[str] = []
+
+    def listen(line: str) -> None:
+        seen.append(line)
+        if line == "first":
+            gate.touch()
+
+    command = script(f"echo first; while ! [ -e {gate} ]; do sleep 0.01; done; echo second >&2")
+    connections.run(server.host, command, on_line=listen, timeout=20)
+    assert seen == ["first", "second"]
+
+
+def test_lines_are_logged_masked_and_at_the_level_asked_for(
+    server: Server, connections: Connections, logged: pytest.LogCaptureFixture
+) -> None:
+    add_secrets(TOKEN.reveal())
+    connections.run(server.host, Command("echo", "one", Hidden(TOKEN)))
+    connections.run(server.host, Command("echo", "two"), level=logging.INFO)
+    connections.run(server.host, Command("echo", "three"), level=None)
+    lines = [(record.levelname, record.getMessage()) for record in logged.records]
+    assert ("DEBUG", "web-1: $ echo one [REDACTED]") in lines
+    assert ("DEBUG", "web-1: one [REDACTED]") in lines
+    assert ("INFO", "web-1: two") in lines
+    assert "web-1: three" not in logged.text
+    assert TOKEN.reveal() not in logged.text
+
+
+def test_a_secret_given_over_stdin_is_nowhere_else(
+    server: Server, connections: Connections, logged: pytest.LogCaptureFixture
+) -> None:
+    secret = Secret("stdin-secret-0815")
+    command = script('read -r value; ps -ef; env; printf "%s" "$value" | tee seen')
+    result = connections.run(server.host, in_folder(command, server.home), stdin=secret)
+    assert (server.home / "seen").read_text() == secret.reveal()
+    assert result.stdout.count(secret.reveal()) == 1
+    assert secret.reveal() not in logged.text
+
+
+def test_an_error_says_host_command_code_and_last_lines(
+    server: Server, connections: Connections
+) -> None:
+    add_secrets(TOKEN.reveal())
+    command = script("for i in $(seq 50); do echo line $i; done; echo no disk >&2; cat; exit 7")
+    with pytest.raises(RemoteError) as caught:
+        connections.run(server.host, pipe(Command("echo", Hidden(TOKEN)), command))
+    error = caught.value
+    assert str(error).startswith(f"web-1 (127.0.0.1 port {server.port}): echo [REDACTED] | ( for")
+    assert str(error).endswith("exit code 7")
+    assert error.exit_code == 7
+    assert len(error.output) == 20
+    assert {"line 50", "no disk", "[REDACTED]"} <= set(error.output)
+    assert TOKEN.reveal() not in f"{error!r} {error.output} {error.command}"
+
+
+def test_a_command_that_is_killed_is_an_error(server: Server, connections: Connections) -> None:
+    with pytest.raises(RemoteError, match="ended by a signal") as caught:
+        connections.run(server.host, script("kill -9 $$"))
+    assert caught.value.exit_code == -1
+    assert connections.run(server.host, Command("echo", "on")).stdout == "on\n"
+    assert server.connection_count == 1
+
+
+def test_a_missing_program_is_an_error(server: Server, connections: Connections) -> None:
+    with pytest.raises(RemoteError, match="exit code 127"):
+        connections.run(server.host, Command("no-such-program"))
+
+
+def test_sudo_that_wants_a_password_is_told_with_what_to_do(
+    server: Server, connections: Connections
+) -> None:
+    server.add_program("sudo", "#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
+    with pytest.raises(RemoteError, match="NOPASSWD"):
+        connections.run(server.host, sudo(Command("id")))
+
+
+def test_a_command_has_its_time(server: Server, connections: Connections) -> None:
+    mark = server.home / "pid"
+    command = script(f"echo begun; echo $$ >{mark}; exec sleep 1000")
+    with pytest.raises(RemoteTimeoutError, match=r"ended after 0\.4 s, its time-out") as caught:
+        connections.run(server.host, command, timeout=0.4)
+    assert caught.value.output == ("begun",)
+    # It does not run on.
+    process = Path("/proc", mark.read_text().strip())
+    wait_until(lambda: not process.exists(), "the command to end")
+    assert connections.run(server.host, Command("echo", "on")).stdout == "on\n"
+    assert server.connection_count == 1
+
+
+def test_a_command_that_never_stops_talking_has_its_time(
+    server: Server, connections: Connections
+) -> None:
+    with pytest.raises(RemoteTimeoutError, match="its time-out"):
+        connections.run(server.host, script("yes"), timeout=0.3, level=None)
+
+
+def test_a_silent_command_is_ended_and_a_talking_one_is_not(
+    server: Server, connections: Connections
+) -> None:
+    talking = script("for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.2; done")
+    assert connections.run(server.host, talking, idle_timeout=1.2).is_ok
+    began = time.monotonic()
+    with pytest.raises(RemoteTimeoutError, match=r"0\.3 s of silence"):
+        connections.run(server.host, script("echo a; sleep 1000"), idle_timeout=0.3)
+    assert time.monotonic() - began < 5
+
+
+def test_a_large_input_and_output_pass_both_ways_at_once(
+    server: Server, connections: Connections
+) -> None:
+    data = b"0123456789abcde\n" * (1 << 19)
+    result = connections.run(server.host, Command("cat"), stdin=data, level=None)
+    assert result.stdout.encode() == data
+
+
+def test_a_command_need_not_read_its_input(server: Server, connections: Connections) -> None:
+    result = connections.run(server.host, script("echo done"), stdin=b"x" * (8 << 20))
+    assert result.stdout == "done\n"
+
+
+def test_an_input_that_fails_is_not_taken_as_whole(
+    server: Server, connections: Connections
+) -> None:
+    def produce() -> object:
+        yield b"half"
+        raise ZeroDivisionError
+
+    path = server.home / "taken"
+    with pytest.raises(ZeroDivisionError):
+        connections.run(
+            server.host,
+            script(f"cat >{path}.part && mv {path}.part {path}"),
+            stdin=produce(),  # type: ignore[arg-type]  # an iterable, as it says
+        )
+    assert connections.run(server.host, Command("echo", "on")).stdout == "on\n"
+
+
+def test_what_a_command_leaves_in_the_background_is_not_waited_for(
+    server: Server, connect: Connect
+) -> None:
+    connections = connect()
+    began = time.monotonic()
+    result = connections.run(
+        server.host, script("sleep 60 & echo begun; echo $! >bg; exit 4"), check=False
+    )
+    assert (result.exit_code, result.stdout) == (4, "begun\n")
+    assert time.monotonic() - began < 30
+    connections.run(server.host, script("kill $(cat bg)"))
+
+
+def test_a_command_may_close_its_output_and_go_on(server: Server, connections: Connections) -> None:
+    result = connections.run(server.host, script("exec >&- 2>&-; sleep 0.3; exit 5"), check=False)
+    assert result.exit_code == 5
+    assert result.seconds >= 0.3
