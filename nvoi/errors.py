@@ -105,7 +105,7 @@ class RemoteError(CommandError):
         host: the server, as errors name it.
         command: what ran there, as it may be shown.
         outcome: how it ended, as it reads after the command.
-        exit_code: as its shell gave it; -1 where a signal ended it, None where it never ended.
+        status: its exit code as its shell gave it; -1 where a signal ended it, None where it never ended.
         hint: what to do next.
         output: the last lines that it printed, masked, oldest first.
     """
@@ -116,14 +116,14 @@ class RemoteError(CommandError):
         command: str,
         outcome: str,
         *,
-        exit_code: int | None = None,
+        status: int | None = None,
         hint: str = "",
         output: Sequence[str] = (),
     ) -> None:
         super().__init__(f"{host}: {command}: {outcome}", hint=hint, output=output)
         self.host = host
         self.command = command
-        self.exit_code = exit_code
+        self.status = status
 
 
 class RemoteTimeoutError(RemoteError):

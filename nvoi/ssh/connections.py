@@ -295,6 +295,4 @@ def _build_error(host: Host, shown: str, result: Result, output: tuple[str, ...]
     hint = ""
     if any(line.startswith(NO_SUDO) for line in output):
         hint = f"let {host.user} use sudo without a password there: NOPASSWD in sudoers(5)"
-    return RemoteError(
-        str(host), shown, outcome, exit_code=result.exit_code, hint=hint, output=output
-    )
+    return RemoteError(str(host), shown, outcome, status=result.exit_code, hint=hint, output=output)

@@ -27,16 +27,16 @@ IDENTITIES = 30
 #: Names of key kinds and of the signatures made with them differ for RSA: RFC 8332, 3.
 SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 #: paramiko writes its own story, with tracebacks, to the loggers below "paramiko"; what is
-#: worth telling is in the errors raised here. It is still to be had by a handler put on this.
+#: worth telling is in the errors raised here. A level set on this logger lets it through.
 QUIET = "nvoi.ssh.paramiko"
 
 
 def get_quiet_name() -> str:
     """The name of a logger that tells nobody what paramiko says, unless it is asked to."""
     logger = logging.getLogger(QUIET)
-    logger.propagate = False
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+    if logger.level == logging.NOTSET:
+        logger.propagate = False
+        logger.setLevel(logging.CRITICAL + 1)
     return QUIET
 
 

@@ -35,7 +35,7 @@ def _in_home(server: Server) -> None:
 
 
 def test_a_host_that_refuses_is_told_with_what_to_do(connections: Connections) -> None:
-    with pytest.raises(ConnectionFailedError, match="web-9 .*refused") as caught:
+    with pytest.raises(ConnectionFailedError, match=r"web-9 .*refused") as caught:
         connections.run(Host("web-9", "127.0.0.1", find_port()), Command("true"))
     assert "firewall" in caught.value.hint
 
@@ -150,7 +150,12 @@ def test_a_connection_that_fell_silent_between_commands_is_opened_again(
     connections = connect(connect=0.5)
     connections.run(relay.host, Command("count"))
     relay.stall()
-    timer = threading.Timer(0.25, lambda: (relay.cut(), relay.resume()))
+
+    def recover() -> None:
+        relay.cut()
+        relay.resume()
+
+    timer = threading.Timer(0.25, recover)
     timer.start()
     connections.run(relay.host, Command("count"))
     timer.join()
@@ -161,11 +166,12 @@ def test_the_loss_reaches_all_who_wait(relay: Relay, connections: Connections) -
     begun = threading.Barrier(4)
     errors: list[BaseException] = []
 
+    def meet(_: str) -> None:
+        begun.wait(20)
+
     def work() -> None:
         try:
-            connections.run(
-                relay.host, script("echo begun; sleep 30"), on_line=lambda _: begun.wait(20)
-            )
+            connections.run(relay.host, script("echo begun; sleep 30"), on_line=meet)
         except ConnectionLostError as error:
             errors.append(error)
 

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -34,11 +35,8 @@ def listen() -> Iterator[Listen]:
         listeners.append(listener)
 
         def serve(client: socket.socket) -> None:
-            with client:
-                try:
-                    answer(client)
-                except OSError:
-                    pass
+            with client, suppress(OSError):
+                answer(client)
 
         def accept() -> None:
             while True:
@@ -53,10 +51,8 @@ def listen() -> Iterator[Listen]:
 
     yield start
     for listener in listeners:
-        try:
+        with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         listener.close()
 
 
@@ -155,21 +151,23 @@ def test_whoever_reads_slowly_is_not_sent_more_than_fits(
         answer_digest(client)
 
     data = os.urandom(1 << 20) * 64
-    with connections.forward(server.host, "127.0.0.1", listen(read_late)) as port:
-        with dial(port) as client:
-            client.settimeout(1.0)
-            sent = 0
-            with pytest.raises(TimeoutError):
-                while sent < len(data):
-                    sent += client.send(data[sent : sent + (1 << 18)])
-            assert sent < len(data)
-            # What waits there does not hold up anything else.
-            assert connections.run(server.host, Command("echo", "on")).stdout == "on\n"
-            gate.set()
-            client.settimeout(SECONDS)
-            client.sendall(data[sent:])
-            client.shutdown(socket.SHUT_WR)
-            assert read_all(client) == describe(data)
+    with (
+        connections.forward(server.host, "127.0.0.1", listen(read_late)) as port,
+        dial(port) as client,
+    ):
+        client.settimeout(1.0)
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < len(data):
+                sent += client.send(data[sent : sent + (1 << 18)])
+        assert sent < len(data)
+        # What waits there does not hold up anything else.
+        assert connections.run(server.host, Command("echo", "on")).stdout == "on\n"
+        gate.set()
+        client.settimeout(SECONDS)
+        client.sendall(data[sent:])
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == describe(data)
 
 
 def test_several_forwards_and_connections_work_at_once(
@@ -206,10 +204,8 @@ def test_a_connection_that_fails_does_not_end_the_others(
         client.sendall(b"one")
         assert client.recv(3) == b"one"
         for _ in range(3):
-            try:
+            with suppress(ConnectionError):
                 assert ask(bad, b"x") == b""
-            except ConnectionError:
-                pass
         client.sendall(b"two")
         assert client.recv(3) == b"two"
 
@@ -222,10 +218,8 @@ def test_after_a_lost_connection_the_port_works_again(
         assert ask(port, b"one") == describe(b"one")
         relay.cut_after(1 << 20)
         # It is an error to the one who pushes, and never a short answer.
-        try:
+        with suppress(ConnectionError):
             assert ask(port, b"x" * (8 << 20)) == b""
-        except ConnectionError:
-            pass
         assert ask(port, b"two") == describe(b"two")
 
 
@@ -237,11 +231,8 @@ def test_the_end_of_a_forward_ends_its_connections(
         client = dial(port)
         client.sendall(b"one")
         assert client.recv(3) == b"one"
-    with client:
-        try:
-            assert client.recv(1) == b""
-        except ConnectionError:
-            pass
+    with client, suppress(ConnectionError):
+        assert client.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
         dial(port)
     assert threading.active_count() <= before + 4

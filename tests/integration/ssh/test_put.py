@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
-from nvoi.command import Command, script
+from nvoi.command import Command
 from nvoi.errors import ConnectionLostError, NvoiError, RemoteError
 from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
@@ -26,7 +27,9 @@ def get_mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.mark.parametrize("data", [b"", b"\0\xff\r\n" * 3, os.urandom(3 << 20)])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0\xff\r\n" * 3, os.urandom(3 << 20)], ids=["empty", "binary", "large"]
+)
 def test_bytes_arrive_as_they_are(server: Server, connections: Connections, data: bytes) -> None:
     path = server.home / "it's a file"
     connections.put(server.host, data, str(path))
@@ -134,7 +137,14 @@ def test_files_that_are_written_at_once_do_not_meet(
     server: Server, connections: Connections
 ) -> None:
     path = server.home / "file"
-    hosts = [server.host] * 1
-    for _ in range(3):
-        connections.on_all(hosts, lambda host: connections.put(host, b"a" * 99_999, str(path)))
-    assert connections.run(server.host, script(f"wc -c <{path}")).stdout.strip() == "99999"
+    contents = [letter * 999_999 for letter in (b"a", b"b", b"c", b"d")]
+    threads = [
+        threading.Thread(target=connections.put, args=(server.host, content, str(path)))
+        for content in contents
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_bytes() in contents
+    assert list_names(server) == ["file"]

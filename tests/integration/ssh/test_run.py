@@ -127,7 +127,7 @@ def test_an_error_says_host_command_code_and_last_lines(
     error = caught.value
     assert str(error).startswith(f"web-1 (127.0.0.1 port {server.port}): echo [REDACTED] | ( for")
     assert str(error).endswith("exit code 7")
-    assert error.exit_code == 7
+    assert (error.status, error.exit_code) == (7, 1)
     assert len(error.output) == 20
     assert {"line 50", "no disk", "[REDACTED]"} <= set(error.output)
     assert TOKEN.reveal() not in f"{error!r} {error.output} {error.command}"
@@ -136,7 +136,7 @@ def test_an_error_says_host_command_code_and_last_lines(
 def test_a_command_that_is_killed_is_an_error(server: Server, connections: Connections) -> None:
     with pytest.raises(RemoteError, match="ended by a signal") as caught:
         connections.run(server.host, script("kill -9 $$"))
-    assert caught.value.exit_code == -1
+    assert caught.value.status == -1
     assert connections.run(server.host, Command("echo", "on")).stdout == "on\n"
     assert server.connection_count == 1
 

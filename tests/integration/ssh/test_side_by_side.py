@@ -32,7 +32,7 @@ def test_hosts_run_a_command_at_the_same_time(
 ) -> None:
     # Each waits until all have begun.
     meet = script(
-        f"touch {tmp_path}/met-$HOSTNAME-$$; "
+        f"touch {tmp_path}/met-$$; "
         f"while [ $(ls {tmp_path} | grep -c met-) -lt 3 ]; do sleep 0.01; done; echo $HOME"
     )
     results = connections.run_all([server.host for server in servers], meet, timeout=20)
@@ -60,16 +60,18 @@ def test_all_that_fail_are_told_and_the_others_end_well(
     assert all((server.home / "ok").exists() for server in servers[1:])
 
 
-def test_work_on_several_hosts_may_have_several_parts(
+def test_work_may_have_several_parts_on_each_host(
     servers: list[Server], connections: Connections
 ) -> None:
-    def work(host: Host) -> str:
-        connections.put(host, host.name, f"/proc/self/cwd/../{host.name}" if not host else path)
-        return connections.run(host, Command("cat", path)).stdout
+    paths = {server.host: str(server.home / "file") for server in servers}
 
-    path = str(servers[0].home / "same")
-    found = connections.on_all([servers[0].host], work)
-    assert list(found.values()) == ["web-2"]
+    def work(host: Host) -> str:
+        connections.put(host, host.name, paths[host])
+        return connections.run(host, Command("cat", paths[host])).stdout
+
+    found = connections.on_all(list(paths), work)
+    assert list(found.values()) == ["web-2", "web-3", "web-4"]
+    assert {tally.connections for tally in connections.tallies.values()} == {1}
 
 
 PROGRAM = """
@@ -82,7 +84,7 @@ from nvoi.ssh.connections import build_connections
 from nvoi.ssh.host import Host
 home, user, *places = sys.argv[1:]
 keys = SSHKeys(Secret(sys.stdin.read()), "")
-hosts = [Host(place, *place.split(":")[:1], int(place.split(":")[1]), user) for place in places]
+hosts = [Host(place, place.split(":")[0], int(place.split(":")[1]), user) for place in places]
 with build_connections(keys, Path(home), {}) as connections:
     try:
         connections.run_all(hosts, script('echo $$ >"$HOME/pid"; exec sleep 1000'))

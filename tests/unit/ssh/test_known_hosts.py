@@ -64,11 +64,9 @@ def test_marked_lines_are_told_apart() -> None:
     assert [(key.text, key.is_revoked) for key in found] == [(get_key(OTHER).text, True)]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "ssh-ed25519", "ssh-ed25519 ???", "ssh-rsa " + KEY.split()[1], "x AAAA"]
-)
+@pytest.mark.parametrize("text", ["", "ssh-ed25519", "ssh-ed25519 ???", "ssh-rsa KEY", "x AAAA"])
 def test_what_is_no_key_is_none(text: str) -> None:
-    assert read_key(text) is None
+    assert read_key(text.replace("KEY", KEY.split()[1])) is None
 
 
 def test_a_fingerprint_is_that_of_ssh_keygen(tmp_path: Path) -> None:
