@@ -105,7 +105,7 @@ class RemoteError(CommandError):
         host: the server, as errors name it.
         command: what ran there, as it may be shown.
         outcome: how it ended, as it reads after the command.
-        status: its exit code as its shell gave it; -1 where a signal ended it, None where it never ended.
+        status: its exit code; -1 where a signal ended it, None where it never ended by itself.
         hint: what to do next.
         output: the last lines that it printed, masked, oldest first.
     """

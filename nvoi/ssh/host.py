@@ -46,8 +46,8 @@ class Timeouts:
             a channel on it, to be opened.
         command: a command, from its start to its end.
         idle: a command that neither says anything nor takes any input.
-        silence: a connection on which the host sends nothing is asked for a sign of life
-            this often, and given up when none comes within the same time.
+        silence: after so long without anything from the host it is asked for a sign of
+            life, and the connection given up when none comes within twice that.
     """
 
     connect: float = 15.0

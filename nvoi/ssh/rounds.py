@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -12,6 +13,9 @@ from nvoi.errors import ConnectionLostError, HostsError, NvoiError
 
 T = TypeVar("T")
 H = TypeVar("H")
+
+#: Seconds that the threads have to end what runs on their hosts.
+CANCEL_SECONDS = 10.0
 
 
 class Cancellable(Protocol):
@@ -92,6 +96,10 @@ def work_on_all(hosts: Sequence[H], work: Callable[[H], T]) -> dict[H, T]:
             thread.join()
     except BaseException:
         round_.cancel()
+        deadline = time.monotonic() + CANCEL_SECONDS
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
         raise
     _raise([failed[host] for host in hosts if host in failed])
     return {host: done[host] for host in hosts}

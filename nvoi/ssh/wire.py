@@ -224,7 +224,7 @@ class Wire:
                 continue
             ask = threading.Thread(target=self._ask, daemon=True)
             ask.start()
-            ask.join(silence)
+            ask.join(2 * silence)
             if not self.has_heard_since(began):
                 break
         self.transport.close()

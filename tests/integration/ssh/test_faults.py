@@ -20,8 +20,6 @@ from tests.integration.ssh.server import Server
 from tests.integration.ssh.waits import wait_until
 from tests.ports import find_port
 
-COUNT = script("echo x >>count; cat count | wc -l")
-
 
 def count_runs(server: Server) -> int:
     path = server.home / "count"
@@ -29,8 +27,8 @@ def count_runs(server: Server) -> int:
 
 
 @pytest.fixture(autouse=True)
-def _in_home(server: Server) -> None:
-    """Commands name files of the host by no more than their name."""
+def _count(server: Server) -> None:
+    """The host has a program that keeps how often it ran."""
     server.add_program("count", f"#!/bin/sh\necho x >>{server.home}/count\n")
 
 
