@@ -15,7 +15,7 @@ from nvoi.log.levels import get_logger
 from nvoi.ssh.host import Host, Timeouts
 from nvoi.ssh.host_keys import HostKeys
 from nvoi.ssh.identities import Identities
-from nvoi.ssh.wire import Wire
+from nvoi.ssh.wire import Wire, close_channel
 
 log = get_logger("nvoi.ssh")
 
@@ -83,7 +83,7 @@ class Connection:
             try:
                 yield wire, channel
             finally:
-                channel.close()
+                close_channel(channel)
         finally:
             with self._room:
                 self._running -= 1

@@ -12,6 +12,7 @@ import paramiko
 from nvoi.errors import ConnectionFailedError, NvoiError
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connection import Connection
+from nvoi.ssh.wire import close_channel
 
 log = get_logger("nvoi.ssh")
 
@@ -137,7 +138,7 @@ class Pair:
 
     def close(self) -> None:
         """End both ways at once, from any thread."""
-        self._channel.close()
+        close_channel(self._channel)
         with suppress(OSError):
             self._client.shutdown(socket.SHUT_RDWR)
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 import paramiko
 
 from nvoi.command import Command
-from nvoi.ssh.wire import Wire
+from nvoi.ssh.wire import Wire, close_channel
 
 MARK = "nvoi-process:"
 #: Seconds that sending the signals may take altogether.
@@ -44,4 +44,4 @@ def end_remains(wire: Wire, process: str) -> None:
             channel.exec_command(command.reveal())
             channel.status_event.wait(SECONDS)
         finally:
-            channel.close()
+            close_channel(channel)

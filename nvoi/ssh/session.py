@@ -19,7 +19,7 @@ from nvoi.ssh.connection import Connection
 from nvoi.ssh.host import Host
 from nvoi.ssh.lines import LineCutter
 from nvoi.ssh.remains import MARK, build_text, end_remains
-from nvoi.ssh.wire import Wire
+from nvoi.ssh.wire import Wire, close_channel
 
 #: Bytes that are read at once.
 CHUNK = 1 << 16
@@ -84,6 +84,8 @@ class Session:
         self._channel: paramiko.Channel | None = None
         self._failure: BaseException | None = None
         self._pid = ""
+        self._is_cut = False
+        self._has_leftover = False
 
     @property
     def host(self) -> Host:
@@ -100,7 +102,7 @@ class Session:
         self._stop.set()
         channel = self._channel
         if channel is not None:
-            channel.close()
+            close_channel(channel)
 
     def run(self) -> Result:
         """Run it to its end.
@@ -119,7 +121,7 @@ class Session:
                     self._follow(channel)
                 self._check_end(wire, channel)
             except BaseException:
-                channel.close()
+                close_channel(channel)
                 if self._pid and wire.is_alive:
                     end_remains(wire, self._pid)
                 raise
@@ -130,7 +132,7 @@ class Session:
     def _start(self, wire: Wire, channel: paramiko.Channel) -> None:
         # paramiko waits for the answer without end.
         seconds = min(self._timeout, self._connection.timeouts.connect)
-        timer = threading.Timer(seconds, channel.close)
+        timer = threading.Timer(seconds, close_channel, [channel])
         timer.daemon = True
         timer.start()
         try:
@@ -150,7 +152,7 @@ class Session:
     def _feed(self, channel: paramiko.Channel) -> Iterator[None]:
         """Give it its input meanwhile, which may take as long as the command."""
         if not self._stdin:
-            channel.shutdown_write()
+            _end_input(channel)
             yield
             return
         writer = threading.Thread(target=self._write, args=(channel,), daemon=True)
@@ -158,12 +160,12 @@ class Session:
         try:
             yield
         except BaseException:
-            channel.close()
+            close_channel(channel)
             raise
         finally:
             # Whoever did not read all of it has ended, which ends the writing too.
             if channel.closed or channel.exit_status_ready():
-                channel.close()
+                close_channel(channel)
             writer.join()
 
     def _write(self, channel: paramiko.Channel) -> None:
@@ -176,12 +178,11 @@ class Session:
                         return
                     self._active = time.monotonic()
                     view = view[sent:]
-            with suppress(OSError, EOFError, paramiko.SSHException):
-                channel.shutdown_write()
+            _end_input(channel)
         except BaseException as error:  # noqa: BLE001 - raised by run, on the thread that waits
             # Not the end of the input, which the command would take as whole.
             self._failure = error
-            channel.close()
+            close_channel(channel)
 
     def _follow(self, channel: paramiko.Channel) -> None:
         """Take what it prints, until it has ended."""
@@ -202,6 +203,7 @@ class Session:
             else:
                 poller.poll(LOOK * 1000)
                 if channel.exit_status_ready() and self._silence() > LEFTOVER:
+                    self._has_leftover = True
                     break
         for index, cutter in enumerate(self._cutters):
             self._tell(cutter.finish(), is_error=index == 1)
@@ -210,16 +212,24 @@ class Session:
         """Take what has arrived; whether there was anything."""
         had = False
         if channel.recv_ready():
-            data = channel.recv(CHUNK)
+            data = self._receive(channel.recv)
             self._stdout.append(data)
             self._tell(self._cutters[0].feed(data), is_error=False)
             had = True
         if channel.recv_stderr_ready():
-            self._tell(self._cutters[1].feed(channel.recv_stderr(CHUNK)), is_error=True)
+            self._tell(self._cutters[1].feed(self._receive(channel.recv_stderr)), is_error=True)
             had = True
         if had:
             self._active = time.monotonic()
         return had
+
+    def _receive(self, read: Callable[[int], bytes]) -> bytes:
+        """What has arrived. Taking it tells the host so, which fails where all has broken."""
+        try:
+            return read(CHUNK)
+        except (OSError, EOFError, paramiko.SSHException):
+            self._is_cut = True
+            return b""
 
     def _tell(self, lines: list[str], *, is_error: bool) -> None:
         if is_error:
@@ -255,7 +265,9 @@ class Session:
             raise self._failure
         if self._stop.is_set():
             raise self._lose("it was cancelled")
-        if channel.exit_status == -1 and not wire.is_alive:
+        # The exit code may come before the last of the output, whose end is told as well.
+        is_whole = (channel.eof_received or self._has_leftover) and not self._is_cut
+        if not is_whole or (channel.exit_status == -1 and not wire.is_alive):
             raise self._lose()
 
     def _lose(self, reason: str = "the connection was lost") -> ConnectionLostError:
@@ -272,3 +284,9 @@ def _send(channel: paramiko.Channel, piece: memoryview) -> int:
         return channel.send(bytes(piece))
     except (OSError, EOFError, paramiko.SSHException):
         return 0
+
+
+def _end_input(channel: paramiko.Channel) -> None:
+    # Where the connection broke, the end of the output shows it.
+    with suppress(OSError, EOFError, paramiko.SSHException):
+        channel.shutdown_write()

@@ -40,6 +40,12 @@ def get_quiet_name() -> str:
     return QUIET
 
 
+def close_channel(channel: paramiko.Channel) -> None:
+    """Close it, which says so to the host; where the connection has broken, it is closed too."""
+    with suppress(paramiko.SSHException, EOFError, OSError):
+        channel.close()
+
+
 class Line(socket.socket):
     """A TCP connection that knows when it last heard anything, and whether it has ended."""
 

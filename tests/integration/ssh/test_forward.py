@@ -204,7 +204,7 @@ def test_a_connection_that_fails_does_not_end_the_others(
         client.sendall(b"one")
         assert client.recv(3) == b"one"
         for _ in range(3):
-            with suppress(ConnectionError):
+            with suppress(OSError):
                 assert ask(bad, b"x") == b""
         client.sendall(b"two")
         assert client.recv(3) == b"two"
@@ -218,7 +218,7 @@ def test_after_a_lost_connection_the_port_works_again(
         assert ask(port, b"one") == describe(b"one")
         relay.cut_after(1 << 20)
         # It is an error to the one who pushes, and never a short answer.
-        with suppress(ConnectionError):
+        with suppress(OSError):
             assert ask(port, b"x" * (8 << 20)) == b""
         assert ask(port, b"two") == describe(b"two")
 
@@ -231,7 +231,7 @@ def test_the_end_of_a_forward_ends_its_connections(
         client = dial(port)
         client.sendall(b"one")
         assert client.recv(3) == b"one"
-    with client, suppress(ConnectionError):
+    with client, suppress(OSError):
         assert client.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
         dial(port)
