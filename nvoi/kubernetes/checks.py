@@ -1,0 +1,47 @@
+"""What of a valid config a cluster cannot have, told before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nvoi.config.nodes import join_path
+from nvoi.config.schema import Application
+from nvoi.errors import Fault
+from nvoi.kubernetes.database import find_engine
+from nvoi.kubernetes.registry import REPOSITORY
+from nvoi.naming import build_database_name, build_prefix, build_workload_name
+
+ROOT = "application"
+
+
+def find_faults(application: Application) -> list[Fault]:
+    """All that does not fit a cluster, each at the path that should change."""
+    found = (*check_name(application), *check_database(application), *check_workloads(application))
+    return [Fault(0, 0, path, message) for path, message in found]
+
+
+def check_name(application: Application) -> Iterator[tuple[str, str]]:
+    """The app's name is in its image's, which may have less in it."""
+    if not REPOSITORY.fullmatch(build_prefix(application.name)):
+        message = "cannot be in an image's name: `-` or `_` at its end, or `___`"
+        yield f"{ROOT}.name", message
+
+
+def check_database(application: Application) -> Iterator[tuple[str, str]]:
+    """It has to be known what kind of database an image is."""
+    database, path = application.database, f"{ROOT}.database"
+    if database is None or database.url is not None:
+        return
+    if database.engine is None:
+        yield f"{path}.adapter", "is required to run a database: postgres or mysql"
+
+
+def check_workloads(application: Application) -> Iterator[tuple[str, str]]:
+    """No service has the database's name."""
+    if find_engine(application) is None:
+        return
+    taken = build_database_name(application.name)
+    for key, names in (("app", application.app), ("services", application.services)):
+        for name in names:
+            if build_workload_name(application.name, name) == taken:
+                yield join_path(f"{ROOT}.{key}", name), f"has the database's name, {taken}"

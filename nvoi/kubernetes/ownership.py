@@ -1,0 +1,141 @@
+"""What of the cluster is the app's, what of that is no longer wanted, and what is another's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nvoi.kubernetes.labels import MANAGED_BY, OWNER, PART_OF
+from nvoi.kubernetes.names import NAMESPACE, build_label_value
+from nvoi.kubernetes.workload import Manifest
+
+Json = Mapping[str, Any]
+
+#: The kinds that nvoi makes for an app. None of them holds data.
+KINDS = ("Deployment", "StatefulSet", "Service", "Secret", "Job")
+#: What they are asked for together, as kubectl names them, and who may still need a Secret.
+LISTED = ("deployments", "statefulsets", "services", "secrets", "jobs", "replicasets")
+# What Kubernetes refuses to change (API reference, "Deployment" and "StatefulSet").
+IMMUTABLE = {
+    "Deployment": ("selector",),
+    "StatefulSet": ("selector", "serviceName"),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Reference:
+    """An object of the cluster."""
+
+    kind: str
+    name: str
+    namespace: str = NAMESPACE
+
+    def __str__(self) -> str:
+        return f"{self.kind.lower()}/{self.name}"
+
+
+def read_items(answer: Json) -> tuple[Json, ...]:
+    """The objects in what ``kubectl get -o json`` printed: one, or a list of them."""
+    return tuple(answer.get("items") or ()) if "items" in answer else (answer,)
+
+
+def read_reference(item: Json | Manifest) -> Reference:
+    """The reference of an object."""
+    metadata: Any = item["metadata"]
+    return Reference(str(item["kind"]), metadata["name"], metadata.get("namespace") or NAMESPACE)
+
+
+def is_owned(item: Json, app: str) -> bool:
+    """Whether nvoi made ``item`` for ``app``."""
+    labels = item["metadata"].get("labels") or {}
+    return bool(labels.get(MANAGED_BY) == OWNER and labels.get(PART_OF) == build_label_value(app))
+
+
+def find_obsolete(app: str, live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Reference]:
+    """What the app had and the config no longer names.
+
+    Args:
+        app: the app's name.
+        live: all of :data:`LISTED` there is, the app's or not.
+        wanted: what has been applied.
+
+    A Secret stays as long as any workload of a kept release needs it. Data stays: it is no object.
+    """
+    items = tuple(live)
+    named = {read_reference(item) for item in wanted}
+    needed = {Reference("Secret", name) for item in items for name in find_secret_names(item)}
+    return sorted(
+        reference
+        for item in items
+        if item["kind"] in KINDS and is_owned(item, app) and not is_going(item)
+        if (reference := read_reference(item)) not in named and reference not in needed
+    )
+
+
+def find_secret_names(item: Json) -> Iterator[str]:
+    """The Secrets that an object's pods are started with."""
+    if item["kind"] not in {"Deployment", "StatefulSet", "ReplicaSet"} or is_going(item):
+        return
+    for container in item["spec"]["template"]["spec"]["containers"]:
+        for source in container.get("envFrom") or ():
+            if "secretRef" in source:
+                yield source["secretRef"]["name"]
+
+
+def is_going(item: Json) -> bool:
+    """Whether an object is being deleted already."""
+    return "deletionTimestamp" in item["metadata"]
+
+
+def find_foreign(app: str, live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Reference]:
+    """What the app is to have, and another app or a person has already made for itself."""
+    named = {read_reference(item) for item in wanted}
+    return sorted(
+        read_reference(item)
+        for item in live
+        if read_reference(item) in named and not is_owned(item, app)
+    )
+
+
+def find_fixed(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Reference]:
+    """What can only be changed by deleting it first. A Job would not run again."""
+    old = {read_reference(item): item for item in live}
+    return sorted(
+        reference
+        for item in wanted
+        if (reference := read_reference(item)) in old
+        and (reference.kind == "Job" or differs(old[reference], item))
+    )
+
+
+def differs(live: Json, wanted: Manifest) -> bool:
+    """Whether ``wanted`` says otherwise of what never changes; what it leaves out is as it is.
+
+    Volume claims are told by their names: the cluster adds to what they say.
+    """
+    before, after = live["spec"], wanted.get("spec")
+    if not isinstance(after, dict):
+        return False
+    if wanted["kind"] == "Service":
+        address = before.get("clusterIP")
+        # A Service that was made without an address never gets one.
+        return bool(after.get("clusterIP", address) != address or address == "None")
+    if name_claims(before) != name_claims(after):
+        return True
+    keys = IMMUTABLE.get(str(wanted["kind"]), ())
+    return any(before.get(key) != after.get(key) for key in keys)
+
+
+def name_claims(specification: Json) -> list[str]:
+    """The names of a StatefulSet's volume claims."""
+    return [item["metadata"]["name"] for item in specification.get("volumeClaimTemplates") or ()]
+
+
+def find_claims(app: str, live: Iterable[Json]) -> list[Reference]:
+    """The app's disks among ``live``: what is deleted only with ``--delete-volumes``."""
+    return sorted(
+        read_reference(item)
+        for item in live
+        if item["kind"] == "PersistentVolumeClaim" and is_owned(item, app)
+    )

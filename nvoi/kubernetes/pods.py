@@ -1,0 +1,205 @@
+"""What a pod's state means: in a sentence, and whether it is without hope.
+
+Reasons are of kubelet and scheduler (Kubernetes source, ``pkg/kubelet/images/types.go``,
+``pkg/kubelet/container/sync_result.go``, ``pkg/kubelet/events/event.go``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Json = Mapping[str, Any]
+
+IMAGE_REASONS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+    | {"ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
+)
+CRASHING = "CrashLoopBackOff"
+FATAL_REASONS = IMAGE_REASONS | {
+    CRASHING,
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "PreStartHookError",
+    "PostStartHookError",
+}
+MOUNT_REASONS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
+# kubelet's cache of what has just been made lags behind; it tries again by itself.
+PASSING_MOUNTS = ("failed to sync", "object references not registered", "not registered")
+# A node that starts, restarts or is being upgraded has these taints for a moment.
+PASSING_TAINTS = "node.kubernetes.io/"
+UNSTARTED = "failed startup probe"
+KILLED = {"OOMKilled": "was killed for using more memory than its limit"}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something will not come up, and what to look at.
+
+    ``reason`` is Kubernetes' word; ``message`` its explanation. ``pod`` and ``container`` are
+    where to look for the last lines, those of the ``previous`` run where this one has none.
+    """
+
+    reason: str
+    message: str
+    pod: str | None = None
+    container: str | None = None
+    previous: bool = False
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether there is a container that may have printed something."""
+        return self.container is not None
+
+
+def list_containers(pod: Json) -> Iterator[Json]:
+    """The state of each container of a pod."""
+    status = pod.get("status") or {}
+    yield from status.get("initContainerStatuses") or ()
+    yield from status.get("containerStatuses") or ()
+
+
+def find_failure(pod: Json, events: Iterable[Json] = ()) -> Failure | None:
+    """Why ``pod`` will never be ready, None where it still may.
+
+    Args:
+        pod: the pod as kubectl prints it.
+        events: events of the namespace; those of other objects are passed over.
+    """
+    if "deletionTimestamp" in pod["metadata"]:
+        return None
+    own = [event for event in events if concerns(event, pod)]
+    containers = (find_container_failure(pod, item, own) for item in list_containers(pod))
+    return (
+        find_placement_failure(pod)
+        or next(filter(None, containers), None)
+        or find_mount_failure(pod, own)
+    )
+
+
+def find_placement_failure(pod: Json) -> Failure | None:
+    """No node will have the pod."""
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition.get("type") != "PodScheduled" or condition.get("reason") != "Unschedulable":
+            continue
+        message = condition.get("message", "")
+        promised = (pod.get("status") or {}).get("nominatedNodeName")
+        if condition.get("status") == "False" and PASSING_TAINTS not in message and not promised:
+            return Failure("Unschedulable", message, pod["metadata"]["name"])
+    return None
+
+
+def find_container_failure(pod: Json, status: Json, events: Iterable[Json]) -> Failure | None:
+    """A container cannot be made, ends again and again, or does not become healthy in time."""
+    name, waiting = pod["metadata"]["name"], (status.get("state") or {}).get("waiting") or {}
+    reason, container = waiting.get("reason", ""), status["name"]
+    if reason in FATAL_REASONS - {CRASHING}:
+        return Failure(reason, waiting.get("message", ""), name)
+    texts = {event.get("reason"): event.get("message", "") for event in events}
+    unhealthy = texts.get("Unhealthy", "")
+    if reason == CRASHING:
+        last = find_end(status)
+        end = describe_end(last) if last else waiting.get("message", "")
+        message = "; ".join(filter(None, (end, unhealthy)))
+        return Failure(CRASHING, message, name, container, previous=True)
+    if UNSTARTED in texts.get("Killing", "") and not status.get("ready"):
+        message = unhealthy or texts["Killing"]
+        return Failure("Unhealthy", message, name, container, status.get("restartCount", 0) > 0)
+    return None
+
+
+def find_end(status: Json) -> Json | None:
+    """How a container ended the last time it did."""
+    for key in ("state", "lastState"):
+        terminated: Json | None = (status.get(key) or {}).get("terminated")
+        if terminated:
+            return terminated
+    return None
+
+
+def find_mount_failure(pod: Json, events: Iterable[Json]) -> Failure | None:
+    """A volume cannot be mounted; only the pod's events say so."""
+    if any("running" in (status.get("state") or {}) for status in list_containers(pod)):
+        return None
+    for event in events:
+        if event.get("reason") in MOUNT_REASONS:
+            message = event.get("message", "")
+            if not any(words in message for words in PASSING_MOUNTS):
+                return Failure(event["reason"], message, pod["metadata"]["name"])
+    return None
+
+
+def concerns(event: Json, item: Json) -> bool:
+    """Whether an event is of an object, and not of an earlier one of its name."""
+    involved = event.get("involvedObject") or {}
+    return bool(involved.get("uid") == item["metadata"].get("uid"))
+
+
+def describe_end(terminated: Json) -> str:
+    """How a container ended, in words that follow its name."""
+    reason = terminated.get("reason", "")
+    if reason in KILLED:
+        return KILLED[reason]
+    signal = terminated.get("signal")
+    if signal:
+        return f"was ended by signal {signal}"
+    return f"ended with exit code {terminated.get('exitCode', 0)}"
+
+
+def describe_pod(pod: Json) -> str:
+    """A pod's state in a short sentence without its name: ``is ready``."""
+    status = pod.get("status") or {}
+    if "deletionTimestamp" in pod["metadata"]:
+        return "is stopping"
+    if status.get("phase") == "Succeeded":
+        return "is done"
+    if status.get("phase") == "Failed" and status.get("reason"):
+        return f"failed: {status['reason']}"
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return "waits for a server that has room"
+    containers = [describe_container(item) for item in list_containers(pod)]
+    node = (pod.get("spec") or {}).get("nodeName")
+    beginning = f"is being made on {node}" if node else "is being made"
+    return next((words for words in containers if words != "is ready"), None) or (
+        "is ready" if containers else beginning
+    )
+
+
+def describe_container(status: Json) -> str:
+    """A container's state in words that follow its pod's name."""
+    state = status.get("state") or {}
+    if waiting := state.get("waiting"):
+        reason = waiting.get("reason", "")
+        if reason in IMAGE_REASONS:
+            return f"cannot get its image: {reason}"
+        last = find_end(status)
+        if reason == CRASHING and last:
+            return f"{describe_end(last)} again and again"
+        return f"cannot start: {reason}" if reason in FATAL_REASONS else "is being made"
+    if terminated := state.get("terminated"):
+        return describe_end(terminated)
+    if status.get("ready"):
+        return "is ready"
+    last = find_end(status)
+    return f"{describe_end(last)} and was started again" if last else "runs and is not ready yet"
+
+
+def describe_changes(
+    seen: Mapping[str, str], pods: Iterable[Json]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """What to say of pods since they were last looked at.
+
+    Args:
+        seen: what this function returned second the last time; empty at first.
+        pods: the pods as they are now.
+
+    Returns:
+        A sentence for each pod whose state has changed, and what was seen.
+    """
+    now = {pod["metadata"]["name"]: describe_pod(pod) for pod in pods}
+    changes = [f"{name} {state}" for name, state in now.items() if seen.get(name) != state]
+    changes += [f"{name} is gone" for name in seen if name not in now]
+    return tuple(changes), now

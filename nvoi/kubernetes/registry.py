@@ -1,0 +1,176 @@
+"""The registry that the nodes pull the app's images from. One serves every app of a cluster.
+
+It has no password and no TLS: its address is inside the cluster only, and pods that may reach
+it run images of the same owner.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from nvoi.kubernetes.labels import build_labels, build_metadata, build_selector
+from nvoi.kubernetes.names import build_checksum
+from nvoi.kubernetes.pod import build_resources, stamp_template
+from nvoi.kubernetes.probes import build_probe
+from nvoi.kubernetes.workload import Manifest, Resources
+
+NAME = "nvoi-registry"
+# Not the apps' namespace, in which an app `nvoi` with a service `registry` has this name.
+SYSTEM_NAMESPACE = "kube-system"
+# The first 256 addresses of a range are not given out by chance (Kubernetes documentation,
+# "Service ClusterIP allocation"), and k3s's range is 10.43.0.0/16.
+CLUSTER_IP = "10.43.0.100"
+PORT = 5000
+ADDRESS = f"{CLUSTER_IP}:{PORT}"
+IMAGE = "registry:2.8.3"
+DATA_FOLDER = "/opt/nvoi/registry"
+REGISTRIES_FILE = "/etc/rancher/k3s/registries.yaml"
+CONFIG_FOLDER = "/etc/nvoi-registry"
+CONFIG_FILE = f"{CONFIG_FOLDER}/config.yml"
+# A path's component as registries take it (Distribution, reference/reference.go's grammar).
+REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+NO_MIRRORS: Mapping[str, Sequence[str]] = MappingProxyType({})
+MASTER_TAINTS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The registry as it is to be.
+
+    Args:
+        deploy_id: the run's deploy id.
+        node: the name of the master that holds the data. Without it any master may.
+        image: the registry's own image.
+        cluster_ip: its address inside the cluster.
+        folder: where the master has the data.
+    """
+
+    deploy_id: str
+    node: str | None = None
+    image: str = IMAGE
+    cluster_ip: str = CLUSTER_IP
+    folder: str = DATA_FOLDER
+    resources: Resources = field(default_factory=Resources)
+
+    @property
+    def address(self) -> str:
+        """``ADDRESS:PORT``, with which its images' references begin."""
+        return f"{self.cluster_ip}:{PORT}"
+
+
+def build_registry(registry: Registry) -> tuple[Manifest, ...]:
+    """All the objects of the registry."""
+    labels = build_labels("registry", "registry", NAME, "registry")
+    metadata = build_metadata(NAME, labels, registry.deploy_id) | {"namespace": SYSTEM_NAMESPACE}
+    settings = build_settings()
+    port = {"name": "registry", "port": PORT, "targetPort": PORT, "protocol": "TCP"}
+    service = {
+        "type": "ClusterIP",
+        "clusterIP": registry.cluster_ip,
+        "selector": build_selector(NAME),
+        "ports": [port],
+    }
+    deployment: Manifest = {
+        "replicas": 1,
+        "selector": {"matchLabels": build_selector(NAME)},
+        "strategy": {"type": "Recreate"},
+        "revisionHistoryLimit": 1,
+        "template": build_registry_template(registry, labels, settings),
+    }
+    return (
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata,
+            "data": {"config.yml": settings},
+        },
+        {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment},
+    )
+
+
+def build_settings() -> str:
+    """The registry's own config, which its versions 2 and 3 read alike; JSON is YAML.
+
+    Images can be deleted. No cache of what there is: one that is older than the last removal
+    makes a push leave out layers that are gone.
+    """
+    return json.dumps(
+        {
+            "version": "0.1",
+            "log": {"level": "info"},
+            "storage": {
+                "filesystem": {"rootdirectory": "/var/lib/registry"},
+                "delete": {"enabled": True},
+            },
+            "http": {"addr": f":{PORT}"},
+        },
+        indent=2,
+    )
+
+
+def build_registry_template(registry: Registry, labels: dict[str, str], settings: str) -> Manifest:
+    """The template of the registry's pod, which runs beside its data."""
+    node = {"kubernetes.io/hostname": registry.node} if registry.node else {}
+    specification: Manifest = {
+        "containers": [build_registry_container(registry)],
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "priorityClassName": "system-cluster-critical",
+        "nodeSelector": {"node-role.kubernetes.io/control-plane": "true"} | node,
+        "tolerations": [
+            {"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in MASTER_TAINTS
+        ]
+        + [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
+        "volumes": [
+            {"name": "data", "hostPath": {"path": registry.folder, "type": "DirectoryOrCreate"}},
+            {"name": "config", "configMap": {"name": NAME}},
+        ],
+    }
+    template: Manifest = {"metadata": {"labels": labels}, "spec": specification}
+    return stamp_template(template, labels, build_checksum([settings]))
+
+
+def build_registry_container(registry: Registry) -> Manifest:
+    """The registry's container."""
+    action: Manifest = {"httpGet": {"path": "/v2/", "port": PORT, "scheme": "HTTP"}}
+    return {
+        "name": "registry",
+        "image": registry.image,
+        "args": ["serve", CONFIG_FILE],
+        "ports": [{"containerPort": PORT, "protocol": "TCP"}],
+        "resources": build_resources(registry.resources),
+        "volumeMounts": [
+            {"name": "data", "mountPath": "/var/lib/registry"},
+            {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
+        ],
+        "startupProbe": build_probe(action, 1, 5, 120),
+        "readinessProbe": build_probe(action, 5),
+        "livenessProbe": build_probe(action, 10, 5, 6),
+    }
+
+
+def build_registries_file(
+    address: str = ADDRESS, mirrors: Mapping[str, Sequence[str]] = NO_MIRRORS
+) -> str:
+    """The text of :data:`REGISTRIES_FILE`, which tells containerd where to pull from.
+
+    Args:
+        address: the registry's; it is spoken to without TLS.
+        mirrors: the endpoints of other registries, by their names.
+
+    Source: k3s documentation, "Private Registry Configuration". JSON is YAML.
+    """
+    endpoints = {name: {"endpoint": list(urls)} for name, urls in sorted(mirrors.items())}
+    endpoints[address] = {"endpoint": [f"http://{address}"]}
+    return json.dumps({"mirrors": endpoints}, indent=2) + "\n"
+
+
+def build_reference(tag: str, address: str = ADDRESS) -> str:
+    """The full reference of the image ``P:<stamp>`` in the registry."""
+    return f"{address}/{tag}"
