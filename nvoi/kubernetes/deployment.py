@@ -10,12 +10,6 @@ from nvoi.kubernetes.workload import Manifest, Workload
 
 # Seconds that a container must run where nothing else says that it is ready.
 SETTLING_SECONDS = 3
-ROLLING: Manifest = {
-    "type": "RollingUpdate",
-    "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
-}
-# Two releases never write to one folder.
-RECREATE: Manifest = {"type": "Recreate"}
 #: Seconds without progress after which Kubernetes itself gives a rollout up.
 DEADLINE_SECONDS = 600
 
@@ -31,10 +25,17 @@ def build_deployment(workload: Workload) -> Manifest:
         "spec": {
             "replicas": workload.replicas,
             "selector": {"matchLabels": build_selector(workload.name)},
-            "strategy": RECREATE if workload.mounts else ROLLING,
+            "strategy": build_strategy(workload),
             "minReadySeconds": 0 if workload.probes.readiness else SETTLING_SECONDS,
             "progressDeadlineSeconds": DEADLINE_SECONDS,
             "revisionHistoryLimit": workload.history,
             "template": build_template(workload, workload.pod_labels, **spread),
         },
     }
+
+
+def build_strategy(workload: Workload) -> Manifest:
+    """One new pod at a time and no old one less; but two releases never write to one folder."""
+    if workload.mounts:
+        return {"type": "Recreate"}
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}

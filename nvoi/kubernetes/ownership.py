@@ -114,8 +114,8 @@ def differs(live: Json, wanted: Manifest) -> bool:
 
     Volume claims are told by their names: the cluster adds to what they say.
     """
-    before, after = live["spec"], wanted.get("spec")
-    if not isinstance(after, dict):
+    before, after = live.get("spec"), wanted.get("spec")
+    if not before or not isinstance(after, dict):
         return False
     if wanted["kind"] == "Service":
         address = before.get("clusterIP")

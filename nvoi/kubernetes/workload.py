@@ -124,5 +124,5 @@ class Workload:
 
     @property
     def pod_labels(self) -> dict[str, str]:
-        """The labels of its pods: without a release's own, so that not every one starts them anew."""
+        """The labels of its pods: not those of a release, or each would start all pods anew."""
         return build_labels(self.app, self.service, self.name, self.component)

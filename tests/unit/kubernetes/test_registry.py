@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from nvoi.kubernetes import registry
+from nvoi.kubernetes.registry import Registry, build_registry
+from tests.unit.kubernetes.configs import container_of, find, pod_of
+
+
+def test_the_registry_runs_on_the_master_beside_its_data() -> None:
+    pod = pod_of(find(build_registry(Registry("id", node="shop-main-1")), "Deployment", "nvoi"))
+    assert pod["nodeSelector"] == {
+        "node-role.kubernetes.io/control-plane": "true",
+        "kubernetes.io/hostname": "shop-main-1",
+    }
+    assert pod["volumes"][0]["hostPath"]["path"] == "/opt/nvoi/registry"
+    assert not pod.get("hostNetwork")
+
+
+def test_the_registry_has_an_address_of_its_own_that_is_not_open_to_the_outside() -> None:
+    service = find(build_registry(Registry("id")), "Service", "nvoi-registry")
+    assert service["spec"]["type"] == "ClusterIP"
+    assert service["spec"]["clusterIP"] == registry.CLUSTER_IP
+    # The range that Kubernetes gives out by chance begins after its first 256 addresses.
+    first = ipaddress.ip_network("10.43.0.0/16").network_address
+    assert 10 < int(ipaddress.ip_address(registry.CLUSTER_IP)) - int(first) <= 256
+
+
+def test_the_registry_s_image_and_address_can_be_replaced() -> None:
+    changed = Registry("id", image="mirror.local/registry:3.0.0", cluster_ip="10.43.0.7")
+    items = build_registry(changed)
+    deployment = find(items, "Deployment", "nvoi")
+    assert container_of(deployment)["image"] == "mirror.local/registry:3.0.0"
+    assert find(items, "Service", "nvoi")["spec"]["clusterIP"] == changed.address.split(":")[0]
+
+
+def test_images_can_be_deleted_from_the_registry() -> None:
+    settings: Any = find(build_registry(Registry("id")), "ConfigMap", "nvoi")["data"]
+    assert json.loads(settings["config.yml"])["storage"]["delete"] == {"enabled": True}
+
+
+def test_containerd_is_told_to_pull_from_the_registry_and_from_mirrors() -> None:
+    text = registry.build_registries_file(mirrors={"docker.io": ["https://mirror.local"]})
+    assert YAML(typ="safe").load(text) == {
+        "mirrors": {
+            "10.43.0.100:5000": {"endpoint": ["http://10.43.0.100:5000"]},
+            "docker.io": {"endpoint": ["https://mirror.local"]},
+        }
+    }
+
+
+def test_an_image_s_reference_begins_with_the_registry() -> None:
+    assert registry.build_reference("nvoi-shop:1") == "10.43.0.100:5000/nvoi-shop:1"

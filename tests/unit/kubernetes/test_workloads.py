@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import Any
+
+import pytest
+
+from nvoi.kubernetes.workload import Resources
+from tests.unit.config.texts import hetzner
+from tests.unit.kubernetes import configs
+from tests.unit.kubernetes.configs import build, container_of, find, pod_of
+
+WEB = "app:\n  web: {servers: [main], port: 3000%s}\n"
+
+
+def deployment(extra: str = "", more: str = "", servers: str = "servers: {main: {}}") -> Any:
+    text = hetzner(WEB % extra + more, servers)
+    return find(build(text), "Deployment", "shop-web")
+
+
+def values_of(secret: Any) -> dict[str, str]:
+    return {name: b64decode(value).decode() for name, value in secret["data"].items()}
+
+
+def test_a_web_service_runs_twice_and_always_has_as_many_pods() -> None:
+    web = deployment()
+    assert web["spec"]["replicas"] == 2
+    assert web["spec"]["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+
+
+def test_a_service_without_a_port_runs_once_and_has_no_service_in_front() -> None:
+    manifests = build("least")
+    web = find(manifests, "Deployment", "shop-web")
+    assert web["spec"]["replicas"] == 1
+    assert web["spec"]["minReadySeconds"] == 3
+    assert "readinessProbe" not in container_of(web)
+    assert [item["kind"] for item in manifests.apps] == ["Deployment"]
+
+
+def test_replicas_of_the_config_count() -> None:
+    assert deployment(", replicas: 7")["spec"]["replicas"] == 7
+
+
+@pytest.mark.parametrize("name", ["mounts", "sqlite3"])
+def test_a_service_with_data_runs_once_and_its_releases_never_together(name: str) -> None:
+    web = find(build(name), "Deployment", "shop-web")
+    assert web["spec"]["replicas"] == 1
+    assert web["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_pods_are_spread_over_the_servers() -> None:
+    (spread,) = pod_of(deployment())["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    assert spread["maxSkew"] == 1
+    labels = deployment()["spec"]["template"]["metadata"]["labels"]
+    assert spread["labelSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_a_service_of_two_groups_may_run_on_both() -> None:
+    web = find(build("groups"), "Deployment", "shop-web")
+    rule = pod_of(web)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (term,) = rule["nodeSelectorTerms"]
+    assert term["matchExpressions"] == [
+        {"key": "nvoi.io/server-name", "operator": "In", "values": ["main", "Workers_2"]}
+    ]
+
+
+def test_a_web_service_is_reached_at_its_port_by_its_name() -> None:
+    service = find(build("web"), "Service", "shop-web")
+    assert service["spec"]["type"] == "ClusterIP"
+    assert "clusterIP" not in service["spec"]
+    (port,) = service["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (3000, 3000)
+
+
+def test_resources_have_defaults_and_can_be_set() -> None:
+    assert container_of(deployment())["resources"] == {
+        "requests": {"memory": "128Mi", "cpu": "100m"},
+        "limits": {"memory": "512Mi", "cpu": "500m"},
+    }
+    manifests = build("web", resources={"web": Resources(memory_limit="2Gi")})
+    assert container_of(find(manifests, "Deployment", "shop-web"))["resources"]["limits"] == {
+        "memory": "2Gi",
+        "cpu": "500m",
+    }
+
+
+def test_a_pod_is_taken_out_of_traffic_before_it_is_ended() -> None:
+    pod = pod_of(deployment())
+    (container,) = pod["containers"]
+    drain = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert drain == 5
+    assert pod["terminationGracePeriodSeconds"] == drain + 30
+
+
+def test_commands_reach_the_shell_as_they_stand() -> None:
+    manifests = build("every_key")
+    web = find(manifests, "Deployment", "every-key-web")
+    # Kubernetes makes one dollar of two.
+    assert container_of(web)["command"] == ["/bin/sh", "-c", "bin/serve --port $$PORT $$$$"]
+    probe = container_of(find(build("checks"), "Deployment", "shop-exec"))["livenessProbe"]
+    assert probe["exec"]["command"][2] == 'test "$$$$" -gt $$(A)'
+
+
+def test_an_image_s_own_command_is_left_where_there_is_none() -> None:
+    assert "command" not in container_of(deployment())
+
+
+def test_the_image_is_that_of_the_release_or_a_finished_one() -> None:
+    assert container_of(deployment())["image"] == configs.IMAGE
+    manifests = build("web", images={"web": "ghcr.io/acme/web:3"})
+    assert container_of(find(manifests, "Deployment", "shop-web"))["image"] == "ghcr.io/acme/web:3"
+
+
+def test_a_healthcheck_becomes_all_three_probes_in_full() -> None:
+    container = container_of(find(build("every_key"), "Deployment", "every-key-web"))
+    expected = {
+        "httpGet": {"path": "/up", "port": 3001, "scheme": "HTTP"},
+        "periodSeconds": 1,
+        "timeoutSeconds": 60,
+        "successThreshold": 1,
+        "failureThreshold": 7,
+    }
+    assert container["readinessProbe"] == container["livenessProbe"] == expected
+    assert container["startupProbe"] == expected | {"failureThreshold": 60}
+
+
+def test_times_are_rounded_up_to_whole_seconds() -> None:
+    manifests = build("checks")
+    http = container_of(find(manifests, "Deployment", "shop-http"))["readinessProbe"]
+    assert (http["periodSeconds"], http["timeoutSeconds"], http["failureThreshold"]) == (2, 5, 3)
+    tcp = container_of(find(manifests, "Deployment", "shop-tcp"))["readinessProbe"]
+    assert (tcp["tcpSocket"], tcp["timeoutSeconds"]) == ({"port": 81}, 1)
+    assert tcp["failureThreshold"] == 9
+
+
+def test_a_slow_start_is_given_the_time_of_the_healthcheck() -> None:
+    web = deployment(", healthcheck: {interval: 20s, retries: 10}")
+    probe = container_of(web)["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 200
+
+
+def test_without_a_healthcheck_a_port_that_accepts_connections_is_enough() -> None:
+    container = container_of(deployment())
+    assert container["readinessProbe"]["tcpSocket"] == {"port": 3000}
+    assert "livenessProbe" not in container
+
+
+def test_other_values_make_another_secret_and_roll_the_pods() -> None:
+    before, after = (build(hetzner(WEB % f", env: {{A: {x}}}")) for x in "12")
+    names = {item.secrets[0]["metadata"]["name"] for item in (before, after)}  # type: ignore[index]
+    assert len(names) == 2
+    templates = [
+        find(item, "Deployment", "shop-web")["spec"]["template"] for item in (before, after)
+    ]
+    checksums = [item["metadata"]["annotations"]["nvoi.io/secret-checksum"] for item in templates]
+    assert checksums[0] != checksums[1]
+    assert all(item["immutable"] is True for item in before.secrets)
+
+
+def test_the_pre_run_command_is_a_job_in_the_new_image_tried_once() -> None:
+    (job,) = build("mounts", pre_run_seconds=120).jobs
+    spec: Any = job["spec"]
+    web = container_of(find(build("mounts"), "Deployment", "shop-web"))
+    container = container_of(job)
+    assert container["command"] == ["/bin/sh", "-c", "bin/migrate"]
+    for key in ("image", "envFrom", "volumeMounts", "resources"):
+        assert container[key] == web[key]
+    assert not {"ports", "readinessProbe", "livenessProbe", "startupProbe"} & set(container)
+    assert spec["backoffLimit"] == 0
+    assert spec["activeDeadlineSeconds"] == 120
+    assert pod_of(job)["restartPolicy"] == "Never"
+    assert configs.STAMP in job["metadata"]["name"]  # type: ignore[index]
+
+
+def test_volumes_are_folders_of_the_server_that_must_be_there() -> None:
+    web = find(build("mounts"), "Deployment", "shop-web")
+    assert [volume["hostPath"] for volume in pod_of(web)["volumes"]] == [
+        {"path": "/opt/nvoi/volumes/shop-main-Uploads_1", "type": "Directory"},
+        {"path": "/opt/nvoi/volumes/shop-main-data", "type": "Directory"},
+    ]
+    assert pod_of(web)["nodeSelector"] == {"nvoi.io/server-name": "main"}
+
+
+def test_every_service_has_the_sqlite_database_mounted() -> None:
+    manifests = build(
+        hetzner(
+            "app:\n  web: {servers: [main], port: 1, mounts: {data: /data/}}\n"
+            "  worker: {servers: [main]}\n" + configs.SQLITE,
+            configs.VOLUME,
+        )
+    )
+    assert manifests.database == ()
+    for name in ("shop-web", "shop-worker"):
+        (mount,) = container_of(find(manifests, "Deployment", name))["volumeMounts"]
+        assert mount["mountPath"].rstrip("/") == "/data"
+
+
+def test_postgres_keeps_its_data_on_the_server_s_volume() -> None:
+    manifests = build("postgres")
+    database = find(manifests, "StatefulSet", "db-shop")
+    assert pod_of(database)["nodeSelector"] == {"nvoi.io/server-name": "main"}
+    (volume,) = pod_of(database)["volumes"]
+    assert volume["hostPath"]["path"] == "/opt/nvoi/volumes/shop-main-data"
+    container = container_of(database)
+    assert container["volumeMounts"][0]["mountPath"] == "/var/lib/postgresql/data"
+    assert "volumeClaimTemplates" not in database["spec"]
+    assert values_of(find(manifests, "Secret", "db-shop")) == {
+        "PGDATA": "/var/lib/postgresql/data/pgdata",
+        "POSTGRES_USER": "shop",
+        "POSTGRES_PASSWORD": "pa55 word",
+        "POSTGRES_DB": "shop",
+    }
+    assert find(manifests, "Service", "db-shop")["spec"]["ports"][0]["port"] == 5432
+    assert "pg_isready" in container["readinessProbe"]["exec"]["command"][2]
+    assert database["spec"]["serviceName"] == "db-shop"
+
+
+def test_a_database_without_a_volume_has_a_disk_that_outlives_it() -> None:
+    database = find(build("postgres without a volume"), "StatefulSet", "db-shop")
+    (claim,) = database["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["storageClassName"] == "local-path"
+    (mount,) = container_of(database)["volumeMounts"]
+    assert mount == {"name": claim["metadata"]["name"], "mountPath": "/var/lib/postgresql/data"}
+
+
+def test_mysql_has_its_own_folder_and_a_password_for_root() -> None:
+    manifests = build("mysql")
+    container = container_of(find(manifests, "StatefulSet", "db-shop"))
+    assert container["volumeMounts"][0]["mountPath"] == "/var/lib/mysql"
+    assert "args" not in container
+    assert container["image"] == "mysql:8.4"
+    values = values_of(find(manifests, "Secret", "db-shop"))
+    assert values["MYSQL_ROOT_PASSWORD"] == "pa55word"
+    assert values["MYSQL_ROOT_HOST"] == "localhost"
+    assert "PGDATA" not in values
+    assert find(manifests, "Service", "db-shop")["spec"]["ports"][0]["port"] == 3306
+
+
+def test_mysql_is_told_of_another_folder() -> None:
+    container = container_of(find(build("mysql elsewhere"), "StatefulSet", "db-shop"))
+    assert container["args"] == ["--datadir=/elsewhere"]
+
+
+def test_a_root_password_of_the_config_counts() -> None:
+    text = configs.TEXTS["mysql"].replace("MYSQL_USER", "MYSQL_ROOT_PASSWORD: own, MYSQL_USER")
+    values = values_of(find(build(text), "Secret", "db-shop"))
+    assert values["MYSQL_ROOT_PASSWORD"] == "own"
+
+
+def test_root_is_not_named_as_a_user_of_mysql() -> None:
+    text = configs.TEXTS["mysql"].replace("MYSQL_USER: shop", "MYSQL_USER: root")
+    values = values_of(find(build(text), "Secret", "db-shop"))
+    assert values == {"MYSQL_DATABASE": "shop", "MYSQL_ROOT_PASSWORD": "pa55word"}
+
+
+def test_a_database_elsewhere_is_not_run() -> None:
+    assert build("url").database == ()
+
+
+def test_an_auxiliary_service_sees_its_own_environment_only() -> None:
+    manifests = build("groups")
+    redis = find(manifests, "Deployment", "shop-redis")
+    assert container_of(redis)["image"] == "redis:7"
+    assert values_of(find(manifests, "Secret", "shop-redis")) == {"PASSWORD": "se-cret"}
+    assert container_of(redis)["readinessProbe"]["tcpSocket"] == {"port": 6379}
+    assert find(manifests, "Service", "shop-redis")["spec"]["ports"][0]["port"] == 6379
+    assert container_of(find(build("mounts"), "Deployment", "shop-search"))["volumeMounts"]
+
+
+def test_stages_come_in_the_order_of_a_deploy() -> None:
+    manifests = build("every_key")
+    assert {item["kind"] for item in manifests.secrets} == {"Secret"}
+    assert [item["kind"] for item in manifests.database] == ["Service", "StatefulSet"]
+    assert [item["kind"] for item in manifests.jobs] == ["Job"]
+    assert manifests.all[: len(manifests.secrets)] == manifests.secrets
+    assert not {"Job"} & {item["kind"] for item in manifests.kept}
