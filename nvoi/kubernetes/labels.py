@@ -11,6 +11,8 @@ INSTANCE = "app.kubernetes.io/instance"
 PART_OF = "app.kubernetes.io/part-of"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 OWNER = "nvoi"
+STAMP = "app.kubernetes.io/version"
+COMPONENT = "app.kubernetes.io/component"
 DEPLOY_ID = "nvoi.io/deploy-id"
 SERVER_GROUP = "nvoi.io/server-name"
 SECRET_CHECKSUM = "nvoi.io/secret-checksum"  # noqa: S105 - an annotation's name
@@ -24,11 +26,11 @@ def build_labels(
     labels = {
         "app.kubernetes.io/name": build_label_value(service),
         INSTANCE: workload,
-        "app.kubernetes.io/component": component,
+        COMPONENT: component,
         PART_OF: build_label_value(app),
         MANAGED_BY: OWNER,
     }
-    return labels | ({"app.kubernetes.io/version": build_label_value(stamp)} if stamp else {})
+    return labels | ({STAMP: build_label_value(stamp)} if stamp else {})
 
 
 def build_metadata(name: str, labels: dict[str, str], deploy_id: str) -> dict[str, object]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nvoi.kubernetes.labels import MANAGED_BY, OWNER, PART_OF
+from nvoi.kubernetes.labels import COMPONENT, MANAGED_BY, OWNER, PART_OF
 from nvoi.kubernetes.names import NAMESPACE, build_label_value
 from nvoi.kubernetes.workload import Manifest
 
 Json = Mapping[str, Any]
+RECORD = "release"
 
 #: The kinds that nvoi makes for an app. None of them holds data.
 KINDS = ("Deployment", "StatefulSet", "Service", "Secret", "Job")
@@ -52,32 +53,44 @@ def is_owned(item: Json, app: str) -> bool:
     return bool(labels.get(MANAGED_BY) == OWNER and labels.get(PART_OF) == build_label_value(app))
 
 
-def find_obsolete(app: str, live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Reference]:
+def find_obsolete(
+    app: str, live: Iterable[Json], wanted: Iterable[Manifest], kept: Iterable[Manifest] = ()
+) -> list[Reference]:
     """What the app had and the config no longer names.
 
     Args:
         app: the app's name.
         live: all of :data:`LISTED` there is, the app's or not.
         wanted: what has been applied.
+        kept: the manifests of releases that can be gone back to; their Secrets stay.
 
-    A Secret stays as long as any workload of a kept release needs it. Data stays: it is no object.
+    Data stays, and so do records of releases: :mod:`nvoi.kubernetes.records` knows which are old.
     """
     items = tuple(live)
     named = {read_reference(item) for item in wanted}
-    needed = {Reference("Secret", name) for item in items for name in find_secret_names(item)}
+    users = (*kept, *(item for item in items if is_earlier(item, named)))
+    needed = {Reference("Secret", name) for item in users for name in find_secret_names(item)}
     return sorted(
         reference
         for item in items
         if item["kind"] in KINDS and is_owned(item, app) and not is_going(item)
+        if item["metadata"]["labels"].get(COMPONENT) != RECORD
         if (reference := read_reference(item)) not in named and reference not in needed
+    )
+
+
+def is_earlier(item: Json, named: Collection[Reference]) -> bool:
+    """Whether ``item`` is a release, now or before, of a Deployment that stays."""
+    owners = item["metadata"].get("ownerReferences") or ()
+    return item["kind"] == "ReplicaSet" and any(
+        Reference(owner["kind"], owner["name"]) in named for owner in owners
     )
 
 
 def find_secret_names(item: Json) -> Iterator[str]:
     """The Secrets that an object's pods are started with."""
-    if item["kind"] not in {"Deployment", "StatefulSet", "ReplicaSet"} or is_going(item):
-        return
-    for container in item["spec"]["template"]["spec"]["containers"]:
+    template = (item.get("spec") or {}).get("template") or {"spec": {"containers": ()}}
+    for container in template["spec"]["containers"]:
         for source in container.get("envFrom") or ():
             if "secretRef" in source:
                 yield source["secretRef"]["name"]

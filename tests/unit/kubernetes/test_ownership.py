@@ -26,6 +26,7 @@ def test_what_the_config_no_longer_names_is_removed() -> None:
     obsolete = shown(ownership.find_obsolete("shop", before, wanted))
     assert "statefulset/db-shop" in obsolete
     assert "service/db-shop" in obsolete
+    assert any(name.startswith("secret/db-shop-") for name in obsolete)
     assert "deployment/shop-web" not in obsolete
 
 
@@ -62,6 +63,8 @@ def test_a_secret_stays_as_long_as_a_kept_release_needs_it() -> None:
     old, new = (build(hetzner(f"app: {{web: {{servers: [main], env: {{A: {n}}}}}}}")) for n in "12")
     (secret,) = old.secrets
     replica_set = copy.deepcopy(find(old, "Deployment", "shop-web")) | {"kind": "ReplicaSet"}
+    owner = {"kind": "Deployment", "name": "shop-web"}
+    replica_set["metadata"]["ownerReferences"] = [owner]
     items: list[Any] = [*new.kept, secret, replica_set]
     assert ownership.find_obsolete("shop", items, new.kept) == []
     gone = shown(ownership.find_obsolete("shop", items[:-1], new.kept))
