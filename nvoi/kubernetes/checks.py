@@ -21,7 +21,12 @@ def find_faults(application: Application) -> list[Fault]:
 
 
 def check_name(application: Application) -> Iterator[tuple[str, str]]:
-    """The app's name is in its image's, which may have less in it."""
+    """The app's name is a part of its image's, and begins those of its Services.
+
+    A Service's begins with a letter (Kubernetes documentation, "Object Names and IDs", RFC 1035).
+    """
+    if not build_workload_name(application.name, "x")[0].isalpha():
+        yield f"{ROOT}.name", "must begin with a letter"
     if not REPOSITORY.fullmatch(build_prefix(application.name)):
         message = "cannot be in an image's name: `-` or `_` at its end, or `___`"
         yield f"{ROOT}.name", message

@@ -14,6 +14,7 @@ NAMESPACE = "default"
 LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 UNFIT = re.compile(r"[^A-Za-z0-9_.-]")
 DIGITS_OF_CHECKSUM = 10
+DIGITS_OF_REVISION = 10
 
 
 def build_checksum(parts: Mapping[str, str] | Iterable[str]) -> str:
@@ -58,6 +59,19 @@ def build_secret_name(workload: str, checksum: str) -> str:
     finds the old values.
     """
     return f"{workload}-{checksum[:DIGITS_OF_CHECKSUM]}"
+
+
+def build_statefulset_name(workload: str) -> str:
+    """A StatefulSet's name: 11 characters shorter than other names may be.
+
+    Its pods bear it in a label, with a hyphen and a hash of ten behind it (Kubernetes source,
+    ``pkg/controller/history``): with a longer one no pod can be made.
+    """
+    if len(workload) <= LABEL_LENGTH - DIGITS_OF_REVISION - 1:
+        return workload
+    digest = hashlib.sha256(workload.encode()).hexdigest()[:HASH_LENGTH]
+    kept = LABEL_LENGTH - DIGITS_OF_REVISION - HASH_LENGTH - 2
+    return f"{workload[:kept].rstrip('-')}-{digest}"
 
 
 def build_job_name(workload: str, stamp: str) -> str:

@@ -31,6 +31,7 @@ PASSING_MOUNTS = ("failed to sync", "object references not registered", "not reg
 # A node that starts, restarts or is being upgraded has these taints for a moment.
 PASSING_TAINTS = "node.kubernetes.io/"
 UNSTARTED = "failed startup probe"
+NEVER_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 KILLED = {"OOMKilled": "was killed for using more memory than its limit"}
 
 
@@ -142,6 +143,8 @@ def describe_end(terminated: Json) -> str:
     reason = terminated.get("reason", "")
     if reason in KILLED:
         return KILLED[reason]
+    if reason in NEVER_STARTED:
+        return f"could not start: {terminated.get('message', reason)}"
     signal = terminated.get("signal")
     if signal:
         return f"was ended by signal {signal}"

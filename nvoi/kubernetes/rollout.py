@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nvoi.kubernetes.labels import TEMPLATE
+from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.pods import Failure, Json, concerns, find_failure, list_containers
 
 
@@ -76,6 +77,22 @@ def belongs(pod: Json, item: Json) -> bool:
     stamp = (template.get("annotations") or {}).get(TEMPLATE)
     same = (metadata.get("annotations") or {}).get(TEMPLATE) == stamp
     return same and all(labels.get(key) == value for key, value in own.items())
+
+
+def find_stuck(item: Json, pods: Iterable[Json]) -> list[Reference]:
+    """Pods of an earlier template that are not ready: to be deleted where a database is undone.
+
+    A StatefulSet waits for such a pod for ever, though its template is good again (Kubernetes
+    documentation, "StatefulSets", "Forced rollback").
+    """
+    wanted = item["spec"]["selector"]["matchLabels"].items()
+    return [
+        Reference("Pod", pod["metadata"]["name"])
+        for pod in pods
+        if wanted <= (pod["metadata"].get("labels") or {}).items() and not belongs(pod, item)
+        if not all(status.get("ready") for status in list_containers(pod))
+        or not any(list_containers(pod))
+    ]
 
 
 def find_condition_failure(item: Json) -> Failure | None:

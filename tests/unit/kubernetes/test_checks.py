@@ -34,3 +34,9 @@ def test_a_service_with_the_database_s_name_is_refused() -> None:
     )
     (fault,) = faults(text.replace("name: shop", "name: db"))
     assert fault == "application.services.db: has the database's name, db-db"
+
+
+@pytest.mark.parametrize("name", ["3d-shop", "_3d"])
+def test_a_name_that_no_service_can_begin_with_is_refused(name: str) -> None:
+    found = faults(hetzner().replace("name: shop", f"name: {name}"))
+    assert "application.name: must begin with a letter" in found

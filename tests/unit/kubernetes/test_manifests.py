@@ -14,6 +14,7 @@ from nvoi.naming import build_database_name, build_workload_name
 from tests.unit.kubernetes import configs
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
@@ -29,7 +30,8 @@ def pods(name: str) -> list[Any]:
 def test_names_and_labels_are_such_as_kubernetes_takes(name: str) -> None:
     items: tuple[Any, ...] = configs.build(name).all
     for item in items:
-        form = DNS_SUBDOMAIN if item["kind"] == "Secret" else DNS_LABEL
+        forms = {"Secret": DNS_SUBDOMAIN, "Service": SERVICE_NAME}
+        form = forms.get(item["kind"], DNS_LABEL)
         assert form.fullmatch(item["metadata"]["name"])
         assert item["metadata"]["namespace"] == "default"
         for value in item["metadata"]["labels"].values():
@@ -86,8 +88,10 @@ def test_selectors_find_the_own_pods_only(name: str) -> None:
             continue
         wanted = selector.get("matchLabels", selector).items()
         found = [key for key, own in labels.items() if wanted <= own.items()]
-        assert [key[1] for key in found] == [item["metadata"]["name"]]
+        assert len(found) == 1
         assert found[0][0] != "Job"
+        if item["kind"] != "Service":
+            assert found == [(item["kind"], item["metadata"]["name"])]
 
 
 @every_config

@@ -50,3 +50,10 @@ def test_a_long_job_s_name_fits_and_still_differs_by_its_stamp() -> None:
     jobs = {names.build_job_name(workload, stamp) for stamp in ("20260101000000", "20260101000001")}
     assert len(jobs) == 2
     assert all(len(job) == 63 for job in jobs)
+
+
+def test_a_statefulset_s_name_leaves_room_for_its_pods_labels() -> None:
+    assert names.build_statefulset_name("db-shop") == "db-shop"
+    assert names.build_statefulset_name("d" * 52) == "d" * 52
+    assert len(names.build_statefulset_name("d" * 53)) == 52
+    assert names.build_statefulset_name("d" * 63) != names.build_statefulset_name("d" * 62)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nvoi.kubernetes.pods import describe_changes, describe_pod
-from nvoi.kubernetes.rollout import State, Verdict, judge
+from nvoi.kubernetes.rollout import State, Verdict, find_stuck, judge
 from tests.unit.kubernetes import cluster
 from tests.unit.kubernetes.cluster import ended, event, pod, waiting
 
@@ -236,6 +236,10 @@ WEB = cluster.deployment()
         (pod(WEB, state=waiting("ErrImagePull")), "cannot get its image: ErrImagePull"),
         (pod(WEB, state=waiting("RunContainerError")), "cannot start: RunContainerError"),
         (
+            pod(WEB, state=ended(128, "StartError", message='"serve": not found')),
+            'could not start: "serve": not found',
+        ),
+        (
             pod(WEB, state=waiting("CrashLoopBackOff"), lastState=ended(2)),
             "ended with exit code 2 again and again",
         ),
@@ -263,3 +267,14 @@ def test_a_pod_of_which_nothing_is_known_yet_is_no_error() -> None:
     web = cluster.deployment()
     del web["status"]
     assert judge(web, [item]).state is State.PROGRESSING
+
+
+def test_a_pod_that_a_database_is_stuck_with_is_found() -> None:
+    database = cluster.live("StatefulSet", "db-shop", "postgres")
+    broken = pod(database, state=waiting("ImagePullBackOff"))
+    assert find_stuck(database, [broken]) == []
+    broken["metadata"]["annotations"]["nvoi.io/template"] = "another"
+    assert [str(item) for item in find_stuck(database, [broken])] == ["pod/db-shop-x"]
+    broken["status"]["containerStatuses"][0]["ready"] = True
+    assert find_stuck(database, [broken]) == []
+    assert find_stuck(database, [pod(WEB, state=CREATING)]) == []
