@@ -27,7 +27,7 @@ DATABASE_SECRETS = {
     "postgres": ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"),
     "mysql": ("MYSQL_USER", "MYSQL_PASSWORD", "MYSQL_DATABASE"),
 }
-SSH_ONLY = ("host", "hosts", "user", "port", "private_ip")
+SSH_ONLY = ("host", "hosts", "user", "port", "private_ip", "host_keys")
 ROOT = "application"
 
 

@@ -40,6 +40,18 @@ LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 HOSTNAME = re.compile(rf"{LABEL}(?:\.{LABEL})*")
 DOMAIN = re.compile(rf"{LABEL}(?:\.{LABEL})+")
 HOSTNAME_LENGTH = 253
+HOST_KEY_KIND = re.compile(r"[a-z0-9@.-]+")
+BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
+# A registry with a port, a path, a tag, a digest (Distribution, reference/reference.go's grammar).
+IMAGE = re.compile(
+    r"(?:[A-Za-z0-9.-]+(?::[0-9]{1,5})?/)?[a-z0-9._-]+(?:/[a-z0-9._-]+)*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+REGISTRY = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9._-]+)*")
+K3S_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+(?:-rc[0-9]+)?\+k3s[0-9]+")
+# Kubernetes' quantities (its API reference, "Quantity"), without exponents and fractions of bytes.
+MEMORY = re.compile(r"[1-9][0-9]{0,12}(?:Ki|Mi|Gi|Ti|k|M|G|T)?")
+CPU = re.compile(r"[1-9][0-9]{0,6}m|[0-9]{1,4}(?:\.[0-9]{1,3})?")
 
 
 class RejectedError(Exception):
@@ -187,4 +199,52 @@ def parse_callback_url(text: str) -> str:
             raise RejectedError(allowed)
     except ValueError:
         raise RejectedError(allowed) from None
+    return text
+
+
+def parse_host_key(text: str) -> str:
+    """A server's public host key, as OpenSSH writes it."""
+    kind, _, rest = text.strip().partition(" ")
+    if not HOST_KEY_KIND.fullmatch(kind) or not BASE64.fullmatch(rest.partition(" ")[0]):
+        raise RejectedError("must be a public host key, such as ssh-ed25519 AAAA…")
+    return text.strip()
+
+
+def parse_image(text: str) -> str:
+    """A container image's reference."""
+    if not IMAGE.fullmatch(text):
+        raise RejectedError("must be an image, such as ghcr.io/acme/web:3")
+    return text
+
+
+def parse_registry(text: str) -> str:
+    """A registry's host, and a port where it has one."""
+    if not REGISTRY.fullmatch(text):
+        raise RejectedError("must be a registry, such as mirror.example.com:5000")
+    return text
+
+
+def parse_url(text: str) -> str:
+    """An http(s) URL."""
+    return parse_callback_url(text)
+
+
+def parse_k3s_version(text: str) -> str:
+    """A release of k3s, as its own list has them."""
+    if not K3S_VERSION.fullmatch(text):
+        raise RejectedError("must be a release of k3s, such as v1.33.4+k3s1")
+    return text
+
+
+def parse_memory(text: str) -> str:
+    """Memory as Kubernetes writes it."""
+    if not MEMORY.fullmatch(text):
+        raise RejectedError("must be an amount of memory, such as 512Mi or 2Gi")
+    return text
+
+
+def parse_cpu(text: str) -> str:
+    """Processor time as Kubernetes writes it: thousandths of a core, or cores."""
+    if not CPU.fullmatch(text):
+        raise RejectedError("must be processor time, such as 250m or 1.5")
     return text

@@ -54,7 +54,7 @@ def read_scaleway(section: Section) -> ScalewayProvider:
 
 READERS: dict[str, Callable[[Section], ComputeProvider]] = {
     "local": lambda _: LocalProvider(),
-    "ssh": lambda _: SSHProvider(),
+    "ssh": lambda section: SSHProvider(section.optional("architecture", parse_architecture)),
     "hetzner": read_hetzner,
     "aws": read_aws,
     "scaleway": read_scaleway,

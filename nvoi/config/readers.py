@@ -14,6 +14,8 @@ from nvoi.config.schema import (
     AuxiliaryService,
     Database,
     Healthcheck,
+    K3s,
+    Resources,
     ServerGroup,
     SSHKeys,
     Volume,
@@ -48,6 +50,7 @@ def read_application(section: Section) -> Application:
         services=MappingProxyType(
             {name: read_auxiliary_service(child) for name, child in services.items()}
         ),
+        k3s=read_k3s(section.section("k3s")),
     )
 
 
@@ -91,6 +94,7 @@ def read_group(section: Section) -> ServerGroup:
         user=section.optional("user", fields.parse_user),
         port=section.optional("port", parse_port),
         private_ip=section.optional("private_ip", fields.parse_address),
+        host_keys=section.sequence("host_keys", fields.parse_host_key),
     )
 
 
@@ -113,6 +117,9 @@ def read_app_service(section: Section) -> AppService:
         env=MappingProxyType(section.texts("env")),
         mounts=MappingProxyType(section.mounts("mounts")),
         replicas=section.optional("replicas", parse_positive),
+        image=section.optional("image", fields.parse_image),
+        pre_run_timeout=section.default("pre_run_timeout", fields.parse_duration, 600.0),
+        resources=read_resources(section.section("resources")),
     )
 
 
@@ -139,6 +146,7 @@ def read_database(section: Section) -> Database | None:
         image=section.optional("image", parse_text),
         mount=MappingProxyType(section.mounts("mount")),
         secrets=read_secrets(section, "secrets"),
+        resources=read_resources(section.section("resources")),
     )
     return database if section.given else None
 
@@ -153,4 +161,30 @@ def read_auxiliary_service(section: Section) -> AuxiliaryService:
         command=section.optional("command", parse_text, raw=True),
         env=MappingProxyType(section.texts("env")),
         mount=MappingProxyType(section.mounts("mount")),
+        resources=read_resources(section.section("resources")),
+    )
+
+
+def read_resources(section: Section) -> Resources:
+    """``resources``: ``requests`` and ``limits``, each of ``memory`` and ``cpu``."""
+    requests, limits = section.section("requests"), section.section("limits")
+    return Resources(
+        requested_memory=requests.optional("memory", fields.parse_memory),
+        requested_cpu=requests.optional("cpu", fields.parse_cpu),
+        memory_limit=limits.optional("memory", fields.parse_memory),
+        cpu_limit=limits.optional("cpu", fields.parse_cpu),
+    )
+
+
+def read_k3s(section: Section) -> K3s:
+    """``k3s``."""
+    mirrors = section.section("mirrors")
+    return K3s(
+        version=section.optional("version", fields.parse_k3s_version),
+        install_url=section.default("install_url", fields.parse_url, K3s.install_url),
+        system_default_registry=section.optional("system_default_registry", fields.parse_registry),
+        registry_image=section.optional("registry_image", fields.parse_image),
+        mirrors=MappingProxyType(
+            {name: mirrors.sequence(name, fields.parse_url) for name in mirrors.entries}
+        ),
     )

@@ -23,7 +23,12 @@ class LocalProvider:
 
 @dataclass(frozen=True)
 class SSHProvider:
-    """``compute_provider.ssh``: servers that the user already has."""
+    """``compute_provider.ssh``: servers that the user already has.
+
+    ``architecture`` is theirs; where it is left out the servers are asked.
+    """
+
+    architecture: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,10 @@ class Volume:
 
 @dataclass(frozen=True)
 class ServerGroup:
-    """``servers.G``; ``hosts``, ``user``, ``port`` and ``private_ip`` are for ``ssh`` only."""
+    """``servers.G``.
+
+    ``hosts``, ``user``, ``port``, ``private_ip`` and ``host_keys`` are for ``ssh`` only.
+    """
 
     name: str
     master: bool = False
@@ -99,6 +107,39 @@ class ServerGroup:
     user: str | None = None
     port: int | None = None
     private_ip: str | None = None
+    host_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resources:
+    """``resources`` of a service: what it is promised and what it may use, as Kubernetes writes it.
+
+    None stands for the default.
+    """
+
+    requested_memory: str | None = None
+    requested_cpu: str | None = None
+    memory_limit: str | None = None
+    cpu_limit: str | None = None
+
+
+@dataclass(frozen=True)
+class K3s:
+    """``k3s``: the cluster's software and where it comes from.
+
+    Attributes:
+        version: a k3s release, ``v1.33.4+k3s1``; None for the one nvoi is tested with.
+        install_url: the installer.
+        system_default_registry: where k3s pulls the images of its own parts from.
+        registry_image: the image of the registry that holds the app's images.
+        mirrors: endpoints by the registry that they stand for.
+    """
+
+    version: str | None = None
+    install_url: str = "https://get.k3s.io"
+    system_default_registry: str | None = None
+    registry_image: str | None = None
+    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -116,7 +157,11 @@ class Healthcheck:
 
 @dataclass(frozen=True)
 class AppService:
-    """``app.N``; ``mounts`` maps a volume's name to the path the service sees it at."""
+    """``app.N``.
+
+    ``mounts`` maps a volume's name to the path the service sees it at, ``image`` is a finished
+    one to run instead of the app's own, ``pre_run_timeout`` is in seconds.
+    """
 
     name: str
     servers: tuple[str, ...] = ()
@@ -129,6 +174,9 @@ class AppService:
     env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     mounts: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     replicas: int | None = None
+    image: str | None = None
+    pre_run_timeout: float = 600.0
+    resources: Resources = field(default_factory=Resources)
 
 
 @dataclass(frozen=True)
@@ -141,6 +189,7 @@ class Database:
     image: str | None = None
     mount: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     secrets: Mapping[str, Secret] = field(default_factory=lambda: NO_SECRETS)
+    resources: Resources = field(default_factory=Resources)
 
     @property
     def engine(self) -> str | None:
@@ -159,6 +208,7 @@ class AuxiliaryService:
     command: str | None = None
     env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     mount: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    resources: Resources = field(default_factory=Resources)
 
 
 @dataclass(frozen=True)
@@ -177,6 +227,7 @@ class Application:
     app: Mapping[str, AppService] = field(default_factory=lambda: MappingProxyType({}))
     database: Database | None = None
     services: Mapping[str, AuxiliaryService] = field(default_factory=lambda: MappingProxyType({}))
+    k3s: K3s = field(default_factory=K3s)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from nvoi.config.schema import Application, AppService
 from nvoi.kubernetes.database import find_engine
 from nvoi.kubernetes.probes import build_app_probes
 from nvoi.kubernetes.volumes import build_mounts, merge_mounts
-from nvoi.kubernetes.workload import Mount, Release, Resources, Workload
+from nvoi.kubernetes.workload import DEFAULT_RESOURCES, Mount, Release, Workload
 from nvoi.naming import build_database_name, build_workload_name
 
 WEB_REPLICAS = 2
@@ -26,9 +26,9 @@ def build_app_workload(release: Release, service: AppService) -> Workload:
         name=build_workload_name(application.name, service.name),
         component="app",
         deploy_id=release.deploy_id,
-        image=release.images.get(service.name, release.image),
+        image=service.image or release.image,
         environment=build_environment(application, service, database_host=host),
-        resources=release.resources.get(service.name, Resources()),
+        resources=DEFAULT_RESOURCES.change(service.resources),
         groups=service.servers,
         stamp=release.stamp,
         command=service.command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nvoi.kubernetes.app import build_app_workload
@@ -46,9 +47,6 @@ def build_manifests(release: Release) -> Manifests:
     apps = {item.name: build_app_workload(release, item) for item in application.app.values()}
     services = [build_auxiliary(release, item) for item in application.services.values()]
     databases = [database] if database else []
-    commands = {
-        name: item.pre_run_command for name, item in application.app.items() if item.pre_run_command
-    }
     return Manifests(
         secrets=tuple(build_secret(item) for item in (*databases, *services, *apps.values())),
         database=tuple(
@@ -57,8 +55,11 @@ def build_manifests(release: Release) -> Manifests:
             for item in (*front(workload), build_statefulset(workload))
         ),
         jobs=tuple(
-            build_job(apps[name], command, release.stamp, release.pre_run_seconds)
-            for name, command in commands.items()
+            build_job(
+                apps[name], item.pre_run_command, release.stamp, math.ceil(item.pre_run_timeout)
+            )
+            for name, item in application.app.items()
+            if item.pre_run_command
         ),
         services=build_deployments(services),
         apps=build_deployments([*apps.values()]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nvoi.config.schema import AuxiliaryService
 from nvoi.kubernetes.probes import AUXILIARY_STARTUP_SECONDS, build_port_probes
 from nvoi.kubernetes.volumes import build_mounts
-from nvoi.kubernetes.workload import Probes, Release, Resources, Workload
+from nvoi.kubernetes.workload import DEFAULT_RESOURCES, Probes, Release, Workload
 from nvoi.naming import build_workload_name
 
 
@@ -20,7 +20,7 @@ def build_auxiliary(release: Release, service: AuxiliaryService) -> Workload:
         deploy_id=release.deploy_id,
         image=service.image,
         environment=service.env,
-        resources=release.resources.get(service.name, Resources()),
+        resources=DEFAULT_RESOURCES.change(service.resources),
         groups=service.servers,
         command=service.command,
         port=port,

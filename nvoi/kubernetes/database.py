@@ -12,7 +12,7 @@ from nvoi.config.environment import DEFAULT_PORTS
 from nvoi.config.schema import Application, Database
 from nvoi.kubernetes.probes import build_database_probes
 from nvoi.kubernetes.volumes import build_mounts
-from nvoi.kubernetes.workload import Release, Workload
+from nvoi.kubernetes.workload import DATABASE_RESOURCES, Release, Workload
 from nvoi.naming import build_database_name
 
 # While an image sets a new database up it listens on a local socket only; over TCP there is no
@@ -66,7 +66,7 @@ def find_database(release: Release) -> Workload | None:
         deploy_id=release.deploy_id,
         image=database.image or engine.image,
         environment=build_database_settings(database, folder),
-        resources=release.database_resources,
+        resources=DATABASE_RESOURCES.change(database.resources),
         groups=database.servers,
         arguments=build_arguments(database, engine, folder),
         port=DEFAULT_PORTS[database.engine or ""],

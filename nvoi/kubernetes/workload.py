@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import asdict, dataclass, field, replace
 
+from nvoi.config import schema
 from nvoi.config.schema import Application
 from nvoi.kubernetes.labels import build_labels
 from nvoi.kubernetes.names import build_checksum, build_secret_name
 
 Manifest = dict[str, object]
-NO_IMAGES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -23,11 +22,16 @@ class Resources:
     memory_limit: str = "512Mi"
     cpu_limit: str = "500m"
 
+    def change(self, given: schema.Resources) -> Resources:
+        """These, with what the config gives in their place."""
+        values = {key: value for key, value in asdict(given).items() if value is not None}
+        return replace(self, **values)
 
+
+DEFAULT_RESOURCES = Resources()
 # MySQL 8.4 alone takes about 500 MB with its defaults (MySQL Reference Manual, "How MySQL Uses
 # Memory"): the limit of an app's service would end it.
 DATABASE_RESOURCES = Resources("256Mi", "100m", "1Gi", "1000m")
-NO_RESOURCES: Mapping[str, Resources] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -39,20 +43,12 @@ class Release:
         stamp: ``YYYYMMDDHHMMSS``.
         deploy_id: the run's deploy id.
         image: the full reference of the app's own image.
-        images: finished images instead, by app service.
-        resources: by the name of an app or auxiliary service.
-        database_resources: the database's.
-        pre_run_seconds: how long a ``pre_run_command`` may take.
     """
 
     application: Application
     stamp: str
     deploy_id: str
     image: str
-    images: Mapping[str, str] = field(default_factory=lambda: NO_IMAGES)
-    resources: Mapping[str, Resources] = field(default_factory=lambda: NO_RESOURCES)
-    database_resources: Resources = DATABASE_RESOURCES
-    pre_run_seconds: int = 600
 
 
 @dataclass(frozen=True)

@@ -54,11 +54,12 @@ def build_provider(provider: ComputeProvider) -> Tree:
 
 
 def build_record(record: Any) -> Tree:
-    """The fields of a record of texts, as they are called in the config too."""
+    """The fields of a record of texts that has them, as they are called in the config too."""
     found = {field.name: getattr(record, field.name) for field in fields(record)}
     return {
         name: value.reveal() if isinstance(value, Secret) else value
         for name, value in found.items()
+        if value is not None
     }
 
 

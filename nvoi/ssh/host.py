@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nvoi.command import Command, in_shell, sudo
+
 SSH_PORT = 22
 
 
@@ -54,3 +56,10 @@ class Timeouts:
     command: float = 900.0
     idle: float = 300.0
     silence: float = 15.0
+
+
+def as_root(host: Host, command: Command) -> Command:
+    """``command`` with root's rights there: as it is for root, with ``sudo`` for others."""
+    if host.user == "root":
+        return command if command.is_plain else in_shell(command)
+    return sudo(command)

@@ -74,6 +74,7 @@ TEXTS = {
             servers: [main]
             port: 80
             pre_run_command: bin/migrate
+            pre_run_timeout: 2m
             mounts: {Uploads_1: /uploads, data: /data}
         services:
           search: {servers: [main], image: 'search:1', mount: {data: /data}}

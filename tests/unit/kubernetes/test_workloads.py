@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from nvoi.kubernetes.workload import Resources
 from tests.unit.config.texts import hetzner
 from tests.unit.kubernetes import configs
 from tests.unit.kubernetes.configs import build, container_of, find, pod_of
@@ -81,7 +80,9 @@ def test_resources_have_defaults_and_can_be_set() -> None:
         "requests": {"memory": "128Mi", "cpu": "100m"},
         "limits": {"memory": "512Mi", "cpu": "500m"},
     }
-    manifests = build("web", resources={"web": Resources(memory_limit="2Gi")})
+    manifests = build(
+        hetzner("app: {web: {servers: [main], port: 3000, resources: {limits: {memory: 2Gi}}}}")
+    )
     assert container_of(find(manifests, "Deployment", "shop-web"))["resources"]["limits"] == {
         "memory": "2Gi",
         "cpu": "500m",
@@ -111,7 +112,7 @@ def test_an_image_s_own_command_is_left_where_there_is_none() -> None:
 
 def test_the_image_is_that_of_the_release_or_a_finished_one() -> None:
     assert container_of(deployment())["image"] == configs.IMAGE
-    manifests = build("web", images={"web": "ghcr.io/acme/web:3"})
+    manifests = build(hetzner("app: {web: {servers: [main], image: 'ghcr.io/acme/web:3'}}"))
     assert container_of(find(manifests, "Deployment", "shop-web"))["image"] == "ghcr.io/acme/web:3"
 
 
@@ -162,7 +163,7 @@ def test_other_values_make_another_secret_and_roll_the_pods() -> None:
 
 
 def test_the_pre_run_command_is_a_job_in_the_new_image_tried_once() -> None:
-    (job,) = build("mounts", pre_run_seconds=120).jobs
+    (job,) = build("mounts").jobs
     spec: Any = job["spec"]
     web = container_of(find(build("mounts"), "Deployment", "shop-web"))
     container = container_of(job)

@@ -1,0 +1,1 @@
+"""k3s on servers: what they are like, what they lack, how they are joined into a cluster."""

@@ -1,0 +1,81 @@
+"""What the cluster target asks of whoever has the servers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from nvoi.command import Command
+from nvoi.config.schema import Application
+from nvoi.errors import Fault
+from nvoi.ssh.host import Host
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server of an app.
+
+    Attributes:
+        name: ``<name>-<group>-<i>``; a new node of the cluster gets this name.
+        group: the server group of the config that it belongs to.
+        host: how it is reached.
+        is_master: whether it is the one that runs the cluster.
+        private_ip: its address among the servers, where it is known beforehand.
+        volumes: the folders that its volumes are on.
+    """
+
+    name: str
+    group: str
+    host: Host
+    is_master: bool = False
+    private_ip: str | None = None
+    volumes: tuple[str, ...] = ()
+
+
+class Provider(Protocol):
+    """Who has the servers of an app.
+
+    What is asked for by a config and not there is made by ``ensure_servers``, found again by
+    its name, and never made twice.
+    """
+
+    def find_faults(self, application: Application) -> list[Fault]:
+        """What of a valid config it cannot do. Touches nothing, calls nobody."""
+        ...
+
+    def list_servers(self, application: Application) -> tuple[Server, ...]:
+        """The servers that there are now, the master first; empty where there are none yet.
+
+        Raises:
+            NvoiError: the provider cannot be asked.
+        """
+        ...
+
+    def ensure_servers(self, application: Application) -> tuple[Server, ...]:
+        """All servers of the config, the master first; those that lack are made.
+
+        Raises:
+            NvoiError: one could not be had.
+        """
+        ...
+
+    def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
+        """The command that root runs on ``server`` to make the folders in ``lacking`` usable."""
+        ...
+
+    def build_volumes_removal(self, server: Server) -> Command | None:
+        """The command that removes the server's volumes with all data; None where none has any."""
+        ...
+
+    def delete_servers(self, application: Application) -> None:
+        """Give back what was rented for the app.
+
+        Raises:
+            NvoiError: something is left.
+        """
+        ...
+
+    def describe(self, application: Application) -> list[str]:
+        """What ``ensure_servers`` would do, a line each, without asking anybody."""
+        ...

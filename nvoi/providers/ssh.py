@@ -1,0 +1,104 @@
+"""Servers that one already has: the config names them, nothing is rented or given back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nvoi.command import Command
+from nvoi.config.schema import Application, ServerGroup
+from nvoi.errors import Fault
+from nvoi.naming import build_server_name, build_volume_path
+from nvoi.providers.provider import Server
+from nvoi.ssh.host import SSH_PORT, Host
+
+#: Its arguments: the folders. Their parent lets nobody list it; an image's user, which is not
+#: known, must be able to write into its folder.
+MAKE = """\
+set -eu
+mkdir -p /opt/nvoi/volumes
+chmod 0711 /opt/nvoi /opt/nvoi/volumes
+for folder; do
+  mkdir "$folder" 2>/dev/null || [ -d "$folder" ]
+  chmod 0777 "$folder"
+done
+"""
+REMOVE = """\
+set -eu
+for folder; do rm -rf -- "$folder"; done
+rmdir /opt/nvoi/volumes 2>/dev/null || true
+"""
+DEFAULT_USER = "root"
+
+
+class OwnServers:
+    """``compute_provider: {ssh: {}}``."""
+
+    def find_faults(self, application: Application) -> list[Fault]:
+        """None: what the config must say of servers is a part of its rules."""
+        del application
+        return []
+
+    def list_servers(self, application: Application) -> tuple[Server, ...]:
+        """All servers of the config, the master first."""
+        master = get_master_group(application)
+        groups = (master, *(group for group in application.servers.values() if group != master))
+        return tuple(
+            build_server(application, group, index, is_master=group == master and index == 1)
+            for group in groups
+            for index in range(1, len(group.hosts) + 1)
+        )
+
+    def ensure_servers(self, application: Application) -> tuple[Server, ...]:
+        """The same: they are there."""
+        return self.list_servers(application)
+
+    def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
+        """Folders on the server's own disk."""
+        del server
+        return Command("sh", "-c", MAKE, "nvoi-volumes", *lacking)
+
+    def build_volumes_removal(self, server: Server) -> Command | None:
+        """Removes the folders."""
+        if not server.volumes:
+            return None
+        return Command("sh", "-c", REMOVE, "nvoi-volumes", *server.volumes)
+
+    def delete_servers(self, application: Application) -> None:
+        """Nothing: they are not nvoi's."""
+        del application
+
+    def describe(self, application: Application) -> list[str]:
+        """The servers that would be reached."""
+        return [
+            f"reaches {server.host} as {server.host.user}{', the master' * server.is_master}"
+            for server in self.list_servers(application)
+        ]
+
+
+def get_master_group(application: Application) -> ServerGroup:
+    """The group whose first server is the master; a valid config has one."""
+    groups = application.servers.values()
+    return next((group for group in groups if group.master), next(iter(groups)))
+
+
+def build_server(
+    application: Application, group: ServerGroup, index: int, *, is_master: bool
+) -> Server:
+    """The server ``index``, counted from 1, of a group."""
+    name = build_server_name(application.name, group.name, index)
+    return Server(
+        name=name,
+        group=group.name,
+        host=Host(
+            name=name,
+            address=group.hosts[index - 1],
+            port=group.port or SSH_PORT,
+            user=group.user or DEFAULT_USER,
+            host_keys=group.host_keys,
+        ),
+        is_master=is_master,
+        private_ip=group.private_ip,
+        volumes=tuple(
+            build_volume_path(application.name, group.name, volume) for volume in group.volumes
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The cluster target: servers joined by k3s, reached over SSH."""
