@@ -66,12 +66,18 @@ class Server:
         self.programs = folder / "bin"
         self._folder = folder
         self._options = tuple(options)
+        self._wrapper: tuple[str, ...] = ()
+        self._authorized = folder / "authorized_keys"
+        # As sshd sees it.
+        self._authorized_path = str(self._authorized)
         self._process: subprocess.Popen[bytes] | None = None
         for made in (self.home, self.programs):
             made.mkdir(parents=True)
+        self._home_path = str(self.home)
+        self._path = f"{self.programs}:{os.environ['PATH']}"
+        self._prepare()
         self.authorize(*authorized)
         self.change_host_key()
-        self.add_program("sudo", SUDO)
         self.start()
 
     @property
@@ -89,9 +95,13 @@ class Server:
         """How many logins it has accepted."""
         return self.log.count("Accepted publickey")
 
+    def _prepare(self) -> None:
+        """What it has beside a home, before it is started."""
+        self.add_program("sudo", SUDO)
+
     def authorize(self, *public_keys: str) -> None:
         """Let these keys in, and no other."""
-        (self._folder / "authorized_keys").write_text("".join(f"{key}\n" for key in public_keys))
+        self._authorized.write_text("".join(f"{key}\n" for key in public_keys))
 
     def change_host_key(self) -> str:
         """Give it a new host key, from its next start on; returns the public half."""
@@ -121,7 +131,7 @@ class Server:
             config.write_text(self._build_config())
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [SSHD, "-D", "-e", "-f", str(config)],
+                [*self._wrapper, SSHD, "-D", "-e", "-f", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -149,15 +159,14 @@ class Server:
                 os.kill(pid, signal.SIGKILL)
 
     def _build_config(self, *more: str) -> str:
-        path = f"{self.programs}:{os.environ['PATH']}"
         lines = [
             *self._options,
             *more,
             f"ListenAddress {self.address}",
             f"Port {self.port}",
             f"HostKey {self._folder / 'host_key'}",
-            f"AuthorizedKeysFile {self._folder / 'authorized_keys'}",
-            f'SetEnv "HOME={self.home}" "PATH={path}"',
+            f"AuthorizedKeysFile {self._authorized_path}",
+            f'SetEnv "HOME={self._home_path}" "PATH={self._path}"',
             "PidFile none",
             "UsePAM no",
             "StrictModes no",
