@@ -1,0 +1,83 @@
+"""The kubelets of all nodes."""
+
+from __future__ import annotations
+
+import math
+
+from tests.fakes.kubernetes import scheduling
+from tests.fakes.kubernetes.behaviours import Report, find_rule, report
+from tests.fakes.kubernetes.events import emit
+from tests.fakes.kubernetes.kinds import Object
+from tests.fakes.kubernetes.pods import is_going, set_conditions
+from tests.fakes.kubernetes.reading import finish, is_ready
+from tests.fakes.kubernetes.store import HIDDEN, Store
+
+ENDED = ("Succeeded", "Failed")
+
+
+def advance(store: Store, pod: Object) -> None:
+    """One step of a pod."""
+    if is_going(pod):
+        finish(store, pod)
+        return
+    hidden = pod.setdefault(HIDDEN, {"number": store.count("number"), "age": -1})
+    workload = hidden.setdefault("workload", pod["metadata"]["name"])
+    status = pod.setdefault("status", {"phase": "Pending"})
+    rule = find_rule(store, pod["spec"], workload)
+    if "nodeName" not in pod["spec"] and not scheduling.place(store, pod, rule):
+        return
+    node = store.get("Node", pod["spec"]["nodeName"])
+    if node is None or not is_ready(node):
+        if status.get("containerStatuses"):
+            set_conditions(pod, Ready=False)
+        return
+    if status["phase"] in ENDED:
+        return
+    hidden["age"] = hidden.get("age", -1) + 1
+    rule = find_missing(store, pod) or rule
+    reports = [
+        report(rule, pod, container, hidden["age"]) for container in pod["spec"]["containers"]
+    ]
+    tell(store, pod, reports, rule)
+
+
+def find_missing(store: Store, pod: Object) -> Object | None:
+    """A rule for a pod whose Secret is not there."""
+    if pod["status"].get("containerStatuses", [{}])[0].get("state", {}).get("running"):
+        return None
+    for container in pod["spec"]["containers"]:
+        for source in container.get("envFrom", ()):
+            name = source.get("secretRef", {}).get("name")
+            if name and store.get("Secret", name, pod["metadata"]["namespace"]) is None:
+                message = f'secret "{name}" not found'
+                return {"behaviour": "config-error", "looks": 1, "message": message}
+    return None
+
+
+def tell(store: Store, pod: Object, reports: list[Report], rule: Object) -> None:
+    """The pod's status."""
+    status, number = pod["status"], pod[HIDDEN]["number"]
+    status["phase"] = reports[0].phase
+    status["hostIP"] = "10.0.0.1"
+    status["podIP"] = f"10.42.{number // 250}.{number % 250 + 1}"
+    status["containerStatuses"] = [
+        {
+            "name": container["name"],
+            "image": container["image"],
+            "imageID": "",
+            "ready": one.ready,
+            "started": "running" in one.state,
+            "restartCount": one.restarts,
+            "state": one.state,
+            "lastState": one.last,
+        }
+        for container, one in zip(pod["spec"]["containers"], reports, strict=True)
+    ]
+    ready = all(one.ready for one in reports)
+    set_conditions(pod, Initialized=True, ContainersReady=ready, Ready=ready)
+    for one in reports:
+        for reason, message, warns in one.events:
+            emit(store, pod, reason, message, warns=warns)
+    lines = rule.get("logs", [f"{pod['spec']['containers'][0]['name']} has started"])
+    pod[HIDDEN]["lines"] = lines[: math.ceil(len(lines) * reports[0].printed)]
+    store.touch(pod)

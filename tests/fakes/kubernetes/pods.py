@@ -1,0 +1,67 @@
+"""Pods as controllers make them and look at them."""
+
+from __future__ import annotations
+
+import copy
+
+from tests.fakes.kubernetes.kinds import KINDS, Object
+from tests.fakes.kubernetes.store import HIDDEN, Store
+
+
+def own(store: Store, owner: Object, kind: str, name: str) -> Object:
+    """A new object that goes when its owner goes."""
+    reference = {
+        "apiVersion": KINDS[owner["kind"]].version,
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    metadata = {"name": name, "ownerReferences": [reference]}
+    metadata["namespace"] = owner["metadata"]["namespace"]
+    return store.add(
+        {"kind": kind, "metadata": metadata, HIDDEN: {"number": store.count("number")}}
+    )
+
+
+def make_pod(
+    store: Store, owner: Object, name: str, workload: str, labels: Object | None = None
+) -> Object:
+    """A pod of its owner's template, which nobody has looked at yet."""
+    template = copy.deepcopy(owner["spec"]["template"])
+    pod = own(store, owner, "Pod", name)
+    made = template.get("metadata", {})
+    pod["metadata"]["labels"] = made.get("labels", {}) | (labels or {})
+    if "annotations" in made:
+        pod["metadata"]["annotations"] = made["annotations"]
+    pod["spec"] = template["spec"]
+    pod["status"] = {"phase": "Pending", "qosClass": "Burstable"}
+    pod[HIDDEN] |= {"workload": workload, "age": -1}
+    return pod
+
+
+def is_going(pod: Object) -> bool:
+    """Whether a pod has been told to end."""
+    return "deletionTimestamp" in pod["metadata"]
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod may be asked for something."""
+    return not is_going(pod) and get_condition(pod, "Ready") == "True"
+
+
+def get_condition(pod: Object, kind: str) -> str | None:
+    """The status of one of a pod's conditions."""
+    for condition in pod["status"].get("conditions", ()):
+        if condition["type"] == kind:
+            return str(condition["status"])
+    return None
+
+
+def set_conditions(pod: Object, **statuses: bool) -> None:
+    """Set conditions of a pod, and leave the others."""
+    others = [one for one in pod["status"].get("conditions", ()) if one["type"] not in statuses]
+    pod["status"]["conditions"] = others + [
+        {"type": kind, "status": str(status)} for kind, status in statuses.items()
+    ]

@@ -1,0 +1,103 @@
+"""The scheduler: where a pod may be, and its own words where it may be nowhere."""
+
+from __future__ import annotations
+
+from tests.fakes.kubernetes.events import emit
+from tests.fakes.kubernetes.kinds import Object
+from tests.fakes.kubernetes.reading import is_ready
+from tests.fakes.kubernetes.store import Store
+
+AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution"
+NO_HELP = "Preemption is not helpful for scheduling."
+NO_VICTIMS = "No preemption victims found for incoming pod."
+
+
+def place(store: Store, pod: Object, rule: Object) -> bool:
+    """Give the pod a node; whether there was one."""
+    nodes = store.select("Node")
+    refusals = {node["metadata"]["name"]: find_refusal(node, pod, rule) for node in nodes}
+    free = [node for node in nodes if not refusals[node["metadata"]["name"]]]
+    others = [
+        condition
+        for condition in pod["status"].get("conditions", ())
+        if condition["type"] != "PodScheduled"
+    ]
+    if not free:
+        message = explain([text for text in refusals.values() if text])
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+        pod["status"]["conditions"] = [*others, condition | {"message": message}]
+        emit(store, pod, "FailedScheduling", message, warns=True)
+        return False
+    pods = store.select("Pod")
+    least = min(
+        free,
+        key=lambda node: sum(p["spec"].get("nodeName") == node["metadata"]["name"] for p in pods),
+    )
+    name = least["metadata"]["name"]
+    pod["spec"]["nodeName"] = name
+    pod["status"]["conditions"] = [*others, {"type": "PodScheduled", "status": "True"}]
+    full = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+    emit(store, pod, "Scheduled", f"Successfully assigned {full} to {name}")
+    return True
+
+
+def explain(refusals: list[str]) -> str:
+    """Why no node will do, counted and sorted as the scheduler does."""
+    if not refusals:
+        return "no nodes available to schedule pods"
+    total = f"0/{len(refusals)} nodes are available: "
+    counted = sorted(f"{refusals.count(text)} {text}" for text in set(refusals))
+    full = sum(text.startswith("Insufficient") for text in refusals)
+    helps = [f"{full} {NO_VICTIMS}"] * (full > 0)
+    helps += [f"{len(refusals) - full} {NO_HELP}"] * (full < len(refusals))
+    return f"{total}{', '.join(counted)}. preemption: {total}{', '.join(helps)}"
+
+
+def find_refusal(node: Object, pod: Object, rule: Object) -> str | None:
+    """Why a node will not have a pod."""
+    if node["spec"].get("unschedulable"):
+        return "node(s) were unschedulable"
+    lost = [] if is_ready(node) else [UNREACHABLE]
+    for taint in [*node["spec"].get("taints", ()), *lost]:
+        if taint["effect"] != "PreferNoSchedule" and not is_tolerated(taint, pod):
+            words = f"{taint['key']}: {taint.get('value', '')}"
+            return f"node(s) had untolerated taint {{{words}}}"
+    if not fits(node["metadata"].get("labels", {}), pod):
+        return "node(s) didn't match Pod's node affinity/selector"
+    if rule["behaviour"] == "unschedulable":
+        return str(rule.get("message", "Insufficient memory"))
+    return None
+
+
+UNREACHABLE = {"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"}
+
+
+def is_tolerated(taint: Object, pod: Object) -> bool:
+    """Whether a pod does not mind a taint."""
+    return any(
+        one.get("key") in (None, taint["key"])
+        and one.get("effect") in (None, taint["effect"])
+        and (one.get("operator") == "Exists" or one.get("value", "") == taint.get("value", ""))
+        for one in pod["spec"].get("tolerations", ())
+    )
+
+
+def fits(labels: Object, pod: Object) -> bool:
+    """Whether a node's labels are what a pod asks for."""
+    selector = pod["spec"].get("nodeSelector", {})
+    if any(labels.get(key) != value for key, value in selector.items()):
+        return False
+    terms = (pod["spec"].get("affinity", {}).get("nodeAffinity", {}).get(AFFINITY, {})).get(
+        "nodeSelectorTerms"
+    )
+    return terms is None or any(
+        all(holds(labels, one) for one in term.get("matchExpressions", ())) for term in terms
+    )
+
+
+def holds(labels: Object, expression: Object) -> bool:
+    """Whether labels fulfil one expression."""
+    own, operator = labels.get(expression["key"]), expression["operator"]
+    if operator in ("Exists", "DoesNotExist"):
+        return bool((own is not None) == (operator == "Exists"))
+    return bool((own in expression["values"]) == (operator == "In"))
