@@ -1,1 +1,1 @@
-"""Container images: built here, pushed to the registry of the cluster, and removed from it."""
+"""The app's image: built on this machine, pushed to the cluster's registry, removed when old."""

@@ -1,0 +1,184 @@
+"""From this machine's store into the cluster's registry, through a forward of SSH.
+
+The engine asks the registry for each layer whether it has it, and sends those that it lacks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from nvoi.errors import CommandError, NvoiError
+from nvoi.images.engine import Engine
+from nvoi.images.failure import LAST_LINES, describe_status
+from nvoi.images.image import Image
+from nvoi.images.process import Follower, ask, follow
+from nvoi.images.registry import Registry
+from nvoi.log.levels import get_logger
+from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import Host
+from nvoi.waiting import NotReadyError, Reminder, wait_for
+
+log = get_logger("nvoi.images")
+
+ATTEMPTS = 3
+#: Seconds that the registry has to answer before each attempt: as long as a connection that
+#: was cut takes to be there again.
+PATIENCE = 30.0
+#: Below the ports that Linux hands out by itself, 32768 and up (ip(7), ip_local_port_range).
+FIRST_PORT = 22_000
+PORTS = 10_000
+#: Ports that are tried before any that is free is taken.
+CHOICES = 3
+
+
+def choose_ports(identity: str) -> tuple[int, ...]:
+    """The local ports for a registry, the same in every run; ``identity`` says which it is."""
+    digest = hashlib.sha256(identity.encode()).digest()
+    return tuple(
+        FIRST_PORT + int.from_bytes(digest[4 * choice : 4 * choice + 4], "big") % PORTS
+        for choice in range(CHOICES)
+    )
+
+
+@contextmanager
+def open_registry(
+    connections: Connections, host: Host, address: str, port: int
+) -> Iterator[Registry]:
+    """The registry that ``host`` sees at ``address``, reached from this machine.
+
+    Its port here is the same in every run where it can be had: Podman remembers which layers
+    a registry has by the registry's address, and sends all of them to one that it does not
+    know.
+
+    Raises:
+        ConnectionFailedError: the host cannot be reached.
+    """
+    with ExitStack() as stack:
+        for choice in (*choose_ports(f"{host} {address}:{port}"), 0):
+            forward = connections.forward(host, address, port, local_port=choice)
+            try:
+                local_port = stack.enter_context(forward)
+            except NvoiError as error:
+                if choice == 0 or type(error) is not NvoiError:
+                    raise
+                log.debug("%s", error)
+                continue
+            break
+        yield Registry(f"127.0.0.1:{local_port}", name=f"the registry on {host.name}")
+
+
+def push(
+    engine: Engine,
+    image: Image,
+    registry: Registry,
+    environ: Mapping[str, str],
+    *,
+    patience: float = PATIENCE,
+) -> str:
+    """Bring an image into the registry; what it has of it already is not sent again.
+
+    Args:
+        engine: the one that built it.
+        image: what it built.
+        registry: where to, at an address of this machine.
+        environ: the engine's environment.
+        patience: seconds that the registry has to answer before each of the three attempts.
+
+    Returns:
+        The digest under which the registry has it now.
+
+    Raises:
+        CommandError: the registry did not answer, or the engine could not push.
+    """
+    environ = {**environ, **engine.environment}
+    reference = f"{registry.address}/{image.tag}"
+    began = time.monotonic()
+    reminder = Reminder(f"the push of {image.tag}", log)
+    log.info("pushing %s to %s", image.tag, registry.name)
+    try:
+        for attempt in range(1, ATTEMPTS + 1):
+            wait_for_registry(registry, image, patience)
+            try:
+                run_push(engine, image, reference, environ, reminder)
+                break
+            except CommandError as error:
+                if attempt == ATTEMPTS:
+                    raise
+                log.warning("%s; trying again, %d of %d", error.message, attempt + 1, ATTEMPTS)
+    finally:
+        forget = engine.forget(reference)
+        if forget:
+            ask(forget, environ)
+    digest = registry.find_digest(image.repository, image.stamp)
+    if digest is None:
+        raise CommandError(
+            f"{image.tag} was pushed, but {registry.name} does not have it",
+            hint="is there room on the disk of the server that runs it? See its log",
+        )
+    log.ok("pushed %s in %.1f s", image.tag, time.monotonic() - began)
+    return digest
+
+
+def wait_for_registry(registry: Registry, image: Image, seconds: float) -> None:
+    """Return once the registry answers.
+
+    Raises:
+        CommandError: it does not in time.
+    """
+
+    def look() -> None:
+        if not registry.is_up():
+            raise NotReadyError("it does not answer")
+
+    try:
+        wait_for(look, what=registry.name, seconds=seconds, log=log, pause=0.1)
+    except NotReadyError as seen:
+        raise CommandError(
+            f"{image.tag} cannot be pushed: {registry.name} has not answered for {seconds:.0f} s",
+            hint="see the state of its pod: k3s kubectl -n kube-system get pods",
+        ) from seen
+
+
+def run_push(
+    engine: Engine,
+    image: Image,
+    reference: str,
+    environ: Mapping[str, str],
+    reminder: Reminder,
+) -> None:
+    """Push once.
+
+    Raises:
+        CommandError: it failed.
+    """
+    last: deque[str] = deque(maxlen=LAST_LINES)
+
+    def listen(line: str) -> None:
+        log.debug("push: %s", line)
+        last.append(line)
+
+    for words in engine.push(image.tag, reference):
+        status = follow(words, environ, Follower(listen, reminder))
+        if status != 0:
+            raise CommandError(
+                f"{image.tag} cannot be pushed with {engine.name}: "
+                f"{find_reason(last) or describe_status(status)}",
+                hint="where docker runs in a virtual machine or on another one (DOCKER_HOST), "
+                "it cannot reach a port of this machine: let it run here"
+                if "connection refused" in "\n".join(last)
+                else "",
+                output=tuple(last),
+            )
+
+
+def find_reason(lines: deque[str]) -> str:
+    """The last line that tells of an error, empty where none does."""
+    for line in reversed(lines):
+        head, separator, rest = line.partition(": ")
+        if separator and head.lower() in {"error", "error response from daemon"}:
+            return rest
+    return ""

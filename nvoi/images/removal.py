@@ -1,0 +1,130 @@
+"""Old images: which they are, and how they leave the registry, the nodes and this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from nvoi.command import Command
+from nvoi.images.engine import Engine
+from nvoi.images.image import STAMP
+from nvoi.images.process import ask
+from nvoi.images.registry import Registry
+from nvoi.kubernetes.registry import CONFIG_FILE
+from nvoi.log.levels import get_logger
+
+log = get_logger("nvoi.images")
+
+# Removing an image by one of its names takes all names of the same content from containerd
+# (CRI, RemoveImage): so one that a kept name has is passed over.
+NODE_SCRIPT = """\
+repository=$1
+shift
+images=$(k3s crictl images) || exit
+ids=' '
+list() {
+  printf '%s\\n' "$images" | while read -r name stamp id rest; do
+    [ "$name" != "$repository" ] || printf '%s %s\\n' "$stamp" "$id"
+  done
+}
+is_kept() {
+  for kept in $keep; do [ "$1" != "$kept" ] || return 0; done
+  return 1
+}
+keep=$*
+for id in $(list | while read -r stamp id; do is_kept "$stamp" && echo "$id"; done); do
+  ids="$ids$id "
+done
+list | while read -r stamp id; do
+  is_kept "$stamp" && continue
+  case $ids in *" $id "*) continue ;; esac
+  k3s crictl rmi "$repository:$stamp" </dev/null >/dev/null 2>&1 && echo "$stamp"
+done
+exit 0
+"""
+
+#: What the registry runs, in its own container, to give back the disk that deleted images
+#: had. Nothing may be pushed meanwhile (Distribution, "Garbage collection"): under the lock.
+COLLECT = ("registry", "garbage-collect", CONFIG_FILE)
+
+
+def find_expired_tags(stamps: Iterable[str], kept: Collection[str]) -> tuple[str, ...]:
+    """The stamps that nothing needs any more, oldest first.
+
+    Args:
+        stamps: what there is. Tags that are no stamps are not nvoi's, and stay.
+        kept: the stamps of all kept releases. What is newer than all of them may be of a run
+            that goes on now, and stays; where none is kept, all are expired.
+    """
+    newest = max(kept, default=None)
+    return tuple(
+        sorted(
+            stamp
+            for stamp in set(stamps)
+            if STAMP.fullmatch(stamp) and stamp not in kept and (newest is None or stamp < newest)
+        )
+    )
+
+
+def remove_from_registry(
+    registry: Registry, repository: str, kept: Collection[str]
+) -> tuple[str, ...]:
+    """Remove the images of ``repository`` that are not kept.
+
+    A manifest that a kept stamp stands for too is left. To be called under the cluster's lock.
+
+    Returns:
+        The stamps that are gone.
+
+    Raises:
+        NvoiError: the registry does not answer, or does not let images be deleted.
+    """
+    stamps = registry.list_tags(repository)
+    expired = find_expired_tags(stamps, kept)
+    if not expired:
+        return ()
+    needed = {registry.find_digest(repository, stamp) for stamp in stamps if stamp not in expired}
+    removed = []
+    for stamp in expired:
+        digest = registry.find_digest(repository, stamp)
+        if digest is not None and digest not in needed:
+            registry.delete(repository, digest)
+            removed.append(stamp)
+    if removed:
+        log.info("removed from %s: %s", registry.name, ", ".join(removed))
+    return tuple(removed)
+
+
+def remove_here(
+    engine: Engine, repository: str, kept: Collection[str], environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Remove the images of ``repository`` from this machine that are not kept.
+
+    What the kept ones are built on stays, and with it the layer cache. What cannot be removed,
+    as a container here uses it, stays too.
+
+    Returns:
+        The stamps that are gone.
+    """
+    environ = {**environ, **engine.environment}
+    stamps = (ask(engine.list_tags(repository), environ) or "").split()
+    removed = tuple(
+        stamp
+        for stamp in find_expired_tags(stamps, kept)
+        if ask(engine.remove([f"{repository}:{stamp}"]), environ) is not None
+    )
+    if removed:
+        log.debug("removed from this machine: %s", ", ".join(removed))
+    return removed
+
+
+def build_node_removal(address: str, repository: str, kept: Collection[str]) -> Command:
+    """The command that removes a repository's images from a node; root runs it there.
+
+    It prints the stamps that it removed, a line each. What the node cannot remove is left.
+
+    Args:
+        address: the registry's, as the nodes know it: ``ADDRESS:PORT``.
+        repository: the app's.
+        kept: the stamps that stay.
+    """
+    return Command("sh", "-c", NODE_SCRIPT, "nvoi-images", f"{address}/{repository}", *sorted(kept))
