@@ -1,0 +1,437 @@
+"""The lock on a master: who gets it, how it is kept, how it is lost."""
+# ruff: noqa: F811 - fixtures of the tests over SSH are asked for by their names
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from nvoi.config.schema import SSHKeys
+from nvoi.errors import ConnectionFailedError, LockError
+from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import Host
+from nvoi.targets.cluster.holder import Holder, end_holder, find_holder
+from nvoi.targets.cluster.lock import Lock, Pace, take_lock
+from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
+    Connect,
+    StartServer,
+    connect,
+    connections,
+    home,
+    keys,
+    logged,
+    relay,
+    server,
+    start_relay,
+    start_server,
+)
+from tests.integration.ssh.relay import Relay
+from tests.integration.ssh.server import Server, list_family
+from tests.integration.ssh.waits import SECONDS, wait_until
+
+ANNA = Holder("anna", "laptop", "2026-01-02T03:04:05Z", "d-anna", "shop")
+BEN = Holder("ben", "ci-7", "2026-01-02T03:05:00Z", "d-ben", "blog")
+PACE = Pace(beat=0.1, silence=30.0)
+
+#: A run of its own process, which takes the lock and waits to be killed.
+RUNNER = """\
+import json, sys, time
+from pathlib import Path
+from nvoi.config.schema import SSHKeys
+from nvoi.secret import Secret
+from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import Host
+from nvoi.ssh.host_keys import HostKeys
+from nvoi.ssh.identities import Identities
+from nvoi.targets.cluster.holder import Holder
+from nvoi.targets.cluster.lock import take_lock
+
+given = json.loads(sys.stdin.readline())
+keys = SSHKeys(Secret(given["private_key"]), given["public_key"])
+with Connections(Identities(keys), HostKeys(Path(given["known_hosts"]))) as connections:
+    print("begun", flush=True)
+    try:
+        holder = Holder(**given["holder"])
+        take_lock(connections, Host(*given["host"]), holder, wait=given["wait"], path=given["path"])
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        sys.exit(130)
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+StartRunner = Callable[..., "subprocess.Popen[str]"]
+Take = Callable[..., Lock]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """The lock file, in a folder that is not there yet."""
+    return str(tmp_path / "opt" / "nvoi" / "deploy.lock")
+
+
+@pytest.fixture
+def take(connect: Connect, path: str) -> Iterator[Take]:
+    """Takes the lock as a run does, over connections of its own."""
+    taken: list[Lock] = []
+
+    def take(
+        host: Host,
+        holder: Holder = ANNA,
+        *,
+        wait: float = 0.0,
+        pace: Pace = PACE,
+        **timeouts: float,
+    ) -> Lock:
+        lock = take_lock(connect(**timeouts), host, holder, wait=wait, path=path, pace=pace)
+        taken.append(lock)
+        return lock
+
+    yield take
+    for lock in taken:
+        lock.release()
+
+
+@pytest.fixture
+def start_runner(
+    server: Server,
+    keys: SSHKeys,
+    home: Path,
+    path: str,
+) -> Iterator[StartRunner]:
+    """Starts a run in a process of its own."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(
+        holder: Holder = ANNA, *, host: Host = server.host, wait: float = 0.0
+    ) -> subprocess.Popen[str]:
+        assert keys.private_key is not None
+        given = {
+            "private_key": keys.private_key.reveal(),
+            "public_key": keys.public_key,
+            "known_hosts": str(home / "known_hosts"),
+            "host": [host.name, host.address, host.port, host.user],
+            "holder": asdict(holder),
+            "path": path,
+            "wait": wait,
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUNNER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(given) + "\n")
+        process.stdin.flush()
+        assert read_line(process) == "begun"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def count_scripts(server: Server) -> int:
+    """How many processes on the host hold the lock or wait for it."""
+    assert server._process is not None
+    count = 0
+    for pid in list_family(server._process.pid):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        count += words[:2] == [b"sh", b"-c"] and b"nvoi-lock" in words
+    return count
+
+
+def test_the_holder_is_on_record_until_the_release(
+    server: Server, connections: Connections, take: Take, path: str
+) -> None:
+    assert find_holder(connections, server.host, path) is None
+    with take(server.host) as lock:
+        lock.check()
+        assert find_holder(connections, server.host, path) == ANNA
+        assert Path(path).stat().st_mode & 0o777 == 0o600
+        assert Path(path).parent.stat().st_mode & 0o777 == 0o711
+    assert find_holder(connections, server.host, path) is None
+    with pytest.raises(LockError, match="has given the deploy lock back"):
+        lock.check()
+
+
+def test_the_second_run_is_told_who_holds_the_lock_and_what_to_do(
+    server: Server, take: Take
+) -> None:
+    take(server.host)
+    with pytest.raises(LockError) as caught:
+        take(server.host, BEN)
+    assert "anna on laptop, since 2026-01-02T03:04:05Z (app shop, deploy d-anna)" in str(
+        caught.value
+    )
+    assert "--lock-wait SECONDS" in caught.value.hint
+    assert "`nvoi unlock`" in caught.value.hint
+    wait_until(lambda: count_scripts(server) == 1, "the refused run to leave nothing behind")
+
+
+def test_waiting_ends_after_the_seconds_that_were_asked_for(server: Server, take: Take) -> None:
+    take(server.host)
+    began = time.monotonic()
+    with pytest.raises(LockError, match="anna on laptop"):
+        take(server.host, BEN, wait=1.5)
+    assert 1.5 <= time.monotonic() - began < 6
+
+
+def test_those_who_wait_get_the_lock_one_after_the_other(
+    server: Server, take: Take, logged: pytest.LogCaptureFixture
+) -> None:
+    first = take(server.host)
+    holding = threading.Semaphore(1)
+    got: list[Holder] = []
+
+    def work(holder: Holder) -> None:
+        with take(server.host, holder, wait=SECONDS) as lock:
+            assert holding.acquire(blocking=False)
+            lock.check()
+            got.append(holder)
+            holding.release()
+
+    threads = [threading.Thread(target=work, args=(Holder(name),)) for name in ("ben", "cleo")]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: logged.text.count("Waiting up to") == 2, "both to wait")
+    assert "for the deploy lock: anna on laptop" in logged.text
+    first.check()
+    first.release()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert {one.user for one in got} == {"ben", "cleo"}
+
+
+def test_a_killed_runner_frees_the_lock_at_once(
+    server: Server, take: Take, start_runner: StartRunner
+) -> None:
+    process = start_runner()
+    assert read_line(process) == "held"
+    with pytest.raises(LockError, match="anna"):
+        take(server.host, BEN)
+    process.send_signal(signal.SIGKILL)
+    take(server.host, BEN, wait=5).check()
+
+
+def test_an_unplugged_runner_frees_the_lock_after_the_silence(
+    server: Server, relay: Relay, take: Take
+) -> None:
+    take(relay.host, pace=Pace(beat=0.1, silence=2.0))
+    relay.stall()
+    with pytest.raises(LockError, match="anna"):
+        take(server.host, BEN)
+    take(server.host, BEN, wait=10).check()
+
+
+def test_an_interrupted_wait_leaves_the_holder_alone_and_nothing_behind(
+    server: Server, take: Take, start_runner: StartRunner
+) -> None:
+    lock = take(server.host)
+    process = start_runner(BEN, wait=60)
+    wait_until(lambda: count_scripts(server) == 2, "the other run to wait")
+    process.send_signal(signal.SIGINT)
+    assert read_line(process) == "interrupted"
+    assert process.wait(10) == 130
+    wait_until(lambda: count_scripts(server) == 1, "its end on the host to go")
+    lock.check()
+
+
+def test_a_dropped_connection_is_no_loss(
+    server: Server, relay: Relay, connections: Connections, take: Take, path: str
+) -> None:
+    lock = take(relay.host)
+    for _ in range(2):
+        relay.cut()
+        lock.check()
+        assert find_holder(connections, server.host, path) == ANNA
+    assert count_scripts(server) == 1
+
+
+def test_what_lingers_of_a_lost_connection_is_replaced(
+    server: Server, relay: Relay, take: Take, path: str
+) -> None:
+    lock = take(relay.host)
+    assert server._process is not None
+    old = Path(path).read_text().split()[0]
+    for pid in list_family(server._process.pid)[1:]:
+        # The host does not learn that the connection has gone.
+        if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+            os.kill(pid, signal.SIGSTOP)
+    relay.cut()
+    lock.check()
+    assert Path(path).read_text().split()[0] != old
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_lock_that_another_run_had_meanwhile_is_lost(
+    server: Server, relay: Relay, take: Take, *, has_ended: bool
+) -> None:
+    lock = take(relay.host)
+    relay.refuse()
+    relay.cut()
+    other = take(server.host, BEN, wait=5)
+    if has_ended:
+        other.release()
+    relay.accept_again()
+    for _ in range(2):
+        with pytest.raises(LockError, match="another run took it: ben on ci-7") as caught:
+            lock.check()
+    assert "deploy again" in caught.value.hint
+    if not has_ended:
+        other.check()
+
+
+def test_a_lock_that_cannot_be_had_again_is_lost(relay: Relay, take: Take) -> None:
+    lock = take(relay.host, pace=Pace(beat=0.1, silence=1.0))
+    relay.refuse()
+    relay.cut()
+    with pytest.raises(LockError, match=r"could not be taken again: .*refused"):
+        lock.check()
+
+
+def test_no_answer_is_never_taken_for_a_lock(relay: Relay, take: Take) -> None:
+    lock = take(relay.host, pace=Pace(beat=0.1, silence=0.5))
+    relay.stall()
+    with pytest.raises(LockError, match="has not answered for 1 s"):
+        lock.check()
+
+
+def test_a_deleted_lock_file_is_a_lost_lock(server: Server, take: Take, path: str) -> None:
+    lock = take(server.host)
+    shutil.rmtree(Path(path).parent)
+    take(server.host, BEN).check()
+    with pytest.raises(LockError, match=r"somebody has deleted .*deploy\.lock"):
+        lock.check()
+
+
+def test_a_release_is_quick_though_the_connection_is_dead(relay: Relay, take: Take) -> None:
+    lock = take(relay.host)
+    relay.stall()
+    began = time.monotonic()
+    lock.release()
+    assert time.monotonic() - began < 5
+    relay.refuse()
+    relay.cut()
+    lock.release()
+    assert time.monotonic() - began < 5
+
+
+def test_unlock_ends_a_run_that_lives(
+    server: Server, connections: Connections, take: Take, path: str
+) -> None:
+    lock = take(server.host)
+    assert end_holder(connections, server.host, "cleo\non tower", path) == ANNA
+    assert find_holder(connections, server.host, path) is None
+    for _ in range(2):
+        with pytest.raises(LockError, match="`nvoi unlock` ended it, by cleo on tower"):
+            lock.check()
+    assert end_holder(connections, server.host, "cleo", path) is None
+
+
+def test_unlock_ends_a_run_that_was_unplugged(
+    server: Server, relay: Relay, connections: Connections, take: Take, path: str
+) -> None:
+    lost = take(relay.host, connect=1.0, silence=0.2)
+    relay.stall()
+    assert end_holder(connections, server.host, "cleo", path) == ANNA
+    take(server.host, BEN).check()
+    relay.resume()
+    with pytest.raises(LockError, match="another run took it: ben on ci-7"):
+        lost.check()
+
+
+def test_unlock_hands_over_to_a_run_that_waits(
+    server: Server, connections: Connections, take: Take, path: str
+) -> None:
+    take(server.host)
+    got: list[Lock] = []
+    waiting = threading.Thread(
+        target=lambda: got.append(take(server.host, BEN, wait=SECONDS)), daemon=True
+    )
+    waiting.start()
+    wait_until(lambda: count_scripts(server) == 2, "the other run to wait")
+    assert end_holder(connections, server.host, "cleo", path) == ANNA
+    waiting.join(SECONDS)
+    got[0].check()
+    assert find_holder(connections, server.host, path) == BEN
+
+
+def test_unlock_never_ends_what_is_no_run(
+    server: Server, connections: Connections, take: Take, path: str
+) -> None:
+    take(server.host).release()
+    file = Path(path)
+    stranger = subprocess.Popen(["flock", path, "sh", "-c", "echo; cat"], stdin=-1, stdout=-1)
+    try:
+        assert stranger.stdout is not None
+        stranger.stdout.readline()
+        token = file.read_text().split()[1]
+        file.write_text(f"{stranger.pid} {token}\n{{not JSON\n")
+        found = find_holder(connections, server.host, path)
+        assert found is not None
+        assert found.describe() == "a run that has only just begun"
+        with pytest.raises(LockError, match="is locked, but not by a run of nvoi") as caught:
+            end_holder(connections, server.host, "cleo", path)
+        assert "fuser" in caught.value.hint
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.communicate()
+
+
+def test_a_host_without_flock_is_told(
+    start_server: StartServer, tmp_path: Path, take: Take
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sh", "mkdir", "timeout"):
+        (programs / name).symlink_to(shutil.which(name) or "")
+    server = start_server("bare", f"SetEnv PATH={programs}")
+    with pytest.raises(LockError, match=r"bare .*: there is no program flock") as caught:
+        take(server.host)
+    assert "util-linux" in caught.value.hint
+
+
+def test_a_folder_that_cannot_be_made_is_told(server: Server, take: Take, path: str) -> None:
+    folder = Path(path).parent
+    folder.parent.mkdir()
+    folder.write_text("a file")
+    with pytest.raises(LockError, match=f"there can be no deploy lock: .*{folder}") as caught:
+        take(server.host)
+    assert "must be writable" in caught.value.hint
+
+
+def test_a_full_disk_is_told(server: Server, connections: Connections) -> None:
+    # A file that takes nothing: full(4).
+    with pytest.raises(LockError, match="there can be no deploy lock: "):
+        take_lock(connections, server.host, ANNA, path="/dev/full")
+    assert find_holder(connections, server.host, "/dev/full") is None
+
+
+def test_a_host_that_is_away_is_told(server: Server, take: Take) -> None:
+    server.stop()
+    with pytest.raises(ConnectionFailedError, match="cannot be reached"):
+        take(server.host)
