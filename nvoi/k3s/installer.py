@@ -1,0 +1,218 @@
+"""The commands that set k3s up on a server, start it and remove it. All functions are pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nvoi.command import Command
+from nvoi.k3s.configuration import CONFIG_FILE, FOLDER, HEADER, STAMP_FILE, Node
+from nvoi.kubernetes.registry import DATA_FOLDER, REGISTRIES_FILE
+from nvoi.secret import Secret
+
+#: Exit codes of the scripts that say what went wrong; sysexits(3) leaves these alone.
+NO_INSTALLER = 90
+INSTALLER_FAILED = 91
+NOT_STARTED = 92
+NOT_READY = 93
+FOREIGN = 94
+
+#: What both scripts know. A service is waited for here and not by systemctl(1), whose own wait
+#: has no end: the installer's units have TimeoutStartSec=0.
+SERVICE = """\
+PATH=$PATH:/usr/local/bin:/opt/bin:/usr/sbin:/sbin
+has_openrc() { [ -x /sbin/openrc-run ]; }
+is_active() {
+  if has_openrc; then rc-service "$1" status >/dev/null 2>&1 </dev/null
+  else [ "$(systemctl is-active "$1" 2>/dev/null </dev/null)" = active ]; fi
+}
+restarts() {
+  has_openrc && { echo 0; return; }
+  number=$(systemctl show --property=NRestarts --value "$1" 2>/dev/null </dev/null)
+  echo "${number:-0}"
+}
+moment() { sleep 0.2 2>/dev/null || sleep 1; }
+show_log() {
+  echo "the last lines of $1:" >&2
+  if has_openrc; then tail -n 20 "/var/log/$1.log" >&2
+  else journalctl --unit="$1" --lines=20 --no-pager --output=cat >&2 </dev/null; fi
+}
+"""
+
+#: Its arguments: role, release, URL of the installer, bytes of config.yaml, bytes of
+#: registries.yaml, stamp, whether the installer is to run, whether k3s is to be started, seconds
+#: to wait for that. On its standard input are the two files; without any, they stay as they are.
+#:
+#: The stamp is gone from before the first change until k3s runs with all of them, so that the
+#: next run sees what was interrupted. What the installer makes, everybody may read.
+SETUP = (
+    SERVICE
+    + """\
+set -eu
+role=$1 release=$2 url=$3 config=$4 registries=$5 stamp=$6 installs=$7 starts=$8 seconds=$9
+folder=/etc/rancher/k3s
+unit=k3s
+[ "$role" = server ] || unit=k3s-agent
+(umask 022; mkdir -p "$folder")
+umask 077
+rm -rf "$folder"/.nvoi.*
+new=$(mktemp -d "$folder/.nvoi.XXXXXXXX")
+trap 'rm -rf "$new"' EXIT
+trap 'exit 1' HUP INT TERM PIPE
+move() {
+  sync "$1" 2>/dev/null || sync
+  mv -f "$1" "$2"
+}
+[ "$starts" = no ] && [ "$installs" = no ] || rm -f "$folder/nvoi-applied"
+if [ "$config" -gt 0 ]; then
+  cat >"$new/all"
+  size=$(wc -c <"$new/all")
+  if [ "$size" -ne $((config + registries)) ]; then
+    echo "only $size of $((config + registries)) bytes arrived" >&2
+    exit 1
+  fi
+  head -c "$config" "$new/all" >"$new/config.yaml"
+  tail -c "$registries" "$new/all" >"$new/registries.yaml"
+  move "$new/config.yaml" "$folder/config.yaml"
+  move "$new/registries.yaml" "$folder/registries.yaml"
+fi
+if [ "$installs" = yes ]; then
+  echo "downloading the installer from $url"
+  if command -v curl >/dev/null 2>&1; then
+    curl -sSfL --connect-timeout 20 --max-time 120 -o "$new/install.sh" "$url" || exit 90
+  else wget -q -T 60 -O "$new/install.sh" "$url" || exit 90; fi
+  if [ "$(head -c 2 "$new/install.sh")" != '#!' ]; then
+    echo "$url gives no shell script" >&2
+    exit 90
+  fi
+  (
+    umask 022
+    INSTALL_K3S_VERSION=$release INSTALL_K3S_EXEC=$role INSTALL_K3S_SKIP_START=true \\
+      sh "$new/install.sh" </dev/null
+  ) || exit 91
+fi
+[ "$starts" = yes ] || exit 0
+echo "starting $unit"
+if has_openrc; then rc-service "$unit" restart </dev/null
+else systemctl restart --no-block "$unit" </dev/null; fi
+ends=$(($(date +%s) + seconds))
+until is_active "$unit"; do
+  if [ "$(date +%s)" -ge "$ends" ] || [ "$(restarts "$unit")" -ge 3 ]; then
+    show_log "$unit"
+    exit 92
+  fi
+  moment
+done
+if [ "$role" = server ]; then
+  until answer=$(k3s kubectl --request-timeout=10s get --raw=/readyz 2>&1 </dev/null); do
+    if [ "$(date +%s)" -ge "$ends" ]; then
+      echo "the Kubernetes API is not ready: $answer" >&2
+      show_log "$unit"
+      exit 93
+    fi
+    moment
+  done
+fi
+printf '%s\\n' "$stamp" >"$new/stamp"
+move "$new/stamp" "$folder/nvoi-applied"
+"""
+)
+
+#: Its arguments: the folder of k3s' config, its first line, the folders that go with a master.
+#: Only what nvoi has set up is removed; the uninstaller's own exit code says nothing, as its last
+#: command may fail where all is gone: what is left is looked at.
+REMOVE = (
+    SERVICE
+    + """\
+set -eu
+folder=$1 header=$2
+shift 2
+unit=
+for one in k3s k3s-agent; do
+  [ ! -e "/etc/systemd/system/$one.service" ] && [ ! -e "/etc/init.d/$one" ] || unit=$one
+done
+if [ -n "$unit" ] && [ "$(head -n 1 "$folder/config.yaml" 2>/dev/null)" != "$header" ]; then
+  echo "k3s is not nvoi's there" >&2
+  exit 94
+fi
+for one in k3s k3s-agent; do
+  for place in /usr/local/bin /opt/bin; do
+    program=$place/$one-uninstall.sh
+    [ ! -x "$program" ] || "$program" </dev/null || true
+  done
+done
+rm -rf -- "$folder" "$@"
+rmdir /etc/rancher 2>/dev/null || true
+if [ -n "$unit" ] && is_active "$unit"; then
+  echo "$unit still runs" >&2
+  exit 1
+fi
+if [ -n "$unit" ]; then echo removed; fi
+"""
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done on one server.
+
+    Attributes:
+        writes: whether its files differ.
+        installs: whether the installer has to run.
+        starts: whether k3s has to be started, again where it runs.
+    """
+
+    writes: bool
+    installs: bool
+    starts: bool
+
+
+def build_setup(
+    node: Node,
+    work: Work,
+    files: tuple[Secret, str],
+    stamp: str,
+    *,
+    install_url: str,
+    seconds: int,
+) -> Command:
+    """The command, to be run as root, that does ``work``; :func:`build_input` is what it reads.
+
+    Args:
+        node: what the server is to be.
+        work: what is to be done.
+        files: the texts of config.yaml and registries.yaml.
+        stamp: what is noted once k3s runs with all of it.
+        install_url: where the installer is.
+        seconds: how long starting may take.
+    """
+    sizes = [len(text.encode()) if work.writes else 0 for text in files]
+    flags = ["yes" if flag else "no" for flag in (work.installs, work.starts)]
+    where = (node.role, node.version, install_url)
+    return Command("sh", "-c", SETUP, "nvoi-k3s", *where, *sizes, stamp, *flags, seconds)
+
+
+def build_input(work: Work, files: tuple[Secret, str]) -> bytes:
+    """What the command reads: the files, which hold the token."""
+    config, registries = files
+    return (config.reveal() + registries).encode() if work.writes else b""
+
+
+def build_removal() -> Command:
+    """The command, to be run as root, that removes k3s and what nvoi has put beside it."""
+    return Command("sh", "-c", REMOVE, "nvoi-k3s-removal", FOLDER, HEADER, DATA_FOLDER)
+
+
+__all__ = [
+    "CONFIG_FILE",
+    "FOREIGN",
+    "INSTALLER_FAILED",
+    "NOT_READY",
+    "NOT_STARTED",
+    "NO_INSTALLER",
+    "REGISTRIES_FILE",
+    "STAMP_FILE",
+    "Work",
+    "build_input",
+    "build_removal",
+    "build_setup",
+]

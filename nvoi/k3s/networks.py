@@ -1,0 +1,145 @@
+"""Which address a node has among the others, and whether networks collide. Pure functions."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+
+from nvoi.k3s.configuration import POD_NETWORK, SERVICE_NETWORK
+from nvoi.k3s.facts import Address, Facts, Network
+from nvoi.providers.provider import Server
+
+#: Devices that k3s, containers and virtual machines make: no way from one server to another.
+INNER_DEVICES = ("cni", "flannel", "kube-", "veth", "docker", "br-", "virbr", "podman", "lo", "lxc")
+RANGES = (
+    ("pods", ipaddress.ip_network(POD_NETWORK)),
+    ("services", ipaddress.ip_network(SERVICE_NETWORK)),
+)
+
+
+def is_outer(device: str) -> bool:
+    """Whether a device may lead to other servers."""
+    return not device.startswith(INNER_DEVICES)
+
+
+def list_addresses(facts: Facts) -> list[Address]:
+    """The IPv4 addresses under which other servers may reach one."""
+    return [
+        one
+        for one in facts.addresses
+        if is_outer(one.device) and one.interface.version == 4  # noqa: PLR2004
+    ]
+
+
+def choose_addresses(servers: Sequence[Server], facts: Mapping[str, Facts]) -> dict[str, str]:
+    """The address of each node among the nodes, by the servers' names; the master comes first.
+
+    That is the one the config gives, else the one that the node already has, else the one in a
+    private network that all servers share, else the one that the server goes out with. A server
+    that has none is left out.
+    """
+    shared = find_shared_networks([facts[server.name] for server in servers])
+    chosen: dict[str, str] = {}
+    network: Network | None = None
+    for server in servers:
+        address = choose_address(server, facts[server.name], shared, network)
+        if address is None:
+            continue
+        chosen[server.name] = address
+        if server.is_master:
+            network = find_network_of(address, facts[server.name])
+    return chosen
+
+
+def choose_address(
+    server: Server, facts: Facts, shared: Sequence[Network], network: Network | None
+) -> str | None:
+    """The address of one node; ``network`` is the master's, where that is known."""
+    if server.private_ip:
+        return server.private_ip
+    own = {str(one.interface.ip): one for one in list_addresses(facts)}
+    present = facts.k3s.config.get("node-ip")
+    if facts.k3s.is_ours and isinstance(present, str) and present in own:
+        return present
+    preferred = [network] if network is not None and network.is_private else shared
+    for wanted in preferred:
+        found = next((text for text, one in own.items() if one.interface.ip in wanted), None)
+        if found:
+            return found
+    return facts.source or next(iter(own), None)
+
+
+def find_shared_networks(hosts: Sequence[Facts]) -> list[Network]:
+    """The private networks that every one of several servers has an address of its own in.
+
+    That of the first server's default route comes first. Addresses that two servers have are
+    none to be told apart by.
+    """
+    if len(hosts) < 2:  # noqa: PLR2004 - one server shares nothing
+        return []
+    first = sorted(
+        list_addresses(hosts[0]), key=lambda one: str(one.interface.ip) != hosts[0].source
+    )
+    networks = dict.fromkeys(find_network(one, hosts[0]) for one in first)
+    return [
+        network
+        for network in networks
+        if network.is_private and network.prefixlen < network.max_prefixlen
+        if is_shared(network, hosts)
+    ]
+
+
+def is_shared(network: Network, hosts: Sequence[Facts]) -> bool:
+    """Whether each of the servers has an address in ``network`` that no other has."""
+    found = [
+        next(
+            (one.interface.ip for one in list_addresses(host) if one.interface.ip in network), None
+        )
+        for host in hosts
+    ]
+    return None not in found and len(set(found)) == len(hosts)
+
+
+def find_network(address: Address, facts: Facts) -> Network:
+    """The network of an address; clouds give single addresses and a route beside them."""
+    own = address.interface.network
+    if own.prefixlen < own.max_prefixlen:
+        return own
+    routes = [
+        route.network
+        for route in facts.routes
+        if address.interface.ip in route.network
+        if route.device == address.device and route.network.prefixlen < own.prefixlen
+    ]
+    return max(routes, key=lambda network: network.prefixlen, default=own)
+
+
+def find_network_of(text: str, facts: Facts) -> Network | None:
+    """The network of one of the server's own addresses."""
+    for one in list_addresses(facts):
+        if str(one.interface.ip) == text:
+            return find_network(one, facts)
+    return None
+
+
+def find_overlaps(facts: Facts) -> Iterator[str]:
+    """The server's own networks that pods' or services' addresses would be taken from.
+
+    A route to a wider network behind a gateway is none: what the cluster has is more exact.
+    """
+    own = [(one.interface.network, one.device) for one in facts.addresses]
+    own += [(one.network, one.device) for one in facts.routes if is_collision(one.network)]
+    own += [(one.network, one.device) for one in facts.routes if one.is_direct]
+    for network, device in dict.fromkeys(own):
+        for what, taken in RANGES:
+            if is_outer(device) and network.version == taken.version and network.overlaps(taken):
+                yield f"its network {network} ({device}) overlaps {taken}, which is for {what}"
+
+
+def is_collision(network: Network) -> bool:
+    """Whether a network is one of the cluster's, or a part of one."""
+    return any(
+        isinstance(network, ipaddress.IPv4Network) and network.subnet_of(taken)
+        for _, taken in RANGES
+        if isinstance(taken, ipaddress.IPv4Network)
+    )
