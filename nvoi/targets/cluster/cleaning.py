@@ -1,0 +1,102 @@
+"""The last steps: the release's record, and the removal of what nothing needs any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from nvoi.errors import NvoiError
+from nvoi.images.removal import build_node_removal, remove_from_registry, remove_here
+from nvoi.kubernetes.commands import build_collect_garbage
+from nvoi.kubernetes.ownership import find_obsolete
+from nvoi.kubernetes.records import Record, build_record, find_expired, read_record
+from nvoi.kubernetes.registry import ADDRESS
+from nvoi.kubernetes.workload import Manifest
+from nvoi.log.levels import get_logger
+from nvoi.ssh.host import as_root
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.image import reach_registry
+from nvoi.targets.cluster.releases import list_tags
+from nvoi.targets.step import Step
+
+log = get_logger("nvoi.cluster")
+
+
+def record(context: ClusterContext) -> None:
+    """Keep how the release was rolled out, to go back to it."""
+    manifest = build_own_record(context)
+    context.applied.append(manifest)
+    context.cluster.apply([manifest])
+    log.info("Release %s is kept", context.stamp)
+
+
+def build_own_record(context: ClusterContext) -> Manifest:
+    """The record of this run's release."""
+    return build_record(context.release, context.manifests.apps)
+
+
+def choose_kept(context: ClusterContext) -> tuple[list[Record], list[Record]]:
+    """The releases that are kept from now on, and those that are not."""
+    own = read_record(build_own_record(context))
+    records = [own, *(one for one in context.records if one.stamp != own.stamp)]
+    expired = find_expired(records, own.stamp, context.application.keep_count)
+    return [one for one in records if one not in expired], expired
+
+
+def clean(context: ClusterContext) -> None:
+    """Remove what is left of before. The release serves: what cannot be removed is only told."""
+    kept, expired = choose_kept(context)
+    attempt("what the config no longer names", lambda: remove_objects(context, kept, expired))
+    if expired and context.needs_image:
+        attempt("old images", lambda: remove_images(context, list_tags(kept, context.repository)))
+
+
+def attempt(what: str, work: Callable[[], None]) -> None:
+    """Do ``work``; where it fails, say so and go on."""
+    try:
+        work()
+    except NvoiError as error:
+        log.warning("Not removed: %s: %s", what, error)
+
+
+def remove_objects(
+    context: ClusterContext, kept: Sequence[Record], expired: Sequence[Record]
+) -> None:
+    """Remove the app's objects that are not in this release or a kept one. Data stays."""
+    wanted = [*context.manifests.kept, *context.manifests.jobs, build_own_record(context)]
+    manifests = [item for one in kept for item in one.manifests]
+    obsolete = find_obsolete(context.application.name, context.live, wanted, manifests)
+    gone = [*obsolete, *(one.reference for one in expired)]
+    if gone:
+        context.cluster.delete(gone, wait=False)
+    for reference in gone:
+        log.info("Removed %s", reference)
+
+
+def remove_images(context: ClusterContext, kept: set[str]) -> None:
+    """Remove the app's images that no kept release runs, wherever they are."""
+    with reach_registry(context) as registry:
+        removed = remove_from_registry(registry, context.repository, kept)
+    if removed:
+        context.cluster.run(build_collect_garbage())
+        command = build_node_removal(ADDRESS, context.repository, kept)
+        hosts = [server.host for server in context.servers]
+        context.connections.on_all(
+            hosts, lambda host: context.connections.run(host, as_root(host, command))
+        )
+    if context.engine is not None:
+        remove_here(context.engine, context.repository, kept, context.request.environ)
+
+
+def plan_cleaning(context: ClusterContext) -> Iterator[str]:
+    """What would be removed."""
+    keep = context.application.keep_count
+    yield "removes what the app had and the config no longer names; data stays"
+    yield f"removes releases and images but the last {keep} and the one that runs"
+
+
+RECORD: Step[ClusterContext] = Step(
+    name="Release",
+    run=record,
+    plan=lambda context: [f"keeps release {context.stamp} to go back to"],
+)
+CLEAN: Step[ClusterContext] = Step(name="Clean-up", run=clean, plan=plan_cleaning)

@@ -1,0 +1,115 @@
+"""The steps that build the app's image while the servers are prepared, and push it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+
+from nvoi.errors import NvoiError
+from nvoi.images.build import start_build
+from nvoi.images.dockerfile import check_dockerfile
+from nvoi.images.engine import find_engine
+from nvoi.images.push import open_registry, push
+from nvoi.images.registry import Registry, find_same
+from nvoi.kubernetes.registry import CLUSTER_IP, PORT, build_reference
+from nvoi.log.levels import get_logger
+from nvoi.naming import build_image_tag
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.servers import find_platform
+from nvoi.targets.step import Step
+
+log = get_logger("nvoi.cluster")
+
+
+def begin(context: ClusterContext) -> None:
+    """Begin the build; it goes on by itself.
+
+    Raises:
+        UsageError: there is nothing here to build with, or nothing to build from.
+    """
+    platform = find_platform(context)
+    if platform is not None:
+        context.platform.set_result(platform)
+    if not context.needs_image:
+        log.info("All services run finished images")
+        return
+    context.engine = find_engine(context.request.environ)
+    context.build = start_build(
+        context.engine,
+        folder=context.request.directory,
+        dockerfile=check_dockerfile(context.request.directory, context.request.dockerfile),
+        tag=context.tag,
+        platform=context.platform,
+        environ=context.request.environ,
+        cache=find_cache(context),
+    )
+    # Whatever ends the run ends the build.
+    context.stack.callback(context.build.cancel)
+    log.info("Building with %s, while the servers are prepared", context.engine.name)
+
+
+def find_cache(context: ClusterContext) -> Callable[[], str | None]:
+    """How a build finds the layers of the last image, where the cluster is there already."""
+    stack = context.stack.enter_context(ExitStack())
+
+    def find() -> str | None:
+        try:
+            servers = context.provider.list_servers(context.application)
+            if not servers:
+                return None
+            opened = open_registry(context.connections, servers[0].host, CLUSTER_IP, PORT)
+            return stack.enter_context(opened).address
+        except NvoiError as error:
+            log.debug("No layers from the cluster: %s", error)
+            return None
+
+    return find
+
+
+def bring(context: ClusterContext) -> None:
+    """Wait for the build, and have the registry hold what it made.
+
+    Raises:
+        NvoiError: the build failed, or the image cannot be pushed.
+    """
+    if context.build is None or context.engine is None:
+        return
+    image = context.build.wait()
+    with reach_registry(context) as registry:
+        same = find_same(registry, context.repository, image.id)
+        if same is None:
+            push(context.engine, image, registry, context.request.environ)
+            tag = image.tag
+        else:
+            tag = f"{context.repository}:{same}"
+            log.info("The image has not changed since %s: nothing to push", same)
+    context.image = build_reference(tag)
+
+
+def reach_registry(context: ClusterContext) -> AbstractContextManager[Registry]:
+    """The cluster's registry, as long as the context lasts.
+
+    Raises:
+        NvoiError: there is none, or the master cannot be reached.
+    """
+    if context.registry is None:
+        raise NvoiError("the cluster has no registry")
+    address, port = context.registry
+    return open_registry(context.connections, context.master.host, address, port)
+
+
+def plan_build(context: ClusterContext) -> Iterator[str]:
+    """What would be built."""
+    if context.needs_image:
+        file = check_dockerfile(context.request.directory, context.request.dockerfile)
+        yield f"builds {build_image_tag(context.application.name, context.moment)} from {file}"
+
+
+def plan_push(context: ClusterContext) -> Iterator[str]:
+    """Where it would go."""
+    if context.needs_image:
+        yield "pushes the image to the registry over SSH, only the layers that it lacks"
+
+
+BUILD: Step[ClusterContext] = Step(name="Build", run=begin, plan=plan_build)
+PUSH: Step[ClusterContext] = Step(name="Image", run=bring, plan=plan_push)

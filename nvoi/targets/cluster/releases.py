@@ -1,0 +1,43 @@
+"""Which releases an app has, and which it no longer needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nvoi.kubernetes.records import Record, find_running, list_records
+from nvoi.kubernetes.registry import ADDRESS
+from nvoi.targets.cluster.context import open_context
+from nvoi.targets.step import KeptRelease, Request
+
+
+def list_releases(request: Request) -> list[KeptRelease]:
+    """The releases of the app, the newest first. Changes nothing, and needs no lock.
+
+    Raises:
+        NvoiError: the cluster cannot be asked.
+    """
+    app = request.config.application.name
+    with open_context(request) as context:
+        context.servers = context.provider.list_servers(request.config.application)
+        live = context.cluster.get(["deployments", "secrets"])
+    running = find_running(app, live)
+    return [
+        KeptRelease(
+            stamp=record.stamp,
+            deploy_id=record.deploy_id,
+            image=", ".join(record.images),
+            is_running=record.stamp == running,
+        )
+        for record in list_records(app, live)
+    ]
+
+
+def list_tags(records: Iterable[Record], repository: str) -> set[str]:
+    """The tags of the app's own images that releases run."""
+    prefix = f"{ADDRESS}/{repository}:"
+    return {
+        image.removeprefix(prefix)
+        for record in records
+        for image in record.images
+        if image.startswith(prefix)
+    }

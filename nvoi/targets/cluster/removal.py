@@ -1,0 +1,267 @@
+"""The steps of `nvoi delete`: each does all it can, and the last one says what it could not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from nvoi.errors import HostsError, NvoiError
+from nvoi.images.engine import find_engine
+from nvoi.images.removal import build_node_removal, remove_from_registry, remove_here
+from nvoi.k3s.facts import Facts
+from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
+from nvoi.k3s.survey import ask
+from nvoi.k3s.uninstallation import uninstall
+from nvoi.kubernetes.commands import build_collect_garbage
+from nvoi.kubernetes.ownership import KINDS, Reference, find_claims, is_owned, read_reference
+from nvoi.kubernetes.registry import ADDRESS
+from nvoi.log.levels import get_logger
+from nvoi.providers import Server
+from nvoi.ssh.host import Host, as_root
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.image import reach_registry
+from nvoi.targets.cluster.registry import get_address
+from nvoi.targets.cluster.state import read_state
+from nvoi.targets.step import Step
+
+log = get_logger("nvoi.cluster")
+
+CLAIMS = ("persistentvolumeclaims",)
+
+
+def attempt(context: ClusterContext, what: str, work: Callable[[], None]) -> None:
+    """Do ``work``; where it fails, say so, remember it, and go on."""
+    try:
+        work()
+    except NvoiError as error:
+        for one in error.errors if isinstance(error, HostsError) else [error]:
+            log.error("Not removed: %s: %s", what, one)  # noqa: TRY400 - told in a line
+        context.failures.append(what)
+
+
+def reach(context: ClusterContext) -> None:
+    """Find out which servers can be reached, and what they have.
+
+    Raises:
+        NvoiError: the master cannot be reached; nothing was removed.
+    """
+    context.servers = context.provider.list_servers(context.application)
+    if not context.servers:
+        log.info("There are no servers")
+        return
+    by_host = {server.host: server for server in context.servers}
+
+    def look(host: Host) -> Facts | NvoiError:
+        try:
+            return ask(context.connections, by_host[host], lambda *_: None)
+        except NvoiError as error:
+            return error
+
+    for host, found in context.connections.on_all([*by_host], look).items():
+        server = by_host[host]
+        if isinstance(found, Facts):
+            context.facts[server.name] = found
+        elif server.is_master:
+            raise found
+        else:
+            log.error("%s", found)
+            context.failures.append(f"what is on {server.name}, which cannot be reached")
+
+
+def has_cluster(context: ClusterContext) -> bool:
+    """Whether there is a cluster to remove something from."""
+    return bool(context.servers) and context.facts[context.master.name].k3s.role is not None
+
+
+def list_reached(context: ClusterContext) -> list[Server]:
+    """The servers that can be reached."""
+    return [server for server in context.servers if server.name in context.facts]
+
+
+def remove_workloads(context: ClusterContext) -> None:
+    """Remove all that the app has in the cluster but its data."""
+    if not has_cluster(context):
+        log.info("There is no cluster")
+        return
+    attempt(context, "the app's workloads", lambda: delete_objects(context))
+
+
+def delete_objects(context: ClusterContext) -> None:
+    """Delete the app's objects, and wait until their pods are gone."""
+    read_state(context)
+    app = context.application.name
+    own = [read_reference(item) for item in context.live if is_owned(item, app)]
+    gone = sorted(reference for reference in own if reference.kind in KINDS)
+    if gone:
+        context.cluster.delete(gone)
+    tell_removed(gone)
+
+
+def tell_removed(references: Sequence[Reference]) -> None:
+    """Log what is gone; Secrets and records are many and say little."""
+    for reference in references:
+        level = log.debug if reference.kind in {"Secret", "Job"} else log.info
+        level("Removed %s", reference)
+
+
+def remove_images(context: ClusterContext) -> None:
+    """Remove the app's images from the registry, the nodes and this machine."""
+    if has_cluster(context):
+        attempt(context, "the images in the registry", lambda: empty_registry(context))
+        attempt(context, "the images on the servers", lambda: empty_nodes(context))
+    attempt(context, "the images on this machine", lambda: empty_here(context))
+
+
+def empty_registry(context: ClusterContext) -> None:
+    """Remove them from the registry, where there is one."""
+    services = context.cluster.get(["services"], namespace="kube-system")
+    try:
+        context.registry = get_address(services)
+    except NvoiError:
+        log.info("There is no registry")
+        return
+    with reach_registry(context) as registry:
+        removed = remove_from_registry(registry, context.repository, ())
+    if removed:
+        context.cluster.run(build_collect_garbage())
+
+
+def empty_nodes(context: ClusterContext) -> None:
+    """Remove them from all nodes at once."""
+    command = build_node_removal(ADDRESS, context.repository, ())
+    hosts = [server.host for server in list_reached(context)]
+    context.connections.on_all(
+        hosts, lambda host: context.connections.run(host, as_root(host, command))
+    )
+
+
+def empty_here(context: ClusterContext) -> None:
+    """Remove them from this machine, where there is something that builds images."""
+    try:
+        engine = find_engine(context.request.environ)
+    except NvoiError:
+        return
+    remove_here(engine, context.repository, (), context.request.environ)
+
+
+def remove_volumes(context: ClusterContext) -> None:
+    """Remove the app's data, where that was asked for."""
+    folders = [f"{one.name}: {folder}" for one in context.servers for folder in one.volumes]
+    if not context.request.delete_volumes:
+        for folder in folders:
+            log.info("Its data stays: %s", folder)
+        return
+    if has_cluster(context):
+        attempt(context, "the app's disks in the cluster", lambda: delete_claims(context))
+    for server in list_reached(context):
+        attempt(context, f"the volumes of {server.name}", partial(delete_folders, context, server))
+
+
+def delete_folders(context: ClusterContext, server: Server) -> None:
+    """Delete what a server's volumes hold."""
+    command = context.provider.build_volumes_removal(server)
+    if command is None:
+        return
+    context.check_lock()
+    context.connections.run(server.host, as_root(server.host, command))
+    for folder in server.volumes:
+        log.info("Removed %s: %s", server.name, folder)
+
+
+def delete_claims(context: ClusterContext) -> None:
+    """Delete the disks that the cluster found for the app."""
+    claims = find_claims(context.application.name, context.cluster.get(CLAIMS))
+    if claims:
+        context.cluster.delete(claims)
+    tell_removed(claims)
+
+
+def remove_cluster(context: ClusterContext) -> None:
+    """Take k3s off the servers where that was asked for, else what marks them as the app's."""
+    if not has_cluster(context):
+        return
+    if context.request.with_cluster:
+        attempt(context, "k3s", lambda: take_down(context))
+    else:
+        attempt(context, "the app's marks on its servers", lambda: unmark(context))
+
+
+def unmark(context: ClusterContext) -> None:
+    """Say that the app uses the nodes no more."""
+    forget_app(context.cluster, list_nodes(context.cluster), context.application.name)
+
+
+def take_down(context: ClusterContext) -> None:
+    """Uninstall k3s everywhere.
+
+    Raises:
+        NvoiError: others need the cluster, or it holds data that is to be kept.
+    """
+    others = list_other_apps(list_nodes(context.cluster), context.application.name)
+    if others:
+        raise NvoiError(
+            f"the cluster also runs {', '.join(others)}",
+            hint="delete them first, the last one with it",
+        )
+    # Also what an app that was deleted earlier has left there.
+    claims = [str(read_reference(item)) for item in context.cluster.get(CLAIMS)]
+    if claims:
+        raise NvoiError(
+            f"the cluster's own disk has data, which would go with it: {', '.join(claims)}",
+            hint="delete the apps that it is of with --delete-volumes",
+        )
+    context.check_lock()
+    for failure in uninstall(context.connections, list_reached(context)):
+        log.error("%s", failure)
+        context.failures.append("k3s on a server")
+
+
+def finish(context: ClusterContext) -> None:
+    """Say whether all of it is gone.
+
+    Raises:
+        NvoiError: it is not.
+    """
+    context.provider.delete_servers(context.application)
+    if context.failures:
+        left = ", ".join(dict.fromkeys(context.failures))
+        raise NvoiError(
+            f"not all of {context.application.name} is gone; left: {left}",
+            hint="mend what is said above and run it again: it goes on from what is there",
+        )
+
+
+def plan_volumes(context: ClusterContext) -> Iterator[str]:
+    """What becomes of the data."""
+    for server in context.provider.list_servers(context.application):
+        for folder in server.volumes:
+            verb = "removes" if context.request.delete_volumes else "keeps"
+            yield f"{verb} {server.name}: {folder}"
+
+
+def plan_cluster(context: ClusterContext) -> Iterator[str]:
+    """What becomes of k3s."""
+    if context.request.with_cluster:
+        yield "takes k3s off all servers, where no other app uses it"
+
+
+REACH: Step[ClusterContext] = Step(
+    name="Servers",
+    run=reach,
+    plan=lambda context: context.provider.describe(context.application),
+)
+WORKLOADS: Step[ClusterContext] = Step(
+    name="App",
+    run=remove_workloads,
+    plan=lambda context: [f"removes all of {context.application.name} in the cluster but its data"],
+)
+IMAGES: Step[ClusterContext] = Step(
+    name="Images",
+    run=remove_images,
+    plan=lambda context: [f"removes {context.repository} from registry, servers and this machine"],
+)
+DATA: Step[ClusterContext] = Step(name="Volumes", run=remove_volumes, plan=plan_volumes)
+CLUSTER: Step[ClusterContext] = Step(name="Cluster", run=remove_cluster, plan=plan_cluster)
+FINISH: Step[ClusterContext] = Step(
+    name="End", run=finish, plan=lambda _: ["says what could not be removed"]
+)
