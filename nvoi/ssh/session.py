@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import threading
 import time
@@ -25,8 +26,8 @@ from nvoi.ssh.wire import Wire, close_channel
 CHUNK = 1 << 16
 #: Seconds between two looks at the clock, while nothing arrives.
 LOOK = 0.5
-#: Seconds of silence after a command has ended, until what it left behind in the background
-#: and holds its output open is not waited for any more.
+#: Seconds of silence, all of them after a command has ended, until what it left behind in the
+#: background and holds its output open is not waited for any more.
 LEFTOVER = 3.0
 #: Lines that an error shows, and characters of a command that it shows.
 LAST = 20
@@ -188,7 +189,10 @@ class Session:
         """Take what it prints, until it has ended."""
         poller = select.poll()
         poller.register(channel.fileno(), select.POLLIN)
+        ended = math.inf
         while True:
+            if channel.exit_status_ready():
+                ended = min(ended, time.monotonic())
             had = self._drain(channel)
             if channel.closed and not self._drain(channel):
                 break
@@ -202,7 +206,7 @@ class Session:
                     break
             else:
                 poller.poll(LOOK * 1000)
-                if channel.exit_status_ready() and self._silence() > LEFTOVER:
+                if time.monotonic() - max(ended, self._active) > LEFTOVER:
                     self._has_leftover = True
                     break
         for index, cutter in enumerate(self._cutters):

@@ -122,6 +122,23 @@ def test_a_command_that_was_begun_is_never_run_again(
     assert count_runs(server) == 1
 
 
+def test_a_loss_between_the_exit_code_and_the_last_output_is_no_success(
+    relay: Relay, connections: Connections
+) -> None:
+    timers: list[threading.Timer] = []
+
+    def cut_later(_: str) -> None:
+        timers.append(threading.Timer(0.5, relay.cut))
+        timers[-1].start()
+
+    # sshd tells the exit code when the shell ends, and the end of the output after `late`.
+    command = script("(sleep 10; echo late) & echo early")
+    with pytest.raises(ConnectionLostError) as caught:
+        connections.run(relay.host, command, on_line=cut_later)
+    assert caught.value.output == ("early",)
+    timers[0].join()
+
+
 def test_a_connection_that_fell_silent_is_noticed_while_a_command_runs(
     relay: Relay, connect: Connect
 ) -> None:

@@ -228,6 +228,14 @@ def test_what_a_command_leaves_in_the_background_is_not_waited_for(
     connections.run(server.host, script("kill $(cat bg)"))
 
 
+def test_output_after_the_exit_code_belongs_to_a_command_however_long_it_was_silent(
+    server: Server, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvoi.ssh.session.LEFTOVER", 1.0)
+    result = connections.run(server.host, script("sleep 1.2; (sleep 0.3; echo late) & exit 0"))
+    assert result.stdout == "late\n"
+
+
 def test_a_command_may_close_its_output_and_go_on(server: Server, connections: Connections) -> None:
     result = connections.run(server.host, script("exec >&- 2>&-; sleep 0.3; exit 5"), check=False)
     assert result.exit_code == 5
