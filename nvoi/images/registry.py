@@ -169,7 +169,8 @@ class Registry:
             return self._pool.request(
                 method,
                 url,
-                headers={"Accept": accept},
+                # Kept open, a connection would outlive the forward that it went through.
+                headers={"Accept": accept, "Connection": "close"},
                 redirect=False,
                 retries=retries,
                 timeout=timeout or self._timeout,

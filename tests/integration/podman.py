@@ -53,18 +53,17 @@ def build_podman_environ(folder: Path, base: Mapping[str, str] | None = None) ->
 
 
 def write_checkout(folder: Path, *instructions: str, text: str = "one\n") -> Path:
-    """A checkout whose image is busybox and a file ``hello.txt``; more instructions come last."""
+    """A checkout whose image has a file ``hello.txt``; more instructions come after it.
+
+    Instructions that name busybox have it, and nothing else, as a program.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "busybox").exists():
-        shutil.copy(BUSYBOX, folder / "busybox")
     (folder / "hello.txt").write_text(text)
-    lines = (
-        "FROM scratch",
-        "COPY busybox /bin/busybox",
-        "COPY hello.txt /hello.txt",
-        *instructions,
-        'CMD ["/bin/busybox", "httpd", "-f", "-p", "8080"]',
-    )
+    lines = ["FROM scratch"]
+    if any("busybox" in line for line in instructions):
+        shutil.copy(BUSYBOX, folder / "busybox")
+        lines.append("COPY busybox /bin/busybox")
+    lines += ["COPY hello.txt /hello.txt", *instructions]
     (folder / "Dockerfile").write_text("".join(f"{line}\n" for line in lines))
     return folder
 

@@ -9,7 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +88,7 @@ class Registry:
     def is_up(self) -> bool:
         """Whether it answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        with suppress(OSError, http.client.HTTPException):
+        with suppress(OSError, http.client.HTTPException), closing(connection):
             connection.request("GET", "/v2/")
             return connection.getresponse().status == 200
         return False

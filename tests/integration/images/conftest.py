@@ -1,0 +1,95 @@
+"""What the tests of building and pushing share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nvoi.images.build import Build, start_build
+from nvoi.images.engine import Podman
+from nvoi.images.image import Image
+from tests.integration.podman import build_podman_environ, write_checkout
+from tests.integration.registry import Registry
+from tests.integration.ssh.conftest import (
+    connect,
+    connections,
+    home,
+    keys,
+    logged,
+    relay,
+    server,
+    start_relay,
+    start_server,
+)
+
+__all__ = [
+    "connect",
+    "connections",
+    "home",
+    "keys",
+    "logged",
+    "relay",
+    "server",
+    "start_relay",
+    "start_server",
+]
+
+REPOSITORY = "nvoi-shop"
+PLATFORM = "linux/amd64"
+
+StartBuild = Callable[..., Build]
+MakeImage = Callable[..., Image]
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """The environment of a machine with podman, whose store is empty."""
+    return build_podman_environ(tmp_path / "podman")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The checkout of an app."""
+    return write_checkout(tmp_path / "checkout")
+
+
+@pytest.fixture
+def begin(environ: dict[str, str], checkout: Path) -> Iterator[StartBuild]:
+    """Starts builds of the checkout."""
+    begun: list[Build] = []
+
+    def begin(stamp: str = "20260101000000", platform: object = PLATFORM, **more: object) -> Build:
+        build = start_build(
+            Podman(),
+            folder=checkout,
+            dockerfile=checkout / "Dockerfile",
+            tag=f"{REPOSITORY}:{stamp}",
+            platform=platform,  # type: ignore[arg-type]  # a text or a future, as the test has it
+            environ={**environ, **more},  # type: ignore[dict-item]  # more variables
+        )
+        begun.append(build)
+        return build
+
+    yield begin
+    for build in begun:
+        build.cancel()
+
+
+@pytest.fixture
+def make(begin: StartBuild) -> MakeImage:
+    """Builds the checkout."""
+
+    def make(stamp: str = "20260101000000") -> Image:
+        return begin(stamp).wait()
+
+    return make
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    """A registry that is well until a test says otherwise."""
+    made = Registry(tmp_path / "registry")
+    yield made
+    made.stop()

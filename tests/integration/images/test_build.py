@@ -1,0 +1,158 @@
+"""Builds with the real podman."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import subprocess
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from nvoi.errors import CommandError
+from nvoi.images.process import CancelledError
+from tests.integration.images.conftest import MakeImage, StartBuild
+from tests.integration.podman import write_checkout
+from tests.integration.ssh.waits import wait_until
+
+
+def ask(environ: dict[str, str], *words: str) -> str:
+    done = subprocess.run(
+        ["podman", *words], env=environ, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout.strip()
+
+
+def find_processes(*signs: str) -> list[int]:
+    """The processes that have one of ``signs`` in their arguments or their environment."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        try:
+            text = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if any(sign.encode() in text for sign in signs):
+            found.append(int(folder.name))
+    return found
+
+
+def test_the_image_has_the_tag_and_the_engines_id(make: MakeImage, environ: dict[str, str]) -> None:
+    image = make("20260101120000")
+    assert (image.repository, image.stamp) == ("nvoi-shop", "20260101120000")
+    words = ("image", "inspect", "--format", "{{.Id}} {{.Os}}/{{.Architecture}}")
+    assert ask(environ, *words, f"localhost/{image.tag}") == f"{image.id} linux/amd64"
+
+
+def test_an_unchanged_checkout_gives_the_same_image_and_a_changed_one_another(
+    make: MakeImage, checkout: Path
+) -> None:
+    first = make("20260101000001")
+    # A fresh clone has the same files at other times.
+    for path in checkout.iterdir():
+        os.utime(path, (1, 1))
+    assert make("20260101000002").id == first.id
+    write_checkout(checkout, text="two\n")
+    assert make("20260101000003").id != first.id
+
+
+def test_output_is_told_at_level_debug_while_the_build_runs(
+    begin: StartBuild, checkout: Path, logged: pytest.LogCaptureFixture
+) -> None:
+    write_checkout(checkout, 'RUN ["/bin/busybox", "sh", "-c", "echo early; exec sleep 611"]')
+    build = begin()
+    wait_until(lambda: "build: early" in logged.messages, "the first line")
+    assert not build.is_done
+    found = [one for one in logged.records if one.getMessage() == "build: early"]
+    assert found[0].levelno == logging.DEBUG
+    assert any(message.startswith("building nvoi-shop:") for message in logged.messages)
+
+
+def test_an_instruction_that_fails_is_named_with_the_last_lines(
+    begin: StartBuild, checkout: Path
+) -> None:
+    script = "for i in $(seq 50); do echo line $i; done; echo broken >&2; exit 3"
+    write_checkout(checkout, f'RUN ["/bin/busybox", "sh", "-c", "{script}"]')
+    with pytest.raises(CommandError) as caught:
+        begin().wait()
+    assert "STEP 4/4: RUN" in caught.value.message
+    assert caught.value.message.endswith("exit code 3")
+    assert {"line 50", "broken"} <= set(caught.value.output)
+    assert "line 1" not in caught.value.output
+
+
+def test_a_dockerfile_with_a_mistake_is_told(begin: StartBuild, checkout: Path) -> None:
+    write_checkout(checkout, "RUNN make")
+    with pytest.raises(CommandError, match=r"(?i)unknown instruction: \"?RUNN"):
+        begin().wait()
+
+
+def test_the_build_begins_when_the_platform_is_known(
+    begin: StartBuild, logged: pytest.LogCaptureFixture
+) -> None:
+    platform: Future[str] = Future()
+    build = begin(platform=platform)
+    assert not any("building" in message for message in logged.messages)
+    platform.set_result("linux/amd64")
+    assert build.wait().stamp == "20260101000000"
+    assert any("for linux/amd64 with podman" in message for message in logged.messages)
+
+
+def test_a_platform_that_cannot_be_told_ends_the_build(begin: StartBuild) -> None:
+    platform: Future[str] = Future()
+    build = begin(platform=platform)
+    platform.set_exception(CommandError("web-1 has an unknown processor"))
+    with pytest.raises(CommandError, match="unknown processor"):
+        build.wait()
+
+
+def test_a_build_that_waits_for_its_platform_can_be_cancelled(begin: StartBuild) -> None:
+    build = begin(platform=Future())
+    build.cancel()
+    with pytest.raises(CancelledError):
+        build.wait()
+
+
+@pytest.mark.parametrize("isolation", ["chroot", "oci"])
+def test_a_cancelled_build_leaves_nothing_behind(
+    begin: StartBuild, checkout: Path, environ: dict[str, str], tmp_path: Path, isolation: str
+) -> None:
+    seconds = str(random.randint(10**8, 10**9))
+    script = f"trap : TERM; echo >/began; sleep {seconds} & wait; wait; exec sleep {seconds}"
+    write_checkout(checkout, f'RUN ["/bin/busybox", "sh", "-c", "{script}"]')
+    build = begin(BUILDAH_ISOLATION=isolation)
+    store = tmp_path / "podman/store"
+    wait_until(lambda: any(store.rglob("began")), "the instruction that takes long")
+    assert find_processes(seconds)
+    began = time.monotonic()
+    build.cancel()
+    assert time.monotonic() - began < 5
+    with pytest.raises(CancelledError):
+        build.wait()
+    assert find_processes(str(tmp_path), seconds) == []
+    assert ask(environ, "ps", "--all", "--external", "--quiet") == ""
+    assert list((tmp_path / "podman/tmp").iterdir()) == []
+    build.cancel()
+
+
+def test_an_engine_that_was_ended_from_outside_is_no_success(
+    begin: StartBuild, checkout: Path, tmp_path: Path
+) -> None:
+    write_checkout(checkout, 'RUN ["/bin/busybox", "sh", "-c", "echo >/began; exec sleep 614"]')
+    build = begin()
+    store = tmp_path / "podman/store"
+    wait_until(lambda: any(store.rglob("began")), "the instruction that takes long")
+    for pid in find_processes(str(tmp_path)):
+        os.kill(pid, signal.SIGTERM)
+    with pytest.raises(CommandError):
+        build.wait()
+
+
+def test_an_engine_that_is_gone_is_told(begin: StartBuild) -> None:
+    with pytest.raises(CommandError, match="podman cannot be started"):
+        begin(PATH="/nonexistent").wait()

@@ -1,0 +1,262 @@
+"""Pushes of real images into a real registry, through forwards over a real sshd."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from nvoi.errors import CommandError, NvoiError
+from nvoi.images.engine import Podman
+from nvoi.images.image import Image
+from nvoi.images.push import open_registry, push
+from nvoi.images.registry import Registry as Client
+from nvoi.images.registry import find_same
+from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import Host
+from tests.integration.images.conftest import MakeImage
+from tests.integration.podman import write_checkout, write_noise
+from tests.integration.registry import Registry
+from tests.integration.ssh.conftest import Connect
+from tests.integration.ssh.relay import Relay
+from tests.integration.ssh.server import Server
+from tests.integration.ssh.waits import wait_until
+
+ENGINE = Podman()
+SIZE = 4 << 20
+
+
+@contextmanager
+def reach(connections: Connections, host: Host, registry: Registry) -> Iterator[Client]:
+    with open_registry(connections, host, "127.0.0.1", registry.port) as client:
+        yield client
+
+
+def list_uploads(registry: Registry) -> list[str]:
+    """The digests of what the registry was sent, in order."""
+    return [
+        one.path.partition("digest=")[2]
+        for one in registry.asked
+        if one.method == "PUT" and "/blobs/uploads/" in one.path and one.status == 201
+    ]
+
+
+def write_program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def heavy(checkout: Path) -> Path:
+    """The checkout, with a layer that takes a while to be sent and one more after it."""
+    write_noise(checkout / "noise", SIZE)
+    return write_checkout(checkout, "COPY noise /noise")
+
+
+def test_the_registry_has_the_image_that_was_built(
+    connections: Connections,
+    server: Server,
+    registry: Registry,
+    make: MakeImage,
+    environ: dict[str, str],
+) -> None:
+    image = make()
+    with reach(connections, server.host, registry) as client:
+        digest = push(ENGINE, image, client, environ)
+    direct = Client(registry.address)
+    manifest = direct.find_manifest("nvoi-shop", image.stamp)
+    assert manifest is not None
+    assert manifest.digest == digest
+    assert manifest.config == f"sha256:{image.id}"
+    assert direct.list_tags("nvoi-shop") == (image.stamp,)
+
+
+def test_only_layers_that_the_registry_lacks_are_sent(
+    *,
+    connections: Connections,
+    server: Server,
+    registry: Registry,
+    make: MakeImage,
+    checkout: Path,
+    environ: dict[str, str],
+) -> None:
+    with reach(connections, server.host, registry) as client:
+        push(ENGINE, make("20260101000001"), client, environ)
+        first = len(list_uploads(registry))
+        push(ENGINE, make("20260101000002"), client, environ)
+        assert len(list_uploads(registry)) == first
+    write_checkout(checkout, text="two\n")
+    # As a later run does it: the port here is the same.
+    with reach(connections, server.host, registry) as client:
+        push(ENGINE, make("20260101000003"), client, environ)
+    # The layer of the file, and the config.
+    assert len(list_uploads(registry)) == first + 2
+
+
+def test_an_image_that_the_registry_has_is_found_by_its_id(
+    registry: Registry, make: MakeImage, checkout: Path, environ: dict[str, str]
+) -> None:
+    client = Client(registry.address)
+    assert find_same(client, "nvoi-shop", "0" * 64) is None
+    push(ENGINE, make("20260101000001"), client, environ)
+    assert find_same(client, "nvoi-shop", make("20260101000002").id) == "20260101000001"
+    write_checkout(checkout, text="two\n")
+    assert find_same(client, "nvoi-shop", make("20260101000003").id) is None
+
+
+def test_a_push_whose_connection_is_cut_goes_on_over_a_new_one(
+    *,
+    connections: Connections,
+    relay: Relay,
+    registry: Registry,
+    heavy: Path,
+    make: MakeImage,
+    environ: dict[str, str],
+) -> None:
+    image = make()
+    with reach(connections, relay.host, registry) as client:
+        relay.cut_after(SIZE // 2)
+        digest = push(ENGINE, image, client, environ)
+    assert relay.accepted == 2
+    assert Client(registry.address).find_digest("nvoi-shop", image.stamp) == digest
+
+
+def test_a_registry_that_is_restarted_in_the_middle_gets_the_image(
+    *,
+    connections: Connections,
+    relay: Relay,
+    registry: Registry,
+    heavy: Path,
+    make: MakeImage,
+    environ: dict[str, str],
+) -> None:
+    image = make()
+
+    def restart() -> None:
+        wait_until(lambda: relay.sent > sent + SIZE // 4, "a part of the image")
+        registry.stop()
+        registry.start()
+
+    with reach(connections, relay.host, registry) as client:
+        sent = relay.sent
+        thread = threading.Thread(target=restart)
+        thread.start()
+        digest = push(ENGINE, image, client, environ)
+        thread.join()
+    assert Client(registry.address).find_digest("nvoi-shop", image.stamp) == digest
+
+
+def test_a_push_that_is_cut_every_time_ends_after_three_attempts(
+    registry: Registry,
+    make: MakeImage,
+    environ: dict[str, str],
+    tmp_path: Path,
+    logged: pytest.LogCaptureFixture,
+) -> None:
+    image = make()
+    client = Client(registry.address)
+    # An engine that loses its connection each time, which takes real ones half a minute.
+    program = tmp_path / "engine"
+    write_program(program, "echo x >>$TRIES; echo 'Error: connection reset by peer'; exit 125")
+    tries = tmp_path / "tries"
+    with pytest.raises(CommandError, match="cannot be pushed with podman: connection reset"):
+        push(Podman(str(program)), image, client, {**environ, "TRIES": str(tries)})
+    assert len(tries.read_text().split()) == 3
+    assert [one for one in logged.messages if "trying again, 3 of 3" in one]
+    assert client.find_digest("nvoi-shop", image.stamp) is None
+    # The next run needs nothing else than a connection that holds.
+    push(ENGINE, image, client, environ)
+
+
+def test_a_push_that_was_interrupted_sends_the_rest_in_the_next_run(
+    *,
+    registry: Registry,
+    connect: Connect,
+    relay: Relay,
+    checkout: Path,
+    make: MakeImage,
+    environ: dict[str, str],
+) -> None:
+    write_noise(checkout / "noise", SIZE)
+    direct = Client(registry.address)
+    with reach(connect(), relay.host, registry) as client:
+        push(ENGINE, make("20260101000001"), client, environ)
+        write_checkout(checkout, "COPY noise /noise")
+        image = make("20260101000002")
+        relay.refuse()
+        relay.cut_after(SIZE // 2)
+        with pytest.raises(CommandError, match="has not answered for"):
+            push(ENGINE, image, client, environ, patience=1)
+    assert direct.find_digest("nvoi-shop", image.stamp) is None
+    relay.accept_again()
+    before = list_uploads(registry)
+    with reach(connect(), relay.host, registry) as client:
+        push(ENGINE, image, client, environ)
+    assert direct.find_digest("nvoi-shop", image.stamp)
+    # The layer of the noise, and the config.
+    sent = list_uploads(registry)[len(before) :]
+    assert len(sent) == 2
+    assert not set(before) & set(sent)
+
+
+def test_a_registry_that_is_down_is_told_before_anything_is_sent(
+    connections: Connections,
+    server: Server,
+    registry: Registry,
+    make: MakeImage,
+    environ: dict[str, str],
+) -> None:
+    image = make()
+    registry.stop()
+    began = time.monotonic()
+    with (
+        reach(connections, server.host, registry) as client,
+        pytest.raises(CommandError, match="registry on web-1 has not answered for 1 s") as caught,
+    ):
+        push(ENGINE, image, client, environ, patience=1)
+    assert "k3s kubectl" in caught.value.hint
+    assert time.monotonic() - began < 5
+
+
+def test_an_image_that_is_not_here_is_told_with_the_engines_reason(
+    registry: Registry, environ: dict[str, str]
+) -> None:
+    image = Image("nvoi-shop:20260101000000", "0" * 64)
+    with pytest.raises(CommandError, match=r"cannot be pushed with podman: .*image not known"):
+        push(ENGINE, image, Client(registry.address), environ)
+
+
+def test_done_is_only_said_when_the_registry_has_the_image(
+    registry: Registry, environ: dict[str, str], tmp_path: Path, logged: pytest.LogCaptureFixture
+) -> None:
+    program = tmp_path / "engine"
+    write_program(program, "exit 0")
+    image = Image("nvoi-shop:20260101000000", "0" * 64)
+    with pytest.raises(CommandError, match="does not have it"):
+        push(Podman(str(program)), image, Client(registry.address), environ)
+    assert not [one for one in logged.messages if one.startswith("pushed")]
+
+
+def test_the_port_here_is_the_same_in_every_run_and_another_where_it_is_taken(
+    connections: Connections, server: Server, registry: Registry
+) -> None:
+    with reach(connections, server.host, registry) as client:
+        first = client.address
+        with reach(connections, server.host, registry) as other:
+            assert other.address != first
+            assert other.is_up()
+    with reach(connections, server.host, registry) as client:
+        assert client.address == first
+        assert client.is_up()
+
+
+def test_a_host_that_cannot_be_reached_is_told_at_once(
+    connections: Connections, server: Server, registry: Registry
+) -> None:
+    server.stop()
+    with pytest.raises(NvoiError, match="web-1"), reach(connections, server.host, registry):
+        pass
