@@ -63,7 +63,7 @@ class K3s:
     role: str | None = None
     is_active: bool = False
     is_ours: bool = False
-    config: Mapping[str, object] = EMPTY
+    config: Mapping[str, object] = field(default_factory=lambda: EMPTY)
     config_checksum: str = ""
     token: Secret | None = None
     registries_checksum: str = ""

@@ -33,8 +33,8 @@ restarts() {
 moment() { sleep 0.2 2>/dev/null || sleep 1; }
 show_log() {
   echo "the last lines of $1:" >&2
-  if has_openrc; then tail -n 20 "/var/log/$1.log" >&2
-  else journalctl --unit="$1" --lines=20 --no-pager --output=cat >&2 </dev/null; fi
+  if has_openrc; then tail -n 20 "/var/log/$1.log" >&2 || true
+  else journalctl --unit="$1" --lines=20 --no-pager --output=cat >&2 </dev/null || true; fi
 }
 """
 

@@ -1,0 +1,233 @@
+"""What a machine needs for :file:`k3s_installer.sh` to install on it: services, addresses, faults.
+
+All of it is in the machine's own /opt, /etc and /usr/local/bin; the cluster is a folder of
+:mod:`tests.fakes.kubectl`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+INSTALLER = FOLDER / "k3s_installer.sh"
+KUBECTL = FOLDER / "kubectl.py"
+
+#: A service is active once its file is there. A worker starts where the cluster's master is at
+#: the address that it is given, and has its token; else it goes on trying, as k3s does.
+SYSTEMCTL = """\
+#!/bin/sh
+. /opt/fake/settings
+printf '%s\\n' "$*" >>/opt/fake/systemctl.log
+verb=$1
+for unit; do :; done
+value() { sed -n "s/^$1: *//p" /etc/rancher/k3s/config.yaml | tr -d '"[]'; }
+register() {
+  label=$(value node-label)
+  "$python" -S "$kubectl" "$state" --register-node "$(value node-name)" "$(printf \\
+    '{"version": "%s", "address": "%s", "ready": true, "master": %s, "labels": {"%s": "%s"}}' \\
+    "$(k3s --version | cut -d ' ' -f 3)" "$(value node-ip)" "$1" "${label%%=*}" "${label#*=}")"
+  : >"/opt/fake/$unit.active"
+}
+case $verb in
+  is-active) if [ -e "/opt/fake/$unit.active" ]; then echo active; else echo activating; fi ;;
+  show) if [ -e /opt/fake/crashes ]; then echo 3; else echo 0; fi ;;
+  stop) rm -f "/opt/fake/$unit.active" ;;
+  restart)
+    rm -f "/opt/fake/$unit.active"
+    if [ -e /opt/fake/crashes ]; then
+      echo 'level=fatal msg="flag provided but not defined"' >/opt/fake/journal
+    elif [ "$unit" = k3s ]; then
+      printf '%s %s\\n' "https://$(value node-ip):6443" "$(value token)" >"$state/master"
+      register true
+    elif [ "$(value server) $(value token)" = "$(cat "$state/master" 2>/dev/null)" ]; then
+      register false
+    else
+      echo "level=error msg=\\"failed to get CA certs: dial $(value server)\\"" >/opt/fake/journal
+    fi ;;
+esac
+"""
+JOURNALCTL = "#!/bin/sh\ncat /opt/fake/journal\n"
+IP = """\
+#!/bin/sh
+case "$*" in
+  '-o addr show') cat /opt/fake/addresses ;;
+  'route show') cat /opt/fake/routes ;;
+  'route get '*) cat /opt/fake/source ;;
+  *) exit 1 ;;
+esac
+"""
+CAT = """\
+#!/bin/sh
+/bin/cat "$@" || exit
+[ "$1" = '{file}' ] || exit 0
+echo '0: 00000000:{port:04X} 00000000:0000 {state} 0:0 00:0 0 0 0 {inode} 1'
+"""
+CLOUD_INIT = """\
+#!/bin/sh
+if [ "${2:-}" = --long ]; then printf 'status: error\\ndetail:\\n  a module failed\\n'; exit 1; fi
+if [ "$(wc -l </opt/fake/cloud-init)" -gt 1 ]; then
+  head -n 1 /opt/fake/cloud-init
+  sed -i 1d /opt/fake/cloud-init
+else cat /opt/fake/cloud-init; fi
+"""
+
+
+class K3sHost:
+    """A machine that k3s can be installed on.
+
+    Args:
+        root: where the machine has its own /etc, /opt and /usr/local/bin.
+        cluster: the folder of the cluster that it is to be in.
+        address: its address among the machines.
+        kubeconfig: a real cluster's, instead of the folder.
+    """
+
+    def __init__(
+        self, root: Path, cluster: Path, address: str, kubeconfig: Path | None = None
+    ) -> None:
+        self.root = root
+        self.cluster = cluster
+        self.folder = root / "opt/fake"
+        self.folder.mkdir(parents=True)
+        cluster.mkdir(parents=True, exist_ok=True)
+        settings = {
+            # Not that of an environment in /opt, where the machine has its own.
+            "python": Path(sys.executable).resolve(),
+            "kubectl": KUBECTL,
+            "state": cluster,
+            "kubeconfig": kubeconfig or "",
+        }
+        lines = [f"{name}={shlex.quote(str(value))}\n" for name, value in settings.items()]
+        (self.folder / "settings").write_text("".join(lines))
+        programs = {"systemctl": SYSTEMCTL, "journalctl": JOURNALCTL, "ip": IP}
+        for name, script in programs.items():
+            self.add_program(name, script)
+        self.set_address(address)
+
+    def add_program(self, name: str, script: str) -> None:
+        """Put a program before all others of its name."""
+        path = self.root / "usr/local/bin" / name
+        path.write_text(script)
+        path.chmod(0o755)
+
+    def set_address(self, address: str, prefix: int = 24) -> None:
+        """Give it this address, on a network that it is directly on."""
+        network = address.rpartition(".")[0] + ".0"
+        (self.folder / "addresses").write_text(
+            "1: lo    inet 127.0.0.1/8 scope host lo\n"
+            f"2: eth0    inet {address}/{prefix} brd + scope global eth0\n"
+        )
+        (self.folder / "routes").write_text(
+            f"default via {network[:-1]}1 dev eth0\n{network}/{prefix} dev eth0 src {address}\n"
+        )
+        (self.folder / "source").write_text(
+            f"192.0.2.1 via {network[:-1]}1 dev eth0 src {address}\n"
+        )
+
+    def set_fault(self, name: str, text: str = "") -> None:
+        """``broken-installer``, ``full-disk``, ``killed-installer``, ``crashes``, or ``meet``."""
+        (self.folder / name).write_text(text)
+
+    def clear_fault(self, name: str) -> None:
+        """All is well again."""
+        (self.folder / name).unlink()
+
+    def take_port(self, protocol: str, port: int, inode: int = 0) -> None:
+        """Have a port in use; ``inode`` is that of a socket that a program really has."""
+        state = "0A" if protocol == "tcp" else "07"
+        file = f"/proc/net/{protocol}"
+        self.add_program("cat", CAT.format(file=file, port=port, state=state, inode=inode))
+
+    def set_cloud_init(self, *states: str) -> None:
+        """What cloud-init says of itself each time it is asked, the last one ever after."""
+        self.add_program("cloud-init", CLOUD_INIT)
+        (self.folder / "cloud-init").write_text("".join(f"status: {one}\n" for one in states))
+
+    @property
+    def installations(self) -> list[str]:
+        """``ROLE VERSION SKIP-START`` of each run of the installer."""
+        return self.read_log("installer.log")
+
+    @property
+    def starts(self) -> int:
+        """How often k3s was started."""
+        return sum(line.startswith("restart ") for line in self.read_log("systemctl.log"))
+
+    @property
+    def removals(self) -> list[str]:
+        """The services that were uninstalled."""
+        return self.read_log("uninstalled.log")
+
+    def read_log(self, name: str) -> list[str]:
+        """The lines of one of its logs."""
+        path = self.folder / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    def read(self, path: str) -> str:
+        """The text of its file ``path``."""
+        return (self.root / path.lstrip("/")).read_text()
+
+    def has(self, path: str) -> bool:
+        """Whether it has a file or folder ``path``."""
+        return (self.root / path.lstrip("/")).exists()
+
+
+def read_nodes(cluster: Path) -> dict[str, dict[str, Any]]:
+    """The nodes of a cluster's folder, by their names."""
+    files = (cluster / "objects/_/Node").glob("*.json")
+    return {file.stem: json.loads(file.read_text()) for file in files}
+
+
+def register_node(cluster: Path, name: str, **given: object) -> None:
+    """Have a node in the cluster, or change one; as ``--register-node`` of the fake kubectl."""
+    subprocess.run(
+        [sys.executable, "-S", KUBECTL, cluster, "--register-node", name, json.dumps(given)],
+        check=True,
+        env=dict(os.environ),
+    )
+
+
+class InstallerSite:
+    """Serves the installer over HTTP. ``body`` is what it serves; None for an error 404."""
+
+    def __init__(self) -> None:
+        self.body: bytes | None = INSTALLER.read_bytes()
+        self.requests = 0
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                site.requests += 1
+                if site.body is None:
+                    self.send_error(404)
+                    return
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(site.body)))
+                self.end_headers()
+                self.wfile.write(site.body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it is, for ``k3s.install_url``."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/"
+
+    def close(self) -> None:
+        """Serve no more."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()

@@ -1,0 +1,149 @@
+"""What the tests of k3s share: machines that it can be installed on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from nvoi.command import Command, Result
+from nvoi.config.schema import SSHKeys
+from nvoi.k3s.configuration import K3sSettings
+from nvoi.k3s.facts import Facts
+from nvoi.k3s.installation import Patience, ensure_k3s
+from nvoi.k3s.membership import ensure_nodes
+from nvoi.k3s.preparation import check_servers
+from nvoi.kubernetes.commands import Kubectl
+from nvoi.providers.provider import Server
+from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import Host, as_root
+from tests.fakes.k3s_host import InstallerSite, K3sHost
+from tests.integration.cluster.machine import Machine
+from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
+    connect,
+    connections,
+    home,
+    keys,
+    logged,
+)
+
+APP = "shop"
+OLD, NEW = "v1.35.5+k3s1", "v1.36.4+k3s1"
+
+
+@dataclass
+class Kube:
+    """Runs kubectl on the master."""
+
+    connections: Connections
+    host: Host
+    calls: list[Kubectl] = field(default_factory=list)
+
+    def run(self, call: Kubectl, *, timeout: float | None = None, check: bool = True) -> Result:
+        """Run one call."""
+        self.calls.append(call)
+        command = as_root(self.host, Command("k3s", *call.argv))
+        return self.connections.run(
+            self.host, command, stdin=call.stdin, timeout=timeout, check=check
+        )
+
+
+class Fleet:
+    """Machines, the first of which is the master, and the runs that make them a cluster."""
+
+    def __init__(self, folder: Path, keys: SSHKeys, site: InstallerSite) -> None:  # noqa: F811
+        self.cluster = folder / "cluster"
+        self.site = site
+        self.settings = K3sSettings(version=NEW, install_url=site.url)
+        self.machines: list[Machine] = []
+        self.hosts: list[K3sHost] = []
+        self.servers: list[Server] = []
+        self.architectures: dict[str, str] = {}
+        self._folder = folder
+        self._keys = keys
+
+    def add(self, *, user: str = "root", sudo: bool = True, group: str = "main") -> K3sHost:
+        """Add a machine."""
+        number = len(self.machines) + 1
+        name = f"{APP}-{group}-{number}"
+        machine = Machine(
+            self._folder / name, [self._keys.public_key], name=name, user=user, sudo=sudo
+        )
+        self.machines.append(machine)
+        self.hosts.append(K3sHost(machine.root, self.cluster, f"10.0.0.{10 + number}"))
+        self.servers.append(Server(name, group, machine.host, is_master=number == 1))
+        return self.hosts[-1]
+
+    def change(self, index: int, **changes: object) -> None:
+        """Change what the config says of a server."""
+        self.servers[index] = replace(self.servers[index], **changes)  # type: ignore[arg-type]
+
+    def look(self, connections: Connections) -> dict[str, Facts]:  # noqa: F811
+        """Survey all servers, and see that they can be nodes."""
+        return check_servers(
+            connections, self.servers, self.settings, self.note, self.get_kube(connections)
+        )
+
+    def note(self, server: Server, architecture: str) -> None:
+        """Take an architecture down."""
+        self.architectures[server.name] = architecture
+
+    def get_kube(self, connections: Connections) -> Kube:  # noqa: F811
+        """Kubectl on the master."""
+        return Kube(connections, self.servers[0].host)
+
+    def run(
+        self,
+        connections: Connections,  # noqa: F811
+        facts: dict[str, Facts] | None = None,
+        *,
+        app: str = APP,
+        seconds: int = 5,
+    ) -> dict[str, str]:
+        """One run: survey, k3s, nodes."""
+        facts = facts or self.look(connections)
+        kube = self.get_kube(connections)
+        patience = Patience(server=seconds, agent=seconds, ready=seconds)
+        names = ensure_k3s(connections, self.servers, facts, self.settings, kube, patience=patience)
+        ensure_nodes(
+            connections, kube, self.servers, names, app, ready_seconds=seconds, drain_seconds=2
+        )
+        return names
+
+    def stop(self) -> None:
+        """Switch all machines off."""
+        for machine in self.machines:
+            machine.stop()
+
+
+@pytest.fixture
+def site() -> Iterator[InstallerSite]:
+    """Where the installer is."""
+    found = InstallerSite()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, keys: SSHKeys, site: InstallerSite) -> Iterator[Fleet]:  # noqa: F811
+    """A master; more machines are added by the test."""
+    made = Fleet(tmp_path / "machines", keys, site)
+    made.add()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What a person is told."""
+    caplog.set_level(logging.INFO, logger="nvoi")
+    return caplog
+
+
+def count_commands(connections: Connections, servers: Sequence[Server]) -> dict[str, int]:  # noqa: F811
+    """How many commands each server was sent so far."""
+    tallies = connections.tallies
+    return {server.name: tallies[server.host].sessions for server in servers}
