@@ -49,6 +49,8 @@ def build_podman_environ(folder: Path, base: Mapping[str, str] | None = None) ->
         "CONTAINERS_CONF": str(folder / "containers.conf"),
         "BUILDAH_ISOLATION": "chroot",
         "TMPDIR": str(folder / "tmp"),
+        # A process for each core is more than these images have work for.
+        "GOMAXPROCS": "1",
     }
 
 

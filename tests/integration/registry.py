@@ -94,6 +94,12 @@ class Registry:
         return False
 
     @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def asked(self) -> list[Asked]:
         """All that it has answered so far."""
         text = self._log.read_text(errors="replace")

@@ -27,7 +27,7 @@ from tests.integration.ssh.server import Server
 from tests.integration.ssh.waits import wait_until
 
 ENGINE = Podman()
-SIZE = 4 << 20
+SIZE = 3 << 20
 
 
 @contextmanager

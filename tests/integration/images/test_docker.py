@@ -1,0 +1,225 @@
+"""Builds and pushes with Docker's commands, and the choice of an engine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nvoi.errors import CommandError, UsageError
+from nvoi.images.build import Build, start_build
+from nvoi.images.engine import Buildx, Docker, Podman, find_engine
+from nvoi.images.process import CancelledError
+from nvoi.images.push import push
+from nvoi.images.registry import Registry as Client
+from nvoi.images.registry import find_same
+from nvoi.images.removal import remove_here
+from tests.fakes.docker import FakeDocker
+from tests.integration.podman import write_checkout
+from tests.integration.registry import Registry
+
+StartBuild = Callable[..., Build]
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> FakeDocker:
+    """A Docker that is well until a test says otherwise, and all that is in PATH."""
+    made = FakeDocker(tmp_path / "docker")
+    made.install(tmp_path / "programs")
+    return made
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {"PATH": str(tmp_path / "programs"), "HOME": str(tmp_path)}
+
+
+@pytest.fixture
+def begin(docker: FakeDocker, environ: dict[str, str], checkout: Path) -> StartBuild:
+    def begin(stamp: str, cache: str | None = None, platform: str = "linux/arm64") -> Build:
+        return start_build(
+            find_engine(environ),
+            folder=checkout,
+            dockerfile=checkout / "Dockerfile",
+            tag=f"nvoi-shop:{stamp}",
+            platform=platform,
+            environ=environ,
+            cache=lambda: cache,
+        )
+
+    return begin
+
+
+def forget_all(docker: FakeDocker) -> None:
+    """As if the next run were on another machine."""
+    docker.save_images({})
+
+
+def test_buildx_builds_for_the_servers_platform_and_without_attestations(
+    docker: FakeDocker, begin: StartBuild, checkout: Path
+) -> None:
+    image = begin("20260101000000").wait()
+    assert len(image.id) == 64
+    (argv,) = docker.find_calls("buildx", "build")
+    assert argv[argv.index("--platform") + 1] == "linux/arm64"
+    assert argv[argv.index("--file") + 1] == str(checkout / "Dockerfile")
+    assert argv[argv.index("--progress") + 1] == "plain"
+    assert "--load" in argv
+    assert argv[-1] == str(checkout)
+    assert "--cache-from" not in argv
+    (call,) = [call for call in docker.calls if call["argv"] == argv]
+    assert call["environment"] == {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+
+
+def test_another_machine_takes_its_layers_from_the_last_image_and_finds_the_same_one(
+    docker: FakeDocker, begin: StartBuild, environ: dict[str, str], registry: Registry
+) -> None:
+    client = Client(registry.address)
+    for stamp in ("20260101000001", "20260101000002"):
+        push(find_engine(environ), begin(stamp).wait(), client, environ)
+    forget_all(docker)
+    image = begin("20260101000003", registry.address).wait()
+    argv = docker.find_calls("buildx", "build")[-1]
+    reference = f"{registry.address}/nvoi-shop:20260101000002"
+    assert argv[argv.index("--cache-from") + 1] == f"type=registry,ref={reference}"
+    assert find_same(client, "nvoi-shop", image.id) == "20260101000002"
+    assert docker.find_calls("pull") == []
+
+
+def test_without_buildx_the_last_image_is_pulled_for_its_layers(
+    docker: FakeDocker, begin: StartBuild, environ: dict[str, str], registry: Registry
+) -> None:
+    docker.set(buildx=False)
+    push(find_engine(environ), begin("20260101000001").wait(), Client(registry.address), environ)
+    forget_all(docker)
+    begin("20260101000002", registry.address).wait()
+    reference = f"{registry.address}/nvoi-shop:20260101000001"
+    assert docker.find_calls("pull") == [["pull", reference]]
+    argv = docker.find_calls("build")[-1]
+    assert argv[argv.index("--cache-from") + 1] == reference
+    assert set(docker.images) == {"nvoi-shop:20260101000002"}
+    assert {"DOCKER_BUILDKIT": "0"} in [call["environment"] for call in docker.calls]
+    # It now has the layers itself.
+    begin("20260101000003", registry.address).wait()
+    assert len(docker.find_calls("pull")) == 1
+    assert "--cache-from" not in docker.find_calls("build")[-1]
+
+
+def test_a_registry_that_does_not_answer_holds_no_build_up(
+    docker: FakeDocker, begin: StartBuild, registry: Registry
+) -> None:
+    registry.stop()
+    begin("20260101000001", registry.address).wait()
+    assert "--cache-from" not in docker.find_calls("buildx", "build")[-1]
+
+
+def test_a_layer_cache_that_is_lost_meanwhile_breaks_no_build(
+    docker: FakeDocker,
+    begin: StartBuild,
+    environ: dict[str, str],
+    registry: Registry,
+    logged: pytest.LogCaptureFixture,
+) -> None:
+    push(find_engine(environ), begin("20260101000001").wait(), Client(registry.address), environ)
+    docker.set(failures=1, kills=registry.pid, lines=["ERROR: failed to solve: unexpected EOF"])
+    begin("20260101000002", registry.address).wait()
+    first, second = docker.find_calls("buildx", "build")[-2:]
+    assert "--cache-from" in first
+    assert "--cache-from" not in second
+    assert [one for one in logged.messages if "unexpected EOF; the layer cache was lost" in one]
+
+
+def test_a_failed_build_names_the_instruction(docker: FakeDocker, begin: StartBuild) -> None:
+    lines = [
+        "#5 [build 2/3] COPY . .",
+        "#6 [build 3/3] RUN make all",
+        "#6 0.312 no rule",
+        '#6 ERROR: process "/bin/sh -c make all" did not complete successfully: exit code: 2',
+        "------",
+        " > [build 3/3] RUN make all:",
+        "------",
+        "ERROR: failed to solve: exit code: 2",
+    ]
+    docker.set(failures=1, lines=lines)
+    with pytest.raises(CommandError) as caught:
+        begin("20260101000001").wait()
+    wanted = "the image cannot be built: [build 3/3] RUN make all: exit code 2"
+    assert caught.value.message == wanted
+    assert "#6 0.312 no rule" in caught.value.output
+
+
+def test_docker_keeps_no_name_of_the_registry(
+    docker: FakeDocker, begin: StartBuild, environ: dict[str, str], registry: Registry
+) -> None:
+    image = begin("20260101000001").wait()
+    client = Client(registry.address)
+    engine = find_engine(environ)
+    digest = push(engine, image, client, environ)
+    manifest = client.find_manifest("nvoi-shop", image.stamp)
+    assert manifest is not None
+    assert manifest.digest == digest
+    assert manifest.is_of(image.id)
+    assert set(docker.images) == {image.tag}
+    assert remove_here(engine, "nvoi-shop", (), environ) == (image.stamp,)
+    assert docker.images == {}
+
+
+def test_a_push_that_docker_refuses_says_why(
+    docker: FakeDocker, begin: StartBuild, environ: dict[str, str], registry: Registry
+) -> None:
+    image = begin("20260101000001").wait()
+    forget_all(docker)
+    with pytest.raises(CommandError, match="cannot be pushed with docker buildx: No such image"):
+        push(find_engine(environ), image, Client(registry.address), environ)
+
+
+def test_a_cancelled_build_of_docker_is_cancelled(
+    docker: FakeDocker, environ: dict[str, str], checkout: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "programs/docker"
+    program.write_text("#!/bin/sh\nexec /bin/sleep 615\n")
+    build = start_build(
+        Buildx(str(program)),
+        folder=checkout,
+        dockerfile=checkout / "Dockerfile",
+        tag="nvoi-shop:20260101000001",
+        platform="linux/amd64",
+        environ=environ,
+    )
+    build.cancel()
+    assert build.is_done
+    with pytest.raises(CancelledError):
+        build.wait()
+
+
+def test_docker_with_buildx_comes_first(docker: FakeDocker, environ: dict[str, str]) -> None:
+    assert isinstance(find_engine(environ), Buildx)
+    docker.set(buildx=False)
+    found = find_engine(environ)
+    assert isinstance(found, Docker)
+    assert not isinstance(found, Buildx)
+
+
+def test_podman_is_taken_where_dockers_engine_does_not_answer(
+    docker: FakeDocker, environ: dict[str, str], tmp_path: Path
+) -> None:
+    docker.set(engine=False)
+    with pytest.raises(UsageError, match="its engine does not answer"):
+        find_engine(environ)
+    (tmp_path / "programs/podman").symlink_to(shutil.which("podman") or "/usr/bin/podman")
+    assert isinstance(find_engine(environ), Podman)
+
+
+def test_a_machine_without_an_engine_is_told_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="neither docker nor podman") as caught:
+        find_engine({"PATH": str(tmp_path)})
+    assert "install Docker" in caught.value.hint
+    assert "image" in caught.value.hint
+
+
+def test_a_changed_checkout_is_another_image(begin: StartBuild, checkout: Path) -> None:
+    first = begin("20260101000001").wait()
+    write_checkout(checkout, text="two\n")
+    assert begin("20260101000002").wait().id != first.id
