@@ -28,6 +28,11 @@ class Kubectl:
     argv: tuple[str, ...]
     stdin: bytes | None = field(default=None, repr=False)
 
+    @property
+    def verb(self) -> str:
+        """What it does, such as ``apply``."""
+        return next(word for word in self.argv[1:] if not word.startswith("-"))
+
 
 def build_call(*arguments: str, stdin: bytes | None = None) -> Kubectl:
     """A call whose single requests end."""
@@ -129,8 +134,13 @@ def build_delete_node(node: str) -> Kubectl:
     return build_call("delete", "node", node, "--ignore-not-found")
 
 
+def build_execute(target: str, words: Sequence[str], *, namespace: str = NAMESPACE) -> Kubectl:
+    """Runs a command in a container; ``target`` is a pod's name or ``deployment/NAME``."""
+    return Kubectl(("kubectl", "exec", f"--namespace={namespace}", target, "--", *words))
+
+
 def build_collect_garbage() -> Kubectl:
     """Frees the disk of what images that were deleted from the registry have left."""
-    arguments = ("exec", f"--namespace={registry.SYSTEM_NAMESPACE}", f"deployment/{registry.NAME}")
     collect = ("registry", "garbage-collect", "--delete-untagged", registry.CONFIG_FILE)
-    return Kubectl(("kubectl", *arguments, "--", *collect))
+    target = f"deployment/{registry.NAME}"
+    return build_execute(target, collect, namespace=registry.SYSTEM_NAMESPACE)
