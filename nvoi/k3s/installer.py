@@ -58,6 +58,14 @@ rm -rf "$folder"/.nvoi.*
 new=$(mktemp -d "$folder/.nvoi.XXXXXXXX")
 trap 'rm -rf "$new"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
+give_up() {
+  # What downloads tells nobody that there was no room.
+  for place in "${TMPDIR:-/tmp}" /usr/local/bin /var/lib "$folder"; do
+    free=$(df -P -k "$place" 2>/dev/null | awk 'END { print $(NF - 2) }')
+    [ "${free:-9999}" -ge 1024 ] || echo "$place: No space left on device" >&2
+  done
+  exit "$1"
+}
 move() {
   sync "$1" 2>/dev/null || sync
   mv -f "$1" "$2"
@@ -78,8 +86,8 @@ fi
 if [ "$installs" = yes ]; then
   echo "downloading the installer from $url"
   if command -v curl >/dev/null 2>&1; then
-    curl -sSfL --connect-timeout 20 --max-time 120 -o "$new/install.sh" "$url" || exit 90
-  else wget -q -T 60 -O "$new/install.sh" "$url" || exit 90; fi
+    curl -sSfL --connect-timeout 20 --max-time 120 -o "$new/install.sh" "$url" || give_up 90
+  else wget -q -T 60 -O "$new/install.sh" "$url" || give_up 90; fi
   if [ "$(head -c 2 "$new/install.sh")" != '#!' ]; then
     echo "$url gives no shell script" >&2
     exit 90
@@ -88,7 +96,7 @@ if [ "$installs" = yes ]; then
     umask 022
     INSTALL_K3S_VERSION=$release INSTALL_K3S_EXEC=$role INSTALL_K3S_SKIP_START=true \\
       sh "$new/install.sh" </dev/null
-  ) || exit 91
+  ) || give_up 91
 fi
 [ "$starts" = yes ] || exit 0
 echo "starting $unit"

@@ -24,7 +24,7 @@ if [ -e /opt/fake/broken-installer ]; then
   exit 1
 fi
 if [ -e /opt/fake/full-disk ]; then
-  echo 'binary' >/dev/full
+  head -c 1 /dev/zero >/dev/full
 fi
 bin=/usr/local/bin
 sed "s/@VERSION@/$INSTALL_K3S_VERSION/" >"$bin/.k3s.new" <<'PROGRAM'
