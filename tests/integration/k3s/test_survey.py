@@ -1,0 +1,158 @@
+"""What servers are like is asked once, and all that they lack is told at once."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from nvoi.errors import ConnectionFailedError, HostsError, NvoiError
+from nvoi.k3s.configuration import CONFIG_FILE, K3sSettings
+from nvoi.k3s.survey import survey
+from nvoi.ssh.connections import Connections
+from tests.fakes.k3s_host import register_node
+from tests.integration.k3s.conftest import Fleet, count_commands
+
+
+def test_one_command_a_host_tells_what_it_is_like(fleet: Fleet, connections: Connections) -> None:
+    fleet.add(user="deploy")
+    (fleet.hosts[1].root / "opt/nvoi/volumes/shop-web-data").mkdir(parents=True)
+    facts = survey(connections, fleet.servers, fleet.note)
+    assert count_commands(connections, fleet.servers) == {"shop-main-1": 1, "shop-main-2": 1}
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    assert fleet.architectures == {"shop-main-1": machine, "shop-main-2": machine}
+    for server in fleet.servers:
+        own = facts[server.name]
+        assert (own.kernel, own.architecture, own.can_be_root) == ("Linux", machine, True)
+        assert own.kernel_release > (3, 0)
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        assert own.memory == pytest.approx(total, rel=0.01)
+        assert own.disk > 0
+        assert own.programs_disk > 0
+        assert abs(own.clock_offset) < 10
+        assert own.supervisor == "systemd"
+        assert own.downloader in ("curl", "wget")
+        assert own.listeners == ()
+        assert own.k3s.role is None
+    assert facts["shop-main-1"].source == "10.0.0.11"
+    assert facts["shop-main-1"].machine_id != facts["shop-main-2"].machine_id
+    assert facts["shop-main-2"].volumes == ("/opt/nvoi/volumes/shop-web-data",)
+
+
+def test_a_host_with_busybox_alone_tells_the_same(fleet: Fleet, connections: Connections) -> None:
+    host = fleet.hosts[0]
+    applets = "awk cat cut date df grep head id ls sed sh sha256sum sort tail tr uname"
+    for name in applets.split():
+        host.add_program(name, f'#!/bin/busybox sh\nexec /bin/busybox {name} "$@"\n')
+    host.add_program("ip", "#!/bin/sh\nexit 1\n")
+    facts = survey(connections, fleet.servers, fleet.note)["shop-main-1"]
+    assert facts.memory > 0
+    assert facts.disk > 0
+    assert facts.can_be_root
+    found = {str(one.interface.ip) for one in facts.addresses}
+    assert facts.source in found
+
+
+def test_all_that_is_missing_is_told_at_once(fleet: Fleet, connections: Connections) -> None:
+    worker = fleet.add(user="deploy", sudo=False)
+    fleet.add()
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        inode = os.fstat(held.fileno()).st_ino
+        fleet.hosts[0].take_port("tcp", 6443, inode)
+        worker.take_port("udp", 51820)
+        fleet.hosts[2].set_address("10.42.7.9")
+        with pytest.raises(NvoiError) as caught:
+            fleet.look(connections)
+    text = str(caught.value)
+    program = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
+    assert f"shop-main-1 (127.0.0.1 port {fleet.servers[0].host.port}): {program} has port " in text
+    assert "6443/tcp" in text
+    assert "NOPASSWD in sudoers(5)" in text
+    assert "something has port 51820/udp" in text
+    assert "its network 10.42.7.0/24 (eth0) overlaps 10.42.0.0/16, which is for pods" in text
+    assert "nothing was changed" in text
+    assert len(text.splitlines()) == 5
+    assert [host.installations for host in fleet.hosts] == [[], [], []]
+
+
+def test_a_port_that_k3s_has_itself_is_not_missing(fleet: Fleet, connections: Connections) -> None:
+    fleet.run(connections)
+    fleet.hosts[0].take_port("tcp", 6443)
+    fleet.look(connections)
+
+
+def test_a_k3s_of_somebody_else_is_not_touched(fleet: Fleet, connections: Connections) -> None:
+    host = fleet.hosts[0]
+    fleet.run(connections)
+    text = 'token: "theirs"\nflannel-backend: vxlan\n'
+    (host.root / CONFIG_FILE.lstrip("/")).write_text(text)
+    with pytest.raises(NvoiError, match="nvoi did not install.*flannel backend vxlan") as caught:
+        fleet.run(connections)
+    assert "k3s-uninstall.sh" in str(caught.value)
+    assert host.read(CONFIG_FILE) == text
+    assert host.starts == 1
+
+
+def test_a_worker_of_another_cluster_is_not_taken(fleet: Fleet, connections: Connections) -> None:
+    worker = fleet.add()
+    fleet.run(connections)
+    text = worker.read(CONFIG_FILE)
+    master = fleet.hosts[0].read(CONFIG_FILE)
+    token = next(line for line in master.splitlines() if line.startswith("token:"))
+    (worker.root / CONFIG_FILE.lstrip("/")).write_text(text.replace(token, 'token: "other"'))
+    with pytest.raises(NvoiError, match="belongs to another cluster"):
+        fleet.run(connections)
+
+
+def test_the_same_machine_twice_is_told(fleet: Fleet, connections: Connections) -> None:
+    fleet.add()
+    identity = fleet.hosts[0].read("/etc/machine-id")
+    (fleet.hosts[1].root / "etc/machine-id").write_text(identity)
+    with pytest.raises(NvoiError, match="shop-main-2 .*: is the same machine as shop-main-1"):
+        fleet.look(connections)
+
+
+def test_cloud_init_is_waited_for(
+    fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
+) -> None:
+    fleet.hosts[0].set_cloud_init("running", "running", "done")
+    facts = fleet.look(connections)
+    assert facts["shop-main-1"].cloud_init == "done"
+    fleet.hosts[0].set_cloud_init("error")
+    fleet.look(connections)
+    assert "shop-main-1: cloud-init failed: a module failed" in told.text
+
+
+class TestUnreachable:
+    """A server that does not answer ends the run before anything is changed."""
+
+    def test_all_of_them_are_named_with_what_the_others_lack(
+        self, fleet: Fleet, connections: Connections
+    ) -> None:
+        fleet.add()
+        fleet.add()
+        fleet.machines[1].stop()
+        fleet.hosts[2].take_port("tcp", 10250)
+        with pytest.raises(NvoiError) as caught:
+            fleet.look(connections)
+        assert "shop-main-2" in str(caught.value)
+        assert "something has port 10250/tcp" in str(caught.value)
+        fleet.machines[2].stop()
+        with pytest.raises(HostsError) as several:
+            survey(connections, fleet.servers, fleet.note)
+        assert len(several.value.errors) == 2
+
+    def test_a_dead_worker_is_told_as_the_cluster_sees_it(
+        self, fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
+    ) -> None:
+        fleet.add()
+        fleet.run(connections)
+        fleet.machines[1].stop()
+        register_node(fleet.cluster, "shop-main-2", ready=False)
+        fleet.settings = K3sSettings(install_url=fleet.site.url, registry_address="10.43.0.7:5000")
+        with pytest.raises(ConnectionFailedError, match="shop-main-2"):
+            fleet.run(connections)
+        assert "the node shop-main-2: NotReady: Kubelet stopped posting" in told.text
+        assert fleet.hosts[0].starts == 1
