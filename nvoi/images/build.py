@@ -151,7 +151,11 @@ class Build:
         """The registry, where it can be reached now and has an image of the app."""
         if not self._engine.can_use_cache():
             return None
-        address = self._cache()
+        try:
+            address = self._cache()
+        except NvoiError as error:
+            log.debug("no layer cache: %s", error)
+            return None
         if address is None:
             return None
         registry = Registry(address, patience=False)

@@ -6,6 +6,7 @@ import os
 import selectors
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from nvoi.waiting import Reminder
 CHUNK = 1 << 16
 #: Seconds between two looks at whether the command has ended, or shall end.
 LOOK_SECONDS = 0.1
+#: Seconds to read on when a command has ended: what it has left running may print for ever.
+READ_ON_SECONDS = 1.0
 
 
 class CancelledError(NvoiError):
@@ -108,24 +111,22 @@ def follow(words: Sequence[str], environ: Mapping[str, str], follower: Follower)
 
 
 def read(process: subprocess.Popen[bytes], stream: IO[bytes], follower: Follower) -> None:
-    """Tell the lines until the command has ended; what it leaves running is not waited for."""
+    """Tell the lines until the command has ended, and for 1 s what it has left running prints."""
     os.set_blocking(stream.fileno(), False)
     cutter = LineCutter()
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
-        is_over = False
-        while True:
-            # Before the read: what was printed by then is read once more after the end.
-            has_ended = process.poll() is not None
+        while process.poll() is None:
             follower.look()
-            if is_over:
+            data = read_now(stream, selector, LOOK_SECONDS)
+            tell(cutter.feed(data or b""), follower)
+            if data == b"":
+                # It has closed its output but goes on.
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(LOOK_SECONDS)
-            data = read_now(stream, selector, 0.0 if has_ended or is_over else LOOK_SECONDS)
-            tell(cutter.feed(data or b""), follower)
-            is_over = is_over or data == b""
-            if has_ended and not data:
-                break
+        deadline = time.monotonic() + READ_ON_SECONDS
+        while (data := read_now(stream, selector, 0.0)) and time.monotonic() < deadline:
+            tell(cutter.feed(data), follower)
     tell(cutter.finish(), follower)
 
 

@@ -25,12 +25,16 @@ from nvoi.waiting import NotReadyError, Reminder, wait_for
 log = get_logger("nvoi.images")
 
 ATTEMPTS = 3
+FAR_ENGINE = (
+    "an engine in a virtual machine or on another one (DOCKER_HOST) cannot reach a port of "
+    "this machine: let it run here"
+)
 #: Seconds that the registry has to answer before each attempt: as long as a connection that
 #: was cut takes to be there again.
 PATIENCE = 30.0
 #: Below the ports that Linux hands out by itself, 32768 and up (ip(7), ip_local_port_range).
-FIRST_PORT = 22_000
-PORTS = 10_000
+FIRST_PORT = 10_000
+PORTS = 2_000
 #: Ports that are tried before any that is free is taken.
 CHOICES = 3
 
@@ -58,7 +62,7 @@ def open_registry(
         ConnectionFailedError: the host cannot be reached.
     """
     with ExitStack() as stack:
-        for choice in (*choose_ports(f"{host} {address}:{port}"), 0):
+        for choice in (*choose_ports(f"{host.label} {address}:{port}"), 0):
             forward = connections.forward(host, address, port, local_port=choice)
             try:
                 local_port = stack.enter_context(forward)
@@ -167,10 +171,7 @@ def run_push(
             raise CommandError(
                 f"{image.tag} cannot be pushed with {engine.name}: "
                 f"{find_reason(last) or describe_status(status)}",
-                hint="where docker runs in a virtual machine or on another one (DOCKER_HOST), "
-                "it cannot reach a port of this machine: let it run here"
-                if "connection refused" in "\n".join(last)
-                else "",
+                hint=FAR_ENGINE if "connection refused" in "\n".join(last) else "",
                 output=tuple(last),
             )
 

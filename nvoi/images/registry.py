@@ -57,7 +57,7 @@ class Manifest:
         That is the digest of its config, or of its manifest where Docker keeps its images in
         containerd's store.
         """
-        return image_id in {strip_digest(self.digest), strip_digest(self.config or "")}
+        return image_id in {strip_digest(one) for one in (self.digest, self.config) if one}
 
 
 class Registry:

@@ -16,6 +16,7 @@ import pytest
 from nvoi.errors import CommandError
 from nvoi.images.process import CancelledError
 from tests.integration.images.conftest import MakeImage, StartBuild
+from tests.integration.images.processes import find_processes
 from tests.integration.podman import write_checkout
 from tests.integration.ssh.waits import wait_until
 
@@ -25,21 +26,6 @@ def ask(environ: dict[str, str], *words: str) -> str:
         ["podman", *words], env=environ, capture_output=True, text=True, timeout=60, check=True
     )
     return done.stdout.strip()
-
-
-def find_processes(*signs: str) -> list[int]:
-    """The processes that have one of ``signs`` in their arguments or their environment."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit() or int(folder.name) == os.getpid():
-            continue
-        try:
-            text = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
-        except OSError:
-            continue
-        if any(sign.encode() in text for sign in signs):
-            found.append(int(folder.name))
-    return found
 
 
 def test_the_image_has_the_tag_and_the_engines_id(make: MakeImage, environ: dict[str, str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from nvoi.images.registry import find_same
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 from tests.integration.images.conftest import MakeImage
+from tests.integration.images.processes import find_processes
 from tests.integration.podman import write_checkout, write_noise
 from tests.integration.registry import Registry
 from tests.integration.ssh.conftest import Connect
@@ -201,6 +204,34 @@ def test_a_push_that_was_interrupted_sends_the_rest_in_the_next_run(
     sent = list_uploads(registry)[len(before) :]
     assert len(sent) == 2
     assert not set(before) & set(sent)
+
+
+def test_a_push_that_is_interrupted_ends_at_once_with_all_that_it_runs(
+    *,
+    connections: Connections,
+    relay: Relay,
+    registry: Registry,
+    heavy: Path,
+    make: MakeImage,
+    environ: dict[str, str],
+) -> None:
+    image = make()
+
+    def interrupt() -> None:
+        wait_until(lambda: relay.sent > sent + SIZE // 4, "a part of the image")
+        relay.stall()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with reach(connections, relay.host, registry) as client:
+        sent = relay.sent
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            push(ENGINE, image, client, environ)
+        thread.join()
+        assert find_processes(client.address) == []
+        relay.resume()
+    assert Client(registry.address).find_digest("nvoi-shop", image.stamp) is None
 
 
 def test_a_registry_that_is_down_is_told_before_anything_is_sent(
