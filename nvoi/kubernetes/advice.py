@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nvoi.kubernetes.pods import CRASHING, IMAGE_REASONS, MOUNT_REASONS, Failure
+from nvoi.kubernetes.pods import CRASHING, IMAGE_REASONS, MOUNT_REASONS, UNPLACED, Failure
 
 AFFINITY = "affinity/selector"
 CRASHED = (
@@ -27,7 +27,7 @@ def advise(failure: Failure) -> str:
         return "see that the image's name is right, and that the servers can reach where it is"
     if failure.reason in MOUNT_REASONS:
         return "see that the volume's folder is on the server that it runs on"
-    if failure.reason == "Unschedulable":
+    if failure.reason == UNPLACED:
         if AFFINITY in failure.message:
             return "see that a server of its group in `servers` is ready and is not cordoned"
         return "add a server, make `replicas` fewer, or free memory and CPU on the servers"

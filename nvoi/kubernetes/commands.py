@@ -64,7 +64,11 @@ def build_get(
 
 
 def build_delete(references: Iterable[Reference], *, wait: bool = True) -> list[Kubectl]:
-    """Deletes objects, one call for each namespace; those that are gone are no error."""
+    """Deletes objects, one call for each namespace; those that are gone are no error.
+
+    With ``wait`` a call ends once their pods are gone too: what is made anew must not write to
+    a folder beside what it replaces.
+    """
     by_namespace: dict[str, list[str]] = {}
     for reference in references:
         by_namespace.setdefault(reference.namespace, []).append(str(reference))
@@ -74,6 +78,7 @@ def build_delete(references: Iterable[Reference], *, wait: bool = True) -> list[
             f"--namespace={namespace}",
             "--ignore-not-found",
             f"--wait={str(wait).lower()}",
+            f"--cascade={'foreground' if wait else 'background'}",
             *names,
         )
         for namespace, names in by_namespace.items()

@@ -9,7 +9,7 @@ from itertools import count
 from nvoi.errors import RemoteError, ServiceError
 from nvoi.kubernetes.calls import Calls
 from nvoi.kubernetes.commands import Kubectl, build_get, build_logs
-from nvoi.kubernetes.labels import COMPONENT, INSTANCE
+from nvoi.kubernetes.labels import COMPONENT, INSTANCE, NAME
 from nvoi.kubernetes.ownership import Json, Reference, read_reference
 from nvoi.kubernetes.pods import describe_changes
 from nvoi.kubernetes.reports import Reporter
@@ -181,7 +181,7 @@ class Follower:
                     call = build_logs(
                         name, container=status["name"], follow=True, namespace=self._namespace
                     )
-                    stream = self._open_stream(call, build_teller(name_service(job)))
+                    stream = self._open_stream(call, build_teller(get_label(job, NAME) or name))
                     self._streams[name] = stream
                     stream.ensure()
                 elif "running" in state:
@@ -220,5 +220,5 @@ def get_instance(item: Json) -> str | None:
 
 def name_service(item: Json) -> str:
     """What the config calls a workload."""
-    name = get_label(item, "app.kubernetes.io/name") or item["metadata"]["name"]
+    name = get_label(item, NAME) or item["metadata"]["name"]
     return f"pre_run_command of {name}" if get_label(item, COMPONENT) == "job" else name

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from nvoi.kubernetes.names import build_label_value
 
+NAME = "app.kubernetes.io/name"
 INSTANCE = "app.kubernetes.io/instance"
 PART_OF = "app.kubernetes.io/part-of"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -24,7 +25,7 @@ def build_labels(
 ) -> dict[str, str]:
     """The labels of a workload's objects or pods; ``stamp`` where they follow releases."""
     labels = {
-        "app.kubernetes.io/name": build_label_value(service),
+        NAME: build_label_value(service),
         INSTANCE: workload,
         COMPONENT: component,
         PART_OF: build_label_value(app),

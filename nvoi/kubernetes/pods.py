@@ -30,6 +30,9 @@ MOUNT_REASONS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume
 PASSING_MOUNTS = ("failed to sync", "object references not registered", "not registered")
 # A node that starts, restarts or is being upgraded has these taints for a moment.
 PASSING_TAINTS = "node.kubernetes.io/"
+# A StatefulSet's disk is made before its pod, and the scheduler may hear of it later.
+PASSING_CLAIMS = ("persistentvolumeclaim ", "unbound immediate PersistentVolumeClaims")
+UNPLACED = "Unschedulable"
 UNSTARTED = "failed startup probe"
 NEVER_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 KILLED = {"OOMKilled": "was killed for using more memory than its limit"}
@@ -83,12 +86,13 @@ def find_failure(pod: Json, events: Iterable[Json] = ()) -> Failure | None:
 def find_placement_failure(pod: Json) -> Failure | None:
     """No node will have the pod."""
     for condition in (pod.get("status") or {}).get("conditions") or ():
-        if condition.get("type") != "PodScheduled" or condition.get("reason") != "Unschedulable":
+        if condition.get("type") != "PodScheduled" or condition.get("reason") != UNPLACED:
             continue
         message = condition.get("message", "")
         promised = (pod.get("status") or {}).get("nominatedNodeName")
-        if condition.get("status") == "False" and PASSING_TAINTS not in message and not promised:
-            return Failure("Unschedulable", message, pod["metadata"]["name"])
+        passes = any(words in message for words in (PASSING_TAINTS, *PASSING_CLAIMS))
+        if condition.get("status") == "False" and not passes and not promised:
+            return Failure(UNPLACED, message, pod["metadata"]["name"])
     return None
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nvoi.kubernetes.labels import TEMPLATE
-from nvoi.kubernetes.ownership import Reference
-from nvoi.kubernetes.pods import Failure, Json, concerns, find_failure, list_containers
+from nvoi.kubernetes.ownership import Reference, read_reference
+from nvoi.kubernetes.pods import UNPLACED, Failure, Json, concerns, find_failure, list_containers
 
 
 class State(Enum):
@@ -62,9 +62,15 @@ def is_observed(item: Json) -> bool:
 
 
 def find_pod_failure(item: Json, pods: Iterable[Json], events: list[Json]) -> Failure | None:
-    """Why a pod of this very release will not be ready."""
+    """Why a pod of this very release will not be ready.
+
+    While others stop, what they leave free may be room enough.
+    """
+    pods = list(pods)
+    makes_room = any("deletionTimestamp" in pod["metadata"] for pod in pods)
     failures = (find_failure(pod, events) for pod in pods if belongs(pod, item))
-    return next(filter(None, failures), None)
+    found = (one for one in failures if one and not (makes_room and one.reason == UNPLACED))
+    return next(found, None)
 
 
 def belongs(pod: Json, item: Json) -> bool:
@@ -87,7 +93,7 @@ def find_stuck(item: Json, pods: Iterable[Json]) -> list[Reference]:
     """
     wanted = item["spec"]["selector"]["matchLabels"].items()
     return [
-        Reference("Pod", pod["metadata"]["name"])
+        read_reference(pod)
         for pod in pods
         if wanted <= (pod["metadata"].get("labels") or {}).items() and not belongs(pod, item)
         if not all(status.get("ready") for status in list_containers(pod))

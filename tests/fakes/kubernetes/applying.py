@@ -55,7 +55,9 @@ def apply_one(store: Store, arguments: Arguments, manifest: Object) -> str:
         check_namespace(store, metadata["namespace"])
     encode_strings(manifest)
     live = store.get(kind.name, metadata["name"], metadata.get("namespace", ""))
-    item = merge(live or {}, manifest, (live or {}).get(HIDDEN, {}).get(manager, {}))
+    owners = (live or {}).get(HIDDEN, {})
+    others = [one for key, one in owners.items() if key != manager and isinstance(one, dict)]
+    item = merge(live or {}, manifest, owners.get(manager, {}), others)
     check_valid(item)
     if live is not None:
         check_change(live, item)
@@ -84,18 +86,26 @@ def put(store: Store, live: Object | None, item: Object) -> None:
     store.touch(live)
 
 
-def merge(live: Object, wanted: Object, before: Object) -> Object:
-    """``live`` with all of ``wanted``, without what was only in ``before``. Lists are whole."""
-    merged = {key: value for key, value in live.items() if key not in before or key in wanted}
+def merge(live: Object, wanted: Object, before: Object, others: list[Object]) -> Object:
+    """``live`` with all of ``wanted``, without what was in ``before`` and nobody else's.
+
+    Lists are whole.
+    """
+    kept = {key for key in live if key not in before or any(key in one for one in others)}
+    merged = {key: value for key, value in live.items() if key in kept or key in wanted}
     for key, value in wanted.items():
-        old, last = live.get(key), before.get(key)
         if isinstance(value, dict):
-            merged[key] = merge(
-                old if isinstance(old, dict) else {}, value, last if isinstance(last, dict) else {}
-            )
+            old, last, *rest = (reach(one, key) for one in (live, before, *others))
+            merged[key] = merge(old, value, last, rest)
         else:
             merged[key] = value
     return merged
+
+
+def reach(item: Object, key: str) -> Object:
+    """A map within another, empty where it is none."""
+    found = item.get(key)
+    return found if isinstance(found, dict) else {}
 
 
 def check_shape(manifest: Object) -> None:

@@ -9,8 +9,8 @@ from tests.fakes.kubernetes.behaviours import find_rule
 from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
 from tests.fakes.kubernetes.kubelet import advance
-from tests.fakes.kubernetes.pods import is_going, is_ready, make_pod, own
-from tests.fakes.kubernetes.reading import end
+from tests.fakes.kubernetes.pods import is_ready, make_pod, own
+from tests.fakes.kubernetes.reading import end, is_going
 from tests.fakes.kubernetes.store import HIDDEN, Store, spell
 
 HASH = "pod-template-hash"

@@ -8,8 +8,8 @@ from tests.fakes.kubernetes import scheduling
 from tests.fakes.kubernetes.behaviours import Report, find_rule, report
 from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
-from tests.fakes.kubernetes.pods import is_going, set_conditions
-from tests.fakes.kubernetes.reading import finish, is_ready
+from tests.fakes.kubernetes.pods import set_conditions
+from tests.fakes.kubernetes.reading import finish, is_going, is_ready
 from tests.fakes.kubernetes.store import HIDDEN, Store
 
 ENDED = ("Succeeded", "Failed")

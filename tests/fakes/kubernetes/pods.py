@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 from tests.fakes.kubernetes.kinds import KINDS, Object
+from tests.fakes.kubernetes.reading import is_going
 from tests.fakes.kubernetes.store import HIDDEN, Store
 
 
@@ -39,11 +40,6 @@ def make_pod(
     pod["status"] = {"phase": "Pending", "qosClass": "Burstable"}
     pod[HIDDEN] |= {"workload": workload, "age": -1}
     return pod
-
-
-def is_going(pod: Object) -> bool:
-    """Whether a pod has been told to end."""
-    return "deletionTimestamp" in pod["metadata"]
 
 
 def is_ready(pod: Object) -> bool:

@@ -103,18 +103,27 @@ def delete(store: Store, arguments: Arguments) -> int:
     if len(arguments.words) == 1 and "/" not in arguments.words[0] and not has_selector:
         raise KubectlError("error: resource(s) were provided, but no name was specified")
     is_missing_ok = arguments.has("ignore-not-found") or has_selector
-    code, waits = 0, arguments.options.get("wait", "true") == "true"
+    is_stuck, waits = False, arguments.options.get("wait", "true") == "true"
     for item in find(store, arguments, is_missing_ok=is_missing_ok)[0]:
         kind = get_kind(item["kind"])
         print(f'{kind.shown} "{item["metadata"]["name"]}" deleted')
+        before = {pod["metadata"]["uid"] for pod in store.select("Pod") if is_going(pod)}
         end(store, item)
-        if waits and item["kind"] == "Pod":
-            finish(store, item)
-            metadata = item["metadata"]
-            code |= store.get("Pod", metadata["name"], metadata["namespace"]) is not None
-    if code:
-        raise KubectlError("error: timed out waiting for the condition on pods")
-    return code
+        if not waits:
+            continue
+        is_whole = arguments.options.get("cascade") == "foreground"
+        for pod in store.select("Pod") if is_whole or item["kind"] == "Pod" else ():
+            if is_going(pod) and pod["metadata"]["uid"] not in before:
+                finish(store, pod)
+                is_stuck |= pod in store.select("Pod")
+    if is_stuck:
+        raise KubectlError("error: timed out waiting for the condition")
+    return 0
+
+
+def is_going(item: Object) -> bool:
+    """Whether an object has been told to end."""
+    return "deletionTimestamp" in item["metadata"]
 
 
 def end(store: Store, item: Object) -> None:
@@ -147,5 +156,5 @@ def is_ready(node: Object) -> bool:
     """Whether a node's kubelet is alive."""
     return any(
         condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in node["status"]["conditions"]
+        for condition in node.get("status", {}).get("conditions", ())
     )
