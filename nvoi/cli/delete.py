@@ -19,6 +19,7 @@ examples:
   nvoi delete --yes                 does not
   nvoi delete --dry-run             what would be removed
   nvoi delete --delete-volumes      the data too, which is kept otherwise
+  nvoi delete --cluster             k3s on the servers too
 """
 
 
@@ -33,12 +34,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_place_options(parser)
     add_log_options(parser)
-    from nvoi.cli.run import add_run_options  # noqa: PLC0415 - with all that a run needs
+    from nvoi.cli.run import add_lock_option, add_run_options  # noqa: PLC0415 - as a run needs
 
     add_run_options(parser)
+    add_lock_option(parser)
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument(
         "--delete-volumes", action="store_true", help="remove the app's data as well"
+    )
+    parser.add_argument(
+        "--cluster",
+        action="store_true",
+        help="take k3s off the servers as well, where no other app uses it",
     )
 
 
@@ -60,8 +67,8 @@ def confirm(options: argparse.Namespace, settings: Settings) -> bool:
     """Ask on a terminal; elsewhere, as in CI, the command itself is the answer."""
     if options.yes or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return True
-    data = " and its data" if options.delete_volumes else ""
-    name = settings.config.application.name
-    sys.stdout.write(f"Delete {name}{data}? [y/N] ")
+    what = [settings.config.application.name]
+    what += ["its data"] * options.delete_volumes + ["k3s on its servers"] * options.cluster
+    sys.stdout.write(f"Delete {' and '.join(what)}? [y/N] ")
     sys.stdout.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}

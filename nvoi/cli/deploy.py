@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 
 from nvoi.cli.options import add_command, add_log_options, add_place_options
 
@@ -29,9 +30,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_place_options(parser)
     add_log_options(parser)
-    from nvoi.cli.run import add_run_options  # noqa: PLC0415 - with all that a run needs
+    from nvoi.cli.run import add_lock_option, add_run_options  # noqa: PLC0415 - as a run needs
 
     add_run_options(parser)
+    add_lock_option(parser)
+    parser.add_argument(
+        "--dockerfile-path",
+        type=Path,
+        metavar="FILE",
+        help="what the image is built from (default: Dockerfile in DIR)",
+    )
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from nvoi.cli.options import find_home, open_console
 from nvoi.cli.signals import interruptible
@@ -22,6 +23,8 @@ from nvoi.log.stream import CallbackStream
 from nvoi.naming import check_branch
 from nvoi.operation import Report
 from nvoi.targets.step import Request
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,7 @@ def run(
     logger = open_console(options, environ)
     with interruptible() as signals:
         settings = load_settings(options, environ, logger)
-        request = Request(
-            config=settings.config,
-            directory=options.dir.absolute(),
-            home=find_home(environ),
-            deploy_id=ci.choose_deploy_id(environ),
-            environ=environ,
-            key_file=settings.key.path if settings.key else None,
-            delete_volumes=getattr(options, "delete_volumes", False),
-        )
+        request = build_request(options, environ, settings)
         if options.dry_run:
             plan(request)
             return 0
@@ -70,6 +65,35 @@ def run(
         )
         act(request, Report(stream, verbose=options.verbose, settle=signals.settle))
     return 0
+
+
+def ask(
+    options: argparse.Namespace, environ: Mapping[str, str], question: Callable[[Request], T]
+) -> T:
+    """The answer to ``question``, which no dashboard is told of."""
+    logger = open_console(options, environ)
+    with interruptible():
+        return question(build_request(options, environ, load_settings(options, environ, logger)))
+
+
+def build_request(
+    options: argparse.Namespace, environ: Mapping[str, str], settings: Settings
+) -> Request:
+    """What the options ask for. A command that lacks one of them asks for the usual."""
+    dockerfile: Path | None = getattr(options, "dockerfile_path", None)
+    return Request(
+        config=settings.config,
+        directory=options.dir.absolute(),
+        home=find_home(environ),
+        deploy_id=ci.choose_deploy_id(environ),
+        environ=environ,
+        key_file=settings.key.path if settings.key else None,
+        delete_volumes=getattr(options, "delete_volumes", False),
+        lock_wait=getattr(options, "lock_wait", 0.0),
+        dockerfile=dockerfile.absolute() if dockerfile else None,
+        with_cluster=getattr(options, "cluster", False),
+        stamp=getattr(options, "stamp", None),
+    )
 
 
 def load_settings(
@@ -132,12 +156,7 @@ def build_stream(
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """``--branch``, ``--dry-run`` and ``--callback-budget``."""
-    parser.add_argument(
-        "-b",
-        "--branch",
-        metavar="NAME",
-        help="a deploy of its own for a branch: NAME is part of the app's name and subdomains",
-    )
+    add_branch_option(parser)
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -149,6 +168,27 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         default=BUDGET_SECONDS,
         metavar="SECONDS",
         help="how long the end of the run may wait for the dashboard (default: %(default)g)",
+    )
+
+
+def add_branch_option(parser: argparse.ArgumentParser) -> None:
+    """``--branch``."""
+    parser.add_argument(
+        "-b",
+        "--branch",
+        metavar="NAME",
+        help="a deploy of its own for a branch: NAME is part of the app's name and subdomains",
+    )
+
+
+def add_lock_option(parser: argparse.ArgumentParser) -> None:
+    """``--lock-wait``."""
+    parser.add_argument(
+        "--lock-wait",
+        type=parse_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long to wait for another run on the same servers to end (default: not at all)",
     )
 
 

@@ -32,6 +32,17 @@ class Record:
     reference: Reference
     manifests: tuple[Manifest, ...]
 
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The images that it runs, each once."""
+        templates: list[Any] = [
+            item["spec"]["template"]  # type: ignore[index] - a Deployment's
+            for item in self.manifests
+            if item["kind"] == "Deployment"
+        ]
+        found = (one["image"] for item in templates for one in item["spec"]["containers"])
+        return tuple(dict.fromkeys(found))
+
 
 def build_record(release: Release, apps: Iterable[Manifest]) -> Manifest:
     """The record of a release; ``apps`` are the manifests of its stage of that name.

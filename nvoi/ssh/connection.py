@@ -99,6 +99,19 @@ class Connection:
         _, channel = self._open("direct-tcpip", (address, port))
         return channel
 
+    def reaches(self, address: str, port: int) -> bool:
+        """Whether something accepts connections there, as the host sees it.
+
+        Raises:
+            ConnectionFailedError: the host itself cannot be reached, or does not answer.
+        """
+        try:
+            channel = self.open_tunnel(address, port)
+        except paramiko.ChannelException:
+            return False
+        close_channel(channel)
+        return True
+
     def _open_session(self) -> tuple[Wire, paramiko.Channel]:
         deadline = time.monotonic() + ROOM_SECONDS
         while True:

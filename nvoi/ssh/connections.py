@@ -174,6 +174,14 @@ class Connections:
         finally:
             forward.close()
 
+    def reaches(self, host: Host, address: str, port: int) -> bool:
+        """Whether something accepts connections at ``address`` as the host sees it.
+
+        Raises:
+            ConnectionFailedError: the host itself cannot be reached.
+        """
+        return self._get_connection(host).reaches(address, port)
+
     def run_all(
         self,
         hosts: Sequence[Host],

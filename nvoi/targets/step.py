@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+import pwd
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +27,10 @@ class Request:
 
     ``directory`` is the checkout, ``home`` the folder that holds nvoi's own state,
     ``environ`` the caller's environment, ``key_file`` the file that the config's key was
-    read from, None where it came from the environment or was not needed.
+    read from, None where it came from the environment or was not needed. ``lock_wait`` is
+    how many seconds to wait for another run to end, ``dockerfile`` what to build the image
+    from instead of the checkout's own, ``with_cluster`` whether ``delete`` takes the cluster
+    away too, ``stamp`` the release that ``rollback`` goes to, None for the one before.
     """
 
     config: Config
@@ -35,6 +40,28 @@ class Request:
     delete_volumes: bool = False
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     key_file: Path | None = None
+    lock_wait: float = 0.0
+    dockerfile: Path | None = None
+    with_cluster: bool = False
+    stamp: str | None = None
+
+    @property
+    def user(self) -> str:
+        """Who runs nvoi, for those who wait: a name, or the number of a user without one."""
+        try:
+            return self.environ.get("USER") or pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
+            return str(os.getuid())
+
+
+@dataclass(frozen=True)
+class KeptRelease:
+    """A release that can be gone back to; ``image`` is empty where it has none of its own."""
+
+    stamp: str
+    deploy_id: str
+    image: str
+    is_running: bool
 
 
 class Context(Protocol):
@@ -77,6 +104,9 @@ class Target(Generic[C]):
     ``check`` raises :class:`~nvoi.errors.ConfigError` where a valid config asks for what
     this target cannot do. ``open`` makes the context of a run and holds the app's lock;
     ``preview`` makes one for ``--dry-run`` that holds and touches nothing.
+
+    ``rollback`` is empty, ``list_releases`` and ``unlock`` are None where a target has no such
+    thing. ``unlock`` ends the run that holds the app's lock, which it tells.
     """
 
     name: str
@@ -85,3 +115,6 @@ class Target(Generic[C]):
     preview: Callable[[Request], C]
     deploy: tuple[Step[C], ...]
     delete: tuple[Step[C], ...]
+    rollback: tuple[Step[C], ...] = ()
+    list_releases: Callable[[Request], Sequence[KeptRelease]] | None = None
+    unlock: Callable[[Request], None] | None = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -88,15 +86,7 @@ def open_context(request: Request) -> Iterator[LocalContext]:
     """
     state = build_state(request)
     was_empty = not list_names(state.root)
-    with hold_lock(state, request.deploy_id, get_user(request)):
+    with hold_lock(state, request.deploy_id, request.user):
         yield LocalContext(
             request=request, state=state, was_empty=was_empty, previous=state.find_current()
         )
-
-
-def get_user(request: Request) -> str:
-    """Who runs nvoi, for those who wait: a name, or the number of a user without one."""
-    try:
-        return request.environ.get("USER") or pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())

@@ -1,4 +1,4 @@
-"""Machines for tests of clusters: SSH servers that have an /etc, /opt and /usr/local/bin of their own.
+"""Machines for tests of clusters: SSH servers with an /etc, /opt and /usr/local/bin of their own.
 
 What nvoi writes as root, such as /etc/rancher and /opt/nvoi, is in :attr:`Machine.root` and nowhere
 else, so that several machines, and tests side by side, never meet. A mount namespace

@@ -1,0 +1,43 @@
+"""``nvoi rollback``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+
+from nvoi.cli.options import add_command, add_log_options, add_place_options
+
+EXAMPLES = """\
+examples:
+  nvoi releases                     what there is to go back to
+  nvoi rollback                     the release before the one that runs
+  nvoi rollback 20261123160322      that one
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = add_command(
+        subparsers,
+        "rollback",
+        "Run a kept release again: its image, commands and settings. Data stays as it is.",
+        EXAMPLES,
+        run,
+    )
+    parser.add_argument(
+        "stamp", nargs="?", metavar="STAMP", help="the release, as `releases` has it"
+    )
+    add_place_options(parser)
+    add_log_options(parser)
+    from nvoi.cli.run import add_lock_option, add_run_options  # noqa: PLC0415 - as a run needs
+
+    add_run_options(parser)
+    add_lock_option(parser)
+
+
+def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Go back."""
+    from nvoi import rollback  # noqa: PLC0415 - with all that a run needs
+    from nvoi.cli import run as runs  # noqa: PLC0415
+
+    return runs.run(options, environ, act=rollback.rollback, plan=rollback.plan)
