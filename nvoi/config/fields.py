@@ -6,11 +6,13 @@ is wrong and what is allowed. None of them repeats the text: it may be a secret.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from nvoi.config.quantities import find_bytes, find_millicores
 from nvoi.secret import Secret
 
 TRUE = frozenset({"true", "yes", "on", "y"})
@@ -40,18 +42,22 @@ LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 HOSTNAME = re.compile(rf"{LABEL}(?:\.{LABEL})*")
 DOMAIN = re.compile(rf"{LABEL}(?:\.{LABEL})+")
 HOSTNAME_LENGTH = 253
-HOST_KEY_KIND = re.compile(r"[a-z0-9@.-]+")
-BASE64 = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
 # A registry with a port, a path, a tag, a digest (Distribution, reference/reference.go's grammar).
+REGISTRY_HOST = r"[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?"
+IMAGE_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 IMAGE = re.compile(
-    r"(?:[A-Za-z0-9.-]+(?::[0-9]{1,5})?/)?[a-z0-9._-]+(?:/[a-z0-9._-]+)*"
-    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+    rf"(?:{REGISTRY_HOST}/)?{IMAGE_PART}(?:/{IMAGE_PART})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(?:@sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128}))?"
 )
-REGISTRY = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9._-]+)*")
+REGISTRY = re.compile(rf"{REGISTRY_HOST}(?:/{IMAGE_PART})*")
+# Whose place a mirror takes: `*` is all registries' (k3s documentation, "Private Registry
+# Configuration").
+MIRRORED = re.compile(rf"\*|{REGISTRY_HOST}")
 K3S_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+(?:-rc[0-9]+)?\+k3s[0-9]+")
-# Kubernetes' quantities (its API reference, "Quantity"), without exponents and fractions of bytes.
-MEMORY = re.compile(r"[1-9][0-9]{0,12}(?:Ki|Mi|Gi|Ti|k|M|G|T)?")
-CPU = re.compile(r"[1-9][0-9]{0,6}m|[0-9]{1,4}(?:\.[0-9]{1,3})?")
+# A number alone is of bytes. With so few nothing starts (docker run's reference has 6 MB as the
+# least for `--memory`), and it was meant otherwise.
+LEAST_MEMORY = 6 << 20
 
 
 class RejectedError(Exception):
@@ -203,9 +209,16 @@ def parse_callback_url(text: str) -> str:
 
 
 def parse_host_key(text: str) -> str:
-    """A server's public host key, as OpenSSH writes it."""
-    kind, _, rest = text.strip().partition(" ")
-    if not HOST_KEY_KIND.fullmatch(kind) or not BASE64.fullmatch(rest.partition(" ")[0]):
+    """A server's public host key, as OpenSSH writes it.
+
+    Its data begins with its kind, each text behind its length (RFC 4253, 6.6).
+    """
+    kind, data = (*text.split(), "", "")[:2]
+    try:
+        key = base64.b64decode(data, validate=True)
+    except ValueError:
+        key = b""
+    if not key.startswith(len(kind).to_bytes(4, "big") + kind.encode()):
         raise RejectedError("must be a public host key, such as ssh-ed25519 AAAA…")
     return text.strip()
 
@@ -225,8 +238,10 @@ def parse_registry(text: str) -> str:
 
 
 def parse_url(text: str) -> str:
-    """An http(s) URL."""
-    return parse_callback_url(text)
+    """An http(s) URL that anybody may see."""
+    if "@" in parse_callback_url(text):
+        raise RejectedError("must have no user and no password in it")
+    return text
 
 
 def parse_k3s_version(text: str) -> str:
@@ -238,13 +253,14 @@ def parse_k3s_version(text: str) -> str:
 
 def parse_memory(text: str) -> str:
     """Memory as Kubernetes writes it."""
-    if not MEMORY.fullmatch(text):
-        raise RejectedError("must be an amount of memory, such as 512Mi or 2Gi")
+    found = find_bytes(text)
+    if found is None or found < LEAST_MEMORY:
+        raise RejectedError("must be an amount of memory from 6Mi, such as 512Mi or 2Gi")
     return text
 
 
 def parse_cpu(text: str) -> str:
     """Processor time as Kubernetes writes it: thousandths of a core, or cores."""
-    if not CPU.fullmatch(text):
-        raise RejectedError("must be processor time, such as 250m or 1.5")
+    if not find_millicores(text):
+        raise RejectedError("must be processor time above 0, such as 250m or 1.5")
     return text

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from nvoi.config import fields
 from nvoi.config.fields import parse_port, parse_positive, parse_secret, parse_text
+from nvoi.config.nodes import join_path
 from nvoi.config.providers import BLANK, read_compute_provider, read_domain_provider
 from nvoi.config.schema import (
     Application,
@@ -178,13 +179,22 @@ def read_resources(section: Section) -> Resources:
 
 def read_k3s(section: Section) -> K3s:
     """``k3s``."""
-    mirrors = section.section("mirrors")
     return K3s(
         version=section.optional("version", fields.parse_k3s_version),
         install_url=section.default("install_url", fields.parse_url, K3s.install_url),
         system_default_registry=section.optional("system_default_registry", fields.parse_registry),
         registry_image=section.optional("registry_image", fields.parse_image),
-        mirrors=MappingProxyType(
-            {name: mirrors.sequence(name, fields.parse_url) for name in mirrors.entries}
-        ),
+        mirrors=read_mirrors(section.section("mirrors")),
+    )
+
+
+def read_mirrors(section: Section) -> Mapping[str, tuple[str, ...]]:
+    """``k3s.mirrors``: endpoints, by the registry whose place they take."""
+    for name, entry in section.entries.items():
+        if not fields.MIRRORED.fullmatch(name):
+            path = join_path(section.path, name)
+            message = "a name must be a registry, such as docker.io, or `*` for all"
+            section.reading.report(path, message, entry.key.place)
+    return MappingProxyType(
+        {name: section.sequence(name, fields.parse_url) for name in section.entries}
     )

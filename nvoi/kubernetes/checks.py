@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nvoi.config.nodes import join_path
+from nvoi.config.quantities import find_bytes, find_millicores
 from nvoi.config.schema import Application
 from nvoi.errors import Fault
 from nvoi.kubernetes.database import find_engine
 from nvoi.kubernetes.registry import REPOSITORY
+from nvoi.kubernetes.workload import DATABASE_RESOURCES, DEFAULT_RESOURCES, Resources
 from nvoi.naming import build_database_name, build_prefix, build_workload_name
 
 ROOT = "application"
@@ -16,7 +18,8 @@ ROOT = "application"
 
 def find_faults(application: Application) -> list[Fault]:
     """All that does not fit a cluster, each at the path that should change."""
-    found = (*check_name(application), *check_database(application), *check_workloads(application))
+    checks = (check_name, check_database, check_workloads, check_resources)
+    found = [fault for check in checks for fault in check(application)]
     return [Fault(0, 0, path, message) for path, message in found]
 
 
@@ -50,3 +53,28 @@ def check_workloads(application: Application) -> Iterator[tuple[str, str]]:
         for name in names:
             if build_workload_name(application.name, name) == taken:
                 yield join_path(f"{ROOT}.{key}", name), f"has the database's name, {taken}"
+
+
+def check_resources(application: Application) -> Iterator[tuple[str, str]]:
+    """Nothing is promised more than it may use: Kubernetes refuses that.
+
+    Source: its documentation, "Resource Management for Pods and Containers".
+    """
+    for path, wanted in list_resources(application):
+        pairs = {
+            "memory": (wanted.requested_memory, wanted.memory_limit, find_bytes),
+            "cpu": (wanted.requested_cpu, wanted.cpu_limit, find_millicores),
+        }
+        for what, (requested, limit, read) in pairs.items():
+            if (read(requested) or 0) > (read(limit) or 0):
+                message = f"requests.{what} is {requested}, above limits.{what}, {limit}"
+                yield f"{path}.resources", f"{message}; what is left out has its default"
+
+
+def list_resources(application: Application) -> Iterator[tuple[str, Resources]]:
+    """What everything that runs is promised and may use, with its path."""
+    for key, services in (("app", application.app), ("services", application.services)):
+        for name, service in services.items():
+            yield join_path(f"{ROOT}.{key}", name), DEFAULT_RESOURCES.change(service.resources)
+    if application.database and find_engine(application):
+        yield f"{ROOT}.database", DATABASE_RESOURCES.change(application.database.resources)

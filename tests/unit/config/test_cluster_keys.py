@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+import base64
+import time
+
+import pytest
+
+from nvoi.config.schema import K3s, Resources, SSHProvider
+from nvoi.config.ssh_keys import generate_ssh_keys
+from tests.unit.config.texts import fault, faults, hetzner, keys, parse, ssh
+
+SERVERS = "servers: {main: {host: h}}\n"
+RSA = base64.b64encode(b"\0\0\0\x07ssh-rsa" + bytes(300)).decode()
+
+
+def cluster(text: str) -> str:
+    return ssh(f"{SERVERS}{text}")
+
+
+def web(text: str) -> str:
+    return cluster(f"app: {{web: {{servers: [main], {text}}}}}")
+
+
+# Architecture
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("x86", "x86"), ("amd64", "x86"), ("aarch64", "arm64"), ("ARM64", "arm64")]
+)
+def test_the_architecture_of_own_servers_can_be_given(word: str, meant: str) -> None:
+    text = ssh(SERVERS).replace("{ssh: {}}", f"{{ssh: {{architecture: {word}}}}}")
+    assert parse(text).application.compute_provider == SSHProvider(meant)
+
+
+def test_the_architecture_of_own_servers_may_be_left_out() -> None:
+    assert parse(ssh(SERVERS)).application.compute_provider == SSHProvider(None)
+
+
+def test_an_architecture_that_is_none_is_refused() -> None:
+    text = ssh(SERVERS).replace("{ssh: {}}", "{ssh: {architecture: sparc}}")
+    assert fault(text) == "application.compute_provider.ssh.architecture: must be x86 or arm64"
+
+
+# Host keys
+
+
+def test_host_keys_are_read_with_and_without_a_comment() -> None:
+    ed25519 = keys()["PUBLIC_KEY"]
+    text = ssh(f"servers: {{main: {{host: h, host_keys: [{ed25519}, ' ssh-rsa {RSA} root@h ']}}}}")
+    (group,) = parse(text).application.servers.values()
+    assert group.host_keys == (ed25519, f"ssh-rsa {RSA} root@h")
+
+
+def test_without_host_keys_none_are_known_beforehand() -> None:
+    (group,) = parse(ssh(SERVERS)).application.servers.values()
+    assert group.host_keys == ()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "ssh-ed25519",
+        "ssh-ed25519 AAAA",
+        f"ssh-ed25519 {RSA}",
+        f"ssh-rsa {RSA[:-5]}!",
+        f"h ssh-rsa {RSA}",
+        "SHA256:uNiVztksCsDhcc0u9e8BrG5bIFVTMdPl7yzXPTgcFzs",
+        "''",
+        "é é",
+    ],
+)
+def test_a_host_key_that_is_none_is_refused(value: str) -> None:
+    text = ssh(f"servers: {{main: {{host: h, host_keys: [{value}]}}}}")
+    assert fault(text) == (
+        "application.servers.main.host_keys.0: must be a public host key, such as ssh-ed25519 AAAA…"
+    )
+
+
+def test_host_keys_must_be_a_list() -> None:
+    text = ssh(f"servers: {{main: {{host: h, host_keys: ssh-rsa {RSA}}}}}")
+    assert fault(text).startswith("application.servers.main.host_keys: must be a list")
+
+
+def test_rented_servers_have_no_host_keys_in_the_config() -> None:
+    text = hetzner(servers=f"servers: {{main: {{host_keys: [ssh-rsa {RSA}]}}}}")
+    assert fault(text) == (
+        "application.servers.main.host_keys: is for `compute_provider: {ssh: {}}` only"
+    )
+
+
+# Images
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "web",
+        "web:3",
+        "acme/web",
+        "ghcr.io/acme/web:3",
+        "localhost:5000/a/b/c:v1.2_3-4",
+        "a__b.c-d---e_f:LATEST",
+        f"ghcr.io/acme/web@sha256:{64 * 'a'}",
+        f"web:3@sha512:{128 * '0'}",
+    ],
+)
+def test_an_app_s_service_can_name_a_finished_image(image: str) -> None:
+    assert parse(web(f"image: '{image}'")).application.app["web"].image == image
+
+
+def test_without_an_image_a_service_runs_the_app_s_own() -> None:
+    assert parse(web("port: 1")).application.app["web"].image is None
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "Web",
+        "ghcr.io/Acme/web",
+        "web:",
+        "web: 3",
+        "/web",
+        "web/",
+        "a//b",
+        "-web",
+        "web-",
+        "a___b",
+        "a..b",
+        "ghcr.io:port/web",
+        f"web:{129 * 'a'}",
+        "web@sha256:abc",
+        f"web@md5:{64 * 'a'}",
+        "https://ghcr.io/acme/web",
+        "wéb",
+    ],
+)
+def test_an_image_that_is_none_is_refused(image: str) -> None:
+    assert fault(web(f"image: '{image}'")) == (
+        "application.app.web.image: must be an image, such as ghcr.io/acme/web:3"
+    )
+
+
+@pytest.mark.parametrize("part", ["a", "a-", "a/", "a.", "a_", "-", "a:1", "/", "a-a/", "a@"])
+def test_a_long_image_that_is_none_is_refused_at_once(part: str) -> None:
+    began = time.monotonic()
+    assert faults(web(f"image: '{part * 100_000}!'"))
+    assert faults(cluster(f"k3s: {{system_default_registry: '{part * 100_000}!'}}"))
+    assert time.monotonic() - began < 5
+
+
+# pre_run_command's time
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("2m", 120), ("1800", 1800)])
+def test_a_pre_run_command_has_a_time_of_its_own(text: str, seconds: float) -> None:
+    service = parse(web(f"pre_run_timeout: {text}")).application.app["web"]
+    assert service.pre_run_timeout == seconds
+
+
+def test_a_pre_run_command_has_ten_minutes_unless_told_otherwise() -> None:
+    assert parse(web("port: 1")).application.app["web"].pre_run_timeout == 600
+
+
+@pytest.mark.parametrize("text", ["0", "soon", "-1s", "1h"])
+def test_a_time_of_a_pre_run_command_that_is_none_is_refused(text: str) -> None:
+    found = fault(web(f"pre_run_timeout: {text}"))
+    assert found.startswith("application.app.web.pre_run_timeout: must be a time above 0")
+
+
+# Resources
+
+SECTIONS = {
+    "app.web": "app: {web: {servers: [main], %s}}",
+    "services.web": "services: {web: {servers: [main], image: i, %s}}",
+    "database": "database: {servers: [main], url: 'postgres://u@h/d', adapter: postgres, %s}",
+}
+
+
+@pytest.mark.parametrize("path", SECTIONS)
+def test_everything_that_runs_can_be_given_resources(path: str) -> None:
+    given = "resources: {requests: {memory: 1Gi, cpu: 1.5}, limits: {memory: 2G, cpu: 2000m}}"
+    application = parse(cluster(SECTIONS[path] % given)).application
+    service = {
+        "app.web": application.app.get("web"),
+        "services.web": application.services.get("web"),
+        "database": application.database,
+    }[path]
+    assert service is not None
+    assert service.resources == Resources("1Gi", "1.5", "2G", "2000m")
+
+
+@pytest.mark.parametrize("given", ["port: 1", "resources: {}", "resources: {limits: {cpu: }}"])
+def test_resources_that_are_left_out_have_their_defaults(given: str) -> None:
+    assert parse(web(given)).application.app["web"].resources == Resources(None, None, None, None)
+
+
+@pytest.mark.parametrize("path", SECTIONS)
+@pytest.mark.parametrize("kind", ["requests", "limits"])
+@pytest.mark.parametrize(
+    ("what", "values", "message"),
+    [
+        (
+            "memory",
+            ["0", "512", "5Mi", "512MB", "1.5Gi", "-1Gi", "1e9", "1 Gi", "lots"],
+            "must be an amount of memory from 6Mi, such as 512Mi or 2Gi",
+        ),
+        (
+            "cpu",
+            ["0", "0m", "0.0", "1.2345", "1.5m", "-1", "2 cores", ".5"],
+            "must be processor time above 0, such as 250m or 1.5",
+        ),
+    ],
+)
+def test_amounts_that_are_none_are_refused(
+    path: str, kind: str, what: str, values: list[str], message: str
+) -> None:
+    for value in values:
+        text = cluster(SECTIONS[path] % f"resources: {{{kind}: {{{what}: '{value}'}}}}")
+        assert fault(text) == f"application.{path}.resources.{kind}.{what}: {message}", value
+
+
+@pytest.mark.parametrize("value", ["6291456", "6144Ki", "6Mi", "7M", "1Ti", "2T", "10000k"])
+def test_every_unit_of_memory_is_taken(value: str) -> None:
+    service = parse(web(f"resources: {{limits: {{memory: '{value}'}}}}")).application.app["web"]
+    assert service.resources.memory_limit == value
+
+
+def test_unknown_keys_of_resources_are_told_with_the_nearest_ones() -> None:
+    assert faults(web("resources: {requests: {memroy: 1Gi}, limit: {cpu: 1}}")) == [
+        "application.app.web.resources.requests.memroy: unknown key; did you mean memory?",
+        "application.app.web.resources.limit: unknown key; did you mean limits?",
+    ]
+
+
+# k3s
+
+
+def test_all_of_k3s_can_be_set() -> None:
+    text = cluster("""k3s:
+  version: v1.35.2+k3s1
+  install_url: https://mirror.example.com/k3s/install.sh
+  system_default_registry: mirror.example.com:5000/k3s
+  registry_image: mirror.example.com/library/registry:2.8.3
+  mirrors:
+    docker.io: [https://mirror.example.com, http://10.0.0.2:5000]
+    registry.example.com:5000: [https://mirror.example.com/v2]
+    '*': [https://mirror.example.com]
+""")
+    assert parse(text).application.k3s == K3s(
+        version="v1.35.2+k3s1",
+        install_url="https://mirror.example.com/k3s/install.sh",
+        system_default_registry="mirror.example.com:5000/k3s",
+        registry_image="mirror.example.com/library/registry:2.8.3",
+        mirrors={
+            "docker.io": ("https://mirror.example.com", "http://10.0.0.2:5000"),
+            "registry.example.com:5000": ("https://mirror.example.com/v2",),
+            "*": ("https://mirror.example.com",),
+        },
+    )
+
+
+@pytest.mark.parametrize("text", ["", "k3s:", "k3s: {}", "k3s: {version: , mirrors: {}}"])
+def test_k3s_has_its_defaults(text: str) -> None:
+    k3s = parse(cluster(text)).application.k3s
+    assert (k3s.version, k3s.install_url) == (None, "https://get.k3s.io")
+    assert (k3s.system_default_registry, k3s.registry_image, k3s.mirrors) == (None, None, {})
+
+
+def test_a_candidate_of_a_release_of_k3s_is_taken() -> None:
+    text = cluster("k3s: {version: v1.35.0-rc1+k3s1}")
+    assert parse(text).application.k3s.version == "v1.35.0-rc1+k3s1"
+
+
+URL = "must be an http or https URL with a host, and no query, fragment or space"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("version", "latest", "must be a release of k3s, such as v1.33.4+k3s1"),
+        ("version", "1.33.4+k3s1", "must be a release of k3s, such as v1.33.4+k3s1"),
+        ("version", "v1.33.4", "must be a release of k3s, such as v1.33.4+k3s1"),
+        ("version", "v1.33+k3s1", "must be a release of k3s, such as v1.33.4+k3s1"),
+        ("install_url", "get.k3s.io", URL),
+        ("install_url", "file:///install.sh", URL),
+        ("install_url", "https://h/i.sh?x=1", URL),
+        ("install_url", "https://u:p4ss@h/i.sh", "must have no user and no password in it"),
+        ("registry_image", "Registry", "must be an image, such as ghcr.io/acme/web:3"),
+        (
+            "system_default_registry",
+            "https://m.example.com",
+            "must be a registry, such as mirror.example.com:5000",
+        ),
+    ],
+)
+def test_a_setting_of_k3s_that_cannot_be_is_refused(key: str, value: str, message: str) -> None:
+    assert fault(cluster(f"k3s: {{{key}: '{value}'}}")) == f"application.k3s.{key}: {message}"
+
+
+def test_a_mirror_must_be_a_list_of_urls_of_a_registry() -> None:
+    assert fault(cluster("k3s: {mirrors: {docker.io: [https://h, h]}}")) == (
+        f"application.k3s.mirrors.docker.io.1: {URL}"
+    )
+    assert fault(cluster("k3s: {mirrors: {docker.io: https://h}}")) == (
+        "application.k3s.mirrors.docker.io: must be a list, such as [one, two]"
+    )
+    assert fault(cluster("k3s: {mirrors: {'https://docker.io': [https://h]}}")) == (
+        "application.k3s.mirrors.?: a name must be a registry, such as docker.io, or `*` for all"
+    )
+    assert fault(cluster("k3s: {mirrors: {docker.io: ['https://u:p4ss@h']}}")) == (
+        "application.k3s.mirrors.docker.io.0: must have no user and no password in it"
+    )
+
+
+def test_a_misspelt_key_of_k3s_is_told_with_the_nearest_one() -> None:
+    assert fault(cluster("k3s: {versoin: v1.33.4+k3s1}")) == (
+        "application.k3s.versoin: unknown key; did you mean version?"
+    )
+
+
+def test_the_keys_of_a_cluster_can_come_from_the_environment() -> None:
+    pair = generate_ssh_keys("host")
+    text = ssh("servers: {main: {host: h, host_keys: [$HOST_KEY]}}\nk3s: {version: $K3S_VERSION}")
+    application = parse(text, HOST_KEY=pair.public_key, K3S_VERSION="v1.33.4+k3s1").application
+    assert application.servers["main"].host_keys == (pair.public_key,)
+    assert application.k3s.version == "v1.33.4+k3s1"
