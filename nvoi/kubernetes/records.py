@@ -35,13 +35,14 @@ class Record:
     @property
     def images(self) -> tuple[str, ...]:
         """The images that it runs, each once."""
-        templates: list[Any] = [
-            item["spec"]["template"]  # type: ignore[index] - a Deployment's
-            for item in self.manifests
-            if item["kind"] == "Deployment"
-        ]
-        found = (one["image"] for item in templates for one in item["spec"]["containers"])
-        return tuple(dict.fromkeys(found))
+        deployments: list[Any] = [one for one in self.manifests if one["kind"] == "Deployment"]
+        return tuple(
+            dict.fromkeys(
+                container["image"]
+                for item in deployments
+                for container in item["spec"]["template"]["spec"]["containers"]
+            )
+        )
 
 
 def build_record(release: Release, apps: Iterable[Manifest]) -> Manifest:

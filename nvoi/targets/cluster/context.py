@@ -41,6 +41,7 @@ class ClusterContext:
         servers: the servers, the master first; empty until they have been found.
         facts: what they are like, by their names.
         surveyed: whether they were found to be all that a deploy needs.
+        nodes: the names of their nodes by their own, once they are in the cluster.
         platform: what the image is built for, such as ``linux/amd64``, once that is known.
         lock: the lock on the master, once it is taken.
         engine: what builds images here, once that is known.
@@ -66,6 +67,7 @@ class ClusterContext:
     servers: tuple[Server, ...] = ()
     facts: dict[str, Facts] = field(default_factory=dict)
     surveyed: bool = False
+    nodes: dict[str, str] = field(default_factory=dict)
     platform: Future[str] = field(default_factory=Future)
     lock: Lock | None = None
     engine: Engine | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nvoi.k3s.installation import ensure_k3s
+from nvoi.k3s.membership import ensure_nodes
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.servers import build_settings
 from nvoi.targets.step import Step
@@ -14,13 +15,12 @@ def run(context: ClusterContext) -> None:
     Raises:
         NvoiError: a server does not become a node.
     """
-    ensure_k3s(
-        context.connections,
-        context.servers,
-        context.facts,
-        build_settings(context),
-        context.cluster,
-        context.application.name,
+    settings, cluster = build_settings(context), context.cluster
+    context.nodes = ensure_k3s(
+        context.connections, context.servers, context.facts, settings, cluster
+    )
+    ensure_nodes(
+        context.connections, cluster, context.servers, context.nodes, context.application.name
     )
 
 

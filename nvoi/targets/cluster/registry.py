@@ -22,10 +22,9 @@ def run(context: ClusterContext) -> None:
     Raises:
         ServiceError: it does not come up.
     """
-    facts = context.facts.get(context.master.name)
     registry = Registry(
         deploy_id=context.request.deploy_id,
-        node=(facts.k3s.node_name if facts else None) or context.master.name,
+        node=context.nodes[context.master.name],
         image=context.application.k3s.registry_image or IMAGE,
     )
     found = context.cluster.roll_out(build_registry(registry), seconds=SECONDS)

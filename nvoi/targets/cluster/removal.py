@@ -10,8 +10,8 @@ from nvoi.images.engine import find_engine
 from nvoi.images.removal import build_node_removal, remove_from_registry, remove_here
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
+from nvoi.k3s.removal import uninstall
 from nvoi.k3s.survey import ask
-from nvoi.k3s.uninstallation import uninstall
 from nvoi.kubernetes.commands import build_collect_garbage
 from nvoi.kubernetes.ownership import KINDS, Reference, find_claims, is_owned, read_reference
 from nvoi.kubernetes.registry import ADDRESS
@@ -211,9 +211,7 @@ def take_down(context: ClusterContext) -> None:
             hint="delete the apps that it is of with --delete-volumes",
         )
     context.check_lock()
-    for failure in uninstall(context.connections, list_reached(context)):
-        log.error("%s", failure)
-        context.failures.append("k3s on a server")
+    uninstall(context.connections, list_reached(context))
 
 
 def finish(context: ClusterContext) -> None:
