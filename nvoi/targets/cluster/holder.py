@@ -34,7 +34,8 @@ class Holder:
             return "a run that has only just begun"
         return (
             f"{self.user or 'somebody'} on {self.machine or 'an unknown machine'}, "
-            f"since {self.since or 'an unknown time'} (app {self.app}, deploy {self.deploy_id})"
+            f"since {self.since or 'an unknown time'} "
+            f"(app {self.app or 'unknown'}, deploy {self.deploy_id or 'unknown'})"
         )
 
     def to_json(self) -> str:

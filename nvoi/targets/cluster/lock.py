@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from nvoi.command import Command
-from nvoi.errors import LockError
+from nvoi.errors import ConnectionLostError, LockError
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host, as_root
@@ -29,7 +29,9 @@ from nvoi.waiting import Reminder
 log = get_logger("nvoi.lock")
 
 #: Seconds that a release waits for the other end; it frees the lock in any case.
-RELEASE_SECONDS = 3.0
+RELEASE_SECONDS = 2.0
+#: Seconds between two looks at whether the session is still there, while the lock is not held.
+LOOK = 0.5
 #: Seconds between the loss of the lock's session and the first try to take it again, and
 #: between that and the next.
 PAUSE = 0.2
@@ -93,21 +95,34 @@ class Lock:
         deadline = time.monotonic() + seconds
         reminder = Reminder(f"the deploy lock on {self._host}", log)
         told: Holder | None = None
+        while not self._wait_for_news(told, deadline):
+            rival, left = self._rival, deadline - time.monotonic()
+            if rival is None:
+                continue
+            if left <= 0:
+                raise LockError(
+                    f"{self._host}: another run holds the deploy lock: {rival.describe()}",
+                    hint="wait for it with --lock-wait SECONDS, or end it with `nvoi unlock`",
+                )
+            if rival != told:
+                log.info("Waiting up to %.0f s for the deploy lock: %s", left, rival.describe())
+                told = rival
+            reminder.tell(rival.describe())
+
+    def _wait_for_news(self, told: Holder | None, deadline: float) -> bool:
+        """Wait a second at most for something that was not told yet; whether the lock is held."""
+        left = 1.0 if told is None else max(0.0, min(1.0, deadline - time.monotonic()))
         with self._changed:
-            while not self._is_held:
-                self._raise_error()
-                rival, left = self._rival, deadline - time.monotonic()
-                if rival is not None and left <= 0:
-                    raise LockError(
-                        f"{self._host}: another run holds the deploy lock: {rival.describe()}",
-                        hint="wait for it with --lock-wait SECONDS, or end it with `nvoi unlock`",
-                    )
-                if rival is not None and rival != told:
-                    log.info("Waiting up to %.0f s for the deploy lock: %s", left, rival.describe())
-                    told = rival
-                if rival is not None:
-                    reminder.tell(rival.describe())
-                self._changed.wait(max(0.01, min(left, 1.0)) if rival is not None else 1.0)
+            self._changed.wait_for(
+                lambda: self._is_held or self._is_over or self._rival != told, left
+            )
+            self._raise_error()
+            return self._is_held
+
+    @property
+    def rival(self) -> Holder | None:
+        """The last run that this one waited for; None where the lock was free at once."""
+        return self._rival
 
     def check(self) -> None:
         """Return if the lock is held now: the host says so after it was asked.
@@ -159,21 +174,26 @@ class Lock:
         lost_at = 0.0
         while True:
             error = self._hold()
+            # Nothing is logged under the condition: where that takes long, the heart goes on.
             with self._changed:
+                is_lost, self._is_held = self._is_held, False
+                if is_lost:
+                    lost_at = time.monotonic()
+                elif not self._was_held and not self._may_wait_on(error):
+                    self._error = self._error or error
+                elif self._was_held and time.monotonic() - lost_at >= self._pace.silence:
+                    self._lose(f"it could not be taken again: {error}")
+                self._changed.notify_all()
                 if self._is_over:
                     return
-                if self._is_held:
-                    self._is_held = False
-                    lost_at = time.monotonic()
-                    log.warning("%s: the deploy lock was let go; taking it again", self._host)
-                elif not self._was_held:
-                    self._error = error
-                    self._changed.notify_all()
-                    return
-                elif time.monotonic() - lost_at >= self._pace.silence:
-                    self._lose(f"it could not be taken again: {error}")
-                    return
+            if is_lost:
+                log.warning("%s: the deploy lock was let go; taking it again", self._host)
+            with self._changed:
                 self._changed.wait_for(lambda: self._is_over, PAUSE)
+
+    def _may_wait_on(self, error: Exception) -> bool:
+        """Whether a wait for another run can go on over another session."""
+        return self._rival is not None and isinstance(error, (ConnectionLostError, LockError))
 
     def _hold(self) -> Exception:
         """Take the lock and hold it over one session; returns why that has ended."""
@@ -207,7 +227,8 @@ class Lock:
         """
         while True:
             with self._changed:
-                self._changed.wait_for(self._is_due, self._pace.beat)
+                pause = self._pace.beat if self._is_held else min(self._pace.beat, LOOK)
+                self._changed.wait_for(self._is_due, pause)
                 if self._is_over:
                     return
                 is_line = not self._sent or self._asked > self._noted
@@ -228,9 +249,8 @@ class Lock:
         word, rest = answer
         with self._changed:
             proved = self._sent.popleft() if self._sent else 0
+            is_back = word == "held" and self._was_held and not self._is_held
             if word == "held":
-                if self._was_held and not self._is_held:
-                    log.info("%s: the deploy lock is held again", self._host)
                 self._is_held = self._was_held = True
                 self._proved = proved
             elif word == "busy":
@@ -244,6 +264,8 @@ class Lock:
             elif word == "unable":
                 self._error = self._error or build_refusal(self._host, self._path, rest)
             self._changed.notify_all()
+        if is_back:
+            log.info("%s: the deploy lock is held again", self._host)
 
 
 def take_lock(

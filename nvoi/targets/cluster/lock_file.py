@@ -91,6 +91,7 @@ lock() {{
   exec 9<>"$path"
   timeout 1 flock 9 && is_file
 }}
+# What is left of a connection of this run that broke, and has not noticed it yet.
 end_own() {{
   look
   [ "$owner" = "$token" ] && holds && kill "$pid"
@@ -101,7 +102,7 @@ check_claim() {{
   case $ended in "ended $token "*) fail ended "${{ended#"ended $token "}}" ;; esac
 }}
 take() {{
-  [ -z "$again" ] || end_own
+  end_own
   if lock; then
     [ -z "$again" ] || check_claim
     said=$( (printf '%s %s\\n%s\\n' "$$" "$token" "$record" >"$path") 2>&1 9>&-) ||

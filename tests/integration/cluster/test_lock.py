@@ -18,22 +18,18 @@ from pathlib import Path
 import pytest
 
 from nvoi.config.schema import SSHKeys
-from nvoi.errors import ConnectionFailedError, LockError
+from nvoi.errors import ConnectionFailedError, LockError, RemoteError
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 from nvoi.targets.cluster.holder import Holder, end_holder, find_holder
 from nvoi.targets.cluster.lock import Lock, Pace, take_lock
+from tests.integration.cluster.conftest import StartMachine
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
     Connect,
+    StartRelay,
     StartServer,
-    connect,
-    connections,
-    home,
-    keys,
-    logged,
     relay,
     server,
-    start_relay,
     start_server,
 )
 from tests.integration.ssh.relay import Relay
@@ -210,6 +206,7 @@ def test_those_who_wait_get_the_lock_one_after_the_other(
         with take(server.host, holder, wait=SECONDS) as lock:
             assert holding.acquire(blocking=False)
             lock.check()
+            assert lock.rival is not None
             got.append(holder)
             holding.release()
 
@@ -218,6 +215,7 @@ def test_those_who_wait_get_the_lock_one_after_the_other(
         thread.start()
     wait_until(lambda: logged.text.count("Waiting up to") == 2, "both to wait")
     assert "for the deploy lock: anna on laptop" in logged.text
+    assert first.rival is None
     first.check()
     first.release()
     for thread in threads:
@@ -257,6 +255,22 @@ def test_an_interrupted_wait_leaves_the_holder_alone_and_nothing_behind(
     assert process.wait(10) == 130
     wait_until(lambda: count_scripts(server) == 1, "its end on the host to go")
     lock.check()
+
+
+def test_a_wait_goes_on_when_its_connection_drops(
+    server: Server, relay: Relay, take: Take, logged: pytest.LogCaptureFixture
+) -> None:
+    first = take(server.host)
+    got: list[Lock] = []
+    waiting = threading.Thread(target=lambda: got.append(take(relay.host, BEN, wait=SECONDS)))
+    waiting.start()
+    wait_until(lambda: "Waiting up to" in logged.text, "the other run to wait")
+    accepted = relay.accepted
+    relay.cut()
+    wait_until(lambda: relay.accepted > accepted, "it to come back")
+    first.release()
+    waiting.join(SECONDS)
+    got[0].check()
 
 
 def test_a_dropped_connection_is_no_loss(
@@ -402,6 +416,29 @@ def test_unlock_never_ends_what_is_no_run(
         stranger.communicate()
 
 
+def test_a_user_with_sudo_takes_keeps_and_ends_the_lock_as_root(
+    start_machine: StartMachine, start_relay: StartRelay, connect: Connect
+) -> None:
+    machine = start_machine(user="deploy")
+    way = start_relay(machine.host)
+    connections = connect()
+    with take_lock(connect(), way.host, ANNA, pace=PACE) as lock:
+        way.cut()
+        lock.check()
+        assert (machine.root / "opt/nvoi/deploy.lock").exists()
+        assert find_holder(connections, machine.host) == ANNA
+        assert end_holder(connections, machine.host, "cleo") == ANNA
+        with pytest.raises(LockError, match="`nvoi unlock` ended it, by cleo"):
+            lock.check()
+
+
+def test_a_user_without_sudo_is_told(start_machine: StartMachine, connections: Connections) -> None:
+    machine = start_machine(user="deploy", sudo=False)
+    with pytest.raises(RemoteError) as caught:
+        take_lock(connections, machine.host, ANNA)
+    assert "NOPASSWD" in caught.value.hint
+
+
 def test_a_host_without_flock_is_told(
     start_server: StartServer, tmp_path: Path, take: Take
 ) -> None:
@@ -424,11 +461,12 @@ def test_a_folder_that_cannot_be_made_is_told(server: Server, take: Take, path: 
     assert "must be writable" in caught.value.hint
 
 
-def test_a_full_disk_is_told(server: Server, connections: Connections) -> None:
-    # A file that takes nothing: full(4).
-    with pytest.raises(LockError, match="there can be no deploy lock: "):
-        take_lock(connections, server.host, ANNA, path="/dev/full")
-    assert find_holder(connections, server.host, "/dev/full") is None
+def test_a_full_disk_is_told(server: Server, take: Take, path: str) -> None:
+    # Files can be made, and nothing be written to them: setrlimit(2), RLIMIT_FSIZE.
+    server.add_program("sh", "#!/bin/sh\ntrap '' XFSZ\nulimit -f 0\nexec /bin/sh \"$@\"\n")
+    with pytest.raises(LockError, match=r"there can be no deploy lock: .*(error|too large)"):
+        take(server.host)
+    assert Path(path).read_text() == ""
 
 
 def test_a_host_that_is_away_is_told(server: Server, take: Take) -> None:
