@@ -10,7 +10,7 @@ import pytest
 
 from nvoi.errors import CommandError, UsageError
 from nvoi.images.build import Build, start_build
-from nvoi.images.engine import Buildx, Docker, Podman, find_engine
+from nvoi.images.engine import Buildx, Docker, Engine, Podman, find_engine
 from nvoi.images.process import CancelledError
 from nvoi.images.push import push
 from nvoi.images.registry import Registry as Client
@@ -38,13 +38,13 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def begin(docker: FakeDocker, environ: dict[str, str], checkout: Path) -> StartBuild:
-    def begin(stamp: str, cache: str | None = None, platform: str = "linux/arm64") -> Build:
+    def begin(stamp: str, cache: str | None = None, engine: Engine | None = None) -> Build:
         return start_build(
-            find_engine(environ),
+            engine or Buildx(),
             folder=checkout,
             dockerfile=checkout / "Dockerfile",
             tag=f"nvoi-shop:{stamp}",
-            platform=platform,
+            platform="linux/arm64",
             environ=environ,
             cache=lambda: cache,
         )
@@ -78,7 +78,7 @@ def test_another_machine_takes_its_layers_from_the_last_image_and_finds_the_same
 ) -> None:
     client = Client(registry.address)
     for stamp in ("20260101000001", "20260101000002"):
-        push(find_engine(environ), begin(stamp).wait(), client, environ)
+        push(Buildx(), begin(stamp).wait(), client, environ)
     forget_all(docker)
     image = begin("20260101000003", registry.address).wait()
     argv = docker.find_calls("buildx", "build")[-1]
@@ -91,10 +91,10 @@ def test_another_machine_takes_its_layers_from_the_last_image_and_finds_the_same
 def test_without_buildx_the_last_image_is_pulled_for_its_layers(
     docker: FakeDocker, begin: StartBuild, environ: dict[str, str], registry: Registry
 ) -> None:
-    docker.set(buildx=False)
-    push(find_engine(environ), begin("20260101000001").wait(), Client(registry.address), environ)
+    engine = Docker()
+    push(engine, begin("20260101000001", engine=engine).wait(), Client(registry.address), environ)
     forget_all(docker)
-    begin("20260101000002", registry.address).wait()
+    begin("20260101000002", registry.address, engine=engine).wait()
     reference = f"{registry.address}/nvoi-shop:20260101000001"
     assert docker.find_calls("pull") == [["pull", reference]]
     argv = docker.find_calls("build")[-1]
@@ -102,7 +102,7 @@ def test_without_buildx_the_last_image_is_pulled_for_its_layers(
     assert set(docker.images) == {"nvoi-shop:20260101000002"}
     assert {"DOCKER_BUILDKIT": "0"} in [call["environment"] for call in docker.calls]
     # It now has the layers itself.
-    begin("20260101000003", registry.address).wait()
+    begin("20260101000003", registry.address, engine=engine).wait()
     assert len(docker.find_calls("pull")) == 1
     assert "--cache-from" not in docker.find_calls("build")[-1]
 
@@ -122,7 +122,7 @@ def test_a_layer_cache_that_is_lost_meanwhile_breaks_no_build(
     registry: Registry,
     logged: pytest.LogCaptureFixture,
 ) -> None:
-    push(find_engine(environ), begin("20260101000001").wait(), Client(registry.address), environ)
+    push(Buildx(), begin("20260101000001").wait(), Client(registry.address), environ)
     docker.set(failures=1, kills=registry.pid, lines=["ERROR: failed to solve: unexpected EOF"])
     begin("20260101000002", registry.address).wait()
     first, second = docker.find_calls("buildx", "build")[-2:]
@@ -155,7 +155,7 @@ def test_docker_keeps_no_name_of_the_registry(
 ) -> None:
     image = begin("20260101000001").wait()
     client = Client(registry.address)
-    engine = find_engine(environ)
+    engine = Buildx()
     digest = push(engine, image, client, environ)
     manifest = client.find_manifest("nvoi-shop", image.stamp)
     assert manifest is not None
@@ -172,7 +172,7 @@ def test_a_push_that_docker_refuses_says_why(
     image = begin("20260101000001").wait()
     forget_all(docker)
     with pytest.raises(CommandError, match="cannot be pushed with docker buildx: No such image"):
-        push(find_engine(environ), image, Client(registry.address), environ)
+        push(Buildx(), image, Client(registry.address), environ)
 
 
 def test_a_cancelled_build_of_docker_is_cancelled(
