@@ -11,6 +11,11 @@ from nvoi.providers.provider import Server
 
 #: Devices that k3s, containers and virtual machines make: no way from one server to another.
 INNER_DEVICES = ("cni", "flannel", "kube-", "veth", "docker", "br-", "virbr", "podman", "lo", "lxc")
+#: Source: RFC 1918, section 3, and RFC 6598, section 7.
+PRIVATE = tuple(
+    ipaddress.IPv4Network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+)
 RANGES = (
     ("pods", ipaddress.ip_network(POD_NETWORK)),
     ("services", ipaddress.ip_network(SERVICE_NETWORK)),
@@ -20,6 +25,11 @@ RANGES = (
 def is_outer(device: str) -> bool:
     """Whether a device may lead to other servers."""
     return not device.startswith(INNER_DEVICES)
+
+
+def is_private(network: Network) -> bool:
+    """Whether a network is one that only its owner's servers are in."""
+    return isinstance(network, ipaddress.IPv4Network) and any(map(network.subnet_of, PRIVATE))
 
 
 def list_addresses(facts: Facts) -> list[Address]:
@@ -61,7 +71,7 @@ def choose_address(
     present = facts.k3s.config.get("node-ip")
     if facts.k3s.is_ours and isinstance(present, str) and present in own:
         return present
-    preferred = [network] if network is not None and network.is_private else shared
+    preferred = [network] if network is not None and is_private(network) else shared
     for wanted in preferred:
         found = next((text for text, one in own.items() if one.interface.ip in wanted), None)
         if found:
@@ -84,7 +94,7 @@ def find_shared_networks(hosts: Sequence[Facts]) -> list[Network]:
     return [
         network
         for network in networks
-        if network.is_private and network.prefixlen < network.max_prefixlen
+        if is_private(network) and network.prefixlen < network.max_prefixlen
         if is_shared(network, hosts)
     ]
 

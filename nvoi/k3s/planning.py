@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nvoi.k3s.configuration import (
+    LABEL_KEY,
     K3sSettings,
     Node,
     build_config,
     build_registries,
     build_stamp,
     checksum,
+    read_config,
+    read_token,
 )
 from nvoi.k3s.facts import Facts, K3s
 from nvoi.k3s.installer import Work
@@ -93,10 +96,17 @@ def find_work(k3s: K3s, version: str, files: tuple[Secret, str], stamp: str) -> 
     """What has to be done on a server that has ``k3s``."""
     config, registries = files
     installs = k3s.program is None or k3s.role is None or k3s.version != version
-    starts = installs or not k3s.is_active or k3s.applied != stamp
-    same = k3s.config_checksum == checksum(config.reveal())
-    writes = starts or not same or k3s.registries_checksum != checksum(registries)
+    # Whoever changed a file may also have restarted k3s with it.
+    same = k3s.registries_checksum == checksum(registries) and has_settings(k3s, config.reveal())
+    starts = installs or not same or not k3s.is_active or k3s.applied != stamp
+    writes = starts or k3s.config_checksum != checksum(config.reveal())
     return Work(writes=writes, installs=installs, starts=starts)
+
+
+def has_settings(k3s: K3s, text: str) -> bool:
+    """Whether its config says the same as ``text``, but for the label, which is set on the node."""
+    wanted = read_config(text) | {LABEL_KEY: None}
+    return {**k3s.config, LABEL_KEY: None} == wanted and k3s.token == read_token(text)
 
 
 def choose_names(

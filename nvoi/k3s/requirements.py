@@ -160,6 +160,7 @@ def find_k3s_faults(server: Server, facts: Facts, settings: K3sSettings) -> Iter
 
 def compare_servers(servers: Sequence[Server], facts: Mapping[str, Facts]) -> Iterator[str]:
     """What is wrong with several of them together."""
+    yield from compare_clocks(servers, facts)
     machines: dict[str, Server] = {}
     names: dict[str, Server] = {}
     for server in servers:
@@ -176,6 +177,20 @@ def compare_servers(servers: Sequence[Server], facts: Mapping[str, Facts]) -> It
         other = names.setdefault(name, server) if name else server
         if other is not server:
             yield f"{server.host}: is the node {name!r}, as {other.host} is: no two can be"
+
+
+def compare_clocks(servers: Sequence[Server], facts: Mapping[str, Facts]) -> Iterator[str]:
+    """Whether clocks that are each near this machine's are far from each other."""
+    near = [one for one in servers if abs(facts[one.name].clock_offset) <= CLOCK_SECONDS]
+    if not near:
+        return
+    first, *_, last = sorted([*near, near[0]], key=lambda one: facts[one.name].clock_offset)
+    seconds = facts[last.name].clock_offset - facts[first.name].clock_offset
+    if seconds > CLOCK_SECONDS:
+        yield (
+            f"{last.host}: its clock is {seconds:.0f} s ahead of that of {first.host}, "
+            f"{CLOCK_SECONDS} s are allowed: have both set by NTP"
+        )
 
 
 def check_cluster(

@@ -230,7 +230,7 @@ class TestFaults:
         self, fleet: Fleet, connections: Connections
     ) -> None:
         fleet.hosts[0].set_fault("crashes")
-        with pytest.raises(NvoiError, match="k3s did not start.*journalctl") as caught:
+        with pytest.raises(NvoiError, match=r"k3s did not start.*journalctl") as caught:
             fleet.run(connections, seconds=60)
         assert any("flag provided but not defined" in line for line in caught.value.output)
         fleet.hosts[0].clear_fault("crashes")

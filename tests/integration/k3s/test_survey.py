@@ -10,6 +10,7 @@ import pytest
 
 from nvoi.errors import ConnectionFailedError, HostsError, NvoiError
 from nvoi.k3s.configuration import CONFIG_FILE, K3sSettings
+from nvoi.k3s.removal import uninstall
 from nvoi.k3s.survey import survey
 from nvoi.ssh.connections import Connections
 from tests.fakes.k3s_host import register_node
@@ -41,18 +42,24 @@ def test_one_command_a_host_tells_what_it_is_like(fleet: Fleet, connections: Con
     assert facts["shop-main-2"].volumes == ("/opt/nvoi/volumes/shop-web-data",)
 
 
-def test_a_host_with_busybox_alone_tells_the_same(fleet: Fleet, connections: Connections) -> None:
+def test_a_host_with_busybox_alone_is_as_good(fleet: Fleet, connections: Connections) -> None:
     host = fleet.hosts[0]
-    applets = "awk cat cut date df grep head id ls sed sh sha256sum sort tail tr uname"
-    for name in applets.split():
+    applets = "awk cat chmod cut date df grep head id ls mkdir mktemp mv rm sed sh sha256sum sleep"
+    for name in f"{applets} sort sync tail tr uname wc wget".split():
         host.add_program(name, f'#!/bin/busybox sh\nexec /bin/busybox {name} "$@"\n')
+    address = host.root / "usr/local/bin/ip"
+    script = address.read_text()
     host.add_program("ip", "#!/bin/sh\nexit 1\n")
     facts = survey(connections, fleet.servers, fleet.note)["shop-main-1"]
     assert facts.memory > 0
     assert facts.disk > 0
     assert facts.can_be_root
-    found = {str(one.interface.ip) for one in facts.addresses}
-    assert facts.source in found
+    assert facts.source in {str(one.interface.ip) for one in facts.addresses}
+    host.add_program("ip", script)
+    fleet.run(connections)
+    assert host.starts == 1
+    uninstall(connections, fleet.servers)
+    assert host.removals == ["k3s"]
 
 
 def test_all_that_is_missing_is_told_at_once(fleet: Fleet, connections: Connections) -> None:
@@ -88,7 +95,7 @@ def test_a_k3s_of_somebody_else_is_not_touched(fleet: Fleet, connections: Connec
     fleet.run(connections)
     text = 'token: "theirs"\nflannel-backend: vxlan\n'
     (host.root / CONFIG_FILE.lstrip("/")).write_text(text)
-    with pytest.raises(NvoiError, match="nvoi did not install.*flannel backend vxlan") as caught:
+    with pytest.raises(NvoiError, match=r"nvoi did not install.*flannel backend vxlan") as caught:
         fleet.run(connections)
     assert "k3s-uninstall.sh" in str(caught.value)
     assert host.read(CONFIG_FILE) == text
@@ -110,7 +117,7 @@ def test_the_same_machine_twice_is_told(fleet: Fleet, connections: Connections) 
     fleet.add()
     identity = fleet.hosts[0].read("/etc/machine-id")
     (fleet.hosts[1].root / "etc/machine-id").write_text(identity)
-    with pytest.raises(NvoiError, match="shop-main-2 .*: is the same machine as shop-main-1"):
+    with pytest.raises(NvoiError, match=r"shop-main-2 .*: is the same machine as shop-main-1"):
         fleet.look(connections)
 
 

@@ -1,0 +1,200 @@
+"""What servers lack, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nvoi.errors import ConnectionFailedError, NvoiError
+from nvoi.k3s.configuration import K3sSettings
+from nvoi.k3s.facts import Facts
+from nvoi.k3s.requirements import (
+    MEBIBYTE,
+    check_all,
+    find_architectures,
+    find_shortcomings,
+)
+from nvoi.secret import Secret
+from tests.unit.k3s.servers import (
+    GIBIBYTE,
+    build_address,
+    build_facts,
+    build_k3s,
+    build_server,
+)
+
+SETTINGS = K3sSettings()
+MASTER, WORKER = build_server(1), build_server(2)
+
+
+def look(facts: Facts, *, is_master: bool = True) -> list[str]:
+    """What one server lacks."""
+    return find_shortcomings(MASTER if is_master else WORKER, facts, SETTINGS)
+
+
+def test_a_healthy_server_lacks_nothing() -> None:
+    assert look(build_facts()) == []
+    assert look(build_facts(2), is_master=False) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"architecture": "armv7l"}, "Linux on armv7l"),
+        ({"kernel": "FreeBSD"}, "FreeBSD on amd64"),
+        ({"can_be_root": False, "root_problem": "sudo is not installed"}, "sudo is not installed"),
+        ({"supervisor": None}, "neither systemd nor OpenRC"),
+        ({"downloader": None}, "install curl"),
+        ({"has_wireguard": False, "kernel_release": (5, 4)}, "kernel 5.4 has no WireGuard"),
+        ({"clock_offset": 45.0}, "its clock is 45 s ahead of this machine's"),
+        ({"clock_offset": -90.0}, "its clock is 90 s behind"),
+        ({"cloud_init": "running"}, "cloud-init has not come to its end"),
+        ({"memory": 980 * MEBIBYTE}, "has 980 MB of memory; the master needs 2.0 GB"),
+        ({"disk": 500 * MEBIBYTE}, "has 500 MB free for /var/lib/rancher, 2.0 GB are needed"),
+        ({"programs_disk": 90 * MEBIBYTE}, "has 90 MB free in /usr/local/bin"),
+        ({"addresses": (), "source": None}, "give it a private_ip"),
+    ],
+)
+def test_each_thing_that_is_missing_is_told(changes: dict[str, Any], told: str) -> None:
+    assert [told in line for line in look(build_facts(**changes))] == [True]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        # What a machine of 2 GB shows.
+        {"memory": int(1.9 * GIBIBYTE)},
+        {"clock_offset": 29.0},
+        {"cloud_init": "done"},
+        {"cloud_init": "error"},
+        {"cloud_init": "disabled"},
+    ],
+)
+def test_what_is_good_enough(changes: dict[str, Any]) -> None:
+    assert look(build_facts(**changes)) == []
+
+
+def test_a_worker_needs_less_memory_than_the_master() -> None:
+    small = build_facts(2, memory=470 * MEBIBYTE)
+    assert look(small, is_master=False) == []
+    assert len(look(small)) == 1
+    assert len(look(build_facts(2, memory=300 * MEBIBYTE), is_master=False)) == 1
+
+
+def test_a_node_that_runs_needs_less_room() -> None:
+    facts = build_facts(disk=300 * MEBIBYTE, programs_disk=MEBIBYTE, k3s=build_k3s())
+    assert look(facts) == []
+    assert len(look(build_facts(disk=100 * MEBIBYTE, k3s=build_k3s()))) == 1
+
+
+def test_a_private_ip_that_the_server_does_not_have() -> None:
+    server = build_server(1, private_ip="10.9.9.9")
+    (line,) = find_shortcomings(server, build_facts(), SETTINGS)
+    assert line == "private_ip 10.9.9.9 is none of its addresses (10.0.0.11)"
+
+
+class TestK3s:
+    """What is wrong with the k3s that is there."""
+
+    def test_of_somebody_else(self) -> None:
+        k3s = build_k3s(is_ours=False, config={"flannel-backend": "vxlan"})
+        (line,) = look(build_facts(k3s=k3s))
+        assert "nvoi did not install (server, flannel backend vxlan)" in line
+        assert "k3s-uninstall.sh" in line
+
+    def test_settings_of_somebody_else(self) -> None:
+        k3s = build_k3s(role=None, is_ours=False, config_checksum="abc", applied="")
+        (line,) = look(build_facts(k3s=k3s))
+        assert "files in /etc/rancher/k3s that nvoi did not write" in line
+
+    def test_a_master_that_is_to_be_a_worker(self) -> None:
+        (line,) = look(build_facts(2, k3s=build_k3s()), is_master=False)
+        assert "is the master of a cluster and cannot become a worker" in line
+
+    def test_a_worker_that_is_to_be_the_master(self) -> None:
+        (line,) = look(build_facts(k3s=build_k3s("agent")))
+        assert "is the worker of a cluster and cannot become the master" in line
+
+    def test_a_release_that_cannot_follow(self) -> None:
+        settings = K3sSettings(version="v1.30.1+k3s1")
+        (line,) = find_shortcomings(MASTER, build_facts(k3s=build_k3s()), settings)
+        assert "does not support downgrades" in line
+
+
+class TestTogether:
+    """What is wrong with several servers."""
+
+    def check(self, *facts: Facts, errors: tuple[NvoiError, ...] = ()) -> str:
+        servers = [build_server(number) for number in range(1, len(facts) + 1)]
+        named = {server.name: one for server, one in zip(servers, facts, strict=True)}
+        with pytest.raises(NvoiError) as caught:
+            check_all(servers, named, SETTINGS, errors)
+        return str(caught.value)
+
+    def test_all_is_told_a_line_each(self) -> None:
+        text = self.check(build_facts(1, downloader=None), build_facts(2, supervisor=None))
+        assert text.splitlines()[0] == "the servers cannot be used yet, 2 things are missing:"
+        assert text.splitlines()[1].startswith("shop-main-1 (203.0.113.1): has neither curl")
+        assert text.splitlines()[2].startswith("shop-main-2 (203.0.113.2): has neither systemd")
+
+    def test_the_same_machine_twice_is_told_once(self) -> None:
+        text = self.check(build_facts(1), build_facts(1))
+        assert len(text.splitlines()) == 2
+        assert "is the same machine as shop-main-1" in text
+
+    def test_clocks_that_differ_from_each_other(self) -> None:
+        text = self.check(build_facts(1, clock_offset=-20.0), build_facts(2, clock_offset=25.0))
+        assert "shop-main-2 (203.0.113.2): its clock is 45 s ahead of that of shop-main-1" in text
+
+    def test_the_same_address_twice(self) -> None:
+        address = (build_address("eth0", "10.0.2.15/24"),)
+        text = self.check(
+            build_facts(1, addresses=address, source="10.0.2.15"),
+            build_facts(2, addresses=address, source="10.0.2.15"),
+        )
+        assert "has the address 10.0.2.15 as shop-main-1" in text
+
+    def test_the_same_node_twice(self) -> None:
+        config = {"node-name": "shop-main-2"}
+        text = self.check(
+            build_facts(1, k3s=build_k3s()),
+            build_facts(2, k3s=build_k3s("agent", config=config)),
+            build_facts(3, k3s=build_k3s("agent", config=config)),
+        )
+        assert "shop-main-3 (203.0.113.3): is the node 'shop-main-2', as shop-main-2" in text
+
+    def test_a_worker_of_another_cluster(self) -> None:
+        text = self.check(
+            build_facts(1, k3s=build_k3s()),
+            build_facts(2, k3s=build_k3s("agent", token=Secret("another"))),
+        )
+        assert "belongs to another cluster" in text
+
+    def test_a_worker_whose_first_installation_was_cut_short_is_taken(self) -> None:
+        facts = {
+            "shop-main-1": build_facts(1),
+            "shop-main-2": build_facts(
+                2, k3s=build_k3s("agent", token=Secret("of the first try"), applied="")
+            ),
+        }
+        check_all([MASTER, WORKER], facts, SETTINGS)
+
+    def test_what_does_not_answer_is_told_with_the_rest(self) -> None:
+        error = ConnectionFailedError("shop-main-9: no route to host", hint="switch it on")
+        text = self.check(build_facts(1, downloader=None), errors=(error,))
+        assert "shop-main-9: no route to host (switch it on)" in text
+        assert "install curl" in text
+
+    def test_one_that_does_not_answer_alone_is_its_own_error(self) -> None:
+        error = ConnectionFailedError("shop-main-9: no route to host")
+        with pytest.raises(ConnectionFailedError) as caught:
+            check_all([MASTER], {MASTER.name: build_facts()}, SETTINGS, [error])
+        assert caught.value is error
+
+    def test_architectures(self) -> None:
+        facts = {MASTER.name: build_facts(1), WORKER.name: build_facts(2, architecture="arm64")}
+        assert find_architectures([MASTER, WORKER], facts) == {
+            "amd64": ["shop-main-1"],
+            "arm64": ["shop-main-2"],
+        }
