@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import secrets
+import shlex
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from nvoi import sign
+from nvoi.cli import build_parser
 from nvoi.config.loader import load
+from nvoi.config.schema import AppService, AuxiliaryService, Database, K3s, ServerGroup
 from nvoi.config.ssh_keys import generate_ssh_keys
+from nvoi.k3s.requirements import CLOCK_SECONDS
+from nvoi.k3s.survey import MASTER_PORTS, NODE_PORTS
+from nvoi.k3s.versions import DEFAULT_VERSION
+from nvoi.kubernetes import registry
 from nvoi.log.signing import sign_webhook
+from nvoi.targets import cluster
+from nvoi.targets.cluster.lock_file import LOCK_FILE
 from tests.fakes.receiver import Receiver
 from tests.integration.pages import (
     LINK,
@@ -80,6 +92,40 @@ def test_yaml_parses_and_every_config_loads(block: Block) -> None:
         assert config.application.app
 
 
+def list_commands(text: str) -> list[list[str]]:
+    """The arguments of each nvoi that a shell's lines start."""
+    words = [
+        shlex.split(line, comments=True)
+        for line in text.replace("\\\n", " ").splitlines()
+        if "<<" not in line
+    ]
+    ends = {"|", "&", "&&", ";", ">"}
+    return [
+        list(itertools.takewhile(lambda word: word not in ends, line[number + 1 :]))
+        for line in words
+        for number, word in enumerate(line)
+        if word == "nvoi" and (number == 0 or line[number - 1] in {*ends, "exec", "{"})
+    ]
+
+
+@pytest.mark.parametrize("block", find_blocks("sh"), ids=str)
+def test_shell_code_is_valid_and_every_nvoi_in_it_takes_its_options(block: Block) -> None:
+    checked = subprocess.run(
+        ["bash", "-n"], input=block.text, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    for arguments in list_commands(block.text):
+        # Ends the process where an option is not known.
+        build_parser(arguments).parse_args(arguments)
+
+
+def test_the_check_of_commands_sees_them() -> None:
+    found = [words for block in find_blocks("sh") for words in list_commands(block.text)]
+    assert ["deploy", "--config", "deploy.yml", "--dry-run"] in found
+    assert ["deploy", "--lock-wait", "600"] in found
+    assert ["dashboard", "--port", "8787"] in found
+
+
 # -- workflows -----------------------------------------------------------------------------
 
 
@@ -129,6 +175,74 @@ def test_the_gitlab_jobs_run_once_at_a_time() -> None:
     running = [job for job in jobs.values() if isinstance(job, dict) and "script" in job]
     assert len(running) == 3
     assert all(job["resource_group"] for job in running)
+
+
+# -- the way to servers --------------------------------------------------------------------
+
+
+def test_the_page_on_clusters_leads_to_a_deploy(tmp_path: Path) -> None:
+    """All but what needs two servers runs as it stands."""
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    shutil.copytree(ROOT / "examples" / "shop", home / "shop")
+    lines = [b.text for b in find_blocks("sh", "docs/cluster.md") if b.mark == "run"]
+    finished = subprocess.run(
+        ["bash", "-euc", "".join(lines)],
+        cwd=home / "shop",
+        env={
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(home),
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    for line in (
+        "reaches shop-main-1 (203.0.113.10) as root, the master",
+        "reaches shop-workers-1 (203.0.113.11) as root",
+        "makes /opt/nvoi/volumes/shop-main-database on shop-main-1",
+        "runs the pre_run_command of web in the new image",
+        "rolls out shop-web",
+        "rolls out shop-worker",
+    ):
+        assert line in finished.stdout
+    password = home / ".ssh" / "nvoi-shop.password"
+    assert password.stat().st_mode & 0o077 == 0
+    assert password.read_text().strip() not in finished.stdout + finished.stderr
+
+
+def test_the_page_on_clusters_tells_the_steps_in_their_order() -> None:
+    page = (ROOT / "docs" / "cluster.md").read_text()
+    section = page.partition("## What a deploy does")[2].partition("\n## ")[0]
+    told = re.findall(r"^\d+\. \*\*(.+?)\.?\*\*", section, re.MULTILINE)
+    assert told == [step.name for step in cluster.DEPLOY]
+
+
+def test_the_page_on_clusters_names_the_numbers_of_the_code() -> None:
+    text = " ".join((ROOT / "docs" / "cluster.md").read_text().split())
+    for told in (
+        f"a new cluster gets {DEFAULT_VERSION}",
+        f"left out, `{registry.IMAGE}`",
+        f"It is reached at {registry.ADDRESS}",
+        f"in `{registry.DATA_FOLDER}`",
+        f"the lock `{LOCK_FILE}`",
+        f"at most {CLOCK_SECONDS} s away from this machine's",
+        *(f"{port}/{protocol}" for protocol, port in (*MASTER_PORTS, *NODE_PORTS)),
+        *(f"`{key}`" for key in ("--delete-volumes", "--cluster", "--yes")),
+    ):
+        assert told in text, told
+
+
+@pytest.mark.parametrize("kind", [K3s, AppService, Database, AuxiliaryService, ServerGroup])
+def test_the_page_on_the_config_names_every_key(kind: type[object]) -> None:
+    page = (ROOT / "docs" / "config.md").read_text()
+    assert is_dataclass(kind)
+    names = {field.name for field in fields(kind)} - {"name"}
+    assert {name for name in names if f"`{name}" not in page} <= {"volumes"}
 
 
 # -- verifying -----------------------------------------------------------------------------
