@@ -33,6 +33,8 @@ log = get_logger("nvoi.k3s")
 #: Seconds for the installer's downloads; the program has 75 MB.
 INSTALL_SECONDS = 900
 DISK_FULL = "No space left on device"
+#: What the lines begin with that say what a server waits for.
+WAITING = "waiting for "
 START = Work(writes=False, installs=False, starts=True)
 
 
@@ -186,6 +188,7 @@ class Installer:
                 stdin=build_input(work, task.files),
                 timeout=INSTALL_SECONDS + seconds,
                 idle_timeout=INSTALL_SECONDS,
+                on_line=lambda line: tell_waiting(task, line),
             )
         except RemoteError as error:
             raise explain(error, task, self._settings) from error
@@ -203,6 +206,12 @@ def tell(task: Task, work: Work) -> None:
         log.info("%s: %s k3s", name, "restarting" if task.is_running else "starting")
     else:
         log.info("%s: writing the settings of k3s", name)
+
+
+def tell_waiting(task: Task, line: str) -> None:
+    """Log what the server waits for, which it says every 15 s."""
+    if line.startswith(WAITING):
+        log.info("%s: %s", task.server.name, line)
 
 
 def explain(error: RemoteError, task: Task, settings: K3sSettings) -> NvoiError:

@@ -102,9 +102,17 @@ fi
 echo "starting $unit"
 if has_openrc; then rc-service "$unit" restart </dev/null
 else systemctl restart --no-block "$unit" </dev/null; fi
-ends=$(($(date +%s) + seconds))
+began=$(date +%s) told=0
+is_late() {
+  passed=$(($(date +%s) - began))
+  if [ $((passed - told)) -ge 15 ]; then
+    told=$passed
+    echo "waiting for $1 ($passed s)"
+  fi
+  [ "$passed" -ge "$seconds" ]
+}
 until is_active "$unit"; do
-  if [ "$(date +%s)" -ge "$ends" ] || [ "$(restarts "$unit")" -ge 3 ]; then
+  if is_late "$unit to start" || [ "$(restarts "$unit")" -ge 3 ]; then
     show_log "$unit"
     exit 92
   fi
@@ -112,7 +120,7 @@ until is_active "$unit"; do
 done
 if [ "$role" = server ]; then
   until answer=$(k3s kubectl --request-timeout=10s get --raw=/readyz 2>&1 </dev/null); do
-    if [ "$(date +%s)" -ge "$ends" ]; then
+    if is_late 'the Kubernetes API'; then
       echo "the Kubernetes API is not ready: $answer" >&2
       show_log "$unit"
       exit 93
@@ -134,11 +142,15 @@ REMOVE = (
 set -eu
 folder=$1 header=$2
 shift 2
+is_foreign=no
+if [ -e "$folder/config.yaml" ] && [ "$(head -n 1 "$folder/config.yaml")" != "$header" ]; then
+  is_foreign=yes
+fi
 unit=
 for one in k3s k3s-agent; do
   [ ! -e "/etc/systemd/system/$one.service" ] && [ ! -e "/etc/init.d/$one" ] || unit=$one
 done
-if [ -n "$unit" ] && [ "$(head -n 1 "$folder/config.yaml" 2>/dev/null)" != "$header" ]; then
+if [ -n "$unit" ] && { [ "$is_foreign" = yes ] || [ ! -e "$folder/config.yaml" ]; }; then
   echo "k3s is not nvoi's there" >&2
   exit 94
 fi
@@ -148,7 +160,8 @@ for one in k3s k3s-agent; do
     [ ! -x "$program" ] || "$program" </dev/null || true
   done
 done
-rm -rf -- "$folder" "$@"
+[ "$is_foreign" = yes ] || rm -rf -- "$folder"
+rm -rf -- "$@"
 rmdir /etc/rancher 2>/dev/null || true
 if [ -n "$unit" ] && is_active "$unit"; then
   echo "$unit still runs" >&2

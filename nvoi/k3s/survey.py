@@ -93,7 +93,10 @@ section clock; date +%s
 section machine; cat /etc/machine-id 2>/dev/null || cat /var/lib/dbus/machine-id 2>/dev/null
 section supervisor
 if [ -x /sbin/openrc-run ]; then echo openrc
-elif command -v systemctl >/dev/null 2>&1; then echo systemd; fi
+elif command -v systemctl >/dev/null 2>&1; then
+  # So it says where something else was booted with, such as in a container.
+  [ "$(systemctl is-system-running 2>/dev/null </dev/null)" = offline ] || echo systemd
+fi
 section downloader
 if command -v curl >/dev/null 2>&1; then echo curl
 elif command -v wget >/dev/null 2>&1; then echo wget; fi

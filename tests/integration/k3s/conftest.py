@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nvoi.command import Command, Result
 from nvoi.config.schema import SSHKeys
 from nvoi.k3s.configuration import K3sSettings
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.installation import Patience, ensure_k3s
 from nvoi.k3s.membership import ensure_nodes
 from nvoi.k3s.preparation import check_servers
-from nvoi.kubernetes.commands import Kubectl
+from nvoi.kubernetes.cluster import Cluster
 from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
-from nvoi.ssh.host import Host, as_root
 from tests.fakes.k3s_host import InstallerSite, K3sHost
 from tests.integration.cluster.machine import Machine
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
@@ -32,23 +30,6 @@ from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
 
 APP = "shop"
 OLD, NEW = "v1.35.5+k3s1", "v1.36.4+k3s1"
-
-
-@dataclass
-class Kube:
-    """Runs kubectl on the master."""
-
-    connections: Connections
-    host: Host
-    calls: list[Kubectl] = field(default_factory=list)
-
-    def run(self, call: Kubectl, *, timeout: float | None = None, check: bool = True) -> Result:
-        """Run one call."""
-        self.calls.append(call)
-        command = as_root(self.host, Command("k3s", *call.argv))
-        return self.connections.run(
-            self.host, command, stdin=call.stdin, timeout=timeout, check=check
-        )
 
 
 class Fleet:
@@ -91,9 +72,9 @@ class Fleet:
         """Take an architecture down."""
         self.architectures[server.name] = architecture
 
-    def get_kube(self, connections: Connections) -> Kube:  # noqa: F811
+    def get_kube(self, connections: Connections) -> Cluster:  # noqa: F811
         """Kubectl on the master."""
-        return Kube(connections, self.servers[0].host)
+        return Cluster(connections, self.servers[0].host)
 
     def run(
         self,
