@@ -129,11 +129,14 @@ class Build:
         except CommandError as error:
             if cache is None or source is None or cache.is_up():
                 raise
-            log.warning("%s; the layer cache was lost meanwhile, building without it", error)
+            log.warning(
+                "%s; the layer cache was lost meanwhile, building without it", error.message
+            )
             self._run_build(platform, None)
         finally:
-            if source and self._engine.fetch_cache(source):
-                ask(self._engine.forget(source) or (), self._environ)
+            forget = self._engine.forget(source) if source else None
+            if source and forget and self._engine.fetch_cache(source):
+                ask(forget, self._environ)
 
     def _get_platform(self) -> str:
         while True:

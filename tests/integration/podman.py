@@ -38,13 +38,14 @@ def build_podman_environ(folder: Path, base: Mapping[str, str] | None = None) ->
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "storage.conf").write_text(STORAGE.format(folder=folder))
     (folder / "containers.conf").write_text(CONTAINERS.format(folder=folder))
-    podman = folder / "bin/podman"
-    if not podman.exists():
-        # The only engine in the PATH, whatever else the machine has.
-        podman.symlink_to(shutil.which("podman") or "/usr/bin/podman")
+    # Whatever the machine has, its Docker does not answer.
+    docker = folder / "bin/docker"
+    docker.write_text("#!/bin/sh\nexit 1\n")
+    docker.chmod(0o755)
     base = os.environ if base is None else base
     return {
         **base,
+        "PATH": f"{folder / 'bin'}:{base.get('PATH', os.environ['PATH'])}",
         "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
         "CONTAINERS_CONF": str(folder / "containers.conf"),
         "BUILDAH_ISOLATION": "chroot",

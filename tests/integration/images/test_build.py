@@ -62,7 +62,7 @@ def test_output_is_told_at_level_debug_while_the_build_runs(
 def test_an_instruction_that_fails_is_named_with_the_last_lines(
     begin: StartBuild, checkout: Path
 ) -> None:
-    script = "for i in $(seq 50); do echo line $i; done; echo broken >&2; exit 3"
+    script = "for i in $(seq 50); do echo line $i; done; echo broken; exit 3"
     write_checkout(checkout, f'RUN ["/bin/busybox", "sh", "-c", "{script}"]')
     with pytest.raises(CommandError) as caught:
         begin().wait()
