@@ -18,7 +18,7 @@ log = get_logger("nvoi.cluster")
 #: Good answers in a row, seconds between two questions, and seconds until it is given up.
 TIMES = 3
 PAUSE = 0.2
-SECONDS = 30.0
+SECONDS = 15.0
 #: The statuses that a probe of Kubernetes takes for good: its documentation, "Configure
 #: Liveness, Readiness and Startup Probes".
 LEAST, LARGEST = 200, 399

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nvoi.config.schema import SSHKeys
+from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import Host
+from tests.integration.cluster.fleet import Fleet
 from tests.integration.cluster.machine import Machine
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
     connect,
@@ -17,8 +21,12 @@ from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
     logged,
     start_relay,
 )
+from tests.integration.ssh.relay import Relay
 
 StartMachine = Callable[..., Machine]
+StartFleet = Callable[..., Fleet]
+StartRelay = Callable[[Host], Relay]
+Connect = Callable[..., Connections]
 
 
 @pytest.fixture
@@ -39,3 +47,24 @@ def start_machine(tmp_path: Path, keys: SSHKeys) -> Iterator[StartMachine]:  # n
     yield start
     for machine in started:
         machine.stop()
+
+
+@pytest.fixture
+def start_fleet(tmp_path: Path, keys: SSHKeys) -> Iterator[StartFleet]:  # noqa: F811
+    """Starts clusters of machines, an installer and a registry, with an app to deploy."""
+    started: list[Fleet] = []
+
+    def start(*groups: str, **settings: Any) -> Fleet:
+        folder = tmp_path / f"fleet-{len(started)}"
+        started.append(Fleet(folder, keys, groups or ("main",), **settings))
+        return started[-1]
+
+    yield start
+    for fleet in started:
+        fleet.close()
+
+
+@pytest.fixture
+def fleet(start_fleet: StartFleet) -> Fleet:
+    """One server, on which nothing is yet."""
+    return start_fleet()

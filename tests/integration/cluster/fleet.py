@@ -1,0 +1,220 @@
+"""A whole cluster for tests of the installed command: machines, an installer, a registry, an app.
+
+Real are sshd, podman, the registry, the network between them, and the command itself; k3s and
+kubectl are those of tests/fakes. With ``NVOI_TEST_KUBECONFIG`` kubectl is a real cluster's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from nvoi.config.schema import SSHKeys
+from nvoi.images.registry import Registry as Client
+from nvoi.ssh.host import Host
+from tests.fakes.cluster_state import ClusterState
+from tests.fakes.k3s_host import InstallerSite, K3sHost
+from tests.integration.cluster.machine import Machine
+from tests.integration.commands import Outcome, Running, build_environment
+from tests.integration.podman import build_podman_environ, write_checkout
+from tests.integration.registry import Registry
+
+NAME = "shop"
+#: A finished image, which nothing has to build.
+IMAGE = "registry.example/web:1"
+#: Seconds that a whole deploy may take on a loaded machine.
+PATIENCE = 90.0
+
+
+class Visitors:
+    """What answers in the place of the app's pods; ``status`` is its answer."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.requests: list[tuple[str, str]] = []
+        visitors = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                visitors.requests.append((self.headers["Host"], self.path))
+                self.send_response(visitors.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def close(self) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class Fleet:
+    """Servers, and an app that is deployed to them. Closed by its fixture.
+
+    Args:
+        folder: an empty folder for all of it.
+        keys: the config's pair.
+        groups: a server group for each machine; the first is the master.
+        user: who logs in.
+        sudo: whether that user may become root.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        keys: SSHKeys,
+        groups: Sequence[str] = ("main",),
+        *,
+        user: str = "root",
+        sudo: bool = True,
+    ) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        #: Whether the config names the servers' host keys.
+        self.pins_host_keys = True
+        self.site = InstallerSite()
+        self.registry = Registry(folder / "registry")
+        self.visitors = Visitors()
+        self.state = ClusterState(folder / "cluster")
+        self.places: dict[str, tuple[str, int]] = {}
+        self.machines: dict[str, Machine] = {}
+        self.hosts: dict[str, K3sHost] = {}
+        for number, group in enumerate(groups, start=1):
+            machine = Machine(
+                folder / "machines" / group,
+                [keys.public_key],
+                name=f"{NAME}-{group}-1",
+                address=f"127.0.0.{10 + number}",
+                user=user,
+                sudo=sudo,
+                options=("LogLevel VERBOSE",),
+            )
+            self.machines[group] = machine
+            self.places[group] = (machine.address, machine.port)
+            kubeconfig = os.environ.get("NVOI_TEST_KUBECONFIG")
+            self.hosts[group] = K3sHost(
+                machine.root,
+                self.state.folder,
+                f"10.0.0.{10 + number}",
+                Path(kubeconfig) if kubeconfig else None,
+            )
+        self.keys = keys
+        self._running: list[Running] = []
+        self._read: dict[str, int] = {}
+        self.checkout = folder / "checkout"
+        self.checkout.mkdir()
+        self._addresses: dict[str, list[str | int]] = {}
+        self.application: dict[str, Any] = {
+            "app": {
+                "web": {
+                    "servers": [groups[0]],
+                    "port": 3000,
+                    "command": "serve",
+                    "healthcheck": {"path": "/up"},
+                    "image": IMAGE,
+                }
+            },
+        }
+        self._environ = self.environ = build_environment(folder)
+        self.answer("nvoi-registry", self.registry.port)
+        self.answer(f"{NAME}-web", self.visitors.port)
+
+    @property
+    def master(self) -> Machine:
+        """The machine that runs the cluster."""
+        return next(iter(self.machines.values()))
+
+    def answer(self, service: str, port: int) -> None:
+        """Have a Service lead to a port of this machine."""
+        self._addresses[service] = ["127.0.0.1", port]
+        self.state.scenario(addresses=self._addresses)
+
+    def build_image(self, *instructions: str, text: str = "one\n") -> None:
+        """Have the app's services run an image that podman builds here of the checkout."""
+        write_checkout(self.checkout, *instructions, text=text)
+        for service in self.application["app"].values():
+            service.pop("image", None)
+        self.environ = build_podman_environ(self.folder / "podman", self._environ)
+
+    def list_tags(self) -> list[str]:
+        """The tags of the app's images in the registry."""
+        return sorted(Client(self.registry.address).list_tags(f"nvoi-{NAME}"))
+
+    @property
+    def web(self) -> dict[str, Any]:
+        """The config of the app's one service."""
+        service: dict[str, Any] = self.application["app"]["web"]
+        return service
+
+    def read_commands(self, group: str) -> list[str]:
+        """The commands that a machine was asked to run since the last time this was asked."""
+        log = self.machines[group].log
+        new, self._read[group] = log[self._read.get(group, 0) :], len(log)
+        return [line for line in new.splitlines() if "Starting session: " in line]
+
+    def lead(self, group: str, host: Host) -> None:
+        """Have the config name another way to a machine."""
+        self.places[group] = (host.address, host.port)
+
+    def start(self, verb: str = "deploy", *options: str, **environ: str) -> Running:
+        """Start a command on the app; ``environ`` adds to its environment."""
+        config = self.folder / "deploy.yml"
+        config.write_text(json.dumps({"application": self._build_application()}))
+        words = (verb, "-c", str(config), "-d", str(self.checkout), *options)
+        whole = self.environ | {"NVOI_HOME": str(self.home), **environ}
+        self._running.append(Running(words, self.folder, whole, self.home))
+        return self._running[-1]
+
+    def run(self, verb: str = "deploy", *options: str, **environ: str) -> Outcome:
+        """Run a command to its end."""
+        return self.start(verb, *options, **environ).wait(PATIENCE)
+
+    def close(self) -> None:
+        """End all of it."""
+        for running in self._running:
+            running.process.kill()
+            running.process.wait()
+        for machine in self.machines.values():
+            machine.stop()
+        self.registry.stop()
+        self.visitors.close()
+        self.site.close()
+
+    def _build_application(self) -> dict[str, Any]:
+        volumes = self.application.get("volumes", {})
+        servers = {
+            group: {
+                "master": group == next(iter(self.machines)),
+                "host": address,
+                "port": port,
+                "user": self.machines[group].host.user,
+                "host_keys": [self.machines[group].host_key] * self.pins_host_keys,
+                "volumes": volumes.get(group, {}),
+            }
+            for group, (address, port) in self.places.items()
+        }
+        own = {key: value for key, value in self.application.items() if key != "volumes"}
+        keys = {
+            "private_key": self.keys.private_key.reveal(),
+            "public_key": self.keys.public_key,
+        }
+        return {
+            "name": NAME,
+            "compute_provider": {"ssh": {}},
+            "ssh_keys": keys,
+            "servers": servers,
+            "k3s": {"install_url": self.site.url},
+        } | own

@@ -1,0 +1,203 @@
+"""Whole deploys by the installed command, on servers of one's own."""
+
+from __future__ import annotations
+
+import json
+
+from tests.integration.cluster.conftest import StartFleet
+from tests.integration.cluster.fleet import IMAGE, Fleet
+
+DATABASE = {
+    "servers": ["main"],
+    "adapter": "postgres",
+    "mount": {"data": "/var/lib/postgresql/data"},
+    "secrets": {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "pa55word-of-it", "POSTGRES_DB": "d"},
+}
+
+
+def find_steps(output: str) -> list[str]:
+    """The steps that a run went through."""
+    return [line.partition("[STEP] ")[2] for line in output.splitlines() if "[STEP] " in line]
+
+
+def find_image(fleet: Fleet, name: str = "shop-web") -> str:
+    """What a Deployment runs."""
+    (container,) = fleet.state.find("Deployment", name)["spec"]["template"]["spec"]["containers"]
+    return str(container["image"])
+
+
+def list_applied(fleet: Fleet) -> list[str]:
+    """What kubectl was asked to do, but for looking."""
+    return [" ".join(call) for call in fleet.state.calls if call[0] not in {"get", "logs"}]
+
+
+def test_an_app_is_brought_from_a_dockerfile_to_a_running_release(fleet: Fleet) -> None:
+    fleet.build_image()
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output + outcome.errors
+    (stamp,) = fleet.list_tags()
+    assert find_image(fleet) == f"10.43.0.100:5000/nvoi-shop:{stamp}"
+    # Three times in a row, as a visitor inside the cluster would.
+    assert [path for _, path in fleet.visitors.requests] == ["/up"] * 3
+    (node,) = fleet.state.objects("Node", None)
+    assert node["metadata"]["labels"]["nvoi.io/server-name"] == "main"
+    assert fleet.hosts["main"].installations == ["server v1.36.4+k3s1 true"]
+    assert "Deploy of shop done" in outcome.output
+
+
+def test_the_build_goes_on_while_the_servers_are_prepared(fleet: Fleet) -> None:
+    fleet.build_image()
+    lines = fleet.run().output.splitlines()
+    begun = next(n for n, line in enumerate(lines) if "building nvoi-shop:" in line)
+    installed = next(n for n, line in enumerate(lines) if "runs as node" in line)
+    waited = next(n for n, line in enumerate(lines) if "[STEP] Image" in line)
+    assert begun < installed < waited
+
+
+def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_anew(
+    start_fleet: StartFleet,
+) -> None:
+    fleet = start_fleet("main", "work")
+    fleet.application |= {
+        "database": DATABASE,
+        "services": {"cache": {"servers": ["work"], "image": "redis:7", "port": 6379}},
+        "volumes": {"main": {"data": {}}},
+    }
+    fleet.application["app"]["worker"] = {"servers": ["work"], "command": "work"}
+    fleet.web["pre_run_command"] = "migrate"
+    fleet.build_image()
+    assert fleet.run().code == 0
+    pods = sorted(fleet.state.names("Pod"))
+    pushed = len(fleet.registry.asked)
+    before = {group: machine.connection_count for group, machine in fleet.machines.items()}
+    for group in fleet.machines:
+        fleet.read_commands(group)
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output
+    assert "nothing to push" in outcome.output
+    for group, machine in fleet.machines.items():
+        assert machine.connection_count == before[group] + 1
+        assert len(fleet.read_commands(group)) <= 12
+    assert [one for one in sorted(fleet.state.names("Pod")) if "pre-run" not in one] == [
+        one for one in pods if "pre-run" not in one
+    ]
+    assert not [one for one in fleet.registry.asked[pushed:] if one.method in {"POST", "PUT"}]
+    assert all(len(host.installations) == 1 for host in fleet.hosts.values())
+
+
+def test_secrets_database_command_services_and_app_come_in_this_order(fleet: Fleet) -> None:
+    fleet.application |= {
+        "database": DATABASE,
+        "services": {"cache": {"servers": ["main"], "image": "redis:7", "port": 6379}},
+        "volumes": {"main": {"data": {}}},
+        "secrets": {"API_TOKEN": "t0ken-of-the-app"},
+    }
+    fleet.web["pre_run_command"] = "migrate"
+    fleet.state.behave(IMAGE, logs=["migrated 12 tables"])
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output
+    steps = find_steps(outcome.output)
+    order = ["Secrets", "Database", "Pre-run commands", "Services", "App", "Traffic check"]
+    assert [step for step in steps if step in order] == order
+    assert "migrated 12 tables" in outcome.output
+    secrets = {
+        name.rpartition("-")[0]: one["data"]
+        for one in fleet.state.objects("Secret")
+        if "release" not in (name := one["metadata"]["name"])
+    }
+    assert set(secrets) == {"shop-web", "shop-cache", "db-shop"}
+    # No service sees another's.
+    assert "API_TOKEN" in secrets["shop-web"]
+    assert "API_TOKEN" not in secrets["shop-cache"]
+    assert "API_TOKEN" not in secrets["db-shop"]
+    assert (fleet.machines["main"].root / "opt/nvoi/volumes/shop-main-data").is_dir()
+    spoken = outcome.output + json.dumps(fleet.state.records)
+    assert "t0ken-of-the-app" not in spoken
+    assert "pa55word-of-it" not in spoken
+
+
+def test_what_the_config_no_longer_names_is_removed_and_data_stays(fleet: Fleet) -> None:
+    app = fleet.application
+    app |= {
+        "database": {key: value for key, value in DATABASE.items() if key != "mount"},
+        "services": {"cache": {"servers": ["main"], "image": "redis:7", "port": 6379}},
+    }
+    app["app"]["worker"] = {"servers": ["main"], "command": "work", "image": IMAGE}
+    assert fleet.run().code == 0
+    del app["services"], app["app"]["worker"], app["database"]
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output
+    assert fleet.state.names("Deployment") == ["shop-web"]
+    assert fleet.state.names("Service") == ["shop-web"]
+    assert fleet.state.names("StatefulSet") == []
+    assert len(fleet.state.names("PersistentVolumeClaim")) == 1
+
+
+def test_a_release_can_be_gone_back_to(fleet: Fleet) -> None:
+    images = [f"registry.example/web:{number}" for number in (1, 2, 3)]
+    for image in images:
+        fleet.web["image"] = image
+        assert fleet.run().code == 0
+    lines = fleet.run("releases").output.splitlines()
+    stamps = [line[2:16] for line in lines]
+    assert [line[0] for line in lines] == ["*", " ", " "]
+    assert [line.split()[-2] for line in lines] == images[::-1]
+    outcome = fleet.run("rollback")
+    assert outcome.code == 0, outcome.output
+    assert find_image(fleet) == images[1]
+    assert "Rollback of shop done" in outcome.output
+    assert fleet.run("rollback", stamps[2]).code == 0
+    assert find_image(fleet) == images[0]
+    refused = fleet.run("rollback")
+    assert refused.code == 2
+    assert "no release before the one that runs is kept" in refused.output + refused.errors
+    unknown = fleet.run("rollback", "20200101000000")
+    assert unknown.code == 2
+    assert stamps[0] in unknown.output + unknown.errors
+
+
+def test_old_images_leave_the_registry_but_those_that_can_be_gone_back_to(fleet: Fleet) -> None:
+    fleet.application["keep_count"] = 1
+    stamps = []
+    for text in ("one\n", "two\n", "three\n"):
+        fleet.build_image(text=text)
+        assert fleet.run().code == 0
+        stamps.append(find_image(fleet).rpartition(":")[2])
+    assert fleet.list_tags() == stamps[1:]
+    assert any(
+        "rmi" in one and stamps[0] in one for one in fleet.hosts["main"].read_log("crictl.log")
+    )
+
+
+def test_a_dry_run_says_what_it_would_do_and_reaches_nobody(fleet: Fleet) -> None:
+    outcome = fleet.run("deploy", "--dry-run")
+    assert outcome.code == 0, outcome.output
+    assert "rolls out shop-web" in outcome.output
+    assert fleet.master.connection_count == 0
+    for verb in ("rollback", "delete"):
+        assert fleet.run(verb, "--dry-run").code == 0
+    assert fleet.master.connection_count == 0
+
+
+def test_a_user_who_is_not_root_deploys_with_sudo(start_fleet: StartFleet) -> None:
+    fleet = start_fleet(user="deploy")
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output
+    assert fleet.state.names("Deployment") == ["shop-web"]
+
+
+def test_a_config_with_a_domain_is_refused_before_anything_is_touched(fleet: Fleet) -> None:
+    fleet.web["domain"] = "example.com"
+    fleet.application["domain_provider"] = {"cloudflare": {"api_token": "t", "account_id": "a"}}
+    outcome = fleet.run()
+    assert outcome.code == 2
+    assert "application.app.web.domain" in outcome.output + outcome.errors
+    assert fleet.master.connection_count == 0
+
+
+def test_no_dockerfile_is_told_before_anything_is_touched(fleet: Fleet) -> None:
+    del fleet.web["image"]
+    outcome = fleet.run()
+    assert outcome.code == 2
+    assert "--dockerfile-path" in outcome.output + outcome.errors
+    assert fleet.master.connection_count == 0

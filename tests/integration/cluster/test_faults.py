@@ -1,0 +1,239 @@
+"""Deploys when something fails: what is told, what is left, and how the next one goes on."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from nvoi.config.ssh_keys import generate_ssh_keys
+from nvoi.errors import LockError
+from nvoi.targets.cluster.holder import Holder
+from nvoi.targets.cluster.lock import take_lock
+from tests.integration.cluster.conftest import Connect, StartFleet, StartRelay
+from tests.integration.cluster.fleet import IMAGE, Fleet
+from tests.integration.cluster.test_deploy import find_image, find_steps
+
+NEW = "registry.example/web:2"
+OTHER = Holder("ada", "laptop", "2026-11-23T10:00:00Z", "run-7", "shop")
+
+
+def test_a_server_that_cannot_be_reached_is_named_and_nothing_is_changed(
+    start_fleet: StartFleet,
+) -> None:
+    fleet = start_fleet("main", "work")
+    fleet.machines["work"].stop()
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert "shop-work-1" in outcome.output
+    assert fleet.hosts["main"].installations == []
+    assert fleet.state.calls == []
+
+
+def test_a_worker_that_died_fails_the_deploy_before_the_release_that_runs_is_touched(
+    start_fleet: StartFleet,
+) -> None:
+    fleet = start_fleet("main", "work")
+    assert fleet.run().code == 0
+    fleet.machines["work"].stop()
+    fleet.state.register_node("shop-work-1", ready=False)
+    fleet.web["image"] = NEW
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert "the cluster says of the node shop-work-1: NotReady" in outcome.output
+    assert find_image(fleet) == IMAGE
+
+
+def test_a_key_that_the_server_does_not_know_is_told(fleet: Fleet) -> None:
+    fleet.keys = generate_ssh_keys("another")
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert "authorized_keys" in outcome.output
+    assert fleet.keys.private_key.reveal() not in outcome.output
+
+
+def test_a_host_key_is_kept_on_the_first_contact_and_a_changed_one_stops_the_deploy(
+    fleet: Fleet,
+) -> None:
+    fleet.pins_host_keys = False
+    first = fleet.run()
+    assert first.code == 0
+    assert "first contact" in first.output
+    assert "first contact" not in fleet.run("releases").output
+    fleet.master.stop()
+    fleet.master.change_host_key()
+    fleet.master.start()
+    before = len(fleet.state.calls)
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert "the host key has changed" in outcome.output
+    assert "ssh-keygen -R" in outcome.output
+    assert len(fleet.state.calls) == before
+
+
+def test_a_user_without_sudo_is_told_what_is_missing(start_fleet: StartFleet) -> None:
+    fleet = start_fleet(user="deploy", sudo=False)
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert "sudo" in outcome.output
+    assert "NOPASSWD" in outcome.output
+    assert fleet.hosts["main"].installations == []
+
+
+def test_a_full_disk_stops_the_deploy_and_the_next_one_goes_on(fleet: Fleet) -> None:
+    fleet.hosts["main"].set_fault("full-disk")
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert "No space left on device" in outcome.output
+    fleet.hosts["main"].clear_fault("full-disk")
+    assert fleet.run().code == 0
+
+
+def test_a_registry_that_is_down_stops_the_deploy_and_the_old_release_serves(fleet: Fleet) -> None:
+    fleet.build_image()
+    assert fleet.run().code == 0
+    served = find_image(fleet)
+    fleet.registry.stop()
+    fleet.build_image(text="two\n")
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert "registry" in outcome.output
+    assert find_image(fleet) == served
+    fleet.registry.start()
+    assert fleet.run().code == 0
+    assert find_image(fleet) != served
+
+
+def test_a_failed_rollout_is_undone_and_says_why(fleet: Fleet) -> None:
+    fleet.application["secrets"] = {"TOKEN": "value-one"}
+    assert fleet.run().code == 0
+    before = {kind: fleet.state.names(kind) for kind in ("Deployment", "Service", "Secret")}
+    fleet.state.behave(NEW, "crash", logs=["Traceback: no such module"])
+    fleet.web["image"] = NEW
+    fleet.application["secrets"] = {"TOKEN": "value-two"}
+    fleet.application["app"]["extra"] = {"servers": ["main"], "image": IMAGE, "port": 80}
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert "CrashLoopBackOff" in outcome.output
+    assert "Traceback: no such module" in outcome.output
+    assert find_image(fleet) == IMAGE
+    assert {kind: fleet.state.names(kind) for kind in before} == before
+    assert len(fleet.run("releases").output.splitlines()) == 1
+
+
+def test_a_bad_answer_of_the_traffic_check_undoes_the_release(fleet: Fleet) -> None:
+    assert fleet.run().code == 0
+    fleet.visitors.status = 500
+    fleet.web["image"] = NEW
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert "it answered 500" in outcome.output
+    assert find_image(fleet) == IMAGE
+
+
+def test_a_command_before_the_release_that_fails_keeps_the_old_one(fleet: Fleet) -> None:
+    assert fleet.run().code == 0
+    fleet.web.update(image=NEW, pre_run_command="migrate")
+    fleet.state.behave(NEW, "job-fail", logs=["column exists already"])
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert "column exists already" in outcome.output
+    assert "App" not in find_steps(outcome.output)
+    assert find_image(fleet) == IMAGE
+
+
+def test_what_another_made_in_the_cluster_is_not_taken_over(fleet: Fleet) -> None:
+    metadata = {"name": "shop-web", "namespace": "default", "labels": {"app": "theirs"}}
+    fleet.state.add({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {}})
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert "service/shop-web" in outcome.output
+    assert fleet.state.names("Deployment") == []
+
+
+def test_a_run_that_holds_the_lock_is_named_waited_for_and_ended(
+    fleet: Fleet, connect: Connect
+) -> None:
+    with connect() as connections:
+        lock = take_lock(connections, fleet.master.host, OTHER)
+        refused = fleet.run()
+        assert refused.code == 1
+        assert "ada on laptop" in refused.output
+        assert "--lock-wait" in refused.output
+        assert fleet.hosts["main"].installations == []
+        waiting = fleet.start("deploy", "--lock-wait", "60")
+        waiting.wait_for("Waiting up to")
+        lock.release()
+        assert waiting.wait().code == 0
+        lock = take_lock(connections, fleet.master.host, OTHER)
+        ended = fleet.run("unlock")
+        assert ended.code == 0
+        assert "ada on laptop" in ended.output
+        with pytest.raises(LockError, match="nvoi unlock"):
+            lock.check()
+    assert "Nobody holds the deploy lock" in fleet.run("unlock").output
+
+
+def test_a_runner_that_is_killed_frees_the_lock_and_the_next_run_goes_on(fleet: Fleet) -> None:
+    assert fleet.run().code == 0
+    fleet.web["image"] = NEW
+    fleet.state.behave(NEW, "stall")
+    running = fleet.start()
+    running.wait_for(" is being made")
+    running.wait_for("[STEP] App")
+    running.send(signal.SIGKILL)
+    running.process.wait()
+    fleet.state.behave(NEW, "ready")
+    outcome = fleet.run("deploy", "--lock-wait", "60")
+    assert outcome.code == 0, outcome.output
+    assert find_image(fleet) == NEW
+    assert len(fleet.run("releases").output.splitlines()) == 2
+
+
+def test_a_run_that_is_interrupted_puts_the_old_release_back(fleet: Fleet) -> None:
+    assert fleet.run().code == 0
+    fleet.web["image"] = NEW
+    fleet.state.behave(NEW, "stall")
+    running = fleet.start()
+    running.wait_for("[STEP] App")
+    running.send(signal.SIGINT)
+    outcome = running.wait()
+    assert outcome.code == 130
+    assert find_image(fleet) == IMAGE
+
+
+STEPS = ("Servers", "Lock", "k3s", "Registry", "Image", "State", "Volumes")
+LATER = ("Secrets", "Database", "Pre-run commands", "Services", "App", "Traffic check", "Release")
+
+
+@pytest.mark.parametrize("steps", [STEPS, LATER], ids=["before the release", "in the release"])
+def test_a_connection_lost_in_any_step_leaves_what_the_next_run_goes_on_with(
+    fleet: Fleet, start_relay: StartRelay, steps: tuple[str, ...]
+) -> None:
+    fleet.build_image()
+    fleet.application |= {
+        "services": {"cache": {"servers": ["main"], "image": "redis:7", "port": 6379}},
+        "database": {
+            "servers": ["main"],
+            "adapter": "postgres",
+            "mount": {"data": "/var/lib/postgresql/data"},
+            "secrets": {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "POSTGRES_DB": "d"},
+        },
+        "volumes": {"main": {"data": {}}},
+    }
+    fleet.web["pre_run_command"] = "migrate"
+    relay = start_relay(fleet.master.host)
+    fleet.lead("main", relay.host)
+    for step in steps:
+        running = fleet.start("deploy", "--lock-wait", "60")
+        running.wait_for(f"[STEP] {step}\n")
+        relay.cut()
+        outcome = running.wait()
+        # It failed and says so, or went on over a new connection.
+        assert outcome.code in {0, 1}, outcome.output
+        assert ("Deploy of shop done" in outcome.output) == (outcome.code == 0)
+        assert "lost" in outcome.output or "connecting again" in outcome.output
+    outcome = fleet.run("deploy", "--lock-wait", "60")
+    assert outcome.code == 0, outcome.output
+    assert find_image(fleet).rpartition(":")[2] in fleet.list_tags()
+    assert fleet.state.names("Deployment") == ["shop-cache", "shop-web"]
