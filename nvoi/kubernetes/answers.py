@@ -38,7 +38,7 @@ LONGEST = 300
 # Lines of kubectl's own log, of k3s's, and of the API's advice.
 NOISE = re.compile(r'[EWIF]\d{4} |Warning: |time="')
 INVALID = re.compile(r'The (\w+) "([^"]*)" is invalid: ?(.*)')
-SERVER = re.compile(r"(?:error: )?(?:Error from server(?: \(\w+\))?|error): ")
+SERVER = re.compile(r"(?:error: )?(?:[Ee]rror from server(?: \(\w+\))?|error): ")
 # A value, which may have colons, then why it is none that can be. Both end with the line.
 VALUE = re.compile(
     r"(?:Invalid|Unsupported|Duplicate) value: .*?(?:: |$)(supported values: .*|[^:]*)$"

@@ -25,7 +25,7 @@ KINDS = ("deployments", "statefulsets", "jobs", "services", "pods")
 #: A namespace's events are many, and most looks need none: each third asks for them.
 EVENTS_EVERY = 3
 #: Seconds that the last lines of a Job have to arrive after its end.
-STREAM_SECONDS = 5.0
+STREAM_SECONDS = 2.0
 
 OpenStream = Callable[[Kubectl, Callable[[str], None]], LogStream]
 

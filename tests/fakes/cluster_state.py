@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.kubernetes.store import lock, opened, read, show, write
+from tests.fakes.kubernetes.files import join, lock, read, write
+from tests.fakes.kubernetes.store import opened, show
 
 PROGRAM = Path(__file__).with_name("kubectl.py")
 
@@ -44,7 +45,7 @@ class ClusterState:
     def behave(self, match: str, behaviour: str = "ready", **more: Any) -> None:
         """What pods of an image, workload or container do from now on: ``looks``, ``logs`` …"""
         with lock(self.folder):
-            scenario = read(self.folder / "scenario.json")
+            scenario = read(join(self.folder, "scenario.json"))
             others = [rule for rule in scenario.get("pods", ()) if rule["match"] != match]
             rules = [{"match": match, "behaviour": behaviour} | more, *others]
             self._write(scenario | {"pods": rules})
@@ -66,7 +67,7 @@ class ClusterState:
             self._write({})
 
     def _write(self, scenario: dict[str, Any]) -> None:
-        write(self.folder / "scenario.json", json.dumps(scenario))
+        write(join(self.folder, "scenario.json"), json.dumps(scenario))
 
     def objects(self, kind: str, namespace: str | None = "default") -> list[Any]:
         """All objects of a kind; ``namespace`` None is everywhere."""

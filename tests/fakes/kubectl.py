@@ -7,11 +7,10 @@ see :mod:`tests.fakes.kubernetes`. Tests speak to it by :mod:`tests.fakes.cluste
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-sys.path[0] = str(Path(__file__).parents[2])
+sys.path[0] = __file__.removesuffix("tests/fakes/kubectl.py")
 
 from tests.fakes.kubernetes.program import main  # noqa: E402 - found only by the line above
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

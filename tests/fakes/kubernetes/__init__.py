@@ -1,7 +1,8 @@
 """A cluster as ``kubectl`` sees it, in files: no clock, no process of its own.
 
-Each ``get`` is one step: controllers act on what there is, the scheduler places pods, each
-pod comes one state further. What a workload's pods do is told by ``scenario.json``:
+Each ``get`` of pods or workloads is one step: controllers act on what there is, the scheduler
+places pods, each pod comes one state further. What a workload's pods do is told by
+``scenario.json``:
 
 ``pods``: a list of rules, the first that matches wins. ``match`` is a part of an image, or the
 name of a workload or container; ``behaviour`` is one of :data:`.behaviours.BEHAVIOURS`;

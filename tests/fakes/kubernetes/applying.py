@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
-import copy
 import json
 import re
 import sys
@@ -12,7 +10,7 @@ import sys
 from tests.fakes.kubernetes.arguments import Arguments
 from tests.fakes.kubernetes.kinds import KINDS, NAMESPACES, KubectlError, Object
 from tests.fakes.kubernetes.refusals import check_change, check_valid
-from tests.fakes.kubernetes.store import HIDDEN, Store
+from tests.fakes.kubernetes.store import HIDDEN, Store, copy
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
@@ -48,7 +46,7 @@ def apply_one(store: Store, arguments: Arguments, manifest: Object) -> str:
     """Apply one object, and say so."""
     check_shape(manifest)
     kind = KINDS[manifest["kind"]]
-    manifest = copy.deepcopy(manifest)
+    manifest = copy(manifest)
     metadata, manager = manifest["metadata"], arguments.options.get("field-manager", "kubectl")
     if kind.namespaced:
         metadata.setdefault("namespace", arguments.namespace or "default")
@@ -143,7 +141,9 @@ def encode_strings(manifest: Object) -> None:
     if manifest["kind"] != "Secret":
         return
     for key, value in manifest.pop("stringData", {}).items():
-        manifest.setdefault("data", {})[key] = base64.b64encode(value.encode()).decode()
+        manifest.setdefault("data", {})[key] = binascii.b2a_base64(
+            value.encode(), newline=False
+        ).decode()
     for key, value in manifest.get("data", {}).items():
         if not isinstance(value, str):
             raise KubectlError(
@@ -153,7 +153,7 @@ def encode_strings(manifest: Object) -> None:
                 f"&value.valueUnstructured{{Value:{json.dumps(value)}}}"
             )
         try:
-            base64.b64decode(value, validate=True)
+            binascii.a2b_base64(value, strict_mode=True)
         except binascii.Error as error:
             raise KubectlError(
                 'Error from server (BadRequest): error when creating "STDIN": Secret in version '

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 
+from tests.fakes.kubernetes import files
 from tests.fakes.kubernetes.arguments import Arguments
 from tests.fakes.kubernetes.kinds import KubectlError, Object, build_not_found, get_kind
 from tests.fakes.kubernetes.kubelet import ENDED
 from tests.fakes.kubernetes.pods import is_ready
-from tests.fakes.kubernetes.store import HIDDEN, Store, lock
+from tests.fakes.kubernetes.reading import is_going
+from tests.fakes.kubernetes.store import HIDDEN, Store
 
 #: Seconds between two looks at what a followed container has printed, and of looking in vain.
 PAUSE = 0.02
@@ -27,11 +28,11 @@ def print_logs(store: Store, arguments: Arguments) -> int:
     return 0
 
 
-def follow(folder: Path, arguments: Arguments) -> int:
+def follow(folder: str, arguments: Arguments) -> int:
     """The lines of a container as it prints them, until it ends. Nothing moves by this."""
     printed, deadline, uid = 0, time.monotonic() + PATIENCE, None
     while time.monotonic() < deadline:
-        with lock(folder):
+        with files.lock(folder):
             store = Store(folder)
         if uid is None:
             pod: Object | None = find_pod(store, arguments)
@@ -47,7 +48,7 @@ def follow(folder: Path, arguments: Arguments) -> int:
             deadline = time.monotonic() + PATIENCE
         printed = len(lines)
         state = pod["status"]["containerStatuses"][0]["state"]
-        if "running" not in state:
+        if "running" not in state or is_going(pod):
             return 0
         time.sleep(PAUSE)
     return 0

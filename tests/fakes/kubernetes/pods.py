@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-
 from tests.fakes.kubernetes.kinds import KINDS, Object
 from tests.fakes.kubernetes.reading import is_going
-from tests.fakes.kubernetes.store import HIDDEN, Store
+from tests.fakes.kubernetes.store import HIDDEN, Store, copy
 
 
 def own(store: Store, owner: Object, kind: str, name: str) -> Object:
@@ -30,7 +28,7 @@ def make_pod(
     store: Store, owner: Object, name: str, workload: str, labels: Object | None = None
 ) -> Object:
     """A pod of its owner's template, which nobody has looked at yet."""
-    template = copy.deepcopy(owner["spec"]["template"])
+    template = copy(owner["spec"]["template"])
     pod = own(store, owner, "Pod", name)
     made = template.get("metadata", {})
     pod["metadata"]["labels"] = made.get("labels", {}) | (labels or {})

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import sys
 import time
-from pathlib import Path
 
-from tests.fakes.kubernetes import logs, nodes
+from tests.fakes.kubernetes import files, logs, nodes
 from tests.fakes.kubernetes.applying import apply
 from tests.fakes.kubernetes.arguments import Arguments
 from tests.fakes.kubernetes.controllers import step
-from tests.fakes.kubernetes.kinds import KubectlError
-from tests.fakes.kubernetes.reading import delete, get
-from tests.fakes.kubernetes.store import Store, lock, opened
+from tests.fakes.kubernetes.kinds import Kind, KubectlError
+from tests.fakes.kubernetes.reading import delete, get, read_names
+from tests.fakes.kubernetes.store import Store, opened
 
 DOWN = (
     "The connection to the server 127.0.0.1:6443 was refused - did you specify the right host or "
     "port?"
 )
+#: The kinds that have moved on by the next time that one looks.
+MOVED = {"Deployment", "StatefulSet", "ReplicaSet", "Job", "Pod"}
 VERBS = {
     "delete": delete,
     "exec": logs.execute,
@@ -32,7 +33,7 @@ VERBS = {
 }
 
 
-def main(folder: Path, argv: list[str]) -> int:
+def main(folder: str, argv: list[str]) -> int:
     """Carry out one call; the exit code."""
     if argv[:1] == ["--register-node"]:
         with opened(folder) as store:
@@ -61,9 +62,14 @@ def run(store: Store, arguments: Arguments, stdin: str) -> int:
         return 0
     if arguments.verb not in VERBS:
         raise KubectlError(f'error: unknown command "{arguments.verb}" for "kubectl"')
-    if arguments.verb == "get":
+    if arguments.verb == "get" and MOVED & {kind.name for kind, _ in list_kinds(arguments)}:
         step(store)
     return VERBS[arguments.verb](store, arguments)
+
+
+def list_kinds(arguments: Arguments) -> list[tuple[Kind, str | None]]:
+    """What a ``get`` asks for."""
+    return [] if "raw" in arguments.options else read_names(arguments.words)
 
 
 def check(store: Store, verb: str) -> None:
@@ -78,8 +84,8 @@ def check(store: Store, verb: str) -> None:
             raise KubectlError(rule.get("stderr", "error: failed"), int(rule.get("exit", 1)))
 
 
-def record(folder: Path, argv: list[str], stdin: str) -> None:
+def record(folder: str, argv: list[str], stdin: str) -> None:
     """Keep what was called."""
     entry = {"argv": argv, "stdin_bytes": len(stdin.encode()), "at": time.time()}
-    with lock(folder), (folder / "calls.jsonl").open("a") as file:
-        file.write(json.dumps(entry) + "\n")
+    with files.lock(folder):
+        files.append(files.join(folder, "calls.jsonl"), json.dumps(entry))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import json
 
 from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
 from tests.fakes.kubernetes.pods import is_ready, make_pod
 from tests.fakes.kubernetes.reading import end, is_going
-from tests.fakes.kubernetes.store import Store, spell
+from tests.fakes.kubernetes.store import Store, copy, spell
 
 REVISION = "controller-revision-hash"
 
@@ -70,7 +69,7 @@ def make(store: Store, statefulset: Object, revision: str, index: int) -> None:
             {"name": short, "persistentVolumeClaim": {"claimName": claim}}
         )
         if store.get("PersistentVolumeClaim", claim, namespace) is None:
-            item = copy.deepcopy(template) | {"kind": "PersistentVolumeClaim", "apiVersion": "v1"}
+            item = copy(template) | {"kind": "PersistentVolumeClaim", "apiVersion": "v1"}
             item["metadata"] |= {"name": claim, "namespace": namespace}
             store.add(item | {"status": {"phase": "Bound"}})
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-import fcntl
-import hashlib
 import json
 import time
+from binascii import crc32
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from tests.fakes.kubernetes import files
 from tests.fakes.kubernetes.kinds import CLUSTER, KINDS, Object
 
 #: What the fake alone knows of an object; never printed.
@@ -24,29 +22,30 @@ class Store:
     ``counters`` go on from call to call. ``scenario`` is what the test says.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: files.Folder) -> None:
         self.folder = folder
-        self._texts: dict[Path, str] = {}
+        self._texts: dict[str, str] = {}
         self.objects: dict[tuple[str, str, str], Object] = {}
-        for path in sorted((folder / "objects").glob("*/*/*.json")):
-            self._texts[path] = path.read_text()
+        for names in files.find_files(files.join(folder, "objects")):
+            path = files.join(folder, "objects", *names)
+            self._texts[path] = files.read_text(path)
             item = json.loads(self._texts[path])
-            self.objects[path.parts[-3], path.parts[-2], item["metadata"]["name"]] = item
-        self.counters: Object = read(folder / "counters.json")
-        self.scenario: Object = read(folder / "scenario.json")
+            self.objects[names[0], names[1], item["metadata"]["name"]] = item
+        self.counters: Object = files.read(files.join(folder, "counters.json"))
+        self.scenario: Object = files.read(files.join(folder, "scenario.json"))
 
     def save(self) -> None:
         """Write what has changed."""
         kept = set()
         for (namespace, kind, name), item in self.objects.items():
-            path = self.folder / "objects" / namespace / kind / f"{name}.json"
+            path = files.join(self.folder, "objects", namespace, kind, f"{name}.json")
             kept.add(path)
             text = json.dumps(item)
             if self._texts.get(path) != text:
-                write(path, text)
+                files.write(path, text)
         for path in self._texts.keys() - kept:
-            path.unlink()
-        write(self.folder / "counters.json", json.dumps(self.counters))
+            files.remove(path)
+        files.write(files.join(self.folder, "counters.json"), json.dumps(self.counters))
 
     def count(self, name: str) -> int:
         """The next number of a counter, from 1 on."""
@@ -100,8 +99,8 @@ class Store:
 
     def make_uid(self) -> str:
         """An id that no other object has."""
-        text = hashlib.sha256(f"uid {self.count('uid')}".encode()).hexdigest()
-        return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:32]))
+        number = self.count("uid")
+        return f"{crc32(b'uid %d' % number):08x}-0000-4000-8000-{number:012x}"
 
     def make_suffix(self) -> str:
         """Five letters that end the name of a pod."""
@@ -115,9 +114,10 @@ def get_place(kind: str, namespace: str) -> str:
 
 def spell(text: str, length: int) -> str:
     """A hash in letters that make no words."""
-    return "".join(LETTERS[byte % len(LETTERS)] for byte in hashlib.sha256(text.encode()).digest())[
-        :length
-    ]
+    letters: list[str] = []
+    for index in range(length):
+        letters.append(LETTERS[crc32(f"{index}{text}{letters}".encode()) % len(LETTERS)])
+    return "".join(letters)
 
 
 def now() -> str:
@@ -125,42 +125,20 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+def copy(item: Object) -> Object:
+    """Another object just like it."""
+    return dict(json.loads(json.dumps(item)))
+
+
 def show(item: Object) -> Object:
     """An object as it is printed."""
-    shown = copy.copy(item)
-    shown.pop(HIDDEN, None)
-    return shown
-
-
-def read(path: Path) -> Object:
-    """What a file of JSON holds, nothing where there is none."""
-    try:
-        return dict(json.loads(path.read_text()))
-    except FileNotFoundError:
-        return {}
-
-
-def write(path: Path, text: str) -> None:
-    """A file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_text(text)
-    draft.replace(path)
+    return {key: value for key, value in item.items() if key != HIDDEN}
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Nobody else reads or writes meanwhile."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[Store]:
+def opened(folder: files.Folder) -> Iterator[Store]:
     """The cluster, which is written again also where the call fails."""
-    with lock(folder):
+    with files.lock(folder):
         store = Store(folder)
         try:
             yield store

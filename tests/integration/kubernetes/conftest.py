@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from nvoi.config.schema import SSHKeys
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
@@ -16,9 +18,7 @@ from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
     home,
     keys,
     relay,
-    server,
     start_relay,
-    start_server,
 )
 from tests.integration.ssh.server import Server
 
@@ -26,8 +26,16 @@ from tests.integration.ssh.server import Server
 PACE = 0.02
 
 
+@pytest.fixture(scope="session")
+def server(keys: SSHKeys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:  # noqa: F811 - a fixture
+    """The master. Starting one takes as long as a test; each has a cluster of its own on it."""
+    made = Server(tmp_path_factory.mktemp("host"), [keys.public_key])
+    yield made
+    made.stop()
+
+
 @pytest.fixture
-def state(tmp_path: Path, server: Server) -> ClusterState:  # noqa: F811 - a fixture
+def state(tmp_path: Path, server: Server) -> ClusterState:
     """The cluster, with one node of the group ``main``."""
     made = ClusterState(tmp_path / "cluster")
     server.add_program("k3s", made.script)
@@ -36,7 +44,7 @@ def state(tmp_path: Path, server: Server) -> ClusterState:  # noqa: F811 - a fix
 
 
 @pytest.fixture
-def cluster(state: ClusterState, server: Server, connections: Connections) -> Cluster:  # noqa: F811 - fixtures
+def cluster(state: ClusterState, server: Server, connections: Connections) -> Cluster:  # noqa: F811 - a fixture
     """The cluster as a run has it."""
     return Cluster(connections, server.host, pace=PACE)
 
@@ -46,3 +54,8 @@ def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What nvoi logs, from level debug on."""
     caplog.set_level(logging.DEBUG, logger="nvoi")
     return caplog
+
+
+def get_messages(logged: pytest.LogCaptureFixture, level: str = "INFO") -> list[str]:
+    """What was said at a level."""
+    return [record.getMessage() for record in logged.records if record.levelname == level]

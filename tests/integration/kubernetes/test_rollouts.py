@@ -1,18 +1,48 @@
 from __future__ import annotations
 
-from typing import Any
+import copy
+import logging
+from collections.abc import Callable
+from typing import Any, Self
 
 import pytest
 
-from nvoi.errors import ServiceError
+from nvoi.errors import ConnectionLostError, LockError, RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.commands import build_uncordon
+from nvoi.kubernetes.ownership import Reference
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
+from tests.fakes.kubernetes.program import DOWN
+from tests.integration.kubernetes.conftest import PACE, get_messages
+from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
 from tests.unit.kubernetes.configs import build
 
 WEB = build("web")
 SECONDS = 60.0
+
+
+class Watch(logging.Handler):
+    """Does something, once, when the first pod is told to run."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self._act: Callable[[], object] | None = act
+
+    def __enter__(self) -> Self:
+        logging.getLogger("nvoi.kubernetes").setLevel(logging.INFO)
+        logging.getLogger("nvoi.kubernetes").addHandler(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        logging.getLogger("nvoi.kubernetes").removeHandler(self)
+        logging.getLogger("nvoi.kubernetes").setLevel(logging.NOTSET)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "is not ready yet" in record.getMessage() and self._act is not None:
+            act, self._act = self._act, None
+            act()
 
 
 def roll_out(cluster: Cluster, manifests: Any = WEB, **more: Any) -> Any:
@@ -27,10 +57,6 @@ def fail(cluster: Cluster, manifests: Any = WEB, **more: Any) -> ServiceError:
 
 def count_commands(connections: Connections, server: Server) -> int:
     return connections.tallies[server.host].sessions
-
-
-def get_messages(logged: pytest.LogCaptureFixture, level: str = "INFO") -> list[str]:
-    return [record.getMessage() for record in logged.records if record.levelname == level]
 
 
 def test_a_rollout_that_succeeds_is_one_command_and_is_told_as_it_goes(
@@ -74,3 +100,161 @@ def test_each_way_a_pod_fails_ends_the_rollout_at_once(
     assert error.message.startswith("web: ")
     assert error.hint
     assert ("it is broken" in error.output) == lines
+
+
+def test_a_rollout_that_never_gets_ready_ends_in_time_with_what_was_seen_last(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    state.behave("shop-web", "stall", logs=["still loading"])
+    error = fail(cluster, seconds=1.0)
+    assert error.message == "web: not ready after 1 s: shop-web: 0 of 2 new pods are ready"
+    assert "still loading" in error.output
+    assert any("Readiness probe failed" in line for line in error.output)
+
+
+def test_a_pod_that_no_server_of_its_group_can_have_is_told_in_the_scheduler_s_words(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    state.register_node("main-1", labels={"nvoi.io/server-name": "other"})
+    error = fail(cluster)
+    assert "1 node(s) didn't match Pod's node affinity/selector" in error.message
+    assert "server of its group" in error.hint
+
+
+def test_of_several_services_the_one_that_failed_is_named(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    state.register_node("work-1", labels={"nvoi.io/server-name": "Workers_2"})
+    state.behave("redis:7", "crash", logs=["bad password"], exit=3)
+    error = fail(cluster, build("groups"))
+    assert error.message.startswith("redis: shop-redis-")
+    assert "ended with exit code 3" in error.message
+    assert "bad password" in error.output
+
+
+def test_a_workload_that_somebody_deletes_meanwhile_is_missed(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    state.behave("shop-web", "stall")
+
+    def delete() -> None:
+        state.remove("Deployment", "shop-web")
+
+    with Watch(delete):
+        error = fail(cluster)
+    assert error.message == "shop-web: is gone from the cluster"
+
+
+def test_a_new_release_replaces_the_old_and_only_news_of_old_pods_are_told(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    roll_out(cluster)
+    old = state.names("Pod")
+    logged.clear()
+    roll_out(cluster, build("web", image="10.43.0.100:5000/nvoi-shop:20270101000000"))
+    told = get_messages(logged)
+    for pod in old:
+        assert f"{pod} is ready" not in told
+        assert f"{pod} is gone" in told or f"{pod} is stopping" in told
+    images = {pod["spec"]["containers"][0]["image"] for pod in state.objects("Pod")}
+    assert "10.43.0.100:5000/nvoi-shop:20270101000000" in images
+
+
+def test_an_unchanged_release_starts_nothing_anew(cluster: Cluster, state: ClusterState) -> None:
+    roll_out(cluster)
+    old = state.names("Pod")
+    roll_out(cluster)
+    assert state.names("Pod") == old
+
+
+def test_a_cluster_that_does_not_answer_for_a_moment_is_asked_again_and_said_once(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    state.scenario(
+        fail={"get": {"times": 3, "after": 1, "stderr": DOWN}, "apply": {"stderr": DOWN}}
+    )
+    roll_out(cluster)
+    warnings = get_messages(logged, "WARNING")
+    assert len(warnings) == 2
+    assert all(text.startswith("The cluster does not answer") for text in warnings)
+    assert get_messages(logged).count("The cluster answers again") == 2
+
+
+def test_a_cluster_that_stays_away_ends_the_rollout_in_time(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    state.scenario(fail={"get": {"times": 1000, "stderr": DOWN}})
+    error = fail(cluster, seconds=0.5)
+    assert "nothing is known of the rollout" in error.message
+    assert "was refused" in error.message
+    assert "systemctl status k3s" in error.hint
+
+
+def test_a_manifest_that_the_cluster_refuses_is_told_in_one_line(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    roll_out(cluster)
+    changed = copy.deepcopy([*WEB.all])
+    for item in changed:
+        if item["kind"] == "Deployment":
+            labels = {"app.kubernetes.io/instance": "other"}
+            item["spec"]["selector"]["matchLabels"] = labels  # type: ignore[index]
+            item["spec"]["template"]["metadata"]["labels"] |= labels  # type: ignore[index]
+    with pytest.raises(RemoteError) as caught:
+        cluster.roll_out(changed, seconds=SECONDS)
+    end = "applying to the cluster: deployment shop-web: spec.selector: field is immutable"
+    assert caught.value.message.endswith(end)
+    # What can never be changed is deleted first, with its pods.
+    old = set(state.names("Pod"))
+    cluster.roll_out(changed, seconds=SECONDS, delete_first=[Reference("Deployment", "shop-web")])
+    assert old.isdisjoint(state.names("Pod"))
+
+
+def test_nothing_is_changed_by_a_run_that_has_lost_its_lock(
+    state: ClusterState, server: Server, connections: Connections
+) -> None:
+    def check() -> None:
+        raise LockError("the lock is lost")
+
+    cluster = Cluster(connections, server.host, check, pace=PACE)
+    with pytest.raises(LockError):
+        roll_out(cluster)
+    with pytest.raises(LockError):
+        cluster.apply(WEB.secrets)
+    with pytest.raises(LockError):
+        cluster.delete([Reference("Secret", "x")])
+    with pytest.raises(LockError):
+        cluster.run(build_uncordon("main-1"))
+    with pytest.raises(LockError):
+        cluster.restore(WEB.all, [])
+    assert cluster.get(["secrets"]) == ()
+    verbs = {next(word for word in call if not word.startswith("-")) for call in state.calls}
+    assert verbs <= {"get"}
+
+
+def test_a_connection_that_is_cut_in_a_rollout_fails_it_and_the_next_run_goes_on(
+    state: ClusterState, relay: Relay, connections: Connections
+) -> None:
+    state.behave("shop-web", "stall")
+    cluster = Cluster(connections, relay.host, pace=PACE)
+    with Watch(relay.cut), pytest.raises(ConnectionLostError):
+        roll_out(cluster)
+    state.reset()
+    roll_out(cluster)
+    assert len(state.names("Pod")) == 2
+
+
+def test_a_rollout_that_is_interrupted_ends_at_once_and_leaves_no_shell_behind(
+    cluster: Cluster, state: ClusterState, server: Server
+) -> None:
+    state.behave("shop-web", "stall")
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with Watch(interrupt), pytest.raises(KeyboardInterrupt):
+        roll_out(cluster)
+    number = len(state.records)
+    # The same connection serves the next command.
+    assert cluster.get(["pods"])
+    assert len(state.records) == number + 1

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import base64
+import json
+import random
+from typing import Any
+
+import pytest
+
+from nvoi.errors import RemoteError, ServiceError
+from nvoi.kubernetes import commands
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.ownership import Reference
+from nvoi.ssh.connections import Connections
+from tests.fakes.cluster_state import ClusterState
+from tests.fakes.kubernetes.program import DOWN
+from tests.integration.ssh.server import Server
+from tests.unit.kubernetes.configs import build
+
+PASSWORD = "pa55 word with a {brace}: and colons"
+ENCODED = base64.b64encode(PASSWORD.encode()).decode()
+
+
+def build_secret(name: str = "shop-x", **data: Any) -> Any:
+    metadata = {"name": name, "namespace": "default"}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+
+
+def test_what_is_applied_can_be_read_and_deleted_a_command_each(
+    cluster: Cluster, connections: Connections, server: Server
+) -> None:
+    cluster.apply([build_secret(A=ENCODED), build_secret("shop-y")])
+    (first, second) = cluster.get(["secrets", "services"])
+    assert first["data"] == {"A": ENCODED}
+    assert second["metadata"]["name"] == "shop-y"
+    cluster.delete([Reference("Secret", "shop-x"), Reference("Secret", "none", "kube-system")])
+    assert len(cluster.get(["secrets"])) == 1
+    assert connections.tallies[server.host].sessions == 4
+
+
+def test_objects_of_any_length_and_text_come_and_go_unharmed(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    text = base64.b64encode(random.Random(1).randbytes(300_000)).decode()
+    item = build_secret(A=text)
+    item["metadata"]["annotations"] = {"any": "'\"\\ $(id) `id` \n\r\t \u2028 äöü %s \\n"}
+    cluster.apply([item])
+    (found,) = cluster.get(["secrets"])
+    assert found["data"] == {"A": text}
+    assert found["metadata"]["annotations"] == item["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"KEY": {"text": PASSWORD}}, ".data.KEY: expected string"),
+        ({"KEY": PASSWORD}, "illegal base64 data"),
+    ],
+)
+def test_nothing_of_a_secret_that_is_refused_is_shown_anywhere(
+    cluster: Cluster,
+    state: ClusterState,
+    logged: pytest.LogCaptureFixture,
+    data: Any,
+    told: str,
+) -> None:
+    with pytest.raises(RemoteError) as caught:
+        cluster.apply([build_secret(**data)])
+    assert told in caught.value.message
+    seen = f"{caught.value} {caught.value.output} {logged.text} {json.dumps(state.calls)}"
+    for part in (PASSWORD, ENCODED, "brace", "colons"):
+        assert part not in seen
+
+
+def test_nothing_of_a_secret_that_is_applied_and_read_is_shown_anywhere(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    item = build_secret(KEY=ENCODED) | {"immutable": True}
+    cluster.apply([item])
+    cluster.get(["secrets"])
+    with pytest.raises(RemoteError) as caught:
+        cluster.apply([item | {"data": {"KEY": ENCODED, "MORE": ENCODED}}])
+    assert caught.value.message.endswith(
+        "secret shop-x: data: Forbidden: field is immutable when `immutable` is set"
+    )
+    seen = f"{caught.value} {caught.value.output} {logged.text} {json.dumps(state.calls)}"
+    assert PASSWORD not in seen
+    assert ENCODED not in seen
+
+
+def test_a_job_s_whole_template_is_not_echoed_where_it_is_refused(cluster: Cluster) -> None:
+    (job,) = build("mounts").jobs
+    cluster.apply([job])
+    changed = json.loads(json.dumps(job))
+    changed["spec"]["template"]["spec"]["containers"][0]["command"] = ["echo", PASSWORD]
+    with pytest.raises(RemoteError) as caught:
+        cluster.apply([changed])
+    name = job["metadata"]["name"]  # type: ignore[index]
+    end = f"applying to the cluster: job {name}: spec.template: field is immutable"
+    assert caught.value.message.endswith(end)
+
+
+def test_several_refusals_are_all_told(cluster: Cluster) -> None:
+    items = [build_secret("shop_x"), build_secret("shop-y"), build_secret(KEY=3)]
+    with pytest.raises(RemoteError) as caught:
+        cluster.apply(items)
+    assert "metadata.name: a lowercase RFC 1123 subdomain" in caught.value.message
+    assert caught.value.message.endswith("(and 1 more)")
+    assert ".data.KEY: expected string" in caught.value.output[0]
+    assert [item["metadata"]["name"] for item in cluster.get(["secrets"])] == ["shop-y"]
+
+
+def test_a_call_is_made_again_while_the_cluster_does_not_answer(
+    cluster: Cluster, state: ClusterState, connections: Connections, server: Server
+) -> None:
+    state.scenario(api_down=3)
+    cluster.apply([build_secret()])
+    assert state.names("Secret") == ["shop-x"]
+    assert connections.tallies[server.host].sessions == 1
+
+
+def test_a_call_s_failure_can_be_looked_at(cluster: Cluster, state: ClusterState) -> None:
+    result = cluster.run(commands.build_logs("none"), check=False)
+    assert result.exit_code == 1
+    assert 'pods "none" not found' in result.stderr[0]
+    with pytest.raises(RemoteError, match='kubectl logs: pods "none" not found'):
+        cluster.run(commands.build_logs("none"))
+    state.scenario(api_down=True)
+    assert cluster.run(commands.build_get_nodes(), check=False).stderr == (DOWN,)
+
+
+def test_a_container_s_lines_can_be_read_and_a_command_run_in_it(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    state.behave("shop-web", "ready", logs=["one", "", "three"])
+    words = ["sh", "-c", "first\nsecond 'quoted' $HOME"]
+    state.scenario(exec=[{"match": words[-1], "stdout": "no\n", "exit": 3}])
+    cluster.roll_out(build("web").all, seconds=60)
+    assert cluster.read_logs("deployment/shop-web", lines=2) == ("", "three")
+    result = cluster.execute("deployment/shop-web", words)
+    assert (result.exit_code, result.stdout) == (3, "no\n")
+    assert cluster.execute("deployment/shop-web", ["true"]).is_ok
+
+
+def test_a_host_without_k3s_says_so(cluster: Cluster, server: Server) -> None:
+    server.add_program("k3s", "#!/bin/sh\necho 'k3s: cannot run' >&2\nexit 127\n")
+    with pytest.raises(RemoteError, match="k3s: cannot run") as caught:
+        cluster.get(["pods"])
+    assert caught.value.status == 127
+
+
+def test_an_answer_that_is_none_shows_nothing_of_it(cluster: Cluster, server: Server) -> None:
+    server.add_program("k3s", f"#!/bin/sh\necho '{ENCODED}'\n")
+    with pytest.raises(ServiceError) as caught:
+        cluster.get(["secrets"])
+    assert caught.value.message == "the cluster's answer cannot be read: JSONDecodeError"
+
+
+def test_nodes_are_marked_emptied_and_removed(cluster: Cluster, state: ClusterState) -> None:
+    state.register_node("work-1", labels={"nvoi.io/server-name": "main"})
+    cluster.roll_out(build("web").all, seconds=60)
+    cluster.run(commands.build_label_node("work-1", "other"))
+    cluster.run(commands.build_drain("work-1"))
+    cluster.run(commands.build_delete_node("work-1"))
+    assert state.names("Node", None) == ["main-1"]
+    cluster.get(["pods"])
+    assert {pod["spec"].get("nodeName") for pod in state.objects("Pod")} <= {"main-1", None}

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+
+from nvoi.errors import ServiceError
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.ownership import Reference
+from nvoi.ssh.connections import Connections
+from tests.fakes.cluster_state import ClusterState
+from tests.integration.kubernetes.conftest import get_messages
+from tests.integration.ssh.server import Server
+from tests.unit.kubernetes.configs import build
+
+MANIFESTS = build("mounts")
+JOB = MANIFESTS.jobs[0]
+NAME = "shop-web-pre-run-20260102030405"
+SECONDS = 60.0
+
+
+@pytest.fixture(autouse=True)
+def secrets(cluster: Cluster) -> None:
+    """What the pods start with."""
+    cluster.apply(MANIFESTS.secrets)
+
+
+def fail(cluster: Cluster) -> ServiceError:
+    with pytest.raises(ServiceError) as caught:
+        cluster.roll_out([JOB], seconds=SECONDS)
+    return caught.value
+
+
+def test_the_lines_of_a_job_are_told_while_it_runs_and_all_of_them_before_its_end(
+    cluster: Cluster,
+    state: ClusterState,
+    logged: pytest.LogCaptureFixture,
+    connections: Connections,
+    server: Server,
+) -> None:
+    lines = [f"migrating {number}" for number in range(5)]
+    state.behave(NAME, "ready", looks=5, logs=lines)
+    before = connections.tallies[server.host].sessions
+    cluster.roll_out([JOB], seconds=SECONDS)
+    told = get_messages(logged)
+    assert [line for line in told if line.startswith("web: ")] == [f"web: {one}" for one in lines]
+    assert told.index(f"{NAME}: done") > told.index("web: migrating 4")
+    # One for the rollout and one for the lines, one more where the last came between two looks.
+    assert connections.tallies[server.host].sessions - before in {2, 3}
+
+
+def test_a_job_that_ends_at_once_has_its_lines_told_too(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    state.behave(NAME, "ready", looks=1, logs=["nothing to do"])
+    cluster.roll_out([JOB], seconds=SECONDS)
+    assert get_messages(logged).count("web: nothing to do") == 1
+
+
+def test_a_job_that_fails_says_its_exit_code_and_last_lines(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    lines = [f"step {number}" for number in range(30)] + ["no such table"]
+    state.behave(NAME, "job-fail", exit=4, logs=lines)
+    error = fail(cluster)
+    assert error.message.startswith("pre_run_command of web: ")
+    assert "exit code 4" in error.message
+    assert error.output[-1] == "no such table"
+    assert "step 0" not in error.output
+    assert "the release before" in error.hint
+
+
+def test_a_job_that_takes_longer_than_it_may_has_its_last_lines_though_its_pod_is_gone(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    state.behave(NAME, "job-late", looks=8, logs=["a lock is held"])
+    error = fail(cluster)
+    assert "DeadlineExceeded" in error.message
+    assert "a lock is held" in error.output
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("image-pull", "ImagePull"),
+        ("oom", "OOMKilled"),
+        ("unschedulable", "Unschedulable"),
+        ("mount", "FailedMount"),
+        ("forbidden", "pods is forbidden"),
+        ("config-error", "CreateContainerConfigError"),
+    ],
+)
+def test_a_job_whose_pod_fails_any_other_way_fails_at_once(
+    cluster: Cluster, state: ClusterState, behaviour: str, reason: str
+) -> None:
+    state.behave(NAME, behaviour)
+    assert reason in fail(cluster).message
+
+
+def test_a_job_of_a_run_that_was_cut_off_is_waited_for(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    state.behave(NAME, "ready", looks=3, logs=["one", "two", "three"])
+    cluster.apply([JOB])
+    cluster.follow([Reference("Job", NAME)], seconds=SECONDS)
+    told = get_messages(logged)
+    assert f"{NAME}: done" in told
+    assert "web: three" in told
+
+
+def test_a_job_whose_lines_are_cut_off_has_none_told_twice(
+    cluster: Cluster, state: ClusterState, server: Server, logged: pytest.LogCaptureFixture
+) -> None:
+    lines = [f"line {number}" for number in range(6)]
+    state.behave(NAME, "ready", looks=8, logs=lines)
+    # The first that follows is given one line, and is cut off.
+    flag = server.home / "cut"
+    cut = f'[ -e {flag} ] || {{ touch {flag}; echo "line 0"; exit 1; }}'
+    script = f'#!/bin/sh\ncase "$*" in *--follow*) {cut} ;; esac\n'
+    server.add_program("k3s", script + state.script.removeprefix("#!/bin/sh\n"))
+    cluster.roll_out([JOB], seconds=SECONDS)
+    told = [line for line in get_messages(logged) if line.startswith("web: ")]
+    assert told == [f"web: {line}" for line in lines]

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from nvoi.errors import ServiceError
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.ownership import Reference, read_reference
+from nvoi.ssh.connections import Connections
+from tests.fakes.cluster_state import ClusterState
+from tests.integration.kubernetes.conftest import get_messages
+from tests.integration.ssh.server import Server
+from tests.unit.kubernetes.configs import build
+
+OLD = build("postgres")
+NEW_IMAGE = "10.43.0.100:5000/nvoi-shop:20270101000000"
+NEW = build("postgres", image=NEW_IMAGE, stamp="20270101000000")
+SECONDS = 60.0
+
+
+def list_images(state: ClusterState, workload: str) -> set[str]:
+    return {
+        pod["spec"]["containers"][0]["image"]
+        for pod in state.objects("Pod")
+        if pod["metadata"]["name"].startswith(workload)
+    }
+
+
+def fail(cluster: Cluster, manifests: Any) -> None:
+    with pytest.raises(ServiceError):
+        cluster.roll_out(manifests, seconds=SECONDS)
+
+
+def test_a_failed_release_is_taken_back_in_one_command(
+    cluster: Cluster,
+    state: ClusterState,
+    connections: Connections,
+    server: Server,
+    logged: pytest.LogCaptureFixture,
+) -> None:
+    cluster.roll_out(OLD.all, seconds=SECONDS)
+    serving = [name for name in state.names("Pod") if name.startswith("shop-web")]
+    state.behave("20270101000000", "crash")
+    extra = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "extra", "labels": OLD.apps[0]["metadata"]["labels"]},  # type: ignore[index]
+        "data": {},
+    }
+    fail(cluster, [*NEW.all, extra])
+    before = connections.tallies[server.host].sessions
+    cluster.restore(OLD.kept, [Reference("Secret", "extra"), Reference("Job", "gone")])
+    assert connections.tallies[server.host].sessions == before + 1
+    assert "extra" not in state.names("Secret")
+    assert set(serving) <= set(state.names("Pod"))
+    assert list_images(state, "shop-web") == {"10.43.0.100:5000/nvoi-shop:20260102030405"}
+    told = get_messages(logged)
+    assert "Waiting until the release before is ready again" in told
+    assert "shop-web: 2 of 2 pods are ready" in told
+
+
+def test_a_database_that_is_stuck_with_a_broken_pod_is_freed(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    cluster.roll_out(OLD.all, seconds=SECONDS)
+    broken = copy.deepcopy([*OLD.database])
+    for item in broken:
+        if item["kind"] == "StatefulSet":
+            template: Any = item["spec"]["template"]  # type: ignore[index]
+            template["spec"]["containers"][0]["image"] = "postgres:none"
+            template["metadata"]["annotations"]["nvoi.io/template"] = "broken"
+    state.behave("postgres:none", "image-pull")
+    fail(cluster, broken)
+    cluster.restore(OLD.database, [])
+    assert list_images(state, "db-shop") == {"postgres:17"}
+    assert "Deleting what stands in the way: pod/db-shop-0" in get_messages(logged)
+
+
+def test_the_first_release_of_an_app_is_taken_back_to_nothing(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    state.behave("shop-web", "image-pull")
+    fail(cluster, OLD.all)
+    cluster.restore([], [read_reference(item) for item in OLD.all])
+    cluster.get(["pods"])
+    cluster.get(["pods"])
+    for kind in ("Deployment", "StatefulSet", "Service", "Secret", "Pod", "ReplicaSet"):
+        assert state.names(kind) == [], kind
+
+
+def test_what_was_made_anew_since_is_deleted_before_the_old_comes_back(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    changed = copy.deepcopy([*OLD.apps])
+    for item in changed:
+        if item["kind"] == "Deployment":
+            spec: Any = item["spec"]
+            labels = {"nvoi.io/other": "x"}
+            spec["selector"]["matchLabels"] = labels
+            spec["template"]["metadata"]["labels"] |= labels
+    cluster.apply(OLD.secrets)
+    cluster.roll_out(changed, seconds=SECONDS)
+    cluster.restore(OLD.apps, [])
+    selector = state.find("Deployment", "shop-web")["spec"]["selector"]
+    assert selector == {"matchLabels": {"app.kubernetes.io/instance": "shop-web"}}
+
+
+def test_a_release_before_that_does_not_come_back_is_told(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    cluster.roll_out(OLD.all, seconds=SECONDS)
+    state.behave("shop-web", "crash", logs=["the database has moved on"])
+    state.remove("Deployment", "shop-web")
+    for pod in state.names("Pod"):
+        state.remove("Pod", pod)
+    with pytest.raises(ServiceError) as caught:
+        cluster.restore(OLD.apps, [])
+    assert "CrashLoopBackOff" in caught.value.message
+    assert "the database has moved on" in caught.value.output
