@@ -67,7 +67,7 @@ was=$holder first=$owner
 printf 'ended %s %s\\n' "$owner" "$by" >>"$path" || : >"$path"
 kill "$pid"
 tries=0
-until timeout 1 flock -s 9; do
+until flock -n -s 9 || timeout 1 flock -s 9; do
   look
   [ "$owner" = "$first" ] || break
   tries=$((tries + 1))
@@ -89,7 +89,7 @@ said=$( (: >>"$path") 2>&1) || fail unable "$said"
 is_file() {{ [ "$path" -ef "/proc/$$/fd/9" ]; }}
 lock() {{
   exec 9<>"$path"
-  timeout 1 flock 9 && is_file
+  {{ flock -n 9 || timeout 1 flock 9; }} && is_file
 }}
 # What is left of a connection of this run that broke, and has not noticed it yet.
 end_own() {{
