@@ -32,7 +32,13 @@ sed "s/@VERSION@/$INSTALL_K3S_VERSION/" >"$bin/.k3s.new" <<'PROGRAM'
 . /opt/fake/settings
 case ${1:-} in
   --version) echo 'k3s version @VERSION@ (fake)'; exit ;;
-  crictl) shift; printf '%s\n' "$*" >>/opt/fake/crictl.log; exit ;;
+  crictl)
+    shift
+    printf '%s\n' "$*" >>/opt/fake/crictl.log
+    # A test says which images the machine has pulled.
+    [ "$1" != images ] || cat /opt/fake/images 2>/dev/null
+    exit 0
+    ;;
   kubectl) shift ;;
   *) echo "k3s: no such command: $*" >&2; exit 64 ;;
 esac

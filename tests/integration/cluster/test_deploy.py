@@ -162,7 +162,10 @@ def test_old_images_leave_the_registry_but_those_that_can_be_gone_back_to(fleet:
     for text in ("one\n", "two\n", "three\n"):
         fleet.build_image(text=text)
         assert fleet.run().code == 0
-        stamps.append(find_image(fleet).rpartition(":")[2])
+        image, _, stamp = find_image(fleet).rpartition(":")
+        stamps.append(stamp)
+        with (fleet.hosts["main"].folder / "images").open("a") as pulled:
+            pulled.write(f"{image} {stamp} id-{stamp} 1MB\n")
     assert fleet.list_tags() == stamps[1:]
     assert any(
         "rmi" in one and stamps[0] in one for one in fleet.hosts["main"].read_log("crictl.log")
