@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from nvoi.errors import NvoiError
+from nvoi.k3s.disks import list_claims
 from nvoi.k3s.installer import build_removal
 from nvoi.k3s.nodes import (
-    READY_SECONDS,
     Cluster,
     ClusterNode,
     build_marker,
@@ -16,8 +16,8 @@ from nvoi.k3s.nodes import (
     forget_app,
     format_address,
     parse_address,
-    wait_until_ready,
 )
+from nvoi.k3s.readiness import READY_SECONDS, wait_until_ready
 from nvoi.kubernetes.commands import (
     DRAIN_SECONDS,
     build_delete_node,
@@ -96,18 +96,42 @@ def remove_node(
     """Take a node out of the cluster, and k3s off its server where that can be reached.
 
     Raises:
-        NvoiError: its pods cannot go elsewhere; the node stays as it was.
+        NvoiError: its pods cannot go elsewhere, or its disk has data that would go with k3s; the
+            node stays as it was.
     """
     log.info("%s is not in the config any more: it is removed from the cluster", node.name)
+    claims = list_claims(cluster, node.name)
     if node.is_ready:
+        check_claims(node, claims)
         drain(cluster, node, drain_seconds)
     else:
         log.warning("%s is %s: its pods cannot be moved, others take over", node.name, node.state)
+    if claims:
+        log.warning(
+            "%s: k3s stays on its server, as data of %s is there, in /var/lib/rancher/k3s/storage",
+            node.name,
+            ", ".join(claims),
+        )
     # First k3s, then the node: an agent that still runs would bring it back.
-    if node.address not in addresses:
+    elif node.address not in addresses:
         uninstall_from(connections, node)
     cluster.run(build_delete_node(node.name))
     log.ok("%s: removed; data in /opt/nvoi/volumes is kept on its server", node.name)
+
+
+def check_claims(node: ClusterNode, claims: Sequence[str]) -> None:
+    """Whether nothing of value goes with a node.
+
+    Raises:
+        NvoiError: it has a database's data, for example.
+    """
+    if claims:
+        raise NvoiError(
+            f"the node {node.name} cannot be removed: its own disk has data, which would go with "
+            f"it: {', '.join(claims)}",
+            hint="name its server in the config again; or save the data and delete the claims "
+            "with kubectl",
+        )
 
 
 def drain(cluster: Cluster, node: ClusterNode, seconds: int) -> None:
