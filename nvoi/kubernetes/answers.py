@@ -39,9 +39,10 @@ LONGEST = 300
 NOISE = re.compile(r'[EWIF]\d{4} |Warning: |time="')
 INVALID = re.compile(r'The (\w+) "([^"]*)" is invalid: ?(.*)')
 SERVER = re.compile(r"(?:error: )?(?:[Ee]rror from server(?: \(\w+\))?|error): ")
-# A value, which may have colons, then why it is none that can be. Both end with the line.
+# A value, in quotes or of any text with colons, and then why it is none that can be.
 VALUE = re.compile(
-    r"(?:Invalid|Unsupported|Duplicate) value: .*?(?:: |$)(supported values: .*|[^:]*)$"
+    r"(?:Invalid|Unsupported|Duplicate) value: "
+    r'(?:"(?:[^"\\]|\\.)*"(?:: (.*)|$)|.*?(?:: |$)(supported values: .*|[^:]*)$)'
 )
 GOT = re.compile(r", got .*$")
 DUMP = re.compile(r"&?[\w.]*\{.*\}")
@@ -85,8 +86,8 @@ def read_sentences(errors: Iterable[str]) -> Iterator[str]:
 def strip(cause: str) -> str:
     """A cause without the value that is at fault."""
     cause = SERVER.sub("", cause.strip(), count=1)
-    cause = VALUE.sub(lambda found: found[1].strip(), cause)
-    return DUMP.sub("…", GOT.sub("", cause))
+    cause = VALUE.sub(lambda found: found[1] or found[2] or "", cause)
+    return DUMP.sub("…", GOT.sub("", cause)).rstrip(": ")
 
 
 def find_values(manifests: Iterable[Manifest]) -> Iterator[str]:

@@ -46,6 +46,19 @@ def test_objects_are_deleted_together_and_gone_ones_are_no_error() -> None:
     assert commands.build_delete([]) == []
 
 
+def test_a_deletion_that_is_waited_for_waits_for_the_pods_too() -> None:
+    (waits,) = commands.build_delete([Reference("Deployment", "a")])
+    assert {"--wait=true", "--cascade=foreground"} <= {*waits.argv}
+    (leaves,) = commands.build_delete([Reference("Deployment", "a")], wait=False)
+    assert {"--wait=false", "--cascade=background"} <= {*leaves.argv}
+
+
+def test_a_call_knows_what_it_does() -> None:
+    assert commands.build_get_nodes().verb == "get"
+    assert commands.build_execute("pod", ["ls", "-l"]).verb == "exec"
+    assert commands.build_execute("pod", ["ls", "-l"]).argv[-3:] == ("--", "ls", "-l")
+
+
 def test_logs_are_followed_without_an_end_or_read_with_one() -> None:
     follow = commands.build_logs("job/x", follow=True)
     assert follow.argv[-2:] == ("--follow", "job/x")

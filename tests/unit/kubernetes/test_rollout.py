@@ -113,6 +113,27 @@ def test_a_server_that_is_just_starting_is_waited_for() -> None:
     assert judge(web, [cluster.unscheduled(web, message)]).state is State.PROGRESSING
 
 
+def test_while_others_stop_there_may_be_room_soon() -> None:
+    web = cluster.deployment()
+    new = cluster.unscheduled(web, "0/1 nodes are available: 1 Insufficient memory.")
+    going = pod(cluster.live("Deployment", "shop-redis", "groups"))
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert judge(web, [new, going]).state is State.PROGRESSING
+    assert judge(web, [new]).state is State.FAILED
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'persistentvolumeclaim "data-db-shop-0" not found',
+        "pod has unbound immediate PersistentVolumeClaims",
+    ],
+)
+def test_a_disk_that_is_only_late_is_waited_for(message: str) -> None:
+    database = cluster.live("StatefulSet", "db-shop", "postgres")
+    assert judge(database, [cluster.unscheduled(database, message)]).state is State.PROGRESSING
+
+
 @pytest.mark.parametrize("reason", ["FailedMount", "FailedAttachVolume"])
 def test_a_volume_that_cannot_be_mounted_fails_at_once(reason: str) -> None:
     web = cluster.deployment()
