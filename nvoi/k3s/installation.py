@@ -17,8 +17,9 @@ from nvoi.k3s.installer import (
     build_input,
     build_setup,
 )
-from nvoi.k3s.nodes import READY_SECONDS, Cluster, ClusterNode, list_nodes, wait_until_ready
+from nvoi.k3s.nodes import Cluster, ClusterNode, list_nodes
 from nvoi.k3s.planning import Task, find_stale, plan
+from nvoi.k3s.readiness import READY_SECONDS, wait_until_ready
 from nvoi.k3s.requirements import check_all
 from nvoi.k3s.survey import survey
 from nvoi.kubernetes.commands import build_delete_node

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nvoi.command import Command
-from nvoi.k3s.configuration import CONFIG_FILE, FOLDER, HEADER, STAMP_FILE, Node
-from nvoi.kubernetes.registry import DATA_FOLDER, REGISTRIES_FILE
+from nvoi.k3s.configuration import FOLDER, HEADER, Node
+from nvoi.kubernetes.registry import DATA_FOLDER
 from nvoi.secret import Secret
 
 #: Exit codes of the scripts that say what went wrong; sysexits(3) leaves these alone.
@@ -221,19 +221,3 @@ def build_input(work: Work, files: tuple[Secret, str]) -> bytes:
 def build_removal() -> Command:
     """The command, to be run as root, that removes k3s and what nvoi has put beside it."""
     return Command("sh", "-c", REMOVE, "nvoi-k3s-removal", FOLDER, HEADER, DATA_FOLDER)
-
-
-__all__ = [
-    "CONFIG_FILE",
-    "FOREIGN",
-    "INSTALLER_FAILED",
-    "NOT_READY",
-    "NOT_STARTED",
-    "NO_INSTALLER",
-    "REGISTRIES_FILE",
-    "STAMP_FILE",
-    "Work",
-    "build_input",
-    "build_removal",
-    "build_setup",
-]

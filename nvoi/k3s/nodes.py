@@ -1,4 +1,4 @@
-"""The nodes of the cluster: whether they are ready, what they are marked with."""
+"""The nodes of the cluster: what they are, what apps mark them with."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from nvoi.log.levels import get_logger
 from nvoi.naming import shorten
 from nvoi.providers.provider import Server
 from nvoi.ssh.host import Host
-from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger("nvoi.k3s")
 
@@ -33,7 +32,6 @@ MARKER = "nvoi.io/"
 MARKER_NAME = "app."
 ADDRESS = "nvoi.io/address"
 NO_TEXTS: Mapping[str, str] = MappingProxyType({})
-READY_SECONDS = 180.0
 
 
 class Cluster(Protocol):
@@ -129,68 +127,6 @@ def read_node(item: Mapping[str, Any]) -> ClusterNode:
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
     )
-
-
-def wait_until_ready(
-    cluster: Cluster,
-    names: Iterable[str],
-    *,
-    versions: Mapping[str, str] = NO_TEXTS,
-    seconds: float = READY_SECONDS,
-) -> list[ClusterNode]:
-    """All nodes, once those in ``names`` are ready.
-
-    Args:
-        cluster: asked for them.
-        names: the nodes that are waited for.
-        versions: the release that each has to run by then, by name.
-        seconds: how long to wait.
-
-    Raises:
-        NvoiError: one is still not ready.
-    """
-    wanted = list(names)
-
-    def look() -> list[ClusterNode]:
-        nodes = list_nodes(cluster)
-        lacking = find_lacking(nodes, wanted, versions)
-        if lacking:
-            raise NotReadyError("; ".join(lacking))
-        return nodes
-
-    try:
-        return wait_for(
-            look,
-            what="the nodes to be ready",
-            seconds=seconds,
-            log=log,
-            pause=0.2,
-            longest_pause=3.0,
-        )
-    except NotReadyError as seen:
-        raise NvoiError(
-            f"not all nodes are ready after {seconds:.0f} s: {seen}",
-            hint="see `journalctl -u k3s` on the master and `journalctl -u k3s-agent` on a worker; "
-            "between the servers 6443/tcp, 10250/tcp and 51820/udp must be open",
-        ) from None
-
-
-def find_lacking(
-    nodes: Sequence[ClusterNode], names: Iterable[str], versions: Mapping[str, str]
-) -> list[str]:
-    """What is not as it should be, of each of the nodes in ``names``."""
-    known = {node.name: node for node in nodes}
-    lacking = []
-    for name in names:
-        node = known.get(name)
-        wanted = versions.get(name)
-        if node is None:
-            lacking.append(f"{name} is not in the cluster yet")
-        elif not node.is_ready:
-            lacking.append(f"{name} is {node.state}")
-        elif wanted and node.version != wanted:
-            lacking.append(f"{name} still runs {node.version or 'another release'}")
-    return lacking
 
 
 def ensure_marks(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nvoi.errors import NvoiError
+from nvoi.errors import ConnectionLostError, NvoiError
 from nvoi.k3s.configuration import CONFIG_FILE, STAMP_FILE, read_config, read_token
 from nvoi.kubernetes.registry import REGISTRIES_FILE
 from nvoi.ssh.connections import Connections
 from tests.fakes.k3s_host import K3sHost, read_nodes, register_node
 from tests.integration.k3s.conftest import APP, NEW, OLD, Fleet, count_commands
 from tests.integration.ssh.conftest import Connect
+from tests.integration.ssh.waits import wait_until
 
 
 def test_servers_become_one_cluster(fleet: Fleet, connections: Connections) -> None:
@@ -224,6 +226,25 @@ class TestFaults:
         token = read_token(fleet.hosts[0].read(CONFIG_FILE))
         fleet.run(connections)
         assert read_token(fleet.hosts[0].read(CONFIG_FILE)) == token
+        assert list(read_nodes(fleet.cluster)) == ["shop-main-1"]
+
+    def test_a_connection_that_breaks_while_it_installs(
+        self, fleet: Fleet, connections: Connections
+    ) -> None:
+        host = fleet.hosts[0]
+        host.set_fault("meet", "2")
+
+        def cut() -> None:
+            wait_until(lambda: len(host.installations) == 1, "the installer")
+            fleet.machines[0].end_sessions()
+
+        with ThreadPoolExecutor(1) as pool:
+            cutting = pool.submit(cut)
+            with pytest.raises(ConnectionLostError):
+                fleet.run(connections)
+            cutting.result()
+        host.clear_fault("meet")
+        fleet.run(connections)
         assert list(read_nodes(fleet.cluster)) == ["shop-main-1"]
 
     def test_a_service_that_crashes_again_and_again(

@@ -15,7 +15,6 @@ from nvoi.k3s.nodes import (
     build_mark,
     build_marker,
     build_marks,
-    find_lacking,
     format_address,
     is_marked,
     list_nodes,
@@ -23,6 +22,7 @@ from nvoi.k3s.nodes import (
     read_node,
 )
 from nvoi.k3s.preparation import tell_unreachable_nodes
+from nvoi.k3s.readiness import find_lacking
 from nvoi.k3s.survey import Listener, build_survey
 from nvoi.kubernetes.commands import Kubectl
 from nvoi.ssh.host import Host
