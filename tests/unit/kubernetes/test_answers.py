@@ -98,8 +98,8 @@ def test_a_sentence_has_an_end() -> None:
     "line",
     [
         (
-            "The connection to the server 127.0.0.1:6443 was refused - did you specify the right host "
-            "or port?"
+            "The connection to the server 127.0.0.1:6443 was refused - did you specify the right "
+            "host or port?"
         ),
         NO_OPENAPI,
         "Unable to connect to the server: net/http: TLS handshake timeout",
@@ -111,8 +111,8 @@ def test_a_sentence_has_an_end() -> None:
             "allotted"
         ),
         (
-            "Unable to connect to the server: context deadline exceeded (Client.Timeout exceeded while "
-            "awaiting headers)"
+            "Unable to connect to the server: context deadline exceeded (Client.Timeout exceeded "
+            "while awaiting headers)"
         ),
         "Error from server: rpc error: code = Unknown desc = database is locked",
     ],
@@ -127,8 +127,8 @@ def test_what_may_be_gone_the_next_moment_is_known(line: str) -> None:
         IMMUTABLE,
         'Error from server (NotFound): pods "x" not found',
         (
-            "Unable to connect to the server: tls: failed to verify certificate: x509: certificate has "
-            "expired"
+            "Unable to connect to the server: tls: failed to verify certificate: x509: certificate "
+            "has expired"
         ),
         "error: You must be logged in to the server (Unauthorized)",
     ],
