@@ -101,7 +101,11 @@ fi
 [ "$starts" = yes ] || exit 0
 echo "starting $unit"
 if has_openrc; then rc-service "$unit" restart </dev/null
-else systemctl restart --no-block "$unit" </dev/null; fi
+else
+  # Not restarted: until that begins, the old one is still active.
+  systemctl stop "$unit" </dev/null
+  systemctl start --no-block "$unit" </dev/null
+fi
 began=$(date +%s) told=0
 is_late() {
   passed=$(($(date +%s) - began))

@@ -40,7 +40,7 @@ case $verb in
   is-active) if [ -e "/opt/fake/$unit.active" ]; then echo active; else echo activating; fi ;;
   show) if [ -e /opt/fake/crashes ]; then echo 3; else echo 0; fi ;;
   stop) rm -f "/opt/fake/$unit.active" ;;
-  restart)
+  start | restart)
     rm -f "/opt/fake/$unit.active"
     if [ -e /opt/fake/crashes ]; then
       echo 'level=fatal msg="flag provided but not defined"' >/opt/fake/journal
@@ -159,7 +159,7 @@ class K3sHost:
     @property
     def starts(self) -> int:
         """How often k3s was started."""
-        return sum(line.startswith("restart ") for line in self.read_log("systemctl.log"))
+        return sum(line.startswith("start ") for line in self.read_log("systemctl.log"))
 
     @property
     def removals(self) -> list[str]:
