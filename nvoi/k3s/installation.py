@@ -17,7 +17,7 @@ from nvoi.k3s.installer import (
     build_input,
     build_setup,
 )
-from nvoi.k3s.nodes import Cluster, ClusterNode, list_nodes
+from nvoi.k3s.nodes import Cluster, ClusterNode, check_groups, list_nodes
 from nvoi.k3s.planning import Task, find_stale, plan
 from nvoi.k3s.readiness import READY_SECONDS, wait_until_ready
 from nvoi.k3s.requirements import check_all
@@ -58,6 +58,7 @@ def ensure_k3s(
     settings: K3sSettings,
     cluster: Cluster,
     *,
+    app: str,
     patience: Patience = USUAL,
 ) -> dict[str, str]:
     """Have every server run k3s as the config says; nothing is sent where all do.
@@ -68,6 +69,7 @@ def ensure_k3s(
         facts: what they are like, by their names.
         settings: what the config says of k3s.
         cluster: the one that they make.
+        app: the app's name.
         patience: other than the usual one.
 
     Returns:
@@ -83,7 +85,7 @@ def ensure_k3s(
         facts = survey(connections, servers, lambda _server, _architecture: None)
         check_all(servers, facts, settings)
         installer = Installer(connections, cluster, settings, patience)
-        tasks = installer.install(servers, facts)
+        tasks = installer.install(servers, facts, app)
     else:
         log.info("k3s %s runs on all servers as it should", tasks[0].node.version)
     return {task.server.name: task.node.name for task in tasks}
@@ -104,11 +106,14 @@ class Installer:
         self._settings = settings
         self._patience = patience
 
-    def install(self, servers: Sequence[Server], facts: Mapping[str, Facts]) -> list[Task]:
+    def install(
+        self, servers: Sequence[Server], facts: Mapping[str, Facts], app: str
+    ) -> list[Task]:
         """Do all that is to be done: the master first, new workers at once, others in turn."""
-        nodes = self._list_nodes(servers, facts)
+        nodes = self._list_nodes(facts[servers[0].name])
         stale = find_stale(servers, facts, nodes)
         tasks = plan(servers, facts, self._settings, [one for one in nodes if one not in stale])
+        check_groups(nodes, {task.node.name: task.server for task in tasks}, app)
         master, *agents = tasks
         add_secrets(master.node.token.reveal())
         new = [task for task in agents if not task.is_running and not task.is_done]
@@ -122,14 +127,9 @@ class Installer:
                 self._renew(task)
         return tasks
 
-    def _list_nodes(
-        self, servers: Sequence[Server], facts: Mapping[str, Facts]
-    ) -> list[ClusterNode]:
-        """The nodes that there are, where new ones come to them."""
-        is_new = any(not facts[server.name].k3s.is_ours for server in servers)
-        if not (is_new and facts[servers[0].name].k3s.is_active):
-            return []
-        return list_nodes(self._cluster)
+    def _list_nodes(self, master: Facts) -> list[ClusterNode]:
+        """The nodes that there are, where the master was set up wholly and runs."""
+        return list_nodes(self._cluster) if master.k3s.is_active and master.k3s.applied else []
 
     def _begin(self, master: Task, new: Sequence[Task]) -> None:
         """Set up the master wholly, and beside it what new workers need before they start."""

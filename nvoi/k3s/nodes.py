@@ -147,7 +147,7 @@ def ensure_marks(
         NvoiError: a node belongs to another group for other apps.
     """
     mine = [node for node in nodes if node.name in servers]
-    check_groups(mine, servers, app)
+    check_groups(nodes, servers, app)
     changed = [
         build_marks(app, node, servers[node.name])
         for node in mine
@@ -165,9 +165,20 @@ def ensure_marks(
 
 
 def check_groups(nodes: Sequence[ClusterNode], servers: Mapping[str, Server], app: str) -> None:
-    """Whether no node has another group's name for the sake of other apps."""
+    """Whether no node has another group's name for the sake of other apps.
+
+    Args:
+        nodes: all there are.
+        servers: the app's servers by the names of their nodes.
+        app: its name.
+
+    Raises:
+        NvoiError: one has.
+    """
     lines = []
     for node in nodes:
+        if node.name not in servers:
+            continue
         group, others = node.labels.get(SERVER_GROUP), node.markers - {build_marker(app)}
         if group is not None and group != servers[node.name].group and others:
             apps = ", ".join(sorted(one.removeprefix(MARKER + MARKER_NAME) for one in others))

@@ -17,7 +17,12 @@ def run(context: ClusterContext) -> None:
     """
     settings, cluster = build_settings(context), context.cluster
     context.nodes = ensure_k3s(
-        context.connections, context.servers, context.facts, settings, cluster
+        context.connections,
+        context.servers,
+        context.facts,
+        settings,
+        cluster,
+        app=context.application.name,
     )
     ensure_nodes(
         context.connections, cluster, context.servers, context.nodes, context.application.name

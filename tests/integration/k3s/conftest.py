@@ -88,7 +88,9 @@ class Fleet:
         facts = facts or self.look(connections)
         kube = self.get_kube(connections)
         patience = Patience(server=seconds, agent=seconds, ready=seconds)
-        names = ensure_k3s(connections, self.servers, facts, self.settings, kube, patience=patience)
+        names = ensure_k3s(
+            connections, self.servers, facts, self.settings, kube, app=app, patience=patience
+        )
         ensure_nodes(
             connections, kube, self.servers, names, app, ready_seconds=seconds, drain_seconds=2
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import NvoiError
-from nvoi.k3s.membership import ensure_nodes
+from nvoi.k3s.configuration import CONFIG_FILE
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
 from nvoi.k3s.removal import uninstall
 from nvoi.ssh.connections import Connections
@@ -100,13 +100,13 @@ def test_nodes_that_no_app_of_nvoi_has_marked_are_left_alone(
 def test_two_apps_that_call_a_servers_group_differently_are_told_so(
     pair: Fleet, connections: Connections
 ) -> None:
-    names = {server.name: server.name for server in pair.servers}
+    before = pair.hosts[1].read(CONFIG_FILE)
     pair.change(1, group="web")
-    kube = pair.get_kube(connections)
     with pytest.raises(NvoiError, match=r"in the server group 'main' for other apps \(shop\)"):
-        ensure_nodes(connections, kube, pair.servers, names, "blog")
+        pair.run(connections, app="blog")
     labels = read_nodes(pair.cluster)["shop-main-2"]["metadata"]["labels"]
     assert labels["nvoi.io/server-name"] == "main"
+    assert pair.hosts[1].read(CONFIG_FILE) == before
 
 
 def test_a_server_that_was_set_up_anew_takes_the_place_of_its_old_node(
