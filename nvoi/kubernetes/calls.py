@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Self
 
 from nvoi.command import Result
 from nvoi.errors import RemoteError
@@ -23,7 +22,7 @@ PATIENCE = 60.0
 
 
 class Calls:
-    """Calls over one SSH command, which ends with the context.
+    """Calls over one SSH command, from :meth:`start` to :meth:`close`.
 
     Args:
         connections: the way to the master.
@@ -37,12 +36,18 @@ class Calls:
         self._pace = pace
         self._is_away = False
 
-    def __enter__(self) -> Self:
-        self._dialogue.__enter__()
-        return self
+    def start(self) -> None:
+        """Begin the command; nothing is waited for."""
+        self._dialogue.start()
 
-    def __exit__(self, *exception: object) -> None:
-        self._dialogue.__exit__(*exception)
+    @property
+    def is_over(self) -> bool:
+        """Whether the command has ended, in whatever way."""
+        return self._dialogue.is_over
+
+    def close(self) -> None:
+        """End the command."""
+        self._dialogue.close()
 
     def run(
         self,

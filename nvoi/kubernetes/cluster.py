@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Self
 
 from nvoi.command import Result
 from nvoi.kubernetes import commands
 from nvoi.kubernetes.calls import Calls
 from nvoi.kubernetes.commands import Kubectl
 from nvoi.kubernetes.dialogue import SECONDS
-from nvoi.kubernetes.following import Follower
-from nvoi.kubernetes.labels import INSTANCE
 from nvoi.kubernetes.names import NAMESPACE
-from nvoi.kubernetes.ownership import Json, Reference, find_fixed, read_reference
-from nvoi.kubernetes.rollout import find_stuck
-from nvoi.kubernetes.snapshots import Snapshot, read_objects, read_snapshot
-from nvoi.kubernetes.streaming import LogStream
+from nvoi.kubernetes.ownership import Json, Reference
+from nvoi.kubernetes.snapshots import read_objects
+from nvoi.kubernetes.visit import Visit
 from nvoi.kubernetes.workload import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
@@ -24,20 +23,17 @@ from nvoi.ssh.host import Host
 
 log = get_logger("nvoi.kubernetes")
 
-#: The kinds that a rollout is about.
-FOLLOWED = frozenset({"Deployment", "StatefulSet", "Job"})
 #: The verbs that leave the cluster as it is.
 READING = frozenset({"get", "logs", "exec", "version"})
-#: Kinds that say how things were, for :meth:`Cluster.restore`.
-LOOKED_AT = ("deployments", "statefulsets", "services", "pods")
 #: Seconds that the release before has to be ready again.
 RESTORE_SECONDS = 120.0
 
 
 class Cluster:
-    """A cluster by way of its master. Every method is one SSH command, followed logs aside.
+    """A cluster by way of its master: one SSH command for all uses, followed logs aside.
 
-    A cluster that does not answer for a moment is asked again; said once.
+    A cluster that does not answer for a moment is asked again; said once. Threads that use it
+    wait for each other; whoever makes one closes it.
 
     Args:
         connections: the way to the master.
@@ -58,6 +54,14 @@ class Cluster:
         self._host = host
         self._check = check
         self._pace = pace
+        self._lock = threading.Lock()
+        self._calls: Calls | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def run(self, call: Kubectl, *, timeout: float | None = None, check: bool = True) -> Result:
         """Make one call. With ``check`` it is made again while the cluster does not answer.
@@ -75,10 +79,10 @@ class Cluster:
         seconds = SECONDS if timeout is None else timeout
         if call.verb not in READING:
             self._check()
-        with self._open() as calls:
+        with self._visit() as visit:
             if not check:
-                return calls.attempt(call, seconds=seconds)
-            return calls.run(call, f"kubectl {call.verb}", seconds=seconds)
+                return visit.calls.attempt(call, seconds=seconds)
+            return visit.calls.run(call, f"kubectl {call.verb}", seconds=seconds)
 
     def get(
         self, kinds: Sequence[str], *, selector: str | None = None, namespace: str = NAMESPACE
@@ -89,8 +93,8 @@ class Cluster:
             NvoiError: they cannot be had.
         """
         call = commands.build_get(kinds, selector=selector, namespace=namespace)
-        with self._open() as calls:
-            return read_objects(calls.run(call, "looking at the cluster").stdout)
+        with self._visit() as visit:
+            return read_objects(visit.calls.run(call, "looking at the cluster").stdout)
 
     def apply(self, manifests: Iterable[Manifest]) -> None:
         """Have the cluster hold ``manifests``.
@@ -101,8 +105,8 @@ class Cluster:
         """
         items = [*manifests]
         if items:
-            with self._open() as calls:
-                self._apply(calls, items)
+            with self._visit() as visit:
+                visit.apply(items)
 
     def delete(self, references: Iterable[Reference], *, wait: bool = True) -> None:
         """Delete objects; those that are gone are no error.
@@ -113,8 +117,8 @@ class Cluster:
         """
         items = [*references]
         if items:
-            with self._open() as calls:
-                self._delete(calls, items, wait=wait)
+            with self._visit() as visit:
+                visit.delete(items, wait=wait)
 
     def roll_out(
         self,
@@ -142,11 +146,10 @@ class Cluster:
         items = [*manifests]
         if not items:
             return ()
-        with self._open() as calls:
-            if delete_first:
-                self._delete(calls, delete_first)
-            self._apply(calls, items)
-            return self._follow(calls, items, seconds)
+        with self._visit() as visit:
+            visit.delete(delete_first)
+            visit.apply(items)
+            return visit.follow(items, seconds)
 
     def follow(self, references: Iterable[Reference], seconds: float) -> None:
         """Follow workloads of one namespace until all are done.
@@ -155,8 +158,8 @@ class Cluster:
             ServiceError: one has failed, is gone, or was not done in ``seconds``.
         """
         items = [*references]
-        with self._open() as calls:
-            self._build_follower(calls, items, selector=None, seconds=seconds).follow()
+        with self._visit() as visit:
+            visit.follow_named(items, seconds, namespace=items[0].namespace)
 
     def restore(self, before: Iterable[Manifest], created: Iterable[Reference]) -> None:
         """Put back what there was before a release, and wait until it is ready.
@@ -171,20 +174,15 @@ class Cluster:
             LockError: this run may not change the cluster.
         """
         old = [item for item in before if item["kind"] != "Job"]
-        new = [*created]
-        with self._open() as calls:
+        with self._visit() as visit:
             if old:
-                live = self._look(calls, old).items
-                fixed = find_fixed(live, old)
-                if fixed:
-                    self._delete(calls, fixed)
-                self._apply(calls, old)
-            if new:
-                self._delete(calls, new, wait=False)
+                visit.delete_fixed(old)
+                visit.apply(old)
+            visit.delete(created, wait=False)
             if old:
-                self._delete_stuck(calls, old)
+                visit.delete_stuck(old)
                 log.info("Waiting until the release before is ready again")
-                self._follow(calls, old, RESTORE_SECONDS)
+                visit.follow(old, RESTORE_SECONDS)
 
     def read_logs(
         self,
@@ -203,8 +201,8 @@ class Cluster:
         call = commands.build_logs(
             target, container=container, lines=lines, previous=previous, namespace=namespace
         )
-        with self._open() as calls:
-            return calls.run(call, f"reading the lines of {target}").lines
+        with self._visit() as visit:
+            return visit.calls.run(call, f"reading the lines of {target}").lines
 
     def execute(self, target: str, words: Sequence[str], *, namespace: str = NAMESPACE) -> Result:
         """Run a command in a container; ``target`` is a pod's name or ``deployment/NAME``.
@@ -213,91 +211,23 @@ class Cluster:
         """
         return self.run(commands.build_execute(target, words, namespace=namespace), check=False)
 
-    def _open(self) -> Calls:
-        return Calls(self._connections, self._host, self._pace)
+    def close(self) -> None:
+        """End the shell on the master. A later use opens another one."""
+        calls, self._calls = self._calls, None
+        if calls is not None:
+            calls.close()
 
-    def _apply(self, calls: Calls, manifests: Sequence[Manifest]) -> None:
-        self._check()
-        call = commands.build_apply(manifests)
-        result = calls.run(call, "applying to the cluster", manifests=manifests)
-        for line in result.lines:
-            log.debug("%s", line)
-
-    def _delete(self, calls: Calls, references: Iterable[Reference], *, wait: bool = True) -> None:
-        for call in commands.build_delete(references, wait=wait):
-            self._check()
-            for line in calls.run(call, "deleting from the cluster").lines:
-                log.debug("%s", line)
-
-    def _look(self, calls: Calls, manifests: Sequence[Manifest]) -> Snapshot:
-        """What there is of the workloads of ``manifests``."""
-        call = commands.build_get(
-            LOOKED_AT, selector=build_selector(manifests), namespace=get_namespace(manifests)
-        )
-        return read_snapshot(calls.run(call, "looking at the cluster").stdout)
-
-    def _delete_stuck(self, calls: Calls, manifests: Sequence[Manifest]) -> None:
-        """Delete the pods that a StatefulSet would wait for without end."""
-        databases = [item for item in manifests if item["kind"] == "StatefulSet"]
-        if not databases:
-            return
-        pods = self._look(calls, databases).pods
-        stuck = [reference for item in databases for reference in find_stuck(item, pods)]
-        if stuck:
-            log.info("Deleting what stands in the way: %s", ", ".join(map(str, stuck)))
-            self._delete(calls, stuck, wait=False)
-
-    def _follow(
-        self, calls: Calls, manifests: Sequence[Manifest], seconds: float
-    ) -> tuple[Json, ...]:
-        references = [read_reference(item) for item in manifests]
-        workloads = [reference for reference in references if reference.kind in FOLLOWED]
-        follower = self._build_follower(
-            calls,
-            workloads,
-            selector=build_selector(manifests),
-            seconds=seconds,
-            namespace=get_namespace(manifests),
-        )
-        found = follower.follow().items
-        return tuple(item for item in found if read_reference(item) in references)
-
-    def _build_follower(
-        self,
-        calls: Calls,
-        references: Sequence[Reference],
-        *,
-        selector: str | None,
-        seconds: float,
-        namespace: str | None = None,
-    ) -> Follower:
-        return Follower(
-            calls,
-            references,
-            namespace=namespace or next((one.namespace for one in references), NAMESPACE),
-            selector=selector,
-            seconds=seconds,
-            pace=self._pace,
-            open_stream=self._open_stream,
-        )
-
-    def _open_stream(self, call: Kubectl, on_line: Callable[[str], None]) -> LogStream:
-        return LogStream(self._connections, self._host, call, on_line)
-
-
-def build_selector(manifests: Iterable[Manifest]) -> str | None:
-    """The selector of the workloads among ``manifests`` and of their pods, None for all."""
-    names: set[str] = set()
-    for manifest in manifests:
-        metadata: Any = manifest["metadata"]
-        name = (metadata.get("labels") or {}).get(INSTANCE)
-        if name is None:
-            return None
-        names.add(name)
-    return f"{INSTANCE} in ({','.join(sorted(names))})"
-
-
-def get_namespace(manifests: Iterable[Manifest]) -> str:
-    """The namespace of ``manifests``, which have only one."""
-    (namespace,) = {read_reference(manifest).namespace for manifest in manifests}
-    return namespace
+    @contextmanager
+    def _visit(self) -> Iterator[Visit]:
+        """Work over the shell that there is, or over a new one where that has ended."""
+        with self._lock:
+            if self._calls is None or self._calls.is_over:
+                self.close()
+                self._calls = Calls(self._connections, self._host, self._pace)
+                self._calls.start()
+            try:
+                yield Visit(self._calls, self._connections, self._host, self._check, self._pace)
+            except BaseException:
+                # It may be in the middle of an answer.
+                self.close()
+                raise

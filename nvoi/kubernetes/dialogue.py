@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
-from typing import Self
 
 from nvoi.command import Command, Result
 from nvoi.errors import ConnectionLostError, RemoteError, RemoteTimeoutError
@@ -50,7 +49,7 @@ done
 
 
 class Dialogue:
-    """A shell on a host that calls kubectl as root. Used by one thread; ended with its context.
+    """A shell on a host that calls kubectl as root. Used by one thread at a time.
 
     Args:
         connections: the way there.
@@ -66,11 +65,17 @@ class Dialogue:
         self._session = Background(self._run)
         self._is_ready = False
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Begin; nothing is waited for."""
         self._session.start()
-        return self
 
-    def __exit__(self, *exception: object) -> None:
+    @property
+    def is_over(self) -> bool:
+        """Whether the shell has ended, in whatever way."""
+        return self._session.is_over
+
+    def close(self) -> None:
+        """End it."""
         self._calls.put(None)
         self._session.close(END_SECONDS)
 

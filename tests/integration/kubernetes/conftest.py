@@ -44,9 +44,10 @@ def state(tmp_path: Path, server: Server) -> ClusterState:
 
 
 @pytest.fixture
-def cluster(state: ClusterState, server: Server, connections: Connections) -> Cluster:  # noqa: F811 - a fixture
+def cluster(state: ClusterState, server: Server, connections: Connections) -> Iterator[Cluster]:  # noqa: F811 - a fixture
     """The cluster as a run has it."""
-    return Cluster(connections, server.host, pace=PACE)
+    with Cluster(connections, server.host, pace=PACE) as made:
+        yield made
 
 
 @pytest.fixture

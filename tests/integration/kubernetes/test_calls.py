@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def build_secret(name: str = "shop-x", **data: Any) -> Any:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
 
 
-def test_what_is_applied_can_be_read_and_deleted_a_command_each(
+def test_what_is_applied_can_be_read_and_deleted_over_one_command(
     cluster: Cluster, connections: Connections, server: Server
 ) -> None:
     cluster.apply([build_secret(A=ENCODED), build_secret("shop-y")])
@@ -35,7 +36,28 @@ def test_what_is_applied_can_be_read_and_deleted_a_command_each(
     assert second["metadata"]["name"] == "shop-y"
     cluster.delete([Reference("Secret", "shop-x"), Reference("Secret", "none", "kube-system")])
     assert len(cluster.get(["secrets"])) == 1
-    assert connections.tallies[server.host].sessions == 4
+    assert connections.tallies[server.host].sessions == 1
+
+
+def test_a_cluster_that_was_closed_or_whose_shell_has_ended_opens_another(
+    cluster: Cluster, state: ClusterState, connections: Connections, server: Server
+) -> None:
+    assert cluster.get(["secrets"]) == ()
+    cluster.close()
+    assert cluster.get(["secrets"]) == ()
+    server.add_program("k3s", "#!/bin/sh\nkill -9 0\n")
+    with pytest.raises(RemoteError, match="ended by a signal"):
+        cluster.get(["secrets"])
+    server.add_program("k3s", state.script)
+    assert cluster.get(["secrets"]) == ()
+    assert connections.tallies[server.host].sessions == 3
+
+
+def test_threads_that_use_it_wait_for_each_other(cluster: Cluster) -> None:
+    names = [f"shop-{number}" for number in range(4)]
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda name: cluster.apply([build_secret(name)]), names))
+    assert [item["metadata"]["name"] for item in cluster.get(["secrets"])] == names
 
 
 def test_objects_of_any_length_and_text_come_and_go_unharmed(

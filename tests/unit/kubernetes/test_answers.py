@@ -48,13 +48,10 @@ NO_OPENAPI = (
         ),
         (
             (
-                "Error from server: failed to create typed patch object (default/x; /v1, Kind=Secret): "
+                "Error from server: failed to create typed patch object (x; /v1, Kind=Secret): "
                 '.data.A: expected string, got &value.valueUnstructured{Value:"s3cret"}'
             ),
-            (
-                "failed to create typed patch object (default/x; /v1, Kind=Secret): .data.A: expected "
-                "string"
-            ),
+            ("failed to create typed patch object (x; /v1, Kind=Secret): .data.A: expected string"),
         ),
         ("error: cannot patch map[]{s3cret} here", "cannot patch map[]… here"),
     ],
