@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from nvoi.config.schema import Application
@@ -114,10 +115,11 @@ class ClusterContext:
         """The server that runs the cluster."""
         return self.servers[0]
 
-    @property
+    @cached_property
     def cluster(self) -> Cluster:
         """The cluster, by way of its master."""
-        return Cluster(self.connections, self.master.host, self.check_lock)
+        cluster = Cluster(self.connections, self.master.host, self.check_lock)
+        return self.stack.enter_context(cluster)
 
     @property
     def release(self) -> Release:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, open_context
 from nvoi.targets.cluster.holder import end_holder, find_holder
@@ -12,9 +10,6 @@ from nvoi.targets.cluster.servers import look
 from nvoi.targets.step import Request, Step
 
 log = get_logger("nvoi.lock")
-
-#: Seconds of waiting for the lock after which what was seen of the servers may be untrue.
-STALE_SECONDS = 5.0
 
 
 def run(context: ClusterContext) -> None:
@@ -25,13 +20,12 @@ def run(context: ClusterContext) -> None:
     """
     if not context.servers:
         return
-    began = time.monotonic()
     context.lock = take_lock(
         context.connections, context.master.host, context.holder, wait=context.request.lock_wait
     )
     context.stack.callback(context.lock.release)
     log.info("Held; nobody else changes these servers now")
-    if context.surveyed and time.monotonic() - began > STALE_SECONDS:
+    if context.surveyed and context.lock.rival is not None:
         log.info("Another run was at work meanwhile: looking at the servers again")
         look(context)
 

@@ -177,13 +177,12 @@ def delete_claims(context: ClusterContext) -> None:
 
 
 def remove_cluster(context: ClusterContext) -> None:
-    """Take k3s off the servers where that was asked for, else what marks them as the app's."""
+    """Take the app's marks off its servers, and k3s where that was asked for."""
     if not has_cluster(context):
         return
+    attempt(context, "the app's marks on its servers", lambda: unmark(context))
     if context.request.with_cluster:
         attempt(context, "k3s", lambda: take_down(context))
-    else:
-        attempt(context, "the app's marks on its servers", lambda: unmark(context))
 
 
 def unmark(context: ClusterContext) -> None:

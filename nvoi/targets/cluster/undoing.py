@@ -14,6 +14,8 @@ from nvoi.targets.cluster.state import find_live
 WRITTEN = frozenset(
     {"creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"}
 )
+#: What the cluster chooses for a Service, and keeps where a manifest says nothing of it.
+CHOSEN = frozenset({"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"})
 REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -55,4 +57,8 @@ def strip(item: Json) -> Manifest:
     kept: dict[str, Any] = {key: value for key, value in metadata.items() if key not in WRITTEN}
     annotations = metadata.get("annotations") or {}
     kept["annotations"] = {key: text for key, text in annotations.items() if key != REVISION}
-    return {key: value for key, value in item.items() if key != "status"} | {"metadata": kept}
+    manifest = {key: value for key, value in item.items() if key != "status"} | {"metadata": kept}
+    if item["kind"] == "Service":
+        spec = item.get("spec") or {}
+        manifest["spec"] = {key: value for key, value in spec.items() if key not in CHOSEN}
+    return manifest

@@ -156,20 +156,18 @@ def test_a_release_can_be_gone_back_to(fleet: Fleet) -> None:
     assert stamps[0] in unknown.output + unknown.errors
 
 
-def test_old_images_leave_the_registry_but_those_that_can_be_gone_back_to(fleet: Fleet) -> None:
+def test_old_images_leave_registry_and_servers_but_those_to_go_back_to(fleet: Fleet) -> None:
     fleet.application["keep_count"] = 1
     stamps = []
     for text in ("one\n", "two\n", "three\n"):
         fleet.build_image(text=text)
         assert fleet.run().code == 0
-        image, _, stamp = find_image(fleet).rpartition(":")
-        stamps.append(stamp)
-        with (fleet.hosts["main"].folder / "images").open("a") as pulled:
-            pulled.write(f"{image} {stamp} id-{stamp} 1MB\n")
+        stamps.append(find_image(fleet).rpartition(":")[2])
+        pulled = [f"10.43.0.100:5000/nvoi-shop {one} id-{one}" for one in stamps]
+        fleet.hosts["main"].set_fault("images", "".join(f"{one} 1MB\n" for one in pulled))
     assert fleet.list_tags() == stamps[1:]
-    assert any(
-        "rmi" in one and stamps[0] in one for one in fleet.hosts["main"].read_log("crictl.log")
-    )
+    removed = [one for one in fleet.hosts["main"].read_log("crictl.log") if one.startswith("rmi ")]
+    assert removed == [f"rmi 10.43.0.100:5000/nvoi-shop:{stamps[0]}"]
 
 
 def test_a_dry_run_says_what_it_would_do_and_reaches_nobody(fleet: Fleet) -> None:

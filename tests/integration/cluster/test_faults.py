@@ -34,7 +34,7 @@ def test_a_worker_that_died_fails_the_deploy_before_the_release_that_runs_is_tou
     start_fleet: StartFleet,
 ) -> None:
     fleet = start_fleet("main", "work")
-    assert fleet.run().code == 0
+    assert (first := fleet.run()).code == 0, first.output
     fleet.machines["work"].stop()
     fleet.state.register_node("shop-work-1", ready=False)
     fleet.web["image"] = NEW
@@ -86,12 +86,12 @@ def test_a_full_disk_stops_the_deploy_and_the_next_one_goes_on(fleet: Fleet) -> 
     assert outcome.code == 1
     assert "No space left on device" in outcome.output
     fleet.hosts["main"].clear_fault("full-disk")
-    assert fleet.run().code == 0
+    assert (first := fleet.run()).code == 0, first.output
 
 
 def test_a_registry_that_is_down_stops_the_deploy_and_the_old_release_serves(fleet: Fleet) -> None:
     fleet.build_image()
-    assert fleet.run().code == 0
+    assert (first := fleet.run()).code == 0, first.output
     served = find_image(fleet)
     fleet.registry.stop()
     fleet.build_image(text="two\n")
@@ -100,13 +100,13 @@ def test_a_registry_that_is_down_stops_the_deploy_and_the_old_release_serves(fle
     assert "registry" in outcome.output
     assert find_image(fleet) == served
     fleet.registry.start()
-    assert fleet.run().code == 0
+    assert (first := fleet.run()).code == 0, first.output
     assert find_image(fleet) != served
 
 
 def test_a_failed_rollout_is_undone_and_says_why(fleet: Fleet) -> None:
     fleet.application["secrets"] = {"TOKEN": "value-one"}
-    assert fleet.run().code == 0
+    assert (first := fleet.run()).code == 0, first.output
     before = {kind: fleet.state.names(kind) for kind in ("Deployment", "Service", "Secret")}
     fleet.state.behave(NEW, "crash", logs=["Traceback: no such module"])
     fleet.web["image"] = NEW
@@ -122,7 +122,7 @@ def test_a_failed_rollout_is_undone_and_says_why(fleet: Fleet) -> None:
 
 
 def test_a_bad_answer_of_the_traffic_check_undoes_the_release(fleet: Fleet) -> None:
-    assert fleet.run().code == 0
+    assert (first := fleet.run()).code == 0, first.output
     fleet.visitors.status = 500
     fleet.web["image"] = NEW
     outcome = fleet.run()
@@ -132,7 +132,7 @@ def test_a_bad_answer_of_the_traffic_check_undoes_the_release(fleet: Fleet) -> N
 
 
 def test_a_command_before_the_release_that_fails_keeps_the_old_one(fleet: Fleet) -> None:
-    assert fleet.run().code == 0
+    assert (first := fleet.run()).code == 0, first.output
     fleet.web.update(image=NEW, pre_run_command="migrate")
     fleet.state.behave(NEW, "job-fail", logs=["column exists already"])
     outcome = fleet.run()
@@ -175,7 +175,7 @@ def test_a_run_that_holds_the_lock_is_named_waited_for_and_ended(
 
 
 def test_a_runner_that_is_killed_frees_the_lock_and_the_next_run_goes_on(fleet: Fleet) -> None:
-    assert fleet.run().code == 0
+    assert (first := fleet.run()).code == 0, first.output
     fleet.web["image"] = NEW
     fleet.state.behave(NEW, "stall")
     running = fleet.start()
@@ -191,7 +191,7 @@ def test_a_runner_that_is_killed_frees_the_lock_and_the_next_run_goes_on(fleet: 
 
 
 def test_a_run_that_is_interrupted_puts_the_old_release_back(fleet: Fleet) -> None:
-    assert fleet.run().code == 0
+    assert (first := fleet.run()).code == 0, first.output
     fleet.web["image"] = NEW
     fleet.state.behave(NEW, "stall")
     running = fleet.start()
@@ -229,10 +229,10 @@ def test_a_connection_lost_in_any_step_leaves_what_the_next_run_goes_on_with(
         running.wait_for(f"[STEP] {step}\n")
         relay.cut()
         outcome = running.wait()
-        # It failed and says so, or went on over a new connection.
+        # It failed and says why, or went on over a new connection.
         assert outcome.code in {0, 1}, outcome.output
         assert ("Deploy of shop done" in outcome.output) == (outcome.code == 0)
-        assert "lost" in outcome.output or "connecting again" in outcome.output
+        assert outcome.code == 0 or "lost" in outcome.output
     outcome = fleet.run("deploy", "--lock-wait", "60")
     assert outcome.code == 0, outcome.output
     assert find_image(fleet).rpartition(":")[2] in fleet.list_tags()

@@ -1,0 +1,114 @@
+"""`nvoi delete` on servers of one's own, beside other apps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.integration.cluster.conftest import StartFleet
+from tests.integration.cluster.fleet import Fleet
+
+DATABASE = {
+    "servers": ["main"],
+    "adapter": "postgres",
+    "secrets": {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "POSTGRES_DB": "d"},
+}
+KINDS = ("Deployment", "StatefulSet", "Service", "Secret", "Job")
+VOLUME = "opt/nvoi/volumes/shop-main-data"
+
+
+def list_all(fleet: Fleet) -> dict[str, list[str]]:
+    """What there is of the kinds that apps have."""
+    return {kind: names for kind in KINDS if (names := fleet.state.names(kind))}
+
+
+def add_volume(fleet: Fleet) -> None:
+    fleet.application["volumes"] = {"main": {"data": {}}}
+    fleet.web["mounts"] = {"data": "/data"}
+
+
+def deploy(fleet: Fleet) -> None:
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output
+
+
+def test_all_that_an_app_has_is_removed_but_its_data(fleet: Fleet) -> None:
+    add_volume(fleet)
+    fleet.application["database"] = DATABASE
+    fleet.build_image()
+    deploy(fleet)
+    (fleet.master.root / VOLUME / "kept").write_text("data")
+    outcome = fleet.run("delete")
+    assert outcome.code == 0, outcome.output
+    assert list_all(fleet) == {}
+    assert fleet.list_tags() == []
+    assert (fleet.master.root / VOLUME / "kept").read_text() == "data"
+    assert len(fleet.state.names("PersistentVolumeClaim")) == 1
+    assert fleet.hosts["main"].removals == []
+    # There may be nothing to remove.
+    again = fleet.run("delete")
+    assert again.code == 0, again.output
+
+
+def test_data_goes_where_that_is_asked_for(fleet: Fleet) -> None:
+    add_volume(fleet)
+    fleet.application["database"] = DATABASE
+    deploy(fleet)
+    outcome = fleet.run("delete", "--delete-volumes")
+    assert outcome.code == 0, outcome.output
+    assert not (fleet.master.root / VOLUME).exists()
+    assert fleet.state.names("PersistentVolumeClaim") == []
+
+
+def test_k3s_goes_where_that_is_asked_for_and_the_worker_s_first(start_fleet: StartFleet) -> None:
+    fleet = start_fleet("main", "work")
+    deploy(fleet)
+    outcome = fleet.run("delete", "--cluster")
+    assert outcome.code == 0, outcome.output
+    assert fleet.hosts["main"].removals == ["k3s"]
+    assert fleet.hosts["work"].removals == ["k3s-agent"]
+    assert fleet.run("delete", "--cluster").code == 0
+
+
+def test_k3s_stays_while_its_disk_has_data_that_is_to_be_kept(fleet: Fleet) -> None:
+    fleet.application["database"] = DATABASE
+    deploy(fleet)
+    outcome = fleet.run("delete", "--cluster")
+    assert outcome.code == 1
+    assert "--delete-volumes" in outcome.output
+    assert fleet.hosts["main"].removals == []
+    assert fleet.run("delete", "--cluster", "--delete-volumes").code == 0
+    assert fleet.hosts["main"].removals == ["k3s"]
+
+
+def test_another_app_on_the_same_servers_is_not_touched(fleet: Fleet) -> None:
+    deploy(fleet)
+    other: dict[str, Any] = {**fleet.application, "name": "blog"}
+    fleet.answer("blog-web", fleet.visitors.port)
+    own, fleet.application = fleet.application, other
+    deploy(fleet)
+    before = {
+        kind: [one for one in names if "blog" in one] for kind, names in list_all(fleet).items()
+    }
+    fleet.application = own
+    outcome = fleet.run("delete", "--cluster")
+    assert outcome.code == 1
+    assert "the cluster also runs blog" in outcome.output
+    assert list_all(fleet) == before
+    assert fleet.hosts["main"].removals == []
+    fleet.application = other
+    assert fleet.run("delete", "--cluster").code == 0
+    assert fleet.hosts["main"].removals == ["k3s"]
+
+
+def test_what_cannot_be_removed_is_told_after_all_else_is_gone(start_fleet: StartFleet) -> None:
+    fleet = start_fleet("main", "work")
+    fleet.build_image()
+    deploy(fleet)
+    fleet.machines["work"].stop()
+    fleet.registry.stop()
+    outcome = fleet.run("delete")
+    assert outcome.code == 1
+    assert list_all(fleet) == {}
+    assert "not all of shop is gone" in outcome.output
+    assert "shop-work-1" in outcome.output
+    assert "the images in the registry" in outcome.output
