@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.kubernetes import nodes
 from tests.fakes.kubernetes.files import join, lock, read, write
 from tests.fakes.kubernetes.store import opened, show
 
@@ -98,7 +99,8 @@ class ClusterState:
 
     def register_node(self, name: str, **given: Any) -> None:
         """A node, new or changed: ``labels``, ``ready``, ``version``, ``address``, ``master`` …"""
-        self.run("--register-node", name, json.dumps(given))
+        with opened(self.folder) as store:
+            nodes.register(store, name, given)
 
     def run(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Call the fake."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from tests.fakes.kubernetes.arguments import Arguments
 from tests.fakes.kubernetes.kinds import KubectlError, Object, get_kind
 from tests.fakes.kubernetes.reading import end, find, finish, is_ready
@@ -12,14 +10,12 @@ from tests.fakes.kubernetes.store import Store
 MASTER = "node-role.kubernetes.io/control-plane"
 
 
-def register(store: Store, arguments: Arguments) -> int:
+def register(store: Store, name: str, given: Object) -> None:
     """``--register-node NAME JSON``: what k3s does when it starts on a host.
 
     JSON: ``labels``, ``annotations``, ``taints``, ``ready``, ``version``, ``address``,
     ``external`` (address), ``master``; what is left out stays as it was.
     """
-    name, text = arguments.words
-    given: Object = json.loads(text)
     node = store.get("Node", name)
     if node is None:
         labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
@@ -42,7 +38,6 @@ def register(store: Store, arguments: Arguments) -> int:
     if "ready" in given:
         set_ready(node, is_it=given["ready"])
     store.touch(node)
-    return 0
 
 
 def set_ready(node: Object, *, is_it: bool) -> None:

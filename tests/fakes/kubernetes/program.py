@@ -37,7 +37,8 @@ def main(folder: str, argv: list[str]) -> int:
     """Carry out one call; the exit code."""
     if argv[:1] == ["--register-node"]:
         with opened(folder) as store:
-            return nodes.register(store, Arguments(["register", *argv[1:]]))
+            nodes.register(store, argv[1], json.loads(argv[2]))
+        return 0
     arguments = Arguments(argv)
     stdin = sys.stdin.read() if arguments.verb == "apply" else ""
     record(folder, argv, stdin)

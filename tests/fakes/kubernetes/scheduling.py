@@ -28,17 +28,20 @@ def place(store: Store, pod: Object, rule: Object) -> bool:
         pod["status"]["conditions"] = [*others, condition | {"message": message}]
         emit(store, pod, "FailedScheduling", message, warns=True)
         return False
-    pods = store.select("Pod")
-    least = min(
-        free,
-        key=lambda node: sum(p["spec"].get("nodeName") == node["metadata"]["name"] for p in pods),
-    )
+    least = min(free, key=lambda node: count(store, node, pod))
     name = least["metadata"]["name"]
     pod["spec"]["nodeName"] = name
     pod["status"]["conditions"] = [*others, {"type": "PodScheduled", "status": "True"}]
     full = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
     emit(store, pod, "Scheduled", f"Successfully assigned {full} to {name}")
     return True
+
+
+def count(store: Store, node: Object, pod: Object) -> tuple[int, int]:
+    """How many pods just like this one a node has, and how many in all."""
+    name, labels = node["metadata"]["name"], pod["metadata"].get("labels")
+    pods = [one for one in store.select("Pod") if one["spec"].get("nodeName") == name]
+    return sum(one["metadata"].get("labels") == labels for one in pods), len(pods)
 
 
 def explain(refusals: list[str]) -> str:

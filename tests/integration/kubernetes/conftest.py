@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,10 @@ import pytest
 from nvoi.config.schema import SSHKeys
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.ssh.connections import Connections
+from nvoi.ssh.host_keys import HostKeys
+from nvoi.ssh.identities import Identities
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
-    connect,
-    connections,
-    home,
     keys,
     relay,
     start_relay,
@@ -34,6 +33,21 @@ def server(keys: SSHKeys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     made.stop()
 
 
+@pytest.fixture(scope="session")
+def connections(keys: SSHKeys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connections]:  # noqa: F811 - a fixture
+    """The connections of several runs: to agree on keys takes as long as a test, too."""
+    known = HostKeys(tmp_path_factory.mktemp("state") / "known_hosts")
+    with Connections(Identities(keys), known) as made:
+        yield made
+
+
+@pytest.fixture
+def commands_run(connections: Connections, server: Server) -> Callable[[], int]:
+    """How many commands the master was given since the test began."""
+    before = connections.tallies[server.host].sessions if connections.tallies else 0
+    return lambda: connections.tallies[server.host].sessions - before
+
+
 @pytest.fixture
 def state(tmp_path: Path, server: Server) -> ClusterState:
     """The cluster, with one node of the group ``main``."""
@@ -44,7 +58,7 @@ def state(tmp_path: Path, server: Server) -> ClusterState:
 
 
 @pytest.fixture
-def cluster(state: ClusterState, server: Server, connections: Connections) -> Iterator[Cluster]:  # noqa: F811 - a fixture
+def cluster(state: ClusterState, server: Server, connections: Connections) -> Iterator[Cluster]:
     """The cluster as a run has it."""
     with Cluster(connections, server.host, pace=PACE) as made:
         yield made

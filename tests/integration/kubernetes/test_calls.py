@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +13,6 @@ from nvoi.errors import RemoteError, ServiceError
 from nvoi.kubernetes import commands
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
-from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
 from tests.fakes.kubernetes.program import DOWN
 from tests.integration.ssh.server import Server
@@ -28,7 +28,7 @@ def build_secret(name: str = "shop-x", **data: Any) -> Any:
 
 
 def test_what_is_applied_can_be_read_and_deleted_over_one_command(
-    cluster: Cluster, connections: Connections, server: Server
+    cluster: Cluster, commands_run: Callable[[], int]
 ) -> None:
     cluster.apply([build_secret(A=ENCODED), build_secret("shop-y")])
     (first, second) = cluster.get(["secrets", "services"])
@@ -36,11 +36,11 @@ def test_what_is_applied_can_be_read_and_deleted_over_one_command(
     assert second["metadata"]["name"] == "shop-y"
     cluster.delete([Reference("Secret", "shop-x"), Reference("Secret", "none", "kube-system")])
     assert len(cluster.get(["secrets"])) == 1
-    assert connections.tallies[server.host].sessions == 1
+    assert commands_run() == 1
 
 
 def test_a_cluster_that_was_closed_or_whose_shell_has_ended_opens_another(
-    cluster: Cluster, state: ClusterState, connections: Connections, server: Server
+    cluster: Cluster, state: ClusterState, server: Server, commands_run: Callable[[], int]
 ) -> None:
     assert cluster.get(["secrets"]) == ()
     cluster.close()
@@ -50,7 +50,7 @@ def test_a_cluster_that_was_closed_or_whose_shell_has_ended_opens_another(
         cluster.get(["secrets"])
     server.add_program("k3s", state.script)
     assert cluster.get(["secrets"]) == ()
-    assert connections.tallies[server.host].sessions == 3
+    assert commands_run() == 3
 
 
 def test_threads_that_use_it_wait_for_each_other(cluster: Cluster) -> None:
@@ -133,12 +133,12 @@ def test_several_refusals_are_all_told(cluster: Cluster) -> None:
 
 
 def test_a_call_is_made_again_while_the_cluster_does_not_answer(
-    cluster: Cluster, state: ClusterState, connections: Connections, server: Server
+    cluster: Cluster, state: ClusterState, server: Server, commands_run: Callable[[], int]
 ) -> None:
     state.scenario(api_down=3)
     cluster.apply([build_secret()])
     assert state.names("Secret") == ["shop-x"]
-    assert connections.tallies[server.host].sessions == 1
+    assert commands_run() == 1
 
 
 def test_a_call_s_failure_can_be_looked_at(cluster: Cluster, state: ClusterState) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from nvoi.errors import ServiceError
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
-from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import get_messages
 from tests.integration.ssh.server import Server
@@ -33,18 +34,17 @@ def test_the_lines_of_a_job_are_told_while_it_runs_and_all_of_them_before_its_en
     cluster: Cluster,
     state: ClusterState,
     logged: pytest.LogCaptureFixture,
-    connections: Connections,
-    server: Server,
+    commands_run: Callable[[], int],
 ) -> None:
     lines = [f"migrating {number}" for number in range(5)]
     state.behave(NAME, "ready", looks=5, logs=lines)
-    before = connections.tallies[server.host].sessions
+    before = commands_run()
     cluster.roll_out([JOB], seconds=SECONDS)
     told = get_messages(logged)
     assert [line for line in told if line.startswith("web: ")] == [f"web: {one}" for one in lines]
     assert told.index(f"{NAME}: done") > told.index("web: migrating 4")
     # One for the lines, and one more where they ended between two looks.
-    assert connections.tallies[server.host].sessions - before in {1, 2}
+    assert commands_run() - before in {1, 2}
 
 
 def test_a_job_that_ends_at_once_has_its_lines_told_too(

@@ -55,20 +55,15 @@ def fail(cluster: Cluster, manifests: Any = WEB, **more: Any) -> ServiceError:
     return caught.value
 
 
-def count_commands(connections: Connections, server: Server) -> int:
-    return connections.tallies[server.host].sessions
-
-
 def test_a_rollout_that_succeeds_is_one_command_and_is_told_as_it_goes(
     cluster: Cluster,
     state: ClusterState,
-    connections: Connections,
-    server: Server,
+    commands_run: Callable[[], int],
     logged: pytest.LogCaptureFixture,
 ) -> None:
     found = roll_out(cluster)
     assert {item["kind"] for item in found} == {"Deployment", "Service"}
-    assert count_commands(connections, server) == 1
+    assert commands_run() == 1
     told = get_messages(logged)
     assert "shop-web: 2 of 2 pods are ready" in told
     pods = state.names("Pod")
@@ -216,18 +211,18 @@ def test_nothing_is_changed_by_a_run_that_has_lost_its_lock(
     def check() -> None:
         raise LockError("the lock is lost")
 
-    cluster = Cluster(connections, server.host, check, pace=PACE)
-    with pytest.raises(LockError):
-        roll_out(cluster)
-    with pytest.raises(LockError):
-        cluster.apply(WEB.secrets)
-    with pytest.raises(LockError):
-        cluster.delete([Reference("Secret", "x")])
-    with pytest.raises(LockError):
-        cluster.run(build_uncordon("main-1"))
-    with pytest.raises(LockError):
-        cluster.restore(WEB.all, [])
-    assert cluster.get(["secrets"]) == ()
+    with Cluster(connections, server.host, check, pace=PACE) as cluster:
+        with pytest.raises(LockError):
+            roll_out(cluster)
+        with pytest.raises(LockError):
+            cluster.apply(WEB.secrets)
+        with pytest.raises(LockError):
+            cluster.delete([Reference("Secret", "x")])
+        with pytest.raises(LockError):
+            cluster.run(build_uncordon("main-1"))
+        with pytest.raises(LockError):
+            cluster.restore(WEB.all, [])
+        assert cluster.get(["secrets"]) == ()
     verbs = {next(word for word in call if not word.startswith("-")) for call in state.calls}
     assert verbs <= {"get"}
 
@@ -236,11 +231,11 @@ def test_a_connection_that_is_cut_in_a_rollout_fails_it_and_the_next_run_goes_on
     state: ClusterState, relay: Relay, connections: Connections
 ) -> None:
     state.behave("shop-web", "stall")
-    cluster = Cluster(connections, relay.host, pace=PACE)
-    with Watch(relay.cut), pytest.raises(ConnectionLostError):
+    with Cluster(connections, relay.host, pace=PACE) as cluster:
+        with Watch(relay.cut), pytest.raises(ConnectionLostError):
+            roll_out(cluster)
+        state.reset()
         roll_out(cluster)
-    state.reset()
-    roll_out(cluster)
     assert len(state.names("Pod")) == 2
 
 
