@@ -37,7 +37,15 @@ class Hidden:
     secret: Secret
 
 
-Word = str | int | PurePath | Raw | Hidden
+@dataclass(frozen=True)
+class Named:
+    """Shell text as a word: quoted, and its name wherever the command is shown."""
+
+    text: str
+    name: str
+
+
+Word = str | int | PurePath | Raw | Hidden | Named
 
 
 class Command:
@@ -145,6 +153,8 @@ def _write(word: Word | Command) -> tuple[str, str]:
         return word.text, word.text
     if isinstance(word, Hidden):
         return shlex.quote(word.secret.reveal()), REDACTED
+    if isinstance(word, Named):
+        return shlex.quote(word.text), word.name
     if isinstance(word, Command):
         return shlex.quote(word.reveal()), shlex.quote(str(word))
     if isinstance(word, Secret):
@@ -182,6 +192,21 @@ def _build(text: str, shown: str, secrets: tuple[Secret, ...]) -> Command:
 def script(text: str) -> Command:
     """Literal shell text of any length; nothing in it is quoted or hidden."""
     return Command(Raw(text))
+
+
+def build_script(name: str, text: str, *words: Word) -> Command:
+    """``sh -c text name words…``, shown without the text.
+
+    Args:
+        name: what the script is called, by itself and wherever it is shown.
+        text: what a POSIX shell runs; ``$1`` is the first of the words.
+        words: its arguments.
+    """
+    command = Command("sh", "-c", text, name, *words)
+    shown = Command(name, *words)
+    made = Command.__new__(Command)
+    made._fill(command.reveal(), str(shown), command.secrets, is_plain=True)  # noqa: SLF001 - made by this module
+    return made
 
 
 def group(command: Command) -> Command:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from nvoi.command import Command
+from nvoi.command import Command, build_script
 from nvoi.images.engine import Engine
 from nvoi.images.image import STAMP
 from nvoi.images.process import ask
@@ -127,4 +127,4 @@ def build_node_removal(address: str, repository: str, kept: Collection[str]) -> 
         repository: the app's.
         kept: the stamps that stay.
     """
-    return Command("sh", "-c", NODE_SCRIPT, "nvoi-images", f"{address}/{repository}", *sorted(kept))
+    return build_script("nvoi-images", NODE_SCRIPT, f"{address}/{repository}", *sorted(kept))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nvoi.command import Command
+from nvoi.command import Command, build_script
 from nvoi.k3s.configuration import FOLDER, HEADER, Node
 from nvoi.kubernetes.registry import DATA_FOLDER
 from nvoi.secret import Secret
@@ -213,7 +213,7 @@ def build_setup(
     sizes = [len(text.encode()) if work.writes else 0 for text in files]
     flags = ["yes" if flag else "no" for flag in (work.installs, work.starts)]
     where = (node.role, node.version, install_url)
-    return Command("sh", "-c", SETUP, "nvoi-k3s", *where, *sizes, stamp, *flags, seconds)
+    return build_script("nvoi-k3s", SETUP, *where, *sizes, stamp, *flags, seconds)
 
 
 def build_input(work: Work, files: tuple[Secret, str]) -> bytes:
@@ -224,4 +224,4 @@ def build_input(work: Work, files: tuple[Secret, str]) -> bytes:
 
 def build_removal() -> Command:
     """The command, to be run as root, that removes k3s and what nvoi has put beside it."""
-    return Command("sh", "-c", REMOVE, "nvoi-k3s-removal", FOLDER, HEADER, DATA_FOLDER)
+    return build_script("nvoi-k3s-removal", REMOVE, FOLDER, HEADER, DATA_FOLDER)

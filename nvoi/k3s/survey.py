@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from nvoi.command import Command
+from nvoi.command import Command, Named, build_script
 from nvoi.errors import NvoiError
 from nvoi.k3s.configuration import CONFIG_FILE, HEADER, STAMP_FILE, find_secret
 from nvoi.k3s.facts import Facts
@@ -221,13 +221,11 @@ def ask(connections: Connections, server: Server, on_architecture: OnArchitectur
 def build_survey(*, is_master: bool, cloud_init_seconds: int = CLOUD_INIT_SECONDS) -> Command:
     """The command that asks; it changes nothing."""
     ports = (*(MASTER_PORTS if is_master else ()), *NODE_PORTS)
-    return Command(
-        "sh",
-        "-c",
-        SCRIPT,
+    return build_script(
         "nvoi-survey",
+        SCRIPT,
         cloud_init_seconds,
-        QUESTIONS,
+        Named(QUESTIONS, "questions"),
         "nvoi-survey",
         " ".join(f"{protocol}:{port:04X}" for protocol, port in ports),
         CONFIG_FILE,

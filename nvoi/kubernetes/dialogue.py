@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 
-from nvoi.command import Command, Result
+from nvoi.command import Command, Result, build_script
 from nvoi.errors import ConnectionLostError, RemoteError, RemoteTimeoutError
 from nvoi.kubernetes.background import Background
 from nvoi.kubernetes.commands import Kubectl
@@ -139,7 +139,7 @@ class Dialogue:
         try:
             self._connections.run(
                 self._host,
-                as_root(self._host, Command("sh", "-c", SCRIPT, "nvoi-kubectl", self._mark)),
+                as_root(self._host, build_script("nvoi-kubectl", SCRIPT, self._mark)),
                 stdin=self._feed(),
                 timeout=math.inf,
                 on_line=self._lines.put,

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-from nvoi.command import Command
+from nvoi.command import build_script
 from nvoi.kubernetes.background import Background
 from nvoi.kubernetes.commands import Kubectl
 from nvoi.ssh.connections import Connections
@@ -35,7 +35,7 @@ class LogStream:
         call: Kubectl,
         on_line: Callable[[str], None],
     ) -> None:
-        self._command = as_root(host, Command("sh", "-c", SCRIPT, "nvoi-logs", *call.argv))
+        self._command = as_root(host, build_script("nvoi-logs", SCRIPT, *call.argv))
         self._connections = connections
         self._host = host
         self._on_line = on_line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nvoi.command import Command
+from nvoi.command import Command, build_script
 from nvoi.config.schema import Application, ServerGroup
 from nvoi.errors import Fault
 from nvoi.naming import build_server_name, build_volume_path
@@ -55,13 +55,13 @@ class OwnServers:
     def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
         """Folders on the server's own disk."""
         del server
-        return Command("sh", "-c", MAKE, "nvoi-volumes", *lacking)
+        return build_script("nvoi-volumes", MAKE, *lacking)
 
     def build_volumes_removal(self, server: Server) -> Command | None:
         """Removes the folders."""
         if not server.volumes:
             return None
-        return Command("sh", "-c", REMOVE, "nvoi-volumes", *server.volumes)
+        return build_script("nvoi-volumes", REMOVE, *server.volumes)
 
     def delete_servers(self, application: Application) -> None:
         """Nothing: they are not nvoi's."""

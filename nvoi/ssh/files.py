@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from nvoi.command import Command, sudo
+from nvoi.command import Command, build_script, sudo
 from nvoi.errors import NvoiError
 
 CHUNK = 1 << 18
@@ -53,7 +53,7 @@ def build_put(path: str, mode: int, size: int, *, as_root: bool = False) -> Comm
     if not 0 <= mode <= MODES:
         raise ValueError(f"no mode of a file: {mode!r}")
     words = (str(pure), str(pure.parent), f"{mode:04o}", size)
-    command = Command("sh", "-c", SCRIPT, "nvoi-put", *words)
+    command = build_script("nvoi-put", SCRIPT, *words)
     return sudo(command) if as_root else command
 
 

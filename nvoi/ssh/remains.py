@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import paramiko
 
-from nvoi.command import Command
+from nvoi.command import Command, build_script
 from nvoi.ssh.wire import Wire, close_channel
 
 MARK = "nvoi-process:"
@@ -37,7 +37,7 @@ def end_remains(wire: Wire, process: str) -> None:
     """End the group of ``process``; what cannot be reached is left."""
     if not process.isdecimal():
         return
-    command = Command("sh", "-c", SCRIPT, "nvoi-end", process)
+    command = build_script("nvoi-end", SCRIPT, process)
     with suppress(paramiko.SSHException, EOFError, OSError):
         channel = wire.transport.open_session(timeout=SECONDS)
         try:

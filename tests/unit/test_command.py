@@ -8,8 +8,10 @@ import pytest
 from nvoi.command import (
     Command,
     Hidden,
+    Named,
     Raw,
     Result,
+    build_script,
     chain,
     either,
     group,
@@ -166,6 +168,20 @@ def test_sudo_never_asks() -> None:
     assert str(sudo(Command("id"))) == "sudo -n -- id"
     assert str(sudo(Command("id"), "app")) == "sudo -n -u app -- id"
     assert str(sudo(chain(Command("a"), Command("b", "c")))) == "sudo -n -- sh -c 'a && b c'"
+
+
+def test_a_script_has_its_words_as_arguments_and_is_shown_without_its_text() -> None:
+    command = build_script("nvoi-echo", 'printf "%s|" "$0" "$@"', "a b", "$HOME", Hidden(SECRET))
+    assert run(command).stdout == f"nvoi-echo|a b|$HOME|{SECRET.reveal()}|"
+    assert str(command) == "nvoi-echo 'a b' '$HOME' [REDACTED]"
+    assert str(sudo(command)).startswith("sudo -n -- nvoi-echo ")
+    assert command.secrets == (SECRET,)
+
+
+def test_named_text_is_one_word_and_shown_by_its_name() -> None:
+    command = Command("printf", "%s|", Named("a; b", "steps"), "c")
+    assert run(command).stdout == "a; b|c|"
+    assert str(command) == "printf '%s|' steps c"
 
 
 def test_a_result_does_not_show_what_was_printed() -> None:

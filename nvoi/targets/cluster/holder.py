@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 
-from nvoi.command import Command
+from nvoi.command import Command, build_script
 from nvoi.errors import LockError
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host, as_root
@@ -62,7 +62,7 @@ def find_holder(connections: Connections, host: Host, path: str = LOCK_FILE) -> 
         ConnectionFailedError: the host cannot be reached.
         RemoteError: it cannot be told.
     """
-    return _ask(connections, host, Command("sh", "-c", FIND, "nvoi-find-holder", path), path)
+    return _ask(connections, host, build_script("nvoi-find-holder", FIND, path), path)
 
 
 def end_holder(
@@ -87,7 +87,7 @@ def end_holder(
         RemoteError: it cannot be told who holds it.
     """
     who = "".join(one if one.isprintable() else " " for one in by)
-    command = Command("sh", "-c", END, "nvoi-end-holder", path, who)
+    command = build_script("nvoi-end-holder", END, path, who)
     return _ask(connections, host, command, path)
 
 

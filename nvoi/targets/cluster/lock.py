@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from nvoi.command import Command
+from nvoi.command import build_script
 from nvoi.errors import ConnectionLostError, LockError
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
@@ -203,8 +203,8 @@ class Lock:
             self._sent.clear()
             again = "again" if self._was_held else ""
         record, silence = self._holder.to_json(), f"{self._pace.silence:g}"
-        words = ("nvoi-lock", self._path, self._token, record, silence, again)
-        command = as_root(self._host, Command("sh", "-c", HOLD, *words))
+        words = (self._path, self._token, record, silence, again)
+        command = as_root(self._host, build_script("nvoi-lock", HOLD, *words))
         try:
             self._connections.run(
                 self._host,
