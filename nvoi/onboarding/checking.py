@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nvoi import cloudflare
 from nvoi.config.loader import load
 from nvoi.config.schema import Application, ComputeProvider, Config
 from nvoi.errors import ConfigError, UsageError
@@ -41,9 +42,28 @@ def compose(text: str | None, before: Answers | None, answers: Answers, director
         raise UsageError("all that is in the config makes more than 1 MiB, which cannot be read")
     config = load(text, filename=FILENAME, environ=None)
     if is_deployable(config.application.compute_provider):
-        request = Request(config, directory, home=directory, deploy_id="onboard")
-        get_target(config).check(request)
+        check_target(config, directory)
     return text
+
+
+def check_target(config: Config, directory: Path) -> None:
+    """Whether the config's target can do what it asks for, now or with what comes later.
+
+    A Dockerfile may still be written, and a domain is one for a version that serves it.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    request = Request(config, directory, home=directory, deploy_id="onboard")
+    later = cloudflare.find_faults(config.application)
+    try:
+        get_target(config).check(request)
+    except UsageError:
+        return
+    except ConfigError as error:
+        faults = [fault for fault in error.faults if fault not in later]
+        if faults:
+            raise ConfigError(error.filename, faults, hint=error.hint) from None
 
 
 def describe_faults(error: ConfigError) -> str:

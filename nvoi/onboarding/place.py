@@ -30,8 +30,12 @@ from nvoi.onboarding.providers import (
 
 INTRODUCTION = "\n".join(f"  {account.needs}" for account in ACCOUNTS)
 NOT_YET = (
-    "This version of nvoi deploys to this machine only. The config is made and checked all the "
-    "same, and `nvoi deploy` refuses it before it touches anything."
+    "This version of nvoi deploys to this machine and to own servers only. The config is made and "
+    "checked all the same, and `nvoi deploy` refuses it before it touches anything."
+)
+NO_DOMAINS_YET = (
+    "This version of nvoi serves no domains from servers: `nvoi deploy` refuses a config in which "
+    "an app has one."
 )
 DEFAULT_USER, DEFAULT_PORT = "root", 22
 DOMAINS_ON_SERVERS = f"{CLOUDFLARE.needs} Without it services have no domain."
@@ -131,6 +135,8 @@ def ask_domains(interview: Interview, answers: Answers) -> Answers:
     prompts = interview.prompts
     about = DOMAINS_ON_THIS_MACHINE if answers.is_local else DOMAINS_ON_SERVERS
     prompts.say(f"  {about}")
+    if not answers.is_local and interview.is_deployable(answers.provider):
+        prompts.say(f"! {NO_DOMAINS_YET}")
     if prompts.confirm("Serve domains through Cloudflare?", default=bool(answers.cloudflare)):
         return replace(answers, cloudflare=ask_account(prompts, CLOUDFLARE, answers.cloudflare))
     if answers.is_local:

@@ -85,7 +85,7 @@ def test_a_config_for_rented_servers_is_made_and_what_cannot_be_done_yet_is_said
     assert application.cloudflare
     assert application.app["web"].subdomain == "www"
     assert application.ssh_keys
-    assert wizard.seen.count("deploys to this machine only") == 2
+    assert wizard.seen.count("deploys to this machine and to own") == 2
     assert not any(secret in wizard.seen for secret in TYPED)
     done = subprocess.run([NVOI, "deploy"], cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == 2

@@ -97,6 +97,22 @@ def test_faults_name_the_section_that_mends_them(tmp_path: Path) -> None:
     assert "(change it under Database)" in describe_faults(caught.value)
 
 
+def test_what_servers_cannot_have_is_not_saved(tmp_path: Path) -> None:
+    answers = replace(build_answers("ssh"), name="shop-")
+    with pytest.raises(ConfigError) as caught:
+        compose(None, None, answers, tmp_path)
+    (told,) = describe_faults(caught.value).splitlines()
+    assert told.startswith("! application.name: cannot be in an image's name")
+    assert told.endswith("(change it under Application)")
+
+
+def test_what_servers_can_have_later_is_saved(tmp_path: Path) -> None:
+    answers = build_answers("ssh")
+    assert answers.apps[0].domain
+    assert not (tmp_path / "Dockerfile").exists()
+    assert "example.com" in compose(None, None, answers, tmp_path)
+
+
 FILE = """\
 # of the shop
 x-common: &common

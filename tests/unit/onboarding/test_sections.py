@@ -99,6 +99,13 @@ def test_without_cloudflare_no_service_keeps_a_domain() -> None:
     assert ask_domains(interview(Script(False)), answers).apps[0].domain is None
 
 
+def test_that_own_servers_have_no_domains_yet_is_said_where_they_are_asked_for() -> None:
+    for provider, is_said in ((SSHProvider(), True), (LocalProvider(), False)):
+        script = Script(False)
+        ask_domains(interview(script), Answers(provider=provider))
+        assert any("serves no domains from servers" in text for text in script.said) is is_said
+
+
 def test_on_this_machine_a_database_server_is_named_by_its_url() -> None:
     url = "postgres://app:pw@db.example.com/shop"
     script = Script("PostgreSQL", "", "mysql://x", "postgres:///shop", url)
@@ -236,7 +243,7 @@ def test_a_provider_that_is_not_built_yet_is_asked_for_and_not_checked() -> None
     assert unchecked == ["own servers", "Hetzner", "AWS", "Scaleway"]
     script = Script("Scaleway", "key", "", "project", *[ENTER] * 4)
     answers = ask_place(interview(script), Answers(name="shop"))
-    assert any("deploys to this machine only" in text for text in script.said)
+    assert any("deploys to this machine and to own servers only" in text for text in script.said)
     assert answers.ssh_keys is not None
     assert "! an answer is needed here" in script.said
 
