@@ -63,6 +63,7 @@ class Node:
         token: what the nodes join with.
         master_ip: the master's address; None for the master itself.
         version: the release of k3s.
+        device: the network device that has ``ip``, where the server could say it.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Node:
     token: Secret
     master_ip: str | None
     version: str
+    device: str | None = None
 
     @property
     def role(self) -> str:
@@ -82,7 +84,8 @@ def build_config(node: Node, settings: K3sSettings) -> Secret:
     """The text of config.yaml, which has the token. JSON's strings are YAML's.
 
     Sources: k3s documentation, "k3s server", "k3s agent" and "Basic Network Options". An agent
-    is told of ``system-default-registry`` by its server.
+    is told of ``system-default-registry`` by its server. The pods' network does not follow
+    ``node-ip``: without ``flannel-iface`` it takes the device of the default route.
     """
     values: dict[str, object] = {
         "token": node.token.reveal(),
@@ -90,6 +93,8 @@ def build_config(node: Node, settings: K3sSettings) -> Secret:
         "node-ip": node.ip,
         LABEL_KEY: [f"{SERVER_GROUP}={node.group}"],
     }
+    if node.device is not None:
+        values["flannel-iface"] = node.device
     if node.master_ip is not None:
         values["server"] = build_url(node.master_ip)
     else:

@@ -12,6 +12,8 @@ from nvoi.secret import Secret
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+#: The device of an address where the server could not say it.
+NO_DEVICE = "-"
 EMPTY: Mapping[str, object] = MappingProxyType({})
 
 

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 
 from nvoi.k3s.configuration import POD_NETWORK, SERVICE_NETWORK
-from nvoi.k3s.facts import Address, Facts, Network
+from nvoi.k3s.facts import NO_DEVICE, Address, Facts, Network
 from nvoi.providers.provider import Server
 
 #: Devices that k3s, containers and virtual machines make: no way from one server to another.
@@ -77,6 +77,14 @@ def choose_address(
         if found:
             return found
     return facts.source or next(iter(own), None)
+
+
+def find_device(address: str, facts: Facts) -> str | None:
+    """The device that has one of the server's addresses, where the server could say it."""
+    for one in facts.addresses:
+        if str(one.interface.ip) == address and one.device != NO_DEVICE:
+            return one.device
+    return None
 
 
 def find_shared_networks(hosts: Sequence[Facts]) -> list[Network]:

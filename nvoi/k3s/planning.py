@@ -19,7 +19,7 @@ from nvoi.k3s.configuration import (
 )
 from nvoi.k3s.facts import Facts, K3s
 from nvoi.k3s.installer import Work
-from nvoi.k3s.networks import choose_addresses
+from nvoi.k3s.networks import choose_addresses, find_device
 from nvoi.k3s.nodes import ClusterNode, format_address
 from nvoi.k3s.versions import choose_version
 from nvoi.providers.provider import Server
@@ -83,6 +83,7 @@ def plan(
             token=token,
             master_ip=None if server.is_master else addresses[servers[0].name],
             version=version,
+            device=find_device(addresses[server.name], facts[server.name]),
         )
         files = build_config(node, settings), build_registries(settings)
         stamp = build_stamp(node, settings)

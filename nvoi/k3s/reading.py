@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from nvoi.k3s.configuration import read_config, read_token
-from nvoi.k3s.facts import Address, Facts, K3s, Listener, Route
+from nvoi.k3s.facts import NO_DEVICE, Address, Facts, K3s, Listener, Route
 
 MARK = "@nvoi "
 #: As uname(1) names machines, and as images and k3s do.
@@ -17,8 +17,6 @@ RELEASE = re.compile(r"\bv\d+\.\d+\.\d+\S*")
 KERNEL = re.compile(r"(\d+)\.(\d+)")
 #: The first Linux that has WireGuard of its own (kernelnewbies.org, "Linux 5.6").
 WIREGUARD_KERNEL = (5, 6)
-#: The device of an address where the server could not say it.
-NO_DEVICE = "-"
 
 Sections = Mapping[str, list[str]]
 

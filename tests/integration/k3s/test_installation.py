@@ -51,6 +51,7 @@ def test_the_master_runs_without_traefik_and_joins_over_wireguard(
     assert config == {
         "node-name": "shop-main-1",
         "node-ip": "10.0.0.11",
+        "flannel-iface": "eth0",
         "node-label": ["nvoi.io/server-name=main"],
         "flannel-backend": "wireguard-native",
         "disable": ["traefik"],

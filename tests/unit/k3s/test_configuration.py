@@ -47,6 +47,12 @@ def test_what_is_the_masters_own_is_not_told_to_workers() -> None:
     assert worker.keys() == {"node-name", "node-ip", "node-label", "server"}
 
 
+@pytest.mark.parametrize("node", [MASTER, WORKER])
+def test_pods_of_other_servers_are_reached_over_the_device_of_the_nodes_address(node: Node) -> None:
+    config = read_config(build_config(replace(node, device="eth1"), SETTINGS).reveal())
+    assert config["flannel-iface"] == "eth1"
+
+
 def test_a_config_does_not_show_itself() -> None:
     assert TOKEN.reveal() not in f"{build_config(MASTER, SETTINGS)}{MASTER!r}"
 

@@ -13,7 +13,7 @@ from nvoi.k3s.nodes import ClusterNode
 from nvoi.k3s.planning import NOTHING, choose_names, find_stale, find_work, plan
 from nvoi.k3s.versions import DEFAULT_VERSION
 from nvoi.secret import Secret
-from tests.unit.k3s.servers import VERSION, build_facts, build_k3s, build_server
+from tests.unit.k3s.servers import VERSION, build_address, build_facts, build_k3s, build_server
 
 SERVERS = [build_server(1), build_server(2)]
 FILES = (Secret("token: t\n"), "{}\n")
@@ -67,6 +67,19 @@ def test_a_cluster_keeps_its_token_and_release() -> None:
     tasks = plan(SERVERS, found, SETTINGS)
     assert {task.node.token.reveal() for task in tasks} == {"token-of-the-cluster"}
     assert {task.node.version for task in tasks} == {"v1.35.5+k3s1"}
+
+
+def test_a_node_is_told_the_device_of_its_address_and_not_that_of_its_default_route() -> None:
+    facts = build_facts(
+        addresses=(build_address("eth0", "203.0.113.1/24"), build_address("eth1", "10.9.0.1/16")),
+        source="203.0.113.1",
+    )
+    server = build_server(1, private_ip="10.9.0.1")
+    (task,) = plan([server], {server.name: facts}, SETTINGS)
+    assert (task.node.ip, task.node.device) == ("10.9.0.1", "eth1")
+    unnamed = build_facts(addresses=(build_address("-", "10.9.0.1/32"),))
+    (task,) = plan([server], {server.name: unnamed}, SETTINGS)
+    assert task.node.device is None
 
 
 def test_nodes_keep_their_names_and_new_ones_take_none_of_theirs() -> None:
