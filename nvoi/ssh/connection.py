@@ -51,6 +51,7 @@ class Connection:
         self._wire: Wire | None = None
         self._room = threading.Condition()
         self._running = 0
+        self._lasting = 0
         self._most = SESSIONS
 
     def open(self) -> None:
@@ -69,25 +70,39 @@ class Connection:
             wire.close()
 
     @contextmanager
-    def open_session(self) -> Iterator[tuple[Wire, paramiko.Channel]]:
+    def open_session(self, *, lasts: bool = False) -> Iterator[tuple[Wire, paramiko.Channel]]:
         """A channel for one command; waits while the host has no room for another.
 
+        Args:
+            lasts: whether the command may go on as long as the run: nobody waits for its end.
+
         Raises:
-            ConnectionFailedError: the host cannot be reached, or does not answer.
+            ConnectionFailedError: the host cannot be reached, does not answer, or allows too
+                few commands at a time.
         """
         with self._room:
-            self._room.wait_for(lambda: self._running < self._most)
+            self._room.wait_for(self._has_room)
             self._running += 1
         try:
             wire, channel = self._open_session()
             try:
+                self._note_lasting(int(lasts))
                 yield wire, channel
             finally:
+                self._note_lasting(-int(lasts))
                 close_channel(channel)
         finally:
             with self._room:
                 self._running -= 1
                 self._room.notify()
+
+    def _has_room(self) -> bool:
+        return self._running < max(self._most, self._lasting + 1)
+
+    def _note_lasting(self, change: int) -> None:
+        with self._room:
+            self._lasting += change
+            self._room.notify_all()
 
     def open_tunnel(self, address: str, port: int) -> paramiko.Channel:
         """A channel to ``address`` and ``port`` as the host sees them.
@@ -126,18 +141,20 @@ class Connection:
     def _wait_for_room(self, error: paramiko.ChannelException, deadline: float) -> None:
         """Wait until another command has ended: the host allows fewer than is usual."""
         with self._room:
-            if self._running <= 1 and time.monotonic() > deadline:
+            is_alone = self._running - 1 <= self._lasting
+            if is_alone and time.monotonic() > deadline:
+                beside = f" beside {self._lasting} that last" if self._lasting else ""
                 raise ConnectionFailedError(
-                    f"{self.host} runs no command: {error.text}",
-                    hint="does MaxSessions in its sshd_config allow one?",
+                    f"{self.host} runs no command{beside}: {error.text}",
+                    hint=f"set MaxSessions in its sshd_config to {SESSIONS}, its default",
                 ) from error
-            if self._running <= 1:
+            if is_alone:
                 # What was cancelled here may not have ended there yet.
                 self._room.wait(PAUSE)
                 return
             self._running -= 1
             self._most = max(1, min(self._most, self._running))
-            self._room.wait_for(lambda: self._running < self._most)
+            self._room.wait_for(self._has_room)
             self._running += 1
 
     def _open(

@@ -113,7 +113,8 @@ class Session:
             ConnectionLostError: it was begun, and the connection broke.
             RemoteTimeoutError: it took too long or was silent for too long, and was ended.
         """
-        with self._connection.open_session() as (wire, channel):
+        lasts = math.isinf(self._timeout)
+        with self._connection.open_session(lasts=lasts) as (wire, channel):
             self._channel = channel
             self._began = self._active = time.monotonic()
             try:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from nvoi.command import Command, Hidden, in_folder, pipe, script, sudo
-from nvoi.errors import RemoteError, RemoteTimeoutError
+from nvoi.errors import (
+    ConnectionFailedError,
+    ConnectionLostError,
+    RemoteError,
+    RemoteTimeoutError,
+)
 from nvoi.log.masking import add_secrets
 from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
@@ -75,6 +82,26 @@ def test_a_host_that_allows_few_sessions_is_not_asked_for_more(
         thread.join()
     assert sorted(outputs) == [f"{number}\n" for number in range(8)]
     assert server.connection_count == 1
+
+
+def test_a_host_without_room_beside_what_lasts_is_told_and_not_waited_for(
+    start_server: StartServer, connections: Connections
+) -> None:
+    server = start_server("small", "MaxSessions 1")
+    begun = threading.Event()
+
+    def last() -> None:
+        with suppress(ConnectionLostError):
+            command = script("echo begun; exec sleep 60")
+            connections.run(server.host, command, timeout=math.inf, on_line=lambda _: begun.set())
+
+    thread = threading.Thread(target=last)
+    thread.start()
+    assert begun.wait(10)
+    with pytest.raises(ConnectionFailedError, match=r"beside 1 that last.*MaxSessions"):
+        connections.run(server.host, Command("true"), timeout=10)
+    connections.close()
+    thread.join()
 
 
 def test_lines_arrive_while_the_command_runs(server: Server, connections: Connections) -> None:
