@@ -17,6 +17,7 @@ from nvoi.ssh.host import Host, Timeouts
 from nvoi.ssh.host_keys import HostKeys
 from nvoi.ssh.identities import Identities, Identity
 from nvoi.ssh.known_hosts import HostKey
+from nvoi.ssh.packets import Packets
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -243,7 +244,7 @@ class Wire:
 
 
 def _build_transport(line: Line, known: tuple[HostKey, ...], seconds: float) -> paramiko.Transport:
-    transport = paramiko.Transport(line)
+    transport = paramiko.Transport(line, packetizer_class=Packets)
     transport.set_log_channel(get_quiet_name())
     transport.daemon = True
     transport.banner_timeout = seconds

@@ -1,4 +1,4 @@
-"""Several hosts at once."""
+"""Several hosts at once, and several commands on one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,8 +75,20 @@ def test_work_may_have_several_parts_on_each_host(
     assert {tally.connections for tally in connections.tallies.values()} == {1}
 
 
+def test_commands_that_leave_their_input_alone_end_nothing_but_themselves(
+    server: Server, connections: Connections
+) -> None:
+    def work(_: int) -> None:
+        connections.run(server.host, Command("true"), stdin="unread")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(300)))
+    assert server.connection_count == 1
+
+
 PROGRAM = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from nvoi.command import script
 from nvoi.config.schema import SSHKeys
