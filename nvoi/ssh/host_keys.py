@@ -36,6 +36,9 @@ class HostKeys:
     def find(self, host: Host) -> tuple[HostKey, ...]:
         """What is known of the host: of the config, else of the user's files, else stored.
 
+        A key that the user's files mark as revoked says nothing of who the host is: many hosts
+        may be meant. It is in the answer to be refused.
+
         Raises:
             ConfigError: a key of the config is none.
             NvoiError: a file cannot be read.
@@ -43,7 +46,9 @@ class HostKeys:
         if host.host_keys:
             return tuple(_get_key(host, text) for text in host.host_keys)
         own = tuple(key for file in self._files for key in _read(file, host))
-        return own or tuple(_read(self._store, host))
+        if any(not key.is_revoked for key in own):
+            return own
+        return (*own, *_read(self._store, host))
 
     def check(self, host: Host, key: HostKey) -> None:
         """Return where ``key`` is the host's; on a first contact that is written down, and said.
@@ -53,7 +58,7 @@ class HostKeys:
             NvoiError: a file cannot be read, or the store cannot be written.
         """
         known = self.find(host)
-        if not known:
+        if not any(_decides(key, one) for one in known):
             known = self._learn(host, key)
         _compare(host, key, known)
 
@@ -61,7 +66,7 @@ class HostKeys:
         """Write ``key`` down, unless another run or thread was first."""
         with _hold(self._store):
             known = self.find(host)
-            if known:
+            if any(_decides(key, one) for one in known):
                 return known
             text = self._store.read_text() if self._store.exists() else ""
             if text and not text.endswith("\n"):
@@ -82,20 +87,26 @@ class HostKeys:
         return (key,)
 
 
+def _decides(key: HostKey, known: HostKey) -> bool:
+    """Whether ``known`` says that the host may show ``key``, or may not."""
+    return not known.is_revoked or known.is_same(key)
+
+
 def _compare(host: Host, key: HostKey, known: Sequence[HostKey]) -> None:
     same = [one for one in known if one.is_same(key)]
-    if any(one.is_revoked for one in same):
+    revoked = next((one for one in same if one.is_revoked), None)
+    if revoked is not None:
         raise HostKeyError(
-            f"{host}: its host key {key.fingerprint} is marked as revoked in {same[0].origin}",
+            f"{host}: its host key {key.fingerprint} is marked as revoked in {revoked.origin}",
             hint="do not use this server until you know why its key was revoked",
         )
     if same:
         return
     expected = ", ".join(f"{one.kind} {one.fingerprint}" for one in known if not one.is_revoked)
-    origins = ", ".join(dict.fromkeys(one.origin for one in known))
+    origins = ", ".join(dict.fromkeys(one.origin for one in known if not one.is_revoked))
     raise HostKeyError(
         f"{host}: the host key has changed: it shows {key.kind} {key.fingerprint}, "
-        f"known is {expected or 'only a revoked one'} ({origins})",
+        f"known is {expected} ({origins})",
         hint=_advise(host, known),
     )
 
@@ -104,7 +115,7 @@ def _advise(host: Host, known: Sequence[HostKey]) -> str:
     trap = "if the server was not made anew, somebody may be in between: do not go on"
     if host.host_keys:
         return f"{trap}; if it was, put its new key into the config"
-    files = dict.fromkeys(one.origin.rpartition(":")[0] for one in known)
+    files = dict.fromkeys(one.origin.rpartition(":")[0] for one in known if not one.is_revoked)
     commands = " and ".join(f"ssh-keygen -R '{host.label}' -f '{file}'" for file in files)
     return f"{trap}; if it was, forget the old key: {commands}"
 

@@ -122,6 +122,19 @@ def test_a_revoked_key_is_refused(server: Server, keys: SSHKeys, home: Path, use
         run_true(keys, home, user, server.host)
 
 
+def test_the_revoked_key_of_another_host_says_nothing_of_this_one(
+    server: Server, keys: SSHKeys, home: Path, user: Path
+) -> None:
+    (user / ".ssh" / "known_hosts").write_text(f"@revoked * {keys.public_key}\n")
+    run_true(keys, home, user, server.host)
+    assert (home / "known_hosts").read_text().split()[1:] == server.host_key.split()
+    server.stop()
+    server.change_host_key()
+    server.start()
+    with pytest.raises(HostKeyError, match="has changed"):
+        run_true(keys, home, user, server.host)
+
+
 def test_a_key_of_the_config_decides_alone(server: Server, connections: Connections) -> None:
     connections.run(replace(server.host, host_keys=(server.host_key,)), Command("true"))
     other = server.host_key
