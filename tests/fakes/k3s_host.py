@@ -12,9 +12,13 @@ import shlex
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from nvoi.k3s.configuration import HEADER
+from nvoi.k3s.versions import DEFAULT_VERSION
 
 FOLDER = Path(__file__).parent
 INSTALLER = FOLDER / "k3s_installer.sh"
@@ -150,6 +154,24 @@ class K3sHost:
         """What cloud-init says of itself each time it is asked, the last one ever after."""
         self.add_program("cloud-init", CLOUD_INIT)
         (self.folder / "cloud-init").write_text("".join(f"status: {one}\n" for one in states))
+
+    def adopt(self, enter: Sequence[str], node: str) -> None:
+        """Be the machine of a node that a cluster has already, so that nothing is installed.
+
+        Args:
+            enter: the words before a command on the machine.
+            node: the name of the node.
+        """
+        config = self.root / "etc/rancher/k3s/config.yaml"
+        config.parent.mkdir(parents=True)
+        config.write_text(f"{HEADER}\nnode-name: {node}\ntoken: its-own\n")
+        settings = {
+            "INSTALL_K3S_VERSION": DEFAULT_VERSION,
+            "INSTALL_K3S_EXEC": "server",
+            "INSTALL_K3S_SKIP_START": "true",
+        }
+        environ = os.environ | settings
+        subprocess.run([*enter, "sh", str(INSTALLER)], check=True, env=environ)
 
     @property
     def installations(self) -> list[str]:

@@ -19,6 +19,7 @@ from nvoi.images.registry import Registry as Client
 from nvoi.ssh.host import Host
 from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import InstallerSite, K3sHost
+from tests.fakes.real_cluster import RealCluster
 from tests.integration.cluster.machine import Machine
 from tests.integration.commands import Outcome, Running, build_environment
 from tests.integration.podman import build_podman_environ, write_checkout
@@ -29,6 +30,8 @@ NAME = "shop"
 IMAGE = "registry.example/web:1"
 #: Seconds that a whole deploy may take on a loaded machine.
 PATIENCE = 90.0
+#: The same on a real cluster, which pulls images.
+REAL_PATIENCE = 900.0
 
 
 class Visitors:
@@ -89,6 +92,10 @@ class Fleet:
         self.registry = Registry(folder / "registry")
         self.visitors = Visitors()
         self.state = ClusterState(folder / "cluster")
+        kubeconfig = os.environ.get("NVOI_TEST_KUBECONFIG")
+        self._kubeconfig = Path(kubeconfig) if kubeconfig else None
+        #: What is in the cluster, whichever it is.
+        self.cluster = RealCluster(self._kubeconfig) if self._kubeconfig else self.state
         self.places: dict[str, tuple[str, int]] = {}
         self.machines: dict[str, Machine] = {}
         self.hosts: dict[str, K3sHost] = {}
@@ -104,13 +111,11 @@ class Fleet:
             )
             self.machines[group] = machine
             self.places[group] = (machine.address, machine.port)
-            kubeconfig = os.environ.get("NVOI_TEST_KUBECONFIG")
             self.hosts[group] = K3sHost(
-                machine.root,
-                self.state.folder,
-                f"10.0.0.{10 + number}",
-                Path(kubeconfig) if kubeconfig else None,
+                machine.root, self.state.folder, f"10.0.0.{10 + number}", self._kubeconfig
             )
+        if isinstance(self.cluster, RealCluster):
+            self.hosts[groups[0]].adopt(self.master.enter, self.cluster.get_node())
         self.keys = keys
         self._running: list[Running] = []
         self._read: dict[str, int] = {}
@@ -180,7 +185,9 @@ class Fleet:
 
     def run(self, verb: str = "deploy", *options: str, **environ: str) -> Outcome:
         """Run a command to its end."""
-        return self.start(verb, *options, **environ).wait(PATIENCE)
+        return self.start(verb, *options, **environ).wait(
+            REAL_PATIENCE if self._kubeconfig else PATIENCE
+        )
 
     def close(self) -> None:
         """End all of it."""

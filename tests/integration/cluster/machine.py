@@ -90,6 +90,12 @@ class Machine(Server):
         user = self._login if IS_ROOT else self.user
         return Host(self.name, self.address, self.port, user)
 
+    @property
+    def enter(self) -> tuple[str, ...]:
+        """The words before a command that is to run as its root, without SSH."""
+        unshare = ["unshare", "--mount", *([] if IS_ROOT else ["--map-root-user"])]
+        return (*unshare, "sh", "-c", ENTER, "enter", str(self.root))
+
     def read(self, path: str) -> str:
         """The text of the machine's file ``path``."""
         return (self.root / path.lstrip("/")).read_text()
@@ -99,7 +105,7 @@ class Machine(Server):
         self.programs = self.root / "usr/local/bin"
         if IS_ROOT:
             # Its users may not go where the tests are, but everywhere below these places.
-            self._wrapper = ("unshare", "--mount", "sh", "-c", ENTER, "enter", str(self.root))
+            self._wrapper = self.enter
             self._path = f"/usr/local/bin:{os.environ['PATH']}"
             self._authorized = self.root / "etc/authorized_keys"
             self._authorized_path = "/etc/authorized_keys"
