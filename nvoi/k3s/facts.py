@@ -112,6 +112,8 @@ class Facts:
         k3s: the k3s that it has.
         volumes: the folders of volumes that exist.
         has_wireguard: whether the kernel knows WireGuard.
+        firewall: ``ufw`` or ``firewalld``, where one is on that does not let everyone in.
+        let_in: the networks that it lets in to all ports.
     """
 
     architecture: str
@@ -138,3 +140,5 @@ class Facts:
     k3s: K3s = field(default_factory=K3s)
     volumes: tuple[str, ...] = ()
     has_wireguard: bool = True
+    firewall: str = ""
+    let_in: tuple[Network, ...] = ()

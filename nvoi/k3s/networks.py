@@ -154,6 +154,15 @@ def find_overlaps(facts: Facts) -> Iterator[str]:
                 yield f"its network {network} ({device}) overlaps {taken}, which is for {what}"
 
 
+def shuts_pods_out(facts: Facts) -> bool:
+    """Whether a firewall of the server's keeps pods from the cluster's API and DNS."""
+    pods = ipaddress.IPv4Network(POD_NETWORK)
+    return bool(facts.firewall) and not any(
+        isinstance(network, ipaddress.IPv4Network) and pods.subnet_of(network)
+        for network in facts.let_in
+    )
+
+
 def is_collision(network: Network) -> bool:
     """Whether a network is one of the cluster's, or a part of one."""
     return any(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nvoi.errors import NvoiError
-from nvoi.k3s.configuration import K3sSettings
+from nvoi.k3s.configuration import POD_NETWORK, SERVICE_NETWORK, K3sSettings
 from nvoi.k3s.facts import Facts
+from nvoi.k3s.networks import shuts_pods_out
 from nvoi.k3s.nodes import Cluster, list_nodes
 from nvoi.k3s.requirements import check_all, find_architectures
 from nvoi.k3s.survey import OnArchitecture, ask
@@ -16,6 +17,13 @@ from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 
 log = get_logger("nvoi.k3s")
+
+#: What lets pods and services in. Source: k3s documentation, "Requirements", "Operating Systems".
+REMEDIES = {
+    "ufw": f"ufw allow from {POD_NETWORK} && ufw allow from {SERVICE_NETWORK}",
+    "firewalld": "firewall-cmd --permanent --zone=trusted "
+    f"--add-source={POD_NETWORK} --add-source={SERVICE_NETWORK} && firewall-cmd --reload",
+}
 
 
 def check_servers(
@@ -74,6 +82,14 @@ def tell(server: Server, facts: Facts) -> None:
     if facts.cloud_init == "error":
         detail = f": {facts.cloud_init_detail}" if facts.cloud_init_detail else ""
         log.warning("%s: cloud-init failed%s", server.name, detail)
+    if shuts_pods_out(facts):
+        log.warning(
+            "%s: %s does not let pods in, which then find neither each other nor any name; "
+            "as root there: %s",
+            server.name,
+            facts.firewall,
+            REMEDIES[facts.firewall],
+        )
 
 
 def tell_unreachable_nodes(

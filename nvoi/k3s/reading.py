@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from nvoi.k3s.configuration import read_config, read_token
-from nvoi.k3s.facts import NO_DEVICE, Address, Facts, K3s, Listener, Route
+from nvoi.k3s.facts import NO_DEVICE, Address, Facts, K3s, Listener, Network, Route
 
 MARK = "@nvoi "
 #: As uname(1) names machines, and as images and k3s do.
@@ -78,6 +78,8 @@ def read_facts(sections: Sections, clock_offset: float) -> Facts:
         volumes=tuple(sections.get("volumes", [])),
         has_wireguard=kernel_release >= WIREGUARD_KERNEL
         or get_first(sections, "wireguard") == "yes",
+        firewall=get_first(sections, "firewall"),
+        let_in=tuple(read_networks(sections.get("firewall", [])[1:])),
     )
 
 
@@ -185,6 +187,15 @@ def read_kernel_route(words: list[str]) -> Route | None:
     length = int.from_bytes(mask, "big").bit_count()
     found = ipaddress.IPv4Network((network, length), strict=False)
     return Route(found, words[0], not any(gateway))
+
+
+def read_networks(lines: list[str]) -> Iterator[Network]:
+    """Of lines that are networks each; others are passed over."""
+    for line in lines:
+        try:
+            yield ipaddress.ip_network(line.strip(), strict=False)
+        except ValueError:
+            continue
 
 
 def read_source(sections: Sections) -> str | None:

@@ -121,6 +121,44 @@ def test_the_same_machine_twice_is_told(fleet: Fleet, connections: Connections) 
         fleet.look(connections)
 
 
+UFW_RULES = """\
+### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in
+-A ufw-user-input -p tcp --dport 22 -j ACCEPT
+### tuple ### deny any any 0.0.0.0/0 any 10.0.0.0/8 in
+### tuple ### allow any any 0.0.0.0/0 any 0.0.0.0/0 in_tailscale0
+"""
+
+
+def test_a_firewall_that_shuts_pods_out_is_told_with_the_remedy(
+    fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
+) -> None:
+    folder = fleet.hosts[0].root / "etc"
+    for name in ("ufw", "default", "firewalld/zones"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    rules, enabled = folder / "ufw/user.rules", folder / "ufw/ufw.conf"
+    rules.write_text(UFW_RULES)
+    enabled.write_text("ENABLED=no\n")
+    fleet.look(connections)
+    assert "does not let pods in" not in told.text
+    enabled.write_text("ENABLED=yes\n")
+    fleet.look(connections)
+    assert "shop-main-1: ufw does not let pods in" in told.text
+    assert "ufw allow from 10.42.0.0/16 && ufw allow from 10.43.0.0/16" in told.text
+    told.clear()
+    rules.write_text(f"{UFW_RULES}### tuple ### allow any any 0.0.0.0/0 any 10.42.0.0/16 in\n")
+    fleet.look(connections)
+    enabled.unlink()
+    fleet.hosts[0].add_program("systemctl", "#!/bin/sh\necho active\n")
+    trusted = folder / "firewalld/zones/trusted.xml"
+    trusted.write_text('<zone>\n  <source address="10.42.0.0/16"/>\n</zone>\n')
+    fleet.look(connections)
+    assert "does not let pods in" not in told.text
+    trusted.unlink()
+    fleet.look(connections)
+    assert "shop-main-1: firewalld does not let pods in" in told.text
+    assert "--zone=trusted --add-source=10.42.0.0/16" in told.text
+
+
 def test_cloud_init_is_waited_for(
     fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
 ) -> None:
