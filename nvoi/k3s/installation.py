@@ -114,6 +114,8 @@ class Installer:
         stale = find_stale(servers, facts, nodes)
         tasks = plan(servers, facts, self._settings, [one for one in nodes if one not in stale])
         check_groups(nodes, {task.node.name: task.server for task in tasks}, app)
+        if any(task.work.installs for task in tasks):
+            tell_insecure(self._settings.install_url)
         master, *agents = tasks
         add_secrets(master.node.token.reveal())
         new = [task for task in agents if not task.is_running and not task.is_done]
@@ -195,6 +197,14 @@ class Installer:
             raise explain(error, task, self._settings) from error
         if work.starts:
             log.ok("%s: k3s %s runs as node %s", task.server.name, node.version, node.name)
+
+
+def tell_insecure(install_url: str) -> None:
+    """Log that the installer, which root runs, comes as anybody in between makes it."""
+    if not install_url.startswith("https://"):
+        log.warning(
+            "k3s.install_url is not https: whoever is between it and a server can be root there"
+        )
 
 
 def tell(task: Task, work: Work) -> None:

@@ -86,7 +86,11 @@ fi
 if [ "$installs" = yes ]; then
   echo "downloading the installer from $url"
   if command -v curl >/dev/null 2>&1; then
-    curl -sSfL --connect-timeout 20 --max-time 120 -o "$new/install.sh" "$url" || give_up 90
+    # What is asked for over TLS comes over TLS, wherever it is redirected to.
+    ways=http,https
+    case $url in https:*) ways=https ;; esac
+    curl -sSfL --proto-redir "=$ways" --connect-timeout 20 --max-time 120 \\
+      -o "$new/install.sh" "$url" || give_up 90
   else wget -q -T 60 -O "$new/install.sh" "$url" || give_up 90; fi
   if [ "$(head -c 2 "$new/install.sh")" != '#!' ]; then
     echo "$url gives no shell script" >&2

@@ -204,11 +204,28 @@ class TestFaults:
         fleet.run(connections)
         assert list(read_nodes(fleet.cluster)) == ["shop-main-1"]
 
-    def test_an_installer_that_is_not_there(self, fleet: Fleet, connections: Connections) -> None:
+    def test_an_installer_that_is_not_there(
+        self, fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
+    ) -> None:
         fleet.site.body = None
         with pytest.raises(NvoiError, match=r"cannot be had from http.*k3s\.install_url"):
             fleet.run(connections)
         assert fleet.hosts[0].installations == []
+        assert "k3s.install_url is not https" in told.text
+
+    def test_an_installer_over_tls_is_not_taken_from_elsewhere(
+        self, fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
+    ) -> None:
+        fleet.hosts[0].add_program(
+            "curl", "#!/bin/sh\nprintf '%s\\n' \"$*\" >/opt/fake/curl.log\nexit 22\n"
+        )
+        fleet.settings = replace(fleet.settings, install_url="https://mirror.example/k3s")
+        with pytest.raises(NvoiError, match="cannot be had from https://mirror"):
+            fleet.run(connections)
+        (asked,) = fleet.hosts[0].read_log("curl.log")
+        assert "-sSfL --proto-redir =https " in asked
+        assert asked.endswith(" https://mirror.example/k3s")
+        assert "is not https" not in told.text
 
     def test_a_page_that_is_no_installer(self, fleet: Fleet, connections: Connections) -> None:
         fleet.site.body = b"<html>Please log in</html>"
