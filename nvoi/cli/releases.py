@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from nvoi.cli.options import add_command, add_log_options, add_place_options
+
+if TYPE_CHECKING:
+    from nvoi.targets.step import KeptRelease
 
 EXAMPLES = """\
 examples:
   nvoi releases                     the newest first; * runs
+  nvoi releases --log-format json   for programs: a JSON object a line
   nvoi rollback 20261123160322      go back to one
 """
 
@@ -33,10 +39,30 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from nvoi.cli import run as runs  # noqa: PLC0415
 
     found = runs.ask(options, environ, releases.list_releases)
-    width = max((len(release.image) for release in found), default=0)
-    for release in found:
-        mark = "*" if release.is_running else " "
-        sys.stdout.write(f"{mark} {release.stamp}  {release.image:<{width}}  {release.deploy_id}\n")
-    if not found:
-        sys.stdout.write("No release is kept\n")
+    lines = build_objects(found) if options.log_format == "json" else build_table(found)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
+
+
+def build_table(releases: Sequence[KeptRelease]) -> Iterator[str]:
+    """A line each for people: a mark at the one that runs, stamp, images, deploy id."""
+    if not releases:
+        yield "No release is kept"
+    images = [", ".join(release.images) or "-" for release in releases]
+    width = max(map(len, images), default=0)
+    for release, text in zip(releases, images, strict=True):
+        mark = "*" if release.is_running else " "
+        yield f"{mark} {release.stamp}  {text:<{width}}  {release.deploy_id}"
+
+
+def build_objects(releases: Sequence[KeptRelease]) -> Iterator[str]:
+    """A JSON object each for programs."""
+    for release in releases:
+        yield json.dumps(
+            {
+                "stamp": release.stamp,
+                "running": release.is_running,
+                "images": list(release.images),
+                "deploy_id": release.deploy_id,
+            }
+        )

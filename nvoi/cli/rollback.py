@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 
 from nvoi.cli.options import add_command, add_log_options, add_place_options
 
+STAMP = re.compile(r"[0-9]{14}")
 EXAMPLES = """\
 examples:
   nvoi releases                     what there is to go back to
@@ -25,7 +27,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         run,
     )
     parser.add_argument(
-        "stamp", nargs="?", metavar="STAMP", help="the release, as `releases` has it"
+        "stamp",
+        nargs="?",
+        type=parse_stamp,
+        metavar="STAMP",
+        help="the release, as `nvoi releases` has it (default: the one before that which runs)",
     )
     add_place_options(parser)
     add_log_options(parser)
@@ -41,3 +47,10 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from nvoi.cli import run as runs  # noqa: PLC0415
 
     return runs.run(options, environ, act=rollback.rollback, plan=rollback.plan)
+
+
+def parse_stamp(text: str) -> str:
+    """A release's name, for argparse."""
+    if not STAMP.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no release: its name has 14 digits")
+    return text

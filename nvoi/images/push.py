@@ -81,6 +81,7 @@ def push(
     registry: Registry,
     environ: Mapping[str, str],
     *,
+    stamp: str | None = None,
     patience: float = PATIENCE,
 ) -> str:
     """Bring an image into the registry; what it has of it already is not sent again.
@@ -90,6 +91,7 @@ def push(
         image: what it built.
         registry: where to, at an address of this machine.
         environ: the engine's environment.
+        stamp: the tag that it gets there, None for its own.
         patience: seconds that the registry has to answer before each of the three attempts.
 
     Returns:
@@ -99,7 +101,8 @@ def push(
         CommandError: the registry did not answer, or the engine could not push.
     """
     environ = {**environ, **engine.environment}
-    reference = f"{registry.address}/{image.tag}"
+    stamp = stamp or image.stamp
+    reference = f"{registry.address}/{image.repository}:{stamp}"
     began = time.monotonic()
     reminder = Reminder(f"the push of {image.tag}", log)
     log.info("pushing %s to %s", image.tag, registry.name)
@@ -117,7 +120,7 @@ def push(
         forget = engine.forget(reference)
         if forget:
             ask(forget, environ)
-    digest = registry.find_digest(image.repository, image.stamp)
+    digest = registry.find_digest(image.repository, stamp)
     if digest is None:
         raise CommandError(
             f"{image.tag} was pushed, but {registry.name} does not have it",

@@ -56,11 +56,11 @@ class Request:
 
 @dataclass(frozen=True)
 class KeptRelease:
-    """A release that can be gone back to; ``image`` is empty where it has none of its own."""
+    """A release that can be gone back to; ``images`` are those that its services run."""
 
     stamp: str
     deploy_id: str
-    image: str
+    images: Sequence[str]
     is_running: bool
 
 

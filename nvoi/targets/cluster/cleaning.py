@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from nvoi.errors import NvoiError
-from nvoi.images.removal import build_node_removal, remove_from_registry, remove_here
+from nvoi.images.removal import (
+    build_node_removal,
+    find_expired_tags,
+    remove_from_registry,
+    remove_here,
+)
 from nvoi.kubernetes.commands import build_collect_garbage
-from nvoi.kubernetes.ownership import find_obsolete
-from nvoi.kubernetes.records import Record, build_record, find_expired, read_record
+from nvoi.kubernetes.ownership import Reference, find_obsolete, read_reference
+from nvoi.kubernetes.records import Record, find_expired, read_record
 from nvoi.kubernetes.registry import ADDRESS
-from nvoi.kubernetes.workload import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.image import reach_registry
 from nvoi.targets.cluster.releases import list_tags
+from nvoi.targets.cluster.workloads import build_own_record
 from nvoi.targets.step import Step
 
 log = get_logger("nvoi.cluster")
@@ -23,15 +28,10 @@ log = get_logger("nvoi.cluster")
 
 def record(context: ClusterContext) -> None:
     """Keep how the release was rolled out, to go back to it."""
-    manifest = build_own_record(context)
-    context.applied.append(manifest)
-    context.cluster.apply([manifest])
+    context.cluster.apply([build_own_record(context)])
+    # It serves and can be gone back to: nothing that comes now is a reason to take it back.
+    context.applied.clear()
     log.info("Release %s is kept", context.stamp)
-
-
-def build_own_record(context: ClusterContext) -> Manifest:
-    """The record of this run's release."""
-    return build_record(context.release, context.manifests.apps)
 
 
 def choose_kept(context: ClusterContext) -> tuple[list[Record], list[Record]]:
@@ -46,8 +46,10 @@ def clean(context: ClusterContext) -> None:
     """Remove what is left of before. The release serves: what cannot be removed is only told."""
     kept, expired = choose_kept(context)
     attempt("what the config no longer names", lambda: remove_objects(context, kept, expired))
-    if expired and context.needs_image:
-        attempt("old images", lambda: remove_images(context, list_tags(kept, context.repository)))
+    tags = list_tags(kept, context.repository)
+    # Also of runs that failed, whose releases were never kept.
+    if list_tags(expired, context.repository) - tags or find_expired_tags(context.tags, tags):
+        attempt("old images", lambda: remove_images(context, tags))
 
 
 def attempt(what: str, work: Callable[[], None]) -> None:
@@ -62,14 +64,22 @@ def remove_objects(
     context: ClusterContext, kept: Sequence[Record], expired: Sequence[Record]
 ) -> None:
     """Remove the app's objects that are not in this release or a kept one. Data stays."""
-    wanted = [*context.manifests.kept, *context.manifests.jobs, build_own_record(context)]
+    wanted = [*context.manifests.kept, *context.manifests.jobs]
     manifests = [item for one in kept for item in one.manifests]
     obsolete = find_obsolete(context.application.name, context.live, wanted, manifests)
-    gone = [*obsolete, *(one.reference for one in expired)]
+    own = build_own_record(context)
+    begun = [one.reference for one in context.begun if one.reference != read_reference(own)]
+    gone = [*obsolete, *(one.reference for one in expired), *begun]
     if gone:
         context.cluster.delete(gone, wait=False)
-    for reference in gone:
-        log.info("Removed %s", reference)
+    tell_removed(gone)
+
+
+def tell_removed(references: Iterable[Reference]) -> None:
+    """Log what is gone; Secrets, records and Jobs are many and say little."""
+    for reference in references:
+        level = log.debug if reference.kind in {"Secret", "Job"} else log.info
+        level("Removed %s", reference)
 
 
 def remove_images(context: ClusterContext, kept: set[str]) -> None:

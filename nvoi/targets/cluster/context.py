@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from nvoi.config.schema import Application
+from nvoi.errors import NvoiError
 from nvoi.images.build import Build
 from nvoi.images.engine import Engine
 from nvoi.k3s.facts import Facts
@@ -24,6 +25,7 @@ from nvoi.providers import Provider, Server, get_provider
 from nvoi.ssh.connections import Connections, build_connections
 from nvoi.targets.cluster.holder import Holder
 from nvoi.targets.cluster.lock import Lock
+from nvoi.targets.cluster.stamps import build_stamp
 from nvoi.targets.step import Request, Tunnel
 
 Json = Mapping[str, Any]
@@ -38,7 +40,9 @@ class ClusterContext:
         provider: who has the servers.
         connections: the way to them.
         stack: what has to be given back when the run ends in any way.
-        moment: when the run began, in UTC; a new release has its name from it.
+        moment: when the run began, in UTC; the image has its tag from it.
+        stamp: the new release's name, ``YYYYMMDDHHMMSS``: that moment, or later than all that
+            the cluster knows of.
         servers: the servers, the master first; empty until they have been found.
         facts: what they are like, by their names.
         surveyed: whether they were found to be all that a deploy needs.
@@ -48,11 +52,13 @@ class ClusterContext:
         engine: what builds images here, once that is known.
         build: the image's build, once it was begun.
         registry: address and port of the cluster's registry, as the master sees them.
+        tags: the stamps of the app's images in it, as they were before the push.
         image: the image of the release, as the nodes pull it; empty until that is known.
         live: what there was in the cluster when the run looked first, also other apps' things.
         records: the releases that were kept then, newest first.
-        running: the stamp of the release that ran then.
-        applied: what this run has applied, for whoever has to take it back.
+        begun: the releases that were cut off before they served, newest first.
+        running: the stamp of the release that served then.
+        applied: what this run has applied and may have to take back.
         serving: the manifests of the app's own services in the release.
         services: the Services in front of the release, as they are in the cluster.
         failures: what a deletion could not do.
@@ -65,6 +71,7 @@ class ClusterContext:
     connections: Connections
     stack: ExitStack
     moment: datetime
+    stamp: str
     servers: tuple[Server, ...] = ()
     facts: dict[str, Facts] = field(default_factory=dict)
     surveyed: bool = False
@@ -74,9 +81,11 @@ class ClusterContext:
     engine: Engine | None = None
     build: Build | None = None
     registry: tuple[str, int] | None = None
+    tags: tuple[str, ...] = ()
     image: str = ""
     live: tuple[Json, ...] = ()
     records: tuple[Record, ...] = ()
+    begun: tuple[Record, ...] = ()
     running: str | None = None
     applied: list[Manifest] = field(default_factory=list)
     serving: tuple[Manifest, ...] = ()
@@ -96,11 +105,6 @@ class ClusterContext:
         return build_prefix(self.application.name)
 
     @property
-    def stamp(self) -> str:
-        """The new release's name: ``YYYYMMDDHHMMSS``."""
-        return f"{self.moment:%Y%m%d%H%M%S}"
-
-    @property
     def tag(self) -> str:
         """The image that a build makes."""
         return build_image_tag(self.application.name, self.moment)
@@ -112,7 +116,15 @@ class ClusterContext:
 
     @property
     def master(self) -> Server:
-        """The server that runs the cluster."""
+        """The server that runs the cluster.
+
+        Raises:
+            NvoiError: there is none.
+        """
+        if not self.servers:
+            raise NvoiError(
+                f"{self.application.name} has no servers yet", hint="`nvoi deploy` makes them"
+            )
         return self.servers[0]
 
     @cached_property
@@ -155,12 +167,14 @@ class ClusterContext:
 def preview(request: Request) -> ClusterContext:
     """The context of a run that only says what it would do: it reaches and touches nothing."""
     provider = get_provider(request.config.application)
+    moment = datetime.now(UTC)
     return ClusterContext(
         request=request,
         provider=provider,
         connections=connect(request),
         stack=ExitStack(),
-        moment=datetime.now(UTC),
+        moment=moment,
+        stamp=build_stamp(moment),
     )
 
 

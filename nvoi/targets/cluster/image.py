@@ -16,6 +16,7 @@ from nvoi.log.levels import get_logger
 from nvoi.naming import build_image_tag
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.servers import find_platform
+from nvoi.targets.cluster.stamps import choose_stamp
 from nvoi.targets.step import Step
 
 log = get_logger("nvoi.cluster")
@@ -73,17 +74,19 @@ def bring(context: ClusterContext) -> None:
         NvoiError: the build failed, or the image cannot be pushed.
     """
     if context.build is None or context.engine is None:
+        log.info("The services' images are finished ones: nothing to push")
         return
     image = context.build.wait()
     with reach_registry(context) as registry:
-        same = find_same(registry, context.repository, image.id)
-        if same is None:
-            push(context.engine, image, registry, context.request.environ)
-            tag = image.tag
+        context.tags = registry.list_tags(context.repository)
+        stamp = find_same(registry, context.repository, image.id)
+        if stamp is None:
+            # Another run may have begun to build in the same second, and have pushed by now.
+            stamp = choose_stamp(image.stamp, context.tags)
+            push(context.engine, image, registry, context.request.environ, stamp=stamp)
         else:
-            tag = f"{context.repository}:{same}"
-            log.info("The image has not changed since %s: nothing to push", same)
-    context.image = build_reference(tag)
+            log.info("The image has not changed since %s: nothing to push", stamp)
+    context.image = build_reference(f"{context.repository}:{stamp}")
 
 
 def reach_registry(context: ClusterContext) -> AbstractContextManager[Registry]:

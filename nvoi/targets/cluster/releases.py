@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from nvoi.kubernetes.records import Record, find_running, list_records
 from nvoi.kubernetes.registry import ADDRESS
 from nvoi.targets.cluster.context import open_context
+from nvoi.targets.cluster.state import get_objects
 from nvoi.targets.step import KeptRelease, Request
 
 
@@ -19,13 +20,13 @@ def list_releases(request: Request) -> list[KeptRelease]:
     app = request.config.application.name
     with open_context(request) as context:
         context.servers = context.provider.list_servers(request.config.application)
-        live = context.cluster.get(["deployments", "secrets"])
+        live = get_objects(context, ["deployments", "secrets"])
     running = find_running(app, live)
     return [
         KeptRelease(
             stamp=record.stamp,
             deploy_id=record.deploy_id,
-            image=", ".join(record.images),
+            images=record.images,
             is_running=record.stamp == running,
         )
         for record in list_records(app, live)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from nvoi.errors import NvoiError, UsageError
 from nvoi.kubernetes.labels import COMPONENT
 from nvoi.kubernetes.ownership import Reference, find_obsolete, find_secret_names, is_owned
-from nvoi.kubernetes.records import Record
+from nvoi.kubernetes.records import Record, find_before, list_stamps
 from nvoi.log.levels import get_logger
+from nvoi.targets.cluster.cleaning import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.state import find_live, read_state
 from nvoi.targets.cluster.undoing import undo
@@ -33,7 +34,7 @@ def choose(context: ClusterContext) -> Record:
         raise UsageError(
             f"{what} is kept" if not stamp else f"{what} is not kept", hint=f"kept: {kept}"
         )
-    if record.stamp == context.running:
+    if list_stamps(context.application.name, context.live) == {record.stamp}:
         raise UsageError(f"release {record.stamp} runs already", hint="name another one")
     for item in record.manifests:
         for name in find_secret_names(item):
@@ -46,13 +47,17 @@ def choose(context: ClusterContext) -> Record:
 
 
 def find_record(context: ClusterContext, stamp: str | None) -> Record | None:
-    """The record of ``stamp``; where that is None, of the newest release before the running one."""
-    for record in context.records:
-        if stamp is None and context.running and record.stamp < context.running:
-            return record
-        if record.stamp == stamp:
-            return record
-    return None
+    """The record of ``stamp``; where that is None, of the release before the running one.
+
+    Where a newer one was cut off, the one that served before that is gone back to.
+    """
+    kept = {record.stamp: record for record in context.records}
+    if stamp is not None or context.running is None:
+        return kept.get(stamp or "")
+    newest = max(list_stamps(context.application.name, context.live), default=context.running)
+    if newest != context.running:
+        return kept.get(context.running)
+    return find_before(context.records, context.running)
 
 
 def run(context: ClusterContext) -> None:
@@ -65,6 +70,12 @@ def run(context: ClusterContext) -> None:
 
 
 def remove_newer(context: ClusterContext) -> None:
+    """Remove the app's own services that the release did not have. It serves by now."""
+    context.applied.clear()
+    attempt("what the release did not have", lambda: remove_services(context))
+
+
+def remove_services(context: ClusterContext) -> None:
     """Remove the app's own services that the release did not have."""
     app = context.application.name
     others = [
@@ -74,9 +85,9 @@ def remove_newer(context: ClusterContext) -> None:
     ]
     kept = [item for record in context.records for item in record.manifests]
     obsolete = find_obsolete(app, context.live, [*context.serving, *others], kept)
-    context.cluster.delete(obsolete, wait=False)
-    for reference in obsolete:
-        log.info("Removed %s", reference)
+    gone = [*obsolete, *(one.reference for one in context.begun)]
+    context.cluster.delete(gone, wait=False)
+    tell_removed(gone)
 
 
 def plan(context: ClusterContext) -> Iterator[str]:

@@ -29,13 +29,15 @@ class Architectures:
 
     def hear(self, server: Server, architecture: str) -> None:
         """Take what one server says."""
+        # Several servers may tell at once, and what is settled cannot be settled again.
         with self._lock:
             self._found[server.name] = architecture
-            different = sorted(set(self._found.values()))
-            is_whole = len(self._found) == len(self._context.servers)
+            if not self._context.platform.done():
+                self._settle(architecture)
+
+    def _settle(self, architecture: str) -> None:
         platform = self._context.platform
-        if platform.done():
-            return
+        different = sorted(set(self._found.values()))
         if len(different) > 1:
             platform.set_exception(
                 NvoiError(
@@ -44,7 +46,7 @@ class Architectures:
                     "platforms as app.*.image",
                 )
             )
-        elif is_whole:
+        elif len(self._found) == len(self._context.servers):
             platform.set_result(f"linux/{architecture}")
 
 

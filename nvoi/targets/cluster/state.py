@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from nvoi.errors import NvoiError, ServiceError
+from nvoi.errors import NvoiError, RemoteError, ServiceError
+from nvoi.kubernetes.labels import STAMP
 from nvoi.kubernetes.ownership import LISTED, Reference, find_foreign, is_owned, read_reference
-from nvoi.kubernetes.records import find_running, list_records
+from nvoi.kubernetes.records import find_running, list_begun, list_records
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Json
+from nvoi.targets.cluster.stamps import choose_stamp
 from nvoi.targets.step import Step
 
 log = get_logger("nvoi.cluster")
 
 #: Seconds that a Job of a run that was cut off is waited for, where it says nothing of its own.
 JOB_SECONDS = 600
+#: The exit code of a shell that does not find a program (POSIX, "Exit Status for Commands").
+NOT_FOUND = 127
+
+
+def get_objects(context: ClusterContext, kinds: Sequence[str]) -> tuple[Json, ...]:
+    """The objects of ``kinds`` in the cluster.
+
+    Raises:
+        NvoiError: there is no cluster, or it does not answer.
+    """
+    try:
+        return context.cluster.get(kinds)
+    except RemoteError as error:
+        if error.status != NOT_FOUND:
+            raise
+        message = f"{context.master.host} has no k3s: nothing was deployed to it yet"
+        raise NvoiError(message, hint="`nvoi deploy` installs it") from error
 
 
 def read_state(context: ClusterContext) -> None:
-    """Look at the cluster: what is there, which release runs, which are kept."""
+    """Look at the cluster: what is there, which release runs, which are kept.
+
+    Raises:
+        NvoiError: there is no cluster, or it does not answer.
+    """
     app = context.application.name
-    context.live = context.cluster.get(LISTED)
+    context.live = get_objects(context, LISTED)
     context.records = tuple(list_records(app, context.live))
+    context.begun = tuple(list_begun(app, context.live))
     context.running = find_running(app, context.live)
+    for record in context.begun:
+        log.info("Release %s was cut off before it served", record.stamp)
     if context.running:
         log.info("Release %s runs; %d kept in all", context.running, len(context.records))
     else:
-        log.info("Nothing of %s runs yet", app)
+        log.info("No release of %s runs yet", app)
 
 
 def run(context: ClusterContext) -> None:
@@ -36,6 +62,10 @@ def run(context: ClusterContext) -> None:
         NvoiError: something that the app would have is somebody else's.
     """
     read_state(context)
+    stamp = choose_stamp(context.stamp, list_used(context))
+    if stamp != context.stamp:
+        log.info("The new release is %s: there are stamps as late as this machine's time", stamp)
+        context.stamp = stamp
     foreign = find_foreign(context.application.name, context.live, context.manifests.all)
     if foreign:
         names = ", ".join(str(reference) for reference in foreign)
@@ -44,6 +74,13 @@ def run(context: ClusterContext) -> None:
             hint="rename the app or its service, or delete them with kubectl",
         )
     wait_for_jobs(context)
+
+
+def list_used(context: ClusterContext) -> Iterator[str]:
+    """The stamps that the app's objects have."""
+    for item in context.live:
+        if is_owned(item, context.application.name):
+            yield item["metadata"]["labels"].get(STAMP, "")
 
 
 def wait_for_jobs(context: ClusterContext) -> None:

@@ -9,6 +9,7 @@ import urllib3
 from nvoi.errors import ServiceError
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.log.levels import get_logger
+from nvoi.ssh.rounds import work_on_all
 from nvoi.targets.cluster.context import ClusterContext, Json
 from nvoi.targets.step import Step
 from nvoi.waiting import NotReadyError, wait_for
@@ -48,22 +49,25 @@ class Streak:
 
 
 def run(context: ClusterContext) -> None:
-    """Ask every service of the release that has a port or a healthcheck's command.
+    """Ask every service of the release that has a port or a healthcheck's command, all at once.
 
     Raises:
-        ServiceError: one does not answer well three times in a row.
+        HostsError: several do not answer well three times in a row.
+        ServiceError: one does not.
     """
     with_address = {item["metadata"]["name"]: item for item in context.services}
-    for item in context.serving:
-        if item["kind"] != "Deployment":
-            continue
-        name, probe = read_probe(item)
+    probes = dict(read_probe(item) for item in context.serving if item["kind"] == "Deployment")
+
+    def ask(name: str) -> None:
+        probe = probes[name]
         if name in with_address:
             ask_at_port(context, with_address[name], probe)
         elif "exec" in probe:
             ask_inside(context.cluster, name, probe["exec"]["command"])
         else:
             log.info("%s: nothing to ask", name)
+
+    work_on_all([*probes], ask)
 
 
 def read_probe(deployment: Json) -> tuple[str, Json]:

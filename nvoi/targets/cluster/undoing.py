@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from nvoi.kubernetes.labels import COMPONENT
 from nvoi.kubernetes.ownership import Reference, read_reference
+from nvoi.kubernetes.records import Record
 from nvoi.kubernetes.workload import Manifest
+from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Json
 from nvoi.targets.cluster.state import find_live
+
+log = get_logger("nvoi.cluster")
+
+APP = "app"
 
 #: What the cluster itself writes into an object.
 WRITTEN = frozenset(
@@ -22,33 +29,57 @@ REVISION = "deployment.kubernetes.io/revision"
 def undo(context: ClusterContext) -> None:
     """Apply what was there before, delete what was not, and wait until the old release serves."""
     if not context.applied:
+        log.info("There is nothing to take back")
         return
-    before = list(find_before(context))
-    there = {read_reference(item) for item in context.live}
-    created = {read_reference(item) for item in context.applied} - there
-    context.cluster.restore(before, sorted(created))
+    if context.running is None:
+        log.info("No release has served before this one: removing what was made of it")
+    else:
+        log.info("Putting release %s back", context.running)
+    before, created = sort(context)
+    jobs = {reference for reference in created if reference.kind == "Job"}
+    try:
+        context.cluster.restore(before.values(), sorted(created - jobs))
+    finally:
+        # Until their pods are gone: the next run's must not be at work beside them.
+        context.cluster.delete(sorted(jobs))
 
 
-def find_before(context: ClusterContext) -> Iterator[Manifest]:
-    """What the run has changed, as it was: of the running release's record, else as it was seen.
+def sort(context: ClusterContext) -> tuple[dict[Reference, Manifest], set[Reference]]:
+    """What the run has changed, as it was, and what it has made.
 
-    A run that was cut off may have left a mixture; the record has what served last.
+    A run that was cut off may have left a mixture; the record has what served last, and all
+    else of the app's own services was made since. Where no release has served yet, all was.
     """
-    recorded: dict[Reference, Manifest] = {
-        read_reference(item): item
-        for record in context.records
-        if record.stamp == context.running
-        for item in record.manifests
-    }
-    seen: set[Reference] = set()
+    record = find_record(context)
+    recorded = {read_reference(item): item for item in record.manifests} if record else {}
+    before: dict[Reference, Manifest] = {}
+    created: set[Reference] = set()
     for item in context.applied:
         reference = read_reference(item)
         live = find_live(context, reference)
-        # A Secret of this name is the same, and a Job of this name has run.
-        if live is None or reference in seen or reference.kind in {"Secret", "Job"}:
+        if live is None or context.running is None:
+            created.add(reference)
+        elif reference.kind in {"Secret", "Job"}:
+            # A Secret of this name is the same, and a Job of this name has run.
             continue
-        seen.add(reference)
-        yield recorded.get(reference) or strip(live)
+        elif reference in recorded:
+            before[reference] = recorded[reference]
+        elif record is not None and read_component(item) == APP:
+            created.add(reference)
+        else:
+            before[reference] = strip(live)
+    return before, created
+
+
+def find_record(context: ClusterContext) -> Record | None:
+    """The record of the release that served when the run began."""
+    return next((one for one in context.records if one.stamp == context.running), None)
+
+
+def read_component(item: Manifest) -> str:
+    """What kind of part of the app an object is."""
+    metadata: Any = item["metadata"]
+    return str(metadata["labels"][COMPONENT])
 
 
 def strip(item: Json) -> Manifest:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from nvoi.kubernetes.labels import NAME
 from nvoi.kubernetes.ownership import find_fixed, read_reference
+from nvoi.kubernetes.records import build_record
 from nvoi.kubernetes.workload import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name, build_workload_name
@@ -25,7 +27,7 @@ JOB_GRACE = 60.0
 def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: float) -> None:
     """Have the cluster hold ``manifests``, and follow them until all are ready."""
     if not manifests:
-        log.info("There are none")
+        log.info("The config names none")
         return
     context.applied += manifests
     found = context.cluster.roll_out(
@@ -36,18 +38,37 @@ def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: fl
 
 
 def apply_secrets(context: ClusterContext) -> None:
-    """Put the environments there. Their names hold what is in them: nothing running changes."""
-    manifests = context.manifests.secrets
+    """Put the environments there. Their names hold what is in them: nothing running changes.
+
+    With them the record of a release that has begun, by which the next run sees that this one
+    was cut off, and what served before it.
+    """
+    secrets = context.manifests.secrets
+    manifests = [*secrets, build_own_record(context, is_begun=True)]
     context.applied += manifests
     context.cluster.apply(manifests)
-    log.info("%d services have their environment, each its own", len(manifests))
+    for item in secrets:
+        log.info("%s: environment is there, in a Secret of its own", read_service(item))
+
+
+def read_service(item: Manifest) -> str:
+    """What the config calls the service that an object is of."""
+    metadata: Any = item["metadata"]
+    return str(metadata["labels"][NAME])
+
+
+def build_own_record(context: ClusterContext, *, is_begun: bool = False) -> Manifest:
+    """The record of this run's release."""
+    return build_record(
+        context.release, context.manifests.apps, before=context.running, is_begun=is_begun
+    )
 
 
 def run_jobs(context: ClusterContext) -> None:
     """Run the commands that come before a release, one after the other."""
     jobs = context.manifests.jobs
     if not jobs:
-        log.info("There are none")
+        log.info("The config names none")
     for job in jobs:
         spec: Any = job["spec"]
         roll_out(context, [job], spec["activeDeadlineSeconds"] + JOB_GRACE)

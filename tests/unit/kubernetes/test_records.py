@@ -14,10 +14,15 @@ from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 STAMPS = ("20260101000000", "20260102000000", "20260103000000", "20260104000000")
 
 
-def record(stamp: str, value: str = "1") -> Any:
+def record(stamp: str, value: str = "1", before: str | None = None, *, begun: bool = False) -> Any:
     text = hetzner(f"app: {{web: {{servers: [main], env: {{A: {value}}}}}}}")
     release = configs.build_release(text, stamp=stamp, deploy_id=f"run/{stamp}")
-    return records.build_record(release, build_manifests(release).apps)
+    apps = build_manifests(release).apps
+    return records.build_record(release, apps, before=before, is_begun=begun)
+
+
+def deployment(stamp: str) -> Any:
+    return configs.find(configs.build("web", stamp=stamp).apps, "Deployment", "shop-web")
 
 
 @pytest.mark.parametrize("name", configs.NAMES)
@@ -51,6 +56,58 @@ def test_the_running_release_is_that_of_the_deployments() -> None:
     items: Any = configs.build("web", stamp=STAMPS[1]).kept
     assert records.find_running("shop", items) == STAMPS[1]
     assert records.find_running("other", items) is None
+
+
+def test_a_release_that_was_cut_off_does_not_run_and_cannot_be_gone_back_to() -> None:
+    live = [record(STAMPS[0]), record(STAMPS[1], before=STAMPS[0], begun=True)]
+    live.append(deployment(STAMPS[1]))
+    assert records.find_running("shop", live) == STAMPS[0]
+    assert [item.stamp for item in records.list_records("shop", live)] == [STAMPS[0]]
+    assert [item.stamp for item in records.list_begun("shop", live)] == [STAMPS[1]]
+    # Another one that was cut off after it.
+    live += [record(STAMPS[2], before=STAMPS[0], begun=True), deployment(STAMPS[2])]
+    assert records.find_running("shop", live) == STAMPS[0]
+    # The very first one.
+    first = [record(STAMPS[0], begun=True), deployment(STAMPS[0])]
+    assert records.find_running("shop", first) is None
+
+
+def test_a_deployment_that_could_not_be_removed_does_not_say_what_runs() -> None:
+    live = [record(STAMPS[0]), record(STAMPS[1]), deployment(STAMPS[0]), deployment(STAMPS[1])]
+    assert records.find_running("shop", live) == STAMPS[1]
+
+
+def test_an_app_without_services_of_its_own_runs_its_newest_release() -> None:
+    assert records.find_running("shop", [record(STAMPS[1]), record(STAMPS[0])]) == STAMPS[1]
+
+
+@pytest.mark.parametrize(
+    ("running", "before"),
+    [
+        # Deployed after going back from 2 to 1: 2 is not what served before.
+        (STAMPS[3], STAMPS[1]),
+        (STAMPS[2], STAMPS[1]),
+        (STAMPS[1], STAMPS[0]),
+        (STAMPS[0], None),
+    ],
+)
+def test_what_served_before_a_release_is_what_one_goes_back_to(
+    running: str, before: str | None
+) -> None:
+    history = {3: 1, 2: 1, 1: 0, 0: None}
+    live = [record(STAMPS[n], before=None if b is None else STAMPS[b]) for n, b in history.items()]
+    kept = records.list_records("shop", live)
+    found = records.find_before(kept, running)
+    assert (found and found.stamp) == before
+    # And it stays for that, rather than the newer one that was left.
+    assert STAMPS[2] in [one.stamp for one in records.find_expired(kept, STAMPS[3], 2)]
+
+
+def test_where_what_served_before_is_not_kept_the_newest_older_one_is_gone_back_to() -> None:
+    live = [record(STAMPS[3], before=STAMPS[2]), record(STAMPS[1]), record(STAMPS[0])]
+    found = records.find_before(records.list_records("shop", live), STAMPS[3])
+    assert found is not None
+    assert found.stamp == STAMPS[1]
 
 
 @pytest.mark.parametrize(

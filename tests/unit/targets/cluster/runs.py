@@ -1,0 +1,54 @@
+"""Contexts of runs that have seen a cluster; nothing is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nvoi.config.schema import Config
+from nvoi.kubernetes.application import Manifests, build_manifests
+from nvoi.kubernetes.records import build_record, find_running, list_begun, list_records
+from nvoi.providers.ssh import OwnServers
+from nvoi.ssh.connections import build_connections
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.step import Request
+from tests.unit.config.texts import parse, ssh
+from tests.unit.kubernetes.configs import build_release
+
+STAMPS = tuple(f"2026010{day}000000" for day in range(1, 7))
+SERVERS = "servers: {main: {host: 10.0.0.1}}\n"
+WEB = SERVERS + "app: {web: {servers: [main], port: 3000}}"
+
+
+def build(text: str, stamp: str) -> Manifests:
+    """The manifests of a release."""
+    return build_manifests(build_release(ssh(text), stamp=stamp))
+
+
+def record(stamp: str, before: str | None = None, *, text: str = WEB, begun: bool = False) -> Any:
+    """The record of a release, as the cluster has it."""
+    release = build_release(ssh(text), stamp=stamp)
+    apps = build_manifests(release).apps
+    return build_record(release, apps, before=before, is_begun=begun)
+
+
+def see(live: Iterable[Any], *, text: str = WEB, stamp: str | None = None) -> ClusterContext:
+    """The context of a run of the config ``text`` that has read ``live``."""
+    config: Config = parse(ssh(text))
+    context = ClusterContext(
+        request=Request(config, Path(), Path(), "run", stamp=stamp),
+        provider=OwnServers(),
+        connections=build_connections(config.application.ssh_keys, Path(), {}),
+        stack=ExitStack(),
+        moment=datetime.now(UTC),
+        stamp=STAMPS[-1],
+    )
+    app = context.application.name
+    context.live = tuple(live)
+    context.records = tuple(list_records(app, context.live))
+    context.begun = tuple(list_begun(app, context.live))
+    context.running = find_running(app, context.live)
+    return context

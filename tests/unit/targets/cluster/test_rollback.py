@@ -1,0 +1,45 @@
+"""Which release `nvoi rollback` goes back to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nvoi.errors import UsageError
+from nvoi.targets.cluster.rollback import choose
+from tests.unit.targets.cluster.runs import STAMPS, WEB, build, record, see
+
+FIRST, SECOND, THIRD = STAMPS[:3]
+
+
+def serve(stamp: str) -> list[Any]:
+    return [*build(WEB, stamp).kept]
+
+
+def test_after_going_back_and_a_new_deploy_it_is_the_one_that_served_before() -> None:
+    records = [record(FIRST), record(SECOND, FIRST), record(THIRD, FIRST)]
+    assert choose(see([*records, *serve(THIRD)])).stamp == FIRST
+
+
+def test_from_a_deploy_that_was_cut_off_it_is_the_one_that_served() -> None:
+    records = [record(FIRST), record(SECOND, FIRST), record(THIRD, SECOND, begun=True)]
+    assert choose(see([*records, *serve(THIRD)])).stamp == SECOND
+    # Which may be named too: some of it runs no more.
+    assert choose(see([*records, *serve(THIRD)], stamp=SECOND)).stamp == SECOND
+
+
+def test_one_that_was_cut_off_cannot_be_named() -> None:
+    live = [record(FIRST), record(SECOND, FIRST, begun=True), *serve(SECOND)]
+    with pytest.raises(UsageError, match=f"release {SECOND} is not kept"):
+        choose(see(live, stamp=SECOND))
+
+
+def test_the_one_that_runs_is_refused() -> None:
+    with pytest.raises(UsageError, match="runs already"):
+        choose(see([record(FIRST), *serve(FIRST)], stamp=FIRST))
+
+
+def test_where_nothing_has_run_there_is_nothing_to_go_back_to() -> None:
+    with pytest.raises(UsageError, match="kept: none"):
+        choose(see([]))

@@ -1,0 +1,43 @@
+"""What the image is built for."""
+
+from __future__ import annotations
+
+import pytest
+
+from nvoi.errors import NvoiError
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.servers import Architectures
+from tests.unit.targets.cluster.runs import see
+
+GROUPS = """\
+servers: {main: {master: true, hosts: [10.0.0.1]}, work: {hosts: [10.0.0.2, 10.0.0.3]}}
+app: {web: {servers: [main], port: 3000}}
+"""
+
+
+@pytest.fixture
+def context() -> ClusterContext:
+    context = see([], text=GROUPS)
+    context.servers = context.provider.list_servers(context.application)
+    return context
+
+
+def test_it_is_settled_once_all_servers_have_told_what_they_are(context: ClusterContext) -> None:
+    heard = Architectures(context)
+    for number, server in enumerate(context.servers):
+        assert not context.platform.done(), number
+        heard.hear(server, "arm64")
+    assert context.platform.result(0) == "linux/arm64"
+
+
+def test_servers_that_differ_are_told_once(context: ClusterContext) -> None:
+    heard = Architectures(context)
+    for server, architecture in zip(context.servers, ("amd64", "arm64", "arm64"), strict=True):
+        heard.hear(server, architecture)
+    with pytest.raises(NvoiError, match="the servers differ: amd64 and arm64"):
+        context.platform.result(0)
+
+
+def test_what_needs_a_master_says_that_there_are_no_servers_yet() -> None:
+    with pytest.raises(NvoiError, match="shop has no servers yet"):
+        _ = see([]).master
