@@ -145,9 +145,9 @@ def ask_account(prompts: Prompts, account: Account, before: object) -> Any:
     """
     known = vars(before) if isinstance(before, account.kind) else {}
     while True:
-        record = account.kind(
-            **{field.name: ask_field(prompts, field, known) for field in account.fields}
-        )
+        # What is not asked for stays as it was.
+        answers = {field.name: ask_field(prompts, field, known) for field in account.fields}
+        record = account.kind(**{**known, **answers})
         trouble = find_trouble(account, record)
         if trouble is None:
             return record

@@ -21,7 +21,7 @@ from nvoi.onboarding.dashboards import ask_streaming
 from nvoi.onboarding.databases import ask_database
 from nvoi.onboarding.interview import Interview, Verdict
 from nvoi.onboarding.place import ask_domains, ask_place
-from nvoi.onboarding.providers import Account, Field, ask_account
+from nvoi.onboarding.providers import Account, Field, ask_account, get_account
 from nvoi.onboarding.services import ask_services
 from nvoi.onboarding.variables import ask_variables
 from nvoi.secret import Secret
@@ -255,3 +255,10 @@ def test_a_secret_that_is_there_is_kept_by_a_blank_answer() -> None:
     script = Script("", ENTER)
     before = Cloudflare(Secret("there"), "id")
     assert ask_account(script, account, before) == before
+
+
+def test_what_is_not_asked_of_own_servers_stays_as_it_was() -> None:
+    script = Script()
+    assert ask_account(script, get_account(SSHProvider()), SSHProvider("arm64")) == SSHProvider(
+        "arm64"
+    )
