@@ -26,11 +26,23 @@ send TERM "$1"
 (sleep 2; send KILL "$1") </dev/null >/dev/null 2>&1 &
 """
 
+#: What is not the same between quotes in every shell: the quotes, csh's line breaks and ``!``,
+#: the backslashes of fish; and what a POSIX shell sees to between double quotes.
+SPECIAL = str.maketrans({one: f"\\0{ord(one):03o}" for one in "\n\\'\"!$`"})
+
 
 def build_text(command: Command) -> str:
-    """What is sent for ``command``: read by a POSIX shell, whatever the login shell is."""
-    text = f'echo "{MARK}$$" >&2\n{command.reveal()}'
-    return f"exec {Command('sh', '-c', text).reveal()}"
+    """What is sent for ``command``, which says its process first."""
+    return encode(f'echo "{MARK}$$" >&2\n{command.reveal()}')
+
+
+def encode(text: str) -> str:
+    """``text`` for the login shell, whichever that is, to have it read by a POSIX shell.
+
+    The login shell sees one line in single quotes, in which there is nothing special. What is,
+    the POSIX shell puts back: printf(1), ``%b``.
+    """
+    return f'exec sh -c \'eval "$(printf %b "{text.translate(SPECIAL)}")"\''
 
 
 def end_remains(wire: Wire, process: str) -> None:
@@ -41,7 +53,7 @@ def end_remains(wire: Wire, process: str) -> None:
     with suppress(paramiko.SSHException, EOFError, OSError):
         channel = wire.transport.open_session(timeout=SECONDS)
         try:
-            channel.exec_command(command.reveal())
+            channel.exec_command(encode(command.reveal()))
             channel.status_event.wait(SECONDS)
         finally:
             close_channel(channel)
