@@ -61,15 +61,21 @@ class Provider(Protocol):
         ...
 
     def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
-        """The command that root runs on ``server`` to make the folders in ``lacking`` usable."""
+        """The command that root runs on ``server`` to make the folders in ``lacking`` usable.
+
+        A provider that rents disks has attached them in ``ensure_servers``, and knows which.
+        """
         ...
 
     def build_volumes_removal(self, server: Server) -> Command | None:
-        """The command that removes the server's volumes with all data; None where none has any."""
+        """The command that removes the server's volumes with all data; None where it has none.
+
+        Disks that were rented are given back by ``delete_servers``.
+        """
         ...
 
-    def delete_servers(self, application: Application) -> None:
-        """Give back what was rented for the app.
+    def delete_servers(self, application: Application, *, with_volumes: bool) -> None:
+        """Give back what was rented for the app; ``with_volumes`` the disks with its data too.
 
         Raises:
             NvoiError: something is left.

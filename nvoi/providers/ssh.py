@@ -63,9 +63,9 @@ class OwnServers:
             return None
         return build_script("nvoi-volumes", REMOVE, *server.volumes)
 
-    def delete_servers(self, application: Application) -> None:
+    def delete_servers(self, application: Application, *, with_volumes: bool) -> None:
         """Nothing: they are not nvoi's."""
-        del application
+        del application, with_volumes
 
     def describe(self, application: Application) -> list[str]:
         """The servers that would be reached."""

@@ -11,9 +11,10 @@ from nvoi.targets.cluster.context import ClusterContext, open_context, preview
 from nvoi.targets.cluster.image import BUILD, PUSH
 from nvoi.targets.cluster.k3s import K3S
 from nvoi.targets.cluster.locking import LOCK, unlock
+from nvoi.targets.cluster.reaching import DELETION_LOCK, REACH
 from nvoi.targets.cluster.registry import REGISTRY
 from nvoi.targets.cluster.releases import list_releases
-from nvoi.targets.cluster.removal import CLUSTER, DATA, FINISH, IMAGES, REACH, WORKLOADS
+from nvoi.targets.cluster.removal import CLUSTER, DATA, FINISH, IMAGES, WORKLOADS
 from nvoi.targets.cluster.rollback import FIND, GO_BACK, REMOVE_NEWER
 from nvoi.targets.cluster.servers import SERVERS
 from nvoi.targets.cluster.state import STATE
@@ -48,7 +49,7 @@ ROLLBACK: tuple[Step[ClusterContext], ...] = (FIND, LOCK, GO_BACK, TRAFFIC, REMO
 #: What `nvoi delete` does here.
 DELETE: tuple[Step[ClusterContext], ...] = (
     REACH,
-    LOCK,
+    DELETION_LOCK,
     WORKLOADS,
     IMAGES,
     DATA,

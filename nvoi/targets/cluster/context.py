@@ -62,6 +62,7 @@ class ClusterContext:
         serving: the manifests of the app's own services in the release.
         services: the Services in front of the release, as they are in the cluster.
         failures: what a deletion could not do.
+        is_away: whether it found that the cluster does not answer.
         tunnels: the services that can be reached, once the run is done.
         urls: where a person can open them.
     """
@@ -91,6 +92,7 @@ class ClusterContext:
     serving: tuple[Manifest, ...] = ()
     services: list[Json] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    is_away: bool = False
     tunnels: list[Tunnel] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, open_context
 from nvoi.targets.cluster.holder import end_holder, find_holder
@@ -12,14 +14,13 @@ from nvoi.targets.step import Request, Step
 log = get_logger("nvoi.lock")
 
 
-def run(context: ClusterContext) -> None:
+def take(context: ClusterContext) -> None:
     """Take it, until the run ends in any way.
 
     Raises:
         LockError: another run has it.
+        NvoiError: there are no servers.
     """
-    if not context.servers:
-        return
     context.lock = take_lock(
         context.connections, context.master.host, context.holder, wait=context.request.lock_wait
     )
@@ -48,10 +49,9 @@ def unlock(request: Request) -> None:
         log.ok("The lock is free; that run changes nothing more")
 
 
-LOCK: Step[ClusterContext] = Step(
-    name="Lock",
-    run=run,
-    plan=lambda context: [
-        f"takes the deploy lock of {context.provider.list_servers(context.application)[0].name}"
-    ],
-)
+def plan_lock(context: ClusterContext) -> Iterator[str]:
+    """What is locked."""
+    yield f"takes the deploy lock of {context.application.name}'s master, which all its apps share"
+
+
+LOCK: Step[ClusterContext] = Step(name="Lock", run=take, plan=plan_lock)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
-from nvoi.errors import HostsError, NvoiError
+from nvoi.errors import NvoiError
 from nvoi.images.engine import find_engine
 from nvoi.images.removal import build_node_removal, remove_from_registry, remove_here
-from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
 from nvoi.k3s.removal import uninstall
-from nvoi.k3s.survey import ask
 from nvoi.kubernetes.commands import build_collect_garbage
-from nvoi.kubernetes.ownership import KINDS, Reference, find_claims, is_owned, read_reference
+from nvoi.kubernetes.ownership import KINDS, find_claims, is_owned, read_reference
 from nvoi.kubernetes.registry import ADDRESS
+from nvoi.kubernetes.volumes import list_folders
 from nvoi.log.levels import get_logger
 from nvoi.providers import Server
-from nvoi.ssh.host import Host, as_root
+from nvoi.ssh.host import as_root
+from nvoi.targets.cluster.cleaning import tell_removed
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.image import reach_registry
+from nvoi.targets.cluster.reaching import (
+    attempt,
+    attempt_in_cluster,
+    has_cluster,
+    is_reached,
+    list_reached,
+)
 from nvoi.targets.cluster.registry import get_address
 from nvoi.targets.cluster.state import read_state
 from nvoi.targets.step import Step
@@ -27,63 +35,17 @@ from nvoi.targets.step import Step
 log = get_logger("nvoi.cluster")
 
 CLAIMS = ("persistentvolumeclaims",)
-
-
-def attempt(context: ClusterContext, what: str, work: Callable[[], None]) -> None:
-    """Do ``work``; where it fails, say so, remember it, and go on."""
-    try:
-        work()
-    except NvoiError as error:
-        for one in error.errors if isinstance(error, HostsError) else [error]:
-            log.error("Not removed: %s: %s", what, one)  # noqa: TRY400 - told in a line
-        context.failures.append(what)
-
-
-def reach(context: ClusterContext) -> None:
-    """Find out which servers can be reached, and what they have.
-
-    Raises:
-        NvoiError: the master cannot be reached; nothing was removed.
-    """
-    context.servers = context.provider.list_servers(context.application)
-    if not context.servers:
-        log.info("There are no servers")
-        return
-    by_host = {server.host: server for server in context.servers}
-
-    def look(host: Host) -> Facts | NvoiError:
-        try:
-            return ask(context.connections, by_host[host], lambda *_: None)
-        except NvoiError as error:
-            return error
-
-    for host, found in context.connections.on_all([*by_host], look).items():
-        server = by_host[host]
-        if isinstance(found, Facts):
-            context.facts[server.name] = found
-        elif server.is_master:
-            raise found
-        else:
-            log.error("%s", found)
-            context.failures.append(f"what is on {server.name}, which cannot be reached")
-
-
-def has_cluster(context: ClusterContext) -> bool:
-    """Whether there is a cluster to remove something from."""
-    return bool(context.servers) and context.facts[context.master.name].k3s.role is not None
-
-
-def list_reached(context: ClusterContext) -> list[Server]:
-    """The servers that can be reached."""
-    return [server for server in context.servers if server.name in context.facts]
+WORKS = "the app's workloads"
 
 
 def remove_workloads(context: ClusterContext) -> None:
     """Remove all that the app has in the cluster but its data."""
-    if not has_cluster(context):
+    if has_cluster(context):
+        attempt(context, WORKS, lambda: delete_objects(context))
+    elif is_reached(context):
         log.info("There is no cluster")
-        return
-    attempt(context, "the app's workloads", lambda: delete_objects(context))
+    else:
+        log.info("Its master cannot be reached")
 
 
 def delete_objects(context: ClusterContext) -> None:
@@ -97,17 +59,10 @@ def delete_objects(context: ClusterContext) -> None:
     tell_removed(gone)
 
 
-def tell_removed(references: Sequence[Reference]) -> None:
-    """Log what is gone; Secrets and records are many and say little."""
-    for reference in references:
-        level = log.debug if reference.kind in {"Secret", "Job"} else log.info
-        level("Removed %s", reference)
-
-
 def remove_images(context: ClusterContext) -> None:
     """Remove the app's images from the registry, the nodes and this machine."""
     if has_cluster(context):
-        attempt(context, "the images in the registry", lambda: empty_registry(context))
+        attempt_in_cluster(context, "the images in the registry", lambda: empty_registry(context))
         attempt(context, "the images on the servers", lambda: empty_nodes(context))
     attempt(context, "the images on this machine", lambda: empty_here(context))
 
@@ -146,13 +101,17 @@ def empty_here(context: ClusterContext) -> None:
 
 def remove_volumes(context: ClusterContext) -> None:
     """Remove the app's data, where that was asked for."""
-    folders = [f"{one.name}: {folder}" for one in context.servers for folder in one.volumes]
     if not context.request.delete_volumes:
-        for folder in folders:
-            log.info("Its data stays: %s", folder)
+        for server in context.servers:
+            for folder in server.volumes:
+                log.info("Its data stays: %s: %s", server.name, folder)
+        return
+    if WORKS in context.failures:
+        log.error("Not removed: its data: what uses it may still run")
+        context.failures.append("its data")
         return
     if has_cluster(context):
-        attempt(context, "the app's disks in the cluster", lambda: delete_claims(context))
+        attempt_in_cluster(context, "its disks in the cluster", lambda: delete_claims(context))
     for server in list_reached(context):
         attempt(context, f"the volumes of {server.name}", partial(delete_folders, context, server))
 
@@ -180,9 +139,9 @@ def remove_cluster(context: ClusterContext) -> None:
     """Take the app's marks off its servers, and k3s where that was asked for."""
     if not has_cluster(context):
         return
-    attempt(context, "the app's marks on its servers", lambda: unmark(context))
+    attempt_in_cluster(context, "the app's marks on its servers", lambda: unmark(context))
     if context.request.with_cluster:
-        attempt(context, "k3s", lambda: take_down(context))
+        attempt_in_cluster(context, "k3s", lambda: take_down(context))
 
 
 def unmark(context: ClusterContext) -> None:
@@ -219,7 +178,7 @@ def finish(context: ClusterContext) -> None:
     Raises:
         NvoiError: it is not.
     """
-    context.provider.delete_servers(context.application)
+    attempt(context, "what was rented for it", lambda: give_back(context))
     if context.failures:
         left = ", ".join(dict.fromkeys(context.failures))
         raise NvoiError(
@@ -228,12 +187,22 @@ def finish(context: ClusterContext) -> None:
         )
 
 
+def give_back(context: ClusterContext) -> None:
+    """Give back what was rented, the data where that was asked for."""
+    context.provider.delete_servers(
+        context.application, with_volumes=context.request.delete_volumes
+    )
+
+
 def plan_volumes(context: ClusterContext) -> Iterator[str]:
     """What becomes of the data."""
-    for server in context.provider.list_servers(context.application):
-        for folder in server.volumes:
-            verb = "removes" if context.request.delete_volumes else "keeps"
-            yield f"{verb} {server.name}: {folder}"
+    verb = "removes" if context.request.delete_volumes else "keeps"
+    for folder in list_folders(context.application):
+        yield f"{verb} {folder.path} on the servers of {folder.group}"
+    for item in context.manifests.database:
+        spec: Any = item["spec"]
+        if spec.get("volumeClaimTemplates"):
+            yield f"{verb} the disk that the cluster found for {read_reference(item)}"
 
 
 def plan_cluster(context: ClusterContext) -> Iterator[str]:
@@ -242,11 +211,6 @@ def plan_cluster(context: ClusterContext) -> Iterator[str]:
         yield "takes k3s off all servers, where no other app uses it"
 
 
-REACH: Step[ClusterContext] = Step(
-    name="Servers",
-    run=reach,
-    plan=lambda context: context.provider.describe(context.application),
-)
 WORKLOADS: Step[ClusterContext] = Step(
     name="App",
     run=remove_workloads,

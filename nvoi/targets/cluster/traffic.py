@@ -95,7 +95,7 @@ def ask_at_port(context: ClusterContext, service: Json, probe: Json) -> None:
         def ask() -> None:
             ask_http(f"http://127.0.0.1:{local}{http['path']}", f"{name}:{port}", seconds)
 
-        insist(name, Streak(ask), f"at port {port}{http['path']}")
+        insist(name, Streak(ask), f"at {http['path']} on port {port}")
 
 
 def read_port(spec: Json) -> tuple[int, int]:
@@ -155,8 +155,11 @@ def insist(name: str, streak: Streak, place: str) -> None:
 def plan(context: ClusterContext) -> Iterator[str]:
     """The services that are asked."""
     for service in context.application.app.values():
+        check = service.healthcheck
         if service.port is not None:
             yield f"asks {service.name} at port {service.port}, three times good in a row"
+        elif check is not None and check.type == "exec":
+            yield f"runs the healthcheck's command in {service.name}, three times good in a row"
 
 
 TRAFFIC: Step[ClusterContext] = Step(name="Traffic check", run=run, plan=plan)

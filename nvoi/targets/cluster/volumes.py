@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nvoi.kubernetes.volumes import list_folders
 from nvoi.log.levels import get_logger
 from nvoi.providers import Server
 from nvoi.ssh.host import Host, as_root
@@ -43,9 +44,8 @@ def run(context: ClusterContext) -> None:
 
 def plan(context: ClusterContext) -> Iterator[str]:
     """The folders."""
-    for server in context.provider.list_servers(context.application):
-        for folder in server.volumes:
-            yield f"makes {folder} on {server.name}, where it is not there"
+    for folder in list_folders(context.application):
+        yield f"makes {folder.path} on the servers of {folder.group}, where it is not there"
 
 
 VOLUMES: Step[ClusterContext] = Step(name="Volumes", run=run, plan=plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 
 from tests.integration.cluster.conftest import StartFleet
@@ -98,6 +99,35 @@ def test_another_app_on_the_same_servers_is_not_touched(fleet: Fleet) -> None:
     fleet.application = other
     assert fleet.run("delete", "--cluster").code == 0
     assert fleet.hosts["main"].removals == ["k3s"]
+
+
+def test_without_its_master_all_but_this_machine_s_images_stays_and_is_told(
+    start_fleet: StartFleet,
+) -> None:
+    fleet = start_fleet("main", "work")
+    fleet.application["volumes"] = {"work": {"data": {}}}
+    fleet.build_image()
+    deploy(fleet)
+    assert "nvoi-shop" in list_images(fleet)
+    before = list_all(fleet)
+    fleet.master.stop()
+    outcome = fleet.run("delete", "--cluster", "--delete-volumes")
+    assert outcome.code == 1
+    assert "shop-main-1, which cannot be reached" in outcome.output
+    assert "shop-work-1, of which its master must tell" in outcome.output
+    assert "nvoi-shop" not in list_images(fleet)
+    assert list_all(fleet) == before
+    assert (fleet.machines["work"].root / "opt/nvoi/volumes/shop-work-data").is_dir()
+    assert fleet.hosts["work"].removals == []
+
+
+def list_images(fleet: Fleet) -> str:
+    """The images on this machine, as podman tells them."""
+    words = ["podman", "images", "--format", "{{.Repository}}"]
+    run = subprocess.run(
+        words, env=fleet.environ, check=True, capture_output=True, text=True, timeout=60
+    )
+    return run.stdout
 
 
 def test_what_cannot_be_removed_is_told_after_all_else_is_gone(start_fleet: StartFleet) -> None:

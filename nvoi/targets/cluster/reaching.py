@@ -1,0 +1,111 @@
+"""The first steps of `nvoi delete`, and how its others go on where something cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nvoi.errors import ConnectionFailedError, HostsError, NvoiError, RemoteError
+from nvoi.k3s.facts import Facts
+from nvoi.k3s.survey import ask
+from nvoi.kubernetes.answers import is_passing
+from nvoi.log.levels import get_logger
+from nvoi.providers import Server
+from nvoi.ssh.host import Host
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.locking import plan_lock, take
+from nvoi.targets.step import Step
+
+log = get_logger("nvoi.cluster")
+
+
+def reach(context: ClusterContext) -> None:
+    """Find out which servers can be reached, and what they have."""
+    context.servers = context.provider.list_servers(context.application)
+    if not context.servers:
+        log.info("There are no servers")
+        return
+    by_host = {server.host: server for server in context.servers}
+
+    def look(host: Host) -> Facts | NvoiError:
+        try:
+            return ask(context.connections, by_host[host], lambda *_: None)
+        except NvoiError as error:
+            return error
+
+    for host, found in context.connections.on_all([*by_host], look).items():
+        server = by_host[host]
+        if isinstance(found, Facts):
+            context.facts[server.name] = found
+        else:
+            log.error("%s", found)
+            context.failures.append(f"what is on {server.name}, which cannot be reached")
+    if not is_reached(context):
+        # Without its lock and its word nothing is known of what runs on the others.
+        log.warning("The master cannot be reached: all on the servers stays as it is")
+        for name in context.facts:
+            context.failures.append(f"what is on {name}, of which its master must tell")
+        context.facts.clear()
+
+
+def is_reached(context: ClusterContext) -> bool:
+    """Whether the master can be reached."""
+    return bool(context.servers) and context.master.name in context.facts
+
+
+def has_cluster(context: ClusterContext) -> bool:
+    """Whether there is a cluster to remove something from."""
+    return is_reached(context) and context.facts[context.master.name].k3s.role is not None
+
+
+def list_reached(context: ClusterContext) -> list[Server]:
+    """The servers that can be reached."""
+    return [server for server in context.servers if server.name in context.facts]
+
+
+def attempt(context: ClusterContext, what: str, work: Callable[[], None]) -> bool:
+    """Do ``work``; where it fails, say so, remember it, and go on. Whether it was done."""
+    try:
+        work()
+    except NvoiError as error:
+        for one in error.errors if isinstance(error, HostsError) else [error]:
+            log.error("Not removed: %s: %s", what, one)  # noqa: TRY400 - told in a line
+        context.failures.append(what)
+        context.is_away = context.is_away or is_silence(error)
+        return False
+    return True
+
+
+def attempt_in_cluster(context: ClusterContext, what: str, work: Callable[[], None]) -> bool:
+    """The same, with the cluster. One that did not answer is not waited for again."""
+    if not context.is_away:
+        return attempt(context, what, work)
+    log.error("Not removed: %s: the cluster does not answer", what)
+    context.failures.append(what)
+    return False
+
+
+def is_silence(error: NvoiError) -> bool:
+    """Whether an error says that the cluster, which was asked again and again, did not answer."""
+    if isinstance(error, RemoteError):
+        return is_passing([error.message, *error.output])
+    return isinstance(error, ConnectionFailedError)
+
+
+def lock(context: ClusterContext) -> None:
+    """Take the lock, where there is a master to take it on.
+
+    Raises:
+        LockError: another run has it.
+    """
+    if is_reached(context):
+        take(context)
+    else:
+        log.info("There is none to take")
+
+
+REACH: Step[ClusterContext] = Step(
+    name="Servers",
+    run=reach,
+    plan=lambda context: context.provider.describe(context.application),
+)
+DELETION_LOCK: Step[ClusterContext] = Step(name="Lock", run=lock, plan=plan_lock)

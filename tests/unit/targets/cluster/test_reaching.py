@@ -1,0 +1,67 @@
+"""What a deletion does where something cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from nvoi.errors import ConnectionLostError, HostsError, NvoiError, RemoteError
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.reaching import attempt, attempt_in_cluster
+from nvoi.targets.cluster.removal import remove_volumes
+from tests.unit.targets.cluster.runs import WEB, see
+
+REFUSED = "The connection to the server 127.0.0.1:6443 was refused - did you specify the right"
+
+
+def fail(error: NvoiError) -> Callable[[], None]:
+    def work() -> None:
+        raise error
+
+    return work
+
+
+@pytest.fixture
+def context() -> ClusterContext:
+    return see([], text=WEB)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RemoteError("main", "looking at the cluster", f"{REFUSED} host or port?", status=1),
+        ConnectionLostError("main: the connection is lost"),
+    ],
+)
+def test_a_cluster_that_does_not_answer_is_not_waited_for_again(
+    context: ClusterContext, error: NvoiError
+) -> None:
+    done: list[str] = []
+    attempt_in_cluster(context, "a", fail(error))
+    attempt_in_cluster(context, "b", lambda: done.append("b"))
+    attempt(context, "c", lambda: done.append("c"))
+    assert done == ["c"]
+    assert context.failures == ["a", "b"]
+
+
+def test_what_fails_for_another_reason_is_told_and_the_next_is_tried(
+    context: ClusterContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = [NvoiError("main-1: no"), NvoiError("work-1: no", hint="mend it")]
+    done: list[str] = []
+    assert not attempt_in_cluster(context, "a", fail(HostsError(errors)))
+    assert attempt_in_cluster(context, "b", lambda: done.append("b"))
+    assert done == ["b"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Not removed: a: main-1: no",
+        "Not removed: a: work-1: no (mend it)",
+    ]
+
+
+def test_data_stays_while_what_uses_it_may_still_run(context: ClusterContext) -> None:
+    attempt(context, "the app's workloads", fail(NvoiError("no")))
+    context.request = replace(context.request, delete_volumes=True)
+    remove_volumes(context)
+    assert context.failures == ["the app's workloads", "its data"]
