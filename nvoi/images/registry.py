@@ -46,10 +46,12 @@ class Manifest:
     Attributes:
         digest: what the registry knows it by, ``sha256:…``.
         config: the digest of the image's config; None for an index of several platforms.
+        parts: the digests of the manifests that an index is of.
     """
 
     digest: str
     config: str | None
+    parts: tuple[str, ...] = ()
 
     def is_of(self, image_id: str) -> bool:
         """Whether it is the image that an engine has under this id.
@@ -140,7 +142,13 @@ class Registry:
             raise self._build_error(what, "its answer has no digest")
         config = content.get("config")
         found = config.get("digest") if isinstance(config, dict) else None
-        return Manifest(digest, found if isinstance(found, str) else None)
+        listed = content.get("manifests")
+        parts = [part.get("digest") for part in listed] if isinstance(listed, list) else []
+        return Manifest(
+            digest,
+            found if isinstance(found, str) else None,
+            tuple(part for part in parts if isinstance(part, str)),
+        )
 
     def delete(self, repository: str, digest: str) -> None:
         """Remove a manifest and every tag that stands for it; one that is gone is no error.

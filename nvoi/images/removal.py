@@ -9,7 +9,6 @@ from nvoi.images.engine import Engine
 from nvoi.images.image import STAMP
 from nvoi.images.process import ask
 from nvoi.images.registry import Registry
-from nvoi.kubernetes.registry import CONFIG_FILE
 from nvoi.log.levels import get_logger
 
 log = get_logger("nvoi.images")
@@ -42,10 +41,6 @@ done
 exit 0
 """
 
-#: What the registry runs, in its own container, to give back the disk that deleted images
-#: had. Nothing may be pushed meanwhile (Distribution, "Garbage collection"): under the lock.
-COLLECT = ("registry", "garbage-collect", CONFIG_FILE)
-
 
 def find_expired_tags(stamps: Iterable[str], kept: Collection[str]) -> tuple[str, ...]:
     """The stamps that nothing needs any more, oldest first.
@@ -70,7 +65,8 @@ def remove_from_registry(
 ) -> tuple[str, ...]:
     """Remove the images of ``repository`` that are not kept.
 
-    A manifest that a kept stamp stands for too is left. To be called under the cluster's lock.
+    A manifest that a kept stamp stands for too is left, and so are the images of its index. To
+    be called under the cluster's lock.
 
     Returns:
         The stamps that are gone.
@@ -82,13 +78,22 @@ def remove_from_registry(
     expired = find_expired_tags(stamps, kept)
     if not expired:
         return ()
-    needed = {registry.find_digest(repository, stamp) for stamp in stamps if stamp not in expired}
+    manifests = {stamp: registry.find_manifest(repository, stamp) for stamp in stamps}
+    needed = {
+        digest
+        for stamp, manifest in manifests.items()
+        if manifest is not None and stamp not in expired
+        for digest in (manifest.digest, *manifest.parts)
+    }
     removed = []
     for stamp in expired:
-        digest = registry.find_digest(repository, stamp)
-        if digest is not None and digest not in needed:
-            registry.delete(repository, digest)
-            removed.append(stamp)
+        manifest = manifests[stamp]
+        if manifest is None or manifest.digest in needed:
+            continue
+        for digest in (manifest.digest, *manifest.parts):
+            if digest not in needed:
+                registry.delete(repository, digest)
+        removed.append(stamp)
     if removed:
         log.info("removed from %s: %s", registry.name, ", ".join(removed))
     return tuple(removed)

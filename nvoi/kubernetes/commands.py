@@ -145,7 +145,11 @@ def build_execute(target: str, words: Sequence[str], *, namespace: str = NAMESPA
 
 
 def build_collect_garbage() -> Kubectl:
-    """Frees the disk of what images that were deleted from the registry have left."""
-    collect = ("registry", "garbage-collect", "--delete-untagged", registry.CONFIG_FILE)
+    """Frees the disk of what images that were deleted from the registry have left.
+
+    Nothing may be pushed meanwhile (Distribution, "Garbage collection"): under the lock. Without
+    ``--delete-untagged``, which takes the images of an index for untagged (release 2.8).
+    """
+    collect = ("registry", "garbage-collect", registry.CONFIG_FILE)
     target = f"deployment/{registry.NAME}"
     return build_execute(target, collect, namespace=registry.SYSTEM_NAMESPACE)

@@ -13,6 +13,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from nvoi.kubernetes.commands import build_collect_garbage
+from nvoi.kubernetes.registry import CONFIG_FILE
 from tests.integration.ssh.waits import wait_until
 from tests.ports import find_port
 
@@ -114,9 +116,12 @@ class Registry:
         return {found.parent.name for found in folder.glob("*/*/*/data")}
 
     def collect(self) -> None:
-        """Collect its garbage, as is done in its container."""
+        """Collect its garbage, with the words that are run in its container."""
+        argv = build_collect_garbage().argv
+        _, *words = argv[argv.index("--") + 1 :]
+        config = str(self.config)
         subprocess.run(
-            [PROGRAM, "garbage-collect", str(self.config)],
+            [PROGRAM, *(config if word == CONFIG_FILE else word for word in words)],
             check=True,
             timeout=60,
             stdout=subprocess.DEVNULL,

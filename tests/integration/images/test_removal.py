@@ -10,6 +10,7 @@ import pytest
 
 from nvoi.errors import NvoiError
 from nvoi.images.engine import Podman
+from nvoi.images.image import Image
 from nvoi.images.process import ask
 from nvoi.images.push import push
 from nvoi.images.registry import Registry as Client
@@ -68,6 +69,41 @@ def test_old_images_leave_the_registry_and_its_disk(
     assert registry.blobs >= blobs - registry.blobs
     assert remove_from_registry(client, "nvoi-shop", ()) == (*STAMPS[1:], "20260101000009")
     assert client.list_tags("nvoi-shop") == ()
+
+
+def push_index(image: Image, stamp: str, registry: Registry, environ: dict[str, str]) -> None:
+    """Push an index with ``image`` alone, as Docker may where it keeps images in containerd."""
+    name = f"index-{stamp}"
+    for words in (
+        ("create", name),
+        ("add", name, f"containers-storage:localhost/{image.tag}"),
+        (
+            *("push", "--all", "--tls-verify=false", name),
+            f"docker://{registry.address}/nvoi-shop:{stamp}",
+        ),
+    ):
+        assert ask(("podman", "manifest", *words), environ) is not None
+
+
+def test_an_image_in_an_index_stays_whole_and_leaves_the_disk_with_it(
+    registry: Registry, make: MakeImage, checkout: Path, environ: dict[str, str]
+) -> None:
+    client = Client(registry.address)
+    push_index(make(STAMPS[0]), STAMPS[0], registry, environ)
+    first = registry.blobs
+    write_checkout(checkout, text="two")
+    push_index(make(STAMPS[1]), STAMPS[1], registry, environ)
+    both = registry.blobs
+    registry.collect()
+    assert registry.blobs == both
+    assert remove_from_registry(client, "nvoi-shop", STAMPS[1:2]) == (STAMPS[0],)
+    registry.collect()
+    second = client.find_manifest("nvoi-shop", STAMPS[1])
+    assert second is not None
+    assert len(second.parts) == 1
+    # The index, its manifest, its config and the layer of its file.
+    assert len(both - registry.blobs) == 4
+    assert both - registry.blobs <= first
 
 
 def test_an_image_that_a_kept_tag_stands_for_too_is_not_removed(
