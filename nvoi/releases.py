@@ -18,5 +18,8 @@ def list_releases(request: Request) -> Sequence[KeptRelease]:
     """
     target = get_target(request.config)
     if target.list_releases is None:
-        raise UsageError(f"the {target.name} target lists no releases")
+        raise UsageError(
+            f"the {target.name} target has no releases to go back to",
+            hint="check an earlier commit out and deploy it",
+        )
     return target.list_releases(request)

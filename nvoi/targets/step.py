@@ -106,7 +106,8 @@ class Target(Generic[C]):
     ``preview`` makes one for ``--dry-run`` that holds and touches nothing.
 
     ``rollback`` is empty, ``list_releases`` and ``unlock`` are None where a target has no such
-    thing. ``unlock`` ends the run that holds the app's lock, which it tells.
+    thing. ``unlock`` ends the run that holds the app's lock, which it tells. ``has_cluster``
+    says whether ``delete`` can take more away than the app.
     """
 
     name: str
@@ -118,3 +119,4 @@ class Target(Generic[C]):
     rollback: tuple[Step[C], ...] = ()
     list_releases: Callable[[Request], Sequence[KeptRelease]] | None = None
     unlock: Callable[[Request], None] | None = None
+    has_cluster: bool = False

@@ -23,6 +23,9 @@ KEY = "fedcba9876543210" * 4
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
 
 
+TAKES_CONFIG = {"deploy", "delete", "rollback", "releases", "unlock"}
+
+
 @dataclass
 class App:
     """A copy of examples/hello on a port of its own."""
@@ -42,7 +45,7 @@ class App:
     def run(
         self, *words: str, environ: Mapping[str, str] | None = None, config: str = "deploy.yml"
     ) -> subprocess.CompletedProcess[str]:
-        options = ["-c", config] if words and words[0] in {"deploy", "delete"} else []
+        options = ["-c", config] if words and words[0] in TAKES_CONFIG else []
         return subprocess.run(
             [NVOI, *words, *options],
             cwd=self.directory,
@@ -246,6 +249,33 @@ def test_a_fault_in_the_config_exits_2_and_names_its_place(
     assert place in result.stderr + result.stdout
     assert "Traceback" not in result.stderr
     assert not (app.home / "hello" / "releases").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["rollback"], "check an earlier commit out"),
+        (["rollback", "--dry-run"], "check an earlier commit out"),
+        (["releases"], "check an earlier commit out"),
+        (["unlock"], "end that run"),
+        (["delete", "--cluster"], "--cluster"),
+        (["delete", "--cluster", "--dry-run"], "--cluster"),
+    ],
+)
+def test_what_this_machine_does_not_have_exits_2_and_says_what_to_do(
+    app: App, words: list[str], told: str
+) -> None:
+    result = app.run(*words)
+    assert result.returncode == 2
+    assert "local target" in result.stdout + result.stderr
+    assert told in result.stdout + result.stderr
+    assert not (app.home / "hello").exists()
+
+
+def test_what_cannot_be_a_release_is_refused_with_the_usage(app: App) -> None:
+    result = app.run("rollback", "v1.2")
+    assert result.returncode == 2
+    assert "14 digits" in result.stderr
 
 
 def test_a_callback_without_a_key_exits_2(app: App) -> None:

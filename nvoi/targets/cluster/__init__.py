@@ -67,6 +67,7 @@ TARGET: Target[ClusterContext] = Target(
     rollback=ROLLBACK,
     list_releases=list_releases,
     unlock=unlock,
+    has_cluster=True,
 )
 
 __all__ = ["DELETE", "DEPLOY", "ROLLBACK", "TARGET", "ClusterContext"]

@@ -117,6 +117,8 @@ class Fleet:
         if isinstance(self.cluster, RealCluster):
             self.hosts[groups[0]].adopt(self.master.enter, self.cluster.get_node())
         self.keys = keys
+        #: Where its runs are told.
+        self.callback_url: str | None = None
         self._running: list[Running] = []
         self._read: dict[str, int] = {}
         self.checkout = folder / "checkout"
@@ -177,7 +179,8 @@ class Fleet:
     def start(self, verb: str = "deploy", *options: str, **environ: str) -> Running:
         """Start a command on the app; ``environ`` adds to its environment."""
         config = self.folder / "deploy.yml"
-        config.write_text(json.dumps({"application": self._build_application()}))
+        told = {"callback_url": self.callback_url} if self.callback_url else {}
+        config.write_text(json.dumps(told | {"application": self._build_application()}))
         words = (verb, "-c", str(config), "-d", str(self.checkout), *options)
         whole = self.environ | {"NVOI_HOME": str(self.home), **environ}
         self._running.append(Running(words, self.folder, whole, self.home))

@@ -125,8 +125,15 @@ def test_what_the_config_no_longer_names_is_removed_and_data_stays(fleet: Fleet)
     app["app"]["worker"] = {"servers": ["main"], "command": "work", "image": IMAGE}
     assert fleet.run().code == 0
     del app["services"], app["app"]["worker"], app["database"]
-    outcome = fleet.run()
+    # Of a run on a machine whose clock was ahead.
+    (web,) = [name for name in fleet.state.names("Secret") if name.startswith("shop-web-")]
+    ahead = json.loads(json.dumps(fleet.state.find("Secret", web)))
+    ahead["metadata"]["name"] = "shop-web-0123456789"
+    ahead["metadata"]["labels"]["app.kubernetes.io/version"] = "20991231235959"
+    fleet.state.add(ahead)
+    outcome = fleet.run("deploy")
     assert outcome.code == 0, outcome.output
+    assert "Release 21000101000000 is kept" in outcome.output
     assert fleet.state.names("Deployment") == ["shop-web"]
     assert fleet.state.names("Service") == ["shop-web"]
     assert fleet.state.names("StatefulSet") == []
@@ -159,9 +166,18 @@ def test_a_release_can_be_gone_back_to(fleet: Fleet) -> None:
 def test_old_images_leave_registry_and_servers_but_those_to_go_back_to(fleet: Fleet) -> None:
     fleet.application["keep_count"] = 1
     stamps = []
-    for text in ("one\n", "two\n", "three\n"):
+    for text in ("one\n", "failing\n", "two\n", "three\n"):
         fleet.build_image(text=text)
+        if text == "failing\n":
+            fleet.state.behave("shop-web", "crash")
+            assert fleet.run().code == 1
+            fleet.state.behave("shop-web", "ready")
+            assert len(fleet.list_tags()) == 2
+            continue
         assert fleet.run().code == 0
+        if text == "two\n":
+            # What the run that failed had pushed is gone.
+            assert len(fleet.list_tags()) == 2
         stamps.append(find_image(fleet).rpartition(":")[2])
         pulled = [f"10.43.0.100:5000/nvoi-shop {one} id-{one}" for one in stamps]
         fleet.hosts["main"].set_fault("images", "".join(f"{one} 1MB\n" for one in pulled))

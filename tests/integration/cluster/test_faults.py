@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -10,10 +11,12 @@ from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import LockError
 from nvoi.targets.cluster.holder import Holder
 from nvoi.targets.cluster.lock import take_lock
+from tests.fakes.receiver import Receiver
 from tests.integration.cluster.conftest import Connect, StartFleet, StartRelay
 from tests.integration.cluster.fleet import IMAGE, Fleet
 from tests.integration.cluster.test_deploy import find_image, find_steps
 from tests.integration.commands import Outcome
+from tests.integration.streams import KEY
 
 NEW = "registry.example/web:2"
 OTHER = Holder("ada", "laptop", "2026-11-23T10:00:00Z", "run-7", "shop")
@@ -105,6 +108,29 @@ def test_a_registry_that_is_down_stops_the_deploy_and_the_old_release_serves(fle
     assert find_image(fleet) != served
 
 
+def test_a_dashboard_is_told_of_a_deploy_and_of_one_that_fails_and_no_secret(fleet: Fleet) -> None:
+    fleet.application["secrets"] = {"TOKEN": "t0ken-of-the-app"}
+    fleet.state.behave(NEW, "crash", logs=["no such module", "TOKEN=t0ken-of-the-app"])
+    with Receiver(KEY) as receiver:
+        fleet.callback_url = receiver.url
+        first = fleet.run("deploy", "-v")
+        assert first.code == 0, first.output
+        receiver.expect_new_run()
+        fleet.web["image"] = NEW
+        second = fleet.run("deploy", "-v")
+        assert second.code == 1
+        receiver.assert_protocol()
+        states = [status["status"] for status in receiver.statuses]
+        assert states == ["started", "completed", "started", "failed"]
+        failed = receiver.statuses[-1]["error"]
+        assert "CrashLoopBackOff" in failed
+        assert "no such module" in failed
+        assert any("shop-web: 2 of 2 pods are ready" in line for line in receiver.messages)
+        said = [first.output, second.output, failed, *receiver.messages]
+    assert "TOKEN=[REDACTED]" in failed
+    assert "t0ken-of-the-app" not in "".join(said)
+
+
 def test_a_failed_rollout_is_undone_and_says_why(fleet: Fleet) -> None:
     fleet.application["secrets"] = {"TOKEN": "value-one"}
     assert (first := fleet.run()).code == 0, first.output
@@ -119,7 +145,9 @@ def test_a_failed_rollout_is_undone_and_says_why(fleet: Fleet) -> None:
     assert "Traceback: no such module" in outcome.output
     assert find_image(fleet) == IMAGE
     assert {kind: fleet.state.names(kind) for kind in before} == before
-    assert len(fleet.run("releases").output.splitlines()) == 1
+    assert "Putting release" in outcome.output
+    (kept,) = map(json.loads, fleet.run("releases", "--log-format", "json").output.splitlines())
+    assert (kept["running"], kept["images"], kept["deploy_id"]) == (True, [IMAGE], "run-1")
 
 
 def test_a_bad_answer_of_the_traffic_check_undoes_the_release(fleet: Fleet) -> None:

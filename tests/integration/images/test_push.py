@@ -78,6 +78,21 @@ def test_the_registry_has_the_image_that_was_built(
     assert direct.list_tags("nvoi-shop") == (image.stamp,)
 
 
+def test_an_image_may_have_another_stamp_there_than_here(
+    connections: Connections,
+    server: Server,
+    registry: Registry,
+    make: MakeImage,
+    environ: dict[str, str],
+) -> None:
+    image = make()
+    with reach(connections, server.host, registry) as client:
+        digest = push(ENGINE, image, client, environ, stamp="20990101000000")
+    direct = Client(registry.address)
+    assert direct.list_tags("nvoi-shop") == ("20990101000000",)
+    assert direct.find_digest("nvoi-shop", "20990101000000") == digest
+
+
 def test_only_layers_that_the_registry_lacks_are_sent(
     *,
     connections: Connections,
