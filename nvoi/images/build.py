@@ -10,10 +10,10 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from nvoi.errors import CommandError, NvoiError
-from nvoi.images.engine import Engine, Words
+from nvoi.images.engine import Engine
 from nvoi.images.failure import BuildLog
 from nvoi.images.image import Image, find_newest, split_tag, strip_digest
-from nvoi.images.process import CancelledError, Follower, ask, follow
+from nvoi.images.process import CancelledError, Follower, Words, ask, follow
 from nvoi.images.registry import Registry
 from nvoi.log.levels import get_logger
 from nvoi.waiting import Reminder

@@ -3,26 +3,22 @@
 An engine is a frozen record whose methods are pure: each gives the words of one command.
 Images are named by their tag ``P:<stamp>`` throughout; what an engine makes of it in its own
 store is its own affair.
-
-Sources: the reference pages of docker-image-build(1), docker-buildx-build(1), podman-build(1).
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Protocol
 
 from nvoi.errors import UsageError
-from nvoi.images.process import ask
+from nvoi.images.docker import Buildx, Docker
+from nvoi.images.podman import Podman
+from nvoi.images.process import Words, ask
 from nvoi.log.levels import get_logger
 
 log = get_logger("nvoi.images")
-
-Words = tuple[str, ...]
 
 #: Seconds an engine has to say that it is there. Docker Desktop that wakes up takes a few.
 ANSWER_SECONDS = 10.0
@@ -84,156 +80,6 @@ class Engine(Protocol):
     def remove(self, tags: Sequence[str]) -> Words:
         """Remove images that are here."""
         ...
-
-
-@dataclass(frozen=True)
-class Docker:
-    """Docker with the builder that is part of its engine, where buildx is not installed."""
-
-    program: str = "docker"
-
-    @property
-    def name(self) -> str:
-        """How the log calls it."""
-        return "docker build"
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """Docker 23 and later take buildx for granted unless told otherwise."""
-        return MappingProxyType({"DOCKER_BUILDKIT": "0"})
-
-    def build(
-        self, folder: Path, dockerfile: Path, tag: str, platform: str, cache: str | None
-    ) -> Words:
-        """``docker build``."""
-        words = ("build", "--platform", platform, "--file", str(dockerfile), "--tag", tag)
-        source = ("--cache-from", cache) if cache else ()
-        return (self.program, *words, *source, str(folder))
-
-    def fetch_cache(self, cache: str) -> Words | None:
-        """``docker pull``: this builder takes layers of images that are here only."""
-        return (self.program, "pull", cache)
-
-    def can_use_cache(self) -> bool:
-        """It can."""
-        return True
-
-    def inspect(self, tag: str) -> Words:
-        """``docker image inspect``."""
-        return (self.program, "image", "inspect", "--format", "{{.Id}}", tag)
-
-    def list_tags(self, repository: str) -> Words:
-        """``docker image ls``."""
-        return (self.program, "image", "ls", "--format", "{{.Tag}}", repository)
-
-    def push(self, tag: str, reference: str) -> tuple[Words, ...]:
-        """``docker push``: the name of an image says where it goes.
-
-        A registry on 127.0.0.0/8 needs no TLS (dockerd(8), "Insecure registries").
-        """
-        return ((self.program, "tag", tag, reference), (self.program, "push", reference))
-
-    def forget(self, reference: str) -> Words | None:
-        """``docker image rm``, which takes no more than the name from an image that has others."""
-        return (self.program, "image", "rm", reference)
-
-    def remove(self, tags: Sequence[str]) -> Words:
-        """``docker image rm``."""
-        return (self.program, "image", "rm", *tags)
-
-
-@dataclass(frozen=True)
-class Buildx(Docker):
-    """Docker with BuildKit."""
-
-    @property
-    def name(self) -> str:
-        """How the log calls it."""
-        return "docker buildx"
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """No attestations: they have the time in them, so that no two images were the same."""
-        return MappingProxyType({"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"})
-
-    def build(
-        self, folder: Path, dockerfile: Path, tag: str, platform: str, cache: str | None
-    ) -> Words:
-        """``docker buildx build``; the image carries what the next build's cache needs."""
-        words = ("buildx", "build", "--load", "--progress", "plain", "--cache-to", "type=inline")
-        what = ("--platform", platform, "--file", str(dockerfile), "--tag", tag)
-        source = ("--cache-from", f"type=registry,ref={cache}") if cache else ()
-        return (self.program, *words, *what, *source, str(folder))
-
-    def fetch_cache(self, cache: str) -> Words | None:  # noqa: ARG002 - as the protocol has it
-        """Nothing: BuildKit reads the cache from the registry, and only the layers it needs."""
-        return None
-
-
-@dataclass(frozen=True)
-class Podman:
-    """Podman. Its layer cache is its own store alone.
-
-    Layers of a registry's images are no cache for it: it looks for the images between the
-    instructions, which registries do not have.
-    """
-
-    program: str = "podman"
-
-    @property
-    def name(self) -> str:
-        """How the log calls it."""
-        return "podman"
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """Nothing."""
-        return MappingProxyType({})
-
-    def build(
-        self,
-        folder: Path,
-        dockerfile: Path,
-        tag: str,
-        platform: str,
-        cache: str | None,  # noqa: ARG002 - as the protocol has it
-    ) -> Words:
-        """``podman build``."""
-        words = ("build", "--layers", "--platform", platform, "--file", str(dockerfile))
-        return (self.program, *words, "--tag", build_local(tag), str(folder))
-
-    def fetch_cache(self, cache: str) -> Words | None:  # noqa: ARG002 - as the protocol has it
-        """Nothing."""
-        return None
-
-    def can_use_cache(self) -> bool:
-        """It cannot."""
-        return False
-
-    def inspect(self, tag: str) -> Words:
-        """``podman image inspect``."""
-        return (self.program, "image", "inspect", "--format", "{{.Id}}", build_local(tag))
-
-    def list_tags(self, repository: str) -> Words:
-        """``podman image ls``."""
-        return (self.program, "image", "ls", "--format", "{{.Tag}}", build_local(repository))
-
-    def push(self, tag: str, reference: str) -> tuple[Words, ...]:
-        """``podman push``."""
-        return ((self.program, "push", "--tls-verify=false", build_local(tag), reference),)
-
-    def forget(self, reference: str) -> Words | None:  # noqa: ARG002 - as the protocol has it
-        """Nothing: it pushes under another name than the image has here."""
-        return None
-
-    def remove(self, tags: Sequence[str]) -> Words:
-        """``podman image rm``."""
-        return (self.program, "image", "rm", *map(build_local, tags))
-
-
-def build_local(name: str) -> str:
-    """How podman names an image that is from no registry; without it, it would look in several."""
-    return f"localhost/{name}"
 
 
 def find_engine(environ: Mapping[str, str]) -> Engine:

@@ -18,6 +18,9 @@ from nvoi.images.family import end
 from nvoi.ssh.lines import LineCutter
 from nvoi.waiting import Reminder
 
+#: A program and its arguments.
+Words = tuple[str, ...]
+
 #: Bytes that are read at once.
 CHUNK = 1 << 16
 #: Seconds between two looks at whether the command has ended, or shall end.

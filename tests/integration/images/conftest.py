@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from nvoi.images.build import Build, start_build
-from nvoi.images.engine import Podman
 from nvoi.images.image import Image
+from nvoi.images.podman import Podman
 from tests.integration.podman import build_podman_environ, write_checkout
 from tests.integration.registry import Registry
 from tests.integration.ssh.conftest import (

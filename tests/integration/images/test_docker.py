@@ -10,7 +10,9 @@ import pytest
 
 from nvoi.errors import CommandError, UsageError
 from nvoi.images.build import Build, start_build
-from nvoi.images.engine import Buildx, Docker, Engine, Podman, find_engine
+from nvoi.images.docker import Buildx, Docker
+from nvoi.images.engine import Engine, find_engine
+from nvoi.images.podman import Podman
 from nvoi.images.process import CancelledError
 from nvoi.images.push import push
 from nvoi.images.registry import Registry as Client

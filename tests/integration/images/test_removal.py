@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import NvoiError
-from nvoi.images.engine import Podman
 from nvoi.images.image import Image
+from nvoi.images.podman import Podman
 from nvoi.images.process import ask
 from nvoi.images.push import push
 from nvoi.images.registry import Registry as Client

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.images.engine import Buildx, Docker, Engine, Podman
+from nvoi.images.docker import Buildx, Docker
+from nvoi.images.engine import Engine
+from nvoi.images.podman import Podman
 
 TAG = "nvoi-shop:20260101000000"
 REFERENCE = "127.0.0.1:10123/nvoi-shop:20260101000000"
