@@ -15,6 +15,7 @@ ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64
 KIBIBYTE = 1024
 RELEASE = re.compile(r"\bv\d+\.\d+\.\d+\S*")
 KERNEL = re.compile(r"(\d+)\.(\d+)")
+LISTENING = re.compile(r"(?P<protocol>tcp|udp) [0-9A-F]+:(?P<port>[0-9A-F]{4}) (?P<inode>\d+)")
 #: The first Linux that has WireGuard of its own (kernelnewbies.org, "Linux 5.6").
 WIREGUARD_KERNEL = (5, 6)
 
@@ -128,8 +129,11 @@ def read_listeners(sections: Sections) -> Iterator[Listener]:
     programs = dict(read_pairs(sections.get("holders", []), " "))
     seen = set()
     for line in sections.get("listening", []):
-        protocol, local, inode = line.split()
-        listener = Listener(protocol, int(local.rpartition(":")[2], 16), programs.get(inode, ""))
+        found = LISTENING.fullmatch(line)
+        if found is None:
+            continue
+        program = programs.get(found["inode"], "")
+        listener = Listener(found["protocol"], int(found["port"], 16), program)
         if listener not in seen:
             seen.add(listener)
             yield listener

@@ -217,6 +217,7 @@ def test_disks_of_any_name() -> None:
 
 def test_what_is_no_address_or_route_is_passed_over() -> None:
     assert list(read_addresses(["garbage", "2: eth0 inet nothing", ""])) == []
+    assert read_facts({"listening": ["tcp", "tcp x:y 1", "", "a b c d"]}, 0.0).listeners == ()
     assert list(read_routes(["blackhole 10.0.0.0/8", "dev", "nonsense dev eth0"])) == []
 
 
