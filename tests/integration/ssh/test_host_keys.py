@@ -27,6 +27,13 @@ def fingerprint(text: str) -> str:
     return key.fingerprint
 
 
+def make_rsa(path: Path) -> str:
+    """A key pair of another kind than hosts have here; returns the public half."""
+    words = ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", str(path)]
+    subprocess.run(words, check=True)
+    return path.with_suffix(".pub").read_text()
+
+
 @pytest.fixture
 def user(tmp_path: Path) -> Path:
     """The user's own home."""
@@ -96,9 +103,7 @@ def test_a_host_that_the_user_knows_is_held_to_that(
 def test_a_key_of_another_kind_is_no_first_contact(
     server: Server, keys: SSHKeys, home: Path, user: Path
 ) -> None:
-    rsa = user / "rsa"
-    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", str(rsa)], check=True)
-    public = rsa.with_suffix(".pub").read_text()
+    public = make_rsa(user / "rsa")
     (user / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {public}")
     with pytest.raises(HostKeyError, match="has changed"):
         run_true(keys, home, user, server.host)
@@ -107,10 +112,8 @@ def test_a_key_of_another_kind_is_no_first_contact(
 def test_a_host_shows_the_key_that_is_known_where_it_has_several(
     start_server: StartServer, keys: SSHKeys, home: Path, user: Path
 ) -> None:
-    rsa = user / "rsa"
-    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", str(rsa)], check=True)
-    server = start_server("several", f"HostKey {rsa}")
-    public = rsa.with_suffix(".pub").read_text()
+    public = make_rsa(user / "rsa")
+    server = start_server("several", f"HostKey {user / 'rsa'}")
     (user / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {public}")
     run_true(keys, home, user, server.host)
 
