@@ -108,7 +108,7 @@ class Facts:
         source: the address that it goes out with.
         machine_id: machine-id(5).
         supervisor: ``systemd`` or ``openrc``, where there is one.
-        downloader: ``curl`` or ``wget``, where there is one.
+        downloader: ``curl``, ``wget``, or ``busybox`` for its wget, where there is one.
         k3s: the k3s that it has.
         volumes: the folders of volumes that exist.
         has_wireguard: whether the kernel knows WireGuard.

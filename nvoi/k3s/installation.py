@@ -114,8 +114,7 @@ class Installer:
         stale = find_stale(servers, facts, nodes)
         tasks = plan(servers, facts, self._settings, [one for one in nodes if one not in stale])
         check_groups(nodes, {task.node.name: task.server for task in tasks}, app)
-        if any(task.work.installs for task in tasks):
-            tell_insecure(self._settings.install_url)
+        tell_insecure(self._settings.install_url, tasks, facts)
         master, *agents = tasks
         add_secrets(master.node.token.reveal())
         new = [task for task in agents if not task.is_running and not task.is_done]
@@ -199,12 +198,23 @@ class Installer:
             log.ok("%s: k3s %s runs as node %s", task.server.name, node.version, node.name)
 
 
-def tell_insecure(install_url: str) -> None:
-    """Log that the installer, which root runs, comes as anybody in between makes it."""
-    if not install_url.startswith("https://"):
+def tell_insecure(install_url: str, tasks: Sequence[Task], facts: Mapping[str, Facts]) -> None:
+    """Log where the installer, which root runs, comes as anybody in between makes it.
+
+    Source: BusyBox's wget says itself that it does not validate certificates.
+    """
+    names = [task.server.name for task in tasks if task.work.installs]
+    if names and not install_url.startswith("https://"):
         log.warning(
             "k3s.install_url is not https: whoever is between it and a server can be root there"
         )
+        return
+    for name in names:
+        if facts[name].downloader == "busybox":
+            log.warning(
+                "%s: the wget of BusyBox does not check whom it downloads k3s from: install curl",
+                name,
+            )
 
 
 def tell(task: Task, work: Work) -> None:

@@ -40,7 +40,8 @@ show_log() {
 
 #: Its arguments: role, release, URL of the installer, bytes of config.yaml, bytes of
 #: registries.yaml, stamp, whether the installer is to run, whether k3s is to be started, seconds
-#: to wait for that. On its standard input are the two files; without any, they stay as they are.
+#: to wait for that, folder of the registry's data. On its standard input are the two files; without
+#: any, they stay as they are.
 #:
 #: The stamp is gone from before the first change until k3s runs with all of them, so that the
 #: next run sees what was interrupted. What the installer makes, everybody may read.
@@ -49,11 +50,17 @@ SETUP = (
     + """\
 set -eu
 role=$1 release=$2 url=$3 config=$4 registries=$5 stamp=$6 installs=$7 starts=$8 seconds=$9
+data=${10}
 folder=/etc/rancher/k3s
 unit=k3s
 [ "$role" = server ] || unit=k3s-agent
 (umask 022; mkdir -p "$folder")
 umask 077
+if [ "$role" = server ]; then
+  # Made by the kubelet, it would be everybody's to read: there is code in images.
+  (umask 066; mkdir -p "$data")
+  chmod 0700 "$data"
+fi
 rm -rf "$folder"/.nvoi.*
 new=$(mktemp -d "$folder/.nvoi.XXXXXXXX")
 trap 'rm -rf "$new"' EXIT
@@ -217,7 +224,7 @@ def build_setup(
     sizes = [len(text.encode()) if work.writes else 0 for text in files]
     flags = ["yes" if flag else "no" for flag in (work.installs, work.starts)]
     where = (node.role, node.version, install_url)
-    return build_script("nvoi-k3s", SETUP, *where, *sizes, stamp, *flags, seconds)
+    return build_script("nvoi-k3s", SETUP, *where, *sizes, stamp, *flags, seconds, DATA_FOLDER)
 
 
 def build_input(work: Work, files: tuple[Secret, str]) -> bytes:

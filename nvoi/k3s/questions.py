@@ -75,7 +75,8 @@ elif command -v systemctl >/dev/null 2>&1; then
 fi
 section downloader
 if command -v curl >/dev/null 2>&1; then echo curl
-elif command -v wget >/dev/null 2>&1; then echo wget; fi
+elif wget --version 2>/dev/null </dev/null | grep -q GNU; then echo wget
+elif command -v wget >/dev/null 2>&1; then echo busybox; fi
 section wireguard
 if [ -d /sys/module/wireguard ] || modprobe -n -q wireguard 2>/dev/null; then echo yes
 else echo unknown; fi

@@ -85,6 +85,10 @@ def test_only_root_may_read_the_token_and_nobody_is_told_it(
             mode = (host.root / path.lstrip("/")).stat().st_mode
             assert stat.S_IMODE(mode) == 0o600
         assert not list((host.root / "etc/rancher/k3s").glob(".nvoi*"))
+    data = fleet.hosts[0].root / "opt/nvoi/registry"
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert stat.S_IMODE(data.parent.stat().st_mode) == 0o711
+    assert not worker.has("/opt/nvoi/registry")
 
 
 def test_a_second_run_sends_nothing_but_two_questions(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from nvoi.errors import ConnectionFailedError, HostsError, NvoiError
 from nvoi.k3s.configuration import CONFIG_FILE, K3sSettings
+from nvoi.k3s.questions import QUESTIONS
+from nvoi.k3s.reading import read_facts, split_sections
 from nvoi.k3s.removal import uninstall
 from nvoi.k3s.survey import survey
 from nvoi.ssh.connections import Connections
 from tests.fakes.k3s_host import register_node
 from tests.integration.k3s.conftest import Fleet, count_commands
+from tests.integration.podman import BUSYBOX
 
 
 def test_one_command_a_host_tells_what_it_is_like(fleet: Fleet, connections: Connections) -> None:
@@ -60,6 +64,23 @@ def test_a_host_with_busybox_alone_is_as_good(fleet: Fleet, connections: Connect
     assert host.starts == 1
     uninstall(connections, fleet.servers)
     assert host.removals == ["k3s"]
+
+
+def test_a_wget_that_checks_no_certificates_is_told_from_another(tmp_path: Path) -> None:
+    for name in ("awk", "cat", "cut", "date", "df", "grep", "head", "sed", "tail", "wget"):
+        (tmp_path / name).symlink_to(BUSYBOX)
+    words = ("ports", *("/nonexistent",) * 4, "header")
+    done = subprocess.run(
+        [BUSYBOX, "sh", "-c", QUESTIONS, "questions", *words],
+        env={"PATH": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    facts = read_facts(split_sections(done.stdout), 0.0)
+    assert facts.downloader == "busybox"
+    assert facts.memory > 0
 
 
 def test_all_that_is_missing_is_told_at_once(fleet: Fleet, connections: Connections) -> None:

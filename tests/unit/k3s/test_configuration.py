@@ -118,7 +118,7 @@ class TestCommands:
     def test_say_what_is_to_be_done(self) -> None:
         text = self.build(Work(writes=True, installs=False, starts=True))
         sizes = " ".join(str(len(one.encode())) for one in self.FILES)
-        end = f"agent v1.36.4+k3s1 https://get.k3s.io {sizes} stamp no yes 60"
+        end = f"agent v1.36.4+k3s1 https://get.k3s.io {sizes} stamp no yes 60 /opt/nvoi/registry"
         assert text.endswith(f" nvoi-k3s {end}")
 
     def test_send_no_files_where_none_differ(self) -> None:
