@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 
 from nvoi.command import Command, Result, build_script
-from nvoi.errors import ConnectionLostError, RemoteError, RemoteTimeoutError
+from nvoi.errors import ConnectionLostError, NvoiError, RemoteTimeoutError
 from nvoi.kubernetes.background import Background
 from nvoi.kubernetes.commands import Kubectl
 from nvoi.log.levels import get_logger
@@ -128,8 +128,8 @@ class Dialogue:
         # Nothing comes any more, whoever asks next.
         self._lines.put(None)
         error = self._session.error
-        if isinstance(error, RemoteError) and self._is_ready:
-            # What it has printed may be data.
+        if isinstance(error, NvoiError) and self._is_ready:
+            # What it has printed may be data, and so may be Secrets.
             error.output = ()
         if error is not None:
             raise error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nvoi.errors import NvoiError
 from nvoi.kubernetes.labels import COMPONENT
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.kubernetes.records import Record
@@ -39,6 +40,9 @@ def undo(context: ClusterContext) -> None:
     jobs = {reference for reference in created if reference.kind == "Job"}
     try:
         context.cluster.restore(before.values(), sorted(created - jobs))
+    except NvoiError:
+        log.warning("The cluster may hold parts of both releases; a deploy or rollback mends that")
+        raise
     finally:
         # Until their pods are gone: the next run's must not be at work beside them.
         context.cluster.delete(sorted(jobs))

@@ -155,9 +155,11 @@ def test_a_release_can_be_gone_back_to(fleet: Fleet) -> None:
     assert "Rollback of shop done" in outcome.output
     assert fleet.run("rollback", stamps[2]).code == 0
     assert find_image(fleet) == images[0]
-    refused = fleet.run("rollback")
-    assert refused.code == 2
-    assert "no release before the one that runs is kept" in refused.output + refused.errors
+    fleet.state.behave(images[2], "image-pull")
+    gone = fleet.run("rollback", stamps[0])
+    assert gone.code == 1
+    assert f"{images[2]}: not found" in gone.output
+    assert find_image(fleet) == images[0]
     unknown = fleet.run("rollback", "20200101000000")
     assert unknown.code == 2
     assert stamps[0] in unknown.output + unknown.errors

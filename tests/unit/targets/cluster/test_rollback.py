@@ -35,6 +35,11 @@ def test_one_that_was_cut_off_cannot_be_named() -> None:
         choose(see(live, stamp=SECOND))
 
 
+def test_before_the_first_there_is_none() -> None:
+    with pytest.raises(UsageError, match="no release before the one that runs is kept"):
+        choose(see([record(FIRST), *serve(FIRST)]))
+
+
 def test_the_one_that_runs_is_refused() -> None:
     with pytest.raises(UsageError, match="runs already"):
         choose(see([record(FIRST), *serve(FIRST)], stamp=FIRST))
