@@ -101,11 +101,12 @@ def undo(context: C, steps: Sequence[Step[C]]) -> None:
     for step in reversed(steps):
         if step.undo is None:
             continue
-        log.info("Undoing: %s", step.name)
+        what = step.undoes or step.name
+        log.info("Undoing: %s", what)
         try:
             step.undo(context)
         except Exception as error:  # noqa: BLE001 - the first error is the one to report
-            log.error("Could not undo %s: %s", step.name, error)  # noqa: TRY400 - told in a line
+            log.error("Could not undo %s: %s", what, error)  # noqa: TRY400 - told in a line
 
 
 def tell_success(what: str, context: Context, report: Report, seconds: float) -> None:

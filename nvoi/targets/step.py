@@ -88,13 +88,14 @@ class Step(Generic[C]):
     ``plan`` says for ``--dry-run`` what ``run`` would change, a line each, and touches
     nothing. ``undo`` takes back what ``run`` did or had begun to do; it is called in
     reverse order for every step that was started when a later one fails or the run
-    is interrupted.
+    is interrupted. ``undoes`` is what that takes back, where it is more than the step.
     """
 
     name: str
     run: Callable[[C], None]
     plan: Callable[[C], Iterable[str]]
     undo: Callable[[C], None] | None = None
+    undoes: str = ""
 
 
 @dataclass(frozen=True)

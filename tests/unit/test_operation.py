@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -108,6 +108,16 @@ def test_a_failed_step_and_those_before_it_are_undone_last_first(
     ]
     assert "c: failed after" in lines.text
     assert "Traceback" not in lines.text
+
+
+def test_an_undo_that_takes_back_more_than_its_step_says_what(
+    request_: Request, lines: pytest.LogCaptureFixture
+) -> None:
+    step = replace(build_step("a", CommandError("no"), undo_error="stuck"), undoes="the release")
+    with pytest.raises(CommandError):
+        run(request_, build_target(Trail(), step))
+    assert "Undoing: the release" in lines.text
+    assert "Could not undo the release: stuck" in lines.text
 
 
 def test_an_interruption_is_undone_too(request_: Request) -> None:

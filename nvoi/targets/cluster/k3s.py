@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nvoi.k3s.installation import ensure_k3s
 from nvoi.k3s.membership import ensure_nodes
+from nvoi.k3s.versions import DEFAULT_VERSION
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.servers import build_settings
 from nvoi.targets.step import Step
@@ -33,6 +34,6 @@ K3S: Step[ClusterContext] = Step(
     name="k3s",
     run=run,
     plan=lambda context: [
-        f"has k3s {context.application.k3s.version or 'of the tested release'} on every server"
+        f"has k3s {context.application.k3s.version or DEFAULT_VERSION} on every server"
     ],
 )

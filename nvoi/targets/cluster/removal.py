@@ -14,7 +14,6 @@ from nvoi.k3s.removal import uninstall
 from nvoi.kubernetes.commands import build_collect_garbage
 from nvoi.kubernetes.ownership import KINDS, find_claims, is_owned, read_reference
 from nvoi.kubernetes.registry import ADDRESS
-from nvoi.kubernetes.volumes import list_folders
 from nvoi.log.levels import get_logger
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
@@ -30,6 +29,7 @@ from nvoi.targets.cluster.reaching import (
 )
 from nvoi.targets.cluster.registry import get_address
 from nvoi.targets.cluster.state import read_state
+from nvoi.targets.cluster.volumes import list_places
 from nvoi.targets.step import Step
 
 log = get_logger("nvoi.cluster")
@@ -139,7 +139,9 @@ def remove_cluster(context: ClusterContext) -> None:
     """Take the app's marks off its servers, and k3s where that was asked for."""
     if not has_cluster(context):
         return
-    attempt_in_cluster(context, "the app's marks on its servers", lambda: unmark(context))
+    if WORKS not in context.failures:
+        # By its marks other apps know that the cluster is still needed.
+        attempt_in_cluster(context, "the app's marks on its servers", lambda: unmark(context))
     if context.request.with_cluster:
         attempt_in_cluster(context, "k3s", lambda: take_down(context))
 
@@ -197,8 +199,8 @@ def give_back(context: ClusterContext) -> None:
 def plan_volumes(context: ClusterContext) -> Iterator[str]:
     """What becomes of the data."""
     verb = "removes" if context.request.delete_volumes else "keeps"
-    for folder in list_folders(context.application):
-        yield f"{verb} {folder.path} on the servers of {folder.group}"
+    for server, folder in list_places(context.application):
+        yield f"{verb} {server}: {folder}"
     for item in context.manifests.database:
         spec: Any = item["spec"]
         if spec.get("volumeClaimTemplates"):

@@ -105,7 +105,9 @@ FIND: Step[ClusterContext] = Step(
     run=find,
     plan=lambda context: context.provider.describe(context.application),
 )
-GO_BACK: Step[ClusterContext] = Step(name="Release", run=run, plan=plan, undo=undo)
+GO_BACK: Step[ClusterContext] = Step(
+    name="Release", run=run, plan=plan, undo=undo, undoes="the rollback"
+)
 REMOVE_NEWER: Step[ClusterContext] = Step(
     name="Clean-up",
     run=remove_newer,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nvoi.config.schema import Application
 from nvoi.kubernetes.volumes import list_folders
 from nvoi.log.levels import get_logger
+from nvoi.naming import build_server_name
 from nvoi.providers import Server
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.cluster.context import ClusterContext
@@ -44,8 +46,16 @@ def run(context: ClusterContext) -> None:
 
 def plan(context: ClusterContext) -> Iterator[str]:
     """The folders."""
-    for folder in list_folders(context.application):
-        yield f"makes {folder.path} on the servers of {folder.group}, where it is not there"
+    for server, folder in list_places(context.application):
+        yield f"makes {folder} on {server}, where it is not there"
+
+
+def list_places(application: Application) -> Iterator[tuple[str, str]]:
+    """Each server's name and the folder of each of its volumes, as the config has them."""
+    for folder in list_folders(application):
+        group = application.servers[folder.group]
+        for index in range(1, (len(group.hosts) or group.count) + 1):
+            yield build_server_name(application.name, folder.group, index), folder.path
 
 
 VOLUMES: Step[ClusterContext] = Step(name="Volumes", run=run, plan=plan)

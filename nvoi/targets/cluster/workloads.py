@@ -113,6 +113,7 @@ SECRETS: Step[ClusterContext] = Step(
     plan=plan_secrets,
     # Of all that comes from here on: the cluster is put back in one go.
     undo=undo,
+    undoes="the release",
 )
 DATABASE: Step[ClusterContext] = Step(
     name="Database",

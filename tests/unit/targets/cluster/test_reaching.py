@@ -10,7 +10,8 @@ import pytest
 from nvoi.errors import ConnectionLostError, HostsError, NvoiError, RemoteError
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.reaching import attempt, attempt_in_cluster
-from nvoi.targets.cluster.removal import remove_volumes
+from nvoi.targets.cluster.removal import remove_cluster, remove_volumes
+from tests.unit.k3s.servers import build_facts, build_k3s
 from tests.unit.targets.cluster.runs import WEB, see
 
 REFUSED = "The connection to the server 127.0.0.1:6443 was refused - did you specify the right"
@@ -65,3 +66,12 @@ def test_data_stays_while_what_uses_it_may_still_run(context: ClusterContext) ->
     context.request = replace(context.request, delete_volumes=True)
     remove_volumes(context)
     assert context.failures == ["the app's workloads", "its data"]
+
+
+def test_an_app_that_could_not_be_removed_keeps_its_marks(context: ClusterContext) -> None:
+    (server,) = context.servers = context.provider.list_servers(context.application)
+    context.facts[server.name] = build_facts(k3s=build_k3s())
+    attempt(context, "the app's workloads", fail(NvoiError("no")))
+    context.is_away = True
+    remove_cluster(context)
+    assert context.failures == ["the app's workloads"]
