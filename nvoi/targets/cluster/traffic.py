@@ -55,6 +55,8 @@ def run(context: ClusterContext) -> None:
         HostsError: several do not answer well three times in a row.
         ServiceError: one does not.
     """
+    if not context.serving:
+        log.info("The release has no services of its own to ask")
     with_address = {item["metadata"]["name"]: item for item in context.services}
     probes = dict(read_probe(item) for item in context.serving if item["kind"] == "Deployment")
 
