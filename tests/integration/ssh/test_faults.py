@@ -14,7 +14,7 @@ from nvoi.command import Command, script
 from nvoi.errors import ConnectionFailedError, ConnectionLostError
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
-from tests.integration.ssh.conftest import Connect
+from tests.integration.ssh.conftest import Connect, StartServer
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
 from tests.integration.ssh.waits import wait_until
@@ -201,8 +201,10 @@ def test_the_loss_reaches_all_who_wait(relay: Relay, connections: Connections) -
 
 
 def test_a_closed_connection_leaves_nothing_behind(
-    server: Server, connections: Connections
+    start_server: StartServer, connections: Connections
 ) -> None:
+    # A name of its own: hosts of other tests may be there still.
+    server = start_server("closed")
     connections.run(server.host, Command("true"))
     before = {thread.name for thread in threading.enumerate()}
     assert f"nvoi-ssh-{server.name}" in before
