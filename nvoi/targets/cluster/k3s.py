@@ -14,8 +14,11 @@ def run(context: ClusterContext) -> None:
     """Install or change what differs, on all servers side by side as far as their order allows.
 
     Raises:
-        NvoiError: a server does not become a node.
+        NvoiError: a server does not become a node; or the build has failed meanwhile, and
+            nothing needs to be installed for it.
     """
+    if context.build is not None and context.build.is_done:
+        context.build.wait()
     settings, cluster = build_settings(context), context.cluster
     context.nodes = ensure_k3s(
         context.connections,

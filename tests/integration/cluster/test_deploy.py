@@ -52,6 +52,12 @@ def test_the_build_goes_on_while_the_servers_are_prepared(fleet: Fleet) -> None:
     installed = next(n for n, line in enumerate(lines) if "runs as node" in line)
     waited = next(n for n, line in enumerate(lines) if "[STEP] Image" in line)
     assert begun < installed < waited
+    served = find_image(fleet)
+    fleet.build_image("COPY what-is-not-there /")
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert "the image cannot be built: STEP 3/3: COPY what-is-not-there /" in outcome.output
+    assert find_image(fleet) == served
 
 
 def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_anew(

@@ -72,10 +72,10 @@ def test_a_run_killed_in_a_trial_is_put_right_by_the_next(app: App, first: bool)
     before = len(app.find_processes())
     gate = app.write_slow_server()
     with app.start() as run:
+        wait_until((app.state.run / "trial/web.sh").exists, "the trial to be written down")
         wait_until(lambda: len(app.find_processes()) > before, "the trial to start")
-        wait_until((app.state.run / "trial/web.sh").exists, "the trial to start")
         kill(run)
-    assert len(app.find_processes()) == before + 1
+    wait_until(lambda: len(app.find_processes()) == before + 1, "the trial to be left alone")
     gate.touch()
     app.deploy()
     assert len(app.find_processes()) == 1
