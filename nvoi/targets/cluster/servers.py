@@ -19,7 +19,7 @@ PLATFORMS = {"x86": "linux/amd64", "arm64": "linux/arm64"}
 class Architectures:
     """Settles what the image is built for, once every server has told what it is.
 
-    Where the config says it, it was settled before; then the servers have to agree with it.
+    Where the config says it, it was settled before.
     """
 
     def __init__(self, context: ClusterContext) -> None:
@@ -69,7 +69,27 @@ def look(context: ClusterContext) -> None:
         Architectures(context).hear,
         context.cluster,
     )
+    check_architecture(context)
     context.surveyed = True
+
+
+def check_architecture(context: ClusterContext) -> None:
+    """See that the servers can run the image, where the config says what it is built for.
+
+    Raises:
+        NvoiError: some cannot.
+    """
+    platform = find_platform(context)
+    if platform is None or not context.needs_image:
+        return
+    others = [
+        name for name, one in context.facts.items() if f"linux/{one.architecture}" != platform
+    ]
+    if others:
+        raise NvoiError(
+            f"the image is built for {platform}, which {', '.join(others)} cannot run",
+            hint="`architecture` in the config is that of all servers; it may be left out",
+        )
 
 
 def build_settings(context: ClusterContext) -> K3sSettings:

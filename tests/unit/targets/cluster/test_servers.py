@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from nvoi.config.schema import Config, SSHProvider
 from nvoi.errors import NvoiError
+from nvoi.k3s.facts import Facts
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.servers import Architectures
+from nvoi.targets.cluster.servers import Architectures, check_architecture
 from tests.unit.targets.cluster.runs import see
 
 GROUPS = """\
@@ -36,6 +40,18 @@ def test_servers_that_differ_are_told_once(context: ClusterContext) -> None:
         heard.hear(server, architecture)
     with pytest.raises(NvoiError, match="the servers differ: amd64 and arm64"):
         context.platform.result(0)
+
+
+def test_servers_that_cannot_run_what_the_config_has_built_are_told(
+    context: ClusterContext,
+) -> None:
+    application = replace(context.application, compute_provider=SSHProvider("arm64"))
+    context.request = replace(context.request, config=Config(application))
+    context.facts = {"shop-main-1": Facts("arm64"), "shop-work-1": Facts("arm64")}
+    check_architecture(context)
+    context.facts["shop-work-2"] = Facts("amd64")
+    with pytest.raises(NvoiError, match="built for linux/arm64, which shop-work-2 cannot run"):
+        check_architecture(context)
 
 
 def test_what_needs_a_master_says_that_there_are_no_servers_yet() -> None:
