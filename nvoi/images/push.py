@@ -32,9 +32,10 @@ FAR_ENGINE = (
 #: Seconds that the registry has to answer before each attempt: as long as a connection that
 #: was cut takes to be there again.
 PATIENCE = 30.0
-#: Below the ports that Linux hands out by itself, 32768 and up (ip(7), ip_local_port_range).
-FIRST_PORT = 10_000
-PORTS = 2_000
+#: Below the ports that Linux hands out by itself, 32768 and up (ip(7), ip_local_port_range), and
+#: above those that k3s needs: nvoi may run on a server that is to become a node.
+FIRST_PORT = 10_300
+PORTS = 1_700
 #: Ports that are tried before any that is free is taken.
 CHOICES = 3
 
