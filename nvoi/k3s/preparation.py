@@ -10,11 +10,10 @@ from nvoi.k3s.facts import Facts
 from nvoi.k3s.networks import shuts_pods_out
 from nvoi.k3s.nodes import Cluster, list_nodes
 from nvoi.k3s.requirements import check_all, find_architectures
-from nvoi.k3s.survey import OnArchitecture, ask
+from nvoi.k3s.survey import OnArchitecture, ask_all
 from nvoi.log.levels import get_logger
 from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
-from nvoi.ssh.host import Host
 
 log = get_logger("nvoi.k3s")
 
@@ -46,15 +45,7 @@ def check_servers(
     Raises:
         NvoiError: tells of all servers that cannot be reached, and all that is missing.
     """
-    by_host = {server.host: server for server in servers}
-
-    def look(host: Host) -> Facts | NvoiError:
-        try:
-            return ask(connections, by_host[host], on_architecture)
-        except NvoiError as error:
-            return error
-
-    found = {by_host[host].name: one for host, one in connections.on_all([*by_host], look).items()}
+    found = ask_all(connections, servers, on_architecture)
     facts = {name: one for name, one in found.items() if isinstance(one, Facts)}
     errors = [one for one in found.values() if isinstance(one, NvoiError)]
     if errors and cluster is not None:

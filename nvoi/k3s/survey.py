@@ -18,6 +18,7 @@ from nvoi.log.masking import add_secrets
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import Host
 
 log = get_logger("nvoi.k3s")
 
@@ -52,6 +53,22 @@ def survey(
         list(by_host), lambda host: ask(connections, by_host[host], on_architecture)
     )
     return {by_host[host].name: facts for host, facts in found.items()}
+
+
+def ask_all(
+    connections: Connections, servers: Sequence[Server], on_architecture: OnArchitecture
+) -> dict[str, Facts | NvoiError]:
+    """What each server is like, by its name, or why it cannot be told; as :func:`survey`."""
+    by_host = {server.host: server for server in servers}
+
+    def look(host: Host) -> Facts | NvoiError:
+        try:
+            return ask(connections, by_host[host], on_architecture)
+        except NvoiError as error:
+            return error
+
+    found = connections.on_all([*by_host], look)
+    return {by_host[host].name: one for host, one in found.items()}
 
 
 def ask(connections: Connections, server: Server, on_architecture: OnArchitecture) -> Facts:

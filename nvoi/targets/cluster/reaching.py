@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 from nvoi.errors import ConnectionFailedError, HostsError, NvoiError, RemoteError
 from nvoi.k3s.facts import Facts
-from nvoi.k3s.survey import ask
+from nvoi.k3s.survey import ask_all
 from nvoi.kubernetes.answers import is_passing
 from nvoi.log.levels import get_logger
 from nvoi.providers import Server
-from nvoi.ssh.host import Host
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.locking import plan_lock, take
 from nvoi.targets.step import Step
@@ -24,21 +23,13 @@ def reach(context: ClusterContext) -> None:
     if not context.servers:
         log.info("There are no servers")
         return
-    by_host = {server.host: server for server in context.servers}
-
-    def look(host: Host) -> Facts | NvoiError:
-        try:
-            return ask(context.connections, by_host[host], lambda *_: None)
-        except NvoiError as error:
-            return error
-
-    for host, found in context.connections.on_all([*by_host], look).items():
-        server = by_host[host]
-        if isinstance(found, Facts):
-            context.facts[server.name] = found
+    found = ask_all(context.connections, context.servers, lambda *_: None)
+    for name, one in found.items():
+        if isinstance(one, Facts):
+            context.facts[name] = one
         else:
-            log.error("%s", found)
-            context.failures.append(f"what is on {server.name}, which cannot be reached")
+            log.error("%s", one)
+            context.failures.append(f"what is on {name}, which cannot be reached")
     if not is_reached(context):
         # Without its lock and its word nothing is known of what runs on the others.
         log.warning("The master cannot be reached: all on the servers stays as it is")
