@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 import questionary
-from prompt_toolkit.application import get_app
+from prompt_toolkit.application import Application, get_app
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.input import create_input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
@@ -20,6 +23,7 @@ from nvoi.onboarding.plain import PlainPrompts
 from nvoi.onboarding.prompts import NONE, Choice, Prompts
 
 T = TypeVar("T")
+Handler = Callable[[int, FrameType | None], object]
 #: More choices than this have no keys of their own: digits and letters are all that there are.
 MOST_NUMBERED = 36
 
@@ -93,10 +97,66 @@ class TerminalPrompts:
         application.key_bindings = merge_key_bindings(
             [application.key_bindings or KeyBindings(), build_bindings()]
         )
-        try:
-            return question.unsafe_ask()
-        except EOFError:
-            raise KeyboardInterrupt from None
+        with ended_by_signals(application):
+            try:
+                return question.unsafe_ask()
+            except EOFError:
+                raise KeyboardInterrupt from None
+
+
+class Ending:
+    """What a signal's handler raises while a question is asked.
+
+    It ends the question and is raised after that: raised where the signal finds the event
+    loop, it may get past what gives the terminal back.
+    """
+
+    def __init__(self, application: Application[Any]) -> None:
+        self._application = application
+        self._raised: KeyboardInterrupt | None = None
+        # For a signal that came before there was a loop.
+        application.pre_run_callables.append(self._end)
+
+    def build_handler(self, before: Handler) -> Handler:
+        """A signal's handler that keeps what the one ``before`` it raises."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            try:
+                before(number, frame)
+            except KeyboardInterrupt as interruption:
+                self._raised = interruption
+                if self._application.loop:
+                    self._application.loop.call_soon_threadsafe(self._end)
+
+        return handle
+
+    def raise_kept(self) -> None:
+        """Raises what a handler raised."""
+        if self._raised:
+            raise self._raised
+
+    def _end(self) -> None:
+        future = self._application.future
+        if self._raised and future and not future.done():
+            self._application.exit(exception=self._raised)
+
+
+@contextmanager
+def ended_by_signals(application: Application[Any]) -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM end the question that ``application`` asks."""
+    ending = Ending(application)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    taken = {number: before for number, before in handlers.items() if callable(before)}
+    for number, before in taken.items():
+        signal.signal(number, ending.build_handler(before))
+    try:
+        yield
+    finally:
+        for number, before in taken.items():
+            # A first Ctrl-C sets what the second one does.
+            if signal.getsignal(number) is not signal.SIG_DFL:
+                signal.signal(number, before)
+        ending.raise_kept()
 
 
 def build_bindings() -> KeyBindings:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import termios
 from pathlib import Path
 
@@ -197,4 +198,31 @@ def test_a_signal_leaves_nothing_behind_and_the_terminal_as_it_was(
         wizard.process.expect(pexpect.EOF)
         assert termios.tcgetattr(wizard.process.child_fd) == before
         assert wizard.end() == code
+    assert list_files(tmp_path) == {}
+
+
+#: Runs nvoi, which gets SIGTERM while the first question gives the terminal back.
+STOPPED_AT_THE_END_OF_A_QUESTION = """
+import os, signal, sys
+from prompt_toolkit.input.vt100 import raw_mode
+from nvoi.cli import main
+
+def watch(frame, event, argument):
+    if event == "call" and frame.f_code is raw_mode.__exit__.__code__:
+        sys.setprofile(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+sys.setprofile(watch)
+sys.exit(main(["onboard"]))
+"""
+
+
+def test_a_signal_at_the_end_of_a_question_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
+    words = ("-c", STOPPED_AT_THE_END_OF_A_QUESTION)
+    with Wizard(tmp_path, *words, program=sys.executable) as wizard:
+        before = termios.tcgetattr(wizard.process.child_fd)
+        wizard.follow(LOCAL[:1])
+        wizard.process.expect(pexpect.EOF)
+        assert termios.tcgetattr(wizard.process.child_fd) == before
+        assert wizard.end() == 143
     assert list_files(tmp_path) == {}
