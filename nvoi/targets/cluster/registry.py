@@ -1,10 +1,11 @@
-"""The step that sees to the registry of the cluster, in every run."""
+"""The step that sees to the registry of the cluster, in every run, and to its names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from nvoi.errors import ServiceError
+from nvoi.kubernetes.name_service import wait_for_names
 from nvoi.kubernetes.registry import IMAGE, NAME, Registry, build_registry
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Json
@@ -17,7 +18,7 @@ SECONDS = 300.0
 
 
 def run(context: ClusterContext) -> None:
-    """Apply it, and wait until it is up.
+    """Apply it, and wait until it is up and names are answered.
 
     Raises:
         ServiceError: it does not come up.
@@ -29,6 +30,8 @@ def run(context: ClusterContext) -> None:
     )
     found = context.cluster.roll_out(build_registry(registry), seconds=SECONDS)
     context.registry = get_address(found)
+    # Both come up side by side on a new cluster, and whatever starts from here on needs names.
+    wait_for_names(context.cluster)
 
 
 def get_address(items: Iterable[Json]) -> tuple[str, int]:

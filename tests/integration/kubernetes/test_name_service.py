@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.name_service import wait_for_names
+from tests.fakes.cluster_state import ClusterState
+from tests.integration.kubernetes.conftest import get_messages
+
+IMAGE = "rancher/mirrored-coredns-coredns:1.12.3"
+LABELS = {"k8s-app": "kube-dns"}
+COREDNS: dict[str, object] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "coredns", "namespace": "kube-system", "labels": LABELS},
+    "spec": {
+        "replicas": 1,
+        "selector": {"matchLabels": LABELS},
+        "template": {
+            "metadata": {"labels": LABELS},
+            "spec": {
+                "containers": [
+                    {
+                        "name": "coredns",
+                        "image": IMAGE,
+                        "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}},
+                    }
+                ]
+            },
+        },
+    },
+}
+WAITING = "Waiting until names are answered in the cluster"
+
+
+@pytest.fixture
+def new_cluster(cluster: Cluster) -> Cluster:
+    """A cluster that has just begun to start its name service."""
+    cluster.apply([COREDNS])
+    return cluster
+
+
+def test_a_new_cluster_is_waited_for_until_it_answers_names(
+    new_cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    wait_for_names(new_cluster)
+    assert state.find("Deployment", "coredns", "kube-system")["status"]["readyReplicas"] == 1
+    assert WAITING in get_messages(logged)
+    assert not get_messages(logged, "WARNING")
+
+
+def test_one_that_answers_already_is_asked_once(
+    new_cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    wait_for_names(new_cluster)
+    logged.clear()
+    calls = len(state.calls)
+    wait_for_names(new_cluster)
+    assert len(state.calls) == calls + 1
+    assert WAITING not in get_messages(logged)
+
+
+def test_one_without_a_name_service_of_k3s_is_no_reason_to_wait(
+    cluster: Cluster, commands_run: Callable[[], int], logged: pytest.LogCaptureFixture
+) -> None:
+    wait_for_names(cluster)
+    assert commands_run() == 1
+    assert not get_messages(logged)
+
+
+def test_why_names_are_not_answered_is_a_warning_at_once(
+    new_cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    state.behave(IMAGE, "image-pull")
+    wait_for_names(new_cluster)
+    (warning,) = get_messages(logged, "WARNING")
+    assert warning.startswith("Names are not answered in the cluster")
+    assert "Pull" in warning
