@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from nvoi.errors import NvoiError
 from nvoi.images.removal import (
@@ -16,6 +16,7 @@ from nvoi.kubernetes.ownership import Reference, find_obsolete, read_reference
 from nvoi.kubernetes.records import Record, find_expired, read_record
 from nvoi.kubernetes.registry import ADDRESS
 from nvoi.log.levels import get_logger
+from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.image import reach_registry
@@ -84,17 +85,28 @@ def tell_removed(references: Iterable[Reference]) -> None:
 
 def remove_images(context: ClusterContext, kept: set[str]) -> None:
     """Remove the app's images that no kept release runs, wherever they are."""
+    if clean_registry(context, kept):
+        clean_nodes(context, context.servers, kept)
+    if context.engine is not None:
+        remove_here(context.engine, context.repository, kept, context.request.environ)
+
+
+def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:
+    """Remove the app's images but those ``kept`` from the registry; whether there were any."""
     with reach_registry(context) as registry:
         removed = remove_from_registry(registry, context.repository, kept)
     if removed:
         context.cluster.run(build_collect_garbage())
-        command = build_node_removal(ADDRESS, context.repository, kept)
-        hosts = [server.host for server in context.servers]
-        context.connections.on_all(
-            hosts, lambda host: context.connections.run(host, as_root(host, command))
-        )
-    if context.engine is not None:
-        remove_here(context.engine, context.repository, kept, context.request.environ)
+    return bool(removed)
+
+
+def clean_nodes(context: ClusterContext, servers: Iterable[Server], kept: Collection[str]) -> None:
+    """Remove the app's images but those ``kept`` from all ``servers`` at once."""
+    command = build_node_removal(ADDRESS, context.repository, kept)
+    context.connections.on_all(
+        [server.host for server in servers],
+        lambda host: context.connections.run(host, as_root(host, command)),
+    )
 
 
 def plan_cleaning(context: ClusterContext) -> Iterator[str]:

@@ -8,18 +8,15 @@ from typing import Any
 
 from nvoi.errors import NvoiError
 from nvoi.images.engine import find_engine
-from nvoi.images.removal import build_node_removal, remove_from_registry, remove_here
+from nvoi.images.removal import remove_here
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
 from nvoi.k3s.removal import uninstall
-from nvoi.kubernetes.commands import build_collect_garbage
 from nvoi.kubernetes.ownership import KINDS, find_claims, is_owned, read_reference
-from nvoi.kubernetes.registry import ADDRESS
 from nvoi.log.levels import get_logger
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
-from nvoi.targets.cluster.cleaning import tell_removed
+from nvoi.targets.cluster.cleaning import clean_nodes, clean_registry, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.image import reach_registry
 from nvoi.targets.cluster.reaching import (
     attempt,
     attempt_in_cluster,
@@ -63,7 +60,8 @@ def remove_images(context: ClusterContext) -> None:
     """Remove the app's images from the registry, the nodes and this machine."""
     if has_cluster(context):
         attempt_in_cluster(context, "the images in the registry", lambda: empty_registry(context))
-        attempt(context, "the images on the servers", lambda: empty_nodes(context))
+        servers = list_reached(context)
+        attempt(context, "the images on the servers", lambda: clean_nodes(context, servers, ()))
     attempt(context, "the images on this machine", lambda: empty_here(context))
 
 
@@ -75,19 +73,7 @@ def empty_registry(context: ClusterContext) -> None:
     except NvoiError:
         log.info("There is no registry")
         return
-    with reach_registry(context) as registry:
-        removed = remove_from_registry(registry, context.repository, ())
-    if removed:
-        context.cluster.run(build_collect_garbage())
-
-
-def empty_nodes(context: ClusterContext) -> None:
-    """Remove them from all nodes at once."""
-    command = build_node_removal(ADDRESS, context.repository, ())
-    hosts = [server.host for server in list_reached(context)]
-    context.connections.on_all(
-        hosts, lambda host: context.connections.run(host, as_root(host, command))
-    )
+    clean_registry(context, ())
 
 
 def empty_here(context: ClusterContext) -> None:

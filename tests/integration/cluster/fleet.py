@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import InstallerSite, K3sHost
 from tests.fakes.real_cluster import RealCluster
 from tests.integration.cluster.machine import Machine
+from tests.integration.cluster.visitors import Visitors
 from tests.integration.commands import Outcome, Running, build_environment
 from tests.integration.podman import build_podman_environ, write_checkout
 from tests.integration.registry import Registry
@@ -32,36 +31,6 @@ IMAGE = "registry.example/web:1"
 PATIENCE = 90.0
 #: The same on a real cluster, which pulls images.
 REAL_PATIENCE = 900.0
-
-
-class Visitors:
-    """What answers in the place of the app's pods; ``status`` is its answer."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.requests: list[tuple[str, str]] = []
-        visitors = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                visitors.requests.append((self.headers["Host"], self.path))
-                self.send_response(visitors.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-
-    def close(self) -> None:
-        """Answer no more."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 class Fleet:
