@@ -34,7 +34,7 @@ class Exchange:
                 self._abandon()
                 raise
             self._judged = True
-            self._ledger.complete(self.request, body)
+            self._ledger.complete(self.request, body, left=self._connection.is_left)
         return self.request
 
     def store(self) -> None:
@@ -89,7 +89,7 @@ class Exchange:
     def _abandon(self) -> None:
         if not self._judged:
             self._judged = True
-            self._ledger.abandon(self.request)
+            self._ledger.abandon(self.request, left=self._connection.is_left)
 
 
 class Behaviour(Protocol):

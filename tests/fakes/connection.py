@@ -98,6 +98,18 @@ class Connection:
         """Wait that long, or until interrupted: then True."""
         return self._gone.wait(seconds)
 
+    @property
+    def is_left(self) -> bool:
+        """Whether the client, or this fake, has hung up: nobody waits for an answer."""
+        try:
+            # The plain method, also for TLS, whose sockets cannot peek.
+            peek = socket.MSG_PEEK | socket.MSG_DONTWAIT
+            return self._gone.is_set() or not socket.socket.recv(self.sock, 1, peek)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def interrupt(self) -> None:
         """End what the connection's thread is doing, from another thread."""
         self._gone.set()

@@ -81,8 +81,8 @@ class Ledger:
             self.changed.notify_all()
         return request
 
-    def complete(self, request: Received, body: bytes) -> None:
-        """The request's body was read: judge the whole."""
+    def complete(self, request: Received, body: bytes, *, left: bool) -> None:
+        """The request's body was read: judge the whole; ``left`` as in :meth:`_observe`."""
         request.body = body
         if not self.verify:
             return
@@ -95,15 +95,15 @@ class Ledger:
             request.complete = True
             self._note(request, faults)
             self._note(request, self._find_changed_content(request))
-            self._note(request, self._get_run(request).observe(request))
+            self._observe(request, left=left)
             self.changed.notify_all()
 
-    def abandon(self, request: Received) -> None:
+    def abandon(self, request: Received, *, left: bool) -> None:
         """The request is cut off before its body was read."""
         if not self.verify:
             return
         with self.changed:
-            self._note(request, self._get_run(request).observe(request))
+            self._observe(request, left=left)
             self.changed.notify_all()
 
     def store(self, request: Received, webhook_id: str) -> None:
@@ -140,6 +140,15 @@ class Ledger:
         with self.changed:
             for run in self._runs.values():
                 run.begin_resend()
+
+    def _observe(self, request: Received, *, left: bool) -> None:
+        """Judge the request's place among the others.
+
+        One whose client had ``left`` was given up before anybody read it: on another
+        connection, what was sent later may have been read first.
+        """
+        faults = [*self._get_run(request).observe(request)]
+        self._note(request, () if left else faults)
 
     def _count(self, request: Received) -> None:
         counts = self.counts
