@@ -96,6 +96,9 @@ class BacklogListener(QueueListener):
         # Before anything is sent: what urllib3 logs of the sending must be known as such.
         self._owner.sender = threading.get_ident()
         self._monitor()  # type: ignore[attr-defined]  # of QueueListener
+        if threading.current_thread() is not self._thread:
+            # Given up: what it has kept since, in a file that was closed already, is all.
+            self._owner.undelivered.close()
 
     def dequeue(self, block: bool) -> Any:  # noqa: ARG002 - the signature of QueueListener
         """The next request; None, the listener's sentinel, at the end."""

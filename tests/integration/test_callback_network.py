@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +17,8 @@ import pytest
 import trustme
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from nvoi.log.undelivered import read_undelivered
+from nvoi.log.wire import StatusEvent
 from tests.fakes.proxy import Proxy
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages, read_records
@@ -251,3 +256,39 @@ def test_an_hmac_over_the_raw_body_as_github_has_it_accepts_what_is_sent(
         digest = hmac.new(KEY.encode("utf-8"), msg=request.body, digestmod=hashlib.sha256)
         signature = request.headers["X-Nvoi-Signature"]
         assert hmac.compare_digest(f"sha256={digest.hexdigest()}", signature)
+
+
+class Resolver:
+    """A name server that does not answer until told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._answers = threading.Event()
+        self._asked: set[threading.Thread] = set()
+        monkeypatch.setattr(socket, "getaddrinfo", self._resolve)
+
+    def _resolve(self, *_: object, **__: object) -> None:
+        self._asked.add(threading.current_thread())
+        self._answers.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    def answer(self) -> None:
+        """Say that there is no such name, and wait until those who asked have ended."""
+        self._answers.set()
+        for thread in self._asked:
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def test_a_look_up_that_no_deadline_reaches_is_left_behind_and_nothing_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolver = Resolver(monkeypatch)
+    run = tell(f"http://{NAME}/api/deploys", tmp_path, budget=0.3)
+    assert get_messages(read_records(run.file)) == ["hello"]
+    resolver.answer()
+    # What the thread had in hand is kept once more when it ends, under the same id.
+    content = read_undelivered(run.get_file())
+    kept = [line for request in content.requests for line in getattr(request, "lines", ())]
+    assert [json.loads(line)["message"] for line in kept] == ["hello"]
+    states = [one.payload["status"] for one in content.requests if isinstance(one, StatusEvent)]
+    assert states == ["started", "completed"]
