@@ -8,6 +8,24 @@ import pytest
 
 from nvoi.log.masking import masker
 
+#: Where tests run whole deploys. They take seconds each, and wait for much.
+LONG = ("tests/integration/cluster/", "tests/integration/local/", "tests/integration/test_demo")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each worker begins with its share of the long tests: none is left over for the end."""
+    workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    if workers == 1:
+        return
+    long = [item for item in items if item.nodeid.startswith(LONG)]
+    others = [item for item in items if not item.nodeid.startswith(LONG)]
+    # Workers are given contiguous parts of the list, of the same length.
+    items.clear()
+    for number in range(workers):
+        share = long[number::workers]
+        part = slice(number * len(others) // workers, (number + 1) * len(others) // workers)
+        items += [*share, *others[part]]
+
 
 @pytest.fixture(autouse=True)
 def own_secrets() -> Iterator[None]:
