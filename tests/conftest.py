@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,12 @@ from nvoi.log.masking import masker
 
 #: Where tests run whole deploys. They take seconds each, and wait for much.
 LONG = ("tests/integration/cluster/", "tests/integration/local/", "tests/integration/test_demo")
+
+# A shell ignores SIGINT for its background jobs, nohup SIGHUP, and what is run inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
