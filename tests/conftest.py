@@ -12,11 +12,12 @@ from nvoi.log.masking import masker
 #: Where tests run whole deploys. They take seconds each, and wait for much.
 LONG = ("tests/integration/cluster/", "tests/integration/local/", "tests/integration/test_demo")
 
-# A shell ignores SIGINT for its background jobs, nohup SIGHUP, and what is run inherits that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# A shell has its background jobs ignore SIGINT and SIGQUIT, nohup SIGHUP: what is run inherits it.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(
+            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
