@@ -224,6 +224,9 @@ def test_what_waits_on_the_disk_does_not_linger() -> None:
     assert [int(text.split()[0]) for text in messages] == list(range(1_000))
 
 
+# An exception that hits threading.Thread.start() ends the thread that it starts with an error of
+# threading's own, which nobody can catch.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_signal_handler_that_raises_loses_and_doubles_nothing() -> None:
     class AlarmError(Exception):
         pass
