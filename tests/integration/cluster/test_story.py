@@ -6,9 +6,17 @@ that the tests run on is its master, where k3s is installed already (docs/cluste
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from tests.integration.cluster.fleet import Fleet
+import pytest
+
+from tests.integration.cluster.fleet import PATIENCE, REAL_PATIENCE, Fleet
+
+#: Several runs, each of which may take so long.
+pytestmark = pytest.mark.timeout(
+    2 * REAL_PATIENCE if "NVOI_TEST_KUBECONFIG" in os.environ else 2 * PATIENCE
+)
 
 #: Images that a real cluster can pull, and a web server that is in them.
 IMAGES = ("busybox:1.36", "busybox:1.37")
