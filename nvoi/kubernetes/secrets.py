@@ -15,12 +15,14 @@ def build_secret(workload: Workload) -> Manifest:
     It never changes: other values make another Secret.
     """
     values = sorted(workload.environment.items())
-    return {
+    data = {name: b64encode(value.encode()).decode() for name, value in values}
+    secret: Manifest = {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": build_metadata(workload.secret_name, workload.labels, workload.deploy_id)
         | {"namespace": NAMESPACE},
         "type": "Opaque",
         "immutable": True,
-        "data": {name: b64encode(value.encode()).decode() for name, value in values},
     }
+    # The API stores an empty map as none at all, and refuses the same again as a change.
+    return secret | {"data": data} if data else secret

@@ -99,7 +99,8 @@ def check_data(live: Object, item: Object) -> str | None:
     forbidden = "Forbidden: field is immutable when `immutable` is set"
     if live.get("immutable") and not item.get("immutable"):
         return f"immutable: {forbidden}"
-    if live.get("immutable") and live.get("data") != item.get("data"):
+    # An empty map is stored as none, and is not the same as none when it comes again.
+    if live.get("immutable") and (live.get("data") or None) != item.get("data"):
         return f"data: {forbidden}"
     if live.get("type", "Opaque") != item.get("type", "Opaque"):
         return f'type: Invalid value: "{item.get("type")}": field is immutable'

@@ -97,7 +97,7 @@ def test_selectors_find_the_own_pods_only(name: str) -> None:
 @every_config
 def test_each_workload_has_a_secret_of_its_own_with_its_whole_environment(name: str) -> None:
     secrets = {
-        item["metadata"]["name"]: item["data"]
+        item["metadata"]["name"]: item.get("data", {})
         for item in configs.build(name).secrets
         if isinstance(item["metadata"], dict)
     }
