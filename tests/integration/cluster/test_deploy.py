@@ -107,7 +107,7 @@ def test_secrets_database_command_services_and_app_come_in_this_order(fleet: Fle
     assert [step for step in steps if step in order] == order
     assert "migrated 12 tables" in outcome.output
     secrets = {
-        name.rpartition("-")[0]: one["data"]
+        name.rpartition("-")[0]: one.get("data", {})
         for one in fleet.state.objects("Secret")
         if "release" not in (name := one["metadata"]["name"])
     }
