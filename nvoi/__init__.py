@@ -6,25 +6,24 @@ Importing it configures nothing: it names the levels STEP, OK and SUCCESS, gives
 
 from __future__ import annotations
 
-from nvoi.log import installation
+import logging
+from typing import TYPE_CHECKING, Any
+
+from nvoi.log.levels import OK, STEP, SUCCESS, LoggerAdapter, get_logger
+from nvoi.log.masking import MaskingFilter, add_secrets
 from nvoi.version import __version__
 
-# As in nvoi.log.levels: typing itself would be most of what importing nvoi takes.
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from nvoi.log.callback import SignedHTTPHandler
-    from nvoi.log.levels import OK, STEP, SUCCESS, get_logger
-    from nvoi.log.masking import MaskingFilter, add_secrets
-    from nvoi.log.signing import sign, verify, verify_webhook
+    from nvoi.log.handler import SignedHTTPHandler
     from nvoi.log.stream import CallbackStream
+    from nvoi.protocol import sign, verify, verify_webhook
 
 __all__ = [
     "OK",
     "STEP",
     "SUCCESS",
     "CallbackStream",
+    "LoggerAdapter",
     "MaskingFilter",
     "SignedHTTPHandler",
     "__version__",
@@ -35,29 +34,23 @@ __all__ = [
     "verify_webhook",
 ]
 
+#: What is imported when it is asked for: `nvoi --version` sends and verifies nothing.
 _MODULES = {
-    "OK": "levels",
-    "STEP": "levels",
-    "SUCCESS": "levels",
-    "CallbackStream": "stream",
-    "MaskingFilter": "masking",
-    "SignedHTTPHandler": "callback",
-    "add_secrets": "masking",
-    "get_logger": "levels",
-    "sign": "signing",
-    "verify": "signing",
-    "verify_webhook": "signing",
+    "CallbackStream": "nvoi.log.stream",
+    "SignedHTTPHandler": "nvoi.log.handler",
+    "sign": "nvoi.protocol",
+    "verify": "nvoi.protocol",
+    "verify_webhook": "nvoi.protocol",
 }
 
-installation.install_with_logging()
+logging.getLogger("nvoi").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:
-    """Import what an embedder uses when it is used: ``nvoi --version`` needs none of it."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib  # noqa: PLC0415 - as late as the rest
+    import importlib  # noqa: PLC0415 - as late as what it imports
 
-    value = getattr(importlib.import_module(f"nvoi.log.{_MODULES[name]}"), name)
+    value = getattr(importlib.import_module(_MODULES[name]), name)
     globals()[name] = value
     return value

@@ -11,7 +11,7 @@ from typing import TypeVar
 from nvoi.errors import ConfigError, NvoiError
 from nvoi.log.console import ClosedOutputError, uninterrupted
 from nvoi.log.levels import get_logger
-from nvoi.log.stream import CallbackStream, describe, set_told
+from nvoi.log.stream import CallbackStream, describe, is_cancelled, set_told
 from nvoi.targets.step import Context, Request, Step, Target
 from nvoi.version import __version__
 
@@ -131,8 +131,9 @@ def tell(error: BaseException, report: Report) -> None:
     for line in lines:
         log.error("%s", line, exc_info=error if report.verbose and line is lines[-1] else None)
     if report.stream is not None:
-        budget = INTERRUPTED_SECONDS if isinstance(error, KeyboardInterrupt) else None
-        report.stream.failed("\n".join([reason, *output]), budget=budget)
+        cancelled = is_cancelled(error)
+        budget = INTERRUPTED_SECONDS if cancelled else None
+        report.stream.failed("\n".join([reason, *output]), cancelled=cancelled, budget=budget)
 
 
 def tell_timings(report: Report, total: float) -> None:

@@ -16,6 +16,7 @@ import json
 import re
 import secrets
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring
@@ -26,13 +27,12 @@ from nvoi.errors import UsageError
 from nvoi.version import __version__
 
 #: The levels' numbers: those of ``logging``, and three of nvoi's own between INFO and WARNING.
-STEP, OK, SUCCESS = 22, 23, 25
 LEVELS = {
     "debug": 10,
     "info": 20,
-    "step": STEP,
-    "ok": OK,
-    "success": SUCCESS,
+    "step": 22,
+    "ok": 23,
+    "success": 25,
     "warning": 30,
     "error": 40,
 }
@@ -216,6 +216,11 @@ class Run:
     id: str
     app: str | None = None
     command: str | None = None
+
+
+def build_run_id() -> str:
+    """A new id of a run."""
+    return str(uuid.uuid4())
 
 
 def build_webhook_id() -> str:

@@ -29,6 +29,8 @@ COMMANDS = {
     "completion": "print a script that completes commands in a shell",
 }
 
+VERSION = f"nvoi {__version__}"
+
 EXAMPLES = """\
 examples:
   nvoi config init --name myapp    make deploy.enc and its key
@@ -45,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done; 1 the work failed; 2 bad usage or config; 130 Ctrl-C; 143 SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments == ["--version"]:
+        # As the parser would, without the time that it takes to be made.
+        print(VERSION)  # noqa: T201 - what the command is for
+        return _leave(0)
     try:
         options = build_parser(arguments).parse_args(arguments)
         from nvoi.cli.outcome import run_command  # noqa: PLC0415 - `--version` needs nothing of it
@@ -65,7 +71,7 @@ def build_parser(arguments: Sequence[str], *, complete: bool = False) -> argpars
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"nvoi {__version__}")
+    parser.add_argument("--version", action="version", version=VERSION)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
         if complete or name in arguments:

@@ -43,8 +43,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from nvoi.cli.options import open_console  # noqa: PLC0415 - with the log
     from nvoi.cli.signals import interruptible  # noqa: PLC0415
     from nvoi.config.credentials import get_key  # noqa: PLC0415
-    from nvoi.log.resending import resend  # noqa: PLC0415
-    from nvoi.log.undelivered import read_undelivered  # noqa: PLC0415
+    from nvoi.log.undelivered import read_undelivered, resend  # noqa: PLC0415
 
     open_console(options, environ)
     with interruptible():

@@ -17,7 +17,7 @@ from nvoi.config.schema import Config
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import UsageError
 from nvoi.log import ci, masking
-from nvoi.log.callback import BUDGET_SECONDS
+from nvoi.log.handler import BUDGET_SECONDS
 from nvoi.log.levels import Logger
 from nvoi.log.stream import CallbackStream
 from nvoi.naming import check_branch

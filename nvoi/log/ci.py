@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nvoi.log.wire import check_deploy_id
+from nvoi.protocol import check_deploy_id
 
 Environ = Mapping[str, str]
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from nvoi.log import levels, masking, rendering, wire
+from nvoi import protocol
+from nvoi.log import levels, masking, rendering
 
 _RESET = "\x1b[0m"
 
@@ -67,7 +68,7 @@ class ConsoleFormatter(logging.Formatter):
         """The line, or lines, of ``record``."""
         moment = time.strftime("%H:%M:%S", time.localtime(record.created))
         prefix = f"[{moment}] [{record.levelname}]"
-        colour = getattr(self._palette, wire.name_level(record.levelno))
+        colour = getattr(self._palette, protocol.name_level(record.levelno))
         if colour:
             prefix = f"{colour}{prefix}{_RESET}"
         return f"{prefix} {render_masked(record)}"
@@ -80,8 +81,8 @@ class JSONFormatter(logging.Formatter):
         """The line of ``record``."""
         return json.dumps(
             {
-                "time": wire.format_time(record.created),
-                "level": wire.name_level(record.levelno),
+                "time": protocol.format_time(record.created),
+                "level": protocol.name_level(record.levelno),
                 "message": render_masked(record),
                 "logger": record.name,
             },

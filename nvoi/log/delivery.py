@@ -10,13 +10,14 @@ import email.utils
 import random
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from nvoi.log import signing, wire
+from nvoi import protocol
+from nvoi.log.clock import read_seconds
 from nvoi.log.transport import Answer, Transport, TransportError
-from nvoi.log.wire import LogBatch, Request
+from nvoi.protocol import LogBatch, Request, Run
 
 #: Seconds before the first retry, doubled for each further one up to the second number.
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.25, 5.0
@@ -26,31 +27,42 @@ LEAST_SECONDS = 0.3
 #: While closing, a retry is not put off for longer than this, unless the receiver asks for it.
 CLOSING_BACKOFF = 1.0
 
-#: A refused line is not cut to fewer bytes than this; it is given up instead.
-_SHORTEST_CUT = 256
-
 RETRIED = frozenset({408, 425, 429, *range(500, 600)})
 REFUSED = frozenset({400, 413, 422})
 TOO_LARGE = 413
+#: With as many requests in a row refused, the receiver is none of nvoi's.
+MOST_REFUSALS = 20
+
+#: A refused line is not cut to fewer bytes than this; it is given up instead.
+_SHORTEST_CUT = 256
 
 
 @dataclass(frozen=True)
-class Stats:
-    """What became of a run's records and requests so far.
+class Callee:
+    """Who is called, and as what.
 
-    ``logged`` counts the records handed to the callback, ``delivered`` those acknowledged,
-    ``dropped`` those given up: ``logged - delivered`` once the run is closed. ``undelivered``
-    of the dropped are kept in a file. ``troubles`` counts failed attempts by kind.
+    Args:
+        url: the callback URL.
+        key: the deploy key's text; it signs.
+        deploy_id: checked already.
+        run: what every request says of its run.
     """
 
-    logged: int = 0
+    url: str
+    key: str = field(repr=False)
+    deploy_id: str
+    run: Run
+
+
+@dataclass
+class Counts:
+    """What was sent so far: records and requests, and failed attempts by kind."""
+
     delivered: int = 0
-    dropped: int = 0
-    undelivered: int = 0
     requests: int = 0
     retries: int = 0
-    troubles: Mapping[str, int] | None = None
     terminal_delivered: bool = False
+    troubles: Counter[str] = field(default_factory=Counter)
 
 
 def _ignore(*_: object) -> None:
@@ -58,34 +70,30 @@ def _ignore(*_: object) -> None:
 
 
 class Delivery:
-    """Sends requests in order and keeps account of them.
+    """Sends requests in order and keeps account of them. One thread sends.
 
     Args:
-        url: the callback URL.
-        key: the deploy key's text; it signs.
-        deploy_id: checked already.
+        callee: who is called.
         transport: what sends.
         tell: called with a text, once for each kind of trouble.
         count_logged: how many lines have been numbered so far, for the terminal status.
+        counts: where account is kept.
         note_delivered: called with each piece that was acknowledged.
         note_parted: called with a piece and what is sent in its place, before that is.
     """
 
     def __init__(
         self,
-        url: str,
-        key: str,
-        deploy_id: str,
+        callee: Callee,
         transport: Transport,
         *,
         tell: Callable[[str], None],
         count_logged: Callable[[], int],
+        counts: Counts | None = None,
         note_delivered: Callable[[Request], None] = _ignore,
         note_parted: Callable[[Request, Sequence[Request]], None] = _ignore,
     ) -> None:
-        self._url = url
-        self._key = key
-        self._deploy_id = deploy_id
+        self._callee = callee
         self._transport = transport
         self._tell = tell
         self._count_logged = count_logged
@@ -94,9 +102,9 @@ class Delivery:
         self._told: set[str] = set()
         self._hurry = threading.Event()
         self._logs_until = self._final_until = float("inf")
-        self._most_bytes = wire.MOST_BYTES
-        self._troubles: dict[str, int] = {}
-        self.stats = Stats()
+        self._most_bytes = protocol.MOST_BYTES
+        self._refusals = 0
+        self.counts = counts or Counts()
         #: Why nothing is sent any more in this run, or "".
         self.stopped = ""
         #: Whether the last piece was answered for good, be it by a refusal.
@@ -105,17 +113,18 @@ class Delivery:
         self.pending: deque[Request] = deque()
         # OpenSSL sets itself up at its first digest, under locks. Were the sending thread at
         # it when the process forks, the child could never sign.
-        signing.sign(b"", key)
+        protocol.sign(b"", callee.key)
 
     def end_by(self, logs_until: float, final_until: float) -> None:
-        """From now on give up at these moments, in monotonic seconds.
+        """From now on give up at these moments, in seconds of :mod:`nvoi.log.clock`.
 
         ``final_until`` holds for a terminal status, ``logs_until`` for all else. May be
         called from another thread while a request is under way.
         """
         self._logs_until, self._final_until = logs_until, final_until
-        if self.pending:
-            until = self._get_until(self.pending[0])
+        pending = list(self.pending)
+        if pending:
+            until = self._get_until(pending[0])
             self._transport.deadline.at = min(self._transport.deadline.at, until)
         self._hurry.set()
 
@@ -145,6 +154,13 @@ class Delivery:
         """Close the connection. No thread may be sending."""
         self._transport.close()
 
+    def note(self, kind: str, text: str) -> None:
+        """Count a trouble, and tell it if it is the first of its kind."""
+        self.counts.troubles[kind] += 1
+        if kind not in self._told:
+            self._told.add(kind)
+            self._tell(text)
+
     # -- one piece -------------------------------------------------------------------------
 
     def _fit(self, piece: Request) -> Request:
@@ -152,7 +168,7 @@ class Delivery:
         while (
             isinstance(piece, LogBatch)
             and len(piece.lines) > 1
-            and sum(map(wire.measure, piece.lines)) > self._most_bytes
+            and sum(map(protocol.measure, piece.lines)) > self._most_bytes
         ):
             self.pending.popleft()
             self._part(piece, piece.halve())
@@ -167,19 +183,18 @@ class Delivery:
         """Try until there is an answer that is none of those to retry, or time is up."""
         body = piece.encode()
         failures = 0
-        while not self.stopped and time.monotonic() < self._get_until(piece):
-            if failures:
-                self.stats = replace(self.stats, retries=self.stats.retries + 1)
+        while not self.stopped and read_seconds() < self._get_until(piece):
+            self.counts.retries += failures > 0
             wait = 0.0
             try:
                 answer = self._attempt(piece, body)
             except TransportError as error:
-                self._note(error.kind, str(error))
+                self.note(error.kind, str(error))
             else:
                 if answer.status not in RETRIED:
                     self._judge(piece, answer)
                     return answer
-                self._note(f"HTTP {answer.status}", f"it answered {answer.status}")
+                self.note(f"HTTP {answer.status}", f"it answered {answer.status}")
                 wait = parse_retry_after(answer.headers.get("retry-after"))
             failures += 1
             if not self._pause(piece, failures, wait):
@@ -187,35 +202,45 @@ class Delivery:
         return None
 
     def _attempt(self, piece: Request, body: bytes) -> Answer:
-        counts = None
+        callee, counts = self._callee, None
         if piece.terminal:
             logged = self._count_logged()
-            counts = (logged, logged - self.stats.delivered)
-        headers = wire.build_headers(
+            counts = (logged, logged - self.counts.delivered)
+        headers = protocol.build_headers(
             piece,
             body,
-            key=self._key,
-            deploy_id=self._deploy_id,
+            key=callee.key,
+            deploy_id=callee.deploy_id,
+            run=callee.run,
             timestamp=int(time.time()),
             counts=counts,
         )
-        self.stats = replace(self.stats, requests=self.stats.requests + 1)
-        url = wire.build_url(self._url, self._deploy_id, piece.kind)
+        self.counts.requests += 1
+        url = protocol.build_url(callee.url, callee.deploy_id, piece.kind)
         return self._transport.post(url, body, headers, self._get_until(piece))
 
     def _judge(self, piece: Request, answer: Answer) -> None:
         status = answer.status
         if 200 <= status < 300:  # noqa: PLR2004 - the 2xx
+            self._refusals = 0
             return
         if status in REFUSED:
+            self._refusals += 1
             parts = "; it gets them in smaller parts" if piece.kind == "logs" else ""
-            self._note(f"HTTP {status}", f"it answered {status} to {piece.kind}{parts}")
-            return
-        self.stopped = f"it answered {status}"
-        if 300 <= status < 400:  # noqa: PLR2004 - the 3xx
+            self.note(f"HTTP {status}", f"it answered {status} to {piece.kind}{parts}")
+            if self._refusals >= MOST_REFUSALS:
+                self._stop("refusals", f"it refused {self._refusals} requests in a row")
+        elif 300 <= status < 400:  # noqa: PLR2004 - the 3xx
             target = answer.headers.get("location", "nowhere")[:200]
-            self.stopped += f", a redirect to {target}, which is not followed"
-        self._note(f"HTTP {status}", f"{self.stopped}; nothing more is sent to it in this run")
+            reason = f"it answered {status}, a redirect to {target}, which is not followed"
+            self._stop(f"HTTP {status}", reason)
+        else:
+            self._stop(f"HTTP {status}", f"it answered {status}")
+
+    def _stop(self, kind: str, reason: str) -> None:
+        """Send nothing more."""
+        self.stopped = reason
+        self.note(kind, f"{reason}; nothing more is sent to it in this run")
 
     def _pause(self, piece: Request, failures: int, wait: float) -> bool:
         """Wait before a retry, by exponential backoff and no less than the receiver asked.
@@ -223,7 +248,7 @@ class Delivery:
         Returns:
             Whether there is time left for the retry.
         """
-        began = time.monotonic()
+        began = read_seconds()
         backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures - 1, 10))
         # Full jitter would retry at once; half of it still parts many senders.
         backoff *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
@@ -232,25 +257,26 @@ class Delivery:
             at = began + max(wait, min(backoff, CLOSING_BACKOFF) if closing else backoff)
             if at + LEAST_SECONDS > self._get_until(piece):
                 return False
-            remaining = at - time.monotonic()
+            remaining = min(at - read_seconds(), threading.TIMEOUT_MAX)
             if remaining <= 0:
                 return True
             if closing:
                 time.sleep(remaining)
             else:
-                self._hurry.wait(min(remaining, threading.TIMEOUT_MAX))
+                self._hurry.wait(remaining)
 
     # -- refusals --------------------------------------------------------------------------
 
     def _split(self, piece: Request, answer: Answer, given_up: list[Request]) -> None:
         if isinstance(piece, LogBatch):
             if answer.status == TOO_LARGE:
-                self._most_bytes = max(_SHORTEST_CUT, sum(map(wire.measure, piece.lines)) // 2)
+                size = sum(map(protocol.measure, piece.lines))
+                self._most_bytes = max(_SHORTEST_CUT, size // 2)
             if len(piece.lines) > 1:
                 self._part(piece, piece.halve())
                 return
-            if answer.status == TOO_LARGE and wire.measure(piece.lines[0]) > _SHORTEST_CUT:
-                cut = wire.cut_line(piece.lines[0], self._most_bytes)
+            if answer.status == TOO_LARGE and protocol.measure(piece.lines[0]) > _SHORTEST_CUT:
+                cut = protocol.cut_line(piece.lines[0], self._most_bytes)
                 self._part(piece, [LogBatch([cut], piece.first)])
                 return
         given_up.append(piece)
@@ -262,20 +288,9 @@ class Delivery:
 
     def _count_delivered(self, piece: Request) -> None:
         if isinstance(piece, LogBatch):
-            self.stats = replace(self.stats, delivered=self.stats.delivered + len(piece.lines))
+            self.counts.delivered += len(piece.lines)
         elif piece.terminal:
-            self.stats = replace(self.stats, terminal_delivered=True)
-
-    def _note(self, kind: str, text: str) -> None:
-        self._troubles[kind] = self._troubles.get(kind, 0) + 1
-        if kind not in self._told:
-            self._told.add(kind)
-            self._tell(text)
-
-    @property
-    def troubles(self) -> Mapping[str, int]:
-        """Failed attempts by kind."""
-        return dict(self._troubles)
+            self.counts.terminal_delivered = True
 
 
 def parse_retry_after(value: str | None) -> float:

@@ -1,146 +1,131 @@
-"""The one QueueHandler/QueueListener pair that stands before a SignedHTTPHandler.
+"""The pair before a SignedHTTPHandler: a QueueHandler, a SimpleQueue, and a QueueListener.
 
-Both halves differ from the standard library's in what its queue costs and promises: nothing
-is formatted twice, no lock is taken by who logs, and the listener outlives every fault.
+A log call renders and masks its record, puts one small tuple into the queue, and is done. It
+meets no lock of nvoi's, so that a call from a signal handler, a finaliser or a forked child
+cannot hang; ``queue.SimpleQueue`` is made for such callers.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import queue
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from logging.handlers import QueueHandler, QueueListener
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nvoi.log import masking, rendering
-from nvoi.log.overflow import Barrier, Sentinel
 
-if TYPE_CHECKING:
-    from nvoi.log.callback import SignedHTTPHandler
+#: The name of each thread that sends. What comes from one of another process, or by way of a
+#: program's own queue, is known by it.
+SENDER = "nvoi-callback-sender"
 
-#: A record with this attribute is for the console only.
-LOCAL_ONLY = "nvoi_local"
+#: With more items than this in the queue, a caller yields its turn to the listener after each.
+CROWDED = 10_000
+
+_thread = threading.local()
 
 
-class BacklogHandler(QueueHandler):
-    """The pair's QueueHandler: a record becomes a :data:`~nvoi.log.wire.Line`.
+@contextmanager
+def marked_as_sender() -> Iterator[None]:
+    """Inside, what this thread logs is of the sending itself, and goes to no dashboard."""
+    before = getattr(_thread, "sends", False)
+    _thread.sends = True
+    try:
+        yield
+    finally:
+        _thread.sends = before
+
+
+def is_sender() -> bool:
+    """Whether this thread is marked as one that sends."""
+    return getattr(_thread, "sends", False)
+
+
+class LineQueueHandler(QueueHandler):
+    """The pair's QueueHandler: what it queues of a record is a :data:`~nvoi.protocol.Line`.
 
     The record itself is left as it was; other handlers come after this one.
     """
 
-    #: True while a stream is open: a logger of nvoi keeps the handler, and it is not closed.
-    pinned = False
+    queue: queue.SimpleQueue[Any]
 
-    def __init__(self, owner: SignedHTTPHandler) -> None:
-        super().__init__(owner.backlog)
-        self._owner = owner
+    def __init__(self) -> None:
+        super().__init__(queue.SimpleQueue())
 
     def createLock(self) -> None:  # noqa: N802 - the name in logging.Handler
-        """No lock: the backlog needs none, and ``logging.shutdown`` holds one while it waits."""
+        """No lock: a record's text is the program's own code, which may wait for another thread."""
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Queue ``record``, unless it is of the sending itself."""
-        if record.thread == self._owner.sender or hasattr(record, LOCAL_ONLY):
+        """Queue ``record``, unless it is of some sender's own work."""
+        if is_sender() or str(record.threadName or "").startswith(SENDER):
             return False
-        # From Python 3.12 on a filter may answer with another record.
-        passed: object = self.filter(record)
-        if passed:
-            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
-        return bool(passed)
-
-    def prepare(self, record: logging.LogRecord) -> Any:
-        """The line of ``record``: finished, masked and clean."""
-        mask = masking.masker
-        text = mask.clean_text(mask.mask_text(rendering.render(record)))
-        return (record.levelno, record.created, text)
-
-    def enqueue(self, record: Any) -> None:
-        """Append, and see to it that somebody reads."""
-        self._owner.put(record)
-
-    def close(self) -> None:
-        """Close the handler behind, unless a stream is open on it."""
-        self._owner.close()
-        if not self.pinned:
-            super().close()
-
-
-class BacklogListener(QueueListener):
-    """The pair's QueueListener: its thread takes requests from the backlog and delivers them."""
-
-    def __init__(self, owner: SignedHTTPHandler) -> None:
-        super().__init__(owner.backlog)
-        self._owner = owner
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-
-        #: Whether the thread was started and not seen to end: an attribute, as each log
-        #: call looks at it.
-        self.running = False
-
-    def start(self) -> None:
-        """Start the thread, once."""
-        with self._starting:
-            if self.running:
-                return
-            thread = threading.Thread(target=self._run, name="nvoi-callback", daemon=True)
-            # Before it starts: an interruption of start() would have a second one started.
-            self._thread, self.running = thread, True
-            try:
-                thread.start()
-            except RuntimeError:
-                self.forget()
-                raise
-
-    def _run(self) -> None:
-        # Before anything is sent: what urllib3 logs of the sending must be known as such.
-        self._owner.sender = threading.get_ident()
-        self._monitor()  # type: ignore[attr-defined]  # of QueueListener
-        if threading.current_thread() is not self._thread:
-            # Given up: what it has kept since, in a file that was closed already, is all.
-            self._owner.undelivered.close()
-
-    def dequeue(self, block: bool) -> Any:  # noqa: ARG002 - the signature of QueueListener
-        """The next request; None, the listener's sentinel, at the end."""
-        while True:
-            self._owner.wait_while_stopped()
-            # Once given up it takes nothing more: who gave it up keeps the rest, in order.
-            if threading.current_thread() is not self._thread:
-                return None
-            item = self._owner.backlog.get()
-            if isinstance(item, Sentinel):
-                return None
-            if not isinstance(item, Barrier):
-                return item
-            item.passed.set()
-
-    def handle(self, record: Any) -> None:
-        """Deliver a request. Nothing that goes wrong here ends the thread."""
-        self._owner.send(record)
-
-    def stop(self) -> None:
-        """End the thread after what is queued, within the closing budget."""
-        self._owner.close()
-
-    def join(self, timeout: float) -> bool:
-        """Wait for the thread to end; False where it has not in ``timeout`` seconds."""
-        if self._thread is not None:
-            self._thread.join(max(0.0, timeout))
-            if self._thread.is_alive():
-                return False
-        self.forget()
+        self.emit(record)
         return True
 
-    def give_up(self, timeout: float) -> bool:
-        """End the thread after the request that it has; False where it has not ended by then."""
-        thread = self._thread
-        self.forget()
-        if thread is not None:
-            thread.join(timeout)
-        return thread is None or not thread.is_alive()
+    def prepare(self, record: logging.LogRecord) -> Any:
+        """The line of ``record``: finished, masked and clean, whatever the record holds."""
+        mask = masking.masker
+        text = mask.clean_text(mask.mask_text(self._render(record)))
+        level = record.levelno
+        return (level if isinstance(level, int) else logging.INFO, read_created(record), text)
 
-    def forget(self) -> None:
-        """Be as before :meth:`start`: the thread has ended, is given up, or was the parent's."""
-        self._thread = None
-        self._starting = threading.Lock()
-        self.running = False
+    def enqueue(self, record: Any) -> None:
+        """Put ``record``, a line or any other item, into the queue."""
+        self.queue.put_nowait(record)
+        if self.queue.qsize() > CROWDED:
+            # Many threads together log faster than one can take: each lets that one go first.
+            time.sleep(0)
+
+    def _render(self, record: logging.LogRecord) -> str:
+        if self.formatter is not None:
+            try:
+                return str(self.formatter.format(record))
+            except Exception:  # noqa: BLE001 - a program's formatter may fail in any way
+                return rendering.render(record)
+        return rendering.render(record)
+
+
+class LineQueueListener(QueueListener):
+    """The pair's QueueListener, whose thread outlives every fault.
+
+    Args:
+        queue: the pair's queue.
+        take: called with each item.
+        note: called with an error that ``take`` raised.
+    """
+
+    def __init__(
+        self,
+        queue: queue.SimpleQueue[Any],
+        take: Callable[[Any], None],
+        note: Callable[[Exception], None],
+    ) -> None:
+        super().__init__(queue)
+        self._take = take
+        self._note = note
+
+    def handle(self, record: Any) -> None:
+        """Give ``record`` on; the next one comes, whatever becomes of it."""
+        try:
+            self._take(record)
+        except Exception as error:  # noqa: BLE001 - see above
+            self._note(error)
+
+
+def read_created(record: logging.LogRecord) -> float:
+    """When ``record`` was made, in Unix seconds; now, where it does not tell."""
+    created: object = record.created
+    try:
+        if isinstance(created, datetime):
+            created = created.timestamp()
+        if isinstance(created, (int, float)) and math.isfinite(created):
+            return float(created)
+    except (OverflowError, ValueError, OSError):
+        pass
+    return time.time()

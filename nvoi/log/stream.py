@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import logging
 import os
-import time
 import types
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from nvoi.errors import NvoiError
-from nvoi.log import levels, masking, rendering, wire
-from nvoi.log.backlog import CAPACITY
-from nvoi.log.callback import BUDGET_SECONDS, UNDELIVERED_DIRECTORY, SignedHTTPHandler
-from nvoi.log.delivery import Stats
-from nvoi.log.queueing import LOCAL_ONLY
+from nvoi import protocol
+from nvoi.errors import NvoiError, UsageError
+from nvoi.log import levels, masking, rendering
+from nvoi.log.buffer import CAPACITY
+from nvoi.log.clock import read_seconds
+from nvoi.log.handler import BUDGET_SECONDS, UNDELIVERED_DIRECTORY, SignedHTTPHandler, Stats
+from nvoi.log.queueing import marked_as_sender
+from nvoi.protocol import StatusEvent
 
 
 class CallbackStream:
@@ -28,25 +31,30 @@ class CallbackStream:
         with CallbackStream(logging.getLogger("nvoi"), url, key, deploy_id) as stream:
             deploy()
 
-    Each of these may be called by hand as well, in any order and more than once: what comes
-    first counts, exactly one terminal status is sent, and a run that nobody ended is
-    reported as failed when the interpreter exits. Nothing here raises or blocks because of
-    the dashboard; closing takes ``budget`` seconds at most.
+    ``async with`` does the same and does not stall the event loop while it closes. Each of
+    these may be called by hand as well, in any order and more than once: what comes first
+    counts, exactly one terminal status is sent, and a run that nobody ended is reported as
+    failed when the interpreter exits. Nothing here raises or blocks because of the dashboard;
+    closing takes ``budget`` seconds at most. A stream is for one run: it is entered once.
 
     Args:
         logger: whose records are sent, and those of the loggers below it.
         url: the callback URL.
         key: the deploy key's text, 64 hex characters.
         deploy_id: names the run.
-        context: ``git_sha``, ``git_ref``, ``ci_provider``, ``ci_run_url``, as far as known.
+        context: ``git_sha``, ``git_ref``, ``ci_provider``, ``ci_run_url``, ``commit_title``,
+            ``commit_author`` and ``dirty``, as far as known.
         level: records below it are not sent. The logger is opened down to it.
         secrets: values to mask, beside those registered elsewhere.
         budget: seconds that closing may take, for logs and terminal status together.
         capacity: bytes of waiting records that memory holds.
         undelivered: the folder for what cannot be delivered.
+        app: what the run is of, if that has a name.
+        command: what the run does, such as ``deploy``.
 
     Raises:
-        UsageError: the URL or the deploy id cannot be used.
+        UsageError: the URL, the deploy id or the budget cannot be used.
+        ValueError: there is no level of that name.
     """
 
     def __init__(
@@ -57,21 +65,30 @@ class CallbackStream:
         deploy_id: str,
         *,
         context: Mapping[str, str | None] | None = None,
-        level: int = logging.INFO,
-        secrets: Iterable[str] = (),
+        level: int | str = logging.INFO,
+        secrets: str | Iterable[str] = (),
         budget: float = BUDGET_SECONDS,
         capacity: int = CAPACITY,
         undelivered: str | os.PathLike[str] = UNDELIVERED_DIRECTORY,
+        app: str | None = None,
+        command: str | None = None,
     ) -> None:
-        masking.add_secrets(*secrets)
+        self._level = levels.find_level(level)
         self.logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         self.handler = SignedHTTPHandler(
-            url, key, deploy_id, budget=budget, capacity=capacity, undelivered=undelivered
+            url,
+            key,
+            deploy_id,
+            self._level,
+            budget=budget,
+            capacity=capacity,
+            undelivered=undelivered,
+            app=app,
+            command=command,
         )
+        masking.masker.add(secrets)
         self._context = dict(context or {})
-        self._level = level
-        self._restored_level: int | None = None
-        self._began = time.monotonic()
+        self._began = read_seconds()
         self._process = os.getpid()
         self._started = False
         self._ended = False
@@ -79,6 +96,8 @@ class CallbackStream:
     # -- the run ---------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
+        if self._started or self._ended:
+            raise UsageError("this stream has been used", hint="make one for each run")
         self.started()
         return self
 
@@ -91,16 +110,32 @@ class CallbackStream:
         if error is None or (isinstance(error, SystemExit) and not error.code):
             self.completed()
         else:
-            self.failed(describe(error))
+            self.failed(describe(error), cancelled=is_cancelled(error))
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self.__exit__, kind, error, traceback)
 
     def started(self, **context: str | None) -> None:
         """Open the stream and report ``started``. Only the first call does."""
         if self._started or self._ended:
             return
         self._started = True
-        self._began = time.monotonic()
-        self._open()
-        self.handler.put_status(wire.build_started(_mask({**self._context, **context})))
+        self._began = read_seconds()
+        self.handler.held = True
+        levels.attach(self.logger, self.handler, self._level)
+        atexit.register(self.close)
+        known = {**self._context, **context}
+        self.handler.put_status(
+            protocol.build_started({key: value and clean(value) for key, value in known.items()})
+        )
 
     def completed(
         self,
@@ -113,18 +148,22 @@ class CallbackStream:
             tunnels: a service's name and its hostname, each.
             duration_seconds: how long the run took; since ``started`` where left out.
         """
-        duration = time.monotonic() - self._began if duration_seconds is None else duration_seconds
-        self._end(wire.build_completed(tunnels, duration))
+        duration = read_seconds() - self._began if duration_seconds is None else duration_seconds
+        cleaned = [(clean(name), clean(host)) for name, host in tunnels]
+        self._end(protocol.build_completed(cleaned, duration))
 
-    def failed(self, error: str, *, budget: float | None = None) -> None:
+    def failed(self, error: str, *, cancelled: bool = False, budget: float | None = None) -> None:
         """Report ``failed`` with the reason, masked, and close.
 
-        ``budget`` shortens the closing budget, in seconds, where the process has little time.
+        Args:
+            error: the reason.
+            cancelled: whether a signal ended the run.
+            budget: seconds that closing may take, where they are less than the stream's.
         """
-        if budget is not None:
-            self.handler.budget = min(self.handler.budget, budget)
-        mask = masking.masker
-        self._end(wire.build_failed(mask.clean_text(mask.mask_text(str(error)))))
+        reason = protocol.CANCELLED if cancelled else None
+        self._end(
+            protocol.build_failed(clean(rendering.render_value(error)), reason=reason), budget
+        )
 
     def close(self) -> None:
         """Close; a run that has not ended by then has failed."""
@@ -138,39 +177,21 @@ class CallbackStream:
     @property
     def undelivered_file(self) -> Path | None:
         """Where what could not be delivered is kept, or None."""
-        return self.handler.undelivered.path
+        return self.handler.undelivered_file
 
-    # -- the logger ------------------------------------------------------------------------
-
-    def _open(self) -> None:
-        levels.promote(self.logger)
-        levels.streamed.add(self.logger.name)
-        queue_handler = self.handler.queue_handler
-        queue_handler.setLevel(self._level)
-        queue_handler.pinned = True
-        if self.logger.getEffectiveLevel() > self._level:
-            self._restored_level = self.logger.level
-            self.logger.setLevel(self._level)
-        self.logger.addHandler(queue_handler)
-        atexit.register(self.close)
-
-    def _end(self, payload: dict[str, Any]) -> None:
+    def _end(self, event: StatusEvent, budget: float | None = None) -> None:
         # A forked child has this object too; the run is its parent's to end.
         if self._ended or os.getpid() != self._process:
             return
         if not self._started:
             self.started()
         self._ended = True
-        queue_handler = self.handler.queue_handler
-        queue_handler.pinned = False
-        self.logger.removeHandler(queue_handler)
-        levels.streamed.discard(self.logger.name)
-        if self._restored_level is not None:
-            self.logger.setLevel(self._restored_level)
+        handler = self.handler
+        levels.detach(self.logger, handler)
         atexit.unregister(self.close)
-        self.handler.put_status(payload)
-        self.handler.sealed = True
-        self.handler.close()
+        handler.put_status(event)
+        handler.sealed, handler.held = True, False
+        handler.close(handler.budget if budget is None else min(handler.budget, budget))
         self._summarize()
 
     def _summarize(self) -> None:
@@ -178,17 +199,17 @@ class CallbackStream:
         lost = stats.dropped - stats.undelivered
         level = logging.INFO if stats.terminal_delivered and not stats.dropped else logging.WARNING
         lines, requests = _count(stats.logged, "line"), _count(stats.requests, "request")
-        parts = [
-            f"{stats.delivered} of {lines} delivered in {requests}",
-            _count(stats.retries, "retry", "retries"),
-            f"{lost} lost",
-        ]
-        text = f"Dashboard: {', '.join(parts)}"
+        retries = _count(stats.retries, "retry", "retries")
+        told = f"{stats.delivered} of {lines} delivered in {requests}"
+        text = f"Dashboard: {told}, {retries}, {lost} lost"
         if not stats.terminal_delivered:
             text += "; it was not told how the run ended"
         if self.undelivered_file is not None:
             text += f". Send the rest later with: nvoi resend {self.undelivered_file}"
-        logging.getLogger("nvoi.callback").log(level, "%s", text, extra={LOCAL_ONLY: True})
+        # The word on one callback is no line for another; and what a program has on this logger
+        # may fail.
+        with marked_as_sender(), suppress(Exception):
+            logging.getLogger("nvoi.callback").log(level, "%s", text)
 
 
 def describe(error: BaseException) -> str:
@@ -204,6 +225,11 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def is_cancelled(error: BaseException | None) -> bool:
+    """Whether a signal ended the run: Ctrl-C, and what nvoi makes of others."""
+    return isinstance(error, KeyboardInterrupt)
+
+
 def set_told(error: BaseException) -> None:
     """Note on ``error`` that the log has told it."""
     error.__dict__["nvoi_told"] = True
@@ -214,8 +240,10 @@ def find_told(error: BaseException) -> bool:
     return bool(error.__dict__.get("nvoi_told"))
 
 
-def _mask(context: Mapping[str, str | None]) -> dict[str, str | None]:
-    return {key: value and masking.masker.mask_text(value) for key, value in context.items()}
+def clean(text: str) -> str:
+    """A status's text, masked and without terminal codes, as messages are."""
+    mask = masking.masker
+    return mask.clean_text(mask.mask_text(text))
 
 
 def _count(number: int, singular: str, plural: str = "") -> str:

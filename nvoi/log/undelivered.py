@@ -21,28 +21,41 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from nvoi.errors import InputError
-from nvoi.log.wire import LogBatch, Request, StatusEvent
+from nvoi import protocol
+from nvoi.errors import DeliveryError, InputError
+from nvoi.log import levels, masking
+from nvoi.log.clock import read_seconds
+from nvoi.log.delivery import Callee, Counts, Delivery
+from nvoi.log.transport import Transport
+from nvoi.protocol import LogBatch, Request, Run, StatusEvent
 
 FORMAT = "nvoi-undelivered-1"
+
+#: Seconds that one request of :func:`resend` may take with all its retries.
+REQUEST_SECONDS = 30.0
+
+_HINT = "name the file that the run's last lines named"
+
+_Entry = dict[str, Any]
 
 
 class UndeliveredFile:
     """A file that appears with its first request.
 
     Args:
-        directory: where to make it; the temporary directory where that fails.
-        url: the callback URL. A password in it is left out of the file.
-        deploy_id: the run it belongs to.
+        directory: where to make it; the temporary directory where it is None or cannot be used.
+        callee: whom its requests are for. A password in the URL is left out of the file.
     """
 
-    def __init__(self, directory: Path, url: str, deploy_id: str) -> None:
+    def __init__(self, directory: Path | None, callee: Callee) -> None:
         self._directory = directory
-        self._head: dict[str, Any] = {
+        url = strip_auth(callee.url)
+        self._head: _Entry = {
             "format": FORMAT,
-            "callback_url": strip_auth(url),
-            "deploy_id": deploy_id,
-            "has_credentials": strip_auth(url) != url,
+            "callback_url": url,
+            "deploy_id": callee.deploy_id,
+            "has_credentials": url != callee.url,
+            "run": {"id": callee.run.id, "app": callee.run.app, "command": callee.run.command},
         }
         self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
@@ -87,12 +100,7 @@ class UndeliveredFile:
             return
         plain = re.sub(r"[^A-Za-z0-9_-]+", "-", self._head["deploy_id"])[:60]
         prefix = f"{plain}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-"
-        try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(".jsonl", prefix, self._directory)
-        except OSError:
-            descriptor, name = tempfile.mkstemp(".jsonl", f"nvoi-{prefix}")
-        # mkstemp makes it 0600 and ours alone, whatever the umask.
+        descriptor, name = _make_file(self._directory, prefix)
         self._file = os.fdopen(descriptor, "wb", buffering=0)
         self.path = Path(name)
         self._write(json.dumps(self._head))
@@ -111,14 +119,30 @@ class UndeliveredFile:
             raise
 
 
-def _encode(request: Request) -> dict[str, Any]:
+def _make_file(directory: Path | None, prefix: str) -> tuple[int, str]:
+    """A new file, which mkstemp makes 0600 and ours alone, whatever the umask."""
+    if directory is not None:
+        with contextlib.suppress(OSError):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return tempfile.mkstemp(".jsonl", prefix, directory)
+    return tempfile.mkstemp(".jsonl", f"nvoi-{prefix}")
+
+
+def _encode(request: Request) -> _Entry:
     if isinstance(request, LogBatch):
-        return {
-            "id": request.id,
-            "logs": [json.loads(line) for line in request.lines],
-            "first": request.first,
-        }
-    return {"id": request.id, "status": dict(request.payload)}
+        logs = [json.loads(line) for line in request.lines]
+        return {"id": request.id, "logs": logs, "first": request.first}
+    headers = {"headers": dict(request.headers)} if request.headers else {}
+    return {"id": request.id, "status": dict(request.payload)} | headers
+
+
+def strip_auth(url: str) -> str:
+    """``url`` without the user and the password in it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+# -- reading it and sending it -------------------------------------------------------------
 
 
 @dataclass
@@ -132,6 +156,7 @@ class Undelivered:
     path: Path
     callback_url: str
     deploy_id: str
+    run: Run
     #: Whether the callback URL had a user and password, which the file does not keep.
     has_credentials: bool = False
     #: Bytes of the file up to its last whole line.
@@ -148,7 +173,7 @@ class Undelivered:
         """Note on the disk that ``parts`` are sent in place of ``request``."""
         self._append({"split": request.id, "into": list(map(_encode, parts))})
 
-    def _append(self, entry: dict[str, Any]) -> None:
+    def _append(self, entry: _Entry) -> None:
         data = json.dumps(entry).encode() + b"\n"
         with self.path.open("r+b") as file:
             # A last line without its end was being written when the machine stopped.
@@ -178,6 +203,8 @@ def read_undelivered(path: Path) -> Undelivered:
             path,
             str(head["callback_url"]),
             str(head["deploy_id"]),
+            # A file of before there were runs is of one that has no other requests.
+            Run(**head.get("run") or {"id": protocol.build_run_id()}),
             has_credentials=bool(head.get("has_credentials")),
             size=len(whole),
         )
@@ -189,9 +216,9 @@ def read_undelivered(path: Path) -> Undelivered:
     return content
 
 
-_HINT = "name the file that the run's last lines named"
-
-_Entry = dict[str, Any]
+def _check_format(name: object) -> None:
+    if name != FORMAT:
+        raise ValueError(name)
 
 
 def _fill(content: Undelivered, entries: list[_Entry]) -> None:
@@ -224,15 +251,53 @@ def _decode(entry: _Entry) -> Request:
     if "logs" in entry:
         lines = [json.dumps(line, ensure_ascii=False) for line in entry["logs"]]
         return LogBatch(lines, int(entry["first"]), str(entry["id"]))
-    return StatusEvent(dict(entry["status"]), str(entry["id"]))
+    return StatusEvent(dict(entry["status"]), dict(entry.get("headers") or {}), str(entry["id"]))
 
 
-def strip_auth(url: str) -> str:
-    """``url`` without the user and the password in it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def resend(undelivered: Undelivered, key: str, *, request_seconds: float = REQUEST_SECONDS) -> None:
+    """Send the file's requests in order, and remove it when the last is acknowledged.
 
+    Args:
+        undelivered: the file's content.
+        key: the deploy key's text.
+        request_seconds: how long one request may take with all its retries.
 
-def _check_format(name: object) -> None:
-    if name != FORMAT:
-        raise ValueError(name)
+    Raises:
+        DeliveryError: some are still to be sent, or were refused; the file says which.
+        UsageError: the file's URL or deploy id cannot be used.
+    """
+    logger = levels.get_logger("nvoi.resend")
+    masking.add_secrets(key)
+    url = protocol.check_url(undelivered.callback_url)
+    total, refused = len(undelivered.requests), 0
+    place = strip_auth(url)
+    delivery = Delivery(
+        Callee(url, key, protocol.check_deploy_id(undelivered.deploy_id), undelivered.run),
+        Transport(url),
+        tell=lambda text: logger.warning("Dashboard %s: %s", place, text),
+        count_logged=lambda: undelivered.logged,
+        counts=Counts(delivered=undelivered.delivered),
+        note_delivered=undelivered.acknowledge,
+        note_parted=undelivered.part,
+    )
+    try:
+        for number, request in enumerate(undelivered.requests):
+            until = read_seconds() + request_seconds
+            delivery.end_by(until, until)
+            given_up = delivery.deliver(request)
+            if given_up and (delivery.stopped or not delivery.answered):
+                raise DeliveryError(
+                    f"{total - number} of {total} requests are still to be sent to {place}",
+                    hint=f"later: nvoi resend {undelivered.path}",
+                )
+            refused += len(given_up)
+    finally:
+        delivery.close()
+    if refused:
+        raise DeliveryError(
+            f"{place} refused {refused} requests, which stay in {undelivered.path}",
+            hint="all else is delivered; remove the file when they are of no use",
+        )
+    undelivered.path.unlink()
+    lines = delivery.counts.delivered - undelivered.delivered
+    logger.success("Delivered %d log lines in %d requests to %s", lines, total, place)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.log.callback import SignedHTTPHandler
+from nvoi.log.handler import SignedHTTPHandler
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages
 from tests.integration.streams import KEY, Run

@@ -18,7 +18,7 @@ import trustme
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from nvoi.log.undelivered import read_undelivered
-from nvoi.log.wire import StatusEvent
+from nvoi.protocol import StatusEvent
 from tests.fakes.proxy import Proxy
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages, read_records

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.log.callback import SignedHTTPHandler
+from nvoi.log.handler import SignedHTTPHandler
 from nvoi.log.levels import get_logger
 from tests.fakes import behaviours
 from tests.fakes.received import Received

@@ -1,0 +1,283 @@
+"""SignedHTTPHandler: a logging handler that batches, signs and sends records to a dashboard."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nvoi import protocol
+from nvoi.errors import UsageError
+from nvoi.log import lifecycle, masking
+from nvoi.log.buffer import CAPACITY, Buffer
+from nvoi.log.clock import read_seconds
+from nvoi.log.delivery import Callee, Counts
+from nvoi.log.levels import is_configuring
+from nvoi.log.queueing import LineQueueHandler, is_sender
+from nvoi.log.sender import LOGS_SHARE, Sender
+from nvoi.log.undelivered import UndeliveredFile
+from nvoi.protocol import Run, StatusEvent
+
+#: Seconds that closing may take.
+BUDGET_SECONDS = 10.0
+
+UNDELIVERED_DIRECTORY = Path("~/.local/state/nvoi/undelivered.d")
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What became of a run's records and requests so far.
+
+    ``logged`` counts the records handed to the callback, ``delivered`` those acknowledged,
+    ``dropped`` those given up: ``logged - delivered`` once the run is closed. ``undelivered``
+    of the dropped are kept in a file. ``troubles`` counts failed attempts by kind.
+    """
+
+    logged: int = 0
+    delivered: int = 0
+    dropped: int = 0
+    undelivered: int = 0
+    requests: int = 0
+    retries: int = 0
+    troubles: Mapping[str, int] = field(default_factory=dict)
+    terminal_delivered: bool = False
+
+
+class SignedHTTPHandler(logging.Handler):
+    """Sends records to a dashboard, as docs/protocol.md says. Never blocks, never raises.
+
+    It works on any logger, behind a QueueListener, and from ``logging.config.dictConfig``::
+
+        logging.getLogger("nvoi").addHandler(SignedHTTPHandler(url, key, deploy_id))
+
+    A record is on its way within a second, the first within 250 ms, from ERROR up at once.
+    Closing (also by ``logging.shutdown`` at exit) takes ``budget`` seconds at most; what is
+    not delivered by then is kept in a file that ``nvoi resend`` sends later. A handler that is
+    logged to after that goes on.
+
+    Args:
+        url: the callback URL, ``http`` or ``https``.
+        key: the deploy key's text, 64 hex characters. It signs and is masked.
+        deploy_id: names the run.
+        level: records below it are not sent.
+        budget: seconds that closing may take; ``inf`` is as long as it takes.
+        capacity: bytes of waiting records that memory holds.
+        undelivered: the folder for what cannot be delivered.
+        app: what the run is of, if that has a name.
+        command: what the run does, such as ``deploy``.
+
+    Raises:
+        UsageError: the URL, the deploy id or the budget cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        deploy_id: str,
+        level: int | str = logging.NOTSET,
+        *,
+        budget: float = BUDGET_SECONDS,
+        capacity: int = CAPACITY,
+        undelivered: str | os.PathLike[str] = UNDELIVERED_DIRECTORY,
+        app: str | None = None,
+        command: str | None = None,
+    ) -> None:
+        key = str.__str__(key)
+        # All is checked before the handler is one of logging's.
+        callee = Callee(
+            protocol.check_url(url),
+            key,
+            protocol.check_deploy_id(deploy_id),
+            Run(protocol.build_run_id(), app, command),
+        )
+        self.budget = check_budget(budget)
+        super().__init__(level)
+        masking.add_secrets(key)
+        self.queue_handler = LineQueueHandler()
+        #: True while a stream is open by it: only the stream closes it.
+        self.held = False
+        #: Set once the run has its terminal status: nothing may follow it.
+        self.sealed = False
+        self._callee = callee
+        self._capacity = capacity
+        self._directory = find_folder(undelivered)
+        self._is_forked = False
+        self._begin()
+        if self._directory is None:
+            text = "there is no home folder; what cannot be delivered goes to the temporary folder"
+            self._sender.note("folder", text)
+        lifecycle.watch(self)
+
+    # -- the way in ------------------------------------------------------------------------
+
+    def createLock(self) -> None:  # noqa: N802 - the name in logging.Handler
+        """No lock: ``logging.shutdown`` holds it while it waits for :meth:`flush`."""
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Queue ``record`` if it passes this handler's filters."""
+        try:
+            # From Python 3.12 on a filter may answer with another record.
+            passed: object = self.filter(record)
+        except Exception as error:  # noqa: BLE001 - a program's filter may fail in any way
+            self._sender.note("filter", f"a filter of its handler failed: {type(error).__name__}")
+            passed = True
+        if not passed:
+            return False
+        self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue ``record``."""
+        if self.sealed:
+            return
+        if self._is_closed:
+            self._begin_again()
+        if self.queue_handler.handle(record) and not self._sender.lifecycle.running:
+            self._start()
+
+    def put_status(self, event: StatusEvent) -> None:
+        """Queue a status: it is sent after all that was logged before it."""
+        if not self._is_forked:
+            self.queue_handler.enqueue(event)
+            self._start()
+
+    def setFormatter(self, fmt: logging.Formatter | None) -> None:  # noqa: N802 - as in logging
+        """Have records sent as ``fmt`` formats them."""
+        super().setFormatter(fmt)
+        self.queue_handler.setFormatter(fmt)
+
+    # -- its sender ------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Be as new: at first, and in a forked child."""
+        self._counts = Counts()
+        self._buffer = Buffer(self._capacity)
+        self._undelivered = UndeliveredFile(self._directory, self._callee)
+        self._open()
+
+    def _begin_again(self) -> None:
+        """Go on after a close, with the numbers, the counts and the file that there were."""
+        waiting = self._sender.queue
+        self._buffer = self._buffer.succeed()
+        self._open()
+        # What another thread has logged while the handler was being closed.
+        while not waiting.empty():
+            self._sender.queue.put(waiting.get())
+
+    def _open(self) -> None:
+        self._sender = Sender(
+            self._callee,
+            self._undelivered,
+            self._buffer,
+            self._counts,
+            budget=self.budget,
+            numbered=not self._is_forked,
+        )
+        self.queue_handler.queue = self._sender.queue
+        self._flushed: tuple[float, float] | None = None
+        self._is_closing = self._is_closed = False
+        weakref.finalize(self, self._sender.leave).atexit = False
+
+    def _start(self) -> None:
+        self._sender.lifecycle.start()
+        lifecycle.prepare_child()
+
+    def begin_anew(self) -> None:
+        """In a forked child: what waits, the numbers and the statuses are the parent's."""
+        # Its locks may be held by threads that are not there: it must never be collected.
+        _inherited.append(self._sender)
+        self._sender.lifecycle.running = False
+        self._is_forked = True
+        # The stream stays open in the parent; here, whoever closes means it.
+        self.held = False
+        self._begin()
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until all that was logged before is delivered or given up.
+
+        Args:
+            timeout: seconds to wait at most; the logs' share of the budget where left out.
+        """
+        if is_sender() or is_configuring():
+            return
+        began = read_seconds()
+        if not self._sender.flush(self.budget * LOGS_SHARE if timeout is None else timeout):
+            self._flushed = (began, read_seconds())
+
+    def close(self, budget: float | None = None) -> None:
+        """Deliver what can be delivered within the budget, and keep the rest in a file.
+
+        ``logging.config`` flushes and closes all handlers of the process when it configures
+        anew. That does nothing here: what waits is delivered as ever. A handler that is no
+        logger's any more then ends by itself.
+
+        Args:
+            budget: seconds that it may take, if not those of the handler.
+        """
+        if is_sender() or self.held or self._is_closing or is_configuring():
+            return
+        if self._is_closed and self._sender.queue.empty():
+            return
+        began = read_seconds()
+        # logging.shutdown flushes first: what it waited in vain is part of the budget.
+        if self._flushed is not None and began - self._flushed[1] < 1:
+            began = self._flushed[0]
+        self._is_closing = True
+        try:
+            self._sender.close(self.budget if budget is None else budget, began)
+        finally:
+            self._is_closing, self._is_closed = False, True
+        super().close()
+
+    def stats(self) -> Stats:
+        """What became of the records so far."""
+        counts, logged = self._counts, self._buffer.numbered
+        lost = logged - counts.delivered if self._is_closed else 0
+        return Stats(
+            logged=logged,
+            delivered=counts.delivered,
+            dropped=max(self._buffer.given_up, lost),
+            undelivered=self._undelivered.lines,
+            requests=counts.requests,
+            retries=counts.retries,
+            troubles=dict(counts.troubles),
+            terminal_delivered=counts.terminal_delivered,
+        )
+
+    @property
+    def undelivered_file(self) -> Path | None:
+        """Where what could not be delivered is kept, or None."""
+        return self._undelivered.path
+
+
+#: Senders of the processes that this one was forked from.
+_inherited: list[Sender] = []
+
+
+def check_budget(budget: float) -> float:
+    """``budget`` itself where it is a number of seconds from 0.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not isinstance(budget, (int, float)) or math.isnan(budget) or budget < 0:
+        raise UsageError(
+            f"the closing budget is {budget!r}", hint="give a number of seconds, 0 or more"
+        )
+    return budget
+
+
+def find_folder(path: str | os.PathLike[str]) -> Path | None:
+    """``path`` with the home folder in it; None where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return None

@@ -1,0 +1,203 @@
+"""What is behind a handler's queue: two threads, the buffer between them, and what is sent.
+
+Thread 1 is the QueueListener's: :meth:`Sender.append` puts what comes out of the queue into the
+buffer. Thread 2 takes batches out of it and has each delivered, or kept in a file.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from nvoi.log.buffer import Barrier, Buffer, End
+from nvoi.log.clock import read_seconds
+from nvoi.log.delivery import Callee, Counts, Delivery
+from nvoi.log.lifecycle import Lifecycle, watch_left
+from nvoi.log.queueing import LineQueueListener, marked_as_sender
+from nvoi.log.transport import CONNECT_SECONDS, Transport
+from nvoi.log.undelivered import UndeliveredFile, strip_auth
+from nvoi.protocol import LogBatch, Request
+
+#: The part of the closing budget after which logs are given up; the rest is the terminal status's.
+LOGS_SHARE = 0.7
+#: The part after which that is given up too; the thread needs a moment to end.
+FINAL_SHARE = 0.97
+
+#: Seconds for a thread to end that is given up and only busy.
+_GRACE_SECONDS = 0.2
+
+
+class Sender:
+    """Sends what is put into its :attr:`queue`, from the first item to :meth:`close`.
+
+    Nothing of it refers to the handler before it: a handler that nobody can log to any more is
+    collected, and its sender then ends by itself.
+
+    Args:
+        callee: who is called.
+        undelivered: keeps what cannot be delivered.
+        buffer: what waits.
+        counts: where account is kept.
+        budget: seconds that closing may take, where nobody says otherwise.
+        numbered: False for a forked child, as the numbers are its parent's.
+    """
+
+    def __init__(
+        self,
+        callee: Callee,
+        undelivered: UndeliveredFile,
+        buffer: Buffer,
+        counts: Counts,
+        *,
+        budget: float,
+        numbered: bool,
+    ) -> None:
+        self.queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._callee = callee
+        self._undelivered = undelivered
+        self._buffer = buffer
+        self._budget = budget
+        self._numbered = numbered
+        # Connecting is the one step that no deadline can be brought forward for.
+        connect_seconds = min(CONNECT_SECONDS, max(0.1, budget * (1 - LOGS_SHARE)))
+        self._delivery = Delivery(
+            callee,
+            Transport(callee.url, connect_seconds=connect_seconds),
+            tell=self.tell,
+            count_logged=lambda: buffer.numbered,
+            counts=counts,
+        )
+        listener = LineQueueListener(self.queue, self.append, self._note_fault)
+        self.lifecycle = Lifecycle(listener, self._send_all)
+
+    # -- thread 1 --------------------------------------------------------------------------
+
+    def append(self, item: Any) -> None:
+        """Move an item out of the queue into the buffer; never waits for the network."""
+        if isinstance(item, End):
+            self._end_by(item)
+        self._buffer.append(item)
+
+    def _end_by(self, end: End) -> None:
+        budget = end.budget
+        self._delivery.end_by(end.began + budget * LOGS_SHARE, end.began + budget * FINAL_SHARE)
+
+    # -- thread 2 --------------------------------------------------------------------------
+
+    def _send_all(self) -> None:
+        """One request after the other, until the end."""
+        while not isinstance(request := self._buffer.take(), End):
+            if isinstance(request, Barrier):
+                request.passed.set()
+            else:
+                self._send(request)
+        self._delivery.close()
+        self._undelivered.close()
+
+    def _send(self, request: Request) -> None:
+        """Deliver ``request``, or keep what of it was given up."""
+        if not self._numbered and isinstance(request, LogBatch):
+            request.first = 0
+        try:
+            given_up = self._delivery.deliver(request)
+        except Exception as error:  # noqa: BLE001 - a deploy outlives any fault in its callback
+            self._note_fault(error)
+            given_up = list(self._delivery.pending)
+            self._delivery.pending.clear()
+        self._keep(given_up)
+
+    def _keep(self, requests: Iterable[Request]) -> None:
+        for request in requests:
+            try:
+                self._undelivered.append(
+                    request,
+                    logged=self._buffer.numbered,
+                    delivered=self._delivery.counts.delivered,
+                )
+            except OSError as error:
+                text = f"what was not delivered could not be kept either: {error.strerror}"
+                self._delivery.note("disk", text)
+                return
+
+    def _note_fault(self, error: Exception) -> None:
+        self._delivery.note("fault", f"sending failed: {type(error).__name__}")
+
+    def note(self, kind: str, text: str) -> None:
+        """Count a trouble, and tell it if it is the first of its kind."""
+        self._delivery.note(kind, text)
+
+    def tell(self, text: str) -> None:
+        """Log a trouble with the callback, for all but the callback."""
+        # What a program has on this logger may fail, which is no reason to send no more.
+        with marked_as_sender(), suppress(Exception):
+            logging.getLogger("nvoi.callback").warning(
+                "Dashboard %s: %s", strip_auth(self._callee.url), text
+            )
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """End by itself, with what is queued and within the budget, as the handler is gone.
+
+        Only puts: a finaliser calls it, on any thread, at any moment.
+        """
+        if self.lifecycle.running:
+            watch_left(self)
+            self.queue.put(End(read_seconds(), self._budget))
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all that was queued before is delivered or kept; False where it is not."""
+        if not self.lifecycle.running:
+            return True
+        barrier = Barrier()
+        self.queue.put(barrier)
+        return barrier.passed.wait(min(seconds, threading.TIMEOUT_MAX))
+
+    def close(self, budget: float | None = None, began: float | None = None) -> None:
+        """Deliver what can be delivered within ``budget`` seconds, and keep the rest.
+
+        Args:
+            budget: seconds for all of it.
+            began: when they began, in seconds of :mod:`nvoi.log.clock`; now where left out.
+        """
+        end = End(
+            read_seconds() if began is None else began,
+            self._budget if budget is None else budget,
+        )
+        if self.lifecycle.running:
+            ended = False
+            try:
+                self.queue.put(end)
+                ended = self.lifecycle.join(end.began + end.budget - read_seconds())
+            finally:
+                # Whatever ended the wait, a second Ctrl-C perhaps, nothing is lost by it.
+                if not ended:
+                    self._abandon(end)
+        self._send_rest(end)
+
+    def _abandon(self, end: End) -> None:
+        """Have a busy thread end after its request; leave one that no deadline reaches."""
+        self._delivery.stopped = "the run has ended"
+        self._buffer.stop(end)
+        if not self.lifecycle.join(_GRACE_SECONDS):
+            # It waits for a name look-up. It will keep what it has as well; who reads the file
+            # takes an id once.
+            self._keep(list(self._delivery.pending))
+        self.lifecycle.stop_listener()
+
+    def _send_rest(self, end: End) -> None:
+        """Send, or keep, on this thread what waits: at exit no thread may have been started."""
+        with marked_as_sender():
+            while not self.queue.empty():
+                item = self.queue.get()
+                # None is the listener's own sign.
+                if item is not None:
+                    self._buffer.append(item)
+            self._end_by(end)
+            for request in self._buffer.drain():
+                self._send(request)
+            self._undelivered.close()
