@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TextIO
 
 from nvoi import protocol
@@ -32,29 +31,19 @@ COLOUR_CIS = (
 )
 
 
-@dataclass(frozen=True)
-class Palette:
-    """The ANSI code before a prefix, for each of the protocol's levels."""
+#: The ANSI code before a prefix, by the protocol's levels.
+Palette = Mapping[str, str]
 
-    debug: str = ""
-    info: str = ""
-    step: str = ""
-    ok: str = ""
-    success: str = ""
-    warning: str = ""
-    error: str = ""
-
-
-PLAIN = Palette()
-COLOURFUL = Palette(
-    debug="\x1b[2m",
-    info="\x1b[34m",
-    step="\x1b[1;36m",
-    ok="\x1b[32m",
-    success="\x1b[1;32m",
-    warning="\x1b[33m",
-    error="\x1b[1;31m",
-)
+PLAIN: Palette = {}
+COLOURFUL: Palette = {
+    "debug": "\x1b[2m",
+    "info": "\x1b[34m",
+    "step": "\x1b[1;36m",
+    "ok": "\x1b[32m",
+    "success": "\x1b[1;32m",
+    "warning": "\x1b[33m",
+    "error": "\x1b[1;31m",
+}
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -68,7 +57,7 @@ class ConsoleFormatter(logging.Formatter):
         """The line, or lines, of ``record``."""
         moment = time.strftime("%H:%M:%S", time.localtime(record.created))
         prefix = f"[{moment}] [{record.levelname}]"
-        colour = getattr(self._palette, protocol.name_level(record.levelno))
+        colour = self._palette.get(protocol.name_level(record.levelno))
         if colour:
             prefix = f"{colour}{prefix}{_RESET}"
         return f"{prefix} {render_masked(record)}"
