@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from nvoi import ci
 from nvoi.cli.options import find_home, open_console
 from nvoi.cli.signals import interruptible
 from nvoi.config.credentials import DeployKey, find_key, get_config_file, get_key
@@ -16,7 +17,7 @@ from nvoi.config.loader import is_plain, load_file
 from nvoi.config.schema import Config
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import UsageError
-from nvoi.log import ci, masking
+from nvoi.log import masking
 from nvoi.log.callback import BUDGET_SECONDS
 from nvoi.log.levels import Logger
 from nvoi.log.stream import CallbackStream
