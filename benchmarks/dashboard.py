@@ -35,7 +35,7 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
 import nvoi
-from nvoi.log.signing import sign, sign_webhook
+from nvoi.protocol import sign, sign_webhook
 
 LATENCY_SECONDS = 1.2
 LINES_A_SECOND = 5000

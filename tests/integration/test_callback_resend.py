@@ -11,8 +11,8 @@ import pytest
 
 from nvoi.errors import DeliveryError
 from nvoi.log.resending import resend
-from nvoi.log.signing import verify
 from nvoi.log.undelivered import read_undelivered
+from nvoi.protocol import verify
 from tests.fakes import behaviours
 from tests.fakes.behaviours import Answer, Behaviour, Exchange
 from tests.fakes.receiver import Receiver

@@ -27,7 +27,7 @@ from nvoi.k3s.requirements import CLOCK_SECONDS
 from nvoi.k3s.survey import MASTER_PORTS, NODE_PORTS
 from nvoi.k3s.versions import DEFAULT_VERSION
 from nvoi.kubernetes import registry
-from nvoi.log.signing import sign_webhook
+from nvoi.protocol import sign_webhook
 from nvoi.targets import cluster
 from nvoi.targets.cluster.lock_file import LOCK_FILE
 from tests.fakes.receiver import Receiver

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import urllib3
 
-from nvoi.log.wire import new_webhook_id
+from nvoi.protocol import build_webhook_id
 from tests.fakes.client import Client
 from tests.integration.commands import NVOI, PATIENCE, wait_until
 from tests.integration.streams import KEY
@@ -55,7 +55,7 @@ class Sender(Client):
     ) -> int:
         """As in :class:`Client`; a header is written as Latin-1, and the id's bytes are UTF-8."""
         fields = {"X-Nvoi-Deploy-Id": self._deploy_id.encode().decode("latin-1"), **(headers or {})}
-        return super().post(kind, payload, fields, webhook_id=webhook_id or new_webhook_id())
+        return super().post(kind, payload, fields, webhook_id=webhook_id or build_webhook_id())
 
 
 class Serving:
