@@ -10,17 +10,19 @@ request's id and time as well.
 from __future__ import annotations
 
 import base64
-import bisect
 import hmac
 import json
+import math
 import re
 import secrets
 import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
 from json.encoder import encode_basestring
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from nvoi.errors import UsageError
@@ -36,7 +38,6 @@ LEVELS = {
     "warning": 30,
     "error": 40,
 }
-_NAMES, _THRESHOLDS = list(LEVELS), list(LEVELS.values())
 
 #: Limits of one ``logs`` request; the size is that of its body in bytes.
 MOST_RECORDS = 500
@@ -64,8 +65,8 @@ STARTED_KEYS = ("git_sha", "git_ref", "ci_provider", "ci_run_url")
 CANCELLED = "cancelled"
 
 LONGEST_DEPLOY_ID = 255
-LONGEST_COMMIT_TITLE = 200
-_LONGEST_ERROR = 32_000
+#: Characters of a text in a header, before it is percent-encoded, and of an error.
+LONGEST_TEXT, LONGEST_ERROR = 200, 32_000
 
 #: How far a Standard Webhooks timestamp may be from now, in seconds, as its libraries have it.
 TOLERANCE_SECONDS = 300
@@ -73,35 +74,42 @@ TOLERANCE_SECONDS = 300
 #: A record on its way: its level's number, when it was made in Unix seconds, its text.
 Line = tuple[int, float, str]
 
-_PREFIX, _SUFFIX = '{"logs": [', "]}"
-FRAME_BYTES = len(_PREFIX) + len(_SUFFIX)
-#: What a line takes beside its message.
+#: What a batch takes beside its lines, and a line beside its message.
+FRAME_BYTES = len('{"logs": []}')
 LINE_BYTES = len('{"level": "success", "message": "", "logged_at": "2024-01-15T10:30:00.123Z"}, ')
 
 _CUT = re.compile(r"… \[(\d{1,15}) characters cut\]\Z", re.ASCII)
-
-
-# -- what stands in a URL ------------------------------------------------------------------
+#: User and password; a name whose labels DNS can hold, or an IPv6 address, perhaps with a
+#: zone; and a port.
+_AUTHORITY = re.compile(
+    r"(.*@)?([\w-]{1,63}(\.[\w-]{1,63})*\.?|\[[0-9A-Fa-f:.]+(%25[\w.~-]+)?\])(:[0-9]*)?",
+    re.ASCII,
+)
+_UNSAFE = re.compile(r'[\x00-\x20\x7f?#"<>\\^`{|}]')
+#: What a path can hold as one segment, where it is percent-encoded.
+_DEPLOY_ID = re.compile(r"(?!\.\.?\Z)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_UNIX_SECONDS = re.compile(r"[0-9]{1,15}")
 
 
 def find_url_fault(url: str) -> str | None:
     """What ``url`` must be to be called and have paths appended, where it is not; else None."""
-    allowed = "must be an http or https URL with a host, and no query, fragment or space"
-    if not url.isascii() or not url.isprintable() or any(c in ' ?#"<>\\^`{|}' for c in url):
-        return allowed
+    if not url.isascii():
+        return "must be ASCII: a host such as bücher.example is written xn--bcher-kva.example"
     try:
         parts = urlsplit(url)
-        fits = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        usable = parts.scheme in {"http", "https"} and parts.port != 0
     except ValueError:
-        fits = False
-    return None if fits else allowed
+        usable = False
+    if not usable or not _AUTHORITY.fullmatch(parts.netloc) or _UNSAFE.search(url):
+        return "must be an http or https URL with a host, and no query, fragment or space"
+    return None
 
 
 def check_url(url: str) -> str:
     """``url`` itself where it can be called.
 
     Raises:
-        UsageError: it is no http(s) URL with a host, or has a query or a fragment.
+        UsageError: it cannot, see :func:`find_url_fault`.
     """
     if fault := find_url_fault(url):
         raise UsageError(
@@ -114,21 +122,14 @@ def check_deploy_id(deploy_id: str) -> str:
     """``deploy_id`` itself where it can stand in the URL.
 
     Raises:
-        UsageError: it is empty, has control characters, is ``.`` or ``..``, or is longer
-            than 255 bytes.
+        UsageError: it would change the path, is no valid Unicode, or is longer than 255 bytes.
     """
-    hint = "set NVOI_DEPLOY_ID to a plain id"
-    try:
-        size = len(deploy_id.encode())
-    except UnicodeEncodeError:
-        raise UsageError("the deploy id is not valid Unicode", hint=hint) from None
-    if not deploy_id or size > LONGEST_DEPLOY_ID:
-        raise UsageError(f"the deploy id has {size} bytes; 1 to 255 are allowed", hint=hint)
-    if deploy_id in {".", ".."} or any(c < " " or "\x7f" <= c <= "\x9f" for c in deploy_id):
+    size = len(deploy_id.encode("utf-8", "surrogatepass"))
+    if not _DEPLOY_ID.fullmatch(deploy_id) or size > LONGEST_DEPLOY_ID:
         raise UsageError(
-            f"the deploy id {ascii(deploy_id)[:80]} would change the callback's path; "
-            "control characters, '.' and '..' are not allowed",
-            hint=hint,
+            f"the deploy id {ascii(deploy_id)[:80]} cannot stand in the callback's path: it needs "
+            "1 to 255 bytes, no control characters, and is not '.' or '..'",
+            hint="set NVOI_DEPLOY_ID to a plain id",
         )
     return deploy_id
 
@@ -138,44 +139,35 @@ def build_url(callback_url: str, deploy_id: str, kind: str) -> str:
     return f"{callback_url.rstrip('/')}/{quote(deploy_id, safe='')}/{kind}"
 
 
-# -- lines ---------------------------------------------------------------------------------
-
-
+@lru_cache(maxsize=64)
 def name_level(number: int) -> str:
     """The protocol's name for a level: the nearest at or below ``number``, at least ``debug``."""
-    return _NAMES[max(0, bisect.bisect_right(_THRESHOLDS, number) - 1)]
+    return next((name for name, least in reversed(LEVELS.items()) if least <= number), "debug")
 
 
-#: The end of a time for each millisecond; the one too many is the last, for times that
-#: would round up to the next second.
-_FRACTIONS = [f".{number:03d}Z" for number in (*range(1000), 999)]
-
-_heads: dict[int, str] = {}
-_second: tuple[int, str] = (0, "1970-01-01T00:00:00")
+@lru_cache(maxsize=16)
+def _format_second(second: int) -> str:
+    """Thousands of lines share a second."""
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
 
 
 def format_time(created: float) -> str:
     """Unix seconds as UTC in ISO 8601, with milliseconds and ``Z``; now, where they are none."""
-    global _second  # noqa: PLW0603 - thousands of lines share a second
-    second, text = _second
-    if not 0 <= created - second < 1:
-        try:
-            second = int(created // 1)
-            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        except (OverflowError, ValueError, OSError):
-            return format_time(time.time())
-        _second = (second, text)
-    # To the microsecond first: .123 as a float is a little less.
-    return text + _FRACTIONS[int((created - second) * 1000 + 0.0005)]
+    try:
+        # As a float .123 is a little less: half a microsecond is added.
+        second, milliseconds = divmod(math.floor(created * 1000 + 0.0005), 1000)
+        return f"{_format_second(second)}.{milliseconds:03d}Z"
+    except (OverflowError, ValueError, OSError):
+        return format_time(time.time())
 
 
 def encode_line(line: Line) -> str:
     """A record as the JSON object of the protocol. Its text is clean and masked already."""
     number, created, text = line
-    head = _heads.get(number)
-    if head is None:
-        head = _heads[number] = f'{{"level": "{name_level(number)}", "message": '
-    return f'{head}{encode_basestring(text)}, "logged_at": "{format_time(created)}"}}'
+    return (
+        f'{{"level": "{name_level(number)}", "message": {encode_basestring(text)}, '
+        f'"logged_at": "{format_time(created)}"}}'
+    )
 
 
 def measure(encoded: str) -> int:
@@ -186,7 +178,10 @@ def measure(encoded: str) -> int:
 def cut_line(encoded: str, most_bytes: int) -> str:
     """An encoded line whose message is cut to take at most ``most_bytes``, and says so."""
     record = json.loads(encoded)
-    message, already = _split_mark(record["message"])
+    message = record["message"]
+    # One that was cut before has its mark: that is replaced by one for both cuts.
+    mark = _CUT.search(message)
+    message, already = (message[: mark.start()], int(mark[1])) if mark else (message, 0)
     keep = len(message)
     while keep > 0 and measure(encoded) > most_bytes:
         # Escapes and UTF-8 make a character up to six bytes: come nearer by proportion.
@@ -196,31 +191,24 @@ def cut_line(encoded: str, most_bytes: int) -> str:
     return encoded
 
 
-def _split_mark(message: str) -> tuple[str, int]:
-    """A message that may have been cut before: what is left of it, and how much is not."""
-    match = _CUT.search(message)
-    return (message[: match.start()], int(match[1])) if match else (message, 0)
-
-
-# -- requests ------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Run:
     """What every request says of the run it is of.
 
-    ``id`` is a UUID of this one run: a deploy id may be used again. ``app`` and ``command``
-    (``deploy``, ``delete``, ``rollback``) are None for programs that name none.
+    ``app`` and ``command`` (``deploy``, ``delete``, ``rollback``) are None for programs that
+    name none. ``id`` is a UUID of this one run: a deploy id may be used again.
     """
 
-    id: str
     app: str | None = None
     command: str | None = None
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
-def build_run_id() -> str:
-    """A new id of a run."""
-    return str(uuid.uuid4())
+class Tunnel(NamedTuple):
+    """Where a service of the app can be reached."""
+
+    service_name: str
+    hostname: str
 
 
 def build_webhook_id() -> str:
@@ -244,21 +232,19 @@ class LogBatch:
 
     def encode(self) -> bytes:
         """The body."""
-        return f"{_PREFIX}{', '.join(self.lines)}{_SUFFIX}".encode()
+        return f'{{"logs": [{", ".join(self.lines)}]}}'.encode(errors="replace")
 
-    def build_headers(self) -> dict[str, str]:
-        """The headers of this kind alone."""
-        if not self.first:
-            return {}
-        return {SEQUENCE: f"{self.first}-{self.first + len(self.lines) - 1}"}
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that this kind alone has."""
+        last = self.first + len(self.lines) - 1
+        return {SEQUENCE: f"{self.first}-{last}"} if self.first else {}
 
     def halve(self) -> tuple[LogBatch, LogBatch]:
         """Two requests, each with an id of its own, of two lines or more."""
         middle = len(self.lines) // 2
-        return (
-            LogBatch(self.lines[:middle], self.first),
-            LogBatch(self.lines[middle:], self.first + middle if self.first else 0),
-        )
+        first = self.first + middle if self.first else 0
+        return LogBatch(self.lines[:middle], self.first), LogBatch(self.lines[middle:], first)
 
 
 @dataclass
@@ -278,11 +264,7 @@ class StatusEvent:
 
     def encode(self) -> bytes:
         """The body."""
-        return json.dumps(self.payload, ensure_ascii=False).encode()
-
-    def build_headers(self) -> dict[str, str]:
-        """The headers of this kind alone."""
-        return dict(self.headers)
+        return json.dumps(self.payload, ensure_ascii=False).encode(errors="replace")
 
 
 Request = LogBatch | StatusEvent
@@ -294,20 +276,18 @@ def build_started(context: Mapping[str, str | None]) -> StatusEvent:
     The headers have ``commit_title`` and ``commit_author``; and any text in ``dirty`` says that
     the checkout differs from its commit.
     """
-    payload = {"status": "started"}
-    payload |= {key: value for key in STARTED_KEYS if (value := context.get(key))}
-    title = (context.get("commit_title") or "")[:LONGEST_COMMIT_TITLE]
-    headers = {
-        COMMIT_TITLE: quote(title, safe=""),
-        COMMIT_AUTHOR: quote(context.get("commit_author") or "", safe=""),
-        DIRTY: "1" if context.get("dirty") else "",
+    known = {key: value for key in STARTED_KEYS if (value := context.get(key))}
+    texts = {
+        COMMIT_TITLE: context.get("commit_title"),
+        COMMIT_AUTHOR: context.get("commit_author"),
+        DIRTY: "1" if context.get("dirty") else None,
     }
-    return StatusEvent(payload, {name: value for name, value in headers.items() if value})
+    return StatusEvent({"status": "started"} | known, _build_texts(texts))
 
 
 def build_completed(tunnels: Iterable[tuple[str, str]], duration_seconds: float) -> StatusEvent:
     """``completed``; each tunnel is a service's name and its hostname."""
-    named = [{"service_name": name, "hostname": host} for name, host in tunnels]
+    named = [Tunnel(*tunnel)._asdict() for tunnel in tunnels]
     seconds = max(0, round(duration_seconds))
     return StatusEvent({"status": "completed", "tunnels": named, "duration_seconds": seconds})
 
@@ -317,10 +297,10 @@ def build_failed(error: str, *, reason: str | None = None) -> StatusEvent:
 
     ``reason`` is :data:`CANCELLED` where a signal ended the run.
     """
-    if len(error) > _LONGEST_ERROR:
-        cut = len(error) - _LONGEST_ERROR
-        error = f"{error[:_LONGEST_ERROR]}… [{cut} characters cut]"
-    return StatusEvent({"status": "failed", "error": error}, {REASON: reason} if reason else {})
+    if len(error) > LONGEST_ERROR:
+        cut = len(error) - LONGEST_ERROR
+        error = f"{error[:LONGEST_ERROR]}… [{cut} characters cut]"
+    return StatusEvent({"status": "failed", "error": error}, _build_texts({REASON: reason}))
 
 
 def build_headers(
@@ -335,35 +315,33 @@ def build_headers(
 ) -> dict[str, str]:
     """The headers of one attempt.
 
-    Args:
-        request: what is sent.
-        body: its bytes, as sent.
-        key: the deploy key's text.
-        deploy_id: checked by :func:`check_deploy_id`.
-        run: whose request it is.
-        timestamp: Unix seconds of this attempt.
-        counts: records logged and given up in the run, for a terminal status.
+    ``body`` has the bytes as sent, ``timestamp`` is in Unix seconds and of this attempt. A
+    terminal status has ``counts``: the records logged in the run, and those given up.
     """
     headers = {
         "Content-Type": "application/json",
         "User-Agent": f"nvoi/{__version__}",
         SIGNATURE: sign(body, key),
-        # HTTP clients write a header as Latin-1: this way its bytes are the id's in UTF-8.
+        # HTTP clients write a header as Latin-1: so its bytes are the id's in UTF-8.
         DEPLOY_ID: deploy_id.encode().decode("latin-1"),
         RUN_ID: run.id,
         WEBHOOK_ID: request.id,
         WEBHOOK_TIMESTAMP: str(timestamp),
         WEBHOOK_SIGNATURE: sign_webhook(body, key, request.id, timestamp),
     }
-    for name, value in ((APP, run.app), (COMMAND, run.command)):
-        if value:
-            headers[name] = quote(value, safe="")
     if counts is not None:
         headers[LOG_COUNT], headers[LOG_DROPPED] = map(str, counts)
-    return headers | request.build_headers()
+    texts = _build_texts({APP: run.app, COMMAND: run.command})
+    return {**headers, **texts, **request.headers}
 
 
-# -- signatures ----------------------------------------------------------------------------
+def _build_texts(texts: Mapping[str, str | None]) -> dict[str, str]:
+    """Headers with these texts, cut and percent-encoded; one that is not known is left out."""
+    return {
+        name: quote(text[:LONGEST_TEXT], safe="", errors="replace")
+        for name, text in texts.items()
+        if text
+    }
 
 
 def sign(body: bytes, key: str) -> str:
@@ -377,7 +355,7 @@ def verify(body: bytes, signature: str | None, key: str) -> bool:
     Args:
         body: the request's body as received, before anything has parsed it.
         signature: the header ``X-Nvoi-Signature``; None, where it is missing, is never right.
-        key: the deploy key's text, 64 hex characters.
+        key: the deploy key's text.
     """
     if not signature:
         return False
@@ -387,7 +365,7 @@ def verify(body: bytes, signature: str | None, key: str) -> bool:
 
 def sign_webhook(body: bytes, key: str, webhook_id: str, timestamp: int) -> str:
     """The value of ``webhook-signature``: ``v1,`` and base64."""
-    signed = f"{webhook_id}.{timestamp}.".encode() + body
+    signed = f"{webhook_id}.{timestamp}.".encode(errors="replace") + body
     return "v1," + base64.b64encode(hmac.digest(key.encode(), signed, "sha256")).decode()
 
 
@@ -407,18 +385,17 @@ def verify_webhook(
         body: the request's body as received.
         signatures: the header ``webhook-signature``, one or several, separated by spaces.
         key: the deploy key's text.
-        webhook_id: the header ``webhook-id``.
+        webhook_id: the header of this name.
         timestamp: the header ``webhook-timestamp``, Unix seconds.
         now: Unix seconds to compare with; the clock's where left out.
         tolerance: how many seconds the timestamp may be off, either way.
     """
-    if not (signatures and webhook_id and timestamp and timestamp.isascii()):
-        return False
-    if not timestamp.isdigit() or len(timestamp) > 15:  # noqa: PLR2004 - longer than any time
+    if not (signatures and webhook_id and timestamp and _UNIX_SECONDS.fullmatch(timestamp)):
         return False
     if abs((time.time() if now is None else now) - int(timestamp)) > tolerance:
         return False
     expected = sign_webhook(body, key, webhook_id, int(timestamp)).encode()
     candidates = [text.encode("utf-8", "surrogatepass") for text in signatures.split(" ")]
     # Every candidate is compared, so that the time taken does not tell which one fits.
-    return any([hmac.compare_digest(expected, candidate) for candidate in candidates])  # noqa: C419 - no short cut
+    fits = [hmac.compare_digest(expected, candidate) for candidate in candidates]
+    return any(fits)

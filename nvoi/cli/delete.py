@@ -57,6 +57,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return runs.run(
         options,
         environ,
+        command="delete",
         act=delete.delete,
         plan=delete.plan,
         confirm=partial(confirm, options),

@@ -47,4 +47,4 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from nvoi import deploy  # noqa: PLC0415 - with all that a run needs
     from nvoi.cli import run as runs  # noqa: PLC0415
 
-    return runs.run(options, environ, act=deploy.deploy, plan=deploy.plan)
+    return runs.run(options, environ, command="deploy", act=deploy.deploy, plan=deploy.plan)

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from nvoi import rollback  # noqa: PLC0415 - with all that a run needs
     from nvoi.cli import run as runs  # noqa: PLC0415
 
-    return runs.run(options, environ, act=rollback.rollback, plan=rollback.plan)
+    return runs.run(options, environ, command="rollback", act=rollback.rollback, plan=rollback.plan)
 
 
 def parse_stamp(text: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from nvoi import ci
 from nvoi.cli.options import find_home, open_console
 from nvoi.cli.signals import interruptible
 from nvoi.config.credentials import DeployKey, find_key, get_config_file, get_key
@@ -16,7 +17,7 @@ from nvoi.config.loader import is_plain, load_file
 from nvoi.config.schema import Config
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import UsageError
-from nvoi.log import ci, masking
+from nvoi.log import masking
 from nvoi.log.handler import BUDGET_SECONDS
 from nvoi.log.levels import Logger
 from nvoi.log.stream import CallbackStream
@@ -40,11 +41,15 @@ def run(
     options: argparse.Namespace,
     environ: Mapping[str, str],
     *,
+    command: str,
     act: Callable[[Request, Report], None],
     plan: Callable[[Request], None],
     confirm: Callable[[Settings], bool] | None = None,
 ) -> int:
-    """Load the config and carry ``act`` out under its callback stream, or show ``plan``."""
+    """Load the config and carry ``act`` out under its callback stream, or show ``plan``.
+
+    ``command`` is what the dashboard is told that the run does.
+    """
     logger = open_console(options, environ)
     with interruptible() as signals:
         settings = load_settings(options, environ, logger)
@@ -60,6 +65,7 @@ def run(
             request,
             environ,
             logger,
+            command=command,
             verbose=options.verbose,
             budget=options.callback_budget,
         )
@@ -135,6 +141,7 @@ def build_stream(
     environ: Mapping[str, str],
     logger: Logger,
     *,
+    command: str,
     verbose: bool,
     budget: float,
 ) -> CallbackStream | None:
@@ -151,6 +158,8 @@ def build_stream(
         # No app has this name: a dot is not allowed in one.
         undelivered=request.home / "undelivered.d",
         budget=budget,
+        app=settings.config.application.name,
+        command=command,
     )
 
 

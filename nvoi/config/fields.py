@@ -10,9 +10,9 @@ import base64
 import ipaddress
 import re
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from nvoi.config.quantities import find_bytes, find_millicores
+from nvoi.protocol import find_url_fault
 from nvoi.secret import Secret
 
 TRUE = frozenset({"true", "yes", "on", "y"})
@@ -196,15 +196,8 @@ def parse_user(text: str) -> str:
 
 def parse_callback_url(text: str) -> str:
     """An http(s) URL to which paths can be appended."""
-    allowed = "must be an http or https URL with a host, and no query, fragment or space"
-    if not text.isascii() or not text.isprintable() or any(c in ' ?#"<>\\^`{|}' for c in text):
-        raise RejectedError(allowed)
-    try:
-        url = urlsplit(text)
-        if url.scheme not in {"http", "https"} or not url.hostname or url.port == 0:
-            raise RejectedError(allowed)
-    except ValueError:
-        raise RejectedError(allowed) from None
+    if fault := find_url_fault(text):
+        raise RejectedError(fault)
     return text
 
 

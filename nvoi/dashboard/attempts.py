@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nvoi.dashboard.clock import read_clock
-from nvoi.dashboard.records import LEVELS, Attempt, Gap, Project, Status, StoredLine, Tunnel
+from nvoi.dashboard.records import Attempt, Gap, Project, Status, StoredLine
+from nvoi.protocol import LEVELS, Tunnel
 
 #: How long a running deploy may be silent before it counts as lost, in milliseconds.
 LOST_AFTER = 10 * 60 * 1000

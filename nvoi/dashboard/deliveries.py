@@ -214,9 +214,6 @@ def _store_end(connection: sqlite3.Connection, delivery: Delivery, body: Complet
         return newest.id
     tail = _choose_ended([Tail(*row) for row in rows], body.log_count)
     completed = body if isinstance(body, Completed) else None
-    tunnels = (
-        [[each.service_name, each.hostname] for each in completed.tunnels] if completed else []
-    )
     last_sequence = _note_missing(connection, tail, body.log_count)
     connection.execute(
         "UPDATE attempts SET outcome = ?, ended_at = ?, last_seen_at = max(last_seen_at, ?),"
@@ -227,7 +224,7 @@ def _store_end(connection: sqlite3.Connection, delivery: Delivery, body: Complet
             delivery.received_at,
             delivery.received_at,
             completed.duration_seconds if completed else None,
-            json.dumps(tunnels),
+            json.dumps(completed.tunnels if completed else []),
             body.error if isinstance(body, Failed) else None,
             body.log_count,
             body.log_dropped,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from nvoi.log.addresses import is_loopback
+from nvoi.dashboard.hosts import is_loopback
 
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
 
@@ -103,8 +103,10 @@ def build_app_url(hostname: str) -> str | None:
     match = _HOST.fullmatch(hostname)
     if match is None or len(hostname) > _LONGEST_HOST or int(match["port"] or 0) > _LARGEST_PORT:
         return None
-    scheme = "http" if is_loopback(match["address"] or match["name"]) else "https"
-    return f"{scheme}://{hostname}"
+    host = match["address"] or match["name"]
+    # Names below localhost are this machine's too (RFC 6761, 6.3).
+    is_local = is_loopback(host) or host.endswith(".localhost")
+    return f"{'http' if is_local else 'https'}://{hostname}"
 
 
 def name_provider(provider: str) -> str:

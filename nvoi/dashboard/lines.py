@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from nvoi.dashboard.records import LEVELS, Line, LogBatch
+from nvoi.dashboard.records import Line, LogBatch
+from nvoi.protocol import LEVELS
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from nvoi.dashboard.records import Attempt, StoredLine
 
 def build_attempt(attempt: Attempt) -> dict[str, Any]:
     """An attempt."""
-    return dataclasses.asdict(attempt)
+    tunnels = [tunnel._asdict() for tunnel in attempt.tunnels]
+    return {**dataclasses.asdict(attempt), "tunnels": tunnels}
 
 
 def build_line(line: StoredLine) -> dict[str, Any]:

@@ -22,32 +22,19 @@ from nvoi.dashboard.documents import (
     has_surrogate,
     parse_json,
 )
-from nvoi.dashboard.records import (
+from nvoi.dashboard.records import Body, Completed, Failed, Line, LogBatch, Started
+from nvoi.protocol import (
+    DEPLOY_ID,
     LEVELS,
-    Body,
-    Completed,
-    Failed,
-    Line,
-    LogBatch,
-    Started,
+    LOG_COUNT,
+    LOG_DROPPED,
+    SEQUENCE,
+    STARTED_KEYS,
     Tunnel,
 )
 
 Kind = Literal["logs", "status"]
 
-SEQUENCE = "x-nvoi-sequence"
-LOG_COUNT = "x-nvoi-log-count"
-LOG_DROPPED = "x-nvoi-log-dropped"
-DEPLOY_ID = "x-nvoi-deploy-id"
-_SPELLED = {
-    SEQUENCE: "X-Nvoi-Sequence",
-    LOG_COUNT: "X-Nvoi-Log-Count",
-    LOG_DROPPED: "X-Nvoi-Log-Dropped",
-    DEPLOY_ID: "X-Nvoi-Deploy-Id",
-}
-
-_STARTED = frozenset(("git_sha", "git_ref", "ci_provider", "ci_run_url"))
-_LEVELS = frozenset(LEVELS)
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
 _SEQUENCE = re.compile(r"([1-9][0-9]{0,14})-([1-9][0-9]{0,14})")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
@@ -88,9 +75,9 @@ def check_deploy_header(deploy_id: str, headers: Mapping[str, str]) -> None:
 
     HTTP leaves off white space around a header's value, so around the id too.
     """
-    found = headers.get(DEPLOY_ID)
+    found = headers.get(DEPLOY_ID.lower())
     if found is not None and found.encode("latin-1") != deploy_id.encode().strip(b" \t"):
-        raise ProtocolViolation(_SPELLED[DEPLOY_ID], "it is not the deploy id in the path")
+        raise ProtocolViolation(DEPLOY_ID, "it is not the deploy id in the path")
 
 
 def parse_batch(document: dict[str, Any], headers: Mapping[str, str]) -> LogBatch:
@@ -99,7 +86,7 @@ def parse_batch(document: dict[str, Any], headers: Mapping[str, str]) -> LogBatc
     check_keys("", document, {"logs"})
     logs = get_list("logs", document["logs"])
     lines = tuple(parse_line(index, item) for index, item in enumerate(logs))
-    return LogBatch(lines, parse_sequence(headers.get(SEQUENCE), len(lines)))
+    return LogBatch(lines, parse_sequence(headers.get(SEQUENCE.lower()), len(lines)))
 
 
 def parse_line(index: int, item: Any) -> Line:
@@ -110,7 +97,7 @@ def parse_line(index: int, item: Any) -> Line:
             "level": str(level),
             "message": str(message),
             "logged_at": str(logged_at),
-        } if len(item) == 3 and level in _LEVELS:  # noqa: PLR2004 - the keys above
+        } if len(item) == 3 and level in LEVELS:  # noqa: PLR2004 - the keys above
             moment = parse_time(logged_at)
             if moment is not None and not has_surrogate(message):
                 return Line(level, message, moment)
@@ -152,10 +139,10 @@ def parse_sequence(header: str | None, count: int) -> int | None:
         return None
     match = _SEQUENCE.fullmatch(header)
     if match is None:
-        raise ProtocolViolation(_SPELLED[SEQUENCE], "first-last is needed, numbers from 1 on")
+        raise ProtocolViolation(SEQUENCE, "first-last is needed, numbers from 1 on")
     first, last = int(match[1]), int(match[2])
     if last - first + 1 != count:
-        raise ProtocolViolation(_SPELLED[SEQUENCE], f"it does not count the body's {count} lines")
+        raise ProtocolViolation(SEQUENCE, f"it does not count the body's {count} lines")
     return first
 
 
@@ -180,7 +167,7 @@ def parse_status(document: dict[str, Any], headers: Mapping[str, str]) -> Body:
 def parse_started(document: dict[str, Any]) -> Started:
     """A ``started`` body; what its sender did not know is left out of it."""
     known = document.keys() - {"status"}
-    check_keys("", document, {"status"} | (known & _STARTED))
+    check_keys("", document, {"status"} | (known.intersection(STARTED_KEYS)))
     return Started(**{name: get_text(name, document[name]) for name in known})
 
 
@@ -204,20 +191,20 @@ def parse_counts(headers: Mapping[str, str]) -> tuple[int | None, int | None]:
     """The lines logged in the run, and how many of them were given up."""
     count, dropped = (_parse_count(headers, name) for name in (LOG_COUNT, LOG_DROPPED))
     if count is not None and dropped is not None and dropped > count:
-        raise ProtocolViolation(_SPELLED[LOG_DROPPED], "it is more than X-Nvoi-Log-Count")
+        raise ProtocolViolation(LOG_DROPPED, f"it is more than {LOG_COUNT}")
     return count, dropped
 
 
 def _parse_count(headers: Mapping[str, str], name: str) -> int | None:
-    value = headers.get(name)
+    value = headers.get(name.lower())
     if value is None:
         return None
     if not _NUMBER.fullmatch(value):
-        raise ProtocolViolation(_SPELLED[name], "a whole number is needed")
+        raise ProtocolViolation(name, "a whole number is needed")
     return int(value)
 
 
 def _refuse_headers(headers: Mapping[str, str], names: tuple[str, ...], place: str) -> None:
     for name in names:
-        if name in headers:
-            raise ProtocolViolation(_SPELLED[name], f"it belongs on {place}")
+        if name.lower() in headers:
+            raise ProtocolViolation(name, f"it belongs on {place}")

@@ -12,7 +12,7 @@ from nvoi.dashboard.attempts import find_attempt
 from nvoi.dashboard.projects import find_project
 from nvoi.dashboard.records import Attempt, Project
 from nvoi.errors import UsageError
-from nvoi.log.wire import check_deploy_id
+from nvoi.protocol import check_deploy_id
 
 if TYPE_CHECKING:
     from starlette.requests import Request

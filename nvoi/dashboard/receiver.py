@@ -27,7 +27,7 @@ from nvoi.dashboard.paths import RawRoute
 from nvoi.dashboard.records import DEFAULT_PROJECT, Delivery, Project, Receipt
 from nvoi.dashboard.verification import ForgeryError, verify_request
 from nvoi.errors import UsageError
-from nvoi.log.wire import check_deploy_id
+from nvoi.protocol import check_deploy_id
 from nvoi.secret import Secret
 
 if TYPE_CHECKING:

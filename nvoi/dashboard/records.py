@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-#: The protocol's levels, from the least severe to the most.
-LEVELS = ("debug", "info", "step", "ok", "success", "warning", "error")
+from nvoi.protocol import Tunnel
 
 #: What an attempt is shown as; ``lost`` is one that went silent without an end.
 Status = Literal["running", "completed", "failed", "lost"]
@@ -49,14 +48,6 @@ class LogBatch:
 
     lines: tuple[Line, ...]
     first: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tunnel:
-    """A service of the app and where it can be reached."""
-
-    service_name: str
-    hostname: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from nvoi.log import signing
+from nvoi.protocol import (
+    SIGNATURE,
+    TOLERANCE_SECONDS,
+    WEBHOOK_ID,
+    WEBHOOK_SIGNATURE,
+    WEBHOOK_TIMESTAMP,
+    verify,
+    verify_webhook,
+)
 from nvoi.secret import Secret
 
-SIGNATURE = "x-nvoi-signature"
-WEBHOOK_ID = "webhook-id"
-WEBHOOK_TIMESTAMP = "webhook-timestamp"
-WEBHOOK_SIGNATURE = "webhook-signature"
 WEBHOOK_HEADERS = (WEBHOOK_ID, WEBHOOK_TIMESTAMP, WEBHOOK_SIGNATURE)
 
 #: Stands for the key of a project that has none, so that it costs as much to refuse.
@@ -56,11 +60,11 @@ def verify_request(
     if not _has_webhook(headers):
         return None
     timestamp = headers[WEBHOOK_TIMESTAMP]
-    if abs(now - int(timestamp)) > signing.TOLERANCE_SECONDS:
+    if abs(now - int(timestamp)) > TOLERANCE_SECONDS:
         # Only the key's owner is told: whose clock is wrong is worth knowing.
         raise ForgeryError(
             f"webhook-timestamp is {abs(now - int(timestamp)):.0f} s off this server's clock; "
-            f"{signing.TOLERANCE_SECONDS} s are allowed"
+            f"{TOLERANCE_SECONDS} s are allowed"
         )
     return headers[WEBHOOK_ID]
 
@@ -68,11 +72,11 @@ def verify_request(
 def _fits(body: bytes, headers: Mapping[str, str], key: Secret) -> bool:
     """Whether every signature that is there is of this one key."""
     text = key.reveal()
-    plain = signing.verify(body, headers.get(SIGNATURE), text)
+    plain = verify(body, headers.get(SIGNATURE.lower()), text)
     if not _has_webhook(headers):
         return plain
     webhook_id = headers.get(WEBHOOK_ID, "")
-    webhook = signing.verify_webhook(
+    webhook = verify_webhook(
         body,
         headers.get(WEBHOOK_SIGNATURE),
         text,

@@ -1,4 +1,8 @@
-"""Seconds that only grow, for every deadline and pause of the sender."""
+"""The clock of the callback's deadlines.
+
+Test libraries such as freezegun stop ``time.monotonic`` in every module of a process. A
+deadline by a clock that stands still never comes, and the sending thread would never end.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,5 @@ import time
 
 
 def read_seconds() -> float:
-    """Seconds of the system's monotonic clock, from a moment of its own.
-
-    It is the clock of ``time.monotonic``, asked by another name: libraries that stop the time in
-    a program's tests replace that function in every module, and a stopped clock reaches no
-    deadline.
-    """
+    """Seconds of a clock that only goes forward; from a moment that means nothing."""
     return time.clock_gettime(time.CLOCK_MONOTONIC)

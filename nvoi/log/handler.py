@@ -93,7 +93,7 @@ class SignedHTTPHandler(logging.Handler):
             protocol.check_url(url),
             key,
             protocol.check_deploy_id(deploy_id),
-            Run(protocol.build_run_id(), app, command),
+            Run(app, command),
         )
         self.budget = check_budget(budget)
         super().__init__(level)

@@ -1,26 +1,29 @@
 """What the environment says of the network: proxies and CA bundles.
 
-``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, in either case, by the rules
-of the standard library's ``urllib.request``; ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` as
-OpenSSL has them, ``REQUESTS_CA_BUNDLE`` and ``CURL_CA_BUNDLE`` as their programs do.
+``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` as the standard library's
+``urllib.request`` has them, and networks in ``NO_PROXY`` as Go's ``x/net/http/httpproxy``;
+``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` as OpenSSL, ``REQUESTS_CA_BUNDLE`` and
+``CURL_CA_BUNDLE`` as their programs.
 """
 
 from __future__ import annotations
 
 import base64
+import ipaddress
 import os
+import re
 import ssl
-import urllib.request
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import urllib3
 from urllib3.util import parse_url
 
-from nvoi.log.addresses import is_loopback
-
 Environ = Mapping[str, str]
+
+_PORTS = {"http": 80, "https": 443}
+_PORT = re.compile(r":(\d{1,5})\Z", re.ASCII)
 
 
 class NetworkError(Exception):
@@ -33,14 +36,13 @@ def build_manager(url: str, environ: Environ) -> urllib3.PoolManager:
     Raises:
         NetworkError: a proxy or CA bundle that ``environ`` names cannot be used.
     """
-    parts = urlsplit(url)
-    proxy = find_proxy(parts.scheme, parts.hostname or "", environ)
+    proxy = find_proxy(url, environ)
     options: dict[str, Any] = {"num_pools": 2, "maxsize": 1}
-    if "https" in {parts.scheme, urlsplit(proxy or "").scheme}:
-        options["ssl_context"] = build_tls(environ)
-    if proxy is None:
-        return urllib3.PoolManager(**options)
     try:
+        if "https" in {urlsplit(url).scheme, urlsplit(proxy or "").scheme}:
+            options["ssl_context"] = build_tls(environ)
+        if proxy is None:
+            return urllib3.PoolManager(**options)
         auth = find_auth(proxy)
         return urllib3.ProxyManager(
             parse_url(proxy)._replace(auth=None).url,
@@ -57,32 +59,70 @@ def build_manager(url: str, environ: Environ) -> urllib3.PoolManager:
 def find_auth(url: str) -> str | None:
     """The value of an ``Authorization`` header for the user and password in ``url``, if any.
 
-    They are percent-encoded in a URL and are not in the header (RFC 7617, section 2).
+    They are percent-encoded in a URL and are not in the header. The colon between them is
+    there without a password too (RFC 7617, section 2).
     """
-    auth = parse_url(url).auth
-    return f"Basic {base64.b64encode(unquote(auth).encode()).decode()}" if auth else None
+    userinfo = urlsplit(url).netloc.rpartition("@")[0]
+    user, _, password = map(unquote_to_bytes, userinfo.partition(":"))
+    return f"Basic {base64.b64encode(user + b':' + password).decode()}" if userinfo else None
 
 
-def find_proxy(scheme: str, host: str, environ: Environ) -> str | None:
-    """The proxy's URL for ``host``, or None.
+def find_proxy(url: str, environ: Environ) -> str | None:
+    """The URL of the proxy before the host of ``url``, or None.
 
     This machine's own addresses are reached directly, as Go's net/http does it
     (ProxyFromEnvironment): to a proxy they would be the proxy's.
     """
-    if is_loopback(host):
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    port = parts.port or _PORTS[parts.scheme]
+    exceptions = re.split(r"[\s,]+", _find_variable("no_proxy", environ).lower())
+    if is_loopback(host) or any(_is_covered(host, port, each) for each in exceptions if each):
         return None
-    proxies = {
-        name.lower().removesuffix("_proxy"): value
-        for name, value in environ.items()
-        if value and name.lower().endswith("_proxy")
-    }
+    proxy = _find_variable(f"{parts.scheme}_proxy", environ) or _find_variable("all_proxy", environ)
+    if not proxy:
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _find_variable(name: str, environ: Environ) -> str:
+    """The variable ``name``, or that in upper case; an empty one switches the other off."""
+    if name in environ:
+        return environ[name]
     # A CGI script's HTTP_PROXY is the visitor's header "Proxy" (httpoxy.org).
-    if "REQUEST_METHOD" in environ:
-        proxies.pop("http", None)
-    if urllib.request.proxy_bypass_environment(host, proxies):  # type: ignore[attr-defined]  # not in the stubs
+    is_visitors = name == "http_proxy" and "REQUEST_METHOD" in environ
+    return "" if is_visitors else environ.get(name.upper(), "")
+
+
+def _is_covered(host: str, port: int, exception: str) -> bool:
+    """Whether an entry of ``NO_PROXY`` names ``host``, or a domain or network that it is in."""
+    network = _find_network(exception)
+    if network is None and (match := _PORT.search(exception)):
+        if int(match[1]) != port:
+            return False
+        exception = exception[: match.start()]
+        network = _find_network(exception)
+    if network is not None:
+        address = _find_network(host)
+        return address is not None and address.network_address in network
+    domain = exception.strip("*.")
+    return exception == "*" or host == domain or host.endswith(f".{domain}")
+
+
+def _find_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """A network in CIDR notation, or an address as a network of one; in brackets or not."""
+    try:
+        return ipaddress.ip_network(text.strip("[]"), strict=False)
+    except ValueError:
         return None
-    proxy = proxies.get(scheme) or proxies.get("all")
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine: its name (RFC 6761, 6.3) or a loopback address."""
+    network = _find_network(host)
+    if network is not None:
+        return network.is_loopback
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def build_tls(environ: Environ) -> ssl.SSLContext:

@@ -12,9 +12,8 @@ import encodings.idna  # noqa: F401 - connecting imports it; a child forked then
 import http.client
 import io
 import os
-import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Timeout
 
 from nvoi.log import network
+from nvoi.log.clock import read_seconds
 
 #: Seconds to connect, between two bytes of an answer, and for an attempt as a whole.
 CONNECT_SECONDS = 3.0
@@ -54,25 +54,40 @@ class Answer:
 
 
 class Deadline:
-    """A moment, in monotonic seconds, that may be brought forward from another thread."""
+    """A moment, in seconds of :func:`read_seconds`; another thread may bring it forward."""
 
     def __init__(self) -> None:
         self.at = float("inf")
 
     def remaining(self) -> float:
         """Seconds until then; negative once it has passed."""
-        return self.at - time.monotonic()
+        return self.at - read_seconds()
+
+    def wait_for(self, sock: Any, act: Callable[[Any], int], data: Any) -> int:
+        """``act(data)``, which reads from ``sock`` or writes to it.
+
+        Raises:
+            TimeoutError: nothing was read or written in time.
+        """
+        given = sock.gettimeout()
+        idle_at = read_seconds() + READ_SECONDS
+        try:
+            while (remaining := min(self.remaining(), idle_at - read_seconds())) > 0:
+                sock.settimeout(min(remaining, _SLICE_SECONDS))
+                with contextlib.suppress(TimeoutError):
+                    return act(data)
+        finally:
+            # A handshake for TLS may follow, which takes the time of connecting.
+            sock.settimeout(given)
+        raise TimeoutError("the time for it is up")
 
 
 class _BoundedReader(io.RawIOBase):
-    """Reads a socket until its deadline."""
+    """Reads a socket until its deadline. ``file``, made of the socket, keeps it open."""
 
-    def __init__(self, sock: Any, deadline: Deadline) -> None:
+    def __init__(self, sock: Any, file: Any, deadline: Deadline) -> None:
         super().__init__()
-        self._sock = sock
-        self._deadline = deadline
-        # A socket that http.client closes stays open as long as a file made of it.
-        self._file = sock.makefile("rb", buffering=0)
+        self._sock, self._file, self._deadline = sock, file, deadline
 
     def close(self) -> None:
         self._file.close()
@@ -82,78 +97,46 @@ class _BoundedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        idle_at = time.monotonic() + READ_SECONDS
-        while True:
-            remaining = min(self._deadline.remaining(), idle_at - time.monotonic())
-            if remaining <= 0:
-                raise TimeoutError("no whole answer in time")
-            self._sock.settimeout(min(remaining, _SLICE_SECONDS))
-            try:
-                return int(self._sock.recv_into(buffer))
-            except TimeoutError:
-                continue
+        return self._deadline.wait_for(self._sock, self._sock.recv_into, buffer)
 
 
-class _BoundedSocket:
-    """A connection's socket, which sends and whose answers are read until the deadline."""
+def _build_response(deadline: Deadline) -> type[http.client.HTTPResponse]:
+    """Answers, a proxy's to CONNECT among them, that are read until ``deadline``."""
 
-    def __init__(self, sock: Any, deadline: Deadline) -> None:
-        self._sock = sock
-        self._deadline = deadline
+    class BoundedResponse(http.client.HTTPResponse):
+        def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
+            super().__init__(sock, *args, **options)
+            self.fp = io.BufferedReader(_BoundedReader(sock, self.fp, deadline))
 
-    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
-        return io.BufferedReader(_BoundedReader(self._sock, self._deadline))
+        def _read_status(self) -> tuple[str, int, str]:
+            """Pass over interim answers (RFC 9110, 15.2); http.client does over 100 alone."""
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # not in the stubs
+            interim = http.HTTPStatus.PROCESSING <= status < http.HTTPStatus.OK
+            return version, http.HTTPStatus.CONTINUE if interim else status, reason
 
-    def sendall(self, data: Any) -> None:
-        """Send ``data``, however slowly it goes: urllib3 gives it the time of a connection."""
-        rest = memoryview(data).cast("B")
-        idle_at = time.monotonic() + READ_SECONDS
-        while rest:
-            remaining = min(self._deadline.remaining(), idle_at - time.monotonic())
-            if remaining <= 0:
-                raise TimeoutError("the request was not taken in time")
-            self._sock.settimeout(min(remaining, _SLICE_SECONDS))
-            with contextlib.suppress(TimeoutError):
-                rest = rest[self._sock.send(rest) :]
-                idle_at = time.monotonic() + READ_SECONDS
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
+    return BoundedResponse
 
 
-class _FinalResponse(http.client.HTTPResponse):
-    """Passes over every interim answer (RFC 9110, 15.2); http.client does over 100 alone."""
+def _build_pool(
+    pool: type[HTTPConnectionPool], connection: type[HTTPConnection], deadline: Deadline
+) -> type[HTTPConnectionPool]:
+    """``pool``, whose requests are sent and answered until ``deadline``."""
 
-    def _read_status(self) -> tuple[str, int, str]:
-        version, status, reason = super()._read_status()  # type: ignore[misc]  # not in the stubs
-        interim = http.HTTPStatus.PROCESSING <= status < http.HTTPStatus.OK
-        return version, http.HTTPStatus.CONTINUE if interim else status, reason
+    class BoundedConnection(connection):  # type: ignore[misc, valid-type]  # known when it is run
+        response_class = _build_response(deadline)
 
+        def send(self, data: bytes) -> None:
+            """Send ``data``, however slowly it goes: urllib3 gives it the time of connecting."""
+            if self.sock is None:
+                self.connect()
+            rest = memoryview(data)
+            while rest:
+                rest = rest[deadline.wait_for(self.sock, self.sock.send, rest) :]
 
-def _build_pools(deadline: Deadline) -> dict[str, type[HTTPConnectionPool]]:
-    """Connection pools whose connections look at ``deadline``."""
+    class BoundedPool(pool):  # type: ignore[misc, valid-type]  # as above
+        ConnectionCls = BoundedConnection
 
-    class BoundedHTTPConnection(HTTPConnection):
-        response_class = _FinalResponse
-
-        def connect(self) -> None:
-            super().connect()
-            self.sock = _BoundedSocket(self.sock, deadline)
-
-    class BoundedHTTPSConnection(HTTPSConnection):
-        response_class = _FinalResponse
-
-        def connect(self) -> None:
-            super().connect()
-            self.sock = _BoundedSocket(self.sock, deadline)
-
-    class BoundedHTTPPool(HTTPConnectionPool):
-        ConnectionCls = BoundedHTTPConnection
-
-    class BoundedHTTPSPool(HTTPSConnectionPool):
-        ConnectionCls = BoundedHTTPSConnection
-
-    return {"http": BoundedHTTPPool, "https": BoundedHTTPSPool}
+    return BoundedPool
 
 
 class Transport:
@@ -175,8 +158,8 @@ class Transport:
     ) -> None:
         self._environ = os.environ if environ is None else environ
         self._connect_seconds = connect_seconds
+        self._url = url
         self.deadline = Deadline()
-        self._user = _find_credentials(url)
         self._manager: urllib3.PoolManager | None = None
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], until: float) -> Answer:
@@ -186,22 +169,23 @@ class Transport:
             url: where to.
             body: the bytes as they are.
             headers: all of the request's own.
-            until: monotonic seconds by which the attempt must have ended.
+            until: seconds of :func:`read_seconds` by which the attempt must have ended.
 
         Raises:
             TransportError: no connection, no answer, or none that is HTTP.
         """
-        self.deadline.at = min(until, time.monotonic() + TOTAL_SECONDS)
+        self.deadline.at = min(until, read_seconds() + TOTAL_SECONDS)
         connect = min(self._connect_seconds, self.deadline.remaining())
         if connect <= 0:
             raise TransportError("timeout", "no time was left for an attempt")
-        manager = self._get_manager(url)
+        manager = self._get_manager()
+        auth = network.find_auth(self._url)
         try:
             response = manager.urlopen(
                 "POST",
                 url,
                 body=body,
-                headers={**self._user, **headers},
+                headers={"Authorization": auth, **headers} if auth else headers,
                 retries=False,
                 redirect=False,
                 timeout=Timeout(connect=connect, read=READ_SECONDS),
@@ -222,7 +206,7 @@ class Transport:
         )
         # The answer is in its status. Its body is read so that the connection can be kept, and
         # a slow one is not worth the wait.
-        self.deadline.at = min(self.deadline.at, time.monotonic() + _BODY_SECONDS)
+        self.deadline.at = min(self.deadline.at, read_seconds() + _BODY_SECONDS)
         try:
             rest = response.read(_BODY_BYTES, decode_content=False)
             if len(rest) < _BODY_BYTES:
@@ -235,16 +219,12 @@ class Transport:
 
     def close(self) -> None:
         """Close the connections that were kept."""
-        if self._manager is None:
-            return
-        pools = self._manager.pools
-        # Emptying the container leaves closing to the garbage collector, sockets and all.
-        for pool in [pools.get(key) for key in pools.keys()]:  # noqa: SIM118 - it is no dict
-            if pool is not None:
-                pool.close()
-        pools.clear()
+        if self._manager is not None:
+            # Emptying the manager leaves closing to the garbage collector, sockets and all.
+            self._manager.connection_from_url(self._url).close()
+            self._manager.clear()
 
-    def _get_manager(self, url: str) -> urllib3.PoolManager:
+    def _get_manager(self) -> urllib3.PoolManager:
         """The manager of the connections, made with the first request.
 
         Raises:
@@ -252,17 +232,14 @@ class Transport:
         """
         if self._manager is None:
             try:
-                self._manager = network.build_manager(url, self._environ)
+                self._manager = network.build_manager(self._url, self._environ)
             except network.NetworkError as error:
                 raise TransportError("environment", str(error)) from error
-            self._manager.pool_classes_by_scheme = _build_pools(self.deadline)
+            self._manager.pool_classes_by_scheme = {
+                "http": _build_pool(HTTPConnectionPool, HTTPConnection, self.deadline),
+                "https": _build_pool(HTTPSConnectionPool, HTTPSConnection, self.deadline),
+            }
         return self._manager
-
-
-def _find_credentials(url: str) -> dict[str, str]:
-    """The header for a user and password in ``url``, as HTTP clients send it."""
-    auth = network.find_auth(url)
-    return {"Authorization": auth} if auth else {}
 
 
 def _describe(error: urllib3.exceptions.HTTPError) -> tuple[str, str]:

@@ -203,8 +203,7 @@ def read_undelivered(path: Path) -> Undelivered:
             path,
             str(head["callback_url"]),
             str(head["deploy_id"]),
-            # A file of before there were runs is of one that has no other requests.
-            Run(**head.get("run") or {"id": protocol.build_run_id()}),
+            Run(**head.get("run", {})),
             has_credentials=bool(head.get("has_credentials")),
             size=len(whole),
         )

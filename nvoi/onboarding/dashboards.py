@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 from nvoi.config.fields import parse_callback_url
 from nvoi.config.urls import USERINFO
-from nvoi.log import wire
+from nvoi.log.clock import read_seconds
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.interview import Interview, Verdict
 from nvoi.onboarding.prompts import DOTS, Choice, Prompts, ask, ask_blank
+from nvoi.protocol import LogBatch, Run, build_headers, build_url
 from nvoi.secret import Secret
 
 if TYPE_CHECKING:
@@ -111,15 +112,20 @@ def call_dashboard(url: str, key: Secret, environ: Mapping[str, str]) -> Verdict
     from nvoi.log.transport import Transport, TransportError  # noqa: PLC0415 - slow to import
 
     deploy_id = f"nvoi-onboard-{secrets.token_hex(6)}"
-    request = wire.LogBatch([], first=0)
+    request = LogBatch([], first=0)
     body = request.encode()
-    headers = wire.build_headers(
-        request, body, key=key.reveal(), deploy_id=deploy_id, timestamp=int(time.time())
+    headers = build_headers(
+        request,
+        body,
+        key=key.reveal(),
+        deploy_id=deploy_id,
+        run=Run(),
+        timestamp=int(time.time()),
     )
     transport = Transport(url, environ=environ, connect_seconds=CONNECT_SECONDS)
     try:
-        target = wire.build_url(url, deploy_id, request.kind)
-        answer = transport.post(target, body, headers, time.monotonic() + TOTAL_SECONDS)
+        target = build_url(url, deploy_id, request.kind)
+        answer = transport.post(target, body, headers, read_seconds() + TOTAL_SECONDS)
     except TransportError as error:
         return explain_failure(error, url)
     finally:

@@ -11,14 +11,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from nvoi.config.schema import Config
-
-
-@dataclass(frozen=True)
-class Tunnel:
-    """Where a service can be reached: what ``completed`` tells the dashboard."""
-
-    service_name: str
-    hostname: str
+from nvoi.protocol import Tunnel
 
 
 @dataclass(frozen=True)

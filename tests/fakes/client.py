@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import time
+import uuid
 from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import quote
@@ -54,6 +55,7 @@ class Client:
         self._url = url
         self._key = key
         self._deploy_id = deploy_id
+        self._run_id = str(uuid.uuid4())
         self._pool = pool or urllib3.PoolManager()
         self._count = 0
 
@@ -97,6 +99,7 @@ class Client:
             "Content-Type": "application/json",
             "User-Agent": "nvoi/0",
             "X-Nvoi-Deploy-Id": self._deploy_id,
+            "X-Nvoi-Run-Id": self._run_id,
             **sign(self._key, webhook_id or f"msg_{self._count}", body),
             **(headers or {}),
         }

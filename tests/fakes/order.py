@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from tests.fakes.protocol import OF_THE_RUN
 from tests.fakes.received import TERMINAL, Received
 
 REFUSED = frozenset((400, 413, 422))  # a batch answered so is halved: its numbers come again
@@ -40,6 +41,8 @@ class Run:
         last, again = self._last, request.webhook_id in self._seen
         if last is not None:
             yield from find_faults_after(last, request)
+        if last is not None:
+            yield from find_other_run(last, request)
         if again and last is not None and last.webhook_id != request.webhook_id:
             yield f"a retry overtaken: {last.describe()} came before it"
         if not again:
@@ -81,6 +84,14 @@ class Run:
             if self._terminal not in ("", request.webhook_id):
                 yield "two terminal statuses, with different ids"
             self._terminal = request.webhook_id
+
+
+def find_other_run(last: Received, request: Received) -> Iterator[str]:
+    """What tells the run of ``request`` otherwise than ``last`` did."""
+    for name in OF_THE_RUN:
+        before, now = last.headers.get(name), request.headers.get(name)
+        if before != now:
+            yield f"{name} is {now!r}, and was {before!r} on {last.describe()}"
 
 
 def find_faults_after(last: Received, request: Received) -> Iterator[str]:

@@ -1,26 +1,42 @@
-"""What one request must look like by docs/protocol.md, checked apart from nvoi's own code."""
+"""What one request must look like by docs/protocol.md.
+
+Levels, limits and names are of :mod:`nvoi.protocol`; what is sent by them is judged here, and the
+signatures by the stock verifier of Standard Webhooks as well.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import re
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote, unquote
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from nvoi import protocol
+from nvoi.protocol import LEVELS, STARTED_KEYS, Tunnel
 from tests.fakes.received import TERMINAL, Received
 
-LEVELS = frozenset(("debug", "info", "step", "ok", "success", "warning", "error"))
-STARTED_KEYS = frozenset(("git_sha", "git_ref", "ci_provider", "ci_run_url"))
+#: The requests that alone have a header.
+PLACES = {
+    protocol.SEQUENCE: ("logs",),
+    protocol.LOG_COUNT: TERMINAL,
+    protocol.LOG_DROPPED: TERMINAL,
+    protocol.COMMIT_TITLE: ("started",),
+    protocol.COMMIT_AUTHOR: ("started",),
+    protocol.DIRTY: ("started",),
+    protocol.REASON: ("failed",),
+}
+#: Headers that hold a text, percent-encoded.
+TEXTS = (protocol.APP, protocol.COMMAND, protocol.COMMIT_TITLE, protocol.COMMIT_AUTHOR)
+#: What is the same on every request of a run.
+OF_THE_RUN = (protocol.RUN_ID, protocol.APP, protocol.COMMAND)
+
 RECORD_KEYS = frozenset(("level", "message", "logged_at"))
-TUNNEL_KEYS = frozenset(("service_name", "hostname"))
-MAX_RECORDS = 500
-MAX_BYTES = 512 * 1024
 # A request is signed afresh for each attempt, so its time is now; the margin is for a
 # machine that is busy, far under the five minutes that stock verifiers allow.
 MAX_AGE_SECONDS = 30.0
@@ -47,8 +63,8 @@ def find_faults(request: Received, key: bytes) -> Iterator[str]:
         yield f"the method is {request.method}, not POST"
     if not request.kind:
         yield f"the path {request.path!r} is neither …/logs nor …/status of a deploy id"
-    if len(request.body) > MAX_BYTES:
-        yield f"the body has {len(request.body)} bytes, over {MAX_BYTES}"
+    if len(request.body) > protocol.MOST_BYTES:
+        yield f"the body has {len(request.body)} bytes, over {protocol.MOST_BYTES}"
     yield from find_header_faults(request)
     yield from find_signature_faults(request, key)
     if not isinstance(request.payload, dict):
@@ -69,22 +85,40 @@ def find_header_faults(request: Received) -> Iterator[str]:
         yield f"Content-Type is {found!r}"
     if not re.fullmatch(r"nvoi/\S+", headers.get("user-agent", "")):
         yield f"User-Agent is {headers.get('user-agent')!r}"
-    if request.kind and headers.get("x-nvoi-deploy-id") != request.deploy_id.strip(" \t"):
-        found = headers.get("x-nvoi-deploy-id")
-        yield f"X-Nvoi-Deploy-Id is {found!r}, the path names {request.deploy_id!r}"
-    if ("x-nvoi-sequence" in headers) != (request.kind == "logs"):
-        yield "X-Nvoi-Sequence belongs on logs, and on nothing else"
+    found = headers.get(protocol.DEPLOY_ID)
+    if request.kind and found != request.deploy_id.strip(" \t"):
+        yield f"{protocol.DEPLOY_ID} is {found!r}, the path names {request.deploy_id!r}"
+    for name, places in PLACES.items():
+        if name in headers and (request.state or request.kind) not in places:
+            yield f"{name} belongs on {' and '.join(places)} alone"
+    if request.kind == "logs" and protocol.SEQUENCE not in headers:
+        yield f"{protocol.SEQUENCE} is missing"
+    yield from find_run_faults(request)
     yield from find_count_faults(request)
 
 
+def find_run_faults(request: Received) -> Iterator[str]:
+    """Faults of what the headers tell of the run."""
+    headers = request.headers
+    run_id = headers.get(protocol.RUN_ID, "")
+    if not is_uuid(run_id):
+        yield f"{protocol.RUN_ID} is {run_id!r}, no UUID"
+    for name in TEXTS:
+        text = headers.get(name)
+        if text is not None and not is_encoded(text):
+            yield f"{name} is {shorten(text)}, no percent-encoded text"
+    for name, value in ((protocol.DIRTY, "1"), (protocol.REASON, protocol.CANCELLED)):
+        if headers.get(name, value) != value:
+            yield f"{name} is {headers.get(name)!r}, not {value!r}"
+
+
 def find_count_faults(request: Received) -> Iterator[str]:
-    """Faults of ``X-Nvoi-Log-Count`` and ``X-Nvoi-Log-Dropped``: terminal status only."""
-    count = request.headers.get("x-nvoi-log-count")
-    dropped = request.headers.get("x-nvoi-log-dropped")
+    """Faults of ``X-Nvoi-Log-Count`` and ``X-Nvoi-Log-Dropped`` on a terminal status."""
     if request.state not in TERMINAL:
-        if (count, dropped) != (None, None):
-            yield "X-Nvoi-Log-Count and X-Nvoi-Log-Dropped belong on a terminal status only"
-    elif not (NUMBER.fullmatch(count or "") and NUMBER.fullmatch(dropped or "")):
+        return
+    count = request.headers.get(protocol.LOG_COUNT)
+    dropped = request.headers.get(protocol.LOG_DROPPED)
+    if not (NUMBER.fullmatch(count or "") and NUMBER.fullmatch(dropped or "")):
         yield f"X-Nvoi-Log-Count is {count!r} and X-Nvoi-Log-Dropped {dropped!r}, not two numbers"
     elif int(dropped or 0) > int(count or 0):
         yield f"X-Nvoi-Log-Dropped {dropped} is more than X-Nvoi-Log-Count {count}"
@@ -93,18 +127,18 @@ def find_count_faults(request: Received) -> Iterator[str]:
 def find_signature_faults(request: Received, key: bytes) -> Iterator[str]:
     """What a stock verifier of either scheme says against the request."""
     headers = request.headers
-    expected = "sha256=" + hmac.new(key, request.body, hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(headers.get("x-nvoi-signature", "").encode(), expected.encode()):
-        yield f"X-Nvoi-Signature is {headers.get('x-nvoi-signature')!r}, not {expected!r}"
+    signature = headers.get(protocol.SIGNATURE)
+    if not protocol.verify(request.body, signature, key.decode("ascii")):
+        yield f"{protocol.SIGNATURE} is {signature!r}"
     try:
         Webhook(key).verify(request.body, dict(headers))
     except (WebhookVerificationError, ValueError) as error:
         yield f"a stock Standard Webhooks verifier refuses it: {error}"
-    if not WEBHOOK_SIGNATURE.fullmatch(headers.get("webhook-signature", "")):
-        yield f"webhook-signature is {headers.get('webhook-signature')!r}"
+    if not WEBHOOK_SIGNATURE.fullmatch(headers.get(protocol.WEBHOOK_SIGNATURE, "")):
+        yield f"webhook-signature is {headers.get(protocol.WEBHOOK_SIGNATURE)!r}"
     if not re.fullmatch(r"[!-~]+", request.webhook_id) or "." in request.webhook_id:
         yield f"webhook-id is {request.webhook_id!r}"
-    stamp = headers.get("webhook-timestamp", "")
+    stamp = headers.get(protocol.WEBHOOK_TIMESTAMP, "")
     if not NUMBER.fullmatch(stamp):
         yield f"webhook-timestamp is {stamp!r}, no Unix seconds"
     elif abs(time.time() - int(stamp)) > MAX_AGE_SECONDS:
@@ -117,10 +151,10 @@ def find_batch_faults(request: Received) -> Iterator[str]:
     if set(request.payload) != {"logs"} or not isinstance(logs, list) or not logs:
         yield f"a batch is one list of records under 'logs', not {sorted(request.payload)}"
         return
-    if len(logs) > MAX_RECORDS:
-        yield f"the batch has {len(logs)} records, over {MAX_RECORDS}"
+    if len(logs) > protocol.MOST_RECORDS:
+        yield f"the batch has {len(logs)} records, over {protocol.MOST_RECORDS}"
     if request.sequence is None:
-        yield f"X-Nvoi-Sequence is {request.headers.get('x-nvoi-sequence')!r}, not first-last"
+        yield f"X-Nvoi-Sequence is {request.headers.get(protocol.SEQUENCE)!r}, not first-last"
     elif request.sequence[1] - request.sequence[0] + 1 != len(logs):
         yield f"X-Nvoi-Sequence {request.sequence} does not count {len(logs)} records"
     for index, record in enumerate(logs):
@@ -146,7 +180,7 @@ def find_status_faults(request: Received) -> Iterator[str]:
     payload.pop("status", None)
     match request.state:
         case "started":
-            if unnamed := payload.keys() - STARTED_KEYS:
+            if unnamed := payload.keys() - set(STARTED_KEYS):
                 yield f"started has keys that are not named: {sorted(unnamed)}"
             for name, value in payload.items():
                 yield from find_text_faults(name, value)
@@ -172,8 +206,8 @@ def find_completed_faults(payload: dict[str, Any]) -> Iterator[str]:
         yield f"tunnels is {shorten(tunnels)}, no list"
         return
     for tunnel in tunnels:
-        if not isinstance(tunnel, dict) or tunnel.keys() != TUNNEL_KEYS:
-            yield f"a tunnel has {sorted(TUNNEL_KEYS)}, not {shorten(tunnel)}"
+        if not isinstance(tunnel, dict) or tunnel.keys() != set(Tunnel._fields):
+            yield f"a tunnel has {Tunnel._fields}, not {shorten(tunnel)}"
             continue
         for name, value in tunnel.items():
             yield from find_text_faults(name, value)
@@ -187,6 +221,23 @@ def find_text_faults(name: str, value: Any, *, may_be_empty: bool = False) -> It
         yield f"{name} has ANSI codes: {shorten(value)}"
     elif SURROGATE.search(value):
         yield f"{name} has lone surrogates: {shorten(value)}"
+
+
+def is_uuid(text: str) -> bool:
+    """Whether ``text`` is a UUID as it is usually written."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def is_encoded(text: str) -> bool:
+    """Whether ``text`` is UTF-8 of at most 200 characters, all but the plainest percent-encoded."""
+    try:
+        decoded = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return False
+    return 0 < len(decoded) <= protocol.LONGEST_TEXT and quote(decoded, safe="") == text
 
 
 def is_time(value: Any) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote
 
+from nvoi.protocol import SEQUENCE, WEBHOOK_ID
+
 Kind = Literal["logs", "status", ""]
 TERMINAL = ("completed", "failed")
 
@@ -64,7 +66,7 @@ class Received:
     @property
     def webhook_id(self) -> str:
         """The id that all attempts of this request share."""
-        return self.headers.get("webhook-id", "")
+        return self.headers.get(WEBHOOK_ID, "")
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -83,14 +85,14 @@ class Received:
     @property
     def sequence(self) -> tuple[int, int] | None:
         """``X-Nvoi-Sequence`` as two numbers, or None where it is not there or malformed."""
-        header = self.headers.get("x-nvoi-sequence", "")
+        header = self.headers.get(SEQUENCE, "")
         match = re.fullmatch(r"([1-9][0-9]*)-([1-9][0-9]*)", header)
         return (int(match[1]), int(match[2])) if match else None
 
     def describe(self) -> str:
         """One line for a message: which request this was and how it was answered."""
         answer = "not answered" if self.answered is None else f"answered {self.answered}"
-        what = self.state or self.headers.get("x-nvoi-sequence", "")
+        what = self.state or self.headers.get(SEQUENCE, "")
         whole = "" if self.complete else ", cut off"
         return (
             f"request {self.number} ({self.method} {self.path} {what}"

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import DeliveryError
-from nvoi.log.undelivered import resend
+from nvoi.log.undelivered import read_undelivered, resend
 from nvoi.protocol import verify
-from nvoi.log.undelivered import read_undelivered
 from tests.fakes import behaviours
 from tests.fakes.behaviours import Answer, Behaviour, Exchange
 from tests.fakes.receiver import Receiver

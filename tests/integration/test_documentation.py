@@ -333,21 +333,23 @@ def test_the_embedding_example_sends_to_the_dashboard_it_is_given() -> None:
 
 def test_the_embedding_page_does_what_it_shows(tmp_path: Path) -> None:
     key = secrets.token_hex(32)
-    whole, by_hand, handler, configured = (
+    whole, by_hand, asynchronous, handler, configured = (
         block.text for block in find_blocks("python", "docs/embedding.md")
     )
     with Receiver(key, whole_runs=False) as receiver:
         configured = configured.replace("https://dashboard.example.com/callbacks", receiver.url)
         script = f"""
-import logging, sys
+import asyncio, logging, sys
 url, key = sys.argv[1:]
 exec({whole!r})
 run(url, key, "whole")
 exec({by_hand!r})
 install(CallbackStream("nvoi.install", url, key, "by-hand"))
+exec({asynchronous!r})
+asyncio.run(run(url, key))
 exec({handler!r})
 sender = send_logs(url, key)
-logging.getLogger("nvoi.worker").warning("from a handler")
+logging.getLogger("nvoi.worker").info("from a handler")
 sender.flush()
 exec({configured!r})
 configure()
@@ -356,8 +358,8 @@ logging.getLogger("shop").info("configured %s", key)
         environ = {**os.environ, "HOME": str(tmp_path), "DEPLOY_KEY": key}
         run_python(script, receiver.url, key, environ=environ)
         states = [status["status"] for status in receiver.statuses]
-        assert states == ["started", "completed"] * 2
-        assert receiver.statuses[-1]["tunnels"] == [
+        assert states == ["started", "completed"] * 3
+        assert receiver.statuses[3]["tunnels"] == [
             {"service_name": "web", "hostname": "www.example.com"}
         ]
         assert receiver.messages == [
@@ -365,6 +367,7 @@ logging.getLogger("shop").info("configured %s", key)
             "signing in with [REDACTED]",
             "All orders are in the books",
             "copying",
+            "asynchronous, but told in order",
             "from a handler",
             "configured [REDACTED]",
         ]

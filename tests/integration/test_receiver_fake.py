@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,13 @@ def test_a_status_of_another_shape_is_a_violation(
         ({"User-Agent": "curl/8"}, "User-Agent is 'curl/8'"),
         ({"X-Nvoi-Deploy-Id": "other"}, "the path names 'run-1'"),
         ({"X-Nvoi-Sequence": "1-1"}, "X-Nvoi-Sequence belongs on logs"),
-        ({"X-Nvoi-Log-Count": "1"}, "belong on a terminal status only"),
+        ({"X-Nvoi-Log-Count": "1"}, "X-Nvoi-Log-Count belongs on completed and failed"),
+        ({"X-Nvoi-Reason": "cancelled"}, "X-Nvoi-Reason belongs on failed"),
+        ({"X-Nvoi-Run-Id": "1"}, "X-Nvoi-Run-Id is '1', no UUID"),
+        ({"X-Nvoi-App": "my shop"}, "X-Nvoi-App is 'my shop', no percent-encoded text"),
+        ({"X-Nvoi-Commit-Title": "%FF"}, "no percent-encoded text"),
+        ({"X-Nvoi-Commit-Author": "a" * 201}, "no percent-encoded text"),
+        ({"X-Nvoi-Dirty": "yes"}, "X-Nvoi-Dirty is 'yes', not '1'"),
     ],
 )
 def test_a_wrong_header_is_a_violation(
@@ -169,6 +176,17 @@ def test_a_wrong_header_is_a_violation(
     assert fault in " ".join(receiver.violations)
     with pytest.raises(AssertionError, match="protocol violation"):
         receiver.assert_protocol()
+
+
+def test_what_names_the_run_is_the_same_on_all_its_requests(
+    receiver: Receiver, client: Client
+) -> None:
+    first, second = ({"X-Nvoi-Run-Id": str(uuid.uuid4()), "X-Nvoi-App": "shop"} for _ in "12")
+    client.post("status", {"status": "started"}, first | {"X-Nvoi-Commit-Title": "Caf%C3%A9"})
+    client.post("logs", build_batch("a"), first | {"X-Nvoi-Sequence": "1-1"})
+    receiver.assert_protocol()
+    client.post("logs", build_batch("b"), second | {"X-Nvoi-Sequence": "2-2"})
+    assert f"X-Nvoi-Run-Id is {second['X-Nvoi-Run-Id']!r}" in only_violation(receiver)
 
 
 @pytest.mark.parametrize("header", ["1-3", "0-1", "2-1", "1", None])

@@ -11,7 +11,8 @@ import pytest
 from nvoi import operation
 from nvoi.errors import CommandError, ConfigError, Fault
 from nvoi.operation import Report
-from nvoi.targets.step import Request, Step, Target, Tunnel
+from nvoi.protocol import Tunnel
+from nvoi.targets.step import Request, Step, Target
 
 
 @dataclass

@@ -21,12 +21,13 @@ from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.records import Record
 from nvoi.kubernetes.workload import Manifest, Release
 from nvoi.naming import build_image_tag, build_prefix
+from nvoi.protocol import Tunnel
 from nvoi.providers import Provider, Server, get_provider
 from nvoi.ssh.connections import Connections, build_connections
 from nvoi.targets.cluster.holder import Holder
 from nvoi.targets.cluster.lock import Lock
 from nvoi.targets.cluster.stamps import build_stamp
-from nvoi.targets.step import Request, Tunnel
+from nvoi.targets.step import Request
 
 Json = Mapping[str, Any]
 

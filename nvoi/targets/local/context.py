@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from nvoi.config.schema import Application, AppService
+from nvoi.protocol import Tunnel
 from nvoi.targets.local.launcher import build_service_environment
 from nvoi.targets.local.lock import hold_lock
 from nvoi.targets.local.record import Record, build_record, find_record
 from nvoi.targets.local.state import State, build_state, list_names
-from nvoi.targets.step import Request, Tunnel
+from nvoi.targets.step import Request
 
 
 @dataclass

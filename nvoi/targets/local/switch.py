@@ -9,6 +9,7 @@ from functools import partial
 from nvoi.config.schema import AppService
 from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
+from nvoi.protocol import Tunnel
 from nvoi.targets.local.client import Supervisor
 from nvoi.targets.local.conf import Program
 from nvoi.targets.local.context import LocalContext
@@ -21,7 +22,7 @@ from nvoi.targets.local.startup import STAY_UP_SECONDS, Startup, build_startup, 
 from nvoi.targets.local.state import State, guard_storage
 from nvoi.targets.local.together import Cancel, run_together
 from nvoi.targets.local.trial import get_supervisor
-from nvoi.targets.step import Step, Tunnel
+from nvoi.targets.step import Step
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)

@@ -156,10 +156,10 @@ def test_without_scripts_the_pages_show_the_same(
     assert "web did not become healthy: GET /up answered 500" in messages
     assert plain.find_all("#tools, #follow, #keys", visible=True) == []
 
-    with start_run(shared, tmp_path, uuid.uuid4().hex[:8]) as run:
+    deploy_id = uuid.uuid4().hex[:8]
+    with start_run(shared, tmp_path, deploy_id) as run:
         for number in range(1, 1051):
             run.log.info("line %d", number)
-        deploy_id = run.stream.handler.deploy_id
         wait_until(lambda: shared.get_attempts(deploy_id), "the deploy")
         wait_until(lambda: len(shared.get_lines(deploy_id)) == 1050, "the lines")
         plain.open(build_page_url(shared, deploy_id))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from nvoi.log import levels, wire
+import nvoi
+from nvoi import protocol
 from tests.integration.commands import wait_until
 from tests.integration.dashboard.browser import Browser
 from tests.integration.dashboard.serving import Serving
@@ -28,11 +29,11 @@ HOSTILE = (
 def test_nothing_in_a_message_is_taken_for_markup_or_a_command(
     browser: Browser, shared: Serving, tmp_path: Path
 ) -> None:
-    post(shared, "hostile", wire.StatusEvent(wire.build_started({"git_ref": HOSTILE[0]})))
+    post(shared, "hostile", protocol.build_started({"git_ref": HOSTILE[0]}))
     post_lines(shared, "hostile", *HOSTILE)
-    post_lines(shared, "hostile", HOSTILE[0], level=levels.STEP)
-    post(shared, "hostile", wire.StatusEvent({"status": "failed", "error": HOSTILE[0]}))
-    post(shared, "<b>'\"&", wire.StatusEvent(wire.build_started({"ci_run_url": "javascript:x()"})))
+    post_lines(shared, "hostile", HOSTILE[0], level=nvoi.STEP)
+    post(shared, "hostile", protocol.StatusEvent({"status": "failed", "error": HOSTILE[0]}))
+    post(shared, "<b>'\"&", protocol.build_started({"ci_run_url": "javascript:x()"}))
     browser.open(shared.url)
     assert HOSTILE[0] in browser.list_texts(".deploy .name")
     open_deploy(browser, shared, "hostile")
@@ -66,7 +67,7 @@ def test_text_that_runs_the_other_way_stays_in_its_place(browser: Browser, share
 def test_lines_that_were_never_received_are_told_where_they_belong(
     browser: Browser, shared: Serving
 ) -> None:
-    post(shared, "gaps", wire.StatusEvent(wire.build_started({})))
+    post(shared, "gaps", protocol.build_started({}))
     post_lines(shared, "gaps", "one", "two", first=1)
     post_lines(shared, "gaps", "six", first=6)
     open_deploy(browser, shared, "gaps")
@@ -90,7 +91,7 @@ def test_lines_that_were_never_received_are_told_where_they_belong(
         "six",
     ]
 
-    ended = wire.StatusEvent(wire.build_completed([], 1))
+    ended = protocol.build_completed([], 1)
     post(shared, "gaps", ended, (8, 2))
     browser.wait_for("document.querySelector('#summary .banner.warning')")
     assert browser.list_texts("#summary .banner.warning") == [
@@ -103,7 +104,7 @@ def test_lines_that_were_never_received_are_told_where_they_belong(
 def test_lines_that_come_late_do_not_move_those_that_are_read(
     browser: Browser, shared: Serving
 ) -> None:
-    post(shared, "late", wire.StatusEvent(wire.build_started({})))
+    post(shared, "late", protocol.build_started({}))
     texts = [f"line {n}{' of many words' * (n % 7 * 10)}" for n in range(1, 1001)]
     post_lines(shared, "late", *texts[:400], first=1)
     post_lines(shared, "late", *texts[450:], first=451)
@@ -134,8 +135,8 @@ def test_a_line_that_is_given_twice_is_there_once(browser: Browser, shared: Serv
 def test_a_running_step_takes_as_long_as_it_does_whatever_the_senders_clock(
     browser: Browser, shared: Serving
 ) -> None:
-    line = wire.encode_line((levels.STEP, time.time() + 3600, "Build"))
-    post(shared, "clock", wire.LogBatch([line], 1))
+    line = protocol.encode_line((nvoi.STEP, time.time() + 3600, "Build"))
+    post(shared, "clock", protocol.LogBatch([line], 1))
     open_deploy(browser, shared, "clock")
     browser.wait_for("/^[1-9] s$/.test(document.querySelector('#log .took').innerText)")
 
@@ -158,7 +159,7 @@ def test_a_megabyte_in_one_line_is_shown_filtered_and_without_end_of_marks(
 def test_five_thousand_steps_are_bearable(browser: Browser, shared: Serving) -> None:
     for first in range(1, 5000, 1000):
         steps = [f"Step {number}" for number in range(first, first + 1000)]
-        post_lines(shared, "steps", *steps, first=first, level=levels.STEP)
+        post_lines(shared, "steps", *steps, first=first, level=nvoi.STEP)
     open_deploy(browser, shared, "steps")
     assert browser.list_texts("#count") == ["5,000 lines"]
 

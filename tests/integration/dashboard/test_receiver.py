@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from nvoi.log import signing
+from nvoi import protocol
 from tests.fakes.client import build_batch, build_record, sign
 from tests.integration.dashboard.serving import Answer, Serving, get_messages
 from tests.integration.streams import KEY
@@ -43,7 +43,7 @@ def send(
 ) -> Answer:
     """A request that is signed in both ways, or in the plain one alone."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    signed = {"X-Nvoi-Signature": signing.sign(body, key)}
+    signed = {"X-Nvoi-Signature": protocol.sign(body, key)}
     if webhook_id:
         signed = sign(key, webhook_id, body)
     return serving.post(path, body, JSON | signed | headers)
@@ -85,7 +85,7 @@ def test_a_body_of_a_mebibyte_is_taken(shared: Serving) -> None:
 
 def test_a_body_that_comes_in_chunks_is_taken(shared: Serving) -> None:
     body = json.dumps(build_batch("in chunks")).encode()
-    headers = JSON | {"X-Nvoi-Signature": signing.sign(body, KEY)}
+    headers = JSON | {"X-Nvoi-Signature": protocol.sign(body, KEY)}
     chunks = (body[start : start + 7] for start in range(0, len(body), 7))
     assert shared.post("/api/deploys/chunks/logs", chunks, headers).status == 200
     assert get_messages(shared.get_lines("chunks")) == ["in chunks"]
@@ -125,10 +125,10 @@ def test_a_captured_request_is_refused_when_it_is_old(shared: Serving) -> None:
         body,
         JSON
         | {
-            "X-Nvoi-Signature": signing.sign(body, KEY),
+            "X-Nvoi-Signature": protocol.sign(body, KEY),
             "webhook-id": "msg_old",
             "webhook-timestamp": str(stamp),
-            "webhook-signature": signing.sign_webhook(body, KEY, "msg_old", stamp),
+            "webhook-signature": protocol.sign_webhook(body, KEY, "msg_old", stamp),
         },
     )
     assert answer.status == 401
@@ -152,10 +152,10 @@ def test_a_captured_body_cannot_be_replayed_for_another_deploy(shared: Serving) 
         {},
         {"X-Nvoi-Signature": ""},
         {"X-Nvoi-Signature": "sha256=" + "0" * 64},
-        {"X-Nvoi-Signature": signing.sign(b"{}", OTHER_KEY)},
-        {"X-Nvoi-Signature": signing.sign(b"{}", KEY), "webhook-id": "msg_1"},
+        {"X-Nvoi-Signature": protocol.sign(b"{}", OTHER_KEY)},
+        {"X-Nvoi-Signature": protocol.sign(b"{}", KEY), "webhook-id": "msg_1"},
         {**sign(KEY, "msg_1", b"{}"), "webhook-id": "msg_2"},
-        {**sign(KEY, "msg_1", b"{}"), "X-Nvoi-Signature": signing.sign(b"{}", OTHER_KEY)},
+        {**sign(KEY, "msg_1", b"{}"), "X-Nvoi-Signature": protocol.sign(b"{}", OTHER_KEY)},
     ],
 )
 def test_a_forged_request_is_refused_before_it_is_read(
@@ -319,7 +319,7 @@ def test_a_request_that_is_cut_off_leaves_nothing_behind(shared: Serving) -> Non
     with connect(shared) as connection:
         head = (
             "POST /api/deploys/cut/logs HTTP/1.1\r\nHost: localhost\r\n"
-            f"Content-Type: application/json\r\nX-Nvoi-Signature: {signing.sign(body, KEY)}\r\n"
+            f"Content-Type: application/json\r\nX-Nvoi-Signature: {protocol.sign(body, KEY)}\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         connection.sendall(head.encode() + body[:-5])

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
-from nvoi.log import wire
+from nvoi import protocol
 from nvoi.log.levels import Logger
 from tests.integration.dashboard.browser import NETWORK, Browser, open_browser
 from tests.integration.dashboard.serving import Serving
@@ -122,20 +122,21 @@ def log_steps(log: Logger, steps: Mapping[str, int]) -> None:
 def post(
     serving: Serving,
     deploy_id: str,
-    request: wire.Request,
+    request: protocol.Request,
     counts: tuple[int, int] | None = None,
 ) -> None:
     """Send one request as the protocol has it."""
     body = request.encode()
-    headers = wire.build_headers(
+    headers = protocol.build_headers(
         request,
         body,
         key=KEY,
         deploy_id=deploy_id,
+        run=protocol.Run("shop", "deploy"),
         timestamp=int(time.time()),
         counts=counts,
     )
-    url = wire.build_url(serving.callback_url, deploy_id, request.kind)
+    url = protocol.build_url(serving.callback_url, deploy_id, request.kind)
     asked = urllib.request.Request(url, body, headers)
     with urllib.request.urlopen(asked, timeout=30) as answer:
         assert answer.status == 200
@@ -145,8 +146,8 @@ def post_lines(
     serving: Serving, deploy_id: str, *messages: str, first: int = 0, level: int = 20
 ) -> None:
     """Send lines whose first has the sequence number ``first``; 0 gives them none."""
-    lines = [wire.encode_line((level, time.time(), message)) for message in messages]
-    post(serving, deploy_id, wire.LogBatch(lines, first))
+    lines = [protocol.encode_line((level, time.time(), message)) for message in messages]
+    post(serving, deploy_id, protocol.LogBatch(lines, first))
 
 
 def list_numbers(browser: Browser) -> list[int]:

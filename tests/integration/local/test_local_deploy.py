@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import NvoiError
+from nvoi.protocol import Tunnel
 from nvoi.targets.local.daemon import get_socket
-from nvoi.targets.step import Tunnel
 from tests.integration.local.application import App, fetch, wait_until
 from tests.ports import find_port
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
-from nvoi.log import signing
+from nvoi import protocol
 
 
 class Dashboard:
@@ -71,7 +71,7 @@ class Dashboard:
     def check_signatures(self, key: str) -> None:
         """Every request was signed with ``key`` in both ways."""
         for _, body, signature, (webhook_id, timestamp, webhook_signature) in self.requests:
-            assert signing.verify(body, signature, key)
-            assert signing.verify_webhook(
+            assert protocol.verify(body, signature, key)
+            assert protocol.verify_webhook(
                 body, webhook_signature, key, webhook_id=webhook_id, timestamp=timestamp
             )

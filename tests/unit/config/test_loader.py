@@ -322,6 +322,7 @@ def test_a_name_that_no_remote_name_can_hold_is_refused(name: str) -> None:
         '"http://example.com/\\t"',
         "http://exämple.com/",
         "http://[::1/",
+        "http://a..b/",
         "file:///etc/passwd",
         "[http://example.com]",
     ],
@@ -332,7 +333,14 @@ def test_a_callback_url_that_is_no_url_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://localhost:4000", "https://user:pw@example.com/a/", "http://[::1]:80/x", "HTTP://x"],
+    [
+        "http://localhost:4000",
+        "https://user:pw@example.com/a/",
+        "https://token@example.com",
+        "http://my_dashboard:/",
+        "http://[::1]:80/x",
+        "HTTP://x",
+    ],
 )
 def test_an_http_url_with_a_host_is_a_callback_url(url: str) -> None:
     assert parse(f"callback_url: {url}\n{local()}").callback_url == url

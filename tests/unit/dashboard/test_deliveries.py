@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from nvoi.dashboard.records import Completed, Failed, Line, LogBatch, Started, Tunnel
+from nvoi.dashboard.records import Completed, Failed, Line, LogBatch, Started
+from nvoi.protocol import Tunnel
 from tests.unit.dashboard.stores import (
     COMPLETED,
     NOON,

@@ -9,7 +9,8 @@ import pytest
 
 from nvoi.dashboard.documents import ProtocolViolation
 from nvoi.dashboard.parsing import Kind, check_deploy_header, parse_request, parse_time
-from nvoi.dashboard.records import Completed, Failed, Line, LogBatch, Started, Tunnel
+from nvoi.dashboard.records import Completed, Failed, Line, LogBatch, Started
+from nvoi.protocol import Tunnel
 from tests.fakes.protocol import find_batch_faults, find_status_faults
 from tests.fakes.received import Headers, Received
 
@@ -49,6 +50,11 @@ def test_started_with_all_and_with_nothing_that_is_known() -> None:
     whole = {"git_sha": "a", "git_ref": "b", "ci_provider": "c", "ci_run_url": "d"}
     assert parse("status", {"status": "started", **whole}) == Started("a", "b", "c", "d")
     assert parse("status", {"status": "started"}) == Started()
+
+
+def test_what_the_headers_tell_of_a_run_is_no_part_of_its_body() -> None:
+    told = {"x_nvoi_run_id": "1", "x_nvoi_app": "shop", "x_nvoi_commit_title": "Caf%C3%A9"}
+    assert parse("status", {"status": "started"}, **told) == Started()
 
 
 def test_completed_with_and_without_its_counts() -> None:

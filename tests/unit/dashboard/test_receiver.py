@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from nvoi.dashboard import receiver
 from nvoi.dashboard.context import Dashboard
-from nvoi.log.signing import sign
+from nvoi.protocol import sign
 from tests.unit.dashboard.asgi import KEY, Exchange, open_dashboard
 
 LOGS = "/api/deploys/run-1/logs"

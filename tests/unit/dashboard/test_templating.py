@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from nvoi.dashboard.records import Gap, StoredLine, Tunnel
+from nvoi.dashboard.records import Gap, StoredLine
 from nvoi.dashboard.sections import build_sections
 from nvoi.dashboard.templating import render
+from nvoi.protocol import Tunnel
 from tests.unit.dashboard.test_views import build_view
 
 

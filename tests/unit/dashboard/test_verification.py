@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nvoi.dashboard.verification import ForgeryError, verify_request
-from nvoi.log.signing import sign, sign_webhook
+from nvoi.protocol import sign, sign_webhook
 from nvoi.secret import Secret
 
 KEY, OTHER = Secret("ab" * 32), Secret("cd" * 32)

@@ -54,7 +54,7 @@ def test_lines_come_in_order_as_one_batch() -> None:
     batch = buffer.take()
     assert read(batch) == ["one", "two", "three"]
     assert isinstance(batch, LogBatch)
-    assert batch.build_headers() == {"X-Nvoi-Sequence": "1-3"}
+    assert batch.headers == {"X-Nvoi-Sequence": "1-3"}
 
 
 def test_a_batch_has_at_most_500_lines() -> None:
