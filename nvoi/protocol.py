@@ -241,10 +241,21 @@ class LogBatch:
         return {SEQUENCE: f"{self.first}-{last}"} if self.first else {}
 
     def halve(self) -> tuple[LogBatch, LogBatch]:
-        """Two requests, each with an id of its own, of two lines or more."""
+        """Two requests of two lines or more, with the same ids each time."""
         middle = len(self.lines) // 2
-        first = self.first + middle if self.first else 0
-        return LogBatch(self.lines[:middle], self.first), LogBatch(self.lines[middle:], first)
+        second = self.first + middle if self.first else 0
+        return (
+            LogBatch(self.lines[:middle], self.first, f"{self.id}a"),
+            LogBatch(self.lines[middle:], second, f"{self.id}b"),
+        )
+
+    def cut(self, most_bytes: int) -> LogBatch:
+        """A request of the one line in this, cut to ``most_bytes``."""
+        return LogBatch([cut_line(self.lines[0], most_bytes)], self.first, f"{self.id}c")
+
+    def measure(self) -> int:
+        """The bytes of its lines."""
+        return sum(map(measure, self.lines))
 
 
 @dataclass

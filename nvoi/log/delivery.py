@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nvoi import protocol
@@ -65,10 +65,6 @@ class Counts:
     troubles: Counter[str] = field(default_factory=Counter)
 
 
-def _ignore(*_: object) -> None:
-    """For those who do not want to know."""
-
-
 class Delivery:
     """Sends requests in order and keeps account of them. One thread sends.
 
@@ -79,7 +75,6 @@ class Delivery:
         count_logged: how many lines have been numbered so far, for the terminal status.
         counts: where account is kept.
         note_delivered: called with each piece that was acknowledged.
-        note_parted: called with a piece and what is sent in its place, before that is.
     """
 
     def __init__(
@@ -90,15 +85,13 @@ class Delivery:
         tell: Callable[[str], None],
         count_logged: Callable[[], int],
         counts: Counts | None = None,
-        note_delivered: Callable[[Request], None] = _ignore,
-        note_parted: Callable[[Request, Sequence[Request]], None] = _ignore,
+        note_delivered: Callable[[Request], None] = lambda _: None,
     ) -> None:
         self._callee = callee
         self._transport = transport
         self._tell = tell
         self._count_logged = count_logged
         self._note_delivered = note_delivered
-        self._note_parted = note_parted
         self._told: set[str] = set()
         self._hurry = threading.Event()
         self._logs_until = self._final_until = float("inf")
@@ -137,7 +130,7 @@ class Delivery:
         self.pending = deque([request])
         given_up: list[Request] = []
         while self.pending:
-            piece = self._fit(self.pending[0])
+            piece = self._fit()
             answer = self._send(piece)
             self.answered = answer is not None
             self.pending.popleft()
@@ -163,21 +156,16 @@ class Delivery:
 
     # -- one piece -------------------------------------------------------------------------
 
-    def _fit(self, piece: Request) -> Request:
+    def _fit(self) -> Request:
         """The head of ``pending``, halved as long as it is over what the receiver takes."""
         while (
-            isinstance(piece, LogBatch)
+            isinstance(piece := self.pending[0], LogBatch)
             and len(piece.lines) > 1
-            and sum(map(protocol.measure, piece.lines)) > self._most_bytes
+            and piece.measure() > self._most_bytes
         ):
             self.pending.popleft()
-            self._part(piece, piece.halve())
-            piece = self.pending[0]
+            self.pending.extendleft(reversed(piece.halve()))
         return piece
-
-    def _part(self, piece: Request, parts: Sequence[Request]) -> None:
-        self._note_parted(piece, parts)
-        self.pending.extendleft(reversed(parts))
 
     def _send(self, piece: Request) -> Answer | None:
         """Try until there is an answer that is none of those to retry, or time is up."""
@@ -268,18 +256,16 @@ class Delivery:
     # -- refusals --------------------------------------------------------------------------
 
     def _split(self, piece: Request, answer: Answer, given_up: list[Request]) -> None:
-        if isinstance(piece, LogBatch):
-            if answer.status == TOO_LARGE:
-                size = sum(map(protocol.measure, piece.lines))
-                self._most_bytes = max(_SHORTEST_CUT, size // 2)
-            if len(piece.lines) > 1:
-                self._part(piece, piece.halve())
-                return
-            if answer.status == TOO_LARGE and protocol.measure(piece.lines[0]) > _SHORTEST_CUT:
-                cut = protocol.cut_line(piece.lines[0], self._most_bytes)
-                self._part(piece, [LogBatch([cut], piece.first)])
-                return
-        given_up.append(piece)
+        """Put smaller parts in the place of a refused piece, or give it up."""
+        is_large = answer.status == TOO_LARGE
+        if isinstance(piece, LogBatch) and is_large:
+            self._most_bytes = max(_SHORTEST_CUT, piece.measure() // 2)
+        if isinstance(piece, LogBatch) and len(piece.lines) > 1:
+            self.pending.extendleft(reversed(piece.halve()))
+        elif isinstance(piece, LogBatch) and is_large and piece.measure() > _SHORTEST_CUT:
+            self.pending.appendleft(piece.cut(self._most_bytes))
+        else:
+            given_up.append(piece)
 
     # -- accounts --------------------------------------------------------------------------
 

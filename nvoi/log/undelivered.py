@@ -1,9 +1,9 @@
 """What could not be delivered, kept in a file, and sent later: ``nvoi resend``.
 
 The file is JSON lines, mode 0600: a head that says what it is, then one line a request, with
-the id and the body it had. What is sent of it is noted at its end: a line for a request that
-was acknowledged, on the disk before the next one is sent, and one for a request that was sent
-in parts, with these parts. So nothing is sent twice that was acknowledged.
+the id and the body it had. Each request that is acknowledged when it is sent is noted at its end,
+on the disk before the next one goes out, so that nothing is sent twice. The ids of a request's
+parts come from its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -33,8 +33,6 @@ FORMAT = "nvoi-undelivered-1"
 
 #: Seconds that one request of :func:`resend` may take with all its retries.
 REQUEST_SECONDS = 30.0
-
-_HINT = "name the file that the run's last lines named"
 
 _Entry = dict[str, Any]
 
@@ -79,7 +77,8 @@ class UndeliveredFile:
             text = f'{{"id": "{request.id}", "first": {request.first}, "logs": [{lines}]}}'
         else:
             counts = {"logged": logged, "delivered": delivered} if request.terminal else {}
-            text = json.dumps(_encode(request) | counts)
+            status = {"status": dict(request.payload), "headers": dict(request.headers)}
+            text = json.dumps({"id": request.id} | status | counts)
         with self._lock:
             if self._file is None:
                 self._open()
@@ -128,14 +127,6 @@ def _make_file(directory: Path | None, prefix: str) -> tuple[int, str]:
     return tempfile.mkstemp(".jsonl", f"nvoi-{prefix}")
 
 
-def _encode(request: Request) -> _Entry:
-    if isinstance(request, LogBatch):
-        logs = [json.loads(line) for line in request.lines]
-        return {"id": request.id, "logs": logs, "first": request.first}
-    headers = {"headers": dict(request.headers)} if request.headers else {}
-    return {"id": request.id, "status": dict(request.payload)} | headers
-
-
 def strip_auth(url: str) -> str:
     """``url`` without the user and the password in it."""
     parts = urlsplit(url)
@@ -158,23 +149,16 @@ class Undelivered:
     deploy_id: str
     run: Run
     #: Whether the callback URL had a user and password, which the file does not keep.
-    has_credentials: bool = False
+    has_credentials: bool
     #: Bytes of the file up to its last whole line.
-    size: int = 0
+    size: int
     requests: list[Request] = field(default_factory=list)
     logged: int = 0
     delivered: int = 0
 
     def acknowledge(self, request: Request) -> None:
         """Note on the disk that ``request`` was delivered."""
-        self._append({"acknowledged": request.id})
-
-    def part(self, request: Request, parts: Sequence[Request]) -> None:
-        """Note on the disk that ``parts`` are sent in place of ``request``."""
-        self._append({"split": request.id, "into": list(map(_encode, parts))})
-
-    def _append(self, entry: _Entry) -> None:
-        data = json.dumps(entry).encode() + b"\n"
+        data = json.dumps({"acknowledged": request.id}).encode() + b"\n"
         with self.path.open("r+b") as file:
             # A last line without its end was being written when the machine stopped.
             file.truncate(self.size)
@@ -191,66 +175,63 @@ def read_undelivered(path: Path) -> Undelivered:
     Raises:
         InputError: it cannot be read, or was not written by nvoi.
     """
+    hint = "name the file that the run's last lines named"
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}", hint=_HINT) from None
+        raise InputError(f"{path} cannot be read: {error.strerror}", hint=hint) from None
     whole = data[: data.rfind(b"\n") + 1]
     try:
         head, *entries = map(json.loads, whole.splitlines())
-        _check_format(head["format"])
+        if head["format"] != FORMAT:
+            raise ValueError(head["format"])  # noqa: TRY301 - told as all other damage is
         content = Undelivered(
             path,
             str(head["callback_url"]),
             str(head["deploy_id"]),
-            Run(**head.get("run", {})),
-            has_credentials=bool(head.get("has_credentials")),
+            Run(**head["run"]),
+            has_credentials=bool(head["has_credentials"]),
             size=len(whole),
         )
         _fill(content, entries)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(
-            f"{path} is not a file of undelivered requests, or is damaged", hint=_HINT
+            f"{path} is not a file of undelivered requests, or is damaged", hint=hint
         ) from None
     return content
 
 
-def _check_format(name: object) -> None:
-    if name != FORMAT:
-        raise ValueError(name)
-
-
 def _fill(content: Undelivered, entries: list[_Entry]) -> None:
-    parts = {entry["split"]: entry["into"] for entry in entries if "split" in entry}
     acknowledged = {entry["acknowledged"] for entry in entries if "acknowledged" in entry}
     # An id that comes twice is one request that was kept twice.
-    seen = set()
-    for kept in entries:
-        if "split" in kept or "acknowledged" in kept:
-            continue
-        content.logged += int(kept.get("logged", 0))
-        content.delivered += int(kept.get("delivered", 0))
-        for entry in _expand(kept, parts):
-            if entry["id"] in acknowledged:
-                content.delivered += len(entry.get("logs", ()))
-            elif entry["id"] not in seen:
-                content.requests.append(_decode(entry))
-            seen.add(entry["id"])
+    kept = {entry["id"]: entry for entry in entries if "id" in entry}
+    for entry in kept.values():
+        content.logged += int(entry.get("logged", 0))
+        content.delivered += int(entry.get("delivered", 0))
+        for request in _find_parts(_decode(entry), acknowledged):
+            if request.id not in acknowledged:
+                content.requests.append(request)
+            elif isinstance(request, LogBatch):
+                content.delivered += len(request.lines)
 
 
-def _expand(entry: _Entry, parts: Mapping[str, list[_Entry]]) -> Iterator[_Entry]:
-    """``entry``, or what was sent in its place."""
-    if entry["id"] not in parts:
-        yield entry
-    for part in parts.get(entry["id"], ()):
-        yield from _expand(part, parts)
+def _find_parts(request: Request, acknowledged: set[str]) -> Iterator[Request]:
+    """``request``, or the parts in which it was sent, as one of them was acknowledged."""
+    parts = {name for name in acknowledged if name.startswith(request.id)}
+    if not parts or request.id in parts or not isinstance(request, LogBatch):
+        yield request
+    elif len(request.lines) > 1:
+        for half in request.halve():
+            yield from _find_parts(half, parts)
+    else:
+        yield LogBatch(request.lines, request.first, parts.pop())
 
 
 def _decode(entry: _Entry) -> Request:
     if "logs" in entry:
         lines = [json.dumps(line, ensure_ascii=False) for line in entry["logs"]]
         return LogBatch(lines, int(entry["first"]), str(entry["id"]))
-    return StatusEvent(dict(entry["status"]), dict(entry.get("headers") or {}), str(entry["id"]))
+    return StatusEvent(dict(entry["status"]), dict(entry["headers"]), str(entry["id"]))
 
 
 def resend(undelivered: Undelivered, key: str, *, request_seconds: float = REQUEST_SECONDS) -> None:
@@ -277,7 +258,6 @@ def resend(undelivered: Undelivered, key: str, *, request_seconds: float = REQUE
         count_logged=lambda: undelivered.logged,
         counts=Counts(delivered=undelivered.delivered),
         note_delivered=undelivered.acknowledge,
-        note_parted=undelivered.part,
     )
     try:
         for number, request in enumerate(undelivered.requests):

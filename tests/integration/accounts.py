@@ -19,22 +19,20 @@ def read_entries(file: Path | None) -> list[Entry]:
         return []
     _, *entries = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
     done = {entry["acknowledged"] for entry in entries if "acknowledged" in entry}
-    parts = {entry["split"]: entry["into"] for entry in entries if "split" in entry}
-    return [
-        part
-        for entry in entries
-        if "id" in entry
-        for part in expand(entry, parts)
-        if part["id"] not in done
-    ]
+    return [part for entry in entries if "id" in entry for part in find_left(entry, done)]
 
 
-def expand(entry: Entry, parts: dict[str, list[Entry]]) -> Iterator[Entry]:
-    """The requests that stand for one that was split."""
-    if entry["id"] not in parts:
+def find_left(entry: Entry, done: set[str]) -> Iterator[Entry]:
+    """What is left of a request: halves have its id with ``a`` or ``b``, a cut line with ``c``."""
+    parts = {name for name in done if name.startswith(entry["id"])}
+    logs = entry.get("logs", ())
+    if not parts:
         yield entry
-    for part in parts.get(entry["id"], ()):
-        yield from expand(part, parts)
+    elif entry["id"] not in parts and len(logs) > 1:
+        middle = len(logs) // 2
+        for mark, first, lines in (("a", 0, logs[:middle]), ("b", middle, logs[middle:])):
+            half = {"id": entry["id"] + mark, "first": entry["first"] + first, "logs": lines}
+            yield from find_left(half, parts)
 
 
 def read_records(file: Path | None) -> list[Record]:
