@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import queue
+import sys
+import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,11 +15,12 @@ from pathlib import Path
 
 from nvoi import protocol
 from nvoi.errors import UsageError
-from nvoi.log import lifecycle, masking
+from nvoi.log import masking
 from nvoi.log.buffer import CAPACITY, Buffer
 from nvoi.log.clock import read_seconds
 from nvoi.log.delivery import Callee, Counts
 from nvoi.log.levels import is_configuring
+from nvoi.log.lifecycle import this_process
 from nvoi.log.queueing import LineQueueHandler, is_sender
 from nvoi.log.sender import LOGS_SHARE, Sender
 from nvoi.log.undelivered import UndeliveredFile
@@ -99,6 +103,8 @@ class SignedHTTPHandler(logging.Handler):
         super().__init__(level)
         masking.add_secrets(key)
         self.queue_handler = LineQueueHandler()
+        self._opening = threading.Lock()
+        self._leaving: weakref.finalize[[], SignedHTTPHandler] | None = None
         #: True while a stream is open by it: only the stream closes it.
         self.held = False
         #: Set once the run has its terminal status: nothing may follow it.
@@ -111,7 +117,7 @@ class SignedHTTPHandler(logging.Handler):
         if self._directory is None:
             text = "there is no home folder; what cannot be delivered goes to the temporary folder"
             self._sender.note("folder", text)
-        lifecycle.watch(self)
+        this_process.watch(self)
 
     # -- the way in ------------------------------------------------------------------------
 
@@ -163,15 +169,21 @@ class SignedHTTPHandler(logging.Handler):
 
     def _begin_again(self) -> None:
         """Go on after a close, with the numbers, the counts and the file that there were."""
-        waiting = self._sender.queue
-        self._buffer = self._buffer.succeed()
-        self._open()
-        # What another thread has logged while the handler was being closed.
-        while not waiting.empty():
-            self._sender.queue.put(waiting.get())
+        # One thread does that. What the others log meanwhile is in the queue, which stays.
+        if not self._opening.acquire(blocking=False):
+            return
+        try:
+            if self._is_closed:
+                self._buffer = self._buffer.succeed()
+                self._open()
+        finally:
+            self._opening.release()
 
     def _open(self) -> None:
+        if self._leaving is not None:
+            self._leaving.detach()
         self._sender = Sender(
+            self.queue_handler.queue,
             self._callee,
             self._undelivered,
             self._buffer,
@@ -179,20 +191,23 @@ class SignedHTTPHandler(logging.Handler):
             budget=self.budget,
             numbered=not self._is_forked,
         )
-        self.queue_handler.queue = self._sender.queue
         self._flushed: tuple[float, float] | None = None
         self._is_closing = self._is_closed = False
-        weakref.finalize(self, self._sender.leave).atexit = False
+        self._leaving = weakref.finalize(self, self._sender.leave)
+        self._leaving.atexit = False
 
     def _start(self) -> None:
-        self._sender.lifecycle.start()
-        lifecycle.prepare_child()
+        if this_process.ending_since is None:
+            self._sender.lifecycle.start()
+        elif not sys.is_finalizing():
+            # The exit hook has passed. Nobody else would send what an exit function logs.
+            self.close()
 
     def begin_anew(self) -> None:
         """In a forked child: what waits, the numbers and the statuses are the parent's."""
-        # Its locks may be held by threads that are not there: it must never be collected.
-        _inherited.append(self._sender)
-        self._sender.lifecycle.running = False
+        this_process.inherit(self._sender)
+        self.queue_handler.queue = queue.SimpleQueue()
+        self._opening = threading.Lock()
         self._is_forked = True
         # The stream stays open in the parent; here, whoever closes means it.
         self.held = False
@@ -224,15 +239,16 @@ class SignedHTTPHandler(logging.Handler):
         """
         if is_sender() or self.held or self._is_closing or is_configuring():
             return
-        if self._is_closed and self._sender.queue.empty():
+        if self._is_closed and self._sender.closed and self.queue_handler.queue.empty():
             return
-        began = read_seconds()
+        began = this_process.ending_since or read_seconds()
         # logging.shutdown flushes first: what it waited in vain is part of the budget.
         if self._flushed is not None and began - self._flushed[1] < 1:
             began = self._flushed[0]
         self._is_closing = True
         try:
-            self._sender.close(self.budget if budget is None else budget, began)
+            with this_process.closing():
+                self._sender.close(self.budget if budget is None else budget, began)
         finally:
             self._is_closing, self._is_closed = False, True
         super().close()
@@ -256,10 +272,6 @@ class SignedHTTPHandler(logging.Handler):
     def undelivered_file(self) -> Path | None:
         """Where what could not be delivered is kept, or None."""
         return self._undelivered.path
-
-
-#: Senders of the processes that this one was forked from.
-_inherited: list[Sender] = []
 
 
 def check_budget(budget: float) -> float:
