@@ -19,7 +19,7 @@ from nvoi.log import masking
 from nvoi.log.buffer import CAPACITY, Buffer
 from nvoi.log.clock import read_seconds
 from nvoi.log.delivery import Callee, Counts
-from nvoi.log.levels import is_configuring
+from nvoi.log.levels import find_level, is_configuring
 from nvoi.log.lifecycle import this_process
 from nvoi.log.queueing import LineQueueHandler, is_sender
 from nvoi.log.sender import LOGS_SHARE, Sender
@@ -28,6 +28,9 @@ from nvoi.protocol import Run, StatusEvent
 
 #: Seconds that closing may take.
 BUDGET_SECONDS = 10.0
+
+#: A budget of this many seconds is as good as infinite.
+_ENDLESS_SECONDS = 1e12
 
 UNDELIVERED_DIRECTORY = Path("~/.local/state/nvoi/undelivered.d")
 
@@ -75,7 +78,7 @@ class SignedHTTPHandler(logging.Handler):
         command: what the run does, such as ``deploy``.
 
     Raises:
-        UsageError: the URL, the deploy id or the budget cannot be used.
+        UsageError: the URL, the deploy id, the level or the budget cannot be used.
     """
 
     def __init__(
@@ -92,15 +95,18 @@ class SignedHTTPHandler(logging.Handler):
         command: str | None = None,
     ) -> None:
         key = str.__str__(key)
-        # All is checked before the handler is one of logging's.
-        callee = Callee(
+        # All is checked before the handler is one of logging's: a refused one leaves nothing.
+        self._callee = Callee(
             protocol.check_url(url),
             key,
             protocol.check_deploy_id(deploy_id),
             Run(protocol.build_run_id(), app, command),
         )
         self.budget = check_budget(budget)
-        super().__init__(level)
+        self._capacity = capacity
+        self._directory = find_folder(undelivered)
+        number = find_level(level)
+        super().__init__(number)
         masking.add_secrets(key)
         self.queue_handler = LineQueueHandler()
         self._opening = threading.Lock()
@@ -109,9 +115,6 @@ class SignedHTTPHandler(logging.Handler):
         self.held = False
         #: Set once the run has its terminal status: nothing may follow it.
         self.sealed = False
-        self._callee = callee
-        self._capacity = capacity
-        self._directory = find_folder(undelivered)
         self._is_forked = False
         self._begin()
         if self._directory is None:
@@ -148,10 +151,16 @@ class SignedHTTPHandler(logging.Handler):
             self._start()
 
     def put_status(self, event: StatusEvent) -> None:
-        """Queue a status: it is sent after all that was logged before it."""
-        if not self._is_forked:
-            self.queue_handler.enqueue(event)
-            self._start()
+        """Queue a status: it is sent after all that was logged before it.
+
+        Nothing is sent after a terminal one, and the handler may be closed from then on.
+        """
+        if self._is_forked:
+            return
+        if event.terminal:
+            self.sealed, self.held = True, False
+        self.queue_handler.enqueue(event)
+        self._start()
 
     def setFormatter(self, fmt: logging.Formatter | None) -> None:  # noqa: N802 - as in logging
         """Have records sent as ``fmt`` formats them."""
@@ -255,12 +264,12 @@ class SignedHTTPHandler(logging.Handler):
 
     def stats(self) -> Stats:
         """What became of the records so far."""
-        counts, logged = self._counts, self._buffer.numbered
-        lost = logged - counts.delivered if self._is_closed else 0
+        counts, logged = self._counts, self._buffer.logged
+        left = logged - counts.delivered
         return Stats(
             logged=logged,
             delivered=counts.delivered,
-            dropped=max(self._buffer.given_up, lost),
+            dropped=left if self._is_closed else min(left, counts.given_up + self._buffer.given_up),
             undelivered=self._undelivered.lines,
             requests=counts.requests,
             retries=counts.retries,
@@ -275,16 +284,18 @@ class SignedHTTPHandler(logging.Handler):
 
 
 def check_budget(budget: float) -> float:
-    """``budget`` itself where it is a number of seconds from 0.
+    """``budget`` itself where it is a number of seconds from 0, be it ``inf``.
 
     Raises:
         UsageError: it is none.
     """
-    if not isinstance(budget, (int, float)) or math.isnan(budget) or budget < 0:
-        raise UsageError(
-            f"the closing budget is {budget!r}", hint="give a number of seconds, 0 or more"
-        )
-    return budget
+    # NaN is neither more nor less than any number.
+    if isinstance(budget, (int, float)) and budget >= 0:
+        # An integer may be too large to be reckoned with as a float.
+        return budget if budget < _ENDLESS_SECONDS else math.inf
+    raise UsageError(
+        f"the closing budget is {budget!r}", hint="give a number of seconds, 0 or more"
+    )
 
 
 def find_folder(path: str | os.PathLike[str]) -> Path | None:

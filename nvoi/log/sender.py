@@ -17,10 +17,10 @@ from nvoi.log.buffer import Barrier, Buffer, End
 from nvoi.log.clock import read_seconds
 from nvoi.log.delivery import Callee, Counts, Delivery
 from nvoi.log.lifecycle import Lifecycle, this_process
-from nvoi.log.queueing import LineQueueListener, marked_as_sender
+from nvoi.log.queueing import LOGGER, LineQueueListener, marked_as_sender
 from nvoi.log.transport import CONNECT_SECONDS, Transport
 from nvoi.log.undelivered import UndeliveredFile, strip_auth
-from nvoi.protocol import LogBatch, Request
+from nvoi.protocol import LogBatch, Request, StatusEvent
 
 #: The part of the closing budget after which logs are given up; the rest is the terminal status's.
 LOGS_SHARE = 0.7
@@ -64,6 +64,7 @@ class Sender:
         self._buffer = buffer
         self._budget = budget
         self._numbered = numbered
+        self._is_over = False
         # Connecting is the one step that no deadline can be brought forward for.
         connect_seconds = min(CONNECT_SECONDS, max(0.1, budget * (1 - LOGS_SHARE)))
         self._delivery = Delivery(
@@ -84,6 +85,11 @@ class Sender:
         """Move an item out of the queue into the buffer; never waits for the network."""
         if isinstance(item, End):
             self._end_by(item)
+        elif isinstance(item, StatusEvent):
+            self._is_over |= item.terminal
+        elif self._is_over and isinstance(item, tuple):
+            # Its log call and the end of the run met; nothing follows the terminal status.
+            return
         self._buffer.append(item)
 
     def _end_by(self, end: End) -> None:
@@ -120,6 +126,8 @@ class Sender:
 
     def _keep(self, requests: Iterable[Request]) -> None:
         for request in requests:
+            if isinstance(request, LogBatch):
+                self._delivery.counts.given_up += len(request.lines)
             try:
                 self._undelivered.append(
                     request,
@@ -129,7 +137,6 @@ class Sender:
             except OSError as error:
                 text = f"what was not delivered could not be kept either: {error.strerror}"
                 self._delivery.note("disk", text)
-                return
 
     def _note_fault(self, error: Exception) -> None:
         self._delivery.note("fault", f"sending failed: {type(error).__name__}")
@@ -142,7 +149,7 @@ class Sender:
         """Log a trouble with the callback, for all but the callback."""
         # What a program has on this logger may fail, which is no reason to send no more.
         with marked_as_sender(), suppress(Exception):
-            logging.getLogger("nvoi.callback").warning(
+            logging.getLogger(LOGGER).warning(
                 "Dashboard %s: %s", strip_auth(self._callee.url), text
             )
 
@@ -204,7 +211,7 @@ class Sender:
             # What is there now: threads of the program may log on faster than this takes it.
             for _ in range(self._queue.qsize()):
                 with suppress(queue.Empty):
-                    self._buffer.append(self._queue.get_nowait())
+                    self.append(self._queue.get_nowait())
             self._end_by(end)
             for request in self._buffer.drain():
                 self._send(request)
