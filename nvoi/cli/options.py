@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nvoi.cli import COMMANDS
+from nvoi.errors import UsageError
 from nvoi.log import levels
 from nvoi.log.console import build_handler, set_up
 
@@ -98,8 +99,17 @@ def find_home(environ: Mapping[str, str]) -> Path:
 
     The XDG Base Directory Specification has ``~/.local/state`` where the variable is unset
     or no absolute path.
+
+    Raises:
+        UsageError: it is in the user's home folder, and there is none.
     """
-    if environ.get("NVOI_HOME"):
-        return Path(environ["NVOI_HOME"]).expanduser().absolute()
-    state = Path(environ.get("XDG_STATE_HOME") or "")
-    return (state if state.is_absolute() else Path.home() / ".local" / "state") / "nvoi"
+    try:
+        if environ.get("NVOI_HOME"):
+            return Path(environ["NVOI_HOME"]).expanduser().absolute()
+        state = Path(environ.get("XDG_STATE_HOME") or "")
+        return (state if state.is_absolute() else Path.home() / ".local" / "state") / "nvoi"
+    except RuntimeError:
+        raise UsageError(
+            "this user has no home folder for nvoi's state",
+            hint="set NVOI_HOME to an absolute path, or HOME",
+        ) from None

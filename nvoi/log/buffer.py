@@ -115,7 +115,9 @@ class Buffer:
         self._since = 0.0
         self._hurried = False
         self._stopped: End | None = None
-        #: Lines that have their number, and how many numbers gaps took: both only grow.
+        #: Lines so far, with one for each gap; those of them that have their number; and how many
+        #: numbers gaps took. They only grow.
+        self.logged = 0
         self.numbered = 0
         self.given_up = 0
 
@@ -130,6 +132,7 @@ class Buffer:
                 line = shorten(item)
                 self._ranks[find_rank(line[0])].lines.append((self._place, line))
                 self._bytes += measure(line)
+                self.logged += 1
                 self._hurried |= line[0] >= LEVELS["error"]
                 while self._bytes > self._capacity and self._give_up():
                     pass
@@ -173,7 +176,8 @@ class Buffer:
     def succeed(self) -> Buffer:
         """An empty buffer that goes on with the numbers of this one."""
         successor = Buffer(self._capacity, linger=self._linger, first_linger=self._next_linger)
-        successor.numbered, successor.given_up = self.numbered, self.given_up
+        successor.logged, successor.numbered = self.logged, self.numbered
+        successor.given_up = self.given_up
         return successor
 
     # -- under the lock --------------------------------------------------------------------
@@ -193,7 +197,9 @@ class Buffer:
         """Give up one line, unless there is none."""
         for rank in self._ranks:
             if rank.lines:
+                gaps = len(rank.gaps)
                 self._bytes -= rank.give_up()
+                self.logged += len(rank.gaps) - gaps
                 return True
         return False
 

@@ -59,6 +59,7 @@ class Counts:
     """What was sent so far: records and requests, and failed attempts by kind."""
 
     delivered: int = 0
+    given_up: int = 0
     requests: int = 0
     retries: int = 0
     terminal_delivered: bool = False

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import queue
+import sys
+import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,11 +15,12 @@ from pathlib import Path
 
 from nvoi import protocol
 from nvoi.errors import UsageError
-from nvoi.log import lifecycle, masking
+from nvoi.log import masking
 from nvoi.log.buffer import CAPACITY, Buffer
 from nvoi.log.clock import read_seconds
 from nvoi.log.delivery import Callee, Counts
-from nvoi.log.levels import is_configuring
+from nvoi.log.levels import find_level, is_configuring
+from nvoi.log.lifecycle import this_process
 from nvoi.log.queueing import LineQueueHandler, is_sender
 from nvoi.log.sender import LOGS_SHARE, Sender
 from nvoi.log.undelivered import UndeliveredFile
@@ -24,6 +28,9 @@ from nvoi.protocol import Run, StatusEvent
 
 #: Seconds that closing may take.
 BUDGET_SECONDS = 10.0
+
+#: A budget of this many seconds is as good as infinite.
+_ENDLESS_SECONDS = 1e12
 
 UNDELIVERED_DIRECTORY = Path("~/.local/state/nvoi/undelivered.d")
 
@@ -71,7 +78,7 @@ class SignedHTTPHandler(logging.Handler):
         command: what the run does, such as ``deploy``.
 
     Raises:
-        UsageError: the URL, the deploy id or the budget cannot be used.
+        UsageError: the URL, the deploy id, the level or the budget cannot be used.
     """
 
     def __init__(
@@ -88,30 +95,32 @@ class SignedHTTPHandler(logging.Handler):
         command: str | None = None,
     ) -> None:
         key = str.__str__(key)
-        # All is checked before the handler is one of logging's.
-        callee = Callee(
+        # All is checked before the handler is one of logging's: a refused one leaves nothing.
+        self._callee = Callee(
             protocol.check_url(url),
             key,
             protocol.check_deploy_id(deploy_id),
             Run(app, command),
         )
         self.budget = check_budget(budget)
-        super().__init__(level)
+        self._capacity = capacity
+        self._directory = find_folder(undelivered)
+        number = find_level(level)
+        super().__init__(number)
         masking.add_secrets(key)
         self.queue_handler = LineQueueHandler()
+        self._opening = threading.Lock()
+        self._leaving: weakref.finalize[[], SignedHTTPHandler] | None = None
         #: True while a stream is open by it: only the stream closes it.
         self.held = False
         #: Set once the run has its terminal status: nothing may follow it.
         self.sealed = False
-        self._callee = callee
-        self._capacity = capacity
-        self._directory = find_folder(undelivered)
         self._is_forked = False
         self._begin()
         if self._directory is None:
             text = "there is no home folder; what cannot be delivered goes to the temporary folder"
             self._sender.note("folder", text)
-        lifecycle.watch(self)
+        this_process.watch(self)
 
     # -- the way in ------------------------------------------------------------------------
 
@@ -142,10 +151,16 @@ class SignedHTTPHandler(logging.Handler):
             self._start()
 
     def put_status(self, event: StatusEvent) -> None:
-        """Queue a status: it is sent after all that was logged before it."""
-        if not self._is_forked:
-            self.queue_handler.enqueue(event)
-            self._start()
+        """Queue a status: it is sent after all that was logged before it.
+
+        Nothing is sent after a terminal one, and the handler may be closed from then on.
+        """
+        if self._is_forked:
+            return
+        if event.terminal:
+            self.sealed, self.held = True, False
+        self.queue_handler.enqueue(event)
+        self._start()
 
     def setFormatter(self, fmt: logging.Formatter | None) -> None:  # noqa: N802 - as in logging
         """Have records sent as ``fmt`` formats them."""
@@ -163,15 +178,21 @@ class SignedHTTPHandler(logging.Handler):
 
     def _begin_again(self) -> None:
         """Go on after a close, with the numbers, the counts and the file that there were."""
-        waiting = self._sender.queue
-        self._buffer = self._buffer.succeed()
-        self._open()
-        # What another thread has logged while the handler was being closed.
-        while not waiting.empty():
-            self._sender.queue.put(waiting.get())
+        # One thread does that. What the others log meanwhile is in the queue, which stays.
+        if not self._opening.acquire(blocking=False):
+            return
+        try:
+            if self._is_closed:
+                self._buffer = self._buffer.succeed()
+                self._open()
+        finally:
+            self._opening.release()
 
     def _open(self) -> None:
+        if self._leaving is not None:
+            self._leaving.detach()
         self._sender = Sender(
+            self.queue_handler.queue,
             self._callee,
             self._undelivered,
             self._buffer,
@@ -179,20 +200,23 @@ class SignedHTTPHandler(logging.Handler):
             budget=self.budget,
             numbered=not self._is_forked,
         )
-        self.queue_handler.queue = self._sender.queue
         self._flushed: tuple[float, float] | None = None
         self._is_closing = self._is_closed = False
-        weakref.finalize(self, self._sender.leave).atexit = False
+        self._leaving = weakref.finalize(self, self._sender.leave)
+        self._leaving.atexit = False
 
     def _start(self) -> None:
-        self._sender.lifecycle.start()
-        lifecycle.prepare_child()
+        if this_process.ending_since is None:
+            self._sender.lifecycle.start()
+        elif not sys.is_finalizing():
+            # The exit hook has passed. Nobody else would send what an exit function logs.
+            self.close()
 
     def begin_anew(self) -> None:
         """In a forked child: what waits, the numbers and the statuses are the parent's."""
-        # Its locks may be held by threads that are not there: it must never be collected.
-        _inherited.append(self._sender)
-        self._sender.lifecycle.running = False
+        this_process.inherit(self._sender)
+        self.queue_handler.queue = queue.SimpleQueue()
+        self._opening = threading.Lock()
         self._is_forked = True
         # The stream stays open in the parent; here, whoever closes means it.
         self.held = False
@@ -224,27 +248,28 @@ class SignedHTTPHandler(logging.Handler):
         """
         if is_sender() or self.held or self._is_closing or is_configuring():
             return
-        if self._is_closed and self._sender.queue.empty():
+        if self._is_closed and self._sender.closed and self.queue_handler.queue.empty():
             return
-        began = read_seconds()
+        began = this_process.ending_since or read_seconds()
         # logging.shutdown flushes first: what it waited in vain is part of the budget.
         if self._flushed is not None and began - self._flushed[1] < 1:
             began = self._flushed[0]
         self._is_closing = True
         try:
-            self._sender.close(self.budget if budget is None else budget, began)
+            with this_process.closing():
+                self._sender.close(self.budget if budget is None else budget, began)
         finally:
             self._is_closing, self._is_closed = False, True
         super().close()
 
     def stats(self) -> Stats:
         """What became of the records so far."""
-        counts, logged = self._counts, self._buffer.numbered
-        lost = logged - counts.delivered if self._is_closed else 0
+        counts, logged = self._counts, self._buffer.logged
+        left = logged - counts.delivered
         return Stats(
             logged=logged,
             delivered=counts.delivered,
-            dropped=max(self._buffer.given_up, lost),
+            dropped=left if self._is_closed else min(left, counts.given_up + self._buffer.given_up),
             undelivered=self._undelivered.lines,
             requests=counts.requests,
             retries=counts.retries,
@@ -258,21 +283,19 @@ class SignedHTTPHandler(logging.Handler):
         return self._undelivered.path
 
 
-#: Senders of the processes that this one was forked from.
-_inherited: list[Sender] = []
-
-
 def check_budget(budget: float) -> float:
-    """``budget`` itself where it is a number of seconds from 0.
+    """``budget`` itself where it is a number of seconds from 0, be it ``inf``.
 
     Raises:
         UsageError: it is none.
     """
-    if not isinstance(budget, (int, float)) or math.isnan(budget) or budget < 0:
-        raise UsageError(
-            f"the closing budget is {budget!r}", hint="give a number of seconds, 0 or more"
-        )
-    return budget
+    # NaN is neither more nor less than any number.
+    if isinstance(budget, (int, float)) and budget >= 0:
+        # An integer may be too large to be reckoned with as a float.
+        return budget if budget < _ENDLESS_SECONDS else math.inf
+    raise UsageError(
+        f"the closing budget is {budget!r}", hint="give a number of seconds, 0 or more"
+    )
 
 
 def find_folder(path: str | os.PathLike[str]) -> Path | None:

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
+import threading
 from typing import Any
 
+from nvoi.errors import UsageError
 from nvoi.log import masking
 
 STEP, OK, SUCCESS = 22, 23, 25
@@ -42,12 +45,13 @@ class LevelMethods:
         self.log(level, msg, *args, stacklevel=stacklevel + 2, **kwargs)  # type: ignore[attr-defined]  # of logging's class beside this one
 
 
-class Protected:
+class Protected(logging.Logger):
     """What a logger of nvoi does otherwise than a plain one.
 
-    Its records are masked before any handler, on it or above it, is given them. While a stream is
-    open on it, or above it, ``logging.config`` cannot cut the stream off: it neither disables
-    the logger nor takes the stream's handler away, and its level is set but for the stream.
+    Its records are masked before any handler, on it or above it, is given them. A stream that is
+    open on it lowers its effective level, never the level that is set on it. And while a stream is
+    open on it or above it, ``logging.config`` cannot cut that off: it neither disables the logger
+    nor takes the stream's handler away.
     """
 
     def handle(self, record: logging.LogRecord) -> None:
@@ -55,32 +59,47 @@ class Protected:
         level: object = record.levelno
         if not isinstance(level, int):
             # A record that a program put together: every handler compares its level.
-            record.levelno, record.levelname = logging.INFO, "INFO"
+            record.levelno = read_level(record)
+            record.levelname = logging.getLevelName(record.levelno)
         masking.masker.mask(record)
-        super().handle(record)  # type: ignore[misc]  # of logging.Logger
+        super().handle(record)
 
-    def __setattr__(self, name: str, value: object) -> None:
-        # logging.config disables loggers by their attribute, all that it does not name.
-        if name == "disabled" and value and is_configuring() and is_streamed(self.__dict__["name"]):
-            return
+    def getEffectiveLevel(self) -> int:  # noqa: N802 - the name in logging.Logger
+        """The level from which on records are made, for the streams that are open too."""
+        levels = [super().getEffectiveLevel()]
+        logger: logging.Logger | None = self
+        while logger:
+            levels += _openings.get(logger, {}).values()
+            # One with a level of its own does not take its parent's, be it opened or not.
+            logger = None if logger.level else logger.parent
+        return min(levels)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in {"disabled", "handlers", "level"} and "name" in self.__dict__:
+            value = self._guard(name, value)
         super().__setattr__(name, value)
 
-    def setLevel(self, level: int | str) -> None:  # noqa: N802 - the name in logging.Logger
-        """Set the level; a stream that is open keeps its own through a new configuration."""
-        super().setLevel(level)  # type: ignore[misc]  # of logging.Logger
-        opening = _openings.get(self.__dict__["name"])
-        if opening is not None and is_configuring():
-            opening.own = self.__dict__["level"]
-            opening.adjust()
+    def _guard(self, name: str, value: Any) -> Any:
+        """What an attribute becomes that logging.config sets to ``value``, or a program by hand."""
+        opening, configured = _openings.get(self, {}), is_configuring()
+        if name == "disabled" and configured:
+            # It disables each logger that it does not name.
+            return value and not is_streamed(self.name)
+        if name == "handlers" and configured:
+            # It empties this list of the loggers below one that it names.
+            return [*value, *(each for each in opening if each not in value)]
+        if name == "level" and opening and not configured:
+            # By hand, it is meant for the streams that are open as well.
+            _openings[self] = dict.fromkeys(opening, _CLOSED)
+        return value
 
     def removeHandler(self, hdlr: logging.Handler) -> None:  # noqa: N802 - the name in logging.Logger
         """Remove ``hdlr``, unless a stream that is open sends by it."""
-        opening = _openings.get(self.__dict__["name"])
-        if opening is None or hdlr not in opening.levels:
-            super().removeHandler(hdlr)  # type: ignore[misc]  # of logging.Logger
+        if hdlr not in _openings.get(self, {}):
+            super().removeHandler(hdlr)
 
 
-class Logger(Protected, logging.Logger, LevelMethods):
+class Logger(Protected, LevelMethods):
     """A logger with ``step``, ``ok`` and ``success``."""
 
 
@@ -94,69 +113,75 @@ def get_logger(name: str) -> Logger:
 
 
 def find_level(level: int | str) -> int:
-    """The number of a level that is given as such or by its name.
+    """The number of a level that is given as such or by its name, in any case.
 
     Raises:
-        ValueError: there is no level of that name.
+        UsageError: there is no such level.
     """
     if isinstance(level, int):
         return level
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        raise ValueError(f"unknown level: {level!r}")
-    return number
+    numbers = logging.getLevelNamesMapping()
+    for name in (level, level.upper()) if isinstance(level, str) else ():
+        if name in numbers:
+            return numbers[name]
+    raise UsageError(f"there is no level {level!r}", hint="give a number or a name like INFO")
+
+
+def read_level(record: logging.LogRecord) -> int:
+    """The number of ``record``'s level; INFO's, where the record has none that is known."""
+    try:
+        return find_level(record.levelno)
+    except Exception:  # noqa: BLE001 - a field of a record may be anything, its text may fail
+        return logging.INFO
 
 
 # -- streams that are open -----------------------------------------------------------------
 
+#: The loggers that streams are open on, with the level that each one's handler wants. The inner
+#: dicts are never changed, only replaced: log calls read them without a lock.
+_openings: dict[logging.Logger, dict[logging.Handler, int]] = {}
 
-class Opening:
-    """A logger that streams are open on: the level of each one's handler, and its own before."""
+#: Wanted by a stream that opens its logger no further.
+_CLOSED = sys.maxsize
 
-    def __init__(self, logger: logging.Logger) -> None:
-        self.logger = logger
-        self.own = self.opened = logger.level
-        self.levels: dict[logging.Handler, int] = {}
-
-    def adjust(self) -> None:
-        """Open the logger down to the lowest level of its streams, or to its own if lower."""
-        if self.logger.level != self.opened:
-            # Whoever has set it since wants it so: it is what the last stream gives back.
-            self.own = self.logger.level
-        parent = self.logger.parent
-        effective = self.own or (parent.getEffectiveLevel() if parent else logging.NOTSET)
-        # Of a logger, NOTSET would mean its parent's.
-        lowest = max(1, min(self.levels.values(), default=effective))
-        self.opened = self.own if effective <= lowest else lowest
-        logging.Logger.setLevel(self.logger, self.opened)
-
-
-_openings: dict[str, Opening] = {}
+#: logging's own: logging.config holds it while it sets attributes of loggers, and ``os.fork`` is
+#: safe with it.
+_lock: Any = getattr(logging, "_lock", None) or threading.RLock()
 
 
 def attach(logger: logging.Logger, handler: logging.Handler, level: int) -> None:
     """Open ``logger`` to a stream that sends records from ``level`` up by ``handler``."""
-    opening = _openings.setdefault(logger.name, Opening(logger))
-    opening.levels[handler] = level
-    promote_below(logger.name)
-    opening.adjust()
-    logger.addHandler(handler)
+    with _lock:
+        _openings[logger] = {**_openings.get(logger, {}), handler: level}
+        for other in {logger, *_list_loggers()}:
+            if is_below(other.name, logger.name):
+                promote(other)
+        logger.addHandler(handler)
+        _forget_levels(logger)
 
 
 def detach(logger: logging.Logger, handler: logging.Handler) -> None:
     """End a stream; the last on ``logger`` gives back what the first has changed."""
-    opening = _openings.get(logger.name)
-    if opening is not None and opening.levels.pop(handler, None) is not None:
-        opening.adjust()
-        if not opening.levels:
-            _openings.pop(logger.name, None)
-    logger.removeHandler(handler)
-    demote()
+    with _lock:
+        left = dict(_openings.pop(logger, {}))
+        left.pop(handler, None)
+        if left:
+            _openings[logger] = left
+        logger.removeHandler(handler)
+        for other in {logger, *_list_loggers()}:
+            if not is_below(other.name, ROOT) and not is_streamed(other.name):
+                demote(other)
+        _forget_levels(logger)
+
+
+def _forget_levels(logger: logging.Logger) -> None:
+    """Have each logger work out anew which levels it is enabled for."""
+    logging.Logger.setLevel(logger, logger.level)
 
 
 def is_streamed(name: str) -> bool:
     """Whether a stream is open on the logger ``name`` or above it."""
-    return any(is_below(name, top) for top in list(_openings))
+    return any(is_below(name, top.name) for top in list(_openings))
 
 
 def is_below(name: str, top: str) -> bool:
@@ -170,8 +195,7 @@ def is_configuring() -> bool:
     The sending thread may need that lock for a record of urllib3's or of its own, so waiting
     for that thread would be in vain until the time is up.
     """
-    lock = getattr(logging, "_lock", None)
-    is_owned = getattr(lock, "_is_owned", None)
+    is_owned = getattr(_lock, "_is_owned", None)
     return bool(is_owned is not None and is_owned())
 
 
@@ -192,21 +216,16 @@ def build_class(base: type[logging.Logger]) -> type[logging.Logger]:
     return _classes[base]
 
 
-def promote_below(top: str) -> None:
-    """Give the logger ``top`` and those below it that exist this module's methods."""
-    for logger in _list_loggers():
-        if is_below(logger.name, top):
-            # A class of another layout stays: its logger is streamed, and not protected.
-            with contextlib.suppress(TypeError):
-                logger.__class__ = build_class(type(logger))
+def promote(logger: logging.Logger) -> None:
+    """Give ``logger`` this module's methods."""
+    # A class of another layout stays: its logger is streamed, and neither opened nor protected.
+    with contextlib.suppress(TypeError):
+        logger.__class__ = build_class(type(logger))
 
 
-def demote() -> None:
-    """Give each logger that is none of nvoi's and streamed no longer its class back."""
-    for logger in _list_loggers():
-        ours = is_below(logger.name, ROOT) or is_streamed(logger.name)
-        if not ours and type(logger) in _bases:
-            logger.__class__ = _bases[type(logger)]
+def demote(logger: logging.Logger) -> None:
+    """Give ``logger`` its class back."""
+    logger.__class__ = _bases.get(type(logger), type(logger))
 
 
 def _list_loggers() -> list[logging.Logger]:
@@ -223,7 +242,9 @@ def install() -> None:
     """
     for level, name in ((STEP, "STEP"), (OK, "OK"), (SUCCESS, "SUCCESS")):
         logging.addLevelName(level, name)
-    promote_below(ROOT)
+    for logger in _list_loggers():
+        if is_below(logger.name, ROOT):
+            promote(logger)
     manager = logging.Logger.manager
     previous = manager.loggerClass
     if getattr(previous, "makes_nvoi_loggers", False):

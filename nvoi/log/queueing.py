@@ -8,24 +8,30 @@ cannot hang; ``queue.SimpleQueue`` is made for such callers.
 from __future__ import annotations
 
 import logging
-import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
-from nvoi.log import masking, rendering
+from nvoi.log import levels, masking, rendering
 
 #: The name of each thread that sends. What comes from one of another process, or by way of a
 #: program's own queue, is known by it.
 SENDER = "nvoi-callback-sender"
 
+#: The logger of what a sender has to tell. A record of it may come by way of a program's own
+#: queue, too.
+LOGGER = "nvoi.callback"
+
 #: With more items than this in the queue, a caller yields its turn to the listener after each.
 CROWDED = 10_000
+
+#: In Unix seconds; the protocol writes a year in four digits.
+_YEAR_10000 = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() + 1
 
 _thread = threading.local()
 
@@ -63,7 +69,7 @@ class LineQueueHandler(QueueHandler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Queue ``record``, unless it is of some sender's own work."""
-        if is_sender() or str(record.threadName or "").startswith(SENDER):
+        if is_sender() or is_of_sender(record):
             return False
         self.emit(record)
         return True
@@ -72,8 +78,7 @@ class LineQueueHandler(QueueHandler):
         """The line of ``record``: finished, masked and clean, whatever the record holds."""
         mask = masking.masker
         text = mask.clean_text(mask.mask_text(self._render(record)))
-        level = record.levelno
-        return (level if isinstance(level, int) else logging.INFO, read_created(record), text)
+        return (levels.read_level(record), read_created(record), text)
 
     def enqueue(self, record: Any) -> None:
         """Put ``record``, a line or any other item, into the queue."""
@@ -84,10 +89,9 @@ class LineQueueHandler(QueueHandler):
 
     def _render(self, record: logging.LogRecord) -> str:
         if self.formatter is not None:
-            try:
+            # A program's formatter may fail in any way.
+            with suppress(Exception):
                 return str(self.formatter.format(record))
-            except Exception:  # noqa: BLE001 - a program's formatter may fail in any way
-                return rendering.render(record)
         return rendering.render(record)
 
 
@@ -118,14 +122,18 @@ class LineQueueListener(QueueListener):
             self._note(error)
 
 
+def is_of_sender(record: logging.LogRecord) -> bool:
+    """Whether ``record``, of whatever thread or process, was logged by some sender."""
+    thread = record.__dict__.get("threadName")
+    return record.name == LOGGER or (isinstance(thread, str) and thread.startswith(SENDER))
+
+
 def read_created(record: logging.LogRecord) -> float:
-    """When ``record`` was made, in Unix seconds; now, where it does not tell."""
-    created: object = record.created
-    try:
+    """When ``record`` was made, in Unix seconds; now, where it tells none up to the year 9999."""
+    created = record.__dict__.get("created")
+    with suppress(OverflowError, ValueError, OSError):
         if isinstance(created, datetime):
             created = created.timestamp()
-        if isinstance(created, (int, float)) and math.isfinite(created):
-            return float(created)
-    except (OverflowError, ValueError, OSError):
-        pass
+    if isinstance(created, (int, float)) and 0 <= created < _YEAR_10000:
+        return float(created)
     return time.time()

@@ -16,11 +16,11 @@ from typing import Any
 from nvoi.log.buffer import Barrier, Buffer, End
 from nvoi.log.clock import read_seconds
 from nvoi.log.delivery import Callee, Counts, Delivery
-from nvoi.log.lifecycle import Lifecycle, watch_left
-from nvoi.log.queueing import LineQueueListener, marked_as_sender
+from nvoi.log.lifecycle import Lifecycle, this_process
+from nvoi.log.queueing import LOGGER, LineQueueListener, marked_as_sender
 from nvoi.log.transport import CONNECT_SECONDS, Transport
 from nvoi.log.undelivered import UndeliveredFile, strip_auth
-from nvoi.protocol import LogBatch, Request
+from nvoi.protocol import LogBatch, Request, StatusEvent
 
 #: The part of the closing budget after which logs are given up; the rest is the terminal status's.
 LOGS_SHARE = 0.7
@@ -32,12 +32,13 @@ _GRACE_SECONDS = 0.2
 
 
 class Sender:
-    """Sends what is put into its :attr:`queue`, from the first item to :meth:`close`.
+    """Sends what is put into a queue, from the first item to :meth:`close`.
 
     Nothing of it refers to the handler before it: a handler that nobody can log to any more is
     collected, and its sender then ends by itself.
 
     Args:
+        queue: the handler's, which its next sender takes over.
         callee: who is called.
         undelivered: keeps what cannot be delivered.
         buffer: what waits.
@@ -48,6 +49,7 @@ class Sender:
 
     def __init__(
         self,
+        queue: queue.SimpleQueue[Any],
         callee: Callee,
         undelivered: UndeliveredFile,
         buffer: Buffer,
@@ -56,12 +58,13 @@ class Sender:
         budget: float,
         numbered: bool,
     ) -> None:
-        self.queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._queue = queue
         self._callee = callee
         self._undelivered = undelivered
         self._buffer = buffer
         self._budget = budget
         self._numbered = numbered
+        self._is_over = False
         # Connecting is the one step that no deadline can be brought forward for.
         connect_seconds = min(CONNECT_SECONDS, max(0.1, budget * (1 - LOGS_SHARE)))
         self._delivery = Delivery(
@@ -71,8 +74,10 @@ class Sender:
             count_logged=lambda: buffer.numbered,
             counts=counts,
         )
-        listener = LineQueueListener(self.queue, self.append, self._note_fault)
+        listener = LineQueueListener(queue, self.append, self._note_fault)
         self.lifecycle = Lifecycle(listener, self._send_all)
+        #: Whether nothing waits any more, since it was closed.
+        self.closed = False
 
     # -- thread 1 --------------------------------------------------------------------------
 
@@ -80,6 +85,11 @@ class Sender:
         """Move an item out of the queue into the buffer; never waits for the network."""
         if isinstance(item, End):
             self._end_by(item)
+        elif isinstance(item, StatusEvent):
+            self._is_over |= item.terminal
+        elif self._is_over and isinstance(item, tuple):
+            # Its log call and the end of the run met; nothing follows the terminal status.
+            return
         self._buffer.append(item)
 
     def _end_by(self, end: End) -> None:
@@ -97,6 +107,7 @@ class Sender:
                 self._send(request)
         self._delivery.close()
         self._undelivered.close()
+        this_process.forget_left(self)
 
     def _send(self, request: Request) -> None:
         """Deliver ``request``, or keep what of it was given up."""
@@ -107,11 +118,16 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - a deploy outlives any fault in its callback
             self._note_fault(error)
             given_up = list(self._delivery.pending)
-            self._delivery.pending.clear()
+        except BaseException:
+            # Ctrl-C, where it is the main thread that sends.
+            self._keep(self._delivery.pending)
+            raise
         self._keep(given_up)
 
     def _keep(self, requests: Iterable[Request]) -> None:
         for request in requests:
+            if isinstance(request, LogBatch):
+                self._delivery.counts.given_up += len(request.lines)
             try:
                 self._undelivered.append(
                     request,
@@ -121,7 +137,6 @@ class Sender:
             except OSError as error:
                 text = f"what was not delivered could not be kept either: {error.strerror}"
                 self._delivery.note("disk", text)
-                return
 
     def _note_fault(self, error: Exception) -> None:
         self._delivery.note("fault", f"sending failed: {type(error).__name__}")
@@ -134,7 +149,7 @@ class Sender:
         """Log a trouble with the callback, for all but the callback."""
         # What a program has on this logger may fail, which is no reason to send no more.
         with marked_as_sender(), suppress(Exception):
-            logging.getLogger("nvoi.callback").warning(
+            logging.getLogger(LOGGER).warning(
                 "Dashboard %s: %s", strip_auth(self._callee.url), text
             )
 
@@ -145,16 +160,16 @@ class Sender:
 
         Only puts: a finaliser calls it, on any thread, at any moment.
         """
-        if self.lifecycle.running:
-            watch_left(self)
-            self.queue.put(End(read_seconds(), self._budget))
+        if self.lifecycle.running or not self._queue.empty():
+            this_process.watch_left(self)
+            self._queue.put(End(read_seconds(), self._budget))
 
     def flush(self, seconds: float) -> bool:
         """Wait until all that was queued before is delivered or kept; False where it is not."""
         if not self.lifecycle.running:
             return True
         barrier = Barrier()
-        self.queue.put(barrier)
+        self._queue.put(barrier)
         return barrier.passed.wait(min(seconds, threading.TIMEOUT_MAX))
 
     def close(self, budget: float | None = None, began: float | None = None) -> None:
@@ -162,22 +177,23 @@ class Sender:
 
         Args:
             budget: seconds for all of it.
-            began: when they began, in seconds of :mod:`nvoi.log.clock`; now where left out.
+            began: when they began, in seconds of :mod:`nvoi.log.clock`; where left out, when the
+                process began to end, or now.
         """
-        end = End(
-            read_seconds() if began is None else began,
-            self._budget if budget is None else budget,
-        )
-        if self.lifecycle.running:
-            ended = False
-            try:
-                self.queue.put(end)
+        if began is None:
+            began = this_process.ending_since or read_seconds()
+        end = End(began, self._budget if budget is None else budget)
+        ended = self.lifecycle.retire()
+        try:
+            if not ended:
+                self._queue.put(end)
                 ended = self.lifecycle.join(end.began + end.budget - read_seconds())
-            finally:
-                # Whatever ended the wait, a second Ctrl-C perhaps, nothing is lost by it.
-                if not ended:
-                    self._abandon(end)
-        self._send_rest(end)
+        finally:
+            # Whatever ended the wait, a second Ctrl-C perhaps, nothing is lost by it.
+            if not ended:
+                self._abandon(end)
+            self._send_rest(end)
+        this_process.forget_left(self)
 
     def _abandon(self, end: End) -> None:
         """Have a busy thread end after its request; leave one that no deadline reaches."""
@@ -187,17 +203,17 @@ class Sender:
             # It waits for a name look-up. It will keep what it has as well; who reads the file
             # takes an id once.
             self._keep(list(self._delivery.pending))
-        self.lifecycle.stop_listener()
+            self.lifecycle.stop_listener()
 
     def _send_rest(self, end: End) -> None:
         """Send, or keep, on this thread what waits: at exit no thread may have been started."""
         with marked_as_sender():
-            while not self.queue.empty():
-                item = self.queue.get()
-                # None is the listener's own sign.
-                if item is not None:
-                    self._buffer.append(item)
+            # What is there now: threads of the program may log on faster than this takes it.
+            for _ in range(self._queue.qsize()):
+                with suppress(queue.Empty):
+                    self.append(self._queue.get_nowait())
             self._end_by(end)
             for request in self._buffer.drain():
                 self._send(request)
             self._undelivered.close()
+        self.closed = True

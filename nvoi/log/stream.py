@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import logging
 import os
+import threading
 import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -18,7 +19,7 @@ from nvoi.log import levels, masking, rendering
 from nvoi.log.buffer import CAPACITY
 from nvoi.log.clock import read_seconds
 from nvoi.log.handler import BUDGET_SECONDS, UNDELIVERED_DIRECTORY, SignedHTTPHandler, Stats
-from nvoi.log.queueing import marked_as_sender
+from nvoi.log.queueing import LOGGER, marked_as_sender
 from nvoi.protocol import StatusEvent
 
 
@@ -53,8 +54,7 @@ class CallbackStream:
         command: what the run does, such as ``deploy``.
 
     Raises:
-        UsageError: the URL, the deploy id or the budget cannot be used.
-        ValueError: there is no level of that name.
+        UsageError: the URL, the deploy id, the level or the budget cannot be used.
     """
 
     def __init__(
@@ -74,7 +74,8 @@ class CallbackStream:
         command: str | None = None,
     ) -> None:
         self._level = levels.find_level(level)
-        self.logger = logging.getLogger(logger) if isinstance(logger, str) else logger
+        self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger)
+        masking.masker.add(secrets)
         self.handler = SignedHTTPHandler(
             url,
             key,
@@ -86,17 +87,18 @@ class CallbackStream:
             app=app,
             command=command,
         )
-        masking.masker.add(secrets)
         self._context = dict(context or {})
         self._began = read_seconds()
         self._process = os.getpid()
+        # Whichever thread comes first; and a signal handler may end what its thread is starting.
+        self._changing = threading.RLock()
         self._started = False
         self._ended = False
 
     # -- the run ---------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        if self._started or self._ended:
+        if self._started:
             raise UsageError("this stream has been used", hint="make one for each run")
         self.started()
         return self
@@ -124,18 +126,26 @@ class CallbackStream:
         await asyncio.to_thread(self.__exit__, kind, error, traceback)
 
     def started(self, **context: str | None) -> None:
-        """Open the stream and report ``started``. Only the first call does."""
-        if self._started or self._ended:
-            return
+        """Open the stream and report ``started``. Only the first call does.
+
+        Raises:
+            UsageError: the run has ended.
+        """
+        with self._changing:
+            if self._ended:
+                raise UsageError("this stream's run has ended", hint="make one for each run")
+            if not self._started:
+                self._start({**self._context, **context})
+
+    def _start(self, context: Mapping[str, str | None]) -> None:
         self._started = True
         self._began = read_seconds()
         self.handler.held = True
+        self.handler.put_status(
+            protocol.build_started({key: value and clean(value) for key, value in context.items()})
+        )
         levels.attach(self.logger, self.handler, self._level)
         atexit.register(self.close)
-        known = {**self._context, **context}
-        self.handler.put_status(
-            protocol.build_started({key: value and clean(value) for key, value in known.items()})
-        )
 
     def completed(
         self,
@@ -181,16 +191,17 @@ class CallbackStream:
 
     def _end(self, event: StatusEvent, budget: float | None = None) -> None:
         # A forked child has this object too; the run is its parent's to end.
-        if self._ended or os.getpid() != self._process:
+        if os.getpid() != self._process:
             return
-        if not self._started:
-            self.started()
-        self._ended = True
         handler = self.handler
+        with self._changing:
+            if self._ended:
+                return
+            self.started()
+            self._ended = True
+            handler.put_status(event)
         levels.detach(self.logger, handler)
         atexit.unregister(self.close)
-        handler.put_status(event)
-        handler.sealed, handler.held = True, False
         handler.close(handler.budget if budget is None else min(handler.budget, budget))
         self._summarize()
 
@@ -209,7 +220,7 @@ class CallbackStream:
         # The word on one callback is no line for another; and what a program has on this logger
         # may fail.
         with marked_as_sender(), suppress(Exception):
-            logging.getLogger("nvoi.callback").log(level, "%s", text)
+            logging.getLogger(LOGGER).log(level, "%s", text)
 
 
 def describe(error: BaseException) -> str:

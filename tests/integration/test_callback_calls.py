@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from nvoi.log.handler import SignedHTTPHandler
+from tests.fakes.behaviours import OK, Answer
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages
 from tests.integration.streams import KEY, Run
@@ -244,3 +247,101 @@ def test_the_stream_restores_the_logger_that_it_was_opened_on(run: Run, receiver
     assert run.log.handlers == before
     run.log.error("after the end")
     assert receiver.messages == ["heard"]
+
+
+# -- what the headers tell of a run --------------------------------------------------------------
+
+
+def end_by(run: Run, error: BaseException | None) -> None:
+    """A run with a line, that ends by ``error`` or well."""
+
+    def work() -> None:
+        with run:
+            run.log.info("one")
+            if error is not None:
+                raise error
+
+    if error is None:
+        work()
+    else:
+        with pytest.raises(type(error)):
+            work()
+
+
+def test_each_request_has_the_id_of_its_run_and_each_run_an_id_of_its_own(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.script(OK, Answer(503))
+    for _ in range(2):
+        end_by(Run(receiver.url, tmp_path, budget=20.0), None)
+        receiver.expect_new_run()
+    receiver.assert_protocol()
+    ids = [request.headers["X-Nvoi-Run-Id"] for request in receiver.requests]
+    assert ids[0] != ids[-1]
+    assert ids == [ids[0]] * 4 + [ids[-1]] * 3
+    assert all(str(uuid.UUID(each)) == each for each in ids)
+
+
+def test_each_request_names_the_app_and_the_command_where_they_are_known(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    end_by(Run(receiver.url, tmp_path, app="café", command="deploy"), None)
+    first = len(receiver.requests)
+    receiver.expect_new_run()
+    end_by(Run(receiver.url, tmp_path), None)
+    receiver.assert_protocol()
+    for request in receiver.requests[:first]:
+        assert unquote(request.headers["X-Nvoi-App"]) == "café"
+        assert request.headers["X-Nvoi-Command"] == "deploy"
+    for request in receiver.requests[first:]:
+        assert "X-Nvoi-App" not in request.headers
+        assert "X-Nvoi-Command" not in request.headers
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (None, "completed", None),
+        (ValueError("broken"), "failed", None),
+        (SystemExit(3), "failed", None),
+        (KeyboardInterrupt(), "failed", "cancelled"),
+        (KeyboardInterrupt("interrupted (SIGTERM)"), "failed", "cancelled"),
+    ],
+    ids=repr,
+)
+def test_only_a_run_that_a_signal_ended_is_said_to_be_cancelled(
+    receiver: Receiver,
+    tmp_path: Path,
+    error: BaseException | None,
+    state: str,
+    reason: str | None,
+) -> None:
+    end_by(Run(receiver.url, tmp_path), error)
+    receiver.assert_protocol()
+    *before, last = receiver.requests
+    assert (last.state, last.headers.get("X-Nvoi-Reason")) == (state, reason)
+    assert not any("X-Nvoi-Reason" in request.headers for request in before)
+
+
+def test_only_started_tells_of_the_commit(receiver: Receiver, tmp_path: Path) -> None:
+    context = {
+        "git_sha": "c0ffee",
+        "commit_title": "Größe: 100 %\x1b[1m",
+        "commit_author": "Zoë",
+        "dirty": "1",
+    }
+    end_by(Run(receiver.url, tmp_path, context=context), None)
+    receiver.assert_protocol()
+    started, *others = receiver.requests
+    assert started.payload == {"status": "started", "git_sha": "c0ffee"}
+    assert unquote(started.headers["X-Nvoi-Commit-Title"]) == "Größe: 100 %"
+    assert unquote(started.headers["X-Nvoi-Commit-Author"]) == "Zoë"
+    assert started.headers["X-Nvoi-Dirty"] == "1"
+    for name in ("X-Nvoi-Commit-Title", "X-Nvoi-Commit-Author", "X-Nvoi-Dirty"):
+        assert not any(name in request.headers for request in others)
+
+
+def test_nothing_is_told_of_a_commit_that_is_not_known(receiver: Receiver, tmp_path: Path) -> None:
+    end_by(Run(receiver.url, tmp_path, context={"commit_title": None, "dirty": ""}), None)
+    names = {name.lower() for name in receiver.requests[0].headers}
+    assert not {"x-nvoi-commit-title", "x-nvoi-commit-author", "x-nvoi-dirty"} & names

@@ -3,9 +3,11 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
+from nvoi.errors import UsageError
 from nvoi.log import levels
 
 
@@ -143,5 +145,65 @@ print("fine")
     assert run_python(code) == "fine\n"
 
 
-def test_importing_nvoi_does_not_import_logging() -> None:
-    assert run_python("import sys, nvoi; print('logging' in sys.modules)") == "False\n"
+def test_importing_nvoi_imports_nothing_that_sends() -> None:
+    late = {"urllib3", "http.client", "logging.handlers", "ssl"}
+    code = f"import sys, nvoi; print({late!r} & sys.modules.keys() or 'none')"
+    assert run_python(code) == "none\n"
+
+
+@pytest.mark.parametrize("method", ["step", "ok", "success"])
+def test_an_adapter_has_the_methods_with_its_own_extra_fields(
+    logger: levels.Logger, method: str
+) -> None:
+    collector = Collector()
+    logger.addHandler(collector)
+    adapter = levels.LoggerAdapter(logger, {"request": 7})
+    getattr(adapter, method)("part %d", 1)
+    (record,) = collector.records
+    assert record.getMessage() == "part 1"
+    assert record.levelname == method.upper()
+    assert record.__dict__["request"] == 7
+
+
+@pytest.mark.parametrize("adapted", [0, 1, 2])
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_record_names_its_caller_through_adapters_and_wrappers(
+    logger: levels.Logger, adapted: int, *, plain: bool
+) -> None:
+    collector = Collector()
+    own: Any = logging.getLogger("plain.levels") if plain else logger
+    own.addHandler(collector)
+    own.setLevel(logging.DEBUG)
+    if plain:
+        # What a stream does for as long as it is open.
+        levels.promote(own)
+    for _ in range(adapted):
+        own = levels.LoggerAdapter(own)
+
+    def wrapper() -> None:
+        own.step("of the wrapper's caller", stacklevel=2)
+
+    def caller() -> None:
+        own.ok("here")
+        own.info("and here")
+        wrapper()
+
+    caller()
+    ok, info, wrapped = collector.records
+    assert [record.funcName for record in collector.records] == ["caller"] * 3
+    assert [record.pathname for record in collector.records] == [__file__] * 3
+    assert (ok.lineno, wrapped.lineno) == (info.lineno - 1, info.lineno + 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "number"),
+    [(20, 20), ("INFO", 20), ("info", 20), ("Success", 25), ("STEP", 22), (0, 0), (17, 17)],
+)
+def test_a_level_is_found_by_its_number_or_its_name(given: int | str, number: int) -> None:
+    assert levels.find_level(given) == number
+
+
+@pytest.mark.parametrize("given", ["", "LOUD", "20", None, 2.5, [], b"INFO"])
+def test_a_level_that_there_is_not_is_an_error(given: Any) -> None:
+    with pytest.raises(UsageError, match="there is no level"):
+        levels.find_level(given)

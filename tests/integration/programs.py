@@ -1,0 +1,55 @@
+"""Programs for tests of how a process ends: each is a process, and none outlives its test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def start(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Python with ``arguments``; nothing that it started is left when the block ends."""
+    with subprocess.Popen(
+        # From Python 3.12 on a fork beside threads is warned of; it happens all the same.
+        [sys.executable, "-X", "faulthandler", "-W", "ignore::DeprecationWarning", *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def run(folder: Path, *arguments: str, timeout: float = 60) -> tuple[int, str, str]:
+    """The exit code, the output and the errors of Python with ``arguments``.
+
+    Raises:
+        AssertionError: it hangs, and where.
+    """
+    with start(folder, *arguments) as process:
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            # By this signal each of them shows where it hangs.
+            os.killpg(process.pid, signal.SIGABRT)
+            raise AssertionError(f"{arguments} hangs: {process.communicate()[1]}") from None
+    return process.returncode, output, errors
+
+
+def name(module: ModuleType, scenario: str, url: str, folder: Path, *rest: str) -> list[str]:
+    """The arguments for a scenario of ``module``, which is a program of scenarios."""
+    return ["-m", module.__name__, scenario, url, str(folder), *rest]

@@ -1,0 +1,175 @@
+"""Whatever makes a child and however it ends: its log arrives, or is kept and counted."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import behaviours
+from tests.fakes.receiver import Receiver
+from tests.integration import children, programs
+from tests.integration.accounts import get_messages, read_records
+from tests.integration.streams import KEY, SLACK_SECONDS, measure
+
+METHODS = ("fork", "spawn", "forkserver")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver of records alone, of handlers that have no stream."""
+    with Receiver(KEY, whole_runs=False) as made:
+        yield made
+
+
+def run(scenario: str, receiver: Receiver, folder: Path, *rest: str) -> str:
+    """The output of a scenario that ends well."""
+    arguments = programs.name(children, scenario, receiver.url, folder, *rest)
+    code, output, errors = programs.run(folder, *arguments)
+    assert (code, "Traceback" in errors) == (0, False), errors
+    return output
+
+
+def read_kept(folder: Path) -> list[str]:
+    """The messages in all files of undelivered requests."""
+    return sorted(
+        message for file in folder.glob("*.jsonl") for message in get_messages(read_records(file))
+    )
+
+
+# -- children that end by themselves, or by a pool -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "maker"),
+    [
+        ("fork", "inherited"),
+        *((method, maker) for method in METHODS for maker in ("handler", "dictConfig")),
+    ],
+)
+@pytest.mark.parametrize("scenario", ["log_in_processes", "log_in_a_pool"])
+def test_children_deliver_what_they_logged(
+    receiver: Receiver, tmp_path: Path, scenario: str, method: str, maker: str
+) -> None:
+    output = ast.literal_eval(run(scenario, receiver, tmp_path, method, maker))
+    assert output == ([0] * 4 if scenario == "log_in_processes" else list(range(20)))
+    assert sorted(receiver.messages) == sorted(
+        f"worker {number}" for number, _ in enumerate(output)
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_processes_of_an_executor_deliver_what_they_logged(
+    receiver: Receiver, tmp_path: Path, method: str
+) -> None:
+    run("log_in_an_executor", receiver, tmp_path, method, "handler")
+    assert sorted(receiver.messages) == sorted(f"worker {number}" for number in range(20))
+
+
+@pytest.mark.parametrize("scenario", ["log_in_processes", "log_in_a_pool"])
+def test_children_keep_what_they_cannot_deliver(
+    receiver: Receiver, tmp_path: Path, scenario: str
+) -> None:
+    receiver.always(behaviours.Answer(401))
+    output = ast.literal_eval(run(scenario, receiver, tmp_path, "fork", "handler"))
+    assert read_kept(tmp_path) == sorted(f"worker {number}" for number, _ in enumerate(output))
+
+
+# -- children that are terminated ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "messages"),
+    [
+        ("talk", -15, ["one", "two"]),
+        ("talk_from_a_thread", -15, ["one", "two"]),
+        ("handle_it_oneself", 9, ["one", "two", "terminated"]),
+    ],
+)
+def test_a_terminated_child_delivers_what_it_logged(
+    receiver: Receiver, tmp_path: Path, target: str, status: int, messages: list[str]
+) -> None:
+    assert int(run("terminate", receiver, tmp_path, target)) == status
+    assert receiver.messages == messages
+
+
+def test_a_terminated_child_delivers_by_the_handler_that_it_inherited(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    """Its first record comes from a thread, which may set no signal handler."""
+    assert int(run("terminate_inheritor", receiver, tmp_path)) == -15
+    assert receiver.messages == ["one", "two"]
+
+
+@pytest.mark.parametrize("target", ["talk", "close_by_hand"])
+def test_further_signals_do_not_cut_the_closing_of_a_terminated_child(
+    receiver: Receiver, tmp_path: Path, target: str
+) -> None:
+    receiver.always(behaviours.Hang())
+    assert int(run("terminate_often", receiver, tmp_path, target)) == -15
+    assert read_kept(tmp_path) == ["one", "two"]
+
+
+def test_a_daemon_process_delivers_what_it_logged_when_its_parent_ends(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    run("leave_a_daemon", receiver, tmp_path)
+    assert receiver.messages == ["one", "two"]
+
+
+def test_a_pool_that_can_deliver_nothing_is_terminated_within_the_budget(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.pause()
+    runs = iter(range(10))
+
+    def terminate() -> float:
+        folder = tmp_path / str(next(runs))
+        seconds = float(run("terminate_a_pool", receiver, folder, "2"))
+        assert read_kept(folder) == sorted(f"worker {number}" for number in range(20))
+        return seconds
+
+    measure(terminate, 2 + SLACK_SECONDS)
+
+
+# -- what a child knows of itself, and forks by hand ------------------------------------------
+
+
+@pytest.mark.parametrize(("answer", "delivered"), [(200, 3), (401, 0)])
+def test_a_child_counts_its_own_records(tmp_path: Path, answer: int, delivered: int) -> None:
+    with Receiver(KEY) as receiver:
+        receiver.always(behaviours.Answer(answer))
+        counts, file = run("count", receiver, tmp_path).splitlines()
+        states = [status["status"] for status in receiver.statuses]
+    lost = 3 - delivered
+    assert list(map(int, counts.split())) == [3, delivered, lost, lost]
+    kept = [] if file == "None" else get_messages(read_records(Path(file)))
+    assert kept == [f"child {number}" for number in range(lost)]
+    assert states == (["started", "completed"] if answer == 200 else [])
+
+
+@pytest.mark.parametrize(
+    ("scenario", "messages"),
+    [
+        ("fork_within_a_log_call", ["child", "parent"]),
+        (
+            "fork_twice",
+            ["child after", "child before", "grandchild", "parent after", "parent before"],
+        ),
+    ],
+)
+def test_each_process_of_a_fork_delivers_its_own_records(
+    receiver: Receiver, tmp_path: Path, scenario: str, messages: list[str]
+) -> None:
+    run(scenario, receiver, tmp_path)
+    assert sorted(receiver.messages) == messages
+
+
+def test_a_fork_while_another_thread_closes_the_handler_loses_nothing(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    run("fork_while_closing", receiver, tmp_path)
+    own = [message for message in receiver.messages if message != "again"]
+    assert own == [f"child {number}" for number in range(20)]
