@@ -11,7 +11,7 @@ from nvoi.cli.options import add_command, add_log_options, add_place_options
 
 if TYPE_CHECKING:
     from nvoi.config.credentials import DeployKey
-    from nvoi.log.undelivered import Undelivered
+    from nvoi.resend import Undelivered
 
 EXAMPLES = """\
 examples:
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from nvoi.cli.options import open_console  # noqa: PLC0415 - with the log
     from nvoi.cli.signals import interruptible  # noqa: PLC0415
     from nvoi.config.credentials import get_key  # noqa: PLC0415
-    from nvoi.log.undelivered import read_undelivered, resend  # noqa: PLC0415
+    from nvoi.resend import read_undelivered, resend  # noqa: PLC0415
 
     open_console(options, environ)
     with interruptible():

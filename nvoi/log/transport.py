@@ -22,7 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Timeout
 
-from nvoi.log import network
+from nvoi import network
 from nvoi.log.clock import read_seconds
 
 #: Seconds to connect, between two bytes of an answer, and for an attempt as a whole.
@@ -144,7 +144,7 @@ class Transport:
 
     Args:
         url: any address at the host: its scheme, name and port choose proxy and TLS.
-        environ: where proxies and CA bundles are named, see :mod:`nvoi.log.network`; the
+        environ: where proxies and CA bundles are named, see :mod:`nvoi.network`; the
             process's own where left out.
         connect_seconds: the longest that connecting may take.
     """

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from nvoi import CallbackStream
-from nvoi.log import network
-from nvoi.log.undelivered import read_undelivered
+from nvoi import CallbackStream, network
+from nvoi.resend import read_undelivered
 
 KEY = "89abcdef01234567" * 4
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

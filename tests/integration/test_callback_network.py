@@ -17,8 +17,8 @@ import pytest
 import trustme
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from nvoi.log.undelivered import read_undelivered
 from nvoi.protocol import StatusEvent
+from nvoi.resend import read_undelivered
 from tests.fakes.proxy import Proxy
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages, read_records

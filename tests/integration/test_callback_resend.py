@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import DeliveryError
-from nvoi.log.undelivered import read_undelivered, resend
 from nvoi.protocol import verify
+from nvoi.resend import read_undelivered, resend
 from tests.fakes import behaviours
 from tests.fakes.behaviours import Answer, Behaviour, Exchange
 from tests.fakes.receiver import Receiver

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from nvoi.log import network
+from nvoi import network
 
 PROXY = "http://proxy.test:3128"
 
