@@ -59,10 +59,13 @@ class _Needles:
 
     def extend(self, secrets: frozenset[str]) -> _Needles:
         """These and the forms of ``secrets``."""
-        from nvoi.log.secret_forms import build_forms  # noqa: PLC0415 - many programs have none
+        # Late, as many programs have no secret.
+        from nvoi.log.secret_forms import SHORTEST_SECRET, build_forms  # noqa: PLC0415
 
-        escaped, forms = build_forms(secrets, _LONG)
-        anchors = {part.anchor for part in escaped}
+        built = [build_forms(one, _LONG) for one in secrets if len(one.strip()) >= SHORTEST_SECRET]
+        escaped = frozenset(whole for whole, _ in built)
+        forms = {form for _, forms in built for form in forms}
+        anchors = {part.anchor for whole in escaped for part in (whole, *whole.inner)}
         pieces, short = ({one for one in some if len(one) < _LONG} for some in (forms, anchors))
         new = _Needles()
         new.secrets = self.secrets | secrets
@@ -76,11 +79,10 @@ class _Needles:
 
     def find_spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Where in ``text`` secrets are, start and end, in no order; they may overlap."""
-        from nvoi.log.secret_forms import Folded, find_all  # noqa: PLC0415 - as above
+        from nvoi.log.secret_forms import find_all, fold  # noqa: PLC0415 - as above
 
-        if near := [part for part in self.escaped if part.anchor in text]:
-            # A form's data has a plus for each space.
-            folded = [Folded(one) for one in {text, text.replace("+", " ")}]
+        if near := [part for part in self.escaped if part.is_near(text)]:
+            folded = fold(text)
             for part in near:
                 yield from part.find_spans(text, folded)
         for piece in self.pieces:

@@ -15,8 +15,8 @@ import re
 import sys
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 #: Shorter values are left: they are words that occur everywhere.
 SHORTEST_SECRET = 5
@@ -203,6 +203,11 @@ class Folded:
         return start, end
 
 
+def fold(text: str) -> list[Folded]:
+    """What ``text`` is folded to; also as a form's data, which has a plus for each space."""
+    return [Folded(one) for one in {text, text.replace("+", " ")}]
+
+
 def _decode(found: re.Match[str]) -> str:
     code = found[0].lstrip("\\")
     if code[0] == "&":
@@ -231,11 +236,12 @@ def _fold_mark(found: re.Match[str]) -> str:
 
 @dataclass(frozen=True, repr=False)
 class Escaped:
-    """A secret or a line of one, found in every escaped form, a mixture of them too.
+    """A secret, found in every escaped form, a mixture of them too; and the parts of it.
 
     ``anchor`` is a piece that each form holds as it is; no form is longer than ``reach``, and
     none shorter than ``shortest``. ``folded`` is without the quotes at the end of the secret, as
     those of a string around it may be in their row: where it ``is_quoted`` some have to follow.
+    ``inner`` are its lines and the secrets in it.
     """
 
     text: str
@@ -244,9 +250,29 @@ class Escaped:
     anchor: str
     shortest: int
     reach: int
+    inner: tuple[Escaped, ...] = ()
 
-    def find_spans(self, text: str, folded: Iterable[Folded]) -> Iterator[tuple[int, int]]:
+    def is_near(self, text: str) -> bool:
+        """Whether ``text`` may hold the secret or a part of it; most do not."""
+        return self.anchor in text or any(part.anchor in text for part in self.inner)
+
+    def find_spans(self, text: str, folded: Sequence[Folded]) -> Iterator[tuple[int, int]]:
         """Where in ``text``, and in what it is folded to, the secret is: start and end."""
+        spans = sorted(self._find_whole(text, folded))
+        yield from spans
+        # Each part would be looked for in all of a long secret that has been found already.
+        begin = 0
+        for start, end in (*spans, (len(text), len(text))):
+            if self.inner and start > begin:
+                rest = text[begin:start]
+                again = fold(rest) if spans else folded
+                for part in self.inner:
+                    if part.anchor in rest:
+                        for span in part.find_spans(rest, again):
+                            yield begin + span[0], begin + span[1]
+            begin = max(begin, end)
+
+    def _find_whole(self, text: str, folded: Sequence[Folded]) -> Iterator[tuple[int, int]]:
         yield from find_all(text, self.text)
         for start, end in (span for one in folded for span in one.find_spans(self.folded)):
             is_whole = not self.is_quoted or text[end : end + 1] in _QUOTES_BEGIN
@@ -254,24 +280,26 @@ class Escaped:
                 yield start, end
 
 
-def build_forms(secrets: Iterable[str], longest_anchor: int) -> tuple[set[Escaped], set[str]]:
-    """What finds the escaped forms of ``secrets`` and of secrets in them, and the encoded ones."""
-    values = {*secrets, *(value for secret in secrets for value in find_values(secret))}
-    escaped = {part for value in values for part in build_escaped(value, longest_anchor)}
-    return escaped, {form for value in values for form in build_encoded(value)}
+def build_forms(secret: str, longest_anchor: int) -> tuple[Escaped, set[str]]:
+    """What finds the escaped forms of ``secret`` and of what is in it, and the encoded ones."""
+    whole, values = secret.strip(), {secret, *find_values(secret)}
+    inner = {part.strip() for value in values for part in (value, *_split_lines(value))} - {whole}
+    escaped, *others = (
+        _build_part(part, longest_anchor)
+        for part in (whole, *inner)
+        if part is whole or len(part) >= SHORTEST_SECRET
+    )
+    forms = {form for value in values for form in build_encoded(value)}
+    return replace(escaped, inner=tuple(others)), forms
 
 
-def build_escaped(secret: str, longest_anchor: int) -> Iterator[Escaped]:
-    """What finds the escaped forms of ``secret`` and of its lines."""
-    for part in {secret.strip(), *map(str.strip, _split_lines(secret))}:
-        if len(part) < SHORTEST_SECRET:
-            continue
-        untouched = _MARKS.sub(" ", _CODES.sub(" ", unicodedata.normalize("NFC", part)))
-        anchor = max(_find_runs(untouched), key=len, default="")
-        plain = sum(map(len, _find_runs(part)))
-        reach = plain + (len(part) - plain) * _LONGEST_CHARACTER
-        folded = Folded(part).text
-        bare = folded.rstrip('"') or folded
-        # A few quotes are folded to one, which is in every text.
-        shortest = len(part.rstrip("\"'\\") or part) if len(bare) < SHORTEST_SECRET else 0
-        yield Escaped(part, bare, bare != folded, anchor[:longest_anchor], shortest, reach)
+def _build_part(part: str, longest_anchor: int) -> Escaped:
+    untouched = _MARKS.sub(" ", _CODES.sub(" ", unicodedata.normalize("NFC", part)))
+    anchor = max(_find_runs(untouched), key=len, default="")[:longest_anchor]
+    plain = sum(map(len, _find_runs(part)))
+    reach = plain + (len(part) - plain) * _LONGEST_CHARACTER
+    folded = Folded(part).text
+    bare = folded.rstrip('"') or folded
+    # A few quotes are folded to one, which is in every text.
+    shortest = len(part.rstrip("\"'\\") or part) if len(bare) < SHORTEST_SECRET else 0
+    return Escaped(part, bare, bare != folded, anchor, shortest, reach)
