@@ -15,7 +15,7 @@ from typing import IO
 
 from nvoi.errors import CommandError, NvoiError
 from nvoi.images.family import end
-from nvoi.ssh.lines import LineCutter
+from nvoi.log.lines import LineCutter
 from nvoi.waiting import Reminder
 
 #: A program and its arguments.

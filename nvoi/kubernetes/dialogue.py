@@ -21,7 +21,6 @@ from nvoi.kubernetes.commands import Kubectl
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host, as_root
-from nvoi.ssh.lines import LONGEST
 
 log = get_logger("nvoi.kubernetes")
 
@@ -103,7 +102,7 @@ class Dialogue:
         errors, code = self._read_until(f"{self._mark} ", call, began + seconds)
         return Result(
             int(code),
-            join(stdout).removesuffix("\n"),
+            "".join(f"{line}\n" for line in stdout).removesuffix("\n"),
             tuple(line for line in errors if line),
             time.monotonic() - began,
         )
@@ -143,6 +142,7 @@ class Dialogue:
                 stdin=self._feed(),
                 timeout=math.inf,
                 on_line=self._lines.put,
+                whole=True,
                 level=None,
             )
         finally:
@@ -173,8 +173,3 @@ def build_text(call: Kubectl) -> bytes:
     if b"\n" in stdin:
         raise ValueError("what a call of kubectl reads is one line")
     return b"%s\n%s\n" % (text.encode(), stdin)
-
-
-def join(lines: list[str]) -> str:
-    """Output of its lines. Very long ones come in parts."""
-    return "".join(line if len(line) > LONGEST else f"{line}\n" for line in lines)

@@ -1,65 +1,92 @@
 """Secrets out of every record, before any handler sees it.
 
 A secret is looked for as it is and in the forms it takes on its way into a log: see
-:mod:`nvoi.log.forms`.
+:mod:`nvoi.log.secret_forms`.
 """
 
 from __future__ import annotations
 
 import logging
+import operator
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from numbers import Number
 
 from nvoi.log import rendering
 
+TYPE_CHECKING = False  # as in nvoi.log.levels
 if TYPE_CHECKING:
-    from nvoi.log.forms import Escaped
+    from typing import Any, Self
+
+    from nvoi.log.secret_forms import Escaped
 
 REDACTED = "[REDACTED]"
 
 #: A text is looked through in blocks of this many characters: see :meth:`Masker.mask_text`.
 _BLOCK = 6
 _find_blocks = re.compile(f".{{{_BLOCK}}}", re.DOTALL).findall
+#: The same for a text of so many blocks, in half the time: most messages are short.
+_SLICES = [slice(start, start + _BLOCK) for start in range(0, 50 * _BLOCK, _BLOCK)]
+_SPLITTERS = [operator.itemgetter(*_SLICES[: max(2, count)]) for count in range(len(_SLICES))]
 #: What has this many characters covers one whole block wherever it begins.
 _LONG = 2 * _BLOCK - 1
 
-_STANDARD_FIELDS = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime"}
-_STANDARD_COUNT = len(logging.makeLogRecord({}).__dict__)
+#: Fields that every record has. Not of a record that the factory makes, which may be anyone's.
+_STANDARD_FIELDS = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
+#: What is looked at in one value: who logs a million items must not wait for that.
+_MOST_ITEMS, _MOST_DEPTH = 10_000, 50
+_PLAIN = frozenset((str, int, float, bool, type(None), complex))
+_CONTAINERS = (Mapping, list, tuple)
+#: Containers that show nothing but what is in them.
+_SHOWN_WHOLE = frozenset((dict, list, tuple))
 
 
 class _Needles:
     """All forms of some secrets, made ready to be looked for."""
 
-    __slots__ = ("clean", "encoded", "escaped", "grams", "pieces", "secrets", "short")
+    secrets: frozenset[str] = frozenset()
+    escaped: frozenset[Escaped] = frozenset()
+    #: Encoded forms that are not long; these and the anchors that are not.
+    pieces: frozenset[str] = frozenset()
+    short: frozenset[str] = frozenset()
+    #: Blocks of the long encoded forms; these and those of the long anchors.
+    encoded: frozenset[str] = frozenset()
+    grams: frozenset[str] = frozenset()
+    reach = 0
+    #: The last text found to hold none: a record passes a logger, then handlers.
+    clean = ""
 
-    def __init__(self, secrets: frozenset[str]) -> None:
-        self.secrets = secrets
-        self.escaped: tuple[Escaped, ...] = ()
-        forms: set[str] = set()
-        if secrets:
-            from nvoi.log.forms import build_encoded, build_escaped  # noqa: PLC0415 - many have none
+    def extend(self, secrets: frozenset[str]) -> _Needles:
+        """These and the forms of ``secrets``."""
+        # Late, as many programs have no secret.
+        from nvoi.log.secret_forms import SHORTEST_SECRET, build_forms  # noqa: PLC0415
 
-            self.escaped = tuple({part for one in secrets for part in build_escaped(one, _LONG)})
-            forms.update(form for one in secrets for form in build_encoded(one))
-        anchors = {part.anchor for part in self.escaped}
-        self.pieces = tuple(form for form in forms if len(form) < _LONG)
-        self.short = (*self.pieces, *(anchor for anchor in anchors if len(anchor) < _LONG))
-        self.encoded = _cut(form for form in forms if len(form) >= _LONG)
-        self.grams = self.encoded | _cut(anchor for anchor in anchors if len(anchor) >= _LONG)
-        #: The last text found to hold none: a record passes a logger, then handlers.
-        self.clean = ""
+        built = [build_forms(one, _LONG) for one in secrets if len(one.strip()) >= SHORTEST_SECRET]
+        escaped = frozenset(whole for whole, _ in built)
+        forms = {form for _, forms in built for form in forms}
+        anchors = {part.anchor for whole in escaped for part in (whole, *whole.inner)}
+        pieces, short = ({one for one in some if len(one) < _LONG} for some in (forms, anchors))
+        new = _Needles()
+        new.secrets = self.secrets | secrets
+        new.escaped = self.escaped | escaped
+        new.pieces = self.pieces | pieces
+        new.short = self.short | pieces | short
+        new.encoded = self.encoded | _cut(forms - pieces)
+        new.grams = self.grams | new.encoded | _cut(anchors - short)
+        new.reach = max(_LONG, self.reach, *(part.reach for part in escaped))
+        return new
 
     def find_spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Where in ``text`` secrets are, start and end, in no order; they may overlap."""
-        for part in self.escaped:
-            yield from part.find_spans(text)
+        from nvoi.log.secret_forms import find_all, fold  # noqa: PLC0415 - as above
+
+        if near := [part for part in self.escaped if part.is_near(text)]:
+            folded = fold(text)
+            for part in near:
+                yield from part.find_spans(text, folded)
         for piece in self.pieces:
-            at = text.find(piece)
-            while at >= 0:
-                yield at, at + len(piece)
-                at = text.find(piece, at + 1)
+            yield from find_all(text, piece)
         yield from self._find_stretches(text)
 
     def _find_stretches(self, text: str) -> Iterator[tuple[int, int]]:
@@ -86,33 +113,65 @@ def _cut(forms: Iterable[str]) -> frozenset[str]:
     )
 
 
+def _merge(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """``spans`` in order; those that overlap are one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
 def _replace(text: str, spans: Iterable[tuple[int, int]]) -> str:
-    """``text`` with the placeholder for each span; those that overlap are one."""
-    pieces: list[str] = []
-    end = 0
-    for start, last in sorted(spans):
-        if start >= end:
-            pieces += (text[end:start], REDACTED)
-        end = max(end, last)
-    return "".join((*pieces, text[end:]))
+    """``text`` with the placeholder for each of the merged spans."""
+    pieces, last = [], 0
+    for start, end in spans:
+        pieces += [text[last:start], REDACTED]
+        last = end
+    return "".join((*pieces, text[last:]))
+
+
+def _read_secret(secret: object) -> str:
+    if isinstance(secret, str):
+        return str.__str__(secret)
+    if isinstance(secret, (bytes, bytearray)):
+        return secret.decode("utf-8", "replace")
+    if secret is None:
+        return ""
+    raise TypeError(f"a secret is a str or bytes, not of the type {type(secret).__name__}")
 
 
 class Masker:
-    """Replaces each registered secret by ``[REDACTED]``. Safe to use from any thread."""
+    """Replaces each registered secret by ``[REDACTED]``. Safe to use from any thread.
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    Args:
+        secrets: as :meth:`add` takes them.
+    """
+
+    def __init__(self, secrets: Iterable[str | bytes | None] = ()) -> None:
         self._lock = threading.Lock()
-        self._needles = _Needles(frozenset())
-        if secrets:
-            self.add(secrets)
+        self._needles = _Needles()
+        self.add(secrets)
 
-    def add(self, secrets: Iterable[str]) -> None:
-        """Mask these too from now on. Values under 5 characters are left."""
-        values = {str.__str__(secret) for secret in secrets}
-        if values.issubset(self._needles.secrets):
-            return
-        with self._lock:
-            self._needles = _Needles(self._needles.secrets | values)
+    def add(self, secrets: Iterable[str | bytes | None]) -> None:
+        """Mask these too from now on: one value or several. Those under 5 characters are left.
+
+        Raises:
+            TypeError: one of them is no str, no bytes (in UTF-8) and not None, which is passed
+                over; none of them is masked then.
+        """
+        several = (secrets,) if isinstance(secrets, (str, bytes, bytearray)) else secrets
+        values = frozenset(map(_read_secret, several)) - {""}
+        if not values <= self._needles.secrets:
+            with self._lock:
+                self._needles = self._needles.extend(values - self._needles.secrets)
+
+    @property
+    def reach(self) -> int:
+        """How many characters the longest form of a secret may have; 0 where there is none."""
+        return self._needles.reach
 
     def reset_lock(self) -> None:
         """In a forked child the lock may be held by a thread that is not there."""
@@ -130,14 +189,16 @@ class Masker:
         needles = self._needles
         if text == needles.clean:
             return text
-        if needles.grams.isdisjoint(_find_blocks(text)):
+        count = len(text) // _BLOCK
+        blocks = _SPLITTERS[count](text) if count < len(_SLICES) else _find_blocks(text)
+        if needles.grams.isdisjoint(blocks):
             for form in needles.short:
                 if form in text:
                     break
             else:
                 needles.clean = text
                 return text
-        spans = list(needles.find_spans(text))
+        spans = _merge(needles.find_spans(text))
         if spans:
             return _replace(text, spans)
         needles.clean = text
@@ -145,70 +206,185 @@ class Masker:
 
     def clean_text(self, text: str) -> str:
         """``text`` without secrets and terminal codes, also where a code cuts a secret in two."""
-        cleaned = rendering.clean(text)
-        return cleaned if cleaned is text else self.mask_text(cleaned)
+        masked = self.mask_text(text)
+        cleaned = rendering.clean(masked)
+        return cleaned if cleaned is masked else self.mask_text(cleaned)
+
+    def cut_text(self, text: str, at: int) -> tuple[str, str]:
+        """The beginning of ``text``, masked, and the rest as it is, from about ``at`` on.
+
+        A secret that stands there stays whole; the beginning is never empty.
+        """
+        spans = _merge(self._needles.find_spans(text))
+        for start, end in spans:
+            if start < at < end:
+                # What goes on is a long text in base64: each half of that is found by itself.
+                at = start or (end if end < len(text) else at)
+                break
+        begun = [(start, min(end, at)) for start, end in spans if start < at]
+        return _replace(text[:at], begun), text[at:]
 
     def mask(self, record: logging.LogRecord) -> None:
         """Mask ``record`` in place: message, arguments, extra fields, traceback, stack.
 
-        What holds no secret stays as it was, so that handlers which group records by
-        their unformatted message still can.
+        What holds no secret stays as it was, so that handlers which group records by their
+        unformatted message, or take the arguments apart, still can. Only an argument that is
+        an object of somebody's class becomes a :class:`HeldText`. Never raises: of what cannot
+        be looked through the masked text is left.
         """
         if not self._needles.secrets:
             return
+        fields = record.__dict__
+        try:
+            if not self._is_clean(record):
+                self._mask_message(record)
+            if fields.get("exc_info") or fields.get("exc_text") or fields.get("stack_info"):
+                self._mask_traceback(record)
+            if not _STANDARD_FIELDS.issuperset(fields):
+                for name in fields.keys() - _STANDARD_FIELDS:
+                    fields[name] = self.mask_value(fields[name])
+        except Exception as error:  # noqa: BLE001 - a record may be broken in any way
+            emptied = fields.keys() - _STANDARD_FIELDS | {"exc_info", "exc_text", "stack_info"}
+            fields.update(dict.fromkeys(emptied), args=())
+            fields["msg"] = f"a record that cannot be masked: {type(error).__name__}"
+
+    def _is_clean(self, record: logging.LogRecord) -> bool:
+        """Whether message and arguments are plain and hold no secret: nearly always so."""
+        args = record.args
+        is_plain = not args or (type(args) is tuple and _PLAIN.issuperset(map(type, args)))
+        if type(record.msg) is not str or not is_plain:
+            return False
         message = rendering.render_message(record)
-        masked = self.mask_text(message)
-        if masked is not message:
-            record.msg, record.args = masked, None
-        elif record.args:
-            self._mask_arguments(record, message)
-        if record.exc_info or record.exc_text or record.stack_info:
-            self._mask_traceback(record)
-        if len(record.__dict__) != _STANDARD_COUNT:
-            for name in record.__dict__.keys() - _STANDARD_FIELDS:
-                record.__dict__[name] = self.mask_value(record.__dict__[name])
+        if self.mask_text(message) is not message:
+            return False
+        # A secret may stand in an argument that the message does not show whole.
+        for arg in args or ():
+            if type(arg) is str and arg not in message and self.mask_text(arg) is not arg:
+                return False
+        return True
+
+    def _mask_message(self, record: logging.LogRecord) -> None:
+        msg, args = record.msg, record.args
+        try:
+            record.msg, record.args = self._hold(msg), self._hold_all(args)
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - a mapping that cannot be read, "%d" of a user's class
+            record.msg, record.args, message = msg, args, None
+        if type(message) is not str or self.mask_text(message) is not message:
+            # Only the message has it whole, or there is a message in no other way.
+            record.msg, record.args = self.mask_text(rendering.render_message(record)), ()
+
+    def _hold_all(self, args: Any) -> Any:
+        """The arguments of a record: a tuple, or a mapping of names."""
+        if not args:
+            return args
+        if len(args) > _MOST_ITEMS:
+            raise OverflowError
+        if not issubclass(type(args), Mapping):
+            return tuple(map(self._hold, args))
+        held = {self.mask_value(name): self._hold(value) for name, value in args.items()}
+        return args if all(args[name] is value for name, value in held.items()) else held
+
+    def _hold(self, value: object) -> object:
+        """``value`` as a message shows it: an object of somebody's class by its text."""
+        kind = type(value)
+        own = str.__str__ if issubclass(kind, str) else object.__str__
+        if _is_plain(kind) or (kind.__str__ is own and issubclass(kind, (str, *_CONTAINERS))):
+            return self.mask_value(value)
+        return HeldText(self.mask_text(rendering.render_value(value)), value, self)
 
     def mask_value(self, value: object) -> object:
         """``value`` without secrets: itself where it has none, else a masked copy or text."""
-        if value is None or isinstance(value, (bool, int, float)):
-            return value
-        if isinstance(value, str):
-            return self.mask_text(value)
-        if isinstance(value, Mapping):
-            return self._mask_mapping(value)
-        if isinstance(value, (list, tuple)):
-            items = [self.mask_value(item) for item in value]
-            same = all(new is old for new, old in zip(items, value, strict=True))
-            return value if same else type(value)(items) if type(value) in (list, tuple) else items
-        text = rendering.render_value(value)
-        masked = self.mask_text(text)
-        return value if masked is text else masked
-
-    def _mask_mapping(self, mapping: Mapping[object, object]) -> object:
-        masked = {self.mask_value(key): self.mask_value(item) for key, item in mapping.items()}
-        same = all(
-            new_key is key and new is item
-            for (new_key, new), (key, item) in zip(masked.items(), mapping.items(), strict=False)
-        )
-        return mapping if same and len(masked) == len(mapping) else masked
-
-    def _mask_arguments(self, record: logging.LogRecord, message: str) -> None:
-        # A secret may stand in an argument that the message does not show whole.
-        args = record.args
-        if isinstance(args, tuple):
-            for arg in args:
-                if not (arg in message if isinstance(arg, str) else isinstance(arg, (int, float))):
-                    break
-            else:
-                return
-        if self.mask_value(args) is not args:
-            record.msg, record.args = message, None
+        try:
+            return _Walk(self.mask_text).visit(value)
+        except Exception:  # noqa: BLE001 - too large or too deep, or changed or broken by others
+            return self.mask_text(rendering.render_value(value))
 
     def _mask_traceback(self, record: logging.LogRecord) -> None:
         details = rendering.render_traceback(record)
         masked = self.mask_text(details)
         if masked is not details:
             record.exc_info, record.exc_text, record.stack_info = None, masked, None
+
+
+class HeldText(str):
+    """The text of an object that was logged: taken once, however many handlers show it.
+
+    ``repr()`` is the object's own, masked. Pickled and copied it is a plain ``str``.
+    """
+
+    __slots__ = ("_masker", "_shown", "_value")
+    _masker: Masker
+    _shown: str
+    _value: object
+
+    def __new__(cls, text: str, value: object, masker: Masker) -> Self:
+        """``text`` is the masked one of ``value``."""
+        self = super().__new__(cls, text)
+        self._value, self._masker, self._shown = value, masker, ""
+        return self
+
+    def __repr__(self) -> str:
+        self._shown = self._shown or rendering.render_value(self._value, repr)
+        return self._masker.mask_text(self._shown)
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
+class _Walk:
+    """One look through a value. Raises where there is too much in it, and what the value raises.
+
+    Only its type is asked what a value is: a lazy one may do anything when it is asked itself.
+    """
+
+    def __init__(self, mask: Callable[[str], str]) -> None:
+        self._mask = mask
+        self._left = _MOST_ITEMS
+
+    def visit(self, value: Any, depth: int = 0) -> Any:
+        """``value`` itself where it has no secret, else a masked copy or text."""
+        kind = type(value)
+        if kind is str or kind is HeldText:
+            return self._mask(value)
+        if _is_plain(kind):
+            return value
+        masked = self._visit_items(value, kind, depth) if issubclass(kind, _CONTAINERS) else value
+        if masked is not value or kind in _SHOWN_WHOLE:
+            return masked
+        return self._check(value, kind)
+
+    def _visit_items(self, value: Any, kind: type, depth: int) -> Any:
+        is_mapping = issubclass(kind, Mapping)
+        # Copied first: another thread may change it meanwhile.
+        items = [part for pair in value.items() for part in pair] if is_mapping else [*value]
+        self._left -= len(items)
+        if self._left < 0 or depth > _MOST_DEPTH:
+            raise OverflowError
+        masked = [self.visit(item, depth + 1) for item in items]
+        if all(map(operator.is_, masked, items)):
+            return value
+        if is_mapping:
+            return dict(zip(masked[::2], masked[1::2], strict=True))
+        return tuple(masked) if issubclass(kind, tuple) else masked
+
+    def _check(self, value: object, kind: type) -> object:
+        """``value`` itself where neither of its texts has a secret."""
+        named = ((str, object.__str__), (repr, object.__repr__))
+        shows = [show for show, plain in named if getattr(kind, plain.__name__) is not plain]
+        try:
+            texts = [str.__str__(show(value)) for show in shows]
+            if issubclass(kind, str):
+                texts.append(str.__str__(value))
+        except Exception:  # noqa: BLE001 - what it shows to others is not known
+            return self._mask(rendering.render_value(value))
+        masked = [self._mask(text) for text in texts]
+        return value if all(map(operator.is_, masked, texts)) else masked[0]
+
+
+def _is_plain(kind: type) -> bool:
+    """Whether values of this type need no look inside, or have no text: numbers and times."""
+    return kind in _PLAIN or kind.__module__ == "datetime" or issubclass(kind, Number)
 
 
 class MaskingFilter(logging.Filter):
@@ -224,6 +400,6 @@ class MaskingFilter(logging.Filter):
 masker = Masker()
 
 
-def add_secrets(*secrets: str) -> None:
-    """Mask these values in every record of nvoi's loggers from now on."""
+def add_secrets(*secrets: str | bytes | None) -> None:
+    """Mask these values in every record of nvoi's loggers from now on; as :meth:`Masker.add`."""
     masker.add(secrets)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import re
 import traceback
+from collections.abc import Callable
 
 _ANSI = re.compile(
-    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC, such as a title or a link
-    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # DCS, SOS, PM, APC
-    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # CSI: colours and cursor movements (ECMA-48, 5.4)
-    r"|\x1b[ -/]*[0-~]?"  # any other escape sequence
+    r"\x1b\][^\x00-\x1f]*+(?:\x07|\x1b\\)"  # OSC, such as a title or a link
+    r"|\x1b[PX^_][^\x1b]*+\x1b\\"  # DCS, SOS, PM, APC
+    r"|(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]"  # CSI: colours and cursor movements (ECMA-48, 5.4)
+    r"|\x1b[ -/]*+[0-~]"  # any other escape sequence, and the beginning of an unfinished one
+    r"|[\x1b\x9b]"
 )
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -24,49 +26,57 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 def render_message(record: logging.LogRecord) -> str:
     """``record``'s message with its arguments, or both side by side where they do not fit."""
     try:
-        return record.getMessage()
+        message: object = record.getMessage()
     except Exception:  # noqa: BLE001 - whatever a user's __str__ raises, the line is kept
-        return f"{render_value(record.msg)} {_render_arguments(record.args)}"
+        fields = record.__dict__
+        return f"{render_value(fields.get('msg'))} {_render_arguments(fields.get('args'))}"
+    return message if type(message) is str else render_value(message)
 
 
 def _render_arguments(arguments: object) -> str:
     if not isinstance(arguments, tuple):
         return render_value(arguments)
-    parts = [repr(part) if isinstance(part, str) else render_value(part) for part in arguments]
+    parts = [render_value(part, repr if type(part) is str else str) for part in arguments]
     return f"({', '.join(parts)})"
 
 
-def render_value(value: object) -> str:
-    """``str(value)``, or what can be said of a value that cannot be shown."""
+def render_value(value: object, show: Callable[[object], str] = str) -> str:
+    """``str(value)``, or ``show``'s text, or what can be said of a value that cannot be shown."""
     try:
-        return str(value)
+        # A plain str, as a user's class may have any methods.
+        return str.__str__(show(value))
     except Exception as error:  # noqa: BLE001 - as above
         return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
 
 def render_traceback(record: logging.LogRecord) -> str:
     """The traceback and the stack of ``record``, or ``""``."""
+    fields = record.__dict__
     parts = []
-    if record.exc_text:
-        parts.append(record.exc_text)
-    elif record.exc_info and record.exc_info[0] is not None:
-        parts.append(_format_exception(record.exc_info[1]))
-    if record.stack_info:
-        parts.append(render_value(record.stack_info))
-    return "\n".join(parts)
+    if fields.get("exc_text"):
+        parts.append(render_value(fields["exc_text"]))
+    elif fields.get("exc_info"):
+        parts.append(_format_exception(fields["exc_info"]))
+    if fields.get("stack_info"):
+        parts.append(render_value(fields["stack_info"]))
+    return "\n".join(filter(None, parts))
 
 
 def render(record: logging.LogRecord) -> str:
     """The whole text of ``record``."""
-    text = render_message(record)
-    if record.exc_info or record.exc_text or record.stack_info:
+    text, fields = render_message(record), record.__dict__
+    if fields.get("exc_info") or fields.get("exc_text") or fields.get("stack_info"):
         details = render_traceback(record)
         if details and details not in text:
             text = f"{text.rstrip()}\n{details}"
     return text
 
 
-def _format_exception(error: BaseException | None) -> str:
+def _format_exception(info: object) -> str:
+    """The traceback of an exception, or of a tuple as of ``sys.exc_info()``."""
+    error = info[1] if isinstance(info, tuple) and len(info) > 1 else info
+    if not isinstance(error, BaseException):
+        return ""
     try:
         return "".join(traceback.format_exception(error)).rstrip("\n")
     except Exception:  # noqa: BLE001 - an exception may be broken in any way

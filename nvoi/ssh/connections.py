@@ -83,6 +83,7 @@ class Connections:
         timeout: float | None = None,
         idle_timeout: float | None = None,
         on_line: Callable[[str], None] | None = None,
+        whole: bool = False,
         level: int | None = logging.DEBUG,
         check: bool = True,
     ) -> Result:
@@ -94,7 +95,9 @@ class Connections:
             stdin: what it reads. A ``Secret`` is masked in all that is logged from now on.
             timeout: seconds it may take; those of ``Timeouts.command`` where left out.
             idle_timeout: seconds it may be silent; those of ``Timeouts.idle``.
-            on_line: called with each line of its output and errors as it arrives, not masked.
+            on_line: called with each line of its output and errors as it arrives, not masked; but
+                a line of more than 65,536 characters is, and comes in pieces.
+            whole: whether that one too comes as it is: the lines are data.
             level: the level its lines are logged at as they arrive; None where they are data.
             check: whether an exit code other than 0 is an error.
 
@@ -113,6 +116,7 @@ class Connections:
             timeout=timeout,
             idle_timeout=idle_timeout,
             on_line=on_line,
+            whole=whole,
             level=level,
             check=check,
         )
@@ -224,6 +228,7 @@ class Connections:
         timeout: float | None,
         idle_timeout: float | None = None,
         on_line: Callable[[str], None] | None = None,
+        whole: bool = False,
         level: int | None = logging.DEBUG,
         check: bool = True,
     ) -> Result:
@@ -246,6 +251,7 @@ class Connections:
             timeout=self._timeouts.command if timeout is None else timeout,
             idle_timeout=self._timeouts.idle if idle_timeout is None else idle_timeout,
             listen=listen if shows or on_line else None,
+            whole=whole,
         )
         round_ = current.get()
         with round_.hold(session) if round_ else nullcontext():

@@ -14,11 +14,10 @@ import paramiko
 
 from nvoi.command import Command, Result
 from nvoi.errors import ConnectionLostError, RemoteError, RemoteTimeoutError
-from nvoi.log import rendering
-from nvoi.log.masking import masker
+from nvoi.log import masking
+from nvoi.log.lines import LineCutter
 from nvoi.ssh.connection import Connection
 from nvoi.ssh.host import Host
-from nvoi.ssh.lines import LineCutter
 from nvoi.ssh.remains import MARK, build_text, end_remains
 from nvoi.ssh.wire import Wire, close_channel
 
@@ -36,7 +35,7 @@ SHOWN = 300
 
 def mask(text: str) -> str:
     """``text`` without secrets and terminal codes."""
-    return masker.mask_text(rendering.clean(text))
+    return masking.masker.clean_text(text)
 
 
 def show(command: Command) -> str:
@@ -56,6 +55,7 @@ class Session:
         timeout: seconds from its start to its end.
         idle_timeout: seconds without any output or input taken.
         listen: called with each line of output and of errors as it arrives.
+        whole: whether the lines are data, which is neither masked nor cut however long.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Session:
         timeout: float,
         idle_timeout: float,
         listen: Callable[[str], None] | None,
+        whole: bool = False,
     ) -> None:
         self._connection = connection
         self._command = command
@@ -80,7 +81,7 @@ class Session:
         self._stdout: list[bytes] = []
         self._stderr: list[str] = []
         self._last: deque[str] = deque(maxlen=LAST)
-        self._cutters = (LineCutter(), LineCutter())
+        self._cutters = (LineCutter(whole=whole), LineCutter(whole=whole))
         self._stop = threading.Event()
         self._channel: paramiko.Channel | None = None
         self._failure: BaseException | None = None

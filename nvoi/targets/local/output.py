@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import fcntl
 import os
 import selectors
@@ -17,17 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from nvoi.log import masking
+from nvoi.log.lines import LineCutter
 from nvoi.targets.local.processes import is_group_running
 from nvoi.targets.local.tail import LAST_LINES
 from nvoi.waiting import Reminder
-
-#: Characters of a line that are told; a longer one is told in pieces of this size.
-LINE_CHARACTERS = 64 * 1024
-
-#: Characters at the end of a piece that wait for what follows: no form of a secret, such as
-#: a key in base64, is longer, so none is cut in two and told in halves that nothing masks.
-HELD_CHARACTERS = 64 * 1024
 
 #: Bytes that are read at once.
 READ_BYTES = 64 * 1024
@@ -43,7 +35,7 @@ READ_ON_SECONDS = 1.0
 
 
 class Lines:
-    """Cuts a stream of bytes into lines and tells each, remembering the last 20.
+    """Tells each line of a stream of bytes, remembering the last 20.
 
     Args:
         tell: what is done with a line.
@@ -51,35 +43,21 @@ class Lines:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._rest = ""
+        self._cutter = LineCutter()
         self.last: deque[str] = deque(maxlen=LAST_LINES)
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes; what is not UTF-8 is replaced."""
-        *lines, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
-        for line in lines:
-            self._emit(line)
-        if len(self._rest) >= LINE_CHARACTERS + HELD_CHARACTERS:
-            self._rest = masking.masker.mask_text(self._rest)
-            while len(self._rest) >= LINE_CHARACTERS + HELD_CHARACTERS:
-                self._emit(self._rest[:LINE_CHARACTERS])
-                self._rest = self._rest[LINE_CHARACTERS:]
+        """Take the next bytes."""
+        self._emit(self._cutter.feed(data))
 
     def finish(self) -> None:
         """Tell a last line that has no end."""
-        self._rest += self._decoder.decode(b"", final=True)
-        if self._rest:
-            self._emit(self._rest)
-        self._rest = ""
+        self._emit(self._cutter.finish())
 
-    def _emit(self, line: str) -> None:
-        if len(line) > LINE_CHARACTERS:
-            line = masking.masker.mask_text(line)
-        for begin in range(0, max(len(line), 1), LINE_CHARACTERS):
-            text = line[begin : begin + LINE_CHARACTERS].rstrip("\r")
-            self.last.append(text)
-            self._tell(text)
+    def _emit(self, lines: list[str]) -> None:
+        self.last.extend(lines)
+        for line in lines:
+            self._tell(line)
 
 
 def run_told(

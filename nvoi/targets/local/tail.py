@@ -9,12 +9,8 @@ from nvoi.log import masking
 #: Lines an error carries.
 LAST_LINES = 20
 
-#: Bytes that are read for them: a line may be long.
+#: Bytes that are read for them, and before them where a line may have begun: it may be long.
 LAST_BYTES = 64 * 1024
-
-#: Bytes that are read before them and not told: where the reading begins in the middle of a
-#: secret, nothing masks the half of it that is read. No form of a secret is longer.
-SKIPPED_BYTES = 64 * 1024
 
 
 def find_size(path: Path) -> int:
@@ -34,21 +30,18 @@ def read_tail(path: Path, since: int = 0, lines: int = LAST_LINES) -> tuple[str,
             has been rotated and is read whole.
         lines: how many.
     """
+    # Nothing masks the half of a secret that the reading begins in, so that is passed over.
+    passed = max(LAST_BYTES, masking.masker.reach)
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             since = since if since <= size else 0
-            begin = max(since, size - LAST_BYTES - SKIPPED_BYTES)
+            begin = max(since, size - LAST_BYTES - passed)
             file.seek(begin)
-            text = file.read(LAST_BYTES + SKIPPED_BYTES).decode("utf-8", "replace")
+            text = file.read(LAST_BYTES + passed).decode("utf-8", "replace")
     except OSError:
         return ()
     if begin > since:
-        text = skip_start(masking.masker.mask_text(text))
-    return tuple(text.splitlines()[-lines:])
-
-
-def skip_start(text: str) -> str:
-    """``text`` without a first line that may have begun before it, or what is long of that."""
-    end = text.find("\n", 0, SKIPPED_BYTES)
-    return text[SKIPPED_BYTES:] if end < 0 else text[end + 1 :]
+        end = text.find("\n", 0, passed)
+        _, text = masking.masker.cut_text(text, passed if end < 0 else end + 1)
+    return tuple(masking.masker.mask_text(text).splitlines()[-lines:])

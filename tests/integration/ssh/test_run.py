@@ -118,6 +118,21 @@ def test_lines_arrive_while_the_command_runs(server: Server, connections: Connec
     assert seen == ["first", "second"]
 
 
+def test_a_secret_in_a_long_line_is_told_in_no_piece_but_is_whole_in_data(
+    server: Server, connections: Connections
+) -> None:
+    add_secrets(TOKEN.reveal())
+    line = "x" * 65_526 + TOKEN.reveal() + "y" * 100_000
+    for whole, expected in ((False, line.replace(TOKEN.reveal(), "[REDACTED]")), (True, line)):
+        seen: list[str] = []
+        result = connections.run(
+            server.host, Command("cat"), stdin=line, on_line=seen.append, whole=whole, level=None
+        )
+        assert "".join(seen) == expected
+        assert len(seen) == (1 if whole else 3)
+        assert result.stdout == line
+
+
 def test_lines_are_logged_masked_and_at_the_level_asked_for(
     server: Server, connections: Connections, logged: pytest.LogCaptureFixture
 ) -> None:

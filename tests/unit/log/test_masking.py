@@ -1,15 +1,29 @@
 from __future__ import annotations
 
 import base64
+import copy
+import io
 import json
 import logging
+import operator
+import pickle
 import shlex
-from typing import Any
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as dtime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus
 
 import pytest
 
-from nvoi.log import levels, masking
+from nvoi.log import levels, masking, rendering
 from nvoi.secret import Secret
 
 SECRET = "p@ss/word+with 'quotes\" & ünïcode"
@@ -191,3 +205,354 @@ def test_the_filter_masks_what_other_loggers_log() -> None:
     other.addHandler(recorder)
     other.warning("token %s", TOKEN)
     assert recorder.seen[0]["text"] == "token [REDACTED]"
+
+
+class Counting:
+    """Counts how often its texts are asked for."""
+
+    def __init__(self, text: str, shown: str = "") -> None:
+        self.text, self.shown = text, shown or f"<{text}>"
+        self.strings = self.reprs = 0
+
+    def __str__(self) -> str:
+        self.strings += 1
+        return self.text
+
+    def __repr__(self) -> str:
+        self.reprs += 1
+        return self.shown
+
+
+class Failing:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class Lazy:
+    """As a proxy whose object is not there: each attribute raises, its class too."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("working outside of a context")
+
+
+class BrokenMapping(dict[str, str]):
+    def items(self) -> Any:
+        raise RuntimeError("changed meanwhile")
+
+    __iter__ = keys = values = items
+
+
+class BrokenLookup(Mapping[str, str]):
+    def __getitem__(self, name: str) -> str:
+        raise RuntimeError("not now")
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("not now")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __repr__(self) -> str:
+        return f"<a mapping with {TOKEN}>"
+
+
+def build_cycle() -> dict[str, Any]:
+    cycle: dict[str, Any] = {"token": TOKEN}
+    cycle["self"] = [cycle, cycle]
+    return cycle
+
+
+def build_deep(kind: str) -> Any:
+    deep: Any = TOKEN
+    for _ in range(3_000):
+        deep = {"a": deep} if kind == "dict" else [deep]
+    return deep
+
+
+STRANGE: dict[str, Callable[[], Any]] = {
+    "cycle": build_cycle,
+    "deep dict": lambda: build_deep("dict"),
+    "deep list": lambda: build_deep("list"),
+    "broken mapping": lambda: BrokenMapping(token=TOKEN),
+    "broken lookup": BrokenLookup,
+    "failing": Failing,
+    "nested failing": lambda: [Failing(), TOKEN],
+    "lazy": Lazy,
+    "nested lazy": lambda: {"lazy": Lazy(), "token": TOKEN},
+    "hidden": lambda: Counting("shown", f"hidden {TOKEN}"),
+    "nested hidden": lambda: [Counting(TOKEN, "hidden")],
+    "bytes": TOKEN.encode,
+    "set": lambda: {TOKEN},
+    "named tuple": lambda: NamedTuple("Pair", [("a", str), ("b", int)])(TOKEN, 1),  # type: ignore[operator]
+    "text of a class": lambda: Secret(TOKEN),
+    "many": lambda: [TOKEN, *range(300_000)],
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_whatever_is_logged_the_call_returns_and_shows_no_secret(
+    name: str, log: levels.Logger, recorder: Recorder
+) -> None:
+    masking.add_secrets(TOKEN)
+    value = STRANGE[name]()
+    log.info("one %s%s", value, "")
+    log.info("two %s %r", value, value)
+    log.info("three %(key)s", {"key": value})
+    log.info(value)
+    log.info("extra", extra={"field": value})
+    log.info("after")
+    assert recorder.seen[-1]["text"] == "after"
+    assert len(recorder.seen) >= 5
+    for seen in recorder.seen:
+        shown = {key: seen[key] for key in ("msg", "args", "text", "field") if key in seen}
+        for part in (shown["msg"], *flatten(shown["args"]), shown.get("field")):
+            assert TOKEN not in rendering.render_value(part)
+            assert TOKEN not in rendering.render_value(part, repr)
+        assert TOKEN not in shown["text"]
+
+
+def flatten(args: Any) -> list[Any]:
+    return [*args.values()] if isinstance(args, Mapping) else [*args]
+
+
+def test_a_value_of_many_items_takes_no_longer_than_its_text() -> None:
+    masker = masking.Masker([TOKEN])
+    many = {str(number): number for number in range(300_000)}
+    record = logging.makeLogRecord({"msg": "many", "field": many})
+    began = time.process_time()
+    masker.mask(record)
+    middle = time.process_time()
+    masker.mask_text(str({**many}) + " ")
+    assert middle - began < 3 * (time.process_time() - middle)
+
+
+def test_a_dict_that_another_thread_changes_is_masked_or_told_as_text() -> None:
+    masker = masking.Masker([TOKEN])
+    shared: dict[str, str] = {"token": TOKEN}
+    stop = threading.Event()
+
+    def change() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            shared[str(number % 500)] = "x"
+            shared.pop(str((number * 7) % 500), None)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(2_000):
+            record = logging.makeLogRecord({"msg": "%s", "args": (shared,), "field": shared})
+            masker.mask(record)
+            assert TOKEN not in f"{record.args} {record.__dict__['field']}"
+    finally:
+        stop.set()
+        thread.join()
+
+
+class OddRecord(logging.LogRecord):
+    def getMessage(self) -> str:  # noqa: N802 - the name in logging.LogRecord
+        return self.msg  # as a careless subclass does: no text
+
+
+@pytest.mark.parametrize("message", [{"token": TOKEN}, 12, None, Failing(), TOKEN])
+def test_a_message_that_is_no_text_is_masked(message: Any) -> None:
+    masker = masking.Masker([TOKEN])
+    record = OddRecord("nvoi", 20, __file__, 1, message, (), None)
+    masker.mask(record)
+    assert TOKEN not in rendering.render(record)
+    assert TOKEN not in f"{record.msg}"
+
+
+def test_a_record_of_braces_is_masked_with_attributes_of_its_arguments() -> None:
+    class Braces(logging.LogRecord):
+        def getMessage(self) -> str:  # noqa: N802 - the name in logging.LogRecord
+            return str(self.msg).format(*self.args or ())
+
+    class Login:
+        user, token = "ann", TOKEN
+
+    masker = masking.Masker([TOKEN])
+    record = Braces("nvoi", 20, __file__, 1, "{0.user} with {0.token}", (Login(),), None)
+    masker.mask(record)
+    assert record.getMessage() == "ann with [REDACTED]"
+
+
+def test_arguments_are_masked_in_their_places(log: levels.Logger, recorder: Recorder) -> None:
+    masking.add_secrets(TOKEN)
+    # As uvicorn's AccessFormatter unpacks them.
+    access = ("10.0.0.7:51423", "GET", f"/login?token={TOKEN}", "1.1", 200)
+    log.info('%s - "%s %s HTTP/%s" %d', *access)
+    client, method, path, version, status = recorder.seen[0]["args"]
+    assert (client, method, version, status) == ("10.0.0.7:51423", "GET", "1.1", 200)
+    assert path == "/login?token=[REDACTED]"
+    assert recorder.seen[0]["text"] == '10.0.0.7:51423 - "GET /login?token=[REDACTED] HTTP/1.1" 200'
+    log.info("%(user)s: %(token)s", {"user": "ann", "token": TOKEN})
+    assert recorder.seen[1]["args"] == {"user": "ann", "token": "[REDACTED]"}
+    # As structlog's ProcessorFormatter takes it.
+    log.info({"event": "login", "token": TOKEN, "error": (ValueError, Failing(), None)})
+    assert recorder.seen[2]["msg"]["event"] == "login"
+    assert recorder.seen[2]["msg"]["token"] == "[REDACTED]"
+    assert recorder.seen[2]["msg"]["error"][0] is ValueError
+
+
+def test_numbers_and_times_stay_what_they_are(log: levels.Logger, recorder: Recorder) -> None:
+    masking.add_secrets(TOKEN)
+    values = (
+        None, True, 1, 1.5, 1j, Decimal("2.50"), Fraction(1, 3), signal.SIGTERM,
+        datetime.now(UTC), date.today(), dtime(1), timedelta(1), UTC,  # noqa: DTZ011 - any will do
+    )  # fmt: skip
+    message = " ".join(["%s"] * len(values))
+    log.info(f"{message} %s", *values, TOKEN)  # noqa: G004 - as many as there are
+    assert all(map(operator.is_, recorder.seen[0]["args"], values))
+    log.info("%d %.1f %x %s", Decimal(3), Fraction(1, 2), signal.SIGTERM, TOKEN)
+    assert recorder.seen[1]["text"] == "3 0.5 f [REDACTED]"
+
+
+def test_a_number_of_somebodys_class_is_formatted_as_one(
+    log: levels.Logger, recorder: Recorder
+) -> None:
+    class Size:
+        def __int__(self) -> int:
+            return 5
+
+        __index__ = __int__
+
+    masking.add_secrets(TOKEN)
+    log.info("%d bytes of %s", Size(), TOKEN)
+    assert recorder.seen[0]["text"] == "5 bytes of [REDACTED]"
+
+
+def count_texts(secrets: tuple[str, ...], values: list[Any], msg: str, handlers: int) -> list[str]:
+    """What ``handlers`` of a logger write of one record."""
+    masking.add_secrets(*secrets)
+    log = levels.get_logger("nvoi.tests.masking.counting")
+    log.propagate = False
+    streams = [io.StringIO() for _ in range(handlers)]
+    log.handlers[:] = [logging.StreamHandler(stream) for stream in streams]
+    for handler in log.handlers:
+        handler.addFilter(masking.MaskingFilter())
+    log.warning(msg, *values)
+    return [stream.getvalue() for stream in streams]
+
+
+@pytest.mark.parametrize("secrets", [(), (TOKEN,)])
+def test_two_handlers_ask_an_argument_for_its_text_no_more_than_twice(
+    secrets: tuple[str, ...],
+) -> None:
+    value, other, nested = Counting("text"), Counting("other"), Counting("nested")
+    written = count_texts(secrets, [value, other, [nested]], "%s %r %s", 2)
+    assert written == ["text <other> [<nested>]\n"] * 2
+    assert value.strings <= 2
+    assert value.reprs == 0
+    assert other.reprs <= 2
+    message = Counting("message")
+    assert count_texts(secrets, [], message, 2) == ["message\n"] * 2  # type: ignore[arg-type]
+    assert message.strings <= 2
+
+
+def test_one_handler_asks_an_argument_for_its_text_once() -> None:
+    value = Counting("text")
+    assert count_texts((TOKEN,), [value], "%s", 1) == ["text\n"]
+    assert value.strings == 1
+
+
+def test_the_text_of_an_object_travels_as_plain_text(
+    log: levels.Logger, recorder: Recorder
+) -> None:
+    masking.add_secrets(TOKEN)
+    log.info("%s", Counting(f"with {TOKEN}", f"R {TOKEN}"))
+    (held,) = recorder.seen[0]["args"]
+    assert (str(held), repr(held)) == ("with [REDACTED]", "R [REDACTED]")
+    for travelled in (pickle.loads(pickle.dumps(held)), copy.deepcopy(held)):
+        assert type(travelled) is str
+        assert travelled == "with [REDACTED]"
+
+
+def test_without_secrets_nothing_is_touched(log: levels.Logger, recorder: Recorder) -> None:
+    value = Counting("x")
+    log.info("%s", value, extra={"field": value})
+    assert recorder.seen[0]["args"] == (value,)
+    assert recorder.seen[0]["field"] is value
+
+
+def test_a_secret_of_several_parts_is_masked_in_the_message(
+    log: levels.Logger, recorder: Recorder
+) -> None:
+    masking.add_secrets(TOKEN)
+    log.info("%s%s", TOKEN[:20], TOKEN[20:])
+    assert (recorder.seen[0]["msg"], recorder.seen[0]["args"]) == ("[REDACTED]", ())
+
+
+def test_a_secret_registered_between_two_maskings_is_masked_by_the_second() -> None:
+    masker = masking.Masker(["another-secret"])
+    record = logging.LogRecord("x", 20, __file__, 1, "%s", (Counting(TOKEN),), None)
+    masker.mask(record)
+    masker.add([TOKEN])
+    masker.mask(record)
+    assert TOKEN not in f"{record.args} {record.getMessage()}"
+
+
+def test_fields_of_a_factory_are_masked_whatever_it_removes(
+    monkeypatch: pytest.MonkeyPatch, log: levels.Logger, recorder: Recorder
+) -> None:
+    masking.add_secrets(TOKEN)
+
+    def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = logging.LogRecord(*args, **kwargs)
+        del record.processName, record.threadName
+        record.request, record.short = f"id {TOKEN}", record.name.rpartition(".")[2]
+        return record
+
+    monkeypatch.setattr(logging, "_logRecordFactory", make)
+    log.info("hello %s", TOKEN)
+    assert recorder.seen[0]["text"] == "hello [REDACTED]"
+    assert recorder.seen[0]["request"] == "id [REDACTED]"
+    assert recorder.seen[0]["short"] == "masking"
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_factory_that_reads_the_name_is_no_hindrance_to_the_import(order: str) -> None:
+    lines = [
+        "import logging",
+        "def make(name, *args, **kwargs):",
+        "    record = logging.LogRecord(name, *args, **kwargs)",
+        "    record.top = record.name.split('.')[0]",
+        "    return record",
+        "logging.setLogRecordFactory(make)",
+    ]
+    lines.insert(1 if order == "after" else len(lines), "import nvoi")
+    lines += [
+        "nvoi.add_secrets('p4ssw0rd')",
+        "logging.basicConfig(format='%(top)s %(message)s')",
+        "logging.getLogger('nvoi.x').warning('a p4ssw0rd')",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "nvoi a [REDACTED]\n"
+
+
+@pytest.mark.parametrize("secret", [TOKEN, TOKEN.encode(), bytearray(TOKEN.encode())])
+def test_one_secret_may_stand_where_several_may(secret: Any) -> None:
+    masker = masking.Masker(secret)
+    masker.add(secret)
+    assert masker.mask_text(f"a {TOKEN} 0123") == "a [REDACTED] 0123"
+    masking.add_secrets(secret, None)
+    assert masking.masker.mask_text(TOKEN) == "[REDACTED]"
+
+
+@pytest.mark.parametrize("wrong", [12345, ["in-a-list"], object()])
+def test_a_secret_that_is_no_text_is_refused_before_any_is_masked(wrong: Any) -> None:
+    masker = masking.Masker([None, ""])
+    with pytest.raises(TypeError, match=f"type {type(wrong).__name__}"):
+        masker.add(["first-secret", wrong])
+    assert masker.mask_text("first-secret") == "first-secret"
+
+
+def test_text_is_cleaned_and_masked_at_once() -> None:
+    masker = masking.Masker([TOKEN])
+    assert masker.clean_text(TOKEN) == "[REDACTED]"
+    assert masker.clean_text(f"\x1b[1m{TOKEN}\x07") == "[REDACTED]\N{REPLACEMENT CHARACTER}"
