@@ -104,7 +104,9 @@ class Buffer:
         self._capacity = capacity
         self._linger = linger
         self._next_linger = first_linger
-        self._changed = threading.Condition(threading.Lock())
+        # Entered as itself: to enter the condition is a call, which Ctrl-C may cut in two.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         # Lowest first. What has no level of its own counts as the one below.
         self._ranks = tuple(Queued() for _ in ("debug", "info", "step and above"))
         self._others: deque[tuple[int, Any]] = deque()
@@ -123,7 +125,7 @@ class Buffer:
 
     def append(self, item: Item) -> None:
         """Add ``item`` at the end, and give up what does not fit."""
-        with self._changed:
+        with self._lock:
             was_empty = self._is_empty()
             if was_empty:
                 self._since = read_seconds()
@@ -144,7 +146,7 @@ class Buffer:
 
     def take(self) -> Request | Barrier | End:
         """The next request as soon as it is due, a barrier, or the end; waits for it."""
-        with self._changed:
+        with self._lock:
             while self._is_empty() and self._stopped is None:
                 self._changed.wait()
             left = self._since + self._next_linger - read_seconds()
@@ -157,14 +159,14 @@ class Buffer:
 
     def stop(self, end: End) -> None:
         """Have :meth:`take` answer ``end`` from now on; what waits is left to :meth:`drain`."""
-        with self._changed:
+        with self._lock:
             self._stopped = end
             self._changed.notify()
 
     def drain(self) -> Iterator[Request]:
         """All requests that wait, due or not, past barriers and ends too."""
         while True:
-            with self._changed:
+            with self._lock:
                 if self._is_empty():
                     return
                 taken = self._take()

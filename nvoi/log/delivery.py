@@ -94,7 +94,11 @@ class Delivery:
         self._count_logged = count_logged
         self._note_delivered = note_delivered
         self._told: set[str] = set()
-        self._hurry = threading.Event()
+        # Released once closing begins. An Event would do, but for Ctrl-C, which may cut in two
+        # what it does with its own lock.
+        self._closing = False
+        self._hurry = threading.Lock()
+        self._hurry.acquire()
         self._logs_until = self._final_until = float("inf")
         self._most_bytes = protocol.MOST_BYTES
         self._refusals = 0
@@ -120,7 +124,9 @@ class Delivery:
         if pending:
             until = self._get_until(pending[0])
             self._transport.deadline.at = min(self._transport.deadline.at, until)
-        self._hurry.set()
+        if not self._closing:
+            self._closing = True
+            self._hurry.release()
 
     def deliver(self, request: Request) -> list[Request]:
         """Send ``request``, in pieces where the receiver wants it so.
@@ -242,7 +248,7 @@ class Delivery:
         # Full jitter would retry at once; half of it still parts many senders.
         backoff *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         while True:
-            closing = self._hurry.is_set()
+            closing = self._closing
             at = began + max(wait, min(backoff, CLOSING_BACKOFF) if closing else backoff)
             if at + LEAST_SECONDS > self._get_until(piece):
                 return False
@@ -252,7 +258,7 @@ class Delivery:
             if closing:
                 time.sleep(remaining)
             else:
-                self._hurry.wait(remaining)
+                self._hurry.acquire(timeout=remaining)
 
     # -- refusals --------------------------------------------------------------------------
 

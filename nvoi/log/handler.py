@@ -208,6 +208,7 @@ class SignedHTTPHandler(logging.Handler):
     def _start(self) -> None:
         if this_process.ending_since is None:
             self._sender.lifecycle.start()
+            this_process.prepare_child()
         elif not sys.is_finalizing():
             # The exit hook has passed. Nobody else would send what an exit function logs.
             self.close()
@@ -246,7 +247,10 @@ class SignedHTTPHandler(logging.Handler):
         Args:
             budget: seconds that it may take, if not those of the handler.
         """
-        if is_sender() or self.held or self._is_closing or is_configuring():
+        if is_sender() or self.held or self._is_closing:
+            return
+        # At the end nobody configures. Whoever holds that lock then was cut short.
+        if is_configuring() and this_process.ending_since is None:
             return
         if self._is_closed and self._sender.closed and self.queue_handler.queue.empty():
             return

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import signal
 import sys
 import threading
-import types
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,9 +18,6 @@ from typing import Protocol
 from nvoi.log import masking
 from nvoi.log.clock import read_seconds
 from nvoi.log.queueing import SENDER, marked_as_sender
-
-#: Seconds for a thread that has done its work to be gone.
-_JOIN_SECONDS = 1.0
 
 
 class Lifecycle:
@@ -37,17 +35,16 @@ class Lifecycle:
     def __init__(self, listener: QueueListener, send: Callable[[], None]) -> None:
         self._listener = listener
         self._send = send
-        # Taken for good, by the thread that sends or by whoever closes before there is one.
-        self._claim = threading.Lock()
-        self._started = False
+        # The first in here is the one that sends; None is whoever closes before a thread does.
+        # A list and no lock: nothing that Ctrl-C may cut in two.
+        self._claims: list[threading.Thread | None] = []
+        self._started = self._listening = self._ended = False
         self._stopped = threading.Lock()
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
 
     @property
     def running(self) -> bool:
         """Whether a thread sends, or will in a moment."""
-        return (self._started or self._claim.locked()) and not self._ended.is_set()
+        return not self._ended and (self._claims[0] is not None if self._claims else self._started)
 
     def start(self) -> None:
         """Start both threads, once; where no thread is to be had, the next call tries again.
@@ -55,7 +52,7 @@ class Lifecycle:
         None is started where the interpreter is about to end: it could not run any more, and
         Python 3.11 would wait for it for ever. Whoever closes the handler then sends what waits.
         """
-        if self._started or self._claim.locked() or sys.is_finalizing():
+        if self._started or self._claims or sys.is_finalizing():
             return
         # Noted first: starting a thread may log, and so come here again.
         self._started = True
@@ -68,44 +65,42 @@ class Lifecycle:
                 raise
 
     def _run(self) -> None:
-        if not self._claim.acquire(blocking=False):
+        self._claims.append(threading.current_thread())
+        if self._claims[0] is not threading.current_thread():
             return
-        self._thread = threading.current_thread()
         try:
             self._listener.start()
         except RuntimeError:
             self._started = False
-            self._claim.release()
+            del self._claims[0]
             return
+        self._listening = True
         try:
             with marked_as_sender():
                 self._send()
         finally:
             self.stop_listener()
-            self._ended.set()
+            self._ended = True
 
     def retire(self) -> bool:
         """Start no thread any more; False where one sends."""
-        if self._claim.acquire(blocking=False):
-            self._ended.set()
-        return self._ended.is_set()
+        self._claims.append(None)
+        return not self.running
 
     def join(self, seconds: float) -> bool:
         """Wait for both threads to end; False where the sender has not in ``seconds``."""
-        if not self._ended.wait(min(max(0.0, seconds), threading.TIMEOUT_MAX)):
-            return False
-        if self._thread is not None:
-            # Its last step takes a lock of threading's, which a caller in a signal handler may
-            # be holding.
-            self._thread.join(_JOIN_SECONDS)
-        return True
+        sender = self._claims[0] if self._claims else None
+        if sender is None:
+            return True
+        sender.join(min(max(0.0, seconds), threading.TIMEOUT_MAX))
+        return not sender.is_alive()
 
     def stop_listener(self) -> None:
         """End the listener's thread, which waits for nothing, after what is queued.
 
         Once: a second sign to stop would end the next listener of the same queue.
         """
-        if self._thread is not None and self._stopped.acquire(blocking=False):
+        if self._listening and self._stopped.acquire(blocking=False):
             self._listener.stop()
 
 
@@ -132,17 +127,15 @@ class ThisProcess:
         self._handlers: set[weakref.ref[Watched]] = set()
         self._left: set[Closable] = set()
         self._inherited: list[object] = []
-        self._closing: list[object] = []
-        self._held: int | None = None
-        self._follows = False
-        self._prepared = False
+        self._closing: list[None] = []
+        self._used = self._prepared = self._follows = False
+        self._pipe: tuple[int, int] | None = None
         #: When the process began to end, in seconds of :mod:`nvoi.log.clock`, or None.
         self.ending_since: float | None = None
 
     def watch(self, handler: Watched) -> None:
         """Tell ``handler`` of forks, and close it when the process ends."""
         self._handlers.add(weakref.ref(handler, self._handlers.discard))
-        self._follow_multiprocessing()
 
     def watch_left(self, sender: Closable) -> None:
         """Close ``sender``, whose handler is gone, if the process ends before it."""
@@ -165,21 +158,17 @@ class ThisProcess:
         """
         if self.ending_since is None:
             self.ending_since = read_seconds()
-        with self.closing():
-            for each in [*self._list_handlers(), *tuple(self._left)]:
-                each.close()
+        for each in [*self._list_handlers(), *tuple(self._left)]:
+            each.close()
 
     @contextmanager
     def closing(self) -> Iterator[None]:
-        """Inside, something is being closed: a SIGTERM waits until that is done."""
+        """Inside, something is being closed: a terminated child waits until that is done."""
         self._closing.append(None)
         try:
             yield
         finally:
             self._closing.pop()
-            if self._held is not None and not self._closing:
-                number, self._held = self._held, None
-                os.kill(os.getpid(), number)
 
     # -- children --------------------------------------------------------------------------
 
@@ -189,61 +178,77 @@ class ThisProcess:
         self._inherited.extend(self._left)
         self._left.clear()
         self._closing.clear()
-        self.ending_since = self._held = None
-        self._prepared = False
+        self.ending_since = None
+        self._used = self._prepared = False
+        if self._pipe is not None:
+            # What it tells is the parent's end. A handler that the program has set since stays.
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                faulthandler.unregister(signal.SIGTERM)
+            for end in self._pipe:
+                os.close(end)
+            self._pipe = None
         masking.masker.reset_lock()
         for handler in self._list_handlers():
             handler.begin_anew()
-        self._follow_multiprocessing()
 
     def inherit(self, sender: object) -> None:
         """Keep a sender of the process that this one was forked from, for ever."""
         self._inherited.append(sender)
 
-    def _follow_multiprocessing(self) -> None:
-        """Prepare this process if it is a child of multiprocessing, and any that it will start.
-
-        multiprocessing calls back on the main thread of a child, where alone a signal handler can
-        be set, before the child's own work begins.
-        """
-        util = sys.modules.get("multiprocessing.util")
-        if util is None:
-            return
-        if not self._follows:
-            self._follows = True
-            util.register_after_fork(self, ThisProcess._prepare_anew)
-        self._prepare()
-
-    def _prepare_anew(self) -> None:
-        self._prepared = False
-        self._prepare()
-
-    def _prepare(self) -> None:
+    def prepare_child(self) -> None:
         """In a child of multiprocessing, close all handlers when it ends, however it does.
 
         Such a child leaves by ``os._exit``, which calls no atexit function; and a pool ends its
-        workers by SIGTERM as soon as it has the last result.
+        workers by SIGTERM as soon as it has the last result. Called with a first record.
         """
-        multiprocessing = sys.modules["multiprocessing.process"]
-        if self._prepared or multiprocessing.parent_process() is None:
+        self._used = True
+        util = sys.modules.get("multiprocessing.util")
+        if util is None or self._prepared:
+            return
+        if sys.modules["multiprocessing.process"].parent_process() is None:
+            # A child that is spawned imports the program, which may log, before it is one.
+            if not self._follows:
+                self._follows = True
+                util.register_after_fork(self, ThisProcess._prepare_used)
             return
         self._prepared = True
-        sys.modules["multiprocessing.util"].Finalize(None, self.close_all, exitpriority=0)
+        util.Finalize(None, self.close_all, exitpriority=0)
         # A handler of the program's own stays.
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            with suppress(ValueError):
-                signal.signal(signal.SIGTERM, self._terminate)
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and hasattr(faulthandler, "register"):
+            self._await_termination()
 
-    def _terminate(self, number: int, _frame: types.FrameType | None) -> None:
+    def _prepare_used(self) -> None:
+        if self._used:
+            self.prepare_child()
+
+    def _await_termination(self) -> None:
+        """Have a thread end this process by SIGTERM once all is closed.
+
+        A handler of Python's would run on the main thread, which hears of no signal that comes
+        just before it waits in a lock or a read: its pool would wait for it for ever. What
+        faulthandler writes, it writes within the signal itself, on whichever thread.
+        """
+        reading, writing = self._pipe = os.pipe()
+        # A signal that comes when nobody reads any more must not wait.
+        os.set_blocking(writing, False)
+        thread = threading.Thread(
+            target=self._terminate, args=(reading,), name="nvoi-callback-end", daemon=True
+        )
+        with suppress(RuntimeError):
+            thread.start()
+            faulthandler.register(signal.SIGTERM, writing, all_threads=False)
+
+    def _terminate(self, reading: int) -> None:
         """Deliver what waits, then end by the signal as if nobody had handled it."""
-        if self._closing:
-            self._held = number
-            return
+        os.read(reading, 1)
         try:
             self.close_all()
+            while self._closing:
+                # Another thread closes, within its budget.
+                time.sleep(0.01)
         finally:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            faulthandler.unregister(signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 this_process = ThisProcess()

@@ -6,17 +6,14 @@ or change the process.
 
 from __future__ import annotations
 
+import gc
 import logging
 import logging.config
-import multiprocessing
 import os
 import resource
-import signal
 import sys
 import threading
 import time
-import types
-from collections.abc import Callable
 from pathlib import Path
 
 import nvoi
@@ -94,14 +91,6 @@ def complete(url: str, folder: Path) -> None:
     stream.completed()
 
 
-def wait_for_signal(url: str, folder: Path) -> None:
-    """The block waits for Ctrl-C."""
-    with open_stream(url, folder):
-        log.error("ready")
-        while True:
-            signal.pause()
-
-
 # -- forks -------------------------------------------------------------------------------------
 
 
@@ -147,25 +136,6 @@ def fork_and_end_the_run(url: str, folder: Path) -> None:
         log.info("parent after")
 
 
-def work(number: int) -> int:
-    """What a process of a pool does."""
-    log.info("worker %d", number)
-    return number
-
-
-def use_processes(url: str, folder: Path) -> None:
-    """multiprocessing by fork: its children leave without what ``atexit`` has."""
-    context = multiprocessing.get_context("fork")
-    with open_stream(url, folder):
-        log.info("parent before")
-        processes = [context.Process(target=work, args=(number,)) for number in range(4)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        log.info("parent after")
-
-
 # -- logging that is set up anew ---------------------------------------------------------------
 
 
@@ -188,8 +158,7 @@ def reconfigure(url: str, folder: Path) -> None:
         logging.getLogger("nvoi.another").info("of another logger")
 
 
-def configure(url: str, folder: Path) -> None:
-    """The handler comes from a configuration."""
+def configure(url: str, folder: Path, budget: float = BUDGET_SECONDS) -> None:
     logging.config.dictConfig(
         {
             "version": 1,
@@ -201,58 +170,67 @@ def configure(url: str, folder: Path) -> None:
                     "key": KEY,
                     "deploy_id": "run-1",
                     "undelivered": str(folder),
+                    "budget": budget,
                     "level": "INFO",
                 }
             },
             "root": {"handlers": ["dashboard"], "level": "DEBUG"},
         }
     )
+
+
+def log_by_a_configuration(url: str, folder: Path) -> None:
+    """The handler comes from a configuration."""
+    configure(url, folder)
     logging.getLogger("any").info("one")
     logging.getLogger("any").debug("not this")
     log.step("two")
 
 
+def configure_often(url: str, folder: Path, wait: str) -> None:
+    """Each of thirty configurations replaces the handler; prints the threads that are left."""
+    for number in range(30):
+        configure(url, folder, budget=2.0)
+        log.info("line %d", number)
+    # logging.config leaves its configuration, and the handlers in it, to the garbage collector.
+    gc.collect()
+    until = time.monotonic() + 50
+    # This thread, and the two of the last handler.
+    while wait == "wait" and threading.active_count() > 3 and time.monotonic() < until:
+        time.sleep(0.01)
+    print(threading.active_count())
+
+
 # -- under pressure ----------------------------------------------------------------------------
 
 
-def storm(url: str, folder: Path) -> None:
-    """A signal handler logs, as often as it can, and interrupts log calls of two threads."""
-    counts = {"signal": 0, "main": 0}
-
-    def answer(number: int, frame: types.FrameType | None) -> None:
-        counts["signal"] += 1
-        log.warning("signal %d", counts["signal"])
-
-    with open_stream(url, folder):
-        signal.signal(signal.SIGALRM, answer)
-        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
-        until = time.monotonic() + 1.5
-        while time.monotonic() < until:
-            counts["main"] += 1
-            log.info("main %d", counts["main"])
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    print(counts["signal"], counts["main"])
-
-
-def flood(url: str, folder: Path, mixed: str, count: str) -> None:
+def flood(url: str, folder: Path, levels: str, count: str, threads: str) -> None:
     """Records of 200 bytes; prints by how many bytes memory grew at most.
 
-    ``mixed`` makes one in ten a step or a warning.
+    Of ``mixed`` levels one in ten is a step or a warning; of ``ok`` all are.
     """
     text = "x" * 180 + " %012d"
-    with open_stream(url, folder, budget=1.0):
-        log.info(text, 0)
-        # The first request has been tried: what sending needs is loaded.
-        time.sleep(0.5)
-        before = get_peak()
-        for number in range(1, int(count)):
-            if mixed == "mixed" and number % 10 == 0:
-                if number % 20 == 0:
-                    log.step(text, number)
-                else:
-                    log.warning(text, number)
+
+    def talk(first: int) -> None:
+        for number in range(first, int(count), int(threads)):
+            if levels == "ok":
+                log.ok(text, number)
+            elif levels == "mixed" and number % 10 == 0:
+                (log.warning if number % 20 else log.step)(text, number)
             else:
                 log.info(text, number)
+
+    with open_stream(url, folder, budget=1.0) as stream:
+        log.info(text, 0)
+        # The first request has been tried: what sending needs is loaded.
+        while not stream.stats().troubles:
+            time.sleep(0.01)
+        before = get_peak()
+        talkers = [threading.Thread(target=talk, args=(1 + n,)) for n in range(int(threads))]
+        for talker in talkers:
+            talker.start()
+        for talker in talkers:
+            talker.join()
         during = get_peak()
     print(during - before, get_peak() - before)
 
@@ -262,27 +240,6 @@ def get_peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-SCENARIOS: dict[str, Callable[..., None]] = {
-    function.__name__: function
-    for function in (
-        leave_open,
-        leave_handler,
-        leave_handler_that_was_never_used,
-        exit_by_code,
-        fail,
-        complete,
-        wait_for_signal,
-        fork,
-        fork_and_end_the_run,
-        use_processes,
-        reconfigure,
-        configure,
-        storm,
-        flood,
-    )
-}
-
-
 if __name__ == "__main__":
-    name, url, folder, *rest = sys.argv[1:]
-    SCENARIOS[name](url, Path(folder), *rest)
+    scenario, url, folder, *rest = sys.argv[1:]
+    globals()[scenario](url, Path(folder), *rest)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
-from tests.integration import embedder
+from tests.integration import embedder, programs
 from tests.integration.accounts import get_messages, read_records, read_states
 from tests.integration.streams import KEY
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -28,41 +23,12 @@ def bare() -> Iterator[Receiver]:
         yield made
 
 
-@contextmanager
-def start(
-    scenario: str, receiver: Receiver, folder: Path, *arguments: str
-) -> Iterator[subprocess.Popen[str]]:
-    """A scenario's process; none of it is left when the block ends."""
-    program = ("-m", embedder.__name__, scenario, receiver.url, str(folder), *arguments)
-    with subprocess.Popen(
-        # From Python 3.12 on a fork beside threads is warned of; it happens all the same.
-        [sys.executable, "-X", "faulthandler", "-W", "ignore::DeprecationWarning", *program],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
 def run(
-    scenario: str, receiver: Receiver, folder: Path, *arguments: str, timeout: float = 60
+    scenario: str, receiver: Receiver, folder: Path, *rest: str, timeout: float = 60
 ) -> tuple[int, str, str]:
     """The exit code, the output and the errors of a scenario."""
-    with start(scenario, receiver, folder, *arguments) as process:
-        try:
-            output, errors = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            # By this signal each of them shows where it hangs.
-            os.killpg(process.pid, signal.SIGABRT)
-            raise AssertionError(f"{scenario} hangs: {process.communicate()[1]}") from None
-    return process.returncode, output, errors
+    arguments = programs.name(embedder, scenario, receiver.url, folder, *rest)
+    return programs.run(folder, *arguments, timeout=timeout)
 
 
 def get_states(receiver: Receiver) -> list[str]:
@@ -156,24 +122,18 @@ def test_the_first_terminal_status_of_a_run_is_its_only_one(
     }
 
 
-def test_ctrl_c_in_an_embedder_is_the_reason_of_failed(receiver: Receiver, tmp_path: Path) -> None:
-    with start("wait_for_signal", receiver, tmp_path) as process:
-        receiver.wait_for(lambda it: it.messages == ["ready"], 30)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-    assert process.returncode == -signal.SIGINT
-    receiver.assert_protocol()
-    assert receiver.statuses[-1] == {"status": "failed", "error": "interrupted (Ctrl-C)"}
-
-
-MODULES = sorted(path.stem for path in (ROOT / "nvoi" / "log").glob("[a-z]*.py"))
+MODULES = sorted(path.stem for path in (programs.ROOT / "nvoi" / "log").glob("[a-z]*.py"))
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_any_module_of_the_log_can_be_the_first_that_is_imported(module: str) -> None:
     program = f"import nvoi.log.{module}, logging; print(logging.getLogger('nvoi.x').step)"
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        cwd=programs.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -214,32 +174,14 @@ def test_a_forked_child_that_leaves_the_block_does_not_end_the_run(
     assert sorted(receiver.messages) == ["child", "parent after", "parent before"]
 
 
-def test_the_records_of_multiprocessing_arrive(receiver: Receiver, tmp_path: Path) -> None:
-    code, _, errors = run("use_processes", receiver, tmp_path)
-    assert (code, errors) == (0, "")
-    assert get_states(receiver) == ["started", "completed"]
-    assert sorted(receiver.messages) == [
-        "parent after",
-        "parent before",
-        *(f"worker {number}" for number in range(4)),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("scenario", "children"),
-    [
-        ("use_processes", [f"worker {number}" for number in range(4)]),
-        ("fork_and_end_the_run", ["child"]),
-    ],
-)
 def test_what_a_child_cannot_deliver_is_kept_beside_what_its_parent_cannot(
-    receiver: Receiver, tmp_path: Path, scenario: str, children: list[str]
+    receiver: Receiver, tmp_path: Path
 ) -> None:
     receiver.always(behaviours.Answer(401))
-    assert run(scenario, receiver, tmp_path)[0] == 0
+    assert run("fork_and_end_the_run", receiver, tmp_path)[0] == 0
     files = list(tmp_path.glob("*.jsonl"))
     kept = [message for file in files for message in get_messages(read_records(file))]
-    assert sorted(kept) == sorted([*children, "parent after", "parent before"])
+    assert sorted(kept) == ["child", "parent after", "parent before"]
     states = [state for file in files for state in read_states(file)]
     assert sorted(states) == ["completed", "started"]
 
@@ -262,7 +204,7 @@ def test_a_configuration_in_the_middle_of_a_run_does_not_cut_its_log(
 
 
 def test_a_handler_can_come_from_a_configuration(bare: Receiver, tmp_path: Path) -> None:
-    assert run("configure", bare, tmp_path) == (0, "", "")
+    assert run("log_by_a_configuration", bare, tmp_path) == (0, "", "")
     bare.assert_protocol()
     assert [(line["level"], line["message"]) for line in bare.lines] == [
         ("info", "one"),
@@ -270,46 +212,48 @@ def test_a_handler_can_come_from_a_configuration(bare: Receiver, tmp_path: Path)
     ]
 
 
+@pytest.mark.parametrize("wait", ["wait", "leave"])
+@pytest.mark.parametrize("receiving", [True, False])
+def test_handlers_that_a_configuration_replaced_end_by_themselves(
+    bare: Receiver, tmp_path: Path, receiving: bool, wait: str
+) -> None:
+    if not receiving:
+        bare.pause()
+    code, output, errors = run("configure_often", bare, tmp_path, wait)
+    assert (code, "Traceback" in errors) == (0, False)
+    assert wait == "leave" or int(output) == 3
+    kept = [record for file in tmp_path.glob("*.jsonl") for record in read_records(file)]
+    found = bare.messages if receiving else get_messages(kept)
+    assert sorted(found) == sorted(f"line {number}" for number in range(30))
+
+
 # -- under pressure ----------------------------------------------------------------------------
 
 
-def test_logging_inside_a_signal_handler_neither_hangs_nor_loses_a_line(
-    receiver: Receiver, tmp_path: Path
-) -> None:
-    code, output, errors = run("storm", receiver, tmp_path)
-    assert (code, errors) == (0, "")
-    signals, calls = map(int, output.split())
-    assert signals > 100
-    receiver.assert_protocol()
-    messages = receiver.messages
-    own = [message for message in messages if message.startswith("main ")]
-    assert own == [f"main {number}" for number in range(1, calls + 1)]
-    # A handler may be interrupted by the next signal before its own line is logged.
-    others = {message for message in messages if message.startswith("signal ")}
-    assert others == {f"signal {number}" for number in range(1, signals + 1)}
-    assert len(messages) == signals + calls
-    assert get_states(receiver) == ["started", "completed"]
-
-
-@pytest.mark.parametrize(("mixed", "count"), [("plain", 500_000), ("mixed", 200_000)])
+@pytest.mark.parametrize(
+    ("levels", "count", "threads"),
+    [("info", 500_000, 1), ("mixed", 200_000, 1), ("ok", 500_000, 1), ("info", 500_000, 16)],
+)
 def test_half_a_million_records_with_the_receiver_down_take_under_48_mib(
-    receiver: Receiver, tmp_path: Path, mixed: str, count: int
+    receiver: Receiver, tmp_path: Path, levels: str, count: int, threads: int
 ) -> None:
     receiver.pause()
-    code, output, errors = run("flood", receiver, tmp_path, mixed, str(count), timeout=110)
+    code, output, errors = run(
+        "flood", receiver, tmp_path, levels, str(count), str(threads), timeout=110
+    )
     assert code == 0, errors
     while_logging, in_all = map(int, output.split())
     assert while_logging < 48 * 1024**2
     assert in_all < 48 * 1024**2
     (file,) = tmp_path.glob("*.jsonl")
     records = read_records(file)
-    gaps = [record for record in records if "log lines are missing" in record["message"]]
-    rest = [record for record in records if "log lines are missing" not in record["message"]]
+    gaps = [record for record in records if "missing about here" in record["message"]]
+    rest = [record for record in records if "missing about here" not in record["message"]]
     assert gaps
     assert sum(int(gap["message"].split()[0]) for gap in gaps) == count - len(rest)
     numbers = [int(record["message"].split()[1]) for record in rest]
-    assert numbers == sorted(numbers)
+    assert threads > 1 or numbers == sorted(numbers)
     # The lowest levels go first: nothing else is lost.
     stayed = sum(record["level"] in {"step", "warning"} for record in rest)
-    assert stayed == (count // 10 - 1 if mixed == "mixed" else 0)
+    assert stayed == (count // 10 - 1 if levels == "mixed" else 0)
     assert read_states(file) == ["started", "completed"]

@@ -1,0 +1,136 @@
+"""Programs that a signal interrupts at every step: ``signals.py SCENARIO URL FOLDER``.
+
+Python calls a signal's handler, on the main thread, where a function begins and where a built-in
+one returns. A profile function is called there too: each of these steps gets its turn.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import nvoi
+from nvoi.log.levels import get_logger
+from tests.integration.streams import KEY
+
+log = get_logger("nvoi.signals")
+
+#: Far beyond what any of the calls below has.
+MOST_STEPS = 5_000
+
+
+def interrupt(call: Callable[[], object], step: int, answer: Callable[[], object]) -> bool:
+    """Make ``call``, with ``answer`` called at its ``step``; False where it has fewer."""
+    left = step
+
+    def count(_frame: types.FrameType, event: str, _: object) -> None:
+        nonlocal left
+        left -= event in {"call", "c_return"}
+        if left == 0:
+            sys.setprofile(None)
+            answer()
+
+    sys.setprofile(count)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return left <= 0
+
+
+def press_ctrl_c() -> None:
+    raise KeyboardInterrupt
+
+
+def build_handler(url: str, folder: Path, budget: float, state: str) -> nvoi.SignedHTTPHandler:
+    """The only handler of the log: a new one, or one that was used and closed."""
+    for old in list(log.handlers):
+        log.removeHandler(old)
+    handler = nvoi.SignedHTTPHandler(url, KEY, "run-1", undelivered=folder, budget=budget)
+    log.addHandler(handler)
+    if state == "closed":
+        log.error("before")
+        handler.close()
+    return handler
+
+
+def log_in_the_first_call(url: str, folder: Path, state: str) -> None:
+    """Prints how many steps there are; two records are logged at each."""
+    for step in range(1, MOST_STEPS):
+        handler = build_handler(url, folder, 10.0, state)
+        passed = interrupt(
+            lambda: log.error("first %d", step),  # noqa: B023 - called before the next turn
+            step,
+            lambda: log.error("within %d", step),  # noqa: B023
+        )
+        handler.close()
+        if not passed:
+            print(step)
+            return
+
+
+def press_ctrl_c_in_the_first_call(url: str, folder: Path, state: str) -> None:
+    for step in range(1, MOST_STEPS):
+        handler = build_handler(url, folder, 10.0, state)
+        try:
+            passed = interrupt(lambda: log.error("first"), step, press_ctrl_c)
+        except KeyboardInterrupt:
+            passed = True
+        log.error("second %d", step)
+        handler.flush()
+        handler.close()
+        if not passed:
+            print(step)
+            return
+
+
+def press_ctrl_c_while_closing(url: str, folder: Path, state: str) -> None:
+    """What a cut close leaves is the exit hook's; one handler is ended by it at each step."""
+    kept = []
+    for step in range(1, MOST_STEPS):
+        handler = build_handler(url, folder, 0.05, state)
+        kept.append(handler)
+        log.error("line %d", step)
+        try:
+            passed = interrupt(handler.close, step, press_ctrl_c)
+        except KeyboardInterrupt:
+            passed = True
+        if not passed:
+            print(step)
+            return
+
+
+def storm(url: str, folder: Path) -> None:
+    """A signal handler logs, as often as it can, and interrupts log calls."""
+    counts = {"signal": 0, "main": 0}
+
+    def answer(number: int, frame: types.FrameType | None) -> None:
+        counts["signal"] += 1
+        log.warning("signal %d", counts["signal"])
+
+    with nvoi.CallbackStream("nvoi", url, KEY, "run-1", undelivered=folder):
+        signal.signal(signal.SIGALRM, answer)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            counts["main"] += 1
+            log.info("main %d", counts["main"])
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    print(counts["signal"], counts["main"])
+
+
+def wait_for_signal(url: str, folder: Path) -> None:
+    """The block waits for Ctrl-C."""
+    with nvoi.CallbackStream("nvoi", url, KEY, "run-1", undelivered=folder):
+        log.error("ready")
+        while True:
+            signal.pause()
+
+
+if __name__ == "__main__":
+    scenario, url, folder, *rest = sys.argv[1:]
+    globals()[scenario](url, Path(folder), *rest)

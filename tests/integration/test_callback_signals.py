@@ -1,0 +1,84 @@
+"""Whatever a signal interrupts, at whichever step: nothing hangs, and no line is lost."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.receiver import Receiver
+from tests.integration import programs, signals
+from tests.integration.accounts import get_messages, read_records
+from tests.integration.streams import KEY
+
+STATES = ("new", "closed")
+
+
+def run(scenario: str, receiver: Receiver, folder: Path, *rest: str) -> list[int]:
+    """The numbers that a scenario prints."""
+    arguments = programs.name(signals, scenario, receiver.url, folder, *rest)
+    code, output, errors = programs.run(folder, *arguments, timeout=100)
+    assert (code, "Traceback" in errors) == (0, False), errors
+    return list(map(int, output.split()))
+
+
+def count(messages: list[str], word: str) -> list[int]:
+    """The numbers that follow upon ``word``, in order."""
+    return sorted(int(text.split()[1]) for text in messages if text.startswith(f"{word} "))
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_signal_handler_may_log_at_any_step_of_a_log_call(tmp_path: Path, state: str) -> None:
+    with Receiver(KEY, whole_runs=False) as receiver:
+        (steps,) = run("log_in_the_first_call", receiver, tmp_path, state)
+        messages = receiver.messages
+    assert steps > 20
+    assert count(messages, "first") == list(range(1, steps + 1))
+    assert count(messages, "within") == list(range(1, steps))
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_ctrl_c_at_any_step_of_a_log_call_costs_no_later_record(tmp_path: Path, state: str) -> None:
+    with Receiver(KEY, whole_runs=False) as receiver:
+        (steps,) = run("press_ctrl_c_in_the_first_call", receiver, tmp_path, state)
+        messages = receiver.messages
+    assert steps > 20
+    assert count(messages, "second") == list(range(1, steps + 1))
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_ctrl_c_at_any_step_of_closing_keeps_what_was_logged(tmp_path: Path, state: str) -> None:
+    with Receiver(KEY, whole_runs=False) as receiver:
+        receiver.pause()
+        (steps,) = run("press_ctrl_c_while_closing", receiver, tmp_path, state)
+    assert steps > 20
+    kept = [record for file in tmp_path.glob("*.jsonl") for record in read_records(file)]
+    assert count(get_messages(kept), "line") == list(range(1, steps + 1))
+
+
+def test_logging_inside_a_signal_handler_neither_hangs_nor_loses_a_line(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    signals_, calls = run("storm", receiver, tmp_path)
+    assert signals_ > 100
+    receiver.assert_protocol()
+    messages = receiver.messages
+    own = [message for message in messages if message.startswith("main ")]
+    assert own == [f"main {number}" for number in range(1, calls + 1)]
+    # A handler may be interrupted by the next signal before its own line is logged.
+    others = {message for message in messages if message.startswith("signal ")}
+    assert others == {f"signal {number}" for number in range(1, signals_ + 1)}
+    assert len(messages) == signals_ + calls
+    assert [status["status"] for status in receiver.statuses] == ["started", "completed"]
+
+
+def test_ctrl_c_in_an_embedder_is_the_reason_of_failed(receiver: Receiver, tmp_path: Path) -> None:
+    arguments = programs.name(signals, "wait_for_signal", receiver.url, tmp_path)
+    with programs.start(tmp_path, *arguments) as process:
+        receiver.wait_for(lambda it: it.messages == ["ready"], 30)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT
+    receiver.assert_protocol()
+    assert receiver.statuses[-1] == {"status": "failed", "error": "interrupted (Ctrl-C)"}
