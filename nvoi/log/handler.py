@@ -210,7 +210,8 @@ class SignedHTTPHandler(logging.Handler):
             self._sender.lifecycle.start()
             this_process.prepare_child()
         elif not sys.is_finalizing():
-            # The exit hook has passed. Nobody else would send what an exit function logs.
+            # The exit hook has passed: a thread would not get far, and Python 3.11 could wait
+            # for its start for ever. Nobody else would send what an exit function logs.
             self.close()
 
     def begin_anew(self) -> None:

@@ -47,12 +47,8 @@ class Lifecycle:
         return not self._ended and (self._claims[0] is not None if self._claims else self._started)
 
     def start(self) -> None:
-        """Start both threads, once; where no thread is to be had, the next call tries again.
-
-        None is started where the interpreter is about to end: it could not run any more, and
-        Python 3.11 would wait for it for ever. Whoever closes the handler then sends what waits.
-        """
-        if self._started or self._claims or sys.is_finalizing():
+        """Start both threads, once; where no thread is to be had, the next call tries again."""
+        if self._started or self._claims:
             return
         # Noted first: starting a thread may log, and so come here again.
         self._started = True
