@@ -81,8 +81,7 @@ class JSONFormatter(logging.Formatter):
 
 def render_masked(record: logging.LogRecord) -> str:
     """The finished text, masked again: a terminal code may have cut a secret in two."""
-    mask = masking.masker
-    return mask.clean_text(mask.mask_text(rendering.render(record)))
+    return masking.masker.clean_text(rendering.render(record))
 
 
 class ClosedOutputError(BaseException):

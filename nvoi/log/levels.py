@@ -54,6 +54,16 @@ class Protected(logging.Logger):
     nor takes the stream's handler away.
     """
 
+    def makeRecord(self, *fields: Any, **named: Any) -> logging.LogRecord:  # noqa: N802 - as below
+        """A record, also where logging stumbles over an argument's own methods or extra fields."""
+        try:
+            return super().makeRecord(*fields, **named)
+        except Exception:  # noqa: BLE001 - an argument's __bool__, a field that every record has
+            name, level, path, line, msg, args, trace = fields[:7]
+            record = super().makeRecord(name, level, path, line, msg, (), trace)
+            record.args = args
+            return record
+
     def handle(self, record: logging.LogRecord) -> None:
         """Mask ``record`` in place, then give it to the handlers."""
         level: object = record.levelno

@@ -101,7 +101,7 @@ class Lifecycle:
 
 
 class Closable(Protocol):
-    """A handler, or the sender that is left of one."""
+    """What has to be closed before the process ends."""
 
     def close(self) -> None:
         """Deliver or keep what waits."""
@@ -121,7 +121,7 @@ class ThisProcess:
         # A set of references, not a WeakSet: the garbage collector may add to it at any moment,
         # also while another thread goes through it.
         self._handlers: set[weakref.ref[Watched]] = set()
-        self._left: set[Closable] = set()
+        self._held: set[Closable] = set()
         self._inherited: list[object] = []
         self._closing: list[None] = []
         self._used = self._prepared = self._follows = False
@@ -133,13 +133,13 @@ class ThisProcess:
         """Tell ``handler`` of forks, and close it when the process ends."""
         self._handlers.add(weakref.ref(handler, self._handlers.discard))
 
-    def watch_left(self, sender: Closable) -> None:
-        """Close ``sender``, whose handler is gone, if the process ends before it."""
-        self._left.add(sender)
+    def hold(self, closable: Closable) -> None:
+        """Close an open stream, or a sender without handler, if the process ends before it."""
+        self._held.add(closable)
 
-    def forget_left(self, sender: Closable) -> None:
-        """``sender`` has ended."""
-        self._left.discard(sender)
+    def release(self, closable: Closable) -> None:
+        """It has ended."""
+        self._held.discard(closable)
 
     def _list_handlers(self) -> list[Watched]:
         found = [reference() for reference in tuple(self._handlers)]
@@ -154,7 +154,7 @@ class ThisProcess:
         """
         if self.ending_since is None:
             self.ending_since = read_seconds()
-        for each in [*self._list_handlers(), *tuple(self._left)]:
+        for each in [*tuple(self._held), *self._list_handlers()]:
             each.close()
 
     @contextmanager
@@ -171,8 +171,8 @@ class ThisProcess:
     def begin_anew(self) -> None:
         """In a forked child."""
         # Their locks may be held by threads that are not there: none may ever be collected.
-        self._inherited.extend(self._left)
-        self._left.clear()
+        self._inherited.extend(self._held)
+        self._held.clear()
         self._closing.clear()
         self.ending_since = None
         self._used = self._prepared = False

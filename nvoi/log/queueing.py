@@ -76,8 +76,7 @@ class LineQueueHandler(QueueHandler):
 
     def prepare(self, record: logging.LogRecord) -> Any:
         """The line of ``record``: finished, masked and clean, whatever the record holds."""
-        mask = masking.masker
-        text = mask.clean_text(mask.mask_text(self._render(record)))
+        text = masking.masker.clean_text(self._render(record))
         return (levels.read_level(record), read_created(record), text)
 
     def enqueue(self, record: Any) -> None:

@@ -107,7 +107,7 @@ class Sender:
                 self._send(request)
         self._delivery.close()
         self._undelivered.close()
-        this_process.forget_left(self)
+        this_process.release(self)
 
     def _send(self, request: Request) -> None:
         """Deliver ``request``, or keep what of it was given up."""
@@ -161,7 +161,7 @@ class Sender:
         Only puts: a finaliser calls it, on any thread, at any moment.
         """
         if self.lifecycle.running or not self._queue.empty():
-            this_process.watch_left(self)
+            this_process.hold(self)
             self._queue.put(End(read_seconds(), self._budget))
 
     def flush(self, seconds: float) -> bool:
@@ -193,7 +193,7 @@ class Sender:
             if not ended:
                 self._abandon(end)
             self._send_rest(end)
-        this_process.forget_left(self)
+        this_process.release(self)
 
     def _abandon(self, end: End) -> None:
         """Have a busy thread end after its request; leave one that no deadline reaches."""

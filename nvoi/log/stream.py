@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import os
 import threading
@@ -19,6 +18,7 @@ from nvoi.log import levels, masking, rendering
 from nvoi.log.buffer import CAPACITY
 from nvoi.log.clock import read_seconds
 from nvoi.log.handler import BUDGET_SECONDS, UNDELIVERED_DIRECTORY, SignedHTTPHandler, Stats
+from nvoi.log.lifecycle import this_process
 from nvoi.log.queueing import LOGGER, marked_as_sender
 from nvoi.protocol import StatusEvent
 
@@ -141,11 +141,11 @@ class CallbackStream:
         self._started = True
         self._began = read_seconds()
         self.handler.held = True
-        self.handler.put_status(
-            protocol.build_started({key: value and clean(value) for key, value in context.items()})
-        )
+        clean = masking.masker.clean_text
+        cleaned = {key: value and clean(value) for key, value in context.items()}
+        self.handler.put_status(protocol.build_started(cleaned))
         levels.attach(self.logger, self.handler, self._level)
-        atexit.register(self.close)
+        this_process.hold(self)
 
     def completed(
         self,
@@ -159,6 +159,7 @@ class CallbackStream:
             duration_seconds: how long the run took; since ``started`` where left out.
         """
         duration = read_seconds() - self._began if duration_seconds is None else duration_seconds
+        clean = masking.masker.clean_text
         cleaned = [(clean(name), clean(host)) for name, host in tunnels]
         self._end(protocol.build_completed(cleaned, duration))
 
@@ -170,10 +171,9 @@ class CallbackStream:
             cancelled: whether a signal ended the run.
             budget: seconds that closing may take, where they are less than the stream's.
         """
+        text = masking.masker.clean_text(rendering.render_value(error))
         reason = protocol.CANCELLED if cancelled else None
-        self._end(
-            protocol.build_failed(clean(rendering.render_value(error)), reason=reason), budget
-        )
+        self._end(protocol.build_failed(text, reason=reason), budget)
 
     def close(self) -> None:
         """Close; a run that has not ended by then has failed."""
@@ -201,7 +201,7 @@ class CallbackStream:
             self._ended = True
             handler.put_status(event)
         levels.detach(self.logger, handler)
-        atexit.unregister(self.close)
+        this_process.release(self)
         handler.close(handler.budget if budget is None else min(handler.budget, budget))
         self._summarize()
 
@@ -249,12 +249,6 @@ def set_told(error: BaseException) -> None:
 def find_told(error: BaseException) -> bool:
     """Whether the log has told ``error``."""
     return bool(error.__dict__.get("nvoi_told"))
-
-
-def clean(text: str) -> str:
-    """A status's text, masked and without terminal codes, as messages are."""
-    mask = masking.masker
-    return mask.clean_text(mask.mask_text(text))
 
 
 def _count(number: int, singular: str, plural: str = "") -> str:

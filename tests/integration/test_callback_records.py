@@ -452,3 +452,34 @@ def test_nothing_follows_the_terminal_status_though_threads_log_on(
     receiver.assert_protocol()
     assert receiver.requests[-1].state == "completed"
     assert run.stream.stats().dropped == 0
+
+
+class Unreadable(dict[str, object]):
+    """A mapping whose truth is nobody's to know."""
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("no")
+
+
+class Faceless:
+    """Says of no class that it is its own."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        raise RuntimeError("no")
+
+
+def test_what_logging_itself_stumbles_over_arrives_all_the_same(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    with Run(receiver.url, tmp_path) as run:
+        run.log.info("a mapping: %s", Unreadable(a=1))
+        run.log.info("a class: %s", Faceless())
+        taken = {"message": "x", "name": "y"}
+        run.log.info("a field that every record has", extra=taken)
+        run.log.info("after")
+    receiver.assert_protocol()
+    mapping, faceless, field, after = receiver.messages
+    assert mapping == "a mapping: {'a': 1}"
+    assert faceless.startswith("a class: ")
+    assert (field, after) == ("a field that every record has", "after")
