@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from nvoi.config.credentials import KEY_FILE
+from nvoi.config.credentials import KEY_FILE, KEY_NAMES
 from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
 
@@ -21,10 +21,6 @@ log = get_logger("nvoi.source")
 
 #: Folders of version control systems, and Git's file of that name in worktrees and submodules.
 VCS = frozenset({".git", ".hg", ".svn", ".bzr", "_darcs", "CVS", ".jj", ".pijul", ".fslckout"})
-
-#: How the names of deploy keys begin: with the copies of one, and what a rotation that was killed
-#: leaves beside it.
-KEY_NAMES = (KEY_FILE, f".{KEY_FILE}")
 
 #: A developer's own settings, which a checkout's .gitignore usually names.
 SETTINGS = re.compile(r"\.env(\.local|\..+\.local)?")

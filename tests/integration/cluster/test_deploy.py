@@ -45,6 +45,20 @@ def test_an_app_is_brought_from_a_dockerfile_to_a_running_release(fleet: Fleet) 
     assert "Deploy of shop done" in outcome.output
 
 
+def test_a_dockerfile_that_takes_the_key_ends_the_deploy_before_anything_is_done(
+    fleet: Fleet,
+) -> None:
+    fleet.build_image("COPY deploy.key /")
+    (fleet.checkout / "deploy.key").write_text("k")
+    for options in ((), ("--dry-run",)):
+        outcome = fleet.run("deploy", *options)
+        assert outcome.code == 2
+        assert "Dockerfile, line 3: COPY deploy.key would put a key into" in outcome.errors
+        assert "`secrets` in the config" in outcome.errors
+    assert fleet.master.connection_count == 0
+    assert list_applied(fleet) == []
+
+
 def test_the_build_goes_on_while_the_servers_are_prepared(fleet: Fleet) -> None:
     fleet.build_image()
     lines = fleet.run().output.splitlines()
