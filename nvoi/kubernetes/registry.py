@@ -175,6 +175,10 @@ def build_registries_file(
     return json.dumps({"mirrors": endpoints}, indent=2) + "\n"
 
 
-def build_reference(tag: str, address: str = ADDRESS) -> str:
-    """The full reference of the image ``P:<stamp>`` in the registry."""
-    return f"{address}/{tag}"
+def build_reference(tag: str, digest: str, address: str = ADDRESS) -> str:
+    """The full reference of the image ``P:<stamp>`` in the registry.
+
+    It is pulled by its digest, whatever the tag comes to stand for (Kubernetes documentation,
+    "Images"); the tag tells people, and the clean-up, which one it is.
+    """
+    return f"{address}/{tag}@{digest}"

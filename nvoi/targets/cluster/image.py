@@ -96,14 +96,16 @@ def bring(context: ClusterContext) -> None:
     image = context.build.wait()
     with reach_registry(context) as registry:
         context.tags = registry.list_tags(context.repository)
-        stamp = find_same(registry, context.repository, image.id)
-        if stamp is None:
+        same = find_same(registry, context.repository, image.id)
+        if same is None:
             # Another run may have begun to build in the same second, and have pushed by now.
             stamp = choose_stamp(image.stamp, context.tags)
-            push(context.engine, image, registry, context.request.environ, stamp=stamp)
+            environ = context.request.environ
+            digest = push(context.engine, image, registry, environ, stamp=stamp)
         else:
+            stamp, digest = same
             log.info("The image has not changed since %s: nothing to push", stamp)
-    context.image = build_reference(f"{context.repository}:{stamp}")
+    context.image = build_reference(f"{context.repository}:{stamp}", digest)
 
 
 def reach_registry(context: ClusterContext) -> AbstractContextManager[Registry]:

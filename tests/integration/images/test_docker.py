@@ -89,7 +89,9 @@ def test_another_machine_takes_its_layers_from_the_last_image_and_finds_the_same
     argv = docker.find_calls("buildx", "build")[-1]
     reference = f"{registry.address}/nvoi-shop:20260101000002"
     assert argv[argv.index("--cache-from") + 1] == f"type=registry,ref={reference}"
-    assert find_same(client, "nvoi-shop", image.id) == "20260101000002"
+    stamp = "20260101000002"
+    digest = client.find_digest("nvoi-shop", stamp)
+    assert find_same(client, "nvoi-shop", image.id) == (stamp, digest)
     assert docker.find_calls("pull") == []
 
 

@@ -64,5 +64,6 @@ def test_containerd_is_told_to_pull_from_the_registry_and_from_mirrors() -> None
     }
 
 
-def test_an_image_s_reference_begins_with_the_registry() -> None:
-    assert registry.build_reference("nvoi-shop:1") == "10.43.0.100:5000/nvoi-shop:1"
+def test_an_image_s_reference_begins_with_the_registry_and_ends_with_its_digest() -> None:
+    reference = registry.build_reference("nvoi-shop:1", "sha256:ab")
+    assert reference == "10.43.0.100:5000/nvoi-shop:1@sha256:ab"
