@@ -37,8 +37,8 @@ def tell_key(place: Place) -> str:
     if place.key_file is None:
         return f"Its key is that of {place.key.source}. {ci}"
     return (
-        f"Its key is in {place.key_file}, which is in .gitignore. Keep it: without it the config "
-        f"cannot be read, and whoever has it can read everything. {ci}"
+        f"Its key is in {place.key_file}, which is in .gitignore and .dockerignore. Keep it: "
+        f"without it the config cannot be read, and whoever has it can read everything. {ci}"
     )
 
 

@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "init",
         help="make deploy.enc, deploy.key and an SSH key pair",
         description="Makes deploy.enc, deploy.key and an SSH key pair inside the config, and "
-        "names deploy.key in .gitignore. A file that exists is never overwritten.",
+        "names the key in .gitignore and .dockerignore. A file that exists is never overwritten.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -57,7 +57,8 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     check_directory(directory)
     text = build_config(arguments.name, arguments.provider)
     key_file, config_file = directory / credentials.KEY_FILE, directory / credentials.CONFIG_FILE
-    create_config(config_file, text, credentials.generate_key(), key_file=key_file)
+    key = credentials.generate_key()
+    create_config(config_file, text, key, key_file=key_file, checkout=directory)
     sys.stdout.write(describe(config_file, key_file))
     for name in credentials.KEY_VARIABLES:
         if environ.get(name, "").strip():
@@ -71,7 +72,7 @@ def check_directory(directory: Path) -> None:
     Raises:
         UsageError: a file is, or the directory is not.
     """
-    from nvoi.config.creation import IGNORE_FILE, check_ignore_file  # noqa: PLC0415 - as above
+    from nvoi.config.creation import check_ignore_files  # noqa: PLC0415 - as above
 
     if not directory.is_dir():
         raise UsageError(f"there is no directory {directory}")
@@ -82,7 +83,7 @@ def check_directory(directory: Path) -> None:
                     f"{folder / name} exists, and is not overwritten",
                     hint="nvoi credentials edit changes a config; move the file to start anew",
                 )
-    check_ignore_file(directory / IGNORE_FILE)
+    check_ignore_files(directory, directory)
 
 
 def describe(config_file: Path, key_file: Path) -> str:
@@ -90,7 +91,8 @@ def describe(config_file: Path, key_file: Path) -> str:
     return textwrap.dedent(f"""\
         Made {config_file} and {key_file}.
         Commit the config. Keep the key: without it the config cannot be read, and whoever has
-        it can read everything. It is in .gitignore; a CI gets it as the secret DEPLOY_KEY.
+        it can read everything. It is in .gitignore and .dockerignore; a CI gets it as the secret
+        DEPLOY_KEY.
 
         Next:
           nvoi credentials edit    to fill in the config

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nvoi.cli.signals import Signals
-from nvoi.config.creation import IGNORE_FILE, check_ignore_file, create_config
+from nvoi.config.creation import check_ignore_files, create_config
 from nvoi.config.credentials import (
     CONFIG_FILE,
     KEY_FILE,
@@ -42,6 +42,7 @@ class Place:
     """Where the config is or will be, what opens it, and what it says so far.
 
     Args:
+        checkout: the app's.
         config_file: the encrypted config.
         key: what opens it.
         key_file: where a new key is to be written; None where the key is kept already.
@@ -50,6 +51,7 @@ class Place:
         answers: what that says to the questions; None as well.
     """
 
+    checkout: Path
     config_file: Path
     key: DeployKey
     key_file: Path | None = None
@@ -105,7 +107,9 @@ def open_place(options: argparse.Namespace, environ: Mapping[str, str], config_f
         hint = "correct it with nvoi credentials edit first"
         raise ConfigError(filename, error.faults, hint=hint) from None
     masking.add_secrets(*collect_secrets(config))
-    return Place(config_file, key, content=content, text=text, answers=read_answers(config))
+    return Place(
+        options.dir, config_file, key, content=content, text=text, answers=read_answers(config)
+    )
 
 
 def found_place(
@@ -118,13 +122,13 @@ def found_place(
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
         raise UsageError(f"{folder} is no folder that can be written to")
     key = find_key(options.dir, environ=environ, config_file=config_file, key_file=options.key_file)
-    check_ignore_file(folder / IGNORE_FILE)
+    check_ignore_files(folder, options.dir)
     if key is not None:
-        return Place(config_file, key)
+        return Place(options.dir, config_file, key)
     key_file = folder / KEY_FILE
     if os.path.lexists(key_file):
         raise UsageError(f"{key_file} is a link to nothing")
-    return Place(config_file, DeployKey(generate_key(), str(key_file)), key_file)
+    return Place(options.dir, config_file, DeployKey(generate_key(), str(key_file)), key_file)
 
 
 def wants_change(prompts: Prompts, place: Place) -> bool:
@@ -202,6 +206,7 @@ def write(place: Place, text: str) -> None:
             text,
             place.key.value,
             key_file=place.key_file or known,
+            checkout=place.checkout,
             is_new_key=place.key_file is not None,
         )
     elif text != place.text:

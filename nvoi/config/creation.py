@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from nvoi.config.credentials import encrypt
+from nvoi.config.credentials import KEY_NAMES, encrypt
 from nvoi.errors import UsageError
 from nvoi.files import write_private
 from nvoi.secret import Secret
 
-IGNORE_FILE = ".gitignore"
-IGNORED = frozenset({"deploy.key", "/deploy.key", "**/deploy.key"})
+#: The lines that keep keys out of commits and images. Those of .gitignore hold for folders below
+#: it; those of .dockerignore have to say so.
+GIT_LINES = tuple(f"{name}*" for name in KEY_NAMES)
+DOCKER_LINES = tuple(f"**/{line}" for line in GIT_LINES)
 
 
 def create_config(
@@ -21,23 +24,28 @@ def create_config(
     key: Secret,
     *,
     key_file: Path | None,
+    checkout: Path,
     is_new_key: bool = True,
 ) -> None:
-    """Writes the encrypted config, its key, and the line of ``.gitignore`` beside the key.
+    """Writes the encrypted config, its key, and the lines that keep the key where it is.
+
+    These are in ``.gitignore`` beside the key and in ``.dockerignore`` in the checkout.
 
     Args:
         config_file: where the config goes; nothing is there yet.
         text: the config.
         key: what encrypts it.
         key_file: where the key goes; None where it is kept elsewhere.
+        checkout: what an image is built from.
         is_new_key: False where it is in ``key_file`` already; otherwise nothing is there yet.
 
     Raises:
-        InputError: one of them cannot be written; then none is, and .gitignore is as it was.
+        InputError: one of them cannot be written; then none is, and all is as it was.
     """
     with contextlib.ExitStack() as undo:
         if key_file is not None:
-            undo.enter_context(ignore_key(key_file.parent / IGNORE_FILE))
+            for path, lines in find_ignore_files(key_file.parent, checkout).items():
+                undo.enter_context(add_lines(path, lines))
         if key_file is not None and is_new_key:
             write_private(key_file, f"{key.reveal()}\n".encode(), replace=False)
             undo.callback(key_file.unlink, missing_ok=True)
@@ -45,14 +53,20 @@ def create_config(
         undo.pop_all()
 
 
-def check_ignore_file(path: Path) -> None:
-    """Raises UsageError where ``path`` is there and no line can be added to it."""
-    if os.path.lexists(path) and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
-        raise UsageError(f"{path} is no file that can be written to")
+def find_ignore_files(folder: Path, checkout: Path) -> dict[Path, tuple[str, ...]]:
+    """The files that name the key in ``folder``, each with its lines."""
+    return {folder / ".gitignore": GIT_LINES, checkout / ".dockerignore": DOCKER_LINES}
 
 
-def ignore_key(path: Path) -> contextlib.ExitStack:
-    """Names deploy.key in a .gitignore, once; closing what is returned takes that back.
+def check_ignore_files(folder: Path, checkout: Path) -> None:
+    """Raises UsageError where one of them is there and no line can be added to it."""
+    for path in find_ignore_files(folder, checkout):
+        if os.path.lexists(path) and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
+            raise UsageError(f"{path} is no file that can be written to")
+
+
+def add_lines(path: Path, lines: Iterable[str]) -> contextlib.ExitStack:
+    """Adds those of ``lines`` that a file lacks; closing what is returned takes that back.
 
     Raises:
         UsageError: the file cannot be written.
@@ -60,8 +74,9 @@ def ignore_key(path: Path) -> contextlib.ExitStack:
     undo = contextlib.ExitStack()
     try:
         content = path.read_bytes() if path.exists() else None
-        lines = (content or b"").decode(errors="replace").splitlines()
-        if IGNORED.intersection(line.strip() for line in lines):
+        there = {line.strip() for line in (content or b"").decode(errors="replace").splitlines()}
+        missing = [line for line in lines if line not in there]
+        if not missing:
             return undo
         if content is None:
             undo.callback(path.unlink, missing_ok=True)
@@ -69,7 +84,7 @@ def ignore_key(path: Path) -> contextlib.ExitStack:
             undo.callback(os.truncate, path, len(content))
         separator = b"" if not content or content.endswith(b"\n") else b"\n"
         with path.open("ab") as file:
-            file.write(separator + b"deploy.key\n")
+            file.write(separator + "".join(f"{line}\n" for line in missing).encode())
     except OSError as error:
         undo.close()
         raise UsageError(f"cannot write {path}: {error.strerror}") from error

@@ -21,6 +21,7 @@ from nvoi.secret import Secret
 __all__ = [
     "CONFIG_FILE",
     "KEY_FILE",
+    "KEY_NAMES",
     "KEY_VARIABLES",
     "DeployKey",
     "decrypt",
@@ -35,6 +36,9 @@ __all__ = [
 
 CONFIG_FILE = "deploy.enc"
 KEY_FILE = "deploy.key"
+#: How the names of deploy keys begin: with the copies of one, and what a rotation that was killed
+#: leaves beside it.
+KEY_NAMES = (KEY_FILE, f".{KEY_FILE}")
 KEY_VARIABLES = ("NVOI_MASTER_KEY", "DEPLOY_KEY")
 
 KEY_BYTES = 32

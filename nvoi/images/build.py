@@ -10,12 +10,14 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from nvoi.errors import CommandError, NvoiError
+from nvoi.images.context import stage
 from nvoi.images.engine import Engine
 from nvoi.images.failure import BuildLog
 from nvoi.images.image import Image, find_newest, split_tag, strip_digest
 from nvoi.images.process import CancelledError, Follower, Words, ask, follow
 from nvoi.images.registry import Registry
 from nvoi.log.levels import get_logger
+from nvoi.source import Source
 from nvoi.waiting import Reminder
 
 log = get_logger("nvoi.images")
@@ -38,7 +40,7 @@ class Build:
 
     Args:
         engine: what builds.
-        folder: the checkout.
+        source: what of the checkout may be in it.
         dockerfile: the file with the instructions.
         tag: the new image, ``P:<stamp>``.
         platform: such as ``linux/amd64``; the build begins when it is known.
@@ -51,7 +53,7 @@ class Build:
         self,
         engine: Engine,
         *,
-        folder: Path,
+        source: Source,
         dockerfile: Path,
         tag: str,
         platform: Future[str],
@@ -59,7 +61,7 @@ class Build:
         cache: Cache = find_no_cache,
     ) -> None:
         self._engine = engine
-        self._folder = folder
+        self._source = source
         self._dockerfile = dockerfile
         self._tag = tag
         self._platform = platform
@@ -108,11 +110,15 @@ class Build:
             self._image.set_exception(error)
 
     def _build(self) -> Image:
+        with stage(self._source, self._environ, self._cancel) as folder:
+            return self._build_from(folder)
+
+    def _build_from(self, folder: Path) -> Image:
         platform = self._get_platform()
         cache = self._find_cache()
         log.info("building %s for %s with %s", self._tag, platform, self._engine.name)
         began = time.monotonic()
-        self._build_with(platform, cache)
+        self._build_with(folder, platform, cache)
         # An engine that was ended by a signal may say that all is well: the image tells.
         found = ask(self._engine.inspect(self._tag), self._environ)
         if not found:
@@ -122,17 +128,17 @@ class Build:
         log.ok("built %s in %.1f s", self._tag, time.monotonic() - began)
         return Image(self._tag, strip_digest(found))
 
-    def _build_with(self, platform: str, cache: Registry | None) -> None:
+    def _build_with(self, folder: Path, platform: str, cache: Registry | None) -> None:
         source = self._fetch_cache(cache) if cache else None
         try:
-            self._run_build(platform, source)
+            self._run_build(folder, platform, source)
         except CommandError as error:
             if cache is None or source is None or cache.is_up():
                 raise
             log.warning(
                 "%s; the layer cache was lost meanwhile, building without it", error.message
             )
-            self._run_build(platform, None)
+            self._run_build(folder, platform, None)
         finally:
             forget = self._engine.forget(source) if source else None
             if source and forget and self._engine.fetch_cache(source):
@@ -185,9 +191,9 @@ class Build:
     def _has_own(self, repository: str) -> bool:
         return bool((ask(self._engine.list_tags(repository), self._environ) or "").split())
 
-    def _run_build(self, platform: str, cache: str | None) -> None:
+    def _run_build(self, folder: Path, platform: str, cache: str | None) -> None:
         build_log = BuildLog()
-        words = self._engine.build(self._folder, self._dockerfile, self._tag, platform, cache)
+        words = self._engine.build(folder, self._dockerfile, self._tag, platform, cache)
         status = self._follow(words, build_log)
         if status != 0:
             raise CommandError(
@@ -207,7 +213,7 @@ class Build:
 def start_build(
     engine: Engine,
     *,
-    folder: Path,
+    source: Source,
     dockerfile: Path,
     tag: str,
     platform: Future[str] | str,
@@ -218,7 +224,7 @@ def start_build(
 
     Args:
         engine: see :class:`Build`, as for all others.
-        folder: the checkout.
+        source: what of the checkout may be in it.
         dockerfile: the file with the instructions.
         tag: the new image.
         platform: a future of it, or itself where it is known.
@@ -231,7 +237,7 @@ def start_build(
         platform = known
     build = Build(
         engine,
-        folder=folder,
+        source=source,
         dockerfile=dockerfile,
         tag=tag,
         platform=platform,

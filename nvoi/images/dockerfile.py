@@ -1,11 +1,27 @@
-"""The file that says how the image is built."""
+r"""The file that says how the image is built.
+
+Dockerfile reference: an instruction's name is not case-sensitive, a line that ends in ``\``
+goes on in the next, comment lines count for nothing, and ``<<WORD`` begins lines that end with
+``WORD`` (here-documents).
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import posixpath
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 from nvoi.errors import UsageError
+from nvoi.source import Source, is_key_name
+
+INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
+HEREDOC = re.compile(r"<<-?([\"']?)(\w+)\1")
+FLAG = re.compile(r"--(\w+)\S*\s+")
 
 #: In the order in which they are looked for. ``-f`` makes every engine take either.
 NAMES = ("Dockerfile", "Containerfile")
@@ -41,3 +57,83 @@ def check_dockerfile(directory: Path, dockerfile: str | Path | None = None) -> P
         hint="name a file, from the checkout on, or name a finished image for each app "
         "service: image",
     )
+
+
+class Instruction(NamedTuple):
+    """One instruction: the number of its first line, its name in capitals, and what follows."""
+
+    line: int
+    name: str
+    arguments: str
+
+
+def find_instructions(text: str) -> Iterator[Instruction]:
+    """Each instruction of a Dockerfile, without the lines of its here-documents."""
+    ends: list[str] = []
+    parts: list[str] = []
+    first = 0
+    for number, line in enumerate([*text.splitlines(), ""], 1):
+        if ends:
+            ends = ends[1:] if line.lstrip("\t") == ends[0] else ends
+            continue
+        if line.lstrip().startswith("#"):
+            continue
+        first = first if parts else number
+        parts.append(line.strip().removesuffix("\\"))
+        if line.rstrip().endswith("\\"):
+            continue
+        whole = " ".join(parts)
+        parts = []
+        if match := INSTRUCTION.fullmatch(whole):
+            ends = [word for _, word in HEREDOC.findall(whole)]
+            yield Instruction(first, match[1].upper(), match[2].strip())
+
+
+def check_copies(dockerfile: Path, source: Source) -> None:
+    """Return where no instruction takes a key into the image.
+
+    Raises:
+        UsageError: one names a key, or a pattern that nothing but keys matches.
+    """
+    text = dockerfile.read_text(encoding="utf-8", errors="replace")
+    for line, name, arguments in find_instructions(text):
+        for pattern in find_copied(arguments) if name in {"COPY", "ADD"} else ():
+            if takes_key(pattern, source):
+                raise UsageError(
+                    f"{dockerfile}, line {line}: {name} {pattern} would put a key into the image",
+                    hint="remove it from that line; what the app has to keep secret belongs under "
+                    "`secrets` in the config, and comes to it as environment variables",
+                )
+
+
+def find_copied(arguments: str) -> list[str]:
+    """What ``COPY`` or ``ADD`` takes from the build's context, from its root on."""
+    while flag := FLAG.match(arguments):
+        if flag[1].lower() == "from":
+            return []
+        arguments = arguments[flag.end() :]
+    try:
+        words = json.loads(arguments) if arguments.startswith("[") else arguments.split()
+    except (ValueError, RecursionError):
+        return []
+    sources = [word for word in words[:-1] if isinstance(word, str)]
+    # No pattern leaves the context: `/` and what is above it are its root.
+    return [
+        posixpath.normpath(f"/{word}").lstrip("/")
+        for word in sources
+        if "://" not in word and not word.startswith("<<")
+    ]
+
+
+def takes_key(pattern: str, source: Source) -> bool:
+    """Whether a pattern of ``COPY`` is for a key: it is in its name, or it matches nothing else."""
+    if any(matches(pattern, name) for name in source.names):
+        return False
+    return is_key_name(pattern) or any(matches(pattern, name) for name in source.keys)
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a pattern of ``COPY`` takes a file: itself, or a folder that it is in."""
+    wanted = pattern.split("/") if pattern else []
+    parts = name.split("/")
+    return len(wanted) <= len(parts) and all(map(fnmatchcase, parts, wanted))

@@ -42,10 +42,10 @@ class Engine(Protocol):
     def build(
         self, folder: Path, dockerfile: Path, tag: str, platform: str, cache: str | None
     ) -> Words:
-        """Build ``tag`` from the checkout.
+        """Build ``tag`` from what is deployed of the checkout.
 
         Args:
-            folder: the checkout.
+            folder: the build's context.
             dockerfile: the file with the instructions.
             tag: the new image.
             platform: such as ``linux/amd64``.

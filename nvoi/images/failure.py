@@ -44,6 +44,10 @@ HINTS = (
         "this machine does not reach the registry of a base image, or what the build fetches",
     ),
     (
+        ("unable to prepare context: path",),
+        "a Docker that was installed as a snap sees the home folder alone: set TMPDIR to one in it",
+    ),
+    (
         ("pull access denied", "unauthorized:", "requested access to the resource is denied"),
         "log in to the base image's registry with docker login or podman login",
     ),

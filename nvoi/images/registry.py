@@ -229,8 +229,8 @@ def describe_cause(error: BaseException) -> str:
     return str(error).rpartition(": ")[2] or type(error).__name__
 
 
-def find_same(registry: Registry, repository: str, image_id: str) -> str | None:
-    """The latest stamp under which the registry has this very image, None where it has not.
+def find_same(registry: Registry, repository: str, image_id: str) -> tuple[str, str] | None:
+    """The latest stamp, and the digest, under which the registry has this very image, if it has.
 
     Args:
         registry: the cluster's.
@@ -243,5 +243,5 @@ def find_same(registry: Registry, repository: str, image_id: str) -> str | None:
     for stamp in sorted(registry.list_tags(repository), reverse=True)[:SEARCHED]:
         manifest = registry.find_manifest(repository, stamp)
         if manifest is not None and manifest.is_of(image_id):
-            return stamp
+            return stamp, manifest.digest
     return None

@@ -14,15 +14,18 @@ from nvoi.log.levels import get_logger
 log = get_logger("nvoi.images")
 
 # Removing an image by one of its names takes all names of the same content from containerd
-# (CRI, RemoveImage): so one that a kept name has is passed over.
+# (CRI, RemoveImage): so one that a kept name has is passed over. An image that was pulled by its
+# digest has no tag there, `<none>` (cri-tools, `crictl images`).
 NODE_SCRIPT = """\
 repository=$1
 shift
-images=$(k3s crictl images) || exit
+images=$(k3s crictl images --digests --no-trunc) || exit
 ids=' '
 list() {
-  printf '%s\\n' "$images" | while read -r name stamp id rest; do
-    [ "$name" != "$repository" ] || printf '%s %s\\n' "$stamp" "$id"
+  printf '%s\\n' "$images" | while read -r name stamp digest id rest; do
+    [ "$name" = "$repository" ] || continue
+    case $stamp in '<none>') stamp=$digest ;; esac
+    printf '%s %s\\n' "$stamp" "$id"
   done
 }
 is_kept() {
@@ -36,7 +39,8 @@ done
 list | while read -r stamp id; do
   is_kept "$stamp" && continue
   case $ids in *" $id "*) continue ;; esac
-  k3s crictl rmi "$repository:$stamp" </dev/null >/dev/null 2>&1 && echo "$stamp"
+  case $stamp in sha256:*) mark=@ ;; *) mark=: ;; esac
+  k3s crictl rmi "$repository$mark$stamp" </dev/null >/dev/null 2>&1 && echo "$stamp"
 done
 exit 0
 """
@@ -125,11 +129,12 @@ def remove_here(
 def build_node_removal(address: str, repository: str, kept: Collection[str]) -> Command:
     """The command that removes a repository's images from a node; root runs it there.
 
-    It prints the stamps that it removed, a line each. What the node cannot remove is left.
+    It prints the stamps that it removed, or the digests of those that have none on the node, a
+    line each. What the node cannot remove is left.
 
     Args:
         address: the registry's, as the nodes know it: ``ADDRESS:PORT``.
         repository: the app's.
-        kept: the stamps that stay.
+        kept: the stamps and digests that stay.
     """
     return build_script("nvoi-images", NODE_SCRIPT, f"{address}/{repository}", *sorted(kept))

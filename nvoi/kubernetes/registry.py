@@ -26,9 +26,11 @@ SYSTEM_NAMESPACE = "kube-system"
 CLUSTER_IP = "10.43.0.100"
 PORT = 5000
 ADDRESS = f"{CLUSTER_IP}:{PORT}"
-IMAGE = "registry:2.8.3"
+IMAGE = "registry:3.1.1"
 DATA_FOLDER = "/opt/nvoi/registry"
 REGISTRIES_FILE = "/etc/rancher/k3s/registries.yaml"
+# Version 2's own config is in /etc/docker/registry and version 3's in /etc/distribution: theirs
+# is passed over, so that either runs.
 CONFIG_FOLDER = "/etc/nvoi-registry"
 CONFIG_FILE = f"{CONFIG_FOLDER}/config.yml"
 # A path's component as registries take it (Distribution, reference/reference.go's grammar).
@@ -143,6 +145,8 @@ def build_registry_container(registry: Registry) -> Manifest:
         "name": "registry",
         "image": registry.image,
         "args": ["serve", CONFIG_FILE],
+        # Version 3 sends traces to a collector on localhost unless told otherwise.
+        "env": [{"name": "OTEL_TRACES_EXPORTER", "value": "none"}],
         "ports": [{"containerPort": PORT, "protocol": "TCP"}],
         "resources": build_resources(registry.resources),
         "volumeMounts": [
@@ -171,6 +175,10 @@ def build_registries_file(
     return json.dumps({"mirrors": endpoints}, indent=2) + "\n"
 
 
-def build_reference(tag: str, address: str = ADDRESS) -> str:
-    """The full reference of the image ``P:<stamp>`` in the registry."""
-    return f"{address}/{tag}"
+def build_reference(tag: str, digest: str, address: str = ADDRESS) -> str:
+    """The full reference of the image ``P:<stamp>`` in the registry.
+
+    It is pulled by its digest, whatever the tag comes to stand for (Kubernetes documentation,
+    "Images"); the tag tells people, and the clean-up, which one it is.
+    """
+    return f"{address}/{tag}@{digest}"

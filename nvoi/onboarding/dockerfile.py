@@ -1,9 +1,7 @@
-r"""Reads from a Dockerfile what runs in its image, and on which port.
+"""Reads from a Dockerfile what runs in its image, and on which port.
 
-Dockerfile reference: an instruction's name is not case-sensitive, a line that ends in ``\``
-goes on in the next, comment lines count for nothing, ``<<WORD`` begins lines that end with
-``WORD`` (here-documents), a stage begins with what the one has that it is built from, and of
-several ``CMD`` the last one counts.
+Dockerfile reference: a stage begins with what the one has that it is built from, and of several
+``CMD`` the last one counts.
 """
 
 from __future__ import annotations
@@ -11,15 +9,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from nvoi.config.fields import LARGEST_PORT
+from nvoi.images.dockerfile import find_instructions
 
-INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\s+(.*)", re.DOTALL)
 PORT = re.compile(r"(\d{1,5})(?:/tcp)?", re.IGNORECASE)
 STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+as\s+(\S+))?")
-HEREDOC = re.compile(r"<<-?([\"']?)(\w+)\1")
 SHELLS = (["/bin/sh", "-c"], ["sh", "-c"], ["/bin/bash", "-c"], ["bash", "-c"])
 # Programs of images alone, which end with running what they are given.
 WRAPPERS = ("entrypoint", "tini", "dumb-init")
@@ -47,7 +43,7 @@ def read_dockerfile(text: str) -> Image | None:
     image: Image | None = None
     stages: dict[str, Image] = {}
     stage = ""
-    for name, rest in find_instructions(text):
+    for _, name, rest in find_instructions(text):
         if name == "FROM":
             source, stage = find_stage(rest)
             image = stages.get(source, Image())
@@ -68,19 +64,6 @@ def find_stage(text: str) -> tuple[str, str]:
     """What a stage is built from, and its own name, in small letters; blank where unknown."""
     match = STAGE.fullmatch(text.lower())
     return (match[1], match[2] or "") if match else ("", "")
-
-
-def find_instructions(text: str) -> Iterator[tuple[str, str]]:
-    """Each instruction's name in capitals, and what follows it in one line."""
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-    joined = re.sub(r"\\[ \t]*\n[ \t]*", " ", "\n".join(lines))
-    ends: list[str] = []
-    for line in joined.split("\n"):
-        if ends:
-            ends = ends[1:] if line.lstrip("\t") == ends[0] else ends
-        elif match := INSTRUCTION.fullmatch(line):
-            ends = [word for _, word in HEREDOC.findall(line)]
-            yield match[1].upper(), match[2].strip()
 
 
 def find_port(text: str) -> int | None:

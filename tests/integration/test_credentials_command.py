@@ -70,8 +70,10 @@ def test_init_makes_a_config_that_loads_and_a_key_only_its_owner_reads(
     assert config.application.app["web"].port == 8000
     assert config.application.ssh_keys is not None
     assert (tmp_path / "deploy.enc").stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / ".gitignore").read_text() == "deploy.key\n"
+    assert (tmp_path / ".gitignore").read_text() == "deploy.key*\n.deploy.key*\n"
+    assert (tmp_path / ".dockerignore").read_text() == "**/deploy.key*\n**/.deploy.key*\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".dockerignore",
         ".gitignore",
         "deploy.enc",
         "deploy.key",
@@ -116,29 +118,43 @@ def test_init_overwrites_nothing(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (b"", b"deploy.key\n"),
-        (b"*.pyc", b"*.pyc\ndeploy.key\n"),
-        (b"*.pyc\n", b"*.pyc\ndeploy.key\n"),
-        (b"/deploy.key \r\n*.pyc\n", b"/deploy.key \r\n*.pyc\n"),
-        (b"x\ndeploy.key", b"x\ndeploy.key"),
-        (b"\xff\n", b"\xff\ndeploy.key\n"),
+        (b"", b"A\nB\n"),
+        (b"*.pyc", b"*.pyc\nA\nB\n"),
+        (b"*.pyc\n", b"*.pyc\nA\nB\n"),
+        (b"B \r\n*.pyc\n", b"B \r\n*.pyc\nA\n"),
+        (b"x\nB\nA", b"x\nB\nA"),
+        (b"\xff\n", b"\xff\nA\nB\n"),
     ],
 )
-def test_init_names_the_key_in_gitignore_once(tmp_path: Path, before: bytes, after: bytes) -> None:
-    (tmp_path / ".gitignore").write_bytes(before)
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        (".gitignore", b"deploy.key*", b".deploy.key*"),
+        (".dockerignore", b"**/deploy.key*", b"**/.deploy.key*"),
+    ],
+)
+def test_init_adds_the_lines_that_an_ignore_file_lacks(
+    *, tmp_path: Path, name: str, first: bytes, second: bytes, before: bytes, after: bytes
+) -> None:
+    def fill(text: bytes) -> bytes:
+        return text.replace(b"A", first).replace(b"B", second)
+
+    (tmp_path / name).write_bytes(fill(before))
     run("config", "init", "--name", "shop", "-d", tmp_path)
-    assert (tmp_path / ".gitignore").read_bytes() == after
+    assert (tmp_path / name).read_bytes() == fill(after)
 
 
 def test_init_leaves_nothing_behind_where_it_fails(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--name:.*lower-case letters"):
         run("config", "init", "--name", "My Shop", "-d", tmp_path)
-    (tmp_path / ".gitignore").mkdir()
-    with pytest.raises(UsageError, match=r"\.gitignore is no file"):
-        run("config", "init", "--name", "shop", "-d", tmp_path)
+    for name in (".gitignore", ".dockerignore"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(UsageError, match=rf"\{name} is no file"):
+            run("config", "init", "--name", "shop", "-d", tmp_path)
+        (tmp_path / name).rmdir()
     with pytest.raises(UsageError, match="there is no directory"):
         run("config", "init", "--name", "shop", "-d", tmp_path / "gone")
-    assert [path.name for path in tmp_path.iterdir()] == [".gitignore"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_init_says_so_where_another_key_is_in_the_environment(
@@ -563,6 +579,7 @@ def test_rotate_key_gives_the_config_a_new_key_and_keeps_its_text(
     assert f"project rotate-key NAME --key-file {app / 'deploy.key'}" in output
     assert new.value.reveal() not in output
     assert sorted(path.name for path in app.iterdir()) == [
+        ".dockerignore",
         ".gitignore",
         "deploy.enc",
         "deploy.key",

@@ -20,7 +20,7 @@ from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.image import reach_registry
-from nvoi.targets.cluster.releases import list_tags
+from nvoi.targets.cluster.releases import list_digests, list_tags
 from nvoi.targets.cluster.workloads import build_own_record
 from nvoi.targets.step import Step
 
@@ -50,7 +50,8 @@ def clean(context: ClusterContext) -> None:
     tags = list_tags(kept, context.repository)
     # Also of runs that failed, whose releases were never kept.
     if list_tags(expired, context.repository) - tags or find_expired_tags(context.tags, tags):
-        attempt("old images", lambda: remove_images(context, tags))
+        digests = list_digests(kept, context.repository)
+        attempt("old images", lambda: remove_images(context, tags, digests))
 
 
 def attempt(what: str, work: Callable[[], None]) -> None:
@@ -83,12 +84,12 @@ def tell_removed(references: Iterable[Reference]) -> None:
         level("Removed %s", reference)
 
 
-def remove_images(context: ClusterContext, kept: set[str]) -> None:
+def remove_images(context: ClusterContext, tags: set[str], digests: set[str]) -> None:
     """Remove the app's images that no kept release runs, wherever they are."""
-    if clean_registry(context, kept):
-        clean_nodes(context, context.servers, kept)
+    if clean_registry(context, tags):
+        clean_nodes(context, context.servers, tags | digests)
     if context.engine is not None:
-        remove_here(context.engine, context.repository, kept, context.request.environ)
+        remove_here(context.engine, context.repository, tags, context.request.environ)
 
 
 def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:

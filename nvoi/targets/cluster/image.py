@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 
 from nvoi.errors import NvoiError
 from nvoi.images.build import start_build
-from nvoi.images.dockerfile import check_dockerfile
+from nvoi.images.dockerfile import check_copies, check_dockerfile
 from nvoi.images.engine import find_engine
 from nvoi.images.push import open_registry, push
 from nvoi.images.registry import Registry, find_same
 from nvoi.kubernetes.registry import CLUSTER_IP, PORT, build_reference
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_image_tag
+from nvoi.source import Source
+from nvoi.targets.checkout import read_checkout
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.servers import find_platform
 from nvoi.targets.cluster.stamps import choose_stamp
@@ -26,7 +29,8 @@ def begin(context: ClusterContext) -> None:
     """Begin the build; it goes on by itself.
 
     Raises:
-        UsageError: there is nothing here to build with, or nothing to build from.
+        UsageError: there is nothing here to build with, or nothing to build from, or the image
+            would have a key in it.
     """
     platform = find_platform(context)
     if platform is not None:
@@ -34,11 +38,12 @@ def begin(context: ClusterContext) -> None:
     if not context.needs_image:
         log.info("All services run finished images")
         return
+    source, dockerfile = read_build(context)
     context.engine = find_engine(context.request.environ)
     context.build = start_build(
         context.engine,
-        folder=context.request.directory,
-        dockerfile=check_dockerfile(context.request.directory, context.request.dockerfile),
+        source=source,
+        dockerfile=dockerfile,
         tag=context.tag,
         platform=context.platform,
         environ=context.request.environ,
@@ -47,6 +52,18 @@ def begin(context: ClusterContext) -> None:
     # Whatever ends the run ends the build.
     context.stack.callback(context.build.cancel)
     log.info("Building with %s, while the servers are prepared", context.engine.name)
+
+
+def read_build(context: ClusterContext) -> tuple[Source, Path]:
+    """What the image is built from: the files, and the one with the instructions.
+
+    Raises:
+        UsageError: there is none, or they would put a key into the image.
+    """
+    source = read_checkout(context.request)
+    dockerfile = check_dockerfile(context.request.directory, context.request.dockerfile)
+    check_copies(dockerfile, source)
+    return source, dockerfile
 
 
 def find_cache(context: ClusterContext) -> Callable[[], str | None]:
@@ -79,14 +96,16 @@ def bring(context: ClusterContext) -> None:
     image = context.build.wait()
     with reach_registry(context) as registry:
         context.tags = registry.list_tags(context.repository)
-        stamp = find_same(registry, context.repository, image.id)
-        if stamp is None:
+        same = find_same(registry, context.repository, image.id)
+        if same is None:
             # Another run may have begun to build in the same second, and have pushed by now.
             stamp = choose_stamp(image.stamp, context.tags)
-            push(context.engine, image, registry, context.request.environ, stamp=stamp)
+            environ = context.request.environ
+            digest = push(context.engine, image, registry, environ, stamp=stamp)
         else:
+            stamp, digest = same
             log.info("The image has not changed since %s: nothing to push", stamp)
-    context.image = build_reference(f"{context.repository}:{stamp}")
+    context.image = build_reference(f"{context.repository}:{stamp}", digest)
 
 
 def reach_registry(context: ClusterContext) -> AbstractContextManager[Registry]:
@@ -104,8 +123,9 @@ def reach_registry(context: ClusterContext) -> AbstractContextManager[Registry]:
 def plan_build(context: ClusterContext) -> Iterator[str]:
     """What would be built."""
     if context.needs_image:
-        file = check_dockerfile(context.request.directory, context.request.dockerfile)
-        yield f"builds {build_image_tag(context.application.name, context.moment)} from {file}"
+        source, file = read_build(context)
+        tag = build_image_tag(context.application.name, context.moment)
+        yield f"builds {tag} from {file} and {len(source.names)} files"
 
 
 def plan_push(context: ClusterContext) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from nvoi.kubernetes.records import Record, find_running, list_records
 from nvoi.kubernetes.registry import ADDRESS
@@ -35,10 +35,19 @@ def list_releases(request: Request) -> list[KeptRelease]:
 
 def list_tags(records: Iterable[Record], repository: str) -> set[str]:
     """The tags of the app's own images that releases run."""
+    return {tag for tag, _ in find_images(records, repository)}
+
+
+def list_digests(records: Iterable[Record], repository: str) -> set[str]:
+    """The digests of the app's own images that releases run, where they name one."""
+    return {digest for _, digest in find_images(records, repository) if digest}
+
+
+def find_images(records: Iterable[Record], repository: str) -> Iterator[tuple[str, str]]:
+    """The tag and the digest of each of the app's own images."""
     prefix = f"{ADDRESS}/{repository}:"
-    return {
-        image.removeprefix(prefix)
-        for record in records
-        for image in record.images
-        if image.startswith(prefix)
-    }
+    for record in records:
+        for image in record.images:
+            if image.startswith(prefix):
+                tag, _, digest = image.removeprefix(prefix).partition("@")
+                yield tag, digest

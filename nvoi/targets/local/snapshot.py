@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
+from nvoi.source import copy_entry
+from nvoi.targets.checkout import read_checkout
 from nvoi.targets.local.context import LocalContext
-from nvoi.targets.local.files import is_special, list_files
 from nvoi.targets.local.programs import stop_leftovers
 from nvoi.targets.local.record import remove_release
 from nvoi.targets.local.state import (
@@ -32,7 +29,7 @@ NAME_FORMAT = "%Y%m%d%H%M%S"
 
 def run(context: LocalContext) -> None:
     """Make the release's folder and fill it."""
-    names = list_source(context)
+    names = read_checkout(context.request).names
     with guard_storage(context.state):
         make_private(context.state.releases)
     # Set before the folder is made, so that an interruption from here on removes it.
@@ -53,35 +50,10 @@ def undo(context: LocalContext) -> None:
 
 def plan(context: LocalContext) -> Iterator[str]:
     """Say how many files would be copied, and where to."""
-    names = list_source(context)
+    names = read_checkout(context.request).names
     yield f"would copy {len(names)} files of {context.request.directory} to a new release in " + (
         str(context.state.releases)
     )
-
-
-def list_source(context: LocalContext) -> list[str]:
-    """The names to copy.
-
-    Raises:
-        NvoiError: the folder cannot be read, or holds nothing.
-    """
-    request, root = context.request, context.state.root
-    directory, home, key = request.directory, root.parent, request.key_file
-    # By their real paths: each may be named through a link.
-    is_inside = directory.resolve() in home.resolve().parents
-    try:
-        names = list_files(
-            directory,
-            request.environ,
-            skip=[home if is_inside else root],
-            keys=[] if key is None else [key],
-        )
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise NvoiError(f"{error.filename or directory} cannot be read: {reason}") from error
-    if not names:
-        raise NvoiError(f"{directory} holds no files", hint="name the app's folder with --dir")
-    return names
 
 
 def build_name(state: State, now: datetime) -> str:
@@ -95,33 +67,15 @@ def build_name(state: State, now: datetime) -> str:
 
 
 def copy(context: LocalContext, name: str, release: Path) -> bool:
-    """Copy one file, link or empty folder with its mode and times; whether there was one.
+    """Copy one file, link or empty folder; whether there was one.
 
     Raises:
         NvoiError: it cannot be read, or the disk refuses.
     """
-    source, target = context.request.directory / name, release / name
     try:
-        mode = source.lstat().st_mode
-        if is_special(mode):
-            log.debug("%s is no file: passed over", name)
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if stat.S_ISDIR(mode):
-            target.mkdir(exist_ok=True)
-        else:
-            shutil.copy2(source, target, follow_symlinks=False)
-    except FileNotFoundError:
-        # Editors and builds come and go with files of their own.
-        log.debug("%s has gone meanwhile: passed over", name)
-        return False
+        return copy_entry(context.request.directory / name, release / name)
     except OSError as error:
-        if isinstance(error, PermissionError) and not os.access(source, os.R_OK):
-            raise NvoiError(
-                f"{source} cannot be read", hint="let this user read it, or have git ignore it"
-            ) from error
         raise build_storage_error(context.state, error) from error
-    return True
 
 
 SNAPSHOT = Step("Copy the release", run=run, plan=plan, undo=undo)

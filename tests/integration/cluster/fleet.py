@@ -129,6 +129,11 @@ class Fleet:
         """The tags of the app's images in the registry."""
         return sorted(Client(self.registry.address).list_tags(f"nvoi-{NAME}"))
 
+    def find_image(self, stamp: str) -> str:
+        """What the servers are to pull an image of the app by."""
+        digest = Client(self.registry.address).find_digest(f"nvoi-{NAME}", stamp)
+        return f"10.43.0.100:5000/nvoi-{NAME}:{stamp}@{digest}"
+
     @property
     def web(self) -> dict[str, Any]:
         """The config of the app's one service."""

@@ -36,13 +36,28 @@ def test_an_app_is_brought_from_a_dockerfile_to_a_running_release(fleet: Fleet) 
     outcome = fleet.run()
     assert outcome.code == 0, outcome.output + outcome.errors
     (stamp,) = fleet.list_tags()
-    assert find_image(fleet) == f"10.43.0.100:5000/nvoi-shop:{stamp}"
+    assert find_image(fleet) == fleet.find_image(stamp)
     # Three times in a row, as a visitor inside the cluster would.
     assert [path for _, path in fleet.visitors.requests] == ["/up"] * 3
     (node,) = fleet.state.objects("Node", None)
     assert node["metadata"]["labels"]["nvoi.io/server-name"] == "main"
     assert fleet.hosts["main"].installations == ["server v1.36.4+k3s1 true"]
     assert "Deploy of shop done" in outcome.output
+
+
+def test_a_dockerfile_that_takes_the_key_ends_the_deploy_before_anything_is_done(
+    fleet: Fleet,
+) -> None:
+    fleet.build_image("COPY deploy.key /")
+    (fleet.checkout / "deploy.key").write_text("k")
+    for options in ((), ("--dry-run",)):
+        outcome = fleet.run("deploy", *options)
+        assert outcome.code == 2
+        told = outcome.output + outcome.errors
+        assert "Dockerfile, line 3: COPY deploy.key would put a key into" in told
+        assert "`secrets` in the config" in told
+    assert fleet.master.connection_count == 0
+    assert list_applied(fleet) == []
 
 
 def test_the_build_goes_on_while_the_servers_are_prepared(fleet: Fleet) -> None:
@@ -173,7 +188,7 @@ def test_a_release_can_be_gone_back_to(fleet: Fleet) -> None:
 
 def test_old_images_leave_registry_and_servers_but_those_to_go_back_to(fleet: Fleet) -> None:
     fleet.application["keep_count"] = 1
-    stamps = []
+    images: list[str] = []
     for text in ("one\n", "failing\n", "two\n", "three\n"):
         fleet.build_image(text=text)
         if text == "failing\n":
@@ -186,12 +201,16 @@ def test_old_images_leave_registry_and_servers_but_those_to_go_back_to(fleet: Fl
         if text == "two\n":
             # What the run that failed had pushed is gone.
             assert len(fleet.list_tags()) == 2
-        stamps.append(find_image(fleet).rpartition(":")[2])
-        pulled = [f"10.43.0.100:5000/nvoi-shop {one} id-{one}" for one in stamps]
+        images.append(find_image(fleet))
+        digests = [image.partition("@")[2] for image in images]
+        pulled = [f"10.43.0.100:5000/nvoi-shop <none> {one} id-{one}" for one in digests]
         fleet.hosts["main"].set_fault("images", "".join(f"{one} 1MB\n" for one in pulled))
-    assert fleet.list_tags() == stamps[1:]
+    assert [fleet.find_image(stamp) for stamp in fleet.list_tags()] == images[1:]
     removed = [one for one in fleet.hosts["main"].read_log("crictl.log") if one.startswith("rmi ")]
-    assert removed == [f"rmi 10.43.0.100:5000/nvoi-shop:{stamps[0]}"]
+    assert removed == [f"rmi 10.43.0.100:5000/nvoi-shop@{digests[0]}"]
+    # By its digest: the very bytes that served.
+    assert fleet.run("rollback").code == 0
+    assert find_image(fleet) == images[1]
 
 
 def test_a_dry_run_says_what_it_would_do_and_reaches_nobody(fleet: Fleet) -> None:

@@ -69,7 +69,7 @@ def test_the_example_is_deployed_and_deleted_and_its_data_stays(shop: Fleet) -> 
         deployment = shop.state.find("Deployment", name)
         assert deployment["status"]["readyReplicas"] == replicas
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
-        assert container["image"] == f"10.43.0.100:5000/nvoi-shop:{stamp}"
+        assert container["image"] == shop.find_image(stamp)
     assert shop.state.find("StatefulSet", "db-shop")["status"]["readyReplicas"] == 1
     assert f"shop-web-pre-run-{stamp}: done" in deploy.output
     volume = shop.master.root / "opt/nvoi/volumes/shop-main-database"

@@ -10,6 +10,7 @@ import pytest
 from nvoi.images.build import Build, start_build
 from nvoi.images.image import Image
 from nvoi.images.podman import Podman
+from nvoi.source import read_source
 from tests.integration.podman import build_podman_environ, write_checkout
 from tests.integration.registry import Registry
 from tests.integration.ssh.conftest import (
@@ -63,7 +64,7 @@ def begin(environ: dict[str, str], checkout: Path) -> Iterator[StartBuild]:
     def begin(stamp: str = "20260101000000", platform: object = PLATFORM, **more: object) -> Build:
         build = start_build(
             Podman(),
-            folder=checkout,
+            source=read_source(checkout, environ),
             dockerfile=checkout / "Dockerfile",
             tag=f"{REPOSITORY}:{stamp}",
             platform=platform,  # type: ignore[arg-type]  # a text or a future, as the test has it

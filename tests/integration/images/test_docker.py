@@ -18,6 +18,7 @@ from nvoi.images.push import push
 from nvoi.images.registry import Registry as Client
 from nvoi.images.registry import find_same
 from nvoi.images.removal import remove_here
+from nvoi.source import read_source
 from tests.fakes.docker import FakeDocker
 from tests.integration.podman import write_checkout
 from tests.integration.registry import Registry
@@ -43,7 +44,7 @@ def begin(docker: FakeDocker, environ: dict[str, str], checkout: Path) -> StartB
     def begin(stamp: str, cache: str | None = None, engine: Engine | None = None) -> Build:
         return start_build(
             engine or Buildx(),
-            folder=checkout,
+            source=read_source(checkout, environ),
             dockerfile=checkout / "Dockerfile",
             tag=f"nvoi-shop:{stamp}",
             platform="linux/arm64",
@@ -69,7 +70,9 @@ def test_buildx_builds_for_the_servers_platform_and_without_attestations(
     assert argv[argv.index("--file") + 1] == str(checkout / "Dockerfile")
     assert argv[argv.index("--progress") + 1] == "plain"
     assert "--load" in argv
-    assert argv[-1] == str(checkout)
+    # A folder of its own, which ends with the build.
+    assert argv[-1] != str(checkout)
+    assert not Path(argv[-1]).exists()
     assert "--cache-from" not in argv
     (call,) = [call for call in docker.calls if call["argv"] == argv]
     assert call["environment"] == {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
@@ -86,7 +89,9 @@ def test_another_machine_takes_its_layers_from_the_last_image_and_finds_the_same
     argv = docker.find_calls("buildx", "build")[-1]
     reference = f"{registry.address}/nvoi-shop:20260101000002"
     assert argv[argv.index("--cache-from") + 1] == f"type=registry,ref={reference}"
-    assert find_same(client, "nvoi-shop", image.id) == "20260101000002"
+    stamp = "20260101000002"
+    digest = client.find_digest("nvoi-shop", stamp)
+    assert find_same(client, "nvoi-shop", image.id) == (stamp, digest)
     assert docker.find_calls("pull") == []
 
 
@@ -184,7 +189,7 @@ def test_a_cancelled_build_of_docker_is_cancelled(
     program.write_text("#!/bin/sh\nexec /bin/sleep 615\n")
     build = start_build(
         Buildx(str(program)),
-        folder=checkout,
+        source=read_source(checkout, environ),
         dockerfile=checkout / "Dockerfile",
         tag="nvoi-shop:20260101000001",
         platform="linux/amd64",

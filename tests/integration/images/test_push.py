@@ -120,8 +120,9 @@ def test_an_image_that_the_registry_has_is_found_by_its_id(
 ) -> None:
     client = Client(registry.address)
     assert find_same(client, "nvoi-shop", "0" * 64) is None
-    push(ENGINE, make("20260101000001"), client, environ)
-    assert find_same(client, "nvoi-shop", make("20260101000002").id) == "20260101000001"
+    digest = push(ENGINE, make("20260101000001"), client, environ)
+    same = find_same(client, "nvoi-shop", make("20260101000002").id)
+    assert same == ("20260101000001", digest)
     write_checkout(checkout, text="two\n")
     assert find_same(client, "nvoi-shop", make("20260101000003").id) is None
 

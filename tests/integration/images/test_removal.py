@@ -22,20 +22,20 @@ from tests.integration.registry import Registry
 ENGINE = Podman()
 STAMPS = ["20260101000001", "20260101000002", "20260101000003"]
 
-# What k3s has of containerd: `crictl images` as a table, `crictl rmi` that takes all names of
-# the same content, as containerd does.
+# What k3s has of containerd: `crictl images` as a table with digests, `crictl rmi` that takes all
+# names of the same content, as containerd does.
 K3S = """\
 #!/bin/sh
 case "$1 $2" in
 "crictl images")
-  printf '%-40s %-20s %-15s %s\\n' IMAGE TAG 'IMAGE ID' SIZE
+  [ "$*" = "crictl images --digests --no-trunc" ] || exit 2
+  printf '%-40s %-20s %-20s %-15s %s\\n' IMAGE TAG DIGEST 'IMAGE ID' SIZE
   cat "$IMAGES"
   ;;
 "crictl rmi")
-  name=${3%:*} stamp=${3##*:}
-  [ "$stamp" != "$IN_USE" ] || { echo "in use" >&2; exit 1; }
-  id=$(while read -r one tag id rest; do
-    [ "$one:$tag" != "$name:$stamp" ] || echo "$id"
+  [ "${3##*:}" != "$IN_USE" ] || { echo "in use" >&2; exit 1; }
+  id=$(while read -r one tag digest id rest; do
+    case $3 in "$one:$tag" | "$one@$digest") echo "$id" ;; esac
   done <"$IMAGES")
   grep -v " $id " "$IMAGES" >"$IMAGES.new"
   mv "$IMAGES.new" "$IMAGES"
@@ -165,14 +165,14 @@ def node(tmp_path: Path) -> dict[str, str]:
     (programs / "k3s").write_text(K3S)
     (programs / "k3s").chmod(0o755)
     rows = [
-        ("10.43.0.100:5000/nvoi-shop", STAMPS[0], "aaaaaaaaaaaaa"),
-        ("10.43.0.100:5000/nvoi-shop", STAMPS[1], "bbbbbbbbbbbbb"),
-        ("10.43.0.100:5000/nvoi-shop", STAMPS[2], "ccccccccccccc"),
-        ("10.43.0.100:5000/nvoi-shop-staging", STAMPS[0], "ddddddddddddd"),
-        ("docker.io/library/postgres", "17", "eeeeeeeeeeeee"),
+        ("10.43.0.100:5000/nvoi-shop", STAMPS[0], "sha256:a1", "aaaaaaaaaaaaa"),
+        ("10.43.0.100:5000/nvoi-shop", STAMPS[1], "sha256:b1", "bbbbbbbbbbbbb"),
+        ("10.43.0.100:5000/nvoi-shop", STAMPS[2], "sha256:c1", "ccccccccccccc"),
+        ("10.43.0.100:5000/nvoi-shop-staging", STAMPS[0], "sha256:d1", "ddddddddddddd"),
+        ("docker.io/library/postgres", "17", "sha256:e1", "eeeeeeeeeeeee"),
     ]
     images = tmp_path / "images"
-    images.write_text("".join("{:40} {:20} {:15} 4.2MB\n".format(*row) for row in rows))
+    images.write_text("".join("{:40} {:20} {:20} {:15} 4.2MB\n".format(*row) for row in rows))
     path = f"{programs}:{os.environ['PATH']}"
     return {**os.environ, "PATH": path, "IMAGES": str(images), "IN_USE": ""}
 
@@ -185,7 +185,7 @@ def run_on(node: dict[str, str], *kept: str) -> subprocess.CompletedProcess[str]
 
 
 def read_images(node: dict[str, str]) -> list[str]:
-    return [line.split()[2][0] for line in Path(node["IMAGES"]).read_text().splitlines()]
+    return [line.split()[3][0] for line in Path(node["IMAGES"]).read_text().splitlines()]
 
 
 def test_a_node_loses_the_old_images_of_this_app_alone(node: dict[str, str]) -> None:
@@ -199,6 +199,17 @@ def test_a_node_loses_the_old_images_of_this_app_alone(node: dict[str, str]) -> 
 def test_a_node_that_keeps_none_loses_all_of_this_app(node: dict[str, str]) -> None:
     assert run_on(node).stdout.split() == STAMPS
     assert read_images(node) == ["d", "e"]
+
+
+def test_a_node_loses_what_it_pulled_by_a_digest_that_is_not_kept(node: dict[str, str]) -> None:
+    images = Path(node["IMAGES"])
+    text = images.read_text()
+    for stamp in STAMPS:
+        text = text.replace(stamp, f"{'<none>':{len(stamp)}}")
+    images.write_text(text)
+    done = run_on(node, *STAMPS[1:], "sha256:b1", "sha256:c1")
+    assert (done.returncode, done.stdout) == (0, "sha256:a1\n")
+    assert read_images(node) == ["b", "c", "d", "e"]
 
 
 def test_a_node_keeps_an_old_name_of_content_that_is_kept(node: dict[str, str]) -> None:

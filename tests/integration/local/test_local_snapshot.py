@@ -4,12 +4,14 @@ import os
 import socket
 import stat
 import subprocess
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.targets.local.context import LocalContext, open_context
 from nvoi.targets.local.snapshot import SNAPSHOT, build_name
 from tests.integration.local.application import App
@@ -156,6 +158,53 @@ def test_a_key_is_in_a_release_under_none_of_its_names(app: App, is_checkout: bo
     (app.directory / "shown").symlink_to("keys/prod.key")
     (app.directory / "other").hardlink_to(ignored)
     assert take(app, key_file=key) == {"server.py", ".gitignore"}
+
+
+@pytest.mark.parametrize("is_checkout", [True, False])
+@pytest.mark.parametrize("key", ["deploy.key", "keys/prod"])
+def test_what_a_killed_rotation_leaves_is_not_in_a_release(
+    app: App, is_checkout: bool, key: str
+) -> None:
+    if is_checkout:
+        git(app.directory, "init", "--quiet", ".")
+    path = app.write(key, "k")
+    app.write(f"{key}.new", "k")
+    app.write(f"{path.parent.relative_to(app.directory)}/.{path.name}.x7_q", "k")
+    app.write("config/deploy.key.old", "k")
+    app.write("keys/product", "x")
+    assert take(app, key_file=path) == {"server.py", "keys/product"}
+
+
+@pytest.mark.parametrize("is_checkout", [True, False])
+def test_what_holds_the_private_key_of_ssh_keys_is_not_in_a_release(
+    app: App, is_checkout: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    if is_checkout:
+        git(app.directory, "init", "--quiet", ".")
+    pair, other = generate_ssh_keys("shop"), generate_ssh_keys("other")
+    private = pair.private_key.reveal()
+    app.config["ssh_keys"] = {"private_key": private, "public_key": pair.public_key}
+    app.write("keys/id", private)
+    app.write("deploy.yml", "private_key: |\n" + textwrap.indent(private, "    "))
+    app.write("keys/id.pub", pair.public_key)
+    app.write("keys/other", other.private_key.reveal())
+    assert take(app) == {"server.py", "keys/id.pub", "keys/other"}
+    assert "keys/id is left out: it holds a key" in caplog.messages
+
+
+def test_settings_of_a_developer_are_in_no_release_where_no_git_tells(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in (".env", "sub/.env.local", ".env.test.local", ".env.example", ".environment"):
+        app.write(name)
+    assert take(app) == {"server.py", ".env.example", ".environment"}
+    (told,) = [message for message in caplog.messages if "left out" in message]
+    assert "left out .env, .env.test.local, sub/.env.local;" in told
+
+
+def test_settings_that_git_tracks_are_in_a_release(checkout: App) -> None:
+    checkout.write(".env")
+    assert take(checkout) == {"server.py", ".env"}
 
 
 def test_a_key_outside_the_checkout_and_one_that_has_gone_take_nothing_away(app: App) -> None:

@@ -50,7 +50,12 @@ def test_an_interview_leaves_a_config_that_says_what_was_answered(
     with Wizard(tmp_path, **settings) as wizard:  # type: ignore[arg-type]  # columns is a number
         wizard.follow(LOCAL)
         assert wizard.end() == 0
-    assert set(list_files(tmp_path)) == {".gitignore", "deploy.enc", "deploy.key"}
+    assert set(list_files(tmp_path)) == {
+        ".dockerignore",
+        ".gitignore",
+        "deploy.enc",
+        "deploy.key",
+    }
     config = read_config(tmp_path)
     application = config.application
     assert application.name == "shop"

@@ -98,6 +98,10 @@ def test_a_very_long_instruction_is_cut() -> None:
     [
         ("exec /bin/sh: exec format error", "QEMU"),
         ("write /var/lib/x: no space left on device", "make room"),
+        (
+            'ERROR: unable to prepare context: path "/var/tmp/nvoi-context-x/context" not found',
+            "TMPDIR",
+        ),
         ("dial tcp: lookup registry-1.docker.io: no such host", "base image"),
     ],
 )

@@ -38,6 +38,17 @@ def test_the_registry_s_image_and_address_can_be_replaced() -> None:
     assert find(items, "Service", "nvoi")["spec"]["clusterIP"] == changed.address.split(":")[0]
 
 
+def test_the_registry_runs_version_3_with_nvois_config_and_sends_no_traces() -> None:
+    items = build_registry(Registry("id"))
+    container = container_of(find(items, "Deployment", "nvoi"))
+    assert container["image"].startswith("registry:3.")
+    assert container["env"] == [{"name": "OTEL_TRACES_EXPORTER", "value": "none"}]
+    # Named, so that the places where versions 2 and 3 look for their own do not matter.
+    folder, _, name = container["args"][-1].rpartition("/")
+    assert name in find(items, "ConfigMap", "nvoi")["data"]
+    assert folder in [mount["mountPath"] for mount in container["volumeMounts"]]
+
+
 def test_images_can_be_deleted_from_the_registry() -> None:
     settings: Any = find(build_registry(Registry("id")), "ConfigMap", "nvoi")["data"]
     assert json.loads(settings["config.yml"])["storage"]["delete"] == {"enabled": True}
@@ -53,5 +64,6 @@ def test_containerd_is_told_to_pull_from_the_registry_and_from_mirrors() -> None
     }
 
 
-def test_an_image_s_reference_begins_with_the_registry() -> None:
-    assert registry.build_reference("nvoi-shop:1") == "10.43.0.100:5000/nvoi-shop:1"
+def test_an_image_s_reference_begins_with_the_registry_and_ends_with_its_digest() -> None:
+    reference = registry.build_reference("nvoi-shop:1", "sha256:ab")
+    assert reference == "10.43.0.100:5000/nvoi-shop:1@sha256:ab"

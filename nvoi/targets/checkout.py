@@ -1,0 +1,33 @@
+"""The checkout of a request, as every target deploys it."""
+
+from __future__ import annotations
+
+from nvoi.errors import NvoiError
+from nvoi.source import Source, read_source
+from nvoi.targets.step import Request
+
+
+def read_checkout(request: Request) -> Source:
+    """Find what of the checkout is deployed: neither nvoi's own state nor the config's keys.
+
+    Raises:
+        NvoiError: the folder cannot be read, or holds nothing.
+    """
+    directory, home = request.directory, request.home.absolute()
+    ssh_keys = request.config.application.ssh_keys
+    # By their real paths: each may be named through a link.
+    is_inside = directory.resolve() in home.resolve().parents
+    try:
+        source = read_source(
+            directory,
+            request.environ,
+            skip=[home if is_inside else home / request.config.application.name],
+            key_files=[] if request.key_file is None else [request.key_file],
+            private_keys=[] if ssh_keys is None else [ssh_keys.private_key.reveal()],
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise NvoiError(f"{error.filename or directory} cannot be read: {reason}") from error
+    if not source.names:
+        raise NvoiError(f"{directory} holds no files", hint="name the app's folder with --dir")
+    return source
