@@ -87,6 +87,12 @@ def test_init_makes_a_valid_config_for_every_provider(tmp_path: Path, provider: 
     load_file(tmp_path / "deploy.enc", key=get_key(tmp_path, environ={}), environ={})
 
 
+def test_a_new_config_of_hetzner_names_a_server_type_that_it_rents(tmp_path: Path) -> None:
+    run("config", "init", "--name", "shop", "-d", tmp_path, "--provider", "hetzner")
+    # CX22 is no longer one of them.
+    assert "server_type: cx23\n" in text_of(tmp_path)
+
+
 def test_the_key_pair_of_a_new_config_is_one_that_ssh_keygen_knows(app: Path) -> None:
     keys = load(text_of(app), filename="f", environ=None).application.ssh_keys
     assert keys is not None

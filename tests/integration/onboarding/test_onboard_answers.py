@@ -80,7 +80,7 @@ def test_a_config_for_rented_servers_is_made_and_what_cannot_be_done_yet_is_said
     provider = application.compute_provider
     assert isinstance(provider, HetznerProvider)
     assert provider.api_token.reveal() == "tok-5ecret-hetzner"
-    assert (provider.server_type, provider.architecture) == ("cx32", "arm64")
+    assert (provider.server_type, provider.architecture) == ("cx33", "arm64")
     assert [group.count for group in application.servers.values()] == [1, 1]
     assert application.servers["main"].volumes["database"].size == 20
     assert application.cloudflare
