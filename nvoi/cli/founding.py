@@ -35,6 +35,7 @@ from nvoi.onboarding.dashboards import call_dashboard
 from nvoi.onboarding.interview import Interview
 from nvoi.onboarding.prompts import Choice, Prompts
 from nvoi.onboarding.wizard import hold_interview
+from nvoi.signals import ENDING
 
 
 @dataclass(frozen=True)
@@ -181,8 +182,7 @@ def save(place: Place, text: str, prompts: Prompts, signals: Signals) -> None:
 @contextmanager
 def postponed_signals() -> Iterator[None]:
     """Inside, no signal comes between files that belong together; it counts afterwards."""
-    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:

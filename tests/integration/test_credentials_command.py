@@ -459,7 +459,12 @@ READY = 'echo changed >> "$1"; echo "$1" > "$NOTES/p"; mv "$NOTES/p" "$NOTES/pat
 
 @pytest.mark.parametrize(
     ("number", "name"),
-    [(signal.SIGINT, b"Ctrl-C"), (signal.SIGTERM, b"SIGTERM"), (signal.SIGHUP, b"SIGHUP")],
+    [
+        (signal.SIGINT, b"Ctrl-C"),
+        (signal.SIGTERM, b"SIGTERM"),
+        (signal.SIGHUP, b"SIGHUP"),
+        (signal.SIGQUIT, b"SIGQUIT"),
+    ],
 )
 def test_a_signal_that_ends_the_editor_leaves_neither_the_edited_file_nor_a_change(
     app: Path, editor: Editor, tmp_path: Path, number: signal.Signals, name: bytes

@@ -185,7 +185,15 @@ def test_what_is_not_in_the_terminals_encoding_is_asked_for_again(tmp_path: Path
         wizard.wait_for("Where does it run?")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        (signal.SIGINT, 130),
+        (signal.SIGHUP, 129),
+        (signal.SIGQUIT, 131),
+    ],
+)
 @pytest.mark.parametrize("length", [0, 1], ids=["in-a-line", "in-a-choice"])
 def test_a_signal_leaves_nothing_behind_and_the_terminal_as_it_was(
     tmp_path: Path, number: signal.Signals, code: int, length: int
