@@ -12,7 +12,8 @@ from nvoi.files import write_private
 from nvoi.secret import Secret
 
 IGNORE_FILE = ".gitignore"
-IGNORED = frozenset({"deploy.key", "/deploy.key", "**/deploy.key"})
+#: The key, and what a rotation or another command that is killed may leave beside it.
+IGNORED = ("deploy.key", "deploy.key.new", ".deploy.key.*", ".deploy.enc.*")
 
 
 def create_config(
@@ -52,7 +53,7 @@ def check_ignore_file(path: Path) -> None:
 
 
 def ignore_key(path: Path) -> contextlib.ExitStack:
-    """Names deploy.key in a .gitignore, once; closing what is returned takes that back.
+    """Names deploy.key and its like in a .gitignore, once; closing what is returned undoes that.
 
     Raises:
         UsageError: the file cannot be written.
@@ -60,8 +61,8 @@ def ignore_key(path: Path) -> contextlib.ExitStack:
     undo = contextlib.ExitStack()
     try:
         content = path.read_bytes() if path.exists() else None
-        lines = (content or b"").decode(errors="replace").splitlines()
-        if IGNORED.intersection(line.strip() for line in lines):
+        missing = list_missing((content or b"").decode(errors="replace"))
+        if not missing:
             return undo
         if content is None:
             undo.callback(path.unlink, missing_ok=True)
@@ -69,8 +70,14 @@ def ignore_key(path: Path) -> contextlib.ExitStack:
             undo.callback(os.truncate, path, len(content))
         separator = b"" if not content or content.endswith(b"\n") else b"\n"
         with path.open("ab") as file:
-            file.write(separator + b"deploy.key\n")
+            file.write(separator + "".join(f"{line}\n" for line in missing).encode())
     except OSError as error:
         undo.close()
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     return undo
+
+
+def list_missing(text: str) -> list[str]:
+    """The patterns that the text of a .gitignore does not have, for any folder or its own."""
+    known = {line.strip().removeprefix("**").removeprefix("/") for line in text.splitlines()}
+    return [pattern for pattern in IGNORED if pattern not in known]

@@ -59,8 +59,11 @@ def list_files(
 
 
 def is_key_name(name: str) -> bool:
-    """Whether a path is that of a ``deploy.key``, also where the disk knows no case."""
-    return name.rpartition("/")[2].casefold() == KEY_FILE
+    """Whether a path is that of a ``deploy.key``, also where the disk knows no case.
+
+    A rotation of the key that was killed may have left ``deploy.key.new`` and ``.deploy.key.*``.
+    """
+    return name.rpartition("/")[2].casefold().removeprefix(".").startswith(KEY_FILE)
 
 
 def find_identity(path: Path) -> tuple[int, int] | None:

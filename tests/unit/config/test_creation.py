@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.config.creation import create_config
+from nvoi.config.creation import IGNORED, create_config
 from nvoi.config.credentials import decrypt, generate_key
 from nvoi.errors import InputError
 
@@ -17,7 +17,7 @@ def test_a_config_its_key_and_the_line_in_gitignore_are_made_together(tmp_path: 
     assert decrypt(config.read_bytes(), KEY) == b"text"
     assert key.read_text() == f"{KEY.reveal()}\n"
     assert [path.stat().st_mode & 0o777 for path in (config, key)] == [0o600, 0o600]
-    assert (tmp_path / ".gitignore").read_text() == "deploy.key\n"
+    assert (tmp_path / ".gitignore").read_text() == "".join(f"{line}\n" for line in IGNORED)
 
 
 @pytest.mark.parametrize("ignored", [None, "*.pyc"])
