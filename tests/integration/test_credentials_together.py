@@ -121,6 +121,7 @@ def build_set(number: int) -> tuple[str, ...]:
     return ("credentials", "set", f"application.env.V{number}", str(number))
 
 
+@pytest.mark.timeout(400)
 def test_a_rotation_killed_at_any_step_is_brought_to_its_end_by_the_next_command(
     checkout: Checkout, tmp_path: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_a_rotation_killed_at_any_step_is_brought_to_its_end_by_the_next_command
     assert len(keys) > 2
 
 
+@pytest.mark.timeout(400)
 def test_a_rotation_beside_a_change_loses_neither(checkout: Checkout) -> None:
     for number in range(40):
         checkout.run_together([("credentials", "rotate-key"), build_set(number)])
