@@ -26,7 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "init",
         help="make deploy.enc, deploy.key and an SSH key pair",
         description="Makes deploy.enc, deploy.key and an SSH key pair inside the config, and "
-        "names deploy.key in .gitignore. A file that exists is never overwritten.",
+        "names deploy.key in .gitignore, and what a killed command may leave of it. A file that "
+        "exists is never overwritten.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -7,7 +7,7 @@ import logging
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from nvoi.cli.editor import edit_text, find_editor
@@ -18,7 +18,7 @@ from nvoi.config.encrypted import EncryptedConfig
 from nvoi.config.loader import is_plain, read
 from nvoi.config.nodes import Scalar, to_data
 from nvoi.config.rewriting import write_node
-from nvoi.errors import ChangedError, CredentialsError, InputError, UsageError
+from nvoi.errors import InputError, UsageError
 from nvoi.log.console import build_handler
 from nvoi.log.levels import ROOT, get_logger
 
@@ -134,31 +134,24 @@ def edit(config: EncryptedConfig, environ: Mapping[str, str]) -> None:
     if text is None:
         sys.stdout.write(f"{config.name} is as it was\n")
         return
-    try:
-        with config.held() as held:
-            save(held, before, text)
-    except CredentialsError as error:
-        # There is no key of now, or no room for the config.
-        raise build_kept_error(config, text, error) from error
+    save(config, before, text)
     sys.stdout.write(f"{config.name} is saved\n")
 
 
 def save(config: EncryptedConfig, before: str, text: str) -> None:
-    """Writes what the user has made of ``before``, or keeps it beside the config."""
-    try:
-        config.change(before, text)
-    except ChangedError as error:
-        raise build_kept_error(config, text, error) from error
-
-
-def build_kept_error(config: EncryptedConfig, text: str, error: InputError) -> UsageError:
-    """Keeps the user's text, and says where and why."""
-    kept = config.keep(text)
-    return UsageError(
-        error.message,
-        hint=f"your text is in {kept}, encrypted with the same key: print it with "
-        f"`nvoi credentials show --config {kept}`, edit again, then remove it",
-    )
+    """Writes what the user has made of ``before``; what cannot be saved is kept beside it."""
+    held = config
+    with ExitStack() as stack:
+        try:
+            held = stack.enter_context(config.held())
+            held.change(before, text)
+        except InputError as error:
+            kept = held.keep(text)
+            raise UsageError(
+                error.message,
+                hint=f"your text is in {kept}, encrypted with the same key: print it with "
+                f"`nvoi credentials show --config {kept}`, edit again, then remove it",
+            ) from error
 
 
 def read_value(argument: str) -> str:

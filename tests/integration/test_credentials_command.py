@@ -559,6 +559,28 @@ def test_edit_keeps_what_set_wrote_meanwhile(app: Path, editor: Editor) -> None:
     assert config.application.environment == "new"
 
 
+HOLD = """
+flock -F '{}' sh -c 'echo held >"$0/held"; exec sleep 60' "$NOTES" >/dev/null 2>&1 &
+until [ -e "$NOTES/held" ]; do sleep 0.05; done
+echo "# mine" >>"$1"
+"""
+
+
+def test_a_text_is_kept_where_another_command_does_not_end(
+    app: Path,
+    editor: Editor,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("nvoi.config.locking.LOCK_SECONDS", 0.1)
+    with pytest.raises(UsageError, match=r"process \d+ has been at work") as caught:
+        edit(app, editor(HOLD.replace("{}", str(app))))
+    os.kill(int(caught.value.message.split()[1]), signal.SIGKILL)
+    assert "deploy.edited-1.enc, encrypted with the same key" in caught.value.hint
+    run("credentials", "show", "-c", app / "deploy.edited-1.enc")
+    assert capsys.readouterr().out.endswith("# mine\n")
+
+
 # rotate-key
 
 

@@ -63,7 +63,8 @@ def is_key_name(name: str) -> bool:
 
     A rotation of the key that was killed may have left ``deploy.key.new`` and ``.deploy.key.*``.
     """
-    return name.rpartition("/")[2].casefold().removeprefix(".").startswith(KEY_FILE)
+    base = name.rpartition("/")[2].casefold()
+    return base in {KEY_FILE, f"{KEY_FILE}.new"} or base.startswith(f".{KEY_FILE}.")
 
 
 def find_identity(path: Path) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ from nvoi.config.schema import AppService, Healthcheck
 from nvoi.errors import NvoiError
 from nvoi.log import masking
 from nvoi.targets.local.conf import Program, build_conf
+from nvoi.targets.local.files import is_key_name
 from nvoi.targets.local.health import build_check
 from nvoi.targets.local.output import Lines
 from nvoi.targets.local.state import (
@@ -24,6 +25,21 @@ from nvoi.targets.local.state import (
 )
 from nvoi.targets.local.tail import read_tail
 from nvoi.targets.local.together import Cancel, CancelledError, run_together
+
+
+@pytest.mark.parametrize(
+    ("name", "is_key"),
+    [
+        ("deploy.key", True),
+        ("config/Deploy.KEY", True),
+        ("deploy.key.new", True),
+        ("config/.deploy.key.new.x7f2k3qa.tmp", True),
+        ("deploy.keys.yml", False),
+        ("deploy.key.example", False),
+    ],
+)
+def test_a_key_is_known_by_its_names(name: str, is_key: bool) -> None:
+    assert is_key_name(name) == is_key
 
 
 def test_supervisord_restarts_services_and_leaves_trials() -> None:
