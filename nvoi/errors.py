@@ -6,7 +6,8 @@
     ├── InputError               exit code 2: nothing was touched
     │   ├── UsageError           the command line or an environment variable is wrong
     │   ├── ConfigError          the config has faults; carries all of them
-    │   └── CredentialsError     deploy.enc or its key is missing, unreadable or wrong
+    │   ├── CredentialsError     deploy.enc or its key is missing, unreadable or wrong
+    │   └── ChangedError         others have changed the config meanwhile
     ├── CommandError             a command that the deploy ran ended badly
     │   └── RemoteError          it ran on a server
     │       └── RemoteTimeoutError   it took too long, or said nothing for too long
@@ -92,6 +93,10 @@ class ConfigError(InputError):
 
 class CredentialsError(InputError):
     """``deploy.enc`` or its key is missing, unreadable or does not fit."""
+
+
+class ChangedError(InputError):
+    """Others have changed the config meanwhile; it is left as it is now."""
 
 
 class CommandError(NvoiError):

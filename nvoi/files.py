@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from nvoi.errors import CredentialsError
@@ -12,6 +13,8 @@ from nvoi.errors import CredentialsError
 # A config has some kilobytes; whatever is larger was given by mistake.
 SIZE_LIMIT = 1 << 20
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
+#: What the names of half-written files end with.
+TEMPORARY_SUFFIX = ".tmp"
 
 
 def read_file(path: Path) -> bytes:
@@ -51,8 +54,8 @@ def is_open_to_others(mode: int) -> bool:
 def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
     """Makes ``path`` hold ``data``, mode 0600, wholly or not at all.
 
-    The data goes to a new file beside it, on to the disk, and takes the name at once. A link
-    stays, and what it points to is replaced.
+    The data goes to a new file beside it, on to the disk, and takes the name at once, which is on
+    the disk too before this returns. A link stays, and what it points to is replaced.
 
     Args:
         path: the file; its folder exists.
@@ -65,7 +68,9 @@ def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
     target = Path(os.path.realpath(path)) if replace else path
     try:
         # mkstemp opens with O_EXCL and mode 0600.
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        descriptor, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.name}.", suffix=TEMPORARY_SUFFIX
+        )
         temporary = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -77,8 +82,31 @@ def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
             else:
                 # Unlike a rename, a link fails where the name is taken.
                 target.hardlink_to(temporary)
+            sync_folder(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise CredentialsError(f"cannot write {path}: {reason}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in ``folder`` outlive a power cut, where its file system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def list_temporaries(path: Path) -> list[Path]:
+    """What :func:`write_private` has left beside ``path`` where it was killed."""
+    prefix = f".{path.name}."
+    with suppress(OSError):
+        return [
+            each
+            for each in path.parent.iterdir()
+            if each.name.startswith(prefix) and each.name.endswith(TEMPORARY_SUFFIX)
+        ]
+    return []

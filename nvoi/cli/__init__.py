@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that ``argv`` names, ``sys.argv`` where left out.
 
     Returns:
-        0 done; 1 the work failed; 2 bad usage or config; 130 Ctrl-C; 143 SIGTERM.
+        0 done; 1 the work failed; 2 bad usage or config; 129 SIGHUP; 130 Ctrl-C;
+        131 SIGQUIT; 143 SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:
@@ -84,12 +85,13 @@ def build_parser(arguments: Sequence[str], *, complete: bool = False) -> argpars
 
 
 def _leave(code: int) -> int:
-    """Flush what was printed; a reader that has gone is no fault of ours."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered would fail again, loudly, when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return code or 1
+    """Flush what was printed; a reader or terminal that has gone is no fault of ours."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            # What is still buffered would fail again, loudly, when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = code or 1
     return code

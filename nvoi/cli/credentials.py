@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-import os
+import logging
 import sys
 import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from nvoi.cli.editor import edit_text, find_editor
 from nvoi.cli.options import add_place_options
-from nvoi.config.credentials import (
-    KEY_FILE,
-    DeployKey,
-    decrypt,
-    encrypt,
-    generate_key,
-    get_config_file,
-    get_key,
-)
-from nvoi.config.document import Document, Value, decode
-from nvoi.config.loader import is_plain, load, read
+from nvoi.config.credentials import KEY_FILE, get_config_file, get_key
+from nvoi.config.document import Document, Value
+from nvoi.config.encrypted import EncryptedConfig
+from nvoi.config.loader import is_plain, read
 from nvoi.config.nodes import Scalar, to_data
 from nvoi.config.rewriting import write_node
-from nvoi.errors import CredentialsError, UsageError
-from nvoi.files import read_file, write_private
+from nvoi.errors import InputError, UsageError
+from nvoi.log.console import build_handler
+from nvoi.log.levels import ROOT, get_logger
 
 EXAMPLES = """\
 examples:
@@ -83,77 +76,40 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     Raises:
         InputError: the file, the key, the path or the new config is wrong; nothing was changed.
     """
-    store = open_store(arguments, environ)
-    if arguments.action == "show":
-        sys.stdout.write(store.read())
-    elif arguments.action == "edit":
-        edit(store, environ)
-    elif arguments.action == "rotate-key":
-        rotate_key(store)
-    elif arguments.action == "set":
-        write_value(store, arguments.path, read_value(arguments.value))
-    else:
-        sys.stdout.write(
-            describe(Document.parse(store.read(), filename=store.name), arguments.path)
-        )
+    with warned(environ):
+        act(arguments, environ, open_config(arguments, environ))
     return 0
 
 
-@dataclass(frozen=True)
-class Store:
-    """An encrypted config and its key."""
-
-    path: Path
-    key: DeployKey
-
-    @property
-    def name(self) -> str:
-        """What faults call the file."""
-        return str(self.path)
-
-    def read(self) -> str:
-        """The text of the config."""
-        return self.open(read_file(self.path))
-
-    def open(self, content: bytes) -> str:
-        """The text that ``content`` of the file stands for."""
-        return decode(decrypt(content, self.key.value, filename=self.name), self.name)
-
-    def opens_with_its_key(self) -> bool:
-        """Whether the file, as it is now, is opened by the key it was opened with."""
-        try:
-            self.read()
-        except CredentialsError:
-            return False
-        return True
-
-    def holds(self, content: bytes) -> bool:
-        """Whether the file is there and is still ``content``."""
-        try:
-            return read_file(self.path) == content
-        except CredentialsError:
-            return False
-
-    def check(self, text: str) -> None:
-        """Raises ConfigError where ``text`` is no valid config."""
-        load(text, filename=self.name, environ=None)
-
-    def write(self, text: str) -> None:
-        """Replaces the config."""
-        write_private(self.path, encrypt(text.encode(), self.key.value))
-
-    def keep(self, text: str) -> Path:
-        """Writes a text that is not to be lost beside the config, encrypted with the same key."""
-        paths = (
-            self.path.with_name(f"{self.path.stem}.edited-{number}{self.path.suffix}")
-            for number in itertools.count(1)
-        )
-        path = next(path for path in paths if not path.exists())
-        write_private(path, encrypt(text.encode(), self.key.value), replace=False)
-        return path
+def act(arguments: argparse.Namespace, environ: Mapping[str, str], config: EncryptedConfig) -> None:
+    """Does it."""
+    if arguments.action == "edit":
+        edit(config, environ)
+    elif arguments.action == "rotate-key":
+        rotate_key(config)
+    elif arguments.action == "set":
+        write_value(config, arguments.path, read_value(arguments.value))
+    else:
+        with config.held() as held:
+            text = held.read()
+        if arguments.action == "get":
+            text = describe(Document.parse(text, filename=config.name), arguments.path)
+        sys.stdout.write(text)
 
 
-def open_store(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Store:
+@contextmanager
+def warned(environ: Mapping[str, str]) -> Iterator[None]:
+    """Inside, warnings of the log go to standard error: what is printed is the config."""
+    handler = build_handler(sys.stderr, environ, level=logging.WARNING)
+    logger = get_logger(ROOT)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def open_config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> EncryptedConfig:
     """The config and key that the command line means."""
     path = get_config_file(arguments.dir, arguments.config)
     if is_plain(path):
@@ -161,29 +117,41 @@ def open_store(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Sto
     key = get_key(arguments.dir, environ=environ, config_file=path, key_file=arguments.key_file)
     if key.warning:
         sys.stderr.write(f"warning: {key.warning}\n")
-    return Store(path, key)
+    return EncryptedConfig(path, key)
 
 
-def edit(store: Store, environ: Mapping[str, str]) -> None:
+def edit(config: EncryptedConfig, environ: Mapping[str, str]) -> None:
     """Lets the user change the config until it is valid.
 
+    Others may change it and its key meanwhile: nothing is held while the editor is open.
+
     Raises:
-        UsageError: the file was changed by others meanwhile; the user's text is kept beside it.
+        UsageError: it cannot be saved; the user's text is kept beside it.
     """
-    before = read_file(store.path)
-    text = edit_text(store.open(before), editor=find_editor(environ), check=store.check)
+    with config.held() as held:
+        before = held.read()
+    text = edit_text(before, editor=find_editor(environ), check=config.check)
     if text is None:
-        sys.stdout.write(f"{store.name} is as it was\n")
+        sys.stdout.write(f"{config.name} is as it was\n")
         return
-    if not store.holds(before):
-        kept = store.keep(text)
-        raise UsageError(
-            f"{store.name} was changed by others meanwhile and is left as it is now",
-            hint=f"your text is in {kept}, encrypted with the same key: print it with "
-            f"`nvoi credentials show --config {kept}`, edit again, then remove it",
-        )
-    store.write(text)
-    sys.stdout.write(f"{store.name} is saved\n")
+    save(config, before, text)
+    sys.stdout.write(f"{config.name} is saved\n")
+
+
+def save(config: EncryptedConfig, before: str, text: str) -> None:
+    """Writes what the user has made of ``before``; what cannot be saved is kept beside it."""
+    held = config
+    with ExitStack() as stack:
+        try:
+            held = stack.enter_context(config.held())
+            held.change(before, text)
+        except InputError as error:
+            kept = held.keep(text)
+            raise UsageError(
+                error.message,
+                hint=f"your text is in {kept}, encrypted with the same key: print it with "
+                f"`nvoi credentials show --config {kept}`, edit again, then remove it",
+            ) from error
 
 
 def read_value(argument: str) -> str:
@@ -197,14 +165,15 @@ def read_value(argument: str) -> str:
         raise UsageError("the value on stdin is not UTF-8") from None
 
 
-def write_value(store: Store, path: str, value: str) -> None:
+def write_value(config: EncryptedConfig, path: str, value: str) -> None:
     """Sets one value, where that leaves a valid config."""
-    document = Document.parse(store.read(), filename=store.name)
-    document.set(path, value)
-    document.set(path, convert(document, path, value))
-    store.check(document.dump())
-    store.write(document.dump())
-    sys.stdout.write(f"{path} is set in {store.name}\n")
+    with config.held() as held:
+        document = Document.parse(held.read(), filename=held.name)
+        document.set(path, value)
+        document.set(path, convert(document, path, value))
+        held.check(document.dump())
+        held.write(document.dump())
+    sys.stdout.write(f"{path} is set in {config.name}\n")
 
 
 def convert(document: Document, path: str, value: str) -> Value:
@@ -219,40 +188,21 @@ def convert(document: Document, path: str, value: str) -> Value:
     return value
 
 
-def rotate_key(store: Store) -> None:
+def rotate_key(config: EncryptedConfig) -> None:
     """Encrypts the config with a new key, which takes the place of the one in its file.
 
-    At every moment the config's key is in one of the two files: the new one is on the disk
-    before the config is written, and beside the old one until it has replaced it.
-
     Raises:
-        InputError: the key is in no file, or another rotation was cut off; nothing was changed.
+        InputError: the key is in no file, or one of them cannot be written; nothing was changed.
     """
-    key_file = store.key.path
+    key_file = config.key.path
     if key_file is None:
         raise UsageError(
-            f"the key comes from {store.key.source}, where a new one cannot be put",
-            hint=f"write it to {store.path.with_name(KEY_FILE)}, and give that with --key-file",
+            f"the key comes from {config.key.source}, where a new one cannot be put",
+            hint=f"write it to {config.path.with_name(KEY_FILE)}, and give that with --key-file",
         )
-    content, new_key = store.read(), generate_key()
-    new_file = key_file.with_name(f"{key_file.name}.new")
-    if os.path.lexists(new_file):
-        raise UsageError(
-            f"{new_file} is there: an earlier rotation was cut off",
-            hint=f"where it opens the config (nvoi credentials show --key-file {new_file}), "
-            f"rename it to {key_file}; else remove it",
-        )
-    data = f"{new_key.reveal()}\n".encode()
-    write_private(new_file, data, replace=False)
-    try:
-        write_private(store.path, encrypt(content.encode(), new_key))
-    except BaseException:
-        if store.opens_with_its_key():
-            new_file.unlink(missing_ok=True)
-        raise
-    write_private(key_file, data)
-    new_file.unlink(missing_ok=True)
-    sys.stdout.write(describe_rotation(store.path, key_file))
+    with config.held() as held:
+        held.rotate(key_file)
+    sys.stdout.write(describe_rotation(config.path, key_file))
 
 
 def describe_rotation(config_file: Path, key_file: Path) -> str:

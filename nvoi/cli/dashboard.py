@@ -35,7 +35,7 @@ examples:
   nvoi dashboard --host 0.0.0.0 --password-file password --public-url https://deploys.example.com
   nvoi dashboard project add shop -d ~/src/shop   one more app, with a key and a URL of its own
 
-Ctrl-C and SIGTERM end it, with exit code 0: that is how a server ends.
+Ctrl-C, SIGTERM, SIGHUP and SIGQUIT end it, with exit code 0: that is how a server ends.
 
 exit codes: 0 it was ended, 1 it failed, 2 bad usage: an address that is taken, no key, …
 """

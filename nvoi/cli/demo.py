@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ examples:
 All of it is in a temporary folder, and gone at the end. It needs nvoi[demo].
 
 exit codes: 0 all went as it should, 1 something did not, 2 bad usage; where it did not come
-to its end, 130 Ctrl-C, 143 SIGTERM
+to its end, 129 SIGHUP, 130 Ctrl-C, 131 SIGQUIT, 143 SIGTERM
 """
 
 
@@ -118,12 +117,12 @@ class Stopper:
 
 @contextmanager
 def guarded() -> Iterator[Stopper]:
-    """Inside, Ctrl-C, SIGTERM and the end of the terminal are :class:`Stopper`'s.
+    """Inside, the signals that end a run are :class:`Stopper`'s.
 
     Afterwards they are ignored: the process is about to end with the exit code of what was done.
     """
     stopper = Stopper()
-    with handled(stopper.handle, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    with handled(stopper.handle):
         try:
             yield stopper
         finally:

@@ -15,7 +15,8 @@ examples:
   nvoi deploy -c deploy.yml -d ../app    a plain config, another checkout
   nvoi deploy --branch feature-x         a deploy of its own, beside production's
 
-exit codes: 0 done, 1 the deploy failed, 2 bad usage or config, 130 Ctrl-C, 143 SIGTERM
+exit codes: 0 done, 1 the deploy failed, 2 bad usage or config; 129 SIGHUP, 130 Ctrl-C,
+131 SIGQUIT, 143 SIGTERM
 """
 
 

@@ -16,17 +16,14 @@ from nvoi.config.credentials import (
     CONFIG_FILE,
     KEY_FILE,
     DeployKey,
-    decrypt,
-    encrypt,
     find_key,
     generate_key,
     get_key,
 )
-from nvoi.config.document import decode
+from nvoi.config.encrypted import EncryptedConfig
 from nvoi.config.loader import is_plain, load
 from nvoi.config.sensitive import collect_secrets
-from nvoi.errors import ConfigError, InputError, UsageError
-from nvoi.files import read_file, write_private
+from nvoi.errors import ChangedError, ConfigError, InputError, UsageError
 from nvoi.log import masking
 from nvoi.onboarding.answers import Answers, read_answers
 from nvoi.onboarding.checking import compose, is_deployable
@@ -35,6 +32,7 @@ from nvoi.onboarding.dashboards import call_dashboard
 from nvoi.onboarding.interview import Interview
 from nvoi.onboarding.prompts import Choice, Prompts
 from nvoi.onboarding.wizard import hold_interview
+from nvoi.signals import ENDING
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,7 @@ class Place:
         config_file: the encrypted config.
         key: what opens it.
         key_file: where a new key is to be written; None where the key is kept already.
-        content: the file's bytes; empty where there is none yet.
-        text: what these stand for; None as well.
+        text: what the file says; None where there is none yet.
         answers: what that says to the questions; None as well.
     """
 
@@ -55,7 +52,6 @@ class Place:
     config_file: Path
     key: DeployKey
     key_file: Path | None = None
-    content: bytes = b""
     text: str | None = None
     answers: Answers | None = None
 
@@ -98,18 +94,16 @@ def choose_file(directory: Path, explicit: Path | None) -> Path:
 def open_place(options: argparse.Namespace, environ: Mapping[str, str], config_file: Path) -> Place:
     """A config that is there."""
     key = get_key(options.dir, environ=environ, config_file=config_file, key_file=options.key_file)
-    content = read_file(config_file)
     filename = str(config_file)
-    text = decode(decrypt(content, key.value, filename=filename), filename)
+    with EncryptedConfig(config_file, key).held() as held:
+        key, text = held.key, held.read()
     try:
         config = load(text, filename=filename, environ=None)
     except ConfigError as error:
         hint = "correct it with nvoi credentials edit first"
         raise ConfigError(filename, error.faults, hint=hint) from None
     masking.add_secrets(*collect_secrets(config))
-    return Place(
-        options.dir, config_file, key, content=content, text=text, answers=read_answers(config)
-    )
+    return Place(options.dir, config_file, key, text=text, answers=read_answers(config))
 
 
 def found_place(
@@ -164,14 +158,12 @@ def save(place: Place, text: str, prompts: Prompts, signals: Signals) -> None:
         InputError: it cannot be written, or others changed the config meanwhile.
     """
     while True:
-        if place.text is not None and read_file(place.config_file) != place.content:
-            raise UsageError(
-                f"{place.config_file} was changed by others meanwhile, and is left as it is now",
-                hint="nvoi onboard again shows what it says",
-            )
         with postponed_signals():
             try:
                 write(place, text)
+            except ChangedError as error:
+                error.hint = "nvoi onboard again shows what it says"
+                raise
             except InputError as error:
                 trouble = error
             else:
@@ -185,8 +177,7 @@ def save(place: Place, text: str, prompts: Prompts, signals: Signals) -> None:
 @contextmanager
 def postponed_signals() -> Iterator[None]:
     """Inside, no signal comes between files that belong together; it counts afterwards."""
-    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
     finally:
@@ -210,4 +201,5 @@ def write(place: Place, text: str) -> None:
             is_new_key=place.key_file is not None,
         )
     elif text != place.text:
-        write_private(place.config_file, encrypt(text.encode(), place.key.value))
+        with EncryptedConfig(place.config_file, place.key).held() as held:
+            held.change(place.text, text)

@@ -13,7 +13,7 @@ from nvoi.cli.signals import Interruption
 
 # What a terminal sends reaches the program in front as well, which answers in its own way.
 TYPED = (signal.SIGINT, signal.SIGQUIT)
-ENDING = (signal.SIGTERM, signal.SIGHUP)
+SENT = (signal.SIGTERM, signal.SIGHUP)
 # Seconds that a program has, from such a signal on, to restore the terminal and end.
 PATIENCE = 3.0
 
@@ -31,7 +31,7 @@ class Guard:
 
     def handle(self, number: int, _frame: types.FrameType | None) -> None:
         """The signals' handler."""
-        if number in ENDING:
+        if number in SENT:
             self._received = self._received or signal.Signals(number)
             self._stop()
 
@@ -39,7 +39,7 @@ class Guard:
         """The exit code of ``command``, negative for a signal.
 
         Raises:
-            Interruption: nvoi was asked to end, or Ctrl-C ended the command.
+            Interruption: nvoi was asked to end, or a key of the terminal ended the command.
             OSError: the command cannot be run.
         """
         self._process = subprocess.Popen(command)  # noqa: S603 - the user's own
@@ -51,8 +51,8 @@ class Guard:
         if self._timer:
             self._timer.cancel()
         self.raise_received()
-        if code == -signal.SIGINT:
-            raise build_interruption(signal.SIGINT)
+        if -code in TYPED:
+            raise build_interruption(signal.Signals(-code))
         return code
 
     def raise_received(self) -> None:
@@ -78,7 +78,7 @@ def guard_signals() -> Iterator[Guard]:
         Interruption: SIGTERM or SIGHUP came meanwhile.
     """
     guard = Guard()
-    previous = {number: signal.getsignal(number) for number in (*TYPED, *ENDING)}
+    previous = {number: signal.getsignal(number) for number in (*TYPED, *SENT)}
     for number, handler in previous.items():
         # What is ignored, as SIGHUP is below nohup, stays so.
         if handler is not signal.SIG_IGN:

@@ -17,7 +17,8 @@ examples:
 It asks at a terminal, and writes nothing before you save. Ctrl-C leaves nothing behind. A
 deploy.enc that is there is offered for editing. Without a terminal: nvoi config init.
 
-exit codes: 0 saved or left as it was, 1 cancelled, 2 bad usage or config, 130 Ctrl-C
+exit codes: 0 saved or left as it was, 1 cancelled, 2 bad usage or config,
+129 SIGHUP, 130 Ctrl-C, 131 SIGQUIT, 143 SIGTERM
 """
 NO_TERMINAL_HINT = (
     "without one, `nvoi config init --name NAME` makes a config, and `nvoi credentials edit` or "

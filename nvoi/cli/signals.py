@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first stops the step that runs, a second Ctrl-C ends at once."""
+"""The signals that end a run: the first stops the step that runs, a second Ctrl-C ends at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import signal
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from nvoi.signals import list_wanted
 
 Handler = Callable[[int, types.FrameType | None], None]
 
@@ -22,7 +24,7 @@ class Interruption(KeyboardInterrupt):
 
 
 class Signals:
-    """What SIGINT and SIGTERM do: raise :class:`Interruption` until the outcome is settled.
+    """What a signal that ends a run does: raise :class:`Interruption` until that is settled.
 
     Once a step has failed, or all are done, there is nothing left to stop: what follows
     undoes and reports, and a signal in the middle of that would only make it untrue. A CI
@@ -49,13 +51,13 @@ class Signals:
 
 @contextmanager
 def interruptible() -> Iterator[Signals]:
-    """Inside, SIGINT and SIGTERM are :class:`Signals`'. Afterwards both are ignored.
+    """Inside, the signals that end a run are :class:`Signals`'. Afterwards they are ignored.
 
     The process is about to end with the exit code of what was done inside; a signal that came
     while the interpreter shuts down would replace it.
     """
     signals = Signals()
-    with handled(signals.handle, signal.SIGINT, signal.SIGTERM):
+    with handled(signals.handle):
         try:
             yield signals
         finally:
@@ -63,13 +65,12 @@ def interruptible() -> Iterator[Signals]:
 
 
 @contextmanager
-def handled(handle: Handler, *numbers: signal.Signals) -> Iterator[None]:
-    """Inside, the signals ``numbers`` go to ``handle``; afterwards they are ignored.
+def handled(handle: Handler) -> Iterator[None]:
+    """Inside, :data:`~nvoi.signals.ENDING` go to ``handle``; afterwards they are ignored.
 
-    Those that are ignored already stay so: a shell starts background jobs with SIGINT ignored,
-    nohup a command with SIGHUP, and both mean it.
+    Those that are ignored already stay so: see :func:`~nvoi.signals.list_wanted`.
     """
-    taken = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    taken = list_wanted()
     for number in taken:
         signal.signal(number, handle)
     try:

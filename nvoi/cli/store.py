@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nvoi.cli.options import find_home
 from nvoi.errors import InputError, UsageError
+from nvoi.folders import check_way, make_own
 
 if TYPE_CHECKING:
     from nvoi.dashboard.database import Database
@@ -37,13 +38,10 @@ def ensure_folder(folder: Path) -> None:
     """The folder of nvoi's own, and those above it that are missing: its owner's alone.
 
     Raises:
-        InputError: it cannot be made.
+        InputError: it cannot be made, or others could put something of theirs in its place.
     """
     try:
-        missing = [each for each in (folder, *folder.parents) if not each.exists()]
-        # `parents=True` would make those above it with the mode that the umask happens to give.
-        for each in reversed(missing):
-            each.mkdir(mode=0o700, exist_ok=True)
+        make_own(folder)
     except OSError as error:
         raise InputError(
             f"cannot make {folder}: {error.strerror}", hint="name another file with --db"
@@ -92,9 +90,11 @@ def get_database(options: argparse.Namespace, environ: Mapping[str, str]) -> Pat
     """The database's file, which is there.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it is not, or others could put something of theirs in its place.
     """
     path = find_database(options, environ)
+    if options.db is None:
+        check_way(path.parent)
     if not path.exists():
         raise UsageError(
             f"there is no dashboard's database {path}",

@@ -18,7 +18,7 @@ PROVIDERS = {
     "hetzner": """\
         hetzner:
           api_token: CHANGE-ME
-          server_type: cx22
+          server_type: cx23
           server_location: nbg1
           architecture: x86
         """,

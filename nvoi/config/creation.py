@@ -14,7 +14,7 @@ from nvoi.secret import Secret
 
 #: The lines that keep keys out of commits and images. Those of .gitignore hold for folders below
 #: it; those of .dockerignore have to say so.
-GIT_LINES = tuple(f"{name}*" for name in KEY_NAMES)
+GIT_LINES = (*(f"{name}*" for name in KEY_NAMES), ".deploy.enc.*")
 DOCKER_LINES = tuple(f"**/{line}" for line in GIT_LINES)
 
 

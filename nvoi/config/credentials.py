@@ -1,19 +1,15 @@
-"""``deploy.enc`` and the key that opens it.
-
-The file is a 12-byte nonce, the AES-256-GCM ciphertext and its 16-byte tag, with no
-associated data (NIST SP 800-38D); the key is 32 bytes, kept as 64 hexadecimal characters.
-"""
+"""Where ``deploy.enc`` and the key that opens it are."""
 
 from __future__ import annotations
 
 import os
-import re
-import secrets
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nvoi.config.rotation import finish_rotation
+from nvoi.config.sealing import CONFIG_FILE, decrypt, encrypt, generate_key, parse_key
 from nvoi.errors import CredentialsError
 from nvoi.files import is_open_to_others, read_file, read_with_mode, write_private
 from nvoi.secret import Secret
@@ -34,17 +30,12 @@ __all__ = [
     "write_private",
 ]
 
-CONFIG_FILE = "deploy.enc"
 KEY_FILE = "deploy.key"
 #: How the names of deploy keys begin: with the copies of one, and what a rotation that was killed
 #: leaves beside it.
 KEY_NAMES = (KEY_FILE, f".{KEY_FILE}")
 KEY_VARIABLES = ("NVOI_MASTER_KEY", "DEPLOY_KEY")
 
-KEY_BYTES = 32
-NONCE_BYTES = 12
-TAG_BYTES = 16
-KEY_TEXT = re.compile(r"[0-9a-fA-F]{64}")
 KEY_HINT = f"set $DEPLOY_KEY, or put the key in {KEY_FILE} beside it, or use --key-file"
 
 
@@ -56,7 +47,8 @@ class DeployKey:
         value: 64 hexadecimal characters, spelled as they are stored.
         source: where it was found, for messages.
         path: the file it was found in, None for an environment variable.
-        warning: what is unsafe about that file, if anything.
+        warning: what the user is to know: what is unsafe about that file, and whether a rotation
+            was cut off.
     """
 
     value: Secret
@@ -95,20 +87,25 @@ def find_key(
     """The key: ``key_file``, else the environment's, else the first deploy.key there is.
 
     An environment variable that is empty, as CI leaves one for a secret that is not set,
-    counts as unset.
+    counts as unset. A rotation of the config's key that was cut off is brought to its end first.
 
     Raises:
         CredentialsError: what was found is unreadable or no key, or ``key_file`` is missing.
     """
-    if key_file is not None:
-        return read_key(key_file)
+    places = [key_file] if key_file else [*find_key_places(directory, config_file)]
+    told = [finish_rotation(config_file, place) for place in places] if config_file else []
+    key = read_key(key_file) if key_file else choose_key(places, environ)
+    if key is None or not any(told):
+        return key
+    return replace(key, warning="; ".join(filter(None, [*told, key.warning])))
+
+
+def choose_key(places: Iterable[Path], environ: Mapping[str, str]) -> DeployKey | None:
+    """The environment's key, else that of the first of ``places`` that is there."""
     for name in KEY_VARIABLES:
         if value := environ.get(name, "").strip():
             return DeployKey(parse_key(value, f"${name}"), f"${name}")
-    for path in find_key_places(directory, config_file):
-        if path.exists():
-            return read_key(path)
-    return None
+    return next((read_key(path) for path in places if path.exists()), None)
 
 
 def get_key(
@@ -154,55 +151,3 @@ def read_key(path: Path) -> DeployKey:
     if is_open_to_others(mode):
         warning = f"{path} is open to other users: chmod 600 {shlex.quote(str(path))}"
     return DeployKey(key, str(path), path, warning)
-
-
-def parse_key(text: str, source: str) -> Secret:
-    """The key in ``text``, white space around it left off."""
-    text = text.strip()
-    if not KEY_TEXT.fullmatch(text):
-        raise CredentialsError(
-            f"{source} holds no deploy key: 64 hexadecimal characters are needed, and these are "
-            f"{len(text)} characters"
-            + (", not all hexadecimal" if len(text) == 2 * KEY_BYTES else "")
-        )
-    return Secret(text)
-
-
-def generate_key() -> Secret:
-    """A new random key, 64 hexadecimal characters."""
-    return Secret(secrets.token_hex(KEY_BYTES))
-
-
-def encrypt(plaintext: bytes, key: Secret) -> bytes:
-    """``plaintext`` sealed with ``key``, under a nonce of its own."""
-    from cryptography.hazmat.primitives.ciphers import aead  # noqa: PLC0415 - slow to import
-
-    nonce = os.urandom(NONCE_BYTES)
-    cipher = aead.AESGCM(bytes.fromhex(parse_key(key.reveal(), "the deploy key").reveal()))
-    return nonce + cipher.encrypt(nonce, plaintext, None)
-
-
-def decrypt(ciphertext: bytes, key: Secret, *, filename: str = CONFIG_FILE) -> bytes:
-    """What was sealed with ``key``; ``filename`` is what errors call it.
-
-    Raises:
-        CredentialsError: the file is too short, or damaged, or sealed with another key; these
-            last two cannot be told apart.
-    """
-    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - slow to import
-    from cryptography.hazmat.primitives.ciphers import aead  # noqa: PLC0415 - same
-
-    least = NONCE_BYTES + TAG_BYTES
-    if len(ciphertext) < least:
-        raise CredentialsError(
-            f"{filename} is cut short: {len(ciphertext)} bytes, and no such file has under {least}",
-            hint="restore it from version control",
-        )
-    cipher = aead.AESGCM(bytes.fromhex(parse_key(key.reveal(), "the deploy key").reveal()))
-    try:
-        return cipher.decrypt(ciphertext[:NONCE_BYTES], ciphertext[NONCE_BYTES:], None)
-    except InvalidTag:
-        raise CredentialsError(
-            f"{filename} cannot be decrypted: this is not its key, or the file is damaged",
-            hint="use the key it was made with, or restore the file from version control",
-        ) from None

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import resource
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from nvoi.dashboard.retention import Retention
 from nvoi.dashboard.settings import Settings
 from nvoi.dashboard.writer import Writer
 from nvoi.errors import UsageError
+from nvoi.signals import list_wanted
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -57,12 +57,7 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Asked to end, end: uvicorn would raise the signal again afterwards."""
         loop = asyncio.get_running_loop()
-        numbers = [
-            number
-            for number in (signal.SIGINT, signal.SIGTERM)
-            # A shell starts background jobs with SIGINT ignored, and means it.
-            if signal.getsignal(number) is not signal.SIG_IGN
-        ]
+        numbers = list_wanted()
         for number in numbers:
             loop.add_signal_handler(number, self.handle_exit, number, None)
         try:
@@ -144,7 +139,7 @@ def serve(
     keyring: Keyring,
     tell: Callable[[str], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until a signal asks for its end: SIGINT, SIGTERM, SIGHUP or SIGQUIT.
 
     Args:
         settings: checked by :func:`check_reach`.

@@ -14,7 +14,7 @@ from nvoi.kubernetes.commands import Kubectl
 from nvoi.kubernetes.dialogue import SECONDS
 from nvoi.kubernetes.names import NAMESPACE
 from nvoi.kubernetes.ownership import Json, Reference
-from nvoi.kubernetes.snapshots import read_objects
+from nvoi.kubernetes.snapshots import read_names, read_objects
 from nvoi.kubernetes.visit import Visit
 from nvoi.kubernetes.workload import Manifest
 from nvoi.log.levels import get_logger
@@ -95,6 +95,23 @@ class Cluster:
         call = commands.build_get(kinds, selector=selector, namespace=namespace)
         with self._visit() as visit:
             return read_objects(visit.calls.run(call, "looking at the cluster").stdout)
+
+    def find_names(
+        self, words: Iterable[str], *, selector: str | None = None, namespace: str = NAMESPACE
+    ) -> frozenset[Reference]:
+        """The objects that there are of ``words``; nothing of what they hold is read.
+
+        Args:
+            words: kinds, or objects as a :class:`Reference` reads.
+            selector: of kinds, the labels that are asked for.
+            namespace: the objects' namespace.
+
+        Raises:
+            NvoiError: they cannot be had.
+        """
+        call = commands.build_get_names(words, selector=selector, namespace=namespace)
+        with self._visit() as visit:
+            return read_names(visit.calls.run(call, "looking at the cluster").stdout, namespace)
 
     def apply(self, manifests: Iterable[Manifest]) -> None:
         """Have the cluster hold ``manifests``.

@@ -63,6 +63,21 @@ def build_get(
     return build_call("get", ",".join(kinds), f"--namespace={namespace}", *chosen, "--output=json")
 
 
+def build_get_names(
+    words: Iterable[str], *, selector: str | None = None, namespace: str = NAMESPACE
+) -> Kubectl:
+    """Prints the names of objects, and nothing that they hold; those that are gone are no error.
+
+    Args:
+        words: kinds, such as ``secrets``, or objects, such as ``secret/NAME``.
+        selector: of kinds, the labels that are asked for.
+        namespace: the objects' namespace.
+    """
+    chosen = [f"--selector={selector}"] if selector else []
+    arguments = (f"--namespace={namespace}", "--ignore-not-found", *chosen, "--output=name")
+    return build_call("get", *arguments, *words)
+
+
 def build_delete(references: Iterable[Reference], *, wait: bool = True) -> list[Kubectl]:
     """Deletes objects, one call for each namespace; those that are gone are no error.
 

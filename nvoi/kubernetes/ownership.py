@@ -15,8 +15,8 @@ RECORD = "release"
 
 #: The kinds that nvoi makes for an app. None of them holds data.
 KINDS = ("Deployment", "StatefulSet", "Service", "Secret", "Job")
-#: What they are asked for together, as kubectl names them, and who may still need a Secret.
-LISTED = ("deployments", "statefulsets", "services", "secrets", "jobs", "replicasets")
+#: What they are asked for together but Secrets, as kubectl names them, and who may need a Secret.
+LISTED = ("deployments", "statefulsets", "services", "jobs", "replicasets")
 # What Kubernetes refuses to change (API reference, "Deployment" and "StatefulSet").
 IMMUTABLE = {
     "Deployment": ("selector",),
@@ -60,7 +60,7 @@ def find_obsolete(
 
     Args:
         app: the app's name.
-        live: all of :data:`LISTED` there is, the app's or not.
+        live: what there is of :data:`LISTED` and Secrets, the app's or not.
         wanted: what has been applied.
         kept: the manifests of releases that can be gone back to; their Secrets stay.
 
@@ -99,16 +99,6 @@ def find_secret_names(item: Json) -> Iterator[str]:
 def is_going(item: Json) -> bool:
     """Whether an object is being deleted already."""
     return "deletionTimestamp" in item["metadata"]
-
-
-def find_foreign(app: str, live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Reference]:
-    """What the app is to have, and another app or a person has already made for itself."""
-    named = {read_reference(item) for item in wanted}
-    return sorted(
-        read_reference(item)
-        for item in live
-        if read_reference(item) in named and not is_owned(item, app)
-    )
 
 
 def find_fixed(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Reference]:

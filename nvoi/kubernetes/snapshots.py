@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from nvoi.errors import ServiceError
-from nvoi.kubernetes.ownership import Json, read_items
+from nvoi.kubernetes.names import NAMESPACE
+from nvoi.kubernetes.ownership import KINDS, Json, Reference, read_items
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,20 @@ def read_objects(text: str) -> tuple[Json, ...]:
     except (ValueError, TypeError, AttributeError) as error:
         # Not the text, which may hold anything.
         raise ServiceError(f"the cluster's answer cannot be read: {type(error).__name__}") from None
+
+
+def read_names(text: str, namespace: str = NAMESPACE) -> frozenset[Reference]:
+    """The objects that ``kubectl get --output=name`` printed, such as ``deployment.apps/NAME``.
+
+    Kinds that nvoi does not make are left out.
+    """
+    kinds = {kind.lower(): kind for kind in KINDS}
+    pairs = (line.split("/", 1) for line in text.split())
+    return frozenset(
+        Reference(kinds[kind], name, namespace)
+        for resource, name in pairs
+        if (kind := resource.partition(".")[0]) in kinds
+    )
 
 
 def read_snapshot(text: str) -> Snapshot:

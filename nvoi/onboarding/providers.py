@@ -82,7 +82,7 @@ ACCOUNTS: tuple[Account, ...] = (
         "Hetzner: an API token with read and write access (Console, Security, API tokens).",
         (
             Field("api_token", "Hetzner API token", secret=True),
-            Field("server_type", "Server type:", "cx22"),
+            Field("server_type", "Server type:", "cx23"),
             Field("server_location", "Location:", "nbg1"),
             Field(ARCHITECTURE, "Architecture:", "x86"),
         ),

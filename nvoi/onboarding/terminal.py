@@ -21,6 +21,7 @@ from questionary import Question
 from nvoi.onboarding.layout import clamp_width, fold_lines, write
 from nvoi.onboarding.plain import PlainPrompts
 from nvoi.onboarding.prompts import NONE, Choice, Prompts
+from nvoi.signals import ENDING
 
 T = TypeVar("T")
 Handler = Callable[[int, FrameType | None], object]
@@ -143,9 +144,9 @@ class Ending:
 
 @contextmanager
 def ended_by_signals(application: Application[Any]) -> Iterator[None]:
-    """Inside, SIGINT and SIGTERM end the question that ``application`` asks."""
+    """Inside, a signal that nvoi handles ends the question that ``application`` asks."""
     ending = Ending(application)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in ENDING}
     taken = {number: before for number, before in handlers.items() if callable(before)}
     for number, before in taken.items():
         signal.signal(number, ending.build_handler(before))

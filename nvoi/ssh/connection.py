@@ -154,8 +154,11 @@ class Connection:
                 return
             self._running -= 1
             self._most = max(1, min(self._most, self._running))
-            self._room.wait_for(self._has_room)
-            self._running += 1
+            try:
+                self._room.wait_for(self._has_room)
+            finally:
+                # Interrupted or not: whoever opens the session counts it out.
+                self._running += 1
 
     def _open(
         self, kind: str, target: tuple[str, int] | None = None

@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 from nvoi.command import Command, Result
 from nvoi.config.schema import SSHKeys
 from nvoi.errors import RemoteError
+from nvoi.folders import check_way
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.secret import Secret
@@ -282,7 +283,11 @@ def build_connections(
         home: the folder of nvoi's own state, which keeps the host keys of first contacts.
         environ: the caller's environment: ``HOME``, ``SSH_AUTH_SOCK``.
         timeouts: other than the usual ones.
+
+    Raises:
+        UsageError: others could put host keys of theirs there.
     """
+    check_way(home)
     user = environ.get("HOME")
     folder = Path(user) / ".ssh" if user else None
     files = [folder / "known_hosts"] if folder else []

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nvoi.errors import ConfigError, CredentialsError, Fault, HostKeyError, NvoiError
 from nvoi.files import write_private
+from nvoi.folders import make_home
 from nvoi.log.levels import get_logger
 from nvoi.ssh.host import Host
 from nvoi.ssh.known_hosts import HostKey, build_line, find_keys, read_key
@@ -145,7 +146,7 @@ def _read(file: Path, host: Host) -> Iterator[HostKey]:
 def _hold(store: Path) -> Iterator[None]:
     """Alone with the store, also among processes. The lock's file stays: it is a meeting point."""
     try:
-        store.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_home(store.parent)
         lock = os.open(store.with_name(f"{store.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise NvoiError(f"host keys cannot be kept in {store}: {error.strerror}") from error

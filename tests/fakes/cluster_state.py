@@ -121,6 +121,12 @@ class ClusterState:
         ]
 
     @property
+    def secrets_read(self) -> set[str]:
+        """The names of the Secrets that were printed so far with what they hold."""
+        path = self.folder / "secrets"
+        return set(path.read_text().split()) if path.exists() else set()
+
+    @property
     def records(self) -> list[dict[str, Any]]:
         """All calls so far: ``argv``, ``stdin_bytes``, ``at``."""
         path = self.folder / "calls.jsonl"

@@ -1,21 +1,38 @@
-"""Ctrl-C and SIGTERM while `nvoi deploy` runs: the dashboard is told, and nothing is lost."""
+"""Signals while `nvoi deploy` runs: the dashboard is told, and nothing is lost."""
 
 from __future__ import annotations
 
+import json
+import os
+import pty
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from nvoi.targets.local.processes import find_marked
 from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import gather, read_states
-from tests.integration.commands import PATIENCE, App
+from tests.integration.commands import NVOI, PATIENCE, App, build_environment
 
 SIGNALS = {
     signal.SIGINT: (130, "interrupted (Ctrl-C)"),
     signal.SIGTERM: (143, "interrupted (SIGTERM)"),
+    signal.SIGHUP: (129, "interrupted (SIGHUP)"),
+    signal.SIGQUIT: (131, "interrupted (SIGQUIT)"),
 }
+
+#: Runs a command whose session has the terminal that is its input.
+ON_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 @pytest.fixture
@@ -59,6 +76,63 @@ def test_a_signal_with_the_receiver_gone_keeps_everything_in_the_file(
     assert outcome.code == SIGNALS[number][0]
     assert gather(receiver, outcome.file) == outcome.records
     assert read_states(outcome.file) == ["failed"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_ends_what_the_run_had_started(
+    app: App, receiver: Receiver, number: signal.Signals
+) -> None:
+    running = app.start()
+    receiver.wait_for(is_at_the_gate, PATIENCE)
+    running.send(number)
+    running.wait()
+    assert find_marked({"NVOI_STATE": str(app.home / "tiny")}) == []
+    assert list((app.home / "tiny" / "releases").iterdir()) == []
+
+
+def test_a_closed_terminal_ends_the_run_as_a_signal_does(tmp_path: Path) -> None:
+    script = "echo be''fore; until [ -e gate ]; do sleep 0.05; done"
+    service = {"command": "exec sleep 600", "pre_run_command": script}
+    application = {"name": "tiny", "compute_provider": {"local": {}}, "app": {"work": service}}
+    config = tmp_path / "deploy.yml"
+    config.write_text(json.dumps({"application": application}))
+    mine, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_A_TERMINAL, NVOI, "deploy", "-c", config, "-d", tmp_path],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=build_environment(tmp_path) | {"NVOI_HOME": str(tmp_path / "home")},
+        start_new_session=True,
+    )
+    os.close(theirs)
+    printed = b""
+    while b"before" not in printed:
+        printed += os.read(mine, 4096)
+    os.close(mine)
+    assert process.wait(PATIENCE) == 129
+    assert list((tmp_path / "home" / "tiny" / "releases").iterdir()) == []
+
+
+def test_a_run_below_nohup_outlives_its_terminal(app: App, receiver: Receiver) -> None:
+    with ignored(signal.SIGHUP), ignored(signal.SIGQUIT):
+        running = app.start()
+    receiver.wait_for(is_at_the_gate, PATIENCE)
+    running.send(signal.SIGHUP)
+    running.send(signal.SIGQUIT)
+    app.open_gate()
+    assert running.wait().code == 0
+    assert receiver.statuses[-1]["status"] == "completed"
+
+
+@contextmanager
+def ignored(number: signal.Signals) -> Iterator[None]:
+    """Inside, what is started ignores a signal."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_second_ctrl_c_ends_the_process_at_once(app: App, receiver: Receiver) -> None:

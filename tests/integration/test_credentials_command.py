@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import itertools
 import json
 import os
 import shutil
@@ -28,6 +27,8 @@ from nvoi.secret import Secret
 
 ROOT = Path(__file__).parents[2]
 PAUSE = threading.Event()
+#: The key, and what a command that was killed may leave of it and of the config.
+LINES = ("deploy.key*", ".deploy.key*", ".deploy.enc.*")
 
 
 def run(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> int:
@@ -70,8 +71,8 @@ def test_init_makes_a_config_that_loads_and_a_key_only_its_owner_reads(
     assert config.application.app["web"].port == 8000
     assert config.application.ssh_keys is not None
     assert (tmp_path / "deploy.enc").stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / ".gitignore").read_text() == "deploy.key*\n.deploy.key*\n"
-    assert (tmp_path / ".dockerignore").read_text() == "**/deploy.key*\n**/.deploy.key*\n"
+    assert (tmp_path / ".gitignore").read_text().splitlines() == [*LINES]
+    assert (tmp_path / ".dockerignore").read_text().splitlines() == [f"**/{line}" for line in LINES]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         ".dockerignore",
         ".gitignore",
@@ -87,6 +88,12 @@ def test_init_makes_a_config_that_loads_and_a_key_only_its_owner_reads(
 def test_init_makes_a_valid_config_for_every_provider(tmp_path: Path, provider: str) -> None:
     run("config", "init", "--name", "my_shop", "-d", tmp_path, "--provider", provider)
     load_file(tmp_path / "deploy.enc", key=get_key(tmp_path, environ={}), environ={})
+
+
+def test_a_new_config_of_hetzner_names_a_server_type_that_it_rents(tmp_path: Path) -> None:
+    run("config", "init", "--name", "shop", "-d", tmp_path, "--provider", "hetzner")
+    # CX22 is no longer one of them.
+    assert "server_type: cx23\n" in text_of(tmp_path)
 
 
 def test_the_key_pair_of_a_new_config_is_one_that_ssh_keygen_knows(app: Path) -> None:
@@ -118,26 +125,22 @@ def test_init_overwrites_nothing(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (b"", b"A\nB\n"),
-        (b"*.pyc", b"*.pyc\nA\nB\n"),
-        (b"*.pyc\n", b"*.pyc\nA\nB\n"),
-        (b"B \r\n*.pyc\n", b"B \r\n*.pyc\nA\n"),
-        (b"x\nB\nA", b"x\nB\nA"),
-        (b"\xff\n", b"\xff\nA\nB\n"),
+        (b"", b"A\nB\nC\n"),
+        (b"*.pyc", b"*.pyc\nA\nB\nC\n"),
+        (b"*.pyc\n", b"*.pyc\nA\nB\nC\n"),
+        (b"B \r\n*.pyc\n", b"B \r\n*.pyc\nA\nC\n"),
+        (b"x\nC\nB\nA", b"x\nC\nB\nA"),
+        (b"\xff\n", b"\xff\nA\nB\nC\n"),
     ],
 )
-@pytest.mark.parametrize(
-    ("name", "first", "second"),
-    [
-        (".gitignore", b"deploy.key*", b".deploy.key*"),
-        (".dockerignore", b"**/deploy.key*", b"**/.deploy.key*"),
-    ],
-)
+@pytest.mark.parametrize(("name", "prefix"), [(".gitignore", b""), (".dockerignore", b"**/")])
 def test_init_adds_the_lines_that_an_ignore_file_lacks(
-    *, tmp_path: Path, name: str, first: bytes, second: bytes, before: bytes, after: bytes
+    tmp_path: Path, name: str, prefix: bytes, before: bytes, after: bytes
 ) -> None:
     def fill(text: bytes) -> bytes:
-        return text.replace(b"A", first).replace(b"B", second)
+        for sign, line in zip((b"A", b"B", b"C"), LINES, strict=True):
+            text = text.replace(sign, prefix + line.encode())
+        return text
 
     (tmp_path / name).write_bytes(fill(before))
     run("config", "init", "--name", "shop", "-d", tmp_path)
@@ -469,7 +472,12 @@ READY = 'echo changed >> "$1"; echo "$1" > "$NOTES/p"; mv "$NOTES/p" "$NOTES/pat
 
 @pytest.mark.parametrize(
     ("number", "name"),
-    [(signal.SIGINT, b"Ctrl-C"), (signal.SIGTERM, b"SIGTERM"), (signal.SIGHUP, b"SIGHUP")],
+    [
+        (signal.SIGINT, b"Ctrl-C"),
+        (signal.SIGTERM, b"SIGTERM"),
+        (signal.SIGHUP, b"SIGHUP"),
+        (signal.SIGQUIT, b"SIGQUIT"),
+    ],
 )
 def test_a_signal_that_ends_the_editor_leaves_neither_the_edited_file_nor_a_change(
     app: Path, editor: Editor, tmp_path: Path, number: signal.Signals, name: bytes
@@ -561,6 +569,28 @@ def test_edit_keeps_what_set_wrote_meanwhile(app: Path, editor: Editor) -> None:
     assert config.application.environment == "new"
 
 
+HOLD = """
+flock -F '{}' sh -c 'echo held >"$0/held"; exec sleep 60' "$NOTES" >/dev/null 2>&1 &
+until [ -e "$NOTES/held" ]; do sleep 0.05; done
+echo "# mine" >>"$1"
+"""
+
+
+def test_a_text_is_kept_where_another_command_does_not_end(
+    app: Path,
+    editor: Editor,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("nvoi.config.locking.LOCK_SECONDS", 0.1)
+    with pytest.raises(UsageError, match=r"process \d+ has been at work") as caught:
+        edit(app, editor(HOLD.replace("{}", str(app))))
+    os.kill(int(caught.value.message.split()[1]), signal.SIGKILL)
+    assert "deploy.edited-1.enc, encrypted with the same key" in caught.value.hint
+    run("credentials", "show", "-c", app / "deploy.edited-1.enc")
+    assert capsys.readouterr().out.endswith("# mine\n")
+
+
 # rotate-key
 
 
@@ -595,50 +625,37 @@ def test_a_key_of_the_environment_is_not_rotated(app: Path) -> None:
     assert (app / "deploy.enc").read_bytes() == before
 
 
-def test_a_rotation_that_was_cut_off_is_not_written_over(app: Path) -> None:
-    """The new key is all that opens the config where only the old one's file was not replaced."""
-    new = app / "deploy.key.new"
+def test_a_key_that_opens_nothing_is_no_rotation_s(app: Path) -> None:
+    """Where no key opens the config, none of them is taken for the wrong one."""
+    new, key = app / "deploy.key.new", app / "deploy.key"
     new.write_text("ab" * 32)
-    text = text_of(app)
-    with pytest.raises(UsageError, match=r"deploy.key.new is there.*rename it to .*deploy.key"):
+    key.write_text("cd" * 32)
+    with pytest.raises(CredentialsError, match="this is not its key"):
         run("credentials", "rotate-key", "-d", app)
-    assert new.read_text() == "ab" * 32
-    assert text_of(app) == text
+    assert (new.read_text(), key.read_text()) == ("ab" * 32, "cd" * 32)
 
 
-def test_a_rotation_killed_anywhere_leaves_the_key_in_one_of_the_two_files(app: Path) -> None:
-    text = text_of(app)
-    for call in itertools.count(1):
-        program = (
-            "import os, sys; from pathlib import Path; left = [int(sys.argv.pop(1))]\n"
-            "def audit(event, arguments):\n"
-            "    if event in ('os.rename', 'os.link', 'os.remove'):\n"
-            "        left[0] -= 1\n"
-            "        if not left[0]: os._exit(9)\n"
-            "from nvoi.__main__ import main; import nvoi.cli.credentials\n"
-            "sys.addaudithook(audit); sys.exit(main())"
-        )
-        command = [sys.executable, "-c", program, str(call), "credentials", "rotate-key"]
-        done = subprocess.run([*command, "-d", str(app)], capture_output=True, check=False)
-        left = [path for path in (app / "deploy.key", app / "deploy.key.new") if path.exists()]
-        readable = [path for path in left if opens(app / "deploy.enc", path)]
-        assert readable, f"killed at its call {call}: {done.stderr.decode()}"
-        assert all(path.stat().st_mode & 0o777 == 0o600 for path in left)
-        shutil.copy2(readable[0], app / "kept")
-        (app / "kept").replace(app / "deploy.key")
-        (app / "deploy.key.new").unlink(missing_ok=True)
-        assert text_of(app) == text
-        if done.returncode == 0:
-            break
-    assert call > 4
+def test_a_key_from_a_pipe_is_read_once(app: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, (app / "deploy.key").read_bytes())
+    os.close(writing)
+    (app / "deploy.key").unlink()
+    assert run("credentials", "show", "-d", app, "--key-file", f"/dev/fd/{reading}") == 0
+    assert capsys.readouterr().out.startswith("#")
+    os.close(reading)
 
 
-def opens(config_file: Path, key_file: Path) -> bool:
-    try:
-        decrypt(config_file.read_bytes(), Secret(key_file.read_text().strip()))
-    except CredentialsError:
-        return False
-    return True
+def test_a_text_that_was_kept_is_not_left_without_its_key(app: Path, editor: Editor) -> None:
+    command = f"'{sys.executable}' -m nvoi credentials set -d '{app}' application.environment new"
+    environ = editor(f"""cd '{ROOT}'\n{command} > /dev/null\necho "# mine" >> "$1\"""")
+    with pytest.raises(UsageError, match="was changed by others"):
+        edit(app, environ)
+    before = (app / "deploy.enc").read_bytes()
+    with pytest.raises(UsageError, match=r"deploy\.edited-1\.enc was kept by an earlier edit"):
+        run("credentials", "rotate-key", "-d", app)
+    assert (app / "deploy.enc").read_bytes() == before
+    (app / "deploy.edited-1.enc").unlink()
+    run("credentials", "rotate-key", "-d", app)
 
 
 # Ruby

@@ -10,10 +10,11 @@ from nvoi import operation
 from nvoi.cli.signals import Interruption, interruptible
 from nvoi.errors import CommandError
 from nvoi.operation import Report
+from nvoi.signals import ENDING
 from nvoi.targets.step import Request
 from tests.unit.test_operation import Trail, build_step, build_target
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+NUMBERS = ENDING
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,12 @@ def send(number: int) -> None:
 
 @pytest.mark.parametrize(
     ("number", "text", "code"),
-    [(signal.SIGINT, "Ctrl-C", 130), (signal.SIGTERM, "SIGTERM", 143)],
+    [
+        (signal.SIGINT, "Ctrl-C", 130),
+        (signal.SIGTERM, "SIGTERM", 143),
+        (signal.SIGHUP, "SIGHUP", 129),
+        (signal.SIGQUIT, "SIGQUIT", 131),
+    ],
 )
 def test_the_first_signal_interrupts_what_runs(number: int, text: str, code: int) -> None:
     with pytest.raises(Interruption, match=text) as caught, interruptible():
@@ -43,11 +49,11 @@ def test_once_the_outcome_is_settled_a_signal_changes_nothing(number: int) -> No
     with interruptible() as signals:
         signals.settle()
         send(number)
-        if number == signal.SIGTERM:
+        if number != signal.SIGINT:
             send(number)
 
 
-def test_after_the_run_both_are_ignored() -> None:
+def test_after_the_run_all_are_ignored() -> None:
     with interruptible():
         pass
     for number in NUMBERS:
@@ -62,11 +68,12 @@ def test_a_second_ctrl_c_has_its_default_effect() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
 
 
-def test_a_signal_that_the_shell_ignores_stays_ignored() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_that_the_shell_ignores_stays_ignored(number: int) -> None:
+    signal.signal(number, signal.SIG_IGN)
     with interruptible():
-        send(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        send(number)
+        assert signal.getsignal(number) is signal.SIG_IGN
 
 
 @pytest.mark.parametrize("number", NUMBERS)

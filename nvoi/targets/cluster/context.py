@@ -55,7 +55,8 @@ class ClusterContext:
         registry: address and port of the cluster's registry, as the master sees them.
         tags: the stamps of the app's images in it, as they were before the push.
         image: the image of the release, as the nodes pull it; empty until that is known.
-        live: what there was in the cluster when the run looked first, also other apps' things.
+        live: what the app had in the cluster when the run looked first; of its Secrets but
+            records the names and labels alone.
         records: the releases that were kept then, newest first.
         begun: the releases that were cut off before they served, newest first.
         running: the stamp of the release that served then.

@@ -20,7 +20,7 @@ def list_releases(request: Request) -> list[KeptRelease]:
     app = request.config.application.name
     with open_context(request) as context:
         context.servers = context.provider.list_servers(request.config.application)
-        live = get_objects(context, ["deployments", "secrets"])
+        live = get_objects(context, ["deployments"])
     running = find_running(app, live)
     return [
         KeptRelease(

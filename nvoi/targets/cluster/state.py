@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nvoi.errors import NvoiError, RemoteError, ServiceError
-from nvoi.kubernetes.labels import STAMP
-from nvoi.kubernetes.ownership import LISTED, Reference, find_foreign, is_owned, read_reference
+from nvoi.kubernetes.labels import (
+    COMPONENT,
+    MANAGED_BY,
+    OWNER,
+    PART_OF,
+    STAMP,
+    build_app_selector,
+)
+from nvoi.kubernetes.names import build_label_value
+from nvoi.kubernetes.ownership import LISTED, RECORD, Reference, is_owned, read_reference
 from nvoi.kubernetes.records import find_running, list_begun, list_records
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Json
@@ -22,18 +30,41 @@ NOT_FOUND = 127
 
 
 def get_objects(context: ClusterContext, kinds: Sequence[str]) -> tuple[Json, ...]:
-    """The objects of ``kinds`` in the cluster.
+    """The app's objects of ``kinds`` in the cluster, and the records of its releases.
 
     Raises:
         NvoiError: there is no cluster, or it does not answer.
     """
+    own = build_app_selector(context.application.name)
     try:
-        return context.cluster.get(kinds)
+        objects = context.cluster.get(kinds, selector=own)
+        return objects + context.cluster.get(["secrets"], selector=f"{own},{COMPONENT}={RECORD}")
     except RemoteError as error:
         if error.status != NOT_FOUND:
             raise
         message = f"{context.master.host} has no k3s: nothing was deployed to it yet"
         raise NvoiError(message, hint="`nvoi deploy` installs it") from error
+
+
+def list_environments(context: ClusterContext) -> tuple[Json, ...]:
+    """The Secrets that the app's pods have their environment from, without their values.
+
+    What is in them is needed by nobody here: their names hold it.
+    """
+    app = context.application.name
+    selector = f"{build_app_selector(app)},{COMPONENT}!={RECORD}"
+    labels = {MANAGED_BY: OWNER, PART_OF: build_label_value(app)}
+    return tuple(
+        {"kind": one.kind, "metadata": {"name": one.name, "labels": labels}}
+        for one in sorted(context.cluster.find_names(["secrets"], selector=selector))
+    )
+
+
+def find_foreign(context: ClusterContext) -> list[Reference]:
+    """What the app is to have, and another app or a person has already made for itself."""
+    wanted = [str(read_reference(item)) for item in context.manifests.all]
+    own = {read_reference(item) for item in context.live}
+    return sorted(context.cluster.find_names(wanted) - own)
 
 
 def read_state(context: ClusterContext) -> None:
@@ -43,7 +74,7 @@ def read_state(context: ClusterContext) -> None:
         NvoiError: there is no cluster, or it does not answer.
     """
     app = context.application.name
-    context.live = get_objects(context, LISTED)
+    context.live = get_objects(context, LISTED) + list_environments(context)
     context.records = tuple(list_records(app, context.live))
     context.begun = tuple(list_begun(app, context.live))
     context.running = find_running(app, context.live)
@@ -66,7 +97,7 @@ def run(context: ClusterContext) -> None:
     if stamp != context.stamp:
         log.info("The new release is %s: there are stamps as late as this machine's time", stamp)
         context.stamp = stamp
-    foreign = find_foreign(context.application.name, context.live, context.manifests.all)
+    foreign = find_foreign(context)
     if foreign:
         names = ", ".join(str(reference) for reference in foreign)
         raise NvoiError(

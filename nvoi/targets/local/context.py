@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from nvoi.config.schema import Application, AppService
+from nvoi.folders import check_way
 from nvoi.protocol import Tunnel
 from nvoi.targets.local.launcher import build_service_environment
 from nvoi.targets.local.lock import hold_lock
@@ -83,9 +84,11 @@ def open_context(request: Request) -> Iterator[LocalContext]:
 
     Raises:
         LockError: another run of the app is at work.
-        NvoiError: the state folder cannot be used.
+        UsageError: others could put something of theirs into the state folder.
+        NvoiError: it cannot be used.
     """
     state = build_state(request)
+    check_way(state.root)
     was_empty = not list_names(state.root)
     with hold_lock(state, request.deploy_id, request.user):
         yield LocalContext(

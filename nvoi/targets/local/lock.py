@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from nvoi.errors import LockError
-from nvoi.targets.local.state import PRIVATE_FILE, State, guard_storage, make_private
+from nvoi.folders import make_own
+from nvoi.targets.local.state import PRIVATE_FILE, State, guard_storage
 
 
 @contextmanager
@@ -23,7 +24,8 @@ def hold_lock(state: State, deploy_id: str, user: str) -> Iterator[None]:
 
     Raises:
         LockError: another run has it; the message says who.
-        NvoiError: the state folder cannot be written.
+        UsageError: others could change what is in the state folder.
+        NvoiError: it cannot be written.
     """
     descriptor = acquire(state)
     try:
@@ -43,8 +45,8 @@ def acquire(state: State) -> int:
     """
     while True:
         with guard_storage(state):
-            make_private(state.root)
-            descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+            make_own(state.root)
+            descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if is_same_file(descriptor, state):

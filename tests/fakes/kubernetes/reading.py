@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from tests.fakes.kubernetes import files
 from tests.fakes.kubernetes.arguments import Arguments, matches
 from tests.fakes.kubernetes.kinds import Kind, KubectlError, Object, build_not_found, get_kind
 from tests.fakes.kubernetes.store import Store, now, show
@@ -17,6 +18,8 @@ def get(store: Store, arguments: Arguments) -> int:
     found, is_one = find(store, arguments, is_missing_ok=arguments.has("ignore-not-found"))
     output = arguments.options.get("output", "")
     shown = [override(store, show(item)) for item in found]
+    if output == "json":
+        note_secrets(store, shown)
     if output == "json" and is_one:
         if shown:
             print(json.dumps(shown[0], indent=4))
@@ -32,6 +35,13 @@ def get(store: Store, arguments: Arguments) -> int:
         for item in shown:
             print(item["metadata"]["name"])
     return 0
+
+
+def note_secrets(store: Store, shown: list[Object]) -> None:
+    """Keep which Secrets were printed with what they hold."""
+    for item in shown:
+        if item["kind"] == "Secret":
+            files.append(files.join(store.folder, "secrets"), item["metadata"]["name"])
 
 
 def find(store: Store, arguments: Arguments, *, is_missing_ok: bool) -> tuple[list[Object], bool]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.integration.cluster.conftest import StartFleet
 from tests.integration.cluster.fleet import IMAGE, Fleet
 
@@ -106,6 +108,41 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
     assert all(len(host.installations) == 1 for host in fleet.hosts.values())
 
 
+def test_no_secret_is_read_but_the_records_of_the_app_s_own_releases(fleet: Fleet) -> None:
+    fleet.application["secrets"] = {"API_TOKEN": "t0ken-of-the-app"}
+    for name, labels in (("tls", {}), ("blog-web", {"app.kubernetes.io/managed-by": "nvoi"})):
+        metadata = {"name": name, "namespace": "default", "labels": labels}
+        data = {"password": "b3RoZXI="}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+        fleet.state.add(secret)
+    for verb, image in (
+        ("deploy", IMAGE),
+        ("deploy", f"{IMAGE}0"),
+        ("releases", ""),
+        ("delete", ""),
+    ):
+        fleet.web["image"] = image or fleet.web["image"]
+        outcome = fleet.run(verb)
+        assert outcome.code == 0, outcome.output
+    read = fleet.state.secrets_read
+    assert read
+    assert {name.rpartition("-")[0] for name in read} == {"nvoi-shop-release"}
+    assert fleet.state.names("Secret") == ["blog-web", "tls"]
+
+
+@pytest.mark.parametrize("kind", ["Service", "Secret"])
+def test_what_somebody_else_has_made_is_told_and_left_alone(fleet: Fleet, kind: str) -> None:
+    assert (first := fleet.run()).code == 0, first.output
+    (name,) = (one for one in fleet.state.names(kind) if one.startswith("shop-web"))
+    item = fleet.state.find(kind, name)
+    item["metadata"]["labels"]["app.kubernetes.io/part-of"] = "shop-web"
+    fleet.state.add(item)
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert f"the cluster has {kind.lower()}/{name}, which nvoi did not make" in outcome.output
+    assert fleet.state.find(kind, name) == item
+
+
 def test_secrets_database_command_services_and_app_come_in_this_order(fleet: Fleet) -> None:
     fleet.application |= {
         "database": DATABASE,
@@ -147,9 +184,9 @@ def test_what_the_config_no_longer_names_is_removed_and_data_stays(fleet: Fleet)
     assert fleet.run().code == 0
     del app["services"], app["app"]["worker"], app["database"]
     # Of a run on a machine whose clock was ahead.
-    (web,) = [name for name in fleet.state.names("Secret") if name.startswith("shop-web-")]
-    ahead = json.loads(json.dumps(fleet.state.find("Secret", web)))
-    ahead["metadata"]["name"] = "shop-web-0123456789"
+    (kept,) = [name for name in fleet.state.names("Secret") if "release" in name]
+    ahead = fleet.state.find("Secret", kept)
+    ahead["metadata"]["name"] = "nvoi-shop-release-20991231235959"
     ahead["metadata"]["labels"]["app.kubernetes.io/version"] = "20991231235959"
     fleet.state.add(ahead)
     outcome = fleet.run("deploy")

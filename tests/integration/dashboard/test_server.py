@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
+from nvoi.signals import ENDING
 from tests.integration.commands import NVOI, PATIENCE, wait_until
 from tests.integration.dashboard.serving import Serving
 from tests.integration.streams import KEY
@@ -92,7 +93,7 @@ def test_the_key_is_found_as_other_commands_find_it(tmp_path: Path) -> None:
         assert client.started() == 200
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDING)
 def test_being_asked_to_end_is_no_failure(serving: Serving, number: signal.Signals) -> None:
     assert serving.stop(number) == 0
     assert len(serving.output.splitlines()) == 3

@@ -39,7 +39,7 @@ RENTED: tuple[Step, ...] = (
     ("Application name:", "shop"),
     ("Where does it run?", ">Hetzner"),
     ("Hetzner API token:", "tok-5ecret-hetzner"),
-    ("Server type:", "cx32"),
+    ("Server type:", "cx33"),
     ("Location:", ENTER),
     ("Architecture:", ">arm64"),
     ("How many servers?", "2"),

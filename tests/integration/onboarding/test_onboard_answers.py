@@ -85,7 +85,7 @@ def test_a_config_for_rented_servers_is_made_and_what_cannot_be_done_yet_is_said
     provider = application.compute_provider
     assert isinstance(provider, HetznerProvider)
     assert provider.api_token.reveal() == "tok-5ecret-hetzner"
-    assert (provider.server_type, provider.architecture) == ("cx32", "arm64")
+    assert (provider.server_type, provider.architecture) == ("cx33", "arm64")
     assert [group.count for group in application.servers.values()] == [1, 1]
     assert application.servers["main"].volumes["database"].size == 20
     assert application.cloudflare
@@ -190,7 +190,15 @@ def test_what_is_not_in_the_terminals_encoding_is_asked_for_again(tmp_path: Path
         wizard.wait_for("Where does it run?")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        (signal.SIGINT, 130),
+        (signal.SIGHUP, 129),
+        (signal.SIGQUIT, 131),
+    ],
+)
 @pytest.mark.parametrize("length", [0, 1], ids=["in-a-line", "in-a-choice"])
 def test_a_signal_leaves_nothing_behind_and_the_terminal_as_it_was(
     tmp_path: Path, number: signal.Signals, code: int, length: int

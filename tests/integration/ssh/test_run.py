@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
+import sys
 import threading
 import time
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from nvoi.command import Command, Hidden, in_folder, pipe, script, sudo
+from nvoi.command import Command, Hidden, Result, in_folder, pipe, script, sudo
 from nvoi.errors import (
     ConnectionFailedError,
     ConnectionLostError,
@@ -102,6 +106,50 @@ def test_a_host_without_room_beside_what_lasts_is_told_and_not_waited_for(
         connections.run(server.host, Command("true"), timeout=10)
     connections.close()
     thread.join()
+
+
+def begin(
+    pool: ThreadPoolExecutor, connections: Connections, server: Server, text: str
+) -> Future[Result]:
+    """A shell command that has begun on a thread of its own."""
+    begun = threading.Event()
+    command = script(f"echo begun; {text}")
+    running = pool.submit(
+        connections.run, server.host, command, on_line=lambda _: begun.set(), timeout=60
+    )
+    assert begun.wait(10)
+    return running
+
+
+def list_functions(thread: int) -> list[str]:
+    """The names of the functions that a thread is in."""
+    frame = sys._current_frames()[thread]
+    return [each.f_code.co_name for each, _ in traceback.walk_stack(frame)]
+
+
+def test_an_interruption_while_a_host_has_no_room_frees_nobody_s_place(
+    start_server: StartServer, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvoi.ssh.connection.ROOM_SECONDS", 0.2)
+    server = start_server("small", "MaxSessions 1")
+    gate, main = server.home / "gate", threading.get_ident()
+
+    def interrupt() -> None:
+        wait_until(lambda: "_wait_for_room" in list_functions(main), "the command to be refused")
+        signal.pthread_kill(main, signal.SIGINT)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = begin(pool, connections, server, f"until [ -e '{gate}' ]; do sleep 0.05; done")
+        interrupting = pool.submit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            connections.run(server.host, Command("true"))
+        interrupting.result()
+        gate.touch()
+        first.result()
+        # Whoever takes the host for idle gives it up after 0.2 s without room.
+        second = begin(pool, connections, server, "sleep 1")
+        assert connections.run(server.host, Command("echo", "on")).stdout == "on\n"
+        second.result()
 
 
 def test_lines_arrive_while_the_command_runs(server: Server, connections: Connections) -> None:

@@ -19,9 +19,10 @@ def test_a_config_its_key_and_the_lines_that_keep_it_here_are_made_together(tmp_
     assert decrypt(config.read_bytes(), KEY) == b"text"
     assert key.read_text() == f"{KEY.reveal()}\n"
     assert [path.stat().st_mode & 0o777 for path in (config, key)] == [0o600, 0o600]
-    assert (folder / ".gitignore").read_text() == "deploy.key*\n.deploy.key*\n"
+    lines = ["deploy.key*", ".deploy.key*", ".deploy.enc.*"]
+    assert (folder / ".gitignore").read_text().splitlines() == lines
     # The engine reads the one in the root of what it builds from.
-    assert (tmp_path / ".dockerignore").read_text() == "**/deploy.key*\n**/.deploy.key*\n"
+    assert (tmp_path / ".dockerignore").read_text().splitlines() == [f"**/{each}" for each in lines]
     assert not (folder / ".dockerignore").exists()
 
 

@@ -56,7 +56,7 @@ def test_every_key_of_servers_and_services_is_read() -> None:
     app = parse(EVERY_KEY.read_text()).application
     volumes = {"database": Volume("database", 20), "uploads": Volume("uploads", 10)}
     assert app.servers == {
-        "main": ServerGroup("main", master=True, type="cx32", location="fsn1", volumes=volumes),
+        "main": ServerGroup("main", master=True, type="cx33", location="fsn1", volumes=volumes),
         "workers": ServerGroup("workers", count=2),
     }
     web = app.app["web"]
@@ -142,8 +142,14 @@ def test_a_provider_without_keys_may_stand_there_without_a_value(
     assert parse(text).application.compute_provider == provider
 
 
+def test_a_server_type_that_is_no_longer_rented_is_read_as_before() -> None:
+    provider = parse(hetzner().replace("cx23", "cx22")).application.compute_provider
+    assert isinstance(provider, HetznerProvider)
+    assert provider.server_type == "cx22"
+
+
 def test_the_keys_of_aws_and_scaleway_are_read() -> None:
-    start = hetzner().replace("hetzner: {api_token: tok-en, server_type: cx22, ", "X").split("X")[0]
+    start = hetzner().replace("hetzner: {api_token: tok-en, server_type: cx23, ", "X").split("X")[0]
     rest = hetzner().split("architecture: x86}\n")[1]
     aws = "aws: {access_key_id: AK, secret_access_key: SK, region: r, instance_type: t}\n"
     text = f"{start}{aws}".replace("t}", "t, architecture: x86_64}") + rest
@@ -215,7 +221,7 @@ def test_what_is_required_is_named() -> None:
         "application.compute_provider: exactly one of local, ssh, hetzner, aws, scaleway is needed",
     ]
     text = hetzner().replace(
-        "{api_token: tok-en, server_type: cx22, server_location: x, architecture: x86}", "{x-a: 1}"
+        "{api_token: tok-en, server_type: cx23, server_location: x, architecture: x86}", "{x-a: 1}"
     )
     assert faults(text) == [
         f"application.compute_provider.hetzner.{key}: is required"

@@ -34,7 +34,7 @@ def hetzner(extra: str = "", servers: str = "servers: {main: {}}") -> str:
         application:
           name: shop
           compute_provider:
-            hetzner: {api_token: tok-en, server_type: cx22, server_location: x, architecture: x86}
+            hetzner: {api_token: tok-en, server_type: cx23, server_location: x, architecture: x86}
           ssh_keys: {private_key: $PRIVATE_KEY, public_key: $PUBLIC_KEY}
           domain_provider: {cloudflare: {api_token: cf-tok, account_id: acc}}
     """)

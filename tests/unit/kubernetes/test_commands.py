@@ -31,7 +31,7 @@ def test_a_trial_changes_nothing() -> None:
 def test_all_of_an_app_is_asked_for_at_once() -> None:
     call = commands.build_get(LISTED, selector=build_app_selector("shop"))
     assert call.argv[2] == "get"
-    assert "deployments,statefulsets,services,secrets,jobs,replicasets" in call.argv
+    assert "deployments,statefulsets,services,jobs,replicasets" in call.argv
     selector = "app.kubernetes.io/managed-by=nvoi,app.kubernetes.io/part-of=shop"
     assert f"--selector={selector}" in call.argv
     assert call.argv[-1] == "--output=json"

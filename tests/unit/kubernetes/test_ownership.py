@@ -78,16 +78,6 @@ def test_what_is_being_deleted_is_not_deleted_again() -> None:
     assert ownership.find_obsolete("shop", items, []) == []
 
 
-def test_a_name_that_another_app_has_is_told() -> None:
-    # Both have a workload shop-a-web.
-    first = hetzner("app: {a-web: {servers: [main]}}")
-    second = hetzner("app: {web: {servers: [main]}}").replace("name: shop", "name: shop-a")
-    there: Any = build(first).kept
-    foreign = ownership.find_foreign("shop-a", there, build(second).kept)
-    assert "deployment/shop-a-web" in shown(foreign)
-    assert ownership.find_foreign("shop", there, build(first).kept) == []
-
-
 def test_what_cannot_be_changed_is_found_before_it_is_applied() -> None:
     items = live("postgres")
     wanted = build("postgres").kept

@@ -24,7 +24,7 @@ from nvoi.secret import Secret
 PROVIDERS: dict[str, ComputeProvider] = {
     "local": LocalProvider(),
     "ssh": SSHProvider(),
-    "hetzner": HetznerProvider(Secret("token: #1"), "cx22", "nbg1", "x86"),
+    "hetzner": HetznerProvider(Secret("token: #1"), "cx23", "nbg1", "x86"),
     "aws": AWSProvider(Secret("id"), Secret("key"), "eu-central-1", "t3.small", "arm64"),
     "scaleway": ScalewayProvider(Secret("key"), "project", "DEV1-S", "x86"),
 }

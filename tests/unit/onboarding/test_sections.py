@@ -231,7 +231,7 @@ def test_credentials_are_checked_as_they_are_typed_where_a_provider_can() -> Non
     account = Account("Hetzner", HetznerProvider, "", providers.ACCOUNTS[2].fields, check)
     script = Script("wrong", ENTER, ENTER, ENTER, "type them again", "right", ENTER, ENTER, ENTER)
     provider = ask_account(script, account, before=None)
-    assert provider == HetznerProvider(Secret("right"), "cx22", "nbg1", "x86")
+    assert provider == HetznerProvider(Secret("right"), "cx23", "nbg1", "x86")
     assert tried == ["wrong", "right"]
     assert "! Hetzner: the token is refused (make another)" in script.said
     script = Script("wrong", ENTER, ENTER, ENTER, "keep them as they are")

@@ -39,7 +39,7 @@ def test_a_wide_summary_is_a_table_and_a_narrow_one_a_list() -> None:
     assert "Database\n  PostgreSQL\n" in listing
     assert "│" not in listing
     assert "volume database, 20 GB" in table
-    assert "cx22 in nbg1" in table
+    assert "cx23 in nbg1" in table
     assert "TOKEN=••••" in table
 
 
