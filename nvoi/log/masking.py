@@ -86,7 +86,7 @@ class _Needles:
         new.short_encoded = self.short_encoded | {one for one in encoded if len(one) < _LONG}
         new.encoded = self.encoded | _cut(encoded)
         new.short = self.short | {one for one in encoded | anchors if len(one) < _LONG}
-        new.blocks = self.blocks | _cut(encoded | anchors)
+        new.blocks = self.blocks | new.encoded | _cut(anchors)
         new.reach = max(_LONG, self.reach, *(one.reach for one in wholes | parts))
         return new
 
@@ -236,8 +236,10 @@ class Masker:
             return
         fields = record.__dict__
         try:
-            if not self._is_clean(record):
-                self._mask_message(record)
+            if not self._is_clean(record) and not self._mask_arguments(record):
+                # Only the message has the secret whole, or it can be had in no other way.
+                message = self.mask_text(rendering.render_message(record))
+                record.msg, record.args = message, ()
             if fields.get("exc_info") or fields.get("exc_text") or fields.get("stack_info"):
                 self._mask_traceback(record)
             if not _STANDARD_FIELDS.issuperset(fields):
@@ -263,16 +265,16 @@ class Masker:
                 return False
         return True
 
-    def _mask_message(self, record: logging.LogRecord) -> None:
+    def _mask_arguments(self, record: logging.LogRecord) -> bool:
+        """Mask message and arguments, each in its place, if no secret is left by that."""
         msg, args = record.msg, record.args
         try:
             record.msg, record.args = self._hold(msg), self._hold_all(args)
             message = record.getMessage()
         except Exception:  # noqa: BLE001 - a mapping that cannot be read, "%d" of a user's class
-            record.msg, record.args, message = msg, args, None
-        if type(message) is not str or self.mask_text(message) is not message:
-            # Only the message has it whole, or there is a message in no other way.
-            record.msg, record.args = self.mask_text(rendering.render_message(record)), ()
+            record.msg, record.args = msg, args
+            return False
+        return type(message) is str and self.mask_text(message) is message
 
     def _hold_all(self, args: Any) -> Any:
         """The arguments of a record: a tuple, or a mapping of names."""

@@ -156,6 +156,8 @@ _CODES = re.compile(
       | & (?: \#[0-9]{{1,7}} | \#[Xx]{_HEX}{{1,6}} | quot|apos|amp|lt|gt ) ;""",
     re.VERBOSE,
 )
+#: So many characters around an anchor are always looked at: a row of spaces may be long.
+_SMALLEST_MARGIN = 1000
 #: Five characters may end in a backslash.
 _SHORTEST_FOLDED = SHORTEST_SECRET - 1
 #: JSON in a URL in HTML is folded in three.
@@ -285,8 +287,9 @@ def _find_areas(text: str, secret: Escaped) -> Iterator[Span]:
     if not secret.anchor:
         yield 0, len(text)
         return
+    margin = max(secret.reach, _SMALLEST_MARGIN)
     for start, end in find_all(text, secret.anchor):
-        yield max(0, start - secret.reach), end + secret.reach
+        yield max(0, start - margin), end + margin
 
 
 def build_forms(secret: str) -> tuple[Escaped, list[Escaped], set[str]]:
