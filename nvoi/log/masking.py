@@ -56,9 +56,8 @@ class _Needles:
     """All that is looked for: the forms of some secrets."""
 
     secrets: frozenset[str] = frozenset()
-    #: The secrets in escaped forms; the lines of these and the values in them.
-    wholes: frozenset[Escaped] = frozenset()
-    parts: frozenset[Escaped] = frozenset()
+    #: Of each secret in its escaped forms: its lines and the values in it.
+    escaped: Mapping[Escaped, Iterable[Escaped]] = {}
     #: Encoded forms: those that are not long, and the blocks of the others.
     short_encoded: frozenset[str] = frozenset()
     encoded: frozenset[str] = frozenset()
@@ -76,18 +75,17 @@ class _Needles:
         from nvoi.log.secret_forms import SHORTEST_SECRET, build_forms  # noqa: PLC0415
 
         built = [build_forms(one) for one in secrets if len(one.strip()) >= SHORTEST_SECRET]
-        wholes = {whole for whole, _, _ in built}
-        parts = {part for _, several, _ in built for part in several}
-        encoded = {form for _, _, several in built for form in several}
-        anchors = {one.anchor for one in wholes | parts}
+        escaped = [one for whole, parts, _ in built for one in (whole, *parts)]
+        encoded = {form for _, _, forms in built for form in forms}
+        anchors = {one.anchor for one in escaped}
         new = _Needles()
         new.secrets = self.secrets | secrets
-        new.wholes, new.parts = self.wholes | wholes, self.parts | parts
+        new.escaped = {**self.escaped, **{whole: parts for whole, parts, _ in built}}
         new.short_encoded = self.short_encoded | {one for one in encoded if len(one) < _LONG}
         new.encoded = self.encoded | _cut(encoded)
         new.short = self.short | {one for one in encoded | anchors if len(one) < _LONG}
         new.blocks = self.blocks | new.encoded | _cut(anchors)
-        new.reach = max(_LONG, self.reach, *(one.reach for one in wholes | parts))
+        new.reach = max(_LONG, self.reach, *(one.reach for one in escaped))
         return new
 
     def may_be_in(self, text: str) -> bool:
@@ -105,13 +103,7 @@ class _Needles:
         """Where in ``text`` secrets are, in order; none overlaps another."""
         from nvoi.log.secret_forms import find_all, find_escaped, merge  # noqa: PLC0415 - as above
 
-        spans = merge(find_escaped(text, self.wholes))
-        # Each part of a long secret would be looked for in all of it.
-        begun = 0
-        for start, end in (*spans, (len(text), len(text))):
-            rest = text[begun:start]
-            spans += [(begun + at, begun + to) for at, to in find_escaped(rest, self.parts)]
-            begun = end
+        spans = find_escaped(text, self.escaped)
         for form in self.short_encoded:
             spans += find_all(text, form)
         return merge([*spans, *self._find_encoded(text)])

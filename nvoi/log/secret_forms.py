@@ -24,7 +24,7 @@ import re
 import sys
 import unicodedata
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 #: Where something starts and ends in a text.
 Span = tuple[int, int]
@@ -263,14 +263,33 @@ class Escaped:
         self.reach = plain + (len(text) - plain) * _LONGEST_CHARACTER
 
 
-def find_escaped(text: str, secrets: Iterable[Escaped]) -> Iterator[Span]:
-    """Where in ``text`` the escaped forms of ``secrets`` are, in no order; they may overlap.
+def find_escaped(text: str, secrets: Mapping[Escaped, Iterable[Escaped]]) -> list[Span]:
+    """Where in ``text`` the escaped forms of secrets and of their parts are, in no order.
 
-    Folding is slow, so only the surroundings of the anchors are folded.
+    The parts of a secret are looked for where it is not itself: there may be a thousand of them
+    in a long one.
     """
+    found: dict[Escaped, list[Span]] = {}
+    for secret, span in _find_forms(text, secrets):
+        found.setdefault(secret, []).append(span)
+    absent = [part for secret in secrets if secret not in found for part in secrets[secret]]
+    spans = [span for _, span in _find_forms(text, absent)]
+    for secret, own in found.items():
+        spans += own
+        begun = 0
+        for start, end in (*merge(own), (len(text), len(text))):
+            for _, (first, last) in _find_forms(text[begun:start], secrets[secret]):
+                spans.append((begun + first, begun + last))
+            begun = end
+    return spans
+
+
+def _find_forms(text: str, secrets: Iterable[Escaped]) -> Iterator[tuple[Escaped, Span]]:
+    """Folding is slow, so only the surroundings of the anchors are folded."""
     near = [secret for secret in secrets if secret.anchor in text]
     for secret in near:
-        yield from find_all(text, secret.text)
+        for span in find_all(text, secret.text):
+            yield secret, span
     for begin, finish in merge(area for secret in near for area in _find_areas(text, secret)):
         area = text[begin:finish]
         # Also as a form's data, which has a plus for each space.
@@ -279,7 +298,7 @@ def find_escaped(text: str, secrets: Iterable[Escaped]) -> Iterator[Span]:
                 for start, end in folded.find_spans(secret.folded):
                     # A row of quotes is folded to one, which is in every text.
                     if end - start >= _SHORTEST_FOLDED:
-                        yield begin + start, begin + end
+                        yield secret, (begin + start, begin + end)
 
 
 def _find_areas(text: str, secret: Escaped) -> Iterator[Span]:

@@ -89,6 +89,8 @@ def test_overlapping_secrets_are_masked_to_the_end_of_the_last() -> None:
     assert masker.mask_text("<abcdefghijklmnop>") == "<[REDACTED]>"
     masker = Masker(["user1", "1-verylongpassword"])
     assert masker.mask_text("login user1-verylongpassword") == "login [REDACTED]"
+    masker = Masker(["user1", "first-line\nuser1-verylongpassword\nlast-line"])
+    assert masker.mask_text("login user1-verylongpassword") == "login [REDACTED]"
 
 
 @pytest.mark.parametrize(
