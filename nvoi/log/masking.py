@@ -1,7 +1,17 @@
 """Secrets out of every record, before any handler sees it.
 
-A secret is looked for as it is and in the forms it takes on its way into a log: see
-:mod:`nvoi.log.secret_forms`.
+Nearly no text holds a secret, and each log call waits for the search, so that one question has
+to be answered fast: may this text hold any of a thousand forms? (:mod:`nvoi.log.secret_forms`
+says which.) Looking for one after the other would take longer than the rest of the call. So the
+text is cut into blocks of 6 characters, and these are compared, all at once, with a set of every
+6 characters in a row of every form::
+
+    form   tiger5hunter7         set   tiger5 iger5h ger5hu er5hun r5hunt 5hunte hunter unter7
+    text   the password is tiger5hunter7.        blocks   the pa|ssword| is ti|ger5hu|nter7.
+
+Wherever a form of 11 characters or more begins, it covers one whole block, so a text of which
+no block is in the set has none of them. The few shorter forms are looked for one by one. Only
+a text that fails this test is searched closely, by :meth:`_Needles.find_spans`.
 """
 
 from __future__ import annotations
@@ -11,6 +21,7 @@ import operator
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from numbers import Number
 
 from nvoi.log import rendering
@@ -19,14 +30,13 @@ TYPE_CHECKING = False  # as in nvoi.log.levels
 if TYPE_CHECKING:
     from typing import Any, Self
 
-    from nvoi.log.secret_forms import Escaped
+    from nvoi.log.secret_forms import Escaped, Span
 
 REDACTED = "[REDACTED]"
 
-#: A text is looked through in blocks of this many characters: see :meth:`Masker.mask_text`.
 _BLOCK = 6
-_find_blocks = re.compile(f".{{{_BLOCK}}}", re.DOTALL).findall
-#: The same for a text of so many blocks, in half the time: most messages are short.
+_find_blocks = re.compile("." * _BLOCK, re.DOTALL).findall
+#: The same for a text of so many blocks, in half the time: a tenth of a log call.
 _SLICES = [slice(start, start + _BLOCK) for start in range(0, 50 * _BLOCK, _BLOCK)]
 _SPLITTERS = [operator.itemgetter(*_SLICES[: max(2, count)]) for count in range(len(_SLICES))]
 #: What has this many characters covers one whole block wherever it begins.
@@ -43,16 +53,18 @@ _SHOWN_WHOLE = frozenset((dict, list, tuple))
 
 
 class _Needles:
-    """All forms of some secrets, made ready to be looked for."""
+    """All that is looked for: the forms of some secrets."""
 
     secrets: frozenset[str] = frozenset()
-    escaped: frozenset[Escaped] = frozenset()
-    #: Encoded forms that are not long; these and the anchors that are not.
-    pieces: frozenset[str] = frozenset()
-    short: frozenset[str] = frozenset()
-    #: Blocks of the long encoded forms; these and those of the long anchors.
+    #: Of each secret in its escaped forms: its lines and the values in it.
+    escaped: Mapping[Escaped, Iterable[Escaped]] = {}
+    #: Encoded forms: those that are not long, and the blocks of the others.
+    short_encoded: frozenset[str] = frozenset()
     encoded: frozenset[str] = frozenset()
-    grams: frozenset[str] = frozenset()
+    #: What the quick look is for: these and the anchors of the escaped, likewise.
+    short: frozenset[str] = frozenset()
+    blocks: frozenset[str] = frozenset()
+    #: No form has more characters.
     reach = 0
     #: The last text found to hold none: a record passes a logger, then handlers.
     clean = ""
@@ -62,44 +74,51 @@ class _Needles:
         # Late, as many programs have no secret.
         from nvoi.log.secret_forms import SHORTEST_SECRET, build_forms  # noqa: PLC0415
 
-        built = [build_forms(one, _LONG) for one in secrets if len(one.strip()) >= SHORTEST_SECRET]
-        escaped = frozenset(whole for whole, _ in built)
-        forms = {form for _, forms in built for form in forms}
-        anchors = {part.anchor for whole in escaped for part in (whole, *whole.inner)}
-        pieces, short = ({one for one in some if len(one) < _LONG} for some in (forms, anchors))
+        built = [build_forms(one) for one in secrets if len(one.strip()) >= SHORTEST_SECRET]
+        escaped = [one for whole, parts, _ in built for one in (whole, *parts)]
+        encoded = {form for _, _, forms in built for form in forms}
+        anchors = {one.anchor for one in escaped}
         new = _Needles()
         new.secrets = self.secrets | secrets
-        new.escaped = self.escaped | escaped
-        new.pieces = self.pieces | pieces
-        new.short = self.short | pieces | short
-        new.encoded = self.encoded | _cut(forms - pieces)
-        new.grams = self.grams | new.encoded | _cut(anchors - short)
-        new.reach = max(_LONG, self.reach, *(part.reach for part in escaped))
+        new.escaped = {**self.escaped, **{whole: parts for whole, parts, _ in built}}
+        new.short_encoded = self.short_encoded | {one for one in encoded if len(one) < _LONG}
+        new.encoded = self.encoded | _cut(encoded)
+        new.short = self.short | {one for one in encoded | anchors if len(one) < _LONG}
+        new.blocks = self.blocks | new.encoded | _cut(anchors)
+        new.reach = max(_LONG, self.reach, *(one.reach for one in escaped))
         return new
 
-    def find_spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where in ``text`` secrets are, start and end, in no order; they may overlap."""
-        from nvoi.log.secret_forms import find_all, fold  # noqa: PLC0415 - as above
+    def may_be_in(self, text: str) -> bool:
+        """The quick look: False means that ``text`` holds none of these."""
+        count = len(text) // _BLOCK
+        split = _SPLITTERS[count] if count < len(_SPLITTERS) else _find_blocks
+        if not self.blocks.isdisjoint(split(text)):
+            return True
+        for form in self.short:  # noqa: SIM110 - any() takes three times as long
+            if form in text:
+                return True
+        return False
 
-        if near := [part for part in self.escaped if part.is_near(text)]:
-            folded = fold(text)
-            for part in near:
-                yield from part.find_spans(text, folded)
-        for piece in self.pieces:
-            yield from find_all(text, piece)
-        yield from self._find_stretches(text)
+    def find_spans(self, text: str) -> list[Span]:
+        """Where in ``text`` secrets are, in order; none overlaps another."""
+        from nvoi.log.secret_forms import find_all, find_escaped, merge  # noqa: PLC0415 - as above
 
-    def _find_stretches(self, text: str) -> Iterator[tuple[int, int]]:
+        spans = find_escaped(text, self.escaped)
+        for form in self.short_encoded:
+            spans += find_all(text, form)
+        return merge([*spans, *self._find_encoded(text)])
+
+    def _find_encoded(self, text: str) -> Iterator[Span]:
         """Where ``text`` has 11 characters or more of an encoded form, be it cut anywhere."""
-        grams, last = self.encoded, 0
+        blocks, last = self.encoded, 0
         for index, block in enumerate(_find_blocks(text)):
             start = index * _BLOCK
-            if start < last or block not in grams:
+            if start < last or block not in blocks:
                 continue
             end = start + 1
-            while start and text[start - 1 : start - 1 + _BLOCK] in grams:
+            while start and text[start - 1 : start - 1 + _BLOCK] in blocks:
                 start -= 1
-            while text[end : end + _BLOCK] in grams:
+            while text[end : end + _BLOCK] in blocks:
                 end += 1
             last = end + _BLOCK - 1
             if last - start >= _LONG:
@@ -107,25 +126,17 @@ class _Needles:
 
 
 def _cut(forms: Iterable[str]) -> frozenset[str]:
-    """Every block of the forms."""
+    """Every block of the long ones among the forms."""
     return frozenset(
-        form[start : start + _BLOCK] for form in forms for start in range(len(form) - _BLOCK + 1)
+        form[start : start + _BLOCK]
+        for form in forms
+        if len(form) >= _LONG
+        for start in range(len(form) - _BLOCK + 1)
     )
 
 
-def _merge(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """``spans`` in order; those that overlap are one."""
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if merged and start < merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
-
-
-def _replace(text: str, spans: Iterable[tuple[int, int]]) -> str:
-    """``text`` with the placeholder for each of the merged spans."""
+def _replace(text: str, spans: Iterable[Span]) -> str:
+    """``text`` with the placeholder for each of the spans."""
     pieces, last = [], 0
     for start, end in spans:
         pieces += [text[last:start], REDACTED]
@@ -178,30 +189,12 @@ class Masker:
         self._lock = threading.Lock()
 
     def mask_text(self, text: str) -> str:
-        """``text`` without secrets; the very same object where it has none.
-
-        Nearly all texts have none, and this is on the path of each log call, where a search
-        for every form would cost more than the rest of the call. Each form is long, or holds
-        a piece that no escaping changes, its anchor. Of 11 characters or more, such a piece
-        covers one whole block of the text wherever it begins: a text none of whose blocks is
-        part of one has none of them. The shorter ones are looked for one by one.
-        """
+        """``text`` without secrets; the very same object where it has none."""
         needles = self._needles
-        if text == needles.clean:
-            return text
-        count = len(text) // _BLOCK
-        blocks = _SPLITTERS[count](text) if count < len(_SLICES) else _find_blocks(text)
-        if needles.grams.isdisjoint(blocks):
-            for form in needles.short:
-                if form in text:
-                    break
-            else:
-                needles.clean = text
-                return text
-        spans = _merge(needles.find_spans(text))
-        if spans:
-            return _replace(text, spans)
-        needles.clean = text
+        if text != needles.clean:
+            if needles.may_be_in(text) and (spans := needles.find_spans(text)):
+                return _replace(text, spans)
+            needles.clean = text
         return text
 
     def clean_text(self, text: str) -> str:
@@ -215,12 +208,11 @@ class Masker:
 
         A secret that stands there stays whole; the beginning is never empty.
         """
-        spans = _merge(self._needles.find_spans(text))
+        spans = self._needles.find_spans(text)
         for start, end in spans:
             if start < at < end:
                 # What goes on is a long text in base64: each half of that is found by itself.
                 at = start or (end if end < len(text) else at)
-                break
         begun = [(start, min(end, at)) for start, end in spans if start < at]
         return _replace(text[:at], begun), text[at:]
 
@@ -236,8 +228,10 @@ class Masker:
             return
         fields = record.__dict__
         try:
-            if not self._is_clean(record):
-                self._mask_message(record)
+            if not self._is_clean(record) and not self._mask_arguments(record):
+                # Only the message has the secret whole, or it can be had in no other way.
+                message = self.mask_text(rendering.render_message(record))
+                record.msg, record.args = message, ()
             if fields.get("exc_info") or fields.get("exc_text") or fields.get("stack_info"):
                 self._mask_traceback(record)
             if not _STANDARD_FIELDS.issuperset(fields):
@@ -263,16 +257,16 @@ class Masker:
                 return False
         return True
 
-    def _mask_message(self, record: logging.LogRecord) -> None:
+    def _mask_arguments(self, record: logging.LogRecord) -> bool:
+        """Mask message and arguments, each in its place, if no secret is left by that."""
         msg, args = record.msg, record.args
         try:
             record.msg, record.args = self._hold(msg), self._hold_all(args)
             message = record.getMessage()
         except Exception:  # noqa: BLE001 - a mapping that cannot be read, "%d" of a user's class
-            record.msg, record.args, message = msg, args, None
-        if type(message) is not str or self.mask_text(message) is not message:
-            # Only the message has it whole, or there is a message in no other way.
-            record.msg, record.args = self.mask_text(rendering.render_message(record)), ()
+            record.msg, record.args = msg, args
+            return False
+        return type(message) is str and self.mask_text(message) is message
 
     def _hold_all(self, args: Any) -> Any:
         """The arguments of a record: a tuple, or a mapping of names."""
@@ -291,7 +285,7 @@ class Masker:
         own = str.__str__ if issubclass(kind, str) else object.__str__
         if _is_plain(kind) or (kind.__str__ is own and issubclass(kind, (str, *_CONTAINERS))):
             return self.mask_value(value)
-        return HeldText(self.mask_text(rendering.render_value(value)), value, self)
+        return HeldText(value, self)
 
     def mask_value(self, value: object) -> object:
         """``value`` without secrets: itself where it has none, else a masked copy or text."""
@@ -313,19 +307,22 @@ class HeldText(str):
     ``repr()`` is the object's own, masked. Pickled and copied it is a plain ``str``.
     """
 
-    __slots__ = ("_masker", "_shown", "_value")
-    _masker: Masker
-    _shown: str
+    __slots__ = ("__dict__",)
     _value: object
+    _masker: Masker
 
-    def __new__(cls, text: str, value: object, masker: Masker) -> Self:
-        """``text`` is the masked one of ``value``."""
-        self = super().__new__(cls, text)
-        self._value, self._masker, self._shown = value, masker, ""
+    def __new__(cls, value: object, masker: Masker) -> Self:
+        """The masked text of ``value``."""
+        self = super().__new__(cls, masker.mask_text(rendering.render_value(value)))
+        self._value, self._masker = value, masker
         return self
 
+    @cached_property
+    def _shown(self) -> str:
+        return rendering.render_value(self._value, repr)
+
     def __repr__(self) -> str:
-        self._shown = self._shown or rendering.render_value(self._value, repr)
+        # Masked each time, as secrets may have been added.
         return self._masker.mask_text(self._shown)
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
@@ -350,9 +347,8 @@ class _Walk:
         if _is_plain(kind):
             return value
         masked = self._visit_items(value, kind, depth) if issubclass(kind, _CONTAINERS) else value
-        if masked is not value or kind in _SHOWN_WHOLE:
-            return masked
-        return self._check(value, kind)
+        is_done = masked is not value or kind in _SHOWN_WHOLE
+        return masked if is_done else self._mask_shown(value, kind)
 
     def _visit_items(self, value: Any, kind: type, depth: int) -> Any:
         is_mapping = issubclass(kind, Mapping)
@@ -368,12 +364,10 @@ class _Walk:
             return dict(zip(masked[::2], masked[1::2], strict=True))
         return tuple(masked) if issubclass(kind, tuple) else masked
 
-    def _check(self, value: object, kind: type) -> object:
+    def _mask_shown(self, value: object, kind: type) -> object:
         """``value`` itself where neither of its texts has a secret."""
-        named = ((str, object.__str__), (repr, object.__repr__))
-        shows = [show for show, plain in named if getattr(kind, plain.__name__) is not plain]
         try:
-            texts = [str.__str__(show(value)) for show in shows]
+            texts = [str.__str__(show(value)) for show in (str, repr)]
             if issubclass(kind, str):
                 texts.append(str.__str__(value))
         except Exception:  # noqa: BLE001 - what it shows to others is not known

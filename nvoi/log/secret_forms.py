@@ -1,9 +1,18 @@
 r"""The forms that a secret takes on its way into a log. Pure.
 
-Escaped, character by character: quoted for a shell, a URL, JSON, HTML or a string of a language.
-Text and secret are folded, which undoes all of that in both, and then compared. Encoded as a
-whole: in base64 or hex. A secret of several lines, such as a private key, is taken line by line
-too, as logs cut it, and one that is JSON value by value.
+There are two kinds, and each is found in its own way.
+
+**Escaped** forms change a secret character by character: ``it's 5`` is ``it\\'s\\x205`` in a
+string of Python, ``it%27s%205`` in a URL, ``it&#39;s 5`` in HTML, and one may be put in the
+other. Instead of listing them all, :class:`_Folded` undoes the escapes of both the text and the
+secret, and compares what comes out. No escape touches letters and digits, so that of each
+secret the longest run of these, its *anchor*, stands in every form as it is: only the text
+around an anchor is folded.
+
+**Encoded** forms, in base64 or hex, change a secret as a whole. There are few, so
+:func:`build_encoded` lists them.
+
+Logs cut a private key into lines and a JSON into its values, so these are looked for too.
 """
 
 from __future__ import annotations
@@ -14,9 +23,11 @@ import json
 import re
 import sys
 import unicodedata
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+#: Where something starts and ends in a text.
+Span = tuple[int, int]
 
 #: Shorter values are left: they are words that occur everywhere.
 SHORTEST_SECRET = 5
@@ -80,12 +91,23 @@ def _split_lines(secret: str) -> list[str]:
     return [line for line in secret.splitlines(True) if not _FRAME.fullmatch(line.strip())]
 
 
-def find_all(text: str, piece: str) -> Iterator[tuple[int, int]]:
+def find_all(text: str, piece: str) -> Iterator[Span]:
     """Where ``piece`` stands in ``text``: start and end."""
     at = text.find(piece)
     while at >= 0:
         yield at, at + len(piece)
         at = text.find(piece, at + len(piece))
+
+
+def merge(spans: Iterable[Span]) -> list[Span]:
+    """``spans`` in order; those that overlap are one."""
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def build_encoded(secret: str) -> Iterator[str]:
@@ -134,6 +156,10 @@ _CODES = re.compile(
       | & (?: \#[0-9]{{1,7}} | \#[Xx]{_HEX}{{1,6}} | quot|apos|amp|lt|gt ) ;""",
     re.VERBOSE,
 )
+#: So many characters around an anchor are always looked at: a row of spaces may be long.
+_SMALLEST_MARGIN = 1000
+#: Five characters may end in a backslash.
+_SHORTEST_FOLDED = SHORTEST_SECRET - 1
 #: JSON in a URL in HTML is folded in three.
 _MOST_NESTED = 4
 _SPACE, _QUOTE = r"(?: \\*+\s | \\++[tnvfr] )", r"""(?: \\*+["'] )"""
@@ -154,7 +180,7 @@ _find_runs = re.compile("[A-Za-z0-9]+").findall
 _LONGEST_CHARACTER = 48
 
 
-class Folded:
+class _Folded:
     """A text without escapes: one form for all that mean the same.
 
     Codes are decoded, rows of white space are one space, rows of quotes one quote, backslashes
@@ -163,8 +189,9 @@ class Folded:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        #: For each change: where its literal and replaced stretches begin, after and before it.
-        self._changes: list[tuple[list[int], list[int]]] = []
+        #: Of each character: where in the text as it was that which became it starts and ends.
+        self._starts = array("L", range(len(text)))
+        self._ends = array("L", range(1, len(text) + 1))
         for _ in range(_MOST_NESTED):
             if not self._change(_CODES, _decode):
                 break
@@ -173,39 +200,25 @@ class Folded:
             self._change(_FOREIGN, lambda found: unicodedata.normalize("NFD", found[0]))
 
     def _change(self, pattern: re.Pattern[str], replace: Callable[[re.Match[str]], str]) -> bool:
-        text, end, size = self.text, 0, 0
+        text, end = self.text, 0
         pieces: list[str] = []
-        after, before = [0], [0]
+        starts, ends = array("L"), array("L")
         for found in pattern.finditer(text):
-            start = found.start()
-            new = replace(found)
-            size += start - end
-            after += (size, size + len(new))
-            size += len(new)
+            start, new = found.start(), replace(found)
             pieces += (text[end:start], new)
+            starts += self._starts[end:start] + self._starts[start : start + 1] * len(new)
+            ends += self._ends[end:start]
             end = found.end()
-            before += (start, end)
+            ends += self._ends[end - 1 : end] * len(new)
         if pieces:
             self.text = "".join((*pieces, text[end:]))
-            self._changes.append((after, before))
+            self._starts, self._ends = starts + self._starts[end:], ends + self._ends[end:]
         return bool(pieces)
 
-    def find_spans(self, folded: str) -> Iterator[tuple[int, int]]:
+    def find_spans(self, folded: str) -> Iterator[Span]:
         """Where ``folded`` stands, start and end in the text as it was."""
-        return (self._locate(start, end) for start, end in find_all(self.text, folded))
-
-    def _locate(self, start: int, end: int) -> tuple[int, int]:
-        for after, before in reversed(self._changes):
-            first, last = bisect_right(after, start) - 1, bisect_right(after, end - 1) - 1
-            # Stretches with odd numbers are replaced ones: they are taken whole.
-            start = before[first] + (0 if first % 2 else start - after[first])
-            end = before[last + 1] if last % 2 else before[last] + end - after[last]
-        return start, end
-
-
-def fold(text: str) -> list[Folded]:
-    """What ``text`` is folded to; also as a form's data, which has a plus for each space."""
-    return [Folded(one) for one in {text, text.replace("+", " ")}]
+        for start, end in find_all(self.text, folded):
+            yield self._starts[start], self._ends[end - 1]
 
 
 def _decode(found: re.Match[str]) -> str:
@@ -234,72 +247,73 @@ def _fold_mark(found: re.Match[str]) -> str:
     return '"' if mark == "'" else mark
 
 
-@dataclass(frozen=True, repr=False)
 class Escaped:
-    """A secret, found in every escaped form, a mixture of them too; and the parts of it.
+    """A text to be found in every escaped form, a mixture of them too."""
 
-    ``anchor`` is a piece that each form holds as it is; no form is longer than ``reach``, and
-    none shorter than ``shortest``. ``folded`` is without the quotes at the end of the secret, as
-    those of a string around it may be in their row: where it ``is_quoted`` some have to follow.
-    ``inner`` are its lines and the secrets in it.
+    def __init__(self, text: str) -> None:
+        self.text = text
+        # Backslashes at the end are folded with what follows them: they are left out.
+        bare = text.rstrip("\\")
+        self.folded = _Folded(bare if len(bare) >= _SHORTEST_FOLDED else text).text
+        untouched = _MARKS.sub(" ", _CODES.sub(" ", unicodedata.normalize("NFC", text)))
+        #: A piece that each form holds as it is; "" where there is none.
+        self.anchor = max(_find_runs(untouched), key=len, default="")
+        plain = sum(map(len, _find_runs(text)))
+        #: No form has more characters.
+        self.reach = plain + (len(text) - plain) * _LONGEST_CHARACTER
+
+
+def find_escaped(text: str, secrets: Mapping[Escaped, Iterable[Escaped]]) -> list[Span]:
+    """Where in ``text`` the escaped forms of secrets and of their parts are, in no order.
+
+    The parts of a secret are looked for where it is not itself: there may be a thousand of them
+    in a long one.
     """
-
-    text: str
-    folded: str
-    is_quoted: bool
-    anchor: str
-    shortest: int
-    reach: int
-    inner: tuple[Escaped, ...] = ()
-
-    def is_near(self, text: str) -> bool:
-        """Whether ``text`` may hold the secret or a part of it; most do not."""
-        return self.anchor in text or any(part.anchor in text for part in self.inner)
-
-    def find_spans(self, text: str, folded: Sequence[Folded]) -> Iterator[tuple[int, int]]:
-        """Where in ``text``, and in what it is folded to, the secret is: start and end."""
-        spans = sorted(self._find_whole(text, folded))
-        yield from spans
-        # Each part would be looked for in all of a long secret that has been found already.
-        begin = 0
-        for start, end in (*spans, (len(text), len(text))):
-            if self.inner and start > begin:
-                rest = text[begin:start]
-                again = fold(rest) if spans else folded
-                for part in self.inner:
-                    if part.anchor in rest:
-                        for span in part.find_spans(rest, again):
-                            yield begin + span[0], begin + span[1]
-            begin = max(begin, end)
-
-    def _find_whole(self, text: str, folded: Sequence[Folded]) -> Iterator[tuple[int, int]]:
-        yield from find_all(text, self.text)
-        for start, end in (span for one in folded for span in one.find_spans(self.folded)):
-            is_whole = not self.is_quoted or text[end : end + 1] in _QUOTES_BEGIN
-            if is_whole and end - start >= self.shortest:
-                yield start, end
+    found: dict[Escaped, list[Span]] = {}
+    for secret, span in _find_forms(text, secrets):
+        found.setdefault(secret, []).append(span)
+    absent = [part for secret in secrets if secret not in found for part in secrets[secret]]
+    spans = [span for _, span in _find_forms(text, absent)]
+    for secret, own in found.items():
+        spans += own
+        begun = 0
+        for start, end in (*merge(own), (len(text), len(text))):
+            for _, (first, last) in _find_forms(text[begun:start], secrets[secret]):
+                spans.append((begun + first, begun + last))
+            begun = end
+    return spans
 
 
-def build_forms(secret: str, longest_anchor: int) -> tuple[Escaped, set[str]]:
-    """What finds the escaped forms of ``secret`` and of what is in it, and the encoded ones."""
+def _find_forms(text: str, secrets: Iterable[Escaped]) -> Iterator[tuple[Escaped, Span]]:
+    """Folding is slow, so only the surroundings of the anchors are folded."""
+    near = [secret for secret in secrets if secret.anchor in text]
+    for secret in near:
+        for span in find_all(text, secret.text):
+            yield secret, span
+    for begin, finish in merge(area for secret in near for area in _find_areas(text, secret)):
+        area = text[begin:finish]
+        # Also as a form's data, which has a plus for each space.
+        for folded in map(_Folded, {area, area.replace("+", " ")}):
+            for secret in near:
+                for start, end in folded.find_spans(secret.folded):
+                    # A row of quotes is folded to one, which is in every text.
+                    if end - start >= _SHORTEST_FOLDED:
+                        yield secret, (begin + start, begin + end)
+
+
+def _find_areas(text: str, secret: Escaped) -> Iterator[Span]:
+    """Where a form may stand: around each anchor, or anywhere."""
+    if not secret.anchor:
+        yield 0, len(text)
+        return
+    margin = max(secret.reach, _SMALLEST_MARGIN)
+    for start, end in find_all(text, secret.anchor):
+        yield max(0, start - margin), end + margin
+
+
+def build_forms(secret: str) -> tuple[Escaped, list[Escaped], set[str]]:
+    """What finds ``secret``: itself, its lines and the values in it, and what encodes them."""
     whole, values = secret.strip(), {secret, *find_values(secret)}
-    inner = {part.strip() for value in values for part in (value, *_split_lines(value))} - {whole}
-    escaped, *others = (
-        _build_part(part, longest_anchor)
-        for part in (whole, *inner)
-        if part is whole or len(part) >= SHORTEST_SECRET
-    )
-    forms = {form for value in values for form in build_encoded(value)}
-    return replace(escaped, inner=tuple(others)), forms
-
-
-def _build_part(part: str, longest_anchor: int) -> Escaped:
-    untouched = _MARKS.sub(" ", _CODES.sub(" ", unicodedata.normalize("NFC", part)))
-    anchor = max(_find_runs(untouched), key=len, default="")[:longest_anchor]
-    plain = sum(map(len, _find_runs(part)))
-    reach = plain + (len(part) - plain) * _LONGEST_CHARACTER
-    folded = Folded(part).text
-    bare = folded.rstrip('"') or folded
-    # A few quotes are folded to one, which is in every text.
-    shortest = len(part.rstrip("\"'\\") or part) if len(bare) < SHORTEST_SECRET else 0
-    return Escaped(part, bare, bare != folded, anchor, shortest, reach)
+    parts = {part.strip() for value in values for part in (value, *_split_lines(value))} - {whole}
+    escaped = [Escaped(part) for part in parts if len(part) >= SHORTEST_SECRET]
+    return Escaped(whole), escaped, {form for value in values for form in build_encoded(value)}
