@@ -1,8 +1,7 @@
 """The callback's words, the same for those who send and those who receive. Pure.
 
-docs/protocol.md as code: levels, limits, header names, what may stand in a URL, bodies and
-signatures. Two signatures cover the exact bytes of a body, with the deploy key's text as the
-key: ``X-Nvoi-Signature``, as GitHub signs its webhooks, and Standard Webhooks
+This is docs/protocol.md as code. Two signatures cover the exact bytes of a body, with the deploy
+key's text as the key: ``X-Nvoi-Signature``, as GitHub signs its webhooks, and Standard Webhooks
 (https://github.com/standard-webhooks/standard-webhooks, "Signature scheme"), which covers the
 request's id and time as well.
 """
@@ -124,8 +123,7 @@ def check_deploy_id(deploy_id: str) -> str:
     Raises:
         UsageError: it would change the path, is no valid Unicode, or is longer than 255 bytes.
     """
-    size = len(deploy_id.encode("utf-8", "surrogatepass"))
-    if not _DEPLOY_ID.fullmatch(deploy_id) or size > LONGEST_DEPLOY_ID:
+    if not _DEPLOY_ID.fullmatch(deploy_id) or len(deploy_id.encode()) > LONGEST_DEPLOY_ID:
         raise UsageError(
             f"the deploy id {ascii(deploy_id)[:80]} cannot stand in the callback's path: it needs "
             "1 to 255 bytes, no control characters, and is not '.' or '..'",
@@ -175,28 +173,35 @@ def measure(encoded: str) -> int:
     return len(encoded) if encoded.isascii() else len(encoded.encode())
 
 
+def cut_text(text: str, most: int) -> str:
+    """``text``, or its first ``most`` characters and a mark that says how many were cut."""
+    if len(text) <= most:
+        return text
+    # A text that was cut before has its mark: that is replaced by one for both cuts.
+    mark = _CUT.search(text)
+    whole, cut = (text[: mark.start()], int(mark[1])) if mark else (text, 0)
+    return f"{whole[:most]}… [{cut + max(0, len(whole) - most)} characters cut]"
+
+
 def cut_line(encoded: str, most_bytes: int) -> str:
-    """An encoded line whose message is cut to take at most ``most_bytes``, and says so."""
+    """An encoded line whose message is cut so that it takes at most ``most_bytes``."""
     record = json.loads(encoded)
     message = record["message"]
-    # One that was cut before has its mark: that is replaced by one for both cuts.
-    mark = _CUT.search(message)
-    message, already = (message[: mark.start()], int(mark[1])) if mark else (message, 0)
     keep = len(message)
     while keep > 0 and measure(encoded) > most_bytes:
         # Escapes and UTF-8 make a character up to six bytes: come nearer by proportion.
-        keep = max(0, min(keep - 1, int(keep * most_bytes / measure(encoded) * 0.98)))
-        record["message"] = f"{message[:keep]}… [{already + len(message) - keep} characters cut]"
+        keep = min(keep - 1, int(keep * most_bytes / measure(encoded) * 0.98))
+        record["message"] = cut_text(message, keep)
         encoded = json.dumps(record, ensure_ascii=False)
     return encoded
 
 
 @dataclass(frozen=True)
 class Run:
-    """What every request says of the run it is of.
+    """What every request says of its run.
 
-    ``app`` and ``command`` (``deploy``, ``delete``, ``rollback``) are None for programs that
-    name none. ``id`` is a UUID of this one run: a deploy id may be used again.
+    ``command`` is ``deploy``, ``delete`` or ``rollback``. ``id`` is a UUID of this one run: a
+    deploy id may be used again.
     """
 
     app: str | None = None
@@ -231,7 +236,7 @@ class LogBatch:
     terminal = False
 
     def encode(self) -> bytes:
-        """The body."""
+        """The body, in UTF-8."""
         return f'{{"logs": [{", ".join(self.lines)}]}}'.encode(errors="replace")
 
     @property
@@ -274,7 +279,7 @@ class StatusEvent:
         return self.payload.get("status") in {"completed", "failed"}
 
     def encode(self) -> bytes:
-        """The body."""
+        """The body, in UTF-8."""
         return json.dumps(self.payload, ensure_ascii=False).encode(errors="replace")
 
 
@@ -282,10 +287,9 @@ Request = LogBatch | StatusEvent
 
 
 def build_started(context: Mapping[str, str | None]) -> StatusEvent:
-    """``started``. Of ``context`` the body has :data:`STARTED_KEYS`, as far as they are known.
+    """``started``: its body has :data:`STARTED_KEYS` of ``context``, as far as they are known.
 
-    The headers have ``commit_title`` and ``commit_author``; and any text in ``dirty`` says that
-    the checkout differs from its commit.
+    Its headers have ``commit_title`` and ``commit_author``, and tell of any text in ``dirty``.
     """
     known = {key: value for key in STARTED_KEYS if (value := context.get(key))}
     texts = {
@@ -304,14 +308,10 @@ def build_completed(tunnels: Iterable[tuple[str, str]], duration_seconds: float)
 
 
 def build_failed(error: str, *, reason: str | None = None) -> StatusEvent:
-    """``failed``; a very long error is cut, as a status has to fit as a whole.
-
-    ``reason`` is :data:`CANCELLED` where a signal ended the run.
-    """
-    if len(error) > LONGEST_ERROR:
-        cut = len(error) - LONGEST_ERROR
-        error = f"{error[:LONGEST_ERROR]}… [{cut} characters cut]"
-    return StatusEvent({"status": "failed", "error": error}, _build_texts({REASON: reason}))
+    """``failed``; ``reason`` is :data:`CANCELLED` where a signal ended the run."""
+    # A status has to fit as a whole: a receiver that refuses it is not asked again.
+    payload = {"status": "failed", "error": cut_text(error, LONGEST_ERROR)}
+    return StatusEvent(payload, _build_texts({REASON: reason}))
 
 
 def build_headers(
@@ -324,10 +324,9 @@ def build_headers(
     timestamp: int,
     counts: tuple[int, int] | None = None,
 ) -> dict[str, str]:
-    """The headers of one attempt.
+    """The headers of the attempt at ``timestamp``, in Unix seconds.
 
-    ``body`` has the bytes as sent, ``timestamp`` is in Unix seconds and of this attempt. A
-    terminal status has ``counts``: the records logged in the run, and those given up.
+    A terminal status has ``counts``: the records logged in the run, and those given up.
     """
     headers = {
         "Content-Type": "application/json",
@@ -368,10 +367,12 @@ def verify(body: bytes, signature: str | None, key: str) -> bool:
         signature: the header ``X-Nvoi-Signature``; None, where it is missing, is never right.
         key: the deploy key's text.
     """
-    if not signature:
-        return False
-    expected = sign(body, key).encode()
-    return hmac.compare_digest(expected, signature.encode("utf-8", "surrogatepass"))
+    return signature is not None and _is_same(sign(body, key), signature)
+
+
+def _is_same(expected: str, given: str) -> bool:
+    """Whether two signatures are the same, in a time that does not tell how much of them is."""
+    return hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogatepass"))
 
 
 def sign_webhook(body: bytes, key: str, webhook_id: str, timestamp: int) -> str:
@@ -405,8 +406,7 @@ def verify_webhook(
         return False
     if abs((time.time() if now is None else now) - int(timestamp)) > tolerance:
         return False
-    expected = sign_webhook(body, key, webhook_id, int(timestamp)).encode()
-    candidates = [text.encode("utf-8", "surrogatepass") for text in signatures.split(" ")]
-    # Every candidate is compared, so that the time taken does not tell which one fits.
-    fits = [hmac.compare_digest(expected, candidate) for candidate in candidates]
+    expected = sign_webhook(body, key, webhook_id, int(timestamp))
+    # Every one is compared, so that the time taken does not tell which one fits.
+    fits = [_is_same(expected, candidate) for candidate in signatures.split(" ")]
     return any(fits)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -13,11 +12,7 @@ from typing import Any, TextIO
 from nvoi import protocol
 from nvoi.log import levels, masking, rendering
 
-_RESET = "\x1b[0m"
-
-#: CIs that show ANSI colours though their output is no terminal. GitHub Actions, GitLab CI,
-#: CircleCI, Buildkite, Bitbucket Pipelines, Travis CI, Drone/Woodpecker and Gitea/Forgejo say
-#: so in the pages on their log output.
+#: Of CIs that show ANSI colours though their output is no terminal, by their own pages on it.
 COLOUR_CIS = (
     "GITHUB_ACTIONS",
     "GITLAB_CI",
@@ -29,7 +24,6 @@ COLOUR_CIS = (
     "GITEA_ACTIONS",
     "FORGEJO_ACTIONS",
 )
-
 
 #: The ANSI code before a prefix, by the protocol's levels.
 Palette = Mapping[str, str]
@@ -55,11 +49,9 @@ class ConsoleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, or lines, of ``record``."""
-        moment = time.strftime("%H:%M:%S", time.localtime(record.created))
-        prefix = f"[{moment}] [{record.levelname}]"
-        colour = self._palette.get(protocol.name_level(record.levelno))
-        if colour:
-            prefix = f"{colour}{prefix}{_RESET}"
+        prefix = f"[{self.formatTime(record, '%H:%M:%S')}] [{record.levelname}]"
+        if colour := self._palette.get(protocol.name_level(record.levelno)):
+            prefix = f"{colour}{prefix}\x1b[0m"
         return f"{prefix} {render_masked(record)}"
 
 
@@ -92,10 +84,9 @@ class ClosedOutputError(BaseException):
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
-    """A StreamHandler that writes every record in some form.
+    """Escapes what the stream's encoding lacks, and ends the run when its reader has gone.
 
-    Characters that the stream's encoding lacks are escaped. When the stream's reader has
-    gone it raises :class:`ClosedOutputError`, once, and writes nothing from then on.
+    It then raises :class:`ClosedOutputError`, once, and writes nothing from then on.
     """
 
     #: Whether a reader that has gone ends the run; see :func:`uninterrupted`.

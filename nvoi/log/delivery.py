@@ -39,14 +39,7 @@ _SHORTEST_CUT = 256
 
 @dataclass(frozen=True)
 class Callee:
-    """Who is called, and as what.
-
-    Args:
-        url: the callback URL.
-        key: the deploy key's text; it signs.
-        deploy_id: checked already.
-        run: what every request says of its run.
-    """
+    """Who is called, by whom. The URL and the deploy id are checked already; the key signs."""
 
     url: str
     key: str = field(repr=False)
@@ -69,13 +62,8 @@ class Counts:
 class Delivery:
     """Sends requests in order and keeps account of them. One thread sends.
 
-    Args:
-        callee: who is called.
-        transport: what sends.
-        tell: called with a text, once for each kind of trouble.
-        count_logged: how many lines have been numbered so far, for the terminal status.
-        counts: where account is kept.
-        note_delivered: called with each piece that was acknowledged.
+    ``tell`` is called once for each kind of trouble, ``count_logged`` for the terminal status,
+    and ``note_delivered`` with each piece that was acknowledged.
     """
 
     def __init__(
@@ -85,7 +73,7 @@ class Delivery:
         *,
         tell: Callable[[str], None],
         count_logged: Callable[[], int],
-        counts: Counts | None = None,
+        counts: Counts,
         note_delivered: Callable[[Request], None] = lambda _: None,
     ) -> None:
         self._callee = callee
@@ -93,16 +81,15 @@ class Delivery:
         self._tell = tell
         self._count_logged = count_logged
         self._note_delivered = note_delivered
-        self._told: set[str] = set()
-        # Released once closing begins. An Event would do, but for Ctrl-C, which may cut in two
-        # what it does with its own lock.
-        self._closing = False
+        # Released once closing begins, which ends a pause. An Event would do, but for Ctrl-C,
+        # which may cut in two what it does with its own lock.
         self._hurry = threading.Lock()
         self._hurry.acquire()
+        self._closing = False
         self._logs_until = self._final_until = float("inf")
         self._most_bytes = protocol.MOST_BYTES
         self._refusals = 0
-        self.counts = counts or Counts()
+        self.counts = counts
         #: Why nothing is sent any more in this run, or "".
         self.stopped = ""
         #: Whether the last piece was answered for good, be it by a refusal.
@@ -116,24 +103,19 @@ class Delivery:
     def end_by(self, logs_until: float, final_until: float) -> None:
         """From now on give up at these moments, in seconds of :mod:`nvoi.log.clock`.
 
-        ``final_until`` holds for a terminal status, ``logs_until`` for all else. May be
-        called from another thread while a request is under way.
+        ``final_until`` holds for a terminal status, ``logs_until`` for all else. Another thread
+        may be sending meanwhile.
         """
         self._logs_until, self._final_until = logs_until, final_until
-        pending = list(self.pending)
-        if pending:
-            until = self._get_until(pending[0])
-            self._transport.deadline.at = min(self._transport.deadline.at, until)
+        for piece in list(self.pending)[:1]:
+            deadline = self._transport.deadline
+            deadline.at = min(deadline.at, self._get_until(piece))
         if not self._closing:
             self._closing = True
             self._hurry.release()
 
     def deliver(self, request: Request) -> list[Request]:
-        """Send ``request``, in pieces where the receiver wants it so.
-
-        Returns:
-            What was not acknowledged and will not be tried again.
-        """
+        """Send ``request``, in pieces where the receiver wants it so; returns what it gave up."""
         self.pending = deque([request])
         given_up: list[Request] = []
         while self.pending:
@@ -143,11 +125,10 @@ class Delivery:
             self.pending.popleft()
             if answer is None or self.stopped:
                 given_up.append(piece)
-            elif answer.status in REFUSED:
-                self._split(piece, answer, given_up)
-            else:
-                self._count_delivered(piece)
-                self._note_delivered(piece)
+            elif answer.status not in REFUSED:
+                self._acknowledge(piece)
+            elif not self._split(piece, answer.status):
+                given_up.append(piece)
         return given_up
 
     def close(self) -> None:
@@ -157,11 +138,8 @@ class Delivery:
     def note(self, kind: str, text: str) -> None:
         """Count a trouble, and tell it if it is the first of its kind."""
         self.counts.troubles[kind] += 1
-        if kind not in self._told:
-            self._told.add(kind)
+        if self.counts.troubles[kind] == 1:
             self._tell(text)
-
-    # -- one piece -------------------------------------------------------------------------
 
     def _fit(self) -> Request:
         """The head of ``pending``, halved as long as it is over what the receiver takes."""
@@ -190,17 +168,14 @@ class Delivery:
                     self._judge(piece, answer)
                     return answer
                 self.note(f"HTTP {answer.status}", f"it answered {answer.status}")
-                wait = parse_retry_after(answer.headers.get("retry-after"))
+                wait = parse_retry_after(answer.headers.get("retry-after", ""))
             failures += 1
             if not self._pause(piece, failures, wait):
                 break
         return None
 
     def _attempt(self, piece: Request, body: bytes) -> Answer:
-        callee, counts = self._callee, None
-        if piece.terminal:
-            logged = self._count_logged()
-            counts = (logged, logged - self.counts.delivered)
+        callee, logged = self._callee, self._count_logged()
         headers = protocol.build_headers(
             piece,
             body,
@@ -208,7 +183,7 @@ class Delivery:
             deploy_id=callee.deploy_id,
             run=callee.run,
             timestamp=int(time.time()),
-            counts=counts,
+            counts=(logged, logged - self.counts.delivered) if piece.terminal else None,
         )
         self.counts.requests += 1
         url = protocol.build_url(callee.url, callee.deploy_id, piece.kind)
@@ -238,63 +213,52 @@ class Delivery:
         self.note(kind, f"{reason}; nothing more is sent to it in this run")
 
     def _pause(self, piece: Request, failures: int, wait: float) -> bool:
-        """Wait before a retry, by exponential backoff and no less than the receiver asked.
-
-        Returns:
-            Whether there is time left for the retry.
-        """
+        """Wait for the next try, ``wait`` seconds or more; False where no time is left for one."""
         began = read_seconds()
         backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(failures - 1, 10))
         # Full jitter would retry at once; half of it still parts many senders.
         backoff *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         while True:
-            closing = self._closing
-            at = began + max(wait, min(backoff, CLOSING_BACKOFF) if closing else backoff)
+            at = began + max(wait, min(backoff, CLOSING_BACKOFF) if self._closing else backoff)
             if at + LEAST_SECONDS > self._get_until(piece):
                 return False
             remaining = min(at - read_seconds(), threading.TIMEOUT_MAX)
             if remaining <= 0:
                 return True
-            if closing:
-                time.sleep(remaining)
-            else:
-                self._hurry.acquire(timeout=remaining)
+            self._hurry.acquire(timeout=remaining)
 
-    # -- refusals --------------------------------------------------------------------------
-
-    def _split(self, piece: Request, answer: Answer, given_up: list[Request]) -> None:
-        """Put smaller parts in the place of a refused piece, or give it up."""
-        is_large = answer.status == TOO_LARGE
-        if isinstance(piece, LogBatch) and is_large:
-            self._most_bytes = max(_SHORTEST_CUT, piece.measure() // 2)
-        if isinstance(piece, LogBatch) and len(piece.lines) > 1:
+    def _split(self, piece: Request, status: int) -> bool:
+        """Put smaller parts in the place of a refused piece; False where there are none."""
+        if not isinstance(piece, LogBatch):
+            return False
+        size = piece.measure()
+        if status == TOO_LARGE:
+            self._most_bytes = max(_SHORTEST_CUT, size // 2)
+        if len(piece.lines) > 1:
             self.pending.extendleft(reversed(piece.halve()))
-        elif isinstance(piece, LogBatch) and is_large and piece.measure() > _SHORTEST_CUT:
+        elif status == TOO_LARGE and size > _SHORTEST_CUT:
             self.pending.appendleft(piece.cut(self._most_bytes))
         else:
-            given_up.append(piece)
-
-    # -- accounts --------------------------------------------------------------------------
+            return False
+        return True
 
     def _get_until(self, piece: Request) -> float:
         return self._final_until if piece.terminal else self._logs_until
 
-    def _count_delivered(self, piece: Request) -> None:
+    def _acknowledge(self, piece: Request) -> None:
         if isinstance(piece, LogBatch):
             self.counts.delivered += len(piece.lines)
         elif piece.terminal:
             self.counts.terminal_delivered = True
+        self._note_delivered(piece)
 
 
-def parse_retry_after(value: str | None) -> float:
+def parse_retry_after(header: str) -> float:
     """Seconds to wait by a ``Retry-After`` header, in either form of RFC 9110, 10.2.3."""
-    if not value:
-        return 0.0
-    text = value.strip()
+    text = header.strip()
     if text.isascii() and text.isdigit():
         return float(text[:12])
     try:
-        moment = email.utils.parsedate_to_datetime(text)
+        return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
     except ValueError:
         return 0.0
-    return max(0.0, moment.timestamp() - time.time())

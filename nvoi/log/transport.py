@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3 import exceptions
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Timeout
 
@@ -32,13 +32,23 @@ TOTAL_SECONDS = 15.0
 
 #: How often a waiting read looks whether its deadline was brought forward.
 _SLICE_SECONDS = 0.1
-#: Of an answer's body no more than this is read; a longer one costs its connection.
-_BODY_BYTES = 16 * 1024
-_BODY_SECONDS = 0.3
+#: Of an answer's body no more is read than this, for no longer than this.
+_BODY_BYTES, _BODY_SECONDS = 16 * 1024, 0.3
+
+#: What urllib3 raises: the first that fits has the kind and the text.
+_TROUBLES = (
+    (exceptions.ProxyError, "proxy", "the proxy did not connect: {reason}"),
+    (exceptions.SSLError, "tls", "its TLS certificate or protocol was refused: {reason}"),
+    (exceptions.NameResolutionError, "unreachable", "its host name could not be resolved"),
+    # It is a ConnectTimeoutError in some versions, though no time ran out.
+    (exceptions.NewConnectionError, "unreachable", "no connection: {reason}"),
+    ((exceptions.TimeoutError, TimeoutError), "timeout", "no answer in time"),
+    (OSError, "reset", "the connection was closed before an answer came"),
+)
 
 
 class TransportError(Exception):
-    """No answer came. ``kind`` is a short word that stays the same for the same trouble."""
+    """No answer came. ``kind`` is one word, the same for all trouble of its kind."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -47,7 +57,7 @@ class TransportError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """A receiver's answer; the names of its headers are in lower case."""
+    """A receiver's answer; how the names of its headers are written does not matter."""
 
     status: int
     headers: Mapping[str, str]
@@ -64,11 +74,7 @@ class Deadline:
         return self.at - read_seconds()
 
     def wait_for(self, sock: Any, act: Callable[[Any], int], data: Any) -> int:
-        """``act(data)``, which reads from ``sock`` or writes to it.
-
-        Raises:
-            TimeoutError: nothing was read or written in time.
-        """
+        """``act(data)``, which reads from ``sock`` or writes to it; TimeoutError if it is late."""
         given = sock.gettimeout()
         idle_at = read_seconds() + READ_SECONDS
         try:
@@ -117,12 +123,10 @@ def _build_response(deadline: Deadline) -> type[http.client.HTTPResponse]:
     return BoundedResponse
 
 
-def _build_pool(
-    pool: type[HTTPConnectionPool], connection: type[HTTPConnection], deadline: Deadline
-) -> type[HTTPConnectionPool]:
+def _build_pool(pool: type[HTTPConnectionPool], deadline: Deadline) -> type[HTTPConnectionPool]:
     """``pool``, whose requests are sent and answered until ``deadline``."""
 
-    class BoundedConnection(connection):  # type: ignore[misc, valid-type]  # known when it is run
+    class BoundedConnection(pool.ConnectionCls):  # type: ignore[misc, name-defined]  # known when it is run
         response_class = _build_response(deadline)
 
         def send(self, data: bytes) -> None:
@@ -140,13 +144,10 @@ def _build_pool(
 
 
 class Transport:
-    """POSTs to one host. Used by one thread at a time.
+    """POSTs to the host of ``url``. Used by one thread at a time.
 
-    Args:
-        url: any address at the host: its scheme, name and port choose proxy and TLS.
-        environ: where proxies and CA bundles are named, see :mod:`nvoi.network`; the
-            process's own where left out.
-        connect_seconds: the longest that connecting may take.
+    ``environ``, the process's own where left out, names proxies and CA bundles, see
+    :mod:`nvoi.network`.
     """
 
     def __init__(
@@ -163,13 +164,7 @@ class Transport:
         self._manager: urllib3.PoolManager | None = None
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], until: float) -> Answer:
-        """Send ``body`` and wait for the answer.
-
-        Args:
-            url: where to.
-            body: the bytes as they are.
-            headers: all of the request's own.
-            until: seconds of :func:`read_seconds` by which the attempt must have ended.
+        """Send ``body`` and wait for the answer, at most ``until``, in :func:`read_seconds`.
 
         Raises:
             TransportError: no connection, no answer, or none that is HTTP.
@@ -192,7 +187,7 @@ class Transport:
                 preload_content=False,
             )
             return self._read(response)
-        except urllib3.exceptions.HTTPError as error:
+        except exceptions.HTTPError as error:
             # A frame of urllib3's holds the error that holds the frame, and so our callers'
             # and the request: memory fills with these when a receiver is down.
             traceback.clear_frames(error.__traceback__)
@@ -201,21 +196,13 @@ class Transport:
             raise TransportError("broken", f"the connection broke: {error}") from error
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> Answer:
-        answer = Answer(
-            response.status, {name.lower(): value for name, value in response.headers.items()}
-        )
-        # The answer is in its status. Its body is read so that the connection can be kept, and
-        # a slow one is not worth the wait.
+        # The answer is in its status. A body that is read whole gives its connection back; one
+        # that is slow or long is not worth the wait, and costs it.
         self.deadline.at = min(self.deadline.at, read_seconds() + _BODY_SECONDS)
-        try:
-            rest = response.read(_BODY_BYTES, decode_content=False)
-            if len(rest) < _BODY_BYTES:
-                response.release_conn()
-            else:
-                response.close()
-        except (urllib3.exceptions.HTTPError, OSError):
-            response.close()
-        return answer
+        with contextlib.suppress(exceptions.HTTPError, OSError):
+            response.read(_BODY_BYTES, decode_content=False)
+        response.close()
+        return Answer(response.status, response.headers)
 
     def close(self) -> None:
         """Close the connections that were kept."""
@@ -236,43 +223,24 @@ class Transport:
             except network.NetworkError as error:
                 raise TransportError("environment", str(error)) from error
             self._manager.pool_classes_by_scheme = {
-                "http": _build_pool(HTTPConnectionPool, HTTPConnection, self.deadline),
-                "https": _build_pool(HTTPSConnectionPool, HTTPSConnection, self.deadline),
+                "http": _build_pool(HTTPConnectionPool, self.deadline),
+                "https": _build_pool(HTTPSConnectionPool, self.deadline),
             }
         return self._manager
 
 
-def _describe(error: urllib3.exceptions.HTTPError) -> tuple[str, str]:
+def _describe(error: exceptions.HTTPError) -> tuple[str, str]:
     """A kind and a text for what urllib3 raises. No text holds the URL."""
-    exceptions = urllib3.exceptions
-    match error:
-        case exceptions.ProxyError():
-            told = "proxy", f"the proxy did not connect: {_reason(error.original_error)}"
-        case exceptions.SSLError():
-            told = "tls", f"its TLS certificate or protocol was refused: {_reason(error)}"
-        case exceptions.NameResolutionError():
-            told = "unreachable", "its host name could not be resolved"
-        # NewConnectionError is a ConnectTimeoutError in some versions, though none ran out.
-        case exceptions.NewConnectionError():
-            told = "unreachable", f"no connection: {_reason(error)}"
-        case exceptions.TimeoutError():
-            told = "timeout", "no answer in time"
-        case _:
-            cause = next((arg for arg in error.args[1:] if isinstance(arg, Exception)), error)
-            if isinstance(cause, TimeoutError):
-                told = "timeout", "no answer in time"
-            elif isinstance(cause, OSError):
-                told = "reset", "the connection was closed before an answer came"
-            else:
-                told = "garbage", f"the answer was not HTTP ({type(cause).__name__})"
-    return told
+    cause = error.args[-1] if isinstance(error, exceptions.ProtocolError) else error
+    for kinds, kind, text in _TROUBLES:
+        if isinstance(cause, kinds):
+            return kind, text.format(reason=_find_reason(cause))
+    return "garbage", f"the answer was not HTTP ({type(cause).__name__})"
 
 
-def _reason(error: BaseException) -> str:
+def _find_reason(error: BaseException) -> str:
     """The last part of a nested error's text, without its object's address."""
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    return (getattr(cause, "strerror", None) or str(cause)).split("> ")[-1].strip("() .") or type(
-        cause
-    ).__name__
+    while inner := error.__cause__ or getattr(error, "original_error", None):
+        error = inner
+    text = getattr(error, "strerror", None) or str(error)
+    return text.split("> ")[-1].strip("() .") or type(error).__name__

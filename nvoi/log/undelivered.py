@@ -22,21 +22,17 @@ from nvoi.protocol import LogBatch, Request
 
 FORMAT = "nvoi-undelivered-1"
 
-_Entry = dict[str, Any]
-
 
 class UndeliveredFile:
-    """A file that appears with its first request.
+    """A file that appears with its first request, and holds no password of the URL's.
 
-    Args:
-        directory: where to make it; the temporary directory where it is None or cannot be used.
-        callee: whom its requests are for. A password in the URL is left out of the file.
+    It is in the temporary directory where ``directory`` is None or cannot be used.
     """
 
     def __init__(self, directory: Path | None, callee: Callee) -> None:
         self._directory = directory
         url = strip_auth(callee.url)
-        self._head: _Entry = {
+        self._head: dict[str, Any] = {
             "format": FORMAT,
             "callback_url": url,
             "deploy_id": callee.deploy_id,
@@ -49,12 +45,7 @@ class UndeliveredFile:
         self.lines = 0
 
     def append(self, request: Request, *, logged: int = 0, delivered: int = 0) -> None:
-        """Write ``request`` at the end.
-
-        Args:
-            request: what was not acknowledged.
-            logged: records of the run so far, which a terminal status tells.
-            delivered: how many of them were acknowledged.
+        """Write ``request`` at the end, a terminal status with the counts that it tells.
 
         Raises:
             OSError: there is no room for it anywhere.
@@ -69,8 +60,10 @@ class UndeliveredFile:
             text = json.dumps({"id": request.id} | status | counts)
         with self._lock:
             if self._file is None:
-                self._open()
-            self._write(text)
+                self._file = self._open()
+            if not self._file.seek(0, os.SEEK_END):
+                text = f"{json.dumps(self._head)}\n{text}"
+            _write(self._file, text.encode() + b"\n")
         if isinstance(request, LogBatch):
             self.lines += len(request.lines)
 
@@ -81,29 +74,25 @@ class UndeliveredFile:
             if file is not None:
                 file.close()
 
-    def _open(self) -> None:
-        if self.path is not None:
-            self._file = self.path.open("ab", buffering=0)
-            return
-        plain = re.sub(r"[^A-Za-z0-9_-]+", "-", self._head["deploy_id"])[:60]
-        prefix = f"{plain}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-"
-        descriptor, name = _make_file(self._directory, prefix)
-        self._file = os.fdopen(descriptor, "wb", buffering=0)
-        self.path = Path(name)
-        self._write(json.dumps(self._head))
+    def _open(self) -> IO[bytes]:
+        if self.path is None:
+            plain = re.sub(r"[^A-Za-z0-9_-]+", "-", self._head["deploy_id"])[:60]
+            prefix = f"{plain}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-"
+            descriptor, name = _make_file(self._directory, prefix)
+            os.close(descriptor)
+            self.path = Path(name)
+        return self.path.open("ab", buffering=0)
 
-    def _write(self, text: str) -> None:
-        if self._file is None:
-            return
-        end = self._file.seek(0, os.SEEK_END)
-        data = memoryview(text.encode() + b"\n")
-        try:
-            while data:
-                data = data[self._file.write(data) :]
-        except OSError:
-            # Half a line would spoil the next one: all of it, or nothing.
-            self._file.truncate(end)
-            raise
+
+def _write(file: IO[bytes], data: bytes) -> None:
+    """Append all of ``data`` or nothing: half a line would spoil the next one."""
+    end = file.seek(0, os.SEEK_END)
+    try:
+        while data:
+            data = data[file.write(data) :]
+    except OSError:
+        file.truncate(end)
+        raise
 
 
 def _make_file(directory: Path | None, prefix: str) -> tuple[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import resource
 import socket
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from nvoi import CallbackStream, network
+from nvoi.log.delivery import Callee
+from nvoi.log.undelivered import UndeliveredFile
+from nvoi.protocol import LogBatch, Run
 from nvoi.resend import read_undelivered
 
 KEY = "89abcdef01234567" * 4
@@ -129,3 +133,19 @@ def test_a_disk_that_is_full_neither_fails_the_run_nor_spoils_the_file(tmp_path:
     assert undelivered < 2000
     for file in tmp_path.glob("*.jsonl"):
         assert len(read_undelivered(file).requests) <= 3
+
+
+def test_a_file_whose_first_request_found_no_room_is_whole_with_the_next(tmp_path: Path) -> None:
+    file = UndeliveredFile(tmp_path, Callee("http://dashboard.test", "0" * 64, "1", Run()))
+    request = LogBatch(['{"message": "one"}'], 1)
+    _, most = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, most))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            file.append(request)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    file.append(request)
+    file.close()
+    assert file.path is not None
+    assert read_undelivered(file.path).requests == [request]
