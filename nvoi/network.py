@@ -15,7 +15,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 import urllib3
 from urllib3.util import parse_url
@@ -65,6 +65,12 @@ def find_auth(url: str) -> str | None:
     userinfo = urlsplit(url).netloc.rpartition("@")[0]
     user, _, password = map(unquote_to_bytes, userinfo.partition(":"))
     return f"Basic {base64.b64encode(user + b':' + password).decode()}" if userinfo else None
+
+
+def strip_auth(url: str) -> str:
+    """``url`` without the user and the password in it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def find_proxy(url: str, environ: Environ) -> str | None:

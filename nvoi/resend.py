@@ -19,7 +19,8 @@ from nvoi.log import levels, masking
 from nvoi.log.clock import read_seconds
 from nvoi.log.delivery import Callee, Counts, Delivery
 from nvoi.log.transport import Transport
-from nvoi.log.undelivered import FORMAT, strip_auth
+from nvoi.log.undelivered import FORMAT
+from nvoi.network import strip_auth
 from nvoi.protocol import LogBatch, Request, Run, StatusEvent
 
 #: Seconds that one request may take with all its retries.

@@ -73,7 +73,7 @@ def get_callback_url(
     from nvoi.config.sensitive import collect_secrets  # noqa: PLC0415
     from nvoi.errors import UsageError  # noqa: PLC0415
     from nvoi.log.masking import add_secrets  # noqa: PLC0415
-    from nvoi.log.undelivered import strip_auth  # noqa: PLC0415
+    from nvoi.network import strip_auth  # noqa: PLC0415
 
     config = load_file(get_config_file(options.dir, options.config), key=key, environ=environ)
     add_secrets(*collect_secrets(config))

@@ -266,8 +266,7 @@ def find_rank(level: int) -> int:
 def shorten(line: Line) -> Line:
     """``line`` with no more text than one request may hold."""
     level, created, text = line
-    cut = len(text) - protocol.MOST_BYTES
-    return (level, created, f"{text[:-cut]}… [{cut} characters cut]") if cut > 0 else line
+    return (level, created, protocol.cut_text(text, protocol.MOST_BYTES))
 
 
 def measure(line: Line) -> int:

@@ -19,7 +19,8 @@ from nvoi.log.delivery import Callee, Counts, Delivery
 from nvoi.log.lifecycle import Lifecycle, this_process
 from nvoi.log.queueing import LOGGER, LineQueueListener, marked_as_sender
 from nvoi.log.transport import CONNECT_SECONDS, Transport
-from nvoi.log.undelivered import UndeliveredFile, strip_auth
+from nvoi.log.undelivered import UndeliveredFile
+from nvoi.network import strip_auth
 from nvoi.protocol import LogBatch, Request, StatusEvent
 
 #: The part of the closing budget after which logs are given up; the rest is the terminal status's.
@@ -211,7 +212,9 @@ class Sender:
             # What is there now: threads of the program may log on faster than this takes it.
             for _ in range(self._queue.qsize()):
                 with suppress(queue.Empty):
-                    self.append(self._queue.get_nowait())
+                    item = self._queue.get_nowait()
+                    # None is for a listener that has yet to read that it shall stop.
+                    (self._queue.put if item is None else self.append)(item)
             self._end_by(end)
             for request in self._buffer.drain():
                 self._send(request)

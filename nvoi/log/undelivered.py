@@ -15,9 +15,9 @@ import threading
 import time
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from nvoi.log.delivery import Callee
+from nvoi.network import strip_auth
 from nvoi.protocol import LogBatch, Request
 
 FORMAT = "nvoi-undelivered-1"
@@ -102,9 +102,3 @@ def _make_file(directory: Path | None, prefix: str) -> tuple[int, str]:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             return tempfile.mkstemp(".jsonl", prefix, directory)
     return tempfile.mkstemp(".jsonl", f"nvoi-{prefix}")
-
-
-def strip_auth(url: str) -> str:
-    """``url`` without the user and the password in it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -483,3 +483,16 @@ def test_what_logging_itself_stumbles_over_arrives_all_the_same(
     assert mapping == "a mapping: {'a': 1}"
     assert faceless.startswith("a class: ")
     assert (field, after) == ("a field that every record has", "after")
+
+
+def test_a_sign_for_the_listener_to_stop_is_never_sent(
+    apart: logging.Logger, tmp_path: Path
+) -> None:
+    with Receiver(KEY, whole_runs=False) as receiver:
+        handler = SignedHTTPHandler(receiver.url, KEY, "run-1", budget=2.0, undelivered=tmp_path)
+        apart.addHandler(handler)
+        # As the standard listener puts it into its queue.
+        handler.queue_handler.queue.put(None)
+        handler.close()
+        assert handler.stats().troubles == {}
+        assert receiver.requests == []
