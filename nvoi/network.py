@@ -15,7 +15,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
+from urllib.parse import unquote, unquote_to_bytes, urlsplit, urlunsplit
 
 import urllib3
 from urllib3.util import parse_url
@@ -43,6 +43,8 @@ def build_manager(url: str, environ: Environ) -> urllib3.PoolManager:
             options["ssl_context"] = build_tls(environ)
         if proxy is None:
             return urllib3.PoolManager(**options)
+        if not urlsplit(proxy).hostname or urlsplit(proxy).port == 0:
+            raise ValueError(proxy)  # noqa: TRY301 - told as every other is that cannot be used
         auth = find_auth(proxy)
         return urllib3.ProxyManager(
             parse_url(proxy)._replace(auth=None).url,
@@ -65,6 +67,13 @@ def find_auth(url: str) -> str | None:
     userinfo = urlsplit(url).netloc.rpartition("@")[0]
     user, _, password = map(unquote_to_bytes, userinfo.partition(":"))
     return f"Basic {base64.b64encode(user + b':' + password).decode()}" if userinfo else None
+
+
+def find_secrets(url: str) -> list[str]:
+    """The password in ``url``, or the user's name alone, which is a token: as written, decoded."""
+    user, _, password = urlsplit(url).netloc.rpartition("@")[0].partition(":")
+    secret = password or user
+    return [secret, unquote(secret)] if secret else []
 
 
 def strip_auth(url: str) -> str:
@@ -117,8 +126,9 @@ def _is_covered(host: str, port: int, exception: str) -> bool:
 
 def _find_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     """A network in CIDR notation, or an address as a network of one; in brackets or not."""
+    bare = re.sub(r"^\[([^]]*)\](?=/\d+$|$)", r"\1", text)
     try:
-        return ipaddress.ip_network(text.strip("[]"), strict=False)
+        return ipaddress.ip_network(bare, strict=False)
     except ValueError:
         return None
 

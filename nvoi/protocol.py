@@ -84,7 +84,7 @@ _AUTHORITY = re.compile(
     r"(.*@)?([\w-]{1,63}(\.[\w-]{1,63})*\.?|\[[0-9A-Fa-f:.]+(%25[\w.~-]+)?\])(:[0-9]*)?",
     re.ASCII,
 )
-_UNSAFE = re.compile(r'[\x00-\x20\x7f?#"<>\\^`{|}]')
+_UNSAFE = re.compile(r'[\x00-\x20\x7f?#"<>\\^`{|}]|%(?![0-9A-Fa-f]{2})')
 #: What a path can hold as one segment, where it is percent-encoded.
 _DEPLOY_ID = re.compile(r"(?!\.\.?\Z)[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _UNIX_SECONDS = re.compile(r"[0-9]{1,15}")
@@ -100,7 +100,7 @@ def find_url_fault(url: str) -> str | None:
     except ValueError:
         usable = False
     if not usable or not _AUTHORITY.fullmatch(parts.netloc) or _UNSAFE.search(url):
-        return "must be an http or https URL with a host, and no query, fragment or space"
+        return "must be an http or https URL with a host, and no query, fragment, space or bare %"
     return None
 
 
@@ -303,7 +303,7 @@ def build_started(context: Mapping[str, str | None]) -> StatusEvent:
 def build_completed(tunnels: Iterable[tuple[str, str]], duration_seconds: float) -> StatusEvent:
     """``completed``; each tunnel is a service's name and its hostname."""
     named = [Tunnel(*tunnel)._asdict() for tunnel in tunnels]
-    seconds = max(0, round(duration_seconds))
+    seconds = max(0, round(duration_seconds)) if math.isfinite(duration_seconds) else 0
     return StatusEvent({"status": "completed", "tunnels": named, "duration_seconds": seconds})
 
 

@@ -260,5 +260,5 @@ def parse_retry_after(header: str) -> float:
         return float(text[:12])
     try:
         return email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nvoi import protocol
+from nvoi import network, protocol
 from nvoi.errors import UsageError
 from nvoi.log import masking
 from nvoi.log.buffer import CAPACITY, Buffer
@@ -100,16 +100,17 @@ class SignedHTTPHandler(logging.Handler):
             protocol.check_url(url),
             key,
             protocol.check_deploy_id(deploy_id),
-            Run(app, command),
+            Run(app and str(app), command and str(command)),
         )
         self.budget = check_budget(budget)
-        self._capacity = capacity
+        self._capacity = check_capacity(capacity)
         self._directory = find_folder(undelivered)
         number = find_level(level)
         super().__init__(number)
-        masking.add_secrets(key)
+        masking.add_secrets(key, *network.find_secrets(url))
         self.queue_handler = LineQueueHandler()
-        self._opening = threading.Lock()
+        # Held to close and to reopen. None waits for it: a signal handler may come here again.
+        self._changing = threading.Lock()
         self._leaving: weakref.finalize[[], SignedHTTPHandler] | None = None
         #: True while a stream is open by it: only the stream closes it.
         self.held = False
@@ -179,14 +180,14 @@ class SignedHTTPHandler(logging.Handler):
     def _begin_again(self) -> None:
         """Go on after a close, with the numbers, the counts and the file that there were."""
         # One thread does that. What the others log meanwhile is in the queue, which stays.
-        if not self._opening.acquire(blocking=False):
+        if not self._changing.acquire(blocking=False):
             return
         try:
             if self._is_closed:
                 self._buffer = self._buffer.succeed()
                 self._open()
         finally:
-            self._opening.release()
+            self._changing.release()
 
     def _open(self) -> None:
         if self._leaving is not None:
@@ -201,7 +202,7 @@ class SignedHTTPHandler(logging.Handler):
             numbered=not self._is_forked,
         )
         self._flushed: tuple[float, float] | None = None
-        self._is_closing = self._is_closed = False
+        self._is_closed = False
         self._leaving = weakref.finalize(self, self._sender.leave)
         self._leaving.atexit = False
 
@@ -218,7 +219,7 @@ class SignedHTTPHandler(logging.Handler):
         """In a forked child: what waits, the numbers and the statuses are the parent's."""
         this_process.inherit(self._sender)
         self.queue_handler.queue = queue.SimpleQueue()
-        self._opening = threading.Lock()
+        self._changing = threading.Lock()
         self._is_forked = True
         # The stream stays open in the parent; here, whoever closes means it.
         self.held = False
@@ -248,7 +249,7 @@ class SignedHTTPHandler(logging.Handler):
         Args:
             budget: seconds that it may take, if not those of the handler.
         """
-        if is_sender() or self.held or self._is_closing:
+        if is_sender() or self.held:
             return
         # At the end nobody configures. Whoever holds that lock then was cut short.
         if is_configuring() and this_process.ending_since is None:
@@ -259,12 +260,14 @@ class SignedHTTPHandler(logging.Handler):
         # logging.shutdown flushes first: what it waited in vain is part of the budget.
         if self._flushed is not None and began - self._flushed[1] < 1:
             began = self._flushed[0]
-        self._is_closing = True
+        if not self._changing.acquire(blocking=False):
+            return
         try:
             with this_process.closing():
                 self._sender.close(self.budget if budget is None else budget, began)
         finally:
-            self._is_closing, self._is_closed = False, True
+            self._is_closed = True
+            self._changing.release()
         super().close()
 
     def stats(self) -> Stats:
@@ -301,6 +304,17 @@ def check_budget(budget: float) -> float:
     raise UsageError(
         f"the closing budget is {budget!r}", hint="give a number of seconds, 0 or more"
     )
+
+
+def check_capacity(capacity: int) -> int:
+    """``capacity`` itself where it is a number of bytes.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(capacity, int) and capacity > 0:
+        return capacity
+    raise UsageError(f"the capacity is {capacity!r}", hint="give a number of bytes, 1 or more")
 
 
 def find_folder(path: str | os.PathLike[str]) -> Path | None:

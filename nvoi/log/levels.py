@@ -12,6 +12,7 @@ import contextlib
 import logging
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from nvoi.errors import UsageError
@@ -48,7 +49,8 @@ class LevelMethods:
 class Protected(logging.Logger):
     """What a logger of nvoi does otherwise than a plain one.
 
-    Its records are masked before any handler, on it or above it, is given them. A stream that is
+    Its records are masked after its filters and before any handler, on it or above it, is given
+    them; and no filter or handler of the program's own that fails costs a record. A stream that is
     open on it lowers its effective level, never the level that is set on it. And while a stream is
     open on it or above it, ``logging.config`` cannot cut that off: it neither disables the logger
     nor takes the stream's handler away.
@@ -58,21 +60,43 @@ class Protected(logging.Logger):
         """A record, also where logging stumbles over an argument's own methods or extra fields."""
         try:
             return super().makeRecord(*fields, **named)
-        except Exception:  # noqa: BLE001 - an argument's __bool__, a field that every record has
+        except Exception:  # noqa: BLE001 - an argument's __bool__, a program's record factory
             name, level, path, line, msg, args, trace = fields[:7]
-            record = super().makeRecord(name, level, path, line, msg, (), trace)
+            record = logging.LogRecord(name, level, path, line, msg, (), trace)
             record.args = args
             return record
 
-    def handle(self, record: logging.LogRecord) -> None:
-        """Mask ``record`` in place, then give it to the handlers."""
-        level: object = record.levelno
-        if not isinstance(level, int):
-            # A record that a program put together: every handler compares its level.
-            record.levelno = read_level(record)
-            record.levelname = logging.getLevelName(record.levelno)
+    def filter(self, record: logging.LogRecord) -> Any:
+        """Whether ``record`` passes the logger's filters; one that fails lets it pass."""
+        try:
+            return super().filter(record)
+        except Exception:  # noqa: BLE001 - a program's own code
+            tell_fault(record)
+            return True
+
+    def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name in logging.Logger
+        """Give ``record``, masked, to each handler; one that fails costs the others nothing."""
+        level = read_level(record)
+        # A program that puts a record together may leave its level out.
+        with contextlib.suppress(Exception):
+            if record.__dict__.get("levelno") != level:
+                record.levelno, record.levelname = level, logging.getLevelName(level)
         masking.masker.mask(record)
-        super().handle(record)
+        handlers = list(self._find_handlers())
+        for handler in handlers:
+            try:
+                if level >= handler.level:
+                    handler.handle(record)
+            except Exception:  # noqa: BLE001 - a program's own code
+                tell_fault(record)
+        if not handlers:
+            super().callHandlers(record)
+
+    def _find_handlers(self) -> Iterator[logging.Handler]:
+        logger: logging.Logger | None = self
+        while logger:
+            yield from logger.handlers
+            logger = logger.parent if logger.propagate else None
 
     def getEffectiveLevel(self) -> int:  # noqa: N802 - the name in logging.Logger
         """The level from which on records are made, for the streams that are open too."""
@@ -140,9 +164,18 @@ def find_level(level: int | str) -> int:
 def read_level(record: logging.LogRecord) -> int:
     """The number of ``record``'s level; INFO's, where the record has none that is known."""
     try:
-        return find_level(record.levelno)
+        level: Any = record.levelno
+        named = isinstance(level, str) and not level.isdecimal()
+        return find_level(level) if named else int(level)
     except Exception:  # noqa: BLE001 - a field of a record may be anything, its text may fail
         return logging.INFO
+
+
+def tell_fault(record: logging.LogRecord) -> None:
+    """Print the error that a filter or handler has raised for ``record``, as logging does."""
+    masking.masker.mask(record)
+    with contextlib.suppress(Exception):
+        logging.NullHandler().handleError(record)
 
 
 # -- streams that are open -----------------------------------------------------------------
@@ -260,10 +293,11 @@ def install() -> None:
     if getattr(previous, "makes_nvoi_loggers", False):
         return
 
-    def make_logger(name: str, level: int = logging.NOTSET) -> logging.Logger:
-        base = previous or logging.getLoggerClass()
-        ours = is_below(name, ROOT) or is_streamed(name)
-        return (build_class(base) if ours else base)(name, level)
+    def make_logger(name: str) -> logging.Logger:
+        logger = (previous or logging.getLoggerClass())(name)
+        if is_below(name, ROOT) or is_streamed(name):
+            promote(logger)
+        return logger
 
     make_logger.makes_nvoi_loggers = True  # type: ignore[attr-defined]  # marks the hook as ours
     manager.loggerClass = make_logger  # type: ignore[assignment]  # called like a class

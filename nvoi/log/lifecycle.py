@@ -125,6 +125,8 @@ class ThisProcess:
         self._inherited: list[object] = []
         self._closing: list[None] = []
         self._used = self._prepared = self._follows = False
+        #: The process that closes all handlers at its end as a child of multiprocessing does.
+        self._finalized = 0
         self._pipe: tuple[int, int] | None = None
         #: When the process began to end, in seconds of :mod:`nvoi.log.clock`, or None.
         self.ending_since: float | None = None
@@ -132,6 +134,7 @@ class ThisProcess:
     def watch(self, handler: Watched) -> None:
         """Tell ``handler`` of forks, and close it when the process ends."""
         self._handlers.add(weakref.ref(handler, self._handlers.discard))
+        self._follow()
 
     def hold(self, closable: Closable) -> None:
         """Close an open stream, or a sender without handler, if the process ends before it."""
@@ -186,36 +189,48 @@ class ThisProcess:
         masking.masker.reset_lock()
         for handler in self._list_handlers():
             handler.begin_anew()
+        self._follow()
 
     def inherit(self, sender: object) -> None:
         """Keep a sender of the process that this one was forked from, for ever."""
         self._inherited.append(sender)
 
-    def prepare_child(self) -> None:
-        """In a child of multiprocessing, close all handlers when it ends, however it does.
+    def _follow(self) -> None:
+        """Close all handlers where this is a child of multiprocessing, or becomes one, and ends.
 
-        Such a child leaves by ``os._exit``, which calls no atexit function; and a pool ends its
-        workers by SIGTERM as soon as it has the last result. Called with a first record.
+        Such a child leaves by ``os._exit``, which calls no atexit function. It forgets what is to
+        be called at its end when it begins, and calls back then.
+        """
+        util = sys.modules.get("multiprocessing.util")
+        if util is None:
+            return
+        if not self._follows:
+            self._follows = True
+            util.register_after_fork(self, ThisProcess._begin_child)
+        if self._finalized != os.getpid() and is_child():
+            self._finalized = os.getpid()
+            util.Finalize(None, self.close_all, exitpriority=0)
+
+    def _begin_child(self) -> None:
+        self._finalized = 0
+        self._follow()
+        if self._used:
+            self.prepare_child()
+
+    def prepare_child(self) -> None:
+        """Have a child of multiprocessing that logs close all handlers before SIGTERM ends it.
+
+        A pool ends its workers so as soon as it has the last result. Called with a first record; a
+        child that is spawned imports the program, which may log, before it is one.
         """
         self._used = True
-        util = sys.modules.get("multiprocessing.util")
-        if util is None or self._prepared:
-            return
-        if sys.modules["multiprocessing.process"].parent_process() is None:
-            # A child that is spawned imports the program, which may log, before it is one.
-            if not self._follows:
-                self._follows = True
-                util.register_after_fork(self, ThisProcess._prepare_used)
+        self._follow()
+        if self._prepared or not is_child():
             return
         self._prepared = True
-        util.Finalize(None, self.close_all, exitpriority=0)
         # A handler of the program's own stays.
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and hasattr(faulthandler, "register"):
             self._await_termination()
-
-    def _prepare_used(self) -> None:
-        if self._used:
-            self.prepare_child()
 
     def _await_termination(self) -> None:
         """Have a thread end this process by SIGTERM once all is closed.
@@ -245,6 +260,12 @@ class ThisProcess:
         finally:
             faulthandler.unregister(signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def is_child() -> bool:
+    """Whether this is a child of multiprocessing."""
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
 
 
 this_process = ThisProcess()

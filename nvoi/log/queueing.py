@@ -69,7 +69,7 @@ class LineQueueHandler(QueueHandler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Queue ``record``, unless it is of some sender's own work."""
-        if is_sender() or is_of_sender(record):
+        if is_of_sender(record):
             return False
         self.emit(record)
         return True
@@ -122,9 +122,15 @@ class LineQueueListener(QueueListener):
 
 
 def is_of_sender(record: logging.LogRecord) -> bool:
-    """Whether ``record``, of whatever thread or process, was logged by some sender."""
-    thread = record.__dict__.get("threadName")
-    return record.name == LOGGER or (isinstance(thread, str) and thread.startswith(SENDER))
+    """Whether ``record``, of whatever thread or process, is of some sender's own work.
+
+    What else is logged on a sender's thread is the program's: its finalisers run on any thread.
+    """
+    name, thread = (getattr(record, field, "") for field in ("name", "threadName"))
+    if name == LOGGER:
+        return True
+    is_of_library = isinstance(name, str) and name.startswith("urllib3")
+    return is_of_library and (is_sender() or str(thread).startswith(SENDER))
 
 
 def read_created(record: logging.LogRecord) -> float:

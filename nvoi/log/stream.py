@@ -64,9 +64,9 @@ class CallbackStream:
         key: str,
         deploy_id: str,
         *,
-        context: Mapping[str, str | None] | None = None,
+        context: Mapping[str, object] | None = None,
         level: int | str = logging.INFO,
-        secrets: str | Iterable[str] = (),
+        secrets: str | Iterable[str] | None = None,
         budget: float = BUDGET_SECONDS,
         capacity: int = CAPACITY,
         undelivered: str | os.PathLike[str] = UNDELIVERED_DIRECTORY,
@@ -75,7 +75,7 @@ class CallbackStream:
     ) -> None:
         self._level = levels.find_level(level)
         self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger)
-        masking.masker.add(secrets)
+        masking.masker.add(secrets or ())
         self.handler = SignedHTTPHandler(
             url,
             key,
@@ -125,7 +125,7 @@ class CallbackStream:
     ) -> None:
         await asyncio.to_thread(self.__exit__, kind, error, traceback)
 
-    def started(self, **context: str | None) -> None:
+    def started(self, **context: object) -> None:
         """Open the stream and report ``started``. Only the first call does.
 
         Raises:
@@ -137,19 +137,19 @@ class CallbackStream:
             if not self._started:
                 self._start({**self._context, **context})
 
-    def _start(self, context: Mapping[str, str | None]) -> None:
+    def _start(self, context: Mapping[str, object]) -> None:
+        cleaned = {key: clean(value) for key, value in context.items() if value}
+        event = protocol.build_started(cleaned)
         self._started = True
         self._began = read_seconds()
         self.handler.held = True
-        clean = masking.masker.clean_text
-        cleaned = {key: value and clean(value) for key, value in context.items()}
-        self.handler.put_status(protocol.build_started(cleaned))
+        self.handler.put_status(event)
         levels.attach(self.logger, self.handler, self._level)
         this_process.hold(self)
 
     def completed(
         self,
-        tunnels: Iterable[tuple[str, str]] = (),
+        tunnels: Iterable[tuple[str, str]] | None = None,
         duration_seconds: float | None = None,
     ) -> None:
         """Report ``completed`` and close.
@@ -159,8 +159,7 @@ class CallbackStream:
             duration_seconds: how long the run took; since ``started`` where left out.
         """
         duration = read_seconds() - self._began if duration_seconds is None else duration_seconds
-        clean = masking.masker.clean_text
-        cleaned = [(clean(name), clean(host)) for name, host in tunnels]
+        cleaned = [(clean(name), clean(host)) for name, host in tunnels or ()]
         self._end(protocol.build_completed(cleaned, duration))
 
     def failed(self, error: str, *, cancelled: bool = False, budget: float | None = None) -> None:
@@ -171,9 +170,8 @@ class CallbackStream:
             cancelled: whether a signal ended the run.
             budget: seconds that closing may take, where they are less than the stream's.
         """
-        text = masking.masker.clean_text(rendering.render_value(error))
         reason = protocol.CANCELLED if cancelled else None
-        self._end(protocol.build_failed(text, reason=reason), budget)
+        self._end(protocol.build_failed(clean(error), reason=reason), budget)
 
     def close(self) -> None:
         """Close; a run that has not ended by then has failed."""
@@ -249,6 +247,11 @@ def set_told(error: BaseException) -> None:
 def find_told(error: BaseException) -> bool:
     """Whether the log has told ``error``."""
     return bool(error.__dict__.get("nvoi_told"))
+
+
+def clean(value: object) -> str:
+    """A status's text, masked and without terminal codes, as messages are."""
+    return masking.masker.clean_text(rendering.render_value(value))
 
 
 def _count(number: int, singular: str, plural: str = "") -> str:

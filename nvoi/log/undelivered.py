@@ -98,7 +98,8 @@ def _write(file: IO[bytes], data: bytes) -> None:
 def _make_file(directory: Path | None, prefix: str) -> tuple[int, str]:
     """A new file, which mkstemp makes 0600 and ours alone, whatever the umask."""
     if directory is not None:
-        with contextlib.suppress(OSError):
+        # A ValueError is that of a path with a NUL character.
+        with contextlib.suppress(OSError, ValueError):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             return tempfile.mkstemp(".jsonl", prefix, directory)
     return tempfile.mkstemp(".jsonl", f"nvoi-{prefix}")

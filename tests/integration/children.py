@@ -14,6 +14,7 @@ import types
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import util
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -68,6 +69,30 @@ def work(number: int) -> int:
 def make_and_work(maker: str, url: str, folder: Path, number: int) -> None:
     MAKERS[maker](url, folder)
     work(number)
+
+
+def log_late(maker: str, url: str, folder: Path) -> None:
+    """A thread logs its first record when multiprocessing has done what it does at the end."""
+    if maker in MAKERS:
+        MAKERS[maker](url, folder)
+    over = threading.Event()
+    util.Finalize(None, over.set, exitpriority=-1)
+
+    def talk_late() -> None:
+        over.wait()
+        log.info("late")
+
+    threading.Thread(target=talk_late).start()
+
+
+def leave_a_thread(url: str, folder: Path, method: str, maker: str) -> None:
+    """A child whose target returns while a thread of it goes on."""
+    if maker == "inherited":
+        add_handler(url, folder)
+    context: Context = multiprocessing.get_context(method)
+    process = context.Process(target=log_late, args=(maker, url, folder))
+    process.start()
+    process.join()
 
 
 def log_in_processes(url: str, folder: Path, method: str, maker: str) -> None:

@@ -89,6 +89,10 @@ RECOVERED: dict[str, tuple[Behaviour, ...]] = {
     "503-then-well": (Answer(503),) * 2,
     "408-425-429-599": (Answer(408), Answer(425), Answer(429), Answer(599)),
     "429-with-retry-after": (behaviours.OK, Answer(429, {"Retry-After": "1"})),
+    "503-with-no-time-that-exists": (
+        behaviours.OK,
+        Answer(503, {"Retry-After": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"}),
+    ),
     "resets": (behaviours.ResetMidRequest(), behaviours.OK, behaviours.ResetMidRequest()),
     "takes-and-resets": (behaviours.CommitThenReset(), behaviours.OK, behaviours.CommitThenReset()),
     "garbage": (behaviours.Garbage(),),

@@ -60,6 +60,16 @@ def test_children_deliver_what_they_logged(
     )
 
 
+@pytest.mark.parametrize(
+    ("method", "maker"), [("fork", "inherited"), *((method, "handler") for method in METHODS)]
+)
+def test_a_thread_that_outlives_a_child_s_target_delivers_its_first_record(
+    receiver: Receiver, tmp_path: Path, method: str, maker: str
+) -> None:
+    run("leave_a_thread", receiver, tmp_path, method, maker)
+    assert receiver.messages == ["late"]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_processes_of_an_executor_deliver_what_they_logged(
     receiver: Receiver, tmp_path: Path, method: str

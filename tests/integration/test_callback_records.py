@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from nvoi import SignedHTTPHandler
+from nvoi.log.queueing import marked_as_sender
 from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages, read_records
@@ -496,3 +498,79 @@ def test_a_sign_for_the_listener_to_stop_is_never_sent(
         handler.close()
         assert handler.stats().troubles == {}
         assert receiver.requests == []
+
+
+def test_what_a_finaliser_logs_on_a_sender_s_thread_arrives(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    """The collector runs on whichever thread allocates: in a quiet program, the sender's."""
+    with Run(receiver.url, tmp_path) as run, marked_as_sender():
+        run.log.warning("a connection was not closed")
+        logging.getLogger("urllib3.connectionpool").warning("of the sending itself")
+    receiver.assert_protocol()
+    assert receiver.messages == ["a connection was not closed"]
+
+
+def test_a_handler_that_threads_close_while_others_log_loses_and_doubles_nothing(
+    apart: logging.Logger, tmp_path: Path
+) -> None:
+    lines, stop = 4000, threading.Event()
+    with Receiver(KEY, whole_runs=False) as receiver:
+        handler = SignedHTTPHandler(receiver.url, KEY, "run-1", budget=10.0, undelivered=tmp_path)
+        apart.addHandler(handler)
+
+        def talk(thread: int) -> None:
+            for number in range(lines):
+                apart.info("%d:%d", thread, number)
+
+        def close() -> None:
+            while not stop.wait(0.005):
+                handler.close()
+
+        talkers = [threading.Thread(target=talk, args=(number,)) for number in range(3)]
+        closers = [threading.Thread(target=close) for _ in range(2)]
+        for thread in (*closers, *talkers):
+            thread.start()
+        for thread in talkers:
+            thread.join()
+        stop.set()
+        for thread in closers:
+            thread.join()
+        handler.close()
+        receiver.assert_protocol()
+        for talker in range(3):
+            own = [line for line in receiver.messages if line.startswith(f"{talker}:")]
+            assert own == [f"{talker}:{number}" for number in range(lines)]
+        stats = handler.stats()
+        assert (stats.logged, stats.delivered, stats.dropped) == (3 * lines, 3 * lines, 0)
+
+
+def test_a_run_is_told_of_with_whatever_it_is_named_by(receiver: Receiver, tmp_path: Path) -> None:
+    context = {"dirty": True, "git_sha": b"abc", "git_ref": 5, "ci_run_url": None}
+    run = Run(receiver.url, tmp_path, context=context, app=7, secrets=None)
+    with run:
+        run.stream.completed([("web", None)], float("nan"))  # type: ignore[list-item]  # as it comes
+    receiver.assert_protocol()
+    started, completed = receiver.statuses
+    assert started["git_ref"] == "5"
+    assert receiver.requests[0].headers["X-Nvoi-Dirty"] == "1"
+    assert receiver.requests[0].headers["X-Nvoi-App"] == "7"
+    assert completed["duration_seconds"] == 0
+
+
+def test_lines_are_kept_elsewhere_where_the_folder_s_name_is_none(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    receiver.always(behaviours.Answer(401))
+    with Run(receiver.url, Path("a\0b")) as run:
+        run.log.info("kept")
+    assert run.get_file().parent == tmp_path
+    assert get_messages(read_records(run.file)) == ["kept"]
+
+
+def test_the_password_of_the_callback_url_is_masked(receiver: Receiver, tmp_path: Path) -> None:
+    url = receiver.url.replace("://", "://user:Hunter%2FPass@")
+    with Run(url, tmp_path) as run:
+        run.log.info("calling %s by Hunter/Pass", url)
+    assert "Hunter" not in receiver.messages[0]

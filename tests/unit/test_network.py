@@ -66,6 +66,7 @@ def test_a_proxy_is_named_by_the_environment_and_lower_case_wins(
         ("fd00::/8", "http://10.0.0.1", False),
         ("2001:DB8:0::1", "http://[2001:db8::1]:80", True),
         ("[2001:db8::1]", "http://[2001:db8::1]", True),
+        ("[2001:db8::]/32", "http://[2001:db8::1]", True),
         ("[2001:db8::1]:81", "http://[2001:db8::1]:81", True),
         ("[2001:db8::1]:81", "http://[2001:db8::1]:82", False),
     ],

@@ -258,6 +258,8 @@ def test_a_url_to_which_paths_can_be_appended_is_allowed(url: str) -> None:
         f"http://{'a' * 64}.example/",
         "http://bücher.example/",
         "http://exa\udcffmple.com/",
+        "http://example.com/100%/",
+        "http://example.com/%zz/",
     ],
 )
 def test_a_url_that_cannot_be_called_or_extended_is_refused(url: str) -> None:

@@ -271,7 +271,7 @@ def test_a_candidate_of_a_release_of_k3s_is_taken() -> None:
     assert parse(text).application.k3s.version == "v1.35.0-rc1+k3s1"
 
 
-URL = "must be an http or https URL with a host, and no query, fragment or space"
+URL = "must be an http or https URL with a host, and no query, fragment, space or bare %"
 
 
 @pytest.mark.parametrize(

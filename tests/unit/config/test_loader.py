@@ -193,7 +193,7 @@ def test_all_faults_come_at_once_in_the_order_of_their_lines() -> None:
     assert str(caught.value).split("\n") == [
         (
             "app/deploy.yml:1:15: callback_url: must be an http or https URL with a host, and no "
-            "query, fragment or space"
+            "query, fragment, space or bare %"
         ),
         "app/deploy.yml:9:15: application.keep_count: must be a whole number from 1",
         (

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from nvoi.errors import UsageError
-from nvoi.log import levels
+from nvoi.log import levels, masking
+
+SECRET = "9c1f-of-the-levels"
 
 
 class Collector(logging.Handler):
@@ -207,3 +209,111 @@ def test_a_level_is_found_by_its_number_or_its_name(given: int | str, number: in
 def test_a_level_that_there_is_not_is_an_error(given: Any) -> None:
     with pytest.raises(UsageError, match="there is no level"):
         levels.find_level(given)
+
+
+ODD_CLASSES = """
+import logging
+class OfItsName(logging.Logger):
+    def __init__(self, name):
+        super().__init__(name)
+class Last(logging.Logger):
+    def __init_subclass__(cls, **_):
+        raise TypeError("no class below this one")
+logging.setLoggerClass(OfItsName)
+import nvoi
+assert type(logging.getLogger("app")) is OfItsName
+logging.getLogger("nvoi.app").step("has its methods")
+logging.setLoggerClass(Last)
+assert type(logging.getLogger("nvoi.last")) is Last
+"""
+
+
+def test_a_logger_class_of_the_program_s_own_is_made_as_logging_makes_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ODD_CLASSES], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_a_filter_of_the_logger_adds_is_masked(logger: levels.Logger) -> None:
+    masking.add_secrets(SECRET)
+
+    def add(record: logging.LogRecord) -> bool:
+        record.user = SECRET
+        record.msg += f" of {SECRET}"
+        return True
+
+    collector = Collector()
+    logger.addHandler(collector)
+    logger.addFilter(add)
+    try:
+        logger.info("hello")
+    finally:
+        logger.removeFilter(add)
+    (record,) = collector.records
+    assert SECRET not in f"{record.__dict__}"
+    assert record.getMessage() == "hello of [REDACTED]"
+
+
+def test_filters_and_handlers_that_fail_cost_no_record_and_raise_nothing(
+    logger: levels.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masking.add_secrets(SECRET)
+
+    def fail(record: logging.LogRecord) -> bool:
+        raise RuntimeError("a filter's own")
+
+    class Broken(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> bool:
+            raise RuntimeError("a handler's own")
+
+    class Leaving(Collector):
+        def emit(self, record: logging.LogRecord) -> None:
+            super().emit(record)
+            logger.removeHandler(self)
+
+    leaving, collector = Leaving(), Collector()
+    for handler in (Broken(), leaving, collector):
+        logger.addHandler(handler)
+    logger.addFilter(fail)
+    try:
+        logger.info("one of %s", SECRET)
+        logger.info("two")
+    finally:
+        logger.removeFilter(fail)
+    assert [record.getMessage() for record in leaving.records] == ["one of [REDACTED]"]
+    assert [record.getMessage() for record in collector.records] == ["one of [REDACTED]", "two"]
+    told = capsys.readouterr().err
+    assert (told.count("a filter's own"), told.count("a handler's own")) == (2, 2)
+    assert SECRET not in told
+
+
+def test_a_record_factory_that_fails_costs_no_line(logger: levels.Logger) -> None:
+    def fail(*_: Any, **__: Any) -> logging.LogRecord:
+        raise KeyError("outside of a request")
+
+    collector = Collector()
+    logger.addHandler(collector)
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(fail)
+    try:
+        logger.warning("part %d", 1)
+    finally:
+        logging.setLogRecordFactory(before)
+    (record,) = collector.records
+    assert (record.levelno, record.getMessage()) == (logging.WARNING, "part 1")
+
+
+@pytest.mark.parametrize(
+    ("level", "number"), [(40.0, 40), ("40", 40), ("error", 40), (None, 20), ("?", 20), ([], 20)]
+)
+def test_the_level_of_a_record_that_a_program_put_together_is_read_as_far_as_it_can_be(
+    logger: levels.Logger, level: object, number: int
+) -> None:
+    collector = Collector()
+    logger.addHandler(collector)
+    logger.handle(logging.makeLogRecord({"msg": "x", "levelno": level}))
+    without = logging.makeLogRecord({"msg": "y"})
+    del without.levelno
+    logger.handle(without)
+    assert [record.levelno for record in collector.records] == [number, logging.INFO]
