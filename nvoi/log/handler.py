@@ -131,16 +131,22 @@ class SignedHTTPHandler(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Queue ``record`` if it passes this handler's filters."""
+        passed = self._filter(record) if self.filters else record
+        if passed is None:
+            return False
+        self.emit(passed)
+        return True
+
+    def _filter(self, record: logging.LogRecord) -> logging.LogRecord | None:
         try:
-            # From Python 3.12 on a filter may answer with another record.
             passed: object = self.filter(record)
         except Exception as error:  # noqa: BLE001 - a program's filter may fail in any way
             self._sender.note("filter", f"a filter of its handler failed: {type(error).__name__}")
-            passed = True
-        if not passed:
-            return False
-        self.emit(passed if isinstance(passed, logging.LogRecord) else record)
-        return True
+            return record
+        # From Python 3.12 on a filter may answer with another record.
+        if isinstance(passed, logging.LogRecord):
+            return passed
+        return record if passed else None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue ``record``."""

@@ -12,7 +12,6 @@ import contextlib
 import logging
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 from nvoi.errors import UsageError
@@ -69,34 +68,28 @@ class Protected(logging.Logger):
     def filter(self, record: logging.LogRecord) -> Any:
         """Whether ``record`` passes the logger's filters; one that fails lets it pass."""
         try:
-            return super().filter(record)
+            return not self.filters or super().filter(record)
         except Exception:  # noqa: BLE001 - a program's own code
             tell_fault(record)
             return True
 
     def callHandlers(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name in logging.Logger
         """Give ``record``, masked, to each handler; one that fails costs the others nothing."""
-        level = read_level(record)
-        # A program that puts a record together may leave its level out.
-        with contextlib.suppress(Exception):
-            if record.__dict__.get("levelno") != level:
-                record.levelno, record.levelname = level, logging.getLevelName(level)
+        level, found = settle_level(record), False
         masking.masker.mask(record)
-        handlers = list(self._find_handlers())
-        for handler in handlers:
-            try:
-                if level >= handler.level:
-                    handler.handle(record)
-            except Exception:  # noqa: BLE001 - a program's own code
-                tell_fault(record)
-        if not handlers:
-            super().callHandlers(record)
-
-    def _find_handlers(self) -> Iterator[logging.Handler]:
         logger: logging.Logger | None = self
         while logger:
-            yield from logger.handlers
+            # A handler may take itself away.
+            for handler in tuple(logger.handlers):
+                found = True
+                try:
+                    if level >= handler.level:
+                        handler.handle(record)
+                except Exception:  # noqa: BLE001 - a program's own code
+                    tell_fault(record)
             logger = logger.parent if logger.propagate else None
+        if not found:
+            super().callHandlers(record)
 
     def getEffectiveLevel(self) -> int:  # noqa: N802 - the name in logging.Logger
         """The level from which on records are made, for the streams that are open too."""
@@ -161,14 +154,19 @@ def find_level(level: int | str) -> int:
     raise UsageError(f"there is no level {level!r}", hint="give a number or a name like INFO")
 
 
-def read_level(record: logging.LogRecord) -> int:
-    """The number of ``record``'s level; INFO's, where the record has none that is known."""
+def settle_level(record: logging.LogRecord) -> int:
+    """The number of ``record``'s level; one that is none becomes that of its name, or INFO's."""
     try:
         level: Any = record.levelno
+        if type(level) is int:
+            return level
         named = isinstance(level, str) and not level.isdecimal()
-        return find_level(level) if named else int(level)
+        number = find_level(level) if named else int(level)
     except Exception:  # noqa: BLE001 - a field of a record may be anything, its text may fail
-        return logging.INFO
+        number = logging.INFO
+    with contextlib.suppress(Exception):
+        record.levelno, record.levelname = number, logging.getLevelName(number)
+    return number
 
 
 def tell_fault(record: logging.LogRecord) -> None:

@@ -27,6 +27,9 @@ SENDER = "nvoi-callback-sender"
 #: queue, too.
 LOGGER = "nvoi.callback"
 
+#: How long the listener leaves callers alone when it has read all that there was.
+GATHER_SECONDS = 0.01
+
 #: With more items than this in the queue, a caller yields its turn to the listener after each.
 CROWDED = 10_000
 
@@ -76,8 +79,9 @@ class LineQueueHandler(QueueHandler):
 
     def prepare(self, record: logging.LogRecord) -> Any:
         """The line of ``record``: finished, masked and clean, whatever the record holds."""
-        text = masking.masker.clean_text(self._render(record))
-        return (levels.read_level(record), read_created(record), text)
+        text = rendering.render(record) if self.formatter is None else self._format(record)
+        text = masking.masker.clean_text(text)
+        return (levels.settle_level(record), read_created(record), text)
 
     def enqueue(self, record: Any) -> None:
         """Put ``record``, a line or any other item, into the queue."""
@@ -86,11 +90,10 @@ class LineQueueHandler(QueueHandler):
             # Many threads together log faster than one can take: each lets that one go first.
             time.sleep(0)
 
-    def _render(self, record: logging.LogRecord) -> str:
-        if self.formatter is not None:
-            # A program's formatter may fail in any way.
-            with suppress(Exception):
-                return str(self.formatter.format(record))
+    def _format(self, record: logging.LogRecord) -> str:
+        # A program's formatter may fail in any way.
+        with suppress(Exception):
+            return str(self.format(record))
         return rendering.render(record)
 
 
@@ -110,8 +113,16 @@ class LineQueueListener(QueueListener):
         note: Callable[[Exception], None],
     ) -> None:
         super().__init__(queue)
+        self._queue = queue
         self._take = take
         self._note = note
+
+    def dequeue(self, block: bool) -> Any:
+        """The next item. While they come in a row, no caller has to wake this thread for one."""
+        with suppress(queue.Empty):
+            return self._queue.get_nowait()
+        time.sleep(GATHER_SECONDS)
+        return self._queue.get(block)
 
     def handle(self, record: Any) -> None:
         """Give ``record`` on; the next one comes, whatever becomes of it."""
@@ -126,18 +137,17 @@ def is_of_sender(record: logging.LogRecord) -> bool:
 
     What else is logged on a sender's thread is the program's: its finalisers run on any thread.
     """
-    name, thread = (getattr(record, field, "") for field in ("name", "threadName"))
-    if name == LOGGER:
-        return True
-    is_of_library = isinstance(name, str) and name.startswith("urllib3")
-    return is_of_library and (is_sender() or str(thread).startswith(SENDER))
+    name = getattr(record, "name", None)
+    if name == LOGGER or not (isinstance(name, str) and name.startswith("urllib3")):
+        return bool(name == LOGGER)
+    return is_sender() or str(getattr(record, "threadName", "")).startswith(SENDER)
 
 
 def read_created(record: logging.LogRecord) -> float:
     """When ``record`` was made, in Unix seconds; now, where it tells none up to the year 9999."""
-    created = record.__dict__.get("created")
-    with suppress(OverflowError, ValueError, OSError):
-        if isinstance(created, datetime):
+    created: object = record.created
+    if isinstance(created, datetime):
+        with suppress(OverflowError, ValueError, OSError):
             created = created.timestamp()
     if isinstance(created, (int, float)) and 0 <= created < _YEAR_10000:
         return float(created)
