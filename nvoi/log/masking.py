@@ -299,9 +299,7 @@ class Masker:
         """
         try:
             return _Walk(self, is_argument).visit(value)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:  # noqa: BLE001 - too large or too deep, or changed or broken by others
+        except Exception:  # noqa: BLE001 - too large or too deep, or changed by another thread
             held = HeldText(value, self)
             return held if is_argument else str(held)
 
@@ -329,9 +327,6 @@ class HeldText:
 
     def __repr__(self) -> str:
         return self._show(repr)
-
-    def __format__(self, spec: str) -> str:
-        return format(str(self), spec)
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str(self),)

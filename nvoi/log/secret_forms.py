@@ -203,11 +203,11 @@ class _Folded:
         self._starts = array("L", range(len(text)))
         self._ends = array("L", range(1, len(text) + 1))
         for _ in range(_MOST_NESTED):
+            if not self.text.isascii():
+                # A backslash, and a code, means something else before a letter of ASCII.
+                self._change(_ACCENTED, lambda found: unicodedata.normalize("NFC", found[0]))
             if not self._change(_CODES, _decode):
                 break
-        if not self.text.isascii():
-            # A backslash means something else before a letter of ASCII.
-            self._change(_ACCENTED, lambda found: unicodedata.normalize("NFC", found[0]))
         self._change(_MARKS, _fold_mark)
         if not unicodedata.is_normalized("NFD", self.text):
             self._change(_FOREIGN, lambda found: unicodedata.normalize("NFD", found[0]))

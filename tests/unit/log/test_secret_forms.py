@@ -123,6 +123,12 @@ def test_a_secret_is_found_as_it_is_and_with_its_accents_composed_or_not(
         assert secret[:4] not in masker.mask_text(f"pw {text} end")
 
 
+def test_an_accent_is_no_part_of_a_code_before_it() -> None:
+    masker = Masker(["hunter-100%2école"])
+    decomposed = unicodedata.normalize("NFD", "hunter-100%2école")
+    assert masker.mask_text(f"pw {decomposed} end") == "pw [REDACTED] end"
+
+
 def test_overlapping_secrets_are_masked_to_the_end_of_the_last() -> None:
     masker = Masker(["abcdefghij", "fghijklmnop"])
     assert masker.mask_text("<abcdefghijklmnop>") == "<[REDACTED]>"
