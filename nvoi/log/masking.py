@@ -16,19 +16,19 @@ a text that fails this test is searched closely, by :meth:`_Needles.find_spans`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import operator
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
 from numbers import Number
 
 from nvoi.log import rendering
 
 TYPE_CHECKING = False  # as in nvoi.log.levels
 if TYPE_CHECKING:
-    from typing import Any, Self
+    from typing import Any
 
     from nvoi.log.secret_forms import Escaped, Span
 
@@ -45,11 +45,10 @@ _LONG = 2 * _BLOCK - 1
 #: Fields that every record has. Not of a record that the factory makes, which may be anyone's.
 _STANDARD_FIELDS = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
 #: What is looked at in one value: who logs a million items must not wait for that.
-_MOST_ITEMS, _MOST_DEPTH = 10_000, 50
+_MOST_ITEMS, _MOST_DEPTH, _MOST_CHARACTERS = 10_000, 50, 1 << 18
 _PLAIN = frozenset((str, int, float, bool, type(None), complex))
-_CONTAINERS = (Mapping, list, tuple)
-#: Containers that show nothing but what is in them.
-_SHOWN_WHOLE = frozenset((dict, list, tuple))
+#: Containers that show nothing but what is in them; those of somebody's class may show more.
+_CONTAINERS = (dict, list, tuple)
 
 
 class _Needles:
@@ -208,13 +207,22 @@ class Masker:
 
         A secret that stands there stays whole; the beginning is never empty.
         """
-        spans = self._needles.find_spans(text)
+        needles = self._needles
+        spans = needles.find_spans(text) if needles.may_be_in(text) else []
         for start, end in spans:
             if start < at < end:
                 # What goes on is a long text in base64: each half of that is found by itself.
                 at = start or (end if end < len(text) else at)
         begun = [(start, min(end, at)) for start, end in spans if start < at]
         return _replace(text[:at], begun), text[at:]
+
+    def mask_beginning(self, text: str) -> str:
+        """``text`` without secrets; what follows the first 262,144 characters is left out."""
+        if len(text) <= _MOST_CHARACTERS:
+            return self.mask_text(text)
+        looked_at = text[: _MOST_CHARACTERS + self.reach]
+        begun, rest = self.cut_text(looked_at, _MOST_CHARACTERS)
+        return f"{begun}… [{len(text) - len(looked_at) + len(rest)} characters cut]"
 
     def mask(self, record: logging.LogRecord) -> None:
         """Mask ``record`` in place: message, arguments, extra fields, traceback, stack.
@@ -226,21 +234,29 @@ class Masker:
         """
         if not self._needles.secrets:
             return
-        fields = record.__dict__
+        fields: dict[str, Any] = {}
         try:
+            fields = getattr(record, "__dict__", fields)
             if not self._is_clean(record) and not self._mask_arguments(record):
                 # Only the message has the secret whole, or it can be had in no other way.
-                message = self.mask_text(rendering.render_message(record))
+                message = self.mask_beginning(rendering.render_message(record))
                 record.msg, record.args = message, ()
-            if fields.get("exc_info") or fields.get("exc_text") or fields.get("stack_info"):
-                self._mask_traceback(record)
+            details = rendering.render_traceback(record)
+            if self.mask_text(details) is not details:
+                record.exc_info, record.stack_info = None, None
+                record.exc_text = self.mask_text(details)
             if not _STANDARD_FIELDS.issuperset(fields):
                 for name in fields.keys() - _STANDARD_FIELDS:
                     fields[name] = self.mask_value(fields[name])
-        except Exception as error:  # noqa: BLE001 - a record may be broken in any way
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a record may be broken in any way
             emptied = fields.keys() - _STANDARD_FIELDS | {"exc_info", "exc_text", "stack_info"}
-            fields.update(dict.fromkeys(emptied), args=())
-            fields["msg"] = f"a record that cannot be masked: {type(error).__name__}"
+            message = f"a record that cannot be masked: {type(error).__name__}"
+            left = {**dict.fromkeys(emptied), "args": (), "msg": message}
+            for name, value in left.items():
+                with contextlib.suppress(Exception):
+                    setattr(record, name, value)
 
     def _is_clean(self, record: logging.LogRecord) -> bool:
         """Whether message and arguments are plain and hold no secret: nearly always so."""
@@ -259,126 +275,122 @@ class Masker:
 
     def _mask_arguments(self, record: logging.LogRecord) -> bool:
         """Mask message and arguments, each in its place, if no secret is left by that."""
-        msg, args = record.msg, record.args
-        try:
-            record.msg, record.args = self._hold(msg), self._hold_all(args)
-            message = record.getMessage()
-        except Exception:  # noqa: BLE001 - a mapping that cannot be read, "%d" of a user's class
-            record.msg, record.args = msg, args
+        msg: object = record.msg
+        args: Any = record.args
+        if args and (type(args) not in {tuple, dict} or len(args) > _MOST_ITEMS):
             return False
-        return type(message) is str and self.mask_text(message) is message
+        record.msg = self.mask_value(msg, is_argument=not issubclass(type(msg), _CONTAINERS))
+        if type(args) is dict:
+            record.args = {self._hold(name): self._hold(each) for name, each in args.items()}
+        elif args:
+            record.args = tuple(map(self._hold, args))
+        message = rendering.find_message(record)
+        if message is None:  # "%d" of a user's class
+            record.msg, record.args = msg, args
+        return message is not None and self.mask_text(message) is message
 
-    def _hold_all(self, args: Any) -> Any:
-        """The arguments of a record: a tuple, or a mapping of names."""
-        if not args:
-            return args
-        if len(args) > _MOST_ITEMS:
-            raise OverflowError
-        if not issubclass(type(args), Mapping):
-            return tuple(map(self._hold, args))
-        held = {self.mask_value(name): self._hold(value) for name, value in args.items()}
-        return args if all(args[name] is value for name, value in held.items()) else held
+    def _hold(self, value: object) -> Any:
+        return self.mask_value(value, is_argument=True)
 
-    def _hold(self, value: object) -> object:
-        """``value`` as a message shows it: an object of somebody's class by its text."""
-        kind = type(value)
-        own = str.__str__ if issubclass(kind, str) else object.__str__
-        if _is_plain(kind) or (kind.__str__ is own and issubclass(kind, (str, *_CONTAINERS))):
-            return self.mask_value(value)
-        return HeldText(value, self)
+    def mask_value(self, value: object, *, is_argument: bool = False) -> object:
+        """``value`` without secrets: itself where it has none, else a masked copy or text.
 
-    def mask_value(self, value: object) -> object:
-        """``value`` without secrets: itself where it has none, else a masked copy or text."""
+        Of an argument, an object of somebody's class becomes a :class:`HeldText`, unasked.
+        """
         try:
-            return _Walk(self.mask_text).visit(value)
-        except Exception:  # noqa: BLE001 - too large or too deep, or changed or broken by others
-            return self.mask_text(rendering.render_value(value))
-
-    def _mask_traceback(self, record: logging.LogRecord) -> None:
-        details = rendering.render_traceback(record)
-        masked = self.mask_text(details)
-        if masked is not details:
-            record.exc_info, record.exc_text, record.stack_info = None, masked, None
+            return _Walk(self, is_argument).visit(value)
+        except Exception:  # noqa: BLE001 - too large or too deep, or changed by another thread
+            held = HeldText(value, self)
+            return held if is_argument else str(held)
 
 
-class HeldText(str):
-    """The text of an object that was logged: taken once, however many handlers show it.
+class HeldText:
+    """An object that was logged, masked: asked for each text once, however many handlers show it.
 
-    ``repr()`` is the object's own, masked. Pickled and copied it is a plain ``str``.
+    Pickled and copied it is a plain ``str``.
     """
 
-    __slots__ = ("__dict__",)
-    _value: object
-    _masker: Masker
+    __slots__ = ("_masker", "_shown", "_value")
 
-    def __new__(cls, value: object, masker: Masker) -> Self:
-        """The masked text of ``value``."""
-        self = super().__new__(cls, masker.mask_text(rendering.render_value(value)))
+    def __init__(self, value: object, masker: Masker) -> None:
         self._value, self._masker = value, masker
-        return self
+        self._shown: dict[Callable[[object], str], str] = {}
 
-    @cached_property
-    def _shown(self) -> str:
-        return rendering.render_value(self._value, repr)
+    def _show(self, show: Callable[[object], str]) -> str:
+        if show not in self._shown:
+            self._shown[show] = rendering.render_value(self._value, show)
+        # Masked each time, as secrets may have been added.
+        return self._masker.mask_beginning(self._shown[show])
+
+    def __str__(self) -> str:
+        return self._show(str)
 
     def __repr__(self) -> str:
-        # Masked each time, as secrets may have been added.
-        return self._masker.mask_text(self._shown)
+        return self._show(repr)
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
         return str, (str(self),)
 
 
 class _Walk:
-    """One look through a value. Raises where there is too much in it, and what the value raises.
+    """One look through a value. Raises where there is too much in it.
 
-    Only its type is asked what a value is: a lazy one may do anything when it is asked itself.
+    Only its type is asked what a value is, and only Python's own containers for what is in them:
+    one of somebody's class may do anything when it is asked itself, or have no end.
     """
 
-    def __init__(self, mask: Callable[[str], str]) -> None:
-        self._mask = mask
+    def __init__(self, masker: Masker, is_argument: bool) -> None:
+        self._masker, self._is_argument = masker, is_argument
         self._left = _MOST_ITEMS
 
     def visit(self, value: Any, depth: int = 0) -> Any:
         """``value`` itself where it has no secret, else a masked copy or text."""
         kind = type(value)
-        if kind is str or kind is HeldText:
-            return self._mask(value)
-        if _is_plain(kind):
+        if kind is str:
+            return self._masker.mask_text(value)
+        if kind in _PLAIN or kind is HeldText:
             return value
-        masked = self._visit_items(value, kind, depth) if issubclass(kind, _CONTAINERS) else value
-        is_done = masked is not value or kind in _SHOWN_WHOLE
-        return masked if is_done else self._mask_shown(value, kind)
+        if kind in _CONTAINERS:
+            return self._visit_items(value, kind, depth)
+        is_simple = issubclass(kind, (str, Number)) or kind.__module__ == "datetime"
+        if self._is_argument and not is_simple:
+            return HeldText(value, self._masker)
+        for base in _CONTAINERS:
+            if issubclass(kind, base):
+                masked = self._visit_items(value, base, depth)
+                if masked is not value:
+                    return masked
+        return self._mask_shown(value, kind)
 
-    def _visit_items(self, value: Any, kind: type, depth: int) -> Any:
-        is_mapping = issubclass(kind, Mapping)
-        # Copied first: another thread may change it meanwhile.
-        items = [part for pair in value.items() for part in pair] if is_mapping else [*value]
-        self._left -= len(items)
+    def _visit_items(self, value: Any, base: Any, depth: int) -> Any:
+        self._left -= base.__len__(value)
         if self._left < 0 or depth > _MOST_DEPTH:
             raise OverflowError
+        # Copied first: another thread may change it meanwhile.
+        if base is dict:
+            items = [part for pair in dict.items(value) for part in pair]
+        else:
+            items = [*base.__iter__(value)]
         masked = [self.visit(item, depth + 1) for item in items]
         if all(map(operator.is_, masked, items)):
             return value
-        if is_mapping:
-            return dict(zip(masked[::2], masked[1::2], strict=True))
-        return tuple(masked) if issubclass(kind, tuple) else masked
+        return dict(zip(masked[::2], masked[1::2], strict=True)) if base is dict else base(masked)
 
     def _mask_shown(self, value: object, kind: type) -> object:
-        """``value`` itself where neither of its texts has a secret."""
+        """``value`` itself where none of its texts has a secret."""
+        # A class without a text of its own is asked for its repr() instead.
+        own: object = kind.__str__
+        ways = (repr,) if own is object.__str__ else (str, repr)
         try:
-            texts = [str.__str__(show(value)) for show in (str, repr)]
-            if issubclass(kind, str):
-                texts.append(str.__str__(value))
-        except Exception:  # noqa: BLE001 - what it shows to others is not known
-            return self._mask(rendering.render_value(value))
-        masked = [self._mask(text) for text in texts]
+            texts = [str.__str__(show(value)) for show in ways]
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001 - what it shows to others is not known
+            return str(HeldText(value, self._masker))
+        if isinstance(value, str):
+            texts.append(str.__str__(value))
+        masked = list(map(self._masker.mask_beginning, texts))
         return value if all(map(operator.is_, masked, texts)) else masked[0]
-
-
-def _is_plain(kind: type) -> bool:
-    """Whether values of this type need no look inside, or have no text: numbers and times."""
-    return kind in _PLAIN or kind.__module__ == "datetime" or issubclass(kind, Number)
 
 
 class MaskingFilter(logging.Filter):

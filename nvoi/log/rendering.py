@@ -25,12 +25,30 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 def render_message(record: logging.LogRecord) -> str:
     """``record``'s message with its arguments, or both side by side where they do not fit."""
+    message = find_message(record)
+    if message is None:
+        msg, args = _read(record, "msg"), _read(record, "args")
+        return f"{render_value(msg)} {_render_arguments(args)}"
+    return message
+
+
+def find_message(record: logging.LogRecord) -> str | None:
+    """``record``'s message with its arguments, or None where they do not fit."""
     try:
         message: object = record.getMessage()
-    except Exception:  # noqa: BLE001 - whatever a user's __str__ raises, the line is kept
-        fields = record.__dict__
-        return f"{render_value(fields.get('msg'))} {_render_arguments(fields.get('args'))}"
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # noqa: BLE001 - whatever a user's __str__ raises, the line is kept
+        return None
     return message if type(message) is str else render_value(message)
+
+
+def _read(record: logging.LogRecord, name: str) -> object:
+    """A field of a record, which may be of anybody's class; None where it cannot be read."""
+    try:
+        return getattr(record, name, None)
+    except Exception:  # noqa: BLE001 - as above
+        return None
 
 
 def _render_arguments(arguments: object) -> str:
@@ -45,31 +63,23 @@ def render_value(value: object, show: Callable[[object], str] = str) -> str:
     try:
         # A plain str, as a user's class may have any methods.
         return str.__str__(show(value))
-    except Exception as error:  # noqa: BLE001 - as above
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - as above
         return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
 
 def render_traceback(record: logging.LogRecord) -> str:
     """The traceback and the stack of ``record``, or ``""``."""
-    fields = record.__dict__
-    parts = []
-    if fields.get("exc_text"):
-        parts.append(render_value(fields["exc_text"]))
-    elif fields.get("exc_info"):
-        parts.append(_format_exception(fields["exc_info"]))
-    if fields.get("stack_info"):
-        parts.append(render_value(fields["stack_info"]))
-    return "\n".join(filter(None, parts))
+    trace = _read(record, "exc_text") or _format_exception(_read(record, "exc_info"))
+    parts = (trace, _read(record, "stack_info"))
+    return "\n".join(render_value(part) for part in parts if part)
 
 
 def render(record: logging.LogRecord) -> str:
     """The whole text of ``record``."""
-    text, fields = render_message(record), record.__dict__
-    if fields.get("exc_info") or fields.get("exc_text") or fields.get("stack_info"):
-        details = render_traceback(record)
-        if details and details not in text:
-            text = f"{text.rstrip()}\n{details}"
-    return text
+    text, details = render_message(record), render_traceback(record)
+    return text if details in text else f"{text.rstrip()}\n{details}"
 
 
 def _format_exception(info: object) -> str:
@@ -77,10 +87,7 @@ def _format_exception(info: object) -> str:
     error = info[1] if isinstance(info, tuple) and len(info) > 1 else info
     if not isinstance(error, BaseException):
         return ""
-    try:
-        return "".join(traceback.format_exception(error)).rstrip("\n")
-    except Exception:  # noqa: BLE001 - an exception may be broken in any way
-        return f"{type(error).__name__} (its traceback cannot be shown)"
+    return render_value(error, lambda _: "".join(traceback.format_exception(error))).rstrip("\n")
 
 
 def clean(text: str) -> str:

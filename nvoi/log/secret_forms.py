@@ -35,6 +35,7 @@ SHORTEST_SECRET = 5
 _SHORTEST_ENCODED = 7
 #: Encodings of encodings of longer values are left: each takes as much memory again.
 _LONGEST_NESTED = 4096
+_GO_ESCAPES = str.maketrans({sign: f"\\u{ord(sign):04x}" for sign in "<>&"})
 _URL_SAFE = str.maketrans("+/", "-_")
 #: The first and the last line of a key: the same in every key, so nothing to hide.
 _FRAME = re.compile("-----[A-Z0-9 ]+-----")
@@ -122,10 +123,18 @@ def build_encoded(secret: str) -> Iterator[str]:
     if SHORTEST_SECRET <= len(whole := body.strip()) <= _LONGEST_NESTED:
         # As PowerShell's -EncodedCommand has it, and Docker's config.json in a Secret.
         yield from _build_base64(whole.encode("utf-16-le", "surrogatepass"))
+        for escaped in _escape_json(whole) - {whole}:
+            yield from _build_base64(escaped.encode("utf-8", "surrogatepass"))
         for inner in set(_build_base64(whole.encode("utf-8", "surrogatepass"))):
             yield from _build_base64(inner.encode())
     keys = (re.sub(r"\\+[nr]|\s", "", key) for key in _FRAME.split(secret)[1::2])
     yield from (key for key in keys if len(key) >= _SHORTEST_ENCODED)
+
+
+def _escape_json(text: str) -> set[str]:
+    """``text`` inside a string of JSON, as Python, JavaScript and Go write it."""
+    escaped = json.dumps(text, ensure_ascii=False)[1:-1]
+    return {json.dumps(text)[1:-1], escaped, escaped.translate(_GO_ESCAPES)}
 
 
 def _build_base64(data: bytes) -> Iterator[str]:
@@ -173,6 +182,7 @@ _MARKS = re.compile(
 )
 #: What the codes of quotes and backslashes begin with.
 _QUOTES_BEGIN = "\"'\\%&"
+_ACCENTED = re.compile("[A-Za-z][\u0300-\u036f]+")
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
 #: Letters and digits are what no kind of escaping touches.
 _find_runs = re.compile("[A-Za-z0-9]+").findall
@@ -193,6 +203,9 @@ class _Folded:
         self._starts = array("L", range(len(text)))
         self._ends = array("L", range(1, len(text) + 1))
         for _ in range(_MOST_NESTED):
+            if not self.text.isascii():
+                # A backslash, and a code, means something else before a letter of ASCII.
+                self._change(_ACCENTED, lambda found: unicodedata.normalize("NFC", found[0]))
             if not self._change(_CODES, _decode):
                 break
         self._change(_MARKS, _fold_mark)
@@ -255,7 +268,9 @@ class Escaped:
         # Backslashes at the end are folded with what follows them: they are left out.
         bare = text.rstrip("\\")
         self.folded = _Folded(bare if len(bare) >= _SHORTEST_FOLDED else text).text
-        untouched = _MARKS.sub(" ", _CODES.sub(" ", unicodedata.normalize("NFC", text)))
+        # Unicode takes the sign of a Kelvin for the letter K; no other is one of ASCII's.
+        composed = unicodedata.normalize("NFC", text.replace("\N{KELVIN SIGN}", " "))
+        untouched = _MARKS.sub(" ", _CODES.sub(" ", composed))
         #: A piece that each form holds as it is; "" where there is none.
         self.anchor = max(_find_runs(untouched), key=len, default="")
         plain = sum(map(len, _find_runs(text)))

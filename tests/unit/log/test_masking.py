@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import io
@@ -7,14 +8,16 @@ import json
 import logging
 import operator
 import pickle
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import OrderedDict, UserList
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from datetime import time as dtime
 from decimal import Decimal
 from fractions import Fraction
@@ -317,15 +320,141 @@ def flatten(args: Any) -> list[Any]:
     return [*args.values()] if isinstance(args, Mapping) else [*args]
 
 
-def test_a_value_of_many_items_takes_no_longer_than_its_text() -> None:
+@pytest.mark.parametrize("last", ["nothing", TOKEN])
+@pytest.mark.parametrize("build", [dict.fromkeys, list, set, UserList])
+def test_a_value_of_many_items_takes_little_longer_than_its_text(
+    build: Callable[[Any], Any], last: str
+) -> None:
     masker = masking.Masker([TOKEN])
-    many = {str(number): number for number in range(300_000)}
-    record = logging.makeLogRecord({"msg": "many", "field": many})
+    many = build([*(f"item {number}" for number in range(300_000)), last])
+    record = logging.makeLogRecord({"msg": "%s", "args": (many,), "field": many})
     began = time.process_time()
     masker.mask(record)
     middle = time.process_time()
-    masker.mask_text(str({**many}) + " ")
+    for _ in range(5):
+        str(many)
     assert middle - began < 3 * (time.process_time() - middle)
+
+
+@pytest.mark.parametrize("before", [0, 1 << 18, (1 << 18) - 20])
+def test_a_text_of_too_many_items_is_masked_and_cut_behind_a_secret(before: int) -> None:
+    masker = masking.Masker([TOKEN])
+    items = ["x" * before + TOKEN, *("y" * 100 for _ in range(20_000))]
+    record = logging.makeLogRecord({"msg": "many", "field": items})
+    masker.mask(record)
+    text = record.__dict__["field"]
+    cut = re.search(r"… \[(\d+) characters cut\]$", text)
+    assert cut
+    assert len(str(items)) - int(cut[1]) == pytest.approx(1 << 18, abs=40)
+    assert TOKEN[:10] not in text
+
+
+class Endless:
+    """Items by the million, made when they are asked for."""
+
+    taken = 0
+
+    def make_items(self) -> Iterator[str]:
+        for number in range(2_000_000):
+            self.taken = number
+            yield f"{number}"
+
+
+class EndlessDict(Endless, dict[str, str]):
+    def items(self) -> Any:
+        return ((name, name) for name in self.make_items())
+
+
+class EndlessPairs(Endless, dict[str, str]):
+    def items(self) -> Any:
+        return [self.make_items()]
+
+
+class EndlessList(Endless, list[str]):
+    def __iter__(self) -> Iterator[str]:
+        return self.make_items()
+
+
+@pytest.mark.parametrize("kind", [EndlessDict, EndlessPairs, EndlessList])
+def test_of_an_endless_value_no_more_is_taken_than_is_looked_at(kind: type[Endless]) -> None:
+    value = kind()
+    record = logging.makeLogRecord({"msg": "%s", "args": (value, value), "field": value})
+    masking.Masker([TOKEN]).mask(record)
+    assert value.taken <= 10_000
+    assert str(record.__dict__["field"]) == str(value)
+
+
+class BareRecord:
+    __slots__ = ("args", "exc_info", "exc_text", "msg", "stack_info")
+
+    def __init__(self, *fields: Any) -> None:
+        self.msg, self.args = fields[4], fields[5]
+        self.exc_info = self.exc_text = self.stack_info = None
+
+    def getMessage(self) -> Any:  # noqa: N802 - the name in logging.LogRecord
+        return str(self.msg) % self.args
+
+
+class UnreadableRecord(logging.LogRecord):
+    @property
+    def msg(self) -> Any:
+        raise RuntimeError("not now")
+
+    @msg.setter
+    def msg(self, value: str) -> None:
+        pass
+
+
+def make_emptied_record(*fields: Any) -> logging.LogRecord:
+    record = logging.LogRecord(*fields)
+    for name in [*record.__dict__]:
+        delattr(record, name)
+    return record
+
+
+@pytest.mark.parametrize("make", [BareRecord, UnreadableRecord, make_emptied_record])
+def test_a_record_of_any_class_is_masked_and_rendered(make: Callable[..., Any]) -> None:
+    record = make("nvoi", 20, __file__, 1, "with %s", (TOKEN,), None)
+    masking.Masker([TOKEN]).mask(record)
+    assert TOKEN not in rendering.render(record)
+    if make is BareRecord:
+        assert rendering.render(record) == "with [REDACTED]"
+
+
+class Cancelling:
+    def __str__(self) -> str:
+        raise asyncio.CancelledError
+
+    __repr__ = __str__
+
+
+class CancellingList(list[str]):
+    def __iter__(self) -> Iterator[str]:
+        raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("kind", [Cancelling, CancellingList])
+def test_a_cancellation_in_a_value_does_not_leave_the_call(
+    kind: Callable[[], Any], log: levels.Logger, recorder: Recorder
+) -> None:
+    masking.add_secrets(TOKEN)
+    log.info("one %s", kind(), extra={"field": kind()})
+    log.info("two %s", [kind()], extra={"field": [kind()]})
+    log.info(kind())
+    assert len(recorder.seen) == 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_ends_a_program_leaves_the_call(
+    error: type[BaseException], log: levels.Logger
+) -> None:
+    class Ending:
+        def __str__(self) -> str:
+            raise error
+
+    masking.add_secrets(TOKEN)
+    with pytest.raises(error):
+        log.info("one %s", Ending())
 
 
 def test_a_dict_that_another_thread_changes_is_masked_or_told_as_text() -> None:
@@ -453,10 +582,81 @@ def test_two_handlers_ask_an_argument_for_its_text_no_more_than_twice(
     assert message.strings <= 2
 
 
-def test_one_handler_asks_an_argument_for_its_text_once() -> None:
-    value = Counting("text")
-    assert count_texts((TOKEN,), [value], "%s", 1) == ["text\n"]
-    assert value.strings == 1
+@pytest.mark.parametrize(
+    ("message", "build"),
+    [
+        ("%s", lambda value: value),
+        ("%r", lambda value: value),
+        ("%s %r", lambda value: value),
+        ("%s", lambda value: [value, (value, {"a": value})]),
+        ("%s", lambda value: UserList([value])),
+        ("%s", lambda value: OrderedDict(a=value)),
+        ("%(a)s", lambda value: OrderedDict(a=value)),
+        ("unused", lambda value: {"a": value}),
+    ],
+)
+def test_one_handler_asks_an_argument_no_more_often_than_without_secrets(
+    message: str, build: Callable[[Any], Any]
+) -> None:
+    def count(secrets: tuple[str, ...]) -> tuple[str, int, int]:
+        value = Counting("text")
+        arguments = [build(value)] * max(1, message.count("%"))
+        (written,) = count_texts(secrets, arguments, message, 1)
+        return written, value.strings, value.reprs
+
+    text, *without = count(())
+    masked, *asked = count((TOKEN,))
+    assert masked == text
+    assert all(map(operator.le, asked, without)), (asked, without)
+
+
+def test_a_field_is_asked_for_each_of_its_texts_once() -> None:
+    both, one = Counting("text"), OnlyRepr()
+    record = logging.makeLogRecord({"msg": "text", "both": both, "one": one})
+    masking.Masker([TOKEN]).mask(record)
+    assert (both.strings, both.reprs, one.reprs) == (1, 1, 1)
+    assert (record.__dict__["both"], record.__dict__["one"]) == (both, one)
+
+
+class OnlyRepr:
+    reprs = 0
+
+    def __repr__(self) -> str:
+        self.reprs += 1
+        return "shown"
+
+
+class ShownInt(int):
+    def __str__(self) -> str:
+        return f"<{TOKEN}>"
+
+    __repr__ = __str__
+
+
+class ShownMapping(dict[str, str]):
+    def __repr__(self) -> str:
+        return f"<{TOKEN}>"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [ShownInt(5), timezone(timedelta(0), TOKEN), datetime.now(timezone(timedelta(0), TOKEN))],
+)
+@pytest.mark.parametrize("message", ["%s", "%r", "unused"])
+def test_a_number_or_time_that_shows_a_secret_is_masked(value: Any, message: str) -> None:
+    record = logging.LogRecord("x", 20, __file__, 1, message, (value,), None)
+    record.__dict__.update(field=value, nested=[value])
+    masking.Masker([TOKEN]).mask(record)
+    fields = record.__dict__
+    assert TOKEN not in f"{record.getMessage()} {record.args} {fields['field']} {fields['nested']}"
+
+
+@pytest.mark.parametrize("message", ["%s", "%(a)s", "unused"])
+def test_a_mapping_that_shows_a_secret_is_masked_as_the_only_argument(message: str) -> None:
+    record = logging.LogRecord("x", 20, __file__, 1, message, (ShownMapping(a="b"),), None)
+    masking.Masker([TOKEN]).mask(record)
+    assert TOKEN not in f"{record.msg} {record.args}"
+    assert record.getMessage() == {"%s": "<[REDACTED]>", "%(a)s": "b"}.get(message, message)
 
 
 def test_the_text_of_an_object_travels_as_plain_text(

@@ -5,7 +5,9 @@ import html
 import json
 import random
 import time
+import unicodedata
 from collections.abc import Callable
+from typing import Literal
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -73,6 +75,15 @@ def test_base64_is_masked_wherever_in_a_text_it_begins_and_is_wrapped(before: in
         assert not any(piece in form for piece in pieces for form in encoded)
 
 
+def dump_as_javascript(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def dump_as_go(text: str) -> str:
+    escaped = dump_as_javascript(text)
+    return escaped.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
 def test_a_key_in_base64_is_masked_and_a_certificate_in_it_is_not() -> None:
     body = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ\nAADVwNqzTZtTc0bE1L6NdrT3Yp1h\n"
     key = f"-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n"
@@ -82,6 +93,40 @@ def test_a_key_in_base64_is_masked_and_a_certificate_in_it_is_not() -> None:
     assert base64.b64encode(body.encode()).decode()[5:-5] not in masked
     certificate = base64.b64encode(b"-----BEGIN PRIVATE KEY-----\nMIIB/other").decode()
     assert masker.mask_text(certificate) == certificate
+
+
+@pytest.mark.parametrize("secret", ['pa"ss\\word99x', "hunter2&<secret>", "pässwörd-hünter"])
+@pytest.mark.parametrize("escape", [json.dumps, dump_as_go, dump_as_javascript])
+def test_a_secret_is_found_in_the_base64_of_json(secret: str, escape: Callable[[str], str]) -> None:
+    config = f'{{"auths": {{"example.org": {{"password": {escape(secret)}}}}}}}'
+    masked = Masker([secret]).mask_text(base64.b64encode(config.encode()).decode())
+    begun, ended = masked.split("[REDACTED]")
+    for cut in range(4):
+        shown = base64.b64decode(begun[: len(begun) // 4 * 4]) + base64.b64decode(
+            ended[cut : cut + (len(ended) - cut) // 4 * 4]
+        )
+        assert escape(secret)[2:-2].encode() not in shown
+    assert len(begun + ended) <= len(base64.b64encode(config.encode())) - len(secret)
+
+
+@pytest.mark.parametrize(
+    "secret", ["Pass\\éclair-99", "S3cret!é\\", "pass\u212aword1234", "\u212a\u212a\u212ab\u212a"]
+)
+@pytest.mark.parametrize("escape", [str, quote, ascii, json.dumps, repr])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_secret_is_found_as_it_is_and_with_its_accents_composed_or_not(
+    secret: str, escape: Callable[[str], str], form: Literal["NFC", "NFD"]
+) -> None:
+    masker = Masker([secret])
+    for text in (escape(secret), escape(unicodedata.normalize(form, secret))):
+        assert "[REDACTED]" in masker.mask_text(f"pw {text} end")
+        assert secret[:4] not in masker.mask_text(f"pw {text} end")
+
+
+def test_an_accent_is_no_part_of_a_code_before_it() -> None:
+    masker = Masker(["hunter-100%2école"])
+    decomposed = unicodedata.normalize("NFD", "hunter-100%2école")
+    assert masker.mask_text(f"pw {decomposed} end") == "pw [REDACTED] end"
 
 
 def test_overlapping_secrets_are_masked_to_the_end_of_the_last() -> None:
