@@ -69,8 +69,18 @@ def render_value(value: object, show: Callable[[object], str] = str) -> str:
         return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
 
 
+def has_details(record: logging.LogRecord) -> bool:
+    """Whether ``record`` may have a traceback or a stack; few have."""
+    try:
+        return bool(record.exc_info or record.exc_text or record.stack_info)
+    except Exception:  # noqa: BLE001 - as above
+        return True
+
+
 def render_traceback(record: logging.LogRecord) -> str:
     """The traceback and the stack of ``record``, or ``""``."""
+    if not has_details(record):
+        return ""
     trace = _read(record, "exc_text") or _format_exception(_read(record, "exc_info"))
     parts = (trace, _read(record, "stack_info"))
     return "\n".join(render_value(part) for part in parts if part)
