@@ -19,10 +19,6 @@ log = get_logger("nvoi.operation")
 
 C = TypeVar("C", bound=Context)
 
-#: The closing budget of a run that a signal has ended. A CI that cancels a job kills it soon:
-#: GitHub Actions 10 s after SIGINT ("Workflow cancellation reference"), undoing included.
-INTERRUPTED_SECONDS = 5.0
-
 
 @dataclass
 class Report:
@@ -131,9 +127,7 @@ def tell(error: BaseException, report: Report) -> None:
     for line in lines:
         log.error("%s", line, exc_info=error if report.verbose and line is lines[-1] else None)
     if report.stream is not None:
-        cancelled = is_cancelled(error)
-        budget = INTERRUPTED_SECONDS if cancelled else None
-        report.stream.failed("\n".join([reason, *output]), cancelled=cancelled, budget=budget)
+        report.stream.failed("\n".join([reason, *output]), cancelled=is_cancelled(error))
 
 
 def tell_timings(report: Report, total: float) -> None:

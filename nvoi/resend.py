@@ -17,7 +17,7 @@ from nvoi import protocol
 from nvoi.errors import DeliveryError, InputError
 from nvoi.log import levels, masking
 from nvoi.log.clock import read_seconds
-from nvoi.log.delivery import Callee, Counts, Delivery
+from nvoi.log.delivery import Counts, Delivery, Destination
 from nvoi.log.transport import Transport
 from nvoi.log.undelivered import FORMAT
 from nvoi.network import strip_auth
@@ -142,10 +142,9 @@ def resend(undelivered: Undelivered, key: str, *, request_seconds: float = REQUE
     logger = levels.get_logger("nvoi.resend")
     masking.add_secrets(key)
     url = protocol.check_url(undelivered.callback_url)
-    total, refused = len(undelivered.requests), 0
     place = strip_auth(url)
     delivery = Delivery(
-        Callee(url, key, protocol.check_deploy_id(undelivered.deploy_id), undelivered.run),
+        Destination(url, key, protocol.check_deploy_id(undelivered.deploy_id), undelivered.run),
         Transport(url),
         tell=lambda text: logger.warning("Dashboard %s: %s", place, text),
         count_logged=lambda: undelivered.logged,
@@ -153,16 +152,7 @@ def resend(undelivered: Undelivered, key: str, *, request_seconds: float = REQUE
         note_delivered=undelivered.acknowledge,
     )
     try:
-        for number, request in enumerate(undelivered.requests):
-            until = read_seconds() + request_seconds
-            delivery.end_by(until, until)
-            given_up = delivery.deliver(request)
-            if given_up and (delivery.stopped or not delivery.answered):
-                raise DeliveryError(
-                    f"{total - number} of {total} requests are still to be sent to {place}",
-                    hint=f"later: nvoi resend {undelivered.path}",
-                )
-            refused += len(given_up)
+        refused = _send_all(undelivered, delivery, request_seconds)
     finally:
         delivery.close()
     if refused:
@@ -171,5 +161,22 @@ def resend(undelivered: Undelivered, key: str, *, request_seconds: float = REQUE
             hint="all else is delivered; remove the file when they are of no use",
         )
     undelivered.path.unlink()
-    lines = delivery.counts.delivered - undelivered.delivered
-    logger.success("Delivered %d log lines in %d requests to %s", lines, total, place)
+    lines, requests = delivery.counts.delivered - undelivered.delivered, undelivered.requests
+    logger.success("Delivered %d log lines in %d requests to %s", lines, len(requests), place)
+
+
+def _send_all(undelivered: Undelivered, delivery: Delivery, request_seconds: float) -> int:
+    """Send each request; returns how many, or parts of how many, were refused."""
+    refused, total = 0, len(undelivered.requests)
+    for number, request in enumerate(undelivered.requests):
+        until = read_seconds() + request_seconds
+        delivery.end_by(until, until)
+        given_up = delivery.deliver(request)
+        if given_up and (delivery.stopped or not delivery.answered):
+            place = strip_auth(undelivered.callback_url)
+            raise DeliveryError(
+                f"{total - number} of {total} requests are still to be sent to {place}",
+                hint=f"later: nvoi resend {undelivered.path}",
+            )
+        refused += len(given_up)
+    return refused

@@ -12,7 +12,7 @@ from nvoi.cli.signals import Interruption
 from nvoi.errors import NvoiError
 from nvoi.log import masking
 from nvoi.log.console import ClosedOutputError
-from nvoi.log.stream import find_told
+from nvoi.log.stream import is_told
 
 
 def run_command(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -40,7 +40,7 @@ def run_command(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _tell(error: BaseException, text: str, options: argparse.Namespace) -> None:
-    if find_told(error):
+    if is_told(error):
         return
     mask = masking.masker.mask_text
     with contextlib.suppress(OSError):

@@ -65,7 +65,7 @@ class Gap:
 Item = Line | StatusEvent | Barrier | End
 
 
-class Queued:
+class Rank:
     """Lines of one rank, in order, and before them the gaps where older ones were given up."""
 
     def __init__(self) -> None:
@@ -107,8 +107,8 @@ class Buffer:
         # Entered as itself: to enter the condition is a call, which Ctrl-C may cut in two.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        # Lowest first. What has no level of its own counts as the one below.
-        self._ranks = tuple(Queued() for _ in ("debug", "info", "step and above"))
+        # Lowest first. Custom levels count as the next lower one.
+        self._ranks = tuple(Rank() for _ in ("debug", "info", "step and above"))
         self._others: deque[tuple[int, Any]] = deque()
         self._sources = [self._others]
         self._sources += [source for rank in self._ranks for source in (rank.lines, rank.gaps)]
@@ -132,7 +132,7 @@ class Buffer:
             self._place += 1
             if isinstance(item, tuple):
                 line = shorten(item)
-                self._ranks[find_rank(line[0])].lines.append((self._place, line))
+                self._ranks[get_rank(line[0])].lines.append((self._place, line))
                 self._bytes += measure(line)
                 self.logged += 1
                 self._hurried |= line[0] >= LEVELS["error"]
@@ -258,7 +258,7 @@ class Buffer:
         return protocol.encode_line((LEVELS["warning"], created, text))
 
 
-def find_rank(level: int) -> int:
+def get_rank(level: int) -> int:
     """How late a line of ``level`` is given up: 0 first, then 1, then 2."""
     return (level >= LEVELS["info"]) + (level >= LEVELS["step"])
 

@@ -38,7 +38,7 @@ _SHORTEST_CUT = 256
 
 
 @dataclass(frozen=True)
-class Callee:
+class Destination:
     """Who is called, by whom. The URL and the deploy id are checked already; the key signs."""
 
     url: str
@@ -68,7 +68,7 @@ class Delivery:
 
     def __init__(
         self,
-        callee: Callee,
+        destination: Destination,
         transport: Transport,
         *,
         tell: Callable[[str], None],
@@ -76,7 +76,7 @@ class Delivery:
         counts: Counts,
         note_delivered: Callable[[Request], None] = lambda _: None,
     ) -> None:
-        self._callee = callee
+        self._destination = destination
         self._transport = transport
         self._tell = tell
         self._count_logged = count_logged
@@ -98,7 +98,7 @@ class Delivery:
         self.pending: deque[Request] = deque()
         # OpenSSL sets itself up at its first digest, under locks. Were the sending thread at
         # it when the process forks, the child could never sign.
-        protocol.sign(b"", callee.key)
+        protocol.sign(b"", destination.key)
 
     def end_by(self, logs_until: float, final_until: float) -> None:
         """From now on give up at these moments, in seconds of :mod:`nvoi.log.clock`.
@@ -175,18 +175,18 @@ class Delivery:
         return None
 
     def _attempt(self, piece: Request, body: bytes) -> Answer:
-        callee, logged = self._callee, self._count_logged()
+        destination, logged = self._destination, self._count_logged()
         headers = protocol.build_headers(
             piece,
             body,
-            key=callee.key,
-            deploy_id=callee.deploy_id,
-            run=callee.run,
+            key=destination.key,
+            deploy_id=destination.deploy_id,
+            run=destination.run,
             timestamp=int(time.time()),
             counts=(logged, logged - self.counts.delivered) if piece.terminal else None,
         )
         self.counts.requests += 1
-        url = protocol.build_url(callee.url, callee.deploy_id, piece.kind)
+        url = protocol.build_url(destination.url, destination.deploy_id, piece.kind)
         return self._transport.post(url, body, headers, self._get_until(piece))
 
     def _judge(self, piece: Request, answer: Answer) -> None:

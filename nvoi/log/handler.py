@@ -18,8 +18,8 @@ from nvoi.errors import UsageError
 from nvoi.log import masking
 from nvoi.log.buffer import CAPACITY, Buffer
 from nvoi.log.clock import read_seconds
-from nvoi.log.delivery import Callee, Counts
-from nvoi.log.levels import find_level, is_configuring
+from nvoi.log.delivery import Counts, Destination
+from nvoi.log.levels import get_level, is_configuring
 from nvoi.log.lifecycle import this_process
 from nvoi.log.queueing import LineQueueHandler, is_sender
 from nvoi.log.sender import LOGS_SHARE, Sender
@@ -39,9 +39,9 @@ UNDELIVERED_DIRECTORY = Path("~/.local/state/nvoi/undelivered.d")
 class Stats:
     """What became of a run's records and requests so far.
 
-    ``logged`` counts the records handed to the callback, ``delivered`` those acknowledged,
-    ``dropped`` those given up: ``logged - delivered`` once the run is closed. ``undelivered``
-    of the dropped are kept in a file. ``troubles`` counts failed attempts by kind.
+    ``logged`` counts the records taken from log calls and a warning for each gap, ``delivered``
+    those acknowledged, ``dropped`` those given up: ``logged - delivered`` once the run is closed.
+    ``undelivered`` of the dropped are kept in a file. ``troubles`` counts what went wrong, by kind.
     """
 
     logged: int = 0
@@ -78,7 +78,7 @@ class SignedHTTPHandler(logging.Handler):
         command: what the run does, such as ``deploy``.
 
     Raises:
-        UsageError: the URL, the deploy id, the level or the budget cannot be used.
+        UsageError: one of them cannot be used.
     """
 
     def __init__(
@@ -94,30 +94,28 @@ class SignedHTTPHandler(logging.Handler):
         app: str | None = None,
         command: str | None = None,
     ) -> None:
-        key = str.__str__(key)
         # All is checked before the handler is one of logging's: a refused one leaves nothing.
-        self._callee = Callee(
+        self._destination = Destination(
             protocol.check_url(url),
-            key,
+            check_key(key),
             protocol.check_deploy_id(deploy_id),
             Run(app and str(app), command and str(command)),
         )
         self.budget = check_budget(budget)
         self._capacity = check_capacity(capacity)
         self._directory = find_folder(undelivered)
-        number = find_level(level)
-        super().__init__(number)
+        super().__init__(get_level(level))
         masking.add_secrets(key, *network.find_secrets(url))
         self.queue_handler = LineQueueHandler()
         # Held to close and to reopen. None waits for it: a signal handler may come here again.
         self._changing = threading.Lock()
-        self._leaving: weakref.finalize[[], SignedHTTPHandler] | None = None
+        self._finalizer: weakref.finalize[[], SignedHTTPHandler] | None = None
         #: True while a stream is open by it: only the stream closes it.
         self.held = False
         #: Set once the run has its terminal status: nothing may follow it.
         self.sealed = False
         self._is_forked = False
-        self._begin()
+        self._reset()
         if self._directory is None:
             text = "there is no home folder; what cannot be delivered goes to the temporary folder"
             self._sender.note("folder", text)
@@ -153,21 +151,21 @@ class SignedHTTPHandler(logging.Handler):
         if self.sealed:
             return
         if self._is_closed:
-            self._begin_again()
+            self._reopen()
         if self.queue_handler.handle(record) and not self._sender.lifecycle.running:
-            self._start()
+            self._ensure_running()
 
     def put_status(self, event: StatusEvent) -> None:
         """Queue a status: it is sent after all that was logged before it.
 
         Nothing is sent after a terminal one, and the handler may be closed from then on.
         """
-        if self._is_forked:
+        if self._is_forked or self.sealed:
             return
         if event.terminal:
             self.sealed, self.held = True, False
         self.queue_handler.enqueue(event)
-        self._start()
+        self._ensure_running()
 
     def setFormatter(self, fmt: logging.Formatter | None) -> None:  # noqa: N802 - as in logging
         """Have records sent as ``fmt`` formats them."""
@@ -176,14 +174,14 @@ class SignedHTTPHandler(logging.Handler):
 
     # -- its sender ------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         """Be as new: at first, and in a forked child."""
         self._counts = Counts()
         self._buffer = Buffer(self._capacity)
-        self._undelivered = UndeliveredFile(self._directory, self._callee)
-        self._open()
+        self._undelivered = UndeliveredFile(self._directory, self._destination)
+        self._build_sender()
 
-    def _begin_again(self) -> None:
+    def _reopen(self) -> None:
         """Go on after a close, with the numbers, the counts and the file that there were."""
         # One thread does that. What the others log meanwhile is in the queue, which stays.
         if not self._changing.acquire(blocking=False):
@@ -191,16 +189,16 @@ class SignedHTTPHandler(logging.Handler):
         try:
             if self._is_closed:
                 self._buffer = self._buffer.succeed()
-                self._open()
+                self._build_sender()
         finally:
             self._changing.release()
 
-    def _open(self) -> None:
-        if self._leaving is not None:
-            self._leaving.detach()
+    def _build_sender(self) -> None:
+        if self._finalizer is not None:
+            self._finalizer.detach()
         self._sender = Sender(
             self.queue_handler.queue,
-            self._callee,
+            self._destination,
             self._undelivered,
             self._buffer,
             self._counts,
@@ -209,10 +207,10 @@ class SignedHTTPHandler(logging.Handler):
         )
         self._flushed: tuple[float, float] | None = None
         self._is_closed = False
-        self._leaving = weakref.finalize(self, self._sender.leave)
-        self._leaving.atexit = False
+        self._finalizer = weakref.finalize(self, self._sender.leave)
+        self._finalizer.atexit = False
 
-    def _start(self) -> None:
+    def _ensure_running(self) -> None:
         if this_process.ending_since is None:
             self._sender.lifecycle.start()
             this_process.prepare_child()
@@ -221,7 +219,7 @@ class SignedHTTPHandler(logging.Handler):
             # for its start for ever. Nobody else would send what an exit function logs.
             self.close()
 
-    def begin_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: what waits, the numbers and the statuses are the parent's."""
         this_process.inherit(self._sender)
         self.queue_handler.queue = queue.SimpleQueue()
@@ -229,7 +227,7 @@ class SignedHTTPHandler(logging.Handler):
         self._is_forked = True
         # The stream stays open in the parent; here, whoever closes means it.
         self.held = False
-        self._begin()
+        self._reset()
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -245,15 +243,12 @@ class SignedHTTPHandler(logging.Handler):
         if not self._sender.flush(self.budget * LOGS_SHARE if timeout is None else timeout):
             self._flushed = (began, read_seconds())
 
-    def close(self, budget: float | None = None) -> None:
+    def close(self) -> None:
         """Deliver what can be delivered within the budget, and keep the rest in a file.
 
         ``logging.config`` flushes and closes all handlers of the process when it configures
         anew. That does nothing here: what waits is delivered as ever. A handler that is no
         logger's any more then ends by itself.
-
-        Args:
-            budget: seconds that it may take, if not those of the handler.
         """
         if is_sender() or self.held:
             return
@@ -270,7 +265,7 @@ class SignedHTTPHandler(logging.Handler):
             return
         try:
             with this_process.closing():
-                self._sender.close(self.budget if budget is None else budget, began)
+                self._sender.close(self.budget, began)
         finally:
             self._is_closed = True
             self._changing.release()
@@ -295,6 +290,17 @@ class SignedHTTPHandler(logging.Handler):
     def undelivered_file(self) -> Path | None:
         """Where what could not be delivered is kept, or None."""
         return self._undelivered.path
+
+
+def check_key(key: str) -> str:
+    """The text of ``key``, which may be of a class that hides it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if isinstance(key, str) and key:
+        return str.__str__(key)
+    raise UsageError("the deploy key is missing", hint="give its text, 64 hex characters")
 
 
 def check_budget(budget: float) -> float:

@@ -139,7 +139,7 @@ def get_logger(name: str) -> Logger:
     return logging.getLogger(name)  # type: ignore[return-value]  # install made it one
 
 
-def find_level(level: int | str) -> int:
+def get_level(level: int | str) -> int:
     """The number of a level that is given as such or by its name, in any case.
 
     Raises:
@@ -161,7 +161,7 @@ def settle_level(record: logging.LogRecord) -> int:
         if type(level) is int:
             return level
         named = isinstance(level, str) and not level.isdecimal()
-        number = find_level(level) if named else int(level)
+        number = get_level(level) if named else int(level)
     except Exception:  # noqa: BLE001 - a field of a record may be anything, its text may fail
         number = logging.INFO
     with contextlib.suppress(Exception):
@@ -216,7 +216,8 @@ def detach(logger: logging.Logger, handler: logging.Handler) -> None:
 
 
 def _forget_levels(logger: logging.Logger) -> None:
-    """Have each logger work out anew which levels it is enabled for."""
+    """Have each logger work out anew which levels it is enabled for. Called under ``_lock``."""
+    # So _guard takes it for no level that is set by hand.
     logging.Logger.setLevel(logger, logger.level)
 
 

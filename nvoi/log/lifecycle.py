@@ -110,7 +110,7 @@ class Closable(Protocol):
 class Watched(Closable, Protocol):
     """A handler that is told of the process's forks and of its end."""
 
-    def begin_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child: the threads, and all that waits, are the parent's."""
 
 
@@ -171,7 +171,7 @@ class ThisProcess:
 
     # -- children --------------------------------------------------------------------------
 
-    def begin_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked child."""
         # Their locks may be held by threads that are not there: none may ever be collected.
         self._inherited.extend(self._held)
@@ -188,7 +188,7 @@ class ThisProcess:
             self._pipe = None
         masking.masker.reset_lock()
         for handler in self._list_handlers():
-            handler.begin_anew()
+            handler.reset_after_fork()
         self._follow()
 
     def inherit(self, sender: object) -> None:
@@ -206,12 +206,12 @@ class ThisProcess:
             return
         if not self._follows:
             self._follows = True
-            util.register_after_fork(self, ThisProcess._begin_child)
+            util.register_after_fork(self, ThisProcess._reset_child)
         if self._finalized != os.getpid() and is_child():
             self._finalized = os.getpid()
             util.Finalize(None, self.close_all, exitpriority=0)
 
-    def _begin_child(self) -> None:
+    def _reset_child(self) -> None:
         self._finalized = 0
         self._follow()
         if self._used:
@@ -272,4 +272,4 @@ this_process = ThisProcess()
 
 atexit.register(this_process.close_all)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=this_process.begin_anew)
+    os.register_at_fork(after_in_child=this_process.reset_after_fork)

@@ -23,13 +23,11 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Number
+from typing import TYPE_CHECKING, Any
 
 from nvoi.log import rendering
 
-TYPE_CHECKING = False  # as in nvoi.log.levels
 if TYPE_CHECKING:
-    from typing import Any
-
     from nvoi.log.secret_forms import Escaped, Span
 
 REDACTED = "[REDACTED]"

@@ -15,7 +15,7 @@ from typing import Any
 
 from nvoi.log.buffer import Barrier, Buffer, End
 from nvoi.log.clock import read_seconds
-from nvoi.log.delivery import Callee, Counts, Delivery
+from nvoi.log.delivery import Counts, Delivery, Destination
 from nvoi.log.lifecycle import Lifecycle, this_process
 from nvoi.log.queueing import LOGGER, LineQueueListener, marked_as_sender
 from nvoi.log.transport import CONNECT_SECONDS, Transport
@@ -40,7 +40,7 @@ class Sender:
 
     Args:
         queue: the handler's, which its next sender takes over.
-        callee: who is called.
+        destination: who is called.
         undelivered: keeps what cannot be delivered.
         buffer: what waits.
         counts: where account is kept.
@@ -51,7 +51,7 @@ class Sender:
     def __init__(
         self,
         queue: queue.SimpleQueue[Any],
-        callee: Callee,
+        destination: Destination,
         undelivered: UndeliveredFile,
         buffer: Buffer,
         counts: Counts,
@@ -60,7 +60,7 @@ class Sender:
         numbered: bool,
     ) -> None:
         self._queue = queue
-        self._callee = callee
+        self._destination = destination
         self._undelivered = undelivered
         self._buffer = buffer
         self._budget = budget
@@ -69,15 +69,15 @@ class Sender:
         # Connecting is the one step that no deadline can be brought forward for.
         connect_seconds = min(CONNECT_SECONDS, max(0.1, budget * (1 - LOGS_SHARE)))
         self._delivery = Delivery(
-            callee,
-            Transport(callee.url, connect_seconds=connect_seconds),
+            destination,
+            Transport(destination.url, connect_seconds=connect_seconds),
             tell=self.tell,
             count_logged=lambda: buffer.numbered,
             counts=counts,
         )
         listener = LineQueueListener(queue, self.append, self._note_fault)
         self.lifecycle = Lifecycle(listener, self._send_all)
-        #: Whether nothing waits any more, since it was closed.
+        #: Whether it was closed, and nothing of it waits any more.
         self.closed = False
 
     # -- thread 1 --------------------------------------------------------------------------
@@ -115,7 +115,8 @@ class Sender:
         if not self._numbered and isinstance(request, LogBatch):
             request.first = 0
         try:
-            given_up = self._delivery.deliver(request)
+            # Where a thread was left at it, the delivery is that thread's.
+            given_up = [request] if self._delivery.stopped else self._delivery.deliver(request)
         except Exception as error:  # noqa: BLE001 - a deploy outlives any fault in its callback
             self._note_fault(error)
             given_up = list(self._delivery.pending)
@@ -123,7 +124,9 @@ class Sender:
             # Ctrl-C, where it is the main thread that sends.
             self._keep(self._delivery.pending)
             raise
-        self._keep(given_up)
+        # What a thread had that was left, whoever closed has kept.
+        if not self.closed:
+            self._keep(given_up)
 
     def _keep(self, requests: Iterable[Request]) -> None:
         for request in requests:
@@ -151,7 +154,7 @@ class Sender:
         # What a program has on this logger may fail, which is no reason to send no more.
         with marked_as_sender(), suppress(Exception):
             logging.getLogger(LOGGER).warning(
-                "Dashboard %s: %s", strip_auth(self._callee.url), text
+                "Dashboard %s: %s", strip_auth(self._destination.url), text
             )
 
     # -- the end ---------------------------------------------------------------------------
@@ -201,8 +204,7 @@ class Sender:
         self._delivery.stopped = "the run has ended"
         self._buffer.stop(end)
         if not self.lifecycle.join(_GRACE_SECONDS):
-            # It waits for a name look-up. It will keep what it has as well; who reads the file
-            # takes an id once.
+            # It waits for a name look-up.
             self._keep(list(self._delivery.pending))
             self.lifecycle.stop_listener()
 

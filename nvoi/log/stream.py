@@ -22,6 +22,12 @@ from nvoi.log.lifecycle import this_process
 from nvoi.log.queueing import LOGGER, marked_as_sender
 from nvoi.protocol import StatusEvent
 
+#: The closing budget of a run that a signal has ended. A CI that cancels a job kills it soon:
+#: GitHub Actions 10 s after SIGINT ("Workflow cancellation reference"), undoing included.
+INTERRUPTED_SECONDS = 5.0
+#: Exit codes of SIGHUP, SIGINT, SIGQUIT and SIGTERM, as a shell has them.
+SIGNALLED = frozenset((129, 130, 131, 143))
+
 
 class CallbackStream:
     """Streams a logger's records to a dashboard for as long as a run lasts.
@@ -73,7 +79,7 @@ class CallbackStream:
         app: str | None = None,
         command: str | None = None,
     ) -> None:
-        self._level = levels.find_level(level)
+        self._level = levels.get_level(level)
         self.logger = logger if isinstance(logger, logging.Logger) else logging.getLogger(logger)
         masking.masker.add(secrets or ())
         self.handler = SignedHTTPHandler(
@@ -141,11 +147,12 @@ class CallbackStream:
         cleaned = {key: clean(value) for key, value in context.items() if value}
         event = protocol.build_started(cleaned)
         self._started = True
+        # First of all: whatever interrupts the rest, the run has an end.
+        this_process.hold(self)
         self._began = read_seconds()
         self.handler.held = True
         self.handler.put_status(event)
         levels.attach(self.logger, self.handler, self._level)
-        this_process.hold(self)
 
     def completed(
         self,
@@ -162,16 +169,17 @@ class CallbackStream:
         cleaned = [(clean(name), clean(host)) for name, host in tunnels or ()]
         self._end(protocol.build_completed(cleaned, duration))
 
-    def failed(self, error: str, *, cancelled: bool = False, budget: float | None = None) -> None:
+    def failed(self, error: str, *, cancelled: bool = False) -> None:
         """Report ``failed`` with the reason, masked, and close.
 
         Args:
             error: the reason.
-            cancelled: whether a signal ended the run.
-            budget: seconds that closing may take, where they are less than the stream's.
+            cancelled: whether a signal ended the run; closing then takes 5 s at most.
         """
+        if cancelled:
+            self.handler.budget = min(self.handler.budget, INTERRUPTED_SECONDS)
         reason = protocol.CANCELLED if cancelled else None
-        self._end(protocol.build_failed(clean(error), reason=reason), budget)
+        self._end(protocol.build_failed(clean(error), reason=reason))
 
     def close(self) -> None:
         """Close; a run that has not ended by then has failed."""
@@ -187,7 +195,7 @@ class CallbackStream:
         """Where what could not be delivered is kept, or None."""
         return self.handler.undelivered_file
 
-    def _end(self, event: StatusEvent, budget: float | None = None) -> None:
+    def _end(self, event: StatusEvent) -> None:
         # A forked child has this object too; the run is its parent's to end.
         if os.getpid() != self._process:
             return
@@ -196,11 +204,11 @@ class CallbackStream:
             if self._ended:
                 return
             self.started()
-            self._ended = True
             handler.put_status(event)
+            self._ended = True
         levels.detach(self.logger, handler)
         this_process.release(self)
-        handler.close(handler.budget if budget is None else min(handler.budget, budget))
+        handler.close()
         self._summarize()
 
     def _summarize(self) -> None:
@@ -215,8 +223,7 @@ class CallbackStream:
             text += "; it was not told how the run ended"
         if self.undelivered_file is not None:
             text += f". Send the rest later with: nvoi resend {self.undelivered_file}"
-        # The word on one callback is no line for another; and what a program has on this logger
-        # may fail.
+        # No callback receives another's summary; and what a program has on this logger may fail.
         with marked_as_sender(), suppress(Exception):
             logging.getLogger(LOGGER).log(level, "%s", text)
 
@@ -234,8 +241,10 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def is_cancelled(error: BaseException | None) -> bool:
-    """Whether a signal ended the run: Ctrl-C, and what nvoi makes of others."""
+def is_cancelled(error: BaseException) -> bool:
+    """Whether a signal ended the run: by Ctrl-C, or by the exit code that stands for it."""
+    if isinstance(error, SystemExit):
+        return error.code in SIGNALLED
     return isinstance(error, KeyboardInterrupt)
 
 
@@ -244,7 +253,7 @@ def set_told(error: BaseException) -> None:
     error.__dict__["nvoi_told"] = True
 
 
-def find_told(error: BaseException) -> bool:
+def is_told(error: BaseException) -> bool:
     """Whether the log has told ``error``."""
     return bool(error.__dict__.get("nvoi_told"))
 

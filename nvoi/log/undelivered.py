@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from nvoi.log.delivery import Callee
+from nvoi.log.delivery import Destination
 from nvoi.network import strip_auth
 from nvoi.protocol import LogBatch, Request
 
@@ -29,15 +29,19 @@ class UndeliveredFile:
     It is in the temporary directory where ``directory`` is None or cannot be used.
     """
 
-    def __init__(self, directory: Path | None, callee: Callee) -> None:
+    def __init__(self, directory: Path | None, destination: Destination) -> None:
         self._directory = directory
-        url = strip_auth(callee.url)
+        url = strip_auth(destination.url)
         self._head: dict[str, Any] = {
             "format": FORMAT,
             "callback_url": url,
-            "deploy_id": callee.deploy_id,
-            "has_credentials": url != callee.url,
-            "run": {"id": callee.run.id, "app": callee.run.app, "command": callee.run.command},
+            "deploy_id": destination.deploy_id,
+            "has_credentials": url != destination.url,
+            "run": {
+                "id": destination.run.id,
+                "app": destination.run.app,
+                "command": destination.run.command,
+            },
         }
         self._file: IO[bytes] | None = None
         self._lock = threading.Lock()

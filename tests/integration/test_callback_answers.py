@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from nvoi import CallbackStream, network
-from nvoi.log.delivery import Callee
+from nvoi.log.delivery import Destination
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import LogBatch, Run
 from nvoi.resend import read_undelivered
@@ -136,7 +136,7 @@ def test_a_disk_that_is_full_neither_fails_the_run_nor_spoils_the_file(tmp_path:
 
 
 def test_a_file_whose_first_request_found_no_room_is_whole_with_the_next(tmp_path: Path) -> None:
-    file = UndeliveredFile(tmp_path, Callee("http://dashboard.test", "0" * 64, "1", Run()))
+    file = UndeliveredFile(tmp_path, Destination("http://dashboard.test", "0" * 64, "1", Run()))
     request = LogBatch(['{"message": "one"}'], 1)
     _, most = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, most))

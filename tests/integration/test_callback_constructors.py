@@ -42,6 +42,8 @@ REFUSED: list[dict[str, Any]] = [
     {"budget": float("-inf")},
     {"budget": "10"},
     {"budget": None},
+    {"key": ""},
+    {"key": None},
     {"capacity": 0},
     {"capacity": "16"},
 ]

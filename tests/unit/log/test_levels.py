@@ -202,13 +202,13 @@ def test_a_record_names_its_caller_through_adapters_and_wrappers(
     [(20, 20), ("INFO", 20), ("info", 20), ("Success", 25), ("STEP", 22), (0, 0), (17, 17)],
 )
 def test_a_level_is_found_by_its_number_or_its_name(given: int | str, number: int) -> None:
-    assert levels.find_level(given) == number
+    assert levels.get_level(given) == number
 
 
 @pytest.mark.parametrize("given", ["", "LOUD", "20", None, 2.5, [], b"INFO"])
 def test_a_level_that_there_is_not_is_an_error(given: Any) -> None:
     with pytest.raises(UsageError, match="there is no level"):
-        levels.find_level(given)
+        levels.get_level(given)
 
 
 ODD_CLASSES = """
