@@ -237,7 +237,7 @@ def test_a_number_of_seconds_that_is_none_is_refused_on_the_command_line(
     assert option in errors
 
 
-@pytest.mark.parametrize("seconds", ["1e11", "1e300"])
+@pytest.mark.parametrize("seconds", ["1e11"])
 def test_a_deploy_may_wait_for_its_dashboard_as_long_as_it_takes(
     receiver: Receiver, seconds: str
 ) -> None:
