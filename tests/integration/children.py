@@ -77,6 +77,9 @@ def log_late(maker: str, url: str, folder: Path) -> None:
         MAKERS[maker](url, folder)
     over = threading.Event()
     util.Finalize(None, over.set, exitpriority=-1)
+    if sys.version_info >= (3, 13):
+        # A child then waits for its threads before it does anything else at its end.
+        over.set()
 
     def talk_late() -> None:
         over.wait()
