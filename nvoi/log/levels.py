@@ -14,7 +14,6 @@ import sys
 import threading
 from typing import Any
 
-from nvoi.errors import UsageError
 from nvoi.log import masking
 
 STEP, OK, SUCCESS = 22, 23, 25
@@ -151,6 +150,9 @@ def get_level(level: int | str) -> int:
     for name in (level, level.upper()) if isinstance(level, str) else ():
         if name in numbers:
             return numbers[name]
+    # Late: importing nvoi is a part of each command's start, and this takes a fifth of it.
+    from nvoi.errors import UsageError  # noqa: PLC0415
+
     raise UsageError(f"there is no level {level!r}", hint="give a number or a name like INFO")
 
 
