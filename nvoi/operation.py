@@ -112,8 +112,7 @@ def tell_success(what: str, context: Context, report: Report, seconds: float) ->
         log.info("Running at %s", url)
     log.success("%s done in %s", what, format_seconds(seconds))
     if report.stream is not None:
-        tunnels = [(tunnel.service_name, tunnel.hostname) for tunnel in context.tunnels]
-        report.stream.completed(tunnels, seconds)
+        report.stream.completed(context.tunnels, seconds)
 
 
 def tell(error: BaseException, report: Report) -> None:

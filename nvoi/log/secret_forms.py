@@ -180,8 +180,6 @@ _MARKS = re.compile(
             (?: [\stnvfr]{_SPACE}*+ | ["']{_QUOTE}*+ | [^A-Za-z0-9\\] )?+ )""",
     re.VERBOSE,
 )
-#: What the codes of quotes and backslashes begin with.
-_QUOTES_BEGIN = "\"'\\%&"
 _ACCENTED = re.compile("[A-Za-z][\u0300-\u036f]+")
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
 #: Letters and digits are what no kind of escaping touches.

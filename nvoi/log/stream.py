@@ -21,12 +21,13 @@ from nvoi.log.handler import BUDGET_SECONDS, UNDELIVERED_DIRECTORY, SignedHTTPHa
 from nvoi.log.lifecycle import this_process
 from nvoi.log.queueing import LOGGER, marked_as_sender
 from nvoi.protocol import StatusEvent
+from nvoi.signals import ENDING
 
 #: The closing budget of a run that a signal has ended. A CI that cancels a job kills it soon:
 #: GitHub Actions 10 s after SIGINT ("Workflow cancellation reference"), undoing included.
 INTERRUPTED_SECONDS = 5.0
-#: Exit codes of SIGHUP, SIGINT, SIGQUIT and SIGTERM, as a shell has them.
-SIGNALLED = frozenset((129, 130, 131, 143))
+#: The exit codes that stand for these signals, as a shell has them.
+SIGNALLED = frozenset(128 + number for number in ENDING)
 
 
 class CallbackStream:
