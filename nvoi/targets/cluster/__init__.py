@@ -5,6 +5,8 @@ What a release is and how it is gone back to is told in docs/cluster.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nvoi.targets.cluster.check import check
 from nvoi.targets.cluster.cleaning import CLEAN, RECORD
 from nvoi.targets.cluster.context import ClusterContext, open_context, preview
@@ -21,7 +23,7 @@ from nvoi.targets.cluster.state import STATE
 from nvoi.targets.cluster.traffic import TRAFFIC
 from nvoi.targets.cluster.volumes import VOLUMES
 from nvoi.targets.cluster.workloads import APPS, DATABASE, PRE_RUN, SECRETS, SERVICES
-from nvoi.targets.step import Step, Target
+from nvoi.targets.step import KeptRelease, Request, Step, Target
 
 #: What `nvoi deploy` does here. Until APPS the old release serves undisturbed.
 DEPLOY: tuple[Step[ClusterContext], ...] = (
@@ -57,7 +59,20 @@ DELETE: tuple[Step[ClusterContext], ...] = (
     FINISH,
 )
 
-TARGET: Target[ClusterContext] = Target(
+
+class ClusterTarget(Target[ClusterContext]):
+    """Servers joined by k3s: releases are kept, and a lock outlives its holder."""
+
+    has_cluster = True
+
+    def list_releases(self, request: Request) -> Sequence[KeptRelease]:
+        return list_releases(request)
+
+    def unlock(self, request: Request) -> None:
+        unlock(request)
+
+
+TARGET = ClusterTarget(
     name="cluster",
     check=check,
     open=open_context,
@@ -65,9 +80,6 @@ TARGET: Target[ClusterContext] = Target(
     deploy=DEPLOY,
     delete=DELETE,
     rollback=ROLLBACK,
-    list_releases=list_releases,
-    unlock=unlock,
-    has_cluster=True,
 )
 
 __all__ = ["DELETE", "DEPLOY", "ROLLBACK", "TARGET", "ClusterContext"]
