@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from nvoi.cli import VERSION, examples
 from nvoi.cli.options import (
+    HelpFormatter,
     add_branch_option,
     add_database_option,
     add_log_options,
@@ -20,6 +20,7 @@ from nvoi.cli.options import (
     parse_amount,
     parse_count,
     parse_hours,
+    parse_path,
     parse_port,
     parse_stamp,
 )
@@ -54,11 +55,13 @@ def build_parser(arguments: Sequence[str], *, complete: bool = False) -> argpars
         prog="nvoi",
         description="Deploy an app from a checkout to running servers, and watch it live.",
         epilog=examples.NVOI,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    # Where it comes first, the others are not even named: each takes its time.
+    first = [command for command in COMMANDS if [command.name] == list(arguments[:1])]
+    for command in first or COMMANDS:
         subparser = _add(subparsers, command.name, command.help)
         if complete or command.name in arguments:
             command.add_options(subparser)
@@ -79,7 +82,7 @@ def _add(
         name,
         help=text,
         description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.set_defaults(**defaults)
     return parser
@@ -125,7 +128,7 @@ def _add_deploy_options(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
     parser.add_argument(
         "--dockerfile-path",
-        type=Path,
+        type=parse_path,
         metavar="FILE",
         help="what the image is built from (default: Dockerfile in DIR)",
     )
@@ -186,7 +189,7 @@ def _add_resend_options(parser: argparse.ArgumentParser) -> None:
         "and nothing twice that was acknowledged."
     )
     parser.epilog = examples.RESEND
-    parser.add_argument("file", type=Path, metavar="FILE", help="the file that the run named")
+    parser.add_argument("file", type=parse_path, metavar="FILE", help="the file that the run named")
     add_place_options(parser)
     add_log_options(parser)
 
@@ -203,7 +206,7 @@ def _add_config_options(parser: argparse.ArgumentParser) -> None:
     init.epilog = examples.INIT
     init.add_argument("--name", required=True, help="the app's name: a-z, 0-9, - and _")
     init.add_argument(
-        "-d", "--dir", type=Path, default=Path(), metavar="DIR", help="the app's checkout"
+        "-d", "--dir", type=parse_path, default=".", metavar="DIR", help="the app's checkout"
     )
     init.add_argument(
         "--provider",
@@ -276,7 +279,7 @@ def _add_server_options(server: argparse._ArgumentGroup) -> None:
     )
     server.add_argument(
         "--password-file",
-        type=Path,
+        type=parse_path,
         metavar="FILE",
         help="holds what readers have to know, on one line; needed beyond this machine",
     )

@@ -104,9 +104,10 @@ def rotate_key(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
         projects.rotate_key(
             connection, keyring, options.name, key.value, grace_seconds=options.grace * 3600
         )
+    hours = "hour" if options.grace == 1 else f"{options.grace:g} hours"
     sys.stdout.write(
         f"The project {options.name} has the key of {key.source}. "
-        f"The earlier one is taken for another {options.grace:g} hours.\n"
+        f"The earlier one is taken for another {hours}.\n"
     )
 
 

@@ -131,7 +131,7 @@ def send_all(
         given_up = delivery.deliver(request)
         if given_up and (delivery.stopped or not delivery.answered):
             raise DeliveryError(
-                f"{total - number} of {total} requests are still to be sent to {place}",
+                f"{total - number} of {count(total, 'request')} are still to be sent to {place}",
                 hint=f"later: nvoi resend {undelivered.path}",
             )
         refused += len(given_up)
