@@ -51,14 +51,13 @@ def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """
     from nvoi.cli.template import build_config  # noqa: PLC0415 - pulls in cryptography
     from nvoi.config import credentials  # noqa: PLC0415 - same
-    from nvoi.config.creation import create_config  # noqa: PLC0415 - same
 
     directory: Path = arguments.dir
     check_directory(directory)
     text = build_config(arguments.name, arguments.provider)
     key_file, config_file = directory / credentials.KEY_FILE, directory / credentials.CONFIG_FILE
     key = credentials.generate_key()
-    create_config(config_file, text, key, key_file=key_file, checkout=directory)
+    credentials.create_config(config_file, text, key, key_file=key_file, checkout=directory)
     sys.stdout.write(describe(config_file, key_file))
     for name in credentials.KEY_VARIABLES:
         if environ.get(name, "").strip():
@@ -72,7 +71,7 @@ def check_directory(directory: Path) -> None:
     Raises:
         UsageError: a file is, or the directory is not.
     """
-    from nvoi.config.creation import check_ignore_files  # noqa: PLC0415 - as above
+    from nvoi.config.credentials import check_ignore_files  # noqa: PLC0415 - as above
 
     if not directory.is_dir():
         raise UsageError(f"there is no directory {directory}")

@@ -8,16 +8,15 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from nvoi.cli.editor import edit_text, find_editor
 from nvoi.cli.options import add_place_options
-from nvoi.config.credentials import KEY_FILE, get_config_file, get_key
-from nvoi.config.document import Document, Value
-from nvoi.config.encrypted import EncryptedConfig
-from nvoi.config.loader import is_plain, read
+from nvoi.config.credentials import KEY_FILE, EncryptedConfig, get_config_file, get_key
+from nvoi.config.document import Document, Value, write_node
+from nvoi.config.loader import is_plain, load, read
 from nvoi.config.nodes import Scalar, to_data
-from nvoi.config.rewriting import write_node
 from nvoi.errors import InputError, UsageError
 from nvoi.log.console import build_handler
 from nvoi.log.levels import ROOT, get_logger
@@ -93,7 +92,7 @@ def act(arguments: argparse.Namespace, environ: Mapping[str, str], config: Encry
         with config.held() as held:
             text = held.read()
         if arguments.action == "get":
-            text = describe(Document.parse(text, filename=config.name), arguments.path)
+            text = describe(Document(text, config.name), arguments.path)
         sys.stdout.write(text)
 
 
@@ -130,7 +129,8 @@ def edit(config: EncryptedConfig, environ: Mapping[str, str]) -> None:
     """
     with config.held() as held:
         before = held.read()
-    text = edit_text(before, editor=find_editor(environ), check=config.check)
+    check = partial(load, filename=config.name, environ=None)
+    text = edit_text(before, editor=find_editor(environ), check=check)
     if text is None:
         sys.stdout.write(f"{config.name} is as it was\n")
         return
@@ -168,11 +168,11 @@ def read_value(argument: str) -> str:
 def write_value(config: EncryptedConfig, path: str, value: str) -> None:
     """Sets one value, where that leaves a valid config."""
     with config.held() as held:
-        document = Document.parse(held.read(), filename=held.name)
+        document = Document(held.read(), held.name)
         document.set(path, value)
         document.set(path, convert(document, path, value))
-        held.check(document.dump())
-        held.write(document.dump())
+        load(document.text, filename=held.name, environ=None)
+        held.write(document.text)
     sys.stdout.write(f"{path} is set in {config.name}\n")
 
 

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nvoi.cli.signals import Signals
-from nvoi.config.creation import check_ignore_files, create_config
 from nvoi.config.credentials import (
     CONFIG_FILE,
     KEY_FILE,
     DeployKey,
+    EncryptedConfig,
+    check_ignore_files,
+    create_config,
     find_key,
     generate_key,
     get_key,
 )
-from nvoi.config.encrypted import EncryptedConfig
 from nvoi.config.loader import is_plain, load
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import ChangedError, ConfigError, InputError, UsageError

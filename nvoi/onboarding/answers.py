@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from nvoi.config.schema import (
     EMPTY,
-    NO_SECRETS,
     Application,
     AppService,
     Cloudflare,
@@ -42,7 +41,7 @@ class Answers:
     database: Database | None = None
     volume: Volume | None = None
     env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
-    secrets: Mapping[str, Secret] = field(default_factory=lambda: NO_SECRETS)
+    secrets: Mapping[str, Secret] = field(default_factory=lambda: EMPTY)
     callback_url: str | None = None
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from nvoi.config.fields import parse_callback_url
-from nvoi.config.urls import USERINFO
+from nvoi.config.sensitive import USERINFO
 from nvoi.log.clock import read_seconds
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.interview import Interview, Verdict

@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from nvoi.config.environment import parse_database_url
 from nvoi.config.fields import RejectedError, parse_positive
 from nvoi.config.schema import Database, Volume
-from nvoi.config.urls import parse_database_url
 from nvoi.onboarding.answers import Answers, find_home
 from nvoi.onboarding.interview import Interview
 from nvoi.onboarding.prompts import Choice, ask, ask_secret

@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from nvoi.config.document import Document
+from nvoi.config.document import SAFE_TEXT, YAML_11_WORDS, Document
 from nvoi.config.loader import load
-from nvoi.config.rewriting import SAFE_TEXT, YAML_11_WORDS
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.tree import Tree, build_tree
 
@@ -49,7 +48,7 @@ def change_document(text: str, before: Answers, after: Answers) -> str:
         ConfigError: the answers do not fit together, or not to the rest of the text.
         UsageError: a value is shared by several places of the text, and not changed.
     """
-    document = Document.parse(text, filename=FILENAME)
+    document = Document(text, FILENAME)
     changes = list(find_changes(build_tree(before), build_tree(after)))
     for path, value in changes:
         section, _, key = path.rpartition(".")
@@ -60,8 +59,8 @@ def change_document(text: str, before: Answers, after: Answers) -> str:
     for path, value in changes:
         if value is not GONE:
             document.set(path, value)
-    load(document.dump(), filename=FILENAME, environ=None)
-    return document.dump()
+    load(document.text, filename=FILENAME, environ=None)
+    return document.text
 
 
 def find_changes(before: Tree, after: Tree, above: str = "") -> Iterator[tuple[str, Any]]:

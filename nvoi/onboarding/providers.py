@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from nvoi.config.fields import parse_text
 from nvoi.config.schema import (
     AWSProvider,
     Cloudflare,
@@ -183,4 +182,4 @@ def ask_field(prompts: Prompts, field: Field, known: Mapping[str, Any]) -> str:
     if field.name == ARCHITECTURE:
         choices = (Choice("x86", "x86"), Choice("arm64", "arm64"))
         return prompts.choose(field.message, choices, default)
-    return ask(prompts, field.message, parse_text, default)
+    return ask(prompts, field.message, str, default)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from nvoi.config.fields import (
     SERVICE_NAME,
+    SERVICE_RULE,
     RejectedError,
     parse_domain,
     parse_port,
     parse_subdomain,
 )
-from nvoi.config.readers import SERVICE_RULE
 from nvoi.config.schema import AppService
 from nvoi.naming import build_hostnames, build_label
 from nvoi.onboarding.answers import Answers

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.config.creation import create_config
-from nvoi.config.credentials import decrypt, generate_key
+from nvoi.config.credentials import create_config, decrypt, generate_key
 from nvoi.errors import InputError
 
 KEY = generate_key()

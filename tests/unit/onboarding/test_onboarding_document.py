@@ -22,7 +22,7 @@ def read(text: str) -> Config:
 
 
 def values(text: str) -> dict[str, object]:
-    data = to_data(Document.parse(text, filename="f").root)
+    data = to_data(Document(text, "f").root)
     assert isinstance(data, dict)
     return data
 
