@@ -9,8 +9,8 @@ from pathlib import Path
 from nvoi.cli.founding import Place
 from nvoi.config.loader import load
 from nvoi.config.schema import Config, SSHProvider
-from nvoi.onboarding.checking import is_deployable
 from nvoi.onboarding.dashboards import DEFAULT_URL
+from nvoi.onboarding.document import is_deployable
 from nvoi.onboarding.place import NOT_YET
 from nvoi.onboarding.prompts import Prompts
 

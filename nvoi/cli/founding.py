@@ -27,11 +27,10 @@ from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import ChangedError, ConfigError, InputError, UsageError
 from nvoi.log import masking
 from nvoi.onboarding.answers import Answers, read_answers
-from nvoi.onboarding.checking import compose, is_deployable
 from nvoi.onboarding.checkout import read_checkout
 from nvoi.onboarding.dashboards import call_dashboard
-from nvoi.onboarding.interview import Interview
-from nvoi.onboarding.prompts import Choice, Prompts
+from nvoi.onboarding.document import compose, is_deployable
+from nvoi.onboarding.prompts import Choice, Interview, Prompts
 from nvoi.onboarding.wizard import hold_interview
 from nvoi.signals import ENDING
 

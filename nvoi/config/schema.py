@@ -242,14 +242,14 @@ class Application:
     compute_provider: Annotated[ComputeProvider, OneOf(PROVIDERS)]
     environment: fields.Text = "production"
     keep_count: fields.KeepCount = fields.DEFAULT_KEEP_COUNT
-    env: Mapping[fields.EnvName, fields.EnvText] = field(default_factory=lambda: EMPTY)
-    secrets: Mapping[fields.EnvName, fields.EnvSecret] = field(default_factory=lambda: EMPTY)
-    ssh_keys: SSHKeys | None = None
     cloudflare: Annotated[Cloudflare | None, At("domain_provider.cloudflare")] = None
+    ssh_keys: SSHKeys | None = None
     servers: Mapping[fields.GroupName, ServerGroup] = field(default_factory=lambda: EMPTY)
     app: Mapping[fields.ServiceName, AppService] = field(default_factory=lambda: EMPTY)
     database: Database | None = None
     services: Mapping[fields.ServiceName, AuxiliaryService] = field(default_factory=lambda: EMPTY)
+    env: Mapping[fields.EnvName, fields.EnvText] = field(default_factory=lambda: EMPTY)
+    secrets: Mapping[fields.EnvName, fields.EnvSecret] = field(default_factory=lambda: EMPTY)
     k3s: K3s = field(default_factory=K3s)
 
 

@@ -10,8 +10,7 @@ from nvoi.config.environment import parse_database_url
 from nvoi.config.fields import RejectedError, parse_positive
 from nvoi.config.schema import Database, Volume
 from nvoi.onboarding.answers import Answers, find_home
-from nvoi.onboarding.interview import Interview
-from nvoi.onboarding.prompts import Choice, ask, ask_secret
+from nvoi.onboarding.prompts import Choice, Interview, ask, ask_secret
 from nvoi.secret import Secret
 
 VOLUME = "database"

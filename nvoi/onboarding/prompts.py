@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from nvoi.config.fields import RejectedError
+from nvoi.config.schema import ComputeProvider
 from nvoi.log import masking
+from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.checkout import Checkout
 from nvoi.secret import Secret
 
 T = TypeVar("T")
@@ -62,6 +65,33 @@ class Prompts(Protocol):
     def show(self, text: str) -> None:
         """Lines as they are."""
         ...
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a dashboard took a test call, and what to say of it."""
+
+    ok: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Interview:
+    """The terminal, and what is known beside the answers.
+
+    Args:
+        prompts: where it is asked.
+        checkout: what the app's files suggest.
+        original: the answers of the config that is being edited; None where there is none.
+        call_dashboard: makes a signed test call to a callback URL.
+        is_deployable: whether this version of nvoi can deploy to a provider.
+    """
+
+    prompts: Prompts
+    checkout: Checkout
+    original: Answers | None
+    call_dashboard: Callable[[str], Verdict]
+    is_deployable: Callable[[ComputeProvider], bool]
 
 
 def ask(

@@ -17,8 +17,15 @@ from nvoi.config.schema import AppService
 from nvoi.naming import build_hostnames, build_label
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import Suggestion
-from nvoi.onboarding.interview import Interview
-from nvoi.onboarding.prompts import Choice, Prompts, ask, ask_blank, ask_command, ask_optional
+from nvoi.onboarding.prompts import (
+    Choice,
+    Interview,
+    Prompts,
+    ask,
+    ask_blank,
+    ask_command,
+    ask_optional,
+)
 
 INTRODUCTION = (
     "A service with a port has to listen on $PORT, and to answer GET /health with 2xx or 3xx: "

@@ -6,11 +6,8 @@ from collections.abc import Callable
 
 from nvoi.errors import ConfigError, InputError
 from nvoi.onboarding.answers import Answers
-from nvoi.onboarding.checking import describe_faults
-from nvoi.onboarding.interview import Interview
-from nvoi.onboarding.prompts import Choice
-from nvoi.onboarding.sections import SECTIONS, Section, find_section
-from nvoi.onboarding.summary import build_summary
+from nvoi.onboarding.prompts import Choice, Interview
+from nvoi.onboarding.sections import SECTIONS, Section, build_summary, find_section
 
 SAVE, RESTART, CANCEL = "save", "restart", "cancel"
 Action = Section | str
@@ -75,8 +72,15 @@ def find_trouble(answers: Answers, compose: Callable[[Answers], str]) -> InputEr
 
 
 def tell(trouble: InputError) -> str:
-    """The faults, each with where to change it."""
-    return describe_faults(trouble) if isinstance(trouble, ConfigError) else f"! {trouble}"
+    """What is wrong; of a config each fault, with the section of the interview that can mend it."""
+    if not isinstance(trouble, ConfigError):
+        return f"! {trouble}"
+    lines = []
+    for fault in trouble.faults:
+        section = find_section(fault.path)
+        where = f"under {section.title}" if section else "by nvoi credentials edit"
+        lines.append(f"! {fault.path}: {fault.message} (change it {where})")
+    return "\n".join(lines)
 
 
 def find_mender(trouble: InputError | None) -> Section | None:
