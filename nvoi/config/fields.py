@@ -91,7 +91,6 @@ def build_matcher(
 
 
 def build_choice(*allowed: str) -> Callable[[str], str]:
-    """A parser of a closed set of words."""
 
     def parse(text: str) -> str:
         if text not in allowed:

@@ -49,7 +49,6 @@ def load_file(path: Path, *, key: DeployKey | None, environ: Mapping[str, str]) 
 
 
 def is_plain(path: Path) -> bool:
-    """Whether the file's name says that it is not encrypted."""
     return path.suffix.lower() in PLAIN_SUFFIXES
 
 

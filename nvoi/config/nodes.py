@@ -87,14 +87,11 @@ class Scalar:
 
     @property
     def is_null(self) -> bool:
-        """Whether YAML takes the value for null."""
         return self.plain and self.text in NULLS
 
 
 @dataclass
 class Entry:
-    """A key of a mapping and its value."""
-
     key: Scalar
     value: Node
 
@@ -191,7 +188,6 @@ class Composer:
         return root
 
     def compose_node(self, event: Any, path: str, depth: int) -> Node:
-        """The node that begins with ``event``."""
         place = place_of(event.start_mark)
         if depth > MAX_DEPTH:
             self.stop(place, f"nested too deep: {MAX_DEPTH} levels are allowed")
@@ -263,7 +259,6 @@ class Composer:
             self.stop(node.place, f"too many values: {MAX_NODES:,} are allowed", path)
 
     def merge(self, node: Mapping, merge: Entry, path: str) -> None:
-        """Takes over what ``<<`` names."""
         sources = merge.value.items if isinstance(merge.value, Sequence) else [merge.value]
         for source in sources:
             if not isinstance(source, Mapping):
@@ -289,7 +284,6 @@ class Composer:
         self.faults.append(Fault(place.line, place.column, path, message))
 
     def stop(self, place: Place, message: str, path: str = "") -> NoReturn:
-        """Adds a fault and raises all of them."""
         self.report(place, path, message)
         # The library's error quotes the line it stopped at, which may hold a secret.
         raise ConfigError(self.filename, self.faults) from None

@@ -55,7 +55,6 @@ class Reading:
         self.faults.append(Fault(place.line, place.column, path, message))
 
     def find_place(self, path: str) -> Place:
-        """Where ``path`` stands, or the nearest section above it that is there."""
         while path and path not in self.places:
             path = path.rpartition(".")[0]
         return self.places.get(path, Place(1, 1))
@@ -312,7 +311,6 @@ def take_apart(type_: Any) -> tuple[Any, bool, tuple[Any, ...]]:
 
 
 def is_null(node: Node) -> bool:
-    """Whether a value was given as null."""
     return isinstance(node, Scalar) and node.is_null
 
 

@@ -236,8 +236,6 @@ class AuxiliaryService:
 
 @dataclass(frozen=True)
 class Application:
-    """Everything under ``application:``."""
-
     name: fields.ApplicationName
     compute_provider: Annotated[ComputeProvider, OneOf(PROVIDERS)]
     environment: fields.Text = "production"
@@ -255,8 +253,6 @@ class Application:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole deploy config: ``callback_url`` and ``application``."""
-
     application: Application
     callback_url: fields.CallbackURL | None = None
 

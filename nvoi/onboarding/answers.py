@@ -136,7 +136,6 @@ def place_database(
 
 
 def find_volume(database: Database | None, groups: tuple[ServerGroup, ...]) -> Volume | None:
-    """The volume that a database is kept on."""
     if database is None or not database.mount:
         return None
     name = next(iter(database.mount))

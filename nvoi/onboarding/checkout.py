@@ -51,8 +51,6 @@ class Checkout:
 
 @dataclass(frozen=True)
 class Image:
-    """What the last stage of a Dockerfile ends up with."""
-
     entrypoint: str = ""
     arguments: str = ""
     port: int | None = None
@@ -67,7 +65,6 @@ class Image:
 
 
 def read_checkout(directory: Path) -> Checkout:
-    """What can be read from the files in ``directory``."""
     package = read_package(directory)
     names = (
         find_remote(directory),
@@ -119,7 +116,6 @@ def find_start(package: dict[str, Any]) -> str:
 
 
 def find_remote(directory: Path) -> str:
-    """The repository's name where the checkout was cloned from."""
     program = shutil.which("git")
     if program is None or not (directory / ".git").exists():
         return ""
@@ -154,7 +150,6 @@ def build_slug(name: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of a small file, or nothing."""
     try:
         if not path.is_file() or path.stat().st_size > SIZE_LIMIT:
             return ""

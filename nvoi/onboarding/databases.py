@@ -88,7 +88,6 @@ def ask_database(interview: Interview, answers: Answers) -> Answers:
 
 
 def find_kind(database: Database | None) -> Kind | None:
-    """Which of the kinds a database is."""
     if database is None or database.engine is None:
         return None
     if database.engine == "postgres":
@@ -113,7 +112,6 @@ def ask_running(
 
 
 def build_url_parser(kind: Kind) -> Callable[[str], object]:
-    """A parser of the URL of a server of this kind."""
 
     def parse(text: str) -> object:
         try:

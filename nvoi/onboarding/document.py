@@ -45,7 +45,6 @@ ASKED = frozenset({"size", "zone"})
 
 
 def is_deployable(provider: ComputeProvider) -> bool:
-    """Whether this version of nvoi can deploy there."""
     try:
         get_target(Config(Application("app", provider)))
     except ConfigError:
@@ -213,7 +212,6 @@ def write_tree(tree: Tree, path: str = "", indent: str = "") -> Iterator[str]:
 
 
 def write_value(value: Any) -> str:
-    """A value in one line."""
     if isinstance(value, bool | int):
         return str(value).lower()
     if isinstance(value, list):

@@ -17,7 +17,6 @@ Row = tuple[str, list[str]]
 
 
 def clamp_width(columns: int) -> int:
-    """The width that text is folded to on a terminal of so many columns."""
     return max(NARROWEST, min(columns, WIDEST))
 
 
@@ -50,7 +49,6 @@ def fold(line: str, width: int, hang: str = "", *, cut: bool = False) -> list[st
 
 
 def find_head(text: str, width: int) -> str:
-    """As much of the beginning of ``text`` as ``width`` columns hold."""
     columns = 0
     for index, letter in enumerate(text):
         columns += get_cwidth(letter)
@@ -70,7 +68,6 @@ def lay_out(rows: list[Row], width: int) -> str:
 
 
 def build_table(rows: list[Row], width: int) -> str:
-    """Two columns between lines."""
     first = max(len(title) for title, _ in rows)
     most = width - first - len("│  │  │")
     folded = [
@@ -93,7 +90,6 @@ def build_table(rows: list[Row], width: int) -> str:
 
 
 def build_list(rows: list[Row], width: int) -> str:
-    """A title, and below it its lines, indented."""
     parts = []
     for title, lines in rows:
         parts.append(title)

@@ -42,8 +42,6 @@ ARCHITECTURE = "architecture"
 
 @dataclass(frozen=True)
 class Field:
-    """A question for one key of the provider."""
-
     name: str
     message: str
     default: str = ""
@@ -156,7 +154,6 @@ AFTER_TROUBLE = (
 
 
 def ask_place(interview: Interview, answers: Answers) -> Answers:
-    """Where it runs: the provider, the servers, and the key that reaches them."""
     prompts = interview.prompts
     prompts.say(INTRODUCTION)
     choices = [Choice(account.title, account) for account in ACCOUNTS]
@@ -200,7 +197,6 @@ def ask_hosts(interview: Interview, answers: Answers) -> Answers:
 
 
 def parse_hosts(text: str) -> tuple[str, ...]:
-    """Names or addresses, each once."""
     hosts = tuple(parse_host(word.strip()) for word in text.split(",") if word.strip())
     if not hosts or len({host.lower() for host in hosts}) < len(hosts):
         raise RejectedError(
@@ -230,7 +226,6 @@ def ask_keys(interview: Interview, answers: Answers) -> Answers:
 
 
 def read_key_file(text: str) -> SSHKeys:
-    """The pair of a private key in a file."""
     try:
         path = Path(text).expanduser()
         return derive_ssh_keys(read_file(path))
@@ -256,7 +251,6 @@ def ask_domains(interview: Interview, answers: Answers) -> Answers:
 
 
 def get_account(provider: ComputeProvider) -> Account:
-    """The entry of ``ACCOUNTS`` for a provider that was chosen before."""
     return next(account for account in ACCOUNTS if isinstance(provider, account.kind))
 
 
@@ -300,7 +294,6 @@ def find_trouble(account: Account, record: object) -> str | None:
 
 
 def ask_field(prompts: Prompts, field: Field, known: Mapping[str, Any]) -> str:
-    """The answer to one question."""
     before = known.get(field.name)
     if field.secret:
         return ask_secret(prompts, field.message, kept=before or None)

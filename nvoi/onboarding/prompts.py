@@ -28,8 +28,6 @@ UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uf
 
 @dataclass(frozen=True)
 class Choice(Generic[T]):
-    """One of several answers."""
-
     title: str
     value: T
 
@@ -38,9 +36,7 @@ class Prompts(Protocol):
     """Asks at a terminal. Each question raises KeyboardInterrupt on Ctrl-C and Ctrl-D."""
 
     @property
-    def width(self) -> int:
-        """The terminal's columns."""
-        ...
+    def width(self) -> int: ...
 
     def text(self, message: str, default: str) -> str:
         """A line that the user types; ``default`` is there to be taken or changed."""
@@ -50,27 +46,19 @@ class Prompts(Protocol):
         """A line that is not shown while it is typed."""
         ...
 
-    def confirm(self, message: str, *, default: bool) -> bool:
-        """Yes or no."""
-        ...
+    def confirm(self, message: str, *, default: bool) -> bool: ...
 
-    def choose(self, message: str, choices: Sequence[Choice[T]], default: T | None) -> T:
-        """The value of one of ``choices``."""
-        ...
+    def choose(self, message: str, choices: Sequence[Choice[T]], default: T | None) -> T: ...
 
     def say(self, text: str = "") -> None:
         """Lines that ask nothing, folded to the width; indented ones stay indented."""
         ...
 
-    def show(self, text: str) -> None:
-        """Lines as they are."""
-        ...
+    def show(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a dashboard took a test call, and what to say of it."""
-
     ok: bool
     text: str
 

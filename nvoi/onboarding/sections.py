@@ -50,7 +50,6 @@ class Section:
 
 
 def ask_name(interview: Interview, answers: Answers) -> Answers:
-    """The application's name."""
     if interview.original:
         interview.prompts.say(f"  {ANOTHER_NAME}")
     default = answers.name or interview.checkout.name
@@ -59,7 +58,6 @@ def ask_name(interview: Interview, answers: Answers) -> Answers:
 
 
 def ask_variables(interview: Interview, answers: Answers) -> Answers:
-    """Variables first, then secrets."""
     prompts = interview.prompts
     known = answers.env or answers.secrets
     prompts.say(f"  {ABOUT_VARIABLES}{f' {ON_CHANGE}' if known else ''}")
@@ -98,13 +96,11 @@ def ask_env_name(
 
 
 def wants_change(prompts: Prompts, name: str) -> bool:
-    """Whether one that is there is to be changed, and not removed."""
     choices = (Choice("change it", value=True), Choice("remove it", value=False))
     return prompts.choose(f"{name} is there:", choices, default=True)
 
 
 def parse_env_name(text: str) -> str:
-    """A name that an environment can have."""
     if not ENV_NAME.fullmatch(text):
         raise RejectedError(f"must be {ENV_RULE}")
     return text
@@ -140,7 +136,6 @@ def find_section(path: str) -> Section | None:
 
 
 def build_summary(answers: Answers, width: int) -> str:
-    """All sections and what was answered, in ``width`` columns."""
     rows = [
         (section.title, [summary.clean(line, answers) for line in section.describe(answers)])
         for section in SECTIONS

@@ -26,7 +26,6 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def describe_place(answers: Answers) -> list[str]:
-    """The provider and its servers."""
     provider = answers.provider
     title = get_account(provider).title
     servers = sum(group.count for group in answers.groups)
@@ -49,14 +48,12 @@ def describe_place(answers: Answers) -> list[str]:
 
 
 def describe_domains(answers: Answers) -> list[str]:
-    """Cloudflare or not."""
     if answers.cloudflare is None:
         return ["none"]
     return [f"Cloudflare, account {answers.cloudflare.account_id}", f"API token {DOTS}"]
 
 
 def describe_services(answers: Answers) -> list[str]:
-    """Each service in a few lines."""
     return [line for app in answers.apps for line in describe_service(app)] or ["none"]
 
 
@@ -73,13 +70,11 @@ def describe_service(app: AppService) -> list[str]:
 
 
 def shorten(command: str) -> str:
-    """The first line of a command."""
     first, _, rest = command.strip().partition("\n")
     return f"{first} …" if rest else first
 
 
 def describe_database(answers: Answers) -> list[str]:
-    """The kind of database, and where it is."""
     database = answers.database
     if database is None:
         return ["none"]
@@ -102,7 +97,6 @@ def describe_variables(answers: Answers) -> list[str]:
 
 
 def describe_streaming(answers: Answers) -> list[str]:
-    """The callback URL."""
     return [hide_password(answers.callback_url) if answers.callback_url else "none"]
 
 

@@ -48,7 +48,6 @@ def ask_all(interview: Interview) -> Answers:
 
 
 def ask_section(interview: Interview, section: Section, answers: Answers) -> Answers:
-    """One section, under its title."""
     interview.prompts.say(f"\n{section.title}")
     return section.ask(interview, answers)
 
@@ -63,7 +62,6 @@ def choose_action(interview: Interview, trouble: InputError | None) -> Action:
 
 
 def find_trouble(answers: Answers, compose: Callable[[Answers], str]) -> InputError | None:
-    """Why the answers cannot be saved."""
     try:
         compose(answers)
     except InputError as error:
@@ -72,7 +70,6 @@ def find_trouble(answers: Answers, compose: Callable[[Answers], str]) -> InputEr
 
 
 def tell(trouble: InputError) -> str:
-    """What is wrong; of a config each fault, with the section of the interview that can mend it."""
     if not isinstance(trouble, ConfigError):
         return f"! {trouble}"
     lines = []

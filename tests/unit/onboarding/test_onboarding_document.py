@@ -232,6 +232,14 @@ def test_other_hosts_leave_no_count_of_the_old_ones(text: str, before: Answers) 
     assert set(group.volumes) == {"data", "uploads"}
 
 
+def test_the_host_keys_of_own_servers_go_where_others_are_rented(text: str) -> None:
+    known = f"      user: deploy\n      host_keys: [{KEYS.public_key}]\n"
+    text = text.replace("      user: deploy\n", known)
+    before = read_answers(read(text))
+    changed = change_document(text, before, replace(before, provider=PROVIDERS["hetzner"]))
+    assert read(changed).application.servers["box"].host_keys == ()
+
+
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_another_provider_keeps_what_is_not_its_own_business(
     text: str, before: Answers, provider: str
