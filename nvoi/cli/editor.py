@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nvoi.cli.guard import Guard, guard_signals
-from nvoi.config.document import decode
+from nvoi.config.nodes import decode
 from nvoi.errors import ConfigError, UsageError
 from nvoi.files import read_file
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nvoi.config.environment import SCHEMES, parse_database_url
-from nvoi.config.nodes import join_path
-from nvoi.config.reading import Reading, suggest
+from nvoi.config.nodes import join_path, suggest
+from nvoi.config.reading import Reading
 from nvoi.config.schema import (
     Application,
     AppService,

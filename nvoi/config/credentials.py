@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from nvoi.config.document import decode
+from nvoi.config.nodes import decode
 from nvoi.config.sealing import (
     CONFIG_FILE,
     decrypt,

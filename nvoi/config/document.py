@@ -34,7 +34,7 @@ from nvoi.config.nodes import (
     join_path,
     to_data,
 )
-from nvoi.errors import ConfigError, Fault, UsageError
+from nvoi.errors import ConfigError, UsageError
 
 # The one mapping that is written as a value is the empty one, `{}`.
 Value = str | int | bool | list[str] | dict[str, str]
@@ -46,22 +46,6 @@ BLOCK_LINE = re.compile(r"\S(?:[\x20-\x7e]*[\x21-\x7e])?")
 # Wide enough that no line is ever folded anew.
 WIDTH = 1 << 20
 EDIT_HINT = "change it with nvoi credentials edit"
-
-
-def decode(content: bytes, filename: str) -> str:
-    """The text of a config file.
-
-    Raises:
-        ConfigError: it is not UTF-8; the fault names the first such place.
-    """
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start]
-        line = before.count(b"\n") + 1
-        column = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1
-        fault = Fault(line, column, "", "not UTF-8: save the file in that encoding")
-    raise ConfigError(filename, [fault])
 
 
 class Document:

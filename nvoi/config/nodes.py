@@ -8,8 +8,9 @@ a fault: any other word may be a secret.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -140,6 +141,35 @@ def to_data(node: Node) -> Any:
     if isinstance(node, Sequence):
         return [to_data(item) for item in node.items]
     return "" if node.is_null else node.text
+
+
+def suggest(word: str, known: Collection[str]) -> str:
+    """``; did you mean X?``, or the known words where none is near, or nothing."""
+    known = [name for name in known if NAME.fullmatch(name)]
+    nearest = difflib.get_close_matches(word.lower(), known, n=1)
+    if nearest:
+        return f"; did you mean {nearest[0]}?"
+    return f"; known here: {', '.join(known)}" if known else "; none is known here"
+
+
+def is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.is_null
+
+
+def decode(content: bytes, filename: str) -> str:
+    """The text of a config file.
+
+    Raises:
+        ConfigError: it is not UTF-8; the fault names the first such place.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1
+        fault = Fault(line, column, "", "not UTF-8: save the file in that encoding")
+    raise ConfigError(filename, [fault])
 
 
 def compose(text: str, filename: str) -> tuple[Mapping, tuple[Fault, ...]]:

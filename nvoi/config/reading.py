@@ -7,9 +7,8 @@ hold, so another key is unknown, and their names are what can be suggested inste
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType, NoneType
@@ -17,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from nvoi.config import nodes
 from nvoi.config.fields import Host, Name, RejectedError, Value
-from nvoi.config.nodes import NAME, Entry, Node, Place, Scalar, join_path
+from nvoi.config.nodes import Entry, Node, Place, Scalar, is_null, join_path, suggest
 from nvoi.config.schema import OWN_NAME, At, LocalProvider, OneOf, ServerGroup
 from nvoi.errors import Fault
 from nvoi.secret import Secret
@@ -310,10 +309,6 @@ def take_apart(type_: Any) -> tuple[Any, bool, tuple[Any, ...]]:
             return type_, optional, markers
 
 
-def is_null(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.is_null
-
-
 def is_unicode(text: str) -> bool:
     """Whether ``text`` is free of lone surrogates, which no UTF-8 can carry."""
     try:
@@ -321,15 +316,6 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def suggest(word: str, known: Collection[str]) -> str:
-    """``; did you mean X?``, or the known words where none is near, or nothing."""
-    known = [name for name in known if NAME.fullmatch(name)]
-    nearest = difflib.get_close_matches(word.lower(), known, n=1)
-    if nearest:
-        return f"; did you mean {nearest[0]}?"
-    return f"; known here: {', '.join(known)}" if known else "; none is known here"
 
 
 def interpolate(text: str, environ: Mapping[str, str], *, secret: bool = False) -> str:

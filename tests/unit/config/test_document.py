@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from nvoi.config.document import Document, decode
-from nvoi.config.nodes import to_data
+from nvoi.config.document import Document
+from nvoi.config.nodes import decode, to_data
 from nvoi.errors import ConfigError, UsageError
 
 
