@@ -8,14 +8,13 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 
 from nvoi.cli.editor import edit_text, find_editor
 from nvoi.cli.options import add_place_options
 from nvoi.config.credentials import KEY_FILE, EncryptedConfig, get_config_file, get_key
 from nvoi.config.document import Document, Value, write_node
-from nvoi.config.loader import is_plain, load, read
+from nvoi.config.loader import is_plain, read
 from nvoi.config.nodes import Scalar, to_data
 from nvoi.errors import InputError, UsageError
 from nvoi.log.console import build_handler
@@ -129,8 +128,7 @@ def edit(config: EncryptedConfig, environ: Mapping[str, str]) -> None:
     """
     with config.held() as held:
         before = held.read()
-    check = partial(load, filename=config.name, environ=None)
-    text = edit_text(before, editor=find_editor(environ), check=check)
+    text = edit_text(before, editor=find_editor(environ), check=config.check)
     if text is None:
         sys.stdout.write(f"{config.name} is as it was\n")
         return
@@ -171,7 +169,7 @@ def write_value(config: EncryptedConfig, path: str, value: str) -> None:
         document = Document(held.read(), held.name)
         document.set(path, value)
         document.set(path, convert(document, path, value))
-        load(document.text, filename=held.name, environ=None)
+        held.check(document.text)
         held.write(document.text)
     sys.stdout.write(f"{path} is set in {config.name}\n")
 

@@ -40,7 +40,7 @@ def find_editor(environ: Mapping[str, str]) -> list[str]:
     return ["vi"]
 
 
-def edit_text(text: str, *, editor: Sequence[str], check: Callable[[str], object]) -> str | None:
+def edit_text(text: str, *, editor: Sequence[str], check: Callable[[str], None]) -> str | None:
     """``text`` as the user leaves it, which ``check`` accepts; None where it was left alone.
 
     A text that ``check`` refuses is opened again with its faults at the top. Saving the same

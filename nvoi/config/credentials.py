@@ -11,9 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from nvoi.config.loader import load
 from nvoi.config.nodes import decode
 from nvoi.config.sealing import (
     CONFIG_FILE,
+    KEY_FILE,
+    KEY_HINT,
+    DeployKey,
     decrypt,
     encrypt,
     finish_rotation,
@@ -45,7 +49,6 @@ __all__ = [
     "write_private",
 ]
 
-KEY_FILE = "deploy.key"
 #: How the names of deploy keys begin: with the copies of one, and what a rotation that was killed
 #: leaves beside it.
 KEY_NAMES = (KEY_FILE, f".{KEY_FILE}")
@@ -54,26 +57,6 @@ KEY_VARIABLES = ("NVOI_MASTER_KEY", "DEPLOY_KEY")
 #: it; those of .dockerignore have to say so.
 GIT_LINES = (*(f"{name}*" for name in KEY_NAMES), ".deploy.enc.*")
 DOCKER_LINES = tuple(f"**/{line}" for line in GIT_LINES)
-
-KEY_HINT = f"set $DEPLOY_KEY, or put the key in {KEY_FILE} beside it, or use --key-file"
-
-
-@dataclass(frozen=True)
-class DeployKey:
-    """The key of an app's config, which also signs its callbacks.
-
-    Args:
-        value: 64 hexadecimal characters, spelled as they are stored.
-        source: where it was found, for messages.
-        path: the file it was found in, None for an environment variable.
-        warning: what the user is to know: what is unsafe about that file, and whether a rotation
-            was cut off.
-    """
-
-    value: Secret
-    source: str
-    path: Path | None = None
-    warning: str | None = None
 
 
 def get_config_file(directory: Path, explicit: Path | None = None) -> Path:
@@ -205,6 +188,10 @@ class EncryptedConfig:
             CredentialsError: it cannot be read, or not with this key.
         """
         return decode(decrypt(read_file(self.path), self.key.value, filename=self.name), self.name)
+
+    def check(self, text: str) -> None:
+        """Raises ConfigError where ``text`` is no valid config."""
+        load(text, filename=self.name, environ=None)
 
     def write(self, text: str) -> None:
         write_private(self.path, encrypt(text.encode(), self.key.value))

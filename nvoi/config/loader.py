@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nvoi.config.checks import check_application
-from nvoi.config.credentials import KEY_HINT, DeployKey, decrypt
 from nvoi.config.document import Document
 from nvoi.config.nodes import decode
 from nvoi.config.reading import Kind, Reading, Section, read_record
 from nvoi.config.schema import Config
+from nvoi.config.sealing import KEY_HINT, DeployKey, decrypt
 from nvoi.errors import ConfigError, CredentialsError, Fault
 from nvoi.files import read_file
 

@@ -21,6 +21,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 log = get_logger("nvoi.config")
 
 CONFIG_FILE = "deploy.enc"
+KEY_FILE = "deploy.key"
+KEY_HINT = f"set $DEPLOY_KEY, or put the key in {KEY_FILE} beside it, or use --key-file"
 KEY_BYTES = 32
 NONCE_BYTES = 12
 TAG_BYTES = 16
@@ -46,6 +49,24 @@ NOTICE_SECONDS = 1.0
 PAUSE = 0.02
 #: The locks that are held, on Linux: proc_locks(5).
 LOCKS = Path("/proc/locks")
+
+
+@dataclass(frozen=True)
+class DeployKey:
+    """The key of an app's config, which also signs its callbacks.
+
+    Args:
+        value: 64 hexadecimal characters, spelled as they are stored.
+        source: where it was found, for messages.
+        path: the file it was found in, None for an environment variable.
+        warning: what the user is to know: what is unsafe about that file, and whether a rotation
+            was cut off.
+    """
+
+    value: Secret
+    source: str
+    path: Path | None = None
+    warning: str | None = None
 
 
 def parse_key(text: str, source: str) -> Secret:
