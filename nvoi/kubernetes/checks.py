@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nvoi.config.fields import find_bytes, find_millicores
 from nvoi.config.nodes import join_path
-from nvoi.config.quantities import find_bytes, find_millicores
 from nvoi.config.schema import Application
 from nvoi.errors import Fault
 from nvoi.kubernetes.database import find_engine

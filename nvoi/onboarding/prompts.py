@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from nvoi.config.fields import RejectedError
+from nvoi.config.schema import ComputeProvider
 from nvoi.log import masking
+from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.checkout import Checkout
 from nvoi.secret import Secret
 
 T = TypeVar("T")
@@ -25,8 +28,6 @@ UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uf
 
 @dataclass(frozen=True)
 class Choice(Generic[T]):
-    """One of several answers."""
-
     title: str
     value: T
 
@@ -35,9 +36,7 @@ class Prompts(Protocol):
     """Asks at a terminal. Each question raises KeyboardInterrupt on Ctrl-C and Ctrl-D."""
 
     @property
-    def width(self) -> int:
-        """The terminal's columns."""
-        ...
+    def width(self) -> int: ...
 
     def text(self, message: str, default: str) -> str:
         """A line that the user types; ``default`` is there to be taken or changed."""
@@ -47,21 +46,40 @@ class Prompts(Protocol):
         """A line that is not shown while it is typed."""
         ...
 
-    def confirm(self, message: str, *, default: bool) -> bool:
-        """Yes or no."""
-        ...
+    def confirm(self, message: str, *, default: bool) -> bool: ...
 
-    def choose(self, message: str, choices: Sequence[Choice[T]], default: T | None) -> T:
-        """The value of one of ``choices``."""
-        ...
+    def choose(self, message: str, choices: Sequence[Choice[T]], default: T | None) -> T: ...
 
     def say(self, text: str = "") -> None:
         """Lines that ask nothing, folded to the width; indented ones stay indented."""
         ...
 
-    def show(self, text: str) -> None:
-        """Lines as they are."""
-        ...
+    def show(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Verdict:
+    ok: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Interview:
+    """The terminal, and what is known beside the answers.
+
+    Args:
+        prompts: where it is asked.
+        checkout: what the app's files suggest.
+        original: the answers of the config that is being edited; None where there is none.
+        call_dashboard: makes a signed test call to a callback URL.
+        is_deployable: whether this version of nvoi can deploy to a provider.
+    """
+
+    prompts: Prompts
+    checkout: Checkout
+    original: Answers | None
+    call_dashboard: Callable[[str], Verdict]
+    is_deployable: Callable[[ComputeProvider], bool]
 
 
 def ask(

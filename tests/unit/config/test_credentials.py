@@ -9,6 +9,7 @@ import pytest
 
 from nvoi.config.credentials import (
     DeployKey,
+    create_config,
     decrypt,
     encrypt,
     find_key,
@@ -211,6 +212,24 @@ def test_a_config_that_is_not_there_says_where_it_was_looked_for(tmp_path: Path)
     assert "nvoi config init" in caught.value.hint
     with pytest.raises(CredentialsError, match=r"there is no config .*gone\.yml"):
         get_config_file(tmp_path, tmp_path / "gone.yml")
+
+
+# New files
+
+
+def test_a_config_its_key_and_the_lines_that_keep_it_here_are_made_together(tmp_path: Path) -> None:
+    folder = tmp_path / "config"
+    folder.mkdir()
+    config, key = folder / "deploy.enc", folder / "deploy.key"
+    create_config(config, "text", KEY, key_file=key, checkout=tmp_path)
+    assert decrypt(config.read_bytes(), KEY) == b"text"
+    assert key.read_text() == f"{KEY.reveal()}\n"
+    assert [path.stat().st_mode & 0o777 for path in (config, key)] == [0o600, 0o600]
+    lines = ["deploy.key*", ".deploy.key*", ".deploy.enc.*"]
+    assert (folder / ".gitignore").read_text().splitlines() == lines
+    # The engine reads the one in the root of what it builds from.
+    assert (tmp_path / ".dockerignore").read_text().splitlines() == [f"**/{each}" for each in lines]
+    assert not (folder / ".dockerignore").exists()
 
 
 # Files
