@@ -12,8 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from nvoi.kubernetes import registry
-from nvoi.kubernetes.labels import SERVER_GROUP
-from nvoi.kubernetes.names import build_checksum
+from nvoi.kubernetes.names import SERVER_GROUP, build_checksum
 from nvoi.secret import Secret
 
 FOLDER = "/etc/rancher/k3s"

@@ -17,9 +17,8 @@ from nvoi.kubernetes.commands import (
     build_get_nodes,
     build_list,
 )
-from nvoi.kubernetes.labels import SERVER_GROUP
-from nvoi.kubernetes.names import build_label_value
-from nvoi.kubernetes.workload import Manifest
+from nvoi.kubernetes.names import SERVER_GROUP, build_label_value
+from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import shorten
 from nvoi.providers.provider import Server

@@ -7,7 +7,7 @@ from base64 import b64decode
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from nvoi.kubernetes.workload import Manifest
+from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.masking import Masker
 
 #: What is said while the API server starts, stops or is too busy: asked again it may answer.

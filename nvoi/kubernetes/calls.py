@@ -10,7 +10,7 @@ from nvoi.errors import RemoteError
 from nvoi.kubernetes.answers import explain, is_passing, summarize
 from nvoi.kubernetes.commands import Kubectl
 from nvoi.kubernetes.dialogue import SECONDS, Dialogue
-from nvoi.kubernetes.workload import Manifest
+from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host

@@ -16,7 +16,7 @@ from nvoi.kubernetes.names import NAMESPACE
 from nvoi.kubernetes.ownership import Json, Reference
 from nvoi.kubernetes.snapshots import read_names, read_objects
 from nvoi.kubernetes.visit import Visit
-from nvoi.kubernetes.workload import Manifest
+from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from nvoi.kubernetes import registry
-from nvoi.kubernetes.labels import SERVER_GROUP
-from nvoi.kubernetes.names import NAMESPACE
+from nvoi.kubernetes.names import NAMESPACE, SERVER_GROUP
 from nvoi.kubernetes.ownership import Reference
-from nvoi.kubernetes.workload import Manifest
+from nvoi.kubernetes.workloads import Manifest
 
 FIELD_MANAGER = "nvoi"
 #: Seconds that one request to the cluster may take.

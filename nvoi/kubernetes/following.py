@@ -9,7 +9,7 @@ from itertools import count
 from nvoi.errors import RemoteError, ServiceError
 from nvoi.kubernetes.calls import Calls
 from nvoi.kubernetes.commands import Kubectl, build_get, build_logs
-from nvoi.kubernetes.labels import COMPONENT, INSTANCE, NAME
+from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME
 from nvoi.kubernetes.ownership import Json, Reference, read_reference
 from nvoi.kubernetes.pods import describe_changes
 from nvoi.kubernetes.reports import Reporter

@@ -6,9 +6,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nvoi.kubernetes.labels import COMPONENT, MANAGED_BY, OWNER, PART_OF
-from nvoi.kubernetes.names import NAMESPACE, build_label_value
-from nvoi.kubernetes.workload import Manifest
+from nvoi.kubernetes.names import (
+    COMPONENT,
+    MANAGED_BY,
+    NAMESPACE,
+    OWNER,
+    PART_OF,
+    build_label_value,
+)
+from nvoi.kubernetes.workloads import Manifest
 
 Json = Mapping[str, Any]
 RECORD = "release"

@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from nvoi.kubernetes.labels import DEPLOY_ID, STAMP, build_labels, build_metadata
-from nvoi.kubernetes.names import NAMESPACE
+from nvoi.kubernetes.names import DEPLOY_ID, NAMESPACE, STAMP, build_labels, build_metadata
 from nvoi.kubernetes.ownership import RECORD, Json, Reference, is_owned, read_reference
-from nvoi.kubernetes.workload import Manifest, Release
+from nvoi.kubernetes.workloads import Manifest, Release
 from nvoi.naming import build_label, build_prefix, shorten
 
 TYPE = "nvoi.io/release"

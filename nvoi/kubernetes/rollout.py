@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from nvoi.kubernetes.labels import TEMPLATE
+from nvoi.kubernetes.names import TEMPLATE
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.kubernetes.pods import UNPLACED, Failure, Json, concerns, find_failure, list_containers
 

@@ -9,12 +9,12 @@ from nvoi.kubernetes import commands
 from nvoi.kubernetes.calls import Calls
 from nvoi.kubernetes.commands import Kubectl
 from nvoi.kubernetes.following import Follower
-from nvoi.kubernetes.labels import INSTANCE
+from nvoi.kubernetes.names import INSTANCE
 from nvoi.kubernetes.ownership import Json, Reference, find_fixed, read_reference
 from nvoi.kubernetes.rollout import find_stuck
 from nvoi.kubernetes.snapshots import Snapshot, read_snapshot
 from nvoi.kubernetes.streaming import LogStream
-from nvoi.kubernetes.workload import Manifest
+from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host

@@ -5,7 +5,7 @@ What a release is and how it is gone back to is told in docs/cluster.md.
 
 from __future__ import annotations
 
-from nvoi.targets.cluster.check import check
+from nvoi.targets.cluster.checks import check_request
 from nvoi.targets.cluster.cleaning import CLEAN, RECORD
 from nvoi.targets.cluster.context import ClusterContext, open_context, preview
 from nvoi.targets.cluster.image import BUILD, PUSH
@@ -59,7 +59,7 @@ DELETE: tuple[Step[ClusterContext], ...] = (
 
 TARGET: Target[ClusterContext] = Target(
     name="cluster",
-    check=check,
+    check=check_request,
     open=open_context,
     preview=preview,
     deploy=DEPLOY,

@@ -16,10 +16,10 @@ from nvoi.errors import NvoiError
 from nvoi.images.build import Build
 from nvoi.images.engine import Engine
 from nvoi.k3s.facts import Facts
-from nvoi.kubernetes.application import Manifests, build_manifests
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.manifests import Manifests, build_manifests
 from nvoi.kubernetes.records import Record
-from nvoi.kubernetes.workload import Manifest, Release
+from nvoi.kubernetes.workloads import Manifest, Release
 from nvoi.naming import build_image_tag, build_prefix
 from nvoi.protocol import Tunnel
 from nvoi.providers import Provider, Server, get_provider

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from nvoi.errors import ServiceError
 from nvoi.kubernetes.name_service import wait_for_names
-from nvoi.kubernetes.registry import IMAGE, NAME, Registry, build_registry
+from nvoi.kubernetes.registry import IMAGE, NAME, build_registry
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Json
 from nvoi.targets.step import Step
@@ -23,12 +23,12 @@ def run(context: ClusterContext) -> None:
     Raises:
         ServiceError: it does not come up.
     """
-    registry = Registry(
-        deploy_id=context.request.deploy_id,
+    registry = build_registry(
+        context.request.deploy_id,
         node=context.nodes[context.master.name],
         image=context.application.k3s.registry_image or IMAGE,
     )
-    found = context.cluster.roll_out(build_registry(registry), seconds=SECONDS)
+    found = context.cluster.roll_out(registry, seconds=SECONDS)
     context.registry = get_address(found)
     # Both come up side by side on a new cluster, and whatever starts from here on needs names.
     wait_for_names(context.cluster)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nvoi.errors import NvoiError, UsageError
-from nvoi.kubernetes.labels import COMPONENT
+from nvoi.kubernetes.names import COMPONENT
 from nvoi.kubernetes.ownership import Reference, find_obsolete, find_secret_names, is_owned
 from nvoi.kubernetes.records import Record, find_before, list_stamps
 from nvoi.log.levels import get_logger

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nvoi.errors import NvoiError, RemoteError, ServiceError
-from nvoi.kubernetes.labels import (
+from nvoi.kubernetes.names import (
     COMPONENT,
     MANAGED_BY,
     OWNER,
     PART_OF,
     STAMP,
     build_app_selector,
+    build_label_value,
 )
-from nvoi.kubernetes.names import build_label_value
 from nvoi.kubernetes.ownership import LISTED, RECORD, Reference, is_owned, read_reference
 from nvoi.kubernetes.records import find_running, list_begun, list_records
 from nvoi.log.levels import get_logger

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from nvoi.errors import NvoiError
-from nvoi.kubernetes.labels import COMPONENT
+from nvoi.kubernetes.names import COMPONENT
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.kubernetes.records import Record
-from nvoi.kubernetes.workload import Manifest
+from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Json
 from nvoi.targets.cluster.state import find_live

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nvoi.config.schema import Application
-from nvoi.kubernetes.volumes import list_folders
 from nvoi.log.levels import get_logger
-from nvoi.naming import build_server_name
+from nvoi.naming import build_server_name, build_volume_path
 from nvoi.providers import Server
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.cluster.context import ClusterContext
@@ -52,10 +51,11 @@ def plan(context: ClusterContext) -> Iterator[str]:
 
 def list_places(application: Application) -> Iterator[tuple[str, str]]:
     """Each server's name and the folder of each of its volumes, as the config has them."""
-    for folder in list_folders(application):
-        group = application.servers[folder.group]
-        for index in range(1, (len(group.hosts) or group.count) + 1):
-            yield build_server_name(application.name, folder.group, index), folder.path
+    for key, group in application.servers.items():
+        for volume in group.volumes:
+            folder = build_volume_path(application.name, key, volume)
+            for index in range(1, (len(group.hosts) or group.count) + 1):
+                yield build_server_name(application.name, key, index), folder
 
 
 VOLUMES: Step[ClusterContext] = Step(name="Volumes", run=run, plan=plan)

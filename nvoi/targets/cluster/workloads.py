@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from nvoi.kubernetes.labels import NAME
+from nvoi.kubernetes.names import NAME
 from nvoi.kubernetes.ownership import find_fixed, read_reference
 from nvoi.kubernetes.records import build_record
-from nvoi.kubernetes.workload import Manifest
+from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name, build_workload_name
 from nvoi.targets.cluster.context import ClusterContext

@@ -6,7 +6,7 @@ import pytest
 
 from nvoi.kubernetes import commands
 from nvoi.kubernetes.commands import Kubectl
-from nvoi.kubernetes.labels import build_app_selector
+from nvoi.kubernetes.names import build_app_selector
 from nvoi.kubernetes.ownership import LISTED, Reference
 from tests.unit.kubernetes.configs import build
 

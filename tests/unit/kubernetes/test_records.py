@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nvoi.kubernetes import ownership, records
-from nvoi.kubernetes.application import build_manifests
+from nvoi.kubernetes.manifests import build_manifests
 from tests.unit.config.texts import hetzner
 from tests.unit.kubernetes import configs
 from tests.unit.kubernetes.schemas import VERSIONS, find_errors

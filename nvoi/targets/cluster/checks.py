@@ -1,19 +1,44 @@
-"""What of a valid config a cluster cannot have, told before anything is touched."""
+"""What of a valid config a cluster cannot have, found before anything is touched."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from nvoi import cloudflare
 from nvoi.config.nodes import join_path
 from nvoi.config.quantities import find_bytes, find_millicores
 from nvoi.config.schema import Application
-from nvoi.errors import Fault
+from nvoi.errors import ConfigError, Fault
+from nvoi.images.dockerfile import check_dockerfile
 from nvoi.kubernetes.database import find_engine
-from nvoi.kubernetes.registry import REPOSITORY
-from nvoi.kubernetes.workload import DATABASE_RESOURCES, DEFAULT_RESOURCES, Resources
+from nvoi.kubernetes.workloads import DATABASE_RESOURCES, DEFAULT_RESOURCES, Resources
 from nvoi.naming import build_database_name, build_prefix, build_workload_name
+from nvoi.providers import get_provider
+from nvoi.targets.step import Request
 
 ROOT = "application"
+# A path's component as registries take it (Distribution, reference/reference.go's grammar).
+REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+
+
+def check_request(request: Request) -> None:
+    """Find what cannot be deployed.
+
+    Raises:
+        ConfigError: with every fault. They have no line: the document was read long ago.
+        UsageError: there is nothing to build an image from.
+    """
+    application = request.config.application
+    faults: list[Fault] = [
+        *get_provider(application).find_faults(application),
+        *find_faults(application),
+        *cloudflare.find_faults(application),
+    ]
+    if faults:
+        raise ConfigError("config", faults)
+    if any(service.image is None for service in application.app.values()):
+        check_dockerfile(request.directory, request.dockerfile)
 
 
 def find_faults(application: Application) -> list[Fault]:

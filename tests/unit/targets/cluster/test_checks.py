@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nvoi.kubernetes.checks import find_faults
+from nvoi.targets.cluster.checks import find_faults
 from tests.unit.config.texts import hetzner
 from tests.unit.kubernetes.configs import NAMES, POSTGRES, load_application
 
