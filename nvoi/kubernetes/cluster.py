@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
-from nvoi.command import Result
+from nvoi.command import Result, build_script
 from nvoi.kubernetes import commands
 from nvoi.kubernetes.calls import Calls
 from nvoi.kubernetes.commands import Kubectl
@@ -19,10 +19,11 @@ from nvoi.kubernetes.visit import Visit
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
-from nvoi.ssh.host import Host
+from nvoi.ssh.host import Host, as_root
 
 log = get_logger("nvoi.kubernetes")
 
+EXECUTE = 'PATH=$PATH:/usr/local/bin:/opt/bin; exec k3s "$@"'
 #: The verbs that leave the cluster as it is.
 READING = frozenset({"get", "logs", "exec", "version"})
 #: Seconds that the release before has to be ready again.
@@ -221,12 +222,27 @@ class Cluster:
         with self._visit() as visit:
             return visit.calls.run(call, f"reading the lines of {target}").lines
 
-    def execute(self, target: str, words: Sequence[str], *, namespace: str = NAMESPACE) -> Result:
+    def execute(
+        self,
+        target: str,
+        words: Sequence[str],
+        *,
+        seconds: float = SECONDS,
+        namespace: str = NAMESPACE,
+    ) -> Result:
         """Run a command in a container; ``target`` is a pod's name or ``deployment/NAME``.
 
-        Whatever its exit code: that is 1 as well where there is no such container.
+        Whatever its exit code: that is 1 as well where there is no such container. It has an SSH
+        command of its own: several go on side by side.
+
+        Raises:
+            RemoteTimeoutError: it has not ended after ``seconds``.
         """
-        return self.run(commands.build_execute(target, words, namespace=namespace), check=False)
+        call = commands.build_execute(target, words, namespace=namespace)
+        command = as_root(self._host, build_script("nvoi-exec", EXECUTE, *call.argv))
+        return self._connections.run(
+            self._host, command, timeout=seconds, idle_timeout=seconds, level=None, check=False
+        )
 
     def close(self) -> None:
         """End the shell on the master. A later use opens another one."""
