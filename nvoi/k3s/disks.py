@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from nvoi.errors import NvoiError
-from nvoi.k3s.nodes import Cluster
-from nvoi.kubernetes.commands import build_call
+from nvoi.kubernetes.cluster import Cluster
 
 HOST_NAME = "kubernetes.io/hostname"
 
@@ -22,10 +20,10 @@ def list_claims(cluster: Cluster, node: str) -> list[str]:
     Raises:
         NvoiError: the cluster cannot be asked.
     """
-    answer = cluster.run(build_call("get", "persistentvolumes", "--output=json")).stdout
+    found = cluster.get(["persistentvolumes"])
     try:
-        return sorted(name_claim(item) for item in json.loads(answer)["items"] if is_on(item, node))
-    except (ValueError, KeyError, TypeError) as error:
+        return sorted(name_claim(item) for item in found if is_on(item, node))
+    except (KeyError, TypeError) as error:
         raise NvoiError(f"the cluster's answer about its disks cannot be read: {error}") from error
 
 

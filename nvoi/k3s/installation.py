@@ -17,12 +17,13 @@ from nvoi.k3s.installer import (
     build_input,
     build_setup,
 )
-from nvoi.k3s.nodes import Cluster, ClusterNode, check_groups, list_nodes
+from nvoi.k3s.nodes import ClusterNode, check_groups, list_nodes
 from nvoi.k3s.planning import Task, find_stale, plan
 from nvoi.k3s.readiness import READY_SECONDS, wait_until_ready
 from nvoi.k3s.requirements import check_all
 from nvoi.k3s.survey import survey
-from nvoi.kubernetes.commands import build_delete_node
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.ownership import Reference
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.providers.provider import Server
@@ -121,7 +122,7 @@ class Installer:
         self._begin(master, new)
         for node in stale:
             log.info("%s: its server was set up anew; the old node is removed", node.name)
-            self._cluster.run(build_delete_node(node.name))
+            self._cluster.delete([Reference("Node", node.name)], wait=False)
         self._start(new)
         for task in agents:
             if task.is_running and not task.is_done:

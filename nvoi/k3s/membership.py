@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from nvoi import parallel
 from nvoi.errors import NvoiError
 from nvoi.k3s.disks import list_claims
 from nvoi.k3s.installer import build_removal
 from nvoi.k3s.nodes import (
-    Cluster,
     ClusterNode,
     build_marker,
     ensure_marks,
@@ -18,12 +19,8 @@ from nvoi.k3s.nodes import (
     parse_address,
 )
 from nvoi.k3s.readiness import READY_SECONDS, wait_until_ready
-from nvoi.kubernetes.commands import (
-    DRAIN_SECONDS,
-    build_delete_node,
-    build_drain,
-    build_uncordon,
-)
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.log.levels import get_logger
 from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
@@ -32,8 +29,10 @@ from nvoi.ssh.host import as_root
 log = get_logger("nvoi.k3s")
 
 UNINSTALL_SECONDS = 300
-#: Seconds that kubectl has beyond its own limit, to say what held it up.
-GRACE_SECONDS = 60
+DRAIN_SECONDS = 300
+#: Seconds until pods that are still there are evicted again.
+EVICT_SECONDS = 2.0
+MIRROR = "kubernetes.io/config.mirror"
 
 
 def ensure_nodes(
@@ -115,7 +114,7 @@ def remove_node(
     # First k3s, then the node: an agent that still runs would bring it back.
     elif node.address not in addresses:
         uninstall_from(connections, node)
-    cluster.run(build_delete_node(node.name))
+    cluster.delete([Reference("Node", node.name)], wait=False)
     log.ok("%s: removed; data in /opt/nvoi/volumes is kept on its server", node.name)
 
 
@@ -134,7 +133,7 @@ def check_claims(node: ClusterNode, claims: Sequence[str]) -> None:
         )
 
 
-def drain(cluster: Cluster, node: ClusterNode, seconds: int) -> None:
+def drain(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
     """Move the pods of a node elsewhere.
 
     Raises:
@@ -142,17 +141,54 @@ def drain(cluster: Cluster, node: ClusterNode, seconds: int) -> None:
     """
     log.info("%s: draining, which may take up to %d s", node.name, seconds)
     try:
-        cluster.run(build_drain(node.name, seconds), timeout=seconds + GRACE_SECONDS)
+        cordon(cluster, node, is_on=True)
+        evict_pods(cluster, node, seconds)
     except NvoiError as error:
         if not node.is_cordoned:
             with suppress(NvoiError):
-                cluster.run(build_uncordon(node.name))
+                cordon(cluster, node, is_on=False)
         raise NvoiError(
             f"the node {node.name} cannot be drained and stays in the cluster",
             hint="see what holds its pods, such as a PodDisruptionBudget; or add its server to "
             "the config again",
             output=error.output or (error.message,),
         ) from error
+
+
+def cordon(cluster: Cluster, node: ClusterNode, *, is_on: bool) -> None:
+    """Have a node get no new pods, or get some again."""
+    cluster.change(Reference("Node", node.name), {"spec": {"unschedulable": is_on or None}})
+
+
+def evict_pods(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
+    """Evict all pods that can be elsewhere, and wait until they are gone.
+
+    Raises:
+        NvoiError: they are not; says which, and why.
+    """
+    deadline = time.monotonic() + seconds
+    while pods := list_movable(cluster, node):
+        kept = cluster.evict(pods)
+        if time.monotonic() >= deadline:
+            why = "a PodDisruptionBudget forbids it" if kept else "they do not end"
+            names = ", ".join(f"{pod.namespace}/{pod.name}" for pod in kept or pods)
+            raise NvoiError(f"pods were not gone after {seconds:g} s: {names}: {why}")
+        parallel.sleep(min(EVICT_SECONDS, max(0.0, deadline - time.monotonic())))
+
+
+def list_movable(cluster: Cluster, node: ClusterNode) -> list[Reference]:
+    """The pods on a node but those of DaemonSets, which come back, and the node's own.
+
+    Source: Kubernetes documentation, "Safely Drain a Node" and "Static Pods".
+    """
+    return [
+        read_reference(pod)
+        for pod in cluster.get(["pods"], fields=f"spec.nodeName={node.name}", namespace=None)
+        if MIRROR not in (pod["metadata"].get("annotations") or {})
+        if all(
+            owner["kind"] != "DaemonSet" for owner in pod["metadata"].get("ownerReferences") or ()
+        )
+    ]
 
 
 def uninstall_from(connections: Connections, node: ClusterNode) -> None:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
-from nvoi.command import Result
 from nvoi.errors import NvoiError
-from nvoi.kubernetes.commands import (
-    FIELD_MANAGER,
-    Kubectl,
-    build_call,
-    build_get_nodes,
-    build_list,
-)
+from nvoi.kubernetes.api import FIELD_MANAGER
+from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.names import SERVER_GROUP, build_label_value
+from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import shorten
@@ -31,14 +25,6 @@ MARKER = "nvoi.io/"
 MARKER_NAME = "app."
 ADDRESS = "nvoi.io/address"
 NO_TEXTS: Mapping[str, str] = MappingProxyType({})
-
-
-class Cluster(Protocol):
-    """What runs kubectl on the master."""
-
-    def run(self, call: Kubectl, *, timeout: float | None = None, check: bool = True) -> Result:
-        """Run one call, and wait for its end."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -102,15 +88,15 @@ def list_nodes(cluster: Cluster) -> list[ClusterNode]:
     Raises:
         NvoiError: it cannot be asked.
     """
-    answer = cluster.run(build_get_nodes()).stdout
+    found = cluster.get(["nodes"])
     try:
-        return [read_node(item) for item in json.loads(answer)["items"]]
-    except (ValueError, KeyError, TypeError) as error:
+        return [read_node(item) for item in found]
+    except (KeyError, TypeError) as error:
         raise NvoiError(f"the cluster's answer about its nodes cannot be read: {error}") from error
 
 
 def read_node(item: Mapping[str, Any]) -> ClusterNode:
-    """A node of what kubectl has printed."""
+    """A node of what the API has answered."""
     metadata, status = item["metadata"], item.get("status") or {}
     conditions = status.get("conditions") or []
     ready: Mapping[str, Any] = next((one for one in conditions if one.get("type") == "Ready"), {})
@@ -153,7 +139,7 @@ def ensure_marks(
         if not is_marked(app, node, servers[node.name])
     ]
     if changed:
-        cluster.run(build_mark(app, changed))
+        cluster.apply(changed, owner=build_owner(app))
     for node in mine:
         if node.is_cordoned:
             log.warning(
@@ -217,19 +203,18 @@ def build_node(name: str, labels: Mapping[str, str], annotations: Mapping[str, s
     return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
 
 
-def build_mark(app: str, nodes: Iterable[Manifest]) -> Kubectl:
-    """Sets marks; each app owns its own, so that none removes another's."""
-    owner = f"--field-manager={FIELD_MANAGER}-node-{build_label_value(app)}"
-    options = ("--server-side", "--force-conflicts", owner, "--filename=-")
-    return build_call("apply", *options, stdin=build_list(nodes))
+def build_owner(app: str) -> str:
+    """Who sets an app's marks: each app owns its own, so that none removes another's."""
+    return f"{FIELD_MANAGER}-node-{build_label_value(app)}"
 
 
 def forget_app(cluster: Cluster, nodes: Sequence[ClusterNode], app: str) -> None:
     """Take the app's marker off ``nodes``; what else they are marked with stays."""
     own = build_marker(app)
-    marked = [node.name for node in nodes if own in node.labels]
-    if marked:
-        cluster.run(build_call("label", "node", *marked, f"{own}-"))
+    for node in nodes:
+        if own in node.labels:
+            reference = Reference("Node", node.name)
+            cluster.change(reference, {"metadata": {"labels": {own: None}}})
 
 
 def list_other_apps(nodes: Iterable[ClusterNode], app: str) -> list[str]:

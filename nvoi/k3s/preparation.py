@@ -8,9 +8,10 @@ from nvoi.errors import NvoiError
 from nvoi.k3s.configuration import POD_NETWORK, SERVICE_NETWORK, K3sSettings
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.networks import shuts_pods_out
-from nvoi.k3s.nodes import Cluster, list_nodes
+from nvoi.k3s.nodes import list_nodes
 from nvoi.k3s.requirements import check_all, find_architectures
 from nvoi.k3s.survey import OnArchitecture, ask_all
+from nvoi.kubernetes.cluster import Cluster
 from nvoi.log.levels import get_logger
 from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections

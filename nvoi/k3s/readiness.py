@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from nvoi.errors import NvoiError
-from nvoi.k3s.nodes import NO_TEXTS, Cluster, ClusterNode, list_nodes
+from nvoi.k3s.nodes import NO_TEXTS, ClusterNode, list_nodes
+from nvoi.kubernetes.cluster import Cluster
 from nvoi.log.levels import get_logger
 from nvoi.waiting import NotReadyError, wait_for
 

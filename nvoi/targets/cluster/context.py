@@ -18,7 +18,7 @@ from nvoi.images.engine import Engine
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.manifests import Manifests, build_manifests
-from nvoi.kubernetes.records import Record
+from nvoi.kubernetes.releases import Record
 from nvoi.kubernetes.workloads import Manifest, Release
 from nvoi.naming import build_image_tag, build_prefix
 from nvoi.protocol import Tunnel

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nvoi.errors import ConnectionFailedError, HostsError, NvoiError, RemoteError
+from nvoi.errors import ClusterSilenceError, ConnectionFailedError, HostsError, NvoiError
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.survey import ask_all
-from nvoi.kubernetes.answers import is_passing
 from nvoi.log.levels import get_logger
 from nvoi.providers import Server
 from nvoi.targets.cluster.context import ClusterContext
@@ -15,6 +14,9 @@ from nvoi.targets.cluster.locking import plan_lock, take
 from nvoi.targets.step import Step
 
 log = get_logger("nvoi.cluster")
+
+#: The errors of a cluster that was asked again and again, and did not answer.
+SILENCES = (ClusterSilenceError, ConnectionFailedError)
 
 
 def reach(context: ClusterContext) -> None:
@@ -61,7 +63,7 @@ def attempt(context: ClusterContext, what: str, work: Callable[[], None]) -> boo
         for one in error.errors if isinstance(error, HostsError) else [error]:
             log.error("Not removed: %s: %s", what, one)  # noqa: TRY400 - told in a line
         context.failures.append(what)
-        context.is_away = context.is_away or is_silence(error)
+        context.is_away = context.is_away or isinstance(error, SILENCES)
         return False
     return True
 
@@ -73,13 +75,6 @@ def attempt_in_cluster(context: ClusterContext, what: str, work: Callable[[], No
     log.error("Not removed: %s: the cluster does not answer", what)
     context.failures.append(what)
     return False
-
-
-def is_silence(error: NvoiError) -> bool:
-    """Whether an error says that the cluster, which was asked again and again, did not answer."""
-    if isinstance(error, RemoteError):
-        return is_passing([error.message, *error.output])
-    return isinstance(error, ConnectionFailedError)
 
 
 def lock(context: ClusterContext) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from nvoi.kubernetes.records import Record, find_running, list_records
 from nvoi.kubernetes.registry import ADDRESS
+from nvoi.kubernetes.releases import Record, find_running, list_records
 from nvoi.targets.cluster.context import open_context
 from nvoi.targets.cluster.state import get_objects
 from nvoi.targets.step import KeptRelease, Request

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from nvoi.errors import NvoiError, UsageError
 from nvoi.kubernetes.names import COMPONENT
 from nvoi.kubernetes.ownership import Reference, find_obsolete, find_secret_names, is_owned
-from nvoi.kubernetes.records import Record, find_before, list_stamps
+from nvoi.kubernetes.releases import Record, find_before, list_stamps
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.cleaning import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext

@@ -15,7 +15,7 @@ from nvoi.kubernetes.names import (
     build_label_value,
 )
 from nvoi.kubernetes.ownership import LISTED, RECORD, Reference, is_owned, read_reference
-from nvoi.kubernetes.records import find_running, list_begun, list_records
+from nvoi.kubernetes.releases import find_running, list_begun, list_records
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Json
 from nvoi.targets.cluster.stamps import choose_stamp
@@ -56,15 +56,15 @@ def list_environments(context: ClusterContext) -> tuple[Json, ...]:
     labels = {MANAGED_BY: OWNER, PART_OF: build_label_value(app)}
     return tuple(
         {"kind": one.kind, "metadata": {"name": one.name, "labels": labels}}
-        for one in sorted(context.cluster.find_names(["secrets"], selector=selector))
+        for one in sorted(context.cluster.list_names("secrets", selector=selector))
     )
 
 
 def find_foreign(context: ClusterContext) -> list[Reference]:
     """What the app is to have, and another app or a person has already made for itself."""
-    wanted = [str(read_reference(item)) for item in context.manifests.all]
+    wanted = {read_reference(item) for item in context.manifests.all}
     own = {read_reference(item) for item in context.live}
-    return sorted(context.cluster.find_names(wanted) - own)
+    return sorted(context.cluster.find_existing(wanted - own))
 
 
 def read_state(context: ClusterContext) -> None:

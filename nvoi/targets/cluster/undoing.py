@@ -8,7 +8,7 @@ from typing import Any
 from nvoi.errors import NvoiError
 from nvoi.kubernetes.names import COMPONENT
 from nvoi.kubernetes.ownership import Reference, read_reference
-from nvoi.kubernetes.records import Record
+from nvoi.kubernetes.releases import Record
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Json

@@ -7,7 +7,7 @@ from typing import Any
 
 from nvoi.kubernetes.names import NAME
 from nvoi.kubernetes.ownership import find_fixed, read_reference
-from nvoi.kubernetes.records import build_record
+from nvoi.kubernetes.releases import build_record
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name, build_workload_name

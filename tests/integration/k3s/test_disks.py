@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from nvoi.errors import NvoiError
 from nvoi.k3s.disks import list_claims
 from nvoi.ssh.connections import Connections
+from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import read_nodes, register_node
 from tests.integration.k3s.conftest import Fleet
 
 
-def add_disk(cluster: Path, node: str, claim: str | None = "data-db-shop-0") -> None:
+def add_disk(cluster: ClusterState, node: str, claim: str | None = "data-db-shop-0") -> None:
     """Have a disk in the cluster, as the provisioner of k3s makes it on a node."""
     expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
     affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}
     reference = {"claimRef": {"namespace": "default", "name": claim}} if claim else {}
-    folder = cluster / "objects/_/PersistentVolume"
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"pvc-{len(list(folder.iterdir()))}"
-    item = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": name},
-        "spec": {"nodeAffinity": affinity, **reference},
-    }
-    (folder / f"{name}.json").write_text(json.dumps(item))
+    cluster.add(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": f"pvc-{len(cluster.names('PersistentVolume', None))}"},
+            "spec": {"nodeAffinity": affinity, **reference},
+        }
+    )
 
 
 @pytest.fixture

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from nvoi.command import Result
 from nvoi.errors import NvoiError
 from nvoi.k3s.membership import find_left
 from nvoi.k3s.nodes import (
     ClusterNode,
-    build_mark,
     build_marker,
     build_marks,
     format_address,
@@ -24,7 +21,7 @@ from nvoi.k3s.nodes import (
 from nvoi.k3s.preparation import tell_unreachable_nodes
 from nvoi.k3s.readiness import find_lacking
 from nvoi.k3s.survey import Listener, build_survey
-from nvoi.kubernetes.commands import Kubectl
+from nvoi.kubernetes.cluster import Cluster
 from nvoi.ssh.host import Host
 from tests.unit.k3s.servers import build_facts, build_k3s, build_server
 
@@ -33,19 +30,18 @@ MARKS = {"nvoi.io/server-name": "main", "nvoi.io/app.shop": "true"}
 ADDRESS = {"nvoi.io/address": "root@203.0.113.2:22"}
 
 
-class Answers:
-    """A cluster that says one thing."""
+class Answers(Cluster):
+    """A cluster that has these nodes."""
 
-    def __init__(self, stdout: str) -> None:
-        self.stdout = stdout
+    def __init__(self, *nodes: Any) -> None:
+        self.nodes = nodes
 
-    def run(self, call: Kubectl, *, timeout: float | None = None, check: bool = True) -> Result:
-        """Say it."""
-        return Result(0, self.stdout, (), 0.0)
+    def get(self, *_: object, **__: object) -> tuple[Any, ...]:
+        return self.nodes
 
 
 def build_item(**status: object) -> dict[str, Any]:
-    """A node as kubectl prints it."""
+    """A node as the API answers it."""
     metadata = {
         "name": "shop-main-1",
         "labels": {"node-role.kubernetes.io/control-plane": "true"} | MARKS,
@@ -71,10 +67,9 @@ def test_a_node_that_is_not() -> None:
     assert read_node(build_item()).state == "NotReady: it has not said anything yet"
 
 
-@pytest.mark.parametrize("text", ["", "no json", "{}", '{"items": [{}]}'])
-def test_an_answer_that_is_none_is_an_error(text: str) -> None:
+def test_an_answer_that_is_none_is_an_error() -> None:
     with pytest.raises(NvoiError, match="cannot be read"):
-        list_nodes(Answers(text))
+        list_nodes(Answers({}))
 
 
 def test_what_is_still_lacking_is_told() -> None:
@@ -126,14 +121,6 @@ def test_another_apps_way_to_a_node_is_not_overwritten() -> None:
     }
 
 
-def test_all_marks_are_set_by_one_call_that_owns_them_for_the_app() -> None:
-    node = ClusterNode("shop-main-2", is_ready=True, state="Ready")
-    call = build_mark("shop", [build_marks("shop", node, WORKER)] * 2)
-    assert "--field-manager=nvoi-node-shop" in call.argv
-    assert call.stdin is not None
-    assert len(json.loads(call.stdin)["items"]) == 2
-
-
 def test_nodes_that_left_are_those_with_the_marker_but_never_the_master() -> None:
     def build(name: str, *, is_master: bool = False, **labels: str) -> ClusterNode:
         marks = {f"nvoi.io/app.{app}": "true" for app in labels}
@@ -159,7 +146,7 @@ def test_a_marker_is_a_label_that_kubernetes_takes() -> None:
 def test_a_cluster_that_cannot_be_asked_of_dead_nodes_hides_no_other_error() -> None:
     server = build_server(1)
     facts = {server.name: build_facts(1, k3s=build_k3s())}
-    tell_unreachable_nodes([server, WORKER], facts, Answers("no json"))
+    tell_unreachable_nodes([server, WORKER], facts, Answers({}))
 
 
 def test_a_survey_hears_while_it_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nvoi.kubernetes.advice import advise
-from nvoi.kubernetes.pods import FATAL_REASONS, MOUNT_REASONS, Failure
+from nvoi.kubernetes.diagnosis import FATAL_REASONS, MOUNT_REASONS, Failure, advise
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nvoi.kubernetes import ownership, records
+from nvoi.kubernetes import ownership, releases
 from nvoi.kubernetes.manifests import build_manifests
 from tests.unit.config.texts import hetzner
 from tests.unit.kubernetes import configs
@@ -18,7 +18,7 @@ def record(stamp: str, value: str = "1", before: str | None = None, *, begun: bo
     text = hetzner(f"app: {{web: {{servers: [main], env: {{A: {value}}}}}}}")
     release = configs.build_release(text, stamp=stamp, deploy_id=f"run/{stamp}")
     apps = build_manifests(release).apps
-    return records.build_record(release, apps, before=before, is_begun=begun)
+    return releases.build_record(release, apps, before=before, is_begun=begun)
 
 
 def deployment(stamp: str) -> Any:
@@ -29,8 +29,8 @@ def deployment(stamp: str) -> Any:
 def test_a_release_comes_back_from_its_record_as_it_was(name: str) -> None:
     release = configs.build_release(name)
     apps = build_manifests(release).apps
-    item: Any = json.loads(json.dumps(records.build_record(release, apps)))
-    (found,) = records.list_records(release.application.name, [item])
+    item: Any = json.loads(json.dumps(releases.build_record(release, apps)))
+    (found,) = releases.list_records(release.application.name, [item])
     assert found.manifests == apps
     assert (found.stamp, found.deploy_id) == (configs.STAMP, "run/1")
     assert len(item["metadata"]["name"]) <= 63
@@ -47,38 +47,38 @@ def test_the_same_release_gives_the_same_record() -> None:
 
 def test_an_app_s_releases_are_listed_newest_first() -> None:
     items = [record(STAMPS[1]), record(STAMPS[0]), record(STAMPS[2])]
-    found = records.list_records("shop", items)
+    found = releases.list_records("shop", items)
     assert [item.stamp for item in found] == [STAMPS[2], STAMPS[1], STAMPS[0]]
-    assert records.list_records("other", items) == []
+    assert releases.list_records("other", items) == []
 
 
 def test_the_running_release_is_that_of_the_deployments() -> None:
     items: Any = configs.build("web", stamp=STAMPS[1]).kept
-    assert records.find_running("shop", items) == STAMPS[1]
-    assert records.find_running("other", items) is None
+    assert releases.find_running("shop", items) == STAMPS[1]
+    assert releases.find_running("other", items) is None
 
 
 def test_a_release_that_was_cut_off_does_not_run_and_cannot_be_gone_back_to() -> None:
     live = [record(STAMPS[0]), record(STAMPS[1], before=STAMPS[0], begun=True)]
     live.append(deployment(STAMPS[1]))
-    assert records.find_running("shop", live) == STAMPS[0]
-    assert [item.stamp for item in records.list_records("shop", live)] == [STAMPS[0]]
-    assert [item.stamp for item in records.list_begun("shop", live)] == [STAMPS[1]]
+    assert releases.find_running("shop", live) == STAMPS[0]
+    assert [item.stamp for item in releases.list_records("shop", live)] == [STAMPS[0]]
+    assert [item.stamp for item in releases.list_begun("shop", live)] == [STAMPS[1]]
     # Another one that was cut off after it.
     live += [record(STAMPS[2], before=STAMPS[0], begun=True), deployment(STAMPS[2])]
-    assert records.find_running("shop", live) == STAMPS[0]
+    assert releases.find_running("shop", live) == STAMPS[0]
     # The very first one.
     first = [record(STAMPS[0], begun=True), deployment(STAMPS[0])]
-    assert records.find_running("shop", first) is None
+    assert releases.find_running("shop", first) is None
 
 
 def test_a_deployment_that_could_not_be_removed_does_not_say_what_runs() -> None:
     live = [record(STAMPS[0]), record(STAMPS[1]), deployment(STAMPS[0]), deployment(STAMPS[1])]
-    assert records.find_running("shop", live) == STAMPS[1]
+    assert releases.find_running("shop", live) == STAMPS[1]
 
 
 def test_an_app_without_services_of_its_own_runs_its_newest_release() -> None:
-    assert records.find_running("shop", [record(STAMPS[1]), record(STAMPS[0])]) == STAMPS[1]
+    assert releases.find_running("shop", [record(STAMPS[1]), record(STAMPS[0])]) == STAMPS[1]
 
 
 @pytest.mark.parametrize(
@@ -96,16 +96,16 @@ def test_what_served_before_a_release_is_what_one_goes_back_to(
 ) -> None:
     history = {3: 1, 2: 1, 1: 0, 0: None}
     live = [record(STAMPS[n], before=None if b is None else STAMPS[b]) for n, b in history.items()]
-    kept = records.list_records("shop", live)
-    found = records.find_before(kept, running)
+    kept = releases.list_records("shop", live)
+    found = releases.find_before(kept, running)
     assert (found and found.stamp) == before
     # And it stays for that, rather than the newer one that was left.
-    assert STAMPS[2] in [one.stamp for one in records.find_expired(kept, STAMPS[3], 2)]
+    assert STAMPS[2] in [one.stamp for one in releases.find_expired(kept, STAMPS[3], 2)]
 
 
 def test_where_what_served_before_is_not_kept_the_newest_older_one_is_gone_back_to() -> None:
     live = [record(STAMPS[3], before=STAMPS[2]), record(STAMPS[1]), record(STAMPS[0])]
-    found = records.find_before(records.list_records("shop", live), STAMPS[3])
+    found = releases.find_before(releases.list_records("shop", live), STAMPS[3])
     assert found is not None
     assert found.stamp == STAMPS[1]
 
@@ -123,8 +123,8 @@ def test_where_what_served_before_is_not_kept_the_newest_older_one_is_gone_back_
 def test_the_running_release_and_those_to_go_back_to_are_kept(
     running: str, keep: int, expired: list[str]
 ) -> None:
-    items = records.list_records("shop", [record(stamp) for stamp in STAMPS])
-    assert [item.stamp for item in records.find_expired(items, running, keep)] == expired
+    items = releases.list_records("shop", [record(stamp) for stamp in STAMPS])
+    assert [item.stamp for item in releases.find_expired(items, running, keep)] == expired
 
 
 def test_secrets_of_kept_releases_stay_and_records_are_not_pruned() -> None:
@@ -132,7 +132,7 @@ def test_secrets_of_kept_releases_stay_and_records_are_not_pruned() -> None:
     text = hetzner("app: {web: {servers: [main], env: {A: 1}}}")
     secrets: Any = configs.build(text).secrets
     live = [old, new, *secrets]
-    (kept,) = records.list_records("shop", [old])
+    (kept,) = releases.list_records("shop", [old])
     assert ownership.find_obsolete("shop", live, [], kept.manifests) == []
     obsolete = ownership.find_obsolete("shop", live, [])
     assert obsolete == [ownership.read_reference(item) for item in secrets]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from nvoi.kubernetes.pods import describe_changes, describe_pod
-from nvoi.kubernetes.rollout import State, Verdict, find_stuck, judge
+from nvoi.kubernetes.diagnosis import describe_changes, describe_pod
+from nvoi.kubernetes.progress import State, Verdict, find_stuck, judge
 from tests.unit.kubernetes import cluster
 from tests.unit.kubernetes.cluster import ended, event, pod, waiting
 
@@ -63,7 +63,7 @@ def test_a_container_that_cannot_be_made_fails_at_once(reason: str) -> None:
     assert verdict.sentence == f"shop-web-x: {reason}: manifest unknown"
     assert verdict.failure is not None
     assert verdict.failure.pod == "shop-web-x"
-    assert not verdict.failure.has_lines
+    assert verdict.failure.container is None
 
 
 def test_a_container_that_ends_again_and_again_fails_with_its_last_lines() -> None:

@@ -1,4 +1,4 @@
-"""What a pod's state means: in a sentence, and whether it is without hope.
+"""Why a workload does not come up: what its pods' states mean, what to do, and its last lines.
 
 Reasons are of kubelet and scheduler (Kubernetes source, ``pkg/kubelet/images/types.go``,
 ``pkg/kubelet/container/sync_result.go``, ``pkg/kubelet/events/event.go``).
@@ -6,11 +6,15 @@ Reasons are of kubelet and scheduler (Kubernetes source, ``pkg/kubelet/images/ty
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
-Json = Mapping[str, Any]
+from nvoi.errors import RequestError, ServiceError
+from nvoi.kubernetes.api import Api
+from nvoi.kubernetes.names import TEMPLATE
+from nvoi.kubernetes.ownership import Json, read_reference
+from nvoi.log.masking import masker
 
 IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
@@ -38,6 +42,28 @@ NEVER_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 KILLED = {"OOMKilled": "was killed for using more memory than its limit"}
 
 
+#: Lines of a container, events of a pod, and pods, that an error shows.
+LINES = 20
+EVENTS = 8
+PODS = 2
+
+AFFINITY = "affinity/selector"
+CRASHED = (
+    "its last lines say why; `command`, `env` and `secrets` in the config are what it runs with"
+)
+ADVICE = {
+    CRASHING: CRASHED,
+    "Failed": "its last lines say why; the release before goes on",
+    "DeadlineExceeded": "it took longer than it may; the release before goes on",
+    "Unhealthy": "see that it listens on all addresses at its `port`, and what `healthcheck` asks",
+    "CreateContainerConfigError": "deploy again: what it needs is missing from the cluster",
+    "RunContainerError": CRASHED,
+    "CreateContainerError": CRASHED,
+    "ProgressDeadlineExceeded": "see why with `kubectl describe pod` on the master",
+    "FailedCreate": "the cluster does not let its pods be made: see quotas and policies there",
+}
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why something will not come up, and what to look at.
@@ -52,11 +78,6 @@ class Failure:
     container: str | None = None
     previous: bool = False
 
-    @property
-    def has_lines(self) -> bool:
-        """Whether there is a container that may have printed something."""
-        return self.container is not None
-
 
 def list_containers(pod: Json) -> Iterator[Json]:
     """The state of each container of a pod."""
@@ -69,7 +90,7 @@ def find_failure(pod: Json, events: Iterable[Json] = ()) -> Failure | None:
     """Why ``pod`` will never be ready, None where it still may.
 
     Args:
-        pod: the pod as kubectl prints it.
+        pod: the pod.
         events: events of the namespace; those of other objects are passed over.
     """
     if "deletionTimestamp" in pod["metadata"]:
@@ -210,3 +231,106 @@ def describe_changes(
     changes = [f"{name} {state}" for name, state in now.items() if seen.get(name) != state]
     changes += [f"{name} is gone" for name in seen if name not in now]
     return tuple(changes), now
+
+
+def belongs(pod: Json, item: Json) -> bool:
+    """Whether a pod was made from the object's present template.
+
+    Templates bear their checksum as an annotation, and pods inherit it.
+    """
+    template, metadata = item["spec"]["template"]["metadata"], pod["metadata"]
+    labels, own = metadata.get("labels") or {}, template.get("labels") or {}
+    stamp = (template.get("annotations") or {}).get(TEMPLATE)
+    same = (metadata.get("annotations") or {}).get(TEMPLATE) == stamp
+    return same and all(labels.get(key) == value for key, value in own.items())
+
+
+def advise(failure: Failure) -> str:
+    """A sentence that says what to do next."""
+    if failure.reason in IMAGE_REASONS:
+        return "see that the image's name is right, and that the servers can reach where it is"
+    if failure.reason in MOUNT_REASONS:
+        return "see that the volume's folder is on the server that it runs on"
+    if failure.reason == UNPLACED:
+        if AFFINITY in failure.message:
+            return "see that a server of its group in `servers` is ready and is not cordoned"
+        return "add a server, make `replicas` fewer, or free memory and CPU on the servers"
+    return ADVICE.get(failure.reason, "")
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Builds the errors of workloads that did not come up.
+
+    Attributes:
+        api: asked for lines.
+        pods: what was seen last.
+        events: likewise.
+        streamed: the last lines of pods that were followed, by name: a Job's pod may be gone.
+    """
+
+    api: Api
+    pods: Sequence[Json]
+    events: Sequence[Json]
+    streamed: Mapping[str, Sequence[str]]
+
+    def build_failure(self, service: str, sentence: str, failure: Failure) -> ServiceError:
+        """The error of a workload that has failed."""
+        pod = next((one for one in self.pods if one["metadata"]["name"] == failure.pod), None)
+        if pod is not None and failure.container is not None:
+            lines = self._read_lines(pod, failure.container, previous=failure.previous)
+        else:
+            lines = [line for one in self.streamed.values() for line in one]
+        output = [*(self._list_events(pod) if pod else ()), *lines]
+        return ServiceError(
+            masker.clean_text(f"{service}: {sentence}"),
+            hint=advise(failure),
+            output=[masker.clean_text(line) for line in output],
+        )
+
+    def build_late(
+        self, service: str, late: Iterable[Json], sentences: Iterable[str], seconds: float
+    ) -> ServiceError:
+        """The error of workloads that were not done in time."""
+        items = [*late]
+        pods = [pod for pod in self.pods if any(belongs(pod, item) for item in items)]
+        output: list[str] = []
+        for pod in [one for one in pods if not is_well(one)][:PODS]:
+            output += self._list_events(pod)
+            container = next((status["name"] for status in list_containers(pod)), None)
+            output += self._read_lines(pod, container) if container else ()
+        return ServiceError(
+            masker.clean_text(f"{service}: not ready after {seconds:g} s: {'; '.join(sentences)}"),
+            hint="its last lines and events say what it is waiting for",
+            output=[masker.clean_text(line) for line in output],
+        )
+
+    def _list_events(self, pod: Json) -> list[str]:
+        """What the cluster has noted of a pod, oldest first."""
+        own = [event for event in self.events if concerns(event, pod)]
+        own.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+        return [describe_event(event) for event in own[-EVENTS:]]
+
+    def _read_lines(self, pod: Json, container: str, *, previous: bool = False) -> Sequence[str]:
+        """A container's last lines: of the run that failed, else of the present one."""
+        reference = read_reference(pod)
+        for of_previous in (True, False) if previous else (False,):
+            with suppress(RequestError):
+                found = self.api.read_lines(reference, container, lines=LINES, previous=of_previous)
+                if found:
+                    return found
+        return self.streamed.get(reference.name, ())
+
+
+def describe_event(event: Json) -> str:
+    """An event in a line."""
+    times = event.get("count") or 1
+    often = f" ({times} times)" if times > 1 else ""
+    message = " ".join(str(event.get("message", "")).split())
+    return f"{event.get('reason', '')}: {message}{often}"
+
+
+def is_well(pod: Json) -> bool:
+    """Whether all of a pod's containers are ready."""
+    statuses = [*list_containers(pod)]
+    return bool(statuses) and all(status.get("ready") for status in statuses)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from urllib3 import HTTPSConnectionPool
 
-from nvoi.kubernetes.commands import Kubectl, build_apply, build_delete, build_drain, build_get
+from nvoi.errors import RequestError
+from nvoi.http import Client
+from nvoi.kubernetes.api import Api
+from nvoi.kubernetes.kubeconfig import build_ssl_context, parse_kubeconfig
 from nvoi.kubernetes.ownership import Reference
 from tests.fakes.cluster_state import ClusterState
-from tests.fakes.kubernetes.program import main
 from tests.unit.kubernetes.configs import build
 
 WEB = [*build("web").all]
@@ -20,43 +23,42 @@ NEXT = [*build("web", image="next:1").all]
 
 
 class Fake:
-    """Calls the fake within this process."""
+    """Calls the fake without a network."""
 
-    def __init__(self, state: ClusterState, capsys: pytest.CaptureFixture[str], patch: Any) -> None:
-        self.state, self._capsys, self._patch = state, capsys, patch
+    def __init__(self, state: ClusterState) -> None:
+        self.state = state
+        self.api = Api(Client(self._connect))
 
-    def call(self, call: Kubectl) -> tuple[int, str, str]:
-        self._patch.setattr("sys.stdin", Input((call.stdin or b"").decode()))
-        code = main(str(self.state.folder), list(call.argv[1:]))
-        return (code, *self._capsys.readouterr())
+    def _connect(self) -> HTTPSConnectionPool:
+        config = parse_kubeconfig((self.state.folder / "kubeconfig.json").read_text())
+        return HTTPSConnectionPool(
+            config.address, config.port, ssl_context=build_ssl_context(config)
+        )
 
-    def apply(self, *manifests: Any) -> str:
-        code, output, errors = self.call(build_apply(manifests))
-        assert code == 0, errors
-        return output
+    def apply(self, *manifests: Any) -> None:
+        for manifest in manifests:
+            self.api.apply(manifest)
 
     def refuse(self, *manifests: Any) -> str:
-        code, _, errors = self.call(build_apply(manifests))
-        assert code == 1
-        return errors
+        with pytest.raises(RequestError) as caught:
+            self.apply(*manifests)
+        return str(caught.value.document)
 
     def look(self, *kinds: str, selector: str | None = None) -> list[Any]:
-        code, output, errors = self.call(build_get(kinds or ("pods",), selector=selector))
-        assert code == 0, errors
-        return list(json.loads(output)["items"])
-
-
-class Input:
-    def __init__(self, text: str) -> None:
-        self.read = lambda: text
+        return [
+            item
+            for kind in kinds or ("pods",)
+            for item in self.api.list_all(kind, "default", selector=selector).items
+        ]
 
 
 @pytest.fixture
-def fake(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> Fake:
+def fake(tmp_path: Path) -> Iterator[Fake]:
     state = ClusterState(tmp_path)
     state.register_node("a", labels={"nvoi.io/server-name": "main"})
     state.register_node("b", labels={"nvoi.io/server-name": "main"})
-    return Fake(state, capsys, monkeypatch)
+    yield Fake(state)
+    state.close()
 
 
 def is_ready(pod: Any) -> bool:
@@ -104,7 +106,8 @@ def test_what_an_owner_no_longer_names_is_removed_and_what_others_own_stays(fake
     service["metadata"]["annotations"]["mine"] = "1"
     fake.apply(*manifests)
     address = fake.state.find("Service", "shop-web")["spec"]["clusterIP"]
-    fake.state.run("annotate", "service", "shop-web", "theirs=1")
+    theirs = {"metadata": {"annotations": {"theirs": "1"}}}
+    fake.api.patch(Reference("Service", "shop-web"), theirs)
     fake.apply(*WEB)
     live = fake.state.find("Service", "shop-web")
     assert "mine" not in live["metadata"]["annotations"]
@@ -113,16 +116,11 @@ def test_what_an_owner_no_longer_names_is_removed_and_what_others_own_stays(fake
 
 
 def test_only_a_changed_spec_makes_a_new_generation(fake: Fake) -> None:
-    assert "deployment.apps/shop-web serverside-applied" in fake.apply(*WEB)
+    fake.apply(*WEB)
     fake.apply(*WEB)
     assert fake.state.find("Deployment", "shop-web")["metadata"]["generation"] == 1
     fake.apply(*NEXT)
     assert fake.state.find("Deployment", "shop-web")["metadata"]["generation"] == 2
-
-
-def test_a_trial_changes_nothing(fake: Fake) -> None:
-    assert fake.call(build_apply(WEB, dry_run=True))[0] == 0
-    assert fake.state.objects("Deployment") == []
 
 
 @pytest.mark.parametrize(
@@ -131,7 +129,7 @@ def test_a_trial_changes_nothing(fake: Fake) -> None:
         ("Deployment", ("spec", "selector", "matchLabels"), {"x": "y"}, "does not match template"),
         ("Service", ("spec", "clusterIP"), "10.43.9.9", "may not change once set"),
         ("Secret", ("data",), {}, "field is immutable when `immutable` is set"),
-        ("Deployment", ("apiVersion",), "v1", 'no matches for kind "Deployment" in version "v1"'),
+        ("Deployment", ("apiVersion",), "v1", "is not of Deployment"),
         ("Deployment", ("metadata", "name"), "A_b", "a lowercase RFC 1123 subdomain"),
         ("Service", ("metadata", "namespace"), "none", 'namespaces "none" not found'),
     ],
@@ -162,7 +160,7 @@ def test_a_statefulset_waits_for_a_broken_pod_and_keeps_its_disk(fake: Fake) -> 
     settle(fake)
     image = fake.state.find("Pod", "db-shop-0")["spec"]["containers"][0]["image"]
     assert image == "none:1"
-    fake.call(build_delete([Reference("Pod", "db-shop-0")])[0])
+    assert not fake.api.delete(Reference("Pod", "db-shop-0"), "Background")
     settle(fake)
     assert is_ready(fake.state.find("Pod", "db-shop-0"))
     (statefulset,) = fake.look("statefulsets")
@@ -175,9 +173,7 @@ def test_a_node_that_is_lost_keeps_its_pods_and_gets_no_new_ones(fake: Fake) -> 
     fake.state.register_node("b", ready=False)
     lost = next(pod for pod in fake.look() if pod["spec"]["nodeName"] == "b")
     assert not is_ready(lost)
-    code, _, errors = fake.call(build_drain("b"))
-    assert code == 1
-    assert "global timeout reached" in errors
+    assert fake.api.evict(Reference("Pod", lost["metadata"]["name"]))
     settle(fake)
     pods = fake.look()
     assert lost["metadata"]["name"] in [pod["metadata"]["name"] for pod in pods]
@@ -187,8 +183,9 @@ def test_a_node_that_is_lost_keeps_its_pods_and_gets_no_new_ones(fake: Fake) -> 
 def test_what_is_deleted_takes_what_was_made_for_it_along(fake: Fake) -> None:
     fake.apply(*WEB)
     settle(fake)
-    (call,) = build_delete([Reference("Deployment", "shop-web"), Reference("Deployment", "none")])
-    assert fake.call(call)[1] == 'deployment.apps "shop-web" deleted\n'
+    assert not fake.api.delete(Reference("Deployment", "shop-web"), "Foreground")
+    assert fake.api.delete(Reference("Deployment", "none"), "Foreground")
+    settle(fake)
     assert fake.look("deployments", "replicasets", "pods") == []
 
 
