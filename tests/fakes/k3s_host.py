@@ -17,8 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from nvoi.k3s.configuration import HEADER
-from nvoi.k3s.versions import DEFAULT_VERSION
+from nvoi.k3s.facts import HEADER
+from nvoi.k3s.plan import DEFAULT_VERSION
 
 FOLDER = Path(__file__).parent
 INSTALLER = FOLDER / "k3s_installer.sh"
