@@ -59,14 +59,16 @@ class LogStream:
         self._task: Task[None] | None = None
         self.last: deque[str] = deque(maxlen=LAST)
 
-    def ensure(self) -> None:
-        """Have it go on. Where it was cut off, what was told is not told again."""
-        if self._task is None or self._task.future.done():
+    def ensure(self, *, is_running: bool) -> None:
+        """Have it go on where there is more. What was told before a cut is not told again."""
+        task = self._task
+        if task is None or (task.future.done() and (is_running or task.future.exception())):
             self._task = Task(self._follow, "nvoi-log")
             self._task.start()
 
     def close(self, seconds: float) -> None:
         """End it, once it has ended by itself or after ``seconds``."""
+        self.ensure(is_running=False)
         if self._task is not None and not self._task.join(seconds):
             self._task.cancel()
             self._task.join(STREAM_SECONDS)
@@ -240,9 +242,8 @@ class Rollout:
                     tell = build_teller(get_label(job, NAME) or name)
                     stream = LogStream(self._api, read_reference(pod), status["name"], tell)
                     self._streams[name] = stream
-                    stream.ensure()
-                elif "running" in state:
-                    self._streams[name].ensure()
+                if has_begun:
+                    self._streams[name].ensure(is_running="running" in state)
 
     def _end_streams(self, job: Json | None = None) -> None:
         """Let the last lines arrive, of all or of what is done."""

@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from nvoi.k3s.configuration import HEADER
-from nvoi.k3s.versions import DEFAULT_VERSION
+from nvoi.k3s.facts import HEADER
+from nvoi.k3s.plan import DEFAULT_VERSION
 from tests.fakes.cluster_state import PROGRAM, ClusterState
 
 FOLDER = Path(__file__).parent

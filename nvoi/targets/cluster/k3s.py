@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from nvoi.k3s.installation import ensure_k3s
-from nvoi.k3s.membership import ensure_nodes
-from nvoi.k3s.versions import DEFAULT_VERSION
+from nvoi.k3s.install import Installer
+from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.servers import build_settings
 from nvoi.targets.step import Step
 
 
@@ -19,17 +17,19 @@ def run(context: ClusterContext) -> None:
     """
     if context.build is not None and context.build.is_done:
         context.build.wait()
-    settings, cluster = build_settings(context), context.cluster
-    context.nodes = ensure_k3s(
-        context.connections,
-        context.servers,
-        context.facts,
-        settings,
-        cluster,
-        app=context.application.name,
-    )
-    ensure_nodes(
-        context.connections, cluster, context.servers, context.nodes, context.application.name
+    settings, name = build_settings(context), context.application.name
+    installer = Installer(context.connections, context.cluster, context.servers, settings, name)
+    context.nodes = installer.ensure_k3s(context.facts)
+
+
+def build_settings(context: ClusterContext) -> K3sSettings:
+    """What the config says of k3s."""
+    k3s = context.application.k3s
+    return K3sSettings(
+        version=k3s.version,
+        install_url=k3s.install_url,
+        system_default_registry=k3s.system_default_registry,
+        mirrors=k3s.mirrors,
     )
 
 

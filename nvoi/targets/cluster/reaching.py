@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nvoi.errors import ClusterSilenceError, ConnectionFailedError, HostsError, NvoiError
 from nvoi.k3s.facts import Facts
-from nvoi.k3s.survey import ask_all
+from nvoi.k3s.survey import survey
 from nvoi.log.levels import get_logger
 from nvoi.providers import Server
 from nvoi.targets.cluster.context import ClusterContext
@@ -25,7 +25,7 @@ def reach(context: ClusterContext) -> None:
     if not context.servers:
         log.info("There are no servers")
         return
-    found = ask_all(context.connections, context.servers, lambda *_: None)
+    found = survey(context.connections, context.servers)
     for name, one in found.items():
         if isinstance(one, Facts):
             context.facts[name] = one

@@ -10,7 +10,7 @@ from nvoi.errors import NvoiError
 from nvoi.images.engine import find_engine
 from nvoi.images.removal import remove_here
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
-from nvoi.k3s.removal import uninstall
+from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.ownership import KINDS, find_claims, is_owned, read_reference
 from nvoi.log.levels import get_logger
 from nvoi.providers import Server

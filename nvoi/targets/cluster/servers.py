@@ -2,52 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from nvoi.errors import NvoiError
-from nvoi.k3s.configuration import K3sSettings
-from nvoi.k3s.preparation import check_servers
-from nvoi.providers import Server
+from nvoi.k3s.survey import check_servers
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.step import Step
 
 #: What engines call the architectures of the config.
 PLATFORMS = {"x86": "linux/amd64", "arm64": "linux/arm64"}
-
-
-class Architectures:
-    """Settles what the image is built for, once every server has told what it is.
-
-    Where the config says it, it was settled before.
-    """
-
-    def __init__(self, context: ClusterContext) -> None:
-        self._context = context
-        self._lock = threading.Lock()
-        self._found: dict[str, str] = {}
-
-    def hear(self, server: Server, architecture: str) -> None:
-        """Take what one server says."""
-        # Several servers may tell at once, and what is settled cannot be settled again.
-        with self._lock:
-            self._found[server.name] = architecture
-            if not self._context.platform.done():
-                self._settle(architecture)
-
-    def _settle(self, architecture: str) -> None:
-        platform = self._context.platform
-        different = sorted(set(self._found.values()))
-        if len(different) > 1:
-            platform.set_exception(
-                NvoiError(
-                    f"the servers differ: {' and '.join(different)}",
-                    hint="no one image runs on all of them; name finished ones for several "
-                    "platforms as app.*.image",
-                )
-            )
-        elif len(self._found) == len(self._context.servers):
-            platform.set_result(f"linux/{architecture}")
 
 
 def run(context: ClusterContext) -> None:
@@ -65,12 +28,32 @@ def look(context: ClusterContext) -> None:
     context.facts = check_servers(
         context.connections,
         context.servers,
-        build_settings(context),
-        Architectures(context).hear,
+        context.application.k3s.version,
         context.cluster,
+        lambda architectures: settle_platform(context, architectures),
     )
     check_architecture(context)
     context.surveyed = True
+
+
+def settle_platform(context: ClusterContext, architectures: Mapping[str, str]) -> None:
+    """Settle what the image is built for, once every server has told what it is.
+
+    Where the config says it, it was settled before.
+    """
+    if context.platform.done():
+        return
+    different = sorted(set(architectures.values()))
+    if len(different) == 1:
+        context.platform.set_result(f"linux/{different[0]}")
+        return
+    context.platform.set_exception(
+        NvoiError(
+            f"the servers differ: {' and '.join(different)}",
+            hint="no one image runs on all of them; name finished ones for several platforms as "
+            "app.*.image",
+        )
+    )
 
 
 def check_architecture(context: ClusterContext) -> None:
@@ -90,17 +73,6 @@ def check_architecture(context: ClusterContext) -> None:
             f"the image is built for {platform}, which {', '.join(others)} cannot run",
             hint="`architecture` in the config is that of all servers; it may be left out",
         )
-
-
-def build_settings(context: ClusterContext) -> K3sSettings:
-    """What the config says of k3s."""
-    k3s = context.application.k3s
-    return K3sSettings(
-        version=k3s.version,
-        install_url=k3s.install_url,
-        system_default_registry=k3s.system_default_registry,
-        mirrors=k3s.mirrors,
-    )
 
 
 def find_platform(context: ClusterContext) -> str | None:

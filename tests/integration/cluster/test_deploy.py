@@ -44,7 +44,7 @@ def test_an_app_is_brought_from_a_dockerfile_to_a_running_release(fleet: Fleet) 
     assert [path for _, path in fleet.visitors.requests] == ["/up"] * 3
     (node,) = fleet.state.objects("Node", None)
     assert node["metadata"]["labels"]["nvoi.io/server-name"] == "main"
-    assert fleet.hosts["main"].installations == ["server v1.36.4+k3s1 true"]
+    assert fleet.hosts["main"].installations == ["server v1.36.5+k3s1 true"]
     assert "Deploy of shop done" in outcome.output
 
 

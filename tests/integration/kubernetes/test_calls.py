@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from nvoi.errors import RemoteError, ServiceError
-from nvoi.k3s.membership import drain
 from nvoi.k3s.nodes import list_nodes
+from nvoi.k3s.uninstall import drain
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
 from tests.fakes.cluster_state import ClusterState

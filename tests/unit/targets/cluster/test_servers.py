@@ -10,7 +10,7 @@ from nvoi.config.schema import Config, SSHProvider
 from nvoi.errors import NvoiError
 from nvoi.k3s.facts import Facts
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.servers import Architectures, check_architecture
+from nvoi.targets.cluster.servers import check_architecture, settle_platform
 from tests.unit.targets.cluster.runs import see
 
 GROUPS = """\
@@ -26,18 +26,14 @@ def context() -> ClusterContext:
     return context
 
 
-def test_it_is_settled_once_all_servers_have_told_what_they_are(context: ClusterContext) -> None:
-    heard = Architectures(context)
-    for number, server in enumerate(context.servers):
-        assert not context.platform.done(), number
-        heard.hear(server, "arm64")
+def test_it_is_what_all_servers_are(context: ClusterContext) -> None:
+    settle_platform(context, {"shop-main-1": "arm64", "shop-work-1": "arm64"})
     assert context.platform.result(0) == "linux/arm64"
 
 
 def test_servers_that_differ_are_told_once(context: ClusterContext) -> None:
-    heard = Architectures(context)
-    for server, architecture in zip(context.servers, ("amd64", "arm64", "arm64"), strict=True):
-        heard.hear(server, architecture)
+    for _ in range(2):
+        settle_platform(context, {"shop-main-1": "amd64", "shop-work-1": "arm64"})
     with pytest.raises(NvoiError, match="the servers differ: amd64 and arm64"):
         context.platform.result(0)
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 import pytest
 
 from nvoi.errors import ConnectionLostError, NvoiError
-from nvoi.k3s.configuration import CONFIG_FILE, STAMP_FILE, read_config, read_token
+from nvoi.k3s.facts import CONFIG_FILE, STAMP_FILE, read_config, read_token
 from nvoi.kubernetes.registry import REGISTRIES_FILE
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import K3sHost, read_nodes, register_node
-from tests.integration.k3s.conftest import APP, NEW, OLD, Fleet, count_commands
+from tests.integration.k3s.conftest import APP, NEW, OLD, Fleet
 from tests.integration.ssh.conftest import Connect
 from tests.integration.ssh.waits import wait_until
 
@@ -96,9 +96,9 @@ def test_a_second_run_sends_nothing_but_two_questions(
 ) -> None:
     fleet.add(user="deploy")
     fleet.run(connections)
-    before = count_commands(connections, fleet.servers)
+    before = fleet.count_commands()
     fleet.run(connections)
-    after = count_commands(connections, fleet.servers)
+    after = fleet.count_commands()
     asked = {name: after[name] - before[name] for name in after}
     # The survey of each, and the master's list of nodes.
     assert asked == {"shop-main-1": 2, "shop-main-2": 1}
