@@ -28,6 +28,10 @@ REGISTRIES_FILE = "/etc/rancher/k3s/registries.yaml"
 # is passed over, so that either runs.
 CONFIG_FOLDER = "/etc/nvoi-registry"
 CONFIG_FILE = f"{CONFIG_FOLDER}/config.yml"
+#: Frees the disk of what images that were deleted have left. Nothing may be pushed meanwhile
+#: (Distribution, "Garbage collection"): under the lock. Without ``--delete-untagged``, which takes
+#: the images of an index for untagged (release 2.8).
+COLLECT_GARBAGE = ("registry", "garbage-collect", CONFIG_FILE)
 MASTER_TAINTS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 
 

@@ -11,10 +11,10 @@ from nvoi.images.removal import (
     remove_from_registry,
     remove_here,
 )
-from nvoi.kubernetes.commands import build_collect_garbage
+from nvoi.kubernetes import registry
 from nvoi.kubernetes.ownership import Reference, find_obsolete, read_reference
-from nvoi.kubernetes.records import Record, find_expired, read_record
 from nvoi.kubernetes.registry import ADDRESS
+from nvoi.kubernetes.releases import Record, find_expired, read_record
 from nvoi.log.levels import get_logger
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
@@ -96,10 +96,11 @@ def remove_images(context: ClusterContext, tags: set[str], digests: set[str]) ->
 
 def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:
     """Remove the app's images but those ``kept`` from the registry; whether there were any."""
-    with open_registry(context) as registry:
-        removed = remove_from_registry(registry, context.repository, kept)
+    with open_registry(context) as client:
+        removed = remove_from_registry(client, context.repository, kept)
     if removed:
-        context.cluster.run(build_collect_garbage())
+        target, place = f"deployment/{registry.NAME}", registry.SYSTEM_NAMESPACE
+        context.cluster.execute(target, registry.COLLECT_GARBAGE, namespace=place, check=True)
     return bool(removed)
 
 

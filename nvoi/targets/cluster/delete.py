@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from nvoi.errors import ConnectionFailedError, HostsError, NvoiError, RemoteError
+from nvoi.errors import ClusterSilenceError, ConnectionFailedError, HostsError, NvoiError
 from nvoi.images.engine import find_engine
 from nvoi.images.removal import remove_here
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
-from nvoi.k3s.removal import uninstall
-from nvoi.k3s.survey import ask_all
-from nvoi.kubernetes.answers import is_passing
+from nvoi.k3s.survey import survey
+from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.ownership import KINDS, find_claims, is_owned, read_reference
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
@@ -33,26 +32,28 @@ from nvoi.targets.step import Step
 log = get_logger("nvoi.cluster")
 
 CLAIMS = ("persistentvolumeclaims",)
+#: The errors of a cluster that was asked again and again, and did not answer.
+SILENCES = (ClusterSilenceError, ConnectionFailedError)
 WORKLOADS = "the app's workloads"
 
 
 def reach_servers(context: ClusterContext) -> None:
     context.list_servers()
-    survey, failures = context.survey, context.deletion.failures
-    if not survey.servers:
+    facts, failures = context.survey.facts, context.deletion.failures
+    if not context.survey.servers:
         log.info("There are no servers")
         return
-    for name, one in ask_all(context.connections, survey.servers, lambda *_: None).items():
+    for name, one in survey(context.connections, context.survey.servers).items():
         if isinstance(one, Facts):
-            survey.facts[name] = one
+            facts[name] = one
         else:
             log.error("%s", one)
             failures.append(f"what is on {name}, which cannot be reached")
     if not is_reached(context):
         # Without its lock and its word nothing is known of what runs on the others.
         log.warning("The master cannot be reached: all on the servers stays as it is")
-        failures += [f"what is on {name}, of which its master must tell" for name in survey.facts]
-        survey.facts.clear()
+        failures += [f"what is on {name}, of which its master must tell" for name in facts]
+        facts.clear()
 
 
 def is_reached(context: ClusterContext) -> bool:
@@ -85,14 +86,7 @@ def attempt(
         for one in error.errors if isinstance(error, HostsError) else [error]:
             log.error("Not removed: %s: %s", what, one)  # noqa: TRY400 - told in a line
         context.deletion.failures.append(what)
-        context.deletion.is_away = context.deletion.is_away or is_silence(error)
-
-
-def is_silence(error: NvoiError) -> bool:
-    """Whether an error says that the cluster, which was asked again and again, did not answer."""
-    if isinstance(error, RemoteError):
-        return is_passing([error.message, *error.output])
-    return isinstance(error, ConnectionFailedError)
+        context.deletion.is_away = context.deletion.is_away or isinstance(error, SILENCES)
 
 
 def take_lock(context: ClusterContext) -> None:

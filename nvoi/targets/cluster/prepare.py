@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from nvoi.errors import NvoiError, ServiceError
-from nvoi.k3s.configuration import K3sSettings
-from nvoi.k3s.installation import ensure_k3s
-from nvoi.k3s.membership import ensure_nodes
-from nvoi.k3s.preparation import check_servers
-from nvoi.k3s.versions import DEFAULT_VERSION
+from nvoi.k3s.install import Installer
+from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
+from nvoi.k3s.survey import check_servers
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import read_reference
 from nvoi.kubernetes.registry import IMAGE, NAME, SYSTEM_NAMESPACE, build_registry
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_server_name, build_volume_path
-from nvoi.providers import Server
 from nvoi.ssh.host import Host, as_root
-from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.context import ClusterContext, Image
 from nvoi.targets.cluster.lock import take_lock
 from nvoi.targets.cluster.state import Json
 from nvoi.targets.step import Step
@@ -47,44 +43,32 @@ def survey_servers(context: ClusterContext) -> None:
     survey.facts = check_servers(
         context.connections,
         survey.servers,
-        build_settings(context),
-        build_platform_listener(context),
+        context.application.k3s.version,
         context.cluster,
+        lambda architectures: settle_platform(context.image, architectures),
     )
     check_architecture(context)
     survey.is_complete = True
 
 
-def build_platform_listener(context: ClusterContext) -> Callable[[Server, str], None]:
-    """Settles what the image is built for, once every server has told what it is.
+def settle_platform(image: Image, architectures: Mapping[str, str]) -> None:
+    """Settle what the image is built for, once every server has told what it is.
 
     Where the config says it, it was settled before.
     """
-    lock = threading.Lock()
-    found: dict[str, str] = {}
-
-    def hear(server: Server, architecture: str) -> None:
-        # Several servers may tell at once, and what is settled cannot be settled again.
-        with lock:
-            found[server.name] = architecture
-            if not context.image.platform.done():
-                settle_platform(context, found)
-
-    return hear
-
-
-def settle_platform(context: ClusterContext, found: Mapping[str, str]) -> None:
-    platform, different = context.image.platform, sorted(set(found.values()))
-    if len(different) > 1:
-        platform.set_exception(
-            NvoiError(
-                f"the servers differ: {' and '.join(different)}",
-                hint="no one image runs on all of them; name finished ones for several "
-                "platforms as app.*.image",
-            )
+    if image.platform.done():
+        return
+    different = sorted(set(architectures.values()))
+    if len(different) == 1:
+        image.platform.set_result(f"linux/{different[0]}")
+        return
+    image.platform.set_exception(
+        NvoiError(
+            f"the servers differ: {' and '.join(different)}",
+            hint="no one image runs on all of them; name finished ones for several platforms as "
+            "app.*.image",
         )
-    elif len(found) == len(context.survey.servers):
-        platform.set_result(f"linux/{different[0]}")
+    )
 
 
 def check_architecture(context: ClusterContext) -> None:
@@ -135,15 +119,10 @@ def install_k3s(context: ClusterContext) -> None:
     if build is not None and build.is_done:
         # Where it has failed, nothing needs to be installed for it.
         build.wait()
-    survey.nodes = ensure_k3s(
-        context.connections,
-        survey.servers,
-        survey.facts,
-        build_settings(context),
-        context.cluster,
-        app=name,
+    installer = Installer(
+        context.connections, context.cluster, survey.servers, build_settings(context), name
     )
-    ensure_nodes(context.connections, context.cluster, survey.servers, survey.nodes, name)
+    survey.nodes = installer.ensure_k3s(survey.facts)
 
 
 def start_registry(context: ClusterContext) -> None:

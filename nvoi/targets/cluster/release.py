@@ -11,7 +11,7 @@ from typing import Any
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.kubernetes.names import COMPONENT, NAME
 from nvoi.kubernetes.ownership import Reference, find_fixed, read_reference
-from nvoi.kubernetes.records import build_record
+from nvoi.kubernetes.releases import build_record
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name, build_workload_name
@@ -55,9 +55,9 @@ def check_state(context: ClusterContext) -> None:
     if stamp != context.rollout.stamp:
         log.info("The new release is %s: there are stamps as late as this machine's time", stamp)
         context.rollout.stamp = stamp
-    wanted = [str(read_reference(item)) for item in context.manifests.all]
+    wanted = {read_reference(item) for item in context.manifests.all}
     own = {read_reference(item) for item in context.state.objects}
-    foreign = sorted(context.cluster.find_names(wanted) - own)
+    foreign = sorted(context.cluster.find_existing(wanted - own))
     if foreign:
         names = ", ".join(map(str, foreign))
         raise NvoiError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nvoi.errors import NvoiError, UsageError
 from nvoi.kubernetes.names import COMPONENT
 from nvoi.kubernetes.ownership import Reference, find_obsolete, find_secret_names, is_owned
-from nvoi.kubernetes.records import Record, find_before, list_stamps
+from nvoi.kubernetes.releases import Record, find_before, list_stamps
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext, open_context

@@ -19,7 +19,7 @@ from nvoi.kubernetes.names import (
     build_label_value,
 )
 from nvoi.kubernetes.ownership import LISTED, RECORD, Reference, is_owned, read_reference
-from nvoi.kubernetes.records import Record, find_running, list_begun, list_records
+from nvoi.kubernetes.releases import Record, find_running, list_begun, list_records
 
 Json = Mapping[str, Any]
 
@@ -107,7 +107,7 @@ def list_environments(cluster: Cluster, app: str) -> tuple[Json, ...]:
     labels = {MANAGED_BY: OWNER, PART_OF: build_label_value(app)}
     return tuple(
         {"kind": one.kind, "metadata": {"name": one.name, "labels": labels}}
-        for one in sorted(cluster.find_names(["secrets"], selector=selector))
+        for one in sorted(cluster.list_names("secrets", selector=selector))
     )
 
 

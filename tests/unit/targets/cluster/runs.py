@@ -10,7 +10,7 @@ from typing import Any
 
 from nvoi.config.schema import Config
 from nvoi.kubernetes.manifests import Manifests, build_manifests
-from nvoi.kubernetes.records import build_record
+from nvoi.kubernetes.releases import build_record
 from nvoi.providers.ssh import OwnServers
 from nvoi.ssh.connections import build_connections
 from nvoi.targets.cluster.context import ClusterContext, Rollout

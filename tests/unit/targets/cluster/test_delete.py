@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from nvoi.errors import ConnectionLostError, HostsError, NvoiError, RemoteError
+from nvoi.errors import ClusterSilenceError, ConnectionLostError, HostsError, NvoiError
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.delete import (
     attempt,
@@ -16,8 +16,6 @@ from nvoi.targets.cluster.delete import (
 )
 from tests.unit.k3s.servers import build_facts, build_k3s
 from tests.unit.targets.cluster.runs import WEB, see
-
-REFUSED = "The connection to the server 127.0.0.1:6443 was refused - did you specify the right"
 
 
 def fail(error: NvoiError) -> Callable[[], None]:
@@ -35,7 +33,7 @@ def context() -> ClusterContext:
 @pytest.mark.parametrize(
     "error",
     [
-        RemoteError("main", "looking at the cluster", f"{REFUSED} host or port?", status=1),
+        ClusterSilenceError("main", "looking at the cluster", "the connection was refused"),
         ConnectionLostError("main: the connection is lost"),
     ],
 )

@@ -11,9 +11,9 @@ from nvoi.errors import NvoiError
 from nvoi.k3s.facts import Facts
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.prepare import (
-    build_platform_listener,
     check_architecture,
     list_volumes,
+    settle_platform,
 )
 from tests.unit.targets.cluster.runs import see
 
@@ -32,20 +32,14 @@ def context() -> ClusterContext:
     return context
 
 
-def test_it_is_settled_once_all_servers_have_told_what_they_are(context: ClusterContext) -> None:
-    hear = build_platform_listener(context)
-    for number, server in enumerate(context.survey.servers):
-        assert not context.image.platform.done(), number
-        hear(server, "arm64")
+def test_it_is_what_all_servers_are(context: ClusterContext) -> None:
+    settle_platform(context.image, {"shop-main-1": "arm64", "shop-work-1": "arm64"})
     assert context.image.platform.result(0) == "linux/arm64"
 
 
 def test_servers_that_differ_are_told_once(context: ClusterContext) -> None:
-    hear = build_platform_listener(context)
-    for server, architecture in zip(
-        context.survey.servers, ("amd64", "arm64", "arm64"), strict=True
-    ):
-        hear(server, architecture)
+    for _ in range(2):
+        settle_platform(context.image, {"shop-main-1": "amd64", "shop-work-1": "arm64"})
     with pytest.raises(NvoiError, match="the servers differ: amd64 and arm64"):
         context.image.platform.result(0)
 
