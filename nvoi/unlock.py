@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nvoi.errors import UsageError
 from nvoi.targets import get_target
 from nvoi.targets.step import Request
 
@@ -14,10 +13,4 @@ def unlock(request: Request) -> None:
         UsageError: the target's lock ends with its holder.
         NvoiError: the lock cannot be had.
     """
-    target = get_target(request.config)
-    if target.unlock is None:
-        raise UsageError(
-            f"the lock of the {target.name} target ends with the run that holds it",
-            hint="end that run",
-        )
-    target.unlock(request)
+    get_target(request.config).unlock(request)

@@ -34,6 +34,8 @@ from nvoi.ssh.host import Host, as_root
 log = get_logger("nvoi.kubernetes")
 
 EXECUTE = f'{FIND_K3S}; exec k3s kubectl exec "$@"'
+#: Seconds that a command in a container may take where nothing else is said.
+EXECUTE_SECONDS = 300.0
 #: Requests that go on at once: a rollout's watches, the lines of a Job, and one more.
 CONNECTIONS = 8
 #: The kinds that a rollout is about.
@@ -273,26 +275,34 @@ class Cluster:
         target: str,
         words: Sequence[str],
         *,
+        seconds: float = EXECUTE_SECONDS,
         namespace: str = NAMESPACE,
         check: bool = False,
     ) -> Result:
-        """Run a command in a container, by kubectl on the master.
+        """Run a command in a container, by kubectl on the master. Several go on side by side.
 
         Args:
             target: a pod's name, or ``deployment/NAME``.
             words: the command.
+            seconds: how long it may take.
             namespace: where the pod is.
             check: whether an exit code other than 0 is an error. It is 1 as well where there is
                 no such container.
 
         Raises:
             RemoteError: it is, and ``check`` is set.
+            RemoteTimeoutError: it has not ended after ``seconds``.
             ConnectionFailedError: the master cannot be reached, or the connection broke.
         """
         arguments = (f"--namespace={namespace}", target, "--", *words)
         script = build_script("nvoi-exec", EXECUTE, *arguments)
         return self._connections.run(
-            self._host, as_root(self._host, script), level=None, check=check
+            self._host,
+            as_root(self._host, script),
+            timeout=seconds,
+            idle_timeout=seconds,
+            level=None,
+            check=check,
         )
 
     def _follow(self, manifests: Sequence[Manifest], seconds: float) -> None:

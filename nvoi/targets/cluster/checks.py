@@ -61,7 +61,6 @@ def check_name(application: Application) -> Iterator[tuple[str, str]]:
 
 
 def check_database(application: Application) -> Iterator[tuple[str, str]]:
-    """It has to be known what kind of database an image is."""
     database, path = application.database, f"{ROOT}.database"
     if database is None or database.url is not None:
         return
@@ -70,7 +69,6 @@ def check_database(application: Application) -> Iterator[tuple[str, str]]:
 
 
 def check_workloads(application: Application) -> Iterator[tuple[str, str]]:
-    """No service has the database's name."""
     if find_engine(application) is None:
         return
     taken = build_database_name(application.name)

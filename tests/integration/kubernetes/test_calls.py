@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +60,27 @@ def test_threads_can_use_it_side_by_side(cluster: Cluster) -> None:
     with ThreadPoolExecutor() as threads:
         list(threads.map(lambda name: cluster.apply([build_secret(name)]), names))
     assert [item["metadata"]["name"] for item in cluster.get(["secrets"])] == names
+
+
+#: A command in a container that ends well once as many others are at work.
+TOGETHER = """\
+#!/bin/sh
+echo >"$(mktemp {folder}/XXXXXX)"
+for _ in $(seq 200); do
+  [ "$(ls {folder} | wc -l)" -lt {count} ] || exit 0
+  sleep 0.05
+done
+exit 1
+"""
+
+
+def test_commands_in_containers_go_on_side_by_side(
+    cluster: Cluster, server: Server, tmp_path: Path
+) -> None:
+    server.add_program("k3s", TOGETHER.format(folder=tmp_path, count=6))
+    with ThreadPoolExecutor() as threads:
+        results = list(threads.map(lambda _: cluster.execute("deployment/web", ["ok"]), range(6)))
+    assert all(result.is_ok for result in results)
 
 
 def test_objects_of_any_length_and_text_come_and_go_unharmed(

@@ -9,8 +9,11 @@ import pytest
 
 from nvoi.errors import ClusterSilenceError, ConnectionLostError, HostsError, NvoiError
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.reaching import attempt, attempt_in_cluster
-from nvoi.targets.cluster.removal import remove_cluster, remove_volumes
+from nvoi.targets.cluster.delete import (
+    attempt,
+    remove_cluster,
+    remove_volumes,
+)
 from tests.unit.k3s.servers import build_facts, build_k3s
 from tests.unit.targets.cluster.runs import WEB, see
 
@@ -38,11 +41,11 @@ def test_a_cluster_that_does_not_answer_is_not_waited_for_again(
     context: ClusterContext, error: NvoiError
 ) -> None:
     done: list[str] = []
-    attempt_in_cluster(context, "a", fail(error))
-    attempt_in_cluster(context, "b", lambda: done.append("b"))
+    attempt(context, "a", fail(error), in_cluster=True)
+    attempt(context, "b", lambda: done.append("b"), in_cluster=True)
     attempt(context, "c", lambda: done.append("c"))
     assert done == ["c"]
-    assert context.failures == ["a", "b"]
+    assert context.deletion.failures == ["a", "b"]
 
 
 def test_what_fails_for_another_reason_is_told_and_the_next_is_tried(
@@ -50,8 +53,8 @@ def test_what_fails_for_another_reason_is_told_and_the_next_is_tried(
 ) -> None:
     errors = [NvoiError("main-1: no"), NvoiError("work-1: no", hint="mend it")]
     done: list[str] = []
-    assert not attempt_in_cluster(context, "a", fail(HostsError(errors)))
-    assert attempt_in_cluster(context, "b", lambda: done.append("b"))
+    attempt(context, "a", fail(HostsError(errors)), in_cluster=True)
+    attempt(context, "b", lambda: done.append("b"), in_cluster=True)
     assert done == ["b"]
     assert [record.getMessage() for record in caplog.records] == [
         "Not removed: a: main-1: no",
@@ -63,13 +66,14 @@ def test_data_stays_while_what_uses_it_may_still_run(context: ClusterContext) ->
     attempt(context, "the app's workloads", fail(NvoiError("no")))
     context.request = replace(context.request, delete_volumes=True)
     remove_volumes(context)
-    assert context.failures == ["the app's workloads", "its data"]
+    assert context.deletion.failures == ["the app's workloads", "its data"]
 
 
 def test_an_app_that_could_not_be_removed_keeps_its_marks(context: ClusterContext) -> None:
-    (server,) = context.servers = context.provider.list_servers(context.application)
-    context.facts[server.name] = build_facts(k3s=build_k3s())
+    context.list_servers()
+    (server,) = context.survey.servers
+    context.survey.facts[server.name] = build_facts(k3s=build_k3s())
     attempt(context, "the app's workloads", fail(NvoiError("no")))
-    context.is_away = True
+    context.deletion.is_away = True
     remove_cluster(context)
-    assert context.failures == ["the app's workloads"]
+    assert context.deletion.failures == ["the app's workloads"]

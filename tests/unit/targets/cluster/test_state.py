@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nvoi.targets.cluster.stamps import build_stamp, choose_stamp
+from nvoi.targets.cluster.state import build_stamp, choose_stamp
 
 
 def test_a_stamp_is_its_moment() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nvoi.targets.cluster.holder import Holder, parse_holder
+from nvoi.targets.cluster.lock_file import Holder, parse_holder
 
 ANNA = Holder("anna", "laptop", "2026-01-02T03:04:05Z", "d-1", "shop")
 
