@@ -1,31 +1,31 @@
-"""How a command ends: every way out of it becomes an exit code and, at most, a line."""
+"""How a command ends: by itself, by an error, by a signal; told in a line at most."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import importlib.util
 import sys
 import traceback
 from collections.abc import Mapping
 
-from nvoi.cli.signals import Interruption
-from nvoi.errors import NvoiError
+from nvoi.errors import NvoiError, UsageError
 from nvoi.log import masking
 from nvoi.log.console import ClosedOutputError
 from nvoi.log.stream import is_told
+from nvoi.signals import Interruption
 
 
 def run_command(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run ``options.run`` and return the exit code.
+    """Import the command's module, let it run, and return the exit code.
 
     An error that the command's own log did not tell already goes to standard error.
     """
     try:
-        return int(options.run(options, environ))
-    except NvoiError as error:
-        _tell(error, str(error), options)
-        return error.exit_code
-    except Interruption as error:
+        check_packages(options)
+        return int(importlib.import_module(f"nvoi.cli.{options.module}").run(options, environ))
+    except (NvoiError, Interruption) as error:
         _tell(error, str(error), options)
         return error.exit_code
     except KeyboardInterrupt as error:
@@ -37,6 +37,20 @@ def run_command(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         hint = "run again with --verbose for the traceback, and report it"
         _tell(error, f"{type(error).__name__}: {error} ({hint})", options)
         return 1
+
+
+def check_packages(options: argparse.Namespace) -> None:
+    """Make sure that the extra of the command's name is installed.
+
+    Raises:
+        UsageError: it is not.
+    """
+    missing = [name for name in options.packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"nvoi {options.command} needs {', '.join(missing)}",
+            hint=f"pip install 'nvoi[{options.command}]'",
+        )
 
 
 def _tell(error: BaseException, text: str, options: argparse.Namespace) -> None:

@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from nvoi.cli.values import parse_amount, parse_count, parse_hours, parse_port, parse_url
+from nvoi.cli.dashboard import parse_url
+from nvoi.cli.options import (
+    CALLBACK_BUDGET_SECONDS,
+    parse_amount,
+    parse_count,
+    parse_hours,
+    parse_port,
+)
 from nvoi.errors import UsageError
+from nvoi.log.handler import BUDGET_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -94,3 +102,7 @@ def test_numbers_are_read(parse: Callable[[str], Any], text: str, value: float) 
 def test_what_is_no_such_number_is_refused(parse: Callable[[str], Any], text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
         parse(text)
+
+
+def test_a_command_s_callback_budget_is_that_of_the_handler() -> None:
+    assert CALLBACK_BUDGET_SECONDS == BUDGET_SECONDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nvoi.demo.browser import has_screen
+from nvoi.cli.demo import has_screen
 
 
 @pytest.mark.parametrize(
