@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any, Self
-
-import urllib3
 
 from nvoi import parallel
 from nvoi.command import Result, build_script
 from nvoi.errors import ClusterSilenceError, RemoteError, RequestError
-from nvoi.http import Client, Pool
+from nvoi.http import Client
 from nvoi.kubernetes.api import DELETED, FIELD_MANAGER, LISTED, Api
-from nvoi.kubernetes.kubeconfig import (
-    FIND_K3S,
-    LOOPBACK,
-    Kubeconfig,
-    build_ssl_context,
-    get_kubeconfig,
-)
+from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
 from nvoi.kubernetes.names import INSTANCE, NAMESPACE
 from nvoi.kubernetes.ownership import Json, Reference, find_fixed, read_reference
 from nvoi.kubernetes.progress import find_stuck
@@ -34,8 +26,8 @@ from nvoi.ssh.host import Host, as_root
 log = get_logger("nvoi.kubernetes")
 
 EXECUTE = f'{FIND_K3S}; exec k3s kubectl exec "$@"'
-#: Requests that go on at once: a rollout's watches, the lines of a Job, and one more.
-CONNECTIONS = 8
+#: Seconds that a command in a container may take where nothing else is said.
+EXECUTE_SECONDS = 300.0
 #: The kinds that a rollout is about.
 FOLLOWED = frozenset({"Deployment", "StatefulSet", "Job"})
 #: The kinds that can be put back.
@@ -70,11 +62,9 @@ class Cluster:
         self._connections = connections
         self._host = host
         self._check = check
-        self._stack = ExitStack()
-        self._port: int | None = None
-        self._kubeconfig: Kubeconfig | None = None
+        self._access = Access(connections, host)
         self._client = Client(
-            self._connect, pause=pace, listen=tell_trouble, is_temporary=is_temporary
+            self._access.connect, pause=pace, listen=tell_trouble, is_temporary=is_temporary
         )
         self._api = Api(self._client)
 
@@ -87,8 +77,7 @@ class Cluster:
     def close(self) -> None:
         """End the way to the API. A later use opens another one."""
         self._client.close()
-        self._stack.close()
-        self._port = self._kubeconfig = None
+        self._access.close()
 
     def get(
         self,
@@ -273,7 +262,7 @@ class Cluster:
         target: str,
         words: Sequence[str],
         *,
-        seconds: float | None = None,
+        seconds: float = EXECUTE_SECONDS,
         namespace: str = NAMESPACE,
         check: bool = False,
     ) -> Result:
@@ -282,14 +271,14 @@ class Cluster:
         Args:
             target: a pod's name, or ``deployment/NAME``.
             words: the command.
-            seconds: how long it may take; the usual time of a command where left out.
+            seconds: how long it may take.
             namespace: where the pod is.
             check: whether an exit code other than 0 is an error. It is 1 as well where there is
                 no such container.
 
         Raises:
             RemoteError: it is, and ``check`` is set.
-            RemoteTimeoutError: it has not ended in its time.
+            RemoteTimeoutError: it has not ended after ``seconds``.
             ConnectionFailedError: the master cannot be reached, or the connection broke.
         """
         arguments = (f"--namespace={namespace}", target, "--", *words)
@@ -340,30 +329,6 @@ class Cluster:
             outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
             raise RemoteError(str(self._host), "deleting from the cluster", outcome)
         task.future.result()
-
-    def _connect(self) -> Pool:
-        """Connections to the API, whose port is forwarded once.
-
-        Raises:
-            ConnectionFailedError: the master cannot be reached.
-            RequestError: nothing accepts connections at its port.
-        """
-        if self._kubeconfig is None:
-            self._kubeconfig = get_kubeconfig(self._connections, self._host)
-        config = self._kubeconfig
-        if self._port is None:
-            forward = self._connections.forward(self._host, config.address, config.port)
-            self._port = self._stack.enter_context(forward)
-        elif not self._connections.reaches(self._host, config.address, config.port):
-            message = f"the connection to {config.address}:{config.port} was refused"
-            raise RequestError(message, is_silence=True)
-        return urllib3.HTTPSConnectionPool(
-            LOOPBACK,
-            self._port,
-            maxsize=CONNECTIONS,
-            ssl_context=build_ssl_context(config),
-            server_hostname=config.address,
-        )
 
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The kubeconfig of k3s: where its API is, whom to trust there, and who its master's root is."""
+"""The way to a cluster's API: the kubeconfig of k3s, TLS, and a forward of its port."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import os
 import ssl
 import tempfile
 from base64 import b64decode
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from urllib3 import HTTPSConnectionPool
+
 from nvoi.command import build_script
-from nvoi.errors import NvoiError, RemoteError, ServiceError
+from nvoi.errors import NvoiError, RemoteError, RequestError, ServiceError
+from nvoi.http import Pool
 from nvoi.log.masking import add_secrets
 from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
@@ -29,6 +33,8 @@ printf '%s\\n' "$config"
 """
 LOOPBACK = "127.0.0.1"
 HTTPS_PORT = 443
+#: Requests that go on at once: a rollout's watches, the lines of a Job, and one more.
+CONNECTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,54 @@ class Kubeconfig:
     authority: str
     certificate: str
     key: Secret
+
+
+class Access:
+    """The way to a cluster's API: through a forward of its port, with its master's kubeconfig.
+
+    Args:
+        connections: the way to the master.
+        host: the master.
+    """
+
+    def __init__(self, connections: Connections, host: Host) -> None:
+        self._connections = connections
+        self._host = host
+        self._stack = ExitStack()
+        self._opened: tuple[Kubeconfig, ssl.SSLContext, int] | None = None
+
+    def connect(self) -> Pool:
+        """Connections to the API. The forward outlives those that are lost.
+
+        Raises:
+            ConnectionFailedError: the master cannot be reached.
+            RequestError: nothing accepts connections at the API's port.
+            NvoiError: there is no kubeconfig.
+        """
+        if self._opened is None:
+            config = get_kubeconfig(self._connections, self._host)
+            forward = self._connections.forward(self._host, config.address, config.port)
+            port = self._stack.enter_context(forward)
+            self._opened = config, build_ssl_context(config), port
+        elif not self._connections.reaches(
+            self._host, self._opened[0].address, self._opened[0].port
+        ):
+            hint = f"see `systemctl status k3s` and sshd's AllowTcpForwarding on {self._host.name}"
+            message = "the connection to its port was refused"
+            raise RequestError(message, hint=hint, is_silence=True)
+        config, context, port = self._opened
+        return HTTPSConnectionPool(
+            LOOPBACK,
+            port,
+            maxsize=CONNECTIONS,
+            ssl_context=context,
+            server_hostname=config.address,
+        )
+
+    def close(self) -> None:
+        """End it. The next use begins anew."""
+        self._stack.close()
+        self._opened = None
 
 
 def get_kubeconfig(connections: Connections, host: Host) -> Kubeconfig:

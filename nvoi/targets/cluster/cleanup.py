@@ -11,9 +11,8 @@ from nvoi.images.removal import (
     remove_from_registry,
     remove_here,
 )
-from nvoi.kubernetes import registry
 from nvoi.kubernetes.ownership import Reference, find_obsolete, read_reference
-from nvoi.kubernetes.registry import ADDRESS
+from nvoi.kubernetes.registry import ADDRESS, COLLECT_GARBAGE, NAME, SYSTEM_NAMESPACE
 from nvoi.kubernetes.releases import Record, find_expired, read_record
 from nvoi.log.levels import get_logger
 from nvoi.providers import Server
@@ -96,11 +95,11 @@ def remove_images(context: ClusterContext, tags: set[str], digests: set[str]) ->
 
 def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:
     """Remove the app's images but those ``kept`` from the registry; whether there were any."""
-    with open_registry(context) as client:
-        removed = remove_from_registry(client, context.repository, kept)
+    with open_registry(context) as registry:
+        removed = remove_from_registry(registry, context.repository, kept)
     if removed:
-        target, place = f"deployment/{registry.NAME}", registry.SYSTEM_NAMESPACE
-        context.cluster.execute(target, registry.COLLECT_GARBAGE, namespace=place, check=True)
+        target = f"deployment/{NAME}"
+        context.cluster.execute(target, COLLECT_GARBAGE, namespace=SYSTEM_NAMESPACE, check=True)
     return bool(removed)
 
 

@@ -32,28 +32,26 @@ from nvoi.targets.step import Step
 log = get_logger("nvoi.cluster")
 
 CLAIMS = ("persistentvolumeclaims",)
-#: The errors of a cluster that was asked again and again, and did not answer.
-SILENCES = (ClusterSilenceError, ConnectionFailedError)
 WORKLOADS = "the app's workloads"
 
 
 def reach_servers(context: ClusterContext) -> None:
     context.list_servers()
-    facts, failures = context.survey.facts, context.deletion.failures
-    if not context.survey.servers:
+    found, failures = context.survey, context.deletion.failures
+    if not found.servers:
         log.info("There are no servers")
         return
-    for name, one in survey(context.connections, context.survey.servers).items():
+    for name, one in survey(context.connections, found.servers).items():
         if isinstance(one, Facts):
-            facts[name] = one
+            found.facts[name] = one
         else:
             log.error("%s", one)
             failures.append(f"what is on {name}, which cannot be reached")
     if not is_reached(context):
         # Without its lock and its word nothing is known of what runs on the others.
         log.warning("The master cannot be reached: all on the servers stays as it is")
-        failures += [f"what is on {name}, of which its master must tell" for name in facts]
-        facts.clear()
+        failures += [f"what is on {name}, of which its master must tell" for name in found.facts]
+        found.facts.clear()
 
 
 def is_reached(context: ClusterContext) -> bool:
@@ -86,7 +84,8 @@ def attempt(
         for one in error.errors if isinstance(error, HostsError) else [error]:
             log.error("Not removed: %s: %s", what, one)  # noqa: TRY400 - told in a line
         context.deletion.failures.append(what)
-        context.deletion.is_away = context.deletion.is_away or isinstance(error, SILENCES)
+        is_away = isinstance(error, ClusterSilenceError | ConnectionFailedError)
+        context.deletion.is_away = context.deletion.is_away or is_away
 
 
 def take_lock(context: ClusterContext) -> None:

@@ -14,7 +14,7 @@ from nvoi.kubernetes.registry import IMAGE, NAME, SYSTEM_NAMESPACE, build_regist
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_server_name, build_volume_path
 from nvoi.ssh.host import Host, as_root
-from nvoi.targets.cluster.context import ClusterContext, Image
+from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.lock import take_lock
 from nvoi.targets.cluster.state import Json
 from nvoi.targets.step import Step
@@ -45,24 +45,24 @@ def survey_servers(context: ClusterContext) -> None:
         survey.servers,
         context.application.k3s.version,
         context.cluster,
-        lambda architectures: settle_platform(context.image, architectures),
+        lambda architectures: settle_platform(context, architectures),
     )
     check_architecture(context)
     survey.is_complete = True
 
 
-def settle_platform(image: Image, architectures: Mapping[str, str]) -> None:
+def settle_platform(context: ClusterContext, architectures: Mapping[str, str]) -> None:
     """Settle what the image is built for, once every server has told what it is.
 
     Where the config says it, it was settled before.
     """
-    if image.platform.done():
+    platform, different = context.image.platform, sorted(set(architectures.values()))
+    if platform.done():
         return
-    different = sorted(set(architectures.values()))
     if len(different) == 1:
-        image.platform.set_result(f"linux/{different[0]}")
+        platform.set_result(f"linux/{different[0]}")
         return
-    image.platform.set_exception(
+    platform.set_exception(
         NvoiError(
             f"the servers differ: {' and '.join(different)}",
             hint="no one image runs on all of them; name finished ones for several platforms as "
@@ -119,9 +119,8 @@ def install_k3s(context: ClusterContext) -> None:
     if build is not None and build.is_done:
         # Where it has failed, nothing needs to be installed for it.
         build.wait()
-    installer = Installer(
-        context.connections, context.cluster, survey.servers, build_settings(context), name
-    )
+    settings, cluster = build_settings(context), context.cluster
+    installer = Installer(context.connections, cluster, survey.servers, settings, name)
     survey.nodes = installer.ensure_k3s(survey.facts)
 
 

@@ -33,13 +33,13 @@ def context() -> ClusterContext:
 
 
 def test_it_is_what_all_servers_are(context: ClusterContext) -> None:
-    settle_platform(context.image, {"shop-main-1": "arm64", "shop-work-1": "arm64"})
+    settle_platform(context, {"shop-main-1": "arm64", "shop-work-1": "arm64"})
     assert context.image.platform.result(0) == "linux/arm64"
 
 
 def test_servers_that_differ_are_told_once(context: ClusterContext) -> None:
     for _ in range(2):
-        settle_platform(context.image, {"shop-main-1": "amd64", "shop-work-1": "arm64"})
+        settle_platform(context, {"shop-main-1": "amd64", "shop-work-1": "arm64"})
     with pytest.raises(NvoiError, match="the servers differ: amd64 and arm64"):
         context.image.platform.result(0)
 
