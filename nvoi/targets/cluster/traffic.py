@@ -9,7 +9,7 @@ import urllib3
 from nvoi.errors import ServiceError
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.log.levels import get_logger
-from nvoi.ssh.rounds import work_on_all
+from nvoi.parallel import work_on_all
 from nvoi.targets.cluster.context import ClusterContext, Json
 from nvoi.targets.step import Step
 from nvoi.waiting import NotReadyError, wait_for

@@ -223,6 +223,25 @@ def test_after_a_lost_connection_the_port_works_again(
         assert ask(port, b"two") == describe(b"two")
 
 
+def test_an_answer_that_is_cut_short_is_an_error_and_no_end(
+    server: Server, start_relay: StartRelay, connections: Connections, listen: Listen
+) -> None:
+    def answer_for_ever(client: socket.socket) -> None:
+        client.sendall(b"first")
+        read_all(client)
+
+    relay = start_relay(server.host)
+    for _ in range(5):
+        with (
+            connections.forward(relay.host, "127.0.0.1", listen(answer_for_ever)) as port,
+            dial(port) as client,
+        ):
+            assert client.recv(5) == b"first"
+            relay.cut()
+            with pytest.raises(ConnectionResetError):
+                client.recv(5)
+
+
 def test_the_end_of_a_forward_ends_its_connections(
     server: Server, connections: Connections, listen: Listen
 ) -> None:

@@ -49,7 +49,7 @@ def test_a_file_is_sent_and_replaced_in_one_round_trip(
     assert path.read_bytes() == source.read_bytes()
     assert get_mode(path) == 0o755
     assert path.stat().st_ino != before
-    assert connections.tallies[server.host].sessions == 1
+    assert server.command_count == 1
 
 
 def test_a_file_can_be_written_by_root(server: Server, connections: Connections) -> None:
@@ -124,7 +124,7 @@ def test_a_missing_source_is_an_error_before_anything_is_sent(
 ) -> None:
     with pytest.raises(NvoiError, match="cannot read"):
         connections.put(server.host, tmp_path / "no", str(server.home / "file"))
-    assert connections.tallies == {}
+    assert server.connection_count == 0
 
 
 @pytest.mark.parametrize(("path", "mode"), [("file", 0o600), ("/f/", 0o600), ("/f", 0o17777)])

@@ -1,4 +1,4 @@
-"""The keys that nvoi may show to a server: the config's, then the agent's, then files."""
+"""The keys that nvoi shows to a server: the config's, then the agent's, then files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ class _Agent(AgentSSH):
             raise
 
     def close(self) -> None:
-        """Let the agent go; its keys cannot sign any more."""
         self._close()  # type: ignore[attr-defined]  # its stubs lack it
 
 
