@@ -126,6 +126,6 @@ def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def count_commands(connections: Connections, servers: Sequence[Server]) -> dict[str, int]:  # noqa: F811
-    """How many commands each server was sent so far."""
-    return {server.name: server.command_count for server in servers}
+def count_commands(machines: Sequence[Machine]) -> dict[str, int]:
+    """How many commands each machine was sent so far."""
+    return {machine.name: machine.command_count for machine in machines}

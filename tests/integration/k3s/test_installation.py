@@ -96,9 +96,9 @@ def test_a_second_run_sends_nothing_but_two_questions(
 ) -> None:
     fleet.add(user="deploy")
     fleet.run(connections)
-    before = count_commands(connections, fleet.servers)
+    before = count_commands(fleet.machines)
     fleet.run(connections)
-    after = count_commands(connections, fleet.servers)
+    after = count_commands(fleet.machines)
     asked = {name: after[name] - before[name] for name in after}
     # The survey of each, and the master's list of nodes.
     assert asked == {"shop-main-1": 2, "shop-main-2": 1}

@@ -25,7 +25,7 @@ def test_one_command_a_host_tells_what_it_is_like(fleet: Fleet, connections: Con
     fleet.add(user="deploy")
     (fleet.hosts[1].root / "opt/nvoi/volumes/shop-web-data").mkdir(parents=True)
     facts = survey(connections, fleet.servers, fleet.note)
-    assert count_commands(connections, fleet.servers) == {"shop-main-1": 1, "shop-main-2": 1}
+    assert count_commands(fleet.machines) == {"shop-main-1": 1, "shop-main-2": 1}
     machine = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
     assert fleet.architectures == {"shop-main-1": machine, "shop-main-2": machine}
     for server in fleet.servers:
