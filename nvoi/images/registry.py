@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Retry, Timeout
 
 from nvoi.errors import NvoiError
-from nvoi.images.image import strip_digest
+from nvoi.images.engines import strip_digest
 
 #: What a manifest may be; a registry answers with another kind, or not at all, without it.
 MANIFESTS = (

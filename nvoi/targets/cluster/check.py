@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nvoi import cloudflare
 from nvoi.errors import ConfigError, Fault
-from nvoi.images.dockerfile import check_dockerfile
+from nvoi.images.context import find_dockerfile
 from nvoi.kubernetes import checks
 from nvoi.providers import get_provider
 from nvoi.targets.step import Request
@@ -26,4 +26,4 @@ def check(request: Request) -> None:
     if faults:
         raise ConfigError("config", faults)
     if any(service.image is None for service in application.app.values()):
-        check_dockerfile(request.directory, request.dockerfile)
+        find_dockerfile(request.directory, request.dockerfile)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from nvoi.errors import NvoiError
-from nvoi.images.removal import (
+from nvoi.images.cleanup import (
     build_node_removal,
     find_expired_tags,
     remove_from_registry,

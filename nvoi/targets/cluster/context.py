@@ -14,7 +14,7 @@ from typing import Any
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.images.build import Build
-from nvoi.images.engine import Engine
+from nvoi.images.engines import Engine
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.application import Manifests, build_manifests
 from nvoi.kubernetes.cluster import Cluster

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from nvoi.errors import NvoiError
-from nvoi.images.build import start_build
-from nvoi.images.dockerfile import check_copies, check_dockerfile
-from nvoi.images.engine import find_engine
+from nvoi.images.build import Build
+from nvoi.images.context import check_copies, find_dockerfile
+from nvoi.images.engines import find_engine
 from nvoi.images.push import open_registry, push
 from nvoi.images.registry import Registry, find_same
 from nvoi.kubernetes.registry import CLUSTER_IP, PORT, build_reference
@@ -40,7 +40,7 @@ def begin(context: ClusterContext) -> None:
         return
     source, dockerfile = read_build(context)
     context.engine = find_engine(context.request.environ)
-    context.build = start_build(
+    context.build = Build(
         context.engine,
         source=source,
         dockerfile=dockerfile,
@@ -48,7 +48,7 @@ def begin(context: ClusterContext) -> None:
         platform=context.platform,
         environ=context.request.environ,
         cache=find_cache(context),
-    )
+    ).start()
     # Whatever ends the run ends the build.
     context.stack.callback(context.build.cancel)
     log.info("Building with %s, while the servers are prepared", context.engine.name)
@@ -61,7 +61,7 @@ def read_build(context: ClusterContext) -> tuple[Source, Path]:
         UsageError: there is none, or they would put a key into the image.
     """
     source = read_checkout(context.request)
-    dockerfile = check_dockerfile(context.request.directory, context.request.dockerfile)
+    dockerfile = find_dockerfile(context.request.directory, context.request.dockerfile)
     check_copies(dockerfile, source)
     return source, dockerfile
 

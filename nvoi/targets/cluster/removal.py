@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from nvoi.errors import NvoiError
-from nvoi.images.engine import find_engine
-from nvoi.images.removal import remove_here
+from nvoi.images.cleanup import remove_here
+from nvoi.images.engines import find_engine
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
 from nvoi.k3s.removal import uninstall
 from nvoi.kubernetes.ownership import KINDS, find_claims, is_owned, read_reference

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import UsageError
-from nvoi.images.dockerfile import check_copies
+from nvoi.images.context import check_copies
 from nvoi.source import Source
 
 NAMES = ("Dockerfile", "main.py", "config/deploy.enc", "keys/site.pub")

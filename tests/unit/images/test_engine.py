@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.images.docker import Buildx, Docker
-from nvoi.images.engine import Engine
-from nvoi.images.podman import Podman
+from nvoi.images.engines import Buildx, Docker, Engine, Podman
 
 TAG = "nvoi-shop:20260101000000"
 REFERENCE = "127.0.0.1:10123/nvoi-shop:20260101000000"
@@ -29,7 +27,7 @@ def test_the_platform_the_file_and_the_checkout_are_said(engine: Engine) -> None
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
 def test_a_cache_is_used_by_those_that_can(engine: Engine) -> None:
     words = engine.build(Path("/app"), Path("/app/Dockerfile"), TAG, "linux/amd64", REFERENCE)
-    assert any(REFERENCE in word for word in words) == engine.can_use_cache()
+    assert any(REFERENCE in word for word in words) == engine.can_use_cache
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
@@ -43,7 +41,7 @@ def test_a_name_that_a_push_gives_is_taken_back(engine: Engine) -> None:
 def test_podman_looks_for_its_own_images_in_no_registry() -> None:
     podman = Podman()
     assert podman.inspect(TAG)[-1] == f"localhost/{TAG}"
-    assert podman.remove([TAG])[-1] == f"localhost/{TAG}"
+    assert podman.remove(TAG)[-1] == f"localhost/{TAG}"
     assert podman.list_tags("nvoi-shop")[-1] == "localhost/nvoi-shop"
     assert f"localhost/{TAG}" in podman.push(TAG, REFERENCE)[0]
 

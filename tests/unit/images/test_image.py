@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import UsageError
-from nvoi.images.dockerfile import check_dockerfile
-from nvoi.images.image import Image, find_newest, strip_digest
+from nvoi.images.cleanup import build_node_removal, find_expired_tags
+from nvoi.images.context import find_dockerfile
+from nvoi.images.engines import Image, find_newest, strip_digest
 from nvoi.images.push import choose_ports
 from nvoi.images.registry import Manifest
-from nvoi.images.removal import build_node_removal, find_expired_tags
 
 OLD, MIDDLE, NEW = "20260101000000", "20260202000000", "20260303000000"
 
@@ -69,21 +69,21 @@ def test_a_nodes_command_quotes_what_it_is_given() -> None:
 
 def test_a_checkouts_dockerfile_is_found(tmp_path: Path) -> None:
     (tmp_path / "Containerfile").write_text("FROM scratch\n")
-    assert check_dockerfile(tmp_path) == tmp_path.resolve() / "Containerfile"
+    assert find_dockerfile(tmp_path) == tmp_path.resolve() / "Containerfile"
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    assert check_dockerfile(tmp_path) == tmp_path.resolve() / "Dockerfile"
+    assert find_dockerfile(tmp_path) == tmp_path.resolve() / "Dockerfile"
 
 
 def test_the_dockerfile_that_is_named_is_the_one(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     (tmp_path / "deploy").mkdir()
     (tmp_path / "deploy/web").write_text("FROM scratch\n")
-    assert check_dockerfile(tmp_path, "deploy/web") == tmp_path.resolve() / "deploy/web"
+    assert find_dockerfile(tmp_path, "deploy/web") == tmp_path.resolve() / "deploy/web"
 
 
 def test_a_checkout_without_dockerfile_is_told_both_ways_out(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no Dockerfile") as caught:
-        check_dockerfile(tmp_path)
+        find_dockerfile(tmp_path)
     assert caught.value.exit_code == 2
     assert "--dockerfile-path" in caught.value.hint
     assert "image" in caught.value.hint
@@ -94,4 +94,4 @@ def test_a_named_dockerfile_that_is_none_is_told(tmp_path: Path, name: str, why:
     (tmp_path / "folder").mkdir()
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     with pytest.raises(UsageError, match=f"--dockerfile-path: .*{name} {why}"):
-        check_dockerfile(tmp_path, name)
+        find_dockerfile(tmp_path, name)
