@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -77,41 +78,32 @@ HINTS = (
     ),
 )
 
-Cache = Callable[[], str | None]
 
-
+@dataclass(eq=False, kw_only=True)
 class Build:
     """One build, on a thread of its own. Whoever starts one waits for it or cancels it.
 
-    Args:
+    Attributes:
         engine: what builds.
         source: what of the checkout may be in it.
         dockerfile: the file with the instructions.
         tag: the new image, ``P:<stamp>``.
         platform: such as ``linux/amd64``; the build begins when it is known.
-        environ: the engine's environment.
+        environ: the caller's environment.
         cache: gives ``ADDRESS:PORT`` at which the cluster's registry answers, None while it
             cannot be reached. Asked once, when the build begins.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        source: Source,
-        dockerfile: Path,
-        tag: str,
-        platform: Future[str],
-        environ: Mapping[str, str],
-        cache: Cache = lambda: None,
-    ) -> None:
-        self._engine = engine
-        self._source = source
-        self._dockerfile = dockerfile
-        self._tag = tag
-        self._platform = platform
-        self._environ = {**environ, **engine.environment}
-        self._cache = cache
+    engine: Engine
+    source: Source
+    dockerfile: Path
+    tag: str
+    platform: Future[str]
+    environ: Mapping[str, str]
+    cache: Callable[[], str | None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self._environ = {**self.environ, **self.engine.environment}
         self._task = parallel.Task(self._build, "nvoi-build")
 
     def start(self) -> Self:
@@ -131,7 +123,7 @@ class Build:
             CommandError: the build failed; its ``output`` has the last 20 lines.
             CancelledError: it was cancelled.
         """
-        reminder = Reminder(f"the build of {self._tag}", log)
+        reminder = Reminder(f"the build of {self.tag}", log)
         while not self.is_done:
             wait_for_futures([self._task.future], LOOK_SECONDS)
             reminder.tell()
@@ -143,23 +135,21 @@ class Build:
         self._task.join(END_SECONDS)
 
     def _build(self) -> Image:
-        with stage(self._source, self._environ) as folder:
+        with stage(self.source, self._environ) as folder:
             return self._build_from(folder)
 
     def _build_from(self, folder: Path) -> Image:
         platform = self._get_platform()
         cache = self._find_cache()
-        log.info("building %s for %s with %s", self._tag, platform, self._engine.name)
+        log.info("building %s for %s with %s", self.tag, platform, self.engine.name)
         began = time.monotonic()
         self._build_with(folder, platform, cache)
         # An engine that was ended by a signal may say that all is well: the image tells.
-        found = ask(self._engine.inspect(self._tag), self._environ)
+        found = ask(self.engine.inspect(self.tag), self._environ)
         if not found:
-            raise CommandError(
-                f"the image cannot be built: {self._engine.name} made no {self._tag}"
-            )
-        log.ok("built %s in %.1f s", self._tag, time.monotonic() - began)
-        return Image(self._tag, strip_digest(found))
+            raise CommandError(f"the image cannot be built: {self.engine.name} made no {self.tag}")
+        log.ok("built %s in %.1f s", self.tag, time.monotonic() - began)
+        return Image(self.tag, strip_digest(found))
 
     def _build_with(self, folder: Path, platform: str, cache: Registry | None) -> None:
         source = self._fetch_cache(cache) if cache else None
@@ -173,25 +163,25 @@ class Build:
             )
             self._run_build(folder, platform, None)
         finally:
-            forget = self._engine.forget(source) if source else None
-            if source and forget and self._engine.fetch_cache(source):
+            forget = self.engine.forget(source) if source else None
+            if source and forget and self.engine.fetch_cache(source):
                 ask(forget, self._environ)
 
     def _get_platform(self) -> str:
-        while not self._platform.done():
+        while not self.platform.done():
             parallel.check()
-            wait_for_futures([self._platform], LOOK_SECONDS)
+            wait_for_futures([self.platform], LOOK_SECONDS)
         try:
-            return self._platform.result()
+            return self.platform.result()
         except FutureCancelledError as error:
             raise parallel.CancelledError("the build was cancelled") from error
 
     def _find_cache(self) -> Registry | None:
         """The registry, where it can be reached now and has an image of the app."""
-        if not self._engine.can_use_cache:
+        if not self.engine.can_use_cache:
             return None
         try:
-            address = self._cache()
+            address = self.cache()
         except NvoiError as error:
             log.debug("no layer cache: %s", error)
             return None
@@ -202,7 +192,7 @@ class Build:
 
     def _fetch_cache(self, registry: Registry) -> str | None:
         """The last image of the app there; None where there is none, or it does not come."""
-        repository = self._tag.rpartition(":")[0]
+        repository = self.tag.rpartition(":")[0]
         try:
             newest = find_newest(registry.list_tags(repository))
         except NvoiError as error:
@@ -211,7 +201,7 @@ class Build:
         if newest is None:
             return None
         reference = f"{registry.address}/{repository}:{newest}"
-        words = self._engine.fetch_cache(reference)
+        words = self.engine.fetch_cache(reference)
         # Who has built here before has the layers here, and more of them.
         if words and (self._has_own(repository) or self._follow(words, BuildLog()) != 0):
             return None
@@ -219,11 +209,11 @@ class Build:
         return reference
 
     def _has_own(self, repository: str) -> bool:
-        return bool((ask(self._engine.list_tags(repository), self._environ) or "").split())
+        return bool((ask(self.engine.list_tags(repository), self._environ) or "").split())
 
     def _run_build(self, folder: Path, platform: str, cache: str | None) -> None:
         build_log = BuildLog()
-        words = self._engine.build(folder, self._dockerfile, self._tag, platform, cache)
+        words = self.engine.build(folder, self.dockerfile, self.tag, platform, cache)
         status = self._follow(words, build_log)
         if status != 0:
             raise CommandError(

@@ -45,11 +45,7 @@ class Connection:
         self._most = SESSIONS
 
     def open(self) -> None:
-        """Connect, where there is no connection yet.
-
-        Raises:
-            ConnectionFailedError: the host cannot be reached.
-        """
+        """Connect, where there is no connection yet."""
         self._get_transport()
 
     def close(self) -> None:
@@ -63,8 +59,7 @@ class Connection:
     def open_session(self, *, lasts: bool = False) -> Iterator[tuple[Transport, paramiko.Channel]]:
         """A channel for one command; waits while the host has no room for another.
 
-        Args:
-            lasts: whether the command may go on as long as the run: nobody waits for its end.
+        Nobody waits for the end of a command that ``lasts`` as long as the run.
 
         Raises:
             ConnectionFailedError: the host cannot be reached, does not answer, or allows too

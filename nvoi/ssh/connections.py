@@ -64,7 +64,6 @@ class Connections:
         self.close()
 
     def close(self) -> None:
-        """End all connections."""
         with self._lock:
             connections = tuple(self._connections.values())
         for connection in connections:
@@ -88,7 +87,7 @@ class Connections:
 
         Args:
             host: where.
-            command: what; it is the login shell of the host's user that reads it.
+            command: what.
             stdin: what it reads. A ``Secret`` is masked in all that is logged from now on.
             timeout: seconds it may take; those of ``Timeouts.command`` where left out.
             idle_timeout: seconds it may be silent; those of ``Timeouts.idle``.
@@ -164,14 +163,9 @@ class Connections:
         When the connection to the host has broken, those through the port end, and the next one
         opens it again.
 
-        Args:
-            host: where the connections go out from.
-            address: where to.
-            port: the same.
-            local_port: the port here; 0 for any that is free.
-
         Yields:
-            The port here, which takes connections until the context ends.
+            The port here, which takes connections until the context ends: ``local_port``, or one
+            that is free.
 
         Raises:
             NvoiError: the port here cannot be had.
@@ -219,7 +213,6 @@ def build_connections(
     keys: SSHKeys | None,
     home: Path,
     environ: Mapping[str, str],
-    timeouts: Timeouts | None = None,
 ) -> Connections:
     """The connections of a run, with the user's own keys and known hosts behind the config's.
 
@@ -227,7 +220,6 @@ def build_connections(
         keys: the config's pair.
         home: the folder of nvoi's own state, which keeps the host keys of first contacts.
         environ: the caller's environment: ``HOME``, ``SSH_AUTH_SOCK``.
-        timeouts: other than the usual ones.
 
     Raises:
         UsageError: others could put host keys of theirs there.
@@ -239,7 +231,6 @@ def build_connections(
     return Connections(
         Identities(keys, agent=environ.get("SSH_AUTH_SOCK"), folder=folder),
         KnownHosts(home / STORE, [*files, SYSTEM_KNOWN_HOSTS]),
-        timeouts,
     )
 
 

@@ -38,14 +38,8 @@ trap - EXIT
 def build_put(path: str, mode: int, size: int, *, as_root: bool = False) -> Command:
     """The command that makes ``path`` hold what it reads, wholly or not at all.
 
-    Args:
-        path: the file, from the root on; its folder exists.
-        mode: its permissions.
-        size: how many bytes come.
-        as_root: whether ``sudo`` is needed to write there.
-
     Raises:
-        ValueError: the path is relative, or the mode is none.
+        ValueError: the path is not from the root on, or the mode is none.
     """
     pure = PurePosixPath(path)
     if not pure.is_absolute() or path.endswith("/"):

@@ -35,9 +35,6 @@ class Forward(ThreadingTCPServer):
         open_channel: opens the channel for one connection.
         target: how the log calls where it leads.
         local_port: where to listen; 0 for any that is free.
-
-    Raises:
-        NvoiError: the local port cannot be had.
     """
 
     allow_reuse_address = True
@@ -66,7 +63,6 @@ class Forward(ThreadingTCPServer):
         return int(self.server_address[1])
 
     def close(self) -> None:
-        """Listen no more, and end what is open."""
         self.shutdown()
         self.server_close()
         with self._lock:

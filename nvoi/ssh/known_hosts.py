@@ -85,7 +85,7 @@ class KnownHosts:
         return (*own, *_read(self._store, host))
 
     def check(self, host: Host, key: HostKey) -> None:
-        """Return where ``key`` is the host's; on a first contact that is written down, and said.
+        """Return if ``key`` is the host's; on a first contact that is written down, and told.
 
         Raises:
             HostKeyError: it is another one, or one that was revoked.
@@ -158,19 +158,6 @@ def read_key(text: str, origin: str = "", *, is_revoked: bool = False) -> HostKe
     return HostKey(blob.key_type, blob.key_blob, origin, is_revoked)
 
 
-def find_keys(text: str, label: str, name: str) -> Iterator[HostKey]:
-    """The keys that the text of the file ``name`` has for the host ``label``, in their order.
-
-    Lines that are comments, certificate authorities, or no host keys at all are passed over.
-    """
-    for number, line in enumerate(text.splitlines(), start=1):
-        if match := LINE.match(line):
-            mark, patterns, rest = match.groups()
-            key = read_key(rest, f"{name}:{number}", is_revoked=bool(mark))
-            if key is not None and is_match(patterns, label):
-                yield key
-
-
 def is_match(patterns: str, label: str) -> bool:
     """Whether the first field of a line names the host."""
     label = label.lower()
@@ -199,6 +186,7 @@ def _get_key(host: Host, text: str) -> HostKey:
 
 
 def _read(file: Path, host: Host) -> Iterator[HostKey]:
+    """The keys that a file has for the host. Lines that hold no host key are passed over."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
@@ -208,7 +196,12 @@ def _read(file: Path, host: Host) -> Iterator[HostKey]:
             f"known host keys cannot be read: {file}: {error.strerror}",
             hint="without them no server can be told from another",
         ) from error
-    yield from find_keys(text, host.label, str(file))
+    for number, line in enumerate(text.splitlines(), start=1):
+        if match := LINE.match(line):
+            mark, patterns, rest = match.groups()
+            key = read_key(rest, f"{file}:{number}", is_revoked=bool(mark))
+            if key is not None and is_match(patterns, host.label):
+                yield key
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nvoi.command import Command, Result, build_script
@@ -92,45 +93,27 @@ def show(command: Command) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
+@dataclass(eq=False)
 class Session:
-    """Runs one command; used once.
+    """Runs one command; used once. What it is given means the same as in ``Connections.run``."""
 
-    Args:
-        connection: where to.
-        command: what to run.
-        shown: how errors call it.
-        stdin: what it reads, in pieces; it is sent as fast as it is taken.
-        timeout: seconds from its start to its end.
-        idle_timeout: seconds without any output or input taken.
-        on_line: called with each line of output and of errors as it arrives.
-        whole: whether the lines are data, which is neither masked nor cut however long.
-    """
+    connection: Connection
+    command: Command
+    #: How errors call it.
+    shown: str
+    stdin: Iterable[bytes]
+    timeout: float
+    idle_timeout: float
+    on_line: Callable[[str], None] | None
+    whole: bool
 
-    def __init__(
-        self,
-        connection: Connection,
-        command: Command,
-        shown: str,
-        *,
-        stdin: Iterable[bytes],
-        timeout: float,
-        idle_timeout: float,
-        on_line: Callable[[str], None] | None,
-        whole: bool = False,
-    ) -> None:
-        self._connection = connection
-        self._command = command
-        self._shown = shown
-        self._stdin = stdin
-        self._timeout = timeout
-        self._idle_timeout = idle_timeout
-        self._on_line = on_line
+    def __post_init__(self) -> None:
         self._began = self._active = time.monotonic()
         self._stdout: list[bytes] = []
         self._stderr: list[str] = []
         self._last: deque[str] = deque(maxlen=LAST)
-        self._cutters = (LineCutter(whole=whole), LineCutter(whole=whole))
-        self._stop = threading.Event()
+        self._cutters = (LineCutter(whole=self.whole), LineCutter(whole=self.whole))
+        self._cancelled = threading.Event()
         self._channel: paramiko.Channel | None = None
         self._failure: BaseException | None = None
         self._process = ""
@@ -144,7 +127,7 @@ class Session:
 
     def cancel(self) -> None:
         """End it from another thread; ``run`` raises there."""
-        self._stop.set()
+        self._cancelled.set()
         channel = self._channel
         if channel is not None:
             close_channel(channel)
@@ -157,8 +140,8 @@ class Session:
             ConnectionLostError: it was begun, and the connection broke.
             RemoteTimeoutError: it took too long or was silent for too long, and was ended.
         """
-        lasts = math.isinf(self._timeout)
-        with self._connection.open_session(lasts=lasts) as (transport, channel):
+        lasts = math.isinf(self.timeout)
+        with self.connection.open_session(lasts=lasts) as (transport, channel):
             self._channel = channel
             self._began = self._active = time.monotonic()
             try:
@@ -177,16 +160,16 @@ class Session:
 
     def _start(self, transport: Transport, channel: paramiko.Channel) -> None:
         # paramiko waits for the answer without end.
-        seconds = min(self._timeout, self._connection.timeouts.connect)
+        seconds = min(self.timeout, self.connection.timeouts.connect)
         timer = threading.Timer(seconds, close_channel, [channel])
         timer.daemon = True
         timer.start()
         try:
-            channel.exec_command(build_text(self._command))
+            channel.exec_command(build_text(self.command))
         except BROKEN as error:
             if not transport.is_usable:
                 raise self._lose() from error
-            place, shown = str(self._connection.host), self._shown
+            place, shown = str(self.connection.host), self.shown
             if time.monotonic() - self._began >= seconds:
                 outcome = f"not begun within {seconds:g} s"
                 raise RemoteTimeoutError(place, shown, outcome) from error
@@ -197,7 +180,7 @@ class Session:
     @contextmanager
     def _feed(self, channel: paramiko.Channel) -> Iterator[None]:
         """Give it its input meanwhile, which may take as long as the command."""
-        if not self._stdin:
+        if not self.stdin:
             _end_input(channel)
             yield
             return
@@ -216,7 +199,7 @@ class Session:
 
     def _write(self, channel: paramiko.Channel) -> None:
         try:
-            for piece in self._stdin:
+            for piece in self.stdin:
                 for start in range(0, len(piece), CHUNK):
                     if not self._send(channel, piece[start : start + CHUNK]):
                         return
@@ -291,9 +274,9 @@ class Session:
                 lines = [line for line in lines if not self._tells_process(line)]
             self._stderr += lines
         self._last.extend(lines[-LAST:])
-        if self._on_line is not None:
+        if self.on_line is not None:
             for line in lines:
-                self._on_line(line)
+                self.on_line(line)
 
     def _tells_process(self, line: str) -> bool:
         if line.startswith(PROCESS):
@@ -301,22 +284,22 @@ class Session:
         return line.startswith(PROCESS)
 
     def _check_time(self) -> None:
-        if self._stop.is_set():
+        if self._cancelled.is_set():
             raise self._lose("it was cancelled")
-        if time.monotonic() - self._began >= self._timeout:
-            outcome = f"ended after {self._timeout:g} s, its time-out"
-        elif time.monotonic() - self._active >= self._idle_timeout:
-            outcome = f"ended after {self._idle_timeout:g} s of silence"
+        if time.monotonic() - self._began >= self.timeout:
+            outcome = f"ended after {self.timeout:g} s, its time-out"
+        elif time.monotonic() - self._active >= self.idle_timeout:
+            outcome = f"ended after {self.idle_timeout:g} s of silence"
         else:
             return
         raise RemoteTimeoutError(
-            str(self._connection.host), self._shown, outcome, output=self.last_lines
+            str(self.connection.host), self.shown, outcome, output=self.last_lines
         )
 
     def _check_end(self, transport: Transport, channel: paramiko.Channel) -> None:
         if self._failure is not None:
             raise self._failure
-        if self._stop.is_set():
+        if self._cancelled.is_set():
             raise self._lose("it was cancelled")
         # The exit code may come before the last of the output, whose end is told as well.
         is_whole = (channel.eof_received or self._has_leftover) and not self._is_cut
@@ -325,7 +308,7 @@ class Session:
 
     def _lose(self, reason: str = "the connection was lost") -> ConnectionLostError:
         return ConnectionLostError(
-            f"{self._connection.host}: {self._shown}: {reason}; it may have run to its end or not",
+            f"{self.connection.host}: {self.shown}: {reason}; it may have run to its end or not",
             hint="run the same command again: it goes on from what is there",
             output=self.last_lines,
         )

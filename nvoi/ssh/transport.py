@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,7 @@ def connect(
     tried: list[str] = []
     transport = negotiate(host, known_hosts, timeouts)
     try:
-        with identities.open() as listed:
+        with closing(identities.list()) as listed:
             for identity in islice(listed, MAX_IDENTITIES):
                 if isinstance(identity, str):
                     tried.append(identity)

@@ -16,6 +16,7 @@ from nvoi.kubernetes.ownership import Reference, find_obsolete, read_reference
 from nvoi.kubernetes.records import Record, find_expired, read_record
 from nvoi.kubernetes.registry import ADDRESS
 from nvoi.log.levels import get_logger
+from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
@@ -104,7 +105,7 @@ def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:
 def clean_nodes(context: ClusterContext, servers: Iterable[Server], kept: Collection[str]) -> None:
     """Remove the app's images but those ``kept`` from all ``servers`` at once."""
     command = build_node_removal(ADDRESS, context.repository, kept)
-    context.connections.on_all(
+    work_on_all(
         [server.host for server in servers],
         lambda host: context.connections.run(host, as_root(host, command)),
     )

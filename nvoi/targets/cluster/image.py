@@ -41,7 +41,7 @@ def begin(context: ClusterContext) -> None:
     source, dockerfile = read_build(context)
     context.engine = find_engine(context.request.environ)
     context.build = Build(
-        context.engine,
+        engine=context.engine,
         source=source,
         dockerfile=dockerfile,
         tag=context.tag,

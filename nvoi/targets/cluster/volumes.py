@@ -8,6 +8,7 @@ from nvoi.config.schema import Application
 from nvoi.kubernetes.volumes import list_folders
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_server_name
+from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.cluster.context import ClusterContext
@@ -41,7 +42,7 @@ def run(context: ClusterContext) -> None:
         for folder in folders:
             log.info("%s: made %s", server.name, folder)
 
-    context.connections.on_all([*lacking], make)
+    work_on_all([*lacking], make)
 
 
 def plan(context: ClusterContext) -> Iterator[str]:

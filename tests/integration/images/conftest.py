@@ -68,7 +68,7 @@ def begin(environ: dict[str, str], checkout: Path) -> Iterator[StartBuild]:
         if isinstance(platform, str):
             known.set_result(platform)
         build = Build(
-            Podman(),
+            engine=Podman(),
             source=read_source(checkout, environ),
             dockerfile=checkout / "Dockerfile",
             tag=f"{REPOSITORY}:{stamp}",

@@ -46,7 +46,7 @@ def begin(docker: FakeDocker, environ: dict[str, str], checkout: Path) -> StartB
         platform: Future[str] = Future()
         platform.set_result("linux/arm64")
         return Build(
-            engine or Buildx(),
+            engine=engine or Buildx(),
             source=read_source(checkout, environ),
             dockerfile=checkout / "Dockerfile",
             tag=f"nvoi-shop:{stamp}",

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -173,23 +174,15 @@ def test_whoever_reads_slowly_is_not_sent_more_than_fits(
 def test_several_forwards_and_connections_work_at_once(
     server: Server, connections: Connections, listen: Listen
 ) -> None:
-    results: dict[int, bytes] = {}
-    data = {number: os.urandom(300_000) for number in range(8)}
+    data = [os.urandom(300_000) for _ in range(8)]
     with (
         connections.forward(server.host, "127.0.0.1", listen(answer_digest)) as first,
         connections.forward(server.host, "127.0.0.1", listen(answer_digest)) as second,
     ):
         assert first != second
-
-        def work(number: int) -> None:
-            results[number] = ask(first if number % 2 else second, data[number])
-
-        threads = [threading.Thread(target=work, args=(number,)) for number in data]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(SECONDS)
-    assert results == {number: describe(one) for number, one in data.items()}
+        with ThreadPoolExecutor(8) as pool:
+            results = list(pool.map(ask, [first, second] * 4, data))
+    assert results == [describe(one) for one in data]
     assert server.connection_count == 1
 
 

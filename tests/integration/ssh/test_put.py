@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -138,13 +138,7 @@ def test_files_that_are_written_at_once_do_not_meet(
 ) -> None:
     path = server.home / "file"
     contents = [letter * 999_999 for letter in (b"a", b"b", b"c", b"d")]
-    threads = [
-        threading.Thread(target=connections.put, args=(server.host, content, str(path)))
-        for content in contents
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda content: connections.put(server.host, content, str(path)), contents))
     assert path.read_bytes() in contents
     assert list_names(server) == ["file"]

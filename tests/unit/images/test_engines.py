@@ -1,4 +1,4 @@
-"""The words of each engine."""
+"""The words of each engine, and the names of images."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.images.engines import Buildx, Docker, Engine, Podman
+from nvoi.images.engines import (
+    Buildx,
+    Docker,
+    Engine,
+    Image,
+    Podman,
+    find_newest,
+    strip_digest,
+)
 
+OLD, MIDDLE, NEW = "20260101000000", "20260202000000", "20260303000000"
 TAG = "nvoi-shop:20260101000000"
 REFERENCE = "127.0.0.1:10123/nvoi-shop:20260101000000"
 ENGINES: list[Engine] = [Docker(), Buildx(), Podman()]
@@ -49,3 +58,17 @@ def test_podman_looks_for_its_own_images_in_no_registry() -> None:
 def test_podman_builds_without_tls_checks_turned_off() -> None:
     words = Podman().build(Path("/app"), Path("/app/Dockerfile"), TAG, "linux/amd64", None)
     assert not any("tls" in word for word in words)
+
+
+def test_an_image_knows_its_repository_and_stamp() -> None:
+    image = Image(f"nvoi-shop:{NEW}", "ab" * 32)
+    assert (image.repository, image.stamp) == ("nvoi-shop", NEW)
+
+
+def test_ids_are_the_same_with_and_without_their_algorithm() -> None:
+    assert strip_digest("sha256:abc\n") == strip_digest("abc") == "abc"
+
+
+def test_only_stamps_count_as_the_newest() -> None:
+    assert find_newest(["latest", OLD, NEW, MIDDLE, "v9"]) == NEW
+    assert find_newest(["latest"]) is None
