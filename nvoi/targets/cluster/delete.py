@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from nvoi.errors import ClusterSilenceError, ConnectionFailedError, HostsError, NvoiError
-from nvoi.images.engine import find_engine
-from nvoi.images.removal import remove_here
+from nvoi.images.cleanup import remove_here
+from nvoi.images.engines import find_engine
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
 from nvoi.k3s.survey import survey
