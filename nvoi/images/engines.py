@@ -280,4 +280,5 @@ def end_command(process: subprocess.Popen[bytes]) -> None:
         wait_for_end(process, (), GRACE_SECONDS)
     signal_group(process.pid, signal.SIGKILL)
     signal_each(below, signal.SIGKILL)
+    wait_for_end(process, below, GRACE_SECONDS)
     process.wait()

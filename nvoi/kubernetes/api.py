@@ -34,6 +34,8 @@ PACE = 0.5
 NOT_FOUND, GONE, TOO_MANY = 404, 410, 429
 #: Another name for objects without what they hold.
 NAMES_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+#: What pods print is no JSON.
+ANYTHING = {"Accept": "application/json, */*"}
 LISTED, DELETED, BOOKMARK, ERROR = "LISTED", "DELETED", "BOOKMARK", "ERROR"
 
 
@@ -273,7 +275,8 @@ class Api:
         """The last lines of a container, or of the one that ran before it was started again."""
         query = {"container": container, "tailLines": str(lines)}
         query |= {"previous": "true"} if previous else {}
-        answer = self._client.request("GET", build_path(pod, "log"), query=query, patience=0)
+        path = build_path(pod, "log")
+        answer = self._client.request("GET", path, query=query, headers=ANYTHING, patience=0)
         return tuple(answer.body.decode("utf-8", errors="replace").splitlines())
 
     def follow_lines(self, pod: Reference, container: str) -> Iterator[str]:
@@ -281,7 +284,9 @@ class Api:
         cutter = LineCutter()
         query = {"container": container, "follow": "true"}
         path = build_path(pod, "log")
-        with self._client.stream(path, query=query, seconds=math.inf, patience=0) as pieces:
+        with self._client.stream(
+            path, query=query, headers=ANYTHING, seconds=math.inf, patience=0
+        ) as pieces:
             for piece in pieces:
                 yield from cutter.feed(piece)
         yield from cutter.finish()

@@ -95,7 +95,9 @@ class Pair(BaseRequestHandler):
 
     def handle(self) -> None:
         """Move bytes both ways until both ways have ended."""
-        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError):
+            # Where the client has gone meanwhile, what is read from it tells so.
+            self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self._channel = self.server.open_channel()
         except (paramiko.ChannelException, NvoiError) as error:
