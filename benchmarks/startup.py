@@ -1,7 +1,7 @@
 """How long ``nvoi --version`` takes, against ``python -c 'import argparse, logging'``.
 
-Once as nvoi is installed beside this interpreter, and once as a user has it: copied into a
-fresh environment of its own.
+And ``nvoi deploy --help`` against ``nvoi --version``. Once as nvoi is installed beside this
+interpreter, and once as a user has it: copied into a fresh environment of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from goals import Goals, describe, find_median
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT = 1.3
+VERSION_LIMIT, HELP_LIMIT = 1.3, 1.5
 
 #: What makes the distribution.
 SOURCES = ("nvoi", "setup.cfg", "pyproject.toml", "LICENSE")
@@ -39,17 +39,25 @@ def measure(command: Sequence[str]) -> tuple[float, float]:
 
 def compare(goals: Goals, name: str, folder: Path, rounds: int) -> None:
     """Judge the ``nvoi`` in ``folder`` against the ``python`` beside it, in turns."""
-    ours = [str(folder / "nvoi"), "--version"]
-    plain = [str(folder / "python"), "-c", "import argparse, logging"]
-    for command in (ours, plain):
+    nvoi = str(folder / "nvoi")
+    commands = {
+        "argparse and logging": [str(folder / "python"), "-c", "import argparse, logging"],
+        "--version": [nvoi, "--version"],
+        "deploy --help": [nvoi, "deploy", "--help"],
+    }
+    for command in commands.values():
         measure(command)  # writes what is compiled, and warms the disk's cache
-    runs = [(measure(ours), measure(plain)) for _ in range(rounds)]
+    runs = [[measure(command) for command in commands.values()] for _ in range(rounds)]
     for title, index in (("wall", 0), ("processor", 1)):
-        own, other = ([pair[side][index] for pair in runs] for side in (0, 1))
-        figures = f"nvoi {describe(own, 1e3)} ms, argparse and logging {describe(other, 1e3)}"
-        goals.note(f"{name}, {title} time: {figures}")
-    ratios = [own[0] / other[0] for own, other in runs]
-    goals.at_most(f"{name}: time of nvoi --version, ratio", find_median(ratios), LIMIT)
+        figures = [
+            describe([run[each][index] for run in runs], 1e3) for each in range(len(runs[0]))
+        ]
+        told = ", ".join(f"{each} {figure}" for each, figure in zip(commands, figures, strict=True))
+        goals.note(f"{name}, {title} time in ms: {told}")
+    ratios = [version[0] / plain[0] for plain, version, _ in runs]
+    goals.at_most(f"{name}: nvoi --version / plain", find_median(ratios), VERSION_LIMIT)
+    ratios = [help_[0] / version[0] for _, version, help_ in runs]
+    goals.at_most(f"{name}: nvoi deploy --help / --version", find_median(ratios), HELP_LIMIT)
 
 
 def install(folder: Path) -> Path:

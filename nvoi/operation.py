@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from nvoi.errors import ConfigError, NvoiError
 from nvoi.log.console import ClosedOutputError, uninterrupted
@@ -32,30 +32,31 @@ class Report:
     timings: list[tuple[str, float]] = field(default_factory=list)
 
 
-def run(
-    title: str,
-    request: Request,
-    target: Target[C],
-    steps: Sequence[Step[C]],
-    report: Report,
-    *,
-    check: Callable[[Request], None] | None = None,
-) -> C:
-    """Run ``steps`` and report how they ended. Any exception is told and raised again.
+@dataclass(frozen=True)
+class Operation(Generic[C]):
+    """What a command does to an app: steps of its target.
 
-    ``check`` raises where the request cannot be carried out, before anything is opened.
+    ``check`` raises where a request cannot be carried out, before anything is opened.
     """
-    app = request.config.application.name
+
+    title: str
+    target: Target[C]
+    steps: Sequence[Step[C]]
+    check: Callable[[Request], None] = lambda _: None
+
+
+def run(operation: Operation[C], request: Request, report: Report) -> C:
+    """Run the steps and report how they ended. Any exception is told and raised again."""
+    title, target, app = operation.title, operation.target, request.config.application.name
     began = time.monotonic()
     # Entering it reports `started`; leaving it by an exception that nobody told, `failed`.
     stream: AbstractContextManager[object] = report.stream or nullcontext()
     with stream:
         try:
             log.info("nvoi %s: %s %s (%s target)", __version__, title.lower(), app, target.name)
-            if check is not None:
-                check(request)
+            operation.check(request)
             with target.open(request) as context:
-                run_steps(context, steps, report)
+                run_steps(context, operation.steps, report)
         except ClosedOutputError:
             if report.stream is not None:
                 report.stream.failed("standard output was closed")
@@ -140,24 +141,13 @@ def tell_timings(report: Report, total: float) -> None:
         log.info("  %-*s  %8s  %3d %%", width, name, format_seconds(seconds), share)
 
 
-def tell_plan(
-    title: str,
-    request: Request,
-    target: Target[C],
-    steps: Sequence[Step[C]],
-    *,
-    check: Callable[[Request], None] | None = None,
-) -> None:
-    """Log what each step would change; ``check`` as in :func:`run`.
-
-    Touches nothing, calls nobody.
-    """
+def tell_plan(operation: Operation[C], request: Request) -> None:
+    """Log what each step would change. Touches nothing, calls nobody."""
     app = request.config.application.name
-    log.info("nvoi %s: what %s of %s would do", __version__, title.lower(), app)
-    if check is not None:
-        check(request)
-    context = target.preview(request)
-    for step in steps:
+    log.info("nvoi %s: what %s of %s would do", __version__, operation.title.lower(), app)
+    operation.check(request)
+    context = operation.target.preview(request)
+    for step in operation.steps:
         log.step("%s", step.name)
         for line in step.plan(context):
             log.info("  %s", line)

@@ -70,6 +70,7 @@ def end_tree(process: subprocess.Popen[bytes]) -> None:
     wait_for_end(process, below, GRACE_SECONDS)
     signal_group(process.pid, signal.SIGKILL)
     signal_each(below, signal.SIGKILL)
+    wait_for_end(process, below, GRACE_SECONDS)
     process.wait()
 
 

@@ -1,8 +1,11 @@
-"""The signals that end a command of nvoi's."""
+"""The signals that end a command of nvoi's, and what they do while it works."""
 
 from __future__ import annotations
 
 import signal
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 #: Ctrl-C; what supervisors and CIs send; a terminal that was closed or an SSH connection that was
 #: lost; Ctrl-\.
@@ -16,3 +19,79 @@ def list_wanted() -> list[signal.Signals]:
     and both mean it.
     """
     return [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+class Interruption(KeyboardInterrupt):
+    """A signal that ends the command. Raised in the main thread, wherever that is.
+
+    A KeyboardInterrupt, so that whoever lets Ctrl-C pass lets this pass too.
+    """
+
+    def __init__(self, number: int, consequence: str = "") -> None:
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        super().__init__(f"interrupted ({name}){consequence}")
+        self.exit_code = 128 + number
+
+
+class Signals:
+    """What a signal that ends a command does: raise :class:`Interruption` until that is settled.
+
+    Once a step has failed, or all are done, there is nothing left to stop: what follows
+    undoes and reports, and a signal in the middle of that would only make it untrue. A CI
+    that cancels a job sends SIGTERM some seconds after SIGINT as well. A second Ctrl-C ends
+    the process all the same where ``second_ends`` is true.
+    """
+
+    def __init__(self, *, second_ends: bool) -> None:
+        self._second_ends = second_ends
+        self._number: int | None = None
+        self._holds = 0
+        self._settled = False
+
+    def settle(self) -> None:
+        """From now on signals no longer interrupt."""
+        self._settled = True
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Inside, no signal interrupts, not even a second one; one that came does at the end."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            self._interrupt()
+
+    def handle(self, number: int, _frame: types.FrameType | None) -> None:
+        """The signals' handler."""
+        if number == signal.SIGINT and self._second_ends and not self._holds:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if self._number is None:
+            self._number = number
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._number is None or self._holds or self._settled:
+            return
+        self._settled = True
+        raise Interruption(self._number)
+
+
+@contextmanager
+def interruptible(*, second_ends: bool = True) -> Iterator[Signals]:
+    """Inside, the signals that end a command are :class:`Signals`'. Afterwards they are ignored.
+
+    The process is about to end with the exit code of what was done inside; a signal that came
+    while the interpreter shuts down would replace it. Those that are ignored already stay so: see
+    :func:`list_wanted`.
+    """
+    signals = Signals(second_ends=second_ends)
+    wanted = list_wanted()
+    for number in wanted:
+        signal.signal(number, signals.handle)
+    try:
+        yield signals
+    finally:
+        signals.settle()
+        for number in wanted:
+            signal.signal(number, signal.SIG_IGN)

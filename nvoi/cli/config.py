@@ -9,81 +9,158 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+from nvoi.config.creation import check_ignore_files, create_config
+from nvoi.config.credentials import CONFIG_FILE, KEY_FILE, KEY_VARIABLES, generate_key
+from nvoi.config.loader import load
+from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import UsageError
 
-EXAMPLES = """\
-examples:
-  nvoi config init --name shop
-  nvoi config init --name shop --provider hetzner -d ~/src/shop
+# Placeholders stand where an account has to be filled in.
+PROVIDERS = {
+    "local": """\
+        local: {}               # this machine; ssh, hetzner, aws and scaleway rent or use servers
+        """,
+    "ssh": """\
+        ssh: {}                 # servers that you have: put the public key below on each of them
+        """,
+    "hetzner": """\
+        hetzner:
+          api_token: CHANGE-ME
+          server_type: cx23
+          server_location: nbg1
+          architecture: x86
+        """,
+    "aws": """\
+        aws:
+          access_key_id: CHANGE-ME
+          secret_access_key: CHANGE-ME
+          region: eu-central-1
+          instance_type: t3.small
+          architecture: x86
+        """,
+    "scaleway": """\
+        scaleway:
+          secret_key: CHANGE-ME
+          project_id: CHANGE-ME
+          zone: fr-par-1
+          server_type: DEV1-S
+          architecture: x86
+        """,
+}
+
+SERVERS = {
+    "local": "",
+    "ssh": """
+  servers:
+    main:
+      host: server.example.com
+      user: root
+""",
+}
+RENTED_SERVERS = """
+  servers:
+    main: {}
+"""
+
+LOCAL_SERVICE = """\
+      # A stand-in that serves this folder to this machine only. Your app's own command
+      # goes here; it finds the port to listen on in $PORT.
+      command: python3 -m http.server --bind 127.0.0.1 "$PORT"
+      port: 8000
+      healthcheck:
+        path: /
+"""
+SERVER_SERVICE = """\
+      servers: [main]
+      port: 8000
+      healthcheck:
+        path: /health
+      # domain: example.com     # needs domain_provider.cloudflare: api_token, account_id
+      # subdomain: www
+"""
+
+TEMPLATE = """\
+# The deploy config of {name}. nvoi's docs/config.md describes every key.
+
+# A dashboard that follows each run:
+# callback_url: https://dashboard.example.com/callbacks
+
+application:
+  name: {name}
+  environment: production
+
+  compute_provider:
+{provider}{servers}
+  app:
+    web:
+{service}      # pre_run_command: ./migrate    # once, before each new release takes over
+
+  # For every service. Secrets are masked wherever nvoi prints or sends anything.
+  env: {{}}
+  secrets: {{}}
+
+  # With this pair nvoi reaches servers.
+  ssh_keys:
+    private_key: |
+{private_key}
+    public_key: {public_key}
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds ``config`` and what it can do."""
-    parser = subparsers.add_parser("config", help="make a new deploy config")
-    commands = parser.add_subparsers(dest="action", metavar="COMMAND", required=True)
-    init = commands.add_parser(
-        "init",
-        help="make deploy.enc, deploy.key and an SSH key pair",
-        description="Makes deploy.enc, deploy.key and an SSH key pair inside the config, and "
-        "names the key in .gitignore and .dockerignore. A file that exists is never overwritten.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    init.add_argument("--name", required=True, help="the app's name: a-z, 0-9, - and _")
-    init.add_argument(
-        "-d", "--dir", type=Path, default=Path(), metavar="DIR", help="the app's checkout"
-    )
-    init.add_argument(
-        "--provider",
-        choices=["local", "ssh", "hetzner", "aws", "scaleway"],
-        default="local",
-        help="where the app runs: this machine (local, unless told otherwise), or servers",
-    )
-    init.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Makes the files and says what comes next.
+def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Make the files and say what comes next.
 
     Raises:
         InputError: the name is none, or a file is there already; then nothing was made.
     """
-    from nvoi.cli.template import build_config  # noqa: PLC0415 - pulls in cryptography
-    from nvoi.config import credentials  # noqa: PLC0415 - same
-    from nvoi.config.creation import create_config  # noqa: PLC0415 - same
-
-    directory: Path = arguments.dir
+    directory: Path = options.dir
     check_directory(directory)
-    text = build_config(arguments.name, arguments.provider)
-    key_file, config_file = directory / credentials.KEY_FILE, directory / credentials.CONFIG_FILE
-    key = credentials.generate_key()
-    create_config(config_file, text, key, key_file=key_file, checkout=directory)
+    text = build_config(options.name, options.provider)
+    key_file, config_file = directory / KEY_FILE, directory / CONFIG_FILE
+    create_config(config_file, text, generate_key(), key_file=key_file, checkout=directory)
     sys.stdout.write(describe(config_file, key_file))
-    for name in credentials.KEY_VARIABLES:
+    for name in KEY_VARIABLES:
         if environ.get(name, "").strip():
             sys.stdout.write(f"Note: ${name} is set, and nvoi uses it before {key_file}.\n")
     return 0
 
 
 def check_directory(directory: Path) -> None:
-    """Makes sure that nothing is there yet.
+    """Make sure that nothing is there yet.
 
     Raises:
         UsageError: a file is, or the directory is not.
     """
-    from nvoi.config.creation import check_ignore_files  # noqa: PLC0415 - as above
-
     if not directory.is_dir():
         raise UsageError(f"there is no directory {directory}")
     for folder in (directory, directory / "config"):
-        for name in ("deploy.enc", "deploy.key"):
+        for name in (CONFIG_FILE, KEY_FILE):
             if os.path.lexists(folder / name):
                 raise UsageError(
                     f"{folder / name} exists, and is not overwritten",
                     hint="nvoi credentials edit changes a config; move the file to start anew",
                 )
     check_ignore_files(directory, directory)
+
+
+def build_config(name: str, provider: str) -> str:
+    """The text of a new config with an SSH key pair of its own.
+
+    Raises:
+        ConfigError: ``name`` is no name of an app.
+    """
+    keys = generate_ssh_keys(f"nvoi-{name}")
+    servers = SERVERS.get(provider, RENTED_SERVERS)
+    text = TEMPLATE.format(
+        name=name,
+        provider=textwrap.indent(textwrap.dedent(PROVIDERS[provider]), "    "),
+        servers=servers,
+        service=LOCAL_SERVICE if provider == "local" else SERVER_SERVICE,
+        private_key=textwrap.indent(keys.private_key.reveal().rstrip("\n"), "      "),
+        public_key=keys.public_key,
+    )
+    load(text, filename="--name", environ=None)
+    return text
 
 
 def describe(config_file: Path, key_file: Path) -> str:

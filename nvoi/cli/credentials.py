@@ -1,4 +1,4 @@
-"""``nvoi credentials``: reads and changes deploy.enc."""
+"""``nvoi credentials``: read and change deploy.enc."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from nvoi.cli.editor import edit_text, find_editor
-from nvoi.cli.options import add_place_options
 from nvoi.config.credentials import KEY_FILE, get_config_file, get_key
 from nvoi.config.document import Document, Value
 from nvoi.config.encrypted import EncryptedConfig
@@ -22,83 +21,38 @@ from nvoi.errors import InputError, UsageError
 from nvoi.log.console import build_handler
 from nvoi.log.levels import ROOT, get_logger
 
-EXAMPLES = """\
-examples:
-  nvoi credentials show
-  nvoi credentials edit
-  nvoi credentials get application.app.web.port
-  nvoi credentials set application.app.web.port 3000
-  printf %s "$TOKEN" | nvoi credentials set application.secrets.API_TOKEN -
-  nvoi credentials rotate-key
 
-A path is keys joined by dots. An argument can be seen by other users of this machine while
-the command runs: give secrets through `-`.
-"""
-
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds ``credentials`` and what it can do."""
-    options = argparse.ArgumentParser(add_help=False)
-    add_place_options(options)
-    parser = subparsers.add_parser(
-        "credentials",
-        help="read and change the encrypted config",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="action", metavar="COMMAND", required=True)
-    commands.add_parser("show", parents=[options], help="print the config")
-    commands.add_parser("edit", parents=[options], help="open the config in $VISUAL or $EDITOR")
-    setter = commands.add_parser(
-        "set",
-        parents=[options],
-        help="write one value",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    setter.add_argument("path", metavar="PATH", help="keys joined by dots")
-    setter.add_argument("value", metavar="VALUE", help="the value, or - to read it from stdin")
-    getter = commands.add_parser("get", parents=[options], help="print one value")
-    getter.add_argument("path", metavar="PATH", help="keys joined by dots")
-    commands.add_parser(
-        "rotate-key",
-        parents=[options],
-        help="encrypt the config with a new key",
-        description="Makes a new key, encrypts the config with it, and puts it in the place of the "
-        "file that the key was read from.",
-    )
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Does what was asked for; the exit code is 0.
+def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Do what was asked for; the exit code is 0.
 
     Raises:
         InputError: the file, the key, the path or the new config is wrong; nothing was changed.
     """
-    with warned(environ):
-        act(arguments, environ, open_config(arguments, environ))
+    with warn_on_stderr(environ):
+        config = open_config(options, environ)
+        if options.action == "edit":
+            edit(config, environ)
+        elif options.action == "rotate-key":
+            rotate_key(config)
+        elif options.action == "set":
+            write_value(config, options.path, read_value(options.value))
+        else:
+            show(config, options.path if options.action == "get" else None)
     return 0
 
 
-def act(arguments: argparse.Namespace, environ: Mapping[str, str], config: EncryptedConfig) -> None:
-    """Does it."""
-    if arguments.action == "edit":
-        edit(config, environ)
-    elif arguments.action == "rotate-key":
-        rotate_key(config)
-    elif arguments.action == "set":
-        write_value(config, arguments.path, read_value(arguments.value))
-    else:
-        with config.held() as held:
-            text = held.read()
-        if arguments.action == "get":
-            text = describe(Document.parse(text, filename=config.name), arguments.path)
-        sys.stdout.write(text)
+def show(config: EncryptedConfig, path: str | None) -> None:
+    """Print the config, or the value at ``path``: a section or a list as YAML."""
+    with config.held() as held:
+        text = held.read()
+    if path is not None:
+        node = Document.parse(text, filename=config.name).get(path)
+        text = f"{to_data(node)}\n" if isinstance(node, Scalar) else write_node(node)
+    sys.stdout.write(text)
 
 
 @contextmanager
-def warned(environ: Mapping[str, str]) -> Iterator[None]:
+def warn_on_stderr(environ: Mapping[str, str]) -> Iterator[None]:
     """Inside, warnings of the log go to standard error: what is printed is the config."""
     handler = build_handler(sys.stderr, environ, level=logging.WARNING)
     logger = get_logger(ROOT)
@@ -109,19 +63,19 @@ def warned(environ: Mapping[str, str]) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def open_config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> EncryptedConfig:
+def open_config(options: argparse.Namespace, environ: Mapping[str, str]) -> EncryptedConfig:
     """The config and key that the command line means."""
-    path = get_config_file(arguments.dir, arguments.config)
+    path = get_config_file(options.dir, options.config)
     if is_plain(path):
         raise UsageError(f"{path} is not encrypted", hint="read and edit the file as it is")
-    key = get_key(arguments.dir, environ=environ, config_file=path, key_file=arguments.key_file)
+    key = get_key(options.dir, environ=environ, config_file=path, key_file=options.key_file)
     if key.warning:
         sys.stderr.write(f"warning: {key.warning}\n")
     return EncryptedConfig(path, key)
 
 
 def edit(config: EncryptedConfig, environ: Mapping[str, str]) -> None:
-    """Lets the user change the config until it is valid.
+    """Let the user change the config until it is valid.
 
     Others may change it and its key meanwhile: nothing is held while the editor is open.
 
@@ -130,7 +84,7 @@ def edit(config: EncryptedConfig, environ: Mapping[str, str]) -> None:
     """
     with config.held() as held:
         before = held.read()
-    text = edit_text(before, editor=find_editor(environ), check=config.check)
+    text = edit_text(before, command=find_editor(environ), check=config.check)
     if text is None:
         sys.stdout.write(f"{config.name} is as it was\n")
         return
@@ -139,7 +93,7 @@ def edit(config: EncryptedConfig, environ: Mapping[str, str]) -> None:
 
 
 def save(config: EncryptedConfig, before: str, text: str) -> None:
-    """Writes what the user has made of ``before``; what cannot be saved is kept beside it."""
+    """Write what the user has made of ``before``; what cannot be saved is kept beside it."""
     held = config
     with ExitStack() as stack:
         try:
@@ -166,7 +120,7 @@ def read_value(argument: str) -> str:
 
 
 def write_value(config: EncryptedConfig, path: str, value: str) -> None:
-    """Sets one value, where that leaves a valid config."""
+    """Set one value, where that leaves a valid config."""
     with config.held() as held:
         document = Document.parse(held.read(), filename=held.name)
         document.set(path, value)
@@ -189,7 +143,7 @@ def convert(document: Document, path: str, value: str) -> Value:
 
 
 def rotate_key(config: EncryptedConfig) -> None:
-    """Encrypts the config with a new key, which takes the place of the one in its file.
+    """Encrypt the config with a new key, which takes the place of the one in its file.
 
     Raises:
         InputError: the key is in no file, or one of them cannot be written; nothing was changed.
@@ -216,9 +170,3 @@ def describe_rotation(config_file: Path, key_file: Path) -> str:
         The old key still opens the config as it was in earlier commits. Where others may have
         it, change the secrets in the config as well.
         """)
-
-
-def describe(document: Document, path: str) -> str:
-    """The value at ``path``, a section or a list as YAML."""
-    node = document.get(path)
-    return f"{to_data(node)}\n" if isinstance(node, Scalar) else write_node(node)

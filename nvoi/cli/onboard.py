@@ -3,35 +3,59 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-from nvoi.cli.options import add_command, add_place_options
-from nvoi.errors import UsageError
+from nvoi.config.creation import check_ignore_files, create_config
+from nvoi.config.credentials import (
+    CONFIG_FILE,
+    KEY_FILE,
+    DeployKey,
+    find_key,
+    generate_key,
+    get_key,
+)
+from nvoi.config.encrypted import EncryptedConfig
+from nvoi.config.loader import is_plain, load
+from nvoi.config.schema import Config, SSHProvider
+from nvoi.config.sensitive import collect_secrets
+from nvoi.errors import ChangedError, ConfigError, InputError, UsageError
+from nvoi.log import masking
+from nvoi.onboarding.answers import Answers, read_answers
+from nvoi.onboarding.checking import compose, is_deployable
+from nvoi.onboarding.checkout import read_checkout
+from nvoi.onboarding.dashboards import DEFAULT_URL, call_dashboard
+from nvoi.onboarding.interview import Interview
+from nvoi.onboarding.place import NOT_YET
+from nvoi.onboarding.prompts import Choice, Prompts
+from nvoi.onboarding.terminal import open_prompts
+from nvoi.onboarding.wizard import hold_interview
+from nvoi.signals import Signals, interruptible
 
-EXAMPLES = """\
-examples:
-  nvoi onboard               ask about the app in this folder, and make deploy.enc
-  nvoi onboard -d ../app     another checkout
-
-It asks at a terminal, and writes nothing before you save. Ctrl-C leaves nothing behind. A
-deploy.enc that is there is offered for editing. Without a terminal: nvoi config init.
-
-exit codes: 0 saved or left as it was, 1 cancelled, 2 bad usage or config,
-129 SIGHUP, 130 Ctrl-C, 131 SIGQUIT, 143 SIGTERM
-"""
 NO_TERMINAL_HINT = (
     "without one, `nvoi config init --name NAME` makes a config, and `nvoi credentials edit` or "
     "`nvoi credentials set` changes it"
 )
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command and its options."""
-    parser = add_command(
-        subparsers, "onboard", "Make a config that can be deployed, by questions.", EXAMPLES, run
-    )
-    add_place_options(parser)
+@dataclass(frozen=True)
+class Draft:
+    """A config that is made or changed: where it goes, what opens it, what it says so far.
+
+    ``key_file`` is where a new key is to be written, None where the key is kept already. ``text``
+    and ``answers`` are None where there is no config yet.
+    """
+
+    checkout: Path
+    config_file: Path
+    key: DeployKey
+    key_file: Path | None = None
+    text: str | None = None
+    answers: Answers | None = None
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -43,22 +67,201 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     # A stream that was closed before nvoi began is None.
     if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         raise UsageError("nvoi onboard asks questions: it needs a terminal", hint=NO_TERMINAL_HINT)
-    from nvoi.cli import advice, founding  # noqa: PLC0415 - pull in cryptography
-    from nvoi.cli.signals import interruptible  # noqa: PLC0415 - only with a terminal
-    from nvoi.onboarding.terminal import open_prompts  # noqa: PLC0415 - pulls in questionary
-
     with interruptible() as signals:
-        place = founding.find_place(options, environ)
+        draft = find_draft(options, environ)
         prompts = open_prompts(environ)
-        if place.key.warning:
-            prompts.say(f"! {place.key.warning}")
-        if place.answers and not founding.wants_change(prompts, place):
-            prompts.say(f"{place.config_file} is as it was.")
+        if draft.key.warning:
+            prompts.say(f"! {draft.key.warning}")
+        choices = (Choice("change it", value=True), Choice("leave it as it is", value=False))
+        question = f"{draft.config_file} is there:"
+        if draft.answers and not prompts.choose(question, choices, default=True):
+            prompts.say(f"{draft.config_file} is as it was.")
             return 0
-        text = founding.hold(options, environ, prompts, place)
+        text = interview(environ, prompts, draft)
         if text is None:
             prompts.say("Nothing was saved.")
             return 1
-        founding.save(place, text, prompts, signals)
-        advice.tell_next(prompts, options, place, text)
+        save(draft, text, prompts, signals)
+        tell_next(prompts, options, draft, text)
     return 0
+
+
+def find_draft(options: argparse.Namespace, environ: Mapping[str, str]) -> Draft:
+    """The config and key that the command line means; what they hold is masked from now on.
+
+    Raises:
+        InputError: one of them is there and cannot be read, or could not be written.
+    """
+    if not is_folder(options.dir):
+        raise UsageError(f"--dir {options.dir} is no folder", hint="name the app's checkout")
+    config_file = choose_file(options.dir, options.config)
+    if is_plain(config_file):
+        raise UsageError(f"{config_file} is not encrypted", hint="edit the file as it is")
+    find = open_draft if config_file.exists() else begin_draft
+    draft = find(options, environ, config_file)
+    masking.add_secrets(draft.key.value.reveal())
+    return draft
+
+
+def is_folder(path: Path) -> bool:
+    """Whether ``path`` is one that has a name; the current folder may have been removed."""
+    try:
+        return path.absolute().is_dir()
+    except OSError:
+        return False
+
+
+def choose_file(directory: Path, explicit: Path | None) -> Path:
+    """The config that is there, else where a new one goes."""
+    if explicit is not None:
+        return explicit
+    places = (directory / CONFIG_FILE, directory / "config" / CONFIG_FILE)
+    return next((place for place in places if place.exists()), places[0])
+
+
+def open_draft(options: argparse.Namespace, environ: Mapping[str, str], config_file: Path) -> Draft:
+    """A config that is there."""
+    key = get_key(options.dir, environ=environ, config_file=config_file, key_file=options.key_file)
+    filename = str(config_file)
+    with EncryptedConfig(config_file, key).held() as held:
+        key, text = held.key, held.read()
+    try:
+        config = load(text, filename=filename, environ=None)
+    except ConfigError as error:
+        hint = "correct it with nvoi credentials edit first"
+        raise ConfigError(filename, error.faults, hint=hint) from None
+    masking.add_secrets(*collect_secrets(config))
+    return Draft(options.dir, config_file, key, text=text, answers=read_answers(config))
+
+
+def begin_draft(
+    options: argparse.Namespace, environ: Mapping[str, str], config_file: Path
+) -> Draft:
+    """A config that is to be made, with the key that there is, else a new one."""
+    folder = config_file.parent
+    if os.path.lexists(config_file):
+        raise UsageError(f"{config_file} is a link to nothing")
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise UsageError(f"{folder} is no folder that can be written to")
+    key = find_key(options.dir, environ=environ, config_file=config_file, key_file=options.key_file)
+    check_ignore_files(folder, options.dir)
+    if key is not None:
+        return Draft(options.dir, config_file, key)
+    key_file = folder / KEY_FILE
+    if os.path.lexists(key_file):
+        raise UsageError(f"{key_file} is a link to nothing")
+    return Draft(options.dir, config_file, DeployKey(generate_key(), str(key_file)), key_file)
+
+
+def interview(environ: Mapping[str, str], prompts: Prompts, draft: Draft) -> str | None:
+    """The text of the config that the user wants saved; None where it is cancelled."""
+    directory = draft.checkout.absolute()
+
+    def build(answers: Answers) -> str:
+        return compose(draft.text, draft.answers, answers, directory)
+
+    answers = hold_interview(
+        Interview(
+            prompts=prompts,
+            checkout=read_checkout(directory),
+            original=draft.answers,
+            call_dashboard=lambda url: call_dashboard(url, draft.key.value, environ),
+            is_deployable=is_deployable,
+        ),
+        build,
+    )
+    return build(answers) if answers else None
+
+
+def save(draft: Draft, text: str, prompts: Prompts, signals: Signals) -> None:
+    """Write what there is to write; where that fails, ask whether to try again.
+
+    Raises:
+        InputError: it cannot be written, or others changed the config meanwhile.
+    """
+    while True:
+        # No signal comes between files that belong together; it counts afterwards.
+        with signals.hold():
+            try:
+                write(draft, text)
+            except ChangedError as error:
+                error.hint = "nvoi onboard again shows what it says"
+                raise
+            except InputError as error:
+                trouble = error
+            else:
+                signals.settle()
+                return
+        prompts.say(f"! {trouble}")
+        if not prompts.confirm("Try to save it once more?", default=True):
+            raise trouble
+
+
+def write(draft: Draft, text: str) -> None:
+    """Write the config, and what a new one needs.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    if draft.text is None:
+        known = draft.key.path if draft.key.path and draft.key.path.name == KEY_FILE else None
+        create_config(
+            draft.config_file,
+            text,
+            draft.key.value,
+            key_file=draft.key_file or known,
+            checkout=draft.checkout,
+            is_new_key=draft.key_file is not None,
+        )
+    elif text != draft.text:
+        with EncryptedConfig(draft.config_file, draft.key).held() as held:
+            held.change(draft.text, text)
+
+
+def tell_next(prompts: Prompts, options: argparse.Namespace, draft: Draft, text: str) -> None:
+    """Say what was saved, and what to do with it."""
+    config = load(text, filename=str(draft.config_file), environ=None)
+    application = config.application
+    prompts.say(f"\nSaved {draft.config_file}, encrypted: commit it. {describe_key(draft)}")
+    if isinstance(application.compute_provider, SSHProvider) and application.ssh_keys:
+        prompts.say("\nEach server needs this line in ~/.ssh/authorized_keys of its user:")
+        # Not folded: it is to be copied.
+        prompts.show(application.ssh_keys.public_key)
+    prompts.say("\nNext:")
+    for line in list_commands(options, config):
+        prompts.say(f"  {line}")
+    if not is_deployable(application.compute_provider):
+        prompts.say(f"\n{NOT_YET}")
+
+
+def describe_key(draft: Draft) -> str:
+    """Where the key is, and who has to have it."""
+    ci = "A CI gets the key as the secret DEPLOY_KEY."
+    if draft.key_file is None:
+        return f"Its key is that of {draft.key.source}. {ci}"
+    return (
+        f"Its key is in {draft.key_file}, which is in .gitignore and .dockerignore. Keep it: "
+        f"without it the config cannot be read, and whoever has it can read everything. {ci}"
+    )
+
+
+def list_commands(options: argparse.Namespace, config: Config) -> list[str]:
+    """The commands that come next, each with what it is for."""
+    place = "".join(
+        f" {flag} {shlex.quote(str(value))}"
+        for flag, value, usual in (
+            ("--dir", options.dir, Path()),
+            ("--config", options.config, None),
+            ("--key-file", options.key_file, None),
+        )
+        if value != usual
+    )
+    commands = [
+        (f"nvoi deploy --dry-run{place}", "to see what would be done"),
+        (f"nvoi deploy{place}", "to do it"),
+        (f"nvoi onboard{place}", "to change the answers; nvoi credentials edit has every key"),
+    ]
+    if config.callback_url == DEFAULT_URL:
+        commands.insert(0, (f"nvoi dashboard{place}", "in another terminal, to follow each deploy"))
+    width = max(len(command) for command, _ in commands)
+    return [f"{command:{width}}  {purpose}" for command, purpose in commands]

@@ -1,36 +1,33 @@
-"""Options that commands share, and what they stand for."""
+"""Options that several commands have, and the values that argparse has no type for."""
 
 from __future__ import annotations
 
 import argparse
-import logging
+import os
 import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nvoi.cli import COMMANDS
-from nvoi.errors import UsageError
-from nvoi.log import levels
-from nvoi.log.console import build_handler, set_up
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Seconds that the end of a run may wait for its dashboard: that of SignedHTTPHandler, whose
+#: module takes far longer to import than `--help` has.
+CALLBACK_BUDGET_SECONDS = 10.0
+
+MOST_PORT = 65535
+STAMP_DIGITS = 14
 
 
-def add_command(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    description: str,
-    examples: str,
-    run: Callable[[argparse.Namespace, Mapping[str, str]], int],
-) -> argparse.ArgumentParser:
-    """A command's parser, with its line of the help, its examples and what runs it."""
-    parser = subparsers.add_parser(
-        name,
-        help=COMMANDS[name],
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
-    return parser
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Folds at the terminal's width, as argparse does by a module that takes long to import."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = int(os.environ.get("COLUMNS", "0"))
+            columns = columns or os.get_terminal_size(sys.stdout.fileno()).columns
+        except (AttributeError, ValueError, OSError):
+            columns = 0
+        super().__init__(prog, width=(columns or 80) - 2)
 
 
 def add_place_options(parser: argparse.ArgumentParser, *, inherited: bool = False) -> None:
@@ -42,7 +39,7 @@ def add_place_options(parser: argparse.ArgumentParser, *, inherited: bool = Fals
     group.add_argument(
         "-c",
         "--config",
-        type=Path,
+        type=parse_path,
         default=argparse.SUPPRESS if inherited else None,
         metavar="FILE",
         help="the config: encrypted, or plain as *.yml (default: deploy.enc in DIR or DIR/config)",
@@ -50,14 +47,14 @@ def add_place_options(parser: argparse.ArgumentParser, *, inherited: bool = Fals
     group.add_argument(
         "-d",
         "--dir",
-        type=Path,
-        default=argparse.SUPPRESS if inherited else Path(),
+        type=parse_path,
+        default=argparse.SUPPRESS if inherited else ".",
         metavar="DIR",
         help="the checkout (default: this folder)",
     )
     group.add_argument(
         "--key-file",
-        type=Path,
+        type=parse_path,
         default=argparse.SUPPRESS if inherited else None,
         metavar="FILE",
         help="the key (default: $NVOI_MASTER_KEY, $DEPLOY_KEY, deploy.key beside the config)",
@@ -65,7 +62,6 @@ def add_place_options(parser: argparse.ArgumentParser, *, inherited: bool = Fals
 
 
 def add_log_options(parser: argparse.ArgumentParser) -> None:
-    """``--quiet``, ``--verbose``, ``--log-format``."""
     group = parser.add_argument_group("output")
     volume = group.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="warnings and errors only")
@@ -80,36 +76,106 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_console(options: argparse.Namespace, environ: Mapping[str, str]) -> levels.Logger:
-    """The logger ``nvoi`` with standard output behind it, as the options ask for."""
-    if environ.get("NVOI_DEBUG") and not options.quiet:
-        options.verbose = True
-    level = logging.INFO
-    if options.verbose:
-        level = logging.DEBUG
-    elif options.quiet:
-        level = logging.WARNING
-    return set_up(
-        build_handler(sys.stdout, environ, level=level, as_json=options.log_format == "json")
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What all commands have that change the app."""
+    add_branch_option(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what each step would change; touch nothing and call nobody",
+    )
+    parser.add_argument(
+        "--callback-budget",
+        type=parse_seconds,
+        default=CALLBACK_BUDGET_SECONDS,
+        metavar="SECONDS",
+        help="how long the end of the run may wait for the dashboard (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--lock-wait",
+        type=parse_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long to wait for another run on the same servers to end (default: not at all)",
     )
 
 
-def find_home(environ: Mapping[str, str]) -> Path:
-    """The folder of nvoi's own state: ``$NVOI_HOME``, else ``$XDG_STATE_HOME/nvoi``.
+def add_branch_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-b",
+        "--branch",
+        metavar="NAME",
+        help="a deploy of its own for a branch: NAME is part of the app's name and subdomains",
+    )
 
-    The XDG Base Directory Specification has ``~/.local/state`` where the variable is unset
-    or no absolute path.
 
-    Raises:
-        UsageError: it is in the user's home folder, and there is none.
-    """
+def add_database_option(parser: argparse.ArgumentParser, *, inherited: bool = False) -> None:
+    """``--db``; ``inherited`` as :func:`add_place_options` has it."""
+    parser.add_argument(
+        "--db",
+        type=parse_path,
+        default=argparse.SUPPRESS if inherited else None,
+        metavar="PATH",
+        help="the SQLite file (default: dashboard.d/dashboard.sqlite3 in nvoi's own folder)",
+    )
+
+
+def parse_path(text: str) -> Path:
+    """A path. A default is one too, which argparse has read where the option is not given."""
+    from pathlib import Path  # noqa: PLC0415 - a tenth of the time of --help
+
+    return Path(text)
+
+
+def parse_port(text: str) -> int:
+    """A port, or 0."""
+    number = parse_count(text)
+    if number > MOST_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is no port")
+    return number
+
+
+def parse_count(text: str) -> int:
+    """A whole number of 0 or more."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:  # noqa: PLR2004 - enough for all
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
+def parse_amount(text: str) -> float:
+    """A number above 0."""
+    number = parse_number(text)
+    if not 0 < number < 1e9:  # noqa: PLR2004 - neither infinite nor no number at all
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
+
+
+def parse_hours(text: str) -> float:
+    """A number of hours, 0 or more."""
+    hours = parse_number(text)
+    if not 0 <= hours < 1e6:  # noqa: PLR2004 - neither infinite nor no number at all
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours")
+    return hours
+
+
+def parse_seconds(text: str) -> float:
+    """A number of seconds, 0 or more."""
+    seconds = parse_number(text)
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
+
+
+def parse_number(text: str) -> float:
+    """The number in ``text``; one that is in no range where there is none."""
     try:
-        if environ.get("NVOI_HOME"):
-            return Path(environ["NVOI_HOME"]).expanduser().absolute()
-        state = Path(environ.get("XDG_STATE_HOME") or "")
-        return (state if state.is_absolute() else Path.home() / ".local" / "state") / "nvoi"
-    except RuntimeError:
-        raise UsageError(
-            "this user has no home folder for nvoi's state",
-            hint="set NVOI_HOME to an absolute path, or HOME",
-        ) from None
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def parse_stamp(text: str) -> str:
+    """A release's name."""
+    if not (text.isascii() and text.isdigit()) or len(text) != STAMP_DIGITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no release: its name has 14 digits")
+    return text

@@ -1,87 +1,142 @@
-"""``nvoi resend``."""
+"""``nvoi resend``: send what a run could not deliver, in order, and remove its file.
+
+Each request that is acknowledged is noted on the disk before the next one goes out, so that nothing
+is sent twice. The ids of a request's parts come from its own.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from nvoi.cli.options import add_command, add_log_options, add_place_options
+from nvoi import protocol
+from nvoi.cli.inputs import load_inputs, open_console
+from nvoi.cli.undelivered import Undelivered, open_undelivered
+from nvoi.config.credentials import get_config_file, get_key
+from nvoi.errors import CredentialsError, DeliveryError, UsageError
+from nvoi.log import masking
+from nvoi.log.clock import read_seconds
+from nvoi.log.delivery import Counts, Delivery, Destination
+from nvoi.log.levels import Logger, get_logger
+from nvoi.log.transport import Transport
+from nvoi.network import strip_auth
+from nvoi.signals import interruptible
 
-if TYPE_CHECKING:
-    from nvoi.config.credentials import DeployKey
-    from nvoi.resend import Undelivered
-
-EXAMPLES = """\
-examples:
-  nvoi resend ~/.local/state/nvoi/undelivered.d/1234-20260115103000-x7f2.jsonl
-
-exit codes: 0 all is delivered and the file removed, 1 something is still to be sent
-"""
-
-
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command and its options."""
-    parser = add_command(
-        subparsers,
-        "resend",
-        (
-            "Send what a run could not deliver to its dashboard: in order, with its times, "
-            "and nothing twice that was acknowledged."
-        ),
-        EXAMPLES,
-        run,
-    )
-    parser.add_argument("file", type=Path, metavar="FILE", help="the file that the run named")
-    add_place_options(parser)
-    add_log_options(parser)
+#: Seconds that one request may take with all its retries.
+REQUEST_SECONDS = 30.0
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Send the file's requests."""
-    from nvoi.cli.options import open_console  # noqa: PLC0415 - with the log
-    from nvoi.cli.signals import interruptible  # noqa: PLC0415
-    from nvoi.config.credentials import get_key  # noqa: PLC0415
-    from nvoi.resend import read_undelivered, resend  # noqa: PLC0415
+    """Send the file's requests.
 
-    open_console(options, environ)
-    with interruptible():
-        undelivered = read_undelivered(options.file)
-        key = get_key(
-            options.dir, environ=environ, config_file=options.config, key_file=options.key_file
-        )
-        if undelivered.has_credentials:
-            undelivered.callback_url = get_callback_url(undelivered, options, environ, key)
-        resend(undelivered, key.value.reveal())
+    Raises:
+        InputError: the file, the config or the key cannot be used.
+        DeliveryError: some requests are still to be sent, or were refused.
+    """
+    logger = open_console(options, environ)
+    with interruptible(), open_undelivered(options.file) as undelivered:
+        url, key = get_destination(undelivered, options, environ, logger)
+        resend(undelivered, url, key)
     return 0
 
 
-def get_callback_url(
+def get_destination(
     undelivered: Undelivered,
     options: argparse.Namespace,
     environ: Mapping[str, str],
-    key: DeployKey,
-) -> str:
-    """The callback URL with its user and password, which only the config has.
+    logger: Logger,
+) -> tuple[str, str]:
+    """The callback URL, with the user and password that only a config has, and the key's text.
 
     Raises:
-        InputError: there is no config, or its callback URL is another one.
+        InputError: the file is for another URL than the config's; or there is no key, or no
+            config that is needed.
     """
-    from nvoi.config.credentials import get_config_file  # noqa: PLC0415 - with the log
-    from nvoi.config.loader import load_file  # noqa: PLC0415
-    from nvoi.config.sensitive import collect_secrets  # noqa: PLC0415
-    from nvoi.errors import UsageError  # noqa: PLC0415
-    from nvoi.log.masking import add_secrets  # noqa: PLC0415
-    from nvoi.network import strip_auth  # noqa: PLC0415
-
-    config = load_file(get_config_file(options.dir, options.config), key=key, environ=environ)
-    add_secrets(*collect_secrets(config))
-    url = config.callback_url or ""
-    if strip_auth(url) != undelivered.callback_url:
+    if not (undelivered.has_credentials or has_config(options)):
+        key = get_key(options.dir, environ=environ, key_file=options.key_file)
+        if key.warning:
+            logger.warning("%s", key.warning)
+        return undelivered.callback_url, key.value.reveal()
+    inputs = load_inputs(options, environ, logger)
+    url = inputs.config.callback_url
+    if not (url and inputs.key) or strip_auth(url) != undelivered.callback_url:
         raise UsageError(
-            f"{undelivered.path} is for {undelivered.callback_url} with a user and password, "
-            "which the config's callback_url is not",
+            f"{undelivered.path} is for {undelivered.callback_url}, which is not the callback_url "
+            f"of {inputs.file}",
             hint="name the config that the run had with --config",
         )
-    return url
+    return url, inputs.key.value.reveal()
+
+
+def has_config(options: argparse.Namespace) -> bool:
+    """Whether a config is named, or found in the checkout."""
+    try:
+        get_config_file(options.dir, options.config)
+    except CredentialsError:
+        return options.config is not None
+    return True
+
+
+def resend(
+    undelivered: Undelivered, url: str, key: str, *, request_seconds: float = REQUEST_SECONDS
+) -> None:
+    """Send the file's requests in order, and remove it when the last is acknowledged.
+
+    Args:
+        undelivered: the file.
+        url: the callback URL, with the user and password that the file lacks.
+        key: the deploy key's text.
+        request_seconds: how long one request may take with all its retries.
+
+    Raises:
+        DeliveryError: some are still to be sent, or were refused; the file says which.
+        UsageError: the URL or the file's deploy id cannot be used.
+    """
+    logger = get_logger("nvoi.resend")
+    masking.add_secrets(key)
+    place = strip_auth(protocol.check_url(url))
+    before = undelivered.delivered
+    delivery = Delivery(
+        Destination(url, key, protocol.check_deploy_id(undelivered.deploy_id), undelivered.run),
+        Transport(url),
+        tell=lambda text: logger.warning("Dashboard %s: %s", place, text),
+        count_logged=lambda: undelivered.logged,
+        counts=Counts(delivered=before),
+        note_delivered=undelivered.acknowledge,
+    )
+    try:
+        refused = send_all(undelivered, delivery, place, request_seconds)
+    finally:
+        delivery.close()
+    if refused:
+        raise DeliveryError(
+            f"{place} refused {count(refused, 'request')}, kept in {undelivered.path}",
+            hint="all else is delivered; remove the file when it is of no use",
+        )
+    undelivered.remove()
+    lines, requests = delivery.counts.delivered - before, undelivered.count
+    logger.success(
+        "Delivered %s in %s to %s", count(lines, "log line"), count(requests, "request"), place
+    )
+
+
+def send_all(
+    undelivered: Undelivered, delivery: Delivery, place: str, request_seconds: float
+) -> int:
+    """Send each request; returns how many, or parts of how many, were refused."""
+    refused, total = 0, undelivered.count
+    for number, request in enumerate(undelivered.read_requests()):
+        until = read_seconds() + request_seconds
+        delivery.end_by(until, until)
+        given_up = delivery.deliver(request)
+        if given_up and (delivery.stopped or not delivery.answered):
+            raise DeliveryError(
+                f"{total - number} of {count(total, 'request')} are still to be sent to {place}",
+                hint=f"later: nvoi resend {undelivered.path}",
+            )
+        refused += len(given_up)
+    return refused
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

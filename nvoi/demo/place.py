@@ -6,13 +6,16 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from nvoi import process
 from nvoi.config.credentials import (
     CONFIG_FILE,
     KEY_FILE,
@@ -23,6 +26,7 @@ from nvoi.config.credentials import (
 )
 from nvoi.errors import NvoiError
 from nvoi.secret import Secret
+from nvoi.signals import Signals
 from nvoi.targets.local.processes import is_port_free
 
 HELLO = Path(__file__).with_name("hello")
@@ -45,6 +49,10 @@ FIRST_PORT, PORTS = 20_000, 10_000
 
 #: Seconds that git may take for some files.
 GIT_SECONDS = 10
+
+#: Seconds that a command of nvoi's has for its end before it is killed. A deploy takes back what
+#: it did, and waits for its services to stop: 10 s each time.
+STOP_SECONDS = 45.0
 
 #: Taken from the environment of all that the demo starts: the demo has its own of these,
 #: and a git that is in the middle of something has its own checkout in GIT_….
@@ -97,11 +105,8 @@ class Place:
           home/         nvoi's own state (NVOI_HOME)
           dashboard/    the dashboard's database and what it printed
 
-    Args:
-        folder: the folder itself.
-        environ: what the demo was started with.
-        app_port: where the app listens.
-        pause: seconds between two lines of ``pre_run_command``.
+    ``environ`` is what the demo was started with, ``pause`` the seconds between two lines of
+    ``pre_run_command``.
     """
 
     folder: Path
@@ -111,22 +116,19 @@ class Place:
 
     @property
     def checkout(self) -> Path:
-        """The app's checkout."""
         return self.folder / APP
 
     @property
     def home(self) -> Path:
-        """What nvoi keeps for itself."""
         return self.folder / "home"
 
     @property
     def state(self) -> Path:
-        """The app's part of that state."""
+        """The app's part of nvoi's state."""
         return self.home / APP
 
     @property
     def dashboard(self) -> Path:
-        """The dashboard's files."""
         return self.folder / "dashboard"
 
     @property
@@ -136,8 +138,12 @@ class Place:
 
     @property
     def app_url(self) -> str:
-        """Where the app answers."""
         return f"http://127.0.0.1:{self.app_port}"
+
+    @property
+    def options(self) -> list[str]:
+        """Those by which a command finds the app, whatever the environment says."""
+        return ["--dir", str(self.checkout), "--key-file", str(self.key_file)]
 
     def build_environ(self, **more: str) -> dict[str, str]:
         """The environment of what the demo starts: no key or home but the demo's own."""
@@ -188,11 +194,7 @@ def write_config(
 ) -> None:
     """Write deploy.enc, encrypted with the place's key.
 
-    Args:
-        place: whose.
-        callback_url: where runs are told.
-        token: the app's secret.
-        seconds: how long a release may take to become healthy.
+    ``token`` is the app's secret, ``seconds`` how long a release may take to become healthy.
     """
     text = CONFIG.format(
         callback_url=callback_url,
@@ -206,11 +208,6 @@ def write_config(
     )
     key = Secret(place.key_file.read_text("ascii").strip())
     write_private(place.checkout / CONFIG_FILE, encrypt(text.encode(), key))
-
-
-def generate_token() -> Secret:
-    """A secret for the app."""
-    return Secret(secrets.token_urlsafe(24))
 
 
 def break_app(place: Place) -> None:
@@ -231,17 +228,52 @@ def commit(place: Place, message: str) -> None:
     own = {f"GIT_{who}_{k}": v for who in ("AUTHOR", "COMMITTER") for k, v in author.items()}
     own |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     for words in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", message]):
-        try:
-            finished = subprocess.run(  # noqa: S603 - our own words, no shell
-                ["git", "-C", str(place.checkout), *words],  # noqa: S607 - the user's git
-                env=place.build_environ(**own),
+        git = ["git", "-C", str(place.checkout), *words]
+        if process.ask(git, place.build_environ(**own), seconds=GIT_SECONDS) is None:
+            return
+
+
+def build_command(words: Sequence[str]) -> list[str]:
+    """A command of nvoi's as it runs here, whatever lies in the folder that it is started in."""
+    return [sys.executable, "-P", "-m", "nvoi", *words]
+
+
+@contextmanager
+def start(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    signals: Signals,
+    *,
+    output: Path | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A command of nvoi's that runs for no longer than the ``with`` block.
+
+    It has a session of its own: Ctrl-C in a terminal reaches the demo alone, which ends what it
+    has started in its order. It prints to ``output``, or to where the demo does.
+    """
+    with ExitStack() as stack:
+        with signals.hold():
+            target = stack.enter_context(output.open("wb")) if output else None
+            child = subprocess.Popen(  # noqa: S603 - our own words, no shell
+                build_command(words),
+                env=dict(environ),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=GIT_SECONDS,
-                check=False,
+                stdout=target,
+                stderr=subprocess.STDOUT if target else None,
+                start_new_session=True,
             )
-        except (OSError, subprocess.SubprocessError):
-            return
-        if finished.returncode != 0:
-            return
+            stack.callback(stop, child, signals)
+        yield child
+
+
+def stop(child: subprocess.Popen[bytes], signals: Signals) -> None:
+    """SIGTERM, and SIGKILL to one that does not end; one that has ended is left alone."""
+    if child.poll() is not None:
+        return
+    with signals.hold():
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
-from nvoi.demo import children
-from nvoi.demo.checks import check_app, check_deploy, check_extras
-from nvoi.demo.children import Guard
 from nvoi.demo.place import (
     APP,
     BAD_SECONDS,
     Place,
     break_app,
+    build_command,
     commit,
     fill,
     find_port,
-    generate_token,
     make_folder,
+    start,
     write_config,
 )
-from nvoi.demo.watcher import Watcher, read, watch
+from nvoi.demo.watcher import Watcher, check_app, check_deploy, read, watch
 from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
 from nvoi.secret import Secret
+from nvoi.signals import Signals
 from nvoi.targets.local.processes import find_marked, stop_processes
 from nvoi.targets.local.state import remove_tree
 from nvoi.waiting import NotReadyError, wait_for
@@ -47,7 +47,7 @@ class Demo:
 
     Args:
         environ: what it was started with.
-        guard: keeps signals away while something is started or taken down.
+        signals: kept away while something is started or taken down.
         say: prints a line.
         open_page: opens a page in a browser; None where nobody would see it.
         port: the dashboard's; 0 lets the system choose.
@@ -55,25 +55,24 @@ class Demo:
     """
 
     environ: Mapping[str, str]
-    guard: Guard
+    signals: Signals
     say: Callable[[str], None]
     open_page: Callable[[str], bool] | None
     port: int
     wait: bool
 
 
-def run(demo: Demo) -> None:
+def show(demo: Demo) -> None:
     """Show the demo, and leave nothing behind, whatever ends it.
 
     Raises:
         NvoiError: something was not as it should be.
     """
-    check_extras()
     with ExitStack() as stack:
-        with demo.guard.hold():
+        with demo.signals.hold():
             place = stack.enter_context(open_place(demo))
         demo.say(f"nvoi demo: an app, a dashboard and two deploys, all of it in {place.folder}")
-        watcher = stack.enter_context(watch(place, demo.guard, demo.port))
+        watcher = stack.enter_context(watch(place, demo.signals, demo.port))
         stack.enter_context(deployable(place, demo))
         tell(place, watcher, demo)
     with suppress(OSError):
@@ -90,7 +89,7 @@ def open_place(demo: Demo) -> Iterator[Place]:
         fill(place)
         yield place
     finally:
-        demo.guard.settle()
+        demo.signals.settle()
         remove_tree(folder)
 
 
@@ -100,7 +99,7 @@ def deployable(place: Place, demo: Demo) -> Iterator[None]:
     try:
         yield
     finally:
-        demo.guard.settle()
+        demo.signals.settle()
         # The terminal may have been closed.
         with suppress(OSError):
             demo.say("\n== Taking everything down")
@@ -113,17 +112,12 @@ def deployable(place: Place, demo: Demo) -> Iterator[None]:
 
 
 def delete(place: Place, demo: Demo) -> None:
-    """Run ``nvoi delete``.
-
-    Raises:
-        NvoiError: something could not be removed.
-    """
     # A config that tells nobody: the dashboard is about to go as well.
     write_config(place, "", Secret("gone"))
     output = place.folder / "delete.log"
-    words = ["delete", "--yes", "--delete-volumes", "--quiet", *name_files(place)]
+    words = ["delete", "--yes", "--delete-volumes", "--quiet", *place.options]
     environ = place.build_environ()
-    with children.start(words, environ, demo.guard, output=output) as process:
+    with start(words, environ, demo.signals, output=output) as process:
         code = process.wait()
     if code != 0:
         raise NvoiError(f"nvoi delete ended with exit code {code}\n{read(output)}")
@@ -131,7 +125,7 @@ def delete(place: Place, demo: Demo) -> None:
 
 def tell(place: Place, watcher: Watcher, demo: Demo) -> None:
     """Deploy twice, look at what came of it, and wait to be ended."""
-    token = generate_token()
+    token = Secret(secrets.token_urlsafe(24))
     demo.say(f"\n== The dashboard\n   {watcher.page}")
     write_config(place, watcher.callback_url, token)
     commit(place, "An app that greets")
@@ -161,13 +155,9 @@ def tell(place: Place, watcher: Watcher, demo: Demo) -> None:
 
 
 def deploy(place: Place, watcher: Watcher, demo: Demo, deploy_id: str, *, expected: int) -> None:
-    """Run ``nvoi deploy`` to its end, its page opened as soon as there is one.
-
-    Raises:
-        NvoiError: its exit code is another than the expected one.
-    """
+    """Run ``nvoi deploy`` to its end, its page opened as soon as there is one."""
     environ = place.build_environ(NVOI_DEPLOY_ID=deploy_id)
-    with children.start(["deploy", *name_files(place)], environ, demo.guard) as process:
+    with start(["deploy", *place.options], environ, demo.signals) as process:
         if demo.open_page is not None and deploy_id == FIRST:
             open_when_seen(demo.open_page, watcher, deploy_id)
         code = process.wait()
@@ -190,18 +180,13 @@ def open_when_seen(open_page: Callable[[str], bool], watcher: Watcher, deploy_id
         open_page(watcher.build_page(deploy_id))
 
 
-def name_files(place: Place) -> list[str]:
-    """The options by which a command finds the app, whatever the environment says."""
-    return ["--dir", str(place.checkout), "--key-file", str(place.key_file)]
-
-
 def wait(place: Place, watcher: Watcher, demo: Demo) -> None:
     """Wait for a signal, such as Ctrl-C.
 
     Raises:
         NvoiError: the dashboard has ended meanwhile.
     """
-    words = children.build_command(["deploy", *name_files(place)])
+    words = build_command(["deploy", *place.options])
     demo.say(
         f"\nThe app's code is in {place.checkout}. Change it, and deploy it again:\n"
         f"   {shlex.join(['env', f'NVOI_HOME={place.home}', *words])}"

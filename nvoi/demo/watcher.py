@@ -8,27 +8,23 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import urllib3
 
-from nvoi.demo.children import Guard, start
-from nvoi.demo.place import Place
+from nvoi.demo.place import GREETING, Place, start
 from nvoi.errors import NvoiError, UsageError
 from nvoi.log.levels import get_logger
+from nvoi.secret import Secret
+from nvoi.signals import Signals
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)
 
 #: Seconds for the dashboard to start and to answer.
 START_SECONDS, ANSWER_SECONDS = 60.0, 30.0
-
-#: The status of an answer that is one.
-OK = 200
-
-#: The exit code of a command that could not use what it was given.
-USAGE = 2
 
 #: The dashboard's own project, which needs no token.
 PROJECT = "default"
@@ -39,28 +35,14 @@ URL = re.compile(r"^(?!nvoi: ).*?(http://127\.0\.0\.1:\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Deploy:
-    """What the dashboard has of one deploy: its newest attempt, and its lines."""
-
-    attempt: dict[str, Any]
-    messages: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Watcher:
-    """The dashboard that runs.
-
-    Args:
-        process: it.
-        url: where it answers, without a slash at its end.
-    """
+    """The dashboard that runs; ``url`` has no slash at its end."""
 
     process: subprocess.Popen[bytes]
     url: str
 
     @property
     def callback_url(self) -> str:
-        """Where runs are told."""
         return f"{self.url}/api/deploys"
 
     @property
@@ -72,8 +54,8 @@ class Watcher:
         """The page of a deploy, whose id needs no quoting."""
         return f"{self.page}/deploys/{deploy_id}"
 
-    def get_deploy(self, deploy_id: str) -> Deploy:
-        """What it has of a deploy.
+    def get_deploy(self, deploy_id: str) -> tuple[dict[str, Any], list[str]]:
+        """The newest attempt of a deploy, and its messages.
 
         Raises:
             NvoiError: it does not answer, or knows no such deploy.
@@ -83,22 +65,17 @@ class Watcher:
             get_json(f"{path}.json")["attempts"], key=lambda attempt: int(attempt["number"])
         )
         lines = get_json(f"{path}/lines.json?attempt={attempt['number']}&limit=5000")["lines"]
-        return Deploy(attempt, tuple(line["message"] for line in lines))
+        return attempt, [line["message"] for line in lines]
 
     def knows(self, deploy_id: str) -> bool:
         """Whether it has heard of a deploy."""
         answer = ask(f"{self.url}/api/projects/{PROJECT}/deploys/{deploy_id}.json")
-        return answer.status == OK
+        return answer.status == HTTPStatus.OK
 
 
 @contextmanager
-def watch(place: Place, guard: Guard, port: int) -> Iterator[Watcher]:
+def watch(place: Place, signals: Signals, port: int) -> Iterator[Watcher]:
     """The place's dashboard, ready; it ends with the ``with`` block.
-
-    Args:
-        place: with its key.
-        guard: keeps signals away until the dashboard can be ended.
-        port: where it is to answer; 0 lets the system choose.
 
     Raises:
         UsageError: the port is taken.
@@ -107,7 +84,7 @@ def watch(place: Place, guard: Guard, port: int) -> Iterator[Watcher]:
     output = place.dashboard / "output.log"
     words = ["dashboard", "--port", str(port), "--db", str(place.dashboard / "dashboard.sqlite3")]
     words += ["--key-file", str(place.key_file)]
-    with start(words, place.build_environ(), guard, output=output) as process:
+    with start(words, place.build_environ(), signals, output=output) as process:
 
         def look() -> str:
             if process.poll() is not None:
@@ -119,7 +96,7 @@ def watch(place: Place, guard: Guard, port: int) -> Iterator[Watcher]:
                 answer = ask(f"{found[1]}/healthz")
             except NvoiError as error:
                 raise NotReadyError(error.message) from error
-            if answer.status != OK:
+            if answer.status != HTTPStatus.OK:
                 raise NotReadyError(f"it is not well: {answer.status}")
             return found[1]
 
@@ -132,10 +109,42 @@ def watch(place: Place, guard: Guard, port: int) -> Iterator[Watcher]:
         yield Watcher(process, url)
 
 
+def check_app(place: Place) -> str:
+    """The page that the app answers with, which names its release."""
+    page = ask(f"{place.app_url}/").data.decode("utf-8", "replace")
+    if GREETING not in page:
+        raise NvoiError(f"{place.app_url} does not greet")
+    return page
+
+
+def check_deploy(watcher: Watcher, deploy_id: str, *, status: str, token: Secret) -> str:
+    """See that the dashboard has all of a deploy.
+
+    Returns:
+        The reason of a failed one, in one line; else nothing.
+
+    Raises:
+        NvoiError: it ended otherwise, lines are missing, or the app's secret is among them.
+    """
+    (attempt, messages), page = watcher.get_deploy(deploy_id), watcher.build_page(deploy_id)
+    if attempt["status"] != status:
+        raise NvoiError(f"{page} shows {attempt['status']}, and {status} was expected")
+    count = len(messages)
+    if attempt["gaps"] or attempt["log_dropped"] or count != attempt["log_count"]:
+        raise NvoiError(f"{page} has {count} of {attempt['log_count']} lines")
+    text = "\n".join([*messages, attempt["error"] or ""])
+    if token.reveal() in text or "API_TOKEN=[REDACTED]" not in text:
+        raise NvoiError(f"{page} does not have the app's secret masked")
+    if status == "failed" and not attempt["error"]:
+        raise NvoiError(f"{page} gives no reason")
+    # Where its log is follows in brackets: it is about to go.
+    return (attempt["error"] or "").partition("\n")[0].partition(" (")[0]
+
+
 def build_start_error(code: int, output: Path) -> NvoiError:
     """The error for a dashboard that has ended, in its own words."""
     said = [line.removeprefix("nvoi: ") for line in read(output).splitlines()]
-    if code == USAGE and said:
+    if code == UsageError.exit_code and said:
         return UsageError("\n".join(said))
     return NvoiError("\n".join([f"the dashboard ended with exit code {code}", *said]))
 
@@ -146,11 +155,7 @@ def read(path: Path) -> str:
 
 
 def ask(url: str) -> urllib3.BaseHTTPResponse:
-    """The answer to GET, with no proxy between.
-
-    Raises:
-        NvoiError: there is none.
-    """
+    """The answer to GET, with no proxy between."""
     try:
         return urllib3.request("GET", url, timeout=ANSWER_SECONDS, retries=False, redirect=False)
     except urllib3.exceptions.HTTPError as error:
@@ -158,11 +163,6 @@ def ask(url: str) -> urllib3.BaseHTTPResponse:
 
 
 def get_json(url: str) -> Any:
-    """The JSON that is at ``url``.
-
-    Raises:
-        NvoiError: there is none.
-    """
     answer = ask(url)
     try:
         return json.loads(answer.data)

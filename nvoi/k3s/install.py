@@ -11,7 +11,6 @@ from nvoi.k3s import read_script
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import (
     READY_SECONDS,
-    Cluster,
     ClusterNode,
     check_groups,
     ensure_marks,
@@ -24,8 +23,9 @@ from nvoi.k3s.nodes import (
 from nvoi.k3s.plan import API_PORT, K3sSettings, Task, build_tasks, find_stale
 from nvoi.k3s.requirements import check_all
 from nvoi.k3s.survey import WAITING, survey
-from nvoi.k3s.uninstall import remove_node
-from nvoi.kubernetes.commands import DRAIN_SECONDS, build_delete_node
+from nvoi.k3s.uninstall import DRAIN_SECONDS, remove_node
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.registry import DATA_FOLDER
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
@@ -118,7 +118,7 @@ class Installer:
             self._wait_for(master)
         for node in stale:
             log.info("%s: its server was set up anew; the old node is removed", node.name)
-            self.cluster.run(build_delete_node(node.name))
+            self.cluster.delete([Reference("Node", node.name)], wait=False)
         work_on_all(new, lambda task: self._set_up(task, installs=False, starts=True))
         for task in agents:
             if task.work and task.is_running:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
-from nvoi.command import Result
 from nvoi.errors import NvoiError
-from nvoi.kubernetes.commands import FIELD_MANAGER, Kubectl, build_call, build_get_nodes, build_list
-from nvoi.kubernetes.labels import SERVER_GROUP
-from nvoi.kubernetes.names import build_label_value
-from nvoi.kubernetes.workload import Manifest
+from nvoi.kubernetes.api import FIELD_MANAGER
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.names import SERVER_GROUP, build_label_value
+from nvoi.kubernetes.ownership import Reference
 from nvoi.log.levels import get_logger
 from nvoi.naming import shorten
 from nvoi.providers.provider import Server
@@ -28,12 +26,6 @@ MARKER = "nvoi.io/"
 MARKER_NAME = "app."
 ADDRESS = "nvoi.io/address"
 NO_TEXTS: Mapping[str, str] = MappingProxyType({})
-
-
-class Cluster(Protocol):
-    """What runs kubectl on the master."""
-
-    def run(self, call: Kubectl, *, timeout: float | None = None, check: bool = True) -> Result: ...
 
 
 @dataclass(frozen=True)
@@ -72,10 +64,10 @@ def list_nodes(cluster: Cluster) -> list[ClusterNode]:
     Raises:
         NvoiError: it cannot be asked.
     """
-    answer = cluster.run(build_get_nodes()).stdout
+    found = cluster.get(["nodes"])
     try:
-        return [read_node(item) for item in json.loads(answer)["items"]]
-    except (ValueError, KeyError, TypeError) as error:
+        return [read_node(item) for item in found]
+    except (KeyError, TypeError) as error:
         raise NvoiError(f"the cluster's answer about its nodes cannot be read: {error}") from error
 
 
@@ -197,7 +189,7 @@ def check_groups(nodes: Sequence[ClusterNode], servers: Mapping[str, Server], ap
 def ensure_marks(
     cluster: Cluster, nodes: Sequence[ClusterNode], servers: Mapping[str, Server], app: str
 ) -> None:
-    """Have the nodes of ``app`` say so, and to which group they belong; one call for all.
+    """Have the nodes of ``app`` say so, and to which group they belong.
 
     ``servers`` are the app's by the names of their nodes.
 
@@ -209,7 +201,8 @@ def ensure_marks(
     marked = [build_marks(app, node, servers[node.name]) for node in mine]
     changed = [new for node, new in zip(mine, marked, strict=True) if not is_marked(node, new)]
     if changed:
-        cluster.run(build_mark(app, changed))
+        # Each app owns its own marks, so that none removes another's.
+        cluster.apply(changed, owner=f"{FIELD_MANAGER}-node-{build_label_value(app)}")
     for node in mine:
         if node.is_cordoned:
             log.warning(
@@ -240,13 +233,6 @@ def is_marked(node: ClusterNode, wanted: Mapping[str, Any]) -> bool:
     )
 
 
-def build_mark(app: str, nodes: Iterable[Manifest]) -> Kubectl:
-    """Sets marks; each app owns its own, so that none removes another's."""
-    owner = f"--field-manager={FIELD_MANAGER}-node-{build_label_value(app)}"
-    options = ("--server-side", "--force-conflicts", owner, "--filename=-")
-    return build_call("apply", *options, stdin=build_list(nodes))
-
-
 def find_left(
     nodes: Sequence[ClusterNode], servers: Mapping[str, Server], app: str
 ) -> list[ClusterNode]:
@@ -262,6 +248,6 @@ def find_left(
 def forget_app(cluster: Cluster, nodes: Sequence[ClusterNode], app: str) -> None:
     """Take the app's marker off ``nodes``; what else they are marked with stays."""
     own = build_marker(app)
-    marked = [node.name for node in nodes if own in node.labels]
-    if marked:
-        cluster.run(build_call("label", "node", *marked, f"{own}-"))
+    for node in nodes:
+        if own in node.labels:
+            cluster.change(Reference("Node", node.name), {"metadata": {"labels": {own: None}}})

@@ -13,9 +13,8 @@ from types import MappingProxyType
 from nvoi.k3s.facts import HEADER, Facts, K3s
 from nvoi.k3s.networks import POD_NETWORK, SERVICE_NETWORK, choose_addresses, find_device
 from nvoi.k3s.nodes import ClusterNode, format_address
-from nvoi.kubernetes.labels import SERVER_GROUP
-from nvoi.kubernetes.names import build_checksum
-from nvoi.kubernetes.registry import build_registries_file
+from nvoi.kubernetes.names import SERVER_GROUP, build_checksum
+from nvoi.kubernetes.registry import ADDRESS, build_registries_file
 from nvoi.providers.provider import Server
 from nvoi.secret import Secret
 
@@ -139,7 +138,7 @@ def build_tasks(
 
 def build_task(server: Server, node: Node, k3s: K3s, settings: K3sSettings) -> Task:
     config = build_config(node, settings)
-    registries = build_registries_file(mirrors=settings.mirrors)
+    registries = build_registries_file(ADDRESS, settings.mirrors)
     stamp = build_stamp(node, config, registries)
     work = find_work(k3s, node.version, config, registries, stamp)
     return Task(server, node, config, registries, stamp, work, k3s.is_active)

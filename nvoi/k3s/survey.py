@@ -22,8 +22,9 @@ from nvoi.k3s.facts import (
     split_sections,
 )
 from nvoi.k3s.networks import POD_NETWORK, SERVICE_NETWORK, shuts_pods_out
-from nvoi.k3s.nodes import Cluster, list_nodes
+from nvoi.k3s.nodes import list_nodes
 from nvoi.k3s.requirements import check_all
+from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.registry import REGISTRIES_FILE
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from nvoi import parallel
 from nvoi.command import Command, Result, build_script
 from nvoi.errors import HostsError, NvoiError, RemoteError
 from nvoi.k3s import read_script
 from nvoi.k3s.facts import FOLDER, HEADER
-from nvoi.k3s.nodes import Cluster, ClusterNode, parse_address
-from nvoi.kubernetes.commands import (
-    DRAIN_SECONDS,
-    build_call,
-    build_delete_node,
-    build_drain,
-    build_uncordon,
-)
+from nvoi.k3s.nodes import ClusterNode, parse_address
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.kubernetes.registry import DATA_FOLDER
 from nvoi.log.levels import get_logger
 from nvoi.parallel import work_on_all
@@ -29,8 +25,10 @@ from nvoi.ssh.host import Host, as_root
 log = get_logger("nvoi.k3s")
 
 UNINSTALL_SECONDS = 600
-#: Seconds that kubectl has beyond its own limit, to say what held it up.
-GRACE_SECONDS = 60
+DRAIN_SECONDS = 300
+#: Seconds until pods that are still there are evicted again.
+EVICT_SECONDS = 2.0
+MIRROR = "kubernetes.io/config.mirror"
 HOST_NAME = "kubernetes.io/hostname"
 #: The script's exit code where somebody else has set k3s up; sysexits(3) leaves it alone.
 FOREIGN = 94
@@ -117,7 +115,7 @@ def remove_node(
     # First k3s, then the node: an agent that still runs would bring it back.
     elif node.address not in kept:
         uninstall_node(connections, node)
-    cluster.run(build_delete_node(node.name))
+    cluster.delete([Reference("Node", node.name)], wait=False)
     log.ok("%s: removed; data in /opt/nvoi/volumes is kept on its server", node.name)
 
 
@@ -141,10 +139,10 @@ def list_claims(cluster: Cluster, node: str) -> list[str]:
     Raises:
         NvoiError: the cluster cannot be asked.
     """
-    answer = cluster.run(build_call("get", "persistentvolumes", "--output=json")).stdout
+    found = cluster.get(["persistentvolumes"])
     try:
-        return sorted(name_claim(item) for item in json.loads(answer)["items"] if is_on(item, node))
-    except (ValueError, KeyError, TypeError) as error:
+        return sorted(name_claim(item) for item in found if is_on(item, node))
+    except (KeyError, TypeError) as error:
         raise NvoiError(f"the cluster's answer about its disks cannot be read: {error}") from error
 
 
@@ -163,7 +161,7 @@ def name_claim(volume: Mapping[str, Any]) -> str:
     return f"{claim['namespace']}/{claim['name']}" if claim else str(volume["metadata"]["name"])
 
 
-def drain(cluster: Cluster, node: ClusterNode, seconds: int) -> None:
+def drain(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
     """Move the pods of a node elsewhere.
 
     Raises:
@@ -171,17 +169,54 @@ def drain(cluster: Cluster, node: ClusterNode, seconds: int) -> None:
     """
     log.info("%s: draining, which may take up to %d s", node.name, seconds)
     try:
-        cluster.run(build_drain(node.name, seconds), timeout=seconds + GRACE_SECONDS)
+        cordon(cluster, node, is_on=True)
+        evict_pods(cluster, node, seconds)
     except NvoiError as error:
         if not node.is_cordoned:
             with suppress(NvoiError):
-                cluster.run(build_uncordon(node.name))
+                cordon(cluster, node, is_on=False)
         raise NvoiError(
             f"the node {node.name} cannot be drained and stays in the cluster",
             hint="see what holds its pods, such as a PodDisruptionBudget; or add its server to "
             "the config again",
             output=error.output or (error.message,),
         ) from error
+
+
+def cordon(cluster: Cluster, node: ClusterNode, *, is_on: bool) -> None:
+    """Have a node get no new pods, or get some again."""
+    cluster.change(Reference("Node", node.name), {"spec": {"unschedulable": is_on or None}})
+
+
+def evict_pods(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
+    """Evict all pods that can be elsewhere, and wait until they are gone.
+
+    Raises:
+        NvoiError: they are not; says which, and why.
+    """
+    deadline = time.monotonic() + seconds
+    while pods := list_movable(cluster, node):
+        kept = cluster.evict(pods)
+        if time.monotonic() >= deadline:
+            why = "a PodDisruptionBudget forbids it" if kept else "they do not end"
+            names = ", ".join(f"{pod.namespace}/{pod.name}" for pod in kept or pods)
+            raise NvoiError(f"pods were not gone after {seconds:g} s: {names}: {why}")
+        parallel.sleep(min(EVICT_SECONDS, max(0.0, deadline - time.monotonic())))
+
+
+def list_movable(cluster: Cluster, node: ClusterNode) -> list[Reference]:
+    """The pods on a node but those of DaemonSets, which come back, and the node's own.
+
+    Source: Kubernetes documentation, "Safely Drain a Node" and "Static Pods".
+    """
+    return [
+        read_reference(pod)
+        for pod in cluster.get(["pods"], fields=f"spec.nodeName={node.name}", namespace=None)
+        if MIRROR not in (pod["metadata"].get("annotations") or {})
+        if all(
+            owner["kind"] != "DaemonSet" for owner in pod["metadata"].get("ownerReferences") or ()
+        )
+    ]
 
 
 def uninstall_node(connections: Connections, node: ClusterNode) -> None:

@@ -1,4 +1,4 @@
-"""What could not be delivered, kept in a file; :mod:`nvoi.resend` reads and sends it.
+"""What could not be delivered, kept in a file; :mod:`nvoi.cli.resend` reads and sends it.
 
 The file is JSON lines, mode 0600: a head that says what it is, then one line a request, with
 the id and the body it had.

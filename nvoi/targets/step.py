@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from nvoi.config.schema import Config
+from nvoi.errors import UsageError
 from nvoi.protocol import Tunnel
 
 
@@ -99,10 +100,12 @@ class Target(Generic[C]):
     this target cannot do. ``open`` makes the context of a run and holds the app's lock;
     ``preview`` makes one for ``--dry-run`` that holds and touches nothing.
 
-    ``rollback`` is empty, ``list_releases`` and ``unlock`` are None where a target has no such
-    thing. ``unlock`` ends the run that holds the app's lock, which it tells. ``has_cluster``
-    says whether ``delete`` can take more away than the app.
+    ``rollback`` is empty where a target keeps no releases. What else a target may not have
+    are methods, which refuse unless its own class has them. ``has_cluster`` says whether
+    ``delete`` can take more away than the app.
     """
+
+    has_cluster: ClassVar[bool] = False
 
     name: str
     check: Callable[[Request], None]
@@ -111,6 +114,29 @@ class Target(Generic[C]):
     deploy: tuple[Step[C], ...]
     delete: tuple[Step[C], ...]
     rollback: tuple[Step[C], ...] = ()
-    list_releases: Callable[[Request], Sequence[KeptRelease]] | None = None
-    unlock: Callable[[Request], None] | None = None
-    has_cluster: bool = False
+
+    def list_releases(self, request: Request) -> Sequence[KeptRelease]:
+        """The releases that are kept, the newest first. Changes nothing.
+
+        Raises:
+            UsageError: the target keeps none.
+            NvoiError: they cannot be read.
+        """
+        del request
+        raise UsageError(
+            f"the {self.name} target has no releases to go back to",
+            hint="check an earlier commit out and deploy it",
+        )
+
+    def unlock(self, request: Request) -> None:
+        """Tell who holds the app's lock, and end that run's hold on it.
+
+        Raises:
+            UsageError: the lock ends with its holder.
+            NvoiError: the lock cannot be had.
+        """
+        del request
+        raise UsageError(
+            f"the lock of the {self.name} target ends with the run that holds it",
+            hint="end that run",
+        )

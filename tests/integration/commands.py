@@ -9,9 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,12 +19,12 @@ from typing import Any, Self
 
 from nvoi.targets.local.processes import find_marked
 from tests.integration.streams import KEY
+from tests.waiting import PATIENCE, wait_until
+
+__all__ = ["NVOI", "PATIENCE", "App", "Outcome", "Running", "build_environment", "wait_until"]
 
 #: The command as a user has it: the one installed beside this interpreter.
 NVOI = Path(sys.executable).with_name("nvoi")
-
-#: Seconds that anything a test waits for may take on a loaded machine.
-PATIENCE = 45.0
 
 #: What `pre_run_command` does: it says something, waits for the gate, says more, and ends.
 SCRIPT = "echo before; until [ -e {gate} ]; do sleep 0.05; done; {body}; exit {status}"
@@ -190,9 +188,9 @@ class App:
         (self._folder / name).write_text(json.dumps(document))
 
 
-def run_resend(file: Path, folder: Path, **environ: str) -> Outcome:
+def run_resend(file: Path, folder: Path, *options: str, **environ: str) -> Outcome:
     """``nvoi resend FILE`` to its end."""
-    running = start_resend(file, folder, **environ)
+    running = start_resend(file, folder, *options, **environ)
     try:
         return running.wait()
     finally:
@@ -200,9 +198,9 @@ def run_resend(file: Path, folder: Path, **environ: str) -> Outcome:
         running.process.wait()
 
 
-def start_resend(file: Path, folder: Path, **environ: str) -> Running:
-    """``nvoi resend FILE``, started in ``folder``."""
-    words = ("resend", str(file), "--dir", str(folder), "--log-format", "json")
+def start_resend(file: Path, folder: Path, *options: str, **environ: str) -> Running:
+    """``nvoi resend FILE``, for the checkout ``folder``."""
+    words = ("resend", str(file), "--dir", str(folder), "--log-format", "json", *options)
     return Running(words, folder, build_environment(folder) | environ, folder / "home")
 
 
@@ -214,12 +212,3 @@ def build_environment(folder: Path) -> dict[str, str]:
         "DEPLOY_KEY": KEY,
         "NVOI_DEPLOY_ID": "run-1",
     }
-
-
-def wait_until(is_so: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
-    """Poll until ``is_so``; raises AssertionError that says what was waited for."""
-    deadline = time.monotonic() + timeout
-    pause = threading.Event()
-    while not is_so():
-        assert time.monotonic() < deadline, f"waited {timeout:.0f} s for {what}"
-        pause.wait(0.02)

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from nvoi import CallbackStream, network
+from nvoi.cli.undelivered import open_undelivered
 from nvoi.log.delivery import Destination
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import LogBatch, Run
-from nvoi.resend import read_undelivered
 
 KEY = "89abcdef01234567" * 4
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -132,7 +132,8 @@ def test_a_disk_that_is_full_neither_fails_the_run_nor_spoils_the_file(tmp_path:
     assert (logged, dropped) == (2000, 2000)
     assert undelivered < 2000
     for file in tmp_path.glob("*.jsonl"):
-        assert len(read_undelivered(file).requests) <= 3
+        with open_undelivered(file) as content:
+            assert content.count <= 3
 
 
 def test_a_file_whose_first_request_found_no_room_is_whole_with_the_next(tmp_path: Path) -> None:
@@ -148,4 +149,5 @@ def test_a_file_whose_first_request_found_no_room_is_whole_with_the_next(tmp_pat
     file.append(request)
     file.close()
     assert file.path is not None
-    assert read_undelivered(file.path).requests == [request]
+    with open_undelivered(file.path) as content:
+        assert list(content.read_requests()) == [request]

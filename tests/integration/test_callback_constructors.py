@@ -208,15 +208,15 @@ def test_a_deploy_without_a_home_folder_says_what_to_set(tmp_path: Path) -> None
     if os.getuid() != 0:
         pytest.skip("only root may be another user")
     program = f"""
-import os, sys, nvoi.cli.options, nvoi.errors
+import os, sys, nvoi.cli.inputs, nvoi.errors
 os.setuid({find_free_uid()})
 for environ in ({{}}, {{"NVOI_HOME": "~/nvoi"}}, {{"XDG_STATE_HOME": "relative"}}):
     try:
-        nvoi.cli.options.find_home(environ)
+        nvoi.cli.inputs.find_home(environ)
     except nvoi.errors.UsageError as error:
         print(error)
-print(nvoi.cli.options.find_home({{"NVOI_HOME": "/var/nvoi"}}))
-print(nvoi.cli.options.find_home({{"XDG_STATE_HOME": "/var/state"}}))
+print(nvoi.cli.inputs.find_home({{"NVOI_HOME": "/var/nvoi"}}))
+print(nvoi.cli.inputs.find_home({{"XDG_STATE_HOME": "/var/state"}}))
 """
     code, output, errors = run_program(program)
     assert (code, errors) == (0, "")

@@ -17,8 +17,8 @@ import pytest
 import trustme
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from nvoi.cli.undelivered import open_undelivered
 from nvoi.protocol import StatusEvent
-from nvoi.resend import read_undelivered
 from tests.fakes.proxy import Proxy
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages, read_records
@@ -288,8 +288,9 @@ def test_a_look_up_that_no_deadline_reaches_is_left_behind_and_nothing_lost(
     resolver.answer()
     # What the thread had in hand is kept once, by whoever closed.
     assert set(run.stream.stats().troubles) == {"unreachable"}
-    content = read_undelivered(run.get_file())
-    kept = [line for request in content.requests for line in getattr(request, "lines", ())]
+    with open_undelivered(run.get_file()) as content:
+        requests = list(content.read_requests())
+    kept = [line for request in requests for line in getattr(request, "lines", ())]
     assert [json.loads(line)["message"] for line in kept] == ["hello"]
-    states = [one.payload["status"] for one in content.requests if isinstance(one, StatusEvent)]
+    states = [one.payload["status"] for one in requests if isinstance(one, StatusEvent)]
     assert states == ["started", "completed"]

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from nvoi.cli.resend import resend
+from nvoi.cli.undelivered import open_undelivered
+from nvoi.config.credentials import encrypt
 from nvoi.errors import DeliveryError
 from nvoi.protocol import verify
-from nvoi.resend import read_undelivered, resend
+from nvoi.secret import Secret
 from tests.fakes import behaviours
 from tests.fakes.behaviours import Answer, Behaviour, Exchange
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages, read_records, read_states
-from tests.integration.commands import Outcome, run_resend, start_resend
+from tests.integration.commands import Outcome, build_environment, run_resend, start_resend
 from tests.integration.streams import KEY, Run, log_numbers
 
 pytestmark = pytest.mark.usefixtures("bare_network")
@@ -198,8 +205,11 @@ def test_a_receiver_that_is_still_down_leaves_the_file_as_it_was(
     file = leave_file(receiver, Answer(500), folder)
     text = file.read_text()
     receiver.pause()
-    with pytest.raises(DeliveryError, match=r"requests are still to be sent") as raised:
-        resend(read_undelivered(file), KEY, request_seconds=0.5)
+    with (
+        open_undelivered(file) as content,
+        pytest.raises(DeliveryError, match=r"requests are still to be sent") as raised,
+    ):
+        resend(content, receiver.url, KEY, request_seconds=0.5)
     assert raised.value.exit_code == 1
     assert f"nvoi resend {file}" in str(raised.value)
     assert file.read_text() == text
@@ -247,7 +257,19 @@ def test_a_wrong_key_is_refused_by_the_receiver_and_the_file_kept(
     assert len(receiver.lines) == LINES
 
 
+HEAD = (
+    b'{"format": "nvoi-undelivered-1", "callback_url": "http://x.test/", "deploy_id": "1", '
+    b'"has_credentials": false, "run": {"id": "r", "app": null, "command": null}}\n'
+)
 DAMAGED = {
+    "a-lone-surrogate": HEAD + b'{"id": "m", "first": 1, "logs": [{"message": "\\ud83d"}]}\n',
+    "a-lone-surrogate-in-an-id": HEAD + b'{"id": "\\ud83d", "first": 1, "logs": []}\n',
+    "a-lone-surrogate-in-a-run": HEAD.replace(b'"r"', b'"\\udc00"'),
+    "no-utf-8": HEAD + b'{"id": "m", "first": 1, "logs": [{"message": "\xed\xa0\x80"}]}\n',
+    "two-headers-in-one": HEAD + b'{"id": "m", "status": {}, "headers": {"A": "b\\r\\nC: d"}}\n',
+    "no-message": HEAD + b'{"id": "m", "first": 1, "logs": [{}]}\n',
+    "no-line": HEAD + b'{"id": "m", "first": 1, "logs": ["x"]}\n',
+    "no-end": HEAD + b"x" * 10_000_000,
     "empty": b"",
     "no-json": b"hello\nworld\n",
     "binary": bytes(range(256)),
@@ -331,3 +353,167 @@ def test_a_file_is_readable_by_its_owner_alone_whatever_the_umask(
     file = leave_file(receiver, Answer(500), folder / "below" / "deep")
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+# -- whose it is, and where it goes ----------------------------------------------------------
+
+
+def write_config(folder: Path, callback_url: str | None) -> None:
+    """A config where a command finds it by itself."""
+    document: dict[str, object] = {
+        "application": {"name": "tiny", "compute_provider": {"local": {}}, "app": {}}
+    }
+    if callback_url:
+        document["callback_url"] = callback_url
+    content = encrypt(json.dumps(document).encode(), Secret(KEY))
+    (folder / "deploy.enc").write_bytes(content)
+
+
+@pytest.mark.parametrize("url", ["http://elsewhere.test/api/deploys", None])
+def test_a_file_for_another_url_than_the_config_s_is_not_signed(
+    receiver: Receiver, url: str | None, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder, count=3)
+    asked = receiver.counts.requests
+    write_config(tmp_path, url)
+    outcome = run_resend(file, tmp_path)
+    assert outcome.code == 2
+    assert f"is for {receiver.url}, which is not the callback_url of" in outcome.errors
+    assert "--config" in outcome.errors
+    assert receiver.counts.requests == asked
+    assert len(read_records(file)) == 3
+
+    write_config(tmp_path, receiver.url)
+    assert run_resend(file, tmp_path).code == 0
+    assert receiver.messages == ["line 1", "line 2", "line 3"]
+
+
+def test_a_config_that_is_named_counts_and_has_to_be_there(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder, count=3)
+    outcome = run_resend(file, tmp_path, "--config", str(tmp_path / "missing.enc"))
+    assert outcome.code == 2
+    assert "there is no config" in outcome.errors
+    assert len(read_records(file)) == 3
+
+
+def test_the_password_of_a_url_is_the_config_s(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    url = receiver.url.replace("http://", "http://someone:pass-word@")
+    receiver.always(Answer(500))
+    with Run(url, folder, budget=0.3) as run:
+        run.log.info("hello")
+    recover(receiver)
+    outcome = run_resend(run.get_file(), tmp_path)
+    assert outcome.code == 2
+    assert "there is no config" in outcome.errors
+
+    write_config(tmp_path, url)
+    assert run_resend(run.get_file(), tmp_path).code == 0
+    assert receiver.messages == ["hello"]
+    assert receiver.accepted[-1].headers["authorization"] == "Basic c29tZW9uZTpwYXNzLXdvcmQ="
+
+
+def give_away(file: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root gives files away")
+    os.chown(file, 65534, -1)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda file: file.chmod(0o620), "others may write to {file}"),
+        (lambda file: file.chmod(0o602), "chmod go-w {file}"),
+        (give_away, "{file} belongs to the user nobody"),
+    ],
+)
+def test_what_others_could_have_written_is_not_signed(
+    receiver: Receiver, change: Callable[[Path], None], told: str, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder, count=3)
+    asked = receiver.counts.requests
+    change(file)
+    outcome = run_resend(file, tmp_path)
+    assert outcome.code == 2
+    assert told.format(file=file) in outcome.errors
+    assert receiver.counts.requests == asked
+    assert len(read_records(file)) == 3
+
+
+def test_of_two_commands_on_one_file_one_sends_it(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder)
+    asked = receiver.counts.requests
+    receiver.script(behaviours.OK, behaviours.Hang())
+    running = start_resend(file, tmp_path)
+    receiver.wait_for(lambda it: it.counts.requests == asked + 2)
+    outcome = run_resend(file, tmp_path)
+    assert outcome.code == 2
+    assert f"{file} is being sent by another nvoi resend" in outcome.errors
+    assert receiver.counts.requests == asked + 2
+    running.send(signal.SIGKILL)
+    running.wait()
+
+    receiver.expect_resend()
+    assert run_resend(file, tmp_path).code == 0
+    assert receiver.messages == [f"line {number}" for number in range(1, LINES + 1)]
+    outcome = run_resend(file, tmp_path)
+    assert outcome.code == 2
+    assert f"{file} cannot be read" in outcome.errors
+
+
+def test_what_a_run_writes_while_its_file_is_sent_stays(receiver: Receiver, folder: Path) -> None:
+    file = leave_file(receiver, Answer(500), folder, count=3)
+    more = b'{"id": "msg_more", "first": 4, "logs": [{"message": "line 4"}]}\n'
+    with open_undelivered(file) as content:
+        with file.open("ab") as end:
+            end.write(more)
+        with pytest.raises(DeliveryError, match="more was written") as raised:
+            resend(content, receiver.url, KEY)
+    assert f"nvoi resend {file}" in str(raised.value)
+    assert get_messages(read_records(file)) == ["line 4"]
+
+
+# -- a large one -----------------------------------------------------------------------------
+
+#: Prints how many KiB more memory `nvoi resend` takes than what it imports.
+PEAK = """
+import re, sys
+from pathlib import Path
+import nvoi.config.loader, nvoi.log.handler, nvoi.targets
+from nvoi.cli import main
+
+def read_peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+before = read_peak()
+code = main(sys.argv[1:])
+print(read_peak() - before)
+sys.exit(code)
+"""
+
+
+def test_a_large_file_is_sent_in_little_memory(
+    receiver: Receiver, tmp_path: Path, folder: Path
+) -> None:
+    file = leave_file(receiver, Answer(500), folder, count=1)
+    line = {"level": "info", "message": "x" * 40, "logged_at": "2026-01-15T10:30:00.123Z"}
+    batch = ", ".join([json.dumps(line)] * 500)
+    with file.open("a") as end:
+        for number in range(300):
+            first = 2 + 500 * number
+            end.write(f'{{"id": "msg_{number}", "first": {first}, "logs": [{batch}]}}\n')
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, "resend", str(file), "--quiet", "--dir", str(tmp_path)],
+        env=build_environment(tmp_path),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert int(done.stdout) < 64 * 1024
+    assert len(receiver.lines) == 150_001
+    assert not file.exists()

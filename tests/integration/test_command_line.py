@@ -8,15 +8,16 @@ import pty
 import re
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from nvoi.cli.commands import COMMANDS
 from tests.fakes.receiver import Receiver
 from tests.ports import find_port
+from tests.waiting import fetch
 
 NVOI = Path(sys.executable).with_name("nvoi")
 KEY = "fedcba9876543210" * 4
@@ -43,12 +44,13 @@ class App:
         (self.directory / "deploy.yml").write_text(head + text)
 
     def run(
-        self, *words: str, environ: Mapping[str, str] | None = None, config: str = "deploy.yml"
+        self, *words: str, environ: Mapping[str, str] | None = None, folder: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        options = ["-c", config] if words and words[0] in TAKES_CONFIG else []
+        """A command, in a ``folder`` that has a config of its own or on the app's."""
+        takes_config = folder is None and words and words[0] in TAKES_CONFIG
         return subprocess.run(
-            [NVOI, *words, *options],
-            cwd=self.directory,
+            [NVOI, *words, *(["-c", "deploy.yml"] if takes_config else [])],
+            cwd=folder or self.directory,
             env={**self.environ, **(environ or {})},
             capture_output=True,
             text=True,
@@ -58,9 +60,7 @@ class App:
         )
 
     def fetch(self, path: str) -> str:
-        url = f"http://127.0.0.1:{self.port}{path}"
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return str(answer.read().decode())
+        return fetch(f"http://127.0.0.1:{self.port}{path}")
 
 
 @pytest.fixture
@@ -91,23 +91,17 @@ def test_the_version_is_printed_by_the_command_and_the_module() -> None:
     [[], ["bogus"], ["deploy", "--bogus"], ["resend"], ["deploy", "-q", "-v"], ["completion", "x"]],
 )
 def test_bad_usage_exits_2_and_shows_the_usage(app: App, words: list[str]) -> None:
-    result = subprocess.run(
-        [NVOI, *words], env=app.environ, capture_output=True, text=True, check=False
-    )
+    result = app.run(*words)
     assert result.returncode == 2
     assert result.stderr.startswith("usage: nvoi")
 
 
-@pytest.mark.parametrize("command", ["deploy", "delete", "resend", "config", "credentials"])
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
 def test_each_command_explains_itself(app: App, command: str) -> None:
-    result = app.run(command, "-h") if command not in {"deploy", "delete"} else None
-    result = result or subprocess.run(
-        [NVOI, command, "-h"], capture_output=True, text=True, check=False
-    )
+    result = app.run(command, "-h")
     assert result.returncode == 0
     assert f"usage: nvoi {command}" in result.stdout
-    if command in {"deploy", "delete", "resend"}:
-        assert "examples:" in result.stdout
+    assert "examples:" in result.stdout or command == "config"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
@@ -393,27 +387,32 @@ def test_delete_is_content_when_there_is_nothing_to_delete(app: App) -> None:
 def test_the_encrypted_config_of_config_init_deploys(app: App) -> None:
     fresh = app.directory / "fresh"
     fresh.mkdir()
-    result = subprocess.run(
-        [NVOI, "config", "init", "--name", "fresh"],
-        cwd=fresh,
-        env=app.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = app.run("config", "init", "--name", "fresh", folder=fresh)
     assert result.returncode == 0, result.stderr
     (fresh / "app.py").write_bytes((EXAMPLE / "app.py").read_bytes())
     for path, value in (
         ("application.app.web.port", str(app.port)),
         ("application.app.web.command", "python3 app.py"),
     ):
-        command = [str(NVOI), "credentials", "set", path, value]
-        subprocess.run(command, cwd=fresh, env=app.environ, check=True, capture_output=True)
-    run = [str(NVOI), "deploy"], [str(NVOI), "delete"]
-    results = [
-        subprocess.run(
-            command, cwd=fresh, env=app.environ, capture_output=True, text=True, check=False
-        )
-        for command in run
-    ]
+        assert app.run("credentials", "set", path, value, folder=fresh).returncode == 0
+    results = [app.run(command, folder=fresh) for command in ("deploy", "delete")]
     assert [result.returncode for result in results] == [0, 0], results
+
+
+def test_help_imports_nothing_of_what_a_command_does() -> None:
+    code = "import sys; from nvoi.cli import main; main(['deploy', '-h']); print(list(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    found = set(re.findall(r"'(nvoi\.[\w.]+|dataclasses|urllib3|ruamel)'", done.stdout))
+    assert found <= {
+        "nvoi.cli",
+        "nvoi.cli.commands",
+        "nvoi.cli.examples",
+        "nvoi.cli.options",
+        "nvoi.log",
+        "nvoi.log.levels",
+        "nvoi.log.masking",
+        "nvoi.log.rendering",
+        "nvoi.version",
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
@@ -11,35 +10,29 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from nvoi.cli import config as config_command
-from nvoi.cli import credentials as credentials_command
+from nvoi.cli import config, credentials
+from nvoi.cli.commands import build_parser
 from nvoi.config.credentials import decrypt, encrypt, get_key
 from nvoi.config.loader import load, load_file
 from nvoi.errors import ConfigError, CredentialsError, InputError, UsageError
 from nvoi.secret import Secret
+from tests.waiting import wait_for_text
 
 ROOT = Path(__file__).parents[2]
-PAUSE = threading.Event()
 #: The key, and what a command that was killed may leave of it and of the config.
 LINES = ("deploy.key*", ".deploy.key*", ".deploy.enc.*")
 
 
 def run(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="nvoi")
-    subparsers = parser.add_subparsers(required=True)
-    config_command.add_parser(subparsers)
-    credentials_command.add_parser(subparsers)
-    parsed = parser.parse_args([str(argument) for argument in arguments])
-    code = parsed.run(parsed, environ or {})
-    assert isinstance(code, int)
-    return code
+    words = [str(argument) for argument in arguments]
+    options = build_parser(words).parse_args(words)
+    command = {"config": config.run, "credentials": credentials.run}[options.module]
+    return command(options, environ or {})
 
 
 @pytest.fixture
@@ -434,16 +427,6 @@ def test_an_editor_that_cannot_be_run_is_named(app: Path, command: str, message:
         edit(app, {"EDITOR": command})
 
 
-def wait_for(path: Path, seconds: float = 30) -> str:
-    """The text of a file once there is some."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if path.exists() and (text := path.read_text()):
-            return text
-        PAUSE.wait(0.02)
-    pytest.fail(f"{path} did not appear in {seconds} s")
-
-
 @contextlib.contextmanager
 def start_edit(
     app: Path, environ: Mapping[str, str], tmp_path: Path
@@ -484,7 +467,7 @@ def test_a_signal_that_ends_the_editor_leaves_neither_the_edited_file_nor_a_chan
 ) -> None:
     before = (app / "deploy.enc").read_bytes()
     with start_edit(app, editor(f"{READY}cat"), tmp_path) as process:
-        path = Path(wait_for(tmp_path / "notes" / "path").strip())
+        path = Path(wait_for_text(tmp_path / "notes" / "path").strip())
         assert path.exists()
         os.killpg(process.pid, number)
         _, errors = process.communicate(timeout=30)
@@ -501,7 +484,7 @@ def test_a_signal_to_nvoi_alone_ends_the_editor_too(
     ending = f"trap 'echo ended > \"$NOTES/ended\"; exit 1' {number.name.removeprefix('SIG')}\n"
     wait = "while :; do read line || exit; done"
     with start_edit(app, editor(ending + READY + wait), tmp_path) as process:
-        wait_for(tmp_path / "notes" / "path")
+        wait_for_text(tmp_path / "notes" / "path")
         process.send_signal(number)
         assert process.wait(timeout=30) == 128 + number
     assert (tmp_path / "notes" / "ended").read_text() == "ended\n"
@@ -513,7 +496,7 @@ def test_an_editor_that_does_not_end_on_a_signal_is_killed(
 ) -> None:
     stubborn = f"trap '' TERM\n{READY}exec cat"
     with start_edit(app, editor(stubborn), tmp_path) as process:
-        wait_for(tmp_path / "notes" / "path")
+        wait_for_text(tmp_path / "notes" / "path")
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 143
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -531,7 +514,7 @@ def test_an_editor_may_use_ctrl_c_for_itself(
         'sed -i "s/port: 8000/port: 3000/" "$1"'
     )
     with start_edit(app, editor(script), tmp_path) as process:
-        wait_for(tmp_path / "notes" / "path")
+        wait_for_text(tmp_path / "notes" / "path")
         os.killpg(process.pid, number)
         _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (0, b"")

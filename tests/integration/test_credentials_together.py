@@ -17,7 +17,8 @@ from nvoi.config.loader import load_file
 from nvoi.config.locking import hold_folders
 from nvoi.config.rotation import opens
 from nvoi.errors import UsageError
-from tests.integration.commands import NVOI, PATIENCE, wait_until
+from tests.integration.commands import NVOI
+from tests.waiting import PATIENCE, wait_until
 
 #: A module that Python loads before the command: it kills the process at one of the moments before
 #: which it would have changed the disk.

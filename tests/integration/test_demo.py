@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from nvoi.targets.local.processes import find_marked
-from tests.integration.commands import NVOI, PATIENCE, wait_until
+from tests.integration.commands import NVOI
 from tests.integration.pages import ROOT, find_blocks
 from tests.ports import find_port
+from tests.waiting import PATIENCE, fetch, wait_until
 
 PIP = re.compile(r"PIP_|(HTTPS_PROXY|SSL_CERT_FILE|SSL_CERT_DIR)$", re.IGNORECASE)
 
@@ -106,12 +106,6 @@ def machine() -> Iterator[Machine]:
     made.tear_down()
 
 
-def fetch(url: str) -> str:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=PATIENCE) as answer:
-        return str(answer.read().decode())
-
-
 def test_without_waiting_it_deploys_twice_shows_both_and_ends_well(machine: Machine) -> None:
     browser = machine.folder / "browser"
     browser.write_text('#!/bin/sh\necho "$1" > "$0.opened"\n')
@@ -146,12 +140,12 @@ def test_it_waits_with_all_it_shows_until_ctrl_c_and_a_second_one_changes_nothin
     assert again is not None
     app = folder / "hello" / "app.py"
     app.write_text(app.read_text().replace("answer(500", "answer(200"))
-    environ = machine.environ | {"NVOI_DEPLOY_ID": "by-hand"}
+    environ = machine.environ | {"NVOI_DEPLOY_ID": "again"}
     subprocess.run(
         again[1], shell=True, check=True, env=environ, stdout=subprocess.DEVNULL, timeout=WHOLE
     )
     assert fetch(machine.find_url("the app")) != greeting
-    assert "by-hand" in fetch(machine.find_url("== The dashboard"))
+    assert "again" in fetch(machine.find_url("== The dashboard"))
     demo.send_signal(signal.SIGINT)
     machine.wait_for("Taking everything down")
     demo.send_signal(signal.SIGINT)

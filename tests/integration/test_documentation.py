@@ -19,7 +19,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from nvoi import sign
-from nvoi.cli import build_parser
+from nvoi.cli.commands import build_parser
 from nvoi.config.loader import load
 from nvoi.config.schema import AppService, AuxiliaryService, Database, K3s, ServerGroup
 from nvoi.config.ssh_keys import generate_ssh_keys

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.commands import NVOI, PATIENCE
+from tests.integration.commands import NVOI
 from tests.integration.streams import KEY
+from tests.waiting import PATIENCE
 
 APPLICATION = {"name": "tiny", "compute_provider": {"local": {}}, "app": {}}
 #: Commands that make something in nvoi's own folder.

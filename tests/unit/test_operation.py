@@ -10,7 +10,7 @@ import pytest
 
 from nvoi import operation
 from nvoi.errors import CommandError, ConfigError, Fault
-from nvoi.operation import Report
+from nvoi.operation import Operation, Report
 from nvoi.protocol import Tunnel
 from nvoi.targets.step import Request, Step, Target
 
@@ -68,7 +68,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 def run(request: Request, target: Target[Trail]) -> Report:
     report = Report()
-    operation.run("Deploy", request, target, target.deploy, report, check=target.check)
+    operation.run(Operation("Deploy", target, target.deploy, target.check), request, report)
     return report
 
 
@@ -144,7 +144,7 @@ def test_a_plan_tells_every_step_and_runs_none(
 ) -> None:
     trail = Trail()
     target = build_target(trail, build_step("build"), build_step("start"))
-    operation.tell_plan("Deploy", request_, target, target.deploy)
+    operation.tell_plan(Operation("Deploy", target, target.deploy), request_)
     assert trail.done == []
     assert "would build" in lines.text
     assert "would start" in lines.text

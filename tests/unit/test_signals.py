@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from nvoi import operation
-from nvoi.cli.signals import Interruption, interruptible
 from nvoi.errors import CommandError
-from nvoi.operation import Report
-from nvoi.signals import ENDING
+from nvoi.operation import Operation, Report
+from nvoi.signals import ENDING, Interruption, interruptible
 from nvoi.targets.step import Request
 from tests.unit.test_operation import Trail, build_step, build_target
 
@@ -91,7 +90,7 @@ def test_a_signal_while_a_failed_step_is_undone_does_not_stop_the_undoing(
     with interruptible() as signals:
         report = Report(settle=signals.settle)
         with pytest.raises(CommandError, match="b failed"):
-            operation.run("Deploy", request_, target, wanted, report)
+            operation.run(Operation("Deploy", target, wanted), request_, report)
     undone = [item for item in trail.done if item.startswith("undone")]
     assert undone == (["undone b"] if number == signal.SIGINT else ["undone b", "undone a"])
 
@@ -108,5 +107,6 @@ def test_a_signal_after_the_last_step_does_not_make_a_done_deploy_fail(request_:
     trail = Trail(urls=URLs())
     target = build_target(trail, build_step("a"))
     with interruptible() as signals:
-        operation.run("Deploy", request_, target, target.deploy, Report(settle=signals.settle))
+        report = Report(settle=signals.settle)
+        operation.run(Operation("Deploy", target, target.deploy), request_, report)
     assert trail.done == ["open", "run a", "close"]

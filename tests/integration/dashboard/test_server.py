@@ -280,7 +280,10 @@ def test_help_is_there_without_the_extra_and_quickly(stopped: Serving) -> None:
     result = stopped.run("--help")
     assert result.returncode == 0
     assert "--password-file" in result.stdout
-    code = "import sys, nvoi.cli.dashboard; print(sorted(sys.modules))"
+    code = (
+        "import sys; from nvoi.cli.commands import build_parser\n"
+        "build_parser([], complete=True); print(sorted(sys.modules))"
+    )
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE
     ).stdout

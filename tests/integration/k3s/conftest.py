@@ -17,6 +17,7 @@ from nvoi.k3s.survey import check_servers, survey
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
+from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import InstallerSite, K3sHost
 from tests.integration.cluster.machine import Machine
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
@@ -35,7 +36,7 @@ class Fleet:
     """Machines, the first of which is the master, and the runs that make them a cluster."""
 
     def __init__(self, folder: Path, keys: SSHKeys, site: InstallerSite) -> None:  # noqa: F811
-        self.cluster = folder / "cluster"
+        self.cluster = ClusterState(folder / "cluster")
         self.site = site
         self.settings = K3sSettings(version=NEW, install_url=site.url)
         self.machines: list[Machine] = []
@@ -86,7 +87,7 @@ class Fleet:
         return {one.name: one.log.count("Starting session: ") for one in self.machines}
 
     def get_kube(self, connections: Connections) -> Cluster:  # noqa: F811
-        """Kubectl on the master."""
+        """The cluster, by way of the master."""
         return Cluster(connections, self.servers[0].host)
 
     def run(
@@ -108,6 +109,7 @@ class Fleet:
         """Switch all machines off."""
         for machine in self.machines:
             machine.stop()
+        self.cluster.close()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,7 @@ from nvoi.errors import ConnectionLostError, NvoiError
 from nvoi.k3s.facts import CONFIG_FILE, STAMP_FILE
 from nvoi.kubernetes.registry import REGISTRIES_FILE
 from nvoi.ssh.connections import Connections
+from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import K3sHost, read_nodes, register_node
 from tests.integration.k3s.conftest import APP, NEW, OLD, Fleet
 from tests.integration.ssh.conftest import Connect
@@ -285,7 +285,7 @@ class TestFaults:
     ) -> None:
         worker = fleet.add()
         fleet.run(connections)
-        (fleet.cluster / "master").rename(fleet.cluster / "unplugged")
+        (fleet.cluster.folder / "master").rename(fleet.cluster.folder / "unplugged")
         (worker.folder / "k3s-agent.active").unlink()
         with pytest.raises(NvoiError, match=r"must reach 10\.0\.0\.11 port 6443/tcp") as caught:
             fleet.run(connections, seconds=1)
@@ -299,7 +299,7 @@ class TestFaults:
             fleet.run(connections, seconds=1)
 
 
-def set_dead(cluster: Path, name: str) -> None:
+def set_dead(cluster: ClusterState, name: str) -> None:
     """Have a node that does not answer."""
     register_node(cluster, name, ready=False)
 

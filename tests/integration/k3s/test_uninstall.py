@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from nvoi.errors import NvoiError
@@ -12,6 +9,7 @@ from nvoi.k3s.facts import CONFIG_FILE
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
 from nvoi.k3s.uninstall import list_claims, uninstall
 from nvoi.ssh.connections import Connections
+from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import read_nodes, register_node
 from tests.integration.k3s.conftest import Fleet
 
@@ -24,30 +22,24 @@ def pair(fleet: Fleet, connections: Connections) -> Fleet:
     return fleet
 
 
-def list_verbs(cluster: Path) -> list[str]:
-    """What kubectl was asked to do, and to which object."""
-    calls = [
-        json.loads(line)["argv"] for line in (cluster / "calls.jsonl").read_text().splitlines()
-    ]
-    words = [[word for word in call if not word.startswith("-")] for call in calls]
-    return [" ".join(call[:3]) for call in words if call[0] != "get"]
+def list_verbs(cluster: ClusterState) -> list[str]:
+    """What the cluster was asked to do, and to which object."""
+    return [" ".join(call) for call in cluster.calls if call[0] != "get"]
 
 
-def add_disk(cluster: Path, node: str, claim: str | None = "data-db-shop-0") -> None:
+def add_disk(cluster: ClusterState, node: str, claim: str | None = "data-db-shop-0") -> None:
     """Have a disk in the cluster, as the provisioner of k3s makes it on a node."""
     expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
     affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}
     reference = {"claimRef": {"namespace": "default", "name": claim}} if claim else {}
-    folder = cluster / "objects/_/PersistentVolume"
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"pvc-{len(list(folder.iterdir()))}"
-    item = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": name},
-        "spec": {"nodeAffinity": affinity, **reference},
-    }
-    (folder / f"{name}.json").write_text(json.dumps(item))
+    cluster.add(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": f"pvc-{len(cluster.names('PersistentVolume', None))}"},
+            "spec": {"nodeAffinity": affinity, **reference},
+        }
+    )
 
 
 def leave(fleet: Fleet) -> None:
@@ -61,7 +53,7 @@ def test_a_server_that_leaves_the_config_is_drained_and_removed(
     leave(pair)
     pair.run(connections)
     assert list(read_nodes(pair.cluster)) == ["shop-main-1"]
-    assert list_verbs(pair.cluster)[-2:] == ["drain shop-main-2", "delete node shop-main-2"]
+    assert list_verbs(pair.cluster)[-2:] == ["cordon shop-main-2", "delete node shop-main-2"]
     assert pair.hosts[1].removals == ["k3s-agent"]
     assert not pair.hosts[1].has("/etc/rancher/k3s")
     assert pair.hosts[0].removals == []
@@ -70,13 +62,14 @@ def test_a_server_that_leaves_the_config_is_drained_and_removed(
 def test_a_node_that_cannot_be_drained_stays_as_it_was(
     pair: Fleet, connections: Connections
 ) -> None:
-    stuck = "error when evicting pods: global timeout reached: 2s"
-    scenario = {"fail": {"drain": {"stderr": stuck}}}
-    (pair.cluster / "scenario.json").write_text(json.dumps(scenario))
+    pod = {"metadata": {"name": "theirs"}, "spec": {"nodeName": "shop-main-2"}}
+    pair.cluster.add({"kind": "Pod", **pod})
+    budget = {"times": 1000, "status": 429, "reason": "TooManyRequests"}
+    pair.cluster.scenario(fail={"evict": budget})
     leave(pair)
     with pytest.raises(NvoiError, match="shop-main-2 cannot be drained and stays") as caught:
         pair.run(connections)
-    assert stuck in "\n".join(caught.value.output)
+    assert "default/theirs: a PodDisruptionBudget forbids it" in "\n".join(caught.value.output)
     assert not read_nodes(pair.cluster)["shop-main-2"]["spec"].get("unschedulable")
     assert pair.hosts[1].removals == []
 
@@ -89,7 +82,7 @@ def test_a_server_that_is_gone_is_removed_with_a_word_on_what_to_do_there(
     register_node(pair.cluster, "shop-main-2", ready=False)
     pair.run(connections)
     assert list(read_nodes(pair.cluster)) == ["shop-main-1"]
-    assert "drain shop-main-2" not in list_verbs(pair.cluster)
+    assert "cordon shop-main-2" not in list_verbs(pair.cluster)
     assert "run `k3s-agent-uninstall.sh` there" in told.text
 
 

@@ -21,7 +21,7 @@ from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
 )
 from tests.integration.ssh.server import Server
 
-#: Seconds from one look to the next.
+#: Seconds until a cluster that does not answer is asked again.
 PACE = 0.02
 
 
@@ -49,12 +49,13 @@ def commands_run(connections: Connections, server: Server) -> Callable[[], int]:
 
 
 @pytest.fixture
-def state(tmp_path: Path, server: Server) -> ClusterState:
+def state(tmp_path: Path, server: Server) -> Iterator[ClusterState]:
     """The cluster, with one node of the group ``main``."""
     made = ClusterState(tmp_path / "cluster")
     server.add_program("k3s", made.script)
     made.register_node("main-1", labels={"nvoi.io/server-name": "main"}, master=True)
-    return made
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import replace
+from typing import Any
 
-from nvoi.command import Result
 from nvoi.k3s.facts import Address, Facts, K3s, Route
-from nvoi.kubernetes.commands import Kubectl
+from nvoi.kubernetes.cluster import Cluster
 from nvoi.providers.provider import Server
 from nvoi.secret import Secret
 from nvoi.ssh.host import Host
@@ -66,11 +66,11 @@ def build_route(network: str, device: str, *, is_direct: bool) -> Route:
     return Route(ipaddress.ip_network(network), device, is_direct)
 
 
-class Answers:
-    """A cluster that says one thing."""
+class Answers(Cluster):
+    """A cluster that has these nodes."""
 
-    def __init__(self, stdout: str) -> None:
-        self.stdout = stdout
+    def __init__(self, *nodes: Any) -> None:
+        self.nodes = nodes
 
-    def run(self, call: Kubectl, *, timeout: float | None = None, check: bool = True) -> Result:
-        return Result(0, self.stdout, (), 0.0)
+    def get(self, *_: object, **__: object) -> tuple[Any, ...]:
+        return self.nodes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from nvoi.errors import NvoiError
 from nvoi.k3s.nodes import (
     ClusterNode,
-    build_mark,
     build_marker,
     build_marks,
     find_lacking,
@@ -28,7 +26,7 @@ MARKS = {"nvoi.io/server-name": "main", "nvoi.io/app.shop": "true"}
 
 
 def build_item(**status: object) -> dict[str, Any]:
-    """A node as kubectl prints it."""
+    """A node as the API answers it."""
     metadata = {
         "name": "shop-main-1",
         "labels": {"node-role.kubernetes.io/control-plane": "true"} | MARKS,
@@ -54,10 +52,9 @@ def test_a_node_that_is_not() -> None:
     assert read_node(build_item()).state == "NotReady: it has not said anything yet"
 
 
-@pytest.mark.parametrize("text", ["", "no json", "{}", '{"items": [{}]}'])
-def test_an_answer_that_is_none_is_an_error(text: str) -> None:
+def test_an_answer_that_is_none_is_an_error() -> None:
     with pytest.raises(NvoiError, match="cannot be read"):
-        list_nodes(Answers(text))
+        list_nodes(Answers({}))
 
 
 def test_what_is_still_lacking_is_told() -> None:
@@ -97,14 +94,6 @@ def test_another_apps_way_to_a_node_is_not_overwritten() -> None:
         "labels": {"nvoi.io/server-name": "main", "nvoi.io/app.blog": "true"},
         "annotations": {"nvoi.io/address": "admin@10.0.0.2:22"},
     }
-
-
-def test_all_marks_are_set_by_one_call_that_owns_them_for_the_app() -> None:
-    node = ClusterNode("shop-main-2", is_ready=True, state="Ready")
-    call = build_mark("shop", [build_marks("shop", node, WORKER)] * 2)
-    assert "--field-manager=nvoi-node-shop" in call.argv
-    assert call.stdin is not None
-    assert len(json.loads(call.stdin)["items"]) == 2
 
 
 def test_nodes_that_left_are_those_with_the_marker_but_never_the_master() -> None:

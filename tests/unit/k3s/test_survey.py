@@ -44,4 +44,4 @@ def test_other_lines_have_none(line: str) -> None:
 def test_a_cluster_that_cannot_be_asked_of_dead_nodes_hides_no_other_error() -> None:
     found: dict[str, Facts | NvoiError] = {"shop-main-2": NvoiError("away")}
     found["shop-main-1"] = build_facts(1, k3s=build_k3s())
-    tell_unreachable_nodes(found, Answers("no json"))
+    tell_unreachable_nodes(found, Answers({}))

@@ -1,0 +1,134 @@
+"""Examples, and what else stands below the options in a command's help."""
+
+from __future__ import annotations
+
+NVOI = """\
+examples:
+  nvoi config init --name myapp    make deploy.enc and its key
+  nvoi credentials edit            write down what the app is
+  nvoi deploy                      deploy it
+  nvoi delete                      take it down
+"""
+
+DEMO = """\
+examples:
+  nvoi demo                 watch it in a browser; Ctrl-C ends it
+  nvoi demo --port 8787     the dashboard at a port of your choice
+  nvoi demo --no-wait       as fast as it can, and end by itself, as in CI
+
+All of it is in a temporary folder, and gone at the end. It needs nvoi[demo].
+
+exit codes: 0 all went as it should, 1 something did not, 2 bad usage; where it did not come
+to its end, 129 SIGHUP, 130 Ctrl-C, 131 SIGQUIT, 143 SIGTERM
+"""
+
+ONBOARD = """\
+examples:
+  nvoi onboard               ask about the app in this folder, and make deploy.enc
+  nvoi onboard -d ../app     another checkout
+
+It asks at a terminal, and writes nothing before you save. Ctrl-C leaves nothing behind. A
+deploy.enc that is there is offered for editing. Without a terminal: nvoi config init.
+
+exit codes: 0 saved or left as it was, 1 cancelled, 2 bad usage or config,
+129 SIGHUP, 130 Ctrl-C, 131 SIGQUIT, 143 SIGTERM
+"""
+
+DEPLOY = """\
+examples:
+  nvoi deploy                            deploy.enc, opened by deploy.key or $DEPLOY_KEY
+  nvoi deploy --dry-run                  what would change
+  nvoi deploy -c deploy.yml -d ../app    a plain config, another checkout
+  nvoi deploy --branch feature-x         a deploy of its own, beside production's
+
+exit codes: 0 done, 1 the deploy failed, 2 bad usage or config; 129 SIGHUP, 130 Ctrl-C,
+131 SIGQUIT, 143 SIGTERM
+"""
+
+DELETE = """\
+examples:
+  nvoi delete                       asks first, when run from a terminal
+  nvoi delete --yes                 does not
+  nvoi delete --dry-run             what would be removed
+  nvoi delete --delete-volumes      the data too, which is kept otherwise
+  nvoi delete --cluster             k3s on the servers too
+"""
+
+ROLLBACK = """\
+examples:
+  nvoi releases                     what there is to go back to
+  nvoi rollback                     the release before the one that runs
+  nvoi rollback 20261123160322      that one
+"""
+
+RELEASES = """\
+examples:
+  nvoi releases                     the newest first; * runs
+  nvoi releases --log-format json   for programs: a JSON object a line
+  nvoi rollback 20261123160322      go back to one
+"""
+
+UNLOCK = """\
+examples:
+  nvoi unlock           who holds the lock, and end that
+
+A run that was killed frees its lock by itself within a minute. One that still works finds its
+lock gone before it changes anything more, and fails.
+"""
+
+RESEND = """\
+examples:
+  nvoi resend ~/.local/state/nvoi/undelivered.d/1234-20260115103000-x7f2.jsonl
+
+Where there is a config, the file must be for its callback_url.
+
+exit codes: 0 all is delivered and the file removed, 1 something is still to be sent,
+2 bad usage, config or file
+"""
+
+INIT = """\
+examples:
+  nvoi config init --name shop
+  nvoi config init --name shop --provider hetzner -d ~/src/shop
+"""
+
+CREDENTIALS = """\
+examples:
+  nvoi credentials show
+  nvoi credentials edit
+  nvoi credentials get application.app.web.port
+  nvoi credentials set application.app.web.port 3000
+  printf %s "$TOKEN" | nvoi credentials set application.secrets.API_TOKEN -
+  nvoi credentials rotate-key
+
+A path is keys joined by dots. An argument can be seen by other users of this machine while
+the command runs: give secrets through `-`.
+"""
+
+DASHBOARD = """\
+examples:
+  nvoi dashboard                                  in an app's checkout: it finds the app's key
+  nvoi dashboard --key-file ~/shop/deploy.key --port 9000
+  nvoi dashboard --host 0.0.0.0 --password-file password --public-url https://deploys.example.com
+  nvoi dashboard project add shop -d ~/src/shop   one more app, with a key and a URL of its own
+
+Ctrl-C, SIGTERM, SIGHUP and SIGQUIT end it, with exit code 0: that is how a server ends.
+
+exit codes: 0 it was ended, 1 it failed, 2 bad usage: an address that is taken, no key, …
+"""
+
+PROJECT = """\
+examples:
+  nvoi dashboard project add shop -d ~/src/shop      with the key of that checkout
+  nvoi dashboard project list
+  nvoi dashboard project rotate-key shop --key-file new.key --grace 48
+  nvoi dashboard project rm shop
+
+They work while the dashboard runs, and it sees what they change at once.
+"""
+
+COMPLETION = """\
+examples:
+  nvoi completion bash > ~/.local/share/bash-completion/completions/nvoi
+  nvoi completion zsh > ~/.zfunc/_nvoi
+"""

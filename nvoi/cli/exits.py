@@ -1,0 +1,64 @@
+"""How a command ends: by itself, by an error, by a signal; told in a line at most."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Mapping
+
+from nvoi.errors import NvoiError, UsageError
+from nvoi.log import masking
+from nvoi.log.console import ClosedOutputError
+from nvoi.log.stream import is_told
+from nvoi.signals import Interruption
+
+
+def run_command(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Import the command's module, let it run, and return the exit code.
+
+    An error that the command's own log did not tell already goes to standard error.
+    """
+    try:
+        check_packages(options)
+        return int(importlib.import_module(f"nvoi.cli.{options.module}").run(options, environ))
+    except (NvoiError, Interruption) as error:
+        _tell(error, str(error), options)
+        return error.exit_code
+    except KeyboardInterrupt as error:
+        _tell(error, "interrupted (Ctrl-C)", options)
+        return 130
+    except (ClosedOutputError, BrokenPipeError):
+        return 1
+    except Exception as error:  # noqa: BLE001 - a fault of nvoi's own, told without its traceback
+        hint = "run again with --verbose for the traceback, and report it"
+        _tell(error, f"{type(error).__name__}: {error} ({hint})", options)
+        return 1
+
+
+def check_packages(options: argparse.Namespace) -> None:
+    """Make sure that the extra of the command's name is installed.
+
+    Raises:
+        UsageError: it is not.
+    """
+    missing = [name for name in options.packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"nvoi {options.command} needs {', '.join(missing)}",
+            hint=f"pip install 'nvoi[{options.command}]'",
+        )
+
+
+def _tell(error: BaseException, text: str, options: argparse.Namespace) -> None:
+    if is_told(error):
+        return
+    mask = masking.masker.mask_text
+    with contextlib.suppress(OSError):
+        if getattr(options, "verbose", False):
+            sys.stderr.write(mask("".join(traceback.format_exception(error))))
+        for line in text.splitlines():
+            sys.stderr.write(f"nvoi: {mask(line)}\n")

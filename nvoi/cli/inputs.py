@@ -1,0 +1,99 @@
+"""What the options and the environment name: console, home folder, config, key."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nvoi.config.credentials import DeployKey, find_key, get_config_file, get_key
+from nvoi.config.loader import is_plain, load_file
+from nvoi.config.schema import Config
+from nvoi.config.sensitive import collect_secrets
+from nvoi.errors import UsageError
+from nvoi.log import levels, masking
+from nvoi.log.console import build_handler, set_up
+
+
+def open_console(options: argparse.Namespace, environ: Mapping[str, str]) -> levels.Logger:
+    """The logger ``nvoi`` with standard output behind it, as the options ask for."""
+    if environ.get("NVOI_DEBUG") and not options.quiet:
+        options.verbose = True
+    level = logging.INFO
+    if options.verbose:
+        level = logging.DEBUG
+    elif options.quiet:
+        level = logging.WARNING
+    return set_up(
+        build_handler(sys.stdout, environ, level=level, as_json=options.log_format == "json")
+    )
+
+
+def find_home(environ: Mapping[str, str]) -> Path:
+    """The folder of nvoi's own state: ``$NVOI_HOME``, else ``$XDG_STATE_HOME/nvoi``.
+
+    The XDG Base Directory Specification has ``~/.local/state`` where the variable is unset
+    or no absolute path.
+
+    Raises:
+        UsageError: it is in the user's home folder, and there is none.
+    """
+    try:
+        if environ.get("NVOI_HOME"):
+            return Path(environ["NVOI_HOME"]).expanduser().absolute()
+        state = Path(environ.get("XDG_STATE_HOME") or "")
+        return (state if state.is_absolute() else Path.home() / ".local" / "state") / "nvoi"
+    except RuntimeError:
+        raise UsageError(
+            "this user has no home folder for nvoi's state",
+            hint="set NVOI_HOME to an absolute path, or HOME",
+        ) from None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A config with the file it is in, and the key that opened it, if it has one."""
+
+    config: Config
+    file: Path
+    key: DeployKey | None
+
+
+def load_inputs(
+    options: argparse.Namespace, environ: Mapping[str, str], logger: levels.Logger
+) -> Inputs:
+    """The checked config that the options name, and its key; the secrets of both are masked.
+
+    Raises:
+        InputError: the folder, the config or its key cannot be used.
+    """
+    if not options.dir.is_dir():
+        raise UsageError(f"--dir {options.dir} is no folder", hint="name the app's checkout")
+    file = get_config_file(options.dir, options.config)
+    # A plain config needs a key only to sign with.
+    choose_key = find_key if is_plain(file) else get_key
+    key = choose_key(
+        directory=options.dir, config_file=file, key_file=options.key_file, environ=environ
+    )
+    if key is not None:
+        masking.add_secrets(key.value.reveal())
+        if key.warning:
+            logger.warning("%s", key.warning)
+    config = load_file(file, key=key, environ=environ)
+    masking.add_secrets(*collect_secrets(config))
+    if config.callback_url and key is None:
+        raise UsageError(
+            f"{file} has a callback_url, but there is no key to sign with",
+            hint="set DEPLOY_KEY or name a file with --key-file",
+        )
+    return Inputs(config, file, key)
+
+
+def ask_yes(question: str) -> bool:
+    """Ask at the terminal; anything but yes is no."""
+    sys.stdout.write(f"{question} [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}

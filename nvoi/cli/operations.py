@@ -1,0 +1,171 @@
+"""``nvoi deploy``, ``delete``, ``rollback``, ``releases``, ``unlock``: from options to a target."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nvoi import ci
+from nvoi.cli.inputs import Inputs, ask_yes, find_home, load_inputs, open_console
+from nvoi.errors import UsageError
+from nvoi.log.levels import Logger
+from nvoi.log.stream import CallbackStream
+from nvoi.naming import check_branch
+from nvoi.operation import Operation, Report, tell_plan
+from nvoi.operation import run as run_operation
+from nvoi.signals import interruptible
+from nvoi.targets import get_target
+from nvoi.targets.step import KeptRelease, Request, Target
+
+#: What no dashboard is told of, as it changes nothing of the app.
+_QUESTIONS = {"releases", "unlock"}
+
+
+def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """Carry out ``options.command`` on the app of the config.
+
+    Raises:
+        InputError: the config, its key or an option cannot be used.
+        NvoiError: it failed.
+    """
+    logger = open_console(options, environ)
+    with interruptible() as signals:
+        inputs = load_inputs(options, environ, logger)
+        if getattr(options, "branch", None) is not None:
+            config = inputs.config.for_branch(check_branch(options.branch))
+            inputs = replace(inputs, config=config)
+        request = build_request(options, environ, inputs)
+        target = get_target(request.config)
+        if options.command in _QUESTIONS:
+            answer(options, request, target)
+            return 0
+        operation = build_operation(options.command, target)
+        if options.dry_run:
+            tell_plan(operation, request)
+            return 0
+        if options.command == "delete" and not confirm_deletion(options, request):
+            logger.info("Nothing was deleted")
+            return 1
+        stream = build_stream(options, environ, inputs, request, logger)
+        report = Report(stream, verbose=options.verbose, settle=signals.settle)
+        run_operation(operation, request, report)
+    return 0
+
+
+def build_request(
+    options: argparse.Namespace, environ: Mapping[str, str], inputs: Inputs
+) -> Request:
+    """What the options ask for. A command that lacks one of them asks for the usual."""
+    dockerfile: Path | None = getattr(options, "dockerfile_path", None)
+    return Request(
+        config=inputs.config,
+        directory=options.dir.absolute(),
+        home=find_home(environ),
+        deploy_id=ci.choose_deploy_id(environ),
+        environ=environ,
+        key_file=inputs.key.path if inputs.key else None,
+        delete_volumes=getattr(options, "delete_volumes", False),
+        lock_wait=getattr(options, "lock_wait", 0.0),
+        dockerfile=dockerfile.absolute() if dockerfile else None,
+        with_cluster=getattr(options, "cluster", False),
+        stamp=getattr(options, "stamp", None),
+    )
+
+
+def build_operation(command: str, target: Target[Any]) -> Operation[Any]:
+    """What ``deploy``, ``delete`` or ``rollback`` does on the target.
+
+    Raises:
+        UsageError: the target has no such command.
+    """
+    if command == "deploy":
+        return Operation("Deploy", target, target.deploy, target.check)
+    if command == "delete":
+        return Operation("Delete", target, target.delete, partial(check_deletion, target))
+    if not target.rollback:
+        raise UsageError(
+            f"the {target.name} target has no rollback",
+            hint="check an earlier commit out and deploy it",
+        )
+    return Operation("Rollback", target, target.rollback)
+
+
+def check_deletion(target: Target[Any], request: Request) -> None:
+    """Find what ``nvoi delete`` cannot do on the target."""
+    if request.with_cluster and not target.has_cluster:
+        raise UsageError(f"--cluster: the {target.name} target has none", hint="leave it out")
+
+
+def confirm_deletion(options: argparse.Namespace, request: Request) -> bool:
+    """Ask on a terminal; elsewhere, as in CI, the command itself is the answer."""
+    if options.yes or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return True
+    what = [request.config.application.name]
+    what += ["its data"] * options.delete_volumes + ["k3s on its servers"] * options.cluster
+    return ask_yes(f"Delete {' and '.join(what)}?")
+
+
+def build_stream(
+    options: argparse.Namespace,
+    environ: Mapping[str, str],
+    inputs: Inputs,
+    request: Request,
+    logger: Logger,
+) -> CallbackStream | None:
+    """The run's stream, not yet started, or None where the config has no ``callback_url``."""
+    if not inputs.config.callback_url or inputs.key is None:
+        return None
+    return CallbackStream(
+        logger,
+        inputs.config.callback_url,
+        inputs.key.value.reveal(),
+        request.deploy_id,
+        context=ci.find_context(environ, request.directory).as_payload(),
+        level=logging.DEBUG if options.verbose else logging.INFO,
+        # No app has this name: a dot is not allowed in one.
+        undelivered=request.home / "undelivered.d",
+        budget=options.callback_budget,
+        app=inputs.config.application.name,
+        command=options.command,
+    )
+
+
+def answer(options: argparse.Namespace, request: Request, target: Target[Any]) -> None:
+    """End the run that holds the lock, or list the releases."""
+    if options.command == "unlock":
+        target.unlock(request)
+        return
+    found = target.list_releases(request)
+    lines = build_objects(found) if options.log_format == "json" else build_table(found)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def build_table(releases: Sequence[KeptRelease]) -> Iterator[str]:
+    """A line each for people: a mark at the one that runs, stamp, images, deploy id."""
+    if not releases:
+        yield "No release is kept"
+    images = [", ".join(release.images) or "-" for release in releases]
+    width = max(map(len, images), default=0)
+    for release, text in zip(releases, images, strict=True):
+        mark = "*" if release.is_running else " "
+        yield f"{mark} {release.stamp}  {text:<{width}}  {release.deploy_id}"
+
+
+def build_objects(releases: Sequence[KeptRelease]) -> Iterator[str]:
+    """A JSON object each for programs."""
+    for release in releases:
+        yield json.dumps(
+            {
+                "stamp": release.stamp,
+                "running": release.is_running,
+                "images": list(release.images),
+                "deploy_id": release.deploy_id,
+            }
+        )

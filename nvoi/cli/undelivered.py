@@ -1,0 +1,299 @@
+"""A file of what a run could not deliver, as :mod:`nvoi.log.undelivered` has written it.
+
+It may be large: where each request is, is noted, and requests are read one by one, when it is
+their turn. Each that is acknowledged is noted at the file's end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import stat
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from nvoi import protocol
+from nvoi.errors import DeliveryError, InputError, UsageError
+from nvoi.folders import name_user
+from nvoi.log.undelivered import FORMAT
+from nvoi.protocol import LogBatch, Request, Run, StatusEvent
+
+#: Bytes of the file's longest line: a request's, with all that JSON may escape.
+LONGEST_LINE = 16 * protocol.MOST_BYTES
+#: Half of a surrogate pair, as JSON writes it.
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+HINT = "name the file that the run's last lines named"
+
+_Entry = dict[str, Any]
+
+
+class Kept(NamedTuple):
+    """A request in the file: where it is, its lines, and what a terminal status tells of them."""
+
+    offset: int
+    lines: int
+    logged: int
+    delivered: int
+
+
+@dataclass
+class Undelivered:
+    """Such a file, open and locked.
+
+    ``logged`` and ``delivered`` are the run's counts of records, as far as known, with
+    those that were delivered from the file since.
+    """
+
+    path: Path
+    file: IO[bytes] = field(repr=False)
+    callback_url: str
+    deploy_id: str
+    run: Run
+    #: Whether the callback URL had a user and password, which the file does not keep.
+    has_credentials: bool
+    kept: dict[str, Kept] = field(default_factory=dict)
+    #: The ids of requests, and of parts of them, that were acknowledged; sorted.
+    acknowledged: list[str] = field(default_factory=list)
+    #: Bytes of the file up to its last whole line, and as it was found.
+    whole: int = 0
+    size: int = 0
+    grown: bool = False
+    logged: int = 0
+    delivered: int = 0
+    #: How many requests are still to be sent.
+    count: int = 0
+
+    def read_requests(self) -> Iterator[Request]:
+        """What is still to be sent, in order."""
+        for name, kept in self.kept.items():
+            parts = self.find_acknowledged(name)
+            if name not in parts:
+                request = self.read_request(kept)
+                yield from (one for one in split(request, parts) if one.id not in parts)
+
+    def read_request(self, kept: Kept) -> Request:
+        self.file.seek(kept.offset)
+        return decode(json.loads(self.file.readline()))
+
+    def find_acknowledged(self, name: str) -> set[str]:
+        """The ids of a request and its parts, as far as they were acknowledged."""
+        first = bisect_left(self.acknowledged, name)
+        # Ids are printable ASCII, which all comes before this.
+        last = bisect_left(self.acknowledged, f"{name}\x7f", first)
+        return set(self.acknowledged[first:last])
+
+    def acknowledge(self, request: Request) -> None:
+        """Note on the disk that ``request`` was delivered."""
+        if not self.has_grown():
+            # A last line without its end was being written when the machine stopped.
+            self.file.truncate(self.whole)
+            self.file.seek(self.whole)
+        self.file.write(json.dumps({"acknowledged": request.id}).encode() + b"\n")
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.whole = self.size = self.file.tell()
+
+    def has_grown(self) -> bool:
+        """Go to the file's end; whether the run has written there since it was read."""
+        self.grown |= self.file.seek(0, os.SEEK_END) != self.size
+        return self.grown
+
+    def remove(self) -> None:
+        """Remove the file, all of which is acknowledged.
+
+        Raises:
+            DeliveryError: the run has written to it meanwhile.
+        """
+        if self.has_grown():
+            raise DeliveryError(
+                f"more was written to {self.path} meanwhile",
+                hint=f"all else is delivered; later: nvoi resend {self.path}",
+            )
+        self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_undelivered(path: Path) -> Iterator[Undelivered]:
+    """The file at ``path``, which no other command sends meanwhile.
+
+    Raises:
+        InputError: it cannot be read, others may have written it or send it just now, or it was
+            not written by nvoi.
+    """
+    try:
+        # For both, as what is delivered is noted; not to wait for the writer of a pipe.
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{path} cannot be read: {reason}", hint=HINT) from None
+    with os.fdopen(descriptor, "r+b") as file:
+        check_file(path, os.fstat(descriptor))
+        lock(path, descriptor)
+        yield read_file(path, file)
+
+
+def check_file(path: Path, status: os.stat_result) -> None:
+    """Make sure that nobody but this user can have written what is about to be signed."""
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path} cannot be read: it is no file", hint=HINT)
+    if status.st_uid != os.geteuid():
+        raise InputError(
+            f"{path} belongs to {name_user(status.st_uid)}: what others have written is not signed",
+            hint="resend it as the user that the run had",
+        )
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise InputError(
+            f"others may write to {path}: what they have written is not signed",
+            hint=f"if it is as the run left it: chmod go-w {path}",
+        )
+
+
+def lock(path: Path, descriptor: int) -> None:
+    """Keep other commands from sending the file until it is closed."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(
+            f"{path} is being sent by another nvoi resend", hint="wait until that has ended"
+        ) from None
+    except OSError:
+        # A file system that has no such lock.
+        return
+    if os.fstat(descriptor).st_nlink == 0:
+        raise InputError(f"{path} was sent by another nvoi resend meanwhile, and is removed")
+
+
+def read_file(path: Path, file: IO[bytes]) -> Undelivered:
+    """Where each request of the file is, and which are still to be sent.
+
+    Raises:
+        InputError: it was not written by nvoi, or is damaged.
+    """
+    number = 1
+    try:
+        lines = read_lines(file)
+        content = build_content(path, file, parse_entry(next(lines, b"")))
+        for number, line in enumerate(lines, start=2):  # noqa: B007 - told where one is damaged
+            add_entry(content, parse_entry(line), content.whole)
+            content.whole += len(line)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise InputError(
+            f"{path} is not a file of undelivered requests, or is damaged: line {number}",
+            hint=HINT,
+        ) from None
+    content.size = file.seek(0, os.SEEK_END)
+    content.acknowledged.sort()
+    count_requests(content)
+    return content
+
+
+def read_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The whole lines of the file; a last one without its end was never written to it."""
+    while line := file.readline(LONGEST_LINE):
+        if line.endswith(b"\n"):
+            yield line
+        elif len(line) == LONGEST_LINE:
+            raise ValueError("no request is that long")
+
+
+def parse_entry(line: bytes) -> _Entry:
+    """The JSON object in a line, in Unicode that can be sent."""
+    entry = json.loads(line.decode())
+    if not isinstance(entry, dict):
+        raise TypeError("no object")
+    if SURROGATE.search(line):
+        # Fails where it is half of a pair.
+        json.dumps(entry, ensure_ascii=False).encode()
+    return entry
+
+
+def build_content(path: Path, file: IO[bytes], head: _Entry) -> Undelivered:
+    if head["format"] != FORMAT:
+        raise ValueError(head["format"])
+    run = Run(**head["run"])
+    check_header_texts(run.id)
+    return Undelivered(
+        path,
+        file,
+        str(head["callback_url"]),
+        str(head["deploy_id"]),
+        run,
+        has_credentials=bool(head["has_credentials"]),
+        whole=file.tell(),
+    )
+
+
+def add_entry(content: Undelivered, entry: _Entry, offset: int) -> None:
+    """Note what a line says: a request, or that one was acknowledged."""
+    if "acknowledged" in entry:
+        check_header_texts(entry["acknowledged"])
+        content.acknowledged.append(entry["acknowledged"])
+    if "id" in entry:
+        check_request(entry)
+        # An id that comes twice is one request that was kept twice.
+        content.kept[entry["id"]] = Kept(
+            offset,
+            len(entry.get("logs", ())),
+            int(entry.get("logged", 0)),
+            int(entry.get("delivered", 0)),
+        )
+
+
+def check_request(entry: _Entry) -> None:
+    """Make sure that a request can be sent, in parts too."""
+    check_header_texts(entry["id"])
+    if "logs" not in entry:
+        dict(entry["status"])
+        check_header_texts(*entry["headers"], *entry["headers"].values())
+    elif not all(isinstance(line["message"], str) for line in entry["logs"]):
+        raise TypeError("no message")
+    else:
+        int(entry["first"])
+
+
+def check_header_texts(*texts: str) -> None:
+    if not all(text.isascii() and text.isprintable() for text in texts):
+        raise ValueError("this cannot stand in a header")
+
+
+def decode(entry: _Entry) -> Request:
+    if "logs" in entry:
+        lines = [json.dumps(line, ensure_ascii=False) for line in entry["logs"]]
+        return LogBatch(lines, int(entry["first"]), entry["id"])
+    return StatusEvent(dict(entry["status"]), dict(entry["headers"]), entry["id"])
+
+
+def split(request: Request, acknowledged: set[str]) -> Iterator[Request]:
+    """``request``, or the parts in which it was sent, as one of them was acknowledged."""
+    parts = {name for name in acknowledged if name.startswith(request.id)}
+    if not parts or request.id in parts or not isinstance(request, LogBatch):
+        yield request
+    elif len(request.lines) > 1:
+        for half in request.halve():
+            yield from split(half, parts)
+    else:
+        yield LogBatch(request.lines, request.first, parts.pop())
+
+
+def count_requests(content: Undelivered) -> None:
+    """Fill in how many requests are still to be sent, and the run's counts of records."""
+    for name, kept in content.kept.items():
+        content.logged += kept.logged
+        content.delivered += kept.delivered
+        parts = content.find_acknowledged(name)
+        if name in parts:
+            content.delivered += kept.lines
+        elif not parts:
+            content.count += 1
+        else:
+            for one in split(content.read_request(kept), parts):
+                if one.id not in parts:
+                    content.count += 1
+                elif isinstance(one, LogBatch):
+                    content.delivered += len(one.lines)

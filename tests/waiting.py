@@ -1,0 +1,35 @@
+"""Waits for what happens elsewhere, and fetches, for all tests; each says what it waited for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import urllib3
+
+#: Seconds that anything a test waits for may take on a loaded machine.
+PATIENCE = 45.0
+
+
+def wait_until(is_so: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
+    """Poll until ``is_so``; raises AssertionError that says what was waited for."""
+    deadline = time.monotonic() + timeout
+    pause = threading.Event()
+    while not is_so():
+        assert time.monotonic() < deadline, f"waited {timeout:.0f} s for {what}"
+        pause.wait(0.02)
+
+
+def wait_for_text(path: Path, timeout: float = PATIENCE) -> str:
+    """The text of a file once there is some."""
+    wait_until(lambda: path.exists() and path.stat().st_size, f"a text in {path}", timeout)
+    return path.read_text("utf-8")
+
+
+def fetch(url: str) -> str:
+    """The text that is at ``url``, with no proxy between."""
+    answer = urllib3.request("GET", url, timeout=PATIENCE, retries=False)
+    assert answer.status == 200, f"{url} answered {answer.status}"
+    return answer.data.decode()
