@@ -74,10 +74,10 @@ class K3s:
         role: ``server`` or ``agent``, where a service is set up; else None.
         is_active: whether the service runs.
         is_ours: whether its config is one that nvoi wrote.
-        config: its config without the token.
-        config_checksum: SHA-256 of the config's file.
+        config: what is in its config, but the token.
         token: what nodes join with.
-        registries_checksum: the same of registries.yaml.
+        lines: the lines of its config that are not empty, with the token.
+        registries_checksum: SHA-256 of registries.yaml, which may hold other people's passwords.
         applied: the stamp of what it was last started with.
     """
 
@@ -87,28 +87,27 @@ class K3s:
     is_active: bool = False
     is_ours: bool = False
     config: Mapping[str, object] = field(default_factory=lambda: EMPTY)
-    config_checksum: str = ""
     token: Secret | None = None
+    lines: tuple[str, ...] = field(default=(), repr=False)
     registries_checksum: str = ""
     applied: str = ""
 
     @property
     def node_name(self) -> str | None:
-        """The name of the node in its cluster."""
+        """The name of the node, where it is one of nvoi's."""
         name = self.config.get("node-name")
-        return name if isinstance(name, str) else None
+        return name if self.is_ours and isinstance(name, str) else None
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a server is like.
+    """What a server is like. Sizes are in bytes.
 
     Attributes:
         architecture: ``amd64``, ``arm64``, or what uname(1) says of any other.
         kernel_release: its first two numbers; (0, 0) where they cannot be read.
-        memory: bytes.
-        disk: bytes that are free where k3s keeps its data.
-        programs_disk: bytes that are free where its program is.
+        disk: what is free where k3s keeps its data.
+        programs_disk: what is free where its program is.
         clock_offset: seconds that its clock is ahead of this machine's; behind is negative.
         root_problem: why commands cannot run as root.
         cloud_init: its state; empty where there is none.
@@ -119,6 +118,7 @@ class Facts:
         source: the address that it goes out with.
         supervisor: ``systemd`` or ``openrc``, where there is one.
         downloader: ``curl``, ``wget``, or ``busybox`` for its wget, where there is one.
+        volumes: the folders of volumes that exist.
         has_wireguard: whether the kernel knows WireGuard.
         firewall: ``ufw`` or ``firewalld``, where one is on that does not let everyone in.
         let_in: the networks that it lets in to all ports.
@@ -305,37 +305,29 @@ def read_source(sections: Sections) -> str | None:
 
 def read_k3s(sections: Sections) -> K3s:
     found = dict(read_pairs(sections.get("k3s", []), " "))
-    text = "\n".join(sections.get("config", []))
     version = RELEASE.search(found.get("version", ""))
+    lines = sections.get("config", [])
+    config = read_yaml(lines)
+    # Else the token that k3s keeps with its data.
+    token = config.get("token") or get_first(sections, "token")
     return K3s(
         program=found.get("program"),
         version=version[0] if version else None,
         role=found.get("role"),
         is_active=found.get("state") == "active",
-        is_ours=found.get("ours") == "yes",
-        config=read_config(text),
-        config_checksum=found.get("config", ""),
-        token=read_token(text, get_first(sections, "token")),
+        is_ours=lines[:1] == [HEADER],
+        config={key: value for key, value in config.items() if key not in SECRET_KEYS},
+        token=Secret(token) if isinstance(token, str) and token else None,
+        lines=tuple(lines),
         registries_checksum=found.get("registries", ""),
         applied=found.get("applied", ""),
     )
 
 
-def read_config(text: str) -> dict[str, object]:
-    """The settings of a config.yaml but its secrets; empty where it cannot be read."""
-    return {key: value for key, value in parse(text).items() if key not in SECRET_KEYS}
-
-
-def read_token(text: str, otherwise: str = "") -> Secret | None:
-    """The token of a config.yaml, or ``otherwise``, the one that k3s keeps with its data."""
-    token = parse(text).get("token") or otherwise
-    return Secret(token) if isinstance(token, str) and token else None
-
-
-def parse(text: str) -> dict[str, object]:
+def read_yaml(lines: list[str]) -> dict[str, object]:
     """A document of plain YAML; empty where it is none."""
     try:
-        values = YAML(typ="safe", pure=True).load(text)
+        values = YAML(typ="safe", pure=True).load("\n".join(lines))
     except (YAMLError, ValueError):
         return {}
     return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nvoi.command import Command, build_script
 from nvoi.errors import NvoiError, RemoteError
+from nvoi.k3s import read_script
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import (
     READY_SECONDS,
@@ -22,12 +23,13 @@ from nvoi.k3s.nodes import (
 from nvoi.k3s.plan import API_PORT, K3sSettings, Task, build_tasks, find_stale
 from nvoi.k3s.requirements import check_all
 from nvoi.k3s.survey import WAITING, survey
-from nvoi.k3s.uninstall import DRAIN_SECONDS, SERVICE, remove_node
+from nvoi.k3s.uninstall import DRAIN_SECONDS, remove_node
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.registry import DATA_FOLDER
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
+from nvoi.parallel import work_on_all
 from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import as_root
@@ -43,134 +45,10 @@ INSTALLER_FAILED = 91
 NOT_STARTED = 92
 NOT_READY = 93
 
-#: Its arguments: role, release, URL of the installer, bytes of config.yaml, bytes of
-#: registries.yaml, stamp, whether the installer is to run, whether k3s is to be started, seconds
-#: to wait for that, folder of the registry's data. On its standard input are the two files.
-#:
-#: A service is waited for here and not by systemctl(1), whose own wait has no end: the
-#: installer's units have TimeoutStartSec=0. The stamp is gone from before the first change until
-#: k3s runs with all of them, so that the next run sees what was interrupted. What the installer
-#: makes, everybody may read.
-SETUP = """\
-restarts() {
-  has_openrc && { echo 0; return; }
-  number=$(systemctl show --property=NRestarts --value "$1" 2>/dev/null </dev/null)
-  echo "${number:-0}"
-}
-moment() { sleep 0.2 2>/dev/null || sleep 1; }
-show_log() {
-  echo "the last lines of $1:" >&2
-  if has_openrc; then tail -n 20 "/var/log/$1.log" >&2 || true
-  else journalctl --unit="$1" --lines=20 --no-pager --output=cat >&2 </dev/null || true; fi
-}
-set -eu
-role=$1 release=$2 url=$3 config=$4 registries=$5 stamp=$6 installs=$7 starts=$8 seconds=$9
-data=${10}
-folder=/etc/rancher/k3s
-unit=k3s
-[ "$role" = server ] || unit=k3s-agent
-(umask 022; mkdir -p "$folder")
-umask 077
-if [ "$role" = server ]; then
-  # Made by the kubelet, it would be everybody's to read: there is code in images.
-  (umask 066; mkdir -p "$data")
-  chmod 0700 "$data"
-fi
-rm -rf "$folder"/.nvoi.*
-new=$(mktemp -d "$folder/.nvoi.XXXXXXXX")
-trap 'rm -rf "$new"' EXIT
-trap 'exit 1' HUP INT TERM PIPE
-give_up() {
-  # What downloads tells nobody that there was no room.
-  for place in "${TMPDIR:-/tmp}" /usr/local/bin /var/lib "$folder"; do
-    free=$(df -P -k "$place" 2>/dev/null | awk 'END { print $(NF - 2) }')
-    [ "${free:-9999}" -ge 1024 ] || echo "$place: No space left on device" >&2
-  done
-  exit "$1"
-}
-move() {
-  sync "$1" 2>/dev/null || sync
-  mv -f "$1" "$2"
-}
-[ "$starts" = no ] && [ "$installs" = no ] || rm -f "$folder/nvoi-applied"
-cat >"$new/all"
-size=$(wc -c <"$new/all")
-if [ "$size" -ne $((config + registries)) ]; then
-  echo "only $size of $((config + registries)) bytes arrived" >&2
-  exit 1
-fi
-head -c "$config" "$new/all" >"$new/config.yaml"
-tail -c "$registries" "$new/all" >"$new/registries.yaml"
-move "$new/config.yaml" "$folder/config.yaml"
-move "$new/registries.yaml" "$folder/registries.yaml"
-if [ "$installs" = yes ]; then
-  echo "downloading the installer from $url"
-  if command -v curl >/dev/null 2>&1; then
-    # What is asked for over TLS comes over TLS, wherever it is redirected to.
-    ways=http,https
-    case $url in https:*) ways=https ;; esac
-    curl -sSfL --proto-redir "=$ways" --connect-timeout 20 --max-time 120 \\
-      -o "$new/install.sh" "$url" || give_up 90
-  else wget -q -T 60 -O "$new/install.sh" "$url" || give_up 90; fi
-  if [ "$(head -c 2 "$new/install.sh")" != '#!' ]; then
-    echo "$url gives no shell script" >&2
-    exit 90
-  fi
-  (
-    umask 022
-    INSTALL_K3S_VERSION=$release INSTALL_K3S_EXEC=$role INSTALL_K3S_SKIP_START=true \\
-      sh "$new/install.sh" </dev/null
-  ) || give_up 91
-fi
-[ "$starts" = yes ] || exit 0
-echo "starting $unit"
-if has_openrc; then rc-service "$unit" restart </dev/null
-else
-  # Not restarted: until that begins, the old one is still active.
-  systemctl stop "$unit" </dev/null
-  systemctl start --no-block "$unit" </dev/null
-fi
-began=$(date +%s) told=0
-is_late() {
-  passed=$(($(date +%s) - began))
-  if [ $((passed - told)) -ge 15 ]; then
-    told=$passed
-    echo "waiting for $1 ($passed s)"
-  fi
-  [ "$passed" -ge "$seconds" ]
-}
-until is_active "$unit"; do
-  if is_late "$unit to start" || [ "$(restarts "$unit")" -ge 3 ]; then
-    show_log "$unit"
-    exit 92
-  fi
-  moment
-done
-if [ "$role" = server ]; then
-  until answer=$(k3s kubectl --request-timeout=10s get --raw=/readyz 2>&1 </dev/null); do
-    if is_late 'the Kubernetes API'; then
-      echo "the Kubernetes API is not ready: $answer" >&2
-      show_log "$unit"
-      exit 93
-    fi
-    moment
-  done
-fi
-printf '%s\\n' "$stamp" >"$new/stamp"
-move "$new/stamp" "$folder/nvoi-applied"
-"""
-
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds that each may take.
-
-    Attributes:
-        server: k3s, to start on the master.
-        agent: the same on a worker.
-        ready: nodes, to be ready.
-        drain: pods, to leave a node that is removed.
-    """
+    """Seconds that k3s has to start, nodes have to be ready, and pods have to leave a node."""
 
     server: int = 180
     agent: int = 120
@@ -192,11 +70,7 @@ class Installer:
     def ensure_k3s(self, facts: Mapping[str, Facts]) -> dict[str, str]:
         """Have every server run k3s as the config says, and be a node of the cluster.
 
-        Args:
-            facts: what the servers are like, by their names.
-
-        Returns:
-            The names of the nodes by those of the servers.
+        Takes what the servers are like, and returns the names of their nodes, by their own.
 
         Raises:
             HostsError: k3s could not be set up on several servers.
@@ -239,13 +113,13 @@ class Installer:
         add_secrets(master.node.token.reveal())
         new = [task for task in agents if task.work and not task.is_running]
         # What new workers need before they can start comes to them while the master starts.
-        self._on_all([master, *new] if master.work else new, self._bring)
+        work_on_all([master, *new] if master.work else new, self._bring)
         if master.work and master.is_running:
             self._wait_for(master)
         for node in stale:
             log.info("%s: its server was set up anew; the old node is removed", node.name)
             self.cluster.delete([Reference("Node", node.name)], wait=False)
-        self._on_all(new, lambda task: self._set_up(task, installs=False, starts=True))
+        work_on_all(new, lambda task: self._set_up(task, installs=False, starts=True))
         for task in agents:
             if task.work and task.is_running:
                 self._renew(task)
@@ -254,11 +128,6 @@ class Installer:
     def _list_nodes(self, master: Facts) -> list[ClusterNode]:
         """The nodes that there are, where the master was set up wholly and runs."""
         return list_nodes(self.cluster) if master.k3s.is_active and master.k3s.applied else []
-
-    def _on_all(self, tasks: Sequence[Task], work: Callable[[Task], None]) -> None:
-        by_host = {task.server.host: task for task in tasks}
-        if by_host:
-            self.connections.on_all([*by_host], lambda host: work(by_host[host]))
 
     def _bring(self, task: Task) -> None:
         """Set up the master wholly, a new worker as far as it can be before the master is there."""
@@ -310,7 +179,7 @@ def build_setup(
     sizes = [len(text.encode()) for text in (task.config, task.registries)]
     flags = ["yes" if flag else "no" for flag in (installs, starts)]
     what = (task.node.role, task.node.version, install_url, *map(str, sizes), task.stamp)
-    return build_script("nvoi-k3s", SERVICE + SETUP, *what, *flags, seconds, DATA_FOLDER)
+    return build_script("nvoi-k3s", read_script("install.sh"), *what, *flags, seconds, DATA_FOLDER)
 
 
 def build_input(task: Task) -> bytes:

@@ -33,9 +33,7 @@ class ClusterNode:
     """A node as the cluster sees it.
 
     Attributes:
-        is_ready: whether it takes pods.
-        state: that for people.
-        is_master: whether it runs the cluster.
+        state: for people, whether it is ready, and why not.
         is_cordoned: whether no new pods are given to it.
         version: its release of k3s.
     """
@@ -98,16 +96,10 @@ def wait_until_ready(
     versions: Mapping[str, str] = NO_TEXTS,
     seconds: float = READY_SECONDS,
 ) -> list[ClusterNode]:
-    """All nodes, once those in ``names`` are ready.
-
-    Args:
-        cluster: asked for them.
-        names: the nodes that are waited for.
-        versions: the release that each has to run by then, by name.
-        seconds: how long to wait.
+    """All nodes, once those in ``names`` are ready and run the release that ``versions`` names.
 
     Raises:
-        NvoiError: one is still not ready.
+        NvoiError: one is still not ready after ``seconds``.
     """
 
     def look() -> list[ClusterNode]:
@@ -173,10 +165,7 @@ def list_other_apps(nodes: Iterable[ClusterNode], app: str) -> list[str]:
 def check_groups(nodes: Sequence[ClusterNode], servers: Mapping[str, Server], app: str) -> None:
     """Whether no node has another group's name for the sake of other apps.
 
-    Args:
-        nodes: all there are.
-        servers: the app's servers by the names of their nodes.
-        app: its name.
+    ``servers`` are the app's by the names of their nodes.
 
     Raises:
         NvoiError: one has.
@@ -202,11 +191,7 @@ def ensure_marks(
 ) -> None:
     """Have the nodes of ``app`` say so, and to which group they belong.
 
-    Args:
-        cluster: where.
-        nodes: all there are.
-        servers: the app's servers by the names of their nodes.
-        app: its name.
+    ``servers`` are the app's by the names of their nodes.
 
     Raises:
         NvoiError: a node belongs to another group for other apps.

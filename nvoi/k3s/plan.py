@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
 
-from nvoi.k3s.facts import HEADER, Facts, K3s, read_config, read_token
+from nvoi.k3s.facts import HEADER, Facts, K3s
 from nvoi.k3s.networks import POD_NETWORK, SERVICE_NETWORK, choose_addresses, find_device
 from nvoi.k3s.nodes import ClusterNode, format_address
 from nvoi.kubernetes.names import SERVER_GROUP, build_checksum
@@ -137,10 +137,8 @@ def build_tasks(
 
 
 def build_task(server: Server, node: Node, k3s: K3s, settings: K3sSettings) -> Task:
-    config, registries = (
-        build_config(node, settings),
-        build_registries_file(ADDRESS, settings.mirrors),
-    )
+    config = build_config(node, settings)
+    registries = build_registries_file(ADDRESS, settings.mirrors)
     stamp = build_stamp(node, config, registries)
     work = find_work(k3s, node.version, config, registries, stamp)
     return Task(server, node, config, registries, stamp, work, k3s.is_active)
@@ -155,11 +153,7 @@ def choose_names(
     servers: Sequence[Server], facts: Mapping[str, Facts], nodes: Iterable[ClusterNode] = ()
 ) -> dict[str, str]:
     """The name of each server's node, by the server's: its own, or a new one nobody has."""
-    names = {
-        server.name: name
-        for server in servers
-        if (name := facts[server.name].k3s.node_name) and facts[server.name].k3s.is_ours
-    }
+    names = {server.name: name for server in servers if (name := facts[server.name].k3s.node_name)}
     taken = {*names.values(), *(node.name for node in nodes)}
     for server in servers:
         if server.name in names:
@@ -210,35 +204,27 @@ def build_url(address: str) -> str:
 
 
 def build_stamp(node: Node, config: Secret, registries: str) -> str:
-    """What changes whenever k3s has to be started again to be as it should.
-
-    The label is not a part of it: it is set on the node itself.
-    """
+    """What changes whenever k3s has to be started again to be as it should."""
     lines = config.reveal().splitlines()
-    parts = [line for line in lines if not line.startswith(f"{LABEL_KEY}:")]
-    return build_checksum([node.version, *parts, registries])
+    return build_checksum([node.version, *drop_label(lines), registries])
+
+
+def drop_label(lines: Sequence[str]) -> list[str]:
+    """A config without the label, which is set on the node itself."""
+    return [line for line in lines if not line.startswith(f"{LABEL_KEY}:")]
 
 
 def find_work(k3s: K3s, version: str, config: Secret, registries: str, stamp: str) -> Work:
     """What has to be done on a server that has ``k3s``."""
     if k3s.program is None or k3s.role is None or k3s.version != version:
         return Work.INSTALL
+    lines = config.reveal().splitlines()
+    same = drop_label(k3s.lines) == drop_label(lines)
+    same = same and k3s.registries_checksum == hashlib.sha256(registries.encode()).hexdigest()
     # Whoever changed a file may also have restarted k3s with it.
-    same = k3s.registries_checksum == checksum(registries) and has_settings(k3s, config.reveal())
     if not same or not k3s.is_active or k3s.applied != stamp:
         return Work.START
-    return Work.NOTHING if k3s.config_checksum == checksum(config.reveal()) else Work.WRITE
-
-
-def checksum(text: str) -> str:
-    """As ``sha256sum`` prints it of a file."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def has_settings(k3s: K3s, text: str) -> bool:
-    """Whether its config says the same as ``text``, but for the label, which is set on the node."""
-    wanted = read_config(text) | {LABEL_KEY: None}
-    return {**k3s.config, LABEL_KEY: None} == wanted and k3s.token == read_token(text)
+    return Work.NOTHING if [*k3s.lines] == lines else Work.WRITE
 
 
 def find_stale(
@@ -252,7 +238,7 @@ def find_stale(
     new = {
         format_address(server.host)
         for server in servers
-        if not (facts[server.name].k3s.is_ours and facts[server.name].k3s.node_name)
+        if facts[server.name].k3s.node_name is None
     }
     return [
         node for node in nodes if node.address in new and not node.is_ready and not node.is_master

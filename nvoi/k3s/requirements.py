@@ -32,12 +32,9 @@ RELEASE = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-rc\d+)?\+k3s\d+")
 def check_all(
     servers: Sequence[Server], found: Mapping[str, Facts | NvoiError], version: str | None
 ) -> dict[str, Facts]:
-    """What all servers are like, by their names, where all can be nodes.
+    """What all servers are like, by their names, where all can be nodes; the master is first.
 
-    Args:
-        servers: those of the config, the master first.
-        found: what they are like, or why they could not be asked, by their names.
-        version: the release of k3s that the config names.
+    ``found`` says why one could not be asked; ``version`` is the release that the config names.
 
     Raises:
         NvoiError: tells everything that is missing on any server, a line each.
@@ -138,7 +135,7 @@ def find_k3s_faults(server: Server, facts: Facts, version: str | None) -> Iterat
     if not facts.can_be_root:
         return
     if k3s.role is None:
-        if (k3s.config_checksum or k3s.registries_checksum) and not k3s.is_ours:
+        if (k3s.lines or k3s.registries_checksum) and not k3s.is_ours:
             yield f"has files in {FOLDER} that nvoi did not write: move them away"
     elif not k3s.is_ours:
         backend = k3s.config.get("flannel-backend")
@@ -172,7 +169,7 @@ def compare_servers(servers: Sequence[Server], facts: Mapping[str, Facts]) -> It
                 "`rm /etc/machine-id && systemd-machine-id-setup`"
             )
             continue
-        name = own.k3s.node_name if own.k3s.is_ours else None
+        name = own.k3s.node_name
         other = names.setdefault(name, server) if name else server
         if other is not server:
             yield f"{server.host}: is the node {name!r}, as {other.host} is: no two can be"

@@ -10,12 +10,14 @@ from typing import Any
 from nvoi import parallel
 from nvoi.command import Command, Result, build_script
 from nvoi.errors import HostsError, NvoiError, RemoteError
+from nvoi.k3s import read_script
 from nvoi.k3s.facts import FOLDER, HEADER
 from nvoi.k3s.nodes import ClusterNode, parse_address
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.kubernetes.registry import DATA_FOLDER
 from nvoi.log.levels import get_logger
+from nvoi.parallel import work_on_all
 from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host, as_root
@@ -31,55 +33,12 @@ HOST_NAME = "kubernetes.io/hostname"
 #: The script's exit code where somebody else has set k3s up; sysexits(3) leaves it alone.
 FOREIGN = 94
 
-#: What scripts know of a service.
-SERVICE = """\
-PATH=$PATH:/usr/local/bin:/opt/bin:/usr/sbin:/sbin
-has_openrc() { [ -x /sbin/openrc-run ]; }
-is_active() {
-  if has_openrc; then rc-service "$1" status >/dev/null 2>&1 </dev/null
-  else [ "$(systemctl is-active "$1" 2>/dev/null </dev/null)" = active ]; fi
-}
-"""
-
-#: Its arguments: the folder of k3s' config, its first line, the folders that go with a master.
-#: Only what nvoi has set up is removed; the uninstaller's own exit code says nothing, as its last
-#: command may fail where all is gone: what is left is looked at.
-REMOVE = """\
-set -eu
-folder=$1 header=$2
-shift 2
-is_foreign=no
-if [ -e "$folder/config.yaml" ] && [ "$(head -n 1 "$folder/config.yaml")" != "$header" ]; then
-  is_foreign=yes
-fi
-unit=
-for one in k3s k3s-agent; do
-  [ ! -e "/etc/systemd/system/$one.service" ] && [ ! -e "/etc/init.d/$one" ] || unit=$one
-done
-if [ -n "$unit" ] && { [ "$is_foreign" = yes ] || [ ! -e "$folder/config.yaml" ]; }; then
-  echo "k3s is not nvoi's there" >&2
-  exit 94
-fi
-for one in k3s k3s-agent; do
-  for place in /usr/local/bin /opt/bin; do
-    program=$place/$one-uninstall.sh
-    [ ! -x "$program" ] || "$program" </dev/null || true
-  done
-done
-[ "$is_foreign" = yes ] || rm -rf -- "$folder"
-rm -rf -- "$@"
-rmdir /etc/rancher 2>/dev/null || true
-if [ -n "$unit" ] && is_active "$unit"; then
-  echo "$unit still runs" >&2
-  exit 1
-fi
-if [ -n "$unit" ]; then echo removed; fi
-"""
-
 
 def build_removal() -> Command:
     """The command, to be run as root, that removes k3s and what nvoi has put beside it."""
-    return build_script("nvoi-k3s-removal", SERVICE + REMOVE, FOLDER, HEADER, DATA_FOLDER)
+    return build_script(
+        "nvoi-k3s-removal", read_script("uninstall.sh"), FOLDER, HEADER, DATA_FOLDER
+    )
 
 
 def send_removal(connections: Connections, host: Host) -> Result:
@@ -98,9 +57,8 @@ def uninstall(connections: Connections, servers: Sequence[Server]) -> None:
     errors: list[NvoiError] = []
     for is_master in (False, True):
         hosts = [one.host for one in servers if one.is_master == is_master]
-        if hosts:
-            found = connections.on_all(hosts, lambda host: uninstall_from(connections, host))
-            errors += [error for error in found.values() if error is not None]
+        found = work_on_all(hosts, lambda host: uninstall_from(connections, host))
+        errors += [error for error in found.values() if error is not None]
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -135,12 +93,7 @@ def remove_node(
 ) -> None:
     """Take a node out of the cluster, and k3s off its server where that can be reached.
 
-    Args:
-        connections: those of the run.
-        cluster: where.
-        node: the node.
-        kept: the addresses of servers that keep their k3s.
-        drain_seconds: how long its pods may take to leave.
+    Servers with one of the addresses in ``kept`` keep their k3s.
 
     Raises:
         NvoiError: its pods cannot go elsewhere, or its disk has data that would go with k3s; the

@@ -16,7 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from nvoi.k3s.facts import HEADER
+from ruamel.yaml import YAML
+
+from nvoi.k3s.facts import CONFIG_FILE, HEADER
 from nvoi.k3s.plan import DEFAULT_VERSION
 from tests.fakes.cluster_state import PROGRAM, ClusterState
 
@@ -194,6 +196,11 @@ class K3sHost:
     def read(self, path: str) -> str:
         """The text of its file ``path``."""
         return (self.root / path.lstrip("/")).read_text()
+
+    def read_config(self) -> dict[str, Any]:
+        """Its config of k3s."""
+        config: dict[str, Any] = YAML(typ="safe").load(self.read(CONFIG_FILE))
+        return config
 
     def has(self, path: str) -> bool:
         """Whether it has a file or folder ``path``."""

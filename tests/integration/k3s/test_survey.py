@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import ConnectionFailedError, NvoiError
+from nvoi.k3s import read_script
 from nvoi.k3s.facts import CONFIG_FILE, read_facts, split_sections
 from nvoi.k3s.plan import K3sSettings
-from nvoi.k3s.survey import QUESTIONS
 from nvoi.k3s.uninstall import uninstall
 from nvoi.ssh.connections import Connections
 from tests.fakes.k3s_host import register_node
@@ -68,9 +68,9 @@ def test_a_host_with_busybox_alone_is_as_good(fleet: Fleet, connections: Connect
 def test_a_wget_that_checks_no_certificates_is_told_from_another(tmp_path: Path) -> None:
     for name in ("awk", "cat", "cut", "date", "df", "grep", "head", "sed", "tail", "wget"):
         (tmp_path / name).symlink_to(BUSYBOX)
-    words = ("ports", *("/nonexistent",) * 4, "header")
+    words = ("ports", *("/nonexistent",) * 4)
     done = subprocess.run(
-        [BUSYBOX, "sh", "-c", QUESTIONS, "questions", *words],
+        [BUSYBOX, "sh", "-c", read_script("survey_as_root.sh"), "survey", *words],
         env={"PATH": str(tmp_path)},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -5,16 +5,15 @@ from __future__ import annotations
 import ipaddress
 
 from nvoi.k3s.facts import (
+    HEADER,
     read_addresses,
-    read_config,
     read_facts,
     read_routes,
-    read_token,
     split_sections,
 )
 from nvoi.secret import Secret
 
-UBUNTU = """
+UBUNTU = f"""
 @nvoi architecture
 x86_64
 
@@ -61,8 +60,6 @@ program /usr/local/bin/k3s
 version k3s version v1.36.5+k3s1 (0d0b5c1a)
 role agent
 state active
-ours yes
-config 9f86d081
 registries 60303ae2
 applied fd61a03a
 
@@ -99,7 +96,7 @@ unreachable 192.168.9.0/24
 @nvoi token
 
 @nvoi config
-# Written by nvoi
+{HEADER}
 token: "s3cret"
 node-name: "shop-web-2"
 server: "https://10.0.0.2:6443"
@@ -143,11 +140,8 @@ def test_its_k3s_and_no_secret_in_what_is_shown() -> None:
         True,
         True,
     )
-    assert (k3s.config_checksum, k3s.registries_checksum, k3s.applied) == (
-        "9f86d081",
-        "60303ae2",
-        "fd61a03a",
-    )
+    assert (k3s.registries_checksum, k3s.applied) == ("60303ae2", "fd61a03a")
+    assert k3s.lines[1] == 'token: "s3cret"'
     assert k3s.config == {"node-name": "shop-web-2", "server": "https://10.0.0.2:6443"}
     assert k3s.node_name == "shop-web-2"
     assert k3s.token is not None
@@ -211,7 +205,11 @@ def test_a_tunnel_has_its_own_address_and_not_its_peers() -> None:
 
 
 def test_what_is_no_yaml_has_no_settings() -> None:
-    for text in ("", "- a\n- b\n", "a: [", "\t:", "just words"):
-        assert read_config(text) == {}
-        assert read_token(text) is None
-    assert read_token("", "K10abc::server:def") == Secret("K10abc::server:def")
+    for text in ("- a", "a: [", "\t:", "just words"):
+        k3s = read_facts({"config": [text]}, 0.0).k3s
+        assert (k3s.config, k3s.token) == ({}, None)
+
+
+def test_without_a_token_in_its_config_it_is_the_one_beside_its_data() -> None:
+    sections = {"config": ["node-name: a"], "token": ["K10abc::server:def"]}
+    assert read_facts(sections, 0.0).k3s.token == Secret("K10abc::server:def")

@@ -91,7 +91,7 @@ class TestK3s:
         assert "k3s-uninstall.sh" in line
 
     def test_settings_of_somebody_else(self) -> None:
-        k3s = build_k3s(role=None, is_ours=False, config_checksum="abc", applied="")
+        k3s = build_k3s(role=None, is_ours=False, lines=("token: x",), applied="")
         (line,) = look(build_facts(k3s=k3s))
         assert "files in /etc/rancher/k3s that nvoi did not write" in line
 

@@ -7,15 +7,13 @@ import pytest
 from nvoi.errors import NvoiError
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.survey import Listener, build_survey, find_secret, tell_unreachable_nodes
-from tests.unit.k3s.servers import Answers, build_facts, build_k3s, build_server
-
-WORKER = build_server(2)
+from tests.unit.k3s.servers import Answers, build_facts, build_k3s
 
 
 def test_a_survey_hears_while_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="nvoi")
     heard: list[str] = []
-    listener = Listener(WORKER, lambda _, text: heard.append(text), clock=lambda: 1000.0)
+    listener = Listener("shop-main-2", lambda _, text: heard.append(text), clock=lambda: 1000.0)
     lines = "@nvoi architecture,aarch64,@nvoi cloud-init,waiting 15,state done,@nvoi clock,1042"
     for line in lines.split(","):
         listener.hear(line)
@@ -25,9 +23,10 @@ def test_a_survey_hears_while_it_is_told(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_only_the_master_is_asked_for_the_port_of_its_api() -> None:
-    assert "tcp:192B" in build_survey(is_master=True).reveal()
-    assert "tcp:192B" not in build_survey(is_master=False).reveal()
-    assert "udp:CA6C" in build_survey(is_master=False).reveal()
+    master, worker = (str(build_survey(is_master=is_master)) for is_master in (True, False))
+    assert "tcp:192B" in master
+    assert "tcp:192B" not in worker
+    assert "udp:CA6C" in worker
 
 
 @pytest.mark.parametrize(
