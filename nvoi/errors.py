@@ -10,11 +10,13 @@
     │   └── ChangedError         others have changed the config meanwhile
     ├── CommandError             a command that the deploy ran ended badly
     │   └── RemoteError          it ran on a server
-    │       └── RemoteTimeoutError   it took too long, or said nothing for too long
+    │       ├── RemoteTimeoutError   it took too long, or said nothing for too long
+    │       └── ClusterSilenceError  the cluster's API did not answer, however often it was asked
     ├── ConnectionFailedError    a server cannot be reached over SSH
     │   ├── HostKeyError         its host key is not the one that is known
     │   ├── AccessError          it takes none of the keys there are
     │   └── ConnectionLostError  the connection broke; what ran may have run to its end
+    ├── RequestError             a server refused what it was asked over HTTP, or did not answer
     ├── HostsError               several servers failed side by side; carries each error
     ├── ServiceError             a service did not start, or did not become healthy
     ├── LockError                another run holds the app's lock
@@ -133,6 +135,39 @@ class RemoteError(CommandError):
 
 class RemoteTimeoutError(RemoteError):
     """A command on a server took too long, or said nothing for too long, and was ended."""
+
+
+class ClusterSilenceError(RemoteError):
+    """The cluster's API did not answer, however often it was asked."""
+
+
+class RequestError(NvoiError):
+    """A server refused what it was asked over HTTP, or did not answer.
+
+    Args:
+        message: what it said; never what it was asked.
+        hint: what to do next.
+        status: the HTTP status; None where there was no answer.
+        is_silence: whether there was none, and may be one the next moment.
+        document: the JSON of the answer. It may hold secrets, and is not shown.
+        retry_after: the header of that name.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        status: int | None = None,
+        is_silence: bool = False,
+        document: object = None,
+        retry_after: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.is_silence = is_silence
+        self.document = document
+        self.retry_after = retry_after
 
 
 class ConnectionFailedError(NvoiError):

@@ -1,26 +1,48 @@
-"""What a server is like, as records."""
+"""What a server is like, as records, and how they are read from what the survey printed."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from nvoi.secret import Secret
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+#: The lines of the survey's output by section.
+Sections = Mapping[str, list[str]]
 
+FOLDER = "/etc/rancher/k3s"
+CONFIG_FILE = f"{FOLDER}/config.yaml"
+#: What k3s was last started with; not there from before a change until k3s runs with it.
+STAMP_FILE = f"{FOLDER}/nvoi-applied"
+#: The first line of a config that nvoi wrote.
+HEADER = "# Written by nvoi, which replaces it: what is to differ belongs in the deploy config."
+SECRET_KEYS = ("token", "agent-token")
+
+#: What a line of the survey's output begins with that names a section.
+MARK = "@nvoi "
 #: The device of an address where the server could not say it.
 NO_DEVICE = "-"
+#: The names of uname(1), and those of images and k3s.
+ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+KIBIBYTE = 1024
+RELEASE = re.compile(r"\bv\d+\.\d+\.\d+\S*")
+KERNEL = re.compile(r"(\d+)\.(\d+)")
+LISTENING = re.compile(r"(?P<protocol>tcp|udp) [0-9A-F]+:(?P<port>[0-9A-F]{4}) (?P<inode>\d+)")
+#: The first Linux that has WireGuard of its own (kernelnewbies.org, "Linux 5.6").
+WIREGUARD_KERNEL = (5, 6)
 EMPTY: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Address:
-    """One address of a server, with the network it is in."""
-
     device: str
     interface: Interface
 
@@ -35,7 +57,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Listener:
+class UsedPort:
     """A port that is in use; ``program`` has it, where that can be seen."""
 
     protocol: str
@@ -48,15 +70,14 @@ class K3s:
     """The k3s that a server has.
 
     Attributes:
-        program: where it is; None where there is none.
-        version: its release, ``v1.36.4+k3s1``.
+        version: its release, ``v1.36.5+k3s1``.
         role: ``server`` or ``agent``, where a service is set up; else None.
-        is_active: whether that service runs.
+        is_active: whether the service runs.
         is_ours: whether its config is one that nvoi wrote.
-        config: its config without the token.
-        config_checksum: SHA-256 of the config's file.
+        config: what is in its config, but the token.
         token: what nodes join with.
-        registries_checksum: the same of registries.yaml.
+        lines: the lines of its config that are not empty, with the token.
+        registries_checksum: SHA-256 of registries.yaml, which may hold other people's passwords.
         applied: the stamp of what it was last started with.
     """
 
@@ -66,50 +87,37 @@ class K3s:
     is_active: bool = False
     is_ours: bool = False
     config: Mapping[str, object] = field(default_factory=lambda: EMPTY)
-    config_checksum: str = ""
     token: Secret | None = None
+    lines: tuple[str, ...] = field(default=(), repr=False)
     registries_checksum: str = ""
     applied: str = ""
 
     @property
     def node_name(self) -> str | None:
-        """The name that it has in its cluster."""
+        """The name of the node, where it is one of nvoi's."""
         name = self.config.get("node-name")
-        return name if isinstance(name, str) else None
-
-    @property
-    def is_foreign(self) -> bool:
-        """Whether somebody else has set it up."""
-        return self.role is not None and not self.is_ours
+        return name if self.is_ours and isinstance(name, str) else None
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a server is like.
+    """What a server is like. Sizes are in bytes.
 
     Attributes:
         architecture: ``amd64``, ``arm64``, or what uname(1) says of any other.
-        kernel: its name, ``Linux``.
         kernel_release: its first two numbers; (0, 0) where they cannot be read.
-        os_id: ``debian``.
-        os_version: ``12``.
-        os_name: as people call it.
-        memory: bytes.
-        disk: bytes that are free where k3s keeps its data.
-        programs_disk: bytes that are free where its program is.
+        disk: what is free where k3s keeps its data.
+        programs_disk: what is free where its program is.
         clock_offset: seconds that its clock is ahead of this machine's; behind is negative.
-        can_be_root: whether commands can run as root.
-        root_problem: why not.
+        root_problem: why commands cannot run as root.
         cloud_init: its state; empty where there is none.
         cloud_init_detail: what it says of an error.
-        listeners: ports that k3s wants and something has.
+        used_ports: ports that k3s wants and something has.
         addresses: all but loopback's.
         routes: all but the default one.
         source: the address that it goes out with.
-        machine_id: machine-id(5).
         supervisor: ``systemd`` or ``openrc``, where there is one.
         downloader: ``curl``, ``wget``, or ``busybox`` for its wget, where there is one.
-        k3s: the k3s that it has.
         volumes: the folders of volumes that exist.
         has_wireguard: whether the kernel knows WireGuard.
         firewall: ``ufw`` or ``firewalld``, where one is on that does not let everyone in.
@@ -119,8 +127,6 @@ class Facts:
     architecture: str
     kernel: str = "Linux"
     kernel_release: tuple[int, int] = (0, 0)
-    os_id: str = ""
-    os_version: str = ""
     os_name: str = ""
     memory: int = 0
     disk: int = 0
@@ -130,7 +136,7 @@ class Facts:
     root_problem: str = ""
     cloud_init: str = ""
     cloud_init_detail: str = ""
-    listeners: tuple[Listener, ...] = ()
+    used_ports: tuple[UsedPort, ...] = ()
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     source: str | None = None
@@ -142,3 +148,186 @@ class Facts:
     has_wireguard: bool = True
     firewall: str = ""
     let_in: tuple[Network, ...] = ()
+
+
+def split_sections(text: str) -> dict[str, list[str]]:
+    """The survey's output by its sections, without empty lines. A whole one has an ``end``."""
+    sections: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line.startswith(MARK):
+            lines = sections.setdefault(line.removeprefix(MARK), [])
+        elif line.strip():
+            lines.append(line)
+    return sections
+
+
+def read_facts(sections: Sections, clock_offset: float) -> Facts:
+    kernel, _, release = get_first(sections, "kernel").partition(" ")
+    system = dict(read_pairs(sections.get("os", []), "="))
+    answer, _, problem = get_first(sections, "root").partition(" ")
+    init = dict(read_pairs(sections.get("cloud-init", []), " "))
+    disks = [*map(read_size, sections.get("disk", []))] or [0]
+    number = KERNEL.match(release)
+    kernel_release = (int(number[1]), int(number[2])) if number else (0, 0)
+    machine, wireguard = get_first(sections, "architecture"), get_first(sections, "wireguard")
+    return Facts(
+        architecture=ARCHITECTURES.get(machine, machine),
+        kernel=kernel,
+        kernel_release=kernel_release,
+        os_name=system.get("PRETTY_NAME") or system.get("NAME", ""),
+        memory=read_size(get_first(sections, "memory")),
+        disk=disks[0],
+        programs_disk=disks[-1],
+        clock_offset=clock_offset,
+        can_be_root=answer == "yes",
+        root_problem=problem,
+        cloud_init=init.get("state", ""),
+        cloud_init_detail=init.get("detail", ""),
+        used_ports=read_used_ports(sections),
+        addresses=tuple(read_addresses(sections.get("addresses", []))),
+        routes=tuple(read_routes(sections.get("routes", []))),
+        source=read_source(sections),
+        machine_id=get_first(sections, "machine"),
+        supervisor=get_first(sections, "supervisor") or None,
+        downloader=get_first(sections, "downloader") or None,
+        k3s=read_k3s(sections),
+        volumes=tuple(sections.get("volumes", [])),
+        has_wireguard=kernel_release >= WIREGUARD_KERNEL or wireguard == "yes",
+        firewall=get_first(sections, "firewall"),
+        let_in=tuple(filter(None, map(find_network, sections.get("firewall", [])[1:]))),
+    )
+
+
+def get_first(sections: Sections, name: str) -> str:
+    """The first line of a section; empty without one."""
+    lines = sections.get(name)
+    return lines[0].strip() if lines else ""
+
+
+def read_pairs(lines: list[str], separator: str) -> Iterator[tuple[str, str]]:
+    """``NAME=value`` of each line, without quotes, as os-release(5) has them."""
+    for line in lines:
+        name, found, value = line.partition(separator)
+        if found:
+            yield name.strip(), value.strip().strip("\"'")
+
+
+def read_size(text: str) -> int:
+    """Bytes of a number of kibibytes."""
+    return int(text) * KIBIBYTE if text.isdecimal() else 0
+
+
+def read_used_ports(sections: Sections) -> tuple[UsedPort, ...]:
+    """Of lines ``tcp 00000000:192B 12345`` and ``12345 nginx``, each port once."""
+    programs = dict(read_pairs(sections.get("holders", []), " "))
+    found = filter(None, map(LISTENING.fullmatch, sections.get("listening", [])))
+    ports = [
+        UsedPort(one["protocol"], int(one["port"], 16), programs.get(one["inode"], ""))
+        for one in found
+    ]
+    return tuple(dict.fromkeys(ports))
+
+
+def read_addresses(lines: list[str]) -> Iterator[Address]:
+    """Of lines of ``ip -o addr``, or ``DEVICE ADDRESS/PREFIX``; loopback is left out."""
+    for line in lines:
+        match line.split():
+            case [_, name, "inet" | "inet6", text, *_]:
+                device = name.partition("@")[0]
+            case [device, text]:
+                pass
+            case _:
+                continue
+        try:
+            interface = ipaddress.ip_interface(text)
+        except ValueError:
+            continue
+        if not (interface.ip.is_loopback or interface.ip.is_link_local):
+            yield Address(device, interface)
+
+
+def read_routes(lines: list[str]) -> Iterator[Route]:
+    """Of lines of ``ip route``, or of /proc/net/route; the default one is left out."""
+    for line in lines:
+        words = line.split()
+        found = read_kernel_route(words) or read_route(words)
+        if found and found.network.prefixlen:
+            yield found
+
+
+def read_route(words: list[str]) -> Route | None:
+    """``10.0.0.0/16 via 10.0.0.1 dev eth1``."""
+    network = find_network(words[0]) if "dev" in words[:-1] else None
+    if network is None:
+        return None
+    return Route(network, words[words.index("dev") + 1], "via" not in words)
+
+
+def read_kernel_route(words: list[str]) -> Route | None:
+    """``eth0 0000000A 00000000 …``: device, network, gateway, and in the eighth column the mask.
+
+    Source: proc(5), net/route; the bytes of each number are the other way round.
+    """
+    if len(words) < 8 or not all(len(words[n]) == 8 for n in (1, 2, 7)):  # noqa: PLR2004
+        return None
+    try:
+        network, gateway, mask = (bytes.fromhex(words[n])[::-1] for n in (1, 2, 7))
+    except ValueError:
+        return None
+    length = int.from_bytes(mask, "big").bit_count()
+    found = ipaddress.IPv4Network((network, length), strict=False)
+    return Route(found, words[0], not any(gateway))
+
+
+def find_network(text: str) -> Network | None:
+    try:
+        return ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        return None
+
+
+def read_source(sections: Sections) -> str | None:
+    """The address after ``src`` in ``ip route get``; else one of the default route's device."""
+    words = get_first(sections, "source").split()
+    if "src" in words[:-1]:
+        return words[words.index("src") + 1]
+    routes = map(str.split, sections.get("routes", []))
+    default = next((one for one in routes if "default" in one[:1] or "00000000" in one[1:2]), None)
+    if default is None:
+        return None
+    device = default[default.index("dev") + 1] if "dev" in default[:-1] else default[0]
+    addresses = read_addresses(sections.get("addresses", []))
+    return next(
+        (str(one.interface.ip) for one in addresses if one.device in (device, NO_DEVICE)), None
+    )
+
+
+def read_k3s(sections: Sections) -> K3s:
+    found = dict(read_pairs(sections.get("k3s", []), " "))
+    version = RELEASE.search(found.get("version", ""))
+    lines = sections.get("config", [])
+    config = read_yaml(lines)
+    # Else the token that k3s keeps with its data.
+    token = config.get("token") or get_first(sections, "token")
+    return K3s(
+        program=found.get("program"),
+        version=version[0] if version else None,
+        role=found.get("role"),
+        is_active=found.get("state") == "active",
+        is_ours=lines[:1] == [HEADER],
+        config={key: value for key, value in config.items() if key not in SECRET_KEYS},
+        token=Secret(token) if isinstance(token, str) and token else None,
+        lines=tuple(lines),
+        registries_checksum=found.get("registries", ""),
+        applied=found.get("applied", ""),
+    )
+
+
+def read_yaml(lines: list[str]) -> dict[str, object]:
+    """A document of plain YAML; empty where it is none."""
+    try:
+        values = YAML(typ="safe", pure=True).load("\n".join(lines))
+    except (YAMLError, ValueError):
+        return {}
+    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}

@@ -5,10 +5,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 
-from nvoi.k3s.configuration import POD_NETWORK, SERVICE_NETWORK
 from nvoi.k3s.facts import NO_DEVICE, Address, Facts, Network
 from nvoi.providers.provider import Server
 
+#: k3s' own defaults, told to it all the same: servers may not be in these networks.
+POD_NETWORK = "10.42.0.0/16"
+SERVICE_NETWORK = "10.43.0.0/16"
+RANGES = (
+    ("pods", ipaddress.IPv4Network(POD_NETWORK)),
+    ("services", ipaddress.IPv4Network(SERVICE_NETWORK)),
+)
 #: Devices that k3s, containers and virtual machines make: no way from one server to another.
 INNER_DEVICES = ("cni", "flannel", "kube-", "veth", "docker", "br-", "virbr", "podman", "lo", "lxc")
 #: Source: RFC 1918, section 3, and RFC 6598, section 7.
@@ -16,10 +22,15 @@ PRIVATE = tuple(
     ipaddress.IPv4Network(text)
     for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
-RANGES = (
-    ("pods", ipaddress.ip_network(POD_NETWORK)),
-    ("services", ipaddress.ip_network(SERVICE_NETWORK)),
-)
+
+
+def list_addresses(facts: Facts) -> dict[str, Address]:
+    """The IPv4 addresses under which other servers may reach one, by their text."""
+    return {
+        str(one.interface.ip): one
+        for one in facts.addresses
+        if is_outer(one.device) and one.interface.version == 4  # noqa: PLR2004
+    }
 
 
 def is_outer(device: str) -> bool:
@@ -27,18 +38,9 @@ def is_outer(device: str) -> bool:
     return not device.startswith(INNER_DEVICES)
 
 
-def is_private(network: Network) -> bool:
-    """Whether a network is one that only its owner's servers are in."""
-    return isinstance(network, ipaddress.IPv4Network) and any(map(network.subnet_of, PRIVATE))
-
-
-def list_addresses(facts: Facts) -> list[Address]:
-    """The IPv4 addresses under which other servers may reach one."""
-    return [
-        one
-        for one in facts.addresses
-        if is_outer(one.device) and one.interface.version == 4  # noqa: PLR2004
-    ]
+def is_inside(network: Network, outer: Sequence[ipaddress.IPv4Network]) -> bool:
+    """Whether a network is one of ``outer``, or a part of one."""
+    return isinstance(network, ipaddress.IPv4Network) and any(map(network.subnet_of, outer))
 
 
 def choose_addresses(servers: Sequence[Server], facts: Mapping[str, Facts]) -> dict[str, str]:
@@ -48,30 +50,28 @@ def choose_addresses(servers: Sequence[Server], facts: Mapping[str, Facts]) -> d
     private network that all servers share, else the one that the server goes out with. A server
     that has none is left out.
     """
-    shared = find_shared_networks([facts[server.name] for server in servers])
+    preferred = find_shared_networks([facts[server.name] for server in servers])
     chosen: dict[str, str] = {}
-    network: Network | None = None
     for server in servers:
-        address = choose_address(server, facts[server.name], shared, network)
+        address = choose_address(server, facts[server.name], preferred)
         if address is None:
             continue
         chosen[server.name] = address
-        if server.is_master:
-            network = find_network_of(address, facts[server.name])
+        own = list_addresses(facts[server.name]).get(address)
+        network = find_network(own, facts[server.name]) if own else None
+        if server.is_master and network is not None and is_inside(network, PRIVATE):
+            preferred = [network]
     return chosen
 
 
-def choose_address(
-    server: Server, facts: Facts, shared: Sequence[Network], network: Network | None
-) -> str | None:
-    """The address of one node; ``network`` is the master's, where that is known."""
+def choose_address(server: Server, facts: Facts, preferred: Sequence[Network]) -> str | None:
+    """The address of one node; the first of the ``preferred`` networks that it is in counts."""
     if server.private_ip:
         return server.private_ip
-    own = {str(one.interface.ip): one for one in list_addresses(facts)}
+    own = list_addresses(facts)
     present = facts.k3s.config.get("node-ip")
     if facts.k3s.is_ours and isinstance(present, str) and present in own:
         return present
-    preferred = [network] if network is not None and is_private(network) else shared
     for wanted in preferred:
         found = next((text for text, one in own.items() if one.interface.ip in wanted), None)
         if found:
@@ -95,14 +95,12 @@ def find_shared_networks(hosts: Sequence[Facts]) -> list[Network]:
     """
     if len(hosts) < 2:  # noqa: PLR2004 - one server shares nothing
         return []
-    first = sorted(
-        list_addresses(hosts[0]), key=lambda one: str(one.interface.ip) != hosts[0].source
-    )
-    networks = dict.fromkeys(find_network(one, hosts[0]) for one in first)
+    own = list_addresses(hosts[0])
+    first = sorted(own, key=lambda text: text != hosts[0].source)
     return [
         network
-        for network in networks
-        if is_private(network) and network.prefixlen < network.max_prefixlen
+        for network in dict.fromkeys(find_network(own[text], hosts[0]) for text in first)
+        if is_inside(network, PRIVATE) and network.prefixlen < network.max_prefixlen
         if is_shared(network, hosts)
     ]
 
@@ -110,9 +108,7 @@ def find_shared_networks(hosts: Sequence[Facts]) -> list[Network]:
 def is_shared(network: Network, hosts: Sequence[Facts]) -> bool:
     """Whether each of the servers has an address in ``network`` that no other has."""
     found = [
-        next(
-            (one.interface.ip for one in list_addresses(host) if one.interface.ip in network), None
-        )
+        next((ip for ip, one in list_addresses(host).items() if one.interface.ip in network), None)
         for host in hosts
     ]
     return None not in found and len(set(found)) == len(hosts)
@@ -132,22 +128,15 @@ def find_network(address: Address, facts: Facts) -> Network:
     return max(routes, key=lambda network: network.prefixlen, default=own)
 
 
-def find_network_of(text: str, facts: Facts) -> Network | None:
-    """The network of one of the server's own addresses."""
-    for one in list_addresses(facts):
-        if str(one.interface.ip) == text:
-            return find_network(one, facts)
-    return None
-
-
 def find_overlaps(facts: Facts) -> Iterator[str]:
     """The server's own networks that pods' or services' addresses would be taken from.
 
     A route to a wider network behind a gateway is none: what the cluster has is more exact.
     """
+    taken_ranges = [taken for _, taken in RANGES]
+    routes = [one for one in facts.routes if one.is_direct or is_inside(one.network, taken_ranges)]
     own = [(one.interface.network, one.device) for one in facts.addresses]
-    own += [(one.network, one.device) for one in facts.routes if is_collision(one.network)]
-    own += [(one.network, one.device) for one in facts.routes if one.is_direct]
+    own += [(one.network, one.device) for one in routes]
     for network, device in dict.fromkeys(own):
         for what, taken in RANGES:
             if is_outer(device) and network.version == taken.version and network.overlaps(taken):
@@ -157,16 +146,5 @@ def find_overlaps(facts: Facts) -> Iterator[str]:
 def shuts_pods_out(facts: Facts) -> bool:
     """Whether a firewall of the server's keeps pods from the cluster's API and DNS."""
     pods = ipaddress.IPv4Network(POD_NETWORK)
-    return bool(facts.firewall) and not any(
-        isinstance(network, ipaddress.IPv4Network) and pods.subnet_of(network)
-        for network in facts.let_in
-    )
-
-
-def is_collision(network: Network) -> bool:
-    """Whether a network is one of the cluster's, or a part of one."""
-    return any(
-        isinstance(network, ipaddress.IPv4Network) and network.subnet_of(taken)
-        for _, taken in RANGES
-        if isinstance(taken, ipaddress.IPv4Network)
-    )
+    let_in = [one for one in facts.let_in if isinstance(one, ipaddress.IPv4Network)]
+    return bool(facts.firewall) and not is_inside(pods, let_in)

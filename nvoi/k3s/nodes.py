@@ -1,32 +1,26 @@
-"""The nodes of the cluster: what they are, what apps mark them with."""
+"""The nodes of the cluster: what they are, whether they are ready, what apps mark them with."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
-from nvoi.command import Result
 from nvoi.errors import NvoiError
-from nvoi.kubernetes.commands import (
-    FIELD_MANAGER,
-    Kubectl,
-    build_call,
-    build_get_nodes,
-    build_list,
-)
-from nvoi.kubernetes.labels import SERVER_GROUP
-from nvoi.kubernetes.names import build_label_value
-from nvoi.kubernetes.workload import Manifest
+from nvoi.kubernetes.api import FIELD_MANAGER
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.names import SERVER_GROUP, build_label_value
+from nvoi.kubernetes.ownership import Reference
 from nvoi.log.levels import get_logger
 from nvoi.naming import shorten
 from nvoi.providers.provider import Server
 from nvoi.ssh.host import Host
+from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger("nvoi.k3s")
 
+READY_SECONDS = 180.0
 MASTER_LABEL = "node-role.kubernetes.io/control-plane"
 MARKER = "nvoi.io/"
 MARKER_NAME = "app."
@@ -34,27 +28,14 @@ ADDRESS = "nvoi.io/address"
 NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
-class Cluster(Protocol):
-    """What runs kubectl on the master."""
-
-    def run(self, call: Kubectl, *, timeout: float | None = None, check: bool = True) -> Result:
-        """Run one call, and wait for its end."""
-        ...
-
-
 @dataclass(frozen=True)
 class ClusterNode:
     """A node as the cluster sees it.
 
     Attributes:
-        name: its name.
-        is_ready: whether it takes pods.
-        state: that for people.
-        is_master: whether it runs the cluster.
+        state: for people, whether it is ready, and why not.
         is_cordoned: whether no new pods are given to it.
         version: its release of k3s.
-        labels: all of them.
-        annotations: the same.
     """
 
     name: str
@@ -77,41 +58,20 @@ class ClusterNode:
         return self.annotations.get(ADDRESS)
 
 
-def build_marker(app: str) -> str:
-    """The label by which ``app`` says that it uses a node. Its name has at most 63 characters."""
-    return MARKER + shorten(MARKER_NAME + build_label_value(app))
-
-
-def format_address(host: Host) -> str:
-    """A host as a node's annotation has it."""
-    address = f"[{host.address}]" if ":" in host.address else host.address
-    return f"{host.user}@{address}:{host.port}"
-
-
-def parse_address(text: str, name: str) -> Host | None:
-    """The host of a node's annotation; None where it is none."""
-    user, found, place = text.partition("@")
-    address, _, port = place.rpartition(":")
-    if not (found and user and address and port.isdecimal()):
-        return None
-    return Host(name, address.removeprefix("[").removesuffix("]"), int(port), user)
-
-
 def list_nodes(cluster: Cluster) -> list[ClusterNode]:
     """All nodes of the cluster.
 
     Raises:
         NvoiError: it cannot be asked.
     """
-    answer = cluster.run(build_get_nodes()).stdout
+    found = cluster.get(["nodes"])
     try:
-        return [read_node(item) for item in json.loads(answer)["items"]]
-    except (ValueError, KeyError, TypeError) as error:
+        return [read_node(item) for item in found]
+    except (KeyError, TypeError) as error:
         raise NvoiError(f"the cluster's answer about its nodes cannot be read: {error}") from error
 
 
 def read_node(item: Mapping[str, Any]) -> ClusterNode:
-    """A node of what kubectl has printed."""
     metadata, status = item["metadata"], item.get("status") or {}
     conditions = status.get("conditions") or []
     ready: Mapping[str, Any] = next((one for one in conditions if one.get("type") == "Ready"), {})
@@ -129,32 +89,120 @@ def read_node(item: Mapping[str, Any]) -> ClusterNode:
     )
 
 
-def ensure_marks(
+def wait_until_ready(
     cluster: Cluster,
-    nodes: Sequence[ClusterNode],
-    servers: Mapping[str, Server],
-    app: str,
-) -> None:
-    """Have the nodes of ``app`` say so, and to which group they belong; one call for all.
+    names: Sequence[str],
+    *,
+    versions: Mapping[str, str] = NO_TEXTS,
+    seconds: float = READY_SECONDS,
+) -> list[ClusterNode]:
+    """All nodes, once those in ``names`` are ready and run the release that ``versions`` names.
 
-    Args:
-        cluster: where.
-        nodes: all there are.
-        servers: the app's servers by the names of their nodes.
-        app: its name.
+    Raises:
+        NvoiError: one is still not ready after ``seconds``.
+    """
+
+    def look() -> list[ClusterNode]:
+        nodes = list_nodes(cluster)
+        if lacking := find_lacking(nodes, names, versions):
+            raise NotReadyError("; ".join(lacking))
+        return nodes
+
+    what = "the nodes to be ready"
+    try:
+        return wait_for(look, what=what, seconds=seconds, log=log, pause=0.2, longest_pause=3.0)
+    except NotReadyError as seen:
+        raise NvoiError(
+            f"not all nodes are ready after {seconds:.0f} s: {seen}",
+            hint="see `journalctl -u k3s` on the master and `journalctl -u k3s-agent` on a worker; "
+            "between the servers 6443/tcp, 10250/tcp and 51820/udp must be open",
+        ) from None
+
+
+def find_lacking(
+    nodes: Sequence[ClusterNode], names: Iterable[str], versions: Mapping[str, str]
+) -> list[str]:
+    """What is not as it should be, of each of the nodes in ``names``."""
+    known = {node.name: node for node in nodes}
+    lacking = []
+    for name in names:
+        node, wanted = known.get(name), versions.get(name)
+        if node is None:
+            lacking.append(f"{name} is not in the cluster yet")
+        elif not node.is_ready:
+            lacking.append(f"{name} is {node.state}")
+        elif wanted and node.version != wanted:
+            lacking.append(f"{name} still runs {node.version or 'another release'}")
+    return lacking
+
+
+def format_address(host: Host) -> str:
+    """A host as a node's annotation has it."""
+    address = f"[{host.address}]" if ":" in host.address else host.address
+    return f"{host.user}@{address}:{host.port}"
+
+
+def parse_address(text: str, name: str) -> Host | None:
+    """The host of a node's annotation; None where it is none."""
+    user, found, place = text.partition("@")
+    address, _, port = place.rpartition(":")
+    if not (found and user and address and port.isdecimal()):
+        return None
+    return Host(name, address.removeprefix("[").removesuffix("]"), int(port), user)
+
+
+def build_marker(app: str) -> str:
+    """The label by which ``app`` says that it uses a node. Its name has at most 63 characters."""
+    return MARKER + shorten(MARKER_NAME + build_label_value(app))
+
+
+def list_other_apps(nodes: Iterable[ClusterNode], app: str) -> list[str]:
+    """The other apps that use any of ``nodes``."""
+    markers = {marker for node in nodes for marker in node.markers} - {build_marker(app)}
+    return sorted(marker.removeprefix(MARKER + MARKER_NAME) for marker in markers)
+
+
+def check_groups(nodes: Sequence[ClusterNode], servers: Mapping[str, Server], app: str) -> None:
+    """Whether no node has another group's name for the sake of other apps.
+
+    ``servers`` are the app's by the names of their nodes.
+
+    Raises:
+        NvoiError: one has.
+    """
+    lines = []
+    for node in nodes:
+        server, group = servers.get(node.name), node.labels.get(SERVER_GROUP)
+        others = ", ".join(list_other_apps([node], app))
+        if server is not None and others and group not in (None, server.group):
+            lines.append(
+                f"{server.host}: is in the server group {group!r} for other apps "
+                f"({others}), and in {server.group!r} here"
+            )
+    if lines:
+        raise NvoiError(
+            "\n".join(lines),
+            hint="a server that several apps share is in a group of the same name in all of them",
+        )
+
+
+def ensure_marks(
+    cluster: Cluster, nodes: Sequence[ClusterNode], servers: Mapping[str, Server], app: str
+) -> None:
+    """Have the nodes of ``app`` say so, and to which group they belong.
+
+    ``servers`` are the app's by the names of their nodes.
 
     Raises:
         NvoiError: a node belongs to another group for other apps.
     """
-    mine = [node for node in nodes if node.name in servers]
     check_groups(nodes, servers, app)
-    changed = [
-        build_marks(app, node, servers[node.name])
-        for node in mine
-        if not is_marked(app, node, servers[node.name])
-    ]
+    mine = [node for node in nodes if node.name in servers]
+    marked = [build_marks(app, node, servers[node.name]) for node in mine]
+    changed = [new for node, new in zip(mine, marked, strict=True) if not is_marked(node, new)]
     if changed:
-        cluster.run(build_mark(app, changed))
+        # Each app owns its own marks, so that none removes another's.
+        cluster.apply(changed, owner=f"{FIELD_MANAGER}-node-{build_label_value(app)}")
     for node in mine:
         if node.is_cordoned:
             log.warning(
@@ -164,76 +212,42 @@ def ensure_marks(
             )
 
 
-def check_groups(nodes: Sequence[ClusterNode], servers: Mapping[str, Server], app: str) -> None:
-    """Whether no node has another group's name for the sake of other apps.
+def build_marks(app: str, node: ClusterNode, server: Server) -> dict[str, Any]:
+    """The part of a node that nvoi has a say in: its group, its app, and the way to it.
 
-    Args:
-        nodes: all there are.
-        servers: the app's servers by the names of their nodes.
-        app: its name.
-
-    Raises:
-        NvoiError: one has.
+    Another app's way to reach it is as good as this one's.
     """
-    lines = []
-    for node in nodes:
-        if node.name not in servers:
-            continue
-        group, others = node.labels.get(SERVER_GROUP), node.markers - {build_marker(app)}
-        if group is not None and group != servers[node.name].group and others:
-            apps = ", ".join(sorted(one.removeprefix(MARKER + MARKER_NAME) for one in others))
-            lines.append(
-                f"{servers[node.name].host}: is in the server group {group!r} for other apps "
-                f"({apps}), and in {servers[node.name].group!r} here"
-            )
-    if lines:
-        raise NvoiError(
-            "\n".join(lines),
-            hint="a server that several apps share is in a group of the same name in all of them",
-        )
+    own = build_marker(app)
+    address = format_address(server.host)
+    if node.address and node.markers - {own}:
+        address = node.address
+    labels = {SERVER_GROUP: server.group, own: "true"}
+    metadata = {"name": node.name, "labels": labels, "annotations": {ADDRESS: address}}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
 
 
-def is_marked(app: str, node: ClusterNode, server: Server) -> bool:
-    """Whether a node has all its marks."""
-    marks = build_marks(app, node, server)["metadata"]
-    assert isinstance(marks, dict)  # noqa: S101 - of the line above; for the type checker
-    labels, annotations = marks["labels"], marks["annotations"]
+def is_marked(node: ClusterNode, wanted: Mapping[str, Any]) -> bool:
+    labels, annotations = wanted["metadata"]["labels"], wanted["metadata"]["annotations"]
     return bool(
         labels.items() <= node.labels.items() and annotations.items() <= node.annotations.items()
     )
 
 
-def build_marks(app: str, node: ClusterNode, server: Server) -> Manifest:
-    """The marks of a node. Another app's way to reach it is as good as this one's."""
-    own = build_marker(app)
-    address = format_address(server.host)
-    if node.address and node.markers - {own}:
-        address = node.address
-    return build_node(node.name, {SERVER_GROUP: server.group, own: "true"}, {ADDRESS: address})
-
-
-def build_node(name: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Manifest:
-    """The part of a node that nvoi has a say in."""
-    metadata = {"name": name, "labels": dict(labels), "annotations": dict(annotations)}
-    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
-
-
-def build_mark(app: str, nodes: Iterable[Manifest]) -> Kubectl:
-    """Sets marks; each app owns its own, so that none removes another's."""
-    owner = f"--field-manager={FIELD_MANAGER}-node-{build_label_value(app)}"
-    options = ("--server-side", "--force-conflicts", owner, "--filename=-")
-    return build_call("apply", *options, stdin=build_list(nodes))
+def find_left(
+    nodes: Sequence[ClusterNode], servers: Mapping[str, Server], app: str
+) -> list[ClusterNode]:
+    """The nodes that bear the app's marker and are no longer in its config; never the master."""
+    marker = build_marker(app)
+    return [
+        node
+        for node in nodes
+        if marker in node.labels and node.name not in servers and not node.is_master
+    ]
 
 
 def forget_app(cluster: Cluster, nodes: Sequence[ClusterNode], app: str) -> None:
     """Take the app's marker off ``nodes``; what else they are marked with stays."""
     own = build_marker(app)
-    marked = [node.name for node in nodes if own in node.labels]
-    if marked:
-        cluster.run(build_call("label", "node", *marked, f"{own}-"))
-
-
-def list_other_apps(nodes: Iterable[ClusterNode], app: str) -> list[str]:
-    """The other apps that use any of ``nodes``."""
-    markers = {marker for node in nodes for marker in node.markers} - {build_marker(app)}
-    return sorted(marker.removeprefix(MARKER + MARKER_NAME) for marker in markers)
+    for node in nodes:
+        if own in node.labels:
+            cluster.change(Reference("Node", node.name), {"metadata": {"labels": {own: None}}})

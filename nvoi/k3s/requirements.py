@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from nvoi.errors import NvoiError
-from nvoi.k3s.configuration import FOLDER, K3sSettings, build_url
-from nvoi.k3s.facts import Facts
+from nvoi.k3s.facts import FOLDER, Facts
 from nvoi.k3s.networks import choose_addresses, find_overlaps, list_addresses
-from nvoi.k3s.versions import choose_version, find_upgrade_fault
+from nvoi.k3s.plan import build_url, choose_version
 from nvoi.providers.provider import Server
 
 MEBIBYTE = 1 << 20
@@ -26,34 +26,30 @@ PROGRAMS_DISK = 200 * MEBIBYTE
 #: Certificates of a cluster are good from the second on in which they are made.
 CLOCK_SECONDS = 30
 SUPPORTED = ("amd64", "arm64")
+RELEASE = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:-rc\d+)?\+k3s\d+")
 
 
 def check_all(
-    servers: Sequence[Server],
-    facts: Mapping[str, Facts],
-    settings: K3sSettings,
-    errors: Sequence[NvoiError] = (),
-) -> None:
-    """Whether all servers can be nodes.
+    servers: Sequence[Server], found: Mapping[str, Facts | NvoiError], version: str | None
+) -> dict[str, Facts]:
+    """What all servers are like, by their names, where all can be nodes; the master is first.
 
-    Args:
-        servers: those of the config, the master first.
-        facts: what they are like, by their names; those that could not be asked are missing.
-        settings: what the config says of k3s.
-        errors: why they could not be asked.
+    ``found`` says why one could not be asked; ``version`` is the release that the config names.
 
     Raises:
         NvoiError: tells everything that is missing on any server, a line each.
     """
+    facts = {name: one for name, one in found.items() if isinstance(one, Facts)}
+    errors = [one for one in found.values() if isinstance(one, NvoiError)]
     known = [server for server in servers if server.name in facts]
     lines = [
-        f"{server.host}: {shortcoming}"
+        f"{server.host}: {fault}"
         for server in known
-        for shortcoming in find_shortcomings(server, facts[server.name], settings)
+        for fault in find_faults(server, facts[server.name], version)
     ]
     lines += compare_servers(known, facts)
     if not errors:
-        lines += check_cluster(known, facts, settings)
+        lines += check_cluster(known, facts, version)
     if not lines and len(errors) == 1:
         raise errors[0]
     lines = [*(str(error) for error in errors), *lines]
@@ -64,13 +60,15 @@ def check_all(
             hint="nothing was changed; put it right and deploy again",
             output=[line for error in errors for line in error.output],
         )
+    return facts
 
 
-def find_shortcomings(server: Server, facts: Facts, settings: K3sSettings) -> list[str]:
+def find_faults(server: Server, facts: Facts, version: str | None) -> Iterator[str]:
     """What one server lacks, each with what to do about it."""
-    found = [*find_system_faults(facts), *find_room_faults(facts, is_master=server.is_master)]
-    found += [*find_network_faults(server, facts), *find_k3s_faults(server, facts, settings)]
-    return found
+    yield from find_system_faults(facts)
+    yield from find_room_faults(facts, is_master=server.is_master)
+    yield from find_network_faults(server, facts)
+    yield from find_k3s_faults(server, facts, version)
 
 
 def find_system_faults(facts: Facts) -> Iterator[str]:
@@ -119,27 +117,27 @@ def find_room_faults(facts: Facts, *, is_master: bool) -> Iterator[str]:
 def find_network_faults(server: Server, facts: Facts) -> Iterator[str]:
     """What is wrong with its ports and networks."""
     if facts.k3s.role is None:
-        for one in facts.listeners:
+        for one in facts.used_ports:
             has = f"{one.program} has" if one.program else "something has"
             yield f"{has} port {one.port}/{one.protocol}, which k3s needs: stop it, or have it move"
     yield from (f"{one}: give the server another network" for one in find_overlaps(facts))
-    own = [str(one.interface.ip) for one in list_addresses(facts)]
+    own = list_addresses(facts)
     if server.private_ip and server.private_ip not in own:
         yield f"private_ip {server.private_ip} is none of its addresses ({', '.join(own)})"
     if not server.private_ip and facts.source is None and not own:
         yield "has no address that other servers could reach it at: give it a private_ip"
 
 
-def find_k3s_faults(server: Server, facts: Facts, settings: K3sSettings) -> Iterator[str]:
+def find_k3s_faults(server: Server, facts: Facts, version: str | None) -> Iterator[str]:
     """What is wrong with the k3s that it has already."""
     k3s, wanted = facts.k3s, "server" if server.is_master else "agent"
     uninstall = "k3s-uninstall.sh" if k3s.role == "server" else "k3s-agent-uninstall.sh"
     if not facts.can_be_root:
         return
     if k3s.role is None:
-        if (k3s.config_checksum or k3s.registries_checksum) and not k3s.is_ours:
+        if (k3s.lines or k3s.registries_checksum) and not k3s.is_ours:
             yield f"has files in {FOLDER} that nvoi did not write: move them away"
-    elif k3s.is_foreign:
+    elif not k3s.is_ours:
         backend = k3s.config.get("flannel-backend")
         flannel = f", flannel backend {backend}" if backend else ""
         yield (
@@ -152,10 +150,8 @@ def find_k3s_faults(server: Server, facts: Facts, settings: K3sSettings) -> Iter
             f"is the {was} of a cluster and cannot become {becomes}: keep it as it is in the "
             f"config, or remove its k3s and all that it runs with `{uninstall}`"
         )
-    elif k3s.version and settings.version:
-        fault = find_upgrade_fault(k3s.version, settings.version)
-        if fault:
-            yield fault
+    elif fault := find_upgrade_fault(k3s.version, version):
+        yield fault
 
 
 def compare_servers(servers: Sequence[Server], facts: Mapping[str, Facts]) -> Iterator[str]:
@@ -165,7 +161,7 @@ def compare_servers(servers: Sequence[Server], facts: Mapping[str, Facts]) -> It
     names: dict[str, Server] = {}
     for server in servers:
         own = facts[server.name]
-        other = machines.setdefault(own.machine_id, server) if own.machine_id else server
+        other = machines.setdefault(own.machine_id or server.name, server)
         if other is not server:
             yield (
                 f"{server.host}: is the same machine as {other.host} (machine-id "
@@ -173,7 +169,7 @@ def compare_servers(servers: Sequence[Server], facts: Mapping[str, Facts]) -> It
                 "`rm /etc/machine-id && systemd-machine-id-setup`"
             )
             continue
-        name = own.k3s.node_name if own.k3s.is_ours else None
+        name = own.k3s.node_name
         other = names.setdefault(name, server) if name else server
         if other is not server:
             yield f"{server.host}: is the node {name!r}, as {other.host} is: no two can be"
@@ -194,7 +190,7 @@ def compare_clocks(servers: Sequence[Server], facts: Mapping[str, Facts]) -> Ite
 
 
 def check_cluster(
-    servers: Sequence[Server], facts: Mapping[str, Facts], settings: K3sSettings
+    servers: Sequence[Server], facts: Mapping[str, Facts], version: str | None
 ) -> Iterator[str]:
     """What is wrong with the cluster they make. All servers' facts are there."""
     addresses = choose_addresses(servers, facts)
@@ -202,44 +198,57 @@ def check_cluster(
     for server in servers:
         address = addresses.get(server.name)
         other = owners.setdefault(address, server) if address else server
-        if other is not server and is_different(facts, server, other):
+        # Where it is the same machine, that is said already.
+        known = facts[server.name].machine_id
+        if other is not server and not (known and known == facts[other.name].machine_id):
             yield (
                 f"{server.host}: has the address {address} as {other.host} has: give each a "
                 "private_ip at which the others reach it"
             )
-    master = servers[0]
-    version = choose_version(settings.version, facts[master.name].k3s.version)
+    master = facts[servers[0].name].k3s
     for server in servers[1:]:
         k3s = facts[server.name].k3s
         if k3s.role != "agent" or not k3s.is_ours:
             continue
-        if k3s.applied and k3s.token != facts[master.name].k3s.token:
+        if k3s.applied and k3s.token != master.token:
             url = k3s.config.get("server") or build_url("?")
             yield (
                 f"{server.host}: belongs to another cluster, that of {url}: remove it there, and "
                 "its k3s with `k3s-agent-uninstall.sh`"
             )
-        elif k3s.version and not settings.version:
-            fault = find_upgrade_fault(k3s.version, version)
-            if fault:
-                yield f"{server.host}: {fault}"
+        elif not version and (
+            fault := find_upgrade_fault(k3s.version, choose_version(None, master.version))
+        ):
+            yield f"{server.host}: {fault}"
 
 
-def is_different(facts: Mapping[str, Facts], one: Server, other: Server) -> bool:
-    """Whether two servers are told apart by their machine-id: else that is said already."""
-    return (
-        facts[one.name].machine_id != facts[other.name].machine_id or not facts[one.name].machine_id
-    )
+def find_upgrade_fault(installed: str | None, wanted: str | None) -> str | None:
+    """Why a node cannot go from one release to the other; None where it can, or one is unknown.
+
+    Sources: Kubernetes documentation, "Version Skew Policy": minor releases are not skipped and
+    nothing goes back; k3s documentation, "Manual Upgrades".
+    """
+    old, new = parse_release(installed), parse_release(wanted)
+    if old is None or new is None:
+        return None
+    if new < old:
+        return (
+            f"k3s {installed} cannot go back to {wanted}: Kubernetes does not support downgrades. "
+            f"Set k3s.version to {installed} or newer"
+        )
+    (major, minor, _), (new_major, new_minor, _) = old, new
+    if new_major == major and new_minor > minor + 1:
+        return (
+            f"k3s {installed} cannot go to {wanted} at once: Kubernetes takes one minor release "
+            f"after the other. Set k3s.version to a release of v{major}.{minor + 1} first"
+        )
+    return None
 
 
-def find_architectures(
-    servers: Sequence[Server], facts: Mapping[str, Facts]
-) -> dict[str, list[str]]:
-    """The names of the servers by their architecture."""
-    found: dict[str, list[str]] = {}
-    for server in servers:
-        found.setdefault(facts[server.name].architecture, []).append(server.name)
-    return found
+def parse_release(text: str | None) -> tuple[int, int, int] | None:
+    """``v1.36.5+k3s1`` as numbers; None for what is no release of k3s."""
+    found = RELEASE.fullmatch(text or "")
+    return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
 def show(size: int) -> str:

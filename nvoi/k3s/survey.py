@@ -1,24 +1,37 @@
-"""Asking every server what it is like: one command a server, all at once."""
+"""What every server is like: one command a server, all at once, before any is changed."""
 
 from __future__ import annotations
 
+import shlex
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nvoi.command import Command, Named, build_script
+from nvoi.command import Command, build_script
 from nvoi.errors import NvoiError
-from nvoi.k3s.configuration import CONFIG_FILE, HEADER, STAMP_FILE, find_secret
-from nvoi.k3s.facts import Facts
-from nvoi.k3s.questions import QUESTIONS, SCRIPT
-from nvoi.k3s.reading import MARK, is_whole, read_architecture, read_facts, split_sections
+from nvoi.k3s import read_script
+from nvoi.k3s.facts import (
+    ARCHITECTURES,
+    CONFIG_FILE,
+    MARK,
+    SECRET_KEYS,
+    STAMP_FILE,
+    Facts,
+    read_facts,
+    split_sections,
+)
+from nvoi.k3s.networks import POD_NETWORK, SERVICE_NETWORK, shuts_pods_out
+from nvoi.k3s.nodes import list_nodes
+from nvoi.k3s.requirements import check_all
+from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.registry import REGISTRIES_FILE
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.naming import VOLUMES_FOLDER
+from nvoi.parallel import work_on_all
 from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
-from nvoi.ssh.host import Host
 
 log = get_logger("nvoi.k3s")
 
@@ -29,55 +42,115 @@ CLOUD_INIT_SECONDS = 600
 #: Seconds for all else that is asked.
 SURVEY_SECONDS = 120
 WAITING = "waiting "
+#: What lets pods and services in. Source: k3s documentation, "Requirements", "Operating Systems".
+REMEDIES = {
+    "ufw": f"ufw allow from {POD_NETWORK} && ufw allow from {SERVICE_NETWORK}",
+    "firewalld": "firewall-cmd --permanent --zone=trusted "
+    f"--add-source={POD_NETWORK} --add-source={SERVICE_NETWORK} && firewall-cmd --reload",
+}
 
-OnArchitecture = Callable[[Server, str], None]
+#: Called with the architectures of all servers, by their names.
+OnArchitectures = Callable[[Mapping[str, str]], None]
 
 
-def survey(
-    connections: Connections, servers: Sequence[Server], on_architecture: OnArchitecture
+def check_servers(
+    connections: Connections,
+    servers: Sequence[Server],
+    version: str | None,
+    cluster: Cluster,
+    on_architectures: OnArchitectures,
 ) -> dict[str, Facts]:
-    """What each server is like, by its name.
+    """What the servers are like, by their names, where all of them can be nodes.
 
     Args:
         connections: those of the run.
-        servers: all of them are asked at once.
-        on_architecture: called with each server's architecture as soon as it is known, on a
-            thread of its own.
+        servers: those of the config, the master first.
+        version: the release of k3s that the config names.
+        cluster: asked of the nodes that cannot be reached, where the master can.
+        on_architectures: called once all have told theirs, while cloud-init may still run.
 
     Raises:
-        HostsError: several servers cannot be asked.
-        NvoiError: one of them.
+        NvoiError: tells of all servers that cannot be reached, and all that is missing.
     """
-    by_host = {server.host: server for server in servers}
-    found = connections.on_all(
-        list(by_host), lambda host: ask(connections, by_host[host], on_architecture)
-    )
-    return {by_host[host].name: facts for host, facts in found.items()}
+    found = survey(connections, servers, on_architectures)
+    master = found[servers[0].name]
+    if isinstance(master, Facts) and master.k3s.is_active:
+        tell_unreachable_nodes(found, cluster)
+    facts = check_all(servers, found, version)
+    architectures: dict[str, list[str]] = {}
+    for server in servers:
+        tell_facts(server.name, facts[server.name])
+        architectures.setdefault(facts[server.name].architecture, []).append(server.name)
+    if len(architectures) > 1:
+        shown = "; ".join(f"{name}: {', '.join(which)}" for name, which in architectures.items())
+        log.warning("the servers differ in architecture (%s): images must be made for all", shown)
+    return facts
 
 
-def ask_all(
-    connections: Connections, servers: Sequence[Server], on_architecture: OnArchitecture
+def tell_facts(name: str, facts: Facts) -> None:
+    k3s = f"k3s {facts.k3s.version}" if facts.k3s.role else "no k3s yet"
+    log.info("%s: %s, %s, %s", name, facts.os_name or facts.kernel, facts.architecture, k3s)
+    if facts.cloud_init == "error":
+        detail = f": {facts.cloud_init_detail}" if facts.cloud_init_detail else ""
+        log.warning("%s: cloud-init failed%s", name, detail)
+    if shuts_pods_out(facts):
+        log.warning(
+            "%s: %s does not let pods in, which then find neither each other nor any name; "
+            "as root there: %s",
+            name,
+            facts.firewall,
+            REMEDIES[facts.firewall],
+        )
+
+
+def tell_unreachable_nodes(found: Mapping[str, Facts | NvoiError], cluster: Cluster) -> None:
+    """Log how the cluster sees the servers that do not answer."""
+    known = {one.k3s.node_name for one in found.values() if isinstance(one, Facts)}
+    if len(known) == len(found):
+        return
+    try:
+        nodes = list_nodes(cluster)
+    except NvoiError as error:
+        log.debug("cannot ask for the nodes: %s", error)
+        return
+    for node in nodes:
+        if node.name not in known and not node.is_ready:
+            log.warning("the cluster says of the node %s: %s", node.name, node.state)
+
+
+def survey(
+    connections: Connections,
+    servers: Sequence[Server],
+    on_architectures: OnArchitectures = lambda _architectures: None,
 ) -> dict[str, Facts | NvoiError]:
-    """What each server is like, by its name, or why it cannot be told; as :func:`survey`."""
-    by_host = {server.host: server for server in servers}
+    """What each server is like, by its name, or why it cannot be told."""
+    architectures: dict[str, str] = {}
+    lock = threading.Lock()
 
-    def look(host: Host) -> Facts | NvoiError:
+    def hear(name: str, architecture: str) -> None:
+        with lock:
+            architectures[name] = architecture
+            if len(architectures) == len(servers):
+                on_architectures(architectures)
+
+    def look(server: Server) -> Facts | NvoiError:
         try:
-            return ask(connections, by_host[host], on_architecture)
+            return ask(connections, server, hear)
         except NvoiError as error:
             return error
 
-    found = connections.on_all([*by_host], look)
-    return {by_host[host].name: one for host, one in found.items()}
+    return {server.name: found for server, found in work_on_all(servers, look).items()}
 
 
-def ask(connections: Connections, server: Server, on_architecture: OnArchitecture) -> Facts:
+def ask(
+    connections: Connections, server: Server, on_architecture: Callable[[str, str], None]
+) -> Facts:
     """What one server is like.
 
     Raises:
         NvoiError: it cannot be asked, or its answer is none.
     """
-    listener = Listener(server, on_architecture)
+    listener = Listener(server.name, on_architecture)
     result = connections.run(
         server.host,
         build_survey(is_master=server.is_master),
@@ -87,7 +160,7 @@ def ask(connections: Connections, server: Server, on_architecture: OnArchitectur
         check=False,
     )
     sections = split_sections(result.stdout)
-    if not is_whole(sections):
+    if "end" not in sections:
         raise NvoiError(
             f"{server.host}: cannot find out what the server is like: exit code {result.exit_code}",
             hint="Linux with a POSIX shell and the usual small programs is needed there",
@@ -96,48 +169,45 @@ def ask(connections: Connections, server: Server, on_architecture: OnArchitectur
     return read_facts(sections, listener.clock_offset)
 
 
-def build_survey(*, is_master: bool, cloud_init_seconds: int = CLOUD_INIT_SECONDS) -> Command:
+def build_survey(*, is_master: bool) -> Command:
     """The command that asks; it changes nothing."""
     ports = (*(MASTER_PORTS if is_master else ()), *NODE_PORTS)
-    return build_script(
-        "nvoi-survey",
-        SCRIPT,
-        cloud_init_seconds,
-        Named(QUESTIONS, "questions"),
-        "nvoi-survey",
-        " ".join(f"{protocol}:{port:04X}" for protocol, port in ports),
-        CONFIG_FILE,
-        REGISTRIES_FILE,
-        STAMP_FILE,
-        VOLUMES_FOLDER,
-        HEADER,
-    )
+    asked = " ".join(f"{protocol}:{port:04X}" for protocol, port in ports)
+    paths = (CONFIG_FILE, REGISTRIES_FILE, STAMP_FILE, VOLUMES_FOLDER)
+    script = f"as_root={shlex.quote(read_script('survey_as_root.sh'))}\n{read_script('survey.sh')}"
+    return build_script("nvoi-survey", script, CLOUD_INIT_SECONDS, asked, *paths)
 
 
 @dataclass
 class Listener:
     """Hears what a server says as it says it."""
 
-    server: Server
-    on_architecture: OnArchitecture
+    name: str
+    on_architecture: Callable[[str, str], None]
     clock_offset: float = 0.0
     clock: Callable[[], float] = field(default=time.time)
     _section: str = ""
 
     def hear(self, line: str) -> None:
-        """Take one line."""
         if line.startswith(MARK):
             self._section = line.removeprefix(MARK)
         elif self._section == "architecture" and line.strip():
-            self.on_architecture(self.server, read_architecture(line.strip()))
+            self.on_architecture(self.name, ARCHITECTURES.get(line.strip(), line.strip()))
             self._section = ""
         elif self._section == "clock" and line.isdecimal():
             # A clock that says whole seconds is half of one behind, on the average.
             self.clock_offset = int(line) + 0.5 - self.clock()
         elif self._section == "cloud-init" and line.startswith(WAITING):
             seconds = line.removeprefix(WAITING)
-            log.info("%s: waiting for cloud-init (%s s)", self.server.name, seconds)
+            log.info("%s: waiting for cloud-init (%s s)", self.name, seconds)
         elif self._section == "token" and line:
             add_secrets(line)
         elif self._section == "config" and (secret := find_secret(line)):
-            add_secrets(secret.reveal())
+            add_secrets(secret)
+
+
+def find_secret(line: str) -> str | None:
+    """The secret in one line of a config.yaml, to be hidden from all that is logged."""
+    key, _, value = line.partition(":")
+    is_secret = key.strip().strip("\"'") in SECRET_KEYS
+    return (value.strip().strip("\"'") or None) if is_secret else None

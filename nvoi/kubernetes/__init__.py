@@ -1,4 +1,1 @@
-"""What an app is to Kubernetes: manifests, kubectl's arguments, and what its answers mean.
-
-All of it is pure: built from the config, or read from what kubectl printed.
-"""
+"""An app in a Kubernetes cluster: its manifests, the API, and what the API's answers mean."""

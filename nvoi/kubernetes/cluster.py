@@ -1,45 +1,54 @@
-"""The cluster as it is changed and watched: kubectl on the master, as root, over SSH."""
+"""A cluster by way of its master: its API through a port forward, commands in containers by SSH."""
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Self
+from typing import Any, Self
 
-from nvoi.command import Result
-from nvoi.kubernetes import commands
-from nvoi.kubernetes.calls import Calls
-from nvoi.kubernetes.commands import Kubectl
-from nvoi.kubernetes.dialogue import SECONDS
-from nvoi.kubernetes.names import NAMESPACE
-from nvoi.kubernetes.ownership import Json, Reference
-from nvoi.kubernetes.snapshots import read_names, read_objects
-from nvoi.kubernetes.visit import Visit
-from nvoi.kubernetes.workload import Manifest
+from nvoi import parallel
+from nvoi.command import Result, build_script
+from nvoi.errors import ClusterSilenceError, RemoteError, RequestError
+from nvoi.http import Client
+from nvoi.kubernetes.api import DELETED, FIELD_MANAGER, LISTED, Api
+from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
+from nvoi.kubernetes.names import INSTANCE, NAMESPACE
+from nvoi.kubernetes.ownership import Json, Reference, find_fixed, read_reference
+from nvoi.kubernetes.progress import find_stuck
+from nvoi.kubernetes.refusals import explain, is_temporary, summarize
+from nvoi.kubernetes.rollout import Rollout
+from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
-from nvoi.ssh.host import Host
+from nvoi.ssh.host import Host, as_root
 
 log = get_logger("nvoi.kubernetes")
 
-#: The verbs that leave the cluster as it is.
-READING = frozenset({"get", "logs", "exec", "version"})
-#: Seconds that the release before has to be ready again.
+EXECUTE = f'{FIND_K3S}; exec k3s kubectl exec "$@"'
+#: Seconds that a command in a container may take where nothing else is said.
+EXECUTE_SECONDS = 300.0
+#: The kinds that a rollout is about.
+FOLLOWED = frozenset({"Deployment", "StatefulSet", "Job"})
+#: The kinds that can be put back.
+LOOKED_AT = ("deployments", "statefulsets", "services", "pods")
+#: Seconds that deleted objects have to be gone, and the release before to be ready again.
+DELETE_SECONDS = 300.0
 RESTORE_SECONDS = 120.0
+LOOKING = "looking at the cluster"
 
 
 class Cluster:
-    """A cluster by way of its master: one SSH command for all uses, followed logs aside.
+    """A cluster, whose kubeconfig is read by one SSH command when it is first asked.
 
-    A cluster that does not answer for a moment is asked again; said once. Threads that use it
-    wait for each other; whoever makes one closes it.
+    A cluster that does not answer for a moment is asked again; said once. Usable from any
+    thread; whoever makes one closes it.
 
     Args:
         connections: the way to the master.
         host: the master.
         check: called before the cluster is changed; raises where this run may not.
-        pace: seconds from one look at a rollout to the next.
+        pace: seconds until a cluster that did not answer is asked again.
     """
 
     def __init__(
@@ -53,9 +62,11 @@ class Cluster:
         self._connections = connections
         self._host = host
         self._check = check
-        self._pace = pace
-        self._lock = threading.Lock()
-        self._calls: Calls | None = None
+        self._access = Access(connections, host)
+        self._client = Client(
+            self._access.connect, pause=pace, listen=tell_trouble, is_temporary=is_temporary
+        )
+        self._api = Api(self._client)
 
     def __enter__(self) -> Self:
         return self
@@ -63,79 +74,111 @@ class Cluster:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def run(self, call: Kubectl, *, timeout: float | None = None, check: bool = True) -> Result:
-        """Make one call. With ``check`` it is made again while the cluster does not answer.
-
-        Args:
-            call: the call.
-            timeout: seconds that it may take.
-            check: whether an exit code other than 0 is an error.
-
-        Raises:
-            RemoteError: it failed, and ``check`` is set.
-            LockError: it changes something, and this run may not.
-            ConnectionFailedError: the master cannot be reached, or the connection broke.
-        """
-        seconds = SECONDS if timeout is None else timeout
-        if call.verb not in READING:
-            self._check()
-        with self._visit() as visit:
-            if not check:
-                return visit.calls.attempt(call, seconds=seconds)
-            return visit.calls.run(call, f"kubectl {call.verb}", seconds=seconds)
+    def close(self) -> None:
+        """End the way to the API. A later use opens another one."""
+        self._client.close()
+        self._access.close()
 
     def get(
-        self, kinds: Sequence[str], *, selector: str | None = None, namespace: str = NAMESPACE
+        self,
+        names: Sequence[str],
+        *,
+        selector: str | None = None,
+        fields: str | None = None,
+        namespace: str | None = NAMESPACE,
     ) -> tuple[Json, ...]:
-        """All objects of ``kinds``.
-
-        Raises:
-            NvoiError: they cannot be had.
-        """
-        call = commands.build_get(kinds, selector=selector, namespace=namespace)
-        with self._visit() as visit:
-            return read_objects(visit.calls.run(call, "looking at the cluster").stdout)
-
-    def find_names(
-        self, words: Iterable[str], *, selector: str | None = None, namespace: str = NAMESPACE
-    ) -> frozenset[Reference]:
-        """The objects that there are of ``words``; nothing of what they hold is read.
+        """All objects of some kinds.
 
         Args:
-            words: kinds, or objects as a :class:`Reference` reads.
-            selector: of kinds, the labels that are asked for.
-            namespace: the objects' namespace.
+            names: the kinds, as the API's paths call them.
+            selector: the labels that they have.
+            fields: the fields that they have, such as ``spec.nodeName=main-1``.
+            namespace: theirs; None is every one.
 
         Raises:
             NvoiError: they cannot be had.
         """
-        call = commands.build_get_names(words, selector=selector, namespace=namespace)
-        with self._visit() as visit:
-            return read_names(visit.calls.run(call, "looking at the cluster").stdout, namespace)
+        with self._telling(LOOKING):
+            return tuple(
+                item
+                for name in names
+                for item in self._api.list_all(
+                    name, namespace, selector=selector, fields=fields
+                ).items
+            )
 
-    def apply(self, manifests: Iterable[Manifest]) -> None:
-        """Have the cluster hold ``manifests``.
+    def list_names(self, name: str, *, selector: str | None = None) -> frozenset[Reference]:
+        """The objects of a kind; nothing of what they hold is read.
 
         Raises:
-            RemoteError: the cluster refuses one; it says why.
+            NvoiError: they cannot be had.
+        """
+        with self._telling(LOOKING):
+            found = self._api.list_all(name, NAMESPACE, selector=selector, names_only=True)
+        return frozenset(map(read_reference, found.items))
+
+    def find_existing(self, references: Iterable[Reference]) -> frozenset[Reference]:
+        """Those of the objects that there are; nothing of what they hold is read.
+
+        Raises:
+            NvoiError: they cannot be had.
+        """
+        with self._telling(LOOKING):
+            return frozenset(one for one in references if self._api.find(one, names_only=True))
+
+    def apply(
+        self, manifests: Iterable[Manifest], *, owner: str = FIELD_MANAGER
+    ) -> tuple[Json, ...]:
+        """Have the cluster hold ``manifests``, and return what it holds then.
+
+        Raises:
+            RemoteError: the cluster refuses one; the others are applied.
             LockError: this run may not change the cluster.
         """
-        items = [*manifests]
-        if items:
-            with self._visit() as visit:
-                visit.apply(items)
+        applied, refusals = [], []
+        for manifest in manifests:
+            self._check()
+            try:
+                applied.append(self._api.apply(manifest, owner))
+            except RequestError as error:
+                refusal = self._build_error(error, "applying to the cluster", [manifest])
+                if isinstance(refusal, ClusterSilenceError):
+                    raise refusal from error
+                refusals.append(error)
+        if refusals:
+            raise self._build_error(refusals, "applying to the cluster", manifests)
+        return tuple(applied)
+
+    def change(self, reference: Reference, change: Json) -> None:
+        """Merge ``change`` into an object; what is None there goes.
+
+        Raises:
+            RemoteError: there is no such object, or the cluster refuses it.
+            LockError: this run may not change the cluster.
+        """
+        self._check()
+        with self._telling(f"changing {reference}"):
+            self._api.patch(reference, change)
 
     def delete(self, references: Iterable[Reference], *, wait: bool = True) -> None:
         """Delete objects; those that are gone are no error.
 
+        With ``wait`` it returns once their pods are gone too: what is made anew must not write
+        to a folder beside what it replaces.
+
         Raises:
-            RemoteError: one cannot be deleted.
+            RemoteError: one cannot be deleted, or is not gone in time.
             LockError: this run may not change the cluster.
         """
-        items = [*references]
-        if items:
-            with self._visit() as visit:
-                visit.delete(items, wait=wait)
+        left = []
+        with self._telling("deleting from the cluster"):
+            for reference in references:
+                self._check()
+                if not self._api.delete(reference, "Foreground" if wait else "Background"):
+                    left.append(reference)
+            deadline = time.monotonic() + DELETE_SECONDS
+            for reference in left if wait else ():
+                self._wait_until_gone(reference, deadline)
 
     def roll_out(
         self,
@@ -152,31 +195,34 @@ class Cluster:
             delete_first: what has to be deleted before, as it can never be changed.
 
         Returns:
-            The workloads and Services among them, as they are in the cluster then.
+            The workloads and Services among them, as they were applied.
 
         Raises:
             ServiceError: a workload has failed, or was not done in time.
             RemoteError: the cluster refuses a manifest.
             LockError: this run may not change the cluster.
-            ConnectionFailedError: the connection broke; the rollout may go on.
         """
         items = [*manifests]
-        if not items:
-            return ()
-        with self._visit() as visit:
-            visit.delete(delete_first)
-            visit.apply(items)
-            return visit.follow(items, seconds)
+        self.delete(delete_first)
+        applied = self.apply(items)
+        self._follow(items, seconds)
+        return tuple(item for item in applied if item["kind"] in FOLLOWED | {"Service"})
 
-    def follow(self, references: Iterable[Reference], seconds: float) -> None:
+    def follow(
+        self, references: Iterable[Reference], seconds: float, *, selector: str | None = None
+    ) -> None:
         """Follow workloads of one namespace until all are done.
 
         Raises:
             ServiceError: one has failed, is gone, or was not done in ``seconds``.
         """
-        items = [*references]
-        with self._visit() as visit:
-            visit.follow_named(items, seconds, namespace=items[0].namespace)
+        Rollout(
+            self._api,
+            references,
+            selector=selector,
+            seconds=seconds,
+            describe=lambda error: self._build_error(error, LOOKING),
+        ).follow()
 
     def restore(self, before: Iterable[Manifest], created: Iterable[Reference]) -> None:
         """Put back what there was before a release, and wait until it is ready.
@@ -191,60 +237,139 @@ class Cluster:
             LockError: this run may not change the cluster.
         """
         old = [item for item in before if item["kind"] != "Job"]
-        with self._visit() as visit:
-            if old:
-                visit.delete_fixed(old)
-                visit.apply(old)
-            visit.delete(created, wait=False)
-            if old:
-                visit.delete_stuck(old)
-                log.info("Waiting until the release before is ready again")
-                visit.follow(old, RESTORE_SECONDS)
+        if old:
+            self.delete(find_fixed(self._look(old), old))
+            self.apply(old)
+        self.delete(created, wait=False)
+        if old:
+            self._delete_stuck([item for item in old if item["kind"] == "StatefulSet"])
+            log.info("Waiting until the release before is ready again")
+            self._follow(old, RESTORE_SECONDS)
 
-    def read_logs(
-        self,
-        target: str,
-        *,
-        container: str | None = None,
-        lines: int | None = None,
-        previous: bool = False,
-        namespace: str = NAMESPACE,
-    ) -> tuple[str, ...]:
-        """What a container has printed; ``target`` is a pod's name or ``job/NAME``.
+    def evict(self, pods: Iterable[Reference]) -> list[Reference]:
+        """Ask for the end of pods; those that a PodDisruptionBudget keeps for now.
 
         Raises:
-            RemoteError: it has none.
+            NvoiError: they cannot be asked for.
+            LockError: this run may not change the cluster.
         """
-        call = commands.build_logs(
-            target, container=container, lines=lines, previous=previous, namespace=namespace
+        self._check()
+        with self._telling("evicting pods"):
+            return [pod for pod in pods if not self._api.evict(pod)]
+
+    def execute(
+        self,
+        target: str,
+        words: Sequence[str],
+        *,
+        seconds: float = EXECUTE_SECONDS,
+        namespace: str = NAMESPACE,
+        check: bool = False,
+    ) -> Result:
+        """Run a command in a container, by kubectl on the master. Several go on side by side.
+
+        Args:
+            target: a pod's name, or ``deployment/NAME``.
+            words: the command.
+            seconds: how long it may take.
+            namespace: where the pod is.
+            check: whether an exit code other than 0 is an error. It is 1 as well where there is
+                no such container.
+
+        Raises:
+            RemoteError: it is, and ``check`` is set.
+            RemoteTimeoutError: it has not ended after ``seconds``.
+            ConnectionFailedError: the master cannot be reached, or the connection broke.
+        """
+        arguments = (f"--namespace={namespace}", target, "--", *words)
+        script = build_script("nvoi-exec", EXECUTE, *arguments)
+        return self._connections.run(
+            self._host,
+            as_root(self._host, script),
+            timeout=seconds,
+            idle_timeout=seconds,
+            level=None,
+            check=check,
         )
-        with self._visit() as visit:
-            return visit.calls.run(call, f"reading the lines of {target}").lines
 
-    def execute(self, target: str, words: Sequence[str], *, namespace: str = NAMESPACE) -> Result:
-        """Run a command in a container; ``target`` is a pod's name or ``deployment/NAME``.
+    def _follow(self, manifests: Sequence[Manifest], seconds: float) -> None:
+        references = [read_reference(item) for item in manifests]
+        followed = [one for one in references if one.kind in FOLLOWED]
+        if followed:
+            self.follow(followed, seconds, selector=build_selector(manifests))
 
-        Whatever its exit code: that is 1 as well where there is no such container.
-        """
-        return self.run(commands.build_execute(target, words, namespace=namespace), check=False)
+    def _look(self, manifests: Sequence[Manifest]) -> tuple[Json, ...]:
+        """What there is of the workloads of ``manifests``, and their pods."""
+        namespace = read_reference(manifests[0]).namespace
+        return self.get(LOOKED_AT, selector=build_selector(manifests), namespace=namespace)
 
-    def close(self) -> None:
-        """End the shell on the master. A later use opens another one."""
-        calls, self._calls = self._calls, None
-        if calls is not None:
-            calls.close()
+    def _delete_stuck(self, databases: Sequence[Manifest]) -> None:
+        """Delete the pods that StatefulSets would wait for without end."""
+        pods = (
+            [item for item in self._look(databases) if item["kind"] == "Pod"] if databases else []
+        )
+        stuck = [reference for item in databases for reference in find_stuck(item, pods)]
+        if stuck:
+            log.info("Deleting what stands in the way: %s", ", ".join(map(str, stuck)))
+            self.delete(stuck, wait=False)
+
+    def _wait_until_gone(self, reference: Reference, deadline: float) -> None:
+        def look() -> None:
+            fields = f"metadata.name={reference.name}"
+            for change in self._api.watch(reference.kind, reference.namespace, fields=fields):
+                if change.type == DELETED or (change.type == LISTED and not change.items):
+                    return
+
+        task = parallel.Task(look, "nvoi-watch")
+        with parallel.hold(task):
+            task.start()
+            is_over = task.join(max(0.0, deadline - time.monotonic()))
+        task.cancel()
+        if not is_over:
+            outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
+            raise RemoteError(str(self._host), "deleting from the cluster", outcome)
+        task.future.result()
 
     @contextmanager
-    def _visit(self) -> Iterator[Visit]:
-        """Work over the shell that there is, or over a new one where that has ended."""
-        with self._lock:
-            if self._calls is None or self._calls.is_over:
-                self.close()
-                self._calls = Calls(self._connections, self._host, self._pace)
-                self._calls.start()
-            try:
-                yield Visit(self._calls, self._connections, self._host, self._check, self._pace)
-            except BaseException:
-                # It may be in the middle of an answer.
-                self.close()
-                raise
+    def _telling(self, what: str) -> Iterator[None]:
+        """Have what the API refuses told as what was done to the cluster."""
+        try:
+            yield
+        except RequestError as error:
+            raise self._build_error(error, what) from error
+
+    def _build_error(
+        self,
+        error: RequestError | Sequence[RequestError],
+        what: str,
+        manifests: Iterable[Manifest] = (),
+    ) -> RemoteError:
+        errors = [error] if isinstance(error, RequestError) else [*error]
+        items = [*manifests]
+        sentences = [text for one in errors for text in explain(one, items)]
+        host, summary, output = str(self._host), summarize(sentences), sentences[1:]
+        if any(one.is_silence or is_temporary(one) for one in errors):
+            hint = errors[0].hint or f"see `systemctl status k3s` on {self._host.name}"
+            return ClusterSilenceError(host, what, summary, hint=hint, output=output)
+        return RemoteError(host, what, summary, hint=errors[0].hint, output=output)
+
+
+def tell_trouble(error: RequestError | None) -> None:
+    """Say that the cluster does not answer, or that it does again."""
+    if error is None:
+        log.info("The cluster answers again")
+    else:
+        reason = summarize(explain(error))
+        log.warning("The cluster does not answer, and is asked again: %s", reason)
+
+
+def build_selector(manifests: Iterable[Manifest]) -> str | None:
+    """The selector of the workloads among ``manifests`` and of their pods, None for all."""
+    names: set[str] = set()
+    for manifest in manifests:
+        metadata: Any = manifest["metadata"]
+        name = (metadata.get("labels") or {}).get(INSTANCE)
+        if name is None:
+            return None
+        names.add(name)
+    return f"{INSTANCE} in ({','.join(sorted(names))})"

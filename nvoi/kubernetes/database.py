@@ -1,6 +1,6 @@
-"""A database that nvoi runs: how its image is told where data is, and who may use it.
+"""What the images of databases need: variables, folders, arguments and the question for probes.
 
-Variables, folders and programs are of the images' pages on Docker Hub, postgres and mysql.
+Their pages on Docker Hub, postgres and mysql, are the source.
 """
 
 from __future__ import annotations
@@ -8,12 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nvoi.config.environment import DEFAULT_PORTS
 from nvoi.config.schema import Application, Database
-from nvoi.kubernetes.probes import build_database_probes
-from nvoi.kubernetes.volumes import build_mounts
-from nvoi.kubernetes.workload import DATABASE_RESOURCES, Release, Workload
-from nvoi.naming import build_database_name
 
 # While an image sets a new database up it listens on a local socket only; over TCP there is no
 # answer before it is done.
@@ -24,13 +19,11 @@ ASK_MYSQL = (
     'MYSQL_PWD="${MYSQL_PASSWORD:-$MYSQL_ROOT_PASSWORD}" '
     '"$ask" ping --silent -h 127.0.0.1 -u "${MYSQL_USER:-root}"'
 )
-# A database is given time to write all it has in memory before SIGKILL.
-STOP_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What a kind of database needs."""
+    """A kind of database: its usual image, the folder of its data, and how it is asked."""
 
     image: str
     folder: str
@@ -44,49 +37,28 @@ ENGINES = {
 
 
 def find_engine(application: Application) -> Engine | None:
-    """What the app's database needs, None where nvoi runs none: it is elsewhere, or a file."""
+    """The engine of the app's database, None where nvoi runs none: it is elsewhere, or a file."""
     database = application.database
     if database is None or database.url is not None:
         return None
     return ENGINES.get(database.engine or "")
 
 
-def find_database(release: Release) -> Workload | None:
-    """The database's workload, None where nvoi runs none."""
-    application = release.application
-    database, engine = application.database, find_engine(application)
-    if database is None or engine is None:
-        return None
-    folder = next(iter(database.mount.values()), engine.folder).rstrip("/")
-    return Workload(
-        app=application.name,
-        service="database",
-        name=build_database_name(application.name),
-        component="database",
-        deploy_id=release.deploy_id,
-        image=database.image or engine.image,
-        environment=build_database_settings(database, folder),
-        resources=DATABASE_RESOURCES.change(database.resources),
-        groups=database.servers,
-        arguments=build_arguments(database, engine, folder),
-        port=DEFAULT_PORTS[database.engine or ""],
-        mounts=build_mounts(application.name, database.servers, database.mount),
-        claim=None if database.mount else folder,
-        probes=build_database_probes(engine.question),
-        stop_seconds=STOP_SECONDS,
-    )
+def find_folder(database: Database, engine: Engine) -> str:
+    """The folder of the data in the container: the config's mount, else the image's own."""
+    return next(iter(database.mount.values()), engine.folder).rstrip("/")
 
 
-def build_database_settings(database: Database, folder: str) -> Mapping[str, str]:
+def build_database_environment(database: Database, folder: str) -> Mapping[str, str]:
     """The environment of the database's container: its own secrets, and what its image needs."""
     settings = {name: value.reveal() for name, value in database.secrets.items()}
     if database.engine == "postgres":
         # A fresh disk has a folder `lost+found`, and initdb wants an empty one.
         return {"PGDATA": f"{folder}/pgdata"} | settings
-    return build_root(settings)
+    return build_mysql_environment(settings)
 
 
-def build_root(settings: dict[str, str]) -> dict[str, str]:
+def build_mysql_environment(settings: dict[str, str]) -> dict[str, str]:
     """MySQL's settings with a password for root, without which the image does not start.
 
     Root is let in from the container alone, and has the user's password where it has none of
@@ -105,7 +77,7 @@ def build_root(settings: dict[str, str]) -> dict[str, str]:
     return {"MYSQL_ROOT_PASSWORD": password, "MYSQL_ROOT_HOST": "localhost"} | settings
 
 
-def build_arguments(database: Database, engine: Engine, folder: str) -> tuple[str, ...]:
+def build_database_arguments(database: Database, engine: Engine, folder: str) -> tuple[str, ...]:
     """MySQL is told of another folder than its own by an argument."""
     if database.engine != "mysql" or folder == engine.folder:
         return ()

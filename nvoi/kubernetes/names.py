@@ -1,4 +1,7 @@
-"""Names within the cluster that the config does not show."""
+"""Names, labels and annotations: by them an app's objects are told from all others.
+
+The ``app.kubernetes.io`` labels are of the Kubernetes documentation, "Recommended Labels".
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,17 @@ from collections.abc import Iterable, Mapping
 from nvoi.naming import HASH_LENGTH, LABEL_LENGTH, build_label, shorten
 
 NAMESPACE = "default"
+NAME = "app.kubernetes.io/name"
+INSTANCE = "app.kubernetes.io/instance"
+PART_OF = "app.kubernetes.io/part-of"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OWNER = "nvoi"
+STAMP = "app.kubernetes.io/version"
+COMPONENT = "app.kubernetes.io/component"
+DEPLOY_ID = "nvoi.io/deploy-id"
+SERVER_GROUP = "nvoi.io/server-name"
+SECRET_CHECKSUM = "nvoi.io/secret-checksum"  # noqa: S105 - an annotation's name
+TEMPLATE = "nvoi.io/template"
 # A label's value: at most 63 characters, letters and digits at both ends
 # (Kubernetes documentation, "Labels and Selectors").
 LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
@@ -31,6 +45,11 @@ def build_checksum(parts: Mapping[str, str] | Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def build_digest(text: str) -> str:
+    """8 hex of the SHA-256 of ``text``."""
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+
+
 def build_label_value(text: str) -> str:
     """``text`` as a label's value; what had to be changed ends in 8 hex of its SHA-256.
 
@@ -38,7 +57,7 @@ def build_label_value(text: str) -> str:
     """
     if LABEL_VALUE.fullmatch(text):
         return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+    digest = build_digest(text)
     kept = UNFIT.sub("-", text).strip("_.-")[: LABEL_LENGTH - HASH_LENGTH - 1]
     return f"{kept}-{digest}" if kept else digest
 
@@ -48,15 +67,14 @@ def build_part_name(text: str) -> str:
     label = build_label(text)
     if label == text:
         return label
-    digest = hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
-    return f"{label[: LABEL_LENGTH - HASH_LENGTH - 1].rstrip('-')}-{digest}"
+    return f"{label[: LABEL_LENGTH - HASH_LENGTH - 1].rstrip('-')}-{build_digest(text)}"
 
 
 def build_secret_name(workload: str, checksum: str) -> str:
-    """A Secret's name holds what is in it.
+    """The name of the Secret with the values of ``checksum``.
 
-    So a pod of the old release that starts again, during a rollout or after a failed one,
-    finds the old values.
+    A pod of the old release that starts again, during a rollout or after a failed one, finds
+    the old values by it.
     """
     return f"{workload}-{checksum[:DIGITS_OF_CHECKSUM]}"
 
@@ -69,11 +87,51 @@ def build_statefulset_name(workload: str) -> str:
     """
     if len(workload) <= LABEL_LENGTH - DIGITS_OF_REVISION - 1:
         return workload
-    digest = hashlib.sha256(workload.encode()).hexdigest()[:HASH_LENGTH]
     kept = LABEL_LENGTH - DIGITS_OF_REVISION - HASH_LENGTH - 2
-    return f"{workload[:kept].rstrip('-')}-{digest}"
+    return f"{workload[:kept].rstrip('-')}-{build_digest(workload)}"
 
 
 def build_job_name(workload: str, stamp: str) -> str:
     """The Job that runs ``pre_run_command`` for the release of ``stamp``."""
     return shorten(f"{workload}-pre-run-{stamp}")
+
+
+def build_labels(
+    app: str, service: str, workload: str, component: str, stamp: str | None = None
+) -> dict[str, str]:
+    """The labels of a workload's objects or pods; ``stamp`` where they follow releases."""
+    labels = {
+        NAME: build_label_value(service),
+        INSTANCE: workload,
+        COMPONENT: component,
+        PART_OF: build_label_value(app),
+        MANAGED_BY: OWNER,
+    }
+    return labels | ({STAMP: build_label_value(stamp)} if stamp else {})
+
+
+def build_metadata(
+    name: str, labels: dict[str, str], deploy_id: str, namespace: str = NAMESPACE
+) -> dict[str, object]:
+    """An object's metadata.
+
+    Objects bear the deploy id and their pods do not, or each deploy would start even what it
+    leaves unchanged, such as the database, again. A label cannot hold every id: the annotation
+    has it whole.
+    """
+    return {
+        "name": name,
+        "labels": labels | {DEPLOY_ID: build_label_value(deploy_id)},
+        "annotations": {DEPLOY_ID: deploy_id},
+        "namespace": namespace,
+    }
+
+
+def build_selector(workload: str) -> dict[str, str]:
+    """The labels by which a workload's pods are found. They can never be changed."""
+    return {INSTANCE: workload}
+
+
+def build_app_selector(app: str) -> str:
+    """The selector of all that nvoi keeps for an app, as the API takes it."""
+    return f"{MANAGED_BY}={OWNER},{PART_OF}={build_label_value(app)}"

@@ -6,16 +6,22 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nvoi.kubernetes.labels import COMPONENT, MANAGED_BY, OWNER, PART_OF
-from nvoi.kubernetes.names import NAMESPACE, build_label_value
-from nvoi.kubernetes.workload import Manifest
+from nvoi.kubernetes.names import (
+    COMPONENT,
+    MANAGED_BY,
+    NAMESPACE,
+    OWNER,
+    PART_OF,
+    build_label_value,
+)
+from nvoi.kubernetes.workloads import Manifest
 
 Json = Mapping[str, Any]
 RECORD = "release"
 
 #: The kinds that nvoi makes for an app. None of them holds data.
 KINDS = ("Deployment", "StatefulSet", "Service", "Secret", "Job")
-#: What they are asked for together but Secrets, as kubectl names them, and who may need a Secret.
+#: All but Secrets, as the paths of the API call them, and who else may need a Secret.
 LISTED = ("deployments", "statefulsets", "services", "jobs", "replicasets")
 # What Kubernetes refuses to change (API reference, "Deployment" and "StatefulSet").
 IMMUTABLE = {
@@ -34,11 +40,6 @@ class Reference:
 
     def __str__(self) -> str:
         return f"{self.kind.lower()}/{self.name}"
-
-
-def read_items(answer: Json) -> tuple[Json, ...]:
-    """The objects in what ``kubectl get -o json`` printed: one, or a list of them."""
-    return tuple(answer.get("items") or ()) if "items" in answer else (answer,)
 
 
 def read_reference(item: Json | Manifest) -> Reference:
@@ -64,7 +65,7 @@ def find_obsolete(
         wanted: what has been applied.
         kept: the manifests of releases that can be gone back to; their Secrets stay.
 
-    Data stays, and so do records of releases: :mod:`nvoi.kubernetes.records` knows which are old.
+    Data stays, and so do records of releases: :mod:`nvoi.kubernetes.releases` knows which are old.
     """
     items = tuple(live)
     named = {read_reference(item) for item in wanted}

@@ -7,16 +7,11 @@ it run images of the same owner.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
 
-from nvoi.kubernetes.labels import build_labels, build_metadata, build_selector
-from nvoi.kubernetes.names import build_checksum
-from nvoi.kubernetes.pod import build_resources, stamp_template
-from nvoi.kubernetes.probes import build_probe
-from nvoi.kubernetes.workload import Manifest, Resources
+from nvoi.kubernetes.manifests import build_resources, stamp_template
+from nvoi.kubernetes.names import build_checksum, build_labels, build_metadata, build_selector
+from nvoi.kubernetes.workloads import DEFAULT_RESOURCES, Manifest, build_probe
 
 NAME = "nvoi-registry"
 # Not the apps' namespace, in which an app `nvoi` with a service `registry` has this name.
@@ -33,55 +28,39 @@ REGISTRIES_FILE = "/etc/rancher/k3s/registries.yaml"
 # is passed over, so that either runs.
 CONFIG_FOLDER = "/etc/nvoi-registry"
 CONFIG_FILE = f"{CONFIG_FOLDER}/config.yml"
-# A path's component as registries take it (Distribution, reference/reference.go's grammar).
-REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-NO_MIRRORS: Mapping[str, Sequence[str]] = MappingProxyType({})
+#: Frees the disk of what images that were deleted have left. Nothing may be pushed meanwhile
+#: (Distribution, "Garbage collection"): under the lock. Without ``--delete-untagged``, which takes
+#: the images of an index for untagged (release 2.8).
+COLLECT_GARBAGE = ("registry", "garbage-collect", CONFIG_FILE)
 MASTER_TAINTS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 
 
-@dataclass(frozen=True)
-class Registry:
-    """The registry as it is to be.
+def build_registry(
+    deploy_id: str, *, node: str | None = None, image: str = IMAGE
+) -> tuple[Manifest, ...]:
+    """All the objects of the registry.
 
     Args:
         deploy_id: the run's deploy id.
         node: the name of the master that holds the data. Without it any master may.
         image: the registry's own image.
-        cluster_ip: its address inside the cluster.
-        folder: where the master has the data.
     """
-
-    deploy_id: str
-    node: str | None = None
-    image: str = IMAGE
-    cluster_ip: str = CLUSTER_IP
-    folder: str = DATA_FOLDER
-    resources: Resources = field(default_factory=Resources)
-
-    @property
-    def address(self) -> str:
-        """``ADDRESS:PORT``, with which its images' references begin."""
-        return f"{self.cluster_ip}:{PORT}"
-
-
-def build_registry(registry: Registry) -> tuple[Manifest, ...]:
-    """All the objects of the registry."""
     labels = build_labels("registry", "registry", NAME, "registry")
-    metadata = build_metadata(NAME, labels, registry.deploy_id) | {"namespace": SYSTEM_NAMESPACE}
+    metadata = build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE)
     settings = build_settings()
-    port = {"name": "registry", "port": PORT, "targetPort": PORT, "protocol": "TCP"}
-    service = {
+    service: Manifest = {
         "type": "ClusterIP",
-        "clusterIP": registry.cluster_ip,
+        "clusterIP": CLUSTER_IP,
         "selector": build_selector(NAME),
-        "ports": [port],
+        "ports": [{"name": "registry", "port": PORT, "targetPort": PORT, "protocol": "TCP"}],
     }
+    template = {"metadata": {"labels": labels}, "spec": build_registry_pod(node, image)}
     deployment: Manifest = {
         "replicas": 1,
         "selector": {"matchLabels": build_selector(NAME)},
         "strategy": {"type": "Recreate"},
         "revisionHistoryLimit": 1,
-        "template": build_registry_template(registry, labels, settings),
+        "template": stamp_template(template, labels, build_checksum([settings])),
     }
     return (
         {
@@ -115,40 +94,37 @@ def build_settings() -> str:
     )
 
 
-def build_registry_template(registry: Registry, labels: dict[str, str], settings: str) -> Manifest:
-    """The template of the registry's pod, which runs beside its data."""
-    node = {"kubernetes.io/hostname": registry.node} if registry.node else {}
-    specification: Manifest = {
-        "containers": [build_registry_container(registry)],
+def build_registry_pod(node: str | None, image: str) -> Manifest:
+    """The spec of the registry's pod, which runs beside its data."""
+    names = {"kubernetes.io/hostname": node} if node else {}
+    return {
+        "containers": [build_registry_container(image)],
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "priorityClassName": "system-cluster-critical",
-        "nodeSelector": {"node-role.kubernetes.io/control-plane": "true"} | node,
+        "nodeSelector": {"node-role.kubernetes.io/control-plane": "true"} | names,
         "tolerations": [
             {"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in MASTER_TAINTS
         ]
         + [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
         "volumes": [
-            {"name": "data", "hostPath": {"path": registry.folder, "type": "DirectoryOrCreate"}},
+            {"name": "data", "hostPath": {"path": DATA_FOLDER, "type": "DirectoryOrCreate"}},
             {"name": "config", "configMap": {"name": NAME}},
         ],
     }
-    template: Manifest = {"metadata": {"labels": labels}, "spec": specification}
-    return stamp_template(template, labels, build_checksum([settings]))
 
 
-def build_registry_container(registry: Registry) -> Manifest:
-    """The registry's container."""
+def build_registry_container(image: str) -> Manifest:
     action: Manifest = {"httpGet": {"path": "/v2/", "port": PORT, "scheme": "HTTP"}}
     return {
         "name": "registry",
-        "image": registry.image,
+        "image": image,
         "args": ["serve", CONFIG_FILE],
         # Version 3 sends traces to a collector on localhost unless told otherwise.
         "env": [{"name": "OTEL_TRACES_EXPORTER", "value": "none"}],
         "ports": [{"containerPort": PORT, "protocol": "TCP"}],
-        "resources": build_resources(registry.resources),
+        "resources": build_resources(DEFAULT_RESOURCES),
         "volumeMounts": [
             {"name": "data", "mountPath": "/var/lib/registry"},
             {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
@@ -159,14 +135,11 @@ def build_registry_container(registry: Registry) -> Manifest:
     }
 
 
-def build_registries_file(
-    address: str = ADDRESS, mirrors: Mapping[str, Sequence[str]] = NO_MIRRORS
-) -> str:
+def build_registries_file(address: str, mirrors: Mapping[str, Sequence[str]]) -> str:
     """The text of :data:`REGISTRIES_FILE`, which tells containerd where to pull from.
 
-    Args:
-        address: the registry's; it is spoken to without TLS.
-        mirrors: the endpoints of other registries, by their names.
+    The registry at ``address`` is spoken to without TLS; ``mirrors`` are the endpoints of
+    other registries, by their names.
 
     Source: k3s documentation, "Private Registry Configuration". JSON is YAML.
     """

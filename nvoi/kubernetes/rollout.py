@@ -1,172 +1,335 @@
-"""Whether a rollout goes on, is done, or has failed: read from what kubectl prints."""
+"""A rollout: workloads followed by what the cluster tells of each change, until all are done."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import Enum
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
-from nvoi.kubernetes.labels import TEMPLATE
-from nvoi.kubernetes.ownership import Reference, read_reference
-from nvoi.kubernetes.pods import UNPLACED, Failure, Json, concerns, find_failure, list_containers
+from nvoi.errors import NvoiError, RequestError, ServiceError
+from nvoi.kubernetes.api import DELETED, LISTED, Api, Change
+from nvoi.kubernetes.diagnosis import (
+    Failure,
+    Reporter,
+    belongs,
+    describe_changes,
+    is_well,
+    list_containers,
+)
+from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME
+from nvoi.kubernetes.ownership import Json, Reference, read_reference
+from nvoi.kubernetes.progress import State, Verdict, judge
+from nvoi.log.levels import get_logger
+from nvoi.parallel import Task
+from nvoi.waiting import Reminder
+
+log = get_logger("nvoi.kubernetes")
+
+#: Seconds between two looks at the clock, while the cluster tells nothing.
+LOOK_SECONDS = 0.5
+#: Seconds that the last lines of a Job have to arrive after its end.
+STREAM_SECONDS = 2.0
+#: Seconds that the news of a workload's pods may come later than those of itself: each kind is
+#: told by a stream of its own.
+LAG_SECONDS = 5.0
+#: Lines of a followed container that are kept for an error.
+LAST = 20
 
 
-class State(Enum):
-    """How far something is."""
-
-    PROGRESSING = "progressing"
-    DONE = "done"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How far something is, in ``sentence`` for people; ``failure`` where it has failed."""
-
-    state: State
-    sentence: str
-    failure: Failure | None = None
-
-
-def fail(name: str, failure: Failure) -> Verdict:
-    """The verdict on what has failed."""
-    subject = failure.pod or name
-    text = f"{subject}: {failure.reason}" + (f": {failure.message}" if failure.message else "")
-    return Verdict(State.FAILED, text, failure)
-
-
-def judge(item: Json, pods: Iterable[Json], events: Iterable[Json] = ()) -> Verdict:
-    """How far a Deployment, StatefulSet or Job is.
+class LogStream:
+    """Tells the lines of a container until it ends, on a thread of its own.
 
     Args:
-        item: the object.
-        pods: pods of the namespace; those of other objects and releases are passed over.
-        events: events of the namespace; likewise.
+        api: asked for them.
+        pod: whose container it is.
+        container: the container.
+        tell: called with each line, in that thread.
     """
-    pods, events = list(pods), list(events)
+
+    def __init__(
+        self, api: Api, pod: Reference, container: str, tell: Callable[[str], None]
+    ) -> None:
+        self._api = api
+        self._pod = pod
+        self._container = container
+        self._tell = tell
+        self._count = 0
+        self._task: Task[None] | None = None
+        self.last: deque[str] = deque(maxlen=LAST)
+
+    def ensure(self, *, is_running: bool) -> None:
+        """Have it go on where there is more. What was told before a cut is not told again."""
+        task = self._task
+        if task is None or (task.future.done() and (is_running or task.future.exception())):
+            self._task = Task(self._follow, "nvoi-log")
+            self._task.start()
+
+    def close(self, seconds: float) -> None:
+        """End it, once it has ended by itself or after ``seconds``."""
+        self.ensure(is_running=False)
+        if self._task is not None and not self._task.join(seconds):
+            self._task.cancel()
+            self._task.join(STREAM_SECONDS)
+
+    def _follow(self) -> None:
+        told = self._count
+        for number, line in enumerate(self._api.follow_lines(self._pod, self._container)):
+            if number >= told:
+                self._count += 1
+                self.last.append(line)
+                self._tell(line)
+
+
+class Rollout:
+    """Follows workloads of one namespace until all are done; used once.
+
+    Args:
+        api: the cluster's.
+        references: the Deployments, StatefulSets and Jobs.
+        selector: labels that they and their pods have; None is all there is.
+        seconds: how long they may take altogether.
+        describe: makes of what the API says what a person is told.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        references: Iterable[Reference],
+        *,
+        selector: str | None,
+        seconds: float,
+        describe: Callable[[RequestError], NvoiError],
+    ) -> None:
+        self._api = api
+        self._references = tuple(references)
+        self._names = ", ".join(reference.name for reference in self._references)
+        self._selector = selector
+        self._seconds = seconds
+        self._deadline = time.monotonic() + seconds
+        self._describe = describe
+        self._changes: SimpleQueue[tuple[str, Change | BaseException]] = SimpleQueue()
+        self._objects: dict[str, dict[str, Json]] = {}
+        self._seen: dict[str, str] | None = None
+        self._done: set[Reference] = set()
+        self._ended: dict[Reference, float] = {}
+        self._streams: dict[str, LogStream] = {}
+
+    def follow(self) -> None:
+        """Return once all are done.
+
+        Raises:
+            ServiceError: one has failed, is gone, or was not done in time; or nothing could be
+                learnt of them.
+        """
+        kinds = {reference.kind for reference in self._references} | {"Pod", "Event"}
+        tasks = [Task(lambda kind=kind: self._watch(kind), "nvoi-watch") for kind in sorted(kinds)]  # type: ignore[misc]
+        reminder = Reminder(self._names, log)
+        try:
+            for task in tasks:
+                task.start()
+            while True:
+                self._take_changes()
+                verdicts = self._judge() if self._objects.keys() == kinds else []
+                if verdicts and all(one.state is State.DONE for one in verdicts):
+                    return
+                if time.monotonic() >= self._deadline:
+                    raise self._build_late(verdicts)
+                reminder.tell("; ".join(list_open(verdicts)))
+        finally:
+            for task in tasks:
+                task.cancel()
+            self._end_streams()
+            for task in tasks:
+                task.join(STREAM_SECONDS)
+
+    def _watch(self, kind: str) -> None:
+        """Have what happens to all objects of a kind told, in a thread of its own."""
+        # The cluster cannot be asked for events by the labels of what they are about.
+        selector = None if kind == "Event" else self._selector
+        try:
+            for change in self._api.watch(kind, self._namespace, selector=selector):
+                self._changes.put((kind, change))
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that follows
+            self._changes.put((kind, error))
+
+    @property
+    def _namespace(self) -> str:
+        return self._references[0].namespace
+
+    def _take_changes(self) -> None:
+        """Wait for a change, and take all that have come by then."""
+        left = max(0.0, self._deadline - time.monotonic())
+        try:
+            self._take(*self._changes.get(timeout=min(left, LOOK_SECONDS)))
+            while True:
+                self._take(*self._changes.get_nowait())
+        except Empty:
+            return
+
+    def _take(self, kind: str, change: Change | BaseException) -> None:
+        if isinstance(change, NvoiError):
+            raise self._build_unknown(change) from change
+        if isinstance(change, BaseException):
+            raise change
+        if change.type == LISTED:
+            self._objects[kind] = {}
+        for item in change.items:
+            if change.type == DELETED:
+                self._objects[kind].pop(item["metadata"]["uid"], None)
+            else:
+                self._objects[kind][item["metadata"]["uid"]] = item
+
+    @property
+    def _pods(self) -> list[Json]:
+        return sorted(self._objects["Pod"].values(), key=lambda pod: str(pod["metadata"]["name"]))
+
+    def _judge(self) -> list[Verdict]:
+        """How far each of them is; what is new is said, and what is done once."""
+        found = {
+            reference: item
+            for items in self._objects.values()
+            for item in items.values()
+            if (reference := read_reference(item)) in self._references
+        }
+        pods, events = self._pods, [*self._objects["Event"].values()]
+        self._tell_changes([*found.values()], pods)
+        verdicts = []
+        for reference in self._references:
+            if reference not in found:
+                raise ServiceError(f"{reference.name}: is gone from the cluster")
+            item = found[reference]
+            if reference.kind == "Job":
+                self._stream(item, pods)
+            verdict = judge(item, pods, events)
+            if self._lags(item, verdict, pods):
+                verdict = Verdict(State.PROGRESSING, verdict.sentence)
+            if verdict.failure is not None:
+                raise self._build_failure(item, verdict)
+            if verdict.state is State.DONE and reference not in self._done:
+                self._done.add(reference)
+                self._end_streams(item)
+                log.info("%s", verdict.sentence)
+            verdicts.append(verdict)
+        return verdicts
+
+    def _lags(self, item: Json, verdict: Verdict, pods: Iterable[Json]) -> bool:
+        """Whether a workload has ended, well or not, and its pods have yet to be heard of."""
+        if verdict.state is State.PROGRESSING or has_ended(item, verdict, pods):
+            return False
+        now = time.monotonic()
+        return now < self._ended.setdefault(read_reference(item), now) + LAG_SECONDS
+
+    def _tell_changes(self, followed: Sequence[Json], pods: Sequence[Json]) -> None:
+        """Say how pods have changed. Those of the release before are news once they go."""
+        instances = {get_instance(item) for item in followed}
+        own = [pod for pod in pods if get_label(pod, INSTANCE) in instances]
+        if self._seen is None:
+            old = [pod for pod in own if not any(belongs(pod, item) for item in followed)]
+            self._seen = describe_changes({}, old)[1]
+        sentences, self._seen = describe_changes(self._seen, own)
+        for sentence in sentences:
+            log.info("%s", sentence)
+
+    def _stream(self, job: Json, pods: Iterable[Json]) -> None:
+        """Have the lines of a Job told, from when its container has started."""
+        for pod in pods:
+            for status in list_containers(pod) if belongs(pod, job) else ():
+                name, state = pod["metadata"]["name"], status.get("state") or {}
+                has_begun = "running" in state or "terminated" in state
+                if has_begun and name not in self._streams:
+                    tell = build_teller(get_label(job, NAME) or name)
+                    stream = LogStream(self._api, read_reference(pod), status["name"], tell)
+                    self._streams[name] = stream
+                if has_begun:
+                    self._streams[name].ensure(is_running="running" in state)
+
+    def _end_streams(self, job: Json | None = None) -> None:
+        """Let the last lines arrive, of all or of what is done."""
+        pods = self._objects.get("Pod", {}).values()
+        ended = {pod["metadata"]["name"] for pod in pods if job and belongs(pod, job)}
+        for name, stream in self._streams.items():
+            if job is None or name in ended:
+                stream.close(STREAM_SECONDS)
+
+    def _build_failure(self, item: Json, verdict: Verdict) -> ServiceError:
+        """The error of a workload that has failed, with all that is known of why."""
+        self._end_streams()
+        reporter = self._build_reporter()
+        # What the events say now is more than what had been told by then.
+        again = judge(item, reporter.pods, reporter.events)
+        told = again if again.failure is not None else verdict
+        return reporter.build_failure(
+            name_service(item), told.sentence, told.failure or Failure("Failed", "")
+        )
+
+    def _build_late(self, verdicts: Sequence[Verdict]) -> ServiceError:
+        """The error of workloads that were not done in time, with what was seen last."""
+        trouble = self._api.trouble
+        if trouble is not None or not verdicts:
+            return self._build_unknown(trouble or RequestError("no answer came in time"))
+        self._end_streams()
+        late = [
+            item
+            for items in self._objects.values()
+            for item in items.values()
+            if read_reference(item) in {*self._references} - self._done
+        ]
+        names = ", ".join(map(name_service, late))
+        return self._build_reporter().build_late(names, late, list_open(verdicts), self._seconds)
+
+    def _build_unknown(self, error: NvoiError) -> ServiceError:
+        if isinstance(error, RequestError):
+            error = self._describe(error)
+        return ServiceError(
+            f"{self._names}: nothing is known of the rollout: {error.message}",
+            hint=error.hint,
+            output=error.output,
+        )
+
+    def _build_reporter(self) -> Reporter:
+        events = tuple(self._objects["Event"].values())
+        with suppress(RequestError):
+            events = self._api.list_all("Event", self._namespace, patience=0).items
+        streamed = {pod: [*stream.last] for pod, stream in self._streams.items()}
+        return Reporter(self._api, self._pods, events, streamed)
+
+
+def has_ended(item: Json, verdict: Verdict, pods: Iterable[Json]) -> bool:
+    """Whether the pods of a workload are as its verdict says."""
+    own = [pod for pod in pods if belongs(pod, item)]
     if item["kind"] == "Job":
-        return judge_job(item, pods, events)
-    name = item["metadata"]["name"]
-    if not is_observed(item):
-        return Verdict(State.PROGRESSING, f"{name}: the cluster has not looked at it yet")
-    failure = find_pod_failure(item, pods, events) or find_condition_failure(item)
-    if failure:
-        return fail(name, failure)
-    return count_pods(item)
+        ended = [pod["status"].get("phase") in {"Succeeded", "Failed"} for pod in own]
+        return all(ended) and (bool(ended) or verdict.state is State.FAILED)
+    wanted: int = item["spec"].get("replicas", 1)
+    return verdict.state is State.FAILED or sum(map(is_well, own)) >= wanted
 
 
-def is_observed(item: Json) -> bool:
-    """Whether the status is of the object as it is, and not as it was."""
-    seen = (item.get("status") or {}).get("observedGeneration", 0)
-    return bool(seen >= item["metadata"].get("generation", 0))
+def list_open(verdicts: Iterable[Verdict]) -> list[str]:
+    return [one.sentence for one in verdicts if one.state is not State.DONE]
 
 
-def find_pod_failure(item: Json, pods: Iterable[Json], events: list[Json]) -> Failure | None:
-    """Why a pod of this very release will not be ready.
+def build_teller(service: str) -> Callable[[str], None]:
+    """Says the lines of a service's command."""
 
-    While others stop, what they leave free may be room enough.
-    """
-    pods = list(pods)
-    makes_room = any("deletionTimestamp" in pod["metadata"] for pod in pods)
-    failures = (find_failure(pod, events) for pod in pods if belongs(pod, item))
-    found = (one for one in failures if one and not (makes_room and one.reason == UNPLACED))
-    return next(found, None)
+    def tell(line: str) -> None:
+        log.info("%s: %s", service, line)
+
+    return tell
 
 
-def belongs(pod: Json, item: Json) -> bool:
-    """Whether a pod was made from the object's present template.
-
-    Templates bear their checksum as an annotation, and pods inherit it.
-    """
-    template, metadata = item["spec"]["template"]["metadata"], pod["metadata"]
-    labels, own = metadata.get("labels") or {}, template.get("labels") or {}
-    stamp = (template.get("annotations") or {}).get(TEMPLATE)
-    same = (metadata.get("annotations") or {}).get(TEMPLATE) == stamp
-    return same and all(labels.get(key) == value for key, value in own.items())
+def get_label(item: Json, key: str) -> str | None:
+    value: str | None = (item["metadata"].get("labels") or {}).get(key)
+    return value
 
 
-def find_stuck(item: Json, pods: Iterable[Json]) -> list[Reference]:
-    """Pods of an earlier template that are not ready: to be deleted where a database is undone.
-
-    A StatefulSet waits for such a pod for ever, though its template is good again (Kubernetes
-    documentation, "StatefulSets", "Forced rollback").
-    """
-    wanted = item["spec"]["selector"]["matchLabels"].items()
-    return [
-        read_reference(pod)
-        for pod in pods
-        if wanted <= (pod["metadata"].get("labels") or {}).items() and not belongs(pod, item)
-        if not all(status.get("ready") for status in list_containers(pod))
-        or not any(list_containers(pod))
-    ]
+def get_instance(item: Json) -> str | None:
+    """The label by which the pods of a workload are told from others."""
+    return get_label(item["spec"]["template"], INSTANCE)
 
 
-def find_condition_failure(item: Json) -> Failure | None:
-    """Kubernetes itself has given up."""
-    for condition in (item.get("status") or {}).get("conditions") or ():
-        kind, status = condition.get("type"), condition.get("status")
-        late = kind == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded"
-        if (late and status == "False") or (kind == "ReplicaFailure" and status == "True"):
-            return Failure(condition.get("reason", str(kind)), condition.get("message", ""))
-    return None
-
-
-def count_pods(item: Json) -> Verdict:
-    """Done once all pods are of this release and ready, and no other is left."""
-    name, status = item["metadata"]["name"], item.get("status") or {}
-    wanted = item["spec"].get("replicas", 1)
-    updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
-    # A StatefulSet that has only now been given `minReadySeconds` counts no available pods.
-    key = "availableReplicas" if item["kind"] == "Deployment" else "readyReplicas"
-    ready = min(status.get(key, 0), updated)
-    turned = status.get("currentRevision") == status.get("updateRevision")
-    if updated < wanted or ready < wanted:
-        sentence = f"{name}: {ready} of {wanted} new pods are ready"
-        return Verdict(State.PROGRESSING, sentence)
-    if total > updated:
-        return Verdict(State.PROGRESSING, f"{name}: {total - updated} old pods are stopping")
-    if item["kind"] == "StatefulSet" and not turned:
-        return Verdict(State.PROGRESSING, f"{name}: the old pod is being replaced")
-    return Verdict(State.DONE, f"{name}: {wanted} of {wanted} pods are ready")
-
-
-def judge_job(job: Json, pods: list[Json], events: list[Json]) -> Verdict:
-    """How far a Job is that is tried once."""
-    name, status = job["metadata"]["name"], job.get("status") or {}
-    conditions = {
-        item["type"]: item
-        for item in status.get("conditions") or ()
-        if item.get("status") == "True"
-    }
-    if "Complete" in conditions:
-        return Verdict(State.DONE, f"{name}: done")
-    own = [pod for pod in pods if belongs(pod, job)]
-    failure = find_end_failure(own) or find_pod_failure(job, own, events)
-    ended = conditions.get("Failed") or conditions.get("FailureTarget")
-    if ended:
-        reason, message = ended.get("reason", "Failed"), ended.get("message", "")
-        found = failure if failure and reason == "BackoffLimitExceeded" else None
-        last = own[-1]["metadata"]["name"] if own else None
-        container = next((item["name"] for pod in own for item in list_containers(pod)), None)
-        return fail(name, found or Failure(reason, message, last, container))
-    refused = next(
-        (e for e in events if e.get("reason") == "FailedCreate" and concerns(e, job)), None
-    )
-    if failure is None and refused:
-        failure = Failure("FailedCreate", refused.get("message", ""))
-    if failure:
-        return fail(name, failure)
-    active = status.get("active", 0)
-    return Verdict(State.PROGRESSING, f"{name}: {'running' if active else 'starting'}")
-
-
-def find_end_failure(pods: Iterable[Json]) -> Failure | None:
-    """A container of a Job ended badly: it is not tried again."""
-    for pod in pods:
-        for status in list_containers(pod):
-            ended = (status.get("state") or {}).get("terminated")
-            if ended and (ended.get("exitCode", 0) != 0 or ended.get("signal")):
-                code = f"exit code {ended.get('exitCode', 0)}"
-                message = code if ended.get("reason", "Error") == "Error" else ended["reason"]
-                return Failure("Failed", message, pod["metadata"]["name"], status["name"])
-    return None
+def name_service(item: Json) -> str:
+    """What the config calls a workload."""
+    name = get_label(item, NAME) or item["metadata"]["name"]
+    return f"pre_run_command of {name}" if get_label(item, COMPONENT) == "job" else name

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nvoi.config.fields import LARGEST_PORT, SERVICE_NAME
-from nvoi.images.dockerfile import find_instructions
+from nvoi.images.context import find_instructions
 
 # Whatever is larger than this was not written by hand.
 SIZE_LIMIT = 1 << 20

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from tests.fakes.kubernetes import nodes
-from tests.fakes.kubernetes.files import join, lock, read, write
-from tests.fakes.kubernetes.store import opened, show
+from tests.fakes.kubernetes.server import ApiServer, build_kubeconfig
+from tests.fakes.kubernetes.store import Store, copy, show
 
 PROGRAM = Path(__file__).with_name("kubectl.py")
 
@@ -19,7 +18,7 @@ PROGRAM = Path(__file__).with_name("kubectl.py")
 K3S = """\
 #!/bin/sh
 case $1 in
-  kubectl) shift; exec {python} -S -E {program} {folder} "$@" ;;
+  kubectl) shift; exec {python} -S -E {program} {port} {folder} "$@" ;;
   --version) echo 'k3s version v1.33.5+k3s1 (b2e8ff61)' ;;
   *) echo "k3s: not known here: $*" >&2; exit 64 ;;
 esac
@@ -27,53 +26,64 @@ esac
 
 
 class ClusterState:
-    """A cluster in a folder.
+    """A cluster. Whoever makes one closes it.
 
     Args:
-        folder: where it is kept.
+        folder: where its hosts find how to reach it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._store = Store()
+        self.api = ApiServer(self._store)
+        kubeconfig = folder / "kubeconfig.json"
+        kubeconfig.touch(0o600)
+        kubeconfig.write_text(json.dumps(build_kubeconfig(self.api.port)))
+
+    def close(self) -> None:
+        """End it."""
+        self.api.close()
 
     @property
     def script(self) -> str:
         """A program ``k3s`` for a host."""
-        words = {"python": sys.executable, "program": PROGRAM, "folder": self.folder}
+        port = self.api.programs_port
+        words = {"python": sys.executable, "program": PROGRAM, "folder": self.folder, "port": port}
         return K3S.format(**{key: shlex.quote(str(word)) for key, word in words.items()})
 
     def behave(self, match: str, behaviour: str = "ready", **more: Any) -> None:
         """What pods of an image, workload or container do from now on: ``looks``, ``logs`` …"""
-        with lock(self.folder):
-            scenario = read(join(self.folder, "scenario.json"))
-            others = [rule for rule in scenario.get("pods", ()) if rule["match"] != match]
+        with self._store.lock:
+            rules = self._store.scenario.get("pods", ())
+            others = [rule for rule in rules if rule["match"] != match]
             rules = [{"match": match, "behaviour": behaviour} | more, *others]
-            self._write(scenario | {"pods": rules})
+            self._store.scenario["pods"] = rules
 
     def scenario(self, **parts: Any) -> None:
         """Set parts of the scenario: ``addresses``, ``fail``, ``api_down``, ``exec``, ``pods``.
 
         Counts of what fails begin anew.
         """
-        with opened(self.folder) as store:
-            named = {key.replace("_", "-"): value for key, value in parts.items()}
-            self._write(store.scenario | named)
-            for key in [key for key in store.counters if key == "down" or key.startswith("fail ")]:
-                del store.counters[key]
+        with self._store.lock:
+            self._store.scenario |= {key.replace("_", "-"): part for key, part in parts.items()}
+            counters = self._store.counters
+            for key in [key for key in counters if key == "down" or key.startswith("fail ")]:
+                del counters[key]
 
     def reset(self) -> None:
         """All is well again."""
-        with lock(self.folder):
-            self._write({})
+        with self._store.lock:
+            self._store.scenario = {}
 
-    def _write(self, scenario: dict[str, Any]) -> None:
-        write(join(self.folder, "scenario.json"), json.dumps(scenario))
+    def forget_changes(self) -> None:
+        """Have all who watch list again."""
+        self._store.forget()
 
     def objects(self, kind: str, namespace: str | None = "default") -> list[Any]:
         """All objects of a kind; ``namespace`` None is everywhere."""
-        with opened(self.folder) as store:
-            return [show(item) for item in store.select(kind, namespace)]
+        with self._store.lock:
+            return [copy(show(item)) for item in self._store.select(kind, namespace)]
 
     def names(self, kind: str, namespace: str | None = "default") -> list[str]:
         """Their names."""
@@ -81,53 +91,39 @@ class ClusterState:
 
     def find(self, kind: str, name: str, namespace: str = "default") -> Any:
         """One object, None where there is none."""
-        with opened(self.folder) as store:
-            item = store.get(kind, name, namespace)
-            return show(item) if item else None
+        with self._store.lock:
+            item = self._store.get(kind, name, namespace)
+            return copy(show(item)) if item else None
 
     def add(self, item: Any) -> None:
-        """Put an object there as it is, in the place of one of its name."""
-        with opened(self.folder) as store:
-            store.add({"_fake": {"number": store.count("number")}} | item)
+        """Put an object there as it is, in the place of one of its name; it gets its version."""
+        with self._store.opened() as store:
+            added = store.add(copy(item))
+        item["metadata"] |= copy(show(added))["metadata"]
 
     def remove(self, kind: str, name: str, namespace: str = "default") -> None:
         """Take an object away."""
-        with opened(self.folder) as store:
+        with self._store.opened() as store:
             item = store.get(kind, name, namespace)
             if item is not None:
                 store.remove(item)
 
     def register_node(self, name: str, **given: Any) -> None:
         """A node, new or changed: ``labels``, ``ready``, ``version``, ``address``, ``master`` …"""
-        with opened(self.folder) as store:
+        with self._store.opened() as store:
             nodes.register(store, name, given)
-
-    def run(self, *argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Call the fake."""
-        return subprocess.run(
-            [sys.executable, "-S", "-E", PROGRAM, self.folder, *argv],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
 
     @property
     def calls(self) -> list[list[str]]:
-        """The arguments of all calls so far, without those that every call has."""
-        return [
-            [word for word in call["argv"] if not word.startswith("--request-timeout")]
-            for call in self.records
-        ]
+        """All that was asked for so far, in kubectl's words."""
+        return [record["argv"] for record in self.records]
 
     @property
     def secrets_read(self) -> set[str]:
-        """The names of the Secrets that were printed so far with what they hold."""
-        path = self.folder / "secrets"
-        return set(path.read_text().split()) if path.exists() else set()
+        """The names of the Secrets that were answered so far with what they hold."""
+        return self.api.secrets_read
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """All calls so far: ``argv``, ``stdin_bytes``, ``at``."""
-        path = self.folder / "calls.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        """All requests so far: ``argv``, ``stdin_bytes``, ``at``."""
+        return list(self.api.records)

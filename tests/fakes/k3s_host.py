@@ -1,12 +1,11 @@
 """What a machine needs for :file:`k3s_installer.sh` to install on it: services, addresses, faults.
 
-All of it is in the machine's own /opt, /etc and /usr/local/bin; the cluster is a folder of
-:mod:`tests.fakes.kubectl`.
+All of it is in the machine's own /opt, /etc and /usr/local/bin; the cluster is one of
+:mod:`tests.fakes.cluster_state`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import subprocess
@@ -17,12 +16,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from nvoi.k3s.configuration import HEADER
-from nvoi.k3s.versions import DEFAULT_VERSION
+from ruamel.yaml import YAML
+
+from nvoi.k3s.facts import CONFIG_FILE, HEADER
+from nvoi.k3s.plan import DEFAULT_VERSION
+from tests.fakes.cluster_state import PROGRAM, ClusterState
 
 FOLDER = Path(__file__).parent
 INSTALLER = FOLDER / "k3s_installer.sh"
-KUBECTL = FOLDER / "kubectl.py"
 
 #: A service is active once its file is there. A worker starts where the cluster's master is at
 #: the address that it is given, and has its token; else it goes on trying, as k3s does.
@@ -35,7 +36,7 @@ for unit; do :; done
 value() { sed -n "s/^$1: *//p" /etc/rancher/k3s/config.yaml | tr -d '"[]'; }
 register() {
   label=$(value node-label)
-  "$python" -S "$kubectl" "$state" --register-node "$(value node-name)" "$(printf \\
+  "$python" -S "$kubectl" "$port" "$state" --register-node "$(value node-name)" "$(printf \\
     '{"version": "%s", "address": "%s", "ready": true, "master": %s, "labels": {"%s": "%s"}}' \\
     "$(k3s --version | cut -d ' ' -f 3)" "$(value node-ip)" "$1" "${label%%=*}" "${label#*=}")"
   : >"/opt/fake/$unit.active"
@@ -89,24 +90,23 @@ class K3sHost:
 
     Args:
         root: where the machine has its own /etc, /opt and /usr/local/bin.
-        cluster: the folder of the cluster that it is to be in.
+        cluster: the cluster that it is to be in.
         address: its address among the machines.
-        kubeconfig: a real cluster's, instead of the folder.
+        kubeconfig: a real cluster's, instead of that.
     """
 
     def __init__(
-        self, root: Path, cluster: Path, address: str, kubeconfig: Path | None = None
+        self, root: Path, cluster: ClusterState, address: str, kubeconfig: Path | None = None
     ) -> None:
         self.root = root
-        self.cluster = cluster
         self.folder = root / "opt/fake"
         self.folder.mkdir(parents=True)
-        cluster.mkdir(parents=True, exist_ok=True)
         settings = {
             # Not that of an environment in /opt, where the machine has its own.
             "python": Path(sys.executable).resolve(),
-            "kubectl": KUBECTL,
-            "state": cluster,
+            "kubectl": PROGRAM,
+            "port": str(cluster.api.programs_port),
+            "state": cluster.folder,
             "kubeconfig": kubeconfig or "",
         }
         lines = [f"{name}={shlex.quote(str(value))}\n" for name, value in settings.items()]
@@ -197,24 +197,24 @@ class K3sHost:
         """The text of its file ``path``."""
         return (self.root / path.lstrip("/")).read_text()
 
+    def read_config(self) -> dict[str, Any]:
+        """Its config of k3s."""
+        config: dict[str, Any] = YAML(typ="safe").load(self.read(CONFIG_FILE))
+        return config
+
     def has(self, path: str) -> bool:
         """Whether it has a file or folder ``path``."""
         return (self.root / path.lstrip("/")).exists()
 
 
-def read_nodes(cluster: Path) -> dict[str, dict[str, Any]]:
-    """The nodes of a cluster's folder, by their names."""
-    files = (cluster / "objects/_/Node").glob("*.json")
-    return {file.stem: json.loads(file.read_text()) for file in files}
+def read_nodes(cluster: ClusterState) -> dict[str, dict[str, Any]]:
+    """The nodes of a cluster, by their names."""
+    return {node["metadata"]["name"]: node for node in cluster.objects("Node", None)}
 
 
-def register_node(cluster: Path, name: str, **given: object) -> None:
-    """Have a node in the cluster, or change one; as ``--register-node`` of the fake kubectl."""
-    subprocess.run(
-        [sys.executable, "-S", KUBECTL, cluster, "--register-node", name, json.dumps(given)],
-        check=True,
-        env=dict(os.environ),
-    )
+def register_node(cluster: ClusterState, name: str, **given: object) -> None:
+    """Have a node in the cluster, or change one."""
+    cluster.register_node(name, **given)
 
 
 class InstallerSite:

@@ -1,16 +1,47 @@
-"""``kubectl`` without a cluster: ``python -S tests/fakes/kubectl.py STATE_FOLDER ARGS…``.
+"""What ``k3s kubectl`` does on a host: ``kubectl.py PORT FOLDER ARGS…``.
 
-Objects are kept as files, and controllers, scheduler and kubelets take one step at each look:
-see :mod:`tests.fakes.kubernetes`. Tests speak to it by :mod:`tests.fakes.cluster_state`.
+The cluster itself is in the tests' process: see :mod:`tests.fakes.kubernetes`. Only what needs no
+time to import is imported.
 """
 
 from __future__ import annotations
 
+import json
+import socket
 import sys
 
-sys.path[0] = __file__.removesuffix("tests/fakes/kubectl.py")
 
-from tests.fakes.kubernetes.program import main  # noqa: E402 - found only by the line above
+def ask(port: str, path: str, body: object) -> dict[str, object]:
+    """Ask the tests' process."""
+    data = json.dumps(body).encode()
+    with socket.create_connection(("127.0.0.1", int(port))) as connection:
+        head = f"POST {path} HTTP/1.0\r\nContent-Length: {len(data)}\r\n\r\n"
+        connection.sendall(head.encode() + data)
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    found: dict[str, object] = json.loads(answer.partition(b"\r\n\r\n")[2])
+    return found
+
+
+def main(port: str, folder: str, argv: list[str]) -> int:
+    """Carry out one call; the exit code."""
+    words = [word for word in argv if not word.startswith("--request-timeout")]
+    if words[0] == "--register-node":
+        ask(port, "/register", {"name": words[1], "given": json.loads(words[2])})
+        return 0
+    if words[0] == "config":
+        with open(f"{folder}/kubeconfig.json", encoding="utf-8") as file:  # noqa: PTH123
+            print(file.read())
+        return 0
+    if words[0] == "get":
+        answer = ask(port, "/readyz", {})
+    else:
+        namespace, target, _, *command = words[1:]
+        given = {"namespace": namespace.partition("=")[2], "target": target, "words": command}
+        answer = ask(port, "/exec", given)
+    sys.stdout.write(str(answer.get("stdout", "")))
+    sys.stderr.write(str(answer.get("stderr", "")))
+    return int(str(answer.get("exit", 0)))
+
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))

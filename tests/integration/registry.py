@@ -13,8 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvoi.kubernetes.commands import build_collect_garbage
-from nvoi.kubernetes.registry import CONFIG_FILE
+from nvoi.kubernetes.registry import COLLECT_GARBAGE, CONFIG_FILE
 from tests.integration.ssh.waits import wait_until
 from tests.ports import find_port
 
@@ -117,8 +116,7 @@ class Registry:
 
     def collect(self) -> None:
         """Collect its garbage, with the words that are run in its container."""
-        argv = build_collect_garbage().argv
-        _, *words = argv[argv.index("--") + 1 :]
+        _, *words = COLLECT_GARBAGE
         config = str(self.config)
         subprocess.run(
             [PROGRAM, *(config if word == CONFIG_FILE else word for word in words)],

@@ -23,9 +23,9 @@ from nvoi.cli.commands import build_parser
 from nvoi.config.loader import load
 from nvoi.config.schema import AppService, AuxiliaryService, Database, K3s, ServerGroup
 from nvoi.config.ssh_keys import generate_ssh_keys
+from nvoi.k3s.plan import DEFAULT_VERSION
 from nvoi.k3s.requirements import CLOCK_SECONDS
 from nvoi.k3s.survey import MASTER_PORTS, NODE_PORTS
-from nvoi.k3s.versions import DEFAULT_VERSION
 from nvoi.kubernetes import registry
 from nvoi.protocol import sign_webhook
 from nvoi.targets import cluster

@@ -20,10 +20,10 @@ import urllib3
 from nvoi.config.loader import load
 from nvoi.config.schema import Application
 from nvoi.config.ssh_keys import generate_ssh_keys
-from nvoi.kubernetes.application import Manifests, build_manifests
-from nvoi.kubernetes.checks import find_faults
-from nvoi.kubernetes.workload import Manifest, Release
+from nvoi.kubernetes.manifests import Manifests, build_manifests
+from nvoi.kubernetes.workloads import Manifest, Release
 from nvoi.providers import get_provider
+from nvoi.targets.cluster.checks import find_faults
 from tests.integration.pages import PATIENCE, ROOT
 from tests.ports import find_port
 

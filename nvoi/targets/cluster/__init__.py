@@ -7,23 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nvoi.targets.cluster.check import check
-from nvoi.targets.cluster.cleaning import CLEAN, RECORD
+from nvoi.log.levels import get_logger
+from nvoi.targets.cluster.checks import check_request
+from nvoi.targets.cluster.cleanup import CLEAN
 from nvoi.targets.cluster.context import ClusterContext, open_context, preview
+from nvoi.targets.cluster.delete import DELETE
 from nvoi.targets.cluster.image import BUILD, PUSH
-from nvoi.targets.cluster.k3s import K3S
-from nvoi.targets.cluster.locking import LOCK, unlock
-from nvoi.targets.cluster.reaching import DELETION_LOCK, REACH
-from nvoi.targets.cluster.registry import REGISTRY
-from nvoi.targets.cluster.releases import list_releases
-from nvoi.targets.cluster.removal import CLUSTER, DATA, FINISH, IMAGES, WORKLOADS
-from nvoi.targets.cluster.rollback import FIND, GO_BACK, REMOVE_NEWER
-from nvoi.targets.cluster.servers import SERVERS
-from nvoi.targets.cluster.state import STATE
+from nvoi.targets.cluster.lock_file import end_holder, find_holder
+from nvoi.targets.cluster.prepare import K3S, LOCK, REGISTRY, SERVERS, VOLUMES
+from nvoi.targets.cluster.release import APPS, DATABASE, PRE_RUN, RECORD, SECRETS, SERVICES, STATE
+from nvoi.targets.cluster.rollback import FIND, GO_BACK, REMOVE_NEWER, list_releases
 from nvoi.targets.cluster.traffic import TRAFFIC
-from nvoi.targets.cluster.volumes import VOLUMES
-from nvoi.targets.cluster.workloads import APPS, DATABASE, PRE_RUN, SECRETS, SERVICES
 from nvoi.targets.step import KeptRelease, Request, Step, Target
+
+log = get_logger("nvoi.lock")
 
 #: What `nvoi deploy` does here. Until APPS the old release serves undisturbed.
 DEPLOY: tuple[Step[ClusterContext], ...] = (
@@ -48,20 +45,9 @@ DEPLOY: tuple[Step[ClusterContext], ...] = (
 #: What `nvoi rollback` does here.
 ROLLBACK: tuple[Step[ClusterContext], ...] = (FIND, LOCK, GO_BACK, TRAFFIC, REMOVE_NEWER)
 
-#: What `nvoi delete` does here.
-DELETE: tuple[Step[ClusterContext], ...] = (
-    REACH,
-    DELETION_LOCK,
-    WORKLOADS,
-    IMAGES,
-    DATA,
-    CLUSTER,
-    FINISH,
-)
-
 
 class ClusterTarget(Target[ClusterContext]):
-    """Servers joined by k3s: releases are kept, and a lock outlives its holder."""
+    """Servers joined by k3s: releases are kept, and a lock outlives nobody's run."""
 
     has_cluster = True
 
@@ -69,12 +55,21 @@ class ClusterTarget(Target[ClusterContext]):
         return list_releases(request)
 
     def unlock(self, request: Request) -> None:
-        unlock(request)
+        with open_context(request) as context:
+            context.list_servers()
+            host = context.master.host
+            holder = find_holder(context.connections, host)
+            if holder is None:
+                log.info("Nobody holds the deploy lock of %s", host)
+                return
+            log.info("The deploy lock of %s is held by %s", host, holder.describe())
+            end_holder(context.connections, host, context.holder.describe())
+            log.ok("The lock is free; that run changes nothing more")
 
 
 TARGET = ClusterTarget(
     name="cluster",
-    check=check,
+    check=check_request,
     open=open_context,
     preview=preview,
     deploy=DEPLOY,

@@ -3,70 +3,91 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
 
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.images.build import Build
-from nvoi.images.engine import Engine
+from nvoi.images.engines import Engine
 from nvoi.k3s.facts import Facts
-from nvoi.kubernetes.application import Manifests, build_manifests
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.records import Record
-from nvoi.kubernetes.workload import Manifest, Release
+from nvoi.kubernetes.manifests import Manifests, build_manifests
+from nvoi.kubernetes.workloads import Manifest, Release
 from nvoi.naming import build_image_tag, build_prefix
 from nvoi.protocol import Tunnel
 from nvoi.providers import Provider, Server, get_provider
 from nvoi.ssh.connections import Connections, build_connections
-from nvoi.targets.cluster.holder import Holder
 from nvoi.targets.cluster.lock import Lock
-from nvoi.targets.cluster.stamps import build_stamp
+from nvoi.targets.cluster.lock_file import Holder
+from nvoi.targets.cluster.state import Json, State, build_stamp
 from nvoi.targets.step import Request
 
-Json = Mapping[str, Any]
+
+@dataclass
+class Survey:
+    """The servers, the master first, and by their names what they are like and their nodes' names.
+
+    It ``is_complete`` once they were found to be all that a deploy needs. ``registry`` is the
+    address and port of the cluster's registry, as the master sees them.
+    """
+
+    servers: tuple[Server, ...] = ()
+    facts: dict[str, Facts] = field(default_factory=dict)
+    is_complete: bool = False
+    nodes: dict[str, str] = field(default_factory=dict)
+    registry: tuple[str, int] | None = None
+
+
+@dataclass
+class Image:
+    """The app's own image, built for ``platform``, such as ``linux/amd64``.
+
+    ``tags`` are the stamps of the app's images in the registry, as they were before the push;
+    ``reference`` is the image as the nodes pull it, empty until that is known.
+    """
+
+    platform: Future[str] = field(default_factory=Future)
+    engine: Engine | None = None
+    build: Build | None = None
+    tags: tuple[str, ...] = ()
+    reference: str = ""
+
+
+@dataclass
+class Rollout:
+    """What this run puts into the cluster.
+
+    ``stamp`` is the new release's name: the moment the run began, or later than all stamps there.
+    ``applied`` may have to be taken back. ``apps`` are the manifests of the app's own services in
+    the release, and ``services`` the Services in front of it, as they are in the cluster.
+    """
+
+    stamp: str
+    applied: list[Manifest] = field(default_factory=list)
+    apps: tuple[Manifest, ...] = ()
+    services: list[Json] = field(default_factory=list)
+
+
+@dataclass
+class Deletion:
+    """What a deletion could not do, and whether it found that the cluster does not answer."""
+
+    failures: list[str] = field(default_factory=list)
+    is_away: bool = False
 
 
 @dataclass
 class ClusterContext:
     """One run on a cluster.
 
-    Attributes:
-        request: what the user asked for.
-        provider: who has the servers.
-        connections: the way to them.
-        stack: what has to be given back when the run ends in any way.
-        moment: when the run began, in UTC; the image has its tag from it.
-        stamp: the new release's name, ``YYYYMMDDHHMMSS``: that moment, or later than all that
-            the cluster knows of.
-        servers: the servers, the master first; empty until they have been found.
-        facts: what they are like, by their names.
-        surveyed: whether they were found to be all that a deploy needs.
-        nodes: the names of their nodes by their own, once they are in the cluster.
-        platform: what the image is built for, such as ``linux/amd64``, once that is known.
-        lock: the lock on the master, once it is taken.
-        engine: what builds images here, once that is known.
-        build: the image's build, once it was begun.
-        registry: address and port of the cluster's registry, as the master sees them.
-        tags: the stamps of the app's images in it, as they were before the push.
-        image: the image of the release, as the nodes pull it; empty until that is known.
-        live: what the app had in the cluster when the run looked first; of its Secrets but
-            records the names and labels alone.
-        records: the releases that were kept then, newest first.
-        begun: the releases that were cut off before they served, newest first.
-        running: the stamp of the release that served then.
-        applied: what this run has applied and may have to take back.
-        serving: the manifests of the app's own services in the release.
-        services: the Services in front of the release, as they are in the cluster.
-        failures: what a deletion could not do.
-        is_away: whether it found that the cluster does not answer.
-        tunnels: the services that can be reached, once the run is done.
-        urls: where a person can open them.
+    ``stack`` gives back what has to be when the run ends in any way. The run began at ``moment``,
+    in UTC. ``state`` is what the app had in the cluster when the run looked first. ``tunnels``
+    and ``urls`` tell how the app can be reached, once the run is done.
     """
 
     request: Request
@@ -74,38 +95,21 @@ class ClusterContext:
     connections: Connections
     stack: ExitStack
     moment: datetime
-    stamp: str
-    servers: tuple[Server, ...] = ()
-    facts: dict[str, Facts] = field(default_factory=dict)
-    surveyed: bool = False
-    nodes: dict[str, str] = field(default_factory=dict)
-    platform: Future[str] = field(default_factory=Future)
+    rollout: Rollout
+    survey: Survey = field(default_factory=Survey)
+    state: State = field(default_factory=State)
+    image: Image = field(default_factory=Image)
+    deletion: Deletion = field(default_factory=Deletion)
     lock: Lock | None = None
-    engine: Engine | None = None
-    build: Build | None = None
-    registry: tuple[str, int] | None = None
-    tags: tuple[str, ...] = ()
-    image: str = ""
-    live: tuple[Json, ...] = ()
-    records: tuple[Record, ...] = ()
-    begun: tuple[Record, ...] = ()
-    running: str | None = None
-    applied: list[Manifest] = field(default_factory=list)
-    serving: tuple[Manifest, ...] = ()
-    services: list[Json] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    is_away: bool = False
     tunnels: list[Tunnel] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
 
     @property
     def application(self) -> Application:
-        """The app's config."""
         return self.request.config.application
 
     @property
     def repository(self) -> str:
-        """The repository of the app's images."""
         return build_prefix(self.application.name)
 
     @property
@@ -125,26 +129,24 @@ class ClusterContext:
         Raises:
             NvoiError: there is none.
         """
-        if not self.servers:
+        if not self.survey.servers:
             raise NvoiError(
                 f"{self.application.name} has no servers yet", hint="`nvoi deploy` makes them"
             )
-        return self.servers[0]
+        return self.survey.servers[0]
 
     @cached_property
     def cluster(self) -> Cluster:
-        """The cluster, by way of its master."""
         cluster = Cluster(self.connections, self.master.host, self.check_lock)
         return self.stack.enter_context(cluster)
 
     @property
     def release(self) -> Release:
-        """The new release."""
-        return Release(self.application, self.stamp, self.request.deploy_id, self.image)
+        deploy_id = self.request.deploy_id
+        return Release(self.application, self.rollout.stamp, deploy_id, self.image.reference)
 
     @property
     def manifests(self) -> Manifests:
-        """All that the new release has in the cluster."""
         return build_manifests(self.release)
 
     @property
@@ -158,6 +160,10 @@ class ClusterContext:
             app=self.application.name,
         )
 
+    def list_servers(self) -> None:
+        """Find the servers that there are; none is reached."""
+        self.survey.servers = self.provider.list_servers(self.application)
+
     def check_lock(self) -> None:
         """Return while this run may change the cluster.
 
@@ -170,15 +176,16 @@ class ClusterContext:
 
 def preview(request: Request) -> ClusterContext:
     """The context of a run that only says what it would do: it reaches and touches nothing."""
-    provider = get_provider(request.config.application)
     moment = datetime.now(UTC)
     return ClusterContext(
         request=request,
-        provider=provider,
-        connections=connect(request),
+        provider=get_provider(request.config.application),
+        connections=build_connections(
+            request.config.application.ssh_keys, request.home, request.environ
+        ),
         stack=ExitStack(),
         moment=moment,
-        stamp=build_stamp(moment),
+        rollout=Rollout(build_stamp(moment)),
     )
 
 
@@ -190,8 +197,3 @@ def open_context(request: Request) -> Iterator[ClusterContext]:
         context.stack = stack
         stack.callback(context.connections.close)
         yield context
-
-
-def connect(request: Request) -> Connections:
-    """The way to the servers; nothing is opened yet."""
-    return build_connections(request.config.application.ssh_keys, request.home, request.environ)

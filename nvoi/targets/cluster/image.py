@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from nvoi.errors import NvoiError
-from nvoi.images.build import start_build
-from nvoi.images.dockerfile import check_copies, check_dockerfile
-from nvoi.images.engine import find_engine
-from nvoi.images.push import open_registry, push
+from nvoi.images.build import Build
+from nvoi.images.context import check_copies, find_dockerfile
+from nvoi.images.engines import find_engine
+from nvoi.images.push import open_registry as open_registry_at
+from nvoi.images.push import push
 from nvoi.images.registry import Registry, find_same
 from nvoi.kubernetes.registry import CLUSTER_IP, PORT, build_reference
 from nvoi.log.levels import get_logger
@@ -18,50 +19,41 @@ from nvoi.naming import build_image_tag
 from nvoi.source import Source
 from nvoi.targets.checkout import read_checkout
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.servers import find_platform
-from nvoi.targets.cluster.stamps import choose_stamp
+from nvoi.targets.cluster.prepare import find_platform
+from nvoi.targets.cluster.state import choose_stamp
 from nvoi.targets.step import Step
 
 log = get_logger("nvoi.cluster")
 
 
-def begin(context: ClusterContext) -> None:
-    """Begin the build; it goes on by itself.
-
-    Raises:
-        UsageError: there is nothing here to build with, or nothing to build from, or the image
-            would have a key in it.
-    """
+def begin_build(context: ClusterContext) -> None:
+    """Begin the build; it goes on by itself."""
     platform = find_platform(context)
     if platform is not None:
-        context.platform.set_result(platform)
+        context.image.platform.set_result(platform)
     if not context.needs_image:
         log.info("All services run finished images")
         return
     source, dockerfile = read_build(context)
-    context.engine = find_engine(context.request.environ)
-    context.build = start_build(
-        context.engine,
+    context.image.engine = find_engine(context.request.environ)
+    context.image.build = Build(
+        engine=context.image.engine,
         source=source,
         dockerfile=dockerfile,
         tag=context.tag,
-        platform=context.platform,
+        platform=context.image.platform,
         environ=context.request.environ,
         cache=find_cache(context),
-    )
+    ).start()
     # Whatever ends the run ends the build.
-    context.stack.callback(context.build.cancel)
-    log.info("Building with %s, while the servers are prepared", context.engine.name)
+    context.stack.callback(context.image.build.cancel)
+    log.info("Building with %s, while the servers are prepared", context.image.engine.name)
 
 
 def read_build(context: ClusterContext) -> tuple[Source, Path]:
-    """What the image is built from: the files, and the one with the instructions.
-
-    Raises:
-        UsageError: there is none, or they would put a key into the image.
-    """
+    """What the image is built from: the files, and the one with the instructions."""
     source = read_checkout(context.request)
-    dockerfile = check_dockerfile(context.request.directory, context.request.dockerfile)
+    dockerfile = find_dockerfile(context.request.directory, context.request.dockerfile)
     check_copies(dockerfile, source)
     return source, dockerfile
 
@@ -75,7 +67,7 @@ def find_cache(context: ClusterContext) -> Callable[[], str | None]:
             servers = context.provider.list_servers(context.application)
             if not servers:
                 return None
-            opened = open_registry(context.connections, servers[0].host, CLUSTER_IP, PORT)
+            opened = open_registry_at(context.connections, servers[0].host, CLUSTER_IP, PORT)
             return stack.enter_context(opened).address
         except NvoiError as error:
             log.debug("No layers from the cluster: %s", error)
@@ -84,44 +76,35 @@ def find_cache(context: ClusterContext) -> Callable[[], str | None]:
     return find
 
 
-def bring(context: ClusterContext) -> None:
-    """Wait for the build, and have the registry hold what it made.
-
-    Raises:
-        NvoiError: the build failed, or the image cannot be pushed.
-    """
-    if context.build is None or context.engine is None:
+def push_image(context: ClusterContext) -> None:
+    """Wait for the build, and have the registry hold what it made."""
+    if context.image.build is None or context.image.engine is None:
         log.info("The services' images are finished ones: nothing to push")
         return
-    image = context.build.wait()
-    with reach_registry(context) as registry:
-        context.tags = registry.list_tags(context.repository)
+    image = context.image.build.wait()
+    with open_registry(context) as registry:
+        context.image.tags = registry.list_tags(context.repository)
         same = find_same(registry, context.repository, image.id)
         if same is None:
             # Another run may have begun to build in the same second, and have pushed by now.
-            stamp = choose_stamp(image.stamp, context.tags)
+            stamp = choose_stamp(image.stamp, context.image.tags)
             environ = context.request.environ
-            digest = push(context.engine, image, registry, environ, stamp=stamp)
+            digest = push(context.image.engine, image, registry, environ, stamp=stamp)
         else:
             stamp, digest = same
             log.info("The image has not changed since %s: nothing to push", stamp)
-    context.image = build_reference(f"{context.repository}:{stamp}", digest)
+    context.image.reference = build_reference(f"{context.repository}:{stamp}", digest)
 
 
-def reach_registry(context: ClusterContext) -> AbstractContextManager[Registry]:
-    """The cluster's registry, as long as the context lasts.
-
-    Raises:
-        NvoiError: there is none, or the master cannot be reached.
-    """
-    if context.registry is None:
+def open_registry(context: ClusterContext) -> AbstractContextManager[Registry]:
+    """The cluster's registry, as long as the context lasts."""
+    if context.survey.registry is None:
         raise NvoiError("the cluster has no registry")
-    address, port = context.registry
-    return open_registry(context.connections, context.master.host, address, port)
+    address, port = context.survey.registry
+    return open_registry_at(context.connections, context.master.host, address, port)
 
 
 def plan_build(context: ClusterContext) -> Iterator[str]:
-    """What would be built."""
     if context.needs_image:
         source, file = read_build(context)
         tag = build_image_tag(context.application.name, context.moment)
@@ -129,10 +112,9 @@ def plan_build(context: ClusterContext) -> Iterator[str]:
 
 
 def plan_push(context: ClusterContext) -> Iterator[str]:
-    """Where it would go."""
     if context.needs_image:
         yield "pushes the image to the registry over SSH, only the layers that it lacks"
 
 
-BUILD: Step[ClusterContext] = Step(name="Build", run=begin, plan=plan_build)
-PUSH: Step[ClusterContext] = Step(name="Image", run=bring, plan=plan_push)
+BUILD: Step[ClusterContext] = Step(name="Build", run=begin_build, plan=plan_build)
+PUSH: Step[ClusterContext] = Step(name="Image", run=push_image, plan=plan_push)

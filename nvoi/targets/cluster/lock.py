@@ -3,7 +3,8 @@
 A command on the master holds ``flock`` for as long as it hears this run's heart: each beat
 is a line to it, and each is answered with a line. It ends when its input ends, which is when
 this run does in any way, or when it has heard nothing for 40 s, which is what an unplugged
-runner looks like. So a lock never outlives its run by more than a minute.
+runner looks like. So a lock never outlives its run by more than a minute. A lock whose command
+has ended is lost: another run may have been at work since.
 """
 
 from __future__ import annotations
@@ -12,18 +13,24 @@ import math
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
 from nvoi.command import build_script
-from nvoi.errors import ConnectionLostError, LockError
+from nvoi.errors import ConnectionLostError, LockError, NvoiError
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host, as_root
-from nvoi.targets.cluster.holder import Holder, build_refusal, parse_holder
-from nvoi.targets.cluster.lock_file import HOLD, LOCK_FILE, read_answer
+from nvoi.targets.cluster.lock_file import (
+    HOLD,
+    LOCK_FILE,
+    Holder,
+    build_refusal,
+    find_loss,
+    parse_holder,
+    read_answer,
+)
 from nvoi.waiting import Reminder
 
 log = get_logger("nvoi.lock")
@@ -32,8 +39,7 @@ log = get_logger("nvoi.lock")
 RELEASE_SECONDS = 2.0
 #: Seconds between two looks at whether the session is still there, while the lock is not held.
 LOOK = 0.5
-#: Seconds between the loss of the lock's session and the first try to take it again, and
-#: between that and the next.
+#: Seconds until a wait for another run goes on over another connection.
 PAUSE = 0.2
 
 
@@ -49,15 +55,7 @@ PACE = Pace()
 
 
 class Lock:
-    """The lock on ``host`` for as long as this run lives; taken in the background.
-
-    Args:
-        connections: the way to the host; one of its sessions there is used until the release.
-        host: the master.
-        holder: what others are told.
-        path: the lock file.
-        pace: how often a sign of life is given.
-    """
+    """The lock on a host for as long as this run lives: :func:`take_lock`."""
 
     def __init__(
         self, connections: Connections, host: Host, holder: Holder, *, path: str, pace: Pace
@@ -69,13 +67,12 @@ class Lock:
         self._pace = pace
         self._token = secrets.token_hex(16)
         self._changed = threading.Condition()
-        self._is_held = self._was_held = self._is_released = False
+        self._is_held = self._is_released = False
         self._rival: Holder | None = None
         self._error: Exception | None = None
-        # Beats are numbered by the last check that was asked for when they were sent: an
-        # answer to one proves what that check asks.
-        self._asked = self._noted = self._proved = 0
-        self._sent: deque[int] = deque()
+        # The number of the last beat, of the last that was answered, and of the one whose answer
+        # a check waits for.
+        self._sent = self._answered = self._wanted = 0
         self._thread = threading.Thread(target=self._keep, name="nvoi-lock", daemon=True)
         self._thread.start()
 
@@ -84,6 +81,11 @@ class Lock:
 
     def __exit__(self, *exception: object) -> None:
         self.release()
+
+    @property
+    def rival(self) -> Holder | None:
+        """The last run that this one waited for; None where the lock was free at once."""
+        return self._rival
 
     def wait_until_held(self, seconds: float) -> None:
         """Return once the lock is held.
@@ -119,28 +121,20 @@ class Lock:
             self._raise_error()
             return self._is_held
 
-    @property
-    def rival(self) -> Holder | None:
-        """The last run that this one waited for; None where the lock was free at once."""
-        return self._rival
-
     def check(self) -> None:
         """Return if the lock is held now: the host says so after it was asked.
-
-        Where its connection has just been lost, this waits until the lock is held again.
 
         Raises:
             LockError: it is held no more.
         """
+        seconds = 2 * self._pace.silence
         with self._changed:
-            self._asked += 1
-            mine = self._asked
+            number = self._wanted = self._sent + 1
             self._changed.notify_all()
-            answered = self._changed.wait_for(
-                lambda: self._is_over or self._proved >= mine, 2 * self._pace.silence
-            )
-            if not answered:
-                self._lose(f"the server has not answered for {2 * self._pace.silence:g} s")
+            if not self._changed.wait_for(
+                lambda: self._is_over or self._answered >= number, seconds
+            ):
+                self._fail(self._build_loss(f"the server has not answered for {seconds:g} s"))
             self._raise_error()
             if self._is_released:
                 raise LockError(f"{self._host}: this run has given the deploy lock back")
@@ -160,55 +154,55 @@ class Lock:
         if self._error is not None:
             raise self._error
 
-    def _lose(self, reason: str) -> None:
-        """Have every check fail from now on."""
-        if self._error is None:
-            self._error = LockError(
-                f"{self._host}: this run has lost the deploy lock: {reason}",
-                hint="deploy again once no other run is at work: it goes on from what is there",
-            )
-        self._changed.notify_all()
+    def _fail(self, error: Exception) -> None:
+        """Have every check fail from now on, by the first error."""
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify_all()
+
+    def _build_loss(self, reason: str) -> LockError:
+        return LockError(
+            f"{self._host}: this run has lost the deploy lock: {reason}",
+            hint="what it has changed stays as it is; deploy again once no other run is at work: "
+            "the next deploy goes on from what is there",
+        )
 
     def _keep(self) -> None:
-        """Hold the lock until the release, and take it again where its session is lost."""
-        lost_at = 0.0
+        """Hold the lock until the release or its loss."""
         while True:
             error = self._hold()
-            # Nothing is logged under the condition: where that takes long, the heart goes on.
-            with self._changed:
-                is_lost, self._is_held = self._is_held, False
-                if is_lost:
-                    lost_at = time.monotonic()
-                elif not self._was_held and not self._may_wait_on(error):
-                    self._error = self._error or error
-                elif self._was_held and time.monotonic() - lost_at >= self._pace.silence:
-                    self._lose(f"it could not be taken again: {error}")
-                self._changed.notify_all()
-                if self._is_over:
-                    return
-            if is_lost:
-                log.warning("%s: the deploy lock was let go; taking it again", self._host)
-            with self._changed:
-                self._changed.wait_for(lambda: self._is_over, PAUSE)
+            if self._is_over:
+                return
+            if self._is_held:
+                error = self._build_loss(self._find_reason(error))
+            elif self._rival is not None and isinstance(error, (ConnectionLostError, LockError)):
+                # It was not had yet: the wait goes on over another connection.
+                with self._changed:
+                    self._changed.wait_for(lambda: self._is_over, PAUSE)
+                continue
+            self._fail(error)
+            return
 
-    def _may_wait_on(self, error: Exception) -> bool:
-        """Whether a wait for another run can go on over another session."""
-        return self._rival is not None and isinstance(error, (ConnectionLostError, LockError))
+    def _find_reason(self, error: Exception) -> str:
+        """Why the lock is lost; ``error`` has ended its session."""
+        log.debug("%s: the session of the deploy lock has ended: %s", self._host, error)
+        try:
+            found = find_loss(self._connections, self._host, self._token, self._path)
+        except NvoiError as away:
+            log.debug("%s: not asked who has the lock now: %s", self._host, away)
+            found = None
+        return found or "the connection that held it broke, or its command there was ended"
 
     def _hold(self) -> Exception:
         """Take the lock and hold it over one session; returns why that has ended."""
         with self._changed:
-            if self._is_over:
-                return LockError(f"{self._host}: the lock is not wanted any more")
-            self._sent.clear()
-            again = "again" if self._was_held else ""
+            self._sent = self._answered = self._wanted = 0
         record, silence = self._holder.to_json(), f"{self._pace.silence:g}"
-        words = (self._path, self._token, record, silence, again)
-        command = as_root(self._host, build_script("nvoi-lock", HOLD, *words))
+        script = build_script("nvoi-lock", HOLD, self._path, self._token, record, silence)
         try:
             self._connections.run(
                 self._host,
-                command,
+                as_root(self._host, script),
                 stdin=self._beat(),
                 timeout=math.inf,
                 idle_timeout=math.inf,
@@ -222,7 +216,7 @@ class Lock:
     def _beat(self) -> Iterator[bytes]:
         """The session's input, which ends when the lock is not wanted any more.
 
-        A line is only sent when all before it were answered, or for a check; what is sent
+        A line is only sent when the one before it was answered, or for a check; what is sent
         else is no line yet, and shows whether the session is still there.
         """
         while True:
@@ -231,41 +225,32 @@ class Lock:
                 self._changed.wait_for(self._is_due, pause)
                 if self._is_over:
                     return
-                is_line = not self._sent or self._asked > self._noted
+                is_line = self._answered == self._sent or self._wanted > self._sent
                 if is_line:
-                    self._noted = self._asked
-                    self._sent.append(self._asked)
-            yield b"\n" if is_line else b" "
+                    self._sent += 1
+                line = b"%d\n" % self._sent
+            yield line if is_line else b" "
 
     def _is_due(self) -> bool:
         """Whether there is something to send before the next beat."""
-        is_first = not self._is_held and not self._sent
-        return self._is_over or is_first or self._asked > self._noted
+        return self._is_over or self._sent == 0 or self._wanted > self._sent
 
     def _hear(self, line: str) -> None:
         answer = read_answer(line)
         if answer is None:
             return
         word, rest = answer
+        number, _, record = rest.partition(" ")
         with self._changed:
-            proved = self._sent.popleft() if self._sent else 0
-            is_back = word == "held" and self._was_held and not self._is_held
-            if word == "held":
-                self._is_held = self._was_held = True
-                self._proved = proved
-            elif word == "busy":
-                self._rival = parse_holder(rest)
-            elif word == "ended":
-                self._lose(f"`nvoi unlock` ended it, by {rest}")
-            elif word == "lost":
-                self._lose(f"another run took it: {parse_holder(rest).describe()}")
-            elif word == "deleted":
-                self._lose(f"somebody has deleted {self._path}")
+            if word in {"held", "busy"}:
+                self._answered = int(number)
+                self._is_held = word == "held"
+                self._rival = parse_holder(record) if word == "busy" else self._rival
             elif word == "unable":
-                self._error = self._error or build_refusal(self._host, self._path, rest)
+                self._fail(build_refusal(self._host, self._path, rest))
+            elif word == "deleted":
+                self._fail(self._build_loss(f"somebody has deleted {self._path}"))
             self._changed.notify_all()
-        if is_back:
-            log.info("%s: the deploy lock is held again", self._host)
 
 
 def take_lock(
@@ -280,7 +265,7 @@ def take_lock(
     """Take the lock on ``host``, and keep it until it is released or this run ends.
 
     Args:
-        connections: the way there.
+        connections: the way to the host; one of its sessions there is used until the release.
         host: the master.
         holder: who this run is, as others are told.
         wait: seconds to wait for another run that holds it.
@@ -288,9 +273,8 @@ def take_lock(
         pace: how often a sign of life is given.
 
     Raises:
-        ConnectionFailedError: the host cannot be reached.
         LockError: another run holds it, or there can be no lock on the host.
-        RemoteError: this user may not take it.
+        NvoiError: the host cannot be reached, or this user may not take it.
     """
     lock = Lock(connections, host, holder, path=path, pace=pace)
     try:

@@ -1,44 +1,62 @@
-"""The steps of going back to a kept release."""
+"""Kept releases: which there are, and the steps of going back to one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from nvoi.errors import NvoiError, UsageError
-from nvoi.kubernetes.labels import COMPONENT
+from nvoi.kubernetes.names import COMPONENT
 from nvoi.kubernetes.ownership import Reference, find_obsolete, find_secret_names, is_owned
-from nvoi.kubernetes.records import Record, find_before, list_stamps
+from nvoi.kubernetes.releases import Record, find_before, list_stamps
 from nvoi.log.levels import get_logger
-from nvoi.targets.cluster.cleaning import attempt, tell_removed
-from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.state import find_live, read_state
-from nvoi.targets.cluster.undoing import undo
-from nvoi.targets.cluster.workloads import ROLLOUT_SECONDS, roll_out
-from nvoi.targets.step import Step
+from nvoi.targets.cluster.cleanup import attempt, tell_removed
+from nvoi.targets.cluster.context import ClusterContext, open_context
+from nvoi.targets.cluster.release import load_state, restore, roll_out_apps
+from nvoi.targets.cluster.state import State, build_state, read_objects
+from nvoi.targets.step import KeptRelease, Request, Step
 
 log = get_logger("nvoi.cluster")
 
 
-def choose(context: ClusterContext) -> Record:
+def list_releases(request: Request) -> list[KeptRelease]:
+    """The releases of the app, the newest first. Changes nothing, and needs no lock.
+
+    Raises:
+        NvoiError: the cluster cannot be asked.
+    """
+    app = request.config.application.name
+    with open_context(request) as context:
+        context.list_servers()
+        state = build_state(app, read_objects(context.cluster, app, ["deployments"]))
+    return [
+        KeptRelease(one.stamp, one.deploy_id, one.images, is_running=one.stamp == state.running)
+        for one in state.records
+    ]
+
+
+def go_back(context: ClusterContext) -> None:
+    """Roll the app's own services out as they were in the release."""
+    load_state(context)
+    record = choose_release(context.state, context.request.stamp)
+    log.info("Going back from %s to %s", context.state.running or "nothing", record.stamp)
+    roll_out_apps(context, record.manifests)
+
+
+def choose_release(state: State, stamp: str | None) -> Record:
     """The release to go back to.
 
     Raises:
         UsageError: there is none, or not the one that was named, or it runs already.
         NvoiError: what it needs is no longer there.
     """
-    stamp = context.request.stamp
-    record = find_record(context, stamp)
+    record = find_release(state, stamp)
     if record is None:
-        kept = ", ".join(one.stamp for one in context.records) or "none"
-        what = f"release {stamp}" if stamp else "no release before the one that runs"
-        raise UsageError(
-            f"{what} is kept" if not stamp else f"{what} is not kept", hint=f"kept: {kept}"
-        )
-    if list_stamps(context.application.name, context.live) == {record.stamp}:
+        kept = ", ".join(one.stamp for one in state.records) or "none"
+        what = f"release {stamp} is not" if stamp else "no release before the one that runs is"
+        raise UsageError(f"{what} kept", hint=f"kept: {kept}")
+    if list_stamps(state.app, state.objects) == {record.stamp}:
         raise UsageError(f"release {record.stamp} runs already", hint="name another one")
     for item in record.manifests:
         for name in find_secret_names(item):
-            if find_live(context, Reference("Secret", name)) is None:
+            if state.find(Reference("Secret", name)) is None:
                 raise NvoiError(
                     f"the settings of release {record.stamp} are gone: secret/{name}",
                     hint="check its commit out and deploy it",
@@ -46,67 +64,52 @@ def choose(context: ClusterContext) -> Record:
     return record
 
 
-def find_record(context: ClusterContext, stamp: str | None) -> Record | None:
+def find_release(state: State, stamp: str | None) -> Record | None:
     """The record of ``stamp``; where that is None, of the release before the running one.
 
     Where a newer one was cut off, the one that served before that is gone back to.
     """
-    kept = {record.stamp: record for record in context.records}
-    if stamp is not None or context.running is None:
-        return kept.get(stamp or "")
-    newest = max(list_stamps(context.application.name, context.live), default=context.running)
-    if newest != context.running:
-        return kept.get(context.running)
-    return find_before(context.records, context.running)
-
-
-def run(context: ClusterContext) -> None:
-    """Roll the app's own services out as they were in the release."""
-    read_state(context)
-    record = choose(context)
-    log.info("Going back from %s to %s", context.running or "nothing", record.stamp)
-    context.serving = record.manifests
-    roll_out(context, record.manifests, ROLLOUT_SECONDS)
+    if stamp is not None or state.running is None:
+        return state.find_record(stamp)
+    newest = max(list_stamps(state.app, state.objects), default=state.running)
+    if newest != state.running:
+        return state.find_record(state.running)
+    return find_before(state.records, state.running)
 
 
 def remove_newer(context: ClusterContext) -> None:
     """Remove the app's own services that the release did not have. It serves by now."""
-    context.applied.clear()
+    context.rollout.applied.clear()
     attempt("what the release did not have", lambda: remove_services(context))
 
 
 def remove_services(context: ClusterContext) -> None:
-    """Remove the app's own services that the release did not have."""
-    app = context.application.name
+    state = context.state
     others = [
         dict(item)
-        for item in context.live
-        if is_owned(item, app) and item["metadata"]["labels"].get(COMPONENT) != "app"
+        for item in state.objects
+        if is_owned(item, state.app) and item["metadata"]["labels"].get(COMPONENT) != "app"
     ]
-    kept = [item for record in context.records for item in record.manifests]
-    obsolete = find_obsolete(app, context.live, [*context.serving, *others], kept)
-    gone = [*obsolete, *(one.reference for one in context.begun)]
+    kept = [item for record in state.records for item in record.manifests]
+    obsolete = find_obsolete(state.app, state.objects, [*context.rollout.apps, *others], kept)
+    gone = [*obsolete, *(one.reference for one in state.begun)]
     context.cluster.delete(gone, wait=False)
     tell_removed(gone)
 
 
-def plan(context: ClusterContext) -> Iterator[str]:
-    """Which release it would be."""
-    yield f"rolls out {context.request.stamp or 'the release before the one that runs'}"
-
-
-def find(context: ClusterContext) -> None:
-    """Find the master; nothing is changed on any server."""
-    context.servers = context.provider.list_servers(context.application)
-
-
 FIND: Step[ClusterContext] = Step(
     name="Servers",
-    run=find,
+    run=ClusterContext.list_servers,
     plan=lambda context: context.provider.describe(context.application),
 )
 GO_BACK: Step[ClusterContext] = Step(
-    name="Release", run=run, plan=plan, undo=undo, undoes="the rollback"
+    name="Release",
+    run=go_back,
+    plan=lambda context: [
+        f"rolls out {context.request.stamp or 'the release before the one that runs'}"
+    ],
+    undo=restore,
+    undoes="the rollback",
 )
 REMOVE_NEWER: Step[ClusterContext] = Step(
     name="Clean-up",

@@ -1,152 +1,144 @@
-"""The step that reads what the app has in the cluster, before anything of it is changed."""
+"""What the app has in the cluster, as a run finds it before it changes anything."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from nvoi.errors import NvoiError, RemoteError, ServiceError
-from nvoi.kubernetes.labels import (
+from nvoi.errors import NvoiError, RemoteError
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.names import (
     COMPONENT,
     MANAGED_BY,
     OWNER,
     PART_OF,
     STAMP,
     build_app_selector,
+    build_label_value,
 )
-from nvoi.kubernetes.names import build_label_value
 from nvoi.kubernetes.ownership import LISTED, RECORD, Reference, is_owned, read_reference
-from nvoi.kubernetes.records import find_running, list_begun, list_records
-from nvoi.log.levels import get_logger
-from nvoi.targets.cluster.context import ClusterContext, Json
-from nvoi.targets.cluster.stamps import choose_stamp
-from nvoi.targets.step import Step
+from nvoi.kubernetes.releases import Record, find_running, list_begun, list_records
 
-log = get_logger("nvoi.cluster")
+Json = Mapping[str, Any]
 
+#: How releases and images are named; each newer than all before.
+STAMP_FORMAT = "%Y%m%d%H%M%S"
 #: Seconds that a Job of a run that was cut off is waited for, where it says nothing of its own.
 JOB_SECONDS = 600
 #: The exit code of a shell that does not find a program (POSIX, "Exit Status for Commands").
 NOT_FOUND = 127
 
 
-def get_objects(context: ClusterContext, kinds: Sequence[str]) -> tuple[Json, ...]:
-    """The app's objects of ``kinds`` in the cluster, and the records of its releases.
+@dataclass(frozen=True)
+class State:
+    """The app in the cluster.
 
-    Raises:
-        NvoiError: there is no cluster, or it does not answer.
+    Of ``objects`` that are Secrets and no records there are names and labels alone. ``records``
+    are the releases that are kept and ``begun`` those that were cut off before they served, newest
+    first; ``running`` is the stamp of the one that serves.
     """
-    own = build_app_selector(context.application.name)
-    try:
-        objects = context.cluster.get(kinds, selector=own)
-        return objects + context.cluster.get(["secrets"], selector=f"{own},{COMPONENT}={RECORD}")
-    except RemoteError as error:
-        if error.status != NOT_FOUND:
-            raise
-        message = f"{context.master.host} has no k3s: nothing was deployed to it yet"
-        raise NvoiError(message, hint="`nvoi deploy` installs it") from error
 
+    app: str = ""
+    objects: tuple[Json, ...] = ()
+    records: tuple[Record, ...] = ()
+    begun: tuple[Record, ...] = ()
+    running: str | None = None
 
-def list_environments(context: ClusterContext) -> tuple[Json, ...]:
-    """The Secrets that the app's pods have their environment from, without their values.
+    def find(self, reference: Reference) -> Json | None:
+        return next((item for item in self.objects if read_reference(item) == reference), None)
 
-    What is in them is needed by nobody here: their names hold it.
-    """
-    app = context.application.name
-    selector = f"{build_app_selector(app)},{COMPONENT}!={RECORD}"
-    labels = {MANAGED_BY: OWNER, PART_OF: build_label_value(app)}
-    return tuple(
-        {"kind": one.kind, "metadata": {"name": one.name, "labels": labels}}
-        for one in sorted(context.cluster.find_names(["secrets"], selector=selector))
-    )
+    def find_record(self, stamp: str | None) -> Record | None:
+        return next((record for record in self.records if record.stamp == stamp), None)
 
+    def list_stamps(self) -> Iterator[str]:
+        """The stamps that the app's objects have."""
+        for item in self.objects:
+            if is_owned(item, self.app):
+                yield item["metadata"]["labels"].get(STAMP, "")
 
-def find_foreign(context: ClusterContext) -> list[Reference]:
-    """What the app is to have, and another app or a person has already made for itself."""
-    wanted = [str(read_reference(item)) for item in context.manifests.all]
-    own = {read_reference(item) for item in context.live}
-    return sorted(context.cluster.find_names(wanted) - own)
-
-
-def read_state(context: ClusterContext) -> None:
-    """Look at the cluster: what is there, which release runs, which are kept.
-
-    Raises:
-        NvoiError: there is no cluster, or it does not answer.
-    """
-    app = context.application.name
-    context.live = get_objects(context, LISTED) + list_environments(context)
-    context.records = tuple(list_records(app, context.live))
-    context.begun = tuple(list_begun(app, context.live))
-    context.running = find_running(app, context.live)
-    for record in context.begun:
-        log.info("Release %s was cut off before it served", record.stamp)
-    if context.running:
-        log.info("Release %s runs; %d kept in all", context.running, len(context.records))
-    else:
-        log.info("No release of %s runs yet", app)
-
-
-def run(context: ClusterContext) -> None:
-    """Look, refuse what is another's, and let what an earlier run left behind come to its end.
-
-    Raises:
-        NvoiError: something that the app would have is somebody else's.
-    """
-    read_state(context)
-    stamp = choose_stamp(context.stamp, list_used(context))
-    if stamp != context.stamp:
-        log.info("The new release is %s: there are stamps as late as this machine's time", stamp)
-        context.stamp = stamp
-    foreign = find_foreign(context)
-    if foreign:
-        names = ", ".join(str(reference) for reference in foreign)
-        raise NvoiError(
-            f"the cluster has {names}, which nvoi did not make for {context.application.name}",
-            hint="rename the app or its service, or delete them with kubectl",
-        )
-    wait_for_jobs(context)
-
-
-def list_used(context: ClusterContext) -> Iterator[str]:
-    """The stamps that the app's objects have."""
-    for item in context.live:
-        if is_owned(item, context.application.name):
-            yield item["metadata"]["labels"].get(STAMP, "")
-
-
-def wait_for_jobs(context: ClusterContext) -> None:
-    """Wait until no ``pre_run_command`` of a run that was cut off is at work any more."""
-    left = dict(find_unfinished(context))
-    if not left:
-        return
-    log.info("A pre_run_command of an earlier run is still at work: %s", ", ".join(map(str, left)))
-    try:
-        context.cluster.follow([*left], seconds=max(left.values()))
-    except ServiceError as error:
-        log.warning("It ended badly: %s", error)
-
-
-def find_unfinished(context: ClusterContext) -> Iterator[tuple[Reference, int]]:
-    """The app's Jobs that have not ended, and how long each may take."""
-    for item in context.live:
-        if item["kind"] == "Job" and is_owned(item, context.application.name):
-            conditions = (item.get("status") or {}).get("conditions") or ()
-            ended = any(
-                condition["type"] in {"Complete", "Failed"} and condition["status"] == "True"
-                for condition in conditions
-            )
-            if not ended:
+    def list_unfinished_jobs(self) -> Iterator[tuple[Reference, int]]:
+        """The app's Jobs that have not ended, and how many seconds each may take."""
+        for item in self.objects:
+            if item["kind"] == "Job" and is_owned(item, self.app) and not has_ended(item):
                 seconds = item["spec"].get("activeDeadlineSeconds", JOB_SECONDS)
                 yield read_reference(item), seconds
 
 
-def find_live(context: ClusterContext, reference: Reference) -> Json | None:
-    """An object as it was when the run looked first."""
-    return next((item for item in context.live if read_reference(item) == reference), None)
+def build_state(app: str, objects: Sequence[Json]) -> State:
+    return State(
+        app,
+        tuple(objects),
+        tuple(list_records(app, objects)),
+        tuple(list_begun(app, objects)),
+        find_running(app, objects),
+    )
 
 
-STATE: Step[ClusterContext] = Step(
-    name="State",
-    run=run,
-    plan=lambda _: ["reads what of the app is in the cluster, and which release runs"],
-)
+def read_state(cluster: Cluster, app: str) -> State:
+    """All that the app has in the cluster."""
+    return build_state(app, read_objects(cluster, app, LISTED) + list_environments(cluster, app))
+
+
+def read_objects(cluster: Cluster, app: str, kinds: Sequence[str]) -> tuple[Json, ...]:
+    """The app's objects of ``kinds``, and the records of its releases.
+
+    Raises:
+        NvoiError: there is no cluster, or it does not answer.
+    """
+    own = build_app_selector(app)
+    try:
+        objects = cluster.get(kinds, selector=own)
+        return objects + cluster.get(["secrets"], selector=f"{own},{COMPONENT}={RECORD}")
+    except RemoteError as error:
+        if error.status != NOT_FOUND:
+            raise
+        message = f"{error.host} has no k3s: nothing was deployed to it yet"
+        raise NvoiError(message, hint="`nvoi deploy` installs it") from error
+
+
+def list_environments(cluster: Cluster, app: str) -> tuple[Json, ...]:
+    """The Secrets that the app's pods have their environment from, without their values.
+
+    What is in them is needed by nobody here: their names hold it.
+    """
+    selector = f"{build_app_selector(app)},{COMPONENT}!={RECORD}"
+    labels = {MANAGED_BY: OWNER, PART_OF: build_label_value(app)}
+    return tuple(
+        {"kind": one.kind, "metadata": {"name": one.name, "labels": labels}}
+        for one in sorted(cluster.list_names("secrets", selector=selector))
+    )
+
+
+def has_ended(job: Json) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(
+        condition["type"] in {"Complete", "Failed"} and condition["status"] == "True"
+        for condition in conditions
+    )
+
+
+def build_stamp(moment: datetime) -> str:
+    """``YYYYMMDDHHMMSS`` of a moment in UTC."""
+    return f"{moment:{STAMP_FORMAT}}"
+
+
+def find_moment(stamp: str) -> datetime | None:
+    """The moment of a stamp, None where it is none."""
+    try:
+        return datetime.strptime(stamp, STAMP_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def choose_stamp(stamp: str, used: Iterable[str]) -> str:
+    """``stamp``, or the second after the newest of ``used`` where that is not older.
+
+    Two runs may have begun in the same second, and clocks of two machines differ. What is no
+    stamp among ``used`` counts for nothing.
+    """
+    newest = max(filter(None, map(find_moment, used)), default=None)
+    if newest is None or build_stamp(newest) < stamp:
+        return stamp
+    return build_stamp(newest + timedelta(seconds=1))

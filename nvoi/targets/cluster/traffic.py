@@ -2,116 +2,160 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 
 import urllib3
 
-from nvoi.errors import ServiceError
-from nvoi.kubernetes.cluster import Cluster
+from nvoi import parallel
+from nvoi.errors import RemoteTimeoutError, ServiceError
 from nvoi.log.levels import get_logger
-from nvoi.ssh.rounds import work_on_all
-from nvoi.targets.cluster.context import ClusterContext, Json
+from nvoi.parallel import work_on_all
+from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import Host
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.state import Json
 from nvoi.targets.step import Step
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger("nvoi.cluster")
 
-#: Good answers in a row, seconds between two questions, and seconds until it is given up.
+#: Good answers in a row, seconds between two of them, and the least seconds until a service that
+#: does not answer well is given up.
 TIMES = 3
 PAUSE = 0.2
-SECONDS = 15.0
-#: The statuses that a probe of Kubernetes takes for good: its documentation, "Configure
-#: Liveness, Readiness and Startup Probes".
+LEAST_SECONDS = 15.0
+#: Seconds that a command in a container may take to start and to tell its end, beside its own.
+EXECUTE_SECONDS = 10.0
+#: The statuses that a probe of Kubernetes takes for good, and what it counts where a manifest
+#: does not say: its documentation, "Configure Liveness, Readiness and Startup Probes".
 LEAST, LARGEST = 200, 399
+PERIOD, TIMEOUT = 10, 1
 
 
-class Streak:
-    """Counts good answers in a row."""
+@dataclass(frozen=True)
+class Question:
+    """How a service is asked.
 
-    def __init__(self, ask: Callable[[], None]) -> None:
-        self._ask = ask
-        self._count = 0
+    Attributes:
+        place: where, as it reads after "to answer".
+        ask: asks once; raises NotReadyError where the answer is bad.
+        seconds: how long bad answers are let pass.
+    """
 
-    def look(self) -> None:
-        """Ask once.
-
-        Raises:
-            NotReadyError: the answer was bad, or it was not the third good one in a row.
-        """
-        try:
-            self._ask()
-        except NotReadyError:
-            self._count = 0
-            raise
-        self._count += 1
-        if self._count < TIMES:
-            raise NotReadyError(f"{self._count} good answers in a row")
+    place: str
+    ask: Callable[[], None]
+    seconds: float
 
 
-def run(context: ClusterContext) -> None:
+def run(
+    context: ClusterContext,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = parallel.sleep,
+) -> None:
     """Ask every service of the release that has a port or a healthcheck's command, all at once.
 
     Raises:
         HostsError: several do not answer well three times in a row.
         ServiceError: one does not.
     """
-    if not context.serving:
-        log.info("The release has no services of its own to ask")
-    with_address = {item["metadata"]["name"]: item for item in context.services}
-    probes = dict(read_probe(item) for item in context.serving if item["kind"] == "Deployment")
+    with ExitStack() as stack:
+        questions = dict(find_questions(context, stack))
+        if not context.rollout.apps:
+            log.info("The release has no services of its own to ask")
+        work_on_all(
+            [*questions],
+            lambda name: wait_for_answers(name, questions[name], clock=clock, sleep=sleep),
+        )
 
-    def ask(name: str) -> None:
-        probe = probes[name]
-        if name in with_address:
-            ask_at_port(context, with_address[name], probe)
+
+def find_questions(context: ClusterContext, stack: ExitStack) -> Iterator[tuple[str, Question]]:
+    """The services that can be asked; the ways to them are open as long as ``stack`` is."""
+    services = {item["metadata"]["name"]: item["spec"] for item in context.rollout.services}
+    deployments: list[Json] = [
+        item for item in context.rollout.apps if item["kind"] == "Deployment"
+    ]
+    for item in deployments:
+        name = item["metadata"]["name"]
+        (container,) = item["spec"]["template"]["spec"]["containers"]
+        probe = container.get("readinessProbe") or {}
+        if name in services:
+            place, ask = build_address_question(context, stack, name, services[name], probe)
         elif "exec" in probe:
-            ask_inside(context.cluster, name, probe["exec"]["command"])
+            place, ask = "by its healthcheck's command", partial(execute, context, name, probe)
         else:
             log.info("%s: nothing to ask", name)
-
-    work_on_all([*probes], ask)
-
-
-def read_probe(deployment: Json) -> tuple[str, Json]:
-    """A workload's name, and how its pods are asked whether they are ready."""
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    return deployment["metadata"]["name"], container.get("readinessProbe") or {}
+            continue
+        yield name, Question(place, ask, count_seconds(probe))
 
 
-def ask_at_port(context: ClusterContext, service: Json, probe: Json) -> None:
+def build_address_question(
+    context: ClusterContext, stack: ExitStack, name: str, service: Json, probe: Json
+) -> tuple[str, Callable[[], None]]:
     """Ask at a Service's address, as the probes do at the pods behind it."""
-    name, spec, host = service["metadata"]["name"], service["spec"], context.master.host
-    address, (port, inner) = spec["clusterIP"], read_port(spec)
+    (ports,) = service["ports"]
+    host, address, port = context.master.host, service["clusterIP"], ports["port"]
     http = probe.get("httpGet") or {}
-    if http.get("port") != inner:
-
-        def connect() -> None:
-            if not context.connections.reaches(host, address, port):
-                raise NotReadyError("nothing accepts connections")
-
-        insist(name, Streak(connect), f"at port {port}")
-        return
-    seconds = probe.get("timeoutSeconds", 1)
-    with context.connections.forward(host, address, port) as local:
-
-        def ask() -> None:
-            ask_http(f"http://127.0.0.1:{local}{http['path']}", f"{name}:{port}", seconds)
-
-        insist(name, Streak(ask), f"at {http['path']} on port {port}")
+    if http.get("port") != ports.get("targetPort", port):
+        return f"at port {port}", partial(connect, context.connections, host, address, port)
+    local = stack.enter_context(context.connections.forward(host, address, port))
+    url, seconds = f"http://127.0.0.1:{local}{http['path']}", probe.get("timeoutSeconds", TIMEOUT)
+    return f"at {http['path']} on port {port}", partial(ask_http, url, f"{name}:{port}", seconds)
 
 
-def read_port(spec: Json) -> tuple[int, int]:
-    """A Service's port, and that of the pods behind it."""
-    (port,) = spec["ports"]
-    return port["port"], port.get("targetPort", port["port"])
+def count_seconds(probe: Json) -> float:
+    """Time for as many questions as are asked, each as slow as the healthcheck lets it be."""
+    each = probe.get("periodSeconds", PERIOD) + probe.get("timeoutSeconds", TIMEOUT)
+    return max(LEAST_SECONDS, float(TIMES * each))
+
+
+def wait_for_answers(
+    name: str,
+    question: Question,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], object],
+) -> None:
+    """Ask until there were good answers in a row; those that began in time are waited for.
+
+    Raises:
+        ServiceError: there was still a bad one after the question's seconds.
+    """
+
+    def look() -> None:
+        for number in range(TIMES):
+            if number:
+                sleep(PAUSE)
+            question.ask()
+
+    try:
+        wait_for(
+            look,
+            what=f"{name} to answer {question.place}",
+            seconds=question.seconds,
+            log=log,
+            pause=PAUSE,
+            sleep=sleep,
+            clock=clock,
+        )
+    except NotReadyError as seen:
+        raise ServiceError(
+            f"{name} does not answer {question.place} from inside the cluster: {seen}",
+            hint="its pods are ready: does the healthcheck ask the same as a visitor would?",
+        ) from None
+    log.info("%s answers %s", name, question.place)
+
+
+def connect(connections: Connections, host: Host, address: str, port: int) -> None:
+    if not connections.reaches(host, address, port):
+        raise NotReadyError("nothing accepts connections")
 
 
 def ask_http(url: str, name: str, seconds: float) -> None:
-    """One request.
-
-    Raises:
-        NotReadyError: there was no answer, or a bad one.
-    """
     try:
         with urllib3.PoolManager(retries=False, timeout=seconds) as pool:
             answer = pool.request("GET", url, headers={"Host": name}, redirect=False)
@@ -121,41 +165,22 @@ def ask_http(url: str, name: str, seconds: float) -> None:
         raise NotReadyError(f"it answered {answer.status}")
 
 
-def ask_inside(cluster: Cluster, name: str, command: Sequence[str]) -> None:
-    """Run the healthcheck's command in one of its containers.
-
-    Kubernetes makes one dollar of two in a manifest's commands, and here it does not read them.
-    """
-
-    def ask() -> None:
-        words = [word.replace("$$", "$") for word in command]
-        result = cluster.execute(f"deployment/{name}", words)
-        if not result.is_ok:
-            raise NotReadyError(f"its healthcheck ended with exit code {result.exit_code}")
-
-    insist(name, Streak(ask), "by its healthcheck's command")
-
-
-def insist(name: str, streak: Streak, place: str) -> None:
-    """Ask until the answers are good."""
+def execute(context: ClusterContext, name: str, probe: Json) -> None:
+    """Run the healthcheck's command in one of its containers."""
+    # Kubernetes makes one dollar of two in a manifest's commands, and here it does not read them.
+    command: Sequence[str] = [word.replace("$$", "$") for word in probe["exec"]["command"]]
+    seconds = probe.get("timeoutSeconds", TIMEOUT)
     try:
-        wait_for(
-            streak.look,
-            what=f"{name} to answer {place}",
-            seconds=SECONDS,
-            log=log,
-            pause=PAUSE,
+        result = context.cluster.execute(
+            f"deployment/{name}", command, seconds=seconds + EXECUTE_SECONDS
         )
-    except NotReadyError as seen:
-        raise ServiceError(
-            f"{name} does not answer {place} from inside the cluster: {seen}",
-            hint="its pods are ready: does the healthcheck ask the same as a visitor would?",
-        ) from None
-    log.info("%s answers %s", name, place)
+    except RemoteTimeoutError as error:
+        raise NotReadyError(f"its healthcheck has not ended after its {seconds} s") from error
+    if not result.is_ok:
+        raise NotReadyError(f"its healthcheck ended with exit code {result.exit_code}")
 
 
 def plan(context: ClusterContext) -> Iterator[str]:
-    """The services that are asked."""
     for service in context.application.app.values():
         check = service.healthcheck
         if service.port is not None:

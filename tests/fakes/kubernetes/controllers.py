@@ -9,8 +9,8 @@ from tests.fakes.kubernetes.behaviours import find_rule
 from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
 from tests.fakes.kubernetes.kubelet import advance
+from tests.fakes.kubernetes.objects import end, finalize, is_going
 from tests.fakes.kubernetes.pods import is_ready, make_pod, own
-from tests.fakes.kubernetes.reading import end, is_going
 from tests.fakes.kubernetes.store import HIDDEN, Store, spell
 
 HASH = "pod-template-hash"
@@ -21,12 +21,12 @@ def step(store: Store) -> None:
     """One step of everything there is."""
     for pod in store.select("Pod"):
         advance(store, pod)
-    for deployment in store.select("Deployment"):
-        run_deployment(store, deployment)
-    for statefulset in store.select("StatefulSet"):
-        statefulsets.run(store, statefulset)
-    for job in store.select("Job"):
-        jobs.run(store, job)
+    runs = {"Deployment": run_deployment, "StatefulSet": statefulsets.run, "Job": jobs.run}
+    for kind, run in runs.items():
+        for item in store.select(kind):
+            if not is_going(item):
+                run(store, item)
+    finalize(store)
 
 
 def run_deployment(store: Store, deployment: Object) -> None:

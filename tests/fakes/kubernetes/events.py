@@ -15,7 +15,6 @@ def emit(store: Store, about: Object, reason: str, message: str, *, warns: bool 
         if same and event["reason"] == reason:
             event["count"] += 1
             event["lastTimestamp"] = now()
-            store.touch(event)
             return
     keys = ("name", "namespace", "uid", "resourceVersion")
     involved = {"apiVersion": about["apiVersion"], "kind": about["kind"]}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.fakes.kubernetes.behaviours import find_rule
 from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
+from tests.fakes.kubernetes.objects import end, is_going
 from tests.fakes.kubernetes.pods import is_ready, make_pod
-from tests.fakes.kubernetes.reading import end, is_going
 from tests.fakes.kubernetes.store import HIDDEN, Store, now
 
 

@@ -1,72 +1,81 @@
-"""The kinds of objects there are, by all their names."""
+"""The kinds of objects there are, and what the API says of what it refuses."""
 
 from __future__ import annotations
 
-# What type checkers take for true; the module `typing` takes longer to import than all else.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from typing import Any
 
-    Object = dict[str, Any]
-else:
-    Object = dict
+Object = dict[str, Any]
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 CLUSTER = "_"
 
 
 class Kind:
-    """A kind: its API version, how it is spoken of, and whether it is in namespaces."""
+    """A kind: its API version, its name in paths, and whether it is in namespaces."""
 
-    def __init__(self, name: str, version: str, plural: str, *short: str, namespaced: bool) -> None:
+    def __init__(self, name: str, version: str, plural: str, *, namespaced: bool = True) -> None:
         self.name, self.version, self.plural = name, version, plural
         self.namespaced = namespaced
-        group = version.partition("/")[0] if "/" in version else ""
-        #: As kubectl names one in what it prints: ``deployment.apps``.
-        self.shown = f"{name.lower()}.{group}" if group else name.lower()
+        self.group = version.partition("/")[0] if "/" in version else ""
         #: As the API names all in errors: ``deployments.apps``.
-        self.resource = f"{plural}.{group}" if group else plural
-        self.names = (name.lower(), plural, self.resource, self.shown, *short)
+        self.resource = f"{plural}.{self.group}" if self.group else plural
 
 
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("Deployment", "apps/v1", "deployments", "deploy", namespaced=True),
-        Kind("StatefulSet", "apps/v1", "statefulsets", "sts", namespaced=True),
-        Kind("ReplicaSet", "apps/v1", "replicasets", "rs", namespaced=True),
-        Kind("DaemonSet", "apps/v1", "daemonsets", "ds", namespaced=True),
-        Kind("Job", "batch/v1", "jobs", namespaced=True),
-        Kind("Pod", "v1", "pods", "po", namespaced=True),
-        Kind("Service", "v1", "services", "svc", namespaced=True),
-        Kind("Secret", "v1", "secrets", namespaced=True),
-        Kind("ConfigMap", "v1", "configmaps", "cm", namespaced=True),
-        Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims", "pvc", namespaced=True),
-        Kind("Event", "v1", "events", "ev", namespaced=True),
-        Kind("Node", "v1", "nodes", "no", namespaced=False),
-        Kind("Namespace", "v1", "namespaces", "ns", namespaced=False),
-        Kind("PersistentVolume", "v1", "persistentvolumes", "pv", namespaced=False),
+        Kind("Deployment", "apps/v1", "deployments"),
+        Kind("StatefulSet", "apps/v1", "statefulsets"),
+        Kind("ReplicaSet", "apps/v1", "replicasets"),
+        Kind("DaemonSet", "apps/v1", "daemonsets"),
+        Kind("Job", "batch/v1", "jobs"),
+        Kind("Pod", "v1", "pods"),
+        Kind("Service", "v1", "services"),
+        Kind("Secret", "v1", "secrets"),
+        Kind("ConfigMap", "v1", "configmaps"),
+        Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims"),
+        Kind("Event", "v1", "events"),
+        Kind("Node", "v1", "nodes", namespaced=False),
+        Kind("Namespace", "v1", "namespaces", namespaced=False),
+        Kind("PersistentVolume", "v1", "persistentvolumes", namespaced=False),
     )
 }
-BY_NAME = {name: kind for kind in KINDS.values() for name in kind.names}
+BY_PLURAL = {kind.plural: kind for kind in KINDS.values()}
 
 
-class KubectlError(Exception):
-    """What kubectl says on stderr as it ends."""
+class ApiError(Exception):
+    """A refusal: the HTTP status, and what a Status says."""
 
-    def __init__(self, text: str, code: int = 1) -> None:
-        super().__init__(text)
-        self.text, self.code = text, code
+    def __init__(self, code: int, reason: str, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": message,
+            **({"reason": reason} if reason else {}),
+            **({"details": details} if details else {}),
+            "code": code,
+        }
 
 
-def get_kind(name: str) -> Kind:
-    """The kind of any of its names."""
-    kind = BY_NAME.get(name.lower())
-    if kind is None:
-        raise KubectlError(f'error: the server doesn\'t have a resource type "{name}"')
-    return kind
+def refuse(item: Object, field: str, message: str) -> ApiError:
+    """What the API says of an object that is invalid."""
+    kind, name = KINDS[item["kind"]], item["metadata"]["name"]
+    return ApiError(
+        422,
+        "Invalid",
+        f'{kind.name}{"." * bool(kind.group)}{kind.group} "{name}" is invalid: {field}: {message}',
+        name=name,
+        group=kind.group,
+        kind=kind.name,
+        causes=[{"reason": "FieldValueInvalid", "message": message, "field": field}],
+    )
 
 
-def build_not_found(kind: Kind, name: str) -> KubectlError:
+def build_not_found(kind: Kind, name: str) -> ApiError:
     """What the API says of what it does not have."""
-    return KubectlError(f'Error from server (NotFound): {kind.resource} "{name}" not found')
+    details = {"name": name, "group": kind.group, "kind": kind.plural}
+    return ApiError(404, "NotFound", f'{kind.resource} "{name}" not found', **details)

@@ -8,8 +8,8 @@ from tests.fakes.kubernetes import scheduling
 from tests.fakes.kubernetes.behaviours import Report, find_rule, report
 from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
+from tests.fakes.kubernetes.objects import finish, is_going, is_ready
 from tests.fakes.kubernetes.pods import set_conditions
-from tests.fakes.kubernetes.reading import finish, is_going, is_ready
 from tests.fakes.kubernetes.store import HIDDEN, Store
 
 ENDED = ("Succeeded", "Failed")
@@ -80,4 +80,3 @@ def tell(store: Store, pod: Object, reports: list[Report], rule: Object) -> None
             emit(store, pod, reason, message, warns=warns)
     lines = rule.get("logs", [f"{pod['spec']['containers'][0]['name']} has started"])
     pod[HIDDEN]["lines"] = lines[: math.ceil(len(lines) * reports[0].printed)]
-    store.touch(pod)

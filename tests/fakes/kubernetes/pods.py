@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fakes.kubernetes.kinds import KINDS, Object
-from tests.fakes.kubernetes.reading import is_going
+from tests.fakes.kubernetes.objects import is_going
 from tests.fakes.kubernetes.store import HIDDEN, Store, copy
 
 

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 
-from tests.fakes.kubernetes.arguments import matches
-from tests.fakes.kubernetes.kinds import KubectlError, Object
+from tests.fakes.kubernetes.kinds import Object, refuse
+from tests.fakes.kubernetes.selectors import matches
 
 #: What may change in a StatefulSet.
 CHANGEABLE = (
     *("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit"),
     *("persistentVolumeClaimRetentionPolicy", "minReadySeconds"),
 )
-
-
-def refuse(item: Object, reason: str) -> KubectlError:
-    """What kubectl says of an object that is invalid."""
-    return KubectlError(f'The {item["kind"]} "{item["metadata"]["name"]}" is invalid: {reason}')
 
 
 def check_valid(item: Object) -> None:
@@ -26,21 +21,21 @@ def check_valid(item: Object) -> None:
         labels = spec.get("template", {}).get("metadata", {}).get("labels", {})
         wanted = spec.get("selector", {}).get("matchLabels", {})
         if not wanted:
-            raise refuse(item, "spec.selector: Required value")
+            raise refuse(item, "spec.selector", "Required value")
         if not matches(",".join(f"{key}={value}" for key, value in wanted.items()), labels):
             raise refuse(
                 item,
-                f"spec.template.metadata.labels: Invalid value: {write_map(labels)}: "
-                "`selector` does not match template `labels`",
+                "spec.template.metadata.labels",
+                f"Invalid value: {write_map(labels)}: `selector` does not match template `labels`",
             )
     if item["kind"] in ("Deployment", "StatefulSet", "Job"):
         containers = item["spec"].get("template", {}).get("spec", {}).get("containers")
         if not containers:
-            raise refuse(item, "spec.template.spec.containers: Required value")
+            raise refuse(item, "spec.template.spec.containers", "Required value")
         for index, container in enumerate(containers):
             if not container.get("image"):
                 place = f"spec.template.spec.containers[{index}].image"
-                raise refuse(item, f"{place}: Required value")
+                raise refuse(item, place, "Required value")
 
 
 def check_change(live: Object, item: Object) -> None:
@@ -48,7 +43,7 @@ def check_change(live: Object, item: Object) -> None:
     check = CHANGES.get(item["kind"])
     reason = check(live, item) if check else None
     if reason:
-        raise refuse(item, reason)
+        raise refuse(item, *reason.split(": ", 1))
 
 
 def check_deployment(live: Object, item: Object) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
-from tests.fakes.kubernetes.reading import is_ready
+from tests.fakes.kubernetes.objects import is_ready
 from tests.fakes.kubernetes.store import Store
 
 AFFINITY = "requiredDuringSchedulingIgnoredDuringExecution"

@@ -6,8 +6,8 @@ import json
 
 from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
+from tests.fakes.kubernetes.objects import end, is_going
 from tests.fakes.kubernetes.pods import is_ready, make_pod
-from tests.fakes.kubernetes.reading import end, is_going
 from tests.fakes.kubernetes.store import Store, copy, spell
 
 REVISION = "controller-revision-hash"

@@ -1,4 +1,4 @@
-"""The objects of a cluster as files, one program at a time."""
+"""The objects of a cluster in memory, and the changes that watches are told of."""
 
 from __future__ import annotations
 
@@ -7,50 +7,71 @@ import time
 from binascii import crc32
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
-from tests.fakes.kubernetes import files
 from tests.fakes.kubernetes.kinds import CLUSTER, KINDS, Object
 
-#: What the fake alone knows of an object; never printed.
+#: What the fake alone knows of an object; never shown.
 HIDDEN = "_fake"
 LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+Key = tuple[str, str, str]
 
 
 class Store:
-    """All that a cluster has, read at the beginning of a call and written at its end.
+    """All that a cluster has. ``scenario`` is what the test says."""
 
-    ``counters`` go on from call to call. ``scenario`` is what the test says.
-    """
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.objects: dict[Key, Object] = {}
+        self.counters: dict[str, int] = {}
+        self.scenario: Object = {}
+        #: Version, type and object of each change, the oldest first; those before are forgotten.
+        self.changes: list[tuple[int, str, Object]] = []
+        self.forgotten = 0
+        self._shown: dict[Key, Object] = {}
 
-    def __init__(self, folder: files.Folder) -> None:
-        self.folder = folder
-        self._texts: dict[str, str] = {}
-        self.objects: dict[tuple[str, str, str], Object] = {}
-        for names in files.find_files(files.join(folder, "objects")):
-            path = files.join(folder, "objects", *names)
-            self._texts[path] = files.read_text(path)
-            item = json.loads(self._texts[path])
-            self.objects[names[0], names[1], item["metadata"]["name"]] = item
-        self.counters: Object = files.read(files.join(folder, "counters.json"))
-        self.scenario: Object = files.read(files.join(folder, "scenario.json"))
+    @property
+    def version(self) -> int:
+        """The version of the last change."""
+        return self.counters.get("version", 0)
 
-    def save(self) -> None:
-        """Write what has changed."""
-        kept = set()
-        for (namespace, kind, name), item in self.objects.items():
-            path = files.join(self.folder, "objects", namespace, kind, f"{name}.json")
-            kept.add(path)
-            text = json.dumps(item)
-            if self._texts.get(path) != text:
-                files.write(path, text)
-        for path in self._texts.keys() - kept:
-            files.remove(path)
-        files.write(files.join(self.folder, "counters.json"), json.dumps(self.counters))
+    @contextmanager
+    def opened(self) -> Iterator[Store]:
+        """Nobody else reads or writes meanwhile; then all changes are told."""
+        with self.lock:
+            try:
+                yield self
+            finally:
+                self._note_changes()
+
+    def forget(self) -> None:
+        """Forget all changes so far: who was told of them has to list again."""
+        with self.lock:
+            self.changes.clear()
+            self.forgotten = self.version
+
+    def _note_changes(self) -> None:
+        for key in [*self._shown]:
+            old, item = self._shown[key], self.objects.get(key)
+            if item is None or item["metadata"]["uid"] != old["metadata"]["uid"]:
+                del self._shown[key]
+                self._note("DELETED", old)
+        for key, item in self.objects.items():
+            before = self._shown.get(key)
+            if before is None or before != show(item):
+                item["metadata"]["resourceVersion"] = str(self.version + 1)
+                self._shown[key] = copy(show(item))
+                self._note("MODIFIED" if before else "ADDED", self._shown[key])
+
+    def _note(self, kind: str, item: Object) -> None:
+        number = self.count("version")
+        shown = item | {"metadata": item["metadata"] | {"resourceVersion": str(number)}}
+        self.changes.append((number, kind, shown))
 
     def count(self, name: str) -> int:
         """The next number of a counter, from 1 on."""
         self.counters[name] = number = self.counters.get(name, 0) + 1
-        return int(number)
+        return number
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Object | None:
         """One object."""
@@ -60,7 +81,7 @@ class Store:
         """All objects of a kind, by name."""
         return [
             item
-            for (place, one, _), item in sorted(self.objects.items())
+            for (place, one, _), item in sorted(self.objects.items(), key=lambda pair: pair[0])
             if one == kind and (namespace is None or place == get_place(kind, namespace))
         ]
 
@@ -68,6 +89,7 @@ class Store:
         """Take up a new object, with what the API adds to each."""
         kind, metadata = item["kind"], item["metadata"]
         item.setdefault("apiVersion", KINDS[kind].version)
+        item.setdefault(HIDDEN, {}).setdefault("number", self.count("number"))
         if KINDS[kind].namespaced:
             metadata.setdefault("namespace", "default")
         metadata.setdefault("uid", self.make_uid())
@@ -75,12 +97,7 @@ class Store:
         if kind in ("Deployment", "StatefulSet", "ReplicaSet", "Job"):
             metadata.setdefault("generation", 1)
         self.objects[get_place(kind, metadata.get("namespace", "")), kind, metadata["name"]] = item
-        self.touch(item)
         return item
-
-    def touch(self, item: Object) -> None:
-        """Give a changed object its new version."""
-        item["metadata"]["resourceVersion"] = str(self.count("resourceVersion"))
 
     def remove(self, item: Object) -> None:
         """Forget an object."""
@@ -108,7 +125,7 @@ class Store:
 
 
 def get_place(kind: str, namespace: str) -> str:
-    """The folder of an object."""
+    """Where an object is."""
     return namespace if KINDS[kind].namespaced else CLUSTER
 
 
@@ -131,16 +148,5 @@ def copy(item: Object) -> Object:
 
 
 def show(item: Object) -> Object:
-    """An object as it is printed."""
+    """An object as it is shown."""
     return {key: value for key, value in item.items() if key != HIDDEN}
-
-
-@contextmanager
-def opened(folder: files.Folder) -> Iterator[Store]:
-    """The cluster, which is written again also where the call fails."""
-    with files.lock(folder):
-        store = Store(folder)
-        try:
-            yield store
-        finally:
-            store.save()

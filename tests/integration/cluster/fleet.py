@@ -1,7 +1,7 @@
 """A whole cluster for tests of the installed command: machines, an installer, a registry, an app.
 
 Real are sshd, podman, the registry, the network between them, and the command itself; k3s and
-kubectl are those of tests/fakes. With ``NVOI_TEST_KUBECONFIG`` kubectl is a real cluster's.
+its API are those of tests/fakes. With ``NVOI_TEST_KUBECONFIG`` the API is a real cluster's.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Fleet:
             self.machines[group] = machine
             self.places[group] = (machine.address, machine.port)
             self.hosts[group] = K3sHost(
-                machine.root, self.state.folder, f"10.0.0.{10 + number}", self._kubeconfig
+                machine.root, self.state, f"10.0.0.{10 + number}", self._kubeconfig
             )
         if isinstance(self.cluster, RealCluster):
             self.hosts[groups[0]].adopt(self.master.enter, self.cluster.get_node())
@@ -176,6 +176,7 @@ class Fleet:
         self.registry.stop()
         self.visitors.close()
         self.site.close()
+        self.state.close()
 
     def _build_application(self) -> dict[str, Any]:
         volumes = self.application.get("volumes", {})

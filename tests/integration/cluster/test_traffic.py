@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 from nvoi.errors import HostsError
 from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
-from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.context import ClusterContext, Rollout
 from nvoi.targets.cluster.traffic import run
 from tests.integration.cluster.conftest import StartMachine
 from tests.integration.cluster.visitors import Visitors
@@ -44,13 +45,17 @@ def context(
     made = SimpleNamespace(
         master=master,
         connections=connections,
-        services=[
-            {"metadata": {"name": name}, "spec": {"clusterIP": "127.0.0.1", "ports": [port]}}
-            for name in NAMES
-        ],
-        serving=[
-            {"kind": "Deployment", "metadata": {"name": name}, "spec": deployment} for name in NAMES
-        ],
+        rollout=Rollout(
+            "20260102030405",
+            services=[
+                {"metadata": {"name": name}, "spec": {"clusterIP": "127.0.0.1", "ports": [port]}}
+                for name in NAMES
+            ],
+            apps=tuple(
+                {"kind": "Deployment", "metadata": {"name": name}, "spec": deployment}
+                for name in NAMES
+            ),
+        ),
     )
     return cast("ClusterContext", made)
 
@@ -62,12 +67,10 @@ def test_all_services_are_asked_at_once(
     assert all(f"{name} answers" in logged.text for name in NAMES)
 
 
-def test_all_that_do_not_answer_well_are_told(
-    context: ClusterContext, visitors: Visitors, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("nvoi.targets.cluster.traffic.SECONDS", 0.2)
+def test_all_that_do_not_answer_well_are_told(context: ClusterContext, visitors: Visitors) -> None:
     visitors.status = 500
+    clock = itertools.count(step=60)
     with pytest.raises(HostsError) as caught:
-        run(context)
+        run(context, clock=lambda: float(next(clock)))
     assert all(f"{name} does not answer" in str(caught.value) for name in NAMES)
     assert "it answered 500" in str(caught.value)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nvoi.config.schema import SSHKeys
-from nvoi.k3s.configuration import K3sSettings
 from nvoi.k3s.facts import Facts
-from nvoi.k3s.installation import Patience, ensure_k3s
-from nvoi.k3s.membership import ensure_nodes
-from nvoi.k3s.preparation import check_servers
+from nvoi.k3s.install import Installer, Patience
+from nvoi.k3s.plan import K3sSettings
+from nvoi.k3s.survey import check_servers, survey
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
+from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import InstallerSite, K3sHost
 from tests.integration.cluster.machine import Machine
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
@@ -29,14 +29,14 @@ from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
 )
 
 APP = "shop"
-OLD, NEW = "v1.35.5+k3s1", "v1.36.4+k3s1"
+OLD, NEW = "v1.35.5+k3s1", "v1.36.5+k3s1"
 
 
 class Fleet:
     """Machines, the first of which is the master, and the runs that make them a cluster."""
 
     def __init__(self, folder: Path, keys: SSHKeys, site: InstallerSite) -> None:  # noqa: F811
-        self.cluster = folder / "cluster"
+        self.cluster = ClusterState(folder / "cluster")
         self.site = site
         self.settings = K3sSettings(version=NEW, install_url=site.url)
         self.machines: list[Machine] = []
@@ -51,7 +51,12 @@ class Fleet:
         number = len(self.machines) + 1
         name = f"{APP}-{group}-{number}"
         machine = Machine(
-            self._folder / name, [self._keys.public_key], name=name, user=user, sudo=sudo
+            self._folder / name,
+            [self._keys.public_key],
+            name=name,
+            user=user,
+            sudo=sudo,
+            options=("LogLevel VERBOSE",),
         )
         self.machines.append(machine)
         self.hosts.append(K3sHost(machine.root, self.cluster, f"10.0.0.{10 + number}"))
@@ -62,18 +67,27 @@ class Fleet:
         """Change what the config says of a server."""
         self.servers[index] = replace(self.servers[index], **changes)  # type: ignore[arg-type]
 
+    def survey(self, connections: Connections) -> dict[str, Facts]:  # noqa: F811
+        """What all servers are like, which can be reached."""
+        found = survey(connections, self.servers, self.architectures.update)
+        return {name: one for name, one in found.items() if isinstance(one, Facts)}
+
     def look(self, connections: Connections) -> dict[str, Facts]:  # noqa: F811
         """Survey all servers, and see that they can be nodes."""
         return check_servers(
-            connections, self.servers, self.settings, self.note, self.get_kube(connections)
+            connections,
+            self.servers,
+            self.settings.version,
+            self.get_kube(connections),
+            self.architectures.update,
         )
 
-    def note(self, server: Server, architecture: str) -> None:
-        """Take an architecture down."""
-        self.architectures[server.name] = architecture
+    def count_commands(self) -> dict[str, int]:
+        """How many commands each server was sent so far."""
+        return {one.name: one.command_count for one in self.machines}
 
     def get_kube(self, connections: Connections) -> Cluster:  # noqa: F811
-        """Kubectl on the master."""
+        """The cluster, by way of the master."""
         return Cluster(connections, self.servers[0].host)
 
     def run(
@@ -86,20 +100,16 @@ class Fleet:
     ) -> dict[str, str]:
         """One run: survey, k3s, nodes."""
         facts = facts or self.look(connections)
+        patience = Patience(server=seconds, agent=seconds, ready=seconds, drain=2)
         kube = self.get_kube(connections)
-        patience = Patience(server=seconds, agent=seconds, ready=seconds)
-        names = ensure_k3s(
-            connections, self.servers, facts, self.settings, kube, app=app, patience=patience
-        )
-        ensure_nodes(
-            connections, kube, self.servers, names, app, ready_seconds=seconds, drain_seconds=2
-        )
-        return names
+        installer = Installer(connections, kube, self.servers, self.settings, app, patience)
+        return installer.ensure_k3s(facts)
 
     def stop(self) -> None:
         """Switch all machines off."""
         for machine in self.machines:
             machine.stop()
+        self.cluster.close()
 
 
 @pytest.fixture
@@ -124,9 +134,3 @@ def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """What a person is told."""
     caplog.set_level(logging.INFO, logger="nvoi")
     return caplog
-
-
-def count_commands(connections: Connections, servers: Sequence[Server]) -> dict[str, int]:  # noqa: F811
-    """How many commands each server was sent so far."""
-    tallies = connections.tallies
-    return {server.name: tallies[server.host].sessions for server in servers}

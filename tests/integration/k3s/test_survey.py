@@ -9,23 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.errors import ConnectionFailedError, HostsError, NvoiError
-from nvoi.k3s.configuration import CONFIG_FILE, K3sSettings
-from nvoi.k3s.questions import QUESTIONS
-from nvoi.k3s.reading import read_facts, split_sections
-from nvoi.k3s.removal import uninstall
-from nvoi.k3s.survey import survey
+from nvoi.errors import ConnectionFailedError, NvoiError
+from nvoi.k3s import read_script
+from nvoi.k3s.facts import CONFIG_FILE, read_facts, split_sections
+from nvoi.k3s.plan import K3sSettings
+from nvoi.k3s.uninstall import uninstall
 from nvoi.ssh.connections import Connections
 from tests.fakes.k3s_host import register_node
-from tests.integration.k3s.conftest import Fleet, count_commands
+from tests.integration.k3s.conftest import Fleet
 from tests.integration.podman import BUSYBOX
 
 
 def test_one_command_a_host_tells_what_it_is_like(fleet: Fleet, connections: Connections) -> None:
     fleet.add(user="deploy")
     (fleet.hosts[1].root / "opt/nvoi/volumes/shop-web-data").mkdir(parents=True)
-    facts = survey(connections, fleet.servers, fleet.note)
-    assert count_commands(connections, fleet.servers) == {"shop-main-1": 1, "shop-main-2": 1}
+    facts = fleet.survey(connections)
+    assert fleet.count_commands() == {"shop-main-1": 1, "shop-main-2": 1}
     machine = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
     assert fleet.architectures == {"shop-main-1": machine, "shop-main-2": machine}
     for server in fleet.servers:
@@ -39,7 +38,7 @@ def test_one_command_a_host_tells_what_it_is_like(fleet: Fleet, connections: Con
         assert abs(own.clock_offset) < 10
         assert own.supervisor == "systemd"
         assert own.downloader in ("curl", "wget")
-        assert own.listeners == ()
+        assert own.used_ports == ()
         assert own.k3s.role is None
     assert facts["shop-main-1"].source == "10.0.0.11"
     assert facts["shop-main-1"].machine_id != facts["shop-main-2"].machine_id
@@ -54,7 +53,7 @@ def test_a_host_with_busybox_alone_is_as_good(fleet: Fleet, connections: Connect
     address = host.root / "usr/local/bin/ip"
     script = address.read_text()
     host.add_program("ip", "#!/bin/sh\nexit 1\n")
-    facts = survey(connections, fleet.servers, fleet.note)["shop-main-1"]
+    facts = fleet.survey(connections)["shop-main-1"]
     assert facts.memory > 0
     assert facts.disk > 0
     assert facts.can_be_root
@@ -69,9 +68,9 @@ def test_a_host_with_busybox_alone_is_as_good(fleet: Fleet, connections: Connect
 def test_a_wget_that_checks_no_certificates_is_told_from_another(tmp_path: Path) -> None:
     for name in ("awk", "cat", "cut", "date", "df", "grep", "head", "sed", "tail", "wget"):
         (tmp_path / name).symlink_to(BUSYBOX)
-    words = ("ports", *("/nonexistent",) * 4, "header")
+    words = ("ports", *("/nonexistent",) * 4)
     done = subprocess.run(
-        [BUSYBOX, "sh", "-c", QUESTIONS, "questions", *words],
+        [BUSYBOX, "sh", "-c", read_script("survey_as_root.sh"), "survey", *words],
         env={"PATH": str(tmp_path)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -206,9 +205,8 @@ class TestUnreachable:
         assert "shop-main-2" in str(caught.value)
         assert "something has port 10250/tcp" in str(caught.value)
         fleet.machines[2].stop()
-        with pytest.raises(HostsError) as several:
-            survey(connections, fleet.servers, fleet.note)
-        assert len(several.value.errors) == 2
+        with pytest.raises(NvoiError, match=r"(?s)2 things are missing.*main-2.*main-3"):
+            fleet.look(connections)
 
     def test_a_dead_worker_is_told_as_the_cluster_sees_it(
         self, fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
@@ -217,7 +215,9 @@ class TestUnreachable:
         fleet.run(connections)
         fleet.machines[1].stop()
         register_node(fleet.cluster, "shop-main-2", ready=False)
-        fleet.settings = K3sSettings(install_url=fleet.site.url, registry_address="10.43.0.7:5000")
+        fleet.settings = K3sSettings(
+            install_url=fleet.site.url, mirrors={"docker.io": ("https://x",)}
+        )
         with pytest.raises(ConnectionFailedError, match="shop-main-2"):
             fleet.run(connections)
         assert "the node shop-main-2: NotReady: Kubelet stopped posting" in told.text

@@ -5,16 +5,17 @@ import json
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nvoi.errors import RemoteError, ServiceError
-from nvoi.kubernetes import commands
+from nvoi.k3s.nodes import list_nodes
+from nvoi.k3s.uninstall import drain
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
 from tests.fakes.cluster_state import ClusterState
-from tests.fakes.kubernetes.program import DOWN
 from tests.integration.ssh.server import Server
 from tests.unit.kubernetes.configs import build
 
@@ -39,25 +40,47 @@ def test_what_is_applied_can_be_read_and_deleted_over_one_command(
     assert commands_run() == 1
 
 
-def test_a_cluster_that_was_closed_or_whose_shell_has_ended_opens_another(
+def test_a_cluster_that_was_closed_opens_another_way(
     cluster: Cluster, state: ClusterState, server: Server, commands_run: Callable[[], int]
 ) -> None:
     assert cluster.get(["secrets"]) == ()
     cluster.close()
     assert cluster.get(["secrets"]) == ()
-    server.add_program("k3s", "#!/bin/sh\nkill -9 0\n")
-    with pytest.raises(RemoteError, match="ended by a signal"):
+    cluster.close()
+    server.add_program("k3s", "#!/bin/sh\nkill -9 $$\n")
+    with pytest.raises(RemoteError, match="reading the kubeconfig of k3s"):
         cluster.get(["secrets"])
     server.add_program("k3s", state.script)
     assert cluster.get(["secrets"]) == ()
-    assert commands_run() == 3
+    assert commands_run() == 4
 
 
-def test_threads_that_use_it_wait_for_each_other(cluster: Cluster) -> None:
+def test_threads_can_use_it_side_by_side(cluster: Cluster) -> None:
     names = [f"shop-{number}" for number in range(4)]
     with ThreadPoolExecutor() as threads:
         list(threads.map(lambda name: cluster.apply([build_secret(name)]), names))
     assert [item["metadata"]["name"] for item in cluster.get(["secrets"])] == names
+
+
+#: A command in a container that ends well once as many others are at work.
+TOGETHER = """\
+#!/bin/sh
+echo >"$(mktemp {folder}/XXXXXX)"
+for _ in $(seq 200); do
+  [ "$(ls {folder} | wc -l)" -lt {count} ] || exit 0
+  sleep 0.05
+done
+exit 1
+"""
+
+
+def test_commands_in_containers_go_on_side_by_side(
+    cluster: Cluster, server: Server, tmp_path: Path
+) -> None:
+    server.add_program("k3s", TOGETHER.format(folder=tmp_path, count=6))
+    with ThreadPoolExecutor() as threads:
+        results = list(threads.map(lambda _: cluster.execute("deployment/web", ["ok"]), range(6)))
+    assert all(result.is_ok for result in results)
 
 
 def test_objects_of_any_length_and_text_come_and_go_unharmed(
@@ -141,24 +164,21 @@ def test_a_call_is_made_again_while_the_cluster_does_not_answer(
     assert commands_run() == 1
 
 
-def test_a_call_s_failure_can_be_looked_at(cluster: Cluster, state: ClusterState) -> None:
-    result = cluster.run(commands.build_logs("none"), check=False)
+def test_a_command_in_a_container_that_is_not_there_is_looked_at_or_an_error(
+    cluster: Cluster,
+) -> None:
+    result = cluster.execute("none", ["true"])
     assert result.exit_code == 1
     assert 'pods "none" not found' in result.stderr[0]
-    with pytest.raises(RemoteError, match='kubectl logs: pods "none" not found'):
-        cluster.run(commands.build_logs("none"))
-    state.scenario(api_down=True)
-    assert cluster.run(commands.build_get_nodes(), check=False).stderr == (DOWN,)
+    with pytest.raises(RemoteError, match="exit code 1") as caught:
+        cluster.execute("none", ["true"], check=True)
+    assert 'pods "none" not found' in caught.value.output[-1]
 
 
-def test_a_container_s_lines_can_be_read_and_a_command_run_in_it(
-    cluster: Cluster, state: ClusterState
-) -> None:
-    state.behave("shop-web", "ready", logs=["one", "", "three"])
+def test_a_command_can_be_run_in_a_container(cluster: Cluster, state: ClusterState) -> None:
     words = ["sh", "-c", "first\nsecond 'quoted' $HOME"]
     state.scenario(exec=[{"match": words[-1], "stdout": "no\n", "exit": 3}])
     cluster.roll_out(build("web").all, seconds=60)
-    assert cluster.read_logs("deployment/shop-web", lines=2) == ("", "three")
     result = cluster.execute("deployment/shop-web", words)
     assert (result.exit_code, result.stdout) == (3, "no\n")
     assert cluster.execute("deployment/shop-web", ["true"]).is_ok
@@ -181,9 +201,12 @@ def test_an_answer_that_is_none_shows_nothing_of_it(cluster: Cluster, server: Se
 def test_nodes_are_marked_emptied_and_removed(cluster: Cluster, state: ClusterState) -> None:
     state.register_node("work-1", labels={"nvoi.io/server-name": "main"})
     cluster.roll_out(build("web").all, seconds=60)
-    cluster.run(commands.build_label_node("work-1", "other"))
-    cluster.run(commands.build_drain("work-1"))
-    cluster.run(commands.build_delete_node("work-1"))
+    (node,) = (one for one in list_nodes(cluster) if one.name == "work-1")
+    reference = Reference("Node", "work-1")
+    cluster.change(reference, {"metadata": {"labels": {"nvoi.io/server-name": "other"}}})
+    drain(cluster, node, 60)
+    assert state.find("Node", "work-1")["spec"] == {"unschedulable": True}
+    cluster.delete([reference], wait=False)
     assert state.names("Node", None) == ["main-1"]
     cluster.get(["pods"])
     assert {pod["spec"].get("nodeName") for pod in state.objects("Pod")} <= {"main-1", None}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.name_service import wait_for_names
+from nvoi.targets.cluster.prepare import wait_for_names
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import get_messages
 

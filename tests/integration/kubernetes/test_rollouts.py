@@ -2,18 +2,17 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, Self
 
 import pytest
 
-from nvoi.errors import ConnectionLostError, LockError, RemoteError, ServiceError
+from nvoi.errors import LockError, RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.commands import build_uncordon
 from nvoi.kubernetes.ownership import Reference
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
-from tests.fakes.kubernetes.program import DOWN
 from tests.integration.kubernetes.conftest import PACE, get_messages
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
@@ -165,9 +164,7 @@ def test_an_unchanged_release_starts_nothing_anew(cluster: Cluster, state: Clust
 def test_a_cluster_that_does_not_answer_for_a_moment_is_asked_again_and_said_once(
     cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
 ) -> None:
-    state.scenario(
-        fail={"get": {"times": 3, "after": 1, "stderr": DOWN}, "apply": {"stderr": DOWN}}
-    )
+    state.scenario(fail={"get pods": {"times": 3}, "apply": {}})
     roll_out(cluster)
     warnings = get_messages(logged, "WARNING")
     assert len(warnings) == 2
@@ -178,7 +175,7 @@ def test_a_cluster_that_does_not_answer_for_a_moment_is_asked_again_and_said_onc
 def test_a_cluster_that_stays_away_ends_the_rollout_in_time(
     cluster: Cluster, state: ClusterState
 ) -> None:
-    state.scenario(fail={"get": {"times": 1000, "stderr": DOWN}})
+    state.scenario(fail={"get": {"times": 1000}})
     error = fail(cluster, seconds=0.5)
     assert "nothing is known of the rollout" in error.message
     assert "was refused" in error.message
@@ -219,7 +216,7 @@ def test_nothing_is_changed_by_a_run_that_has_lost_its_lock(
         with pytest.raises(LockError):
             cluster.delete([Reference("Secret", "x")])
         with pytest.raises(LockError):
-            cluster.run(build_uncordon("main-1"))
+            cluster.change(Reference("Node", "main-1"), {})
         with pytest.raises(LockError):
             cluster.restore(WEB.all, [])
         assert cluster.get(["secrets"]) == ()
@@ -227,16 +224,56 @@ def test_nothing_is_changed_by_a_run_that_has_lost_its_lock(
     assert verbs <= {"get"}
 
 
-def test_a_connection_that_is_cut_in_a_rollout_fails_it_and_the_next_run_goes_on(
-    state: ClusterState, relay: Relay, connections: Connections
+def test_a_connection_that_is_cut_in_a_rollout_is_made_again_and_the_rollout_goes_on(
+    state: ClusterState,
+    relay: Relay,
+    connections: Connections,
+    logged: pytest.LogCaptureFixture,
 ) -> None:
     state.behave("shop-web", "stall")
-    with Cluster(connections, relay.host, pace=PACE) as cluster:
-        with Watch(relay.cut), pytest.raises(ConnectionLostError):
-            roll_out(cluster)
+
+    def cut() -> None:
+        relay.cut()
         state.reset()
+
+    with Cluster(connections, relay.host, pace=PACE) as cluster, Watch(cut):
         roll_out(cluster)
     assert len(state.names("Pod")) == 2
+    told = "\n".join(get_messages(logged))
+    assert told.count("the connection was lost; connecting again") == 1
+
+
+def test_an_api_that_restarts_in_a_rollout_is_waited_for_and_the_rollout_goes_on(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    state.behave("shop-web", "stall")
+
+    def restart() -> None:
+        state.api.stop()
+        state.reset()
+        threading.Timer(1.0, state.api.start).start()
+
+    with Watch(restart):
+        roll_out(cluster)
+    assert len(state.names("Pod")) == 2
+    (warning,) = get_messages(logged, "WARNING")
+    assert "was refused" in warning
+    assert get_messages(logged).count("The cluster answers again") == 1
+
+
+def test_a_watch_whose_place_is_forgotten_lists_again(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    state.behave("shop-web", "stall")
+
+    def forget() -> None:
+        state.forget_changes()
+        state.reset()
+        state.api.cut()
+
+    with Watch(forget):
+        roll_out(cluster)
+    assert state.calls.count(["get", "deployments"]) == 2
 
 
 def test_a_rollout_that_is_interrupted_ends_at_once_and_leaves_no_shell_behind(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.command import Command, Hidden, Result, in_folder, pipe, script, sudo
+from nvoi.command import Command, Hidden, Result, build_script, script, sudo
 from nvoi.errors import (
     ConnectionFailedError,
     ConnectionLostError,
@@ -50,22 +50,15 @@ def test_one_connection_serves_all_commands(server: Server, connections: Connect
     for _ in range(5):
         connections.run(server.host, Command("true"))
     assert server.connection_count == 1
-    tally = connections.tallies[server.host]
-    assert (tally.connections, tally.sessions) == (1, 5)
+    assert server.command_count == 5
 
 
 def test_threads_share_one_connection(server: Server, connections: Connections) -> None:
-    outputs: list[str] = []
+    def work(number: int) -> str:
+        return connections.run(server.host, Command("echo", number)).stdout
 
-    def work(number: int) -> None:
-        outputs.append(connections.run(server.host, Command("echo", number)).stdout)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(outputs) == sorted(f"{number}\n" for number in range(16))
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(work, range(16))) == [f"{number}\n" for number in range(16)]
     assert server.connection_count == 1
 
 
@@ -73,18 +66,12 @@ def test_a_host_that_allows_few_sessions_is_not_asked_for_more(
     start_server: StartServer, connections: Connections
 ) -> None:
     server = start_server("small", "MaxSessions 2")
-    outputs: list[str] = []
 
-    def work(number: int) -> None:
-        command = script(f"sleep 0.05; echo {number}")
-        outputs.append(connections.run(server.host, command).stdout)
+    def work(number: int) -> str:
+        return connections.run(server.host, script(f"sleep 0.05; echo {number}")).stdout
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(outputs) == [f"{number}\n" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8))) == [f"{number}\n" for number in range(8)]
     assert server.connection_count == 1
 
 
@@ -200,8 +187,8 @@ def test_a_secret_given_over_stdin_is_nowhere_else(
     server: Server, connections: Connections, logged: pytest.LogCaptureFixture
 ) -> None:
     secret = Secret("stdin-secret-0815")
-    command = script('read -r value; ps -ef; env; printf "%s" "$value" | tee seen')
-    result = connections.run(server.host, in_folder(command, server.home), stdin=secret)
+    command = script('cd; read -r value; ps -ef; env; printf "%s" "$value" | tee seen')
+    result = connections.run(server.host, command, stdin=secret)
     assert (server.home / "seen").read_text() == secret.reveal()
     assert result.stdout.count(secret.reveal()) == 1
     assert secret.reveal() not in logged.text
@@ -211,11 +198,11 @@ def test_an_error_says_host_command_code_and_last_lines(
     server: Server, connections: Connections
 ) -> None:
     add_secrets(TOKEN.reveal())
-    command = script("for i in $(seq 50); do echo line $i; done; echo no disk >&2; cat; exit 7")
+    text = 'for i in $(seq 50); do echo line $i; done; echo no disk >&2; echo "$1"; exit 7'
     with pytest.raises(RemoteError) as caught:
-        connections.run(server.host, pipe(Command("echo", Hidden(TOKEN)), command))
+        connections.run(server.host, build_script("nvoi-lines", text, Hidden(TOKEN)))
     error = caught.value
-    assert str(error).startswith(f"web-1 (127.0.0.1 port {server.port}): echo [REDACTED] | ( for")
+    assert str(error).startswith(f"web-1 (127.0.0.1 port {server.port}): nvoi-lines [REDACTED]")
     assert str(error).endswith("exit code 7")
     assert (error.status, error.exit_code) == (7, 1)
     assert len(error.output) == 20

@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from nvoi.command import Result
 from nvoi.errors import NvoiError
-from nvoi.k3s.membership import find_left
 from nvoi.k3s.nodes import (
     ClusterNode,
-    build_mark,
     build_marker,
     build_marks,
+    find_lacking,
+    find_left,
     format_address,
-    is_marked,
     list_nodes,
     parse_address,
     read_node,
 )
-from nvoi.k3s.preparation import tell_unreachable_nodes
-from nvoi.k3s.readiness import find_lacking
-from nvoi.k3s.survey import Listener, build_survey
-from nvoi.kubernetes.commands import Kubectl
 from nvoi.ssh.host import Host
-from tests.unit.k3s.servers import build_facts, build_k3s, build_server
+from tests.unit.k3s.servers import Answers, build_server
 
 WORKER = build_server(2)
 MARKS = {"nvoi.io/server-name": "main", "nvoi.io/app.shop": "true"}
-ADDRESS = {"nvoi.io/address": "root@203.0.113.2:22"}
-
-
-class Answers:
-    """A cluster that says one thing."""
-
-    def __init__(self, stdout: str) -> None:
-        self.stdout = stdout
-
-    def run(self, call: Kubectl, *, timeout: float | None = None, check: bool = True) -> Result:
-        """Say it."""
-        return Result(0, self.stdout, (), 0.0)
 
 
 def build_item(**status: object) -> dict[str, Any]:
-    """A node as kubectl prints it."""
+    """A node as the API answers it."""
     metadata = {
         "name": "shop-main-1",
         "labels": {"node-role.kubernetes.io/control-plane": "true"} | MARKS,
@@ -55,10 +36,10 @@ def build_item(**status: object) -> dict[str, Any]:
 
 def test_a_node_that_is_ready() -> None:
     condition = {"type": "Ready", "status": "True"}
-    info = {"kubeletVersion": "v1.36.4+k3s1"}
+    info = {"kubeletVersion": "v1.36.5+k3s1"}
     node = read_node(build_item(conditions=[condition], nodeInfo=info))
     assert (node.name, node.is_ready, node.state) == ("shop-main-1", True, "Ready")
-    assert (node.is_master, node.is_cordoned, node.version) == (True, True, "v1.36.4+k3s1")
+    assert (node.is_master, node.is_cordoned, node.version) == (True, True, "v1.36.5+k3s1")
     assert node.markers == {"nvoi.io/app.shop"}
     assert node.address is None
 
@@ -71,16 +52,15 @@ def test_a_node_that_is_not() -> None:
     assert read_node(build_item()).state == "NotReady: it has not said anything yet"
 
 
-@pytest.mark.parametrize("text", ["", "no json", "{}", '{"items": [{}]}'])
-def test_an_answer_that_is_none_is_an_error(text: str) -> None:
+def test_an_answer_that_is_none_is_an_error() -> None:
     with pytest.raises(NvoiError, match="cannot be read"):
-        list_nodes(Answers(text))
+        list_nodes(Answers({}))
 
 
 def test_what_is_still_lacking_is_told() -> None:
     ready = ClusterNode("a", is_ready=True, state="Ready", version="v1.35.5+k3s1")
     other = ClusterNode("b", is_ready=False, state="NotReady: cni plugin not initialized")
-    told = find_lacking([ready, other], ["a", "b", "c"], {"a": "v1.36.4+k3s1"})
+    told = find_lacking([ready, other], ["a", "b", "c"], {"a": "v1.36.5+k3s1"})
     assert told == [
         "a still runs v1.35.5+k3s1",
         "b is NotReady: cni plugin not initialized",
@@ -101,16 +81,6 @@ def test_what_is_no_address_is_none(text: str) -> None:
     assert parse_address(text, "x") is None
 
 
-def test_a_node_is_marked_once() -> None:
-    bare = ClusterNode("shop-main-2", is_ready=True, state="Ready")
-    assert not is_marked("shop", bare, WORKER)
-    marked = ClusterNode(
-        "shop-main-2", is_ready=True, state="Ready", labels=MARKS, annotations=ADDRESS
-    )
-    assert is_marked("shop", marked, WORKER)
-    assert not is_marked("blog", marked, WORKER)
-
-
 def test_another_apps_way_to_a_node_is_not_overwritten() -> None:
     node = ClusterNode(
         "shop-main-2",
@@ -124,14 +94,6 @@ def test_another_apps_way_to_a_node_is_not_overwritten() -> None:
         "labels": {"nvoi.io/server-name": "main", "nvoi.io/app.blog": "true"},
         "annotations": {"nvoi.io/address": "admin@10.0.0.2:22"},
     }
-
-
-def test_all_marks_are_set_by_one_call_that_owns_them_for_the_app() -> None:
-    node = ClusterNode("shop-main-2", is_ready=True, state="Ready")
-    call = build_mark("shop", [build_marks("shop", node, WORKER)] * 2)
-    assert "--field-manager=nvoi-node-shop" in call.argv
-    assert call.stdin is not None
-    assert len(json.loads(call.stdin)["items"]) == 2
 
 
 def test_nodes_that_left_are_those_with_the_marker_but_never_the_master() -> None:
@@ -154,27 +116,3 @@ def test_a_marker_is_a_label_that_kubernetes_takes() -> None:
         name = build_marker(app).partition("/")[2]
         assert len(name) <= 63
     assert build_marker("a" * 200) != build_marker("a" * 201)
-
-
-def test_a_cluster_that_cannot_be_asked_of_dead_nodes_hides_no_other_error() -> None:
-    server = build_server(1)
-    facts = {server.name: build_facts(1, k3s=build_k3s())}
-    tell_unreachable_nodes([server, WORKER], facts, Answers("no json"))
-
-
-def test_a_survey_hears_while_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", logger="nvoi")
-    heard: list[str] = []
-    listener = Listener(WORKER, lambda _, text: heard.append(text), clock=lambda: 1000.0)
-    lines = "@nvoi architecture,aarch64,@nvoi cloud-init,waiting 15,state done,@nvoi clock,1042"
-    for line in lines.split(","):
-        listener.hear(line)
-    assert heard == ["arm64"]
-    assert listener.clock_offset == 42.5
-    assert caplog.messages == ["shop-main-2: waiting for cloud-init (15 s)"]
-
-
-def test_only_the_master_is_asked_for_the_port_of_its_api() -> None:
-    assert "tcp:192B" in build_survey(is_master=True).reveal()
-    assert "tcp:192B" not in build_survey(is_master=False).reveal()
-    assert "udp:CA6C" in build_survey(is_master=False).reveal()

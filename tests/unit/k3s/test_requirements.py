@@ -7,30 +7,17 @@ from typing import Any
 import pytest
 
 from nvoi.errors import ConnectionFailedError, NvoiError
-from nvoi.k3s.configuration import K3sSettings
 from nvoi.k3s.facts import Facts
-from nvoi.k3s.requirements import (
-    MEBIBYTE,
-    check_all,
-    find_architectures,
-    find_shortcomings,
-)
+from nvoi.k3s.requirements import MEBIBYTE, check_all, find_faults, find_upgrade_fault
 from nvoi.secret import Secret
-from tests.unit.k3s.servers import (
-    GIBIBYTE,
-    build_address,
-    build_facts,
-    build_k3s,
-    build_server,
-)
+from tests.unit.k3s.servers import GIBIBYTE, build_address, build_facts, build_k3s, build_server
 
-SETTINGS = K3sSettings()
 MASTER, WORKER = build_server(1), build_server(2)
 
 
 def look(facts: Facts, *, is_master: bool = True) -> list[str]:
     """What one server lacks."""
-    return find_shortcomings(MASTER if is_master else WORKER, facts, SETTINGS)
+    return [*find_faults(MASTER if is_master else WORKER, facts, None)]
 
 
 def test_a_healthy_server_lacks_nothing() -> None:
@@ -90,7 +77,7 @@ def test_a_node_that_runs_needs_less_room() -> None:
 
 def test_a_private_ip_that_the_server_does_not_have() -> None:
     server = build_server(1, private_ip="10.9.9.9")
-    (line,) = find_shortcomings(server, build_facts(), SETTINGS)
+    (line,) = find_faults(server, build_facts(), None)
     assert line == "private_ip 10.9.9.9 is none of its addresses (10.0.0.11)"
 
 
@@ -104,7 +91,7 @@ class TestK3s:
         assert "k3s-uninstall.sh" in line
 
     def test_settings_of_somebody_else(self) -> None:
-        k3s = build_k3s(role=None, is_ours=False, config_checksum="abc", applied="")
+        k3s = build_k3s(role=None, is_ours=False, lines=("token: x",), applied="")
         (line,) = look(build_facts(k3s=k3s))
         assert "files in /etc/rancher/k3s that nvoi did not write" in line
 
@@ -117,19 +104,18 @@ class TestK3s:
         assert "is the worker of a cluster and cannot become the master" in line
 
     def test_a_release_that_cannot_follow(self) -> None:
-        settings = K3sSettings(version="v1.30.1+k3s1")
-        (line,) = find_shortcomings(MASTER, build_facts(k3s=build_k3s()), settings)
+        (line,) = find_faults(MASTER, build_facts(k3s=build_k3s()), "v1.30.1+k3s1")
         assert "does not support downgrades" in line
 
 
 class TestTogether:
     """What is wrong with several servers."""
 
-    def check(self, *facts: Facts, errors: tuple[NvoiError, ...] = ()) -> str:
-        servers = [build_server(number) for number in range(1, len(facts) + 1)]
-        named = {server.name: one for server, one in zip(servers, facts, strict=True)}
+    def check(self, *found: Facts | NvoiError) -> str:
+        servers = [build_server(number) for number in range(1, len(found) + 1)]
+        named = {server.name: one for server, one in zip(servers, found, strict=True)}
         with pytest.raises(NvoiError) as caught:
-            check_all(servers, named, SETTINGS, errors)
+            check_all(servers, named, None)
         return str(caught.value)
 
     def test_all_is_told_a_line_each(self) -> None:
@@ -178,23 +164,43 @@ class TestTogether:
                 2, k3s=build_k3s("agent", token=Secret("of the first try"), applied="")
             ),
         }
-        check_all([MASTER, WORKER], facts, SETTINGS)
+        assert check_all([MASTER, WORKER], facts, None) == facts
 
     def test_what_does_not_answer_is_told_with_the_rest(self) -> None:
-        error = ConnectionFailedError("shop-main-9: no route to host", hint="switch it on")
-        text = self.check(build_facts(1, downloader=None), errors=(error,))
-        assert "shop-main-9: no route to host (switch it on)" in text
+        error = ConnectionFailedError("shop-main-2: no route to host", hint="switch it on")
+        text = self.check(build_facts(1, downloader=None), error)
+        assert "shop-main-2: no route to host (switch it on)" in text
         assert "install curl" in text
 
     def test_one_that_does_not_answer_alone_is_its_own_error(self) -> None:
-        error = ConnectionFailedError("shop-main-9: no route to host")
+        error = ConnectionFailedError("shop-main-2: no route to host")
         with pytest.raises(ConnectionFailedError) as caught:
-            check_all([MASTER], {MASTER.name: build_facts()}, SETTINGS, [error])
+            check_all([MASTER, WORKER], {MASTER.name: build_facts(), WORKER.name: error}, None)
         assert caught.value is error
 
-    def test_architectures(self) -> None:
-        facts = {MASTER.name: build_facts(1), WORKER.name: build_facts(2, architecture="arm64")}
-        assert find_architectures([MASTER, WORKER], facts) == {
-            "amd64": ["shop-main-1"],
-            "arm64": ["shop-main-2"],
-        }
+
+@pytest.mark.parametrize(
+    ("installed", "wanted"),
+    [
+        ("v1.35.5+k3s1", "v1.35.5+k3s1"),
+        ("v1.35.5+k3s1", "v1.35.6+k3s1"),
+        ("v1.35.5+k3s2", "v1.35.5+k3s1"),
+        ("v1.35.5+k3s1", "v1.36.4+k3s1"),
+        ("v1.36.4+k3s-of-somebody", "v1.36.4+k3s1"),
+        ("v1.36.4+k3s1", "v1.30.1+rke2r1"),
+        ("v1.36.2-rc1+k3s1", "v1.36.2+k3s1"),
+        (None, "v1.36.4+k3s1"),
+    ],
+)
+def test_upgrades_that_are_supported(installed: str | None, wanted: str) -> None:
+    assert find_upgrade_fault(installed, wanted) is None
+
+
+def test_a_downgrade_is_none() -> None:
+    assert "does not support downgrades" in str(find_upgrade_fault("v1.36.4+k3s1", "v1.36.3+k3s1"))
+    assert "does not support downgrades" in str(find_upgrade_fault("v1.36.4+k3s1", "v1.35.9+k3s1"))
+
+
+def test_a_minor_release_is_not_skipped() -> None:
+    fault = find_upgrade_fault("v1.34.4+k3s1", "v1.36.4+k3s1")
+    assert "a release of v1.35 first" in str(fault)

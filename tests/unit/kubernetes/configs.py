@@ -6,8 +6,8 @@ import textwrap
 from typing import Any
 
 from nvoi.config.schema import Application
-from nvoi.kubernetes.application import Manifests, build_manifests
-from nvoi.kubernetes.workload import Release
+from nvoi.kubernetes.manifests import Manifests, build_manifests
+from nvoi.kubernetes.workloads import Release
 from tests.unit.config.texts import EVERY_KEY, hetzner, parse, ssh
 
 STAMP = "20260102030405"

@@ -103,13 +103,6 @@ def test_a_job_that_ran_before_is_made_anew() -> None:
     assert [reference.kind for reference in fixed] == ["Job"]
 
 
-def test_kubectl_s_answer_is_one_object_or_a_list() -> None:
-    items = live("web")
-    assert ownership.read_items({"kind": "List", "items": items}) == tuple(items)
-    assert ownership.read_items({"kind": "List", "items": None}) == ()
-    assert ownership.read_items(items[0]) == (items[0],)
-
-
 def test_every_config_s_objects_are_of_kinds_that_are_pruned() -> None:
     for name in TEXTS:
         assert {item["kind"] for item in build(name).all} <= set(ownership.KINDS)

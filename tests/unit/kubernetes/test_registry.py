@@ -7,12 +7,12 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from nvoi.kubernetes import registry
-from nvoi.kubernetes.registry import Registry, build_registry
+from nvoi.kubernetes.registry import build_registry
 from tests.unit.kubernetes.configs import container_of, find, pod_of
 
 
 def test_the_registry_runs_on_the_master_beside_its_data() -> None:
-    pod = pod_of(find(build_registry(Registry("id", node="shop-main-1")), "Deployment", "nvoi"))
+    pod = pod_of(find(build_registry("id", node="shop-main-1"), "Deployment", "nvoi"))
     assert pod["nodeSelector"] == {
         "node-role.kubernetes.io/control-plane": "true",
         "kubernetes.io/hostname": "shop-main-1",
@@ -22,7 +22,7 @@ def test_the_registry_runs_on_the_master_beside_its_data() -> None:
 
 
 def test_the_registry_has_an_address_of_its_own_that_is_not_open_to_the_outside() -> None:
-    service = find(build_registry(Registry("id")), "Service", "nvoi-registry")
+    service = find(build_registry("id"), "Service", "nvoi-registry")
     assert service["spec"]["type"] == "ClusterIP"
     assert service["spec"]["clusterIP"] == registry.CLUSTER_IP
     # The range that Kubernetes gives out by chance begins after its first 256 addresses.
@@ -30,16 +30,13 @@ def test_the_registry_has_an_address_of_its_own_that_is_not_open_to_the_outside(
     assert 10 < int(ipaddress.ip_address(registry.CLUSTER_IP)) - int(first) <= 256
 
 
-def test_the_registry_s_image_and_address_can_be_replaced() -> None:
-    changed = Registry("id", image="mirror.local/registry:3.0.0", cluster_ip="10.43.0.7")
-    items = build_registry(changed)
-    deployment = find(items, "Deployment", "nvoi")
-    assert container_of(deployment)["image"] == "mirror.local/registry:3.0.0"
-    assert find(items, "Service", "nvoi")["spec"]["clusterIP"] == changed.address.split(":")[0]
+def test_the_registry_s_image_can_be_replaced() -> None:
+    items = build_registry("id", image="mirror.local/registry:3.0.0")
+    assert container_of(find(items, "Deployment", "nvoi"))["image"] == "mirror.local/registry:3.0.0"
 
 
 def test_the_registry_runs_version_3_with_nvois_config_and_sends_no_traces() -> None:
-    items = build_registry(Registry("id"))
+    items = build_registry("id")
     container = container_of(find(items, "Deployment", "nvoi"))
     assert container["image"].startswith("registry:3.")
     assert container["env"] == [{"name": "OTEL_TRACES_EXPORTER", "value": "none"}]
@@ -50,12 +47,12 @@ def test_the_registry_runs_version_3_with_nvois_config_and_sends_no_traces() -> 
 
 
 def test_images_can_be_deleted_from_the_registry() -> None:
-    settings: Any = find(build_registry(Registry("id")), "ConfigMap", "nvoi")["data"]
+    settings: Any = find(build_registry("id"), "ConfigMap", "nvoi")["data"]
     assert json.loads(settings["config.yml"])["storage"]["delete"] == {"enabled": True}
 
 
 def test_containerd_is_told_to_pull_from_the_registry_and_from_mirrors() -> None:
-    text = registry.build_registries_file(mirrors={"docker.io": ["https://mirror.local"]})
+    text = registry.build_registries_file(registry.ADDRESS, {"docker.io": ["https://mirror.local"]})
     assert YAML(typ="safe").load(text) == {
         "mirrors": {
             "10.43.0.100:5000": {"endpoint": ["http://10.43.0.100:5000"]},

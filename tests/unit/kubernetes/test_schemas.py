@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nvoi.kubernetes.registry import Registry, build_registry
+from nvoi.kubernetes.registry import build_registry
 from tests.unit.kubernetes import configs
 from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 
@@ -18,7 +18,7 @@ def test_every_manifest_passes_the_cluster_s_schemas(name: str, version: str) ->
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_registry_passes_the_cluster_s_schemas(version: str) -> None:
-    for manifest in build_registry(Registry("id", node="shop-main-1")):
+    for manifest in build_registry("id", node="shop-main-1"):
         assert find_errors(manifest, version) == []
 
 

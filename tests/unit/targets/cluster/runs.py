@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from nvoi.config.schema import Config
-from nvoi.kubernetes.application import Manifests, build_manifests
-from nvoi.kubernetes.records import build_record, find_running, list_begun, list_records
+from nvoi.kubernetes.manifests import Manifests, build_manifests
+from nvoi.kubernetes.releases import build_record
 from nvoi.providers.ssh import OwnServers
 from nvoi.ssh.connections import build_connections
-from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.context import ClusterContext, Rollout
+from nvoi.targets.cluster.state import build_state
 from nvoi.targets.step import Request
 from tests.unit.config.texts import parse, ssh
 from tests.unit.kubernetes.configs import build_release
@@ -44,11 +45,7 @@ def see(live: Iterable[Any], *, text: str = WEB, stamp: str | None = None) -> Cl
         connections=build_connections(config.application.ssh_keys, Path(), {}),
         stack=ExitStack(),
         moment=datetime.now(UTC),
-        stamp=STAMPS[-1],
+        rollout=Rollout(STAMPS[-1]),
     )
-    app = context.application.name
-    context.live = tuple(live)
-    context.records = tuple(list_records(app, context.live))
-    context.begun = tuple(list_begun(app, context.live))
-    context.running = find_running(app, context.live)
+    context.state = build_state(context.application.name, [*live])
     return context

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nvoi.errors import UsageError
-from nvoi.targets.cluster.rollback import choose
+from nvoi.targets.cluster.rollback import choose_release
 from tests.unit.targets.cluster.runs import STAMPS, WEB, build, record, see
 
 FIRST, SECOND, THIRD = STAMPS[:3]
@@ -19,32 +19,32 @@ def serve(stamp: str) -> list[Any]:
 
 def test_after_going_back_and_a_new_deploy_it_is_the_one_that_served_before() -> None:
     records = [record(FIRST), record(SECOND, FIRST), record(THIRD, FIRST)]
-    assert choose(see([*records, *serve(THIRD)])).stamp == FIRST
+    assert choose_release(see([*records, *serve(THIRD)]).state, None).stamp == FIRST
 
 
 def test_from_a_deploy_that_was_cut_off_it_is_the_one_that_served() -> None:
     records = [record(FIRST), record(SECOND, FIRST), record(THIRD, SECOND, begun=True)]
-    assert choose(see([*records, *serve(THIRD)])).stamp == SECOND
+    assert choose_release(see([*records, *serve(THIRD)]).state, None).stamp == SECOND
     # Which may be named too: some of it runs no more.
-    assert choose(see([*records, *serve(THIRD)], stamp=SECOND)).stamp == SECOND
+    assert choose_release(see([*records, *serve(THIRD)]).state, SECOND).stamp == SECOND
 
 
 def test_one_that_was_cut_off_cannot_be_named() -> None:
     live = [record(FIRST), record(SECOND, FIRST, begun=True), *serve(SECOND)]
     with pytest.raises(UsageError, match=f"release {SECOND} is not kept"):
-        choose(see(live, stamp=SECOND))
+        choose_release(see(live).state, SECOND)
 
 
 def test_before_the_first_there_is_none() -> None:
     with pytest.raises(UsageError, match="no release before the one that runs is kept"):
-        choose(see([record(FIRST), *serve(FIRST)]))
+        choose_release(see([record(FIRST), *serve(FIRST)]).state, None)
 
 
 def test_the_one_that_runs_is_refused() -> None:
     with pytest.raises(UsageError, match="runs already"):
-        choose(see([record(FIRST), *serve(FIRST)], stamp=FIRST))
+        choose_release(see([record(FIRST), *serve(FIRST)]).state, FIRST)
 
 
 def test_where_nothing_has_run_there_is_nothing_to_go_back_to() -> None:
     with pytest.raises(UsageError, match="kept: none"):
-        choose(see([]))
+        choose_release(see([]).state, None)

@@ -1,0 +1,358 @@
+"""JSON over HTTP: one way to ask, one policy of asking again, one reader of errors."""
+
+from __future__ import annotations
+
+import json
+import math
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+from urllib3 import exceptions
+from urllib3.exceptions import HTTPError, InvalidHeader, NewConnectionError
+from urllib3.util import Retry, Timeout
+
+from nvoi import parallel
+from nvoi.errors import AccessError, ConnectionFailedError, HostKeyError, RequestError
+from nvoi.log.masking import masker
+
+JSON = "application/json"
+#: Seconds until a connection is there, and without a byte of an answer.
+CONNECT_SECONDS = 15.0
+ANSWER_SECONDS = 30.0
+#: Seconds for which one who does not answer is asked again, and between the first two times;
+#: each next pause is twice as long, up to the longest.
+PATIENCE = 60.0
+PAUSE = 0.5
+LONGEST_PAUSE = 5.0
+#: Characters of a refusal that an error shows.
+SHOWN = 300
+BAD = 400
+#: Too Many Requests, Bad Gateway, Service Unavailable, Gateway Timeout (RFC 6585; RFC 9110, 15.6).
+TEMPORARY = frozenset({429, 502, 503, 504})
+#: The answers by which a server says that it has done nothing: even a POST may be sent again.
+UNDONE = frozenset({429, 503})
+NO_TEXTS: Mapping[str, str] = MappingProxyType({})
+
+Pool = urllib3.HTTPConnectionPool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server has answered: ``headers`` and ``body`` as they came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+    def read(self) -> Any:
+        """The JSON of the body.
+
+        Raises:
+            RequestError: it is none. Nothing of it is shown, which may hold anything.
+        """
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            message = f"the answer cannot be read: {type(error).__name__}"
+            raise RequestError(message, status=self.status) from None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent, and for how many seconds its answer may be silent."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: object = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    seconds: float
+    is_whole: bool = True
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A request that came to nothing, and whether it may be made again with more success."""
+
+    error: RequestError | ConnectionFailedError
+    may_pass: bool
+
+
+class Client:
+    """Asks one server, again and again while it does not answer. Usable from any thread.
+
+    Args:
+        connect: makes the pool of connections; called at the first request, and again after a
+            connection failed.
+        headers: sent with every request.
+        pause: seconds until the first request is made again.
+        listen: called with the error once the server does not answer, and with None once all
+            requests that failed have been answered.
+        is_temporary: whether a refusal may be none the next moment, beside the usual statuses.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Pool],
+        *,
+        headers: Mapping[str, str] = NO_TEXTS,
+        pause: float = PAUSE,
+        listen: Callable[[RequestError | None], None] = lambda _: None,
+        is_temporary: Callable[[RequestError], bool] = lambda _: False,
+    ) -> None:
+        self._connect = connect
+        self._headers = headers
+        self._pause = pause
+        self._listen = listen
+        self._is_temporary = is_temporary
+        self._lock = threading.Lock()
+        self._pool: Pool | None = None
+        self._has_connected = False
+        self._failing: dict[object, RequestError] = {}
+
+    @property
+    def trouble(self) -> RequestError | None:
+        """Why the server does not answer at present."""
+        with self._lock:
+            return next(reversed(self._failing.values()), None)
+
+    def close(self) -> None:
+        """End the connections. A later use opens others."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] = NO_TEXTS,
+        body: object = None,
+        headers: Mapping[str, str] = NO_TEXTS,
+        seconds: float = ANSWER_SECONDS,
+        patience: float = PATIENCE,
+    ) -> Answer:
+        """Ask, and take the whole answer.
+
+        Args:
+            method: a POST whose connection was lost is not sent again: it may have been heard.
+            path: from the host on.
+            query: joined to the path.
+            body: sent as JSON, unless ``headers`` name another kind of it.
+            headers: beside the client's own.
+            seconds: how long the server may be silent.
+            patience: seconds for which it is asked again.
+
+        Raises:
+            RequestError: it refused, or did not answer within ``patience``.
+            ConnectionFailedError: the way there cannot be opened.
+        """
+        request = Request(method, path, query, body, headers, seconds)
+        response = self._insist(request, patience)
+        return Answer(response.status, response.headers, response.data)
+
+    @contextmanager
+    def stream(
+        self,
+        path: str,
+        *,
+        query: Mapping[str, str] = NO_TEXTS,
+        headers: Mapping[str, str] = NO_TEXTS,
+        seconds: float = ANSWER_SECONDS,
+        patience: float = PATIENCE,
+    ) -> Iterator[Iterator[bytes]]:
+        """GET an answer piece by piece, as it comes. Who cancels the task ends it.
+
+        Raises:
+            RequestError: as :meth:`request`; also where the connection is lost on the way.
+        """
+        request = Request("GET", path, query, None, headers, seconds, is_whole=False)
+        response = self._insist(request, patience)
+        try:
+            with parallel.hold(Stream(response)):
+                yield read_pieces(response)
+        finally:
+            response.close()
+
+    def _insist(self, request: Request, patience: float) -> urllib3.BaseHTTPResponse:
+        """Send, and send again until there is a good answer or no hope of one."""
+        deadline, pause, key = time.monotonic() + patience, self._pause, object()
+        try:
+            while isinstance(answer := self._try(request), Failure):
+                left = deadline - time.monotonic()
+                if not answer.may_pass or left <= 0:
+                    raise answer.error
+                self._note(key, answer.error)
+                parallel.sleep(min(max(pause, find_wait(answer.error)), left))
+                pause = min(pause * 2, LONGEST_PAUSE)
+            self._note(key, None)
+            return answer
+        finally:
+            with self._lock:
+                self._failing.pop(key, None)
+
+    def _try(self, request: Request) -> urllib3.BaseHTTPResponse | Failure:
+        pool: Pool | None = None
+        try:
+            pool = self._get_pool()
+            answer = send(pool, request, self._headers)
+        except (HTTPError, OSError) as failure:
+            self._drop(pool)
+            error = describe_failure(failure)
+            is_undone = request.method != "POST" or isinstance(failure, NewConnectionError)
+            return Failure(error, error.is_silence and is_undone)
+        except RequestError as failure:
+            return Failure(failure, failure.is_silence)
+        except (AccessError, HostKeyError):
+            raise
+        except ConnectionFailedError as failure:
+            # One who was never reached may be none at all.
+            return Failure(failure, may_pass=self._has_connected)
+        if answer.status < BAD:
+            return answer
+        error = read_refusal(answer)
+        is_undone = request.method != "POST" or error.status in UNDONE
+        may_pass = error.status in TEMPORARY or self._is_temporary(error)
+        return Failure(error, may_pass and is_undone)
+
+    def _get_pool(self) -> Pool:
+        with self._lock:
+            if self._pool is None:
+                self._pool = self._connect()
+                self._has_connected = True
+            return self._pool
+
+    def _drop(self, failed: Pool | None) -> None:
+        """Have the next request connect anew; others may have seen to that meanwhile."""
+        with self._lock:
+            if self._pool is failed:
+                self._pool = None
+        if failed is not None:
+            failed.close()
+
+    def _note(self, key: object, error: RequestError | ConnectionFailedError | None) -> None:
+        """Tell of trouble once, be it of one request or of many, and of its end."""
+        with self._lock:
+            before = bool(self._failing)
+            if error is None:
+                self._failing.pop(key, None)
+            else:
+                self._failing[key] = wrap(error)
+            after = bool(self._failing)
+        if before != after:
+            self._listen(wrap(error) if error else None)
+
+
+class Stream:
+    """An answer that is being read, as another thread ends it."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+
+    def cancel(self) -> None:
+        # It has ended by itself meanwhile.
+        with suppress(ValueError, RuntimeError, OSError):
+            self._response.shutdown()
+
+
+def send(pool: Pool, request: Request, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+    """One request. Nothing is repeated or followed here."""
+    has_body = request.body is not None
+    kind = {"Content-Type": JSON} if has_body else {}
+    query = f"?{urlencode(request.query)}" if request.query else ""
+    return pool.urlopen(
+        request.method,
+        request.path + query,
+        body=json.dumps(request.body).encode() if has_body else None,
+        headers={"Accept": JSON, **kind, **headers, **request.headers},
+        retries=False,
+        redirect=False,
+        timeout=Timeout(
+            connect=CONNECT_SECONDS,
+            read=None if math.isinf(request.seconds) else request.seconds,
+        ),
+        preload_content=request.is_whole,
+    )
+
+
+def read_pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """The pieces of an answer.
+
+    Raises:
+        RequestError: the connection was lost before its end.
+    """
+    try:
+        yield from response.stream()
+    except (HTTPError, OSError) as failure:
+        parallel.check()
+        raise describe_failure(failure) from failure
+
+
+def find_wait(error: RequestError | ConnectionFailedError) -> float:
+    """The seconds that the server asks to be left alone for (RFC 9110, 10.2.3)."""
+    text = error.retry_after if isinstance(error, RequestError) else None
+    try:
+        return float(Retry().parse_retry_after(text)) if text else 0.0
+    except InvalidHeader:
+        return 0.0
+
+
+def wrap(error: RequestError | ConnectionFailedError) -> RequestError:
+    if isinstance(error, RequestError):
+        return error
+    return RequestError(error.message, hint=error.hint, is_silence=True)
+
+
+def describe_failure(error: HTTPError | OSError) -> RequestError:
+    """The error of a request without an answer, in words that show nothing of the request."""
+    cause: BaseException = error
+    while cause.args and isinstance(cause.args[-1], BaseException):
+        cause = cause.args[-1]
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return RequestError(f"its certificate is not to be trusted: {cause.verify_message}")
+    is_late = isinstance(error, exceptions.TimeoutError)
+    if is_late and not isinstance(error, NewConnectionError):
+        return RequestError("no answer came in time", is_silence=True)
+    return RequestError("the connection was refused or lost", is_silence=True)
+
+
+def read_refusal(answer: urllib3.BaseHTTPResponse) -> RequestError:
+    """The error of a bad answer, in the server's own words, masked and cut."""
+    try:
+        document = json.loads(answer.data)
+    except ValueError:
+        document = None
+    text = masker.clean_text(" ".join(find_message(document).split()))
+    if len(text) > SHOWN:
+        text = f"{text[:SHOWN]}…"
+    return RequestError(
+        f"HTTP {answer.status}: {text}" if text else f"HTTP {answer.status}",
+        status=answer.status,
+        document=document,
+        retry_after=answer.headers.get("Retry-After"),
+    )
+
+
+def find_message(document: Any) -> str:
+    """What an answer says of what went wrong.
+
+    It is a ``message``, or an ``error`` or ``errors`` with one: Kubernetes API conventions,
+    "Response Status Kind"; OCI Distribution Specification, "Error Codes"; Hetzner's and
+    Cloudflare's API references, "Errors".
+    """
+    match document:
+        case {"message": str(text)} | {"error": {"message": str(text)} | str(text)}:
+            return text
+        case {"errors": [{"message": str(text)}, *_]}:
+            return text
+    return ""

@@ -1,0 +1,251 @@
+"""Makes the servers one cluster of k3s, and keeps it so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nvoi.command import Command, build_script
+from nvoi.errors import NvoiError, RemoteError
+from nvoi.k3s import read_script
+from nvoi.k3s.facts import Facts
+from nvoi.k3s.nodes import (
+    READY_SECONDS,
+    ClusterNode,
+    check_groups,
+    ensure_marks,
+    find_left,
+    forget_app,
+    format_address,
+    list_nodes,
+    wait_until_ready,
+)
+from nvoi.k3s.plan import API_PORT, K3sSettings, Task, build_tasks, find_stale
+from nvoi.k3s.requirements import check_all
+from nvoi.k3s.survey import WAITING, survey
+from nvoi.k3s.uninstall import DRAIN_SECONDS, remove_node
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.ownership import Reference
+from nvoi.kubernetes.registry import DATA_FOLDER
+from nvoi.log.levels import get_logger
+from nvoi.log.masking import add_secrets
+from nvoi.parallel import work_on_all
+from nvoi.providers.provider import Server
+from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import as_root
+
+log = get_logger("nvoi.k3s")
+
+#: Seconds for the installer's downloads; the program has 75 MB.
+INSTALL_SECONDS = 900
+DISK_FULL = "No space left on device"
+#: The exit codes of the script that say what went wrong; sysexits(3) leaves these alone.
+NO_INSTALLER = 90
+INSTALLER_FAILED = 91
+NOT_STARTED = 92
+NOT_READY = 93
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds that k3s has to start, nodes have to be ready, and pods have to leave a node."""
+
+    server: int = 180
+    agent: int = 120
+    ready: float = READY_SECONDS
+    drain: int = DRAIN_SECONDS
+
+
+@dataclass(frozen=True)
+class Installer:
+    """Makes the servers, of which the master is first, one cluster for an app."""
+
+    connections: Connections
+    cluster: Cluster
+    servers: Sequence[Server]
+    settings: K3sSettings
+    app: str
+    patience: Patience = field(default_factory=Patience)
+
+    def ensure_k3s(self, facts: Mapping[str, Facts]) -> dict[str, str]:
+        """Have every server run k3s as the config says, and be a node of the cluster.
+
+        Takes what the servers are like, and returns the names of their nodes, by their own.
+
+        Raises:
+            HostsError: k3s could not be set up on several servers.
+            NvoiError: on one of them; or a node is not ready, or cannot be removed.
+        """
+        tasks = build_tasks(self.servers, facts, self.settings)
+        if any(task.work for task in tasks):
+            # Another run may have had the lock since they were asked.
+            found = survey(self.connections, self.servers)
+            tasks = self._install(check_all(self.servers, found, self.settings.version))
+        else:
+            log.info("k3s %s runs on all servers as it should", tasks[0].node.version)
+        self._ensure_nodes({task.node.name: task.server for task in tasks})
+        return {task.server.name: task.node.name for task in tasks}
+
+    def _ensure_nodes(self, servers: Mapping[str, Server]) -> None:
+        """Have the nodes of ``servers`` ready and marked, and no other node of the app's left."""
+        nodes = wait_until_ready(self.cluster, [*servers], seconds=self.patience.ready)
+        ensure_marks(self.cluster, nodes, servers, self.app)
+        left = find_left(nodes, servers, self.app)
+        shared = [node for node in left if len(node.markers) > 1]
+        for node in shared:
+            log.info("%s stays a node for other apps", node.name)
+        forget_app(self.cluster, shared, self.app)
+        kept = {format_address(server.host) for server in self.servers}
+        for node in left:
+            if node not in shared:
+                seconds = self.patience.drain
+                remove_node(self.connections, self.cluster, node, kept=kept, drain_seconds=seconds)
+
+    def _install(self, facts: Mapping[str, Facts]) -> list[Task]:
+        """Do all that is to be done: the master first, new workers at once, others in turn."""
+        nodes = self._list_nodes(facts[self.servers[0].name])
+        stale = find_stale(self.servers, facts, nodes)
+        others = [node for node in nodes if node not in stale]
+        tasks = build_tasks(self.servers, facts, self.settings, others)
+        check_groups(nodes, {task.node.name: task.server for task in tasks}, self.app)
+        tell_insecure(self.settings.install_url, tasks, facts)
+        master, *agents = tasks
+        add_secrets(master.node.token.reveal())
+        new = [task for task in agents if task.work and not task.is_running]
+        # What new workers need before they can start comes to them while the master starts.
+        work_on_all([master, *new] if master.work else new, self._bring)
+        if master.work and master.is_running:
+            self._wait_for(master)
+        for node in stale:
+            log.info("%s: its server was set up anew; the old node is removed", node.name)
+            self.cluster.delete([Reference("Node", node.name)], wait=False)
+        work_on_all(new, lambda task: self._set_up(task, installs=False, starts=True))
+        for task in agents:
+            if task.work and task.is_running:
+                self._renew(task)
+        return tasks
+
+    def _list_nodes(self, master: Facts) -> list[ClusterNode]:
+        """The nodes that there are, where the master was set up wholly and runs."""
+        return list_nodes(self.cluster) if master.k3s.is_active and master.k3s.applied else []
+
+    def _bring(self, task: Task) -> None:
+        """Set up the master wholly, a new worker as far as it can be before the master is there."""
+        starts = task.starts and task.server.is_master
+        self._set_up(task, installs=task.installs, starts=starts)
+
+    def _renew(self, task: Task) -> None:
+        """Bring a worker that runs up to date, and wait until it is back."""
+        self._set_up(task, installs=task.installs, starts=task.starts)
+        if task.starts:
+            self._wait_for(task)
+
+    def _wait_for(self, task: Task) -> None:
+        versions = {task.node.name: task.node.version}
+        wait_until_ready(
+            self.cluster, [task.node.name], versions=versions, seconds=self.patience.ready
+        )
+
+    def _set_up(self, task: Task, *, installs: bool, starts: bool) -> None:
+        """Write the task's files on its server, and have k3s installed and started there.
+
+        Raises:
+            NvoiError: it failed; says why in the words of k3s.
+        """
+        tell_work(task, installs=installs, starts=starts)
+        host, url = task.server.host, self.settings.install_url
+        seconds = self.patience.agent if task.node.master_ip else self.patience.server
+        command = build_setup(task, url, seconds, installs=installs, starts=starts)
+        try:
+            self.connections.run(
+                host,
+                as_root(host, command),
+                stdin=build_input(task),
+                timeout=INSTALL_SECONDS + seconds,
+                idle_timeout=INSTALL_SECONDS,
+                on_line=lambda line: tell_waiting(task.server.name, line),
+            )
+        except RemoteError as error:
+            raise explain(error, task, url) from error
+        if starts:
+            node = task.node
+            log.ok("%s: k3s %s runs as node %s", task.server.name, node.version, node.name)
+
+
+def build_setup(
+    task: Task, install_url: str, seconds: int, *, installs: bool, starts: bool
+) -> Command:
+    """The command for root that reads :func:`build_input`; starting may take ``seconds``."""
+    sizes = [len(text.encode()) for text in (task.config, task.registries)]
+    flags = ["yes" if flag else "no" for flag in (installs, starts)]
+    what = (task.node.role, task.node.version, install_url, *map(str, sizes), task.stamp)
+    return build_script("nvoi-k3s", read_script("install.sh"), *what, *flags, seconds, DATA_FOLDER)
+
+
+def build_input(task: Task) -> bytes:
+    """The two files, which hold the token."""
+    return (task.config.reveal() + task.registries).encode()
+
+
+def tell_insecure(install_url: str, tasks: Sequence[Task], facts: Mapping[str, Facts]) -> None:
+    """Log where the installer, which root runs, comes as anybody in between makes it.
+
+    Source: BusyBox's wget says itself that it does not validate certificates.
+    """
+    names = [task.server.name for task in tasks if task.installs]
+    if names and not install_url.startswith("https://"):
+        log.warning(
+            "k3s.install_url is not https: whoever is between it and a server can be root there"
+        )
+        return
+    for name in names:
+        if facts[name].downloader == "busybox":
+            log.warning(
+                "%s: the wget of BusyBox does not check whom it downloads k3s from: install curl",
+                name,
+            )
+
+
+def tell_work(task: Task, *, installs: bool, starts: bool) -> None:
+    """Log what is about to be done."""
+    name, node = task.server.name, task.node
+    role = "a worker" if node.master_ip else "the master"
+    if installs:
+        log.info("%s: installing k3s %s as %s at %s", name, node.version, role, node.ip)
+    elif starts:
+        log.info("%s: %s k3s", name, "restarting" if task.is_running else "starting")
+    else:
+        log.info("%s: writing the settings of k3s", name)
+
+
+def tell_waiting(name: str, line: str) -> None:
+    """Log what the server waits for, which it says every 15 s."""
+    if line.startswith(WAITING):
+        log.info("%s: %s", name, line)
+
+
+def explain(error: RemoteError, task: Task, install_url: str) -> NvoiError:
+    """What has happened on the server, for people."""
+    host, node = task.server.host, task.node
+    unit = "k3s-agent" if node.master_ip else "k3s"
+    if any(DISK_FULL in line for line in error.output):
+        message = f"{host}: its disk is full"
+        hint = "free space under /var/lib and /usr/local/bin, and deploy again: it goes on there"
+    elif error.status == NO_INSTALLER:
+        message = f"{host}: the installer of k3s cannot be had from {install_url}"
+        hint = "let the server reach it, or set k3s.install_url to a mirror"
+    elif error.status == INSTALLER_FAILED:
+        message = f"{host}: the installer of k3s {node.version} failed"
+        hint = "see its output; the server must reach github.com or a mirror of k3s' releases"
+    elif error.status in (NOT_STARTED, NOT_READY) and node.master_ip:
+        message = f"{host}: {unit} did not start"
+        hint = (
+            f"the server must reach {node.master_ip} port {API_PORT}/tcp, and all servers each "
+            "other on 10250/tcp and 51820/udp: open them in firewalls and security groups"
+        )
+    elif error.status in (NOT_STARTED, NOT_READY):
+        message, hint = f"{host}: {unit} did not start", f"see `journalctl -u {unit}` there"
+    else:
+        message = f"{host}: k3s could not be set up: {error.message.rpartition(': ')[2]}"
+        hint = error.hint
+    return NvoiError(message, hint=hint, output=error.output)

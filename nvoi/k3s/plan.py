@@ -1,0 +1,245 @@
+"""What is to be done on which server, from what they are like. All functions are pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from types import MappingProxyType
+
+from nvoi.k3s.facts import HEADER, Facts, K3s
+from nvoi.k3s.networks import POD_NETWORK, SERVICE_NETWORK, choose_addresses, find_device
+from nvoi.k3s.nodes import ClusterNode, format_address
+from nvoi.kubernetes.names import SERVER_GROUP, build_checksum
+from nvoi.kubernetes.registry import ADDRESS, build_registries_file
+from nvoi.providers.provider import Server
+from nvoi.secret import Secret
+
+#: What is installed where the config names no release and there is no cluster yet.
+DEFAULT_VERSION = "v1.36.5+k3s1"
+INSTALL_URL = "https://get.k3s.io"
+API_PORT = 6443
+FLANNEL_BACKEND = "wireguard-native"
+LABEL_KEY = "node-label"
+TOKEN_BYTES = 32
+NO_MIRRORS: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class K3sSettings:
+    """What the config says of k3s.
+
+    Attributes:
+        version: the release; None to keep the one that there is.
+        install_url: where the installer is.
+        system_default_registry: where k3s pulls its own images from.
+        mirrors: the endpoints of other registries, by their names.
+    """
+
+    version: str | None = None
+    install_url: str = INSTALL_URL
+    system_default_registry: str | None = None
+    mirrors: Mapping[str, Sequence[str]] = field(default_factory=lambda: NO_MIRRORS)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node as it is to be set up.
+
+    Attributes:
+        ip: its address among the nodes.
+        master_ip: the master's address; None for the master itself.
+        device: the network device that has ``ip``, where the server could say it.
+    """
+
+    name: str
+    group: str
+    ip: str
+    token: Secret
+    master_ip: str | None
+    version: str
+    device: str | None = None
+
+    @property
+    def role(self) -> str:
+        return "server" if self.master_ip is None else "agent"
+
+
+class Work(IntEnum):
+    """What is to be done on one server; each includes all before it."""
+
+    NOTHING = 0
+    WRITE = 1
+    START = 2
+    INSTALL = 3
+
+
+@dataclass(frozen=True)
+class Task:
+    """One server, and what it is to be.
+
+    Attributes:
+        config: the text of config.yaml, which has the token.
+        registries: the text of registries.yaml.
+        stamp: what is noted once k3s runs with all of it.
+        work: what is to be done for that.
+        is_running: whether it is a node of the cluster already.
+    """
+
+    server: Server
+    node: Node
+    config: Secret
+    registries: str
+    stamp: str
+    work: Work
+    is_running: bool
+
+    @property
+    def installs(self) -> bool:
+        return self.work >= Work.INSTALL
+
+    @property
+    def starts(self) -> bool:
+        return self.work >= Work.START
+
+
+def build_tasks(
+    servers: Sequence[Server],
+    facts: Mapping[str, Facts],
+    settings: K3sSettings,
+    nodes: Iterable[ClusterNode] = (),
+) -> list[Task]:
+    """A task for each server, the master's first.
+
+    ``nodes`` are the cluster's, where there is one and a new node is to get a name.
+    """
+    master = facts[servers[0].name].k3s
+    token = master.token or Secret(secrets.token_hex(TOKEN_BYTES))
+    version = choose_version(settings.version, master.version if master.role else None)
+    addresses = choose_addresses(servers, facts)
+    names = choose_names(servers, facts, nodes)
+    tasks = []
+    for server in servers:
+        node = Node(
+            name=names[server.name],
+            group=server.group,
+            ip=addresses[server.name],
+            token=token,
+            master_ip=None if server.is_master else addresses[servers[0].name],
+            version=version,
+            device=find_device(addresses[server.name], facts[server.name]),
+        )
+        tasks.append(build_task(server, node, facts[server.name].k3s, settings))
+    return tasks
+
+
+def build_task(server: Server, node: Node, k3s: K3s, settings: K3sSettings) -> Task:
+    config = build_config(node, settings)
+    registries = build_registries_file(ADDRESS, settings.mirrors)
+    stamp = build_stamp(node, config, registries)
+    work = find_work(k3s, node.version, config, registries, stamp)
+    return Task(server, node, config, registries, stamp, work, k3s.is_active)
+
+
+def choose_version(wanted: str | None, installed: str | None) -> str:
+    """The release for a cluster: the config's, else the one that it has, else the default."""
+    return wanted or installed or DEFAULT_VERSION
+
+
+def choose_names(
+    servers: Sequence[Server], facts: Mapping[str, Facts], nodes: Iterable[ClusterNode] = ()
+) -> dict[str, str]:
+    """The name of each server's node, by the server's: its own, or a new one nobody has."""
+    names = {server.name: name for server in servers if (name := facts[server.name].k3s.node_name)}
+    taken = {*names.values(), *(node.name for node in nodes)}
+    for server in servers:
+        if server.name in names:
+            continue
+        name, number = server.name, 2
+        while name in taken:
+            name, number = f"{server.name}-{number}", number + 1
+        names[server.name] = name
+        taken.add(name)
+    return names
+
+
+def build_config(node: Node, settings: K3sSettings) -> Secret:
+    """The text of config.yaml, which has the token. JSON's strings are YAML's.
+
+    Sources: k3s documentation, "k3s server", "k3s agent" and "Basic Network Options". An agent
+    is told of ``system-default-registry`` by its server. The pods' network does not follow
+    ``node-ip``: without ``flannel-iface`` it takes the device of the default route.
+    """
+    values: dict[str, object] = {
+        "token": node.token.reveal(),
+        "node-name": node.name,
+        "node-ip": node.ip,
+        LABEL_KEY: [f"{SERVER_GROUP}={node.group}"],
+    }
+    if node.device is not None:
+        values["flannel-iface"] = node.device
+    if node.master_ip is not None:
+        values["server"] = build_url(node.master_ip)
+    else:
+        values |= {
+            "flannel-backend": FLANNEL_BACKEND,
+            "disable": ["traefik"],
+            "cluster-cidr": POD_NETWORK,
+            "service-cidr": SERVICE_NETWORK,
+            "write-kubeconfig-mode": "0600",
+        }
+        if settings.system_default_registry:
+            values["system-default-registry"] = settings.system_default_registry
+    lines = [f"{key}: {json.dumps(value)}" for key, value in values.items()]
+    return Secret("\n".join([HEADER, *lines, ""]))
+
+
+def build_url(address: str) -> str:
+    """Where agents reach the master."""
+    host = f"[{address}]" if ":" in address else address
+    return f"https://{host}:{API_PORT}"
+
+
+def build_stamp(node: Node, config: Secret, registries: str) -> str:
+    """What changes whenever k3s has to be started again to be as it should."""
+    lines = config.reveal().splitlines()
+    return build_checksum([node.version, *drop_label(lines), registries])
+
+
+def drop_label(lines: Sequence[str]) -> list[str]:
+    """A config without the label, which is set on the node itself."""
+    return [line for line in lines if not line.startswith(f"{LABEL_KEY}:")]
+
+
+def find_work(k3s: K3s, version: str, config: Secret, registries: str, stamp: str) -> Work:
+    """What has to be done on a server that has ``k3s``."""
+    if k3s.program is None or k3s.role is None or k3s.version != version:
+        return Work.INSTALL
+    lines = config.reveal().splitlines()
+    same = drop_label(k3s.lines) == drop_label(lines)
+    same = same and k3s.registries_checksum == hashlib.sha256(registries.encode()).hexdigest()
+    # Whoever changed a file may also have restarted k3s with it.
+    if not same or not k3s.is_active or k3s.applied != stamp:
+        return Work.START
+    return Work.NOTHING if [*k3s.lines] == lines else Work.WRITE
+
+
+def find_stale(
+    servers: Sequence[Server], facts: Mapping[str, Facts], nodes: Iterable[ClusterNode]
+) -> list[ClusterNode]:
+    """Dead nodes whose servers have been set up anew, by their addresses.
+
+    k3s refuses a node whose name one had that knew another password (k3s documentation, "k3s
+    agent", "Node registration").
+    """
+    new = {
+        format_address(server.host)
+        for server in servers
+        if facts[server.name].k3s.node_name is None
+    }
+    return [
+        node for node in nodes if node.address in new and not node.is_ready and not node.is_master
+    ]

@@ -1,0 +1,336 @@
+"""Why a workload does not come up: what its pods' states mean, what to do, and its last lines.
+
+Reasons are of kubelet and scheduler (Kubernetes source, ``pkg/kubelet/images/types.go``,
+``pkg/kubelet/container/sync_result.go``, ``pkg/kubelet/events/event.go``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from nvoi.errors import RequestError, ServiceError
+from nvoi.kubernetes.api import Api
+from nvoi.kubernetes.names import TEMPLATE
+from nvoi.kubernetes.ownership import Json, read_reference
+from nvoi.log.masking import masker
+
+IMAGE_REASONS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+    | {"ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
+)
+CRASHING = "CrashLoopBackOff"
+FATAL_REASONS = IMAGE_REASONS | {
+    CRASHING,
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "PreStartHookError",
+    "PostStartHookError",
+}
+MOUNT_REASONS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
+# kubelet's cache of what has just been made lags behind; it tries again by itself.
+PASSING_MOUNTS = ("failed to sync", "object references not registered", "not registered")
+# A node that starts, restarts or is being upgraded has these taints for a moment.
+PASSING_TAINTS = "node.kubernetes.io/"
+# A StatefulSet's disk is made before its pod, and the scheduler may hear of it later.
+PASSING_CLAIMS = ("persistentvolumeclaim ", "unbound immediate PersistentVolumeClaims")
+UNPLACED = "Unschedulable"
+UNSTARTED = "failed startup probe"
+NEVER_STARTED = frozenset({"StartError", "ContainerCannotRun"})
+KILLED = {"OOMKilled": "was killed for using more memory than its limit"}
+
+
+#: Lines of a container, events of a pod, and pods, that an error shows.
+LINES = 20
+EVENTS = 8
+PODS = 2
+
+AFFINITY = "affinity/selector"
+CRASHED = (
+    "its last lines say why; `command`, `env` and `secrets` in the config are what it runs with"
+)
+ADVICE = {
+    CRASHING: CRASHED,
+    "Failed": "its last lines say why; the release before goes on",
+    "DeadlineExceeded": "it took longer than it may; the release before goes on",
+    "Unhealthy": "see that it listens on all addresses at its `port`, and what `healthcheck` asks",
+    "CreateContainerConfigError": "deploy again: what it needs is missing from the cluster",
+    "RunContainerError": CRASHED,
+    "CreateContainerError": CRASHED,
+    "ProgressDeadlineExceeded": "see why with `kubectl describe pod` on the master",
+    "FailedCreate": "the cluster does not let its pods be made: see quotas and policies there",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something will not come up, and what to look at.
+
+    ``reason`` is Kubernetes' word; ``message`` its explanation. ``pod`` and ``container`` are
+    where to look for the last lines, those of the ``previous`` run where this one has none.
+    """
+
+    reason: str
+    message: str
+    pod: str | None = None
+    container: str | None = None
+    previous: bool = False
+
+
+def list_containers(pod: Json) -> Iterator[Json]:
+    """The state of each container of a pod."""
+    status = pod.get("status") or {}
+    yield from status.get("initContainerStatuses") or ()
+    yield from status.get("containerStatuses") or ()
+
+
+def find_failure(pod: Json, events: Iterable[Json] = ()) -> Failure | None:
+    """Why ``pod`` will never be ready, None where it still may.
+
+    Args:
+        pod: the pod.
+        events: events of the namespace; those of other objects are passed over.
+    """
+    if "deletionTimestamp" in pod["metadata"]:
+        return None
+    own = [event for event in events if concerns(event, pod)]
+    containers = (find_container_failure(pod, item, own) for item in list_containers(pod))
+    return (
+        find_placement_failure(pod)
+        or next(filter(None, containers), None)
+        or find_mount_failure(pod, own)
+    )
+
+
+def find_placement_failure(pod: Json) -> Failure | None:
+    """No node will have the pod."""
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition.get("type") != "PodScheduled" or condition.get("reason") != UNPLACED:
+            continue
+        message = condition.get("message", "")
+        promised = (pod.get("status") or {}).get("nominatedNodeName")
+        passes = any(words in message for words in (PASSING_TAINTS, *PASSING_CLAIMS))
+        if condition.get("status") == "False" and not passes and not promised:
+            return Failure(UNPLACED, message, pod["metadata"]["name"])
+    return None
+
+
+def find_container_failure(pod: Json, status: Json, events: Iterable[Json]) -> Failure | None:
+    """A container cannot be made, ends again and again, or does not become healthy in time."""
+    name, waiting = pod["metadata"]["name"], (status.get("state") or {}).get("waiting") or {}
+    reason, container = waiting.get("reason", ""), status["name"]
+    if reason in FATAL_REASONS - {CRASHING}:
+        return Failure(reason, waiting.get("message", ""), name)
+    texts = {event.get("reason"): event.get("message", "") for event in events}
+    unhealthy = texts.get("Unhealthy", "")
+    if reason == CRASHING:
+        last = find_end(status)
+        end = describe_end(last) if last else waiting.get("message", "")
+        message = "; ".join(filter(None, (end, unhealthy)))
+        return Failure(CRASHING, message, name, container, previous=True)
+    if UNSTARTED in texts.get("Killing", "") and not status.get("ready"):
+        message = unhealthy or texts["Killing"]
+        return Failure("Unhealthy", message, name, container, status.get("restartCount", 0) > 0)
+    return None
+
+
+def find_end(status: Json) -> Json | None:
+    """How a container ended the last time it did."""
+    for key in ("state", "lastState"):
+        terminated: Json | None = (status.get(key) or {}).get("terminated")
+        if terminated:
+            return terminated
+    return None
+
+
+def find_mount_failure(pod: Json, events: Iterable[Json]) -> Failure | None:
+    """A volume cannot be mounted; only the pod's events say so."""
+    if any("running" in (status.get("state") or {}) for status in list_containers(pod)):
+        return None
+    for event in events:
+        if event.get("reason") in MOUNT_REASONS:
+            message = event.get("message", "")
+            if not any(words in message for words in PASSING_MOUNTS):
+                return Failure(event["reason"], message, pod["metadata"]["name"])
+    return None
+
+
+def concerns(event: Json, item: Json) -> bool:
+    """Whether an event is of an object, and not of an earlier one of its name."""
+    involved = event.get("involvedObject") or {}
+    return bool(involved.get("uid") == item["metadata"].get("uid"))
+
+
+def describe_end(terminated: Json) -> str:
+    """How a container ended, in words that follow its name."""
+    reason = terminated.get("reason", "")
+    if reason in KILLED:
+        return KILLED[reason]
+    if reason in NEVER_STARTED:
+        return f"could not start: {terminated.get('message', reason)}"
+    signal = terminated.get("signal")
+    if signal:
+        return f"was ended by signal {signal}"
+    return f"ended with exit code {terminated.get('exitCode', 0)}"
+
+
+def describe_pod(pod: Json) -> str:
+    """A pod's state in a short sentence without its name: ``is ready``."""
+    status = pod.get("status") or {}
+    if "deletionTimestamp" in pod["metadata"]:
+        return "is stopping"
+    if status.get("phase") == "Succeeded":
+        return "is done"
+    if status.get("phase") == "Failed" and status.get("reason"):
+        return f"failed: {status['reason']}"
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return "waits for a server that has room"
+    containers = [describe_container(item) for item in list_containers(pod)]
+    node = (pod.get("spec") or {}).get("nodeName")
+    beginning = f"is being made on {node}" if node else "is being made"
+    return next((words for words in containers if words != "is ready"), None) or (
+        "is ready" if containers else beginning
+    )
+
+
+def describe_container(status: Json) -> str:
+    """A container's state in words that follow its pod's name."""
+    state = status.get("state") or {}
+    if waiting := state.get("waiting"):
+        reason = waiting.get("reason", "")
+        if reason in IMAGE_REASONS:
+            return f"cannot get its image: {reason}"
+        last = find_end(status)
+        if reason == CRASHING and last:
+            return f"{describe_end(last)} again and again"
+        return f"cannot start: {reason}" if reason in FATAL_REASONS else "is being made"
+    if terminated := state.get("terminated"):
+        return describe_end(terminated)
+    if status.get("ready"):
+        return "is ready"
+    last = find_end(status)
+    return f"{describe_end(last)} and was started again" if last else "runs and is not ready yet"
+
+
+def describe_changes(
+    seen: Mapping[str, str], pods: Iterable[Json]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """What to say of pods since they were last looked at.
+
+    Args:
+        seen: what this function returned second the last time; empty at first.
+        pods: the pods as they are now.
+
+    Returns:
+        A sentence for each pod whose state has changed, and what was seen.
+    """
+    now = {pod["metadata"]["name"]: describe_pod(pod) for pod in pods}
+    changes = [f"{name} {state}" for name, state in now.items() if seen.get(name) != state]
+    changes += [f"{name} is gone" for name in seen if name not in now]
+    return tuple(changes), now
+
+
+def belongs(pod: Json, item: Json) -> bool:
+    """Whether a pod was made from the object's present template.
+
+    Templates bear their checksum as an annotation, and pods inherit it.
+    """
+    template, metadata = item["spec"]["template"]["metadata"], pod["metadata"]
+    labels, own = metadata.get("labels") or {}, template.get("labels") or {}
+    stamp = (template.get("annotations") or {}).get(TEMPLATE)
+    same = (metadata.get("annotations") or {}).get(TEMPLATE) == stamp
+    return same and all(labels.get(key) == value for key, value in own.items())
+
+
+def advise(failure: Failure) -> str:
+    """A sentence that says what to do next."""
+    if failure.reason in IMAGE_REASONS:
+        return "see that the image's name is right, and that the servers can reach where it is"
+    if failure.reason in MOUNT_REASONS:
+        return "see that the volume's folder is on the server that it runs on"
+    if failure.reason == UNPLACED:
+        if AFFINITY in failure.message:
+            return "see that a server of its group in `servers` is ready and is not cordoned"
+        return "add a server, make `replicas` fewer, or free memory and CPU on the servers"
+    return ADVICE.get(failure.reason, "")
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Builds the errors of workloads that did not come up.
+
+    Attributes:
+        api: asked for lines.
+        pods: what was seen last.
+        events: likewise.
+        streamed: the last lines of pods that were followed, by name: a Job's pod may be gone.
+    """
+
+    api: Api
+    pods: Sequence[Json]
+    events: Sequence[Json]
+    streamed: Mapping[str, Sequence[str]]
+
+    def build_failure(self, service: str, sentence: str, failure: Failure) -> ServiceError:
+        """The error of a workload that has failed."""
+        pod = next((one for one in self.pods if one["metadata"]["name"] == failure.pod), None)
+        if pod is not None and failure.container is not None:
+            lines = self._read_lines(pod, failure.container, previous=failure.previous)
+        else:
+            lines = [line for one in self.streamed.values() for line in one]
+        output = [*(self._list_events(pod) if pod else ()), *lines]
+        return ServiceError(
+            masker.clean_text(f"{service}: {sentence}"),
+            hint=advise(failure),
+            output=[masker.clean_text(line) for line in output],
+        )
+
+    def build_late(
+        self, service: str, late: Iterable[Json], sentences: Iterable[str], seconds: float
+    ) -> ServiceError:
+        """The error of workloads that were not done in time."""
+        items = [*late]
+        pods = [pod for pod in self.pods if any(belongs(pod, item) for item in items)]
+        output: list[str] = []
+        for pod in [one for one in pods if not is_well(one)][:PODS]:
+            output += self._list_events(pod)
+            container = next((status["name"] for status in list_containers(pod)), None)
+            output += self._read_lines(pod, container) if container else ()
+        return ServiceError(
+            masker.clean_text(f"{service}: not ready after {seconds:g} s: {'; '.join(sentences)}"),
+            hint="its last lines and events say what it is waiting for",
+            output=[masker.clean_text(line) for line in output],
+        )
+
+    def _list_events(self, pod: Json) -> list[str]:
+        """What the cluster has noted of a pod, oldest first."""
+        own = [event for event in self.events if concerns(event, pod)]
+        own.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+        return [describe_event(event) for event in own[-EVENTS:]]
+
+    def _read_lines(self, pod: Json, container: str, *, previous: bool = False) -> Sequence[str]:
+        """A container's last lines: of the run that failed, else of the present one."""
+        reference = read_reference(pod)
+        for of_previous in (True, False) if previous else (False,):
+            with suppress(RequestError):
+                found = self.api.read_lines(reference, container, lines=LINES, previous=of_previous)
+                if found:
+                    return found
+        return self.streamed.get(reference.name, ())
+
+
+def describe_event(event: Json) -> str:
+    """An event in a line."""
+    times = event.get("count") or 1
+    often = f" ({times} times)" if times > 1 else ""
+    message = " ".join(str(event.get("message", "")).split())
+    return f"{event.get('reason', '')}: {message}{often}"
+
+
+def is_well(pod: Json) -> bool:
+    """Whether all of a pod's containers are ready."""
+    statuses = [*list_containers(pod)]
+    return bool(statuses) and all(status.get("ready") for status in statuses)

@@ -1,0 +1,319 @@
+"""Manifests: all the objects that a release has in the cluster, in the order of a deploy."""
+
+from __future__ import annotations
+
+import json
+import math
+from base64 import b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from nvoi.kubernetes.names import (
+    SECRET_CHECKSUM,
+    SERVER_GROUP,
+    TEMPLATE,
+    build_checksum,
+    build_job_name,
+    build_labels,
+    build_metadata,
+    build_part_name,
+    build_selector,
+    build_statefulset_name,
+)
+from nvoi.kubernetes.workloads import (
+    Manifest,
+    Mount,
+    Release,
+    Resources,
+    Workload,
+    build_app_workload,
+    build_auxiliary_workload,
+    build_shell,
+    find_database_workload,
+)
+
+# Seconds that a container must run where nothing else says that it is ready.
+SETTLING_SECONDS = 3
+#: Seconds without progress after which Kubernetes itself gives a rollout up.
+DEADLINE_SECONDS = 600
+#: Seconds that an ended Job is kept for whoever wants to look at it.
+KEPT_SECONDS = 24 * 3600
+CLAIM = "data"
+CLAIM_SIZE = "10Gi"
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """An app's objects, one tuple for each stage of a deploy.
+
+    ``secrets`` come first, then ``database`` until it is ready, ``jobs`` one after the other,
+    ``services`` and at last ``apps``, each with the Services in front of them.
+    """
+
+    secrets: tuple[Manifest, ...]
+    database: tuple[Manifest, ...]
+    jobs: tuple[Manifest, ...]
+    services: tuple[Manifest, ...]
+    apps: tuple[Manifest, ...]
+
+    @property
+    def kept(self) -> tuple[Manifest, ...]:
+        """All but the Jobs: what the app consists of once it is deployed."""
+        return (*self.secrets, *self.database, *self.services, *self.apps)
+
+    @property
+    def all(self) -> tuple[Manifest, ...]:
+        return (*self.secrets, *self.database, *self.jobs, *self.services, *self.apps)
+
+
+def build_manifests(release: Release) -> Manifests:
+    application, database = release.application, find_database_workload(release)
+    apps = {item.name: build_app_workload(release, item) for item in application.app.values()}
+    services = [build_auxiliary_workload(release, item) for item in application.services.values()]
+    databases = [database] if database else []
+    return Manifests(
+        secrets=tuple(build_secret(item) for item in (*databases, *services, *apps.values())),
+        database=tuple(
+            item
+            for workload in databases
+            for item in (*build_services([workload]), build_statefulset(workload))
+        ),
+        jobs=tuple(
+            build_job(
+                apps[name], item.pre_run_command, release.stamp, math.ceil(item.pre_run_timeout)
+            )
+            for name, item in application.app.items()
+            if item.pre_run_command
+        ),
+        services=(*build_services(services), *map(build_deployment, services)),
+        apps=(*build_services(apps.values()), *map(build_deployment, apps.values())),
+    )
+
+
+def build_secret(workload: Workload) -> Manifest:
+    """The Secret that a workload's pods have their environment from.
+
+    It never changes: other values make another Secret.
+    """
+    values = sorted(workload.environment.items())
+    data = {name: b64encode(value.encode()).decode() for name, value in values}
+    secret: Manifest = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": build_metadata(workload.secret_name, workload.labels, workload.deploy_id),
+        "type": "Opaque",
+        "immutable": True,
+    }
+    # The API stores an empty map as none at all, and refuses the same again as a change.
+    return secret | {"data": data} if data else secret
+
+
+def build_services(workloads: Iterable[Workload]) -> list[Manifest]:
+    """The Services in front of those workloads that have a port."""
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": build_metadata(item.name, item.labels, item.deploy_id),
+            "spec": {
+                "type": "ClusterIP",
+                "selector": build_selector(item.name),
+                "ports": [
+                    {"name": "main", "port": item.port, "targetPort": item.port, "protocol": "TCP"}
+                ],
+            },
+        }
+        for item in workloads
+        if item.port is not None
+    ]
+
+
+def build_deployment(workload: Workload) -> Manifest:
+    """The Deployment that keeps the pods of an app's or an auxiliary service."""
+    spread = {} if workload.mounts else {"topologySpreadConstraints": build_spread(workload.name)}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": build_metadata(workload.name, workload.labels, workload.deploy_id),
+        "spec": {
+            "replicas": workload.replicas,
+            "selector": {"matchLabels": build_selector(workload.name)},
+            "strategy": build_strategy(workload),
+            "minReadySeconds": 0 if "readinessProbe" in workload.probes else SETTLING_SECONDS,
+            "progressDeadlineSeconds": DEADLINE_SECONDS,
+            "revisionHistoryLimit": workload.history,
+            "template": build_template(workload, workload.pod_labels, **spread),
+        },
+    }
+
+
+def build_strategy(workload: Workload) -> Manifest:
+    """One new pod at a time and no old one less; but two releases never write to one folder."""
+    if workload.mounts:
+        return {"type": "Recreate"}
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
+def build_spread(workload: str) -> list[Manifest]:
+    """Pods of one release on as many nodes as there are; on fewer rather than not at all."""
+    return [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": build_selector(workload)},
+            # Or the pods that are about to go would push the new ones onto one node.
+            "matchLabelKeys": ["pod-template-hash"],
+        }
+    ]
+
+
+def build_statefulset(workload: Workload) -> Manifest:
+    """The StatefulSet that keeps the database's one pod; the next starts when the last is gone."""
+    claims = [build_claim(workload.pod_labels)] if workload.claim else []
+    name = build_statefulset_name(workload.name)
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": build_metadata(name, workload.labels, workload.deploy_id),
+        "spec": {
+            "replicas": 1,
+            "serviceName": workload.name,
+            "selector": {"matchLabels": build_selector(workload.name)},
+            "updateStrategy": {"type": "RollingUpdate"},
+            "revisionHistoryLimit": workload.history,
+            "template": build_template(workload, workload.pod_labels),
+            **({"volumeClaimTemplates": claims} if claims else {}),
+        },
+    }
+
+
+def build_claim(labels: dict[str, str]) -> Manifest:
+    """Asks for a folder on the disk of whichever server the pod comes to be on, and stays on.
+
+    It is k3s's own provisioner that makes it (k3s documentation, "Volumes and Storage"), and
+    counts no sizes. It outlives the StatefulSet.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": CLAIM, "labels": labels},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "local-path",
+            "resources": {"requests": {"storage": CLAIM_SIZE}},
+        },
+    }
+
+
+def build_job(workload: Workload, command: str, stamp: str, seconds: int) -> Manifest:
+    """The Job that runs ``command`` as ``workload`` would; ``seconds`` is how long it may take.
+
+    It is tried once: what has been done to a database by halves is not done again unseen.
+    """
+    name = build_job_name(workload.name, stamp)
+    # The pods bear another name than the workload's, or its Service would send them requests.
+    labels = build_labels(workload.app, workload.service, name, "job", stamp)
+    once = replace(workload, command=command, arguments=(), port=None, probes={}, drain_seconds=0)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": build_metadata(name, labels, workload.deploy_id),
+        "spec": {
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            "activeDeadlineSeconds": seconds,
+            "ttlSecondsAfterFinished": KEPT_SECONDS,
+            "template": build_template(once, labels, restartPolicy="Never"),
+        },
+    }
+
+
+def build_template(workload: Workload, labels: dict[str, str], **specification: object) -> Manifest:
+    """The template of a workload's pods; ``specification`` is what theirs has beside the common."""
+    template: Manifest = {
+        "metadata": {"labels": labels, "annotations": {SECRET_CHECKSUM: workload.checksum}},
+        "spec": build_specification(workload) | specification,
+    }
+    return stamp_template(template, labels, workload.checksum)
+
+
+def stamp_template(template: Manifest, labels: dict[str, str], checksum: str) -> Manifest:
+    """``template`` with its own checksum: by it the pods of this release are told from older."""
+    own = build_checksum([json.dumps(template, sort_keys=True)])[:16]
+    annotations = {SECRET_CHECKSUM: checksum, TEMPLATE: own}
+    return template | {"metadata": {"labels": labels, "annotations": annotations}}
+
+
+def build_specification(workload: Workload) -> Manifest:
+    """The spec that a workload's pods have in common."""
+    specification: Manifest = {
+        "containers": [build_container(workload)],
+        # Nothing that nvoi runs asks the cluster, and variables named after other services
+        # are none of the config's.
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "terminationGracePeriodSeconds": workload.drain_seconds + workload.stop_seconds,
+    }
+    if workload.mounts:
+        specification["volumes"] = build_volumes(workload.mounts)
+    return specification | build_placement(workload.groups)
+
+
+def build_placement(groups: tuple[str, ...]) -> Manifest:
+    """The part of a pod's spec that holds it to the nodes of ``groups``."""
+    if not groups:
+        return {}
+    if len(groups) == 1:
+        return {"nodeSelector": {SERVER_GROUP: groups[0]}}
+    expression = {"key": SERVER_GROUP, "operator": "In", "values": list(groups)}
+    required = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    return {
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+    }
+
+
+def build_volumes(mounts: Iterable[Mount]) -> list[Manifest]:
+    """``spec.volumes`` of a pod: each volume once, however often it is mounted."""
+    folders = {mount.volume: mount.folder for mount in mounts}
+    return [
+        {"name": build_part_name(volume), "hostPath": {"path": folder, "type": "Directory"}}
+        for volume, folder in folders.items()
+    ]
+
+
+def build_container(workload: Workload) -> Manifest:
+    container: Manifest = {
+        "name": build_part_name(workload.service),
+        "image": workload.image,
+        "envFrom": [{"secretRef": {"name": workload.secret_name}}],
+        "resources": build_resources(workload.resources),
+    }
+    if workload.command is not None:
+        container["command"] = build_shell(workload.command)
+    if workload.arguments:
+        container["args"] = list(workload.arguments)
+    if workload.port is not None:
+        container["ports"] = [{"containerPort": workload.port, "protocol": "TCP"}]
+    if workload.mounts or workload.claim:
+        container["volumeMounts"] = build_volume_mounts(workload.mounts, workload.claim)
+    if workload.drain_seconds:
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": workload.drain_seconds}}}
+    return container | workload.probes
+
+
+def build_volume_mounts(mounts: Iterable[Mount], claim: str | None = None) -> list[Manifest]:
+    """``volumeMounts`` of a container; ``claim`` is the path of :func:`build_claim`'s disk."""
+    claims: list[Manifest] = [{"name": CLAIM, "mountPath": claim}] if claim else []
+    return claims + [
+        {"name": build_part_name(mount.volume), "mountPath": mount.path} for mount in mounts
+    ]
+
+
+def build_resources(resources: Resources) -> Manifest:
+    return {
+        "requests": {"memory": resources.requested_memory, "cpu": resources.requested_cpu},
+        "limits": {"memory": resources.memory_limit, "cpu": resources.cpu_limit},
+    }

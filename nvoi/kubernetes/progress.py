@@ -1,0 +1,166 @@
+"""How far a workload is, read from its status, its pods and their events. Functions are pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from nvoi.kubernetes.diagnosis import (
+    UNPLACED,
+    Failure,
+    belongs,
+    concerns,
+    find_failure,
+    list_containers,
+)
+from nvoi.kubernetes.ownership import Json, Reference, read_reference
+
+
+class State(Enum):
+    """How far something is."""
+
+    PROGRESSING = "progressing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far something is, in ``sentence`` for people; ``failure`` where it has failed."""
+
+    state: State
+    sentence: str
+    failure: Failure | None = None
+
+
+def fail(name: str, failure: Failure) -> Verdict:
+    """The verdict on what has failed."""
+    subject = failure.pod or name
+    text = f"{subject}: {failure.reason}" + (f": {failure.message}" if failure.message else "")
+    return Verdict(State.FAILED, text, failure)
+
+
+def judge(item: Json, pods: Iterable[Json], events: Iterable[Json] = ()) -> Verdict:
+    """How far a Deployment, StatefulSet or Job is.
+
+    Args:
+        item: the object.
+        pods: pods of the namespace; those of other objects and releases are passed over.
+        events: events of the namespace; likewise.
+    """
+    pods, events = list(pods), list(events)
+    if item["kind"] == "Job":
+        return judge_job(item, pods, events)
+    name = item["metadata"]["name"]
+    if not is_observed(item):
+        return Verdict(State.PROGRESSING, f"{name}: the cluster has not looked at it yet")
+    failure = find_pod_failure(item, pods, events) or find_condition_failure(item)
+    if failure:
+        return fail(name, failure)
+    return count_pods(item)
+
+
+def is_observed(item: Json) -> bool:
+    """Whether the status is of the object as it is, and not as it was."""
+    seen = (item.get("status") or {}).get("observedGeneration", 0)
+    return bool(seen >= item["metadata"].get("generation", 0))
+
+
+def find_pod_failure(item: Json, pods: Iterable[Json], events: list[Json]) -> Failure | None:
+    """Why a pod of this very release will not be ready.
+
+    While others stop, what they leave free may be room enough.
+    """
+    pods = list(pods)
+    makes_room = any("deletionTimestamp" in pod["metadata"] for pod in pods)
+    failures = (find_failure(pod, events) for pod in pods if belongs(pod, item))
+    found = (one for one in failures if one and not (makes_room and one.reason == UNPLACED))
+    return next(found, None)
+
+
+def find_stuck(item: Json, pods: Iterable[Json]) -> list[Reference]:
+    """Pods of an earlier template that are not ready: to be deleted where a database is undone.
+
+    A StatefulSet waits for such a pod for ever, though its template is good again (Kubernetes
+    documentation, "StatefulSets", "Forced rollback").
+    """
+    wanted = item["spec"]["selector"]["matchLabels"].items()
+    return [
+        read_reference(pod)
+        for pod in pods
+        if wanted <= (pod["metadata"].get("labels") or {}).items() and not belongs(pod, item)
+        if not all(status.get("ready") for status in list_containers(pod))
+        or not any(list_containers(pod))
+    ]
+
+
+def find_condition_failure(item: Json) -> Failure | None:
+    """Kubernetes itself has given up."""
+    for condition in (item.get("status") or {}).get("conditions") or ():
+        kind, status = condition.get("type"), condition.get("status")
+        late = kind == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded"
+        if (late and status == "False") or (kind == "ReplicaFailure" and status == "True"):
+            return Failure(condition.get("reason", str(kind)), condition.get("message", ""))
+    return None
+
+
+def count_pods(item: Json) -> Verdict:
+    """Done once all pods are of this release and ready, and no other is left."""
+    name, status = item["metadata"]["name"], item.get("status") or {}
+    wanted = item["spec"].get("replicas", 1)
+    updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
+    # A StatefulSet that has only now been given `minReadySeconds` counts no available pods.
+    key = "availableReplicas" if item["kind"] == "Deployment" else "readyReplicas"
+    ready = min(status.get(key, 0), updated)
+    turned = status.get("currentRevision") == status.get("updateRevision")
+    if updated < wanted or ready < wanted:
+        sentence = f"{name}: {ready} of {wanted} new pods are ready"
+        return Verdict(State.PROGRESSING, sentence)
+    if total > updated:
+        return Verdict(State.PROGRESSING, f"{name}: {total - updated} old pods are stopping")
+    if item["kind"] == "StatefulSet" and not turned:
+        return Verdict(State.PROGRESSING, f"{name}: the old pod is being replaced")
+    return Verdict(State.DONE, f"{name}: {wanted} of {wanted} pods are ready")
+
+
+def judge_job(job: Json, pods: list[Json], events: list[Json]) -> Verdict:
+    """How far a Job is that is tried once."""
+    name, status = job["metadata"]["name"], job.get("status") or {}
+    conditions = {
+        item["type"]: item
+        for item in status.get("conditions") or ()
+        if item.get("status") == "True"
+    }
+    if "Complete" in conditions:
+        return Verdict(State.DONE, f"{name}: done")
+    own = [pod for pod in pods if belongs(pod, job)]
+    failure = find_end_failure(own) or find_pod_failure(job, own, events)
+    ended = conditions.get("Failed") or conditions.get("FailureTarget")
+    if ended:
+        reason, message = ended.get("reason", "Failed"), ended.get("message", "")
+        found = failure if failure and reason == "BackoffLimitExceeded" else None
+        last = own[-1]["metadata"]["name"] if own else None
+        container = next((item["name"] for pod in own for item in list_containers(pod)), None)
+        return fail(name, found or Failure(reason, message, last, container))
+    refused = next(
+        (e for e in events if e.get("reason") == "FailedCreate" and concerns(e, job)), None
+    )
+    if failure is None and refused:
+        failure = Failure("FailedCreate", refused.get("message", ""))
+    if failure:
+        return fail(name, failure)
+    active = status.get("active", 0)
+    return Verdict(State.PROGRESSING, f"{name}: {'running' if active else 'starting'}")
+
+
+def find_end_failure(pods: Iterable[Json]) -> Failure | None:
+    """A container of a Job ended badly: it is not tried again."""
+    for pod in pods:
+        for status in list_containers(pod):
+            ended = (status.get("state") or {}).get("terminated")
+            if ended and (ended.get("exitCode", 0) != 0 or ended.get("signal")):
+                code = f"exit code {ended.get('exitCode', 0)}"
+                message = code if ended.get("reason", "Error") == "Error" else ended["reason"]
+                return Failure("Failed", message, pod["metadata"]["name"], status["name"])
+    return None

@@ -1,0 +1,167 @@
+"""Records of releases: the manifests of each one, kept in the cluster to go back to.
+
+A record holds the app's own services as they were applied. Their Secrets are objects of their
+own, which stay as long as a record needs them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from nvoi.kubernetes.names import DEPLOY_ID, NAMESPACE, STAMP, build_labels, build_metadata
+from nvoi.kubernetes.ownership import RECORD, Json, Reference, is_owned, read_reference
+from nvoi.kubernetes.workloads import Manifest, Release
+from nvoi.naming import build_label, build_prefix, shorten
+
+TYPE = "nvoi.io/release"
+KEY = "manifests"
+BEFORE = "nvoi.io/release-before"
+PROGRESS = "nvoi.io/release-progress"
+BEGUN, SERVED = "begun", "served"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A release: one that can be gone back to, or one that has only begun.
+
+    ``before`` is the stamp of the release that served when this one was deployed.
+    """
+
+    stamp: str
+    deploy_id: str
+    reference: Reference
+    manifests: tuple[Manifest, ...]
+    before: str | None = None
+    is_begun: bool = False
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The images that it runs, each once."""
+        deployments: list[Any] = [one for one in self.manifests if one["kind"] == "Deployment"]
+        return tuple(
+            dict.fromkeys(
+                container["image"]
+                for item in deployments
+                for container in item["spec"]["template"]["spec"]["containers"]
+            )
+        )
+
+
+def build_record(
+    release: Release,
+    apps: Iterable[Manifest],
+    *,
+    before: str | None = None,
+    is_begun: bool = False,
+) -> Manifest:
+    """The record of a release.
+
+    It is a Secret: commands and settings of an app are not for everyone. The same release
+    gives the same bytes.
+
+    Args:
+        release: the release.
+        apps: the manifests of its stage of that name.
+        before: the stamp of the release that serves while this one is deployed.
+        is_begun: whether it has yet to serve. Where such a record is found, a run was cut off.
+    """
+    app = release.application.name
+    name = shorten(f"{build_label(build_prefix(app))}-release-{release.stamp}")
+    labels = build_labels(app, RECORD, name, RECORD, release.stamp)
+    text = json.dumps([*apps], sort_keys=True).encode()
+    metadata: Any = build_metadata(name, labels, release.deploy_id)
+    metadata["annotations"] |= {BEFORE: before or "", PROGRESS: BEGUN if is_begun else SERVED}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata | {"namespace": NAMESPACE},
+        "type": TYPE,
+        "data": {KEY: b64encode(gzip.compress(text, mtime=0)).decode()},
+    }
+
+
+def list_records(app: str, live: Iterable[Json]) -> list[Record]:
+    """The releases that an app can go back to, newest first."""
+    return [record for record in read_records(app, live) if not record.is_begun]
+
+
+def list_begun(app: str, live: Iterable[Json]) -> list[Record]:
+    """The releases that were cut off before they served, newest first."""
+    return [record for record in read_records(app, live) if record.is_begun]
+
+
+def read_records(app: str, live: Iterable[Json]) -> list[Record]:
+    """All the records of an app, newest first."""
+    found = [read_record(item) for item in live if item.get("type") == TYPE and is_owned(item, app)]
+    return sorted(found, key=lambda record: record.stamp, reverse=True)
+
+
+def read_record(item: Json) -> Record:
+    """What a record holds."""
+    metadata = item["metadata"]
+    annotations = metadata["annotations"]
+    manifests: list[Any] = json.loads(gzip.decompress(b64decode(item["data"][KEY])))
+    return Record(
+        stamp=metadata["labels"][STAMP],
+        deploy_id=annotations[DEPLOY_ID],
+        reference=read_reference(item),
+        manifests=tuple(manifests),
+        before=annotations.get(BEFORE) or None,
+        is_begun=annotations.get(PROGRESS) == BEGUN,
+    )
+
+
+def list_stamps(app: str, live: Iterable[Json]) -> set[str]:
+    """The stamps of the Deployments that there are. Several where a run was cut off."""
+    return {
+        stamp
+        for item in live
+        if item["kind"] == "Deployment" and is_owned(item, app)
+        if (stamp := item["metadata"]["labels"].get(STAMP))
+    }
+
+
+def find_running(app: str, live: Iterable[Json]) -> str | None:
+    """The stamp of the release that serves, None before the first.
+
+    Where the newest one was cut off, it is the one that served before.
+    """
+    items = [*live]
+    records = {record.stamp: record for record in read_records(app, items)}
+    kept = [stamp for stamp, record in records.items() if not record.is_begun]
+    stamp = max(list_stamps(app, items) or kept, default=None)
+    while stamp is not None and stamp in records and records[stamp].is_begun:
+        stamp = records[stamp].before
+    return stamp
+
+
+def find_before(records: Iterable[Record], running: str) -> Record | None:
+    """The release to go back to from ``running``: the one that served when it was deployed.
+
+    Where that is not kept, or not known, it is the newest of those that are older.
+    """
+    kept = {record.stamp: record for record in records}
+    known = kept[running].before if running in kept else None
+    older = [stamp for stamp in kept if stamp < running]
+    return kept.get(known or "") or kept.get(max(older, default=""))
+
+
+def find_expired(records: Iterable[Record], running: str, keep: int) -> list[Record]:
+    """The records to remove: all but ``keep`` beside the one that runs.
+
+    Those that one comes to by going back again and again are kept first.
+    """
+    kept = {record.stamp: record for record in records}
+    ranked: dict[str, Record] = {}
+    while (step := find_before(kept.values(), next(reversed(ranked), running))) is not None:
+        if step.stamp in {running, *ranked}:
+            break
+        ranked[step.stamp] = step
+    rest = sorted(kept.keys() - ranked.keys() - {running}, reverse=True)
+    rest.sort(key=lambda stamp: stamp > running)
+    return [*ranked.values(), *(kept[stamp] for stamp in rest)][keep:]

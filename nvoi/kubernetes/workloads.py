@@ -1,0 +1,304 @@
+"""Workloads: what the config says of each thing that runs, put together for its manifests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+from nvoi.config import schema
+from nvoi.config.environment import DEFAULT_PORTS, build_environment
+from nvoi.config.schema import Application, AppService, AuxiliaryService, Healthcheck
+from nvoi.kubernetes.database import (
+    build_database_arguments,
+    build_database_environment,
+    find_engine,
+    find_folder,
+)
+from nvoi.kubernetes.names import build_checksum, build_labels, build_secret_name
+from nvoi.naming import build_database_name, build_volume_path, build_workload_name
+
+Manifest = dict[str, object]
+
+WEB_REPLICAS = 2
+# It takes a moment until every node knows that a pod is about to go; until then requests come.
+DRAIN_SECONDS = 5
+# A database is given time to write all it has in memory before SIGKILL.
+DATABASE_STOP_SECONDS = 120
+# Under a CPU limit even a small framework takes longer to start than the 30 s of the defaults.
+STARTUP_SECONDS = 60
+AUXILIARY_STARTUP_SECONDS = 300
+# Time for data to be recovered after a crash: ending a database that recovers only makes it last.
+DATABASE_STARTUP_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a container is promised, and what it may use at most, as Kubernetes writes it."""
+
+    requested_memory: str = "128Mi"
+    requested_cpu: str = "100m"
+    memory_limit: str = "512Mi"
+    cpu_limit: str = "500m"
+
+    def change(self, given: schema.Resources) -> Resources:
+        """These, with what the config gives in their place."""
+        values = {key: value for key, value in asdict(given).items() if value is not None}
+        return replace(self, **values)
+
+
+DEFAULT_RESOURCES = Resources()
+# MySQL 8.4 alone takes about 500 MB with its defaults (MySQL Reference Manual, "How MySQL Uses
+# Memory"): the limit of an app's service would end it.
+DATABASE_RESOURCES = Resources("256Mi", "100m", "1Gi", "1000m")
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release of an app: ``stamp`` is ``YYYYMMDDHHMMSS``, ``image`` the app's own, in full."""
+
+    application: Application
+    stamp: str
+    deploy_id: str
+    image: str
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A volume of the server, and where the container sees it.
+
+    ``folder`` is the server's. It must be there before the pod, which never makes one: where
+    the volume failed to mount, data would end up on the server's own disk.
+    """
+
+    volume: str
+    folder: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Something that runs: an app's service, an auxiliary one, or the database.
+
+    ``environment`` has its secrets revealed. ``groups`` are the server groups that it may run
+    on. ``stamp`` is None where it does not follow the app's releases. ``claim`` is the path at
+    which it sees a disk that the cluster finds for it. ``drain_seconds`` go by
+    between the end of new connections and SIGTERM, ``stop_seconds`` between that and SIGKILL.
+    ``probes`` are fields of its container.
+    """
+
+    app: str
+    service: str
+    name: str
+    component: str
+    deploy_id: str
+    image: str
+    environment: Mapping[str, str] = field(repr=False)
+    resources: Resources
+    groups: tuple[str, ...] = ()
+    stamp: str | None = None
+    command: str | None = field(default=None, repr=False)
+    arguments: tuple[str, ...] = ()
+    port: int | None = None
+    mounts: tuple[Mount, ...] = ()
+    claim: str | None = None
+    probes: Manifest = field(default_factory=dict, repr=False)
+    replicas: int = 1
+    history: int = 2
+    drain_seconds: int = 0
+    stop_seconds: int = 30
+
+    @property
+    def checksum(self) -> str:
+        """64 hex that change with the environment."""
+        return build_checksum(self.environment)
+
+    @property
+    def secret_name(self) -> str:
+        return build_secret_name(self.name, self.checksum)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return build_labels(self.app, self.service, self.name, self.component, self.stamp)
+
+    @property
+    def pod_labels(self) -> dict[str, str]:
+        """The labels of its pods: not those of a release, or each would start all pods anew."""
+        return build_labels(self.app, self.service, self.name, self.component)
+
+
+def build_app_workload(release: Release, service: AppService) -> Workload:
+    """A service that runs the app's own image, or follows its releases with another."""
+    application = release.application
+    mounts = find_mounts(application, service)
+    host = build_database_name(application.name) if find_engine(application) else None
+    return Workload(
+        app=application.name,
+        service=service.name,
+        name=build_workload_name(application.name, service.name),
+        component="app",
+        deploy_id=release.deploy_id,
+        image=service.image or release.image,
+        environment=build_environment(application, service, database_host=host),
+        resources=DEFAULT_RESOURCES.change(service.resources),
+        groups=service.servers,
+        stamp=release.stamp,
+        command=service.command,
+        port=service.port,
+        mounts=mounts,
+        probes=build_app_probes(service),
+        replicas=count_replicas(service, mounts),
+        history=application.keep_count,
+        drain_seconds=DRAIN_SECONDS if service.port else 0,
+    )
+
+
+def build_auxiliary_workload(release: Release, service: AuxiliaryService) -> Workload:
+    """A finished image beside the app; it is ready when its port accepts connections."""
+    app, port = release.application.name, service.port
+    return Workload(
+        app=app,
+        service=service.name,
+        name=build_workload_name(app, service.name),
+        component="service",
+        deploy_id=release.deploy_id,
+        image=service.image,
+        environment=service.env,
+        resources=DEFAULT_RESOURCES.change(service.resources),
+        groups=service.servers,
+        command=service.command,
+        port=port,
+        mounts=build_mounts(app, service.servers, service.mount),
+        probes=build_port_probes(port, AUXILIARY_STARTUP_SECONDS) if port else {},
+        history=release.application.keep_count,
+    )
+
+
+def find_database_workload(release: Release) -> Workload | None:
+    """The database's workload, None where nvoi runs none."""
+    application = release.application
+    database, engine = application.database, find_engine(application)
+    if database is None or engine is None:
+        return None
+    folder = find_folder(database, engine)
+    return Workload(
+        app=application.name,
+        service="database",
+        name=build_database_name(application.name),
+        component="database",
+        deploy_id=release.deploy_id,
+        image=database.image or engine.image,
+        environment=build_database_environment(database, folder),
+        resources=DATABASE_RESOURCES.change(database.resources),
+        groups=database.servers,
+        arguments=build_database_arguments(database, engine, folder),
+        port=DEFAULT_PORTS[database.engine or ""],
+        mounts=build_mounts(application.name, database.servers, database.mount),
+        claim=None if database.mount else folder,
+        probes=build_database_probes(engine.question),
+        stop_seconds=DATABASE_STOP_SECONDS,
+    )
+
+
+def count_replicas(service: AppService, mounts: tuple[Mount, ...]) -> int:
+    """As many as the config says; else two that are asked for something, one of all others."""
+    if service.replicas is not None:
+        return service.replicas
+    return WEB_REPLICAS if service.port is not None and not mounts else 1
+
+
+def find_mounts(application: Application, service: AppService) -> tuple[Mount, ...]:
+    """The service's own mounts, and the sqlite3 database's, which every service uses."""
+    own = build_mounts(application.name, service.servers, service.mounts)
+    database = application.database
+    if database is None or database.engine != "sqlite3":
+        return own
+    by_path: dict[str, Mount] = {}
+    for mount in (*own, *build_mounts(application.name, database.servers, database.mount)):
+        # Kubernetes takes a path once.
+        by_path.setdefault(mount.path.rstrip("/"), mount)
+    return tuple(by_path.values())
+
+
+def build_mounts(app: str, groups: tuple[str, ...], mounts: Mapping[str, str]) -> tuple[Mount, ...]:
+    """The mounts of a service that runs on ``groups``: the config's checks leave it only one."""
+    return tuple(
+        Mount(volume, build_volume_path(app, group, volume), path)
+        for group in groups[:1]
+        for volume, path in mounts.items()
+    )
+
+
+def build_app_probes(service: AppService) -> Manifest:
+    """The probes of an app's service.
+
+    Without a healthcheck it is ready when it accepts connections, and without a port when it runs.
+    """
+    check = service.healthcheck
+    if check is None:
+        return build_port_probes(service.port, STARTUP_SECONDS) if service.port else {}
+    action = build_action(check, check.port or service.port)
+    interval, timeout = round_seconds(check.interval), round_seconds(check.timeout)
+    regular = build_probe(action, interval, timeout, check.retries)
+    patience = max(math.ceil(check.interval * check.retries), STARTUP_SECONDS)
+    return {
+        "startupProbe": build_probe(action, 1, timeout, patience),
+        "readinessProbe": regular,
+        "livenessProbe": regular,
+    }
+
+
+def build_port_probes(port: int, patience: int) -> Manifest:
+    """Ready when ``port`` accepts connections; ``patience`` seconds until it first does."""
+    action: Manifest = {"tcpSocket": {"port": port}}
+    return {
+        "startupProbe": build_probe(action, 1, 5, patience),
+        "readinessProbe": build_probe(action),
+    }
+
+
+def build_database_probes(command: str) -> Manifest:
+    """The probes of a database that ``command`` asks."""
+    action: Manifest = {"exec": {"command": build_shell(command)}}
+    return {
+        "startupProbe": build_probe(action, 2, 5, DATABASE_STARTUP_SECONDS // 2),
+        "readinessProbe": build_probe(action, 5),
+        "livenessProbe": build_probe(action, 10, 5, 6),
+    }
+
+
+def build_action(check: Healthcheck, port: int | None) -> Manifest:
+    if check.type == "exec":
+        return {"exec": {"command": build_shell(check.command or "")}}
+    if check.type == "tcp":
+        return {"tcpSocket": {"port": port}}
+    return {"httpGet": {"path": check.path, "port": port, "scheme": "HTTP"}}
+
+
+def build_probe(
+    action: Manifest, interval: int = 10, timeout: int = 5, failures: int = 3
+) -> Manifest:
+    """A probe; times in seconds."""
+    return action | {
+        "periodSeconds": interval,
+        "timeoutSeconds": timeout,
+        "successThreshold": 1,
+        "failureThreshold": failures,
+    }
+
+
+def round_seconds(seconds: float) -> int:
+    """Whole seconds, at least one: Kubernetes counts in these.
+
+    Source: its documentation, "Configure Liveness, Readiness and Startup Probes".
+    """
+    return max(1, math.ceil(seconds))
+
+
+def build_shell(command: str) -> list[str]:
+    """A shell that runs ``command`` just as it stands.
+
+    Kubernetes reads ``$(NAME)`` in a container's command and in an exec probe's itself, and
+    makes one dollar of two (API reference, Container, ``command``): each is written twice.
+    """
+    return ["/bin/sh", "-c", command.replace("$", "$$")]

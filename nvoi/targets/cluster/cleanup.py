@@ -1,0 +1,122 @@
+"""The last step of a deploy: what nothing needs any more goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+from nvoi.errors import NvoiError
+from nvoi.images.cleanup import (
+    build_node_removal,
+    find_expired_tags,
+    remove_from_registry,
+    remove_here,
+)
+from nvoi.kubernetes.ownership import Reference, find_obsolete, read_reference
+from nvoi.kubernetes.registry import ADDRESS, COLLECT_GARBAGE, NAME, SYSTEM_NAMESPACE
+from nvoi.kubernetes.releases import Record, find_expired, read_record
+from nvoi.log.levels import get_logger
+from nvoi.parallel import work_on_all
+from nvoi.providers import Server
+from nvoi.ssh.host import as_root
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.image import open_registry
+from nvoi.targets.cluster.release import build_own_record
+from nvoi.targets.step import Step
+
+log = get_logger("nvoi.cluster")
+
+
+def clean(context: ClusterContext) -> None:
+    """Remove what is left of before. The release serves: what cannot be removed is only told."""
+    kept, expired = choose_kept(context)
+    attempt("what the config no longer names", lambda: remove_objects(context, kept, expired))
+    images, repository = list_images(kept, context.repository), context.repository
+    tags = {tag for tag, _ in images}
+    # Also of runs that failed, whose releases were never kept.
+    if {tag for tag, _ in list_images(expired, repository)} - tags or find_expired_tags(
+        context.image.tags, tags
+    ):
+        digests = {digest for _, digest in images if digest}
+        attempt("old images", lambda: remove_images(context, tags, digests))
+
+
+def attempt(what: str, work: Callable[[], None]) -> None:
+    """Do ``work``; where it fails, say so and go on."""
+    try:
+        work()
+    except NvoiError as error:
+        log.warning("Not removed: %s: %s", what, error)
+
+
+def choose_kept(context: ClusterContext) -> tuple[list[Record], list[Record]]:
+    """The releases that are kept from now on, and those that are not."""
+    own = read_record(build_own_record(context))
+    records = [own, *(one for one in context.state.records if one.stamp != own.stamp)]
+    expired = find_expired(records, own.stamp, context.application.keep_count)
+    return [one for one in records if one not in expired], expired
+
+
+def list_images(records: Iterable[Record], repository: str) -> list[tuple[str, str]]:
+    """The tag and, where it has one, the digest of each of the app's own images in ``records``."""
+    prefix = f"{ADDRESS}/{repository}:"
+    images = [image for record in records for image in record.images if image.startswith(prefix)]
+    parts = [image.removeprefix(prefix).partition("@") for image in images]
+    return [(tag, digest) for tag, _, digest in parts]
+
+
+def remove_objects(
+    context: ClusterContext, kept: Sequence[Record], expired: Sequence[Record]
+) -> None:
+    """Remove the app's objects that are not in this release or a kept one. Data stays."""
+    wanted = [*context.manifests.kept, *context.manifests.jobs]
+    manifests = [item for one in kept for item in one.manifests]
+    obsolete = find_obsolete(context.application.name, context.state.objects, wanted, manifests)
+    own = read_reference(build_own_record(context))
+    begun = [one.reference for one in context.state.begun if one.reference != own]
+    gone = [*obsolete, *(one.reference for one in expired), *begun]
+    if gone:
+        context.cluster.delete(gone, wait=False)
+    tell_removed(gone)
+
+
+def tell_removed(references: Iterable[Reference]) -> None:
+    """Log what is gone; Secrets, records and Jobs are many and say little."""
+    for reference in references:
+        level = log.debug if reference.kind in {"Secret", "Job"} else log.info
+        level("Removed %s", reference)
+
+
+def remove_images(context: ClusterContext, tags: set[str], digests: set[str]) -> None:
+    """Remove the app's images that no kept release runs, wherever they are."""
+    if clean_registry(context, tags):
+        clean_nodes(context, context.survey.servers, tags | digests)
+    if context.image.engine is not None:
+        remove_here(context.image.engine, context.repository, tags, context.request.environ)
+
+
+def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:
+    """Remove the app's images but those ``kept`` from the registry; whether there were any."""
+    with open_registry(context) as registry:
+        removed = remove_from_registry(registry, context.repository, kept)
+    if removed:
+        target = f"deployment/{NAME}"
+        context.cluster.execute(target, COLLECT_GARBAGE, namespace=SYSTEM_NAMESPACE, check=True)
+    return bool(removed)
+
+
+def clean_nodes(context: ClusterContext, servers: Iterable[Server], kept: Collection[str]) -> None:
+    """Remove the app's images but those ``kept`` from all ``servers`` at once."""
+    command = build_node_removal(ADDRESS, context.repository, kept)
+    work_on_all(
+        [server.host for server in servers],
+        lambda host: context.connections.run(host, as_root(host, command)),
+    )
+
+
+def plan(context: ClusterContext) -> Iterator[str]:
+    keep = context.application.keep_count
+    yield "removes what the app had and the config no longer names; data stays"
+    yield f"removes releases and images but the last {keep} and the one that runs"
+
+
+CLEAN: Step[ClusterContext] = Step(name="Clean-up", run=clean, plan=plan)

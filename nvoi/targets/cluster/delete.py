@@ -1,0 +1,280 @@
+"""The steps of `nvoi delete`: each does all it can, and the last one says what it could not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from nvoi.errors import ClusterSilenceError, ConnectionFailedError, HostsError, NvoiError
+from nvoi.images.cleanup import remove_here
+from nvoi.images.engines import find_engine
+from nvoi.k3s.facts import Facts
+from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
+from nvoi.k3s.survey import survey
+from nvoi.k3s.uninstall import uninstall
+from nvoi.kubernetes.ownership import KINDS, find_claims, is_owned, read_reference
+from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
+from nvoi.log.levels import get_logger
+from nvoi.providers import Server
+from nvoi.ssh.host import as_root
+from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, tell_removed
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.prepare import (
+    get_registry_address,
+    hold_lock,
+    list_volumes,
+    plan_lock,
+)
+from nvoi.targets.cluster.release import load_state
+from nvoi.targets.step import Step
+
+log = get_logger("nvoi.cluster")
+
+CLAIMS = ("persistentvolumeclaims",)
+WORKLOADS = "the app's workloads"
+
+
+def reach_servers(context: ClusterContext) -> None:
+    context.list_servers()
+    found, failures = context.survey, context.deletion.failures
+    if not found.servers:
+        log.info("There are no servers")
+        return
+    for name, one in survey(context.connections, found.servers).items():
+        if isinstance(one, Facts):
+            found.facts[name] = one
+        else:
+            log.error("%s", one)
+            failures.append(f"what is on {name}, which cannot be reached")
+    if not is_reached(context):
+        # Without its lock and its word nothing is known of what runs on the others.
+        log.warning("The master cannot be reached: all on the servers stays as it is")
+        failures += [f"what is on {name}, of which its master must tell" for name in found.facts]
+        found.facts.clear()
+
+
+def is_reached(context: ClusterContext) -> bool:
+    return bool(context.survey.servers) and context.master.name in context.survey.facts
+
+
+def has_cluster(context: ClusterContext) -> bool:
+    """Whether there is a cluster to remove something from."""
+    return is_reached(context) and context.survey.facts[context.master.name].k3s.role is not None
+
+
+def list_reached(context: ClusterContext) -> list[Server]:
+    return [server for server in context.survey.servers if server.name in context.survey.facts]
+
+
+def attempt(
+    context: ClusterContext, what: str, work: Callable[[], None], *, in_cluster: bool = False
+) -> None:
+    """Do ``work``; where it fails, say so, remember it, and go on.
+
+    A cluster that did not answer is not waited for again.
+    """
+    if in_cluster and context.deletion.is_away:
+        log.error("Not removed: %s: the cluster does not answer", what)
+        context.deletion.failures.append(what)
+        return
+    try:
+        work()
+    except NvoiError as error:
+        for one in error.errors if isinstance(error, HostsError) else [error]:
+            log.error("Not removed: %s: %s", what, one)  # noqa: TRY400 - told in a line
+        context.deletion.failures.append(what)
+        is_away = isinstance(error, ClusterSilenceError | ConnectionFailedError)
+        context.deletion.is_away = context.deletion.is_away or is_away
+
+
+def take_lock(context: ClusterContext) -> None:
+    """Take the lock, where there is a master to take it on.
+
+    Raises:
+        LockError: another run has it.
+    """
+    if is_reached(context):
+        hold_lock(context)
+    else:
+        log.info("There is none to take")
+
+
+def remove_workloads(context: ClusterContext) -> None:
+    """Remove all that the app has in the cluster but its data."""
+    if has_cluster(context):
+        attempt(context, WORKLOADS, lambda: delete_objects(context))
+    elif is_reached(context):
+        log.info("There is no cluster")
+    else:
+        log.info("Its master cannot be reached")
+
+
+def delete_objects(context: ClusterContext) -> None:
+    """Delete the app's objects, and wait until their pods are gone."""
+    load_state(context)
+    app = context.application.name
+    own = [read_reference(item) for item in context.state.objects if is_owned(item, app)]
+    gone = sorted(reference for reference in own if reference.kind in KINDS)
+    if gone:
+        context.cluster.delete(gone)
+    tell_removed(gone)
+
+
+def remove_images(context: ClusterContext) -> None:
+    if has_cluster(context):
+        registry, servers = partial(empty_registry, context), list_reached(context)
+        attempt(context, "the images in the registry", registry, in_cluster=True)
+        attempt(context, "the images on the servers", lambda: clean_nodes(context, servers, ()))
+    attempt(context, "the images on this machine", partial(remove_images_here, context))
+
+
+def empty_registry(context: ClusterContext) -> None:
+    services = context.cluster.get(["services"], namespace=SYSTEM_NAMESPACE)
+    try:
+        context.survey.registry = get_registry_address(services)
+    except NvoiError:
+        log.info("There is no registry")
+        return
+    clean_registry(context, ())
+
+
+def remove_images_here(context: ClusterContext) -> None:
+    """Remove them from this machine, where there is something that builds images."""
+    try:
+        engine = find_engine(context.request.environ)
+    except NvoiError:
+        return
+    remove_here(engine, context.repository, (), context.request.environ)
+
+
+def remove_volumes(context: ClusterContext) -> None:
+    """Remove the app's data, where that was asked for."""
+    if not context.request.delete_volumes:
+        for server in context.survey.servers:
+            for folder in server.volumes:
+                log.info("Its data stays: %s: %s", server.name, folder)
+        return
+    if WORKLOADS in context.deletion.failures:
+        log.error("Not removed: its data: what uses it may still run")
+        context.deletion.failures.append("its data")
+        return
+    if has_cluster(context):
+        disks = partial(delete_claims, context)
+        attempt(context, "its disks in the cluster", disks, in_cluster=True)
+    for server in list_reached(context):
+        attempt(context, f"the volumes of {server.name}", partial(delete_folders, context, server))
+
+
+def delete_claims(context: ClusterContext) -> None:
+    """Delete the disks that the cluster found for the app."""
+    claims = find_claims(context.application.name, context.cluster.get(CLAIMS))
+    if claims:
+        context.cluster.delete(claims)
+    tell_removed(claims)
+
+
+def delete_folders(context: ClusterContext, server: Server) -> None:
+    command = context.provider.build_volumes_removal(server)
+    if command is None:
+        return
+    context.check_lock()
+    context.connections.run(server.host, as_root(server.host, command))
+    for folder in server.volumes:
+        log.info("Removed %s: %s", server.name, folder)
+
+
+def remove_cluster(context: ClusterContext) -> None:
+    """Take the app's marks off its servers, and k3s where that was asked for."""
+    if not has_cluster(context):
+        return
+    if WORKLOADS not in context.deletion.failures:
+        # By its marks other apps know that the cluster is still needed.
+        unmark = partial(unmark_nodes, context)
+        attempt(context, "the app's marks on its servers", unmark, in_cluster=True)
+    if context.request.with_cluster:
+        attempt(context, "k3s", partial(uninstall_k3s, context), in_cluster=True)
+
+
+def unmark_nodes(context: ClusterContext) -> None:
+    """Say that the app uses the nodes no more."""
+    forget_app(context.cluster, list_nodes(context.cluster), context.application.name)
+
+
+def uninstall_k3s(context: ClusterContext) -> None:
+    others = list_other_apps(list_nodes(context.cluster), context.application.name)
+    if others:
+        raise NvoiError(
+            f"the cluster also runs {', '.join(others)}",
+            hint="delete them first, the last one with it",
+        )
+    # Also what an app that was deleted earlier has left there.
+    claims = [str(read_reference(item)) for item in context.cluster.get(CLAIMS)]
+    if claims:
+        raise NvoiError(
+            f"the cluster's own disk has data, which would go with it: {', '.join(claims)}",
+            hint="delete the apps that it is of with --delete-volumes",
+        )
+    context.check_lock()
+    uninstall(context.connections, list_reached(context))
+
+
+def finish(context: ClusterContext) -> None:
+    """Give back what was rented, and say whether all of it is gone.
+
+    Raises:
+        NvoiError: it is not.
+    """
+    with_volumes = context.request.delete_volumes
+    rented = partial(
+        context.provider.delete_servers, context.application, with_volumes=with_volumes
+    )
+    attempt(context, "what was rented for it", rented)
+    if context.deletion.failures:
+        left = ", ".join(dict.fromkeys(context.deletion.failures))
+        raise NvoiError(
+            f"not all of {context.application.name} is gone; left: {left}",
+            hint="mend what is said above and run it again: it goes on from what is there",
+        )
+
+
+def plan_volumes(context: ClusterContext) -> Iterator[str]:
+    verb = "removes" if context.request.delete_volumes else "keeps"
+    for server, folder in list_volumes(context):
+        yield f"{verb} {server}: {folder}"
+    for item in context.manifests.database:
+        spec: Any = item["spec"]
+        if spec.get("volumeClaimTemplates"):
+            yield f"{verb} the disk that the cluster found for {read_reference(item)}"
+
+
+def plan_cluster(context: ClusterContext) -> Iterator[str]:
+    if context.request.with_cluster:
+        yield "takes k3s off all servers, where no other app uses it"
+
+
+DELETE: tuple[Step[ClusterContext], ...] = (
+    Step(
+        name="Servers",
+        run=reach_servers,
+        plan=lambda context: context.provider.describe(context.application),
+    ),
+    Step(name="Lock", run=take_lock, plan=plan_lock),
+    Step(
+        name="App",
+        run=remove_workloads,
+        plan=lambda context: [
+            f"removes all of {context.application.name} in the cluster but its data"
+        ],
+    ),
+    Step(
+        name="Images",
+        run=remove_images,
+        plan=lambda context: [
+            f"removes {context.repository} from registry, servers and this machine"
+        ],
+    ),
+    Step(name="Volumes", run=remove_volumes, plan=plan_volumes),
+    Step(name="Cluster", run=remove_cluster, plan=plan_cluster),
+    Step(name="End", run=finish, plan=lambda _: ["says what could not be removed"]),
+)

@@ -1,0 +1,226 @@
+"""The steps before a release: servers, the lock, k3s, the cluster's registry, volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from nvoi.errors import NvoiError, ServiceError
+from nvoi.k3s.install import Installer
+from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
+from nvoi.k3s.survey import check_servers
+from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.ownership import read_reference
+from nvoi.kubernetes.registry import IMAGE, NAME, SYSTEM_NAMESPACE, build_registry
+from nvoi.log.levels import get_logger
+from nvoi.naming import build_server_name, build_volume_path
+from nvoi.parallel import work_on_all
+from nvoi.ssh.host import Host, as_root
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.lock import take_lock
+from nvoi.targets.cluster.state import Json
+from nvoi.targets.step import Step
+
+log = get_logger("nvoi.cluster")
+lock_log = get_logger("nvoi.lock")
+
+#: What engines call the architectures of the config.
+PLATFORMS = {"x86": "linux/amd64", "arm64": "linux/arm64"}
+#: Seconds until the registry and the name service are up: their images may have to come over a
+#: slow line.
+REGISTRY_SECONDS = 300.0
+NAME_SERVICE_SECONDS = 120.0
+# CoreDNS has kept the label of what it replaced (Kubernetes documentation, "Using CoreDNS for
+# Service Discovery"; k3s, manifests/coredns.yaml).
+NAME_SERVICE = "k8s-app=kube-dns"
+
+
+def reach_servers(context: ClusterContext) -> None:
+    context.survey.servers = context.provider.ensure_servers(context.application)
+    survey_servers(context)
+
+
+def survey_servers(context: ClusterContext) -> None:
+    survey = context.survey
+    survey.facts = check_servers(
+        context.connections,
+        survey.servers,
+        context.application.k3s.version,
+        context.cluster,
+        lambda architectures: settle_platform(context, architectures),
+    )
+    check_architecture(context)
+    survey.is_complete = True
+
+
+def settle_platform(context: ClusterContext, architectures: Mapping[str, str]) -> None:
+    """Settle what the image is built for, once every server has told what it is.
+
+    Where the config says it, it was settled before.
+    """
+    platform, different = context.image.platform, sorted(set(architectures.values()))
+    if platform.done():
+        return
+    if len(different) == 1:
+        platform.set_result(f"linux/{different[0]}")
+        return
+    platform.set_exception(
+        NvoiError(
+            f"the servers differ: {' and '.join(different)}",
+            hint="no one image runs on all of them; name finished ones for several platforms as "
+            "app.*.image",
+        )
+    )
+
+
+def check_architecture(context: ClusterContext) -> None:
+    """See that the servers can run the image, where the config says what it is built for."""
+    platform = find_platform(context)
+    if platform is None or not context.needs_image:
+        return
+    facts = context.survey.facts
+    others = [name for name, one in facts.items() if f"linux/{one.architecture}" != platform]
+    if others:
+        raise NvoiError(
+            f"the image is built for {platform}, which {', '.join(others)} cannot run",
+            hint="`architecture` in the config is that of all servers; it may be left out",
+        )
+
+
+def find_platform(context: ClusterContext) -> str | None:
+    """What the config says that the image is built for."""
+    architecture = getattr(context.application.compute_provider, "architecture", None)
+    return PLATFORMS.get(architecture or "")
+
+
+def build_settings(context: ClusterContext) -> K3sSettings:
+    k3s = context.application.k3s
+    return K3sSettings(
+        version=k3s.version,
+        install_url=k3s.install_url,
+        system_default_registry=k3s.system_default_registry,
+        mirrors=k3s.mirrors,
+    )
+
+
+def hold_lock(context: ClusterContext) -> None:
+    """Take the lock, until the run ends in any way."""
+    context.lock = take_lock(
+        context.connections, context.master.host, context.holder, wait=context.request.lock_wait
+    )
+    context.stack.callback(context.lock.release)
+    lock_log.info("Held; nobody else changes these servers now")
+    if context.survey.is_complete and context.lock.rival is not None:
+        lock_log.info("Another run was at work meanwhile: looking at the servers again")
+        survey_servers(context)
+
+
+def install_k3s(context: ClusterContext) -> None:
+    """Install or change what differs, on all servers side by side as far as their order allows."""
+    build, survey, name = context.image.build, context.survey, context.application.name
+    if build is not None and build.is_done:
+        # Where it has failed, nothing needs to be installed for it.
+        build.wait()
+    settings, cluster = build_settings(context), context.cluster
+    installer = Installer(context.connections, cluster, survey.servers, settings, name)
+    survey.nodes = installer.ensure_k3s(survey.facts)
+
+
+def start_registry(context: ClusterContext) -> None:
+    registry = build_registry(
+        context.request.deploy_id,
+        node=context.survey.nodes[context.master.name],
+        image=context.application.k3s.registry_image or IMAGE,
+    )
+    found = context.cluster.roll_out(registry, seconds=REGISTRY_SECONDS)
+    context.survey.registry = get_registry_address(found)
+    # Both come up side by side on a new cluster, and whatever starts from here on needs names.
+    wait_for_names(context.cluster)
+
+
+def get_registry_address(items: Iterable[Json]) -> tuple[str, int]:
+    """Address and port of the registry's Service, as nodes see it."""
+    for item in items:
+        if item["kind"] == "Service" and item["metadata"]["name"] == NAME:
+            return item["spec"]["clusterIP"], item["spec"]["ports"][0]["port"]
+    raise ServiceError("the registry has no address in the cluster")
+
+
+def wait_for_names(cluster: Cluster) -> None:
+    """Wait until names are answered in the cluster; say so where they are not.
+
+    A cluster may have another name service than k3s's own, and an app may need none.
+    """
+    found = cluster.get(["deployments"], selector=NAME_SERVICE, namespace=SYSTEM_NAMESPACE)
+    waiting = [
+        read_reference(item) for item in found if not item.get("status", {}).get("readyReplicas")
+    ]
+    if not waiting:
+        return
+    log.info("Waiting until names are answered in the cluster")
+    try:
+        cluster.follow(waiting, NAME_SERVICE_SECONDS)
+    except ServiceError as error:
+        log.warning("Names are not answered in the cluster, by which pods find others: %s", error)
+
+
+def make_volumes(context: ClusterContext) -> None:
+    """Make the folders that are lacking, on all servers at once."""
+    facts = context.survey.facts
+    lacking = {
+        server.host: (server, folders)
+        for server in context.survey.servers
+        if (folders := [one for one in server.volumes if one not in facts[server.name].volumes])
+    }
+    if not lacking:
+        log.info("All volumes are there")
+        return
+    context.check_lock()
+
+    def make(host: Host) -> None:
+        server, folders = lacking[host]
+        command = context.provider.build_volumes(server, folders)
+        context.connections.run(host, as_root(host, command))
+        for folder in folders:
+            log.info("%s: made %s", server.name, folder)
+
+    work_on_all([*lacking], make)
+
+
+def list_volumes(context: ClusterContext) -> Iterator[tuple[str, str]]:
+    """Each server's name and the folder of each of its volumes, as the config has them."""
+    name = context.application.name
+    for key, group in context.application.servers.items():
+        for volume in group.volumes:
+            for index in range(1, (len(group.hosts) or group.count) + 1):
+                yield build_server_name(name, key, index), build_volume_path(name, key, volume)
+
+
+def plan_servers(context: ClusterContext) -> Iterator[str]:
+    yield from context.provider.describe(context.application)
+    yield "checks their system, memory, disk, ports, clock and rights"
+
+
+def plan_lock(context: ClusterContext) -> Iterator[str]:
+    yield f"takes the deploy lock of {context.application.name}'s master, which all its apps share"
+
+
+def plan_volumes(context: ClusterContext) -> Iterator[str]:
+    for server, folder in list_volumes(context):
+        yield f"makes {folder} on {server}, where it is not there"
+
+
+SERVERS: Step[ClusterContext] = Step(name="Servers", run=reach_servers, plan=plan_servers)
+LOCK: Step[ClusterContext] = Step(name="Lock", run=hold_lock, plan=plan_lock)
+K3S: Step[ClusterContext] = Step(
+    name="k3s",
+    run=install_k3s,
+    plan=lambda context: [
+        f"has k3s {context.application.k3s.version or DEFAULT_VERSION} on every server"
+    ],
+)
+REGISTRY: Step[ClusterContext] = Step(
+    name="Registry",
+    run=start_registry,
+    plan=lambda _: ["sees that the registry of the cluster is up, inside the cluster only"],
+)
+VOLUMES: Step[ClusterContext] = Step(name="Volumes", run=make_volumes, plan=plan_volumes)

@@ -1,0 +1,77 @@
+"""The objects' end, and what there is to see of them."""
+
+from __future__ import annotations
+
+from tests.fakes.kubernetes.kinds import Object
+from tests.fakes.kubernetes.store import HIDDEN, Store, now
+
+
+def override(store: Store, item: Object) -> Object:
+    """A Service at the address at which the test has a server of its own."""
+    found = store.scenario.get("addresses", {}).get(item["metadata"]["name"])
+    if item["kind"] != "Service" or not found:
+        return item
+    address, port = found
+    first, *others = item["spec"].get("ports") or [{}]
+    changed = {"clusterIP": address, "clusterIPs": [address]}
+    return item | {"spec": item["spec"] | changed | {"ports": [first | {"port": port}, *others]}}
+
+
+def is_going(item: Object) -> bool:
+    """Whether an object has been told to end."""
+    return "deletionTimestamp" in item["metadata"]
+
+
+def end(store: Store, item: Object, *, is_last: bool = False) -> None:
+    """Begin an object's end: pods take their time, all others are gone at once.
+
+    With ``is_last`` it is gone only once all pods are that were made for it.
+    """
+    if item["kind"] == "Pod":
+        if "deletionTimestamp" not in item["metadata"]:
+            item["metadata"] |= {"deletionTimestamp": now(), "deletionGracePeriodSeconds": 30}
+        return
+    if item["kind"] == "Node":
+        for pod in store.select("Pod"):
+            if pod["spec"].get("nodeName") == item["metadata"]["name"]:
+                store.remove(pod)
+    before = {pod["metadata"]["uid"] for pod in store.select("Pod") if is_going(pod)}
+    store.remove(item)
+    uid = item["metadata"]["uid"]
+    for other in list(store.objects.values()):
+        owners = other["metadata"].get("ownerReferences", ())
+        if any(owner["uid"] == uid for owner in owners):
+            end(store, other)
+    waits = [
+        uid
+        for pod in store.select("Pod")
+        if is_going(pod) and (uid := pod["metadata"]["uid"]) not in before
+    ]
+    if is_last and waits:
+        item["metadata"] |= {"deletionTimestamp": now(), "finalizers": ["foregroundDeletion"]}
+        item[HIDDEN]["waits"] = waits
+        store.add(item)
+
+
+def finalize(store: Store) -> None:
+    """Remove the objects whose pods they had to wait for are gone."""
+    uids = {pod["metadata"]["uid"] for pod in store.select("Pod")}
+    for item in list(store.objects.values()):
+        waits = item.get(HIDDEN, {}).get("waits")
+        if waits and uids.isdisjoint(waits):
+            store.remove(item)
+
+
+def finish(store: Store, pod: Object) -> None:
+    """End a pod that has been asked to, where its node is there to do so."""
+    node = store.get("Node", pod["spec"].get("nodeName", ""))
+    if "nodeName" not in pod["spec"] or (node is not None and is_ready(node)):
+        store.remove(pod)
+
+
+def is_ready(node: Object) -> bool:
+    """Whether a node's kubelet is alive."""
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in node.get("status", {}).get("conditions", ())
+    )

@@ -1,0 +1,377 @@
+"""k3s comes onto servers, and stays as the config says."""
+
+from __future__ import annotations
+
+import json
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from nvoi.errors import ConnectionLostError, NvoiError
+from nvoi.k3s.facts import CONFIG_FILE, STAMP_FILE
+from nvoi.kubernetes.registry import REGISTRIES_FILE
+from nvoi.ssh.connections import Connections
+from tests.fakes.cluster_state import ClusterState
+from tests.fakes.k3s_host import K3sHost, read_nodes, register_node
+from tests.integration.k3s.conftest import APP, NEW, OLD, Fleet
+from tests.integration.ssh.conftest import Connect
+from tests.integration.ssh.waits import wait_until
+
+
+def test_servers_become_one_cluster(fleet: Fleet, connections: Connections) -> None:
+    worker = fleet.add(user="deploy", group="web")
+    names = fleet.run(connections)
+    assert names == {"shop-main-1": "shop-main-1", "shop-web-2": "shop-web-2"}
+    nodes = read_nodes(fleet.cluster)
+    master, other = nodes["shop-main-1"]["metadata"], nodes["shop-web-2"]["metadata"]
+    assert master["labels"]["nvoi.io/server-name"] == "main"
+    assert "node-role.kubernetes.io/control-plane" in master["labels"]
+    assert other["labels"]["nvoi.io/server-name"] == "web"
+    assert other["labels"]["nvoi.io/app.shop"] == "true"
+    assert other["annotations"]["nvoi.io/address"] == (
+        f"deploy@127.0.0.1:{fleet.servers[1].host.port}"
+    )
+    assert fleet.hosts[0].installations == [f"server {NEW} true"]
+    assert worker.installations == [f"agent {NEW} true"]
+
+
+def test_the_master_runs_without_traefik_and_joins_over_wireguard(
+    fleet: Fleet, connections: Connections
+) -> None:
+    fleet.settings = replace(
+        fleet.settings,
+        system_default_registry="mirror.example",
+        mirrors={"docker.io": ("https://mirror.example",)},
+    )
+    worker = fleet.add()
+    fleet.run(connections)
+    config = fleet.hosts[0].read_config()
+    assert config.pop("token")
+    assert config == {
+        "node-name": "shop-main-1",
+        "node-ip": "10.0.0.11",
+        "flannel-iface": "eth0",
+        "node-label": ["nvoi.io/server-name=main"],
+        "flannel-backend": "wireguard-native",
+        "disable": ["traefik"],
+        "cluster-cidr": "10.42.0.0/16",
+        "service-cidr": "10.43.0.0/16",
+        "write-kubeconfig-mode": "0600",
+        "system-default-registry": "mirror.example",
+    }
+    joined = worker.read_config()
+    assert joined["server"] == "https://10.0.0.11:6443"
+    assert "system-default-registry" not in joined
+    for host in fleet.hosts:
+        mirrors = json.loads(host.read(REGISTRIES_FILE))["mirrors"]
+        assert mirrors["10.43.0.100:5000"] == {"endpoint": ["http://10.43.0.100:5000"]}
+        assert mirrors["docker.io"] == {"endpoint": ["https://mirror.example"]}
+
+
+def test_only_root_may_read_the_token_and_nobody_is_told_it(
+    fleet: Fleet, connections: Connections, logged: pytest.LogCaptureFixture
+) -> None:
+    worker = fleet.add(user="deploy")
+    fleet.run(connections)
+    fleet.run(connections)
+    token = fleet.hosts[0].read_config()["token"]
+    assert token == worker.read_config()["token"]
+    assert len(token) == 64
+    assert token not in logged.text
+    for host in fleet.hosts:
+        for path in (CONFIG_FILE, REGISTRIES_FILE):
+            mode = (host.root / path.lstrip("/")).stat().st_mode
+            assert stat.S_IMODE(mode) == 0o600
+        assert not list((host.root / "etc/rancher/k3s").glob(".nvoi*"))
+    data = fleet.hosts[0].root / "opt/nvoi/registry"
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert stat.S_IMODE(data.parent.stat().st_mode) == 0o711
+    assert not worker.has("/opt/nvoi/registry")
+
+
+def test_a_second_run_sends_nothing_but_two_questions(
+    fleet: Fleet, connections: Connections
+) -> None:
+    fleet.add(user="deploy")
+    fleet.run(connections)
+    before = fleet.count_commands()
+    fleet.run(connections)
+    after = fleet.count_commands()
+    asked = {name: after[name] - before[name] for name in after}
+    # The survey of each, and the master's list of nodes.
+    assert asked == {"shop-main-1": 2, "shop-main-2": 1}
+    assert [host.starts for host in fleet.hosts] == [1, 1]
+    assert [len(host.installations) for host in fleet.hosts] == [1, 1]
+
+
+def test_five_hosts_are_installed_side_by_side(fleet: Fleet, connections: Connections) -> None:
+    for _ in range(4):
+        fleet.add()
+    for host in fleet.hosts:
+        # No installer goes on before all five are there.
+        host.set_fault("meet", "5")
+    fleet.run(connections)
+    assert len(read_nodes(fleet.cluster)) == 5
+
+
+def test_a_changed_registries_file_is_put_right_again(
+    fleet: Fleet, connections: Connections
+) -> None:
+    worker = fleet.add()
+    fleet.run(connections)
+    wanted = worker.read(REGISTRIES_FILE)
+    (worker.root / REGISTRIES_FILE.lstrip("/")).write_text("{}\n")
+    fleet.run(connections)
+    assert worker.read(REGISTRIES_FILE) == wanted
+    assert worker.installations == [f"agent {NEW} true"]
+
+
+def test_another_mirror_is_told_to_every_node_without_the_installer(
+    fleet: Fleet, connections: Connections
+) -> None:
+    worker = fleet.add()
+    fleet.run(connections)
+    fleet.settings = replace(fleet.settings, mirrors={"docker.io": ("https://mirror.example",)})
+    fleet.run(connections)
+    assert "https://mirror.example" in worker.read(REGISTRIES_FILE)
+    assert [host.starts for host in fleet.hosts] == [2, 2]
+    assert [len(host.installations) for host in fleet.hosts] == [1, 1]
+
+
+def test_a_service_that_was_stopped_is_started(fleet: Fleet, connections: Connections) -> None:
+    worker = fleet.add()
+    fleet.run(connections)
+    (worker.folder / "k3s-agent.active").unlink()
+    fleet.run(connections)
+    assert worker.starts == 2
+    assert len(worker.installations) == 1
+
+
+def test_a_server_that_is_added_joins_without_touching_the_others(
+    fleet: Fleet, connections: Connections
+) -> None:
+    fleet.run(connections)
+    worker = fleet.add()
+    fleet.run(connections)
+    assert worker.starts == 1
+    assert fleet.hosts[0].starts == 1
+    assert sorted(read_nodes(fleet.cluster)) == ["shop-main-1", "shop-main-2"]
+
+
+def test_a_group_that_is_renamed_changes_the_label_and_restarts_nothing(
+    fleet: Fleet, connections: Connections
+) -> None:
+    worker = fleet.add(group="web")
+    fleet.run(connections)
+    fleet.change(1, group="front")
+    fleet.run(connections)
+    node = read_nodes(fleet.cluster)["shop-web-2"]
+    assert node["metadata"]["labels"]["nvoi.io/server-name"] == "front"
+    assert '"nvoi.io/server-name=front"' in worker.read(CONFIG_FILE)
+    assert worker.starts == 1
+
+
+def test_a_run_that_waited_for_the_lock_sees_what_the_other_one_did(
+    fleet: Fleet, connections: Connections, connect: Connect
+) -> None:
+    stale = fleet.look(connections)
+    fleet.run(connect())
+    token = fleet.hosts[0].read_config()["token"]
+    fleet.run(connections, stale)
+    assert fleet.hosts[0].read_config()["token"] == token
+    assert fleet.hosts[0].starts == 1
+
+
+class TestFaults:
+    """What goes wrong on a host is said, and the next run goes on from there."""
+
+    def test_a_full_disk(self, fleet: Fleet, connections: Connections) -> None:
+        worker = fleet.add()
+        worker.set_fault("full-disk")
+        with pytest.raises(NvoiError, match=r"shop-main-2 .*: its disk is full \(free space"):
+            fleet.run(connections)
+        assert fleet.hosts[0].starts == 1
+        assert not worker.has(STAMP_FILE)
+        worker.clear_fault("full-disk")
+        fleet.run(connections)
+        assert sorted(read_nodes(fleet.cluster)) == ["shop-main-1", "shop-main-2"]
+        assert len(fleet.hosts[0].installations) == 1
+
+    def test_an_installer_that_fails(self, fleet: Fleet, connections: Connections) -> None:
+        fleet.hosts[0].set_fault("broken-installer")
+        with pytest.raises(NvoiError, match=r"installer of k3s v\S+ failed") as caught:
+            fleet.run(connections)
+        assert "[ERROR] Download failed" in caught.value.output
+        fleet.hosts[0].clear_fault("broken-installer")
+        fleet.run(connections)
+        assert list(read_nodes(fleet.cluster)) == ["shop-main-1"]
+
+    def test_an_installer_that_is_not_there(
+        self, fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
+    ) -> None:
+        fleet.site.body = None
+        with pytest.raises(NvoiError, match=r"cannot be had from http.*k3s\.install_url"):
+            fleet.run(connections)
+        assert fleet.hosts[0].installations == []
+        assert "k3s.install_url is not https" in told.text
+
+    def test_an_installer_over_tls_is_not_taken_from_elsewhere(
+        self, fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
+    ) -> None:
+        fleet.hosts[0].add_program(
+            "curl", "#!/bin/sh\nprintf '%s\\n' \"$*\" >/opt/fake/curl.log\nexit 22\n"
+        )
+        fleet.settings = replace(fleet.settings, install_url="https://mirror.example/k3s")
+        with pytest.raises(NvoiError, match="cannot be had from https://mirror"):
+            fleet.run(connections)
+        (asked,) = fleet.hosts[0].read_log("curl.log")
+        assert "-sSfL --proto-redir =https " in asked
+        assert asked.endswith(" https://mirror.example/k3s")
+        assert "is not https" not in told.text
+
+    def test_a_page_that_is_no_installer(self, fleet: Fleet, connections: Connections) -> None:
+        fleet.site.body = b"<html>Please log in</html>"
+        with pytest.raises(NvoiError, match="cannot be had") as caught:
+            fleet.run(connections)
+        assert any("gives no shell script" in line for line in caught.value.output)
+
+    def test_an_installation_that_was_cut_short(
+        self, fleet: Fleet, connections: Connections
+    ) -> None:
+        fleet.hosts[0].set_fault("killed-installer")
+        with pytest.raises(NvoiError, match="shop-main-1"):
+            fleet.run(connections)
+        assert fleet.hosts[0].has("/usr/local/bin/k3s")
+        assert not fleet.hosts[0].has(STAMP_FILE)
+        token = fleet.hosts[0].read_config()["token"]
+        fleet.run(connections)
+        assert fleet.hosts[0].read_config()["token"] == token
+        assert list(read_nodes(fleet.cluster)) == ["shop-main-1"]
+
+    def test_a_connection_that_breaks_while_it_installs(
+        self, fleet: Fleet, connections: Connections
+    ) -> None:
+        host = fleet.hosts[0]
+        host.set_fault("meet", "2")
+
+        def cut() -> None:
+            wait_until(lambda: len(host.installations) == 1, "the installer")
+            fleet.machines[0].end_sessions()
+
+        with ThreadPoolExecutor(1) as pool:
+            cutting = pool.submit(cut)
+            with pytest.raises(ConnectionLostError):
+                fleet.run(connections)
+            cutting.result()
+        host.clear_fault("meet")
+        fleet.run(connections)
+        assert list(read_nodes(fleet.cluster)) == ["shop-main-1"]
+
+    def test_a_service_that_crashes_again_and_again(
+        self, fleet: Fleet, connections: Connections
+    ) -> None:
+        fleet.hosts[0].set_fault("crashes")
+        with pytest.raises(NvoiError, match=r"k3s did not start.*journalctl") as caught:
+            fleet.run(connections, seconds=60)
+        assert any("flag provided but not defined" in line for line in caught.value.output)
+        fleet.hosts[0].clear_fault("crashes")
+        fleet.run(connections)
+        assert len(fleet.hosts[0].installations) == 1
+
+    def test_a_worker_that_cannot_reach_the_master(
+        self, fleet: Fleet, connections: Connections
+    ) -> None:
+        worker = fleet.add()
+        fleet.run(connections)
+        (fleet.cluster.folder / "master").rename(fleet.cluster.folder / "unplugged")
+        (worker.folder / "k3s-agent.active").unlink()
+        with pytest.raises(NvoiError, match=r"must reach 10\.0\.0\.11 port 6443/tcp") as caught:
+            fleet.run(connections, seconds=1)
+        assert any("failed to get CA certs" in line for line in caught.value.output)
+
+    def test_a_node_that_is_not_ready(self, fleet: Fleet, connections: Connections) -> None:
+        fleet.add()
+        fleet.run(connections)
+        set_dead(fleet.cluster, "shop-main-2")
+        with pytest.raises(NvoiError, match="shop-main-2 is NotReady: Kubelet stopped posting"):
+            fleet.run(connections, seconds=1)
+
+
+def set_dead(cluster: ClusterState, name: str) -> None:
+    """Have a node that does not answer."""
+    register_node(cluster, name, ready=False)
+
+
+class TestUpgrades:
+    """Another release comes to one node after the other, the master first."""
+
+    @pytest.fixture
+    def old(self, fleet: Fleet, connections: Connections) -> list[K3sHost]:
+        fleet.add()
+        fleet.add()
+        fleet.settings = replace(fleet.settings, version=OLD)
+        fleet.run(connections)
+        return fleet.hosts
+
+    def test_the_master_is_first(
+        self,
+        fleet: Fleet,
+        connections: Connections,
+        old: list[K3sHost],
+        told: pytest.LogCaptureFixture,
+    ) -> None:
+        fleet.settings = replace(fleet.settings, version=NEW)
+        told.clear()
+        fleet.run(connections)
+        ready = [line.split(":")[0] for line in told.messages if " runs as node " in line]
+        assert ready == ["shop-main-1", "shop-main-2", "shop-main-3"]
+        nodes = read_nodes(fleet.cluster).values()
+        assert {node["status"]["nodeInfo"]["kubeletVersion"] for node in nodes} == {NEW}
+        assert [host.installations[-1].split()[1] for host in old] == [NEW] * 3
+
+    def test_one_that_fails_leaves_the_others_alone(
+        self, fleet: Fleet, connections: Connections, old: list[K3sHost]
+    ) -> None:
+        fleet.settings = replace(fleet.settings, version=NEW)
+        old[1].set_fault("broken-installer")
+        with pytest.raises(NvoiError, match="shop-main-2"):
+            fleet.run(connections)
+        nodes = read_nodes(fleet.cluster)
+        assert nodes["shop-main-1"]["status"]["nodeInfo"]["kubeletVersion"] == NEW
+        assert nodes["shop-main-3"]["status"]["nodeInfo"]["kubeletVersion"] == OLD
+        old[1].clear_fault("broken-installer")
+        fleet.run(connections)
+        nodes = read_nodes(fleet.cluster)
+        assert nodes["shop-main-3"]["status"]["nodeInfo"]["kubeletVersion"] == NEW
+        assert len(old[0].installations) == 2
+
+    def test_there_is_no_way_back(
+        self, fleet: Fleet, connections: Connections, old: list[K3sHost]
+    ) -> None:
+        fleet.settings = replace(fleet.settings, version="v1.34.9+k3s1")
+        with pytest.raises(NvoiError, match="does not support downgrades"):
+            fleet.run(connections)
+        assert [len(host.installations) for host in old] == [1, 1, 1]
+
+    def test_a_cluster_keeps_its_release_where_the_config_names_none(
+        self, fleet: Fleet, connections: Connections, old: list[K3sHost]
+    ) -> None:
+        fleet.settings = replace(fleet.settings, version=None)
+        new = fleet.add()
+        fleet.run(connections)
+        assert new.installations == [f"agent {OLD} true"]
+        assert [host.starts for host in old] == [1, 1, 1, 1]
+
+
+def test_the_app_has_its_name_in_a_label_that_is_allowed(
+    fleet: Fleet, connections: Connections
+) -> None:
+    long = "a" * 63
+    fleet.run(connections, app=long)
+    fleet.run(connections, app=APP)
+    labels = read_nodes(fleet.cluster)["shop-main-1"]["metadata"]["labels"]
+    markers = [key for key in labels if key.startswith("nvoi.io/app.")]
+    assert len(markers) == 2
+    assert all(len(key.partition("/")[2]) <= 63 for key in markers)

@@ -1,0 +1,247 @@
+"""Nodes that leave the config leave the cluster, and no other does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nvoi.errors import NvoiError
+from nvoi.k3s.facts import CONFIG_FILE
+from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
+from nvoi.k3s.uninstall import list_claims, uninstall
+from nvoi.ssh.connections import Connections
+from tests.fakes.cluster_state import ClusterState
+from tests.fakes.k3s_host import read_nodes, register_node
+from tests.integration.k3s.conftest import Fleet
+
+
+@pytest.fixture
+def pair(fleet: Fleet, connections: Connections) -> Fleet:
+    """A master and a worker that are a cluster."""
+    fleet.add()
+    fleet.run(connections)
+    return fleet
+
+
+def list_verbs(cluster: ClusterState) -> list[str]:
+    """What the cluster was asked to do, and to which object."""
+    return [" ".join(call) for call in cluster.calls if call[0] != "get"]
+
+
+def add_disk(cluster: ClusterState, node: str, claim: str | None = "data-db-shop-0") -> None:
+    """Have a disk in the cluster, as the provisioner of k3s makes it on a node."""
+    expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}
+    reference = {"claimRef": {"namespace": "default", "name": claim}} if claim else {}
+    cluster.add(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": f"pvc-{len(cluster.names('PersistentVolume', None))}"},
+            "spec": {"nodeAffinity": affinity, **reference},
+        }
+    )
+
+
+def leave(fleet: Fleet) -> None:
+    """Name the last server no more."""
+    fleet.servers.pop()
+
+
+def test_a_server_that_leaves_the_config_is_drained_and_removed(
+    pair: Fleet, connections: Connections
+) -> None:
+    leave(pair)
+    pair.run(connections)
+    assert list(read_nodes(pair.cluster)) == ["shop-main-1"]
+    assert list_verbs(pair.cluster)[-2:] == ["cordon shop-main-2", "delete node shop-main-2"]
+    assert pair.hosts[1].removals == ["k3s-agent"]
+    assert not pair.hosts[1].has("/etc/rancher/k3s")
+    assert pair.hosts[0].removals == []
+
+
+def test_a_node_that_cannot_be_drained_stays_as_it_was(
+    pair: Fleet, connections: Connections
+) -> None:
+    containers = [{"name": "theirs", "image": "theirs:1"}]
+    spec = {"nodeName": "shop-main-2", "containers": containers}
+    pod: dict[str, Any] = {"metadata": {"name": "theirs"}, "spec": spec}
+    pair.cluster.add({"kind": "Pod", **pod})
+    budget = {"times": 1000, "status": 429, "reason": "TooManyRequests"}
+    pair.cluster.scenario(fail={"evict": budget})
+    leave(pair)
+    with pytest.raises(NvoiError, match="shop-main-2 cannot be drained and stays") as caught:
+        pair.run(connections)
+    assert "default/theirs: a PodDisruptionBudget forbids it" in "\n".join(caught.value.output)
+    assert not read_nodes(pair.cluster)["shop-main-2"]["spec"].get("unschedulable")
+    assert pair.hosts[1].removals == []
+
+
+def test_a_server_that_is_gone_is_removed_with_a_word_on_what_to_do_there(
+    pair: Fleet, connections: Connections, told: pytest.LogCaptureFixture
+) -> None:
+    leave(pair)
+    pair.machines[1].stop()
+    register_node(pair.cluster, "shop-main-2", ready=False)
+    pair.run(connections)
+    assert list(read_nodes(pair.cluster)) == ["shop-main-1"]
+    assert "cordon shop-main-2" not in list_verbs(pair.cluster)
+    assert "run `k3s-agent-uninstall.sh` there" in told.text
+
+
+def test_a_node_that_another_app_uses_loses_the_marker_only(
+    pair: Fleet, connections: Connections
+) -> None:
+    pair.run(connections, app="blog")
+    leave(pair)
+    pair.run(connections)
+    labels = read_nodes(pair.cluster)["shop-main-2"]["metadata"]["labels"]
+    assert "nvoi.io/app.shop" not in labels
+    assert labels["nvoi.io/app.blog"] == "true"
+    assert labels["nvoi.io/server-name"] == "main"
+    assert pair.hosts[1].removals == []
+
+
+def test_nodes_that_no_app_of_nvoi_has_marked_are_left_alone(
+    pair: Fleet, connections: Connections
+) -> None:
+    register_node(pair.cluster, "by-hand")
+    pair.run(connections)
+    assert "by-hand" in read_nodes(pair.cluster)
+
+
+def test_two_apps_that_call_a_servers_group_differently_are_told_so(
+    pair: Fleet, connections: Connections
+) -> None:
+    before = pair.hosts[1].read(CONFIG_FILE)
+    pair.change(1, group="web")
+    with pytest.raises(NvoiError, match=r"in the server group 'main' for other apps \(shop\)"):
+        pair.run(connections, app="blog")
+    labels = read_nodes(pair.cluster)["shop-main-2"]["metadata"]["labels"]
+    assert labels["nvoi.io/server-name"] == "main"
+    assert pair.hosts[1].read(CONFIG_FILE) == before
+
+
+def test_a_server_that_was_set_up_anew_takes_the_place_of_its_old_node(
+    pair: Fleet, connections: Connections
+) -> None:
+    worker = pair.hosts[1]
+    for path in ("etc/systemd/system/k3s-agent.service", "etc/rancher/k3s/config.yaml"):
+        (worker.root / path).unlink()
+    (worker.root / "etc/rancher/k3s/registries.yaml").unlink()
+    (worker.folder / "k3s-agent.active").unlink()
+    register_node(pair.cluster, "shop-main-2", ready=False)
+    names = pair.run(connections)
+    assert names["shop-main-2"] == "shop-main-2"
+    assert "delete node shop-main-2" in list_verbs(pair.cluster)
+    assert worker.removals == []
+
+
+def test_a_new_server_gets_a_name_that_no_node_has(pair: Fleet, connections: Connections) -> None:
+    register_node(pair.cluster, "shop-main-3")
+    pair.add()
+    names = pair.run(connections)
+    assert names["shop-main-3"] == "shop-main-3-2"
+
+
+def test_servers_that_change_places_in_the_config_keep_their_nodes(
+    pair: Fleet, connections: Connections
+) -> None:
+    pair.add()
+    pair.run(connections)
+    first, second, third = pair.servers
+    pair.servers = [first, third]
+    pair.change(1, name=second.name)
+    names = pair.run(connections)
+    assert names["shop-main-2"] == "shop-main-3"
+    assert sorted(read_nodes(pair.cluster)) == ["shop-main-1", "shop-main-3"]
+    assert [host.removals for host in pair.hosts] == [[], ["k3s-agent"], []]
+
+
+def test_an_app_that_is_deleted_takes_its_marker_with_it(
+    pair: Fleet, connections: Connections
+) -> None:
+    pair.run(connections, app="blog")
+    kube = pair.get_kube(connections)
+    assert list_other_apps(list_nodes(kube), "shop") == ["blog"]
+    forget_app(kube, list_nodes(kube), "shop")
+    assert list_other_apps(list_nodes(kube), "blog") == []
+
+
+def test_the_disks_of_a_node_are_told_from_those_of_others(
+    fleet: Fleet, connections: Connections
+) -> None:
+    fleet.run(connections)
+    add_disk(fleet.cluster, "shop-main-1", None)
+    add_disk(fleet.cluster, "shop-main-1")
+    add_disk(fleet.cluster, "shop-main-2", "other")
+    kube = fleet.get_kube(connections)
+    assert list_claims(kube, "shop-main-1") == ["default/data-db-shop-0", "pvc-0"]
+    assert list_claims(kube, "shop-main-3") == []
+
+
+def test_a_server_whose_disk_has_data_of_the_cluster_s_is_not_removed(
+    pair: Fleet, connections: Connections
+) -> None:
+    add_disk(pair.cluster, "shop-main-2")
+    pair.servers.pop()
+    with pytest.raises(NvoiError, match="shop-main-2 cannot be removed: its own disk has") as told:
+        pair.run(connections)
+    assert "default/data-db-shop-0" in str(told.value)
+    node = read_nodes(pair.cluster)["shop-main-2"]
+    assert not node["spec"].get("unschedulable")
+    assert pair.hosts[1].removals == []
+
+
+def test_a_server_is_removed_where_the_data_is_on_another_one(
+    pair: Fleet, connections: Connections
+) -> None:
+    add_disk(pair.cluster, "shop-main-1")
+    pair.servers.pop()
+    pair.run(connections)
+    assert list(read_nodes(pair.cluster)) == ["shop-main-1"]
+    assert pair.hosts[1].removals == ["k3s-agent"]
+
+
+def test_a_dead_node_goes_and_its_server_keeps_the_data(
+    pair: Fleet, connections: Connections, told: pytest.LogCaptureFixture
+) -> None:
+    add_disk(pair.cluster, "shop-main-2")
+    register_node(pair.cluster, "shop-main-2", ready=False)
+    pair.servers.pop()
+    pair.run(connections)
+    assert list(read_nodes(pair.cluster)) == ["shop-main-1"]
+    assert pair.hosts[1].removals == []
+    assert "k3s stays on its server, as data of default/data-db-shop-0 is there" in told.text
+
+
+class TestUninstall:
+    """``nvoi delete --cluster``."""
+
+    def test_takes_k3s_off_every_server(self, pair: Fleet, connections: Connections) -> None:
+        assert pair.hosts[0].has("/opt/nvoi/registry")
+        for host in pair.hosts:
+            (host.root / "opt/nvoi/volumes/shop-main-data").mkdir(parents=True)
+        uninstall(connections, pair.servers)
+        uninstall(connections, pair.servers)
+        assert [host.removals for host in pair.hosts] == [["k3s"], ["k3s-agent"]]
+        for host in pair.hosts:
+            assert not host.has("/etc/rancher")
+            assert not host.has("/usr/local/bin/k3s")
+            assert not host.has("/opt/nvoi/registry")
+            assert host.has("/opt/nvoi/volumes/shop-main-data")
+
+    def test_does_the_rest_where_one_cannot_be_reached(
+        self, pair: Fleet, connections: Connections
+    ) -> None:
+        pair.machines[1].stop()
+        with pytest.raises(NvoiError, match="shop-main-2"):
+            uninstall(connections, pair.servers)
+        assert pair.hosts[0].removals == ["k3s"]
+
+    def test_leaves_a_k3s_that_is_not_nvois(self, pair: Fleet, connections: Connections) -> None:
+        (pair.hosts[1].root / "etc/rancher/k3s/config.yaml").write_text("token: x\n")
+        with pytest.raises(NvoiError, match="not one that nvoi has installed"):
+            uninstall(connections, pair.servers)
+        assert [host.removals for host in pair.hosts] == [["k3s"], []]

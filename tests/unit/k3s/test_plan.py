@@ -1,0 +1,161 @@
+"""What is to be done where, from what servers are like, and the files that k3s reads there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ruamel.yaml import YAML
+
+from nvoi.k3s.facts import HEADER, Facts, K3s
+from nvoi.k3s.nodes import ClusterNode
+from nvoi.k3s.plan import (
+    DEFAULT_VERSION,
+    K3sSettings,
+    Node,
+    Work,
+    build_config,
+    build_stamp,
+    build_tasks,
+    build_url,
+    choose_names,
+    choose_version,
+    find_stale,
+    find_work,
+)
+from nvoi.secret import Secret
+from tests.unit.k3s.servers import VERSION, build_address, build_facts, build_k3s, build_server
+
+TOKEN = Secret("5eed" * 16)
+MASTER = Node("main-1", "main", "10.0.0.1", TOKEN, None, VERSION)
+WORKER = Node("web-1", "web", "10.0.0.2", TOKEN, "10.0.0.1", VERSION)
+SERVERS = [build_server(1), build_server(2)]
+CONFIG, REGISTRIES = Secret("token: t\n"), "{}\n"
+SETTINGS = K3sSettings()
+GOOD = build_k3s(
+    token=Secret("t"),
+    lines=("token: t",),
+    registries_checksum="ca3d163bab055381827226140568f3bef7eaac187cebd76878e0b63e9e442356",
+)
+OTHER_LABEL = replace(GOOD, lines=("token: t", "node-label: [a=b]"))
+
+
+def build_all(*k3s: K3s) -> dict[str, Facts]:
+    """The facts of servers that have these."""
+    return {
+        server.name: build_facts(number, k3s=one)
+        for number, (server, one) in enumerate(zip(SERVERS, k3s, strict=True), 1)
+    }
+
+
+@pytest.mark.parametrize(
+    ("k3s", "wanted"),
+    [
+        (GOOD, Work.NOTHING),
+        (K3s(), Work.INSTALL),
+        (replace(GOOD, version="v1.35.5+k3s1"), Work.INSTALL),
+        (replace(GOOD, role=None), Work.INSTALL),
+        (replace(GOOD, is_active=False), Work.START),
+        (replace(GOOD, applied=""), Work.START),
+        (OTHER_LABEL, Work.WRITE),
+        (replace(GOOD, lines=("token: u",)), Work.START),
+        (replace(GOOD, lines=("token: t", "disable: []")), Work.START),
+        (replace(GOOD, registries_checksum="x"), Work.START),
+    ],
+)
+def test_the_work_on_a_server(k3s: K3s, wanted: Work) -> None:
+    assert find_work(k3s, VERSION, CONFIG, REGISTRIES, "stamp") == wanted
+
+
+def test_a_first_plan_makes_a_token_of_its_own() -> None:
+    first, second = (build_tasks(SERVERS, build_all(K3s(), K3s()), SETTINGS) for _ in range(2))
+    tokens = {task.node.token.reveal() for task in first}
+    assert len(tokens) == 1
+    assert tokens != {task.node.token.reveal() for task in second}
+    assert first[0].node.version == DEFAULT_VERSION
+    assert first[1].node.master_ip == "10.0.0.11"
+
+
+def test_a_cluster_keeps_its_token_and_release() -> None:
+    found = build_all(build_k3s(version="v1.35.5+k3s1"), K3s())
+    tasks = build_tasks(SERVERS, found, SETTINGS)
+    assert {task.node.token.reveal() for task in tasks} == {"token-of-the-cluster"}
+    assert {task.node.version for task in tasks} == {"v1.35.5+k3s1"}
+
+
+def test_a_node_is_told_the_device_of_its_address_and_not_that_of_its_default_route() -> None:
+    facts = build_facts(
+        addresses=(build_address("eth0", "203.0.113.1/24"), build_address("eth1", "10.9.0.1/16")),
+        source="203.0.113.1",
+    )
+    server = build_server(1, private_ip="10.9.0.1")
+    (task,) = build_tasks([server], {server.name: facts}, SETTINGS)
+    assert (task.node.ip, task.node.device) == ("10.9.0.1", "eth1")
+    unnamed = build_facts(addresses=(build_address("-", "10.9.0.1/32"),))
+    (task,) = build_tasks([server], {server.name: unnamed}, SETTINGS)
+    assert task.node.device is None
+
+
+def test_nodes_keep_their_names_and_new_ones_take_none_of_theirs() -> None:
+    found = build_all(build_k3s(config={"node-name": "shop-main-2"}), K3s())
+    assert choose_names(SERVERS, found) == {
+        "shop-main-1": "shop-main-2",
+        "shop-main-2": "shop-main-2-2",
+    }
+    others = [ClusterNode("shop-main-2-2", is_ready=True, state="Ready")]
+    assert choose_names(SERVERS, found, others)["shop-main-2"] == "shop-main-2-3"
+
+
+def test_a_dead_node_of_a_server_that_is_new_is_stale() -> None:
+    at = {"nvoi.io/address": "root@203.0.113.2:22"}
+    dead = ClusterNode("old", is_ready=False, state="NotReady", annotations=at)
+    alive = ClusterNode("alive", is_ready=True, state="Ready", annotations=at)
+    elsewhere = ClusterNode("elsewhere", is_ready=False, state="NotReady")
+    nodes = [dead, alive, elsewhere]
+    assert find_stale(SERVERS, build_all(build_k3s(), K3s()), nodes) == [dead]
+    joined = build_k3s("agent", config={"node-name": "old"})
+    assert find_stale(SERVERS, build_all(build_k3s(), joined), nodes) == []
+
+
+def test_the_config_is_first_then_what_there_is_then_the_default() -> None:
+    assert choose_version("v1.36.1+k3s1", "v1.35.5+k3s1") == "v1.36.1+k3s1"
+    assert choose_version(None, "v1.35.5+k3s1") == "v1.35.5+k3s1"
+    assert choose_version(None, None) == DEFAULT_VERSION
+
+
+@pytest.mark.parametrize("node", [MASTER, WORKER])
+def test_a_config_is_yaml_that_is_read_again(node: Node) -> None:
+    text = build_config(node, SETTINGS).reveal()
+    assert text.splitlines()[0] == HEADER
+    values = YAML(typ="safe", pure=True).load(text)
+    assert values["token"] == TOKEN.reveal()
+    assert values["node-label"] == [f"nvoi.io/server-name={node.group}"]
+
+
+@pytest.mark.parametrize("node", [MASTER, WORKER])
+def test_pods_of_other_servers_are_reached_over_the_device_of_the_nodes_address(node: Node) -> None:
+    text = build_config(replace(node, device="eth1"), SETTINGS).reveal()
+    assert '\nflannel-iface: "eth1"\n' in text
+
+
+def test_a_config_does_not_show_itself() -> None:
+    assert TOKEN.reveal() not in f"{build_config(MASTER, SETTINGS)}{MASTER!r}"
+
+
+def test_an_address_of_ipv6_is_bracketed() -> None:
+    assert build_url("fd00::1") == "https://[fd00::1]:6443"
+
+
+def test_the_stamp_changes_with_all_but_the_label() -> None:
+    def build(node: Node, registries: str = REGISTRIES) -> str:
+        return build_stamp(node, build_config(node, SETTINGS), registries)
+
+    stamp = build(WORKER)
+    assert build(replace(WORKER, group="front")) == stamp
+    others = [
+        build(replace(WORKER, version="v1.36.6+k3s1")),
+        build(replace(WORKER, ip="10.0.0.3")),
+        build(replace(WORKER, token=Secret("other"))),
+        build(WORKER, "other"),
+    ]
+    assert len({stamp, *others}) == 5

@@ -1,0 +1,47 @@
+"""What is asked, and what is heard while a server answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from nvoi.errors import NvoiError
+from nvoi.k3s.facts import Facts
+from nvoi.k3s.survey import Listener, build_survey, find_secret, tell_unreachable_nodes
+from tests.unit.k3s.servers import Answers, build_facts, build_k3s
+
+
+def test_a_survey_hears_while_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="nvoi")
+    heard: list[str] = []
+    listener = Listener("shop-main-2", lambda _, text: heard.append(text), clock=lambda: 1000.0)
+    lines = "@nvoi architecture,aarch64,@nvoi cloud-init,waiting 15,state done,@nvoi clock,1042"
+    for line in lines.split(","):
+        listener.hear(line)
+    assert heard == ["arm64"]
+    assert listener.clock_offset == 42.5
+    assert caplog.messages == ["shop-main-2: waiting for cloud-init (15 s)"]
+
+
+def test_only_the_master_is_asked_for_the_port_of_its_api() -> None:
+    master, worker = (str(build_survey(is_master=is_master)) for is_master in (True, False))
+    assert "tcp:192B" in master
+    assert "tcp:192B" not in worker
+    assert "udp:CA6C" in worker
+
+
+@pytest.mark.parametrize(
+    "line", ["token: s3cret", 'token: "s3cret"', "'token' : 's3cret'", "agent-token: s3cret"]
+)
+def test_a_secret_is_found_in_its_line(line: str) -> None:
+    assert find_secret(line) == "s3cret"
+
+
+@pytest.mark.parametrize("line", ["node-name: web-1", "# token", "token:"])
+def test_other_lines_have_none(line: str) -> None:
+    assert find_secret(line) is None
+
+
+def test_a_cluster_that_cannot_be_asked_of_dead_nodes_hides_no_other_error() -> None:
+    found: dict[str, Facts | NvoiError] = {"shop-main-2": NvoiError("away")}
+    found["shop-main-1"] = build_facts(1, k3s=build_k3s())
+    tell_unreachable_nodes(found, Answers({}))

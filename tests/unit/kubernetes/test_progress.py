@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nvoi.kubernetes.diagnosis import describe_changes, describe_pod
+from nvoi.kubernetes.progress import State, Verdict, find_stuck, judge
+from tests.unit.kubernetes import cluster
+from tests.unit.kubernetes.cluster import ended, event, pod, waiting
+
+READY = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}
+CREATING = waiting("ContainerCreating")
+
+
+def judge_web(*states: Any, **status: Any) -> Verdict:
+    web = cluster.deployment(**status)
+    return judge(web, [pod(web, **state) for state in states])
+
+
+def job(**status: Any) -> Any:
+    return cluster.live("Job", "shop-web", "mounts", **status)
+
+
+def condition(kind: str, reason: str = "", message: str = "") -> Any:
+    return {"type": kind, "status": "True", "reason": reason, "message": message}
+
+
+def test_a_rollout_is_done_when_all_its_pods_are_ready_and_the_old_are_gone() -> None:
+    verdict = judge_web(**READY)
+    assert verdict == Verdict(State.DONE, "shop-web: 2 of 2 pods are ready")
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        ({}, "0 of 2 new pods are ready"),
+        (READY | {"updatedReplicas": 1}, "1 of 2 new pods are ready"),
+        (READY | {"availableReplicas": 1}, "1 of 2 new pods are ready"),
+        (READY | {"replicas": 3, "availableReplicas": 3}, "1 old pods are stopping"),
+        (READY | {"observedGeneration": 1}, "the cluster has not looked at it yet"),
+    ],
+)
+def test_a_rollout_goes_on_until_then(status: Any, sentence: str) -> None:
+    verdict = judge_web(**status)
+    assert verdict == Verdict(State.PROGRESSING, f"shop-web: {sentence}")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    ],
+)
+def test_a_container_that_cannot_be_made_fails_at_once(reason: str) -> None:
+    verdict = judge_web({"state": waiting(reason, "manifest unknown")})
+    assert verdict.state is State.FAILED
+    assert verdict.sentence == f"shop-web-x: {reason}: manifest unknown"
+    assert verdict.failure is not None
+    assert verdict.failure.pod == "shop-web-x"
+    assert verdict.failure.container is None
+
+
+def test_a_container_that_ends_again_and_again_fails_with_its_last_lines() -> None:
+    state = {"state": waiting("CrashLoopBackOff", "back-off 10s"), "lastState": ended(3)}
+    verdict = judge_web(state | {"restartCount": 2})
+    assert verdict.sentence == "shop-web-x: CrashLoopBackOff: ended with exit code 3"
+    assert verdict.failure is not None
+    assert (verdict.failure.container, verdict.failure.previous) == ("web", True)
+
+
+def test_a_container_that_ended_once_may_still_come_up() -> None:
+    assert judge_web({"lastState": ended(1), "restartCount": 1}).state is State.PROGRESSING
+    assert judge_web({"state": ended(1)}).state is State.PROGRESSING
+
+
+def test_a_container_without_memory_is_told_so() -> None:
+    crashing = waiting("CrashLoopBackOff")
+    verdict = judge_web({"state": crashing, "lastState": ended(137, "OOMKilled")})
+    assert "more memory than its limit" in verdict.sentence
+
+
+def test_a_container_that_does_not_become_healthy_fails_with_what_its_check_said() -> None:
+    web = cluster.deployment()
+    own = pod(web)
+    events = [
+        event(own, "Unhealthy", "Startup probe failed: HTTP probe failed with statuscode: 500"),
+        event(own, "Killing", "Container web failed startup probe, will be restarted"),
+    ]
+    verdict = judge(web, [own], events)
+    assert verdict.state is State.FAILED
+    assert "statuscode: 500" in verdict.sentence
+    assert judge(web, [own], events[:1]).state is State.PROGRESSING
+
+
+def test_a_pod_that_no_server_has_room_for_fails_at_once() -> None:
+    web = cluster.deployment()
+    message = "0/2 nodes are available: 2 Insufficient memory."
+    verdict = judge(web, [cluster.unscheduled(web, message)])
+    assert verdict.sentence == f"shop-web-x: Unschedulable: {message}"
+
+
+def test_a_server_that_is_just_starting_is_waited_for() -> None:
+    web = cluster.deployment()
+    message = (
+        "0/1 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }"
+    )
+    assert judge(web, [cluster.unscheduled(web, message)]).state is State.PROGRESSING
+
+
+def test_while_others_stop_there_may_be_room_soon() -> None:
+    web = cluster.deployment()
+    new = cluster.unscheduled(web, "0/1 nodes are available: 1 Insufficient memory.")
+    going = pod(cluster.live("Deployment", "shop-redis", "groups"))
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert judge(web, [new, going]).state is State.PROGRESSING
+    assert judge(web, [new]).state is State.FAILED
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        'persistentvolumeclaim "data-db-shop-0" not found',
+        "pod has unbound immediate PersistentVolumeClaims",
+    ],
+)
+def test_a_disk_that_is_only_late_is_waited_for(message: str) -> None:
+    database = cluster.live("StatefulSet", "db-shop", "postgres")
+    assert judge(database, [cluster.unscheduled(database, message)]).state is State.PROGRESSING
+
+
+@pytest.mark.parametrize("reason", ["FailedMount", "FailedAttachVolume"])
+def test_a_volume_that_cannot_be_mounted_fails_at_once(reason: str) -> None:
+    web = cluster.deployment()
+    own = pod(web, state=CREATING)
+    message = "hostPath type check failed: /opt/nvoi/volumes/x is not a directory"
+    verdict = judge(web, [own], [event(own, reason, message)])
+    assert verdict.sentence == f"shop-web-x: {reason}: {message}"
+
+
+def test_a_mount_that_is_only_late_is_waited_for() -> None:
+    web = cluster.deployment()
+    own = pod(web, state=CREATING)
+    late = event(own, "FailedMount", "failed to sync secret cache: timed out")
+    assert judge(web, [own], [late]).state is State.PROGRESSING
+    earlier = event(own, "FailedMount", "hostPath type check failed")
+    assert judge(web, [pod(web)], [earlier]).state is State.PROGRESSING
+
+
+def test_events_of_an_earlier_pod_of_the_same_name_do_not_count() -> None:
+    web = cluster.deployment()
+    own = pod(web, state=CREATING)
+    old = event(own, "FailedMount", "hostPath type check failed")
+    old["involvedObject"]["uid"] = "another"
+    assert judge(web, [own], [old]).state is State.PROGRESSING
+
+
+def test_pods_of_other_releases_and_apps_do_not_count() -> None:
+    web = cluster.deployment(**READY)
+    broken = pod(web, state=waiting("ImagePullBackOff"))
+    broken["metadata"]["annotations"]["nvoi.io/template"] = "another"
+    other = pod(cluster.live("Deployment", "shop-redis", "groups"), state=waiting("ErrImagePull"))
+    assert judge(web, [broken, other]).state is State.DONE
+
+
+def test_a_broken_pod_that_is_being_deleted_does_not_count() -> None:
+    web = cluster.deployment()
+    going = pod(web, state=waiting("ImagePullBackOff"))
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert judge(web, [going]).state is State.PROGRESSING
+
+
+@pytest.mark.parametrize(
+    "given_up",
+    [
+        {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"},
+        {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"},
+    ],
+)
+def test_a_rollout_that_the_cluster_gives_up_has_failed(given_up: Any) -> None:
+    verdict = judge_web(conditions=[given_up | {"message": "why"}])
+    assert verdict.sentence == f"shop-web: {given_up['reason']}: why"
+
+
+def test_a_database_is_done_when_the_new_pod_is_ready() -> None:
+    def judge_database(**status: Any) -> State:
+        ready = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "updateRevision": "b"}
+        item = cluster.live("StatefulSet", "db-shop", "postgres", **(ready | status))
+        return judge(item, []).state
+
+    assert judge_database(currentRevision="b") is State.DONE
+    assert judge_database(currentRevision="a") is State.PROGRESSING
+    assert judge_database(currentRevision="b", readyReplicas=0) is State.PROGRESSING
+    assert judge_database(currentRevision="a", updatedReplicas=0) is State.PROGRESSING
+
+
+def test_a_job_is_done_when_it_is_complete() -> None:
+    assert judge(job(conditions=[condition("Complete")]), []).state is State.DONE
+    assert judge(job(active=1), []).sentence.endswith(": running")
+    assert judge(job(), []).sentence.endswith(": starting")
+
+
+def test_a_job_fails_as_soon_as_its_command_does() -> None:
+    item = job(active=1)
+    verdict = judge(item, [pod(item, state=ended(4))])
+    assert verdict.state is State.FAILED
+    assert verdict.failure is not None
+    assert (verdict.failure.message, verdict.failure.container) == ("exit code 4", "web")
+    assert not verdict.failure.previous
+
+
+def test_a_job_s_failure_names_its_command_s_exit_code() -> None:
+    item = job(conditions=[condition("Failed", "BackoffLimitExceeded", "has reached the limit")])
+    assert "exit code 4" in judge(item, [pod(item, state=ended(4))]).sentence
+    assert "BackoffLimitExceeded" in judge(item, []).sentence
+
+
+def test_a_job_that_takes_too_long_has_failed() -> None:
+    late = condition("Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
+    item = job(conditions=[late])
+    verdict = judge(item, [pod(item, state=ended(143))])
+    assert "DeadlineExceeded" in verdict.sentence
+    assert verdict.failure is not None
+    assert verdict.failure.container == "web"
+
+
+@pytest.mark.parametrize("reason", ["ErrImagePull", "CreateContainerConfigError"])
+def test_a_job_whose_pod_cannot_start_fails_at_once(reason: str) -> None:
+    item = job(active=1)
+    assert reason in judge(item, [pod(item, state=waiting(reason))]).sentence
+
+
+def test_a_job_that_may_have_no_pod_has_failed() -> None:
+    item = job()
+    verdict = judge(item, [], [event(item, "FailedCreate", "pods is forbidden")])
+    assert "pods is forbidden" in verdict.sentence
+
+
+WEB = cluster.deployment()
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (cluster.unscheduled(WEB, "no room"), "waits for a server that has room"),
+        (pod(WEB, state=CREATING), "is being made"),
+        (pod(WEB), "runs and is not ready yet"),
+        (pod(WEB, ready=True), "is ready"),
+        (pod(WEB, state=ended(1)), "ended with exit code 1"),
+        (pod(WEB, state=ended(0, signal=9)), "was ended by signal 9"),
+        (pod(WEB, lastState=ended(1)), "ended with exit code 1 and was started again"),
+        (pod(WEB, state=waiting("ErrImagePull")), "cannot get its image: ErrImagePull"),
+        (pod(WEB, state=waiting("RunContainerError")), "cannot start: RunContainerError"),
+        (
+            pod(WEB, state=ended(128, "StartError", message='"serve": not found')),
+            'could not start: "serve": not found',
+        ),
+        (
+            pod(WEB, state=waiting("CrashLoopBackOff"), lastState=ended(2)),
+            "ended with exit code 2 again and again",
+        ),
+    ],
+)
+def test_a_pod_s_state_is_a_short_sentence(item: Any, words: str) -> None:
+    assert describe_pod(item) == words
+
+
+def test_each_change_of_state_is_told_once() -> None:
+    told, seen = describe_changes({}, [pod(WEB, state=CREATING)])
+    assert told == ("shop-web-x is being made",)
+    told, seen = describe_changes(seen, [pod(WEB, state=CREATING)])
+    assert told == ()
+    told, seen = describe_changes(seen, [pod(WEB, ready=True)])
+    assert told == ("shop-web-x is ready",)
+    told, seen = describe_changes(seen, [])
+    assert told == ("shop-web-x is gone",)
+    assert seen == {}
+
+
+def test_a_pod_of_which_nothing_is_known_yet_is_no_error() -> None:
+    item = {"kind": "Pod", "metadata": {"name": "new"}, "spec": {}}
+    assert describe_pod(item) == "is being made"
+    web = cluster.deployment()
+    del web["status"]
+    assert judge(web, [item]).state is State.PROGRESSING
+
+
+def test_a_pod_that_a_database_is_stuck_with_is_found() -> None:
+    database = cluster.live("StatefulSet", "db-shop", "postgres")
+    broken = pod(database, state=waiting("ImagePullBackOff"))
+    assert find_stuck(database, [broken]) == []
+    broken["metadata"]["annotations"]["nvoi.io/template"] = "another"
+    assert [str(item) for item in find_stuck(database, [broken])] == ["pod/db-shop-x"]
+    broken["status"]["containerStatuses"][0]["ready"] = True
+    assert find_stuck(database, [broken]) == []
+    assert find_stuck(database, [pod(WEB, state=CREATING)]) == []

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from nvoi.kubernetes import ownership, releases
+from nvoi.kubernetes.manifests import build_manifests
+from tests.unit.config.texts import hetzner
+from tests.unit.kubernetes import configs
+from tests.unit.kubernetes.schemas import VERSIONS, find_errors
+
+STAMPS = ("20260101000000", "20260102000000", "20260103000000", "20260104000000")
+
+
+def record(stamp: str, value: str = "1", before: str | None = None, *, begun: bool = False) -> Any:
+    text = hetzner(f"app: {{web: {{servers: [main], env: {{A: {value}}}}}}}")
+    release = configs.build_release(text, stamp=stamp, deploy_id=f"run/{stamp}")
+    apps = build_manifests(release).apps
+    return releases.build_record(release, apps, before=before, is_begun=begun)
+
+
+def deployment(stamp: str) -> Any:
+    return configs.find(configs.build("web", stamp=stamp).apps, "Deployment", "shop-web")
+
+
+@pytest.mark.parametrize("name", configs.NAMES)
+def test_a_release_comes_back_from_its_record_as_it_was(name: str) -> None:
+    release = configs.build_release(name)
+    apps = build_manifests(release).apps
+    item: Any = json.loads(json.dumps(releases.build_record(release, apps)))
+    (found,) = releases.list_records(release.application.name, [item])
+    assert found.manifests == apps
+    assert (found.stamp, found.deploy_id) == (configs.STAMP, "run/1")
+    assert len(item["metadata"]["name"]) <= 63
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_records_pass_the_cluster_s_schemas(version: str) -> None:
+    assert find_errors(record(STAMPS[0]), version) == []
+
+
+def test_the_same_release_gives_the_same_record() -> None:
+    assert record(STAMPS[0]) == record(STAMPS[0])
+
+
+def test_an_app_s_releases_are_listed_newest_first() -> None:
+    items = [record(STAMPS[1]), record(STAMPS[0]), record(STAMPS[2])]
+    found = releases.list_records("shop", items)
+    assert [item.stamp for item in found] == [STAMPS[2], STAMPS[1], STAMPS[0]]
+    assert releases.list_records("other", items) == []
+
+
+def test_the_running_release_is_that_of_the_deployments() -> None:
+    items: Any = configs.build("web", stamp=STAMPS[1]).kept
+    assert releases.find_running("shop", items) == STAMPS[1]
+    assert releases.find_running("other", items) is None
+
+
+def test_a_release_that_was_cut_off_does_not_run_and_cannot_be_gone_back_to() -> None:
+    live = [record(STAMPS[0]), record(STAMPS[1], before=STAMPS[0], begun=True)]
+    live.append(deployment(STAMPS[1]))
+    assert releases.find_running("shop", live) == STAMPS[0]
+    assert [item.stamp for item in releases.list_records("shop", live)] == [STAMPS[0]]
+    assert [item.stamp for item in releases.list_begun("shop", live)] == [STAMPS[1]]
+    # Another one that was cut off after it.
+    live += [record(STAMPS[2], before=STAMPS[0], begun=True), deployment(STAMPS[2])]
+    assert releases.find_running("shop", live) == STAMPS[0]
+    # The very first one.
+    first = [record(STAMPS[0], begun=True), deployment(STAMPS[0])]
+    assert releases.find_running("shop", first) is None
+
+
+def test_a_deployment_that_could_not_be_removed_does_not_say_what_runs() -> None:
+    live = [record(STAMPS[0]), record(STAMPS[1]), deployment(STAMPS[0]), deployment(STAMPS[1])]
+    assert releases.find_running("shop", live) == STAMPS[1]
+
+
+def test_an_app_without_services_of_its_own_runs_its_newest_release() -> None:
+    assert releases.find_running("shop", [record(STAMPS[1]), record(STAMPS[0])]) == STAMPS[1]
+
+
+@pytest.mark.parametrize(
+    ("running", "before"),
+    [
+        # Deployed after going back from 2 to 1: 2 is not what served before.
+        (STAMPS[3], STAMPS[1]),
+        (STAMPS[2], STAMPS[1]),
+        (STAMPS[1], STAMPS[0]),
+        (STAMPS[0], None),
+    ],
+)
+def test_what_served_before_a_release_is_what_one_goes_back_to(
+    running: str, before: str | None
+) -> None:
+    history = {3: 1, 2: 1, 1: 0, 0: None}
+    live = [record(STAMPS[n], before=None if b is None else STAMPS[b]) for n, b in history.items()]
+    kept = releases.list_records("shop", live)
+    found = releases.find_before(kept, running)
+    assert (found and found.stamp) == before
+    # And it stays for that, rather than the newer one that was left.
+    assert STAMPS[2] in [one.stamp for one in releases.find_expired(kept, STAMPS[3], 2)]
+
+
+def test_where_what_served_before_is_not_kept_the_newest_older_one_is_gone_back_to() -> None:
+    live = [record(STAMPS[3], before=STAMPS[2]), record(STAMPS[1]), record(STAMPS[0])]
+    found = releases.find_before(releases.list_records("shop", live), STAMPS[3])
+    assert found is not None
+    assert found.stamp == STAMPS[1]
+
+
+@pytest.mark.parametrize(
+    ("running", "keep", "expired"),
+    [
+        (STAMPS[3], 2, [STAMPS[0]]),
+        (STAMPS[3], 1, [STAMPS[1], STAMPS[0]]),
+        (STAMPS[3], 9, []),
+        # After going back, what one can go back to still stays.
+        (STAMPS[1], 1, [STAMPS[3], STAMPS[2]]),
+    ],
+)
+def test_the_running_release_and_those_to_go_back_to_are_kept(
+    running: str, keep: int, expired: list[str]
+) -> None:
+    items = releases.list_records("shop", [record(stamp) for stamp in STAMPS])
+    assert [item.stamp for item in releases.find_expired(items, running, keep)] == expired
+
+
+def test_secrets_of_kept_releases_stay_and_records_are_not_pruned() -> None:
+    old, new = record(STAMPS[0], "1"), record(STAMPS[1], "2")
+    text = hetzner("app: {web: {servers: [main], env: {A: 1}}}")
+    secrets: Any = configs.build(text).secrets
+    live = [old, new, *secrets]
+    (kept,) = releases.list_records("shop", [old])
+    assert ownership.find_obsolete("shop", live, [], kept.manifests) == []
+    obsolete = ownership.find_obsolete("shop", live, [])
+    assert obsolete == [ownership.read_reference(item) for item in secrets]

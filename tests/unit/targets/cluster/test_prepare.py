@@ -1,0 +1,69 @@
+"""What the image is built for, and what plans say of volumes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from nvoi.config.schema import Config, SSHProvider
+from nvoi.errors import NvoiError
+from nvoi.k3s.facts import Facts
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.prepare import (
+    check_architecture,
+    list_volumes,
+    settle_platform,
+)
+from tests.unit.targets.cluster.runs import see
+
+GROUPS = """\
+servers:
+  main: {master: true, host: 10.0.0.1, volumes: {data: {}}}
+  work: {hosts: [10.0.0.2, 10.0.0.3], volumes: {cache: {}}}
+app: {web: {servers: [main], port: 3000}}
+"""
+
+
+@pytest.fixture
+def context() -> ClusterContext:
+    context = see([], text=GROUPS)
+    context.list_servers()
+    return context
+
+
+def test_it_is_what_all_servers_are(context: ClusterContext) -> None:
+    settle_platform(context, {"shop-main-1": "arm64", "shop-work-1": "arm64"})
+    assert context.image.platform.result(0) == "linux/arm64"
+
+
+def test_servers_that_differ_are_told_once(context: ClusterContext) -> None:
+    for _ in range(2):
+        settle_platform(context, {"shop-main-1": "amd64", "shop-work-1": "arm64"})
+    with pytest.raises(NvoiError, match="the servers differ: amd64 and arm64"):
+        context.image.platform.result(0)
+
+
+def test_servers_that_cannot_run_what_the_config_has_built_are_told(
+    context: ClusterContext,
+) -> None:
+    application = replace(context.application, compute_provider=SSHProvider("arm64"))
+    context.request = replace(context.request, config=Config(application))
+    context.survey.facts = {"shop-main-1": Facts("arm64"), "shop-work-1": Facts("arm64")}
+    check_architecture(context)
+    context.survey.facts["shop-work-2"] = Facts("amd64")
+    with pytest.raises(NvoiError, match="built for linux/arm64, which shop-work-2 cannot run"):
+        check_architecture(context)
+
+
+def test_what_needs_a_master_says_that_there_are_no_servers_yet() -> None:
+    with pytest.raises(NvoiError, match="shop has no servers yet"):
+        _ = see([]).master
+
+
+def test_every_folder_is_named_on_each_server_that_has_it(context: ClusterContext) -> None:
+    assert list(list_volumes(context)) == [
+        ("shop-main-1", "/opt/nvoi/volumes/shop-main-data"),
+        ("shop-work-1", "/opt/nvoi/volumes/shop-work-cache"),
+        ("shop-work-2", "/opt/nvoi/volumes/shop-work-cache"),
+    ]

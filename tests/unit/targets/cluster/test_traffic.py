@@ -1,0 +1,76 @@
+"""How long the traffic check goes on, in a time of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from nvoi.command import Result
+from nvoi.errors import RemoteTimeoutError, ServiceError
+from nvoi.targets.cluster import traffic
+from nvoi.targets.cluster.context import ClusterContext, Rollout
+from tests.unit.targets.cluster.runs import SERVERS, STAMPS, build
+
+WORKER = SERVERS + (
+    "app: {worker: {servers: [main], "
+    "healthcheck: {type: exec, command: 'test $A', interval: %d, timeout: %d}}}"
+)
+
+
+class Cluster:
+    """Runs commands in containers, each of which takes some of the test's time."""
+
+    def __init__(self, answer: Callable[[int], int], seconds: float) -> None:
+        self.now = 0.0
+        self.asked: list[str] = []
+        self._answer = answer
+        self._seconds = seconds
+
+    def execute(self, target: str, words: Sequence[str], *, seconds: float) -> Result:
+        self.asked.append(f"{target}: {words[-1]}")
+        self.now += min(self._seconds, seconds)
+        if self._seconds > seconds:
+            raise RemoteTimeoutError("main", "kubectl exec", "ended after its time-out")
+        return Result(self._answer(len(self.asked)), "", (), self._seconds)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def run(cluster: Cluster, *, interval: int = 10, timeout: int = 5) -> None:
+    """The traffic check of a worker with that healthcheck."""
+    apps = build(WORKER % (interval, timeout), STAMPS[0]).apps
+    rollout = Rollout(STAMPS[0], apps=apps)
+    context: Any = SimpleNamespace(cluster=cluster, rollout=rollout)
+    traffic.run(cast("ClusterContext", context), clock=lambda: cluster.now, sleep=cluster.sleep)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 3.0, 16.0])
+def test_a_check_may_be_as_slow_as_the_healthcheck_says(seconds: float) -> None:
+    cluster = Cluster(lambda _: 0, seconds)
+    run(cluster, timeout=20)
+    assert cluster.asked == ["deployment/shop-worker: test $A"] * 3
+
+
+def test_good_answers_that_have_begun_in_time_are_waited_for() -> None:
+    # The third one begins after 2.4 s more than the 15 s that there are.
+    cluster = Cluster(lambda number: number <= 2, 5.0)
+    run(cluster, interval=1, timeout=1)
+    assert len(cluster.asked) == 5
+
+
+def test_bad_answers_are_asked_again_for_three_intervals_and_timeouts() -> None:
+    cluster = Cluster(lambda _: 3, 4.0)
+    with pytest.raises(ServiceError, match="its healthcheck ended with exit code 3"):
+        run(cluster, interval=30, timeout=20)
+    assert 3 * (30 + 20) <= cluster.now < 3 * (30 + 20) + 10
+
+
+def test_a_check_that_does_not_end_is_a_bad_answer() -> None:
+    cluster = Cluster(lambda _: 0, 1000.0)
+    with pytest.raises(ServiceError, match="has not ended after its 5 s"):
+        run(cluster)
+    assert cluster.now < 3 * (10 + 5) + 2 * (5 + traffic.EXECUTE_SECONDS)

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import trustme
+from pytest_httpserver import HTTPServer
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from werkzeug import Request, Response
+
+from nvoi.errors import AccessError, ConnectionLostError, RequestError
+from nvoi.http import Client
+from nvoi.log.masking import add_secrets
+from nvoi.parallel import CancelledError, Task
+
+BUSY = Response("", 503, headers={"Retry-After": "0"})
+
+
+class Heard(list[str]):
+    """What a client tells of trouble."""
+
+    def __call__(self, error: RequestError | None) -> None:
+        self.append(error.message if error else "well")
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def client(httpserver: HTTPServer, heard: Heard) -> Client:
+    def connect() -> HTTPConnectionPool:
+        return HTTPConnectionPool(httpserver.host, httpserver.port)
+
+    return Client(connect, pause=0.01, listen=heard)
+
+
+def drop(request: Request) -> Response:
+    """Lose the connection before the answer."""
+    request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    return Response()
+
+
+def answer_in_turn(httpserver: HTTPServer, *answers: Callable[[Request], Response]) -> None:
+    for one in answers:
+        httpserver.expect_ordered_request("/x").respond_with_handler(one)
+
+
+def well(request: Request) -> Response:
+    return Response('{"a": 1}')
+
+
+def busy(request: Request) -> Response:
+    return Response("", 503, headers={"Retry-After": "0"})
+
+
+def test_json_is_sent_and_read(client: Client, httpserver: HTTPServer, heard: Heard) -> None:
+    httpserver.expect_request(
+        "/x", method="PATCH", query_string={"q": "a b"}, json={"b": [1]}, headers={"X-Y": "z"}
+    ).respond_with_json({"a": 1})
+    answer = client.request(
+        "PATCH", "/x", query={"q": "a b"}, body={"b": [1]}, headers={"X-Y": "z"}
+    )
+    assert answer.read() == {"a": 1}
+    assert heard == []
+
+
+def test_one_who_does_not_answer_is_asked_again_and_told_once(
+    client: Client, httpserver: HTTPServer, heard: Heard
+) -> None:
+    answer_in_turn(httpserver, drop, busy, drop, well)
+    assert client.request("GET", "/x").read() == {"a": 1}
+    assert heard == ["the connection was refused or lost", "well"]
+    assert client.trouble is None
+
+
+def test_one_who_never_answers_is_given_up(client: Client, httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/x").respond_with_handler(drop)
+    with pytest.raises(RequestError, match="refused or lost") as caught:
+        client.request("GET", "/x", patience=0.1)
+    assert caught.value.is_silence
+
+
+def test_what_may_have_been_heard_is_not_sent_again_unless_nothing_was_done(
+    client: Client, httpserver: HTTPServer
+) -> None:
+    answer_in_turn(httpserver, busy, well, drop)
+    assert client.request("POST", "/x", body={}).status == 200
+    with pytest.raises(RequestError, match="refused or lost"):
+        client.request("POST", "/x", body={})
+    httpserver.check()
+
+
+def test_a_server_is_left_alone_for_as_long_as_it_asks(
+    client: Client, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("nvoi.parallel.sleep", slept.append)
+    answer_in_turn(httpserver, lambda _: Response("", 429, headers={"Retry-After": "7"}), well)
+    client.request("GET", "/x")
+    assert slept == [7.0]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ('{"message": "no such thing"}', "HTTP 404: no such thing"),
+        ('{"error": {"code": "gone", "message": "it is gone"}}', "HTTP 404: it is gone"),
+        ('{"errors": [{"message": "first"}, {"message": "second"}]}', "HTTP 404: first"),
+        ('{"message": "the pass word is s3cr3t-0f-it"}', "HTTP 404: the pass word is [REDACTED]"),
+        ("<html>s3cr3t", "HTTP 404"),
+        ('["s3cr3t"]', "HTTP 404"),
+    ],
+)
+def test_a_refusal_is_told_at_once_in_the_server_s_words(
+    client: Client, httpserver: HTTPServer, body: str, message: str
+) -> None:
+    add_secrets("s3cr3t-0f-it")
+    httpserver.expect_oneshot_request("/x").respond_with_data(body, 404)
+    with pytest.raises(RequestError) as caught:
+        client.request("GET", "/x")
+    assert (caught.value.message, caught.value.status) == (message, 404)
+
+
+def test_an_answer_that_is_no_json_shows_nothing_of_it(
+    client: Client, httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/x").respond_with_data("s3cr3t")
+    with pytest.raises(RequestError) as caught:
+        client.request("GET", "/x").read()
+    assert caught.value.message == "the answer cannot be read: JSONDecodeError"
+
+
+def test_a_way_that_is_lost_is_opened_again_but_one_that_never_was_or_is_shut_is_an_error(
+    httpserver: HTTPServer,
+) -> None:
+    httpserver.expect_oneshot_request("/x").respond_with_handler(drop)
+    httpserver.expect_request("/x").respond_with_handler(well)
+    lost = ConnectionLostError("lost")
+    failures: list[Exception | None] = [lost, None, lost, None, AccessError("no")]
+
+    def connect() -> HTTPConnectionPool:
+        failure = failures.pop(0)
+        if failure is not None:
+            raise failure
+        return HTTPConnectionPool(httpserver.host, httpserver.port)
+
+    client = Client(connect, pause=0.01)
+    with pytest.raises(ConnectionLostError):
+        client.request("GET", "/x")
+    assert client.request("GET", "/x").status == 200
+    client.close()
+    with pytest.raises(AccessError):
+        client.request("GET", "/x")
+
+
+def test_a_server_that_cannot_be_trusted_is_told_at_once() -> None:
+    own, other = trustme.CA(), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.issue_cert("127.0.0.1").configure_cert(context)
+    trust = ssl.create_default_context(cadata=other.cert_pem.bytes().decode())
+    with HTTPServer(ssl_context=context) as server:
+        port = server.port
+        client = Client(lambda: HTTPSConnectionPool("127.0.0.1", port, ssl_context=trust))
+        with pytest.raises(RequestError, match="its certificate is not to be trusted"):
+            client.request("GET", "/x")
+
+
+def test_an_answer_is_read_as_it_comes_until_who_reads_is_cancelled() -> None:
+    is_over = threading.Event()
+    pieces: list[bytes] = []
+
+    def send() -> Iterator[bytes]:
+        yield b"one\n"
+        yield b"two\n"
+        is_over.wait()
+
+    def read() -> None:
+        with client.stream("/x") as found:
+            for piece in found:
+                pieces.append(piece)
+                if piece == b"two\n":
+                    task.cancel()
+
+    with HTTPServer(threaded=True) as server:
+        server.expect_request("/x").respond_with_handler(lambda _: Response(send()))
+        client = Client(lambda: HTTPConnectionPool(server.host, server.port))
+        task = Task(read)
+        task.start()
+        with pytest.raises(CancelledError):
+            task.future.result(timeout=10)
+        is_over.set()
+    assert pieces == [b"one\n", b"two\n"]
