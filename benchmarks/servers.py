@@ -15,8 +15,8 @@ from distance import keep_away
 
 from nvoi.config.schema import SSHKeys
 from nvoi.ssh.connections import Connections
-from nvoi.ssh.host_keys import HostKeys
-from nvoi.ssh.identities import Identities
+from nvoi.ssh.keys import Identities
+from nvoi.ssh.known_hosts import KnownHosts
 
 # A program sees its own folder only, and the tests are beside it.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
@@ -71,4 +71,4 @@ def move_away(app: App, milliseconds: float) -> Iterator[None]:
 
 def connect(keys: SSHKeys, folder: Path) -> Connections:
     """The connections of a run; closed by the caller."""
-    return Connections(Identities(keys), HostKeys(folder / "known_hosts"))
+    return Connections(Identities(keys), KnownHosts(folder / "known_hosts"))

@@ -1,22 +1,29 @@
-"""The build, which goes on in the background while the servers are being prepared."""
+"""The build, which goes on in the background while the servers are being prepared.
+
+What its output says of a failure has the forms of ``docker buildx build --progress plain``
+(BuildKit), of the builder before it, and of podman.
+"""
 
 from __future__ import annotations
 
-import threading
+import re
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_futures
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
+from nvoi import parallel
 from nvoi.errors import CommandError, NvoiError
 from nvoi.images.context import stage
-from nvoi.images.engine import Engine
-from nvoi.images.failure import BuildLog
-from nvoi.images.image import Image, find_newest, split_tag, strip_digest
-from nvoi.images.process import CancelledError, Follower, Words, ask, follow
+from nvoi.images.engines import Engine, Image, end_command, find_newest, strip_digest
 from nvoi.images.registry import Registry
 from nvoi.log.levels import get_logger
+from nvoi.process import Words, ask, follow
 from nvoi.source import Source
 from nvoi.waiting import Reminder
 
@@ -27,58 +34,87 @@ LOOK_SECONDS = 0.1
 #: Seconds that a cancelled build may take to end; more than what its processes are given.
 END_SECONDS = 15.0
 
-Cache = Callable[[], str | None]
+LAST_LINES = 20
+#: Characters of an instruction that are told in an error.
+LONGEST = 200
+
+# `STEP 2/5: RUN make` and `[1/2] STEP 2/5: RUN make` (podman), `Step 2/5 : RUN make` (docker).
+STEP = re.compile(r"(?:\[\d+/\d+\] )?step \d+/\d+ ?: (?P<what>.+)", re.IGNORECASE)
+# `#7 [build 2/5] RUN make`, with the number by which later lines tell of it (BuildKit).
+VERTEX = re.compile(r"#(?P<number>\d+) \[(?P<place>[^\]]+)\] (?P<what>.+)")
+VERTEX_ERROR = re.compile(r"#(?P<number>\d+) ERROR: (?P<reason>.+)")
+ERROR = re.compile(r"(?:error|error response from daemon): (?P<reason>.+)", re.IGNORECASE)
+# `The command '/bin/sh -c make' returned a non-zero code: 2` (docker without BuildKit).
+RETURNED = re.compile(r"The command .* returned a non-zero code: (?P<code>\d+)")
+# `building at STEP "RUN make": while running runtime: exit status 2` (podman).
+AT_STEP = re.compile(r'(?:error )?building at STEP ".*": (?:(?:error )?while running runtime: )?')
+# `process "/bin/sh -c make" did not complete successfully: exit code: 2` (BuildKit).
+PROCESS = re.compile(r'process ".*" did not complete successfully: ')
+SOLVE = "failed to solve: "
+
+HINTS = (
+    (
+        ("exec format error",),
+        (
+            "the servers' processors differ from this machine's: let QEMU run their programs here, "
+            "as with docker run --privileged tonistiigi/binfmt --install all"
+        ),
+    ),
+    (
+        ("no space left on device",),
+        "make room on this machine: docker system prune, or podman system prune",
+    ),
+    (
+        ("no such host", "i/o timeout", "connection refused", "network is unreachable"),
+        "this machine does not reach the registry of a base image, or what the build fetches",
+    ),
+    (
+        ("unable to prepare context: path",),
+        "a Docker that was installed as a snap sees the home folder alone: set TMPDIR to one in it",
+    ),
+    (
+        ("pull access denied", "unauthorized:", "requested access to the resource is denied"),
+        "log in to the base image's registry with docker login or podman login",
+    ),
+)
 
 
-def find_no_cache() -> str | None:
-    """No registry can be reached."""
-    return None
-
-
+@dataclass(eq=False, kw_only=True)
 class Build:
-    """One build, on a thread of its own once it is started.
+    """One build, on a thread of its own. Whoever starts one waits for it or cancels it.
 
-    Args:
+    Attributes:
         engine: what builds.
         source: what of the checkout may be in it.
         dockerfile: the file with the instructions.
         tag: the new image, ``P:<stamp>``.
         platform: such as ``linux/amd64``; the build begins when it is known.
-        environ: the engine's environment.
+        environ: the caller's environment.
         cache: gives ``ADDRESS:PORT`` at which the cluster's registry answers, None while it
             cannot be reached. Asked once, when the build begins.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        source: Source,
-        dockerfile: Path,
-        tag: str,
-        platform: Future[str],
-        environ: Mapping[str, str],
-        cache: Cache = find_no_cache,
-    ) -> None:
-        self._engine = engine
-        self._source = source
-        self._dockerfile = dockerfile
-        self._tag = tag
-        self._platform = platform
-        self._environ = {**environ, **engine.environment}
-        self._cache = cache
-        self._cancel = threading.Event()
-        self._image: Future[Image] = Future()
-        self._thread = threading.Thread(target=self._run, name="nvoi-build", daemon=True)
+    engine: Engine
+    source: Source
+    dockerfile: Path
+    tag: str
+    platform: Future[str]
+    environ: Mapping[str, str]
+    cache: Callable[[], str | None] = lambda: None
 
-    def start(self) -> None:
+    def __post_init__(self) -> None:
+        self._environ = {**self.environ, **self.engine.environment}
+        self._task = parallel.Task(self._build, "nvoi-build")
+
+    def start(self) -> Self:
         """Begin, and return at once."""
-        self._thread.start()
+        self._task.start()
+        return self
 
     @property
     def is_done(self) -> bool:
         """Whether it has ended, well or not."""
-        return self._image.done()
+        return self._task.future.done()
 
     def wait(self) -> Image:
         """The image, once it is built.
@@ -87,46 +123,33 @@ class Build:
             CommandError: the build failed; its ``output`` has the last 20 lines.
             CancelledError: it was cancelled.
         """
-        reminder = Reminder(f"the build of {self._tag}", log)
-        while True:
-            try:
-                return self._image.result(LOOK_SECONDS)
-            except TimeoutError:
-                # The build itself may have raised one.
-                if self._image.done():
-                    return self._image.result()
-                reminder.tell()
+        reminder = Reminder(f"the build of {self.tag}", log)
+        while not self.is_done:
+            wait_for_futures([self._task.future], LOOK_SECONDS)
+            reminder.tell()
+        return self._task.future.result()
 
     def cancel(self) -> None:
         """End it at once, with all that it runs; return when it has. Does nothing after the end."""
-        self._cancel.set()
-        if self._thread.ident is not None:
-            self._thread.join(END_SECONDS)
-
-    def _run(self) -> None:
-        try:
-            self._image.set_result(self._build())
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the waiting thread
-            self._image.set_exception(error)
+        self._task.cancel()
+        self._task.join(END_SECONDS)
 
     def _build(self) -> Image:
-        with stage(self._source, self._environ, self._cancel) as folder:
+        with stage(self.source, self._environ) as folder:
             return self._build_from(folder)
 
     def _build_from(self, folder: Path) -> Image:
         platform = self._get_platform()
         cache = self._find_cache()
-        log.info("building %s for %s with %s", self._tag, platform, self._engine.name)
+        log.info("building %s for %s with %s", self.tag, platform, self.engine.name)
         began = time.monotonic()
         self._build_with(folder, platform, cache)
         # An engine that was ended by a signal may say that all is well: the image tells.
-        found = ask(self._engine.inspect(self._tag), self._environ)
+        found = ask(self.engine.inspect(self.tag), self._environ)
         if not found:
-            raise CommandError(
-                f"the image cannot be built: {self._engine.name} made no {self._tag}"
-            )
-        log.ok("built %s in %.1f s", self._tag, time.monotonic() - began)
-        return Image(self._tag, strip_digest(found))
+            raise CommandError(f"the image cannot be built: {self.engine.name} made no {self.tag}")
+        log.ok("built %s in %.1f s", self.tag, time.monotonic() - began)
+        return Image(self.tag, strip_digest(found))
 
     def _build_with(self, folder: Path, platform: str, cache: Registry | None) -> None:
         source = self._fetch_cache(cache) if cache else None
@@ -140,28 +163,25 @@ class Build:
             )
             self._run_build(folder, platform, None)
         finally:
-            forget = self._engine.forget(source) if source else None
-            if source and forget and self._engine.fetch_cache(source):
+            forget = self.engine.forget(source) if source else None
+            if source and forget and self.engine.fetch_cache(source):
                 ask(forget, self._environ)
 
     def _get_platform(self) -> str:
-        while True:
-            if self._cancel.is_set():
-                raise CancelledError("the build was cancelled")
-            try:
-                return self._platform.result(LOOK_SECONDS)
-            except TimeoutError:
-                if self._platform.done():
-                    return self._platform.result()
-            except FutureCancelledError as error:
-                raise CancelledError("the build was cancelled") from error
+        while not self.platform.done():
+            parallel.check()
+            wait_for_futures([self.platform], LOOK_SECONDS)
+        try:
+            return self.platform.result()
+        except FutureCancelledError as error:
+            raise parallel.CancelledError("the build was cancelled") from error
 
     def _find_cache(self) -> Registry | None:
         """The registry, where it can be reached now and has an image of the app."""
-        if not self._engine.can_use_cache():
+        if not self.engine.can_use_cache:
             return None
         try:
-            address = self._cache()
+            address = self.cache()
         except NvoiError as error:
             log.debug("no layer cache: %s", error)
             return None
@@ -172,7 +192,7 @@ class Build:
 
     def _fetch_cache(self, registry: Registry) -> str | None:
         """The last image of the app there; None where there is none, or it does not come."""
-        repository, _ = split_tag(self._tag)
+        repository = self.tag.rpartition(":")[0]
         try:
             newest = find_newest(registry.list_tags(repository))
         except NvoiError as error:
@@ -181,7 +201,7 @@ class Build:
         if newest is None:
             return None
         reference = f"{registry.address}/{repository}:{newest}"
-        words = self._engine.fetch_cache(reference)
+        words = self.engine.fetch_cache(reference)
         # Who has built here before has the layers here, and more of them.
         if words and (self._has_own(repository) or self._follow(words, BuildLog()) != 0):
             return None
@@ -189,11 +209,11 @@ class Build:
         return reference
 
     def _has_own(self, repository: str) -> bool:
-        return bool((ask(self._engine.list_tags(repository), self._environ) or "").split())
+        return bool((ask(self.engine.list_tags(repository), self._environ) or "").split())
 
     def _run_build(self, folder: Path, platform: str, cache: str | None) -> None:
         build_log = BuildLog()
-        words = self._engine.build(folder, self._dockerfile, self._tag, platform, cache)
+        words = self.engine.build(folder, self.dockerfile, self.tag, platform, cache)
         status = self._follow(words, build_log)
         if status != 0:
             raise CommandError(
@@ -207,42 +227,66 @@ class Build:
             log.debug("build: %s", line)
             build_log.feed(line)
 
-        return follow(words, self._environ, Follower(listen, cancel=self._cancel))
+        return follow(words, self._environ, listen, end=end_command)
 
 
-def start_build(
-    engine: Engine,
-    *,
-    source: Source,
-    dockerfile: Path,
-    tag: str,
-    platform: Future[str] | str,
-    environ: Mapping[str, str],
-    cache: Cache = find_no_cache,
-) -> Build:
-    """A build that has begun. Whoever starts one waits for it or cancels it.
+class BuildLog:
+    """Remembers of a build's lines what an error needs. Feed it every line."""
 
-    Args:
-        engine: see :class:`Build`, as for all others.
-        source: what of the checkout may be in it.
-        dockerfile: the file with the instructions.
-        tag: the new image.
-        platform: a future of it, or itself where it is known.
-        environ: the engine's environment.
-        cache: where the registry answers.
-    """
-    if isinstance(platform, str):
-        known: Future[str] = Future()
-        known.set_result(platform)
-        platform = known
-    build = Build(
-        engine,
-        source=source,
-        dockerfile=dockerfile,
-        tag=tag,
-        platform=platform,
-        environ=environ,
-        cache=cache,
-    )
-    build.start()
-    return build
+    def __init__(self) -> None:
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self._vertices: dict[str, str] = {}
+        self._step = ""
+        self._reason = ""
+
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        """The last 20, oldest first."""
+        return tuple(self._last)
+
+    def feed(self, line: str) -> None:
+        """Take the next line."""
+        line = line.rstrip()
+        if line:
+            self._last.append(line)
+        if found := STEP.fullmatch(line):
+            self._step = found[0]
+        elif found := VERTEX.fullmatch(line):
+            self._vertices[found["number"]] = f"[{found['place']}] {found['what']}"
+        elif found := VERTEX_ERROR.fullmatch(line):
+            self._step = self._vertices.get(found["number"], self._step)
+            self._reason = _clean_reason(found["reason"])
+        elif found := RETURNED.fullmatch(line):
+            self._reason = f"exit code {found['code']}"
+        elif not self._reason and (found := ERROR.fullmatch(line)):
+            self._reason = _clean_reason(found["reason"])
+
+    def describe(self, status: int) -> str:
+        """Which instruction failed and how, as it reads after "the image cannot be built: "."""
+        reason = self._reason or describe_status(status)
+        return f"{_shorten(self._step)}: {reason}" if self._step else reason
+
+    def find_hint(self) -> str:
+        """What to do next, empty where the lines do not say it."""
+        text = "\n".join(self._last).lower()
+        for signs, hint in HINTS:
+            if any(sign in text for sign in signs):
+                return hint
+        return ""
+
+
+def _clean_reason(reason: str) -> str:
+    """A reason without what it says of the instruction, which is told before it."""
+    reason = reason.removeprefix(SOLVE)
+    reason = PROCESS.sub("", AT_STEP.sub("", reason))
+    return _shorten(reason.replace("exit code: ", "exit code ").replace("exit status", "exit code"))
+
+
+def describe_status(status: int) -> str:
+    """How a command ended, in words."""
+    return f"exit code {status}" if status >= 0 else f"ended by signal {-status}"
+
+
+def _shorten(text: str) -> str:
+    """At most 200 characters of it."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from nvoi.errors import CommandError, NvoiError
-from nvoi.images.engine import Engine
-from nvoi.images.failure import LAST_LINES, describe_status
-from nvoi.images.image import Image
-from nvoi.images.process import Follower, ask, follow
+from nvoi.images.build import LAST_LINES, describe_status
+from nvoi.images.engines import Engine, Image, end_command
 from nvoi.images.registry import Registry
 from nvoi.log.levels import get_logger
+from nvoi.process import ask, follow
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 from nvoi.waiting import NotReadyError, Reminder, wait_for
@@ -109,9 +108,9 @@ def push(
     log.info("pushing %s to %s", image.tag, registry.name)
     try:
         for attempt in range(1, ATTEMPTS + 1):
-            wait_for_registry(registry, image, patience)
+            _wait_for_registry(registry, image, patience)
             try:
-                run_push(engine, image, reference, environ, reminder)
+                _run_push(engine, image, reference, environ, reminder)
                 break
             except CommandError as error:
                 if attempt == ATTEMPTS:
@@ -131,13 +130,7 @@ def push(
     return digest
 
 
-def wait_for_registry(registry: Registry, image: Image, seconds: float) -> None:
-    """Return once the registry answers.
-
-    Raises:
-        CommandError: it does not in time.
-    """
-
+def _wait_for_registry(registry: Registry, image: Image, seconds: float) -> None:
     def look() -> None:
         if not registry.is_up():
             raise NotReadyError("it does not answer")
@@ -151,18 +144,13 @@ def wait_for_registry(registry: Registry, image: Image, seconds: float) -> None:
         ) from seen
 
 
-def run_push(
+def _run_push(
     engine: Engine,
     image: Image,
     reference: str,
     environ: Mapping[str, str],
     reminder: Reminder,
 ) -> None:
-    """Push once.
-
-    Raises:
-        CommandError: it failed.
-    """
     last: deque[str] = deque(maxlen=LAST_LINES)
 
     def listen(line: str) -> None:
@@ -170,17 +158,17 @@ def run_push(
         last.append(line)
 
     for words in engine.push(image.tag, reference):
-        status = follow(words, environ, Follower(listen, reminder))
+        status = follow(words, environ, listen, reminder=reminder, end=end_command)
         if status != 0:
             raise CommandError(
                 f"{image.tag} cannot be pushed with {engine.name}: "
-                f"{find_reason(last) or describe_status(status)}",
+                f"{_find_reason(last) or describe_status(status)}",
                 hint=FAR_ENGINE if "connection refused" in "\n".join(last) else "",
                 output=tuple(last),
             )
 
 
-def find_reason(lines: deque[str]) -> str:
+def _find_reason(lines: deque[str]) -> str:
     """The last line that tells of an error, empty where none does."""
     for line in reversed(lines):
         head, separator, rest = line.partition(": ")

@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Retry, Timeout
 
 from nvoi.errors import NvoiError
-from nvoi.images.image import strip_digest
+from nvoi.images.engines import strip_digest
 
 #: What a manifest may be; a registry answers with another kind, or not at all, without it.
 MANIFESTS = (
@@ -30,9 +30,11 @@ PAGES = 100
 LONGEST = 4 << 20
 #: Seconds until a connection is there, which opens a channel on the far host, and between
 #: two pieces of an answer.
-CONNECT_SECONDS = 5.0
-READ_SECONDS = 30.0
-IMPATIENT_SECONDS = 3.0
+TIMEOUT = Timeout(connect=5.0, read=30.0)
+IMPATIENT = Timeout(3.0)
+RETRIES = Retry(
+    2, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504), raise_on_status=False, redirect=0
+)
 #: How many of the latest images a new one is compared with.
 SEARCHED = 20
 
@@ -65,6 +67,8 @@ class Manifest:
 class Registry:
     """The registry as it is reached from this machine.
 
+    Its methods raise an ``NvoiError`` where it does not answer, or not as a registry.
+
     Args:
         address: ``127.0.0.1:PORT``.
         name: how errors call it.
@@ -76,32 +80,17 @@ class Registry:
     ) -> None:
         self.address = address
         self.name = name
-        read = READ_SECONDS if patience else IMPATIENT_SECONDS
-        connect = CONNECT_SECONDS if patience else IMPATIENT_SECONDS
-        retries = Retry(
-            2 if patience else 0,
-            backoff_factor=0.2,
-            status_forcelist=(500, 502, 503, 504),
-            raise_on_status=False,
-            redirect=0,
-        )
-        self._timeout = Timeout(connect=connect, read=read)
-        self._pool = urllib3.PoolManager(retries=retries, maxsize=1)
+        self._timeout = TIMEOUT if patience else IMPATIENT
+        self._pool = urllib3.PoolManager(retries=RETRIES if patience else False, maxsize=1)
 
     def is_up(self) -> bool:
-        """Whether it answers now."""
         try:
-            timeout = Timeout(IMPATIENT_SECONDS)
-            return self._ask("GET", "", retries=False, timeout=timeout).status == OK
+            return self._ask("GET", "", retries=False, timeout=IMPATIENT).status == OK
         except NvoiError:
             return False
 
     def list_tags(self, repository: str) -> tuple[str, ...]:
-        """The tags of a repository, none where there is no such repository.
-
-        Raises:
-            NvoiError: the registry does not answer, or not as one.
-        """
+        """The tags of a repository, none where there is no such repository."""
         tags: list[str] = []
         path = f"{repository}/tags/list?n={PAGE}"
         for _ in range(PAGES):
@@ -118,20 +107,12 @@ class Registry:
         return tuple(tags)
 
     def find_digest(self, repository: str, tag: str) -> str | None:
-        """The digest of a tag's manifest, None where there is none.
-
-        Raises:
-            NvoiError: the registry does not answer, or not as one.
-        """
+        """The digest of a tag's manifest."""
         manifest = self.find_manifest(repository, tag)
         return manifest.digest if manifest else None
 
     def find_manifest(self, repository: str, tag: str) -> Manifest | None:
-        """What a tag stands for, None where there is no such tag.
-
-        Raises:
-            NvoiError: the registry does not answer, or not as one.
-        """
+        """What a tag stands for."""
         what = f"tell of {repository}:{tag}"
         answer = self._ask("GET", f"{repository}/manifests/{tag}", accept=", ".join(MANIFESTS))
         if answer.status == NOT_FOUND:
@@ -154,13 +135,10 @@ class Registry:
         """Remove a manifest and every tag that stands for it; one that is gone is no error.
 
         What only it had stays on the disk until the registry's garbage is collected.
-
-        Raises:
-            NvoiError: the registry does not answer, or does not allow it.
         """
         answer = self._ask("DELETE", f"{repository}/manifests/{digest}")
         if answer.status not in {ACCEPTED, OK, NOT_FOUND}:
-            reason = describe_refusal(answer)
+            reason = _describe_refusal(answer)
             raise self._build_error(f"delete {repository}@{digest}", reason)
 
     def _ask(
@@ -185,13 +163,13 @@ class Registry:
             )
         except HTTPError as error:
             raise NvoiError(
-                f"{self.name} does not answer at {self.address}: {describe_cause(error)}",
+                f"{self.name} does not answer at {self.address}: {_describe_cause(error)}",
                 hint="see the state of its pod: k3s kubectl -n kube-system get pods",
             ) from error
 
     def _read(self, answer: urllib3.BaseHTTPResponse, what: str) -> dict[str, object]:
         if answer.status != OK:
-            raise self._build_error(what, describe_refusal(answer))
+            raise self._build_error(what, _describe_refusal(answer))
         try:
             content = json.loads(answer.data[:LONGEST])
         except ValueError as error:
@@ -207,7 +185,7 @@ class Registry:
         )
 
 
-def describe_refusal(answer: urllib3.BaseHTTPResponse) -> str:
+def _describe_refusal(answer: urllib3.BaseHTTPResponse) -> str:
     """Why the registry did not do it, from its answer (specification, "Error Codes")."""
     if answer.status == NOT_ALLOWED:
         return "HTTP 405, it does not let images be deleted"
@@ -218,11 +196,11 @@ def describe_refusal(answer: urllib3.BaseHTTPResponse) -> str:
         return f"HTTP {answer.status}"
 
 
-def describe_cause(error: BaseException) -> str:
+def _describe_cause(error: BaseException) -> str:
     """The innermost reason of a failed request, in a line."""
     reason = getattr(error, "reason", None)
     if isinstance(reason, BaseException):
-        return describe_cause(reason)
+        return _describe_cause(reason)
     cause = error.__cause__ or error.__context__
     if isinstance(cause, OSError) and cause.strerror:
         return cause.strerror

@@ -12,7 +12,7 @@ import shlex
 from dataclasses import dataclass, replace
 
 from nvoi.config.fields import LARGEST_PORT
-from nvoi.images.dockerfile import find_instructions
+from nvoi.images.context import find_instructions
 
 PORT = re.compile(r"(\d{1,5})(?:/tcp)?", re.IGNORECASE)
 STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+as\s+(\S+))?")

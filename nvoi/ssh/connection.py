@@ -6,16 +6,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import paramiko
 
 from nvoi.errors import ConnectionFailedError, ConnectionLostError
 from nvoi.log.levels import get_logger
 from nvoi.ssh.host import Host, Timeouts
-from nvoi.ssh.host_keys import HostKeys
-from nvoi.ssh.identities import Identities
-from nvoi.ssh.wire import Wire, close_channel
+from nvoi.ssh.keys import Identities
+from nvoi.ssh.known_hosts import KnownHosts
+from nvoi.ssh.transport import BROKEN, Transport, close_channel, connect
 
 log = get_logger("nvoi.ssh")
 
@@ -28,53 +27,39 @@ ROOM_SECONDS = 2.0
 PAUSE = 0.1
 
 
-@dataclass
-class Tally:
-    """What a host was asked for: ``connections`` made, ``sessions`` (commands) begun on them."""
-
-    connections: int = 0
-    sessions: int = 0
-
-
 class Connection:
     """Channels to one host. Safe to use from any thread; nothing is opened before it is needed."""
 
     def __init__(
-        self, host: Host, identities: Identities, host_keys: HostKeys, timeouts: Timeouts
+        self, host: Host, identities: Identities, known_hosts: KnownHosts, timeouts: Timeouts
     ) -> None:
         self.host = host
         self.timeouts = timeouts
-        self.tally = Tally()
         self._identities = identities
-        self._host_keys = host_keys
+        self._known_hosts = known_hosts
         self._lock = threading.Lock()
-        self._wire: Wire | None = None
+        self._transport: Transport | None = None
         self._room = threading.Condition()
         self._running = 0
         self._lasting = 0
         self._most = SESSIONS
 
     def open(self) -> None:
-        """Connect, where there is no connection yet.
-
-        Raises:
-            ConnectionFailedError: the host cannot be reached.
-        """
-        self._get_wire()
+        """Connect, where there is no connection yet."""
+        self._get_transport()
 
     def close(self) -> None:
         """End the connection at once. A later use opens it again."""
         with self._lock:
-            wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.close()
+            transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
 
     @contextmanager
-    def open_session(self, *, lasts: bool = False) -> Iterator[tuple[Wire, paramiko.Channel]]:
+    def open_session(self, *, lasts: bool = False) -> Iterator[tuple[Transport, paramiko.Channel]]:
         """A channel for one command; waits while the host has no room for another.
 
-        Args:
-            lasts: whether the command may go on as long as the run: nobody waits for its end.
+        Nobody waits for the end of a command that ``lasts`` as long as the run.
 
         Raises:
             ConnectionFailedError: the host cannot be reached, does not answer, or allows too
@@ -84,10 +69,10 @@ class Connection:
             self._room.wait_for(self._has_room)
             self._running += 1
         try:
-            wire, channel = self._open_session()
+            transport, channel = self._open_session()
             try:
                 self._note_lasting(int(lasts))
-                yield wire, channel
+                yield transport, channel
             finally:
                 self._note_lasting(-int(lasts))
                 close_channel(channel)
@@ -95,14 +80,6 @@ class Connection:
             with self._room:
                 self._running -= 1
                 self._room.notify()
-
-    def _has_room(self) -> bool:
-        return self._running < max(self._most, self._lasting + 1)
-
-    def _note_lasting(self, change: int) -> None:
-        with self._room:
-            self._lasting += change
-            self._room.notify_all()
 
     def open_tunnel(self, address: str, port: int) -> paramiko.Channel:
         """A channel to ``address`` and ``port`` as the host sees them.
@@ -114,29 +91,21 @@ class Connection:
         _, channel = self._open("direct-tcpip", (address, port))
         return channel
 
-    def reaches(self, address: str, port: int) -> bool:
-        """Whether something accepts connections there, as the host sees it.
+    def _has_room(self) -> bool:
+        return self._running < max(self._most, self._lasting + 1)
 
-        Raises:
-            ConnectionFailedError: the host itself cannot be reached, or does not answer.
-        """
-        try:
-            channel = self.open_tunnel(address, port)
-        except paramiko.ChannelException:
-            return False
-        close_channel(channel)
-        return True
+    def _note_lasting(self, change: int) -> None:
+        with self._room:
+            self._lasting += change
+            self._room.notify_all()
 
-    def _open_session(self) -> tuple[Wire, paramiko.Channel]:
+    def _open_session(self) -> tuple[Transport, paramiko.Channel]:
         deadline = time.monotonic() + ROOM_SECONDS
         while True:
             try:
-                opened = self._open("session")
+                return self._open("session")
             except paramiko.ChannelException as error:
                 self._wait_for_room(error, deadline)
-            else:
-                self.tally.sessions += 1
-                return opened
 
     def _wait_for_room(self, error: paramiko.ChannelException, deadline: float) -> None:
         """Wait until another command has ended: the host allows fewer than is usual."""
@@ -162,37 +131,37 @@ class Connection:
 
     def _open(
         self, kind: str, target: tuple[str, int] | None = None
-    ) -> tuple[Wire, paramiko.Channel]:
+    ) -> tuple[Transport, paramiko.Channel]:
         """A channel; on a connection that turns out to be dead, once more on a new one.
 
         Nothing was asked of the host yet, so nothing can be done twice.
         """
-        wire, is_new = self._get_wire()
+        transport, is_new = self._get_transport()
         try:
-            return wire, self._open_on(wire, kind, target)
+            return transport, self._open_on(transport, kind, target)
         except ConnectionLostError:
             if is_new:
                 raise
-        wire.close()
-        wire, _ = self._get_wire()
-        return wire, self._open_on(wire, kind, target)
+        transport.close()
+        transport, _ = self._get_transport()
+        return transport, self._open_on(transport, kind, target)
 
-    def _open_on(self, wire: Wire, kind: str, target: tuple[str, int] | None) -> paramiko.Channel:
-        began = time.monotonic()
+    def _open_on(
+        self, transport: Transport, kind: str, target: tuple[str, int] | None
+    ) -> paramiko.Channel:
+        began, seconds = time.monotonic(), self.timeouts.connect
         try:
-            return wire.transport.open_channel(
-                kind, target, ("127.0.0.1", 0), timeout=self.timeouts.connect
-            )
+            return transport.open_channel(kind, target, ("127.0.0.1", 0), timeout=seconds)
         except paramiko.ChannelException:
             raise
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            if wire.is_alive and time.monotonic() - began < self.timeouts.connect:
+        except BROKEN as error:
+            if transport.is_usable and time.monotonic() - began < seconds:
                 # The reason went to another thread, which was refused at the same time.
                 raise paramiko.ChannelException(NO_ROOM, "refused") from error
-            if wire.is_alive and wire.has_heard_since(began):
+            if transport.is_usable and transport.has_heard_since(began):
                 # Others work on this connection, which is only slow: it is not ended.
                 raise ConnectionFailedError(
-                    f"{self.host} did not open a channel within {self.timeouts.connect:g} s",
+                    f"{self.host} did not open a channel within {seconds:g} s",
                     hint="is the server overloaded?",
                 ) from error
             raise ConnectionLostError(
@@ -200,16 +169,16 @@ class Connection:
                 hint="run the same command again: nothing was begun",
             ) from error
 
-    def _get_wire(self) -> tuple[Wire, bool]:
+    def _get_transport(self) -> tuple[Transport, bool]:
         """The connection, and whether it was made just now."""
         with self._lock:
-            wire = self._wire
-            if wire is not None and wire.is_alive:
-                return wire, False
-            if wire is not None:
-                wire.close()
-                self._wire = None
+            transport = self._transport
+            if transport is not None and transport.is_usable:
+                return transport, False
+            if transport is not None:
+                transport.close()
+                self._transport = None
                 log.info("%s: the connection was lost; connecting again", self.host)
-            self._wire = Wire(self.host, self._identities, self._host_keys, self.timeouts)
-            self.tally.connections += 1
-            return self._wire, True
+            made = connect(self.host, self._identities, self._known_hosts, self.timeouts)
+            self._transport = made
+            return made, True

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Self, TypeVar
 
+import paramiko
+
+from nvoi import parallel
 from nvoi.command import Command, Result
 from nvoi.config.schema import SSHKeys
 from nvoi.errors import RemoteError
@@ -17,14 +19,14 @@ from nvoi.folders import check_way
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.secret import Secret
-from nvoi.ssh.connection import Connection, Tally
-from nvoi.ssh.files import build_put, read_pieces, show_put
+from nvoi.ssh.connection import Connection
+from nvoi.ssh.files import build_put, read_pieces
 from nvoi.ssh.forwarding import Forward
 from nvoi.ssh.host import Host, Timeouts
-from nvoi.ssh.host_keys import HostKeys
-from nvoi.ssh.identities import Identities
-from nvoi.ssh.rounds import current, work_on_all
+from nvoi.ssh.keys import Identities
+from nvoi.ssh.known_hosts import KnownHosts
 from nvoi.ssh.session import Session, show
+from nvoi.ssh.transport import close_channel
 
 T = TypeVar("T")
 
@@ -47,10 +49,10 @@ class Connections:
     """
 
     def __init__(
-        self, identities: Identities, host_keys: HostKeys, timeouts: Timeouts | None = None
+        self, identities: Identities, known_hosts: KnownHosts, timeouts: Timeouts | None = None
     ) -> None:
         self._identities = identities
-        self._host_keys = host_keys
+        self._known_hosts = known_hosts
         self._timeouts = timeouts or Timeouts()
         self._lock = threading.Lock()
         self._connections: dict[Host, Connection] = {}
@@ -62,18 +64,10 @@ class Connections:
         self.close()
 
     def close(self) -> None:
-        """End all connections."""
         with self._lock:
             connections = tuple(self._connections.values())
         for connection in connections:
             connection.close()
-
-    @property
-    def tallies(self) -> Mapping[Host, Tally]:
-        """What each host was asked for so far."""
-        with self._lock:
-            found = {host: one.tally for host, one in self._connections.items()}
-        return MappingProxyType(found)
 
     def run(
         self,
@@ -87,12 +81,13 @@ class Connections:
         whole: bool = False,
         level: int | None = logging.DEBUG,
         check: bool = True,
+        title: str = "",
     ) -> Result:
         """Run ``command`` on the host, and wait for its end.
 
         Args:
             host: where.
-            command: what; it is the login shell of the host's user that reads it.
+            command: what.
             stdin: what it reads. A ``Secret`` is masked in all that is logged from now on.
             timeout: seconds it may take; those of ``Timeouts.command`` where left out.
             idle_timeout: seconds it may be silent; those of ``Timeouts.idle``.
@@ -101,26 +96,33 @@ class Connections:
             whole: whether that one too comes as it is: the lines are data.
             level: the level its lines are logged at as they arrive; None where they are data.
             check: whether an exit code other than 0 is an error.
+            title: how the log and errors call it, where not by its words.
 
         Raises:
             ConnectionFailedError: the host cannot be reached; nothing ran.
             ConnectionLostError: the connection broke while it ran.
             RemoteTimeoutError: it took or was silent for too long, and was ended.
             RemoteError: it ended with another exit code than 0, and ``check`` is set.
+            CancelledError: the task that runs it was cancelled before.
         """
-        shown = show(command)
-        return self._run(
-            host,
+        shown = title or show(command)
+        add_secrets(*(secret.reveal() for secret in command.secrets))
+        log.debug("%s: $ %s", host.name, shown)
+        session = Session(
+            self._get_connection(host),
             command,
             shown,
-            _read_input(stdin),
-            timeout=timeout,
-            idle_timeout=idle_timeout,
-            on_line=on_line,
+            stdin=_read_input(stdin),
+            timeout=self._timeouts.command if timeout is None else timeout,
+            idle_timeout=self._timeouts.idle if idle_timeout is None else idle_timeout,
+            on_line=_listen(host, level, on_line),
             whole=whole,
-            level=level,
-            check=check,
         )
+        with parallel.hold(session):
+            result = session.run()
+        if check and not result.is_ok:
+            raise _build_error(host, shown, result, session.last_lines)
+        return result
 
     def put(
         self,
@@ -151,21 +153,19 @@ class Connections:
             data = list(_read_input(source))
             size, pieces = sum(map(len, data)), iter(data)
         command = build_put(path, mode, size, as_root=sudo)
-        shown = show_put(path, size)
-        self._run(host, command, shown, pieces, timeout=timeout)
+        title = f"write {path} ({size} bytes)"
+        self.run(host, command, stdin=pieces, timeout=timeout, title=title)
 
     @contextmanager
     def forward(self, host: Host, address: str, port: int, *, local_port: int = 0) -> Iterator[int]:
         """A port on this machine's loopback that leads to ``address`` as the host sees it.
 
-        Args:
-            host: where the connections go out from.
-            address: where to.
-            port: the same.
-            local_port: the port here; 0 for any that is free.
+        When the connection to the host has broken, those through the port end, and the next one
+        opens it again.
 
         Yields:
-            The port here, which takes connections until the context ends.
+            The port here, which takes connections until the context ends: ``local_port``, or one
+            that is free.
 
         Raises:
             NvoiError: the port here cannot be had.
@@ -173,7 +173,11 @@ class Connections:
         """
         connection = self._get_connection(host)
         connection.open()
-        forward = Forward(connection, address, port, local_port=local_port)
+        forward = Forward(
+            lambda: connection.open_tunnel(address, port),
+            f"{host.name}: {address}:{port}",
+            local_port,
+        )
         try:
             yield forward.local_port
         finally:
@@ -185,87 +189,22 @@ class Connections:
         Raises:
             ConnectionFailedError: the host itself cannot be reached.
         """
-        return self._get_connection(host).reaches(address, port)
-
-    def run_all(
-        self,
-        hosts: Sequence[Host],
-        command: Command,
-        *,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        level: int | None = logging.DEBUG,
-        check: bool = True,
-    ) -> dict[Host, Result]:
-        """:meth:`run` on every host side by side; what failed is raised when all have ended."""
-        return self.on_all(
-            hosts,
-            lambda host: self.run(
-                host,
-                command,
-                timeout=timeout,
-                idle_timeout=idle_timeout,
-                level=level,
-                check=check,
-            ),
-        )
+        try:
+            channel = self._get_connection(host).open_tunnel(address, port)
+        except paramiko.ChannelException:
+            return False
+        close_channel(channel)
+        return True
 
     def on_all(self, hosts: Sequence[Host], work: Callable[[Host], T]) -> dict[Host, T]:
-        """``work`` for every host side by side, on a thread each; all end before this returns.
-
-        Raises:
-            HostsError: several of them failed.
-            NvoiError: one of them failed.
-        """
-        return work_on_all(hosts, work)
-
-    def _run(
-        self,
-        host: Host,
-        command: Command,
-        shown: str,
-        stdin: Iterable[bytes],
-        *,
-        timeout: float | None,
-        idle_timeout: float | None = None,
-        on_line: Callable[[str], None] | None = None,
-        whole: bool = False,
-        level: int | None = logging.DEBUG,
-        check: bool = True,
-    ) -> Result:
-        add_secrets(*(secret.reveal() for secret in command.secrets))
-        log.debug("%s: $ %s", host.name, shown)
-
-        shows = level is not None and log.isEnabledFor(level)
-
-        def listen(line: str) -> None:
-            if level is not None and shows:
-                log.log(level, "%s: %s", host.name, line)
-            if on_line is not None:
-                on_line(line)
-
-        session = Session(
-            self._get_connection(host),
-            command,
-            shown,
-            stdin=stdin,
-            timeout=self._timeouts.command if timeout is None else timeout,
-            idle_timeout=self._timeouts.idle if idle_timeout is None else idle_timeout,
-            listen=listen if shows or on_line else None,
-            whole=whole,
-        )
-        round_ = current.get()
-        with round_.hold(session) if round_ else nullcontext():
-            result = session.run()
-        if check and not result.is_ok:
-            raise _build_error(host, shown, result, session.last_lines)
-        return result
+        """:func:`nvoi.parallel.work_on_all`."""
+        return parallel.work_on_all(hosts, work)
 
     def _get_connection(self, host: Host) -> Connection:
         with self._lock:
             if host not in self._connections:
                 self._connections[host] = Connection(
-                    host, self._identities, self._host_keys, self._timeouts
+                    host, self._identities, self._known_hosts, self._timeouts
                 )
             return self._connections[host]
 
@@ -274,7 +213,6 @@ def build_connections(
     keys: SSHKeys | None,
     home: Path,
     environ: Mapping[str, str],
-    timeouts: Timeouts | None = None,
 ) -> Connections:
     """The connections of a run, with the user's own keys and known hosts behind the config's.
 
@@ -282,7 +220,6 @@ def build_connections(
         keys: the config's pair.
         home: the folder of nvoi's own state, which keeps the host keys of first contacts.
         environ: the caller's environment: ``HOME``, ``SSH_AUTH_SOCK``.
-        timeouts: other than the usual ones.
 
     Raises:
         UsageError: others could put host keys of theirs there.
@@ -293,8 +230,7 @@ def build_connections(
     files = [folder / "known_hosts"] if folder else []
     return Connections(
         Identities(keys, agent=environ.get("SSH_AUTH_SOCK"), folder=folder),
-        HostKeys(home / STORE, [*files, SYSTEM_KNOWN_HOSTS]),
-        timeouts,
+        KnownHosts(home / STORE, [*files, SYSTEM_KNOWN_HOSTS]),
     )
 
 
@@ -307,6 +243,21 @@ def _read_input(stdin: Input) -> Iterable[bytes]:
     if isinstance(stdin, bytes):
         return [stdin] if stdin else []
     return stdin or []
+
+
+def _listen(
+    host: Host, level: int | None, on_line: Callable[[str], None] | None
+) -> Callable[[str], None] | None:
+    """What is called with each line, to log it and to pass it on; None where nobody listens."""
+    if level is None or not log.isEnabledFor(level):
+        return on_line
+
+    def listen(line: str) -> None:
+        log.log(level, "%s: %s", host.name, line)
+        if on_line is not None:
+            on_line(line)
+
+    return listen
 
 
 def _build_error(host: Host, shown: str, result: Result, output: tuple[str, ...]) -> RemoteError:

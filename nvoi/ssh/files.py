@@ -38,14 +38,8 @@ trap - EXIT
 def build_put(path: str, mode: int, size: int, *, as_root: bool = False) -> Command:
     """The command that makes ``path`` hold what it reads, wholly or not at all.
 
-    Args:
-        path: the file, from the root on; its folder exists.
-        mode: its permissions.
-        size: how many bytes come.
-        as_root: whether ``sudo`` is needed to write there.
-
     Raises:
-        ValueError: the path is relative, or the mode is none.
+        ValueError: the path is not from the root on, or the mode is none.
     """
     pure = PurePosixPath(path)
     if not pure.is_absolute() or path.endswith("/"):
@@ -57,11 +51,6 @@ def build_put(path: str, mode: int, size: int, *, as_root: bool = False) -> Comm
     return sudo(command) if as_root else command
 
 
-def show_put(path: str, size: int) -> str:
-    """How the log and errors call it, instead of the script."""
-    return f"write {path} ({size} bytes)"
-
-
 def read_pieces(path: Path) -> tuple[int, Iterator[bytes]]:
     """The size of a file here, and its content in pieces.
 
@@ -71,7 +60,7 @@ def read_pieces(path: Path) -> tuple[int, Iterator[bytes]]:
     try:
         return path.stat().st_size, _read(path)
     except OSError as error:
-        raise NvoiError(f"cannot read {path}: {error.strerror}") from error
+        raise _build_error(path, error) from error
 
 
 def _read(path: Path) -> Iterator[bytes]:
@@ -80,4 +69,8 @@ def _read(path: Path) -> Iterator[bytes]:
             while piece := file.read(CHUNK):
                 yield piece
     except OSError as error:
-        raise NvoiError(f"cannot read {path}: {error.strerror}") from error
+        raise _build_error(path, error) from error
+
+
+def _build_error(path: Path, error: OSError) -> NvoiError:
+    return NvoiError(f"cannot read {path}: {error.strerror}")

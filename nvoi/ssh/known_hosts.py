@@ -1,18 +1,39 @@
-"""The format of known_hosts files: sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". All is pure."""
+"""Whether a server is the one it was: its host key against those that are known.
+
+A host that the user's own known_hosts files name is held to them. Any other is held to the
+state folder's file, which takes what the host shows on the first contact.
+
+The format is that of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". paramiko reads keys and hashed names;
+its own reader of files knows no patterns, marks or line numbers, and fails at a broken line.
+"""
 
 from __future__ import annotations
 
 import base64
-import binascii
+import fcntl
 import fnmatch
 import hashlib
-import hmac
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-REVOKED = "@revoked"
+import paramiko
+from paramiko.pkey import PublicBlob
+
+from nvoi.errors import ConfigError, CredentialsError, Fault, HostKeyError, NvoiError
+from nvoi.files import write_private
+from nvoi.folders import make_home
+from nvoi.log.levels import get_logger
+from nvoi.ssh.host import Host
+
+log = get_logger("nvoi.ssh")
+
+#: A mark, the names of hosts, and the key; no comment, and no other mark.
+LINE = re.compile(r"\s*(@revoked\s+)?([^#@\s]\S*)\s+(.+)")
 HASHED = "|1|"
-FIELDS = 3
 
 
 @dataclass(frozen=True)
@@ -26,78 +47,173 @@ class HostKey:
 
     @property
     def fingerprint(self) -> str:
-        """``SHA256:`` and the digest in base64 without padding, as ``ssh-keygen -l`` has it."""
+        """As ``ssh-keygen -l`` has it."""
         digest = base64.b64encode(hashlib.sha256(self.data).digest()).decode()
         return f"SHA256:{digest.rstrip('=')}"
 
-    @property
-    def text(self) -> str:
-        """``ssh-ed25519 AAAA…``."""
-        return f"{self.kind} {base64.b64encode(self.data).decode()}"
+    def __str__(self) -> str:
+        return f"{self.kind} {self.fingerprint}"
 
-    def is_same(self, other: HostKey) -> bool:
-        """Whether it is the very same key, wherever it is written down."""
-        return hmac.compare_digest(self.data, other.data)
+
+class KnownHosts:
+    """The host keys that are known.
+
+    Args:
+        store: the file that first contacts are written to; it need not exist.
+        files: the user's own files, which are only read.
+    """
+
+    def __init__(self, store: Path, files: Sequence[Path] = ()) -> None:
+        self._store = store
+        self._files = tuple(files)
+
+    def find(self, host: Host) -> tuple[HostKey, ...]:
+        """What is known of the host: of the config, else of the user's files, else stored.
+
+        A key that the user's files mark as revoked says nothing of who the host is: many hosts
+        may be meant. It is in the answer to be refused.
+
+        Raises:
+            ConfigError: a key of the config is none.
+            NvoiError: a file cannot be read.
+        """
+        if host.host_keys:
+            return tuple(_get_key(host, text) for text in host.host_keys)
+        own = tuple(key for file in self._files for key in _read(file, host))
+        if any(not key.is_revoked for key in own):
+            return own
+        return (*own, *_read(self._store, host))
+
+    def check(self, host: Host, key: HostKey) -> None:
+        """Return if ``key`` is the host's; on a first contact that is written down, and told.
+
+        Raises:
+            HostKeyError: it is another one, or one that was revoked.
+            NvoiError: a file cannot be read, or the store cannot be written.
+        """
+        known = self.find(host)
+        if not _decides(known, key):
+            known = self._learn(host, key)
+        _compare(host, key, known)
+
+    def _learn(self, host: Host, key: HostKey) -> tuple[HostKey, ...]:
+        """Write ``key`` down, unless another run or thread was first."""
+        with _hold(self._store):
+            known = self.find(host)
+            if _decides(known, key):
+                return known
+            text = self._store.read_text() if self._store.exists() else ""
+            if text and not text.endswith("\n"):
+                text += "\n"
+            text += f"{host.label} {key.kind} {base64.b64encode(key.data).decode()}\n"
+            try:
+                write_private(self._store, text.encode())
+            except CredentialsError as error:
+                raise NvoiError(
+                    f"the host key of {host} cannot be kept: {error.message}"
+                ) from error
+        log.info("%s: first contact; its host key, %s, is kept in %s", host, key, self._store)
+        return (key,)
+
+
+def _decides(known: Sequence[HostKey], key: HostKey) -> bool:
+    """Whether ``known`` says that the host may show ``key``, or may not."""
+    return any(not one.is_revoked or one.data == key.data for one in known)
+
+
+def _compare(host: Host, key: HostKey, known: Sequence[HostKey]) -> None:
+    same = [one for one in known if one.data == key.data]
+    revoked = next((one for one in same if one.is_revoked), None)
+    if revoked is not None:
+        raise HostKeyError(
+            f"{host}: its host key {key.fingerprint} is marked as revoked in {revoked.origin}",
+            hint="do not use this server until you know why its key was revoked",
+        )
+    if same:
+        return
+    valid = [one for one in known if not one.is_revoked]
+    origins = ", ".join(dict.fromkeys(one.origin for one in valid))
+    raise HostKeyError(
+        f"{host}: the host key has changed: it shows {key}, "
+        f"known is {', '.join(map(str, valid))} ({origins})",
+        hint=_advise(host, valid),
+    )
+
+
+def _advise(host: Host, known: Sequence[HostKey]) -> str:
+    trap = "if the server was not made anew, somebody may be in between: do not go on"
+    if host.host_keys:
+        return f"{trap}; if it was, put its new key into the config"
+    files = dict.fromkeys(one.origin.rpartition(":")[0] for one in known)
+    commands = " and ".join(f"ssh-keygen -R '{host.label}' -f '{file}'" for file in files)
+    return f"{trap}; if it was, forget the old key: {commands}"
 
 
 def read_key(text: str, origin: str = "", *, is_revoked: bool = False) -> HostKey | None:
     """The key of ``KIND BASE64 [COMMENT]``, None where that is no key."""
-    kind, _, rest = text.strip().partition(" ")
-    encoded = rest.split(maxsplit=1)[:1]
     try:
-        data = base64.b64decode("".join(encoded), validate=True)
-    except (binascii.Error, ValueError):
+        blob = PublicBlob.from_string(text)
+    except ValueError:
         return None
-    # The key's data begins with its kind: RFC 4253, 6.6.
-    name = kind.encode()
-    if not kind or not data.startswith(len(name).to_bytes(4, "big") + name):
-        return None
-    return HostKey(kind, data, origin, is_revoked)
-
-
-def find_keys(text: str, label: str, name: str) -> Iterator[HostKey]:
-    """The keys that the text of the file ``name`` has for the host ``label``, in their order.
-
-    Lines that are comments, certificate authorities, or no host keys at all are passed over.
-    """
-    for number, line in enumerate(text.splitlines(), start=1):
-        fields = line.split(maxsplit=1)
-        is_revoked = bool(fields) and fields[0] == REVOKED
-        if is_revoked:
-            fields = "".join(fields[1:]).split(maxsplit=1)
-        if len(fields) + 1 < FIELDS or fields[0].startswith(("#", "@")):
-            continue
-        if is_match(fields[0], label):
-            key = read_key(fields[1], f"{name}:{number}", is_revoked=is_revoked)
-            if key is not None:
-                yield key
+    return HostKey(blob.key_type, blob.key_blob, origin, is_revoked)
 
 
 def is_match(patterns: str, label: str) -> bool:
     """Whether the first field of a line names the host."""
+    label = label.lower()
     if patterns.startswith(HASHED):
-        return _is_hash(patterns, label)
+        try:
+            return paramiko.HostKeys.hash_host(label, patterns) == patterns
+        except (AssertionError, ValueError):
+            # Its salt is none.
+            return False
     found = False
     for pattern in patterns.lower().split(","):
         # Brackets are of [host]:port there, and not a choice of characters.
-        escaped = pattern.removeprefix("!").replace("[", "[[]")
-        if fnmatch.fnmatchcase(label.lower(), escaped):
+        if fnmatch.fnmatchcase(label, pattern.removeprefix("!").replace("[", "[[]")):
             if pattern.startswith("!"):
                 return False
             found = True
     return found
 
 
-def _is_hash(field: str, label: str) -> bool:
-    salt, _, digest = field.removeprefix(HASHED).partition("|")
+def _get_key(host: Host, text: str) -> HostKey:
+    key = read_key(text, "the config")
+    if key is None:
+        fault = Fault(0, 0, "", f"host key of {host.name}: must be OpenSSH text: ssh-ed25519 AAAA…")
+        raise ConfigError("the config", [fault])
+    return key
+
+
+def _read(file: Path, host: Host) -> Iterator[HostKey]:
+    """The keys that a file has for the host. Lines that hold no host key are passed over."""
     try:
-        expected = base64.b64decode(digest, validate=True)
-        made = hmac.digest(base64.b64decode(salt, validate=True), label.lower().encode(), "sha1")
-    except (binascii.Error, ValueError):
-        return False
-    return hmac.compare_digest(made, expected)
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise NvoiError(
+            f"known host keys cannot be read: {file}: {error.strerror}",
+            hint="without them no server can be told from another",
+        ) from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if match := LINE.match(line):
+            mark, patterns, rest = match.groups()
+            key = read_key(rest, f"{file}:{number}", is_revoked=bool(mark))
+            if key is not None and is_match(patterns, host.label):
+                yield key
 
 
-def build_line(label: str, key: HostKey) -> str:
-    """The line that names ``key`` as the host's."""
-    return f"{label} {key.text}\n"
+@contextmanager
+def _hold(store: Path) -> Iterator[None]:
+    """Alone with the store, also among processes. The lock's file stays: it is a meeting point."""
+    try:
+        make_home(store.parent)
+        lock = os.open(store.with_name(f"{store.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise NvoiError(f"host keys cannot be kept in {store}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -1,4 +1,10 @@
-"""One command on a host, from its start to its end: what goes in, what comes out, how long."""
+"""One command on a host, from its start to its end: what goes in, what comes out, how long.
+
+Closing its channel leaves a program alone that prints nothing. SSH can send signals (RFC 4254,
+6.9), but sshd does not for root. So each command first tells its process, which is the leader of
+its group, as sshd starts each command in a session of its own; and what has to end is sent its
+signals by another command.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +15,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import paramiko
-
-from nvoi.command import Command, Result
+from nvoi.command import Command, Result, build_script
 from nvoi.errors import ConnectionLostError, RemoteError, RemoteTimeoutError
 from nvoi.log import masking
 from nvoi.log.lines import LineCutter
 from nvoi.ssh.connection import Connection
-from nvoi.ssh.host import Host
-from nvoi.ssh.remains import MARK, build_text, end_remains
-from nvoi.ssh.wire import Wire, close_channel
+from nvoi.ssh.transport import BROKEN, Transport, close_channel
 
-#: Bytes that are read at once.
+if TYPE_CHECKING:
+    import paramiko
+
+#: Bytes that are read or sent at once.
 CHUNK = 1 << 16
 #: Seconds between two looks at the clock, while nothing arrives.
 LOOK = 0.5
@@ -31,6 +38,48 @@ LEFTOVER = 3.0
 #: Lines that an error shows, and characters of a command that it shows.
 LAST = 20
 SHOWN = 300
+
+PROCESS = "nvoi-process:"
+#: Seconds that sending the signals may take altogether.
+SIGNAL_SECONDS = 5.0
+#: Asks at once, and two seconds later, in the background, does not ask any more. What runs as
+#: root is reached through sudo, where that is allowed.
+SIGNAL_SCRIPT = """\
+send() { kill "-$1" -- "-$2" 2>/dev/null || sudo -n kill "-$1" -- "-$2" 2>/dev/null; }
+send TERM "$1"
+(sleep 2; send KILL "$1") </dev/null >/dev/null 2>&1 &
+"""
+#: What is not the same between quotes in every shell: the quotes, csh's line breaks and ``!``,
+#: the backslashes of fish; and what a POSIX shell sees to between double quotes.
+SPECIAL = str.maketrans({one: f"\\0{ord(one):03o}" for one in "\n\\'\"!$`"})
+
+
+def build_text(command: Command) -> str:
+    """What is sent for ``command``, which tells its process first."""
+    return encode(f'echo "{PROCESS}$$" >&2\n{command.reveal()}')
+
+
+def encode(text: str) -> str:
+    """``text`` for the login shell, whichever that is, to have it read by a POSIX shell.
+
+    The login shell sees one line in single quotes, in which there is nothing special. What is,
+    the POSIX shell puts back: printf(1), ``%b``.
+    """
+    return f'exec sh -c \'eval "$(printf %b "{text.translate(SPECIAL)}")"\''
+
+
+def end_process_group(transport: Transport, process: str) -> None:
+    """End the group of ``process``; what cannot be reached is left."""
+    if not process.isdecimal():
+        return
+    command = build_script("nvoi-end", SIGNAL_SCRIPT, process)
+    with suppress(*BROKEN):
+        channel = transport.open_session(timeout=SIGNAL_SECONDS)
+        try:
+            channel.exec_command(encode(command.reveal()))
+            channel.status_event.wait(SIGNAL_SECONDS)
+        finally:
+            close_channel(channel)
 
 
 def mask(text: str) -> str:
@@ -44,55 +93,32 @@ def show(command: Command) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
+@dataclass(eq=False)
 class Session:
-    """Runs one command; used once.
+    """Runs one command; used once. What it is given means the same as in ``Connections.run``."""
 
-    Args:
-        connection: where to.
-        command: what to run.
-        shown: how errors call it.
-        stdin: what it reads, in pieces; it is sent as fast as it is taken.
-        timeout: seconds from its start to its end.
-        idle_timeout: seconds without any output or input taken.
-        listen: called with each line of output and of errors as it arrives.
-        whole: whether the lines are data, which is neither masked nor cut however long.
-    """
+    connection: Connection
+    command: Command
+    #: How errors call it.
+    shown: str
+    stdin: Iterable[bytes]
+    timeout: float
+    idle_timeout: float
+    on_line: Callable[[str], None] | None
+    whole: bool
 
-    def __init__(
-        self,
-        connection: Connection,
-        command: Command,
-        shown: str,
-        *,
-        stdin: Iterable[bytes],
-        timeout: float,
-        idle_timeout: float,
-        listen: Callable[[str], None] | None,
-        whole: bool = False,
-    ) -> None:
-        self._connection = connection
-        self._command = command
-        self._shown = shown
-        self._stdin = stdin
-        self._timeout = timeout
-        self._idle_timeout = idle_timeout
-        self._listen = listen
+    def __post_init__(self) -> None:
         self._began = self._active = time.monotonic()
         self._stdout: list[bytes] = []
         self._stderr: list[str] = []
         self._last: deque[str] = deque(maxlen=LAST)
-        self._cutters = (LineCutter(whole=whole), LineCutter(whole=whole))
-        self._stop = threading.Event()
+        self._cutters = (LineCutter(whole=self.whole), LineCutter(whole=self.whole))
+        self._cancelled = threading.Event()
         self._channel: paramiko.Channel | None = None
         self._failure: BaseException | None = None
-        self._pid = ""
+        self._process = ""
         self._is_cut = False
         self._has_leftover = False
-
-    @property
-    def host(self) -> Host:
-        """Where it runs."""
-        return self._connection.host
 
     @property
     def last_lines(self) -> tuple[str, ...]:
@@ -101,7 +127,7 @@ class Session:
 
     def cancel(self) -> None:
         """End it from another thread; ``run`` raises there."""
-        self._stop.set()
+        self._cancelled.set()
         channel = self._channel
         if channel is not None:
             close_channel(channel)
@@ -114,36 +140,36 @@ class Session:
             ConnectionLostError: it was begun, and the connection broke.
             RemoteTimeoutError: it took too long or was silent for too long, and was ended.
         """
-        lasts = math.isinf(self._timeout)
-        with self._connection.open_session(lasts=lasts) as (wire, channel):
+        lasts = math.isinf(self.timeout)
+        with self.connection.open_session(lasts=lasts) as (transport, channel):
             self._channel = channel
             self._began = self._active = time.monotonic()
             try:
-                self._start(wire, channel)
+                self._start(transport, channel)
                 with self._feed(channel):
                     self._follow(channel)
-                self._check_end(wire, channel)
+                self._check_end(transport, channel)
             except BaseException:
                 close_channel(channel)
-                if self._pid and wire.is_alive:
-                    end_remains(wire, self._pid)
+                if self._process and transport.is_usable:
+                    end_process_group(transport, self._process)
                 raise
         text = b"".join(self._stdout).decode("utf-8", errors="replace")
         seconds = time.monotonic() - self._began
         return Result(channel.exit_status, text, tuple(self._stderr), seconds)
 
-    def _start(self, wire: Wire, channel: paramiko.Channel) -> None:
+    def _start(self, transport: Transport, channel: paramiko.Channel) -> None:
         # paramiko waits for the answer without end.
-        seconds = min(self._timeout, self._connection.timeouts.connect)
+        seconds = min(self.timeout, self.connection.timeouts.connect)
         timer = threading.Timer(seconds, close_channel, [channel])
         timer.daemon = True
         timer.start()
         try:
-            channel.exec_command(build_text(self._command))
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            if not wire.is_alive:
+            channel.exec_command(build_text(self.command))
+        except BROKEN as error:
+            if not transport.is_usable:
                 raise self._lose() from error
-            place, shown = str(self.host), self._shown
+            place, shown = str(self.connection.host), self.shown
             if time.monotonic() - self._began >= seconds:
                 outcome = f"not begun within {seconds:g} s"
                 raise RemoteTimeoutError(place, shown, outcome) from error
@@ -154,7 +180,7 @@ class Session:
     @contextmanager
     def _feed(self, channel: paramiko.Channel) -> Iterator[None]:
         """Give it its input meanwhile, which may take as long as the command."""
-        if not self._stdin:
+        if not self.stdin:
             _end_input(channel)
             yield
             return
@@ -173,19 +199,24 @@ class Session:
 
     def _write(self, channel: paramiko.Channel) -> None:
         try:
-            for piece in self._stdin:
-                view = memoryview(piece)
-                while view:
-                    sent = _send(channel, view[:CHUNK])
-                    if not sent:
+            for piece in self.stdin:
+                for start in range(0, len(piece), CHUNK):
+                    if not self._send(channel, piece[start : start + CHUNK]):
                         return
-                    self._active = time.monotonic()
-                    view = view[sent:]
             _end_input(channel)
         except BaseException as error:  # noqa: BLE001 - raised by run, on the thread that waits
             # Not the end of the input, which the command would take as whole.
             self._failure = error
             close_channel(channel)
+
+    def _send(self, channel: paramiko.Channel, data: bytes) -> bool:
+        """Whether it was taken: nothing is once the command has ended."""
+        try:
+            channel.sendall(data)
+        except BROKEN:
+            return False
+        self._active = time.monotonic()
+        return True
 
     def _follow(self, channel: paramiko.Channel) -> None:
         """Take what it prints, until it has ended."""
@@ -233,66 +264,57 @@ class Session:
         """What has arrived. Taking it tells the host so, which fails where all has broken."""
         try:
             return read(CHUNK)
-        except (OSError, EOFError, paramiko.SSHException):
+        except BROKEN:
             self._is_cut = True
             return b""
 
     def _tell(self, lines: list[str], *, is_error: bool) -> None:
         if is_error:
-            if not self._pid:
-                lines = [line for line in lines if not self._is_mark(line)]
+            if not self._process:
+                lines = [line for line in lines if not self._tells_process(line)]
             self._stderr += lines
         self._last.extend(lines[-LAST:])
-        if self._listen is not None:
+        if self.on_line is not None:
             for line in lines:
-                self._listen(line)
+                self.on_line(line)
 
-    def _is_mark(self, line: str) -> bool:
-        if line.startswith(MARK):
-            self._pid = line.removeprefix(MARK)
-        return line.startswith(MARK)
-
-    def _silence(self) -> float:
-        return time.monotonic() - self._active
+    def _tells_process(self, line: str) -> bool:
+        if line.startswith(PROCESS):
+            self._process = line.removeprefix(PROCESS)
+        return line.startswith(PROCESS)
 
     def _check_time(self) -> None:
-        if self._stop.is_set():
+        if self._cancelled.is_set():
             raise self._lose("it was cancelled")
-        if time.monotonic() - self._began >= self._timeout:
-            outcome = f"ended after {self._timeout:g} s, its time-out"
-        elif self._silence() >= self._idle_timeout:
-            outcome = f"ended after {self._idle_timeout:g} s of silence"
+        if time.monotonic() - self._began >= self.timeout:
+            outcome = f"ended after {self.timeout:g} s, its time-out"
+        elif time.monotonic() - self._active >= self.idle_timeout:
+            outcome = f"ended after {self.idle_timeout:g} s of silence"
         else:
             return
-        raise RemoteTimeoutError(str(self.host), self._shown, outcome, output=self.last_lines)
+        raise RemoteTimeoutError(
+            str(self.connection.host), self.shown, outcome, output=self.last_lines
+        )
 
-    def _check_end(self, wire: Wire, channel: paramiko.Channel) -> None:
+    def _check_end(self, transport: Transport, channel: paramiko.Channel) -> None:
         if self._failure is not None:
             raise self._failure
-        if self._stop.is_set():
+        if self._cancelled.is_set():
             raise self._lose("it was cancelled")
         # The exit code may come before the last of the output, whose end is told as well.
         is_whole = (channel.eof_received or self._has_leftover) and not self._is_cut
-        if not is_whole or (channel.exit_status == -1 and not wire.is_alive):
+        if not is_whole or (channel.exit_status == -1 and not transport.is_usable):
             raise self._lose()
 
     def _lose(self, reason: str = "the connection was lost") -> ConnectionLostError:
         return ConnectionLostError(
-            f"{self.host}: {self._shown}: {reason}; it may have run to its end or not",
+            f"{self.connection.host}: {self.shown}: {reason}; it may have run to its end or not",
             hint="run the same command again: it goes on from what is there",
             output=self.last_lines,
         )
 
 
-def _send(channel: paramiko.Channel, piece: memoryview) -> int:
-    """How many bytes were taken; 0 where nothing is taken any more."""
-    try:
-        return channel.send(bytes(piece))
-    except (OSError, EOFError, paramiko.SSHException):
-        return 0
-
-
 def _end_input(channel: paramiko.Channel) -> None:
     # Where the connection broke, the end of the output shows it.
-    with suppress(OSError, EOFError, paramiko.SSHException):
+    with suppress(*BROKEN):
         channel.shutdown_write()

@@ -96,9 +96,10 @@ class ClusterState:
             return copy(show(item)) if item else None
 
     def add(self, item: Any) -> None:
-        """Put an object there as it is, in the place of one of its name."""
+        """Put an object there as it is, in the place of one of its name; it gets its version."""
         with self._store.opened() as store:
-            store.add(copy(item))
+            added = store.add(copy(item))
+        item["metadata"] |= copy(show(added))["metadata"]
 
     def remove(self, kind: str, name: str, namespace: str = "default") -> None:
         """Take an object away."""

@@ -10,7 +10,7 @@ from nvoi.config.nodes import join_path
 from nvoi.config.quantities import find_bytes, find_millicores
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, Fault
-from nvoi.images.dockerfile import check_dockerfile
+from nvoi.images.context import find_dockerfile
 from nvoi.kubernetes.database import find_engine
 from nvoi.kubernetes.workloads import DATABASE_RESOURCES, DEFAULT_RESOURCES, Resources
 from nvoi.naming import build_database_name, build_prefix, build_workload_name
@@ -38,7 +38,7 @@ def check_request(request: Request) -> None:
     if faults:
         raise ConfigError("config", faults)
     if any(service.image is None for service in application.app.values()):
-        check_dockerfile(request.directory, request.dockerfile)
+        find_dockerfile(request.directory, request.dockerfile)
 
 
 def find_faults(application: Application) -> list[Fault]:

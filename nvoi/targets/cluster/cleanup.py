@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from nvoi.errors import NvoiError
-from nvoi.images.removal import (
+from nvoi.images.cleanup import (
     build_node_removal,
     find_expired_tags,
     remove_from_registry,
@@ -15,6 +15,7 @@ from nvoi.kubernetes.ownership import Reference, find_obsolete, read_reference
 from nvoi.kubernetes.registry import ADDRESS, COLLECT_GARBAGE, NAME, SYSTEM_NAMESPACE
 from nvoi.kubernetes.releases import Record, find_expired, read_record
 from nvoi.log.levels import get_logger
+from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
@@ -106,7 +107,7 @@ def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:
 def clean_nodes(context: ClusterContext, servers: Iterable[Server], kept: Collection[str]) -> None:
     """Remove the app's images but those ``kept`` from all ``servers`` at once."""
     command = build_node_removal(ADDRESS, context.repository, kept)
-    context.connections.on_all(
+    work_on_all(
         [server.host for server in servers],
         lambda host: context.connections.run(host, as_root(host, command)),
     )

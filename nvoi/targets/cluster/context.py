@@ -13,7 +13,7 @@ from functools import cached_property
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.images.build import Build
-from nvoi.images.engine import Engine
+from nvoi.images.engines import Engine
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.manifests import Manifests, build_manifests

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from nvoi.errors import ClusterSilenceError, ConnectionFailedError, HostsError, NvoiError
-from nvoi.images.engine import find_engine
-from nvoi.images.removal import remove_here
+from nvoi.images.cleanup import remove_here
+from nvoi.images.engines import find_engine
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
 from nvoi.k3s.survey import survey
@@ -26,7 +26,7 @@ from nvoi.targets.cluster.prepare import (
     list_volumes,
     plan_lock,
 )
-from nvoi.targets.cluster.release import look
+from nvoi.targets.cluster.release import load_state
 from nvoi.targets.step import Step
 
 log = get_logger("nvoi.cluster")
@@ -112,7 +112,7 @@ def remove_workloads(context: ClusterContext) -> None:
 
 def delete_objects(context: ClusterContext) -> None:
     """Delete the app's objects, and wait until their pods are gone."""
-    look(context)
+    load_state(context)
     app = context.application.name
     own = [read_reference(item) for item in context.state.objects if is_owned(item, app)]
     gone = sorted(reference for reference in own if reference.kind in KINDS)

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from nvoi.errors import NvoiError
-from nvoi.images.build import start_build
-from nvoi.images.dockerfile import check_copies, check_dockerfile
-from nvoi.images.engine import find_engine
+from nvoi.images.build import Build
+from nvoi.images.context import check_copies, find_dockerfile
+from nvoi.images.engines import find_engine
 from nvoi.images.push import open_registry as open_registry_at
 from nvoi.images.push import push
 from nvoi.images.registry import Registry, find_same
@@ -36,15 +36,15 @@ def begin_build(context: ClusterContext) -> None:
         return
     source, dockerfile = read_build(context)
     context.image.engine = find_engine(context.request.environ)
-    context.image.build = start_build(
-        context.image.engine,
+    context.image.build = Build(
+        engine=context.image.engine,
         source=source,
         dockerfile=dockerfile,
         tag=context.tag,
         platform=context.image.platform,
         environ=context.request.environ,
         cache=find_cache(context),
-    )
+    ).start()
     # Whatever ends the run ends the build.
     context.stack.callback(context.image.build.cancel)
     log.info("Building with %s, while the servers are prepared", context.image.engine.name)
@@ -53,7 +53,7 @@ def begin_build(context: ClusterContext) -> None:
 def read_build(context: ClusterContext) -> tuple[Source, Path]:
     """What the image is built from: the files, and the one with the instructions."""
     source = read_checkout(context.request)
-    dockerfile = check_dockerfile(context.request.directory, context.request.dockerfile)
+    dockerfile = find_dockerfile(context.request.directory, context.request.dockerfile)
     check_copies(dockerfile, source)
     return source, dockerfile
 

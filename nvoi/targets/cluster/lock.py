@@ -163,8 +163,8 @@ class Lock:
     def _build_loss(self, reason: str) -> LockError:
         return LockError(
             f"{self._host}: this run has lost the deploy lock: {reason}",
-            hint="it changes nothing more, and what it has changed stays as it is; deploy again "
-            "once no other run is at work: it goes on from what is there",
+            hint="what it has changed stays as it is; deploy again once no other run is at work: "
+            "the next deploy goes on from what is there",
         )
 
     def _keep(self) -> None:

@@ -115,8 +115,12 @@ take() {{
     say busy "$beat" "$holder"
   fi
 }}
+read_beat() {{
+  exec 9>&-
+  exec timeout "$silence" sh -c 'read -r beat && echo "$beat"' 2>/dev/null
+}}
 held=''
-while beat=$(exec 9>&-; exec timeout "$silence" sh -c 'read -r beat && echo "$beat"' 2>&-); do
+while beat=$(read_beat); do
   if [ -z "$held" ]; then take
   elif is_file; then say held "$beat"
   else fail deleted
@@ -202,9 +206,9 @@ def find_loss(connections: Connections, host: Host, token: str, path: str) -> st
     found = _run(connections, host, READ, path)
     if "deleted" in found:
         return f"somebody has deleted {path}"
-    if found["owner"] != token:
-        return f"another run took it: {parse_holder(found['holder']).describe()}"
-    ended, _, by = found["mark"].partition(f"ended {token} ")
+    if found.get("owner") != token:
+        return f"another run took it: {parse_holder(found.get('holder', '')).describe()}"
+    ended, _, by = found.get("mark", "").partition(f"ended {token} ")
     return f"`nvoi unlock` ended it, by {by}" if by and not ended else None
 
 

@@ -13,6 +13,7 @@ from nvoi.kubernetes.ownership import read_reference
 from nvoi.kubernetes.registry import IMAGE, NAME, SYSTEM_NAMESPACE, build_registry
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_server_name, build_volume_path
+from nvoi.parallel import work_on_all
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.lock import take_lock
@@ -182,7 +183,7 @@ def make_volumes(context: ClusterContext) -> None:
         for folder in folders:
             log.info("%s: made %s", server.name, folder)
 
-    context.connections.on_all([*lacking], make)
+    work_on_all([*lacking], make)
 
 
 def list_volumes(context: ClusterContext) -> Iterator[tuple[str, str]]:

@@ -35,7 +35,7 @@ CHOSEN = frozenset({"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"})
 REVISION = "deployment.kubernetes.io/revision"
 
 
-def look(context: ClusterContext) -> None:
+def load_state(context: ClusterContext) -> None:
     """Read what of the app is in the cluster, and tell it."""
     app = context.application.name
     context.state = read_state(context.cluster, app)
@@ -50,7 +50,7 @@ def look(context: ClusterContext) -> None:
 
 def check_state(context: ClusterContext) -> None:
     """Look, refuse what is another's, and let what an earlier run left behind come to its end."""
-    look(context)
+    load_state(context)
     stamp = choose_stamp(context.rollout.stamp, context.state.list_stamps())
     if stamp != context.rollout.stamp:
         log.info("The new release is %s: there are stamps as late as this machine's time", stamp)

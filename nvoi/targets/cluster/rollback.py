@@ -9,7 +9,7 @@ from nvoi.kubernetes.releases import Record, find_before, list_stamps
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext, open_context
-from nvoi.targets.cluster.release import look, restore, roll_out_apps
+from nvoi.targets.cluster.release import load_state, restore, roll_out_apps
 from nvoi.targets.cluster.state import State, build_state, read_objects
 from nvoi.targets.step import KeptRelease, Request, Step
 
@@ -34,7 +34,7 @@ def list_releases(request: Request) -> list[KeptRelease]:
 
 def go_back(context: ClusterContext) -> None:
     """Roll the app's own services out as they were in the release."""
-    look(context)
+    load_state(context)
     record = choose_release(context.state, context.request.stamp)
     log.info("Going back from %s to %s", context.state.running or "nothing", record.stamp)
     roll_out_apps(context, record.manifests)

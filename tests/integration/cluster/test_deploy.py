@@ -138,6 +138,7 @@ def test_what_somebody_else_has_made_is_told_and_left_alone(fleet: Fleet, kind: 
     item = fleet.state.find(kind, name)
     item["metadata"]["labels"]["app.kubernetes.io/part-of"] = "shop-web"
     fleet.state.add(item)
+    item = fleet.state.find(kind, name)
     outcome = fleet.run()
     assert outcome.code == 1
     assert f"the cluster has {kind.lower()}/{name}, which nvoi did not make" in outcome.output

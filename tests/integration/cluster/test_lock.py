@@ -46,14 +46,14 @@ from nvoi.config.schema import SSHKeys
 from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
-from nvoi.ssh.host_keys import HostKeys
-from nvoi.ssh.identities import Identities
+from nvoi.ssh.keys import Identities
+from nvoi.ssh.known_hosts import KnownHosts
 from nvoi.targets.cluster.lock_file import Holder
 from nvoi.targets.cluster.lock import take_lock
 
 given = json.loads(sys.stdin.readline())
 keys = SSHKeys(Secret(given["private_key"]), given["public_key"])
-with Connections(Identities(keys), HostKeys(Path(given["known_hosts"]))) as connections:
+with Connections(Identities(keys), KnownHosts(Path(given["known_hosts"]))) as connections:
     print("begun", flush=True)
     try:
         holder = Holder(**given["holder"])

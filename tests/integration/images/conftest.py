@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
-from nvoi.images.build import Build, start_build
-from nvoi.images.image import Image
-from nvoi.images.podman import Podman
+from nvoi.images.build import Build
+from nvoi.images.engines import Image, Podman
 from nvoi.source import read_source
 from tests.integration.podman import build_podman_environ, write_checkout
 from tests.integration.registry import Registry
@@ -61,17 +61,22 @@ def begin(environ: dict[str, str], checkout: Path) -> Iterator[StartBuild]:
     """Starts builds of the checkout."""
     begun: list[Build] = []
 
-    def begin(stamp: str = "20260101000000", platform: object = PLATFORM, **more: object) -> Build:
-        build = start_build(
-            Podman(),
+    def begin(
+        stamp: str = "20260101000000", platform: Future[str] | str = PLATFORM, **more: object
+    ) -> Build:
+        known: Future[str] = Future()
+        if isinstance(platform, str):
+            known.set_result(platform)
+        build = Build(
+            engine=Podman(),
             source=read_source(checkout, environ),
             dockerfile=checkout / "Dockerfile",
             tag=f"{REPOSITORY}:{stamp}",
-            platform=platform,  # type: ignore[arg-type]  # a text or a future, as the test has it
+            platform=known if isinstance(platform, str) else platform,
             environ={**environ, **more},  # type: ignore[dict-item]  # more variables
         )
         begun.append(build)
-        return build
+        return build.start()
 
     yield begin
     for build in begun:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import CommandError
-from nvoi.images.process import CancelledError
+from nvoi.parallel import CancelledError
 from tests.integration.images.conftest import MakeImage, StartBuild
 from tests.integration.images.processes import find_processes
 from tests.integration.podman import write_checkout

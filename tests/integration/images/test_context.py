@@ -7,7 +7,6 @@ import stat
 import subprocess
 import tarfile
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -16,8 +15,8 @@ import pytest
 
 from nvoi.errors import CommandError
 from nvoi.images.context import stage
-from nvoi.images.image import Image
-from nvoi.images.process import CancelledError
+from nvoi.images.engines import Image
+from nvoi.parallel import CancelledError, Task
 from nvoi.source import read_source
 from tests.integration.images.conftest import MakeImage, StartBuild
 from tests.integration.podman import write_checkout
@@ -166,7 +165,7 @@ def test_a_build_leaves_nothing_whether_it_ends_or_fails(
 
 def test_nobody_else_can_look_into_the_context(app: Path, environ: dict[str, str]) -> None:
     app.chmod(0o777)
-    with stage(read_source(app, environ), environ, threading.Event()) as folder:
+    with stage(read_source(app, environ), environ) as folder:
         assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
         assert stat.S_IMODE(folder.stat().st_mode) == 0o777
         assert (folder / "hello.txt").samefile(app / "hello.txt")
@@ -175,10 +174,17 @@ def test_nobody_else_can_look_into_the_context(app: Path, environ: dict[str, str
 def test_a_cancelled_build_stops_taking_files(
     app: Path, environ: dict[str, str], temporary: Path
 ) -> None:
-    cancel = threading.Event()
-    cancel.set()
-    with pytest.raises(CancelledError), stage(read_source(app, environ), environ, cancel):
-        pass
+    source = read_source(app, environ)
+
+    def work() -> None:
+        task.cancel()
+        with stage(source, environ):
+            pass
+
+    task = Task(work)
+    task.start()
+    with pytest.raises(CancelledError):
+        task.future.result(20)
     assert list(temporary.iterdir()) == []
 
 
@@ -193,6 +199,6 @@ def test_files_that_come_and_go_break_no_build(app: Path, environ: dict[str, str
     source = read_source(app, environ)
     gone.unlink()
     gone.parent.rmdir()
-    with stage(source, environ, threading.Event()) as folder:
+    with stage(source, environ) as folder:
         assert (folder / "hello.txt").is_file()
         assert not (folder / "swap/gone").exists()

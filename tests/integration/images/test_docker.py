@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from nvoi.errors import CommandError, UsageError
-from nvoi.images.build import Build, start_build
-from nvoi.images.docker import Buildx, Docker
-from nvoi.images.engine import Engine, find_engine
-from nvoi.images.podman import Podman
-from nvoi.images.process import CancelledError
+from nvoi.images.build import Build
+from nvoi.images.cleanup import remove_here
+from nvoi.images.engines import Buildx, Docker, Engine, Podman, find_engine
 from nvoi.images.push import push
 from nvoi.images.registry import Registry as Client
 from nvoi.images.registry import find_same
-from nvoi.images.removal import remove_here
+from nvoi.parallel import CancelledError
 from nvoi.source import read_source
 from tests.fakes.docker import FakeDocker
 from tests.integration.podman import write_checkout
@@ -41,16 +40,20 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def begin(docker: FakeDocker, environ: dict[str, str], checkout: Path) -> StartBuild:
-    def begin(stamp: str, cache: str | None = None, engine: Engine | None = None) -> Build:
-        return start_build(
-            engine or Buildx(),
+    def begin(
+        stamp: str = "20260101000001", cache: str | None = None, engine: Engine | None = None
+    ) -> Build:
+        platform: Future[str] = Future()
+        platform.set_result("linux/arm64")
+        return Build(
+            engine=engine or Buildx(),
             source=read_source(checkout, environ),
             dockerfile=checkout / "Dockerfile",
             tag=f"nvoi-shop:{stamp}",
-            platform="linux/arm64",
+            platform=platform,
             environ=environ,
             cache=lambda: cache,
-        )
+        ).start()
 
     return begin
 
@@ -182,19 +185,10 @@ def test_a_push_that_docker_refuses_says_why(
         push(Buildx(), image, Client(registry.address), environ)
 
 
-def test_a_cancelled_build_of_docker_is_cancelled(
-    docker: FakeDocker, environ: dict[str, str], checkout: Path, tmp_path: Path
-) -> None:
+def test_a_cancelled_build_of_docker_is_cancelled(begin: StartBuild, tmp_path: Path) -> None:
     program = tmp_path / "programs/docker"
     program.write_text("#!/bin/sh\nexec /bin/sleep 615\n")
-    build = start_build(
-        Buildx(str(program)),
-        source=read_source(checkout, environ),
-        dockerfile=checkout / "Dockerfile",
-        tag="nvoi-shop:20260101000001",
-        platform="linux/amd64",
-        environ=environ,
-    )
+    build = begin(engine=Buildx(str(program)))
     build.cancel()
     assert build.is_done
     with pytest.raises(CancelledError):

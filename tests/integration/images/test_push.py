@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import CommandError, NvoiError
-from nvoi.images.image import Image
-from nvoi.images.podman import Podman
+from nvoi.images.engines import Image, Podman
 from nvoi.images.push import open_registry, push
 from nvoi.images.registry import Registry as Client
 from nvoi.images.registry import find_same

@@ -84,7 +84,7 @@ class Fleet:
 
     def count_commands(self) -> dict[str, int]:
         """How many commands each server was sent so far."""
-        return {one.name: one.log.count("Starting session: ") for one in self.machines}
+        return {one.name: one.command_count for one in self.machines}
 
     def get_kube(self, connections: Connections) -> Cluster:  # noqa: F811
         """The cluster, by way of the master."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from nvoi.errors import NvoiError
@@ -62,7 +64,9 @@ def test_a_server_that_leaves_the_config_is_drained_and_removed(
 def test_a_node_that_cannot_be_drained_stays_as_it_was(
     pair: Fleet, connections: Connections
 ) -> None:
-    pod = {"metadata": {"name": "theirs"}, "spec": {"nodeName": "shop-main-2"}}
+    containers = [{"name": "theirs", "image": "theirs:1"}]
+    spec = {"nodeName": "shop-main-2", "containers": containers}
+    pod: dict[str, Any] = {"metadata": {"name": "theirs"}, "spec": spec}
     pair.cluster.add({"kind": "Pod", **pod})
     budget = {"times": 1000, "status": 429, "reason": "TooManyRequests"}
     pair.cluster.scenario(fail={"evict": budget})

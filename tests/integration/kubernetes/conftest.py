@@ -11,8 +11,8 @@ import pytest
 from nvoi.config.schema import SSHKeys
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.ssh.connections import Connections
-from nvoi.ssh.host_keys import HostKeys
-from nvoi.ssh.identities import Identities
+from nvoi.ssh.keys import Identities
+from nvoi.ssh.known_hosts import KnownHosts
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
     keys,
@@ -36,16 +36,16 @@ def server(keys: SSHKeys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="session")
 def connections(keys: SSHKeys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connections]:  # noqa: F811 - a fixture
     """The connections of several runs: to agree on keys takes as long as a test, too."""
-    known = HostKeys(tmp_path_factory.mktemp("state") / "known_hosts")
+    known = KnownHosts(tmp_path_factory.mktemp("state") / "known_hosts")
     with Connections(Identities(keys), known) as made:
         yield made
 
 
 @pytest.fixture
-def commands_run(connections: Connections, server: Server) -> Callable[[], int]:
+def commands_run(server: Server) -> Callable[[], int]:
     """How many commands the master was given since the test began."""
-    before = connections.tallies[server.host].sessions if connections.tallies else 0
-    return lambda: connections.tallies[server.host].sessions - before
+    before = server.command_count
+    return lambda: server.command_count - before
 
 
 @pytest.fixture

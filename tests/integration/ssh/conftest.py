@@ -12,8 +12,8 @@ from nvoi.config.schema import SSHKeys
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host, Timeouts
-from nvoi.ssh.host_keys import HostKeys
-from nvoi.ssh.identities import Identities
+from nvoi.ssh.keys import Identities
+from nvoi.ssh.known_hosts import KnownHosts
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
 
@@ -83,7 +83,7 @@ def connect(keys: SSHKeys, home: Path) -> Iterator[Connect]:
 
     def connect(**timeouts: float) -> Connections:
         connections = Connections(
-            Identities(keys), HostKeys(home / "known_hosts"), Timeouts(**timeouts)
+            Identities(keys), KnownHosts(home / "known_hosts"), Timeouts(**timeouts)
         )
         made.append(connections)
         return connections

@@ -95,6 +95,11 @@ class Server:
         """How many logins it has accepted."""
         return self.log.count("Accepted publickey")
 
+    @property
+    def command_count(self) -> int:
+        """How many commands it was sent."""
+        return self.log.count("Starting session: command")
+
     def _prepare(self) -> None:
         """What it has beside a home, before it is started."""
         self.add_program("sudo", SUDO)
@@ -176,6 +181,7 @@ class Server:
             "PrintMotd no",
             "UseDNS no",
             "MaxStartups 1000",
+            "LogLevel VERBOSE",
         ]
         return "".join(f"{line}\n" for line in lines)
 

@@ -15,8 +15,8 @@ from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import AccessError
 from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections, build_connections
-from nvoi.ssh.host_keys import HostKeys
-from nvoi.ssh.identities import Identities
+from nvoi.ssh.keys import Identities
+from nvoi.ssh.known_hosts import KnownHosts
 from tests.integration.ssh.conftest import StartServer
 from tests.integration.ssh.server import Server
 
@@ -142,7 +142,7 @@ def test_a_config_key_that_is_none_is_told_without_showing_it(
     server: Server, tmp_path: Path
 ) -> None:
     keys = SSHKeys(Secret("not-a-key-but-secret"), "ssh-ed25519 AAAA")
-    connections = Connections(Identities(keys), HostKeys(tmp_path / "known_hosts"))
+    connections = Connections(Identities(keys), KnownHosts(tmp_path / "known_hosts"))
     with pytest.raises(AccessError) as caught:
         run_true(server, connections)
     assert "not-a-key" not in f"{caught.value!r} {caught.value.__cause__!r}"

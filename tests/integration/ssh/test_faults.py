@@ -75,7 +75,7 @@ def test_a_connection_that_dropped_between_commands_is_opened_again(
         relay.cut()
     connections.run(relay.host, Command("count"))
     assert count_runs(server) == 4
-    assert connections.tallies[relay.host].connections == 4
+    assert server.connection_count == 4
     assert "the connection was lost; connecting again" in logged.text
 
 

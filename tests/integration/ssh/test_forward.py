@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -173,23 +174,15 @@ def test_whoever_reads_slowly_is_not_sent_more_than_fits(
 def test_several_forwards_and_connections_work_at_once(
     server: Server, connections: Connections, listen: Listen
 ) -> None:
-    results: dict[int, bytes] = {}
-    data = {number: os.urandom(300_000) for number in range(8)}
+    data = [os.urandom(300_000) for _ in range(8)]
     with (
         connections.forward(server.host, "127.0.0.1", listen(answer_digest)) as first,
         connections.forward(server.host, "127.0.0.1", listen(answer_digest)) as second,
     ):
         assert first != second
-
-        def work(number: int) -> None:
-            results[number] = ask(first if number % 2 else second, data[number])
-
-        threads = [threading.Thread(target=work, args=(number,)) for number in data]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(SECONDS)
-    assert results == {number: describe(one) for number, one in data.items()}
+        with ThreadPoolExecutor(8) as pool:
+            results = list(pool.map(ask, [first, second] * 4, data))
+    assert results == [describe(one) for one in data]
     assert server.connection_count == 1
 
 
@@ -221,6 +214,25 @@ def test_after_a_lost_connection_the_port_works_again(
         with suppress(OSError):
             assert ask(port, b"x" * (8 << 20)) == b""
         assert ask(port, b"two") == describe(b"two")
+
+
+def test_an_answer_that_is_cut_short_is_an_error_and_no_end(
+    server: Server, start_relay: StartRelay, connections: Connections, listen: Listen
+) -> None:
+    def answer_for_ever(client: socket.socket) -> None:
+        client.sendall(b"first")
+        read_all(client)
+
+    relay = start_relay(server.host)
+    for _ in range(5):
+        with (
+            connections.forward(relay.host, "127.0.0.1", listen(answer_for_ever)) as port,
+            dial(port) as client,
+        ):
+            assert client.recv(5) == b"first"
+            relay.cut()
+            with pytest.raises(ConnectionResetError):
+                client.recv(5)
 
 
 def test_the_end_of_a_forward_ends_its_connections(

@@ -12,11 +12,11 @@ import pytest
 from nvoi.command import Command
 from nvoi.config.schema import SSHKeys
 from nvoi.errors import ConfigError, HostKeyError, NvoiError
+from nvoi.parallel import work_on_all
 from nvoi.ssh.connections import Connections, build_connections
 from nvoi.ssh.host import Host
-from nvoi.ssh.host_keys import HostKeys
-from nvoi.ssh.identities import Identities
-from nvoi.ssh.known_hosts import read_key
+from nvoi.ssh.keys import Identities
+from nvoi.ssh.known_hosts import KnownHosts, read_key
 from tests.integration.ssh.conftest import Connect, StartServer
 from tests.integration.ssh.server import Server
 
@@ -158,9 +158,8 @@ def test_contacts_of_many_threads_and_processes_are_all_kept(
         "import sys\n"
         "from pathlib import Path\n"
         "from nvoi.ssh.host import Host\n"
-        "from nvoi.ssh.host_keys import HostKeys\n"
-        "from nvoi.ssh.known_hosts import read_key\n"
-        "keys = HostKeys(Path(sys.argv[1]))\n"
+        "from nvoi.ssh.known_hosts import KnownHosts, read_key\n"
+        "keys = KnownHosts(Path(sys.argv[1]))\n"
         "for number in range(20):\n"
         "    keys.check(Host('h', f'10.{sys.argv[3]}.0.{number}'), read_key(sys.argv[2]))\n"
     )
@@ -169,7 +168,9 @@ def test_contacts_of_many_threads_and_processes_are_all_kept(
         subprocess.Popen([sys.executable, "-c", script, str(store), keys.public_key, str(one)])
         for one in range(2)
     ]
-    connections.run_all([server.host for server in servers], Command("true"))
+    work_on_all(
+        [server.host for server in servers], lambda host: connections.run(host, Command("true"))
+    )
     assert [process.wait(30) for process in processes] == [0, 0]
     lines = store.read_text().splitlines()
     assert len(lines) == len(set(lines)) == 44
@@ -183,7 +184,7 @@ def test_a_store_that_cannot_be_written_lets_nobody_in(
 ) -> None:
     (tmp_path / "file").touch()
     with (
-        Connections(Identities(keys), HostKeys(tmp_path / "file" / "known_hosts")) as connections,
+        Connections(Identities(keys), KnownHosts(tmp_path / "file" / "known_hosts")) as connections,
         pytest.raises(NvoiError, match="host keys cannot be kept"),
     ):
         connections.run(server.host, Command("true"))

@@ -14,6 +14,7 @@ import pytest
 from nvoi.command import Command, script
 from nvoi.config.schema import SSHKeys
 from nvoi.errors import HostsError, RemoteError
+from nvoi.parallel import work_on_all
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 from tests.integration.ssh.conftest import StartServer
@@ -36,7 +37,10 @@ def test_hosts_run_a_command_at_the_same_time(
         f"touch {tmp_path}/met-$$; "
         f"while [ $(ls {tmp_path} | grep -c met-) -lt 3 ]; do sleep 0.01; done; echo $HOME"
     )
-    results = connections.run_all([server.host for server in servers], meet, timeout=20)
+    results = work_on_all(
+        [server.host for server in servers],
+        lambda host: connections.run(host, meet, timeout=20),
+    )
     assert list(results) == [server.host for server in servers]
     assert [result.stdout.strip() for result in results.values()] == [
         str(server.home) for server in servers
@@ -52,7 +56,7 @@ def test_all_that_fail_are_told_and_the_others_end_well(
     for server in servers[1:]:
         server.add_program("check", '#!/bin/sh\ntouch "$HOME/ok"\n')
     with pytest.raises(HostsError) as caught:
-        connections.run_all([*hosts, away], Command("check"))
+        work_on_all([*hosts, away], lambda host: connections.run(host, Command("check")))
     assert len(caught.value.errors) == 2
     assert isinstance(caught.value.errors[0], RemoteError)
     assert "web-2" in str(caught.value)
@@ -70,9 +74,9 @@ def test_work_may_have_several_parts_on_each_host(
         connections.put(host, host.name, paths[host])
         return connections.run(host, Command("cat", paths[host])).stdout
 
-    found = connections.on_all(list(paths), work)
+    found = work_on_all(list(paths), work)
     assert list(found.values()) == ["web-2", "web-3", "web-4"]
-    assert {tally.connections for tally in connections.tallies.values()} == {1}
+    assert {server.connection_count for server in servers} == {1}
 
 
 def test_commands_that_leave_their_input_alone_end_nothing_but_themselves(
@@ -92,6 +96,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from nvoi.command import script
 from nvoi.config.schema import SSHKeys
+from nvoi.parallel import work_on_all
 from nvoi.secret import Secret
 from nvoi.ssh.connections import build_connections
 from nvoi.ssh.host import Host
@@ -100,7 +105,8 @@ keys = SSHKeys(Secret(sys.stdin.read()), "")
 hosts = [Host(place, place.split(":")[0], int(place.split(":")[1]), user) for place in places]
 with build_connections(keys, Path(home), {}) as connections:
     try:
-        connections.run_all(hosts, script('echo $$ >"$HOME/pid"; exec sleep 1000'))
+        command = script('echo $$ >"$HOME/pid"; exec sleep 1000')
+        work_on_all(hosts, lambda host: connections.run(host, command))
     except KeyboardInterrupt:
         print("interrupted", flush=True)
         # What is left to be undone still can be.

@@ -7,16 +7,20 @@ import pytest
 
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.ssh.host import Host
-from nvoi.ssh.known_hosts import HostKey, build_line, find_keys, is_match, read_key
+from nvoi.ssh.known_hosts import HostKey, KnownHosts, is_match, read_key
 
 KEY = generate_ssh_keys("host").public_key
 OTHER = generate_ssh_keys("other").public_key
 
 
-def get_key(text: str = KEY) -> HostKey:
-    key = read_key(text)
-    assert key is not None
-    return key
+def find_keys(file: Path, host: Host) -> tuple[HostKey, ...]:
+    return KnownHosts(file.with_name("store"), [file]).find(host)
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "known_hosts"
+    file.write_text(text)
+    return file
 
 
 @pytest.mark.parametrize(
@@ -42,26 +46,42 @@ def test_a_line_names_hosts_by_patterns(patterns: str, label: str, expected: boo
     assert is_match(patterns, label) is expected
 
 
-@pytest.mark.parametrize("label", ["web-1.example.com", "[10.0.0.1]:2222", "::1"])
-def test_names_hashed_by_ssh_keygen_are_found(label: str, tmp_path: Path) -> None:
-    file = tmp_path / "known_hosts"
-    file.write_text(build_line(label, get_key()))
+@pytest.mark.parametrize(
+    "host", [Host("w", "web-1.example.com"), Host("w", "10.0.0.1", 2222), Host("w", "::1")]
+)
+def test_names_hashed_by_ssh_keygen_are_found(host: Host, tmp_path: Path) -> None:
+    file = write(tmp_path, f"{host.label} {KEY}\n")
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(file)], check=True, capture_output=True)
-    assert label not in file.read_text()
-    found = list(find_keys(file.read_text(), label, "file"))
-    assert [key.data for key in found] == [get_key().data]
-    assert not list(find_keys(file.read_text(), "another", "file"))
+    assert host.label not in file.read_text()
+    assert [key.data for key in find_keys(file, host)] == [get_key(KEY).data]
+    assert find_keys(file, Host("w", "another")) == ()
 
 
-def test_each_key_says_where_it_is_written() -> None:
-    text = f"# web-1 {KEY}\n\nweb-1 {KEY}\nother {KEY}\nweb-1\tssh-rsa nonsense\nweb-1 {OTHER}\n"
-    assert [key.origin for key in find_keys(text, "web-1", "F")] == ["F:3", "F:6"]
+def test_each_key_says_where_it_is_written(tmp_path: Path) -> None:
+    lines = [
+        f"# web-1 {KEY}",
+        "",
+        f"web-1 {KEY}",
+        f"other {KEY}",
+        "web-1\tssh-rsa nonsense",
+        "web-1",
+        f"web-1 {OTHER}",
+    ]
+    file = write(tmp_path, "\n".join(lines))
+    found = find_keys(file, Host("w", "web-1"))
+    assert [key.origin for key in found] == [f"{file}:3", f"{file}:7"]
 
 
-def test_marked_lines_are_told_apart() -> None:
-    text = f"@cert-authority * {KEY}\n@revoked web-1 {OTHER}\n"
-    found = list(find_keys(text, "web-1", "F"))
-    assert [(key.text, key.is_revoked) for key in found] == [(get_key(OTHER).text, True)]
+def test_marked_lines_are_told_apart(tmp_path: Path) -> None:
+    file = write(tmp_path, f"@cert-authority * {KEY}\n@revoked web-1 {OTHER}\n")
+    found = find_keys(file, Host("w", "web-1"))
+    assert [(key.data, key.is_revoked) for key in found] == [(get_key(OTHER).data, True)]
+
+
+def get_key(text: str) -> HostKey:
+    key = read_key(text)
+    assert key is not None
+    return key
 
 
 @pytest.mark.parametrize("text", ["", "ssh-ed25519", "ssh-ed25519 ???", "ssh-rsa KEY", "x AAAA"])
@@ -73,7 +93,7 @@ def test_a_fingerprint_is_that_of_ssh_keygen(tmp_path: Path) -> None:
     file = tmp_path / "key.pub"
     file.write_text(KEY)
     shown = subprocess.run(["ssh-keygen", "-l", "-f", str(file)], check=True, capture_output=True)
-    assert get_key().fingerprint == shown.stdout.decode().split()[1]
+    assert get_key(KEY).fingerprint == shown.stdout.decode().split()[1]
 
 
 def test_a_host_is_labelled_as_known_hosts_files_do() -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import NvoiError
-from nvoi.images.image import Image
-from nvoi.images.podman import Podman
-from nvoi.images.process import ask
+from nvoi.images.cleanup import build_node_removal, remove_from_registry, remove_here
+from nvoi.images.engines import Image, Podman
 from nvoi.images.push import push
 from nvoi.images.registry import Registry as Client
-from nvoi.images.removal import build_node_removal, remove_from_registry, remove_here
+from nvoi.process import ask
 from tests.integration.images.conftest import MakeImage
 from tests.integration.podman import write_checkout
 from tests.integration.registry import Registry

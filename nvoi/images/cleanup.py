@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from nvoi.command import Command, build_script
-from nvoi.images.engine import Engine
-from nvoi.images.image import STAMP
-from nvoi.images.process import ask
+from nvoi.images.engines import STAMP, Engine
 from nvoi.images.registry import Registry
 from nvoi.log.levels import get_logger
+from nvoi.process import ask
 
 log = get_logger("nvoi.images")
 
@@ -119,7 +118,7 @@ def remove_here(
     removed = tuple(
         stamp
         for stamp in find_expired_tags(stamps, kept)
-        if ask(engine.remove([f"{repository}:{stamp}"]), environ) is not None
+        if ask(engine.remove(f"{repository}:{stamp}"), environ) is not None
     )
     if removed:
         log.debug("removed from this machine: %s", ", ".join(removed))

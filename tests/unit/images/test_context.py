@@ -1,4 +1,4 @@
-"""What a Dockerfile's instructions take from the checkout."""
+"""Which Dockerfile builds an image, and what its instructions take from the checkout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import UsageError
-from nvoi.images.dockerfile import check_copies
+from nvoi.images.context import check_copies, find_dockerfile
 from nvoi.source import Source
 
 NAMES = ("Dockerfile", "main.py", "config/deploy.enc", "keys/site.pub")
@@ -67,3 +67,33 @@ def test_an_instruction_that_takes_a_key_is_named_with_its_line(
 )
 def test_any_other_instruction_is_the_engines_affair(tmp_path: Path, instruction: str) -> None:
     check(tmp_path, f"FROM x\n{instruction}\n")
+
+
+def test_a_checkouts_dockerfile_is_found(tmp_path: Path) -> None:
+    (tmp_path / "Containerfile").write_text("FROM scratch\n")
+    assert find_dockerfile(tmp_path) == tmp_path.resolve() / "Containerfile"
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    assert find_dockerfile(tmp_path) == tmp_path.resolve() / "Dockerfile"
+
+
+def test_the_dockerfile_that_is_named_is_the_one(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy/web").write_text("FROM scratch\n")
+    assert find_dockerfile(tmp_path, "deploy/web") == tmp_path.resolve() / "deploy/web"
+
+
+def test_a_checkout_without_dockerfile_is_told_both_ways_out(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no Dockerfile") as caught:
+        find_dockerfile(tmp_path)
+    assert caught.value.exit_code == 2
+    assert "--dockerfile-path" in caught.value.hint
+    assert "image" in caught.value.hint
+
+
+@pytest.mark.parametrize(("name", "why"), [("missing", "is not there"), ("folder", "is a folder")])
+def test_a_named_dockerfile_that_is_none_is_told(tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    with pytest.raises(UsageError, match=f"--dockerfile-path: .*{name} {why}"):
+        find_dockerfile(tmp_path, name)

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from nvoi.command import Command, build_script
-from nvoi.ssh.remains import build_text
+from nvoi.ssh.session import build_text
 
 WORDS = ("it's", "a \\\\ b\\", "!", "$HOME `id`", '"q" %s \\0101', "two\nlines", "é")
 

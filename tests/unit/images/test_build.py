@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nvoi.images.failure import BuildLog
+from nvoi.images.build import BuildLog
 
 
 def feed(*lines: str) -> BuildLog:

@@ -18,7 +18,7 @@ from paramiko.common import (
 from paramiko.message import Message
 from paramiko.packet import Packetizer
 
-from nvoi.ssh.packets import Packets
+from nvoi.ssh.transport import Packets
 
 
 class Line:

@@ -1,11 +1,11 @@
-"""The keys that nvoi may show to a server: the config's, then the agent's, then files."""
+"""The keys that nvoi shows to a server: the config's, then the agent's, then files."""
 
 from __future__ import annotations
 
 import io
 import socket
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,6 @@ AGENT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Identity:
-    """A key, and what errors call it."""
-
     label: str
     key: paramiko.PKey
 
@@ -44,7 +42,6 @@ class _Agent(AgentSSH):
             raise
 
     def close(self) -> None:
-        """Let the agent go; its keys cannot sign any more."""
         self._close()  # type: ignore[attr-defined]  # its stubs lack it
 
 
@@ -66,19 +63,15 @@ class Identities:
 
     @property
     def public_key(self) -> str:
-        """What the config says belongs into the server's authorized_keys; may be empty."""
+        """What belongs into the server's authorized_keys; may be empty."""
         return self._keys.public_key.strip() if self._keys else ""
 
-    @contextmanager
-    def open(self) -> Iterator[Iterator[Identity | str]]:
+    def list(self) -> Generator[Identity | str]:
         """The keys in the order in which they are shown, each read when it is asked for.
 
-        In between are texts that say why a key cannot be used.
+        In between are texts that say why a key cannot be used. To be closed, as it holds the
+        agent.
         """
-        with closing(self._list()) as listed:
-            yield listed
-
-    def _list(self) -> Generator[Identity | str]:
         if self._keys is not None:
             yield _read_config_key(self._keys)
         yield from self._list_agent()
