@@ -44,12 +44,10 @@ def build_server_name(name: str, group: str, index: int) -> str:
 
 
 def build_firewall_name(name: str) -> str:
-    """The app's one firewall."""
     return f"{build_prefix(name)}-firewall"
 
 
 def build_network_name(name: str) -> str:
-    """The app's one private network."""
     return f"{build_prefix(name)}-network"
 
 

@@ -17,7 +17,7 @@ from nvoi.kubernetes.names import INSTANCE, NAMESPACE
 from nvoi.kubernetes.ownership import Json, Reference, find_fixed, read_reference
 from nvoi.kubernetes.progress import find_stuck
 from nvoi.kubernetes.refusals import explain, is_temporary, summarize
-from nvoi.kubernetes.rollout import Rollout
+from nvoi.kubernetes.rollout import RolloutWatch
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
@@ -216,7 +216,7 @@ class Cluster:
         Raises:
             ServiceError: one has failed, is gone, or was not done in ``seconds``.
         """
-        Rollout(
+        RolloutWatch(
             self._api,
             references,
             selector=selector,

@@ -82,7 +82,7 @@ class LogStream:
                 self._tell(line)
 
 
-class Rollout:
+class RolloutWatch:
     """Follows workloads of one namespace until all are done; used once.
 
     Args:

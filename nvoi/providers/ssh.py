@@ -34,12 +34,11 @@ class OwnServers:
     """``compute_provider: {ssh: {}}``."""
 
     def find_faults(self, application: Application) -> list[Fault]:
-        """None: what the config must say of servers is a part of its rules."""
+        # What the config must say of servers is a part of its rules.
         del application
         return []
 
     def list_servers(self, application: Application) -> tuple[Server, ...]:
-        """All servers of the config, the master first."""
         master = get_master_group(application)
         groups = (master, *(group for group in application.servers.values() if group != master))
         return tuple(
@@ -49,26 +48,22 @@ class OwnServers:
         )
 
     def ensure_servers(self, application: Application) -> tuple[Server, ...]:
-        """The same: they are there."""
         return self.list_servers(application)
 
     def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
-        """Folders on the server's own disk."""
         del server
         return build_script("nvoi-volumes", MAKE, *lacking)
 
     def build_volumes_removal(self, server: Server) -> Command | None:
-        """Removes the folders."""
         if not server.volumes:
             return None
         return build_script("nvoi-volumes", REMOVE, *server.volumes)
 
     def delete_servers(self, application: Application, *, with_volumes: bool) -> None:
-        """Nothing: they are not nvoi's."""
+        # They are not nvoi's.
         del application, with_volumes
 
     def describe(self, application: Application) -> list[str]:
-        """The servers that would be reached."""
         return [
             f"reaches {server.host} as {server.host.user}{', the master' * server.is_master}"
             for server in self.list_servers(application)
