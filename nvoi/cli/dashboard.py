@@ -24,9 +24,9 @@ from nvoi.cli.values import parse_amount, parse_count, parse_port, parse_url
 from nvoi.errors import UsageError
 
 if TYPE_CHECKING:
+    from nvoi.dashboard.context import Settings
     from nvoi.dashboard.database import Database
     from nvoi.dashboard.keyring import Keyring
-    from nvoi.dashboard.settings import Settings
 
 EXAMPLES = """\
 examples:
@@ -113,7 +113,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """
     check_extra()
     from nvoi.dashboard import server  # noqa: PLC0415 - of the extra
-    from nvoi.dashboard.errors import StorageError  # noqa: PLC0415 - slow
+    from nvoi.dashboard.database import StorageError  # noqa: PLC0415 - slow
 
     open_error_log(environ)
     settings = build_settings(options, find_database(options, environ))
@@ -161,8 +161,7 @@ def build_settings(options: argparse.Namespace, path: Path) -> Settings:
     Raises:
         UsageError: the password's file or the public URL cannot be used.
     """
-    from nvoi.dashboard.passwords import read_password  # noqa: PLC0415 - of the extra
-    from nvoi.dashboard.settings import Settings  # noqa: PLC0415 - same
+    from nvoi.dashboard.context import Settings, read_password  # noqa: PLC0415 - of the extra
 
     return Settings(
         path,

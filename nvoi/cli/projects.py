@@ -15,8 +15,7 @@ from nvoi.errors import UsageError
 
 if TYPE_CHECKING:
     from nvoi.dashboard.database import Database
-    from nvoi.dashboard.projects import ProjectSummary
-    from nvoi.dashboard.records import Project
+    from nvoi.dashboard.projects import Project, ProjectSummary
     from nvoi.secret import Secret
 
     Run = Callable[[argparse.Namespace, Mapping[str, str]], int]
@@ -162,7 +161,7 @@ def rotate_key(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def remember_url(database: Database, url: str) -> None:
     """Keep where the dashboard is found, for the URLs that these commands print."""
-    from nvoi.dashboard.options import find_option, store_option  # noqa: PLC0415 - slow
+    from nvoi.dashboard.projects import find_option, store_option  # noqa: PLC0415 - slow
 
     with database.read() as connection:
         if find_option(connection, _URL_OPTION) == url:
@@ -173,7 +172,7 @@ def remember_url(database: Database, url: str) -> None:
 
 def find_url(database: Database) -> str:
     """Where the dashboard was found when it was started last."""
-    from nvoi.dashboard.options import find_option  # noqa: PLC0415 - slow
+    from nvoi.dashboard.projects import find_option  # noqa: PLC0415 - slow
 
     with database.read() as connection:
         return find_option(connection, _URL_OPTION) or URL

@@ -1,33 +1,33 @@
-"""What the dashboard knows, as JSON and as text."""
+"""What the dashboard knows, as JSON and as text. Times are Unix milliseconds."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
+import msgspec
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
 
 from nvoi.dashboard import projects
-from nvoi.dashboard.attempts import list_attempts, list_runs, read_lines, read_places
 from nvoi.dashboard.context import Dashboard
 from nvoi.dashboard.formats import clean_text, format_iso
-from nvoi.dashboard.objects import build_attempt, build_line, build_project, encode
-from nvoi.dashboard.paths import RawRoute
 from nvoi.dashboard.queries import (
-    find_number,
+    Attempt,
+    Gap,
+    StoredLine,
     get_attempt,
-    get_deploy_id,
-    get_number,
     get_project,
+    list_attempts,
+    list_runs,
+    read_lines,
+    read_places,
 )
-from nvoi.dashboard.records import Attempt, Gap, StoredLine
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.routing import BaseRoute
+from nvoi.dashboard.requests import find_number, get_deploy_id, get_number
 
 #: Attempts of an answer: without, and with the query's ``limit`` at most.
 ATTEMPTS, MOST_ATTEMPTS = 50, 200
@@ -41,17 +41,13 @@ _C1 = re.compile("[\x80-\x9f]")
 
 
 class Api:
-    """Answers ``GET /api/….json`` and ``log.txt``."""
-
     def __init__(self, dashboard: Dashboard) -> None:
         self._read = dashboard.reader.read
 
     async def answer_projects(self, _request: Request) -> Response:
-        """All projects."""
-
-        def query(connection: sqlite3.Connection) -> bytes:
+        def query(connection: sqlite3.Connection) -> Any:
             summaries = projects.list_summaries(connection)
-            return encode({"projects": [build_project(each) for each in summaries]})
+            return {"projects": [build_project(each) for each in summaries]}
 
         return await self._answer(query)
 
@@ -61,11 +57,11 @@ class Api:
         limit = get_number(request, "limit", ATTEMPTS, most=MOST_ATTEMPTS)
         before = find_number(request, "before")
 
-        def query(connection: sqlite3.Connection) -> bytes:
+        def query(connection: sqlite3.Connection) -> Any:
             found = list_attempts(connection, get_project(connection, name), limit + 1, before)
             shown = found[:limit]
             following = shown[-1].id if shown and len(found) > limit else None
-            return encode({"deploys": [build_attempt(each) for each in shown], "next": following})
+            return {"deploys": shown, "next": following}
 
         return await self._answer(query)
 
@@ -73,11 +69,11 @@ class Api:
         """All attempts of one deploy id, the newest first."""
         name, deploy_id = request.path_params["project"], get_deploy_id(request)
 
-        def query(connection: sqlite3.Connection) -> bytes:
+        def query(connection: sqlite3.Connection) -> Any:
             runs = list_runs(connection, get_project(connection, name), deploy_id)
             if not runs:
                 raise HTTPException(404, "there is no such deploy")
-            return encode({"attempts": [build_attempt(each) for each in runs]})
+            return {"attempts": runs}
 
         return await self._answer(query)
 
@@ -87,17 +83,11 @@ class Api:
         number, after = find_number(request, "attempt"), get_number(request, "after", 0)
         limit = get_number(request, "limit", LINES, most=MOST_LINES)
 
-        def query(connection: sqlite3.Connection) -> bytes:
+        def query(connection: sqlite3.Connection) -> Any:
             attempt = get_attempt(connection, name, deploy_id, number)
             lines = read_lines(connection, attempt.id, after, limit)
             last = lines[-1].number if lines else after
-            return encode(
-                {
-                    "attempt": attempt.number,
-                    "lines": [build_line(line) for line in lines],
-                    "more": last < attempt.lines,
-                }
-            )
+            return {"attempt": attempt.number, "lines": lines, "more": last < attempt.lines}
 
         return await self._answer(query)
 
@@ -129,21 +119,34 @@ class Api:
                 return
             last = lines[-1]
 
-    async def _answer(self, query: Callable[[sqlite3.Connection], bytes]) -> Response:
-        return Response(await self._read(query), media_type="application/json")
+    async def _answer(self, query: Callable[[sqlite3.Connection], Any]) -> Response:
+        """What ``query`` gives, as JSON; a reader's thread encodes it."""
+        content = await self._read(lambda connection: msgspec.json.encode(query(connection)))
+        return Response(content, media_type="application/json")
 
 
 def build_routes(dashboard: Dashboard) -> list[BaseRoute]:
     """The routes of ``/api/…`` that read."""
     api = Api(dashboard)
-    deploy = "/api/projects/{project}/deploys/{deploy_id}"
+    deploy = "/api/projects/{project:segment}/deploys/{deploy_id:segment}"
     return [
-        RawRoute("/api/projects.json", api.answer_projects),
-        RawRoute("/api/projects/{project}/deploys.json", api.answer_deploys),
-        RawRoute(f"{deploy}.json", api.answer_deploy),
-        RawRoute(f"{deploy}/lines.json", api.answer_lines),
-        RawRoute(f"{deploy}/log.txt", api.answer_text),
+        Route("/api/projects.json", api.answer_projects),
+        Route("/api/projects/{project:segment}/deploys.json", api.answer_deploys),
+        Route(f"{deploy}.json", api.answer_deploy),
+        Route(f"{deploy}/lines.json", api.answer_lines),
+        Route(f"{deploy}/log.txt", api.answer_text),
     ]
+
+
+def build_project(summary: projects.ProjectSummary) -> dict[str, Any]:
+    """A project and what it has sent. Its token is its senders' alone."""
+    return {
+        "name": summary.project.name,
+        "created_at": summary.project.created_at,
+        "deploys": summary.deploys,
+        "attempts": summary.attempts,
+        "last_seen_at": summary.last_seen_at,
+    }
 
 
 def format_lines(lines: Iterable[StoredLine], gaps: Iterable[Gap]) -> Iterator[str]:

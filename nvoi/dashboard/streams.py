@@ -9,25 +9,19 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import msgspec
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
 
-from nvoi.dashboard.attempts import find_attempt_by_id, read_lines
 from nvoi.dashboard.context import Dashboard
-from nvoi.dashboard.errors import StorageError
-from nvoi.dashboard.objects import build_attempt, encode, encode_lines
-from nvoi.dashboard.paths import RawRoute
-from nvoi.dashboard.queries import find_number, get_attempt, get_deploy_id, get_number
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from starlette.requests import Request
-    from starlette.routing import BaseRoute
-
-    from nvoi.dashboard.feed import Listener
+from nvoi.dashboard.database import StorageError
+from nvoi.dashboard.feed import Listener
+from nvoi.dashboard.queries import find_attempt_by_id, get_attempt, read_lines
+from nvoi.dashboard.requests import find_number, get_deploy_id, get_number
 
 #: Seconds without news after which a comment is sent: proxies end what is silent for long
 #: (nginx after 60 s), and it is how a reader that has gone is noticed.
@@ -57,8 +51,6 @@ class _News:
 
 
 class Streams:
-    """Answers requests for events."""
-
     def __init__(self, dashboard: Dashboard) -> None:
         self._dashboard = dashboard
 
@@ -117,7 +109,6 @@ class Streams:
 
 
 def read_news(connection: sqlite3.Connection, attempt_id: int, after: int) -> _News:
-    """What an attempt has after the line with the number ``after``."""
     attempt = find_attempt_by_id(connection, attempt_id)
     if attempt is None:
         return _News(b"", after, more=False, attempt=None)
@@ -127,17 +118,18 @@ def read_news(connection: sqlite3.Connection, attempt_id: int, after: int) -> _N
         lines = read_lines(connection, attempt_id, last, 50)
         if not lines:
             break
-        chunks.append(encode_lines(lines)[1:-1])
+        chunks.append(msgspec.json.encode(lines)[1:-1])
         size += len(chunks[-1])
         last = lines[-1].number
     event = b""
     if chunks:
         event = b"event: lines\nid: %d\ndata: [%b]\n\n" % (last, b",".join(chunks))
     more = bool(chunks) and last < attempt.lines
-    return _News(event, last, more, encode(build_attempt(attempt)))
+    return _News(event, last, more, msgspec.json.encode(attempt))
 
 
 def build_routes(dashboard: Dashboard) -> list[BaseRoute]:
-    """The route of a deploy's events."""
     streams = Streams(dashboard)
-    return [RawRoute("/api/projects/{project}/deploys/{deploy_id}/events", streams.answer)]
+    return [
+        Route("/api/projects/{project:segment}/deploys/{deploy_id:segment}/events", streams.answer)
+    ]

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nvoi.dashboard import projects
-from nvoi.dashboard.attempts import LOST_AFTER, find_attempt
-from nvoi.dashboard.clock import read_clock
-from nvoi.dashboard.records import Failed, Project
+from nvoi.dashboard.database import read_clock
+from nvoi.dashboard.deliveries import Failed
+from nvoi.dashboard.projects import Project
+from nvoi.dashboard.queries import LOST_AFTER, find_attempt
 from nvoi.dashboard.retention import MOST_ROWS, Retention, delete_rows
 from nvoi.secret import Secret
 from tests.unit.dashboard.faults import locked

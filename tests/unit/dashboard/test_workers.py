@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.database import Database
-from nvoi.dashboard.errors import StorageError
-from nvoi.dashboard.options import find_option, store_option
-from nvoi.dashboard.writer import Writer
+from nvoi.dashboard.database import Database, StorageError
+from nvoi.dashboard.projects import find_option, store_option
+from nvoi.dashboard.workers import Writer
 from tests.unit.dashboard.faults import locked, start_python
 from tests.unit.dashboard.stores import Store, open_store
 
@@ -174,9 +173,9 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 from nvoi.dashboard.database import open_database
-from nvoi.dashboard.errors import StorageError
-from nvoi.dashboard.options import store_option
-from nvoi.dashboard.writer import Writer
+from nvoi.dashboard.database import StorageError
+from nvoi.dashboard.projects import store_option
+from nvoi.dashboard.workers import Writer
 
 database = open_database(Path(sys.argv[1]))
 writer = Writer(database)
@@ -229,16 +228,6 @@ def test_a_job_that_is_cancelled_in_time_does_not_run(database: Database, writer
         assert cancelled.cancel()
     after.result(30)
     assert read(database, "cancelled") is None
-
-
-def test_an_event_loop_can_wait_for_a_job(database: Database, writer: Writer) -> None:
-    async def write() -> None:
-        await asyncio.gather(*(writer.write(keep(f"option {number}")) for number in range(50)))
-        with pytest.raises(StorageError):
-            await writer.write(lambda connection: connection.execute("no SQL"))
-
-    asyncio.run(write())
-    assert read(database, "option 49") == "there"
 
 
 def test_an_event_loop_that_no_longer_waits_harms_nothing(
