@@ -7,7 +7,6 @@ answers are bytes that anybody chose: what is read of them here is one line of c
 from __future__ import annotations
 
 import re
-import subprocess
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from nvoi.log.rendering import clean
+from nvoi.process import ask
 from nvoi.protocol import check_deploy_id
 
 Environ = Mapping[str, str]
@@ -212,15 +212,9 @@ def _ask_git(directory: Path, environ: Environ, *words: str) -> str | None:
     # A hook's GIT_DIR would name another checkout.
     settings = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
     options = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
-    try:
-        result = subprocess.run(  # noqa: S603 - arguments of our own
-            ["git", "-C", str(directory), *options, *words],  # noqa: S607 - the user's git
-            env=settings | {"GIT_TERMINAL_PROMPT": "0"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_SECONDS,
-            check=True,
-        )
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return _take_line(result.stdout.decode("utf-8", "replace")) or None
+    printed = ask(
+        ("git", "-C", str(directory), *options, *words),
+        settings | {"GIT_TERMINAL_PROMPT": "0"},
+        seconds=GIT_SECONDS,
+    )
+    return _take_line(printed or "") or None

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from nvoi import parallel
+
 T = TypeVar("T")
 
 #: Seconds between two lines that say what is being waited for.
@@ -58,7 +60,7 @@ def wait_for(
     log: logging.Logger,
     pause: float = 0.02,
     longest_pause: float = 1.0,
-    sleep: Callable[[float], object] = time.sleep,
+    sleep: Callable[[float], object] = parallel.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> T:
     """Call ``look`` until it returns, and return what it returned.
@@ -71,7 +73,7 @@ def wait_for(
         log: where a long wait is told.
         pause: seconds between the first two looks; each next pause is half as long again.
         longest_pause: seconds the pause grows to.
-        sleep: how to pause; an event's ``wait`` lets another thread cut it short.
+        sleep: how to pause; the usual way ends when the thread's task is cancelled.
         clock: seconds that only grow.
 
     Raises:

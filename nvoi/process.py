@@ -1,0 +1,266 @@
+"""Child processes of this machine: asked, followed line by line, ended with all below them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import selectors
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from nvoi import parallel
+from nvoi.errors import CommandError
+from nvoi.log.lines import LineCutter
+from nvoi.waiting import Reminder
+
+#: A program and its arguments.
+Words = tuple[str, ...]
+
+#: Bytes that are read at once.
+CHUNK = 1 << 16
+#: Seconds between two looks at whether a command has ended, or shall end.
+LOOK_SECONDS = 0.1
+#: Seconds to read on when a command has ended: what it has left running may print for ever.
+READ_ON_SECONDS = 1.0
+#: Seconds between SIGTERM and SIGKILL.
+GRACE_SECONDS = 5.0
+PAUSE_SECONDS = 0.02
+PROC = Path("/proc")
+# /proc/PID/stat behind the name in parentheses, from its third field on: proc_pid_stat(5).
+STATE, SESSION, STARTED = 3 - 3, 6 - 3, 22 - 3
+
+
+def ask(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    folder: Path | None = None,
+    seconds: float = 60.0,
+) -> str | None:
+    """What a short command prints; None where it fails, cannot be run, or takes too long."""
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words, no shell
+            words,
+            cwd=folder,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=seconds,
+            check=False,
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        # A ValueError is a NUL in an argument.
+        return None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+
+def end_tree(process: subprocess.Popen[bytes]) -> None:
+    """End a command and all below it: SIGTERM to its group, after 5 s SIGKILL to what is left."""
+    below = list_descendants(process.pid)
+    signal_group(process.pid, signal.SIGTERM)
+    wait_for_end(process, below, GRACE_SECONDS)
+    signal_group(process.pid, signal.SIGKILL)
+    signal_each(below, signal.SIGKILL)
+    wait_for_end(process, below, GRACE_SECONDS)
+    process.wait()
+
+
+def follow(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    on_line: Callable[[str], None],
+    *,
+    folder: Path | None = None,
+    reminder: Reminder | None = None,
+    end: Callable[[subprocess.Popen[bytes]], None] = end_tree,
+) -> int:
+    """Run a command in a session of its own, without input, and tell what it prints.
+
+    When this is interrupted, by Ctrl-C, by the task's cancellation or by anything else that is
+    raised in it, the command and all below it are ended before it returns. What the command
+    itself has left running when it ended is not waited for.
+
+    Args:
+        words: the program and its arguments.
+        environ: the command's whole environment.
+        on_line: called with each line as it comes, of stdout and stderr alike.
+        folder: where the command runs; the caller's own where left out.
+        reminder: says now and then that the command still runs.
+        end: how the command is ended.
+
+    Returns:
+        The exit status; ``-N`` for a command that signal N has ended.
+
+    Raises:
+        CommandError: it cannot be started.
+        CancelledError: the task was cancelled.
+    """
+    parallel.check()
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the caller's words, no shell
+            words,
+            cwd=folder,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            bufsize=0,
+        )
+    except OSError as error:
+        name = Path(words[0]).name
+        raise CommandError(f"{name} cannot be started: {error.strerror}") from error
+    with process:
+        try:
+            _read(process, on_line, reminder)
+        except BaseException:
+            end(process)
+            raise
+        return process.wait()
+
+
+def _read(
+    process: subprocess.Popen[bytes], on_line: Callable[[str], None], reminder: Reminder | None
+) -> None:
+    stream = _get_output(process)
+    cutter = LineCutter()
+
+    def tell(lines: Iterable[str]) -> None:
+        for line in lines:
+            on_line(line)
+
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(stream, selectors.EVENT_READ)
+            while process.poll() is None:
+                parallel.check()
+                if reminder is not None:
+                    reminder.tell()
+                data = _read_within(stream, selector, LOOK_SECONDS)
+                tell(cutter.feed(data or b""))
+                if data == b"":
+                    # It has closed its output but goes on.
+                    _pause(process, LOOK_SECONDS)
+            # All that the command itself has printed, and for 1 s what others still print.
+            left = _count_waiting(stream)
+            deadline = time.monotonic() + READ_ON_SECONDS
+            while (left > 0 or time.monotonic() < deadline) and (
+                data := _read_within(stream, selector, 0.0)
+            ):
+                tell(cutter.feed(data))
+                left -= len(data)
+    finally:
+        tell(cutter.finish())
+
+
+def _get_output(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+    os.set_blocking(process.stdout.fileno(), False)
+    return process.stdout
+
+
+def _read_within(
+    stream: IO[bytes], selector: selectors.BaseSelector, seconds: float
+) -> bytes | None:
+    """What can be read within ``seconds``: empty at the end, None where nothing came."""
+    return stream.read(CHUNK) if selector.select(seconds) else None
+
+
+def _count_waiting(stream: IO[bytes]) -> int:
+    """The bytes that stand in a pipe (FIONREAD, pipe(7))."""
+    found: int = struct.unpack("i", fcntl.ioctl(stream, termios.FIONREAD, bytes(4)))[0]
+    return found
+
+
+def _pause(process: subprocess.Popen[bytes], seconds: float) -> None:
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+
+
+@dataclass(frozen=True)
+class Descendant:
+    """A process, which a later one with the same number is not taken for."""
+
+    pid: int
+    session: int
+    started: int
+
+    @property
+    def is_running(self) -> bool:
+        found = find_process(self.pid)
+        return found is not None and found.started == self.started
+
+
+def find_process(pid: int) -> Descendant | None:
+    """The process of this number as it is now; None where none runs, or there is no ``/proc``."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    # The name may itself hold brackets.
+    fields = text.rpartition(")")[2].split()
+    if fields[STATE] in "ZX":
+        return None
+    return Descendant(pid, int(fields[SESSION]), int(fields[STARTED]))
+
+
+def list_descendants(pid: int) -> list[Descendant]:
+    """All below a process, parents first; none where there is no ``/proc``, as on macOS."""
+    found: list[Descendant] = []
+    for child in _list_children(pid):
+        one = find_process(child)
+        found += [one] if one else []
+        found += list_descendants(child)
+    return found
+
+
+def _list_children(pid: int) -> Iterator[int]:
+    """Whom the threads of a process have started, as far as they still run."""
+    with suppress(OSError):
+        for thread in (PROC / str(pid) / "task").iterdir():
+            with suppress(OSError):
+                yield from map(int, (thread / "children").read_text().split())
+
+
+def wait_for_end(
+    process: subprocess.Popen[bytes], below: Sequence[Descendant], seconds: float
+) -> bool:
+    """Wait ``seconds`` at most for a command and ``below`` to end; whether they have.
+
+    The output is read away, as a full pipe would hold the command up.
+    """
+    stream = _get_output(process)
+    deadline = time.monotonic() + seconds
+    while is_left := process.poll() is None or any(one.is_running for one in below):
+        if time.monotonic() >= deadline:
+            break
+        while stream.read(CHUNK):
+            pass
+        if process.poll() is None:
+            _pause(process, PAUSE_SECONDS)
+        else:
+            time.sleep(PAUSE_SECONDS)
+    return not is_left
+
+
+def signal_each(processes: Iterable[Descendant], number: signal.Signals) -> None:
+    """Send a signal to those that still run."""
+    for one in processes:
+        if one.is_running:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(one.pid, number)
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Send a signal to all in the process group that ``pid`` leads."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)

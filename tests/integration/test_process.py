@@ -1,0 +1,128 @@
+"""Child processes, as they really run on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from nvoi import process
+from nvoi.errors import CommandError
+from nvoi.parallel import CancelledError, Task
+from nvoi.process import Descendant, ask, find_process, follow
+from nvoi.waiting import Reminder
+
+ENVIRON = {"PATH": os.environ["PATH"]}
+
+
+def run_shell(script: str, *, folder: Path | None = None) -> tuple[int, list[str]]:
+    told: list[str] = []
+    status = follow(("/bin/sh", "-c", script), ENVIRON, told.append, folder=folder)
+    return status, told
+
+
+def test_the_lines_of_both_streams_are_told_in_order() -> None:
+    assert run_shell("echo one; echo two >&2; printf three; exit 3") == (
+        3,
+        ["one", "two", "three"],
+    )
+
+
+def test_a_command_runs_in_its_folder_with_its_environment_alone(tmp_path: Path) -> None:
+    assert run_shell("pwd; echo ${HOME-none}", folder=tmp_path)[1] == [str(tmp_path), "none"]
+
+
+def test_a_command_that_a_signal_ended_says_so() -> None:
+    assert run_shell("kill -9 $$")[0] == -9
+
+
+def test_a_command_that_cannot_be_started_is_named() -> None:
+    with pytest.raises(CommandError, match="nvoi-none cannot be started: No such file"):
+        follow(("/bin/nvoi-none",), ENVIRON, print)
+
+
+def test_what_goes_on_printing_does_not_hold_up_the_end() -> None:
+    # Short lines take longer to read than to print: there is always more to read.
+    status, told = run_shell("yes & sleep 0.2; echo; echo mine; exit 3")
+    assert status == 3
+    assert {"y", "mine"} <= set(told)
+
+
+def test_a_command_that_closes_its_output_is_waited_for(tmp_path: Path) -> None:
+    run_shell("exec >&- 2>&-; sleep 0.5; touch done", folder=tmp_path)
+    assert (tmp_path / "done").exists()
+
+
+def test_a_long_silence_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    hasty = Reminder("the command", logging.getLogger("nvoi.test"), lambda: time.monotonic() * 100)
+    follow(("/bin/sleep", "0.5"), ENVIRON, print, reminder=hasty)
+    assert any(message.startswith("waiting for the command") for message in caplog.messages)
+
+
+TREE = """
+trap '' TERM
+sh -c 'trap "" TERM; echo $$; sleep 1000 & echo $!; wait' &
+setsid sh -c 'echo $$; exec sleep 1000' &
+echo $$
+wait; wait; wait
+"""
+
+
+def test_a_cancelled_command_is_ended_with_all_below_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.2)
+    found: list[Descendant] = []
+    told = threading.Event()
+
+    def listen(line: str) -> None:
+        one = find_process(int(line))
+        assert one is not None
+        found.append(one)
+        if len(found) == 4:
+            told.set()
+
+    task = Task(lambda: follow(("/bin/sh", "-c", TREE), ENVIRON, listen))
+    task.start()
+    assert told.wait(30)
+    task.cancel()
+    assert task.join(30)
+    with pytest.raises(CancelledError):
+        task.future.result()
+    assert not any(one.is_running for one in found)
+
+
+def test_a_command_that_ends_well_on_sigterm_is_given_the_time(tmp_path: Path) -> None:
+    begun = threading.Event()
+    script = "trap 'touch cleaned; exit 0' TERM; echo up; while :; do sleep 0.05; done"
+    task = Task(
+        lambda: follow(("/bin/sh", "-c", script), ENVIRON, lambda _: begun.set(), folder=tmp_path)
+    )
+    task.start()
+    assert begun.wait(30)
+    task.cancel()
+    assert task.join(30)
+    assert (tmp_path / "cleaned").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        (("/bin/echo", "hello"), "hello\n"),
+        (("/bin/sh", "-c", "printf 'caf\\351'"), "caf\ufffd"),
+        (("/bin/sh", "-c", "echo lost; exit 1"), None),
+        (("/bin/nvoi-none",), None),
+        (("/bin/echo", "\0"), None),
+    ],
+)
+def test_a_short_command_is_asked(words: tuple[str, ...], printed: str | None) -> None:
+    assert ask(words, ENVIRON) == printed
+
+
+def test_a_command_that_takes_too_long_is_given_up() -> None:
+    assert ask(("/bin/sleep", "1000"), ENVIRON, seconds=0.1) is None
