@@ -66,10 +66,10 @@ def build_app(dashboard: Dashboard) -> Starlette:
         routes=[
             Route("/healthz", answer_health),
             *receiver.build_routes(dashboard),
-            *streams.build_routes(dashboard),
-            *api.build_routes(dashboard),
+            *streams.ROUTES,
+            *api.ROUTES,
             *auth.build_routes(guard),
-            *pages.build_routes(dashboard),
+            *pages.ROUTES,
         ],
         middleware=[
             Middleware(RawPathMiddleware),
@@ -99,12 +99,14 @@ async def answer_health(request: Request) -> Response:
 async def answer_http_error(request: Request, error: Exception) -> Response:
     """Routing's own refusals (404, 405), and those that routes raise; in JSON but for people."""
     assert isinstance(error, HTTPException)  # noqa: S101 - as it is registered above
-    accepted = request.headers.get("accept", "")
-    if error.status_code == HTTPStatus.NOT_FOUND and "text/html" in accepted:
-        logged_in = getattr(request.state, "logged_in", False)
-        text = "There is no such page here."
-        return render("unknown.html", status_code=404, logged_in=logged_in, text=text)
+    is_page = request.scope["path"].startswith("/projects/")
+    is_for_people = is_page or "text/html" in request.headers.get("accept", "")
     text = error.detail.lower()
+    if error.status_code == HTTPStatus.NOT_FOUND and is_for_people:
+        what = "there is no such page" if text == "not found" else text
+        logged_in = getattr(request.state, "logged_in", False)
+        values = {"logged_in": logged_in, "text": f"{what.capitalize()} here."}
+        return render("unknown.html", status_code=404, **values)
     return JSONResponse({"error": text}, status_code=error.status_code, headers=error.headers)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from starlette.requests import Request
+
 from nvoi.dashboard.feed import Feed
 from nvoi.dashboard.keyring import Keyring
 from nvoi.dashboard.workers import Reader, Writer
@@ -83,8 +85,6 @@ def read_password(path: Path) -> Secret:
 class Dashboard:
     """A dashboard that serves; ``request.app.state.dashboard`` of every request.
 
-    Every module of routes has ``build_routes(dashboard) -> list[BaseRoute]``.
-
     Args:
         settings: what it was started with.
         writer: the only way to change the database: ``await writer.submit(job)``.
@@ -100,3 +100,8 @@ class Dashboard:
     keyring: Keyring
     feed: Feed
     url: str
+
+
+def get_dashboard(request: Request) -> Dashboard:
+    dashboard: Dashboard = request.app.state.dashboard
+    return dashboard

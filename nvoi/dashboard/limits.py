@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 
 #: Buckets that are kept. The one that was used longest ago makes room: a bucket that is not
 #: used fills up, so forgetting one gives away no more than a burst.
@@ -52,14 +53,26 @@ class Allowance:
         self._share = share
         self._held: Counter[Hashable] = Counter()
 
-    def hold(self, key: Hashable, amount: int) -> bool:
-        self._held[key] += amount
-        return self._held[key] <= self._share and self._held.total() <= self._total
+    @contextmanager
+    def share_for(self, key: Hashable) -> Iterator[Callable[[int], bool]]:
+        """Gives what notes that ``key`` holds so much more, and whether that is allowed.
 
-    def release(self, key: Hashable, amount: int) -> None:
-        self._held[key] -= amount
-        if self._held[key] <= 0:
-            del self._held[key]
+        At the end it holds none of it any more.
+        """
+        amount = 0
+
+        def hold(more: int) -> bool:
+            nonlocal amount
+            amount += more
+            self._held[key] += more
+            return self._held[key] <= self._share and self._held.total() <= self._total
+
+        try:
+            yield hold
+        finally:
+            self._held[key] -= amount
+            if self._held[key] <= 0:
+                del self._held[key]
 
 
 class Guesses:

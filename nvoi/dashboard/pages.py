@@ -14,22 +14,24 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from nvoi.dashboard import formats
-from nvoi.dashboard.context import Dashboard
+from nvoi.dashboard.context import get_dashboard
 from nvoi.dashboard.database import read_clock
-from nvoi.dashboard.projects import DEFAULT_PROJECT, Project, find_project, list_projects
+from nvoi.dashboard.projects import DEFAULT_PROJECT, Project, list_projects
 from nvoi.dashboard.queries import (
     Attempt,
     Status,
     StoredLine,
+    get_attempt,
+    get_project,
     list_attempts,
     list_runs,
     read_lines,
 )
-from nvoi.dashboard.requests import find_number
+from nvoi.dashboard.requests import find_number, get_deploy_id
 
 #: Deploys of a page, and of each project where a page has several.
 PAGE_DEPLOYS, PROJECT_DEPLOYS = 50, 5
@@ -193,17 +195,6 @@ def _load_environment() -> Environment:
 # -- routes ---------------------------------------------------------------------------------
 
 
-def build_routes(_dashboard: Dashboard) -> list[BaseRoute]:
-    """The pages, and the files that they are made of."""
-    static = StaticFiles(directory=Path(__file__).with_name("static"))
-    return [
-        Route("/", show_projects),
-        Route("/projects/{project:segment}", show_project),
-        Route("/projects/{project:segment}/deploys/{deploy_id:segment}", show_deploy),
-        Mount("/static", static),
-    ]
-
-
 async def show_projects(request: Request) -> Response:
     """All projects, each with its newest deploys."""
     now = read_clock()
@@ -216,7 +207,7 @@ async def show_projects(request: Request) -> Response:
             for project in projects
         ]
 
-    projects = await _get_dashboard(request).reader.read(query)
+    projects = await get_dashboard(request).reader.read(query)
     return _render(request, "projects.html", projects=projects, now=now)
 
 
@@ -224,16 +215,12 @@ async def show_project(request: Request) -> Response:
     """The deploys of a project, the newest first; ``?before=ID`` those before an attempt."""
     now, before = read_clock(), find_number(request, "before", least=1, status=404)
 
-    def query(connection: sqlite3.Connection) -> ProjectView | None:
-        project = find_project(connection, request.path_params["project"] or "")
-        if project is None:
-            return None
+    def query(connection: sqlite3.Connection) -> ProjectView:
+        project = get_project(connection, request.path_params["project"])
         deploys = _list_deploys(connection, project, PAGE_DEPLOYS + 1, before, now)
         return ProjectView(project, deploys)
 
-    found = await _get_dashboard(request).reader.read(query)
-    if found is None:
-        return _answer_unknown(request, "There is no such project here.")
+    found = await get_dashboard(request).reader.read(query)
     shown = ProjectView(found.project, found.deploys[:PAGE_DEPLOYS])
     following = shown.deploys[-1].attempt.id if len(found.deploys) > PAGE_DEPLOYS else None
     return _render(
@@ -260,22 +247,17 @@ async def show_deploy(request: Request) -> Response:
     before = find_number(request, "before", least=1, status=404)
     number = find_number(request, "attempt", least=1, status=404)
 
-    def query(connection: sqlite3.Connection) -> _Found | None:
-        project = find_project(connection, request.path_params["project"] or "")
-        deploy_id = request.path_params["deploy_id"]
-        if project is None or deploy_id is None:
-            return None
-        runs = list_runs(connection, project, deploy_id)
-        attempt = next((run for run in runs if number in {None, run.number}), None)
-        if attempt is None:
-            return None
+    name, deploy_id = request.path_params["project"], get_deploy_id(request)
+
+    def query(connection: sqlite3.Connection) -> _Found:
+        attempt = get_attempt(connection, name, deploy_id, number)
+        project = get_project(connection, name)
+        numbers = sorted(run.number for run in list_runs(connection, project, deploy_id))
         end = min(before or attempt.lines + 1, attempt.lines + 1)
         lines = [] if part else _read_page(connection, attempt, end)
-        return _Found(project, attempt, sorted(run.number for run in runs), lines)
+        return _Found(project, attempt, numbers, lines)
 
-    found = await _get_dashboard(request).reader.read(query)
-    if found is None:
-        return _answer_unknown(request, "There is no such deploy here.")
+    found = await get_dashboard(request).reader.read(query)
     view = DeployView(found.attempt, now, found.attempts)
     if part:
         return render("summary.html", view=view)
@@ -319,15 +301,14 @@ def _list_deploys(
     return [DeployView(attempt, now) for attempt in attempts]
 
 
-def _get_dashboard(request: Request) -> Dashboard:
-    dashboard: Dashboard = request.app.state.dashboard
-    return dashboard
+def _render(request: Request, name: str, **values: Any) -> Response:
+    logged_in, url = getattr(request.state, "logged_in", False), get_dashboard(request).url
+    return render(name, logged_in=logged_in, dashboard_url=url, **values)
 
 
-def _render(request: Request, name: str, *, status_code: int = 200, **values: object) -> Response:
-    logged_in, url = getattr(request.state, "logged_in", False), _get_dashboard(request).url
-    return render(name, status_code=status_code, logged_in=logged_in, dashboard_url=url, **values)
-
-
-def _answer_unknown(request: Request, text: str) -> Response:
-    return _render(request, "unknown.html", status_code=404, text=text)
+ROUTES = [
+    Route("/", show_projects),
+    Route("/projects/{project:segment}", show_project),
+    Route("/projects/{project:segment}/deploys/{deploy_id:segment}", show_deploy),
+    Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
+]

@@ -121,18 +121,6 @@ def list_runs(
     )
 
 
-def find_attempt(
-    connection: sqlite3.Connection, project: Project, deploy_id: str, number: int | None = None
-) -> Attempt | None:
-    which = "" if number is None else "AND number = :number"
-    found = _read(
-        connection,
-        f"WHERE project_id = :project AND deploy_id = :deploy {which} ORDER BY number DESC LIMIT 1",
-        {"project": project.id, "deploy": deploy_id, "number": number},
-    )
-    return found[0] if found else None
-
-
 def find_attempt_by_id(connection: sqlite3.Connection, attempt_id: int) -> Attempt | None:
     found = _read(connection, "WHERE attempts.id = :id", {"id": attempt_id})
     return found[0] if found else None
@@ -158,7 +146,8 @@ def get_attempt(
     Raises:
         HTTPException: 404: there is none.
     """
-    attempt = find_attempt(connection, get_project(connection, name), deploy_id, number)
+    runs = list_runs(connection, get_project(connection, name), deploy_id)
+    attempt = next((run for run in runs if number in {None, run.number}), None)
     if attempt is None:
         raise HTTPException(404, "there is no such deploy")
     return attempt

@@ -15,7 +15,7 @@ import math
 import re
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from starlette.exceptions import HTTPException
@@ -92,11 +92,9 @@ class Receiver:
         """
         project, keys = await self._get_project(request.path_params.get("token", ""))
         client = find_client(request.scope, self._dashboard.settings)
-        body = await self._read_body(request, client)
-        try:
+        with self._held.share_for(client) as hold:
+            body = await _read_body(request, hold)
             delivery = self._read_delivery(request, kind, project, keys, body)
-        finally:
-            self._held.release(client, len(body))
         # What is on its way to the disk may get there though the request is given up: those who
         # watch are to see it all the same.
         receipt = await asyncio.shield(self._store(project, delivery))
@@ -124,35 +122,6 @@ class Receiver:
         if found is None:
             raise HTTPException(404, "there is no such project")
         return found
-
-    async def _read_body(self, request: Request, client: str) -> bytes:
-        """The raw body. Its bytes count as held until :meth:`answer` has done with them."""
-        # HTTP allows nothing but digits there; the server has refused what is none.
-        if int(request.headers.get("content-length", "0")) > MOST_BYTES:
-            raise HTTPException(413, _TOO_LARGE)
-        body = bytearray()
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                async for chunk in request.stream():
-                    body += chunk
-                    self._hold(client, len(chunk), len(body))
-        except TimeoutError:
-            self._held.release(client, len(body))
-            raise HTTPException(408, f"the body did not come in {BODY_SECONDS:.0f} s") from None
-        except ClientDisconnect:
-            self._held.release(client, len(body))
-            raise HTTPException(400, "the request was cut off") from None
-        except BaseException:
-            self._held.release(client, len(body))
-            raise
-        return bytes(body)
-
-    def _hold(self, client: str, added: int, size: int) -> None:
-        is_allowed = self._held.hold(client, added)
-        if size > MOST_BYTES:
-            raise HTTPException(413, _TOO_LARGE)
-        if not is_allowed:
-            raise _build_refusal(503, "too much is being sent at once", 1)
 
     def _read_delivery(
         self,
@@ -211,6 +180,28 @@ def build_routes(dashboard: Dashboard) -> list[BaseRoute]:
         for base in ("/api/deploys", "/api/projects/{token:segment}/deploys")
         for kind in kinds
     ]
+
+
+async def _read_body(request: Request, hold: Callable[[int], bool]) -> bytes:
+    """The raw body, each part of which is held in memory if ``hold`` allows it."""
+    # HTTP allows nothing but digits there; the server has refused what is none.
+    if int(request.headers.get("content-length", "0")) > MOST_BYTES:
+        raise HTTPException(413, _TOO_LARGE)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                is_allowed = hold(len(chunk))
+                if len(body) > MOST_BYTES:
+                    raise HTTPException(413, _TOO_LARGE)
+                if not is_allowed:
+                    raise _build_refusal(503, "too much is being sent at once", 1)
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not come in {BODY_SECONDS:.0f} s") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the request was cut off") from None
+    return bytes(body)
 
 
 def check_id(deploy_id: str | None) -> str:

@@ -12,6 +12,7 @@ import base64
 import binascii
 import ipaddress
 import re
+from http import HTTPStatus
 from urllib.parse import parse_qs, quote, unquote_to_bytes, urlsplit
 
 from starlette.convertors import Convertor, register_url_convertor
@@ -99,7 +100,9 @@ def find_number(request: Request, name: str, *, least: int = 0, status: int = 42
     if text is None:
         return None
     if not _NUMBER.fullmatch(text) or int(text) < least:
-        raise HTTPException(status, f"{name} has to be a whole number")
+        # A page of no number is no page.
+        detail = None if status == HTTPStatus.NOT_FOUND else f"{name} has to be a whole number"
+        raise HTTPException(status, detail)
     return int(text)
 
 

@@ -25,7 +25,6 @@ from nvoi.dashboard.projects import Project
 from nvoi.dashboard.queries import (
     Attempt,
     StoredLine,
-    find_attempt,
     list_runs,
     read_lines,
     read_places,
@@ -116,7 +115,8 @@ class Store:
 
     def find(self, number: int | None = None, *, deploy: str = "deploy") -> Attempt | None:
         with self.database.read() as connection:
-            return find_attempt(connection, self.project, deploy, number)
+            runs = list_runs(connection, self.project, deploy)
+        return next((run for run in runs if number in {None, run.number}), None)
 
     def get(self, number: int | None = None, *, deploy: str = "deploy") -> Attempt:
         attempt = self.find(number, deploy=deploy)

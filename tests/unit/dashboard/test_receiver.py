@@ -7,7 +7,6 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,26 +92,6 @@ def test_a_request_that_is_given_up_while_it_is_stored_wakes_the_open_pages(
             return await listener.wait(version, 30)
 
     assert asyncio.run(run())
-
-
-def test_a_rate_below_one_a_second_lets_the_first_request_through(dashboard: Dashboard) -> None:
-    slow = replace(dashboard, settings=replace(dashboard.settings, rate=0.01))
-    body, headers = build_signed()
-    app = build_app(slow)
-
-    async def run() -> list[int]:
-        statuses = []
-        for _ in range(2):
-            exchange = Exchange(LOGS, "POST", headers, [chunk(body, more=False)])
-            await exchange.run(app)
-            statuses.append(exchange.status)
-        return statuses
-
-    assert asyncio.run(run()) == [200, 429]
-
-
-def test_a_client_that_goes_away_leaves_nothing_behind(dashboard: Dashboard) -> None:
-    assert post(dashboard, chunk(b"{", more=True), {"type": "http.disconnect"}).status == 400
 
 
 @pytest.mark.parametrize(

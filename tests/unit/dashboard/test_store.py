@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from nvoi.dashboard.deliveries import Completed, Failed, Line, LogBatch, Numbers, Started, Tunnel
+from nvoi.dashboard.deliveries import Completed, Failed, LogBatch, Started
 from tests.unit.dashboard.stores import (
     COMPLETED,
     NOON,
@@ -18,37 +18,6 @@ from tests.unit.dashboard.stores import (
 )
 
 # -- what a deploy becomes ------------------------------------------------------------------
-
-
-def test_a_deploy_has_what_its_requests_say(store: Store) -> None:
-    store.send(make_start(), at=NOON)
-    store.send(
-        Sent(LogBatch((Line("step", "one", 5), Line("error", "two", 6))), Numbers(1)),
-        at=NOON + 1000,
-    )
-    tunnels = (Tunnel("web", "www.example.com"), Tunnel("api", "api.example.com"))
-    store.send(make_end(2, body=Completed(tunnels, 120)), at=NOON + 2000)
-
-    attempt = store.get()
-    assert (attempt.project, attempt.deploy_id, attempt.number) == ("default", "deploy", 1)
-    assert attempt.status == "completed"
-    assert (attempt.started_at, attempt.last_seen_at, attempt.ended_at) == (
-        NOON,
-        NOON + 2000,
-        NOON + 2000,
-    )
-    assert (attempt.git_sha, attempt.git_ref) == ("a" * 40, "main")
-    assert attempt.ci_provider == "github_actions"
-    assert attempt.ci_run_url == "https://example.com/runs/1"
-    assert (attempt.duration_seconds, attempt.tunnels) == (120, tunnels)
-    assert (attempt.log_count, attempt.log_dropped, attempt.lines) == (2, 0, 2)
-    assert {level: count for level, count in attempt.counts.items() if count} == {
-        "step": 1,
-        "error": 1,
-    }
-    assert attempt.error is None
-    assert attempt.gaps == ()
-    assert not attempt.superseded
 
 
 @pytest.mark.parametrize("body", [make_batch(1, 3), COMPLETED, Failed("no"), make_start()])
@@ -325,11 +294,6 @@ def test_a_count_above_the_last_line_is_a_gap_at_the_end(store: Store) -> None:
     assert store.gaps() == [(4, 5)]
     store.send(make_batch(4, 5))
     assert store.gaps() == []
-
-
-def test_a_count_of_lines_that_never_came_is_a_gap(store: Store) -> None:
-    store.send_all([make_start(), make_end(2, dropped=2)])
-    assert store.gaps() == [(1, 2)]
 
 
 def test_a_count_of_lines_without_numbers_is_no_gap(store: Store) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from nvoi.dashboard import streams
 from nvoi.dashboard.context import Dashboard
 from nvoi.dashboard.database import read_clock
 from nvoi.dashboard.deliveries import Delivery, Started
 from nvoi.dashboard.projects import DEFAULT_PROJECT, get_project, remove_project
+from nvoi.dashboard.requests import RawPathMiddleware
 from nvoi.dashboard.store import store_delivery
 from tests.unit.dashboard.asgi import Exchange, open_dashboard
 
@@ -43,7 +45,7 @@ async def watch(
     then: Callable[[], None] = lambda: None,
 ) -> Exchange:
     """A stream until what it sent is enough; ``then`` is called once it has begun."""
-    app = Starlette(routes=streams.build_routes(dashboard))
+    app = Starlette(routes=streams.ROUTES, middleware=[Middleware(RawPathMiddleware)])
     app.state.dashboard = dashboard
     exchange = Exchange(EVENTS)
     task = asyncio.ensure_future(exchange.run(app))
