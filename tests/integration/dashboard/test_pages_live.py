@@ -226,7 +226,7 @@ def test_lists_show_a_deploy_when_it_begins_and_when_it_ends(
         browser.wait_for("document.querySelector('.deploy')")
         assert browser.list_texts(".deploy .name") == ["topic"]
         assert browser.list_texts(".deploy .badge .word") == ["running"]
-        assert browser.list_texts(".deploy .who") == ["by hand"]
+        assert browser.list_texts(".deploy .who") == ["outside CI"]
         # A click that begins before a refresh ends where it began.
         browser.run("window.row = document.querySelector('.deploy .row')")
         requests = "performance.getEntriesByType('resource').length"

@@ -1,7 +1,7 @@
-"""The one thread that writes: what waits is written in one transaction, with one sync.
+"""The threads of the server that write to the database and read from it.
 
-A result is given only once it is committed and synced, so what was acknowledged survives a
-process that is killed, and a machine that loses power.
+A write's result is given only once it is committed and synced, so what was acknowledged survives
+a process that is killed, and a machine that loses power.
 """
 
 from __future__ import annotations
@@ -11,27 +11,53 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from nvoi.dashboard.connections import transaction
-from nvoi.dashboard.database import Database
-from nvoi.dashboard.errors import StorageError, build_error
+from nvoi.dashboard.database import Database, StorageError, build_error, transaction
 
 T = TypeVar("T")
 
 #: The most jobs of a transaction, so that none waits long for those after it.
 MOST_JOBS = 200
+#: A query is short, and SQLite lets Python go on meanwhile; more than one thread keeps small
+#: queries from waiting for a long text.
+READERS = 4
 
 _Job = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
 #: A job's result, and what it raised instead.
 _Outcome = tuple[Any, BaseException | None]
 
 
+class Reader:
+    """Runs queries beside each other and beside the writer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pool = ThreadPoolExecutor(READERS, "nvoi-reader")
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``query(connection)`` gives, which sees one state of the database throughout.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, query)
+
+    def close(self) -> None:
+        """Wait for the queries that run, and take no more."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _run(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        with self._database.read() as connection:
+            return query(connection)
+
+
 class Writer:
     """Runs jobs, one after another in the order of their submission, on a connection of its own.
 
-    Each job has a savepoint: one that raises leaves nothing behind and does not touch the others.
+    Jobs that wait are written in one transaction, with one sync. Each has a savepoint: one that
+    raises leaves nothing behind and does not touch the others.
     """
 
     def __init__(self, database: Database) -> None:
@@ -43,11 +69,10 @@ class Writer:
         self._thread.start()
 
     def submit(self, job: Callable[[sqlite3.Connection], T]) -> Future[T]:
-        """Have ``job`` run; it neither begins nor ends a transaction.
+        """Have ``job`` run, which neither begins nor ends a transaction; a future of its result.
 
-        Returns:
-            A future of its result. It raises what the job raised, or StorageError where the
-            database failed (nothing was kept then).
+        That raises what the job raised, or StorageError where the database failed (nothing was
+        kept then).
 
         Raises:
             StorageError: the writer is closed.

@@ -1,3 +1,5 @@
+"""The password's file."""
+
 from __future__ import annotations
 
 import os
@@ -6,16 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.passwords import (
-    GUESS_WINDOW,
-    GUESSES_OF_ALL,
-    GUESSES_OF_ONE,
-    Guesses,
-    is_same,
-    read_password,
-)
+from nvoi.dashboard.context import read_password
 from nvoi.errors import UsageError
-from nvoi.secret import Secret
 
 PASSWORD = "correct horse battery"
 
@@ -80,74 +74,3 @@ def test_a_file_without_a_good_password_is_refused(
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--password-file: cannot read .*No such file"):
         read_password(tmp_path / "password")
-
-
-@pytest.mark.parametrize("guess", ["", "correct", PASSWORD + "x", PASSWORD.upper(), "\ud800"])
-def test_another_text_is_not_the_password(guess: str) -> None:
-    assert not is_same(Secret(PASSWORD), guess)
-
-
-def test_the_password_is_the_password() -> None:
-    assert is_same(Secret(PASSWORD), PASSWORD)
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def guesses(clock: Clock) -> Guesses:
-    return Guesses(clock)
-
-
-def test_a_client_may_guess_wrong_a_few_times_and_then_waits(
-    guesses: Guesses, clock: Clock
-) -> None:
-    for _ in range(GUESSES_OF_ONE):
-        assert guesses.find_wait("a") == 0
-        guesses.add_wrong("a")
-        clock.now += 10
-    assert guesses.find_wait("a") == GUESS_WINDOW - 10 * GUESSES_OF_ONE
-    assert guesses.find_wait("b") == 0
-    clock.now += GUESS_WINDOW - 10 * GUESSES_OF_ONE
-    assert guesses.find_wait("a") == 0
-
-
-def test_many_clients_together_are_stopped_too(guesses: Guesses, clock: Clock) -> None:
-    for number in range(GUESSES_OF_ALL):
-        assert guesses.find_wait(f"client {number}") == 0
-        guesses.add_wrong(f"client {number}")
-    assert guesses.find_wait("another") == GUESS_WINDOW
-    clock.now += GUESS_WINDOW
-    assert guesses.find_wait("another") == 0
-
-
-def test_who_knew_the_password_is_not_stopped_by_the_guesses_of_others(guesses: Guesses) -> None:
-    guesses.add_right("known")
-    for number in range(GUESSES_OF_ALL):
-        guesses.add_wrong(f"client {number}")
-    assert guesses.find_wait("known") == 0
-    assert guesses.find_wait("unknown") > 0
-
-
-def test_who_knew_the_password_still_waits_for_guesses_of_its_own(guesses: Guesses) -> None:
-    guesses.add_right("known")
-    for _ in range(GUESSES_OF_ONE):
-        guesses.add_wrong("known")
-    assert guesses.find_wait("known") == GUESS_WINDOW
-
-
-def test_the_right_password_forgives_the_wrong_ones_before_it(guesses: Guesses) -> None:
-    for _ in range(GUESSES_OF_ONE - 1):
-        guesses.add_wrong("a")
-    guesses.add_right("a")
-    guesses.add_wrong("a")
-    assert guesses.find_wait("a") == 0

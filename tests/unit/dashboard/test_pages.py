@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
-from nvoi.dashboard.records import Attempt, Project, Status
-from nvoi.dashboard.views import BADGES, DeployView, ProjectView
+from nvoi.dashboard.deliveries import Tunnel
+from nvoi.dashboard.formats import build_sections
+from nvoi.dashboard.pages import BADGES, DeployView, ProjectView, render
+from nvoi.dashboard.projects import Project
+from nvoi.dashboard.queries import Attempt, Gap, StoredLine
 
 NOW = 1_000_000
 
@@ -39,19 +42,6 @@ def build_view(**changes: Any) -> DeployView:
     return DeployView(dataclasses.replace(ATTEMPT, **changes), NOW)
 
 
-@pytest.mark.parametrize(
-    ("status", "title"),
-    [
-        ("running", "▶ main 1234 running · shop"),
-        ("completed", "✓ main 1234 completed · shop"),
-        ("failed", "✗ main 1234 failed · shop"),
-        ("lost", "? main 1234 lost contact · shop"),
-    ],
-)
-def test_a_title_tells_the_state(status: Status, title: str) -> None:
-    assert build_view(status=status, git_ref="main").title == title
-
-
 def test_a_title_is_not_turned_by_what_was_sent() -> None:
     view = build_view(git_ref="\u202enoitcudorp", deploy_id="1\u20672")
 
@@ -64,12 +54,6 @@ def test_each_state_has_an_icon_of_its_own() -> None:
 
 def test_the_default_project_is_not_called_default() -> None:
     assert build_view(project="default").title == "▶ 1234 running · deploys"
-
-
-def test_a_running_deploy_lasts_until_now() -> None:
-    view = build_view()
-
-    assert (view.duration, view.since) == (65_000, NOW - 65_000)
 
 
 def test_an_ended_deploy_lasted_as_long_as_its_sender_says() -> None:
@@ -117,7 +101,57 @@ def test_only_the_default_project_says_where_its_deploys_are_sent() -> None:
     assert ProjectView(Project(2, "shop", "token", NOW), ()).callback_path is None
 
 
-def test_a_project_leads_to_its_deploys() -> None:
-    view = ProjectView(Project(1, "shop", "token", NOW), ())
+def render_summary(**changes: Any) -> str:
+    return bytes(render("summary.html", view=build_view(**changes)).body).decode()
 
-    assert (view.name, view.url) == ("shop", "/projects/shop")
+
+def render_lines(lines: list[StoredLine], *gaps: Gap) -> str:
+    sections = build_sections(lines, gaps, "completed")
+    return bytes(render("lines.html", sections=sections, permalink="").body).decode()
+
+
+def test_a_deploy_that_went_silent_says_for_how_long() -> None:
+    text = render_summary(status="lost")
+
+    assert "Lost contact." in text
+    assert ">5.0 s</span>; it may still be running" in text
+
+
+def test_a_silent_deploy_that_was_started_again_is_not_said_to_run() -> None:
+    assert "may still be running" not in render_summary(status="lost", superseded=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "link"),
+    [
+        ({"ci_provider": "github_actions", "ci_run_url": "https://a.example/1"}, True),
+        ({"ci_provider": "github_actions", "ci_run_url": "javascript:alert(1)"}, False),
+        ({"ci_provider": None, "ci_run_url": "javascript:alert(1)"}, False),
+        ({"tunnels": (Tunnel("web", "a.example"),)}, True),
+        ({"tunnels": (Tunnel("web", "a.example/?x"),)}, False),
+    ],
+)
+def test_only_web_addresses_are_links(changes: dict[str, Any], link: bool) -> None:
+    text = render_summary(**changes)
+
+    assert ("href=" in text) is link
+    assert "javascript:" not in text
+
+
+def test_markup_in_what_was_sent_is_text() -> None:
+    evil = "<script>\"'&"
+    text = render_summary(
+        deploy_id=evil, git_ref=evil, git_sha=evil, ci_provider=evil, error=evil, status="failed"
+    )
+
+    assert "<script" not in text
+    assert "&lt;script&gt;&#34;&#39;&amp;" in text
+
+
+def test_a_message_keeps_its_lines_and_has_its_links() -> None:
+    line = StoredLine(1, 1, 1, "info", "a\n  b <i> https://a.example/?x=1&y=2.", 0)
+
+    assert (
+        '<bdi class="message">a\n  b &lt;i&gt; <a href="https://a.example/?x=1&amp;y=2" '
+        'rel="noopener noreferrer nofollow">https://a.example/?x=1&amp;y=2</a>.</bdi>'
+    ) in render_lines([line])

@@ -5,9 +5,9 @@ import sqlite3
 
 import pytest
 
+from nvoi.dashboard.auth import IDLE, RENEWAL, Sessions, choose_next, is_same
 from nvoi.dashboard.database import Database
-from nvoi.dashboard.sessions import IDLE, RENEWAL, Sessions
-from nvoi.dashboard.writer import Writer
+from nvoi.dashboard.workers import Writer
 from nvoi.secret import Secret
 
 PASSWORD = Secret("correct horse battery")
@@ -30,29 +30,11 @@ def read_rows(database: Database) -> list[tuple[bytes, int, int]]:
         return connection.execute("SELECT digest, created_at, used_at FROM sessions").fetchall()
 
 
-def test_an_open_session_is_found_by_its_token(writer: Writer) -> None:
-    sessions = Sessions(PASSWORD, writer)
-    token = asyncio.run(sessions.open())
-    digest = sessions.find(token)
-    assert digest is not None
-    assert sessions.is_open(digest)
-
-
 @pytest.mark.parametrize("token", ["", "x", "ÿ", "0" * 43])
 def test_another_token_finds_none(writer: Writer, token: str) -> None:
     sessions = Sessions(PASSWORD, writer)
     asyncio.run(sessions.open())
     assert sessions.find(token) is None
-
-
-def test_a_session_outlives_a_restart(writer: Writer) -> None:
-    token = asyncio.run(Sessions(PASSWORD, writer).open())
-    assert Sessions(PASSWORD, writer).find(token)
-
-
-def test_another_password_ends_every_session(writer: Writer) -> None:
-    token = asyncio.run(Sessions(PASSWORD, writer).open())
-    assert Sessions(Secret("another password"), writer).find(token) is None
 
 
 def test_neither_token_nor_password_is_stored(database: Database, writer: Writer) -> None:
@@ -135,3 +117,39 @@ def test_a_logout_that_cannot_be_written_down_says_so(database: Database, writer
     assert not asyncio.run(sessions.end(token))
     other.close()
     assert sessions.find(token) is None
+
+
+@pytest.mark.parametrize(
+    "guess", ["", "correct", PASSWORD.reveal() + "x", PASSWORD.reveal().upper(), "\ud800"]
+)
+def test_another_text_is_not_the_password(guess: str) -> None:
+    assert not is_same(PASSWORD, guess)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/projects/web", "/projects/web/deploys/a%2Fb?attempt=2", "/projects/web?x=//evil"],
+)
+def test_a_login_leads_on_to_a_page_of_this_server(path: str) -> None:
+    assert choose_next(path) == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "projects",
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "https://evil.example/",
+        "javascript:alert(1)",
+        "/\t/evil.example",
+        "/\n/evil.example",
+        "/projects\r\nSet-Cookie: x=y",
+        " //evil.example",
+        "/ü",
+    ],
+)
+def test_a_login_leads_nowhere_else(path: str) -> None:
+    assert choose_next(path) == "/"

@@ -1,3 +1,5 @@
+"""Paths, hosts and clients of requests."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -5,8 +7,15 @@ from typing import Any
 
 import pytest
 
-from nvoi.dashboard.hosts import find_client, find_host, is_encrypted, is_forwarded, is_loopback
-from nvoi.dashboard.settings import Settings
+from nvoi.dashboard.context import Settings
+from nvoi.dashboard.requests import (
+    find_client,
+    find_host,
+    is_encrypted,
+    is_foreign,
+    is_forwarded,
+    is_loopback,
+)
 
 DIRECT = Settings(Path("db"))
 PROXIED = Settings(Path("db"), trust_proxy=True)
@@ -70,19 +79,11 @@ def test_two_hosts_are_none() -> None:
     assert find_host(build_scope(("host", "localhost"), ("host", "localhost"))) is None
 
 
-def test_no_host_is_none() -> None:
-    assert find_host(build_scope()) is None
-
-
 @pytest.mark.parametrize(
     "name", ["x-forwarded-for", "forwarded", "x-forwarded-host", "x-real-ip", "via"]
 )
 def test_a_proxy_is_known_by_what_it_adds(name: str) -> None:
     assert is_forwarded(build_scope((name, "anything")))
-
-
-def test_a_request_of_its_own_is_not_forwarded() -> None:
-    assert not is_forwarded(build_scope(("host", "localhost"), ("accept", "*/*")))
 
 
 def test_forwarded_addresses_mean_nothing_without_a_trusted_proxy() -> None:
@@ -136,3 +137,48 @@ def test_a_client_without_an_address_has_a_name_all_the_same(client: str | None)
 )
 def test_whether_readers_speak_https(settings: Settings, proto: str, is_so: bool) -> None:
     assert is_encrypted(build_scope(("x-forwarded-proto", proto)), settings) is is_so
+
+
+PUBLIC = Settings(Path("db"), public_url="https://deploys.example.com")
+
+
+def build_form(**headers: str) -> dict[str, Any]:
+    pairs = ((name.replace("_", "-"), value) for name, value in headers.items())
+    return build_scope(("host", "127.0.0.1:8787"), *pairs)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"sec_fetch_site": "same-origin"},
+        {"sec_fetch_site": "none"},
+        {"origin": "http://127.0.0.1:8787"},
+        {"origin": "https://deploys.example.com"},
+        {"origin": "HTTPS://Deploys.Example.com"},
+    ],
+)
+def test_our_own_forms_are_not_foreign(headers: dict[str, str]) -> None:
+    assert not is_foreign(build_form(**headers), PUBLIC)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
+        {"sec_fetch_site": "cross-site", "origin": "http://127.0.0.1:8787"},
+        {"origin": "null"},
+        {"origin": ""},
+        {"origin": "http://127.0.0.1:9999"},
+        {"origin": "https://deploys.example.com.evil.example"},
+        {"origin": "https://evil.example", "x_forwarded_host": "evil.example"},
+    ],
+)
+def test_forms_of_other_sites_are_foreign(headers: dict[str, str]) -> None:
+    assert is_foreign(build_form(**headers), PUBLIC)
+
+
+def test_a_trusted_proxy_tells_the_host_that_it_was_asked_for() -> None:
+    scope = build_form(origin="https://d.example", x_forwarded_host="d.example")
+    assert not is_foreign(scope, Settings(Path("db"), trust_proxy=True))

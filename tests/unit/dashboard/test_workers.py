@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -12,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.database import Database
-from nvoi.dashboard.errors import StorageError
-from nvoi.dashboard.options import find_option, store_option
-from nvoi.dashboard.writer import Writer
-from tests.unit.dashboard.faults import locked, start_python
-from tests.unit.dashboard.stores import Store, open_store
+from nvoi.dashboard.database import Database, StorageError
+from nvoi.dashboard.projects import find_option, store_option
+from nvoi.dashboard.workers import Writer
+from tests.unit.dashboard.faults import locked
+from tests.unit.dashboard.stores import open_store
 
 Job = Callable[[sqlite3.Connection], None]
 
@@ -170,44 +168,6 @@ def test_a_database_that_became_read_only_fails_the_job_until_it_is_writable(
     assert read(database, "a") == "there"
 
 
-LIMITED = """
-import resource, sys
-from pathlib import Path
-from nvoi.dashboard.database import open_database
-from nvoi.dashboard.errors import StorageError
-from nvoi.dashboard.options import store_option
-from nvoi.dashboard.writer import Writer
-
-database = open_database(Path(sys.argv[1]))
-writer = Writer(database)
-writer.submit(lambda connection: store_option(connection, "before", "there")).result()
-# From here on no file can grow, as on a disk that takes no more.
-_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
-for size in (1_000_000, 1_000_001):
-    try:
-        writer.submit(lambda connection: store_option(connection, "big", "x" * size)).result()
-    except StorageError as error:
-        print(error)
-resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-writer.submit(lambda connection: store_option(connection, "after", "there")).result()
-writer.close()
-database.close()
-"""
-
-
-def test_a_disk_that_fails_fails_the_job_and_may_recover(database: Database) -> None:
-    with start_python(LIMITED, database.path) as process:
-        output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert output.count("cannot write to the database: the disk") == 2
-    assert [read(database, name) for name in ("before", "big", "after")] == [
-        "there",
-        None,
-        "there",
-    ]
-
-
 def test_closing_runs_what_was_submitted_and_takes_no_more(database: Database) -> None:
     writer = Writer(database)
     with one_group(writer):
@@ -231,16 +191,6 @@ def test_a_job_that_is_cancelled_in_time_does_not_run(database: Database, writer
     assert read(database, "cancelled") is None
 
 
-def test_an_event_loop_can_wait_for_a_job(database: Database, writer: Writer) -> None:
-    async def write() -> None:
-        await asyncio.gather(*(writer.write(keep(f"option {number}")) for number in range(50)))
-        with pytest.raises(StorageError):
-            await writer.write(lambda connection: connection.execute("no SQL"))
-
-    asyncio.run(write())
-    assert read(database, "option 49") == "there"
-
-
 def test_an_event_loop_that_no_longer_waits_harms_nothing(
     database: Database, writer: Writer
 ) -> None:
@@ -255,40 +205,3 @@ def test_an_event_loop_that_no_longer_waits_harms_nothing(
     asyncio.run(give_up())
     writer.submit(keep("after")).result(30)
     assert read(database, "after") == "there"
-
-
-SENDER = """
-import itertools, sys
-from pathlib import Path
-from tests.unit.dashboard.stores import make_batch, open_store
-
-with open_store(Path(sys.argv[1])) as store:
-    for first in itertools.count(int(sys.argv[2]), 10):
-        store.send(make_batch(first, first + 9), webhook=f"msg_of_{first}")
-        print(first + 9, flush=True)
-"""
-
-
-def test_every_acknowledged_line_survives_a_kill(tmp_path: Path) -> None:
-    path = tmp_path / "dashboard.sqlite3"
-    acknowledged = 0
-    for enough in (200, 400, 600):
-        with start_python(SENDER, path, acknowledged + 1) as process:
-            assert process.stdout
-            for text in process.stdout:
-                acknowledged = int(text)
-                if acknowledged >= enough:
-                    process.send_signal(signal.SIGKILL)
-            assert process.wait(30) == -signal.SIGKILL
-        with open_store(path) as store:
-            check_whole(store, acknowledged)
-
-
-def check_whole(store: Store, acknowledged: int) -> None:
-    numbers = [line.sequence for line in store.read()]
-    assert len(numbers) >= acknowledged
-    assert numbers == list(range(1, len(numbers) + 1))
-    assert store.get().lines == len(numbers)
-    # The killed process may have stored one batch whose answer nobody got.
-    assert len(numbers) <= acknowledged + 10
-    assert store.gaps() == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,13 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nvoi.dashboard.app import answer_fault
-from nvoi.dashboard.headers import SECURITY_HEADERS, SecurityHeadersMiddleware
-from nvoi.dashboard.settings import Settings
+from nvoi.dashboard.app import (
+    PAUSE_SECONDS,
+    Complaints,
+    SecurityHeadersMiddleware,
+    answer_fault,
+)
+from nvoi.dashboard.context import Settings
 
 
 def ask(path: str, answer: Response, *, query: str = "", public_url: str | None = None) -> Headers:
@@ -30,30 +35,10 @@ def ask(path: str, answer: Response, *, query: str = "", public_url: str | None 
     return Headers(raw=sent[0]["headers"])
 
 
-def test_every_answer_has_them() -> None:
-    headers = ask("/", Response())
-    assert {name: headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
-
-
 def test_what_an_answer_says_itself_stays() -> None:
     own = {"Cache-Control": "max-age=5", "Content-Security-Policy": "sandbox"}
     headers = ask("/", Response(headers=own))
     assert {name: headers[name] for name in own} == own
-
-
-@pytest.mark.parametrize(
-    ("path", "query", "status", "caching"),
-    [
-        ("/", "", 200, "no-store"),
-        ("/api/projects.json", "v=1", 200, "no-store"),
-        ("/static/style.css", "", 200, "public, no-cache"),
-        ("/static/style.css", "", 304, "public, no-cache"),
-        ("/static/style.css", "v=1", 200, "public, max-age=31536000, immutable"),
-        ("/static/missing.css", "v=1", 404, "no-store"),
-    ],
-)
-def test_only_the_files_of_pages_are_kept(path: str, query: str, status: int, caching: str) -> None:
-    assert ask(path, Response(status_code=status), query=query)["Cache-Control"] == caching
 
 
 @pytest.mark.parametrize(
@@ -69,3 +54,15 @@ def test_a_fault_of_the_dashboards_own_has_them_too_and_tells_nothing_of_itself(
     assert answer.headers["Content-Security-Policy"]
     assert answer.headers["Cache-Control"] == "no-store"
     assert b"secret" not in bytes(answer.body)
+
+
+def test_the_same_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    complaints = Complaints(logging.getLogger("complaints"), clock=lambda: now)
+    for text in ("the disk is full", "the disk is full", "it is locked", "the disk is full"):
+        complaints.warn(text)
+        now += 1
+    assert caplog.messages == ["the disk is full", "it is locked"]
+    now = PAUSE_SECONDS
+    complaints.warn("the disk is full")
+    assert caplog.messages == ["the disk is full", "it is locked", "the disk is full"]
