@@ -10,7 +10,7 @@ from nvoi.errors import NvoiError, UsageError
 from nvoi.secret import Secret
 
 #: The modules of the extra `demo` that the demo cannot do without.
-NEEDED = ("supervisor", "starlette", "uvicorn", "jinja2")
+NEEDED = ("supervisor", "psutil", "starlette", "uvicorn", "jinja2")
 
 
 def check_extras() -> None:
