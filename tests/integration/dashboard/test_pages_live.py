@@ -47,7 +47,7 @@ STORY = (
     (0.61, "ok", "Run pre_run_command: 1.1 s"),
     (0.62, "step", "Try the services"),
     (0.8, "info", "web: listening on http://127.0.0.1:8000"),
-    (0.98, "ok", "web is well on trial, on port 38041 after 0.4 s"),
+    (0.98, "ok", "web passed its trial on port 38041 after 0.4 s"),
 )
 
 
