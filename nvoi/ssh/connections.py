@@ -27,7 +27,6 @@ from nvoi.ssh.known_hosts import KnownHosts
 from nvoi.ssh.session import Session, show
 from nvoi.ssh.transport import close_channel
 
-
 log = get_logger("nvoi.ssh")
 
 #: Where ssh(1) keeps the keys of hosts for everyone on a machine.
