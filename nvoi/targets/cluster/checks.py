@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from nvoi import cloudflare
+from nvoi.config.fields import find_bytes, find_millicores
 from nvoi.config.nodes import join_path
-from nvoi.config.quantities import find_bytes, find_millicores
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, Fault
 from nvoi.images.context import find_dockerfile
