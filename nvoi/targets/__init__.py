@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nvoi.config.schema import Config, LocalProvider
-from nvoi.targets.step import Target
+from nvoi.operation import Target
 
 
 def get_target(config: Config) -> Target[Any]:
