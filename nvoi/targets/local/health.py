@@ -97,10 +97,15 @@ class RefusedError(NotReadyError):
     """Nothing listens on the port."""
 
 
+class HeldError(NotReadyError):
+    """A process of an earlier release listens on the port."""
+
+
 def look(startup: Startup, pid: int) -> None:
     """Look once whether a service, whose process is ``pid``, is well: by its check, at its port.
 
-    A NotReadyError says what was seen instead.
+    A NotReadyError says what was seen instead: a HeldError that an earlier release has the one
+    port on which this one answers its healthcheck, though it is there on its own.
     """
     check = startup.check
     if check is None:
@@ -108,10 +113,18 @@ def look(startup: Startup, pid: int) -> None:
     if check.type == "exec":
         look_by_command(startup, check)
     elif startup.health_port is not None:
-        ask_health_port(startup, check, pid, startup.health_port)
+        try:
+            ask_health_port(startup, check, pid, startup.health_port)
+        except HeldError:
+            look_at_port(startup, check, pid)
+            raise
     else:
         ask(startup, check, pid, startup.port or 0)
         return
+    look_at_port(startup, check, pid)
+
+
+def look_at_port(startup: Startup, check: Healthcheck, pid: int) -> None:
     if startup.port is not None:
         ask(startup, replace(check, type="tcp"), pid, startup.port)
 
@@ -150,7 +163,8 @@ def check_listeners(startup: Startup, pid: int, port: int) -> bool:
     it was seen there: none may be where another user's does it, as with containers.
 
     Raises:
-        NotReadyError: a process of an earlier release listens there, or none of this one.
+        HeldError: a process of an earlier release listens there.
+        NotReadyError: a stranger does, and none of this one.
     """
     listeners = list_listeners(port)
     state = startup.context.state
@@ -159,8 +173,19 @@ def check_listeners(startup: Startup, pid: int, port: int) -> bool:
     strange = [other for other in listeners if other not in own]
     wrong = [other for other in strange if not own or is_ours(other, state)]
     if wrong:
-        raise build_holder_error(port, describe_process(wrong[0]))
+        error = build_holder_error(port, describe_process(wrong[0]))
+        raise HeldError(str(error)) if is_ours(wrong[0], state) else error
     return bool(own)
+
+
+def is_held(startup: Startup) -> bool:
+    """Whether a process of an earlier release listens on the health port of the config."""
+    usual = find_health_port(startup.service)
+    state = startup.context.state
+    marks = state.build_marks(startup.context.release)
+    return usual is not None and any(
+        is_ours(other, state) and not is_marked(other, marks) for other in list_listeners(usual)
+    )
 
 
 def build_holder_error(port: int, holder: str) -> NotReadyError:

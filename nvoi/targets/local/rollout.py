@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from nvoi import parallel
@@ -15,7 +15,15 @@ from nvoi.operation import Step
 from nvoi.protocol import Tunnel
 from nvoi.targets.local.client import Supervisor
 from nvoi.targets.local.context import LocalContext
-from nvoi.targets.local.health import STAY_UP_SECONDS, Startup, is_ours, look, look_by_tcp
+from nvoi.targets.local.health import (
+    STAY_UP_SECONDS,
+    HeldError,
+    Startup,
+    is_held,
+    is_ours,
+    look,
+    look_by_tcp,
+)
 from nvoi.targets.local.processes import describe_process, find_free_ports, list_listeners
 from nvoi.targets.local.programs import (
     build_service_environment,
@@ -200,7 +208,6 @@ def watch(startup: Startup, supervisor: Supervisor) -> None:
     first = supervisor.get_info(startup.program.name)
 
     def see() -> None:
-        parallel.check()
         info = supervisor.get_info(startup.program.name)
         # Another pid: it ended and supervisord has started it again.
         if not info.is_alive or info.pid != first.pid:
@@ -210,6 +217,17 @@ def watch(startup: Startup, supervisor: Supervisor) -> None:
         if startup.port is None and elapsed < STAY_UP_SECONDS:
             raise NotReadyError(f"up for {elapsed:.0f} s")
 
+    try:
+        wait_for_health(startup, see)
+    except ServiceError as error:
+        if not is_hindered(startup, error):
+            raise
+        tell_hindrance(startup)
+    else:
+        tell(startup, time.monotonic() - began)
+
+
+def wait_for_health(startup: Startup, see: Callable[[], None]) -> None:
     interval = startup.check.interval if startup.check else 0.2
     try:
         wait_for(
@@ -219,11 +237,33 @@ def watch(startup: Startup, supervisor: Supervisor) -> None:
             log=log,
             pause=FIRST_PAUSE,
             longest_pause=max(FIRST_PAUSE, min(interval, 1.0)),
-            sleep=parallel.sleep,
         )
     except NotReadyError as seen:
         raise build_health_error(startup, str(seen)) from seen
-    tell(startup, time.monotonic() - began)
+
+
+def is_hindered(startup: Startup, error: ServiceError) -> bool:
+    """Whether a trial failed only as the release that serves has the service's health port.
+
+    It either goes on without that port, or ends: the words are those of strerror(EADDRINUSE),
+    which the error of any language ends in.
+    """
+    if not startup.program.trial or not is_held(startup):
+        return False
+    if isinstance(error.__cause__, HeldError):
+        return True
+    return any("address already in use" in line.lower() for line in error.output)
+
+
+def tell_hindrance(startup: Startup) -> None:
+    name, port = startup.service.name, find_health_port(startup.service)
+    log.warning(
+        "%s: its trial cannot ask port %d, which release %s has; the switch asks it, and is undone "
+        "if it fails. Answer on $NVOI_HEALTH_PORT instead to have it tried first",
+        name,
+        port,
+        startup.context.previous,
+    )
 
 
 def tell(startup: Startup, seconds: float) -> None:

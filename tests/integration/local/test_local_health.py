@@ -42,19 +42,49 @@ def test_a_first_release_may_answer_on_trial_where_it_always_does(app: App) -> N
     assert fetch(usual, "health") == ""
 
 
-def test_a_trial_does_not_trust_the_health_of_the_old_release(app: App) -> None:
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_an_app_whose_health_port_is_fixed_is_asked_by_the_switch(
+    app: App, caplog: pytest.LogCaptureFixture, goes_on: bool
+) -> None:
+    app.write("page", "old")
+    usual = find_port()
+    port = add_server(app, str(usual), usual)
+    if not goes_on:
+        bind = f"import socket; socket.create_server(('127.0.0.1', {usual}))"
+        app.services["web"]["command"] = (
+            f'{sys.executable} -S -c "{bind}" || exit 1; {app.services["web"]["command"]}'
+        )
+    app.deploy()
+    app.write("page", "new")
+    app.services["web"]["healthcheck"] = BRIEF | {"port": usual, "interval": "1s"}
+    app.deploy()
+    assert fetch(port, "file/page") == fetch(usual, "file/page") == "new"
+    assert "Answer on $NVOI_HEALTH_PORT instead" in caplog.text
+
+
+def test_a_release_without_its_health_port_is_switched_back(app: App) -> None:
     app.write("page", "old")
     usual = find_port()
     port = add_server(app, "$NVOI_HEALTH_PORT", usual)
     app.deploy()
-    pids = app.find_processes()
     app.write("page", "new")
     app.services["web"] |= {"command": f"exec {SERVE}", "healthcheck": BRIEF | {"port": usual}}
-    with pytest.raises(ServiceError, match=f"port {usual} is held by .*, not by this") as caught:
+    with pytest.raises(ServiceError, match=f"nothing listens on port {usual}"):
         app.deploy()
-    assert "must answer its healthcheck on $NVOI_HEALTH_PORT" in caught.value.hint
+    assert fetch(port, "file/page") == fetch(usual, "file/page") == "old"
+
+
+def test_a_trial_does_not_trust_the_health_of_the_old_release(app: App) -> None:
+    usual = find_port()
+    port = add_server(app, "$NVOI_HEALTH_PORT", usual)
+    app.deploy()
+    pids = app.find_processes()
+    app.services["web"] |= {"command": "exec sleep 1000", "healthcheck": BRIEF | {"port": usual}}
+    with pytest.raises(ServiceError, match="nothing listens") as caught:
+        app.deploy()
+    assert "must listen on $PORT" in caught.value.hint
     assert app.find_processes() == pids
-    assert fetch(port, "file/page") == "old"
+    assert fetch(port, "health") == ""
 
 
 def test_a_trial_that_crashes_after_a_second_is_not_saved_by_the_old_release(app: App) -> None:
