@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from sqlite3 import Connection
 from typing import Any
 
 import msgspec
@@ -42,8 +42,8 @@ _C1 = re.compile("[\x80-\x9f]")
 
 
 async def answer_projects(request: Request) -> Response:
-    def query(connection: sqlite3.Connection) -> Any:
-        summaries = projects.list_summaries(connection)
+    def query(sql: Connection) -> Any:
+        summaries = projects.list_summaries(sql)
         return {"projects": [build_project(each) for each in summaries]}
 
     return await _answer(request, query)
@@ -55,8 +55,8 @@ async def answer_deploys(request: Request) -> Response:
     limit = get_number(request, "limit", ATTEMPTS, most=MOST_ATTEMPTS)
     before = find_number(request, "before")
 
-    def query(connection: sqlite3.Connection) -> Any:
-        found = list_attempts(connection, get_project(connection, name), limit + 1, before)
+    def query(sql: Connection) -> Any:
+        found = list_attempts(sql, get_project(sql, name), limit + 1, before)
         shown = found[:limit]
         following = shown[-1].id if shown and len(found) > limit else None
         return {"deploys": shown, "next": following}
@@ -68,8 +68,8 @@ async def answer_deploy(request: Request) -> Response:
     """All attempts of one deploy id, the newest first."""
     name, deploy_id = request.path_params["project"], get_deploy_id(request)
 
-    def query(connection: sqlite3.Connection) -> Any:
-        runs = list_runs(connection, get_project(connection, name), deploy_id)
+    def query(sql: Connection) -> Any:
+        runs = list_runs(sql, get_project(sql, name), deploy_id)
         if not runs:
             raise HTTPException(404, "there is no such deploy")
         return {"attempts": runs}
@@ -83,9 +83,9 @@ async def answer_lines(request: Request) -> Response:
     number, after = find_number(request, "attempt"), get_number(request, "after", 0)
     limit = get_number(request, "limit", LINES, most=MOST_LINES)
 
-    def query(connection: sqlite3.Connection) -> Any:
-        attempt = get_attempt(connection, name, deploy_id, number)
-        lines = read_lines(connection, attempt.id, after, limit)
+    def query(sql: Connection) -> Any:
+        attempt = get_attempt(sql, name, deploy_id, number)
+        lines = read_lines(sql, attempt.id, after, limit)
         last = lines[-1].number if lines else after
         return {"attempt": attempt.number, "lines": lines, "more": last < attempt.lines}
 
@@ -109,10 +109,8 @@ async def _write_text(reader: Reader, attempt: Attempt) -> AsyncIterator[str]:
     while True:
         after = last
 
-        def query(
-            connection: sqlite3.Connection, after: StoredLine | None = after
-        ) -> list[StoredLine]:
-            return read_places(connection, attempt.id, after, TEXT_LINES)
+        def query(sql: Connection, after: StoredLine | None = after) -> list[StoredLine]:
+            return read_places(sql, attempt.id, after, TEXT_LINES)
 
         lines = await reader.read(query)
         begin = last.place if last else 0
@@ -124,10 +122,10 @@ async def _write_text(reader: Reader, attempt: Attempt) -> AsyncIterator[str]:
         last = lines[-1]
 
 
-async def _answer(request: Request, query: Callable[[sqlite3.Connection], Any]) -> Response:
+async def _answer(request: Request, query: Callable[[Connection], Any]) -> Response:
     """What ``query`` gives, as JSON; a reader's thread encodes it."""
     reader = get_dashboard(request).reader
-    content = await reader.read(lambda connection: msgspec.json.encode(query(connection)))
+    content = await reader.read(lambda sql: msgspec.json.encode(query(sql)))
     return Response(content, media_type="application/json")
 
 

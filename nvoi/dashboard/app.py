@@ -92,7 +92,7 @@ def build_app(dashboard: Dashboard) -> Starlette:
 
 async def answer_health(request: Request) -> Response:
     dashboard: Dashboard = request.app.state.dashboard
-    await dashboard.reader.read(lambda connection: connection.execute("SELECT 1").fetchone())
+    await dashboard.reader.read(lambda sql: sql.execute("SELECT 1").fetchone())
     return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
 

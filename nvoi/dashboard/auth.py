@@ -8,10 +8,10 @@ import logging
 import math
 import re
 import secrets
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from sqlite3 import Connection
 from urllib.parse import quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -78,7 +78,7 @@ class Sessions:
         self._writer = writer
         self._clock = clock
         query = "SELECT digest, used_at FROM sessions"
-        rows = writer.submit(lambda connection: connection.execute(query).fetchall()).result()
+        rows = writer.submit(lambda sql: sql.execute(query).fetchall()).result()
         self._sessions = {digest: _Session(used, used) for digest, used in rows}
 
     def find(self, token: str) -> bytes | None:
@@ -107,9 +107,9 @@ class Sessions:
                 del self._sessions[old]
         self._sessions[digest] = _Session(now, now)
 
-        def store(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM sessions WHERE used_at < ?", (now - IDLE,))
-            connection.execute("INSERT INTO sessions VALUES (?, ?, ?)", (digest, now, now))
+        def store(sql: Connection) -> None:
+            sql.execute("DELETE FROM sessions WHERE used_at < ?", (now - IDLE,))
+            sql.execute("INSERT INTO sessions VALUES (?, ?, ?)", (digest, now, now))
 
         await self._write(store)
         return token
@@ -121,10 +121,8 @@ class Sessions:
             return False
         session.stored_at = used_at = session.used_at
 
-        def store(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "UPDATE sessions SET used_at = ? WHERE digest = ?", (used_at, digest)
-            )
+        def store(sql: Connection) -> None:
+            sql.execute("UPDATE sessions SET used_at = ? WHERE digest = ?", (used_at, digest))
 
         await self._write(store)
         return True
@@ -135,12 +133,12 @@ class Sessions:
         if self._sessions.pop(digest, None) is None:
             return True
 
-        def forget(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM sessions WHERE digest = ?", (digest,))
+        def forget(sql: Connection) -> None:
+            sql.execute("DELETE FROM sessions WHERE digest = ?", (digest,))
 
         return await self._write(forget)
 
-    async def _write(self, job: Callable[[sqlite3.Connection], None]) -> bool:
+    async def _write(self, job: Callable[[Connection], None]) -> bool:
         try:
             await self._writer.write(job)
         except StorageError:

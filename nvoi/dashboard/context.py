@@ -88,7 +88,7 @@ class Dashboard:
     Args:
         settings: what it was started with.
         writer: the only way to change the database: ``await writer.submit(job)``.
-        reader: the way to read it: ``await reader.read(query)``, with ``query(connection)``.
+        reader: the way to read it: ``await reader.read(query)``, with ``query(sql)``.
         keyring: opens the projects' keys.
         feed: wakes the open pages; a topic is ``(project name, deploy id)``.
         url: where readers and senders find it, without a slash at its end.

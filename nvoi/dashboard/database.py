@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from sqlite3 import Connection
 
 from nvoi.dashboard.schema import APPLICATION_ID, MIGRATIONS
 from nvoi.errors import InputError, NvoiError, UsageError
@@ -80,7 +81,7 @@ def storage_errors(action: str) -> Iterator[None]:
 
 def connect(
     path: Path, *, busy_seconds: float = BUSY_SECONDS, read_only: bool = False
-) -> sqlite3.Connection:
+) -> Connection:
     """A connection to the file, which exists. One thread at a time may use it.
 
     Transactions begin where ``BEGIN`` is said, and only there.
@@ -89,7 +90,7 @@ def connect(
         sqlite3.Error: it cannot be opened, or is no database.
     """
     # Without mode=rw a file that has gone would be made anew, empty and readable by others.
-    connection = sqlite3.connect(
+    sql = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
         timeout=busy_seconds,
@@ -98,29 +99,29 @@ def connect(
         cached_statements=256,
     )
     try:
-        connection.execute("PRAGMA foreign_keys = ON")
+        sql.execute("PRAGMA foreign_keys = ON")
         # In WAL mode only FULL syncs each commit: https://www.sqlite.org/pragma.html#pragma_synchronous
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+        sql.execute("PRAGMA synchronous = FULL")
+        sql.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         if read_only:
-            connection.execute("PRAGMA query_only = ON")
+            sql.execute("PRAGMA query_only = ON")
     except BaseException:
-        connection.close()
+        sql.close()
         raise
-    return connection
+    return sql
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+def transaction(sql: Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
     """Inside is one transaction: committed at the end, rolled back by an exception."""
-    connection.execute(begin)
+    sql.execute(begin)
     try:
         yield
-        connection.execute("COMMIT")
+        sql.execute("COMMIT")
     except BaseException:
         # Some faults (a full disk, for one) have rolled back already; a commit that failed has not.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
+        if sql.in_transaction:
+            sql.execute("ROLLBACK")
         raise
 
 
@@ -131,10 +132,10 @@ class Database:
         self.path = path.absolute()
         self._busy_seconds = busy_seconds
         self._lock = threading.Lock()
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[Connection] = []
         self._closed = False
 
-    def connect(self) -> sqlite3.Connection:
+    def connect(self) -> Connection:
         """A connection of the caller's own, to be closed by it.
 
         Raises:
@@ -144,25 +145,25 @@ class Database:
             return connect(self.path, busy_seconds=self._busy_seconds)
 
     @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self) -> Iterator[Connection]:
         """Lends a connection that reads one state of the database, whatever is written meanwhile.
 
         Raises:
             StorageError: the database cannot be read, or is closed.
         """
         with storage_errors("read"):
-            connection = self._take()
+            sql = self._take()
             try:
-                with transaction(connection, "BEGIN"):
-                    yield connection
+                with transaction(sql, "BEGIN"):
+                    yield sql
             except sqlite3.Error:
-                connection.close()
+                sql.close()
                 raise
             finally:
-                self._give_back(connection)
+                self._give_back(sql)
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self) -> Iterator[Connection]:
         """Gives a connection with one transaction, which is committed at the end.
 
         For commands: in the server all is written by its :class:`~nvoi.dashboard.workers.Writer`.
@@ -171,21 +172,21 @@ class Database:
             StorageError: the database cannot be written; nothing was.
         """
         with (
-            contextlib.closing(self.connect()) as connection,
+            contextlib.closing(self.connect()) as sql,
             storage_errors("write to"),
-            transaction(connection),
+            transaction(sql),
         ):
-            yield connection
+            yield sql
 
     def close(self) -> None:
         """Close the connections; those lent out are closed when they are given back."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        for sql in idle:
+            sql.close()
 
-    def _take(self) -> sqlite3.Connection:
+    def _take(self) -> Connection:
         with self._lock:
             if self._closed:
                 raise StorageError("the database is closed")
@@ -193,17 +194,17 @@ class Database:
                 return self._idle.pop()
         return connect(self.path, busy_seconds=self._busy_seconds, read_only=True)
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _give_back(self, sql: Connection) -> None:
         with self._lock:
-            if not self._closed and _is_usable(connection):
-                self._idle.append(connection)
+            if not self._closed and _is_usable(sql):
+                self._idle.append(sql)
                 return
-        connection.close()
+        sql.close()
 
 
-def _is_usable(connection: sqlite3.Connection) -> bool:
+def _is_usable(sql: Connection) -> bool:
     try:
-        return not connection.in_transaction
+        return not sql.in_transaction
     except sqlite3.ProgrammingError:
         return False
 
@@ -220,8 +221,8 @@ def open_database(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Database
     """
     _ensure_file(path)
     try:
-        with contextlib.closing(connect(path, busy_seconds=busy_seconds)) as connection:
-            _prepare(connection, path)
+        with contextlib.closing(connect(path, busy_seconds=busy_seconds)) as sql:
+            _prepare(sql, path)
     except sqlite3.Error as error:
         raise InputError(
             f"cannot use the database {path}: {describe_fault(error)}", hint=_HINT
@@ -243,27 +244,27 @@ def _ensure_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    _check_maker(connection, path)
+def _prepare(sql: Connection, path: Path) -> None:
+    _check_maker(sql, path)
     # It can be chosen only before there is a first page.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    sql.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    mode = sql.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
         raise InputError(
             f"the database {path} cannot have a write-ahead log where it lies",
             hint="put it on a local disk",
         )
-    migrate(connection)
+    migrate(sql)
     # Reading would succeed with a file or folder that cannot be written.
-    with transaction(connection):
+    with transaction(sql):
         pass
 
 
-def _check_maker(connection: sqlite3.Connection, path: Path) -> None:
+def _check_maker(sql: Connection, path: Path) -> None:
     """Refuse what another program made, before anything is written to it."""
-    version = read_version(connection)
-    maker = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    version = read_version(sql)
+    maker = sql.execute("PRAGMA application_id").fetchone()[0]
+    tables = sql.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if maker != APPLICATION_ID and (version or maker or tables):
         raise InputError(f"{path} is the database of another program", hint=_HINT)
     if version > len(MIGRATIONS):
@@ -274,26 +275,24 @@ def _check_maker(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def read_version(connection: sqlite3.Connection) -> int:
+def read_version(sql: Connection) -> int:
     """How many migrations the database has had."""
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    return int(sql.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(
-    connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS
-) -> None:
+def migrate(sql: Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
     """Give the database the migrations that it has not had, each in a transaction of its own.
 
     Raises:
         sqlite3.Error: one failed; those before it stay.
     """
-    for version in range(read_version(connection), len(migrations)):
-        with transaction(connection):
+    for version in range(read_version(sql), len(migrations)):
+        with transaction(sql):
             # Another process may have been quicker.
-            if read_version(connection) == version:
+            if read_version(sql) == version:
                 for statement in migrations[version]:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {version + 1}")
+                    sql.execute(statement)
+                sql.execute(f"PRAGMA user_version = {version + 1}")
 
 
 @contextmanager

@@ -88,8 +88,8 @@ def open_keyring(database: Database) -> Keyring:
 
 
 def _find_sealed(database: Database) -> tuple[int, bytes] | None:
-    with database.read() as connection:
-        row = connection.execute("SELECT project_id, sealed FROM keys LIMIT 1").fetchone()
+    with database.read() as sql:
+        row = sql.execute("SELECT project_id, sealed FROM keys LIMIT 1").fetchone()
     return (row[0], row[1]) if row else None
 
 

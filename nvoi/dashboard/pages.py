@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 from urllib.parse import quote
 
@@ -199,11 +199,11 @@ async def show_projects(request: Request) -> Response:
     """All projects, each with its newest deploys."""
     now = read_clock()
 
-    def query(connection: sqlite3.Connection) -> list[ProjectView]:
-        projects = list_projects(connection)
+    def query(sql: Connection) -> list[ProjectView]:
+        projects = list_projects(sql)
         limit = PROJECT_DEPLOYS if len(projects) > 1 else PAGE_DEPLOYS
         return [
-            ProjectView(project, _list_deploys(connection, project, limit, None, now))
+            ProjectView(project, _list_deploys(sql, project, limit, None, now))
             for project in projects
         ]
 
@@ -215,9 +215,9 @@ async def show_project(request: Request) -> Response:
     """The deploys of a project, the newest first; ``?before=ID`` those before an attempt."""
     now, before = read_clock(), find_number(request, "before", least=1, status=404)
 
-    def query(connection: sqlite3.Connection) -> ProjectView:
-        project = get_project(connection, request.path_params["project"])
-        deploys = _list_deploys(connection, project, PAGE_DEPLOYS + 1, before, now)
+    def query(sql: Connection) -> ProjectView:
+        project = get_project(sql, request.path_params["project"])
+        deploys = _list_deploys(sql, project, PAGE_DEPLOYS + 1, before, now)
         return ProjectView(project, deploys)
 
     found = await get_dashboard(request).reader.read(query)
@@ -249,12 +249,12 @@ async def show_deploy(request: Request) -> Response:
 
     name, deploy_id = request.path_params["project"], get_deploy_id(request)
 
-    def query(connection: sqlite3.Connection) -> _Found:
-        attempt = get_attempt(connection, name, deploy_id, number)
-        project = get_project(connection, name)
-        numbers = sorted(run.number for run in list_runs(connection, project, deploy_id))
+    def query(sql: Connection) -> _Found:
+        attempt = get_attempt(sql, name, deploy_id, number)
+        project = get_project(sql, name)
+        numbers = sorted(run.number for run in list_runs(sql, project, deploy_id))
         end = min(before or attempt.lines + 1, attempt.lines + 1)
-        lines = [] if part else _read_page(connection, attempt, end)
+        lines = [] if part else _read_page(sql, attempt, end)
         return _Found(project, attempt, numbers, lines)
 
     found = await get_dashboard(request).reader.read(query)
@@ -281,12 +281,12 @@ def _render_deploy(request: Request, found: _Found, view: DeployView) -> Respons
     )
 
 
-def _read_page(connection: sqlite3.Connection, attempt: Attempt, end: int) -> list[StoredLine]:
+def _read_page(sql: Connection, attempt: Attempt, end: int) -> list[StoredLine]:
     """The lines before the one with the number ``end``: as many as a page has."""
     count = PAGE_LINES
     while True:
         first = max(1, end - count)
-        lines = read_lines(connection, attempt.id, first - 1, end - first)
+        lines = read_lines(sql, attempt.id, first - 1, end - first)
         size = sum(len(line.message) for line in lines)
         # Of very long lines fewer are read than were asked for.
         if size <= PAGE_CHARACTERS or end - first <= 1:
@@ -295,9 +295,9 @@ def _read_page(connection: sqlite3.Connection, attempt: Attempt, end: int) -> li
 
 
 def _list_deploys(
-    connection: sqlite3.Connection, project: Project, limit: int, before: int | None, now: int
+    sql: Connection, project: Project, limit: int, before: int | None, now: int
 ) -> list[DeployView]:
-    attempts = list_attempts(connection, project, limit, before)
+    attempts = list_attempts(sql, project, limit, before)
     return [DeployView(attempt, now) for attempt in attempts]
 
 

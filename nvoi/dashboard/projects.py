@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import secrets
-import sqlite3
 from dataclasses import dataclass
+from sqlite3 import Connection
 
 from nvoi.dashboard.database import read_clock
 from nvoi.dashboard.keyring import Keyring
@@ -66,9 +66,7 @@ def check_name(name: str) -> str:
     return name
 
 
-def add_project(
-    connection: sqlite3.Connection, keyring: Keyring, name: str, key: Secret
-) -> Project:
+def add_project(sql: Connection, keyring: Keyring, name: str, key: Secret) -> Project:
     """A new project, with a token of 128 random bits; ``key`` is its deploy key's text.
 
     Raises:
@@ -79,37 +77,35 @@ def add_project(
         raise UsageError(
             f"the project {name} is the one that needs no token", hint="choose another name"
         )
-    if find_project(connection, name):
+    if find_project(sql, name):
         raise UsageError(f"there is a project {name} already", hint="choose another name")
-    project = _insert(connection, name, secrets.token_urlsafe(_TOKEN_BYTES))
-    _add_key(connection, keyring, project, key)
+    project = _insert(sql, name, secrets.token_urlsafe(_TOKEN_BYTES))
+    _add_key(sql, keyring, project, key)
     return project
 
 
-def ensure_default_project(
-    connection: sqlite3.Connection, keyring: Keyring, key: Secret
-) -> Project:
+def ensure_default_project(sql: Connection, keyring: Keyring, key: Secret) -> Project:
     """The project of ``/api/deploys``, which needs no token, with ``key`` as a valid one.
 
     Another key that it had ends at once, unless it was rotated to end later. A key that was
     rotated to end later stays so: a start with it does not undo the rotation.
     """
-    project = find_project(connection, DEFAULT_PROJECT)
+    project = find_project(sql, DEFAULT_PROJECT)
     if project is None:
-        project = _insert(connection, DEFAULT_PROJECT, None)
-    elif key in get_keys(connection, keyring, project):
+        project = _insert(sql, DEFAULT_PROJECT, None)
+    elif key in get_keys(sql, keyring, project):
         return project
     now = read_clock()
-    connection.execute(
+    sql.execute(
         "DELETE FROM keys WHERE project_id = ? AND (expires_at IS NULL OR expires_at <= ?)",
         (project.id, now),
     )
-    _add_key(connection, keyring, project, key)
+    _add_key(sql, keyring, project, key)
     return project
 
 
 def rotate_key(
-    connection: sqlite3.Connection,
+    sql: Connection,
     keyring: Keyring,
     name: str,
     key: Secret,
@@ -121,38 +117,36 @@ def rotate_key(
     Raises:
         UsageError: there is no such project, or the key is its current one.
     """
-    project = get_project(connection, name)
+    project = get_project(sql, name)
     now = read_clock()
-    if key in get_keys(connection, keyring, project)[:1]:
+    if key in get_keys(sql, keyring, project)[:1]:
         raise UsageError(
             f"this is the key that the project {name} has", hint="make another key first"
         )
-    connection.execute(
-        "DELETE FROM keys WHERE project_id = ? AND expires_at <= ?", (project.id, now)
-    )
-    connection.execute(
+    sql.execute("DELETE FROM keys WHERE project_id = ? AND expires_at <= ?", (project.id, now))
+    sql.execute(
         "UPDATE keys SET expires_at = min(coalesce(expires_at, :end), :end)"
         " WHERE project_id = :project_id",
         {"end": now + round(grace_seconds * 1000), "project_id": project.id},
     )
-    _add_key(connection, keyring, project, key)
+    _add_key(sql, keyring, project, key)
     return project
 
 
-def remove_project(connection: sqlite3.Connection, name: str) -> Project:
+def remove_project(sql: Connection, name: str) -> Project:
     """Remove a project with its keys; its deploys are no longer found, and deleted later.
 
     Raises:
         UsageError: there is no such project.
     """
-    project = get_project(connection, name)
-    connection.execute("UPDATE attempts SET project_id = NULL WHERE project_id = ?", (project.id,))
-    connection.execute("DELETE FROM projects WHERE id = ?", (project.id,))
+    project = get_project(sql, name)
+    sql.execute("UPDATE attempts SET project_id = NULL WHERE project_id = ?", (project.id,))
+    sql.execute("DELETE FROM projects WHERE id = ?", (project.id,))
     return project
 
 
 def get_keys(
-    connection: sqlite3.Connection,
+    sql: Connection,
     keyring: Keyring,
     project: Project,
     *,
@@ -163,7 +157,7 @@ def get_keys(
     Raises:
         CredentialsError: the keyring does not fit.
     """
-    rows = connection.execute(
+    rows = sql.execute(
         "SELECT sealed FROM keys WHERE project_id = ? AND (expires_at IS NULL OR expires_at > ?)"
         " ORDER BY id DESC",
         (project.id, read_clock() if now is None else now),
@@ -171,34 +165,34 @@ def get_keys(
     return tuple(keyring.unseal(project.id, sealed) for (sealed,) in rows)
 
 
-def find_project(connection: sqlite3.Connection, name: str) -> Project | None:
-    row = connection.execute(f"{_SELECT} WHERE name = ?", (name,)).fetchone()
+def find_project(sql: Connection, name: str) -> Project | None:
+    row = sql.execute(f"{_SELECT} WHERE name = ?", (name,)).fetchone()
     return Project(*row) if row else None
 
 
-def get_project(connection: sqlite3.Connection, name: str) -> Project:
+def get_project(sql: Connection, name: str) -> Project:
     """The project of this name.
 
     Raises:
         UsageError: there is none.
     """
-    project = find_project(connection, name)
+    project = find_project(sql, name)
     if project is None:
         raise UsageError(f"there is no project {ascii(name)[:80]}", hint=_LIST_HINT)
     return project
 
 
-def find_project_by_token(connection: sqlite3.Connection, token: str) -> Project | None:
-    row = connection.execute(f"{_SELECT} WHERE token = ?", (token,)).fetchone()
+def find_project_by_token(sql: Connection, token: str) -> Project | None:
+    row = sql.execute(f"{_SELECT} WHERE token = ?", (token,)).fetchone()
     return Project(*row) if row else None
 
 
-def list_projects(connection: sqlite3.Connection) -> tuple[Project, ...]:
-    return tuple(Project(*row) for row in connection.execute(f"{_SELECT} ORDER BY name"))
+def list_projects(sql: Connection) -> tuple[Project, ...]:
+    return tuple(Project(*row) for row in sql.execute(f"{_SELECT} ORDER BY name"))
 
 
-def list_summaries(connection: sqlite3.Connection) -> tuple[ProjectSummary, ...]:
-    rows = connection.execute(
+def list_summaries(sql: Connection) -> tuple[ProjectSummary, ...]:
+    rows = sql.execute(
         "SELECT projects.id, name, token, created_at, count(DISTINCT deploy_id),"
         " count(attempts.id), max(last_seen_at)"
         " FROM projects LEFT JOIN attempts ON attempts.project_id = projects.id"
@@ -207,34 +201,32 @@ def list_summaries(connection: sqlite3.Connection) -> tuple[ProjectSummary, ...]
     return tuple(ProjectSummary(Project(*row[:4]), *row[4:]) for row in rows)
 
 
-def _insert(connection: sqlite3.Connection, name: str, token: str | None) -> Project:
+def _insert(sql: Connection, name: str, token: str | None) -> Project:
     now = read_clock()
-    cursor = connection.execute(
+    cursor = sql.execute(
         "INSERT INTO projects (name, token, created_at) VALUES (?, ?, ?)", (name, token, now)
     )
     return Project(cursor.lastrowid or 0, name, token, now)
 
 
-def _add_key(
-    connection: sqlite3.Connection, keyring: Keyring, project: Project, key: Secret
-) -> None:
-    connection.execute(
+def _add_key(sql: Connection, keyring: Keyring, project: Project, key: Secret) -> None:
+    sql.execute(
         "INSERT INTO keys (project_id, sealed) VALUES (?, ?)",
         (project.id, keyring.seal(project.id, key)),
     )
 
 
-def find_option(connection: sqlite3.Connection, name: str) -> str | None:
-    row = connection.execute("SELECT value FROM options WHERE name = ?", (name,)).fetchone()
+def find_option(sql: Connection, name: str) -> str | None:
+    row = sql.execute("SELECT value FROM options WHERE name = ?", (name,)).fetchone()
     return str(row[0]) if row else None
 
 
-def store_option(connection: sqlite3.Connection, name: str, value: str | None) -> None:
+def store_option(sql: Connection, name: str, value: str | None) -> None:
     """Store ``value`` under ``name``; None removes it."""
     if value is None:
-        connection.execute("DELETE FROM options WHERE name = ?", (name,))
+        sql.execute("DELETE FROM options WHERE name = ?", (name,))
         return
-    connection.execute(
+    sql.execute(
         "INSERT INTO options (name, value) VALUES (?, ?)"
         " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (name, value),

@@ -9,9 +9,9 @@ is what permalinks and resumed streams name.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from sqlite3 import Connection
 from typing import Any, Literal
 
 from starlette.exceptions import HTTPException
@@ -100,67 +100,63 @@ class Attempt:
 
 
 def list_attempts(
-    connection: sqlite3.Connection, project: Project, limit: int, before: int | None = None
+    sql: Connection, project: Project, limit: int, before: int | None = None
 ) -> tuple[Attempt, ...]:
     """A project's attempts of all its deploys, the newest first; those before an attempt's id."""
     older = "" if before is None else "AND attempts.id < :before"
     return _read(
-        connection,
+        sql,
         f"WHERE project_id = :project {older} ORDER BY attempts.id DESC LIMIT :limit",
         {"project": project.id, "before": before, "limit": limit},
     )
 
 
 def list_runs(
-    connection: sqlite3.Connection, project: Project, deploy_id: str, limit: int = 1000
+    sql: Connection, project: Project, deploy_id: str, limit: int = 1000
 ) -> tuple[Attempt, ...]:
     return _read(
-        connection,
+        sql,
         "WHERE project_id = :project AND deploy_id = :deploy ORDER BY number DESC LIMIT :limit",
         {"project": project.id, "deploy": deploy_id, "limit": limit},
     )
 
 
-def find_attempt_by_id(connection: sqlite3.Connection, attempt_id: int) -> Attempt | None:
-    found = _read(connection, "WHERE attempts.id = :id", {"id": attempt_id})
+def find_attempt_by_id(sql: Connection, attempt_id: int) -> Attempt | None:
+    found = _read(sql, "WHERE attempts.id = :id", {"id": attempt_id})
     return found[0] if found else None
 
 
-def get_project(connection: sqlite3.Connection, name: str | None) -> Project:
+def get_project(sql: Connection, name: str | None) -> Project:
     """The project of a path.
 
     Raises:
         HTTPException: 404: there is none.
     """
-    project = find_project(connection, name) if name else None
+    project = find_project(sql, name) if name else None
     if project is None:
         raise HTTPException(404, "there is no such project")
     return project
 
 
-def get_attempt(
-    connection: sqlite3.Connection, name: str | None, deploy_id: str, number: int | None
-) -> Attempt:
+def get_attempt(sql: Connection, name: str | None, deploy_id: str, number: int | None) -> Attempt:
     """An attempt of the deploy of a path, its newest where ``number`` is None.
 
     Raises:
         HTTPException: 404: there is none.
     """
-    runs = list_runs(connection, get_project(connection, name), deploy_id)
+    runs = list_runs(sql, get_project(sql, name), deploy_id)
     attempt = next((run for run in runs if number in {None, run.number}), None)
     if attempt is None:
         raise HTTPException(404, "there is no such deploy")
     return attempt
 
 
-def read_lines(
-    connection: sqlite3.Connection, attempt_id: int, after: int, limit: int
-) -> list[StoredLine]:
+def read_lines(sql: Connection, attempt_id: int, after: int, limit: int) -> list[StoredLine]:
     """An attempt's lines in the order of their arrival, those after the number ``after``.
 
     There are ``limit`` at most; fewer, but one at least, where they are very long.
     """
-    rows = connection.execute(
+    rows = sql.execute(
         "SELECT number, place, sequence, level, message, logged_at FROM lines"
         " WHERE attempt_id = ? AND number > ? ORDER BY number LIMIT ?",
         (attempt_id, after, limit),
@@ -169,10 +165,10 @@ def read_lines(
 
 
 def read_places(
-    connection: sqlite3.Connection, attempt_id: int, after: StoredLine | None, limit: int
+    sql: Connection, attempt_id: int, after: StoredLine | None, limit: int
 ) -> list[StoredLine]:
     """As :func:`read_lines`, in the order of reading: by place, then by number."""
-    rows = connection.execute(
+    rows = sql.execute(
         "SELECT number, place, sequence, level, message, logged_at FROM lines"
         " WHERE attempt_id = ? AND (place, number) > (?, ?) ORDER BY place, number LIMIT ?",
         (attempt_id, after.place if after else -1, after.number if after else 0, limit),
@@ -191,10 +187,8 @@ def _take_lines(rows: Iterable[tuple[Any, ...]]) -> list[StoredLine]:
     return lines
 
 
-def _read(
-    connection: sqlite3.Connection, where: str, values: dict[str, Any]
-) -> tuple[Attempt, ...]:
-    cursor = connection.execute(f"{_SELECT} {where}", values)
+def _read(sql: Connection, where: str, values: dict[str, Any]) -> tuple[Attempt, ...]:
+    cursor = sql.execute(f"{_SELECT} {where}", values)
     names = [column[0] for column in cursor.description]
     now = read_clock()
     return tuple(_build(dict(zip(names, row, strict=True)), now) for row in cursor)

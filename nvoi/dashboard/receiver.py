@@ -13,10 +13,10 @@ import asyncio
 import hashlib
 import math
 import re
-import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from sqlite3 import Connection
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -109,14 +109,14 @@ class Receiver:
     async def _get_project(self, token: str | None) -> tuple[Project, tuple[Secret, ...]]:
         """The project of a path, with its keys; ``token`` is blank in the default one's."""
 
-        def find(connection: sqlite3.Connection) -> tuple[Project, tuple[Secret, ...]] | None:
+        def find(sql: Connection) -> tuple[Project, tuple[Secret, ...]] | None:
             if token:
-                project = projects.find_project_by_token(connection, token)
+                project = projects.find_project_by_token(sql, token)
             else:
-                project = projects.find_project(connection, DEFAULT_PROJECT)
+                project = projects.find_project(sql, DEFAULT_PROJECT)
             if project is None:
                 return None
-            return project, projects.get_keys(connection, self._dashboard.keyring, project)
+            return project, projects.get_keys(sql, self._dashboard.keyring, project)
 
         found = None if token is None else await self._dashboard.reader.read(find)
         if found is None:

@@ -7,10 +7,10 @@ deleted in small jobs of the writer. What a killed process left undone is done b
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable
 from functools import partial
+from sqlite3 import Connection
 from typing import TypeVar
 
 from nvoi.dashboard.database import StorageError, read_clock
@@ -85,23 +85,21 @@ class Retention:
                 log.warning("old deploys are not deleted for now: %s", error)
             self._closing.wait(self._pause_seconds)
 
-    def _repeat(self, job: Callable[[sqlite3.Connection], bool]) -> None:
+    def _repeat(self, job: Callable[[Connection], bool]) -> None:
         while not self._closing.is_set() and self._do(job):
             pass
 
-    def _do(self, job: Callable[[sqlite3.Connection], T]) -> T:
+    def _do(self, job: Callable[[Connection], T]) -> T:
         return self._writer.submit(job).result()
 
 
-def give_up_runs(
-    connection: sqlite3.Connection, *, keep: int | None, before: int | None, now: int
-) -> bool:
+def give_up_runs(sql: Connection, *, keep: int | None, before: int | None, now: int) -> bool:
     """Take old runs from their projects; whether there may be more of them.
 
     Of each project the ``keep`` newest stay, and of those what was heard of since ``before``;
     what is running was heard of within ten minutes before ``now``.
     """
-    cursor = connection.execute(
+    cursor = sql.execute(
         "UPDATE attempts SET project_id = NULL WHERE id IN (SELECT id FROM ("
         " SELECT id, last_seen_at, outcome,"
         " row_number() OVER (PARTITION BY project_id ORDER BY id DESC) AS newest"
@@ -117,32 +115,32 @@ def give_up_runs(
 _PARTS = (("lines", "number"), ("deliveries", "id"), ("gaps", "first"))
 
 
-def delete_rows(connection: sqlite3.Connection) -> bool:
+def delete_rows(sql: Connection) -> bool:
     """Delete a part of a run that was given up; whether there may be more to delete."""
-    row = connection.execute("SELECT id FROM attempts WHERE project_id IS NULL LIMIT 1").fetchone()
+    row = sql.execute("SELECT id FROM attempts WHERE project_id IS NULL LIMIT 1").fetchone()
     if row is None:
         return False
     for table, column in _PARTS:
-        deleted = connection.execute(
+        deleted = sql.execute(
             f"DELETE FROM {table} WHERE attempt_id = :id AND {column} IN ("  # noqa: S608 - constants
             f"SELECT {column} FROM {table} WHERE attempt_id = :id ORDER BY {column} LIMIT :most)",
             {"id": row[0], "most": MOST_ROWS},
         ).rowcount
         if deleted:
             return True
-    connection.execute("DELETE FROM attempts WHERE id = ?", row)
+    sql.execute("DELETE FROM attempts WHERE id = ?", row)
     return True
 
 
-def give_back_pages(connection: sqlite3.Connection, *, spare: int) -> bool:
+def give_back_pages(sql: Connection, *, spare: int) -> bool:
     """Give some free pages back to the file system; whether more than ``spare`` are left."""
-    free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    free = sql.execute("PRAGMA freelist_count").fetchone()[0]
     if free <= spare:
         return False
     # Each step of the statement frees one page.
-    connection.execute(f"PRAGMA incremental_vacuum({min(free - spare, MOST_PAGES)})").fetchall()
+    sql.execute(f"PRAGMA incremental_vacuum({min(free - spare, MOST_PAGES)})").fetchall()
     return True
 
 
-def _delete_keys(connection: sqlite3.Connection, *, now: int) -> None:
-    connection.execute("DELETE FROM keys WHERE expires_at <= ?", (now,))
+def _delete_keys(sql: Connection, *, now: int) -> None:
+    sql.execute("DELETE FROM keys WHERE expires_at <= ?", (now,))

@@ -8,9 +8,9 @@ number of its last line (``Last-Event-ID``) goes on where it was.
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from sqlite3 import Connection
 
 import msgspec
 from starlette.requests import Request
@@ -103,14 +103,14 @@ async def _read(dashboard: Dashboard, listener: Listener, attempt_id: int, after
     )
 
 
-def read_news(connection: sqlite3.Connection, attempt_id: int, after: int) -> _News:
-    attempt = find_attempt_by_id(connection, attempt_id)
+def read_news(sql: Connection, attempt_id: int, after: int) -> _News:
+    attempt = find_attempt_by_id(sql, attempt_id)
     if attempt is None:
         return _News(b"", after, more=False, attempt=None)
     last, size, chunks = after, 0, []
     # A few at a time, as one line may have a megabyte.
     while last < attempt.lines and size < MOST_BYTES and last - after < MOST_LINES:
-        lines = read_lines(connection, attempt_id, last, 50)
+        lines = read_lines(sql, attempt_id, last, 50)
         if not lines:
             break
         chunks.append(msgspec.json.encode(lines)[1:-1])

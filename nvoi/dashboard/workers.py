@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from sqlite3 import Connection
 from typing import Any, TypeVar
 
 from nvoi.dashboard.database import Database, StorageError, build_error, transaction
@@ -24,7 +25,7 @@ MOST_JOBS = 200
 #: queries from waiting for a long text.
 READERS = 4
 
-_Job = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
+_Job = tuple[Callable[[Connection], Any], "Future[Any]"]
 #: A job's result, and what it raised instead.
 _Outcome = tuple[Any, BaseException | None]
 
@@ -36,8 +37,8 @@ class Reader:
         self._database = database
         self._pool = ThreadPoolExecutor(READERS, "nvoi-reader")
 
-    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """What ``query(connection)`` gives, which sees one state of the database throughout.
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """What ``query(sql)`` gives, which sees one state of the database throughout.
 
         Raises:
             StorageError: the database cannot be read.
@@ -48,9 +49,9 @@ class Reader:
         """Wait for the queries that run, and take no more."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _run(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        with self._database.read() as connection:
-            return query(connection)
+    def _run(self, query: Callable[[Connection], T]) -> T:
+        with self._database.read() as sql:
+            return query(sql)
 
 
 class Writer:
@@ -68,7 +69,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="nvoi-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Callable[[sqlite3.Connection], T]) -> Future[T]:
+    def submit(self, job: Callable[[Connection], T]) -> Future[T]:
         """Have ``job`` run, which neither begins nor ends a transaction; a future of its result.
 
         That raises what the job raised, or StorageError where the database failed (nothing was
@@ -84,7 +85,7 @@ class Writer:
             self._jobs.put((job, future))
         return future
 
-    async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
+    async def write(self, job: Callable[[Connection], T]) -> T:
         """As :meth:`submit`, awaited."""
         return await asyncio.wrap_future(self.submit(job))
 
@@ -132,7 +133,7 @@ class Writer:
             else:
                 future.set_exception(fault)
 
-    def _run_job(self, job: Callable[[sqlite3.Connection], Any]) -> _Outcome:
+    def _run_job(self, job: Callable[[Connection], Any]) -> _Outcome:
         self._connection.execute("SAVEPOINT job")
         try:
             result = job(self._connection)
