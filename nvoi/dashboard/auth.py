@@ -66,9 +66,6 @@ class Sessions:
     A session is known by the HMAC-SHA256 of the password under the session's token: what is
     stored opens nothing, cannot be tried for the password without the token, and another
     password makes other digests, so that changing it ends every session.
-
-    Raises:
-        StorageError: those of before cannot be read.
     """
 
     def __init__(
@@ -163,11 +160,7 @@ def is_same(password: Secret, guess: str) -> bool:
 
 
 class Auth:
-    """The password of a dashboard, its sessions, and the guesses at it.
-
-    Raises:
-        StorageError: the sessions of before cannot be read.
-    """
+    """The password of a dashboard, its sessions, and the guesses at it."""
 
     def __init__(self, settings: Settings, writer: Writer) -> None:
         self.settings = settings
@@ -175,11 +168,9 @@ class Auth:
         self.sessions = Sessions(settings.password, writer) if settings.password else None
 
     def try_password(self, scope: Scope, guess: str) -> float | None:
-        """Compare a guess with the password.
+        """Compare a guess with the password: None where it is right, 0 where it is wrong.
 
-        Returns:
-            None where it is right; 0 where it is wrong; else the seconds until this client may
-            guess again, and the guess was not looked at.
+        Else the seconds until this client may guess again; the guess was not looked at.
         """
         client = find_client(scope, self.settings)
         wait = self.guesses.find_wait(client)
@@ -345,24 +336,18 @@ def _refuse(scope: Scope, status: int, error: str, *, retry_after: float = 0.0) 
 
 def build_routes(auth: Auth) -> list[BaseRoute]:
     """GET and POST ``/login``, POST ``/logout``; without a password they lead to the pages."""
-
-    async def answer_login(request: Request) -> Response:
-        return await (_log_in if request.method == "POST" else _show_form)(auth, request)
-
     return [
-        Route("/login", answer_login, methods=("GET", "POST")),
+        Route("/login", partial(_log_in, auth), methods=("GET", "POST")),
         Route("/logout", partial(_log_out, auth), methods=("POST",)),
     ]
 
 
-async def _show_form(auth: Auth, request: Request) -> Response:
-    following = choose_next(request.query_params.get("next", ""))
-    if auth.sessions is None or auth.find_session(request.scope):
-        return RedirectResponse(following, 303)
-    return render("login.html", next=following, problem="")
-
-
 async def _log_in(auth: Auth, request: Request) -> Response:
+    if request.method != "POST":
+        following = choose_next(request.query_params.get("next", ""))
+        if auth.sessions is None or auth.find_session(request.scope):
+            return RedirectResponse(following, 303)
+        return render("login.html", next=following, problem="")
     fields = await read_form(request)
     if fields is None:
         return PlainTextResponse("this is no login\n", 400)

@@ -51,11 +51,7 @@ class Settings:
 
 
 def read_password(path: Path) -> Secret:
-    """The password in a file: one line, of 12 characters at least.
-
-    Raises:
-        UsageError: it cannot be read, is open to others, or holds no such line.
-    """
+    """The password in a file: one line, of 12 characters at least; else a UsageError."""
     try:
         content, mode = read_with_mode(path)
     except CredentialsError as error:
@@ -83,15 +79,10 @@ def read_password(path: Path) -> Secret:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A dashboard that serves; ``request.app.state.dashboard`` of every request.
+    """A dashboard that serves, as :func:`get_dashboard` gives it to every request.
 
-    Args:
-        settings: what it was started with.
-        writer: the only way to change the database: ``await writer.submit(job)``.
-        reader: the way to read it: ``await reader.read(query)``, with ``query(sql)``.
-        keyring: opens the projects' keys.
-        feed: wakes the open pages; a topic is ``(project name, deploy id)``.
-        url: where readers and senders find it, without a slash at its end.
+    Only the writer changes the database. A topic of the feed is ``(project name, deploy id)``;
+    ``url``, without a slash at its end, is where readers and senders find the dashboard.
     """
 
     settings: Settings

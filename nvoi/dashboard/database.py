@@ -85,9 +85,6 @@ def connect(
     """A connection to the file, which exists. One thread at a time may use it.
 
     Transactions begin where ``BEGIN`` is said, and only there.
-
-    Raises:
-        sqlite3.Error: it cannot be opened, or is no database.
     """
     # Without mode=rw a file that has gone would be made anew, empty and readable by others.
     sql = sqlite3.connect(
@@ -136,21 +133,13 @@ class Database:
         self._closed = False
 
     def connect(self) -> Connection:
-        """A connection of the caller's own, to be closed by it.
-
-        Raises:
-            StorageError: the file cannot be opened.
-        """
+        """A connection of the caller's own, to be closed by it."""
         with storage_errors("open"):
             return connect(self.path, busy_seconds=self._busy_seconds)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Lends a connection that reads one state of the database, whatever is written meanwhile.
-
-        Raises:
-            StorageError: the database cannot be read, or is closed.
-        """
+        """Lends a connection that reads one state of the database, whatever is written now."""
         with storage_errors("read"):
             sql = self._take()
             try:
@@ -167,9 +156,6 @@ class Database:
         """Gives a connection with one transaction, which is committed at the end.
 
         For commands: in the server all is written by its :class:`~nvoi.dashboard.workers.Writer`.
-
-        Raises:
-            StorageError: the database cannot be written; nothing was.
         """
         with (
             contextlib.closing(self.connect()) as sql,
@@ -215,9 +201,7 @@ def _is_usable(sql: Connection) -> bool:
 def open_database(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Database:
     """Open the file, making and migrating it as needed. A new one is its owner's alone (0600).
 
-    Raises:
-        InputError: it cannot be used: its folder is missing, it is no database or another
-            program's, cannot be written, or was made by a newer nvoi.
+    An InputError says why it cannot be used.
     """
     _ensure_file(path)
     try:
@@ -281,11 +265,7 @@ def read_version(sql: Connection) -> int:
 
 
 def migrate(sql: Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Give the database the migrations that it has not had, each in a transaction of its own.
-
-    Raises:
-        sqlite3.Error: one failed; those before it stay.
-    """
+    """Give the database the migrations that it has not had, each in a transaction of its own."""
     for version in range(read_version(sql), len(migrations)):
         with transaction(sql):
             # Another process may have been quicker.
@@ -297,12 +277,7 @@ def migrate(sql: Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -
 
 @contextmanager
 def lock_database(path: Path) -> Iterator[None]:
-    """Inside, no other process may serve the file; its lock is ``PATH.lock``.
-
-    Raises:
-        UsageError: another process serves it.
-        InputError: the lock's file cannot be made.
-    """
+    """Inside, no other process may serve the file; a UsageError where one does."""
     lock = Path(f"{os.path.realpath(path)}.lock")
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

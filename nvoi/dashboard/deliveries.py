@@ -147,11 +147,7 @@ class ProtocolViolation(Exception):  # noqa: N818 - it is no error of ours
 
 
 def parse_request(kind: Kind, body: bytes, headers: Mapping[str, str]) -> tuple[Body, Numbers]:
-    """What a request brings; ``kind`` is the last segment of its path.
-
-    Raises:
-        ProtocolViolation: it is not one of the protocol's.
-    """
+    """What a request brings; ``kind`` is the last segment of its path."""
     if not _CONTENT_TYPE.fullmatch(headers.get("content-type", "").strip()):
         raise ProtocolViolation("Content-Type", "application/json is needed")
     if headers.get("content-encoding", "identity").strip().lower() != "identity":

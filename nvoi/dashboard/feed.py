@@ -50,7 +50,6 @@ class Feed:
 
     @contextlib.contextmanager
     def listen(self, topic: Topic) -> Iterator[Listener]:
-        """Inside, a stream listens to ``topic``; gives its :class:`Listener`."""
         channel = self._channels.setdefault(topic, _Channel())
         channel.listeners += 1
         self._listeners += 1

@@ -22,6 +22,7 @@ from nvoi.secret import Secret
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
 _KEY = re.compile(rb"[0-9a-f]{64}\s*", re.ASCII)
+_HINT = "put back the key file that was made with this database"
 
 
 class Keyring:
@@ -37,18 +38,12 @@ class Keyring:
         return nonce + self._cipher.encrypt(nonce, text, _bind(project_id))
 
     def unseal(self, project_id: int, sealed: bytes) -> Secret:
-        """The key that was sealed.
-
-        Raises:
-            CredentialsError: the key file is not the one it was sealed with, or it was changed.
-        """
         nonce, text = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         try:
             return Secret(self._cipher.decrypt(nonce, text, _bind(project_id)).decode())
         except (InvalidTag, ValueError):
             raise CredentialsError(
-                f"{self._path} does not fit the database's keys",
-                hint="put back the key file that was made with this database",
+                f"{self._path} does not fit the database's keys", hint=_HINT
             ) from None
 
 
@@ -70,13 +65,11 @@ def name_key_file(database: Path) -> Path:
 def open_keyring(database: Database) -> Keyring:
     """The keyring of a database; its key file is made where there are no keys yet.
 
-    Raises:
-        CredentialsError: the key file is missing though the database has keys, can be read by
-            others, holds no key, or does not fit the database.
-        StorageError: the database cannot be read.
+    A CredentialsError says why a key file that is there, or should be, cannot be used.
     """
     path = name_key_file(database.path)
-    sealed = _find_sealed(database)
+    with database.read() as sql:
+        sealed = sql.execute("SELECT project_id, sealed FROM keys LIMIT 1").fetchone()
     if sealed is None and not path.exists():
         # Another process may be quicker; its file is as good.
         with contextlib.suppress(CredentialsError):
@@ -87,24 +80,14 @@ def open_keyring(database: Database) -> Keyring:
     return keyring
 
 
-def _find_sealed(database: Database) -> tuple[int, bytes] | None:
-    with database.read() as sql:
-        row = sql.execute("SELECT project_id, sealed FROM keys LIMIT 1").fetchone()
-    return (row[0], row[1]) if row else None
-
-
 def _read_key(path: Path) -> Secret:
     if not path.exists():
         raise CredentialsError(
-            f"{path} is missing: the keys in the database are encrypted with it",
-            hint="put back the key file that was made with this database",
+            f"{path} is missing: the keys in the database are encrypted with it", hint=_HINT
         )
     content, mode = read_with_mode(path)
     if is_open_to_others(mode):
         raise CredentialsError(f"{path} can be read by others", hint=f"chmod 600 {path}")
     if not _KEY.fullmatch(content):
-        raise CredentialsError(
-            f"{path} holds no key (64 hex digits)",
-            hint="put back the key file that was made with this database",
-        )
+        raise CredentialsError(f"{path} holds no key (64 hex digits)", hint=_HINT)
     return Secret(content.decode().strip())

@@ -20,13 +20,9 @@ from nvoi.secret import Secret
 #: The project of ``/api/deploys``, which needs no token.
 DEFAULT_PROJECT = "default"
 
-#: How long a rotated key stays valid beside its successor, in seconds.
-GRACE_SECONDS = 24 * 60 * 60
-
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
-_TOKEN_BYTES = 16
+_TOKEN_BYTES = 16  # 128 random bits
 _SELECT = "SELECT id, name, token, created_at FROM projects"
-_LIST_HINT = "'nvoi dashboard project list' shows them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +37,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class ProjectSummary:
-    """A project and what it has sent: ``deploys`` counts deploy ids, ``attempts`` their runs.
-
-    ``last_seen_at`` is None where nothing came yet.
-    """
+    """A project and what it has sent: ``deploys`` counts deploy ids, ``attempts`` their runs."""
 
     project: Project
     deploys: int
@@ -52,27 +45,13 @@ class ProjectSummary:
     last_seen_at: int | None
 
 
-def check_name(name: str) -> str:
-    """``name`` itself where a project may be called so.
-
-    Raises:
-        UsageError: it may not.
-    """
+def add_project(sql: Connection, keyring: Keyring, name: str, key: Secret) -> Project:
+    """A new project; a UsageError where its name is no name, is taken, or is the default's."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{ascii(name)[:80]} cannot be a project's name",
             hint="1 to 63 of a-z, 0-9, '-' and '_', beginning with a letter or a digit",
         )
-    return name
-
-
-def add_project(sql: Connection, keyring: Keyring, name: str, key: Secret) -> Project:
-    """A new project, with a token of 128 random bits; ``key`` is its deploy key's text.
-
-    Raises:
-        UsageError: the name is no name, is taken, or is the default project's.
-    """
-    check_name(name)
     if name == DEFAULT_PROJECT:
         raise UsageError(
             f"the project {name} is the one that needs no token", hint="choose another name"
@@ -105,18 +84,9 @@ def ensure_default_project(sql: Connection, keyring: Keyring, key: Secret) -> Pr
 
 
 def rotate_key(
-    sql: Connection,
-    keyring: Keyring,
-    name: str,
-    key: Secret,
-    *,
-    grace_seconds: float = GRACE_SECONDS,
+    sql: Connection, keyring: Keyring, name: str, key: Secret, *, grace_seconds: float
 ) -> Project:
-    """Give a project a new key; those before it stay valid for ``grace_seconds`` at most.
-
-    Raises:
-        UsageError: there is no such project, or the key is its current one.
-    """
+    """Give a project a new key; those before it stay valid for ``grace_seconds`` at most."""
     project = get_project(sql, name)
     now = read_clock()
     if key in get_keys(sql, keyring, project)[:1]:
@@ -134,11 +104,7 @@ def rotate_key(
 
 
 def remove_project(sql: Connection, name: str) -> Project:
-    """Remove a project with its keys; its deploys are no longer found, and deleted later.
-
-    Raises:
-        UsageError: there is no such project.
-    """
+    """Remove a project with its keys; its deploys are no longer found, and deleted later."""
     project = get_project(sql, name)
     sql.execute("UPDATE attempts SET project_id = NULL WHERE project_id = ?", (project.id,))
     sql.execute("DELETE FROM projects WHERE id = ?", (project.id,))
@@ -146,17 +112,9 @@ def remove_project(sql: Connection, name: str) -> Project:
 
 
 def get_keys(
-    sql: Connection,
-    keyring: Keyring,
-    project: Project,
-    *,
-    now: int | None = None,
+    sql: Connection, keyring: Keyring, project: Project, *, now: int | None = None
 ) -> tuple[Secret, ...]:
-    """The keys that are valid: the current one first, then those within their grace.
-
-    Raises:
-        CredentialsError: the keyring does not fit.
-    """
+    """The keys that are valid: the current one first, then those within their grace."""
     rows = sql.execute(
         "SELECT sealed FROM keys WHERE project_id = ? AND (expires_at IS NULL OR expires_at > ?)"
         " ORDER BY id DESC",
@@ -171,14 +129,12 @@ def find_project(sql: Connection, name: str) -> Project | None:
 
 
 def get_project(sql: Connection, name: str) -> Project:
-    """The project of this name.
-
-    Raises:
-        UsageError: there is none.
-    """
     project = find_project(sql, name)
     if project is None:
-        raise UsageError(f"there is no project {ascii(name)[:80]}", hint=_LIST_HINT)
+        raise UsageError(
+            f"there is no project {ascii(name)[:80]}",
+            hint="'nvoi dashboard project list' shows them",
+        )
     return project
 
 
@@ -221,13 +177,5 @@ def find_option(sql: Connection, name: str) -> str | None:
     return str(row[0]) if row else None
 
 
-def store_option(sql: Connection, name: str, value: str | None) -> None:
-    """Store ``value`` under ``name``; None removes it."""
-    if value is None:
-        sql.execute("DELETE FROM options WHERE name = ?", (name,))
-        return
-    sql.execute(
-        "INSERT INTO options (name, value) VALUES (?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (name, value),
-    )
+def store_option(sql: Connection, name: str, value: str) -> None:
+    sql.execute("INSERT OR REPLACE INTO options (name, value) VALUES (?, ?)", (name, value))

@@ -127,11 +127,7 @@ def find_attempt_by_id(sql: Connection, attempt_id: int) -> Attempt | None:
 
 
 def get_project(sql: Connection, name: str | None) -> Project:
-    """The project of a path.
-
-    Raises:
-        HTTPException: 404: there is none.
-    """
+    """The project of a path; without one the answer is 404."""
     project = find_project(sql, name) if name else None
     if project is None:
         raise HTTPException(404, "there is no such project")
@@ -139,11 +135,7 @@ def get_project(sql: Connection, name: str | None) -> Project:
 
 
 def get_attempt(sql: Connection, name: str | None, deploy_id: str, number: int | None) -> Attempt:
-    """An attempt of the deploy of a path, its newest where ``number`` is None.
-
-    Raises:
-        HTTPException: 404: there is none.
-    """
+    """An attempt of the deploy of a path, its newest where ``number`` is None; else 404."""
     runs = list_runs(sql, get_project(sql, name), deploy_id)
     attempt = next((run for run in runs if number in {None, run.number}), None)
     if attempt is None:

@@ -83,13 +83,6 @@ class Receiver:
         self._held = Allowance(HELD_BYTES, HELD_BYTES_OF_ONE)
 
     async def answer(self, request: Request, *, kind: Kind) -> Response:
-        """Store what a request brings.
-
-        Raises:
-            HTTPException: it is not taken.
-            ProtocolViolation: it is not the protocol's.
-            StorageError: the database did not keep it.
-        """
         project, keys = await self._get_project(request.path_params.get("token", ""))
         client = find_client(request.scope, self._dashboard.settings)
         with self._held.share_for(client) as hold:
@@ -124,16 +117,14 @@ class Receiver:
         return found
 
     def _read_delivery(
-        self,
-        request: Request,
-        kind: Kind,
-        project: Project,
-        keys: tuple[Secret, ...],
-        body: bytes,
+        self, request: Request, kind: Kind, project: Project, keys: Sequence[Secret], body: bytes
     ) -> Delivery:
         """What a request brings, once it is known to be the project's, and within its rate."""
         headers = join_headers(request.headers.items())
-        webhook_id = self._verify(request, body, headers, keys)
+        try:
+            webhook_id = verify_request(body, headers, keys, now=time.time())
+        except ForgeryError as error:
+            raise self._refuse(request, error) from None
         if wait := self._rates.take(project.id):
             raise _build_refusal(429, "the project sends too many requests", wait)
         deploy_id = check_id(request.path_params["deploy_id"])
@@ -150,25 +141,13 @@ class Receiver:
             numbers,
         )
 
-    def _verify(
-        self,
-        request: Request,
-        body: bytes,
-        headers: Mapping[str, str],
-        keys: tuple[Secret, ...],
-    ) -> str | None:
-        try:
-            return verify_request(body, headers, keys, now=time.time())
-        except ForgeryError as error:
-            client = find_client(request.scope, self._dashboard.settings)
-            if wait := self._forgeries.take(client):
-                text = "too many wrong signatures come from this address"
-                raise _build_refusal(429, text, wait) from None
-            raise HTTPException(401, str(error)) from None
+    def _refuse(self, request: Request, error: ForgeryError) -> HTTPException:
+        if wait := self._forgeries.take(find_client(request.scope, self._dashboard.settings)):
+            return _build_refusal(429, "too many wrong signatures come from this address", wait)
+        return HTTPException(401, str(error))
 
 
 def build_routes(dashboard: Dashboard) -> list[BaseRoute]:
-    """The routes that a callback URL leads to."""
     receiver = Receiver(dashboard)
     kinds: tuple[Kind, ...] = ("logs", "status")
     return [
@@ -205,11 +184,7 @@ async def _read_body(request: Request, hold: Callable[[int], bool]) -> bytes:
 
 
 def check_id(deploy_id: str | None) -> str:
-    """The deploy id of a path; None stands for bytes that are not UTF-8.
-
-    Raises:
-        ProtocolViolation: nvoi sends no such id.
-    """
+    """The deploy id of a path; None stands for bytes that are not UTF-8."""
     try:
         if deploy_id is not None:
             return check_deploy_id(deploy_id)
@@ -240,12 +215,9 @@ class ForgeryError(Exception):
 def verify_request(
     body: bytes, headers: Mapping[str, str], keys: Sequence[Secret], *, now: float
 ) -> str | None:
-    """Check a request's signatures, at ``now`` in Unix seconds.
+    """Check a request's signatures, at ``now`` in Unix seconds; gives its ``webhook-id``, if any.
 
-    Gives its ``webhook-id``; None where it has no Standard Webhooks headers.
-
-    Raises:
-        ForgeryError: a signature is missing or wrong, or the request's time is not now.
+    A ForgeryError says that one is missing or wrong, or that the request's time is not now.
     """
     # All keys are tried, whichever fits: the time taken tells nothing of them.
     fits = [_fits(body, headers, key.reveal()) for key in keys or (NO_KEY,)]

@@ -79,11 +79,7 @@ class RawPathMiddleware:
 
 
 def get_number(request: Request, name: str, default: int, *, most: int | None = None) -> int:
-    """The number that the query gives ``name``, ``default`` without one, ``most`` at most.
-
-    Raises:
-        HTTPException: 422: it is no number.
-    """
+    """The number that the query gives ``name``, ``default`` without one, ``most`` at most."""
     number = find_number(request, name)
     if number is None:
         number = default
@@ -91,11 +87,7 @@ def get_number(request: Request, name: str, default: int, *, most: int | None = 
 
 
 def find_number(request: Request, name: str, *, least: int = 0, status: int = 422) -> int | None:
-    """The number that the query gives ``name``.
-
-    Raises:
-        HTTPException: with ``status``: it is no number, or below ``least``.
-    """
+    """The number that the query gives ``name``; refuses by ``status`` what is none, or too low."""
     text = request.query_params.get(name)
     if text is None:
         return None
@@ -107,11 +99,6 @@ def find_number(request: Request, name: str, *, least: int = 0, status: int = 42
 
 
 def get_deploy_id(request: Request) -> str:
-    """The deploy id of the path.
-
-    Raises:
-        HTTPException: 404: it cannot be one.
-    """
     try:
         return check_deploy_id(request.path_params["deploy_id"] or "")
     except UsageError:

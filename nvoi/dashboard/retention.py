@@ -11,13 +11,10 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from sqlite3 import Connection
-from typing import TypeVar
 
 from nvoi.dashboard.database import StorageError, read_clock
 from nvoi.dashboard.queries import LOST_AFTER
 from nvoi.dashboard.workers import Writer
-
-T = TypeVar("T")
 
 #: The most rows and pages that one job deletes and gives back.
 MOST_ROWS = 2000
@@ -65,17 +62,13 @@ class Retention:
             self._thread.join()
 
     def sweep(self) -> None:
-        """Delete what is to go, and give the space back.
-
-        Raises:
-            StorageError: the database failed; the next sweep goes on from there.
-        """
+        """Delete what is to go, and give the space back; after a StorageError the next goes on."""
         now = read_clock()
         before = None if self._keep_days is None else now - round(self._keep_days * _DAY)
         self._repeat(partial(give_up_runs, keep=self._keep, before=before, now=now))
         self._repeat(delete_rows)
         self._repeat(partial(give_back_pages, spare=self._spare_pages))
-        self._do(partial(_delete_keys, now=now))
+        self._repeat(partial(delete_keys, now=now))
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -86,11 +79,8 @@ class Retention:
             self._closing.wait(self._pause_seconds)
 
     def _repeat(self, job: Callable[[Connection], bool]) -> None:
-        while not self._closing.is_set() and self._do(job):
+        while not self._closing.is_set() and self._writer.submit(job).result():
             pass
-
-    def _do(self, job: Callable[[Connection], T]) -> T:
-        return self._writer.submit(job).result()
 
 
 def give_up_runs(sql: Connection, *, keep: int | None, before: int | None, now: int) -> bool:
@@ -142,5 +132,6 @@ def give_back_pages(sql: Connection, *, spare: int) -> bool:
     return True
 
 
-def _delete_keys(sql: Connection, *, now: int) -> None:
+def delete_keys(sql: Connection, *, now: int) -> bool:
     sql.execute("DELETE FROM keys WHERE expires_at <= ?", (now,))
+    return False

@@ -62,7 +62,6 @@ class Protocol(H11Protocol):
         self._set_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Take a part of a request; once its head is there, it is waited for no longer."""
         super().data_received(data)
         self._set_timer()
 
@@ -91,21 +90,19 @@ class Protocol(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
 
-class Faults:
-    """What the event loop complains of.
+_complaints = Complaints(logging.getLogger(__name__))
+
+
+def handle_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Take what the event loop complains of.
 
     Without a file for another connection asyncio would log a thousand tracebacks a second.
     """
-
-    def __init__(self) -> None:
-        self._complaints = Complaints(logging.getLogger(__name__))
-
-    def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if isinstance(error, OSError) and error.errno in _SHORTAGES:
-            self._complaints.warn(f"connections have to wait: {error.strerror}")
-        else:
-            loop.default_exception_handler(context)
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        _complaints.warn(f"connections have to wait: {error.strerror}")
+    else:
+        loop.default_exception_handler(context)
 
 
 class _Server(uvicorn.Server):
@@ -143,11 +140,7 @@ class _Server(uvicorn.Server):
 
 
 def check_reach(settings: Settings) -> None:
-    """Make sure that nobody reads the logs who should not.
-
-    Raises:
-        UsageError: it would be served beyond loopback, and nobody would ask who reads.
-    """
+    """Make sure that nobody reads the logs who should not; raise a UsageError where one could."""
     if settings.password is None and not settings.trust_proxy and not is_loopback(settings.host):
         raise UsageError(
             f"--host {settings.host} lets others read every log, and nothing asks who they are",
@@ -156,11 +149,7 @@ def check_reach(settings: Settings) -> None:
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        UsageError: the address is not this machine's, or the port is taken.
-    """
+    """A socket that listens; a UsageError where the address or the port cannot be had."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -202,9 +191,6 @@ def serve(
 
     The database is locked for this process; ``tell`` is given the dashboard's URL once requests
     are answered.
-
-    Raises:
-        UsageError: it cannot listen where it should.
     """
     raise_file_limit()
     with contextlib.ExitStack() as stack:
@@ -224,14 +210,14 @@ def serve(
 
 async def _run(server: _Server, listening: socket.socket, tell: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(Faults().handle)
+    loop.set_exception_handler(handle_fault)
     # The socket listens already: who connects now is answered in a moment.
     loop.call_soon(tell)
     await server.serve(sockets=[listening])
 
 
 def build_config(app: Starlette) -> uvicorn.Config:
-    """The server's configuration: quiet, HTTP alone, and nothing read from the environment."""
+    """Quiet, HTTP alone, and nothing read from the environment."""
     return uvicorn.Config(
         app,
         loop="asyncio",

@@ -61,7 +61,7 @@ def store_delivery(sql: Connection, delivery: Delivery) -> Receipt:
         return Receipt(known, duplicate=True)
     body = delivery.body
     if isinstance(body, LogBatch):
-        receipt = _store_lines(sql, delivery, body)
+        receipt = _store_lines(sql, delivery, body.lines)
     elif isinstance(body, Started):
         receipt = Receipt(_store_start(sql, delivery, body))
     else:
@@ -212,32 +212,20 @@ def _note_missing(sql: Connection, tail: Tail, log_count: int | None) -> int:
 # -- lines ----------------------------------------------------------------------------------
 
 
-def _store_lines(sql: Connection, delivery: Delivery, batch: LogBatch) -> Receipt:
+def _store_lines(sql: Connection, delivery: Delivery, lines: Sequence[Line]) -> Receipt:
+    """Store the lines of a batch that are not there yet."""
     tail = _find_attempt(sql, delivery)
-    if tail is None:
-        if not batch.lines:
-            return Receipt(None)
-        tail = _add_attempt(sql, delivery)
-    added = _add_lines(sql, tail, batch.lines, delivery.numbers.first, delivery.received_at)
-    return Receipt(tail.id, duplicate=bool(batch.lines) and not added)
-
-
-def _add_lines(
-    sql: Connection, tail: Tail, lines: Sequence[Line], first: int | None, now: int
-) -> int:
-    """Add the lines of a batch that are not there yet; gives how many these are.
-
-    ``first`` is the sequence number of the first, None where they have none; ``now`` is when they
-    were received.
-    """
+    if tail is None and not lines:
+        return Receipt(None)
+    tail = tail or _add_attempt(sql, delivery)
+    first, last = delivery.numbers.first, 0
     placed = _place(sql, tail, lines, first)
     _insert(sql, tail, placed)
-    last = 0
     if first is not None and lines:
         last = first + len(lines) - 1
         _note_gaps(sql, tail, first, last)
-    _update_attempt(sql, tail, placed, last, now)
-    return len(placed)
+    _update_attempt(sql, tail, placed, last, delivery.received_at)
+    return Receipt(tail.id, duplicate=bool(lines) and not placed)
 
 
 def _add_gap(sql: Connection, attempt_id: int, first: int, last: int) -> None:

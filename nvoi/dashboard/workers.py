@@ -38,20 +38,17 @@ class Reader:
         self._pool = ThreadPoolExecutor(READERS, "nvoi-reader")
 
     async def read(self, query: Callable[[Connection], T]) -> T:
-        """What ``query(sql)`` gives, which sees one state of the database throughout.
+        """What ``query(sql)`` gives, which sees one state of the database throughout."""
 
-        Raises:
-            StorageError: the database cannot be read.
-        """
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, query)
+        def run() -> T:
+            with self._database.read() as sql:
+                return query(sql)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     def close(self) -> None:
         """Wait for the queries that run, and take no more."""
         self._pool.shutdown(cancel_futures=True)
-
-    def _run(self, query: Callable[[Connection], T]) -> T:
-        with self._database.read() as sql:
-            return query(sql)
 
 
 class Writer:
@@ -74,9 +71,6 @@ class Writer:
 
         That raises what the job raised, or StorageError where the database failed (nothing was
         kept then).
-
-        Raises:
-            StorageError: the writer is closed.
         """
         future: Future[T] = Future()
         with self._lock:
@@ -86,7 +80,6 @@ class Writer:
         return future
 
     async def write(self, job: Callable[[Connection], T]) -> T:
-        """As :meth:`submit`, awaited."""
         return await asyncio.wrap_future(self.submit(job))
 
     def close(self) -> None:
