@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from sqlite3 import Connection
 
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -36,7 +35,7 @@ from nvoi.dashboard.deliveries import (
 )
 from nvoi.dashboard.limits import Allowance, RateLimit
 from nvoi.dashboard.projects import DEFAULT_PROJECT, Project
-from nvoi.dashboard.requests import find_client
+from nvoi.dashboard.requests import build_refusal, find_client, read_body
 from nvoi.dashboard.store import Receipt, store_delivery
 from nvoi.errors import UsageError
 from nvoi.protocol import (
@@ -67,7 +66,6 @@ FORGERY_RATE, FORGERY_BURST = 1.0, 20.0
 #: Stands for the key of a project that has none, so that it costs as much to refuse.
 NO_KEY = Secret("0" * 64)
 
-_TOO_LARGE = f"the body is over {MOST_BYTES} bytes"
 _WEBHOOK_HEADERS = (WEBHOOK_ID, WEBHOOK_TIMESTAMP, WEBHOOK_SIGNATURE)
 #: Printable ASCII without a dot, which separates what is signed; longer ids have no use.
 _WEBHOOK_ID = re.compile(r"[!-\-/-~]{1,255}")
@@ -86,7 +84,7 @@ class Receiver:
         project, keys = await self._get_project(request.path_params.get("token", ""))
         client = find_client(request.scope, self._dashboard.settings)
         with self._held.share_for(client) as hold:
-            body = await _read_body(request, hold)
+            body = await read_body(request, MOST_BYTES, BODY_SECONDS, hold)
             delivery = self._read_delivery(request, kind, project, keys, body)
         # What is on its way to the disk may get there though the request is given up: those who
         # watch are to see it all the same.
@@ -126,7 +124,7 @@ class Receiver:
         except ForgeryError as error:
             raise self._refuse(request, error) from None
         if wait := self._rates.take(project.id):
-            raise _build_refusal(429, "the project sends too many requests", wait)
+            raise build_refusal(429, "the project sends too many requests", wait)
         deploy_id = check_id(request.path_params["deploy_id"])
         check_deploy_header(deploy_id, headers)
         content, numbers = parse_request(kind, body, headers)
@@ -143,7 +141,7 @@ class Receiver:
 
     def _refuse(self, request: Request, error: ForgeryError) -> HTTPException:
         if wait := self._forgeries.take(find_client(request.scope, self._dashboard.settings)):
-            return _build_refusal(429, "too many wrong signatures come from this address", wait)
+            return build_refusal(429, "too many wrong signatures come from this address", wait)
         return HTTPException(401, str(error))
 
 
@@ -159,28 +157,6 @@ def build_routes(dashboard: Dashboard) -> list[BaseRoute]:
         for base in ("/api/deploys", "/api/projects/{token:segment}/deploys")
         for kind in kinds
     ]
-
-
-async def _read_body(request: Request, hold: Callable[[int], bool]) -> bytes:
-    """The raw body, each part of which is held in memory if ``hold`` allows it."""
-    # HTTP allows nothing but digits there; the server has refused what is none.
-    if int(request.headers.get("content-length", "0")) > MOST_BYTES:
-        raise HTTPException(413, _TOO_LARGE)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                is_allowed = hold(len(chunk))
-                if len(body) > MOST_BYTES:
-                    raise HTTPException(413, _TOO_LARGE)
-                if not is_allowed:
-                    raise _build_refusal(503, "too much is being sent at once", 1)
-    except TimeoutError:
-        raise HTTPException(408, f"the body did not come in {BODY_SECONDS:.0f} s") from None
-    except ClientDisconnect:
-        raise HTTPException(400, "the request was cut off") from None
-    return bytes(body)
 
 
 def check_id(deploy_id: str | None) -> str:
@@ -199,10 +175,6 @@ def join_headers(items: list[tuple[str, str]]) -> dict[str, str]:
     for name, value in items:
         joined[name] = f"{joined[name]},{value}" if name in joined else value
     return joined
-
-
-def _build_refusal(status: int, text: str, retry_after: float) -> HTTPException:
-    return HTTPException(status, text, {"Retry-After": str(math.ceil(retry_after))})
 
 
 # -- signatures -----------------------------------------------------------------------------

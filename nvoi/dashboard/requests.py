@@ -11,14 +11,16 @@ import asyncio
 import base64
 import binascii
 import ipaddress
+import math
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import parse_qs, quote, unquote_to_bytes, urlsplit
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nvoi.dashboard.context import Settings
@@ -105,20 +107,44 @@ def get_deploy_id(request: Request) -> str:
         raise HTTPException(404, "there is no such deploy") from None
 
 
-# -- forms and passwords --------------------------------------------------------------------
+# -- bodies and passwords -------------------------------------------------------------------
+
+
+async def read_body(
+    request: Request, most: int, seconds: float, hold: Callable[[int], bool] = lambda _: True
+) -> bytes:
+    """The raw body, each part of which is held in memory if ``hold`` allows it."""
+    too_large = HTTPException(413, f"the body is over {most} bytes")
+    # HTTP allows nothing but digits there; the server has refused what is none.
+    if int(request.headers.get("content-length", "0")) > most:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                body += chunk
+                is_allowed = hold(len(chunk))
+                if len(body) > most:
+                    raise too_large
+                if not is_allowed:
+                    raise build_refusal(503, "too much is being sent at once", 1)
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not come in {seconds:.0f} s") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the request was cut off") from None
+    return bytes(body)
+
+
+def build_refusal(status: int, text: str, retry_after: float) -> HTTPException:
+    return HTTPException(status, text, {"Retry-After": str(math.ceil(retry_after))})
 
 
 async def read_form(request: Request) -> dict[str, str] | None:
     """The first value of each field; None where it is too large, too slow or no form."""
-    body = bytearray()
     try:
-        async with asyncio.timeout(_READ_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > _MOST_BYTES:
-                    return None
+        body = await read_body(request, _MOST_BYTES, _READ_SECONDS)
         fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=16)
-    except (TimeoutError, ValueError):
+    except (HTTPException, ValueError):
         return None
     return {name: values[0] for name, values in fields.items()}
 

@@ -10,7 +10,6 @@ import os
 import socket
 import struct
 import xmlrpc.client
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ class EndingError(GoneError):
 
 @dataclass(frozen=True)
 class Info:
-    """What supervisord knows of a program. ``pid`` is 0 where it does not run."""
+    """A program, and its process; ``pid`` is 0 where it does not run."""
 
     name: str
     state: str
@@ -99,13 +98,7 @@ class Supervisor:
         self._seconds = seconds
 
     def call(self, name: str, *args: str | bool, ignore: tuple[int, ...] = ()) -> Any:
-        """Call a method of supervisord's; None for a fault whose code is in ``ignore``.
-
-        Raises:
-            GoneError: supervisord is not there.
-            EndingError: it is, but has been told to shut down.
-            NvoiError: it refuses, or gives no answer in time.
-        """
+        """Call a method of supervisord's; None for a fault whose code is in ``ignore``."""
         # A connection of its own for every call, so that threads may call at once.
         connection = UnixConnection(self._path, self._seconds)
         body = xmlrpc.client.dumps(args, f"supervisor.{name}").encode()
@@ -169,5 +162,5 @@ class Supervisor:
         self.call("shutdown", ignore=(SHUTTING_DOWN,))
 
 
-def build_info(raw: Mapping[str, Any]) -> Info:
-    return Info(name=raw["name"], state=raw["statename"], pid=raw["pid"])
+def build_info(raw: dict[str, Any]) -> Info:
+    return Info(raw["name"], raw["statename"], raw["pid"])

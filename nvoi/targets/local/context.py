@@ -30,9 +30,6 @@ from nvoi.targets.local.state import (
 )
 from nvoi.targets.local.supervisor import Program
 
-#: The modules of the extra `local`.
-NEEDED = ("supervisor", "psutil")
-
 
 @dataclass
 class LocalContext:
@@ -64,7 +61,6 @@ class LocalContext:
 
     @property
     def services(self) -> tuple[AppService, ...]:
-        """The app's services, in the order of the config."""
         return tuple(self.application.app.values())
 
     @property
@@ -102,25 +98,19 @@ def preview(request: Request) -> LocalContext:
 
 @contextmanager
 def open_context(request: Request) -> Iterator[LocalContext]:
-    """The context of a run, with the app's lock held.
-
-    Raises:
-        LockError: another run of the app is at work.
-        UsageError: others could put something of theirs into the state folder.
-        NvoiError: it cannot be used, or the extra `local` is not installed.
-    """
+    """The context of a run, with the app's lock held; a LockError where another run has it."""
     require_extra()
     state = build_state(request)
     check_way(state.root)
     was_empty = not list_names(state.root)
-    with hold_lock(state, request.deploy_id, request.user):
+    with hold_lock(state, request):
         yield LocalContext(
             request=request, state=state, was_empty=was_empty, previous=state.find_current()
         )
 
 
 def require_extra() -> None:
-    for name in NEEDED:
+    for name in ("supervisor", "psutil"):
         if importlib.util.find_spec(name) is None:
             raise NvoiError(
                 f"the local target needs {name}, which is not installed",
@@ -129,19 +119,24 @@ def require_extra() -> None:
 
 
 @contextmanager
-def hold_lock(state: State, deploy_id: str, user: str) -> Iterator[None]:
+def hold_lock(state: State, request: Request) -> Iterator[None]:
     """Hold the app's lock for as long as the block runs; makes the state folder.
 
     The kernel gives the lock back when the holder ends in any way. Python opens files so
     that no child inherits them (PEP 446), so supervisord never holds it.
     """
     descriptor = acquire(state)
-    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    holder = {"user": user, "host": socket.gethostname(), "pid": os.getpid(), "since": since}
+    holder = {
+        "user": request.user,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "since": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "deploy": request.deploy_id,
+    }
     try:
         with storage_errors(state):
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(holder | {"deploy": deploy_id}).encode(), 0)
+            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
         yield
     finally:
         os.close(descriptor)
@@ -182,7 +177,6 @@ def is_same_file(descriptor: int, state: State) -> bool:
 
 
 def read_holder(descriptor: int) -> str:
-    """Who wrote the lock file, as a person reads it."""
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
         return (

@@ -73,9 +73,12 @@ class Startup:
     daemon_log_size: int
 
     @property
+    def state(self) -> State:
+        return self.context.state
+
+    @property
     def logfile(self) -> Path:
-        """What the service prints."""
-        return self.context.state.logs / self.program.logfile
+        return self.state.logs / self.program.logfile
 
     @property
     def check(self) -> Healthcheck | None:
@@ -166,8 +169,7 @@ def check_listeners(startup: Startup, pid: int, port: int) -> bool:
         HeldError: a process of an earlier release listens there.
         NotReadyError: a stranger does, and none of this one.
     """
-    listeners = list_listeners(port)
-    state = startup.context.state
+    listeners, state = list_listeners(port), startup.state
     marks = state.build_marks(startup.context.release)
     own = {other for other in listeners if is_marked(other, marks) or pid in list_lineage(other)}
     strange = [other for other in listeners if other not in own]
@@ -180,12 +182,10 @@ def check_listeners(startup: Startup, pid: int, port: int) -> bool:
 
 def is_held(startup: Startup) -> bool:
     """Whether a process of an earlier release listens on the health port of the config."""
-    usual = find_health_port(startup.service)
-    state = startup.context.state
+    usual, state = find_health_port(startup.service), startup.state
     marks = state.build_marks(startup.context.release)
-    return usual is not None and any(
-        is_ours(other, state) and not is_marked(other, marks) for other in list_listeners(usual)
-    )
+    listeners = list_listeners(usual) if usual else []
+    return any(is_ours(one, state) and not is_marked(one, marks) for one in listeners)
 
 
 def build_holder_error(port: int, holder: str) -> NotReadyError:
@@ -256,7 +256,7 @@ def look_by_command(startup: Startup, check: Healthcheck) -> None:
     """Healthy where the command exits with 0. Its process group ends with the look."""
     process = subprocess.Popen(  # noqa: S603 - the user's own command, as configured
         ["/bin/sh", "-c", check.command or "false"],
-        cwd=startup.context.state.releases / startup.context.release,
+        cwd=startup.state.releases / startup.context.release,
         env=dict(startup.environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -26,7 +26,6 @@ STOP_SECONDS = 10.0
 
 
 def is_running(pid: int) -> bool:
-    """Whether ``pid`` runs; a zombie does not."""
     try:
         return psutil.Process(pid).status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
     except psutil.NoSuchProcess:
@@ -87,7 +86,6 @@ def stop_processes(pids: Iterable[int], *, what: str) -> None:
 
 
 def look_for_end(pids: Iterable[int]) -> None:
-    """See that none of ``pids`` runs; a NotReadyError names those that do."""
     running = [str(pid) for pid in pids if is_running(pid)]
     if running:
         raise NotReadyError(f"pid {', '.join(running)} is still there")

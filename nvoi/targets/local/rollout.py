@@ -193,22 +193,16 @@ def prepare(
 
 
 def watch_all(startups: Sequence[Startup], supervisor: Supervisor) -> None:
-    """Wait until all are well, side by side; the ServiceError of the first that is not ends it."""
     parallel.run_together([partial(watch, startup, supervisor) for startup in startups])
 
 
 def watch(startup: Startup, supervisor: Supervisor) -> None:
-    """Wait until a service is up and well, and say so.
-
-    Raises:
-        ServiceError: it ended, or did not become healthy in time; carries its last lines.
-        CancelledError: another service failed first.
-    """
-    began = time.monotonic()
-    first = supervisor.get_info(startup.program.name)
+    """Wait until a service is up and well, and say so; a ServiceError has its last lines."""
+    began, name = time.monotonic(), startup.program.name
+    first = supervisor.get_info(name)
 
     def see() -> None:
-        info = supervisor.get_info(startup.program.name)
+        info = supervisor.get_info(name)
         # Another pid: it ended and supervisord has started it again.
         if not info.is_alive or info.pid != first.pid:
             raise build_end_error(startup, time.monotonic() - began)
@@ -277,7 +271,6 @@ def tell(startup: Startup, seconds: float) -> None:
 
 
 def build_end_error(startup: Startup, seconds: float) -> ServiceError:
-    """The error for a service whose process has ended."""
     name = startup.service.name
     how = find_exit(startup) or "ended"
     status = re.fullmatch(r"exit status (\d+)", how)
@@ -301,24 +294,19 @@ def find_exit(startup: Startup) -> str | None:
     supervisord forgets the status of a program that ended too soon, but its log names it.
     """
     pattern = rf"exited: {re.escape(startup.program.name)} \((.*?); (?:not )?expected\)"
-    path = startup.context.state.supervisor / "supervisord.log"
+    path = startup.state.supervisor / "supervisord.log"
     lines = read_tail(path, startup.daemon_log_size, lines=1000)
     matches = re.findall(pattern, "\n".join(lines))
     return str(matches[0]) if matches else None
 
 
 def build_health_error(startup: Startup, seen: str) -> ServiceError:
-    """The error for a service that lives but did not become healthy in time."""
-    name, hint = startup.service.name, f"its log is {startup.logfile}"
+    name, hint, trial = startup.service.name, f"its log is {startup.logfile}", startup.program.trial
     if seen.endswith(f"nothing listens on port {startup.port}"):
         hint = f"{name} must listen on $PORT"
-        if startup.program.trial:
+        if trial:
             hint += f", which is {startup.port} while it is on trial"
-    elif (
-        startup.program.trial
-        and startup.health_port is not None
-        and ("refused" in seen or "is held by" in seen)
-    ):
+    elif trial and startup.health_port and ("refused" in seen or "is held by" in seen):
         hint = (
             f"{name} must answer its healthcheck on $NVOI_HEALTH_PORT, "
             f"which is {startup.health_port} while it is on trial"
@@ -330,7 +318,7 @@ def build_health_error(startup: Startup, seen: str) -> ServiceError:
 def build_error(startup: Startup, message: str, hint: str) -> ServiceError:
     """A :class:`ServiceError` with the service's last lines, and who holds its port if another."""
     listeners = list_listeners(startup.port) if startup.port is not None else []
-    if listeners and not is_ours(listeners[0], startup.context.state):
+    if listeners and not is_ours(listeners[0], startup.state):
         message += f"; port {startup.port} is taken by {describe_process(listeners[0])}"
     return ServiceError(message, hint=hint, output=read_tail(startup.logfile, startup.log_size))
 

@@ -70,7 +70,6 @@ class State:
             replace_link(self.current, Path("releases") / release)
 
     def list_releases(self) -> list[str]:
-        """The names of all releases, oldest first."""
         return list_names(self.releases)
 
     def list_unfinished(self) -> list[str]:
@@ -106,9 +105,7 @@ class State:
     def build_marks(self, release: str | None = None, program: str | None = None) -> dict[str, str]:
         """Variables by which every process of the app is known, also without supervisord.
 
-        Args:
-            release: for the processes of one release only.
-            program: for those that supervisord's program of this name has started only.
+        Or those of one release, or those that supervisord's program of this name has started.
         """
         marks = {"NVOI_STATE": str(self.root), "NVOI_RELEASE": release, "NVOI_PROGRAM": program}
         return {name: value for name, value in marks.items() if value is not None}
@@ -221,11 +218,7 @@ def find_size(path: Path) -> int:
 def read_tail(path: Path, since: int = 0, lines: int = LAST_LINES) -> tuple[str, ...]:
     """The last ``lines`` lines of a log, oldest first; none where it cannot be read.
 
-    Args:
-        path: the log.
-        since: leave out what stands before this many bytes; a log that is shorter by now
-            has been rotated and is read whole.
-        lines: how many.
+    What stands before ``since`` bytes is left out, unless the log was rotated: it is shorter.
     """
     # Nothing masks the half of a secret that the reading begins in, so that is passed over.
     passed = max(LAST_BYTES, masking.masker.reach)

@@ -123,7 +123,6 @@ class Program:
 
 
 def build_conf(state: State, programs: Iterable[Program]) -> str:
-    """The config of a supervisord that keeps these programs."""
     socket = get_socket(state)
     head = HEAD.format(
         identifier=f"nvoi-{state.root.name}",
@@ -145,7 +144,6 @@ def build_conf(state: State, programs: Iterable[Program]) -> str:
 
 
 def write_conf(state: State, programs: Iterable[Program]) -> None:
-    """Write supervisord's config, and make the folders that it names."""
     for folder in (state.supervisor, state.run, state.logs, state.logs / "trial"):
         make_private(folder)
     write_private(state.supervisor / "supervisord.conf", build_conf(state, programs))
@@ -165,7 +163,6 @@ def get_socket(state: State) -> Path:
 
 
 def remove_socket(state: State) -> None:
-    """Remove the socket's folder below ``/tmp``, where there is one of this user's."""
     folder = get_socket(state).parent
     if folder == state.supervisor or not folder.is_dir() or folder.is_symlink():
         return
@@ -259,11 +256,7 @@ def build_start_error(state: State, reason: str) -> NvoiError:
 
 
 def shut_down(state: State) -> bool:
-    """Stop supervisord with all it runs, and wait until it has gone; whether it ran.
-
-    Raises:
-        NvoiError: it does not go, or what answers in its place is none of the app's.
-    """
+    """Stop supervisord with all it runs, and wait until it has gone; whether it ran."""
     path = get_socket(state)
     supervisor = Supervisor(path)
     try:

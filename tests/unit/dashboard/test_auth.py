@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from pathlib import Path
 
 import pytest
 
+from nvoi.dashboard.app import build_app
 from nvoi.dashboard.auth import IDLE, RENEWAL, Sessions, choose_next, is_same
 from nvoi.dashboard.database import Database
 from nvoi.dashboard.workers import Writer
 from nvoi.secret import Secret
+from tests.unit.dashboard.asgi import Exchange, open_dashboard
 
 PASSWORD = Secret("correct horse battery")
 
@@ -28,6 +31,13 @@ def clock() -> Clock:
 def read_rows(database: Database) -> list[tuple[bytes, int, int]]:
     with database.read() as connection:
         return connection.execute("SELECT digest, created_at, used_at FROM sessions").fetchall()
+
+
+def test_a_login_that_is_cut_off_is_no_fault_of_ours(tmp_path: Path) -> None:
+    exchange = Exchange("/login", "POST", parts=[{"type": "http.disconnect"}])
+    with open_dashboard(tmp_path) as dashboard:
+        asyncio.run(exchange.run(build_app(dashboard)))
+    assert exchange.status == 400
 
 
 @pytest.mark.parametrize("token", ["", "x", "ÿ", "0" * 43])

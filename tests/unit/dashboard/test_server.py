@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from nvoi.dashboard import server
-from nvoi.dashboard.server import Protocol, format_origin
+from nvoi.dashboard.server import Protocol, format_origin, raise_file_limit
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,17 @@ from nvoi.dashboard.server import Protocol, format_origin
 )
 def test_an_ipv6_address_stands_in_brackets(host: str, url: str) -> None:
     assert format_origin(host, 80) == url
+
+
+def test_a_system_that_refuses_more_files_is_served_with_what_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_kind: int, _limits: tuple[int, int]) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    raise_file_limit()
 
 
 if TYPE_CHECKING:
