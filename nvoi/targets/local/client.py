@@ -130,7 +130,6 @@ class Supervisor:
         return pid
 
     def list_infos(self) -> dict[str, Info]:
-        """What it knows of every program, by name."""
         return {raw["name"]: build_info(raw) for raw in self.call("getAllProcessInfo")}
 
     def get_info(self, program: str) -> Info:
@@ -150,7 +149,6 @@ class Supervisor:
         return added, changed, removed
 
     def add(self, program: str) -> None:
-        """Take in a program of the config."""
         self.call("addProcessGroup", program, ignore=(ALREADY_ADDED,))
 
     def remove(self, program: str) -> None:

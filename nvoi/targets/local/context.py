@@ -75,12 +75,10 @@ class LocalContext:
 
     @property
     def programs(self) -> list[Program]:
-        """What supervisord runs of the new release."""
         return [Program(name, self.release) for name in self.record]
 
     @property
     def previous_programs(self) -> list[Program]:
-        """What supervisord ran when the run began."""
         return [Program(name, self.previous or "") for name in self.previous_record]
 
 

@@ -193,13 +193,11 @@ def build_holder_error(port: int, holder: str) -> NotReadyError:
 
 
 def is_ours(pid: int, state: State) -> bool:
-    """Whether ``pid`` is a process of the app."""
     # A process that sets its own title may have overwritten what it was started with.
     return any(is_marked(one, state.build_marks()) for one in list_lineage(pid))
 
 
 def look_by_tcp(port: int, seconds: float) -> None:
-    """Healthy where the port accepts a connection."""
     try:
         socket.create_connection((ADDRESS, port), timeout=seconds).close()
     except OSError as error:

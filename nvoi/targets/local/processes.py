@@ -44,7 +44,6 @@ def list_lineage(pid: int) -> list[int]:
 
 
 def list_members(group: int) -> list[int]:
-    """The processes of the process group that run."""
     members = []
     for pid in psutil.pids():
         with suppress(ProcessLookupError, PermissionError):
@@ -54,7 +53,6 @@ def list_members(group: int) -> list[int]:
 
 
 def find_marked(marks: Mapping[str, str]) -> list[int]:
-    """The running processes that were started with ``marks`` in their environment."""
     return [
         pid
         for pid in psutil.pids()

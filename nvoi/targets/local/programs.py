@@ -130,7 +130,6 @@ def build_launcher(
 def write_launcher(
     context: LocalContext, program: Program, command: str, environment: Mapping[str, str]
 ) -> None:
-    """Write the launcher of a program of the new release; makes its folder."""
     state = context.state
     marks = state.build_marks(program.release, program.name)
     folder, path = state.releases / program.release, state.run / program.script
@@ -227,7 +226,6 @@ def has_ended(info: Info) -> bool:
 
 
 def get_service(program: str) -> str:
-    """The service of supervisord's name for a program."""
     return program.partition(".")[2]
 
 

@@ -62,10 +62,8 @@ def run_trial(context: LocalContext) -> None:
     usual = [port for service in services for port in (service.port, find_health_port(service))]
     free = find_free_ports(len(usual), avoid=filter(None, usual))
     with storage_errors(context.state):
-        startups = [
-            prepare(context, service, *ports, trial=True)
-            for service, *ports in zip(services, free[::2], free[1::2], strict=True)
-        ]
+        pairs = zip(free[::2], free[1::2], strict=True)
+        startups = [prepare(context, *each) for each in zip(services, pairs, strict=True)]
         tried = [startup.program for startup in startups]
         ensure_programs(context.state, supervisor, [*context.previous_programs, *tried])
     watch_all(startups, supervisor)
@@ -100,10 +98,7 @@ def run_switch(context: LocalContext) -> None:
     """Stop the old services, start the new ones, and see that they are well."""
     state, supervisor = context.state, get_supervisor(context.state)
     with storage_errors(state):
-        startups = [
-            prepare(context, service, service.port, find_health_port(service))
-            for service in context.services
-        ]
+        startups = [prepare(context, service) for service in context.services]
         context.has_switched = True
         ensure_programs(state, supervisor, context.programs)
     watch_all(startups, supervisor)
@@ -161,24 +156,18 @@ def look_back(state: State, record: Record) -> None:
 
 
 def prepare(
-    context: LocalContext,
-    service: AppService,
-    port: int | None,
-    health_port: int | None,
-    *,
-    trial: bool = False,
+    context: LocalContext, service: AppService, free: tuple[int, int] | None = None
 ) -> Startup:
-    """Write a service's launcher, which tells it these ports, and note where its logs end."""
-    program = Program(service.name, context.release, trial)
-    told = {"PORT": port} if trial else {}
-    if find_health_port(service) is None:
-        health_port = None
-    elif trial:
-        told["NVOI_HEALTH_PORT"] = health_port
+    """Write a service's launcher, and note where its logs end; a trial has two ``free`` ports."""
+    program = Program(service.name, context.release, trial=free is not None)
+    port, health_port, told = service.port, find_health_port(service), {}
+    if free is not None:
+        port, health_port = free[0], free[1] if health_port else None
+        told = {"PORT": port} | ({"NVOI_HEALTH_PORT": health_port} if health_port else {})
     environment = build_service_environment(context, service, told)
     write_launcher(context, program, service.command or "", environment)
     logfile = context.state.logs / program.logfile
-    if trial:
+    if program.trial:
         logfile.unlink(missing_ok=True)
     return Startup(
         context=context,

@@ -101,7 +101,6 @@ def plan_volumes(context: LocalContext) -> Iterator[str]:
 
 
 def list_volumes(context: LocalContext) -> list[str]:
-    """The volumes that the app's services and its sqlite3 database use."""
     volumes = {volume: None for _, volume, _ in list_mounts(context)}
     database = context.application.database
     if database is not None and database.engine == "sqlite3":
@@ -145,7 +144,6 @@ def make_parents(release: Path, parent: Path, mount: str) -> None:
 
 
 def run_prune(context: LocalContext) -> None:
-    """Keep ``keep_count`` releases beside the one that serves."""
     with storage_errors(context.state):
         for release in list_surplus(context, context.state.list_releases()):
             log.info("removing release %s", release)

@@ -91,7 +91,6 @@ def plan_ports(context: LocalContext) -> Iterator[str]:
 
 
 def find_own_ports(context: LocalContext) -> set[int]:
-    """The ports of the services that run now."""
     supervisor = find_supervisor(context.state)
     infos = supervisor.list_infos() if supervisor else {}
     alive = {info.name for info in infos.values() if info.is_alive}
