@@ -65,7 +65,6 @@ async def answer_deploys(request: Request) -> Response:
 
 
 async def answer_deploy(request: Request) -> Response:
-    """All attempts of one deploy id, the newest first."""
     name, deploy_id = request.path_params["project"], get_deploy_id(request)
 
     def query(sql: Connection) -> Any:

@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from sqlite3 import Connection
 from urllib.parse import quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -103,12 +102,8 @@ class Sessions:
             if now - session.used_at > IDLE:
                 del self._sessions[old]
         self._sessions[digest] = _Session(now, now)
-
-        def store(sql: Connection) -> None:
-            sql.execute("DELETE FROM sessions WHERE used_at < ?", (now - IDLE,))
-            sql.execute("INSERT INTO sessions VALUES (?, ?, ?)", (digest, now, now))
-
-        await self._write(store)
+        await self._write("DELETE FROM sessions WHERE used_at < ?", now - IDLE)
+        await self._write("INSERT INTO sessions VALUES (?, ?, ?)", digest, now, now)
         return token
 
     async def renew(self, digest: bytes) -> bool:
@@ -116,12 +111,10 @@ class Sessions:
         session = self._sessions.get(digest)
         if session is None or session.used_at - session.stored_at < RENEWAL:
             return False
-        session.stored_at = used_at = session.used_at
-
-        def store(sql: Connection) -> None:
-            sql.execute("UPDATE sessions SET used_at = ? WHERE digest = ?", (used_at, digest))
-
-        await self._write(store)
+        session.stored_at = session.used_at
+        await self._write(
+            "UPDATE sessions SET used_at = ? WHERE digest = ?", session.used_at, digest
+        )
         return True
 
     async def end(self, token: str) -> bool:
@@ -129,15 +122,11 @@ class Sessions:
         digest = self._compute_digest(token)
         if self._sessions.pop(digest, None) is None:
             return True
+        return await self._write("DELETE FROM sessions WHERE digest = ?", digest)
 
-        def forget(sql: Connection) -> None:
-            sql.execute("DELETE FROM sessions WHERE digest = ?", (digest,))
-
-        return await self._write(forget)
-
-    async def _write(self, job: Callable[[Connection], None]) -> bool:
+    async def _write(self, statement: str, *values: bytes | int) -> bool:
         try:
-            await self._writer.write(job)
+            await self._writer.write(lambda sql: sql.execute(statement, values))
         except StorageError:
             return False
         return True
@@ -160,8 +149,6 @@ def is_same(password: Secret, guess: str) -> bool:
 
 
 class Auth:
-    """The password of a dashboard, its sessions, and the guesses at it."""
-
     def __init__(self, settings: Settings, writer: Writer) -> None:
         self.settings = settings
         self.guesses = Guesses()

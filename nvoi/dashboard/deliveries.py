@@ -164,7 +164,6 @@ def parse_request(kind: Kind, body: bytes, headers: Mapping[str, str]) -> tuple[
 
 
 def find_run_id(headers: Mapping[str, str]) -> str | None:
-    """The run that a request is of, None where its sender names none."""
     match = _find_header(headers, RUN_ID, _UUID, "a UUID is needed")
     return match[0].lower() if match else None
 

@@ -26,8 +26,6 @@ Topic = Hashable
 
 @dataclass
 class _Channel:
-    """What is known of one topic while somebody listens."""
-
     listeners: int = 0
     version: int = 0
     woken_at: float = 0.0
@@ -41,22 +39,18 @@ class Feed:
 
     def __init__(self) -> None:
         self._channels: dict[Topic, _Channel] = {}
-        self._listeners = 0
+        self.listeners = 0
         self.closed = False
-
-    @property
-    def listeners(self) -> int:
-        return self._listeners
 
     @contextlib.contextmanager
     def listen(self, topic: Topic) -> Iterator[Listener]:
         channel = self._channels.setdefault(topic, _Channel())
         channel.listeners += 1
-        self._listeners += 1
+        self.listeners += 1
         try:
             yield Listener(self, channel)
         finally:
-            self._listeners -= 1
+            self.listeners -= 1
             channel.listeners -= 1
             if not channel.listeners:
                 if channel.timer:
@@ -69,7 +63,7 @@ class Feed:
         if channel is None or channel.timer is not None:
             return
         loop = asyncio.get_running_loop()
-        due = channel.woken_at + max(LEAST_SECONDS, self._listeners / WAKES_A_SECOND)
+        due = channel.woken_at + max(LEAST_SECONDS, self.listeners / WAKES_A_SECOND)
         if due <= loop.time():
             self._wake(channel)
         else:

@@ -196,7 +196,6 @@ def _load_environment() -> Environment:
 
 
 async def show_projects(request: Request) -> Response:
-    """All projects, each with its newest deploys."""
     now = read_clock()
 
     def query(sql: Connection) -> list[ProjectView]:

@@ -55,7 +55,6 @@ _Placed = tuple[int, int | None, Line]
 
 
 def store_delivery(sql: Connection, delivery: Delivery) -> Receipt:
-    """Store a verified request; a job of the :class:`~nvoi.dashboard.workers.Writer`."""
     known = _find_known(sql, delivery)
     if known is not None:
         return Receipt(known, duplicate=True)
@@ -213,7 +212,6 @@ def _note_missing(sql: Connection, tail: Tail, log_count: int | None) -> int:
 
 
 def _store_lines(sql: Connection, delivery: Delivery, lines: Sequence[Line]) -> Receipt:
-    """Store the lines of a batch that are not there yet."""
     tail = _find_attempt(sql, delivery)
     if tail is None and not lines:
         return Receipt(None)
@@ -235,7 +233,6 @@ def _add_gap(sql: Connection, attempt_id: int, first: int, last: int) -> None:
 
 
 def _place(sql: Connection, tail: Tail, lines: Sequence[Line], first: int | None) -> list[_Placed]:
-    """The lines to store, in the order of the batch."""
     if first is None:
         return [(tail.last_place, None, line) for line in lines]
     there: dict[int, tuple[str, int]] = {}

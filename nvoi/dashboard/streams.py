@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from sqlite3 import Connection
 
 import msgspec
@@ -19,7 +20,6 @@ from starlette.routing import Route
 
 from nvoi.dashboard.context import Dashboard, get_dashboard
 from nvoi.dashboard.database import StorageError
-from nvoi.dashboard.feed import Listener
 from nvoi.dashboard.queries import Attempt, find_attempt_by_id, get_attempt, read_lines
 from nvoi.dashboard.requests import find_number, get_deploy_id, get_number
 
@@ -78,8 +78,11 @@ async def _send(dashboard: Dashboard, attempt: Attempt, after: int) -> AsyncIter
         silent = False
         while not listener.closed:
             version = listener.version
+            query = partial(read_news, attempt_id=attempt.id, after=after)
             try:
-                news = await _read(dashboard, listener, attempt.id, after)
+                news = await listener.share(
+                    (attempt.id, after), partial(dashboard.reader.read, query)
+                )
             except StorageError:
                 # The page connects again, and goes on as soon as the database can be read.
                 return
@@ -94,13 +97,6 @@ async def _send(dashboard: Dashboard, attempt: Attempt, after: int) -> AsyncIter
                 yield parts or _COMMENT
             if not news.more:
                 silent = not await listener.wait(version, KEEP_ALIVE_SECONDS)
-
-
-async def _read(dashboard: Dashboard, listener: Listener, attempt_id: int, after: int) -> _News:
-    return await listener.share(
-        (attempt_id, after),
-        lambda: dashboard.reader.read(lambda sql: read_news(sql, attempt_id, after)),
-    )
 
 
 def read_news(sql: Connection, attempt_id: int, after: int) -> _News:

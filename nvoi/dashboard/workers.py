@@ -116,28 +116,26 @@ class Writer:
         try:
             with transaction(self._connection):
                 outcomes += [self._run_job(job) for job, _ in group]
-        except sqlite3.Error as error:
-            outcomes = [(None, build_error("write to", error)) for _ in group]
         except Exception as error:  # noqa: BLE001 - the thread has to live, and every job an answer
             outcomes = [(None, error) for _ in group]
         for (_, future), (result, fault) in zip(group, outcomes, strict=True):
-            if fault is None:
-                future.set_result(result)
-            else:
+            if isinstance(fault, sqlite3.Error):
+                future.set_exception(build_error("write to", fault))
+            elif fault is not None:
                 future.set_exception(fault)
+            else:
+                future.set_result(result)
 
     def _run_job(self, job: Callable[[Connection], Any]) -> _Outcome:
         self._connection.execute("SAVEPOINT job")
+        outcome: _Outcome
         try:
-            result = job(self._connection)
+            outcome = job(self._connection), None
         except BaseException as error:
             if not self._connection.in_transaction and isinstance(error, sqlite3.Error):
                 # SQLite rolled all of it back: https://www.sqlite.org/lang_transaction.html
                 raise
             self._connection.execute("ROLLBACK TO job")
-            self._connection.execute("RELEASE job")
-            if isinstance(error, sqlite3.Error):
-                return None, build_error("write to", error)
-            return None, error
+            outcome = None, error
         self._connection.execute("RELEASE job")
-        return result, None
+        return outcome
