@@ -17,15 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
-from nvoi.protocol import (
-    DEPLOY_ID,
-    LEVELS,
-    LOG_COUNT,
-    LOG_DROPPED,
-    RUN_ID,
-    SEQUENCE,
-    Level,
-)
+from nvoi.protocol import DEPLOY_ID, LEVELS, LOG_COUNT, LOG_DROPPED, RUN_ID, SEQUENCE, Level
 
 Kind = Literal["logs", "status"]
 

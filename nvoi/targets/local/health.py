@@ -18,12 +18,7 @@ from urllib.parse import quote
 from nvoi import parallel
 from nvoi.config.schema import AppService, Healthcheck
 from nvoi.targets.local.context import LocalContext
-from nvoi.targets.local.processes import (
-    describe_process,
-    is_marked,
-    list_lineage,
-    list_listeners,
-)
+from nvoi.targets.local.processes import describe_process, is_marked, list_lineage, list_listeners
 from nvoi.targets.local.programs import find_health_port
 from nvoi.targets.local.state import State
 from nvoi.targets.local.supervisor import Program

@@ -28,12 +28,7 @@ from nvoi.targets.local.processes import (
     list_members,
     stop_processes,
 )
-from nvoi.targets.local.state import (
-    PRIVATE,
-    State,
-    make_private,
-    write_private,
-)
+from nvoi.targets.local.state import PRIVATE, State, make_private, write_private
 from nvoi.targets.local.supervisor import (
     TRIAL,
     Program,

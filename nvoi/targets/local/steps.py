@@ -21,13 +21,7 @@ from nvoi.targets.local.programs import (
     restore,
     stop_leftovers,
 )
-from nvoi.targets.local.state import (
-    LAST_LINES,
-    count,
-    list_names,
-    remove_tree,
-    storage_errors,
-)
+from nvoi.targets.local.state import LAST_LINES, count, list_names, remove_tree, storage_errors
 from nvoi.targets.local.supervisor import SERVICE, find_supervisor, remove_socket, shut_down
 from nvoi.waiting import Reminder
 

@@ -9,12 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.fakes.client import build_batch, build_record
-from tests.integration.dashboard.serving import (
-    Serving,
-    build_path,
-    get_messages,
-    open_events,
-)
+from tests.integration.dashboard.serving import Serving, build_path, get_messages, open_events
 from tests.ports import find_port
 
 

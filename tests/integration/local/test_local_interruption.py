@@ -8,13 +8,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import LockError
-from tests.integration.local.application import (
-    App,
-    fetch,
-    is_serving,
-    read_conf,
-    wait_until,
-)
+from tests.integration.local.application import App, fetch, is_serving, read_conf, wait_until
 
 
 def kill(run: subprocess.Popen[str], number: int = signal.SIGKILL) -> str:

@@ -11,24 +11,10 @@ from pathlib import Path
 
 from nvoi.dashboard import projects
 from nvoi.dashboard.database import Database, open_database
-from nvoi.dashboard.deliveries import (
-    Body,
-    Completed,
-    Delivery,
-    Line,
-    LogBatch,
-    Numbers,
-    Started,
-)
+from nvoi.dashboard.deliveries import Body, Completed, Delivery, Line, LogBatch, Numbers, Started
 from nvoi.dashboard.keyring import Keyring, open_keyring
 from nvoi.dashboard.projects import Project
-from nvoi.dashboard.queries import (
-    Attempt,
-    StoredLine,
-    list_runs,
-    read_lines,
-    read_places,
-)
+from nvoi.dashboard.queries import Attempt, StoredLine, list_runs, read_lines, read_places
 from nvoi.dashboard.store import Receipt, store_delivery
 from nvoi.dashboard.workers import Writer
 from nvoi.secret import Secret

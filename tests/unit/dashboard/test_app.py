@@ -10,12 +10,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nvoi.dashboard.app import (
-    PAUSE_SECONDS,
-    Complaints,
-    SecurityHeadersMiddleware,
-    answer_fault,
-)
+from nvoi.dashboard.app import PAUSE_SECONDS, Complaints, SecurityHeadersMiddleware, answer_fault
 from nvoi.dashboard.context import Settings
 
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nvoi.dashboard import limits
-from nvoi.dashboard.limits import (
-    GUESS_WINDOW,
-    GUESSES_OF_ALL,
-    GUESSES_OF_ONE,
-    Guesses,
-    RateLimit,
-)
+from nvoi.dashboard.limits import GUESS_WINDOW, GUESSES_OF_ALL, GUESSES_OF_ONE, Guesses, RateLimit
 
 
 class Clock:

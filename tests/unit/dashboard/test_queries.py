@@ -1,17 +1,7 @@
 from __future__ import annotations
 
-from nvoi.dashboard.queries import (
-    LOST_AFTER,
-    read_lines,
-    read_places,
-)
-from tests.unit.dashboard.stores import (
-    COMPLETED,
-    NOON,
-    Store,
-    make_batch,
-    make_start,
-)
+from nvoi.dashboard.queries import LOST_AFTER, read_lines, read_places
+from tests.unit.dashboard.stores import COMPLETED, NOON, Store, make_batch, make_start
 
 
 def test_a_deploy_that_is_silent_for_ten_minutes_is_lost_until_it_is_heard_of(

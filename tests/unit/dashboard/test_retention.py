@@ -14,14 +14,7 @@ from nvoi.dashboard.queries import LOST_AFTER, list_runs
 from nvoi.dashboard.retention import MOST_ROWS, Retention, delete_rows
 from nvoi.secret import Secret
 from tests.unit.dashboard.faults import locked
-from tests.unit.dashboard.stores import (
-    COMPLETED,
-    KEY,
-    Store,
-    make_batch,
-    make_start,
-    open_store,
-)
+from tests.unit.dashboard.stores import COMPLETED, KEY, Store, make_batch, make_start, open_store
 
 if TYPE_CHECKING:
     import pytest

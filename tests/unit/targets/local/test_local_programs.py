@@ -7,13 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.config.schema import (
-    Application,
-    AppService,
-    Config,
-    Healthcheck,
-    LocalProvider,
-)
+from nvoi.config.schema import Application, AppService, Config, Healthcheck, LocalProvider
 from nvoi.operation import Request
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.programs import (
