@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from json.encoder import encode_basestring
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from nvoi.errors import UsageError
@@ -37,6 +37,9 @@ LEVELS = {
     "warning": 30,
     "error": 40,
 }
+
+#: What a line's level is sent as: the names of :data:`LEVELS`.
+Level = Literal["debug", "info", "step", "ok", "success", "warning", "error"]
 
 #: Limits of one ``logs`` request; the size is that of its body in bytes.
 MOST_RECORDS = 500

@@ -341,7 +341,7 @@ COMMANDS = (
         "see two deploys live in a browser, on this machine",
         "demo",
         _add_demo_options,
-        ("supervisor", "starlette", "uvicorn", "jinja2"),
+        ("supervisor", "psutil", "starlette", "uvicorn", "jinja2", "msgspec"),
     ),
     Command("onboard", "make a config by answering questions", "onboard", _add_onboard_options),
     Command("deploy", "deploy the app", "operations", _add_deploy_options),
@@ -367,7 +367,7 @@ COMMANDS = (
         "receive deploys and show them live in a browser",
         "dashboard",
         _add_dashboard_options,
-        ("starlette", "uvicorn", "jinja2"),
+        ("starlette", "uvicorn", "jinja2", "msgspec"),
     ),
     Command(
         "completion",

@@ -9,8 +9,14 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from nvoi.config.creation import check_ignore_files, create_config
-from nvoi.config.credentials import CONFIG_FILE, KEY_FILE, KEY_VARIABLES, generate_key
+from nvoi.config.credentials import (
+    CONFIG_FILE,
+    KEY_FILE,
+    KEY_VARIABLES,
+    check_ignore_files,
+    create_config,
+    generate_key,
+)
 from nvoi.config.loader import load
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import UsageError

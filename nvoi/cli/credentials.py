@@ -11,12 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from nvoi.cli.editor import edit_text, find_editor
-from nvoi.config.credentials import KEY_FILE, get_config_file, get_key
-from nvoi.config.document import Document, Value
-from nvoi.config.encrypted import EncryptedConfig
+from nvoi.config.credentials import KEY_FILE, EncryptedConfig, get_config_file, get_key
+from nvoi.config.document import Document, Value, write_node
 from nvoi.config.loader import is_plain, read
 from nvoi.config.nodes import Scalar, to_data
-from nvoi.config.rewriting import write_node
 from nvoi.errors import InputError, UsageError
 from nvoi.log.console import build_handler
 from nvoi.log.levels import ROOT, get_logger
@@ -46,7 +44,7 @@ def show(config: EncryptedConfig, path: str | None) -> None:
     with config.held() as held:
         text = held.read()
     if path is not None:
-        node = Document.parse(text, filename=config.name).get(path)
+        node = Document(text, config.name).get(path)
         text = f"{to_data(node)}\n" if isinstance(node, Scalar) else write_node(node)
     sys.stdout.write(text)
 
@@ -122,11 +120,11 @@ def read_value(argument: str) -> str:
 def write_value(config: EncryptedConfig, path: str, value: str) -> None:
     """Set one value, where that leaves a valid config."""
     with config.held() as held:
-        document = Document.parse(held.read(), filename=held.name)
+        document = Document(held.read(), held.name)
         document.set(path, value)
         document.set(path, convert(document, path, value))
-        held.check(document.dump())
-        held.write(document.dump())
+        held.check(document.text)
+        held.write(document.text)
     sys.stdout.write(f"{path} is set in {config.name}\n")
 
 

@@ -15,12 +15,10 @@ from urllib.parse import urlsplit
 from nvoi.cli.projects import find_database, open_store, prepare_database, remember_url
 from nvoi.config.credentials import find_key
 from nvoi.dashboard import server
-from nvoi.dashboard.database import Database, lock_database
-from nvoi.dashboard.errors import StorageError
+from nvoi.dashboard.context import Settings, read_password
+from nvoi.dashboard.database import Database, StorageError, lock_database
 from nvoi.dashboard.keyring import Keyring
-from nvoi.dashboard.passwords import read_password
 from nvoi.dashboard.projects import ensure_default_project, list_projects
-from nvoi.dashboard.settings import Settings
 from nvoi.errors import UsageError
 from nvoi.log.console import ConsoleFormatter, choose_palette, set_up
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nvoi.config.document import decode
+from nvoi.config.nodes import decode
 from nvoi.errors import ConfigError, UsageError
 from nvoi.files import read_file
 from nvoi.signals import Interruption

@@ -10,28 +10,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvoi.config.creation import check_ignore_files, create_config
 from nvoi.config.credentials import (
     CONFIG_FILE,
     KEY_FILE,
     DeployKey,
+    EncryptedConfig,
+    check_ignore_files,
+    create_config,
     find_key,
     generate_key,
     get_key,
 )
-from nvoi.config.encrypted import EncryptedConfig
 from nvoi.config.loader import is_plain, load
 from nvoi.config.schema import Config, SSHProvider
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import ChangedError, ConfigError, InputError, UsageError
 from nvoi.log import masking
 from nvoi.onboarding.answers import Answers, read_answers
-from nvoi.onboarding.checking import compose, is_deployable
 from nvoi.onboarding.checkout import read_checkout
 from nvoi.onboarding.dashboards import DEFAULT_URL, call_dashboard
-from nvoi.onboarding.interview import Interview
+from nvoi.onboarding.document import compose, is_deployable
 from nvoi.onboarding.place import NOT_YET
-from nvoi.onboarding.prompts import Choice, Prompts
+from nvoi.onboarding.prompts import Choice, Interview, Prompts
 from nvoi.onboarding.terminal import open_prompts
 from nvoi.onboarding.wizard import hold_interview
 from nvoi.signals import Signals, interruptible

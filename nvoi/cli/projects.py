@@ -14,9 +14,7 @@ from nvoi.config.credentials import DeployKey, get_key
 from nvoi.dashboard import projects
 from nvoi.dashboard.database import Database, open_database
 from nvoi.dashboard.keyring import Keyring, open_keyring
-from nvoi.dashboard.options import find_option, store_option
-from nvoi.dashboard.projects import ProjectSummary
-from nvoi.dashboard.records import Project
+from nvoi.dashboard.projects import Project, ProjectSummary, find_option, store_option
 from nvoi.errors import InputError, UsageError
 from nvoi.folders import check_way, make_own
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nvoi.config.nodes import join_path
+from nvoi.config.environment import SCHEMES, parse_database_url
+from nvoi.config.nodes import join_path, suggest
+from nvoi.config.reading import Reading
 from nvoi.config.schema import (
     Application,
     AppService,
@@ -18,8 +20,6 @@ from nvoi.config.schema import (
     ServerGroup,
     SSHProvider,
 )
-from nvoi.config.section import Reading, suggest
-from nvoi.config.urls import SCHEMES, parse_database_url
 from nvoi.naming import build_hostnames, build_label
 
 # What a database that nvoi runs is set up with.
@@ -29,10 +29,10 @@ DATABASE_SECRETS = {
 }
 SSH_ONLY = ("host", "hosts", "user", "port", "private_ip", "host_keys")
 ROOT = "application"
+Service = AppService | AuxiliaryService | Database
 
 
 def check_application(application: Application, reading: Reading) -> None:
-    """Reports all that does not fit together."""
     for check in CHECKS:
         check(application, reading)
 
@@ -43,7 +43,7 @@ def check_accounts(application: Application, reading: Reading) -> None:
         return
     if application.ssh_keys is None and not reading.is_faulty(f"{ROOT}.ssh_keys"):
         reading.report(f"{ROOT}.ssh_keys", "is required: servers are reached with it")
-    faulty = any(fault.path.startswith(f"{ROOT}.domain_provider") for fault in reading.faults)
+    faulty = reading.is_faulty(f"{ROOT}.domain_provider", below=True)
     for name, service in application.app.items():
         path = app_path(name)
         if service.domain and application.cloudflare is None and not faulty:
@@ -51,6 +51,20 @@ def check_accounts(application: Application, reading: Reading) -> None:
             reading.report(f"{path}.domain", message)
         if service.domain and service.port is None and not reading.is_faulty(f"{path}.port"):
             reading.report(f"{path}.domain", "a `port` is required to serve a domain")
+
+
+def check_key_pair(application: Application, reading: Reading) -> None:
+    """The two SSH keys are a pair."""
+    keys = application.ssh_keys
+    if keys is None or not keys.private_key or not keys.public_key:
+        return
+    # 25 ms, which a command that is only asked for its help would wait for in vain.
+    from nvoi.config.ssh_keys import KeyPairError, check_ssh_keys  # noqa: PLC0415
+
+    try:
+        check_ssh_keys(keys)
+    except KeyPairError as error:
+        reading.report(f"{ROOT}.ssh_keys.{error.key}", str(error))
 
 
 def check_masters(application: Application, reading: Reading) -> None:
@@ -83,8 +97,7 @@ def check_groups(application: Application, reading: Reading) -> None:
 def check_hosts(path: str, group: ServerGroup, reading: Reading) -> None:
     """A group of servers that one already has names each of them."""
     if not group.hosts:
-        faulty = any(fault.path.startswith(f"{path}.host") for fault in reading.faults)
-        if not faulty:
+        if not reading.is_faulty(f"{path}.host", below=True):
             reading.report(path, "`host`, or a list of `hosts`, is required with ssh")
         return
     if group.count != len(group.hosts):
@@ -107,7 +120,7 @@ def check_placement(application: Application, reading: Reading) -> None:
     """Every service says where it runs, on groups that exist, beside the volumes it mounts."""
     for path, service in find_services(application):
         if not service.servers:
-            faulty = any(fault.path.startswith(f"{path}.servers") for fault in reading.faults)
+            faulty = reading.is_faulty(f"{path}.servers", below=True)
             if not faulty and not is_local(application):
                 reading.report(f"{path}.servers", "is required: a list of server groups")
         for index, group in enumerate(service.servers):
@@ -117,12 +130,7 @@ def check_placement(application: Application, reading: Reading) -> None:
         check_mounts(path, service, application, reading)
 
 
-def check_mounts(
-    path: str,
-    service: AppService | AuxiliaryService | Database,
-    application: Application,
-    reading: Reading,
-) -> None:
+def check_mounts(path: str, service: Service, application: Application, reading: Reading) -> None:
     """Volumes hang on one server: whoever mounts one runs on one group of one server.
 
     On this machine there is one server whatever the groups say, and where a service names no
@@ -178,8 +186,7 @@ def check_database(application: Application, reading: Reading) -> None:
 def check_sqlite(application: Application, database: Database, reading: Reading) -> None:
     """The database is a file on a volume: every service that uses it runs beside it."""
     path = f"{ROOT}.database.mount"
-    faulty = any(fault.path.startswith(path) for fault in reading.faults)
-    if not database.mount and not faulty:
+    if not database.mount and not reading.is_faulty(path, below=True):
         reading.report(path, "is required with sqlite3: VOLUME: /path/in/the/service")
     if is_local(application) or len(database.servers) != 1:
         return
@@ -225,6 +232,7 @@ def check_names(application: Application, reading: Reading) -> None:
 
 CHECKS: tuple[Callable[[Application, Reading], None], ...] = (
     check_accounts,
+    check_key_pair,
     check_masters,
     check_groups,
     check_placement,
@@ -234,11 +242,9 @@ CHECKS: tuple[Callable[[Application, Reading], None], ...] = (
 )
 
 
-def find_services(
-    application: Application,
-) -> list[tuple[str, AppService | AuxiliaryService | Database]]:
+def find_services(application: Application) -> list[tuple[str, Service]]:
     """Everything that runs, each with its path."""
-    found: list[tuple[str, AppService | AuxiliaryService | Database]] = [
+    found: list[tuple[str, Service]] = [
         (app_path(name), service) for name, service in application.app.items()
     ]
     if application.database:
@@ -250,10 +256,8 @@ def find_services(
 
 
 def app_path(name: str) -> str:
-    """The path of an app service."""
     return join_path(f"{ROOT}.app", name)
 
 
 def is_local(application: Application) -> bool:
-    """Whether the app runs on this machine."""
     return isinstance(application.compute_provider, LocalProvider)

@@ -1,10 +1,15 @@
-"""The environment variables of an app's services."""
+"""The environment variables of an app's services, and the database that they name."""
 
 from __future__ import annotations
 
-from nvoi.config.schema import Application, AppService, Database
-from nvoi.config.urls import DatabaseAddress, build_database_url, parse_database_url
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
 
+from nvoi.config.schema import Application, AppService, Database
+from nvoi.secret import Secret
+
+# A driver may follow the scheme, as in mysql+pymysql://.
+SCHEMES = {"postgres": ("postgres", "postgresql"), "mysql": ("mysql", "mysql2")}
 # Ports on which the servers listen unless told otherwise: PostgreSQL 5432, MySQL 3306 (IANA).
 DEFAULT_PORTS = {"postgres": 5432, "mysql": 3306}
 VARIABLES = {
@@ -94,3 +99,55 @@ def describe_address(address: DatabaseAddress, engine: str) -> dict[str, str]:
     )
     pairs = zip(VARIABLES[engine], values, strict=True)
     return {variable: value for variable, value in pairs if value is not None}
+
+
+@dataclass(frozen=True)
+class DatabaseAddress:
+    """Where a database is and who may use it; None for what a URL leaves out."""
+
+    host: str | None
+    port: int | None
+    user: str | None
+    password: Secret | None
+    database: str | None
+
+
+def parse_database_url(url: str, engine: str) -> DatabaseAddress:
+    """The parts of a URL of ``engine``, percent-decoded.
+
+    Raises:
+        ValueError: it is no such URL. The text does not repeat it.
+    """
+    schemes = SCHEMES[engine]
+    allowed = (
+        f"must be {schemes[0]}://USER:PASSWORD@HOST:PORT/NAME; "
+        "special characters in the password need percent-encoding"
+    )
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError(allowed) from None
+    misplaced = parts.fragment or "@" in parts.path or any(c.isspace() for c in url)
+    if parts.scheme.partition("+")[0] not in schemes or misplaced or not url.isprintable():
+        raise ValueError(allowed)
+    return DatabaseAddress(
+        host=parts.hostname,
+        port=port,
+        user=unquote(parts.username) if parts.username else None,
+        password=Secret(unquote(parts.password)) if parts.password else None,
+        database=unquote(parts.path.removeprefix("/")) or None,
+    )
+
+
+def build_database_url(engine: str, address: DatabaseAddress) -> str:
+    """``postgresql://user:password@host:port/name``, or the same with ``mysql``.
+
+    ``postgresql`` and not ``postgres``, which SQLAlchemy no longer takes; both are named
+    by PostgreSQL's manual (libpq, Connection URIs).
+    """
+    scheme = "postgresql" if engine == "postgres" else engine
+    user = quote(address.user or "", safe="")
+    password = quote(address.password.reveal(), safe="") if address.password else ""
+    name = quote(address.database or "", safe="")
+    return f"{scheme}://{user}:{password}@{address.host}:{address.port}/{name}"

@@ -1,7 +1,8 @@
 """What the text of one value may be, and what it stands for.
 
 Each parser takes the text and returns the value, or raises :class:`RejectedError` with what
-is wrong and what is allowed. None of them repeats the text: it may be a secret.
+is wrong and what is allowed. None of them repeats the text: it may be a secret. The types at the
+end of the module are what the records of the schema declare their keys with.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import base64
 import ipaddress
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from nvoi.config.quantities import find_bytes, find_millicores
 from nvoi.protocol import find_url_fault
 from nvoi.secret import Secret
 
@@ -26,7 +28,6 @@ ARCHITECTURES = {
     "arm": "arm64",
     "aarch64": "arm64",
 }
-ADAPTERS = ("postgres", "postgresql", "mysql", "sqlite3")
 DEFAULT_KEEP_COUNT = 2
 LARGEST_PORT = 65535
 
@@ -34,8 +35,11 @@ INTEGER = re.compile(r"\+?[0-9]{1,9}")
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|)")
 APPLICATION_NAME = re.compile(r"[a-z0-9_-]+")
 SERVICE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
+SERVICE_RULE = "lower-case letters, digits, `-` and `_`, at most 63, with no `-` or `_` at an end"
 GROUP_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
+GROUP_RULE = "letters, digits, `-` and `_`, at most 63, with no `-` or `_` at an end"
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+ENV_RULE = "letters, digits and `_`, and begin with no digit"
 # Labels of host names, RFC 1123; underscores are met in practice, and only a name's own
 # owner could be hurt by one.
 LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -55,6 +59,15 @@ REGISTRY = re.compile(rf"{REGISTRY_HOST}(?:/{IMAGE_PART})*")
 # Configuration").
 MIRRORED = re.compile(rf"\*|{REGISTRY_HOST}")
 K3S_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+(?:-rc[0-9]+)?\+k3s[0-9]+")
+# Amounts as Kubernetes writes them (API reference, "Quantity"), without exponents, fractions of
+# bytes and more than three decimals of a core.
+MEMORY = re.compile(r"([1-9][0-9]{0,12})(Ki|Mi|Gi|Ti|k|M|G|T|)")
+CPU = re.compile(r"([0-9]{1,7})m|([0-9]{1,4})(?:\.([0-9]{1,3}))?")
+BYTES = {"": 1} | {
+    unit: base**power
+    for base, units in ((1024, ("Ki", "Mi", "Gi", "Ti")), (1000, ("k", "M", "G", "T")))
+    for power, unit in enumerate(units, start=1)
+}
 # A number alone is of bytes. With so few nothing starts (docker run's reference has 6 MB as the
 # least for `--memory`), and it was meant otherwise.
 LEAST_MEMORY = 6 << 20
@@ -64,14 +77,38 @@ class RejectedError(Exception):
     """A value that cannot be used: what is wrong and what is allowed, without the value."""
 
 
-def parse_text(text: str) -> str:
-    """Any text."""
-    return text
+def build_matcher(
+    pattern: re.Pattern[str], message: str, longest: int | None = None
+) -> Callable[[str], str]:
+    """A parser of what ``pattern`` matches as a whole."""
+
+    def parse(text: str) -> str:
+        if not pattern.fullmatch(text) or (longest is not None and len(text) > longest):
+            raise RejectedError(message)
+        return text
+
+    return parse
 
 
-def parse_secret(text: str) -> Secret:
-    """Any text, kept from being shown."""
-    return Secret(text)
+def build_choice(*allowed: str) -> Callable[[str], str]:
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise RejectedError(f"must be {', '.join(allowed[:-1])} or {allowed[-1]}")
+        return text
+
+    return parse
+
+
+parse_application_name = build_matcher(
+    APPLICATION_NAME, "must be lower-case letters, digits, `-` and `_`"
+)
+parse_domain = build_matcher(DOMAIN, "must be a domain, such as example.com", HOSTNAME_LENGTH)
+parse_image = build_matcher(IMAGE, "must be an image, such as ghcr.io/acme/web:3")
+parse_registry = build_matcher(REGISTRY, "must be a registry, such as mirror.example.com:5000")
+parse_k3s_version = build_matcher(K3S_VERSION, "must be a release of k3s, such as v1.33.4+k3s1")
+parse_check_type = build_choice("http", "tcp", "exec")
+ADAPTER = build_choice("postgres", "postgresql", "mysql", "sqlite3")
 
 
 def parse_boolean(text: str) -> bool:
@@ -83,7 +120,6 @@ def parse_boolean(text: str) -> bool:
 
 
 def parse_positive(text: str) -> int:
-    """A whole number from 1."""
     if not INTEGER.fullmatch(text) or int(text) == 0:
         raise RejectedError("must be a whole number from 1")
     return int(text)
@@ -91,13 +127,10 @@ def parse_positive(text: str) -> int:
 
 def parse_keep_count(text: str) -> int:
     """A whole number; 0 stands for the default, as it always did."""
-    if not INTEGER.fullmatch(text):
-        raise RejectedError("must be a whole number from 1")
-    return int(text) or DEFAULT_KEEP_COUNT
+    return DEFAULT_KEEP_COUNT if INTEGER.fullmatch(text) and not int(text) else parse_positive(text)
 
 
 def parse_port(text: str) -> int:
-    """A TCP port."""
     if not INTEGER.fullmatch(text) or not 1 <= int(text) <= LARGEST_PORT:
         raise RejectedError(f"must be a port, 1 to {LARGEST_PORT}")
     return int(text)
@@ -112,13 +145,6 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def parse_application_name(text: str) -> str:
-    """``[a-z0-9_-]+``."""
-    if not APPLICATION_NAME.fullmatch(text):
-        raise RejectedError("must be lower-case letters, digits, `-` and `_`")
-    return text
-
-
 def parse_architecture(text: str) -> str:
     """``x86`` or ``arm64``; the other names in use for them are taken too."""
     if text.lower() not in ARCHITECTURES:
@@ -127,64 +153,44 @@ def parse_architecture(text: str) -> str:
 
 
 def parse_adapter(text: str) -> str:
-    """A database adapter, in lower case."""
-    if text.lower() not in ADAPTERS:
-        raise RejectedError("must be postgres, postgresql, mysql or sqlite3")
-    return text.lower()
-
-
-def build_choice(*allowed: str) -> Callable[[str], str]:
-    """A parser of a closed set of words."""
-
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise RejectedError(f"must be {', '.join(allowed[:-1])} or {allowed[-1]}")
-        return text
-
-    return parse
+    return ADAPTER(text.lower())
 
 
 def parse_http_path(text: str) -> str:
-    """The path of a URL."""
     if not text.startswith("/") or not text.isascii() or any(c.isspace() for c in text):
         raise RejectedError("must be a path that begins with `/`, percent-encoded")
     return text
 
 
-def parse_domain(text: str) -> str:
-    """A host name of two labels or more."""
-    if not DOMAIN.fullmatch(text) or len(text) > HOSTNAME_LENGTH:
-        raise RejectedError("must be a domain, such as example.com")
-    return text
-
-
 def parse_subdomain(text: str) -> str:
     """What stands before a domain; ``@`` for the domain itself, ``*`` for all else."""
-    if text in {"@", "*"}:
-        return text
-    if not HOSTNAME.fullmatch(text) or len(text) > HOSTNAME_LENGTH:
+    if text not in {"@", "*"} and not is_hostname(text):
         raise RejectedError("must be the part before the domain, such as www, or `@` or `*`")
     return text
 
 
 def parse_host(text: str) -> str:
-    """A host name or an IP address."""
-    if HOSTNAME.fullmatch(text) and len(text) <= HOSTNAME_LENGTH:
-        return text
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        raise RejectedError("must be a host name or an IP address") from None
+    if not is_hostname(text) and not is_address(text):
+        raise RejectedError("must be a host name or an IP address")
     return text
 
 
 def parse_address(text: str) -> str:
-    """An IP address."""
+    if not is_address(text):
+        raise RejectedError("must be an IP address")
+    return text
+
+
+def is_hostname(text: str) -> bool:
+    return bool(HOSTNAME.fullmatch(text)) and len(text) <= HOSTNAME_LENGTH
+
+
+def is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
     except ValueError:
-        raise RejectedError("must be an IP address") from None
-    return text
+        return False
+    return True
 
 
 def parse_user(text: str) -> str:
@@ -198,6 +204,13 @@ def parse_callback_url(text: str) -> str:
     """An http(s) URL to which paths can be appended."""
     if fault := find_url_fault(text):
         raise RejectedError(fault)
+    return text
+
+
+def parse_url(text: str) -> str:
+    """An http(s) URL that anybody may see."""
+    if "@" in parse_callback_url(text):
+        raise RejectedError("must have no user and no password in it")
     return text
 
 
@@ -216,36 +229,7 @@ def parse_host_key(text: str) -> str:
     return text.strip()
 
 
-def parse_image(text: str) -> str:
-    """A container image's reference."""
-    if not IMAGE.fullmatch(text):
-        raise RejectedError("must be an image, such as ghcr.io/acme/web:3")
-    return text
-
-
-def parse_registry(text: str) -> str:
-    """A registry's host, and a port where it has one."""
-    if not REGISTRY.fullmatch(text):
-        raise RejectedError("must be a registry, such as mirror.example.com:5000")
-    return text
-
-
-def parse_url(text: str) -> str:
-    """An http(s) URL that anybody may see."""
-    if "@" in parse_callback_url(text):
-        raise RejectedError("must have no user and no password in it")
-    return text
-
-
-def parse_k3s_version(text: str) -> str:
-    """A release of k3s, as its own list has them."""
-    if not K3S_VERSION.fullmatch(text):
-        raise RejectedError("must be a release of k3s, such as v1.33.4+k3s1")
-    return text
-
-
 def parse_memory(text: str) -> str:
-    """Memory as Kubernetes writes it."""
     found = find_bytes(text)
     if found is None or found < LEAST_MEMORY:
         raise RejectedError("must be an amount of memory from 6Mi, such as 512Mi or 2Gi")
@@ -253,7 +237,82 @@ def parse_memory(text: str) -> str:
 
 
 def parse_cpu(text: str) -> str:
-    """Processor time as Kubernetes writes it: thousandths of a core, or cores."""
     if not find_millicores(text):
         raise RejectedError("must be processor time above 0, such as 250m or 1.5")
     return text
+
+
+def find_bytes(text: str) -> int | None:
+    """The bytes of ``512Mi``, ``2G`` or ``536870912``; None where it is no amount of memory."""
+    match = MEMORY.fullmatch(text)
+    return int(match[1]) * BYTES[match[2]] if match else None
+
+
+def find_millicores(text: str) -> int | None:
+    """The thousandths of a core of ``250m`` or ``1.5``; None where it is no processor time."""
+    match = CPU.fullmatch(text)
+    if match is None:
+        return None
+    thousandths, cores, rest = match.groups()
+    return int(thousandths) if thousandths else int(cores) * 1000 + int((rest or "0").ljust(3, "0"))
+
+
+@dataclass(frozen=True)
+class Value:
+    """How the text of a key is read.
+
+    Args:
+        parse: one of the parsers above.
+        for_shell: whether a shell reads it: then variables in it are the shell's own.
+        blank: whether it may be empty, which elsewhere is as good as absent.
+    """
+
+    parse: Callable[[str], Any]
+    for_shell: bool = False
+    blank: bool = False
+
+
+@dataclass(frozen=True)
+class Name:
+    """What a name that the user chose may be; one that is ``hidden`` may be a misplaced secret."""
+
+    pattern: re.Pattern[str]
+    rule: str
+    hidden: bool = False
+
+
+Text = Annotated[str, Value(str)]
+ShellText = Annotated[str, Value(str, for_shell=True)]
+SecretText = Annotated[Secret, Value(Secret)]
+EnvText = Annotated[str, Value(str, blank=True)]
+EnvSecret = Annotated[Secret, Value(Secret, blank=True)]
+Boolean = Annotated[bool, Value(parse_boolean)]
+Positive = Annotated[int, Value(parse_positive)]
+KeepCount = Annotated[int, Value(parse_keep_count)]
+Port = Annotated[int, Value(parse_port)]
+Duration = Annotated[float, Value(parse_duration)]
+ApplicationName = Annotated[str, Value(parse_application_name)]
+Architecture = Annotated[str, Value(parse_architecture)]
+Adapter = Annotated[str, Value(parse_adapter)]
+CheckType = Annotated[str, Value(parse_check_type)]
+HTTPPath = Annotated[str, Value(parse_http_path)]
+Domain = Annotated[str, Value(parse_domain)]
+Subdomain = Annotated[str, Value(parse_subdomain)]
+Host = Annotated[str, Value(parse_host)]
+Address = Annotated[str, Value(parse_address)]
+User = Annotated[str, Value(parse_user)]
+CallbackURL = Annotated[str, Value(parse_callback_url)]
+URL = Annotated[str, Value(parse_url)]
+HostKey = Annotated[str, Value(parse_host_key)]
+PrivateKey = Annotated[Secret, Value(lambda text: Secret(f"{text.strip()}\n"))]
+PublicKey = Annotated[str, Value(str.strip)]
+Image = Annotated[str, Value(parse_image)]
+Registry = Annotated[str, Value(parse_registry)]
+K3sVersion = Annotated[str, Value(parse_k3s_version)]
+Memory = Annotated[str, Value(parse_memory)]
+CPUTime = Annotated[str, Value(parse_cpu)]
+
+ServiceName = Annotated[str, Name(SERVICE_NAME, SERVICE_RULE)]
+GroupName = Annotated[str, Name(GROUP_NAME, GROUP_RULE)]
+EnvName = Annotated[str, Name(ENV_NAME, ENV_RULE, hidden=True)]
+MirroredName = Annotated[str, Name(MIRRORED, "a registry, such as docker.io, or `*` for all")]

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nvoi.config.checks import check_application
-from nvoi.config.credentials import KEY_HINT, DeployKey, decrypt
-from nvoi.config.document import Document, decode
-from nvoi.config.fields import parse_callback_url
-from nvoi.config.readers import read_application
+from nvoi.config.document import Document
+from nvoi.config.nodes import decode
+from nvoi.config.reading import Kind, Reading, Section, read_record
 from nvoi.config.schema import Config
-from nvoi.config.section import Kind, Reading, Section
+from nvoi.config.sealing import KEY_HINT, DeployKey, decrypt
 from nvoi.errors import ConfigError, CredentialsError, Fault
 from nvoi.files import read_file
 
@@ -51,7 +50,6 @@ def load_file(path: Path, *, key: DeployKey | None, environ: Mapping[str, str]) 
 
 
 def is_plain(path: Path) -> bool:
-    """Whether the file's name says that it is not encrypted."""
     return path.suffix.lower() in PLAIN_SUFFIXES
 
 
@@ -66,7 +64,7 @@ def load(text: str, *, filename: str, environ: Mapping[str, str] | None) -> Conf
     Raises:
         ConfigError: the config has faults. It carries all of them.
     """
-    result = read(Document.parse(text, filename=filename), environ)
+    result = read(Document(text, filename), environ)
     if result.faults:
         raise ConfigError(filename, result.faults)
     return result.config
@@ -76,13 +74,12 @@ def read(document: Document, environ: Mapping[str, str] | None) -> Result:
     """All that can be said of a document, faulty or not."""
     reading = Reading(environ)
     root = Section(reading, "", document.root)
-    callback_url = root.optional("callback_url", parse_callback_url)
-    section = root.section("application")
-    if not section.given and not section.broken:
+    application = root.section("application")
+    if not application.given and not application.broken:
         reading.report("application", "is required")
-        section.broken = True
-    application = read_application(section)
+        application.broken = True
+    config: Config = read_record(root, Config)
     reading.report_unknown_keys()
-    check_application(application, reading)
+    check_application(config.application, reading)
     faults = dict.fromkeys([*document.faults, *reading.faults])
-    return Result(Config(application, callback_url), tuple(faults), reading.kinds)
+    return Result(config, tuple(faults), reading.kinds)

@@ -1,7 +1,8 @@
 """The config as frozen dataclasses: what is left of a document once it is checked.
 
-Every name, default and meaning is of docs/config.md. Mappings keep the order of
-the document. Durations are seconds, sizes are gigabytes.
+Every name, default and meaning is of docs/config.md. Mappings keep the order of the document.
+Durations are seconds, sizes are gigabytes. A field is a key, and its type says how the key is
+read: :mod:`nvoi.config.reading`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Annotated, Any
 
-from nvoi.secret import Secret
+from nvoi.config import fields
 
-EMPTY: Mapping[str, str] = MappingProxyType({})
-NO_SECRETS: Mapping[str, Secret] = MappingProxyType({})
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class At:
+    """Where a field's key is, as a path, if it is not called what the field is."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A section that holds one of several records, under the name of its kind."""
+
+    kinds: Mapping[str, type[Any]]
+
+
+#: The field that holds the name a user gave its section.
+OWN_NAME = "own name"
+OwnName = Annotated[str, OWN_NAME]
 
 
 @dataclass(frozen=True)
@@ -28,86 +48,87 @@ class SSHProvider:
     ``architecture`` is theirs; where it is left out the servers are asked.
     """
 
-    architecture: str | None = None
+    architecture: fields.Architecture | None = None
 
 
 @dataclass(frozen=True)
 class HetznerProvider:
-    """``compute_provider.hetzner``."""
-
-    api_token: Secret
-    server_type: str
-    server_location: str
-    architecture: str
+    api_token: fields.SecretText
+    server_type: fields.Text
+    server_location: fields.Text
+    architecture: fields.Architecture
 
 
 @dataclass(frozen=True)
 class AWSProvider:
-    """``compute_provider.aws``."""
-
-    access_key_id: Secret
-    secret_access_key: Secret
-    region: str
-    instance_type: str
-    architecture: str
+    access_key_id: fields.SecretText
+    secret_access_key: fields.SecretText
+    region: fields.Text
+    instance_type: fields.Text
+    architecture: fields.Architecture
 
 
 @dataclass(frozen=True)
 class ScalewayProvider:
-    """``compute_provider.scaleway``."""
-
-    secret_key: Secret
-    project_id: str
-    server_type: str
-    architecture: str
-    zone: str = "fr-par-1"
+    secret_key: fields.SecretText
+    project_id: fields.Text
+    server_type: fields.Text
+    architecture: fields.Architecture
+    zone: fields.Text = "fr-par-1"
 
 
 ComputeProvider = LocalProvider | SSHProvider | HetznerProvider | AWSProvider | ScalewayProvider
+#: The providers by their names in a config.
+PROVIDERS: Mapping[str, type[ComputeProvider]] = {
+    "local": LocalProvider,
+    "ssh": SSHProvider,
+    "hetzner": HetznerProvider,
+    "aws": AWSProvider,
+    "scaleway": ScalewayProvider,
+}
 
 
 @dataclass(frozen=True)
 class Cloudflare:
-    """``domain_provider.cloudflare``."""
-
-    api_token: Secret
-    account_id: str
+    api_token: fields.SecretText
+    account_id: fields.Text
 
 
 @dataclass(frozen=True)
 class SSHKeys:
     """``ssh_keys``: an Ed25519 pair as OpenSSH text."""
 
-    private_key: Secret
-    public_key: str
+    private_key: fields.PrivateKey
+    public_key: fields.PublicKey
 
 
 @dataclass(frozen=True)
 class Volume:
     """``servers.G.volumes.V``; ``size`` in GB."""
 
-    name: str
-    size: int = 10
+    name: OwnName
+    size: fields.Positive = 10
 
 
 @dataclass(frozen=True)
 class ServerGroup:
     """``servers.G``.
 
-    ``hosts``, ``user``, ``port``, ``private_ip`` and ``host_keys`` are for ``ssh`` only.
+    ``hosts``, ``user``, ``port``, ``private_ip`` and ``host_keys`` are for ``ssh`` only; a key
+    ``host`` stands for ``hosts`` of one.
     """
 
-    name: str
-    master: bool = False
-    type: str | None = None
-    location: str | None = None
-    count: int = 1
-    volumes: Mapping[str, Volume] = field(default_factory=lambda: MappingProxyType({}))
-    hosts: tuple[str, ...] = ()
-    user: str | None = None
-    port: int | None = None
-    private_ip: str | None = None
-    host_keys: tuple[str, ...] = ()
+    name: OwnName
+    master: fields.Boolean = False
+    type: fields.Text | None = None
+    location: fields.Text | None = None
+    count: fields.Positive = 1
+    volumes: Mapping[fields.GroupName, Volume] = field(default_factory=lambda: EMPTY)
+    hosts: tuple[fields.Host, ...] = ()
+    user: fields.User | None = None
+    port: fields.Port | None = None
+    private_ip: fields.Address | None = None
+    host_keys: tuple[fields.HostKey, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,10 +138,10 @@ class Resources:
     None stands for the default.
     """
 
-    requested_memory: str | None = None
-    requested_cpu: str | None = None
-    memory_limit: str | None = None
-    cpu_limit: str | None = None
+    requested_memory: Annotated[fields.Memory | None, At("requests.memory")] = None
+    requested_cpu: Annotated[fields.CPUTime | None, At("requests.cpu")] = None
+    memory_limit: Annotated[fields.Memory | None, At("limits.memory")] = None
+    cpu_limit: Annotated[fields.CPUTime | None, At("limits.cpu")] = None
 
 
 @dataclass(frozen=True)
@@ -135,24 +156,26 @@ class K3s:
         mirrors: endpoints by the registry that they stand for.
     """
 
-    version: str | None = None
-    install_url: str = "https://get.k3s.io"
-    system_default_registry: str | None = None
-    registry_image: str | None = None
-    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    version: fields.K3sVersion | None = None
+    install_url: fields.URL = "https://get.k3s.io"
+    system_default_registry: fields.Registry | None = None
+    registry_image: fields.Image | None = None
+    mirrors: Mapping[fields.MirroredName, tuple[fields.URL, ...]] = field(
+        default_factory=lambda: EMPTY
+    )
 
 
 @dataclass(frozen=True)
 class Healthcheck:
     """``app.N.healthcheck``; ``interval`` and ``timeout`` in seconds."""
 
-    type: str = "http"
-    path: str = "/health"
-    port: int | None = None
-    command: str | None = None
-    interval: float = 10.0
-    timeout: float = 5.0
-    retries: int = 3
+    type: fields.CheckType = "http"
+    path: fields.HTTPPath = "/health"
+    port: fields.Port | None = None
+    command: fields.ShellText | None = None
+    interval: fields.Duration = 10.0
+    timeout: fields.Duration = 5.0
+    retries: fields.Positive = 3
 
 
 @dataclass(frozen=True)
@@ -163,19 +186,19 @@ class AppService:
     one to run instead of the app's own, ``pre_run_timeout`` is in seconds.
     """
 
-    name: str
-    servers: tuple[str, ...] = ()
-    command: str | None = None
-    port: int | None = None
-    domain: str | None = None
-    subdomain: str | None = None
+    name: OwnName
+    servers: tuple[fields.Text, ...] = ()
+    command: fields.ShellText | None = None
+    port: fields.Port | None = None
+    domain: fields.Domain | None = None
+    subdomain: fields.Subdomain | None = None
     healthcheck: Healthcheck | None = None
-    pre_run_command: str | None = None
-    env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
-    mounts: Mapping[str, str] = field(default_factory=lambda: EMPTY)
-    replicas: int | None = None
-    image: str | None = None
-    pre_run_timeout: float = 600.0
+    pre_run_command: fields.ShellText | None = None
+    env: Mapping[fields.EnvName, fields.EnvText] = field(default_factory=lambda: EMPTY)
+    mounts: Mapping[str, fields.Text] = field(default_factory=lambda: EMPTY)
+    replicas: fields.Positive | None = None
+    image: fields.Image | None = None
+    pre_run_timeout: fields.Duration = 600.0
     resources: Resources = field(default_factory=Resources)
 
 
@@ -183,12 +206,12 @@ class AppService:
 class Database:
     """``database``; ``adapter`` as written, ``engine`` what it stands for."""
 
-    servers: tuple[str, ...] = ()
-    adapter: str | None = None
-    url: Secret | None = None
-    image: str | None = None
-    mount: Mapping[str, str] = field(default_factory=lambda: EMPTY)
-    secrets: Mapping[str, Secret] = field(default_factory=lambda: NO_SECRETS)
+    servers: tuple[fields.Text, ...] = ()
+    adapter: fields.Adapter | None = None
+    url: fields.SecretText | None = None
+    image: fields.Text | None = None
+    mount: Mapping[str, fields.Text] = field(default_factory=lambda: EMPTY)
+    secrets: Mapping[fields.EnvName, fields.EnvSecret] = field(default_factory=lambda: EMPTY)
     resources: Resources = field(default_factory=Resources)
 
     @property
@@ -201,41 +224,37 @@ class Database:
 class AuxiliaryService:
     """``services.N``: a finished image beside the app, such as Redis."""
 
-    name: str
-    image: str
-    servers: tuple[str, ...] = ()
-    port: int | None = None
-    command: str | None = None
-    env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
-    mount: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    name: OwnName
+    image: fields.Text
+    servers: tuple[fields.Text, ...] = ()
+    port: fields.Port | None = None
+    command: fields.ShellText | None = None
+    env: Mapping[fields.EnvName, fields.EnvText] = field(default_factory=lambda: EMPTY)
+    mount: Mapping[str, fields.Text] = field(default_factory=lambda: EMPTY)
     resources: Resources = field(default_factory=Resources)
 
 
 @dataclass(frozen=True)
 class Application:
-    """Everything under ``application:``."""
-
-    name: str
-    compute_provider: ComputeProvider
-    environment: str = "production"
-    keep_count: int = 2
-    env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
-    secrets: Mapping[str, Secret] = field(default_factory=lambda: NO_SECRETS)
+    name: fields.ApplicationName
+    compute_provider: Annotated[ComputeProvider, OneOf(PROVIDERS)]
+    environment: fields.Text = "production"
+    keep_count: fields.KeepCount = fields.DEFAULT_KEEP_COUNT
+    cloudflare: Annotated[Cloudflare | None, At("domain_provider.cloudflare")] = None
     ssh_keys: SSHKeys | None = None
-    cloudflare: Cloudflare | None = None
-    servers: Mapping[str, ServerGroup] = field(default_factory=lambda: MappingProxyType({}))
-    app: Mapping[str, AppService] = field(default_factory=lambda: MappingProxyType({}))
+    servers: Mapping[fields.GroupName, ServerGroup] = field(default_factory=lambda: EMPTY)
+    app: Mapping[fields.ServiceName, AppService] = field(default_factory=lambda: EMPTY)
     database: Database | None = None
-    services: Mapping[str, AuxiliaryService] = field(default_factory=lambda: MappingProxyType({}))
+    services: Mapping[fields.ServiceName, AuxiliaryService] = field(default_factory=lambda: EMPTY)
+    env: Mapping[fields.EnvName, fields.EnvText] = field(default_factory=lambda: EMPTY)
+    secrets: Mapping[fields.EnvName, fields.EnvSecret] = field(default_factory=lambda: EMPTY)
     k3s: K3s = field(default_factory=K3s)
 
 
 @dataclass(frozen=True)
 class Config:
-    """A whole deploy config: ``callback_url`` and ``application``."""
-
     application: Application
-    callback_url: str | None = None
+    callback_url: fields.CallbackURL | None = None
 
     def for_branch(self, branch: str) -> Config:
         """The config of ``--branch``: the app's name and every subdomain carry it.

@@ -1,13 +1,27 @@
-"""What must not be shown of a config."""
+"""What must not be shown of a config: its secrets, and the passwords inside its URLs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import fields
+from urllib.parse import unquote
 
 from nvoi.config.schema import Application, Config
-from nvoi.config.urls import find_passwords, find_userinfo
 from nvoi.secret import Secret
+
+# Up to the last `@` of the authority, as RFC 3986's readers take it.
+USERINFO = re.compile(r"://(?P<userinfo>[^/?#\s]*)@")
+AUTHORITY = re.compile(r"[^/?#]*")
+PARAMETER = re.compile(
+    r"[?&;][\w.%-]*(?:password|passwd|pwd|passphrase|token|secret|api_?key)=(?P<value>[^&\s]+)",
+    re.IGNORECASE,
+)
+# What may follow a parameter where the URL stands in quotes, brackets or a list.
+CLOSING = re.compile(r"[#;,\"'<>)\]}]")
+PORT = re.compile(r"[0-9]{1,5}[/?#]?")
+# More ends than this are tried of no password, so that no text takes long.
+ENDS = 8
 
 
 def collect_secrets(config: Config) -> Iterator[str]:
@@ -48,3 +62,54 @@ def find_embedded(config: Config) -> Iterator[str]:
         texts += [*auxiliary.env.values(), auxiliary.command or ""]
     for text in [*texts, *(value.reveal() for value in application.secrets.values())]:
         yield from find_passwords(text)
+
+
+def find_passwords(text: str) -> Iterator[str]:
+    """The passwords of every URL in ``text``, as written and percent-decoded.
+
+    Meant for masking: where a password holds ``/``, ``?``, ``#`` or ``@`` unescaped, programs
+    differ on where it ends, so each end that one may see is among them. So are the values of
+    parameters such as ``password=`` and ``token=``.
+    """
+    for word in text.split():
+        urls = word.split("://")[1:]
+        for url in urls:
+            yield from find_password(url)
+        if len(urls) > 1:
+            yield from find_password("://".join(urls))
+        if urls:
+            yield from find_parameters(word)
+
+
+def find_password(url: str) -> Iterator[str]:
+    """The passwords that ``url``, from its authority on, may be taken to hold."""
+    _, colon, tail = url.partition(":")
+    # A shorter end than that of RFC 3986 would take a piece of the password for all of it.
+    authority = AUTHORITY.match(url)
+    least = authority[0].rfind("@") if authority else -1
+    before = len(url) - len(tail)
+    ends = [match.start() for match in re.finditer("@", url) if match.start() >= max(least, before)]
+    for end in dict.fromkeys([*ends[:ENDS], *ends[-1:]]) if colon else ():
+        if end == least or not PORT.fullmatch(url, before, end):
+            yield from spellings(url[before:end])
+
+
+def find_parameters(text: str) -> Iterator[str]:
+    """The values of parameters whose names say that they are secret."""
+    for match in PARAMETER.finditer(text):
+        yield from spellings(match["value"])
+        yield from spellings(CLOSING.split(match["value"])[0])
+
+
+def find_userinfo(text: str) -> Iterator[str]:
+    """The password before each URL's host; a user name without one is one too: it is a token."""
+    for match in USERINFO.finditer(text):
+        user, _, password = match["userinfo"].partition(":")
+        yield from spellings(password or user)
+
+
+def spellings(word: str) -> Iterator[str]:
+    """``word`` as it is and percent-decoded, if there is any."""
+    if word:
+        yield word
+        yield unquote(word)

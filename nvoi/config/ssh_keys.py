@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
 from nvoi.config.schema import SSHKeys
 from nvoi.secret import Secret
 
@@ -16,19 +22,13 @@ class KeyPairError(Exception):
 
 def generate_ssh_keys(comment: str) -> SSHKeys:
     """A new pair as OpenSSH text; ``comment`` ends the public key's line."""
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - slow to import
-    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - same
-
     key = ed25519.Ed25519PrivateKey.generate()
     private = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.OpenSSH,
         serialization.NoEncryption(),
     )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-    )
-    return SSHKeys(Secret(private.decode()), f"{public.decode()} {comment}")
+    return SSHKeys(Secret(private.decode()), f"{write_public(key)} {comment}")
 
 
 def check_ssh_keys(keys: SSHKeys) -> None:
@@ -37,21 +37,8 @@ def check_ssh_keys(keys: SSHKeys) -> None:
     Raises:
         KeyPairError: one of them is no key, or of another kind, or they do not belong together.
     """
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - slow to import
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - same
-    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - same
-
-    try:
-        private = serialization.load_ssh_private_key(keys.private_key.reveal().encode(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        private = None
-    if not isinstance(private, ed25519.Ed25519PrivateKey):
-        message = "must be an Ed25519 private key as OpenSSH text, without a passphrase"
-        raise KeyPairError("private_key", message)
-    try:
-        public = serialization.load_ssh_public_key(keys.public_key.encode())
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        public = None
+    private = load_private(keys.private_key.reveal().encode())
+    public = try_load(lambda: serialization.load_ssh_public_key(keys.public_key.encode()))
     if not isinstance(public, ed25519.Ed25519PublicKey):
         message = "must be an Ed25519 public key as OpenSSH text: ssh-ed25519 AAAA…"
         raise KeyPairError("public_key", message)
@@ -65,19 +52,28 @@ def derive_ssh_keys(private: bytes) -> SSHKeys:
     Raises:
         KeyPairError: it holds no Ed25519 key that can be used.
     """
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - slow to import
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - same
-    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - same
+    key = load_private(private)
+    return SSHKeys(Secret(f"{private.decode('ascii').strip()}\n"), write_public(key))
 
-    try:
-        key = serialization.load_ssh_private_key(private, None)
-        text = private.decode("ascii")
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key, text = None, ""
-    if not isinstance(key, ed25519.Ed25519PrivateKey):
+
+def load_private(content: bytes) -> ed25519.Ed25519PrivateKey:
+    key = try_load(lambda: serialization.load_ssh_private_key(content, None))
+    if not isinstance(key, ed25519.Ed25519PrivateKey) or not content.isascii():
         message = "must be an Ed25519 private key as OpenSSH text, without a passphrase"
         raise KeyPairError("private_key", message)
+    return key
+
+
+def try_load(load: Callable[[], object]) -> object:
+    """What ``load`` gives; None where the library does not take it."""
+    try:
+        return load()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return None
+
+
+def write_public(key: ed25519.Ed25519PrivateKey) -> str:
     public = key.public_key().public_bytes(
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )
-    return SSHKeys(Secret(f"{text.strip()}\n"), public.decode())
+    return public.decode()

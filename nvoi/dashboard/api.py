@@ -1,33 +1,34 @@
-"""What the dashboard knows, as JSON and as text."""
+"""What the dashboard knows, as JSON and as text, at ``/api/…``."""
 
 from __future__ import annotations
 
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
+import msgspec
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 
 from nvoi.dashboard import projects
-from nvoi.dashboard.attempts import list_attempts, list_runs, read_lines, read_places
-from nvoi.dashboard.context import Dashboard
+from nvoi.dashboard.context import get_dashboard
 from nvoi.dashboard.formats import clean_text, format_iso
-from nvoi.dashboard.objects import build_attempt, build_line, build_project, encode
-from nvoi.dashboard.paths import RawRoute
 from nvoi.dashboard.queries import (
-    find_number,
+    Attempt,
+    Gap,
+    StoredLine,
     get_attempt,
-    get_deploy_id,
-    get_number,
     get_project,
+    list_attempts,
+    list_runs,
+    read_lines,
+    read_places,
 )
-from nvoi.dashboard.records import Attempt, Gap, StoredLine
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.routing import BaseRoute
+from nvoi.dashboard.requests import find_number, get_deploy_id, get_number
+from nvoi.dashboard.workers import Reader
 
 #: Attempts of an answer: without, and with the query's ``limit`` at most.
 ATTEMPTS, MOST_ATTEMPTS = 50, 200
@@ -40,110 +41,105 @@ TEXT_LINES = 200
 _C1 = re.compile("[\x80-\x9f]")
 
 
-class Api:
-    """Answers ``GET /api/….json`` and ``log.txt``."""
+async def answer_projects(request: Request) -> Response:
+    def query(connection: sqlite3.Connection) -> Any:
+        summaries = projects.list_summaries(connection)
+        return {"projects": [build_project(each) for each in summaries]}
 
-    def __init__(self, dashboard: Dashboard) -> None:
-        self._read = dashboard.reader.read
-
-    async def answer_projects(self, _request: Request) -> Response:
-        """All projects."""
-
-        def query(connection: sqlite3.Connection) -> bytes:
-            summaries = projects.list_summaries(connection)
-            return encode({"projects": [build_project(each) for each in summaries]})
-
-        return await self._answer(query)
-
-    async def answer_deploys(self, request: Request) -> Response:
-        """A project's attempts, the newest first; ``next`` is the ``before`` of what follows."""
-        name = request.path_params["project"]
-        limit = get_number(request, "limit", ATTEMPTS, most=MOST_ATTEMPTS)
-        before = find_number(request, "before")
-
-        def query(connection: sqlite3.Connection) -> bytes:
-            found = list_attempts(connection, get_project(connection, name), limit + 1, before)
-            shown = found[:limit]
-            following = shown[-1].id if shown and len(found) > limit else None
-            return encode({"deploys": [build_attempt(each) for each in shown], "next": following})
-
-        return await self._answer(query)
-
-    async def answer_deploy(self, request: Request) -> Response:
-        """All attempts of one deploy id, the newest first."""
-        name, deploy_id = request.path_params["project"], get_deploy_id(request)
-
-        def query(connection: sqlite3.Connection) -> bytes:
-            runs = list_runs(connection, get_project(connection, name), deploy_id)
-            if not runs:
-                raise HTTPException(404, "there is no such deploy")
-            return encode({"attempts": [build_attempt(each) for each in runs]})
-
-        return await self._answer(query)
-
-    async def answer_lines(self, request: Request) -> Response:
-        """Lines of an attempt in the order of their arrival; ``more`` says that some follow."""
-        name, deploy_id = request.path_params["project"], get_deploy_id(request)
-        number, after = find_number(request, "attempt"), get_number(request, "after", 0)
-        limit = get_number(request, "limit", LINES, most=MOST_LINES)
-
-        def query(connection: sqlite3.Connection) -> bytes:
-            attempt = get_attempt(connection, name, deploy_id, number)
-            lines = read_lines(connection, attempt.id, after, limit)
-            last = lines[-1].number if lines else after
-            return encode(
-                {
-                    "attempt": attempt.number,
-                    "lines": [build_line(line) for line in lines],
-                    "more": last < attempt.lines,
-                }
-            )
-
-        return await self._answer(query)
-
-    async def answer_text(self, request: Request) -> Response:
-        """An attempt's lines in the order of reading, fit for a terminal."""
-        name, deploy_id = request.path_params["project"], get_deploy_id(request)
-        number = find_number(request, "attempt")
-        attempt = await self._read(lambda sql: get_attempt(sql, name, deploy_id, number))
-        return StreamingResponse(self._write_text(attempt), media_type="text/plain; charset=utf-8")
-
-    async def _write_text(self, attempt: Attempt) -> AsyncIterator[str]:
-        last: StoredLine | None = None
-        while True:
-            after = last
-
-            def query(
-                connection: sqlite3.Connection, after: StoredLine | None = after
-            ) -> list[StoredLine]:
-                return read_places(connection, attempt.id, after, TEXT_LINES)
-
-            lines = await self._read(query)
-            begin = last.place if last else 0
-            end = lines[-1].place if lines else None
-            gaps = [
-                gap for gap in attempt.gaps if begin < gap.last and (end is None or gap.last < end)
-            ]
-            yield "".join(format_lines(lines, gaps))
-            if not lines:
-                return
-            last = lines[-1]
-
-    async def _answer(self, query: Callable[[sqlite3.Connection], bytes]) -> Response:
-        return Response(await self._read(query), media_type="application/json")
+    return await _answer(request, query)
 
 
-def build_routes(dashboard: Dashboard) -> list[BaseRoute]:
-    """The routes of ``/api/…`` that read."""
-    api = Api(dashboard)
-    deploy = "/api/projects/{project}/deploys/{deploy_id}"
-    return [
-        RawRoute("/api/projects.json", api.answer_projects),
-        RawRoute("/api/projects/{project}/deploys.json", api.answer_deploys),
-        RawRoute(f"{deploy}.json", api.answer_deploy),
-        RawRoute(f"{deploy}/lines.json", api.answer_lines),
-        RawRoute(f"{deploy}/log.txt", api.answer_text),
-    ]
+async def answer_deploys(request: Request) -> Response:
+    """A project's attempts, the newest first; ``next`` is the ``before`` of what follows."""
+    name = request.path_params["project"]
+    limit = get_number(request, "limit", ATTEMPTS, most=MOST_ATTEMPTS)
+    before = find_number(request, "before")
+
+    def query(connection: sqlite3.Connection) -> Any:
+        found = list_attempts(connection, get_project(connection, name), limit + 1, before)
+        shown = found[:limit]
+        following = shown[-1].id if shown and len(found) > limit else None
+        return {"deploys": shown, "next": following}
+
+    return await _answer(request, query)
+
+
+async def answer_deploy(request: Request) -> Response:
+    """All attempts of one deploy id, the newest first."""
+    name, deploy_id = request.path_params["project"], get_deploy_id(request)
+
+    def query(connection: sqlite3.Connection) -> Any:
+        runs = list_runs(connection, get_project(connection, name), deploy_id)
+        if not runs:
+            raise HTTPException(404, "there is no such deploy")
+        return {"attempts": runs}
+
+    return await _answer(request, query)
+
+
+async def answer_lines(request: Request) -> Response:
+    """Lines of an attempt in the order of their arrival; ``more`` says that some follow."""
+    name, deploy_id = request.path_params["project"], get_deploy_id(request)
+    number, after = find_number(request, "attempt"), get_number(request, "after", 0)
+    limit = get_number(request, "limit", LINES, most=MOST_LINES)
+
+    def query(connection: sqlite3.Connection) -> Any:
+        attempt = get_attempt(connection, name, deploy_id, number)
+        lines = read_lines(connection, attempt.id, after, limit)
+        last = lines[-1].number if lines else after
+        return {"attempt": attempt.number, "lines": lines, "more": last < attempt.lines}
+
+    return await _answer(request, query)
+
+
+async def answer_text(request: Request) -> Response:
+    """An attempt's lines in the order of reading, fit for a terminal."""
+    name, deploy_id = request.path_params["project"], get_deploy_id(request)
+    number = find_number(request, "attempt")
+    attempt = await get_dashboard(request).reader.read(
+        lambda sql: get_attempt(sql, name, deploy_id, number)
+    )
+    return StreamingResponse(
+        _write_text(get_dashboard(request).reader, attempt), media_type="text/plain; charset=utf-8"
+    )
+
+
+async def _write_text(reader: Reader, attempt: Attempt) -> AsyncIterator[str]:
+    last: StoredLine | None = None
+    while True:
+        after = last
+
+        def query(
+            connection: sqlite3.Connection, after: StoredLine | None = after
+        ) -> list[StoredLine]:
+            return read_places(connection, attempt.id, after, TEXT_LINES)
+
+        lines = await reader.read(query)
+        begin = last.place if last else 0
+        end = lines[-1].place if lines else None
+        gaps = [gap for gap in attempt.gaps if begin < gap.last and (end is None or gap.last < end)]
+        yield "".join(format_lines(lines, gaps))
+        if not lines:
+            return
+        last = lines[-1]
+
+
+async def _answer(request: Request, query: Callable[[sqlite3.Connection], Any]) -> Response:
+    """What ``query`` gives, as JSON; a reader's thread encodes it."""
+    reader = get_dashboard(request).reader
+    content = await reader.read(lambda connection: msgspec.json.encode(query(connection)))
+    return Response(content, media_type="application/json")
+
+
+def build_project(summary: projects.ProjectSummary) -> dict[str, Any]:
+    """A project and what it has sent. Its token is its senders' alone."""
+    return {
+        "name": summary.project.name,
+        "created_at": summary.project.created_at,
+        "deploys": summary.deploys,
+        "attempts": summary.attempts,
+        "last_seen_at": summary.last_seen_at,
+    }
 
 
 def format_lines(lines: Iterable[StoredLine], gaps: Iterable[Gap]) -> Iterator[str]:
@@ -164,3 +160,13 @@ def _format_gap(gap: Gap) -> str:
         else f"lines {gap.first} to {gap.last} were"
     )
     return f"[{lines} never received]\n"
+
+
+_DEPLOY = "/api/projects/{project:segment}/deploys/{deploy_id:segment}"
+ROUTES = [
+    Route("/api/projects.json", answer_projects),
+    Route("/api/projects/{project:segment}/deploys.json", answer_deploys),
+    Route(f"{_DEPLOY}.json", answer_deploy),
+    Route(f"{_DEPLOY}/lines.json", answer_lines),
+    Route(f"{_DEPLOY}/log.txt", answer_text),
+]

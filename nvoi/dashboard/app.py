@@ -1,49 +1,84 @@
-"""Puts the dashboard's routes and its middleware together."""
+"""The ASGI application: routes, middleware, security headers, and the answers to what fails."""
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nvoi.dashboard import api, login, pages, receiver, streams
-from nvoi.dashboard.access import Access, AccessMiddleware
-from nvoi.dashboard.context import Dashboard
-from nvoi.dashboard.errors import Complaints, StorageError
-from nvoi.dashboard.headers import SECURITY_HEADERS, SecurityHeadersMiddleware
-from nvoi.dashboard.paths import RawRoute
-from nvoi.dashboard.templating import render
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
+from nvoi.dashboard import api, auth, pages, receiver, streams
+from nvoi.dashboard.context import Dashboard, Settings
+from nvoi.dashboard.database import StorageError
+from nvoi.dashboard.deliveries import ProtocolViolation
+from nvoi.dashboard.pages import render
+from nvoi.dashboard.requests import RawPathMiddleware
 
 #: Seconds after which a sender may try again when the database did not take it.
 RETRY_SECONDS = 2
+#: Seconds between two complaints of the same.
+PAUSE_SECONDS = 60.0
+
+#: Nothing from elsewhere, nothing inline, in nobody's frame (Content Security Policy Level 3).
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+#: What every answer has.
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    # Not `no-referrer`: with it a browser sends `Origin: null` with our own forms (Fetch
+    # Standard, "append a request Origin header"), and they could not be told from others'.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+#: A year, as RFC 6797 has it in its examples.
+_STRICT_TRANSPORT = "max-age=31536000"
 
 
 def build_app(dashboard: Dashboard) -> Starlette:
     """The ASGI application; its routes find ``dashboard`` on ``app.state.dashboard``."""
-    access = Access(dashboard.settings, dashboard.writer)
+    guard = auth.Auth(dashboard.settings, dashboard.writer)
     app = Starlette(
         routes=[
-            RawRoute("/healthz", answer_health),
+            Route("/healthz", answer_health),
             *receiver.build_routes(dashboard),
-            *streams.build_routes(dashboard),
-            *api.build_routes(dashboard),
-            *login.build_routes(access),
-            *pages.build_routes(dashboard),
+            *streams.ROUTES,
+            *api.ROUTES,
+            *auth.build_routes(guard),
+            *pages.ROUTES,
         ],
         middleware=[
+            Middleware(RawPathMiddleware),
             Middleware(SecurityHeadersMiddleware, settings=dashboard.settings),
-            Middleware(AccessMiddleware, access=access),
+            Middleware(auth.AuthMiddleware, auth=guard),
         ],
         exception_handlers={
             HTTPException: answer_http_error,
+            ProtocolViolation: answer_violation,
             StorageError: answer_storage_error,
             Exception: answer_fault,
         },
@@ -56,7 +91,6 @@ def build_app(dashboard: Dashboard) -> Starlette:
 
 
 async def answer_health(request: Request) -> Response:
-    """200 where the database answers."""
     dashboard: Dashboard = request.app.state.dashboard
     await dashboard.reader.read(lambda connection: connection.execute("SELECT 1").fetchone())
     return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
@@ -65,13 +99,21 @@ async def answer_health(request: Request) -> Response:
 async def answer_http_error(request: Request, error: Exception) -> Response:
     """Routing's own refusals (404, 405), and those that routes raise; in JSON but for people."""
     assert isinstance(error, HTTPException)  # noqa: S101 - as it is registered above
-    accepted = request.headers.get("accept", "")
-    if error.status_code == HTTPStatus.NOT_FOUND and "text/html" in accepted:
-        token = getattr(request.state, "logout_token", "")
-        text = "There is no such page here."
-        return render("unknown.html", status_code=404, logout_token=token, text=text)
+    is_page = request.scope["path"].startswith("/projects/")
+    is_for_people = is_page or "text/html" in request.headers.get("accept", "")
     text = error.detail.lower()
+    if error.status_code == HTTPStatus.NOT_FOUND and is_for_people:
+        what = "there is no such page" if text == "not found" else text
+        logged_in = getattr(request.state, "logged_in", False)
+        values = {"logged_in": logged_in, "text": f"{what.capitalize()} here."}
+        return render("unknown.html", status_code=404, **values)
     return JSONResponse({"error": text}, status_code=error.status_code, headers=error.headers)
+
+
+async def answer_violation(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ProtocolViolation)  # noqa: S101 - as it is registered above
+    content = {"error": error.message} | ({"field": error.field} if error.field else {})
+    return JSONResponse(content, status_code=422)
 
 
 async def answer_storage_error(request: Request, error: Exception) -> Response:
@@ -88,3 +130,55 @@ async def answer_fault(_request: Request, _error: Exception) -> Response:
     # It is made outside all middleware.
     headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
     return JSONResponse({"error": "internal error"}, status_code=500, headers=headers)
+
+
+class SecurityHeadersMiddleware:
+    """Adds them to every answer that does not say otherwise itself.
+
+    What is read may be kept by nobody; files of the pages are asked for again each time, unless
+    their URL names their version (``?v=``).
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._headers = dict(SECURITY_HEADERS)
+        if (settings.public_url or "").startswith("https://"):
+            self._headers["Strict-Transport-Security"] = _STRICT_TRANSPORT
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", _choose_caching(scope, message["status"]))
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _choose_caching(scope: Scope, status: int) -> str:
+    if status >= 400 or not scope["path"].startswith("/static/"):  # noqa: PLR2004 - RFC 9110, 15
+        return "no-store"
+    versioned = scope["query_string"].startswith(b"v=")
+    return "public, max-age=31536000, immutable" if versioned else "public, no-cache"
+
+
+class Complaints:
+    """Warnings of what may come with every request: each said once a minute."""
+
+    def __init__(self, log: logging.Logger, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._clock = clock
+        self._told: dict[str, float] = {}
+
+    def warn(self, text: str) -> None:
+        now = self._clock()
+        self._told = {known: at for known, at in self._told.items() if now - at < PAUSE_SECONDS}
+        if text not in self._told:
+            self._told[text] = now
+            self._log.warning("%s", text)

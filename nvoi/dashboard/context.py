@@ -1,21 +1,89 @@
-"""What the dashboard's routes share."""
+"""What a dashboard is started with, and what its routes share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
 
 from nvoi.dashboard.feed import Feed
 from nvoi.dashboard.keyring import Keyring
-from nvoi.dashboard.reader import Reader
-from nvoi.dashboard.settings import Settings
-from nvoi.dashboard.writer import Writer
+from nvoi.dashboard.workers import Reader, Writer
+from nvoi.errors import CredentialsError, UsageError
+from nvoi.files import is_open_to_others, read_with_mode
+from nvoi.secret import Secret
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8787
+
+#: Characters of a password. At 50 guesses in 15 minutes even a poor one of this length holds.
+SHORTEST, LONGEST = 12, 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All options of ``nvoi dashboard``.
+
+    Args:
+        database: the SQLite file; the key of its keys lies beside it.
+        host: the address to listen on.
+        port: the port; 0 lets the system choose.
+        password: what a reader has to know; None where no login is asked for.
+        trust_proxy: whether a reverse proxy stands before it, which decides who may read and
+            whose ``X-Forwarded-*`` headers are true.
+        public_url: where readers and senders find it, without a slash at its end; None where
+            that is its own address.
+        keep: deploys kept of each project; None keeps all.
+        keep_days: days that a deploy is kept; None keeps it for ever.
+        rate: requests a second that one project may send for long; twice as many in a burst.
+    """
+
+    database: Path
+    host: str = DEFAULT_HOST
+    port: int = DEFAULT_PORT
+    password: Secret | None = None
+    trust_proxy: bool = False
+    public_url: str | None = None
+    keep: int | None = 200
+    keep_days: float | None = None
+    rate: float = 200.0
+
+
+def read_password(path: Path) -> Secret:
+    """The password in a file: one line, of 12 characters at least.
+
+    Raises:
+        UsageError: it cannot be read, is open to others, or holds no such line.
+    """
+    try:
+        content, mode = read_with_mode(path)
+    except CredentialsError as error:
+        raise UsageError(f"--password-file: {error.message}") from error
+    if is_open_to_others(mode):
+        raise UsageError(
+            f"--password-file: {path} is open to others (mode {mode & 0o777:04o})",
+            hint=f"chmod 600 {path}",
+        )
+    try:
+        text = content.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--password-file: {path} is not UTF-8") from error
+    if not text.isprintable():
+        raise UsageError(
+            f"--password-file: {path} holds more than one line, or what cannot be typed"
+        )
+    if not SHORTEST <= len(text.strip()) <= len(text) <= LONGEST:
+        raise UsageError(
+            f"--password-file: {path} must hold a password of {SHORTEST} to {LONGEST} characters",
+            hint="make one: (umask 077; openssl rand -base64 24 > password)",
+        )
+    return Secret(text)
 
 
 @dataclass(frozen=True)
 class Dashboard:
     """A dashboard that serves; ``request.app.state.dashboard`` of every request.
-
-    Every module of routes has ``build_routes(dashboard) -> list[BaseRoute]``.
 
     Args:
         settings: what it was started with.
@@ -32,3 +100,8 @@ class Dashboard:
     keyring: Keyring
     feed: Feed
     url: str
+
+
+def get_dashboard(request: Request) -> Dashboard:
+    dashboard: Dashboard = request.app.state.dashboard
+    return dashboard

@@ -1,251 +1,321 @@
-"""Stores what was received: once, and with the attempt it belongs to."""
+"""What a request brings: its headers and its body, read strictly. Pure.
+
+docs/protocol.md names everything that may be sent; whatever else is there is a
+:class:`ProtocolViolation`, which says where. Headers are given by name in lower case; one that
+came twice is joined by ``,`` and so never right.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import sqlite3
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, NamedTuple
 
-from nvoi.dashboard.lines import TAIL, Tail, add_gap, add_lines
-from nvoi.dashboard.records import Completed, Delivery, Failed, LogBatch, Receipt, Started
+import msgspec
+from msgspec import Meta, Struct
 
-#: Bytes of SHA-256 by which a body or a webhook-id is known again.
-DIGEST_BYTES = 16
+from nvoi.protocol import (
+    DEPLOY_ID,
+    LEVELS,
+    LOG_COUNT,
+    LOG_DROPPED,
+    RUN_ID,
+    SEQUENCE,
+    Level,
+)
+
+Kind = Literal["logs", "status"]
+
+#: Numbers stay within what JavaScript and SQLite both hold exactly.
+LARGEST = 2**53 - 1
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
+_SEQUENCE = re.compile(r"([1-9][0-9]{0,14})-([1-9][0-9]{0,14})")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII)
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+
+#: Any characters but halves of surrogate pairs, which no UTF-8 can carry.
+_WHOLE = r"\A[^\ud800-\udfff]*\Z"
+Text = Annotated[str, Meta(pattern=_WHOLE)]
+Name = Annotated[str, Meta(pattern=_WHOLE, min_length=1)]
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 
 
-def store_delivery(connection: sqlite3.Connection, delivery: Delivery) -> Receipt:
-    """Store a verified request; a job of the :class:`~nvoi.dashboard.writer.Writer`.
+# -- what is sent ---------------------------------------------------------------------------
 
-    Args:
-        connection: within a transaction.
-        delivery: what was received. Its numbers are those of 64 bits, its text is valid Unicode.
+
+class _Record(Struct, frozen=True, forbid_unknown_fields=True):
+    level: Level
+    message: Text
+    logged_at: str
+
+
+class _Logs(Struct, frozen=True, forbid_unknown_fields=True):
+    logs: list[_Record]
+
+
+class _Status(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag=str.lower):
+    """A body whose ``status`` is its class's name."""
+
+
+class Started(_Status, frozen=True):
+    """What the sender did not know is empty."""
+
+    git_sha: Name = ""
+    git_ref: Name = ""
+    ci_provider: Name = ""
+    ci_run_url: Name = ""
+
+
+class Tunnel(Struct, frozen=True, forbid_unknown_fields=True):
+    service_name: Name
+    hostname: Name
+
+
+class Completed(_Status, frozen=True):
+    tunnels: tuple[Tunnel, ...]
+    duration_seconds: Count
+
+
+class Failed(_Status, frozen=True):
+    error: Name
+
+
+class Line(NamedTuple):
+    level: str
+    message: str
+    logged_at: int
+
+
+class LogBatch(NamedTuple):
+    lines: tuple[Line, ...]
+
+
+Body = LogBatch | Started | Completed | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What a request's headers count, None where they do not.
+
+    ``first`` is the sequence number of a batch's first line; ``count`` the lines logged in the
+    run, and ``dropped`` how many of them were given up.
+    """
+
+    first: int | None = None
+    count: int | None = None
+    dropped: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One verified request of a project.
+
+    ``run_id`` and ``webhook_id`` are None where its headers have none; ``digest`` is the SHA-256
+    of the raw body, ``received_at`` in Unix milliseconds.
+    """
+
+    project_id: int
+    deploy_id: str
+    run_id: str | None
+    webhook_id: str | None
+    digest: bytes
+    received_at: int
+    body: Body
+    numbers: Numbers = Numbers()
+
+
+# -- headers --------------------------------------------------------------------------------
+
+
+class ProtocolViolation(Exception):  # noqa: N818 - it is no error of ours
+    """A request that is not the protocol's.
+
+    ``field`` says where: a path as ``logs[3].level``, or a header's name; empty for the whole
+    body. ``message`` says what is wrong there, and what is allowed.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+        self.message = message
+
+
+def parse_request(kind: Kind, body: bytes, headers: Mapping[str, str]) -> tuple[Body, Numbers]:
+    """What a request brings; ``kind`` is the last segment of its path.
 
     Raises:
-        sqlite3.Error: it cannot be stored.
+        ProtocolViolation: it is not one of the protocol's.
     """
-    known = _find_known(connection, delivery)
-    if known is not None:
-        return Receipt(known, duplicate=True)
-    body = delivery.body
-    if isinstance(body, LogBatch):
-        receipt = _store_lines(connection, delivery, body)
-    elif isinstance(body, Started):
-        receipt = Receipt(_store_start(connection, delivery, body))
-    else:
-        receipt = Receipt(_store_end(connection, delivery, body))
-    if receipt.attempt_id is not None:
-        _remember(connection, delivery, receipt.attempt_id)
-    return receipt
+    if not _CONTENT_TYPE.fullmatch(headers.get("content-type", "").strip()):
+        raise ProtocolViolation("Content-Type", "application/json is needed")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise ProtocolViolation("Content-Encoding", "the body has to be sent as it is")
+    if kind == "logs":
+        batch = parse_batch(body)
+        _refuse_headers(headers, (LOG_COUNT, LOG_DROPPED), "a terminal status only")
+        return batch, Numbers(first=_parse_sequence(headers, len(batch.lines)))
+    status: Started | Completed | Failed = convert_json(body, Started | Completed | Failed)
+    _refuse_headers(headers, (SEQUENCE,), "logs only")
+    if isinstance(status, Started):
+        _refuse_headers(headers, (LOG_COUNT, LOG_DROPPED), "a terminal status only")
+    return status, _parse_counts(headers)
 
 
-# -- what was received before ---------------------------------------------------------------
+def find_run_id(headers: Mapping[str, str]) -> str | None:
+    """The run that a request is of, None where its sender names none."""
+    match = _find_header(headers, RUN_ID, _UUID, "a UUID is needed")
+    return match[0].lower() if match else None
 
 
-def _find_known(connection: sqlite3.Connection, delivery: Delivery) -> int | None:
-    """The attempt that this very request was stored with before."""
-    if delivery.webhook_id is not None:
-        row = connection.execute(
-            "SELECT attempt_id FROM deliveries WHERE project_id = ? AND webhook = ?",
-            (delivery.project_id, _shorten(delivery.webhook_id)),
-        ).fetchone()
-        return int(row[0]) if row else None
-    row = connection.execute(
-        "SELECT attempt_id, webhook IS NOT NULL FROM deliveries"
-        " WHERE project_id = ? AND digest = ? ORDER BY webhook IS NULL, id DESC LIMIT 1",
-        (delivery.project_id, delivery.digest[:DIGEST_BYTES]),
-    ).fetchone()
-    if row is None:
-        return None
-    attempt_id, had_webhook = row
-    # A request that had its webhook headers and comes without them was captured and replayed.
-    # Two runs may well begin or end in the same words, but no two log the same at the same time.
-    if had_webhook or isinstance(delivery.body, LogBatch):
-        return int(attempt_id)
-    newest = _find_newest(connection, delivery)
-    is_retry = newest and newest.id == attempt_id and not isinstance(delivery.body, Started)
-    return int(attempt_id) if is_retry else None
+def check_deploy_header(deploy_id: str, headers: Mapping[str, str]) -> None:
+    """Make sure that the header, where it is there, names the deploy of the path.
 
-
-def _remember(connection: sqlite3.Connection, delivery: Delivery, attempt_id: int) -> None:
-    webhook = None if delivery.webhook_id is None else _shorten(delivery.webhook_id)
-    connection.execute(
-        "INSERT INTO deliveries (project_id, attempt_id, webhook, digest) VALUES (?, ?, ?, ?)",
-        (delivery.project_id, attempt_id, webhook, delivery.digest[:DIGEST_BYTES]),
-    )
-
-
-def _shorten(webhook_id: str) -> bytes:
-    return hashlib.sha256(webhook_id.encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
-
-
-# -- which attempt --------------------------------------------------------------------------
-
-
-def _find_newest(connection: sqlite3.Connection, delivery: Delivery) -> Tail | None:
-    row = connection.execute(
-        f"SELECT {TAIL} FROM attempts WHERE project_id = ? AND deploy_id = ?"  # noqa: S608 - constants
-        " ORDER BY number DESC LIMIT 1",
-        (delivery.project_id, delivery.deploy_id),
-    ).fetchone()
-    return Tail(*row) if row else None
-
-
-def _add_attempt(connection: sqlite3.Connection, delivery: Delivery, number: int) -> Tail:
-    cursor = connection.execute(
-        "INSERT INTO attempts (project_id, deploy_id, number, started_at, last_seen_at)"
-        " VALUES (:project_id, :deploy_id, :number, :now, :now)",
-        {
-            "project_id": delivery.project_id,
-            "deploy_id": delivery.deploy_id,
-            "number": number,
-            "now": delivery.received_at,
-        },
-    )
-    return Tail(cursor.lastrowid or 0, number, 0, 0, 0, None)
-
-
-def _ensure_attempt(connection: sqlite3.Connection, delivery: Delivery) -> Tail:
-    return _find_newest(connection, delivery) or _add_attempt(connection, delivery, 1)
-
-
-# -- lines ----------------------------------------------------------------------------------
-
-
-def _store_lines(connection: sqlite3.Connection, delivery: Delivery, batch: LogBatch) -> Receipt:
-    newest = _find_newest(connection, delivery)
-    if newest is None:
-        if not batch.lines:
-            return Receipt(None)
-        newest = _add_attempt(connection, delivery, 1)
-    tail = _find_earlier(connection, delivery, batch, newest) or newest
-    added = add_lines(connection, tail, batch, delivery.received_at)
-    return Receipt(tail.id, duplicate=bool(batch.lines) and not added)
-
-
-def _find_earlier(
-    connection: sqlite3.Connection, delivery: Delivery, batch: LogBatch, newest: Tail
-) -> Tail | None:
-    """The earlier attempt that misses just these lines, which were logged before the newest."""
-    if batch.first is None or not batch.lines or newest.number == 1:
-        return None
-    logged_at = batch.lines[0].logged_at
-    if newest.first_logged_at is not None and logged_at >= newest.first_logged_at:
-        return None
-    key = (delivery.project_id, delivery.deploy_id, newest.number, batch.first)
-    row = connection.execute(
-        f"SELECT {TAIL}, gaps.last FROM attempts JOIN gaps ON gaps.attempt_id = attempts.id"  # noqa: S608 - constants
-        " WHERE project_id = ? AND deploy_id = ? AND number < ?"
-        " AND ? BETWEEN gaps.first AND gaps.last ORDER BY number DESC LIMIT 1",
-        key,
-    ).fetchone()
-    if row is None:
-        return _find_broken_off(connection, key, newest)
-    *columns, gap_last = row
-    tail = Tail(*columns)
-    if newest.first_logged_at is None and not _is_before(connection, tail.id, gap_last, logged_at):
-        return None
-    return tail
-
-
-def _find_broken_off(
-    connection: sqlite3.Connection, key: tuple[int, str, int, int], newest: Tail
-) -> Tail | None:
-    """The earlier attempt without an end whose lines break off before these: they are its rest.
-
-    It comes so late where ``nvoi resend`` sends it once the next run has begun.
+    HTTP leaves off white space around a header's value, so around the id too.
     """
-    row = connection.execute(
-        f"SELECT {TAIL} FROM attempts WHERE project_id = ? AND deploy_id = ? AND number < ?"  # noqa: S608 - constants
-        " AND outcome IS NULL AND last_sequence BETWEEN 1 AND ? - 1 ORDER BY number DESC LIMIT 1",
-        key,
-    ).fetchone()
-    tail = Tail(*row) if row else None
-    if tail and newest.first_logged_at is None and key[-1] != tail.last_sequence + 1:
-        # Nothing tells when the newest began; its own first lines would have lower numbers.
+    found = headers.get(DEPLOY_ID.lower())
+    if found is not None and found.encode("latin-1") != deploy_id.encode().strip(b" \t"):
+        raise ProtocolViolation(DEPLOY_ID, "it is not the deploy id in the path")
+
+
+def _parse_sequence(headers: Mapping[str, str], lines: int) -> int | None:
+    match = _find_header(headers, SEQUENCE, _SEQUENCE, "first-last is needed, numbers from 1 on")
+    if match is None:
         return None
-    return tail
+    first, last = int(match[1]), int(match[2])
+    if last - first + 1 != lines:
+        raise ProtocolViolation(SEQUENCE, f"it does not count the body's {lines} lines")
+    return first
 
 
-def _is_before(connection: sqlite3.Connection, attempt_id: int, place: int, logged_at: int) -> bool:
-    """Whether the attempt has a line after ``place`` that was logged after ``logged_at``."""
-    row = connection.execute(
-        "SELECT logged_at FROM lines WHERE attempt_id = ? AND place > ? ORDER BY place LIMIT 1",
-        (attempt_id, place),
-    ).fetchone()
-    return row is not None and logged_at <= row[0]
-
-
-# -- states ---------------------------------------------------------------------------------
-
-
-def _store_start(connection: sqlite3.Connection, delivery: Delivery, body: Started) -> int:
-    tail = _ensure_attempt(connection, delivery)
-    had_start, outcome = connection.execute(
-        "SELECT has_started, outcome FROM attempts WHERE id = ?", (tail.id,)
-    ).fetchone()
-    if had_start and (outcome or tail.lines):
-        tail = _add_attempt(connection, delivery, tail.number + 1)
-    connection.execute(
-        "UPDATE attempts SET has_started = 1, last_seen_at = max(last_seen_at, ?),"
-        " git_sha = coalesce(?, git_sha), git_ref = coalesce(?, git_ref),"
-        " ci_provider = coalesce(?, ci_provider), ci_run_url = coalesce(?, ci_run_url)"
-        " WHERE id = ?",
-        (
-            delivery.received_at,
-            body.git_sha,
-            body.git_ref,
-            body.ci_provider,
-            body.ci_run_url,
-            tail.id,
-        ),
+def _parse_counts(headers: Mapping[str, str]) -> Numbers:
+    count, dropped = (
+        int(match[0]) if match else None
+        for match in (
+            _find_header(headers, name, _NUMBER, "a whole number is needed")
+            for name in (LOG_COUNT, LOG_DROPPED)
+        )
     )
-    return tail.id
+    if count is not None and dropped is not None and dropped > count:
+        raise ProtocolViolation(LOG_DROPPED, f"it is more than {LOG_COUNT}")
+    return Numbers(count=count, dropped=dropped)
 
 
-def _store_end(connection: sqlite3.Connection, delivery: Delivery, body: Completed | Failed) -> int:
-    newest = _ensure_attempt(connection, delivery)
-    rows = connection.execute(
-        f"SELECT {TAIL} FROM attempts WHERE project_id = ? AND deploy_id = ? AND outcome IS NULL"  # noqa: S608 - constants
-        " ORDER BY number DESC",
-        (delivery.project_id, delivery.deploy_id),
-    ).fetchall()
-    if not rows:
-        return newest.id
-    tail = _choose_ended([Tail(*row) for row in rows], body.log_count)
-    completed = body if isinstance(body, Completed) else None
-    last_sequence = _note_missing(connection, tail, body.log_count)
-    connection.execute(
-        "UPDATE attempts SET outcome = ?, ended_at = ?, last_seen_at = max(last_seen_at, ?),"
-        " duration_seconds = ?, tunnels = ?, error = ?, log_count = ?, log_dropped = ?,"
-        " last_sequence = ? WHERE id = ?",
-        (
-            "completed" if completed else "failed",
-            delivery.received_at,
-            delivery.received_at,
-            completed.duration_seconds if completed else None,
-            json.dumps(completed.tunnels if completed else []),
-            body.error if isinstance(body, Failed) else None,
-            body.log_count,
-            body.log_dropped,
-            last_sequence,
-            tail.id,
-        ),
-    )
-    return tail.id
+def _find_header(
+    headers: Mapping[str, str], name: str, pattern: re.Pattern[str], needed: str
+) -> re.Match[str] | None:
+    value = headers.get(name.lower())
+    match = None if value is None else pattern.fullmatch(value)
+    if value is not None and match is None:
+        raise ProtocolViolation(name, needed)
+    return match
 
 
-def _choose_ended(running: Sequence[Tail], log_count: int | None) -> Tail:
-    """Of the attempts that have not ended, the newest first, the one that an end belongs to."""
-    fitting = [tail for tail in running if tail.last_sequence == log_count]
-    return fitting[0] if len(fitting) == 1 else running[0]
+def _refuse_headers(headers: Mapping[str, str], names: tuple[str, ...], place: str) -> None:
+    for name in names:
+        if name.lower() in headers:
+            raise ProtocolViolation(name, f"it belongs on {place}")
 
 
-def _note_missing(connection: sqlite3.Connection, tail: Tail, log_count: int | None) -> int:
-    """Note the lines at the end that never came; gives the highest sequence number."""
-    # A sender that gives its lines no numbers counts them all the same.
-    is_numbered = tail.last_sequence > 0 or tail.lines == 0
-    if log_count is None or log_count <= tail.last_sequence or not is_numbered:
-        return tail.last_sequence
-    add_gap(connection, tail.id, tail.last_sequence + 1, log_count)
-    return log_count
+# -- bodies ---------------------------------------------------------------------------------
+
+
+def parse_batch(body: bytes) -> LogBatch:
+    lines = []
+    for index, record in enumerate(convert_json(body, _Logs).logs):
+        moment = parse_time(record.logged_at)
+        if moment is None:
+            raise ProtocolViolation(
+                f"logs[{index}].logged_at", "a UTC time as 2024-01-15T10:30:00.123Z is needed"
+            )
+        lines.append(Line(record.level, record.message, moment))
+    return LogBatch(tuple(lines))
+
+
+def parse_time(text: str) -> int | None:
+    """Unix milliseconds of a time as the protocol writes it; None where it is none."""
+    if not _TIME.fullmatch(text):
+        return None
+    try:
+        return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND
+    except ValueError:
+        return None
+
+
+def convert_json(body: bytes, kind: Any) -> Any:
+    """``body`` as a ``kind``: strict JSON in strict UTF-8, no key twice, nothing unknown."""
+    document = _parse_json(body)
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error)) from None
+    except UnicodeEncodeError as error:
+        # A key with half of a surrogate pair.
+        raise ProtocolViolation(_shorten(error.object), _UNKNOWN) from None
+
+
+def _parse_json(body: bytes) -> Any:
+    if not body:
+        raise ProtocolViolation("", "the body is empty")
+    try:
+        return json.loads(
+            body.decode(), parse_constant=_refuse_constant, object_pairs_hook=_build_object
+        )
+    except UnicodeDecodeError as error:
+        raise ProtocolViolation("", f"the body is not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise ProtocolViolation("", "the body is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ProtocolViolation(
+            "", f"the body is not JSON at character {error.pos}: {error.msg}"
+        ) from None
+    except ValueError:
+        # int() refuses numbers of thousands of digits.
+        raise ProtocolViolation("", "the body has a number that is too long") from None
+
+
+def _refuse_constant(constant: str) -> Any:
+    raise ProtocolViolation("", f"the body is not JSON: {constant} is no value")
+
+
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    built = dict(pairs)
+    if len(built) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ProtocolViolation(_shorten(twice), "the key is there twice")
+    return built
+
+
+_UNKNOWN = "the protocol has no such key"
+#: What msgspec says of a key, and what it does not say of a value.
+_KEYS = (
+    (re.compile("Object missing required field `(.*)`"), "it is missing"),
+    (re.compile("Object contains unknown field `(.*)`", re.DOTALL), _UNKNOWN),
+)
+_VALUES = {
+    "matching regex": "it has half of a surrogate pair",
+    "Invalid enum value": f"one of {', '.join(LEVELS)} is allowed",
+    "Invalid value": "one of started, completed, failed is needed",
+}
+
+
+def _explain(text: str) -> ProtocolViolation:
+    """What msgspec refused, by where it is: its text ends in `` - at `$.logs[1].level```."""
+    message, found, place = text.rpartition(" - at `$")
+    message, place = (message, place.strip(".`")) if found else (text, "")
+    for pattern, words in _KEYS:
+        if match := pattern.fullmatch(message):
+            name = _shorten(match[1])
+            return ProtocolViolation(f"{place}.{name}" if place else name, words)
+    words = next((words for part, words in _VALUES.items() if part in message), message)
+    return ProtocolViolation(place, words)
+
+
+def _shorten(name: str) -> str:
+    return ascii(name)[1:-1][:80]

@@ -46,7 +46,6 @@ class Feed:
 
     @property
     def listeners(self) -> int:
-        """How many streams are open."""
         return self._listeners
 
     @contextlib.contextmanager
@@ -106,12 +105,10 @@ class Listener:
 
     @property
     def version(self) -> int:
-        """Counts how often the topic was woken."""
         return self._channel.version
 
     @property
     def closed(self) -> bool:
-        """Whether the stream is to end."""
         return self._feed.closed
 
     async def wait(self, version: int, timeout: float) -> bool:
@@ -127,12 +124,7 @@ class Listener:
         return True
 
     async def share(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What ``read()`` gives, called once for all who want the same at the same version.
-
-        Args:
-            key: what is read; where it is the same, so is what ``read`` does.
-            read: reads it.
-        """
+        """What ``read()`` gives, called once for all who want the same ``key`` at one version."""
         readings, whole_key = self._channel.readings, (self._channel.version, key)
         task = readings.get(whole_key)
         if task is None:

@@ -1,13 +1,15 @@
-"""How the pages write times, names and messages. Pure."""
+"""How the pages show a log, its messages, times and names. Pure."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from nvoi.dashboard.hosts import is_loopback
+from nvoi.dashboard.queries import Gap, Status, StoredLine
+from nvoi.dashboard.requests import is_loopback
 
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
 
@@ -179,3 +181,93 @@ def _trim_url(url: str) -> str:
             unopened[url[end - 1]] -= 1
         end -= 1
     return url[:end]
+
+
+# -- sections of a log ----------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Section:
+    """A step's line and what follows it.
+
+    ``head`` is None for what comes before the first step, which cannot be folded. ``began`` and
+    ``ended`` are Unix milliseconds of the sender's clock; ``ended`` is None while it is running.
+    """
+
+    head: StoredLine | None
+    items: list[StoredLine | Gap] = field(default_factory=list)
+    began: int = 0
+    ended: int | None = None
+    open: bool = True
+    running: bool = False
+    failed: bool = False
+
+    @property
+    def errors(self) -> int:
+        lines = [item for item in self.items if isinstance(item, StoredLine)]
+        return sum(line.level == "error" for line in lines)
+
+    @property
+    def missing(self) -> int:
+        return sum(item.last - item.first + 1 for item in self.items if isinstance(item, Gap))
+
+    @property
+    def duration(self) -> int:
+        return max(0, (self.began if self.ended is None else self.ended) - self.began)
+
+
+def build_sections(
+    lines: Iterable[StoredLine], gaps: Sequence[Gap], status: Status, *, complete: bool = True
+) -> list[Section]:
+    """The sections of an attempt's lines, ordered for reading.
+
+    Gaps outside of ``lines`` are left out, but for those at the end where ``complete`` says that
+    they go up to the attempt's last one; ``status`` decides which sections are open.
+    """
+    ordered = sorted(lines, key=lambda line: (line.place, line.number))
+    sections = [Section(None)]
+    for item in _merge(ordered, gaps, complete=complete):
+        if isinstance(item, StoredLine) and item.level == "step":
+            sections.append(Section(item))
+        else:
+            sections[-1].items.append(item)
+    sections = [section for section in sections if section.head or section.items]
+    _set_times(sections)
+    if sections:
+        _set_states(sections, status)
+    return sections
+
+
+def _merge(
+    lines: Sequence[StoredLine], gaps: Sequence[Gap], *, complete: bool
+) -> Iterable[StoredLine | Gap]:
+    """Lines and gaps, each gap before the first line whose place is above its own."""
+    waiting = sorted(gaps, key=lambda gap: gap.first)
+    if lines and lines[0].number > 1:
+        waiting = [gap for gap in waiting if gap.first > lines[0].place]
+    for line in lines:
+        while waiting and waiting[0].first < line.place:
+            yield waiting.pop(0)
+        yield line
+    if complete:
+        yield from waiting
+
+
+def _set_times(sections: Sequence[Section]) -> None:
+    end: int | None = None
+    for section in reversed(sections):
+        items = (section.head, *section.items)
+        times = [item.logged_at for item in items if isinstance(item, StoredLine)]
+        section.began = times[0] if times else end or 0
+        section.ended = end if end is not None else max(times, default=section.began)
+        end = section.began
+
+
+def _set_states(sections: Sequence[Section], status: Status) -> None:
+    last = sections[-1]
+    last.running, last.failed = status == "running", status == "failed"
+    if last.running:
+        last.ended = None
+    else:
+        for section in sections[:-1]:
+            section.open = False

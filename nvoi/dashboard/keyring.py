@@ -25,19 +25,13 @@ _KEY = re.compile(rb"[0-9a-f]{64}\s*", re.ASCII)
 
 
 class Keyring:
-    """Seals keys, each bound to its project: one moved to another project does not open.
-
-    Args:
-        path: the key file.
-        key: its 64 hex digits.
-    """
+    """Seals keys, each bound to its project: one moved to another project does not open."""
 
     def __init__(self, path: Path, key: Secret) -> None:
         self._path = path
         self._cipher = AESGCM(bytes.fromhex(key.reveal()))
 
     def seal(self, project_id: int, key: Secret) -> bytes:
-        """``key``, encrypted."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         text = key.reveal().encode()
         return nonce + self._cipher.encrypt(nonce, text, _bind(project_id))

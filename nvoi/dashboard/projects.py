@@ -1,4 +1,4 @@
-"""Projects: who may send, and with which keys.
+"""Projects: who may send, and with which keys; and the options of the last start.
 
 All of these work on a connection within a transaction, be it that of a command while the server
 runs or the server's own. Nothing of them is kept in memory, so a change is seen with the next
@@ -12,11 +12,13 @@ import secrets
 import sqlite3
 from dataclasses import dataclass
 
-from nvoi.dashboard.clock import read_clock
+from nvoi.dashboard.database import read_clock
 from nvoi.dashboard.keyring import Keyring
-from nvoi.dashboard.records import DEFAULT_PROJECT, Project
 from nvoi.errors import UsageError
 from nvoi.secret import Secret
+
+#: The project of ``/api/deploys``, which needs no token.
+DEFAULT_PROJECT = "default"
 
 #: How long a rotated key stays valid beside its successor, in seconds.
 GRACE_SECONDS = 24 * 60 * 60
@@ -24,6 +26,17 @@ GRACE_SECONDS = 24 * 60 * 60
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 _TOKEN_BYTES = 16
 _SELECT = "SELECT id, name, token, created_at FROM projects"
+_LIST_HINT = "'nvoi dashboard project list' shows them"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Who may send. ``token`` is part of its callback URL; the default project has none."""
+
+    id: int
+    name: str
+    token: str | None
+    created_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +69,7 @@ def check_name(name: str) -> str:
 def add_project(
     connection: sqlite3.Connection, keyring: Keyring, name: str, key: Secret
 ) -> Project:
-    """A new project, with a token of 128 random bits.
-
-    Args:
-        connection: within a transaction that writes.
-        keyring: seals the key.
-        name: what it is called.
-        key: the deploy key's text, with which it signs.
+    """A new project, with a token of 128 random bits; ``key`` is its deploy key's text.
 
     Raises:
         UsageError: the name is no name, is taken, or is the default project's.
@@ -165,13 +172,12 @@ def get_keys(
 
 
 def find_project(connection: sqlite3.Connection, name: str) -> Project | None:
-    """The project of this name."""
     row = connection.execute(f"{_SELECT} WHERE name = ?", (name,)).fetchone()
     return Project(*row) if row else None
 
 
 def get_project(connection: sqlite3.Connection, name: str) -> Project:
-    """As :func:`find_project`.
+    """The project of this name.
 
     Raises:
         UsageError: there is none.
@@ -182,22 +188,16 @@ def get_project(connection: sqlite3.Connection, name: str) -> Project:
     return project
 
 
-_LIST_HINT = "'nvoi dashboard project list' shows them"
-
-
 def find_project_by_token(connection: sqlite3.Connection, token: str) -> Project | None:
-    """The project with this token in its callback URL."""
     row = connection.execute(f"{_SELECT} WHERE token = ?", (token,)).fetchone()
     return Project(*row) if row else None
 
 
 def list_projects(connection: sqlite3.Connection) -> tuple[Project, ...]:
-    """All projects, by name."""
     return tuple(Project(*row) for row in connection.execute(f"{_SELECT} ORDER BY name"))
 
 
 def list_summaries(connection: sqlite3.Connection) -> tuple[ProjectSummary, ...]:
-    """All projects, by name, with what they have sent."""
     rows = connection.execute(
         "SELECT projects.id, name, token, created_at, count(DISTINCT deploy_id),"
         " count(attempts.id), max(last_seen_at)"
@@ -221,4 +221,21 @@ def _add_key(
     connection.execute(
         "INSERT INTO keys (project_id, sealed) VALUES (?, ?)",
         (project.id, keyring.seal(project.id, key)),
+    )
+
+
+def find_option(connection: sqlite3.Connection, name: str) -> str | None:
+    row = connection.execute("SELECT value FROM options WHERE name = ?", (name,)).fetchone()
+    return str(row[0]) if row else None
+
+
+def store_option(connection: sqlite3.Connection, name: str, value: str | None) -> None:
+    """Store ``value`` under ``name``; None removes it."""
+    if value is None:
+        connection.execute("DELETE FROM options WHERE name = ?", (name,))
+        return
+    connection.execute(
+        "INSERT INTO options (name, value) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (name, value),
     )

@@ -1,7 +1,10 @@
 """Takes what nvoi sends, as docs/protocol.md says.
 
 Nothing of a body is looked at before its signature is known to be right, and 2xx is answered
-only once what it brought is committed.
+only once what it brought is committed. ``X-Nvoi-Signature`` covers the body and is always asked
+for. The Standard Webhooks headers cover the request's id and time as well; where one of them is
+there, all are checked (https://github.com/standard-webhooks/standard-webhooks, "Verifying
+signatures").
 """
 
 from __future__ import annotations
@@ -9,34 +12,44 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import re
+import sqlite3
 import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
-from starlette.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from nvoi.dashboard import projects
-from nvoi.dashboard.clock import read_clock
 from nvoi.dashboard.context import Dashboard
-from nvoi.dashboard.deliveries import store_delivery
-from nvoi.dashboard.documents import ProtocolViolation
-from nvoi.dashboard.hosts import find_client
+from nvoi.dashboard.database import read_clock
+from nvoi.dashboard.deliveries import (
+    Delivery,
+    Kind,
+    ProtocolViolation,
+    check_deploy_header,
+    find_run_id,
+    parse_request,
+)
 from nvoi.dashboard.limits import Allowance, RateLimit
-from nvoi.dashboard.parsing import Kind, check_deploy_header, parse_request
-from nvoi.dashboard.paths import RawRoute
-from nvoi.dashboard.records import DEFAULT_PROJECT, Delivery, Project, Receipt
-from nvoi.dashboard.verification import ForgeryError, verify_request
+from nvoi.dashboard.projects import DEFAULT_PROJECT, Project
+from nvoi.dashboard.requests import find_client
+from nvoi.dashboard.store import Receipt, store_delivery
 from nvoi.errors import UsageError
-from nvoi.protocol import check_deploy_id
+from nvoi.protocol import (
+    SIGNATURE,
+    TOLERANCE_SECONDS,
+    WEBHOOK_ID,
+    WEBHOOK_SIGNATURE,
+    WEBHOOK_TIMESTAMP,
+    check_deploy_id,
+    verify,
+    verify_webhook,
+)
 from nvoi.secret import Secret
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Mapping
-
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import BaseRoute
 
 #: The largest body, in bytes; a sender halves a batch that is larger.
 MOST_BYTES = 1 << 20
@@ -51,29 +64,16 @@ HELD_BYTES_OF_ONE = 16 << 20
 #: answered like any, and cost no right one anything; but a stranger learns little by trying.
 FORGERY_RATE, FORGERY_BURST = 1.0, 20.0
 
+#: Stands for the key of a project that has none, so that it costs as much to refuse.
+NO_KEY = Secret("0" * 64)
 
-class RefusalError(Exception):
-    """A request is not taken: how it is answered."""
-
-    def __init__(
-        self, status: int, message: str, *, field: str = "", retry_after: float = 0.0
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.field = field
-        self.retry_after = retry_after
-
-    def build_response(self) -> Response:
-        """The answer."""
-        content = {"error": self.message} | ({"field": self.field} if self.field else {})
-        headers = {"Retry-After": str(math.ceil(self.retry_after))} if self.retry_after else None
-        return JSONResponse(content, status_code=self.status, headers=headers)
+_TOO_LARGE = f"the body is over {MOST_BYTES} bytes"
+_WEBHOOK_HEADERS = (WEBHOOK_ID, WEBHOOK_TIMESTAMP, WEBHOOK_SIGNATURE)
+#: Printable ASCII without a dot, which separates what is signed; longer ids have no use.
+_WEBHOOK_ID = re.compile(r"[!-\-/-~]{1,255}")
 
 
 class Receiver:
-    """Takes the requests of all projects."""
-
     def __init__(self, dashboard: Dashboard) -> None:
         self._dashboard = dashboard
         rate = dashboard.settings.rate
@@ -83,34 +83,24 @@ class Receiver:
         self._held = Allowance(HELD_BYTES, HELD_BYTES_OF_ONE)
 
     async def answer(self, request: Request, *, kind: Kind) -> Response:
-        """Take a request and answer it."""
-        try:
-            duplicate = await self._take(request, kind)
-        except RefusalError as refusal:
-            return refusal.build_response()
-        return JSONResponse({"ok": True, "duplicate": duplicate})
-
-    async def _take(self, request: Request, kind: Kind) -> bool:
-        """Store what a request brings; whether that was done before.
+        """Store what a request brings.
 
         Raises:
-            RefusalError: it is not taken.
+            HTTPException: it is not taken.
+            ProtocolViolation: it is not the protocol's.
             StorageError: the database did not keep it.
         """
         project, keys = await self._get_project(request.path_params.get("token", ""))
         client = find_client(request.scope, self._dashboard.settings)
-        body = await self._read_body(request, client)
-        try:
+        with self._held.share_for(client) as hold:
+            body = await _read_body(request, hold)
             delivery = self._read_delivery(request, kind, project, keys, body)
-        finally:
-            self._held.release(client, len(body))
         # What is on its way to the disk may get there though the request is given up: those who
         # watch are to see it all the same.
         receipt = await asyncio.shield(self._store(project, delivery))
-        return receipt.duplicate
+        return JSONResponse({"ok": True, "duplicate": receipt.duplicate})
 
     async def _store(self, project: Project, delivery: Delivery) -> Receipt:
-        """Store a delivery, and wake the pages that show its deploy."""
         receipt = await self._dashboard.writer.write(lambda sql: store_delivery(sql, delivery))
         if receipt.attempt_id is not None and not receipt.duplicate:
             self._dashboard.feed.notify((project.name, delivery.deploy_id))
@@ -118,7 +108,6 @@ class Receiver:
 
     async def _get_project(self, token: str | None) -> tuple[Project, tuple[Secret, ...]]:
         """The project of a path, with its keys; ``token`` is blank in the default one's."""
-        keyring = self._dashboard.keyring
 
         def find(connection: sqlite3.Connection) -> tuple[Project, tuple[Secret, ...]] | None:
             if token:
@@ -127,44 +116,12 @@ class Receiver:
                 project = projects.find_project(connection, DEFAULT_PROJECT)
             if project is None:
                 return None
-            return project, projects.get_keys(connection, keyring, project)
+            return project, projects.get_keys(connection, self._dashboard.keyring, project)
 
         found = None if token is None else await self._dashboard.reader.read(find)
         if found is None:
-            raise RefusalError(404, "there is no such project")
+            raise HTTPException(404, "there is no such project")
         return found
-
-    async def _read_body(self, request: Request, client: str) -> bytes:
-        """The raw body. Its bytes count as held until :meth:`_take` has done with them."""
-        # HTTP allows nothing but digits there; the server has refused what is none.
-        if int(request.headers.get("content-length", "0")) > MOST_BYTES:
-            raise _build_size_refusal()
-        body = bytearray()
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                while await self._read_chunk(request, client, body):
-                    pass
-        except TimeoutError:
-            self._held.release(client, len(body))
-            raise RefusalError(408, f"the body did not come in {BODY_SECONDS:.0f} s") from None
-        except BaseException:
-            self._held.release(client, len(body))
-            raise
-        return bytes(body)
-
-    async def _read_chunk(self, request: Request, client: str, body: bytearray) -> bool:
-        """Add what has come of the body; whether there is more to come."""
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise RefusalError(400, "the request was cut off")
-        chunk: bytes = message.get("body", b"")
-        body += chunk
-        is_allowed = self._held.hold(client, len(chunk))
-        if len(body) > MOST_BYTES:
-            raise _build_size_refusal()
-        if not is_allowed:
-            raise RefusalError(503, "too much is being sent at once", retry_after=1)
-        return bool(message.get("more_body", False))
 
     def _read_delivery(
         self,
@@ -178,15 +135,20 @@ class Receiver:
         headers = join_headers(request.headers.items())
         webhook_id = self._verify(request, body, headers, keys)
         if wait := self._rates.take(project.id):
-            raise RefusalError(429, "the project sends too many requests", retry_after=wait)
-        try:
-            deploy_id = check_id(request.path_params["deploy_id"])
-            check_deploy_header(deploy_id, headers)
-            content = parse_request(kind, body, headers)
-        except ProtocolViolation as violation:
-            raise RefusalError(422, violation.message, field=violation.field) from None
-        digest = hashlib.sha256(body).digest()
-        return Delivery(project.id, deploy_id, webhook_id, digest, read_clock(), content)
+            raise _build_refusal(429, "the project sends too many requests", wait)
+        deploy_id = check_id(request.path_params["deploy_id"])
+        check_deploy_header(deploy_id, headers)
+        content, numbers = parse_request(kind, body, headers)
+        return Delivery(
+            project.id,
+            deploy_id,
+            find_run_id(headers),
+            webhook_id,
+            hashlib.sha256(body).digest(),
+            read_clock(),
+            content,
+            numbers,
+        )
 
     def _verify(
         self,
@@ -201,8 +163,8 @@ class Receiver:
             client = find_client(request.scope, self._dashboard.settings)
             if wait := self._forgeries.take(client):
                 text = "too many wrong signatures come from this address"
-                raise RefusalError(429, text, retry_after=wait) from None
-            raise RefusalError(401, str(error)) from None
+                raise _build_refusal(429, text, wait) from None
+            raise HTTPException(401, str(error)) from None
 
 
 def build_routes(dashboard: Dashboard) -> list[BaseRoute]:
@@ -210,12 +172,36 @@ def build_routes(dashboard: Dashboard) -> list[BaseRoute]:
     receiver = Receiver(dashboard)
     kinds: tuple[Kind, ...] = ("logs", "status")
     return [
-        RawRoute(
-            f"{base}/{{deploy_id}}/{kind}", partial(receiver.answer, kind=kind), methods=["POST"]
+        Route(
+            f"{base}/{{deploy_id:segment}}/{kind}",
+            partial(receiver.answer, kind=kind),
+            methods=["POST"],
         )
-        for base in ("/api/deploys", "/api/projects/{token}/deploys")
+        for base in ("/api/deploys", "/api/projects/{token:segment}/deploys")
         for kind in kinds
     ]
+
+
+async def _read_body(request: Request, hold: Callable[[int], bool]) -> bytes:
+    """The raw body, each part of which is held in memory if ``hold`` allows it."""
+    # HTTP allows nothing but digits there; the server has refused what is none.
+    if int(request.headers.get("content-length", "0")) > MOST_BYTES:
+        raise HTTPException(413, _TOO_LARGE)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                is_allowed = hold(len(chunk))
+                if len(body) > MOST_BYTES:
+                    raise HTTPException(413, _TOO_LARGE)
+                if not is_allowed:
+                    raise _build_refusal(503, "too much is being sent at once", 1)
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not come in {BODY_SECONDS:.0f} s") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the request was cut off") from None
+    return bytes(body)
 
 
 def check_id(deploy_id: str | None) -> str:
@@ -240,5 +226,59 @@ def join_headers(items: list[tuple[str, str]]) -> dict[str, str]:
     return joined
 
 
-def _build_size_refusal() -> RefusalError:
-    return RefusalError(413, f"the body is over {MOST_BYTES} bytes")
+def _build_refusal(status: int, text: str, retry_after: float) -> HTTPException:
+    return HTTPException(status, text, {"Retry-After": str(math.ceil(retry_after))})
+
+
+# -- signatures -----------------------------------------------------------------------------
+
+
+class ForgeryError(Exception):
+    """The request is not to be believed. The text says why, and nothing of any key."""
+
+
+def verify_request(
+    body: bytes, headers: Mapping[str, str], keys: Sequence[Secret], *, now: float
+) -> str | None:
+    """Check a request's signatures, at ``now`` in Unix seconds.
+
+    Gives its ``webhook-id``; None where it has no Standard Webhooks headers.
+
+    Raises:
+        ForgeryError: a signature is missing or wrong, or the request's time is not now.
+    """
+    # All keys are tried, whichever fits: the time taken tells nothing of them.
+    fits = [_fits(body, headers, key.reveal()) for key in keys or (NO_KEY,)]
+    if not keys or not any(fits):
+        raise ForgeryError("the signature is missing or wrong")
+    if not _has_webhook(headers):
+        return None
+    off = abs(now - int(headers[WEBHOOK_TIMESTAMP]))
+    if off > TOLERANCE_SECONDS:
+        # Only the key's owner is told: whose clock is wrong is worth knowing.
+        raise ForgeryError(
+            f"webhook-timestamp is {off:.0f} s off this server's clock; "
+            f"{TOLERANCE_SECONDS} s are allowed"
+        )
+    return headers[WEBHOOK_ID]
+
+
+def _fits(body: bytes, headers: Mapping[str, str], key: str) -> bool:
+    """Whether every signature that is there is of this one key."""
+    plain = verify(body, headers.get(SIGNATURE.lower()), key)
+    if not _has_webhook(headers):
+        return plain
+    webhook_id = headers.get(WEBHOOK_ID, "")
+    webhook = verify_webhook(
+        body,
+        headers.get(WEBHOOK_SIGNATURE),
+        key,
+        webhook_id=webhook_id if _WEBHOOK_ID.fullmatch(webhook_id) else None,
+        timestamp=headers.get(WEBHOOK_TIMESTAMP),
+        tolerance=float("inf"),
+    )
+    return plain and webhook
+
+
+def _has_webhook(headers: Mapping[str, str]) -> bool:
+    return any(name in headers for name in _WEBHOOK_HEADERS)

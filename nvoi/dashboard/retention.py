@@ -13,10 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from nvoi.dashboard.attempts import LOST_AFTER
-from nvoi.dashboard.clock import read_clock
-from nvoi.dashboard.errors import StorageError
-from nvoi.dashboard.writer import Writer
+from nvoi.dashboard.database import StorageError, read_clock
+from nvoi.dashboard.queries import LOST_AFTER
+from nvoi.dashboard.workers import Writer
 
 T = TypeVar("T")
 
@@ -35,13 +34,7 @@ class Retention:
     """Keeps the newest runs of each project, and never deletes one that goes on.
 
     Every attempt counts as a run, so an id that is used again and again does not grow for ever.
-
-    Args:
-        writer: does the deleting; it is closed after this.
-        keep: how many runs of a project are kept; None keeps all.
-        keep_days: for how many days after it was last heard of a run is kept; None is for ever.
-        pause_seconds: the time between two sweeps.
-        spare_pages: free pages that stay in the file.
+    None for ``keep`` or ``keep_days`` keeps all, or for ever. The writer is closed after this.
     """
 
     def __init__(
@@ -93,7 +86,6 @@ class Retention:
             self._closing.wait(self._pause_seconds)
 
     def _repeat(self, job: Callable[[sqlite3.Connection], bool]) -> None:
-        """Have ``job`` run until it finds nothing more to do."""
         while not self._closing.is_set() and self._do(job):
             pass
 
@@ -106,39 +98,19 @@ def give_up_runs(
 ) -> bool:
     """Take old runs from their projects; whether there may be more of them.
 
-    Args:
-        connection: within a transaction.
-        keep: the newest runs of each project that stay; None where all do.
-        before: what was last heard of before this goes; None where nothing does.
-        now: what is running was heard of within ten minutes before this.
+    Of each project the ``keep`` newest stay, and of those what was heard of since ``before``;
+    what is running was heard of within ten minutes before ``now``.
     """
-    projects = [row[0] for row in connection.execute("SELECT id FROM projects")]
-    given_up = 0
-    for project_id in projects:
-        cursor = connection.execute(
-            "UPDATE attempts SET project_id = NULL WHERE id IN ("
-            " SELECT id FROM attempts WHERE project_id = :project"
-            " AND (last_seen_at < :before OR id < :oldest)"
-            " AND (outcome IS NOT NULL OR last_seen_at <= :silent) LIMIT :most)",
-            {
-                "project": project_id,
-                "before": before,
-                "oldest": None if keep is None else _find_oldest(connection, project_id, keep),
-                "silent": now - LOST_AFTER,
-                "most": MOST_ROWS,
-            },
-        )
-        given_up = max(given_up, cursor.rowcount)
-    return given_up == MOST_ROWS
-
-
-def _find_oldest(connection: sqlite3.Connection, project_id: int, keep: int) -> int | None:
-    """The id from which on a project's newest ``keep`` runs are; None where it has fewer."""
-    row = connection.execute(
-        "SELECT id + 1 FROM attempts WHERE project_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
-        (project_id, keep),
-    ).fetchone()
-    return int(row[0]) if row else None
+    cursor = connection.execute(
+        "UPDATE attempts SET project_id = NULL WHERE id IN (SELECT id FROM ("
+        " SELECT id, last_seen_at, outcome,"
+        " row_number() OVER (PARTITION BY project_id ORDER BY id DESC) AS newest"
+        " FROM attempts WHERE project_id IS NOT NULL)"
+        " WHERE (last_seen_at < :before OR newest > :keep)"
+        " AND (outcome IS NOT NULL OR last_seen_at <= :silent) LIMIT :most)",
+        {"before": before, "keep": keep, "silent": now - LOST_AFTER, "most": MOST_ROWS},
+    )
+    return cursor.rowcount == MOST_ROWS
 
 
 #: What hangs on an attempt, and the column by which its rows are deleted in parts.

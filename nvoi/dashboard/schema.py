@@ -1,14 +1,9 @@
-"""The tables, and how those of an older version become those of this one.
+"""The tables, and how those of an older version become those of this one. Pure.
 
 The database's version is the number of migrations it has had, in ``PRAGMA user_version``.
 """
 
 from __future__ import annotations
-
-import sqlite3
-from collections.abc import Sequence
-
-from nvoi.dashboard.connections import transaction
 
 #: Marks the file as a dashboard's: "nvoi" in ASCII.
 APPLICATION_ID = 0x6E766F69
@@ -54,7 +49,6 @@ _FIRST = (
         lines INTEGER NOT NULL DEFAULT 0,
         last_place INTEGER NOT NULL DEFAULT 0,
         last_sequence INTEGER NOT NULL DEFAULT 0,
-        first_logged_at INTEGER,
         debug_count INTEGER NOT NULL DEFAULT 0,
         info_count INTEGER NOT NULL DEFAULT 0,
         step_count INTEGER NOT NULL DEFAULT 0,
@@ -116,27 +110,8 @@ _FIRST = (
     """,
 )
 
+#: A run's own id tells apart the attempts of a deploy id; NULL where its sender gives none.
+_RUN_IDS = ("ALTER TABLE attempts ADD COLUMN run_id TEXT",)
+
 #: Each migration's statements; a released one never changes.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
-
-
-def read_version(connection: sqlite3.Connection) -> int:
-    """How many migrations the database has had."""
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def migrate(
-    connection: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS
-) -> None:
-    """Give the database the migrations that it has not had, each in a transaction of its own.
-
-    Raises:
-        sqlite3.Error: one failed; those before it stay.
-    """
-    for version in range(read_version(connection), len(migrations)):
-        with transaction(connection):
-            # Another process may have been quicker.
-            if read_version(connection) == version:
-                for statement in migrations[version]:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {version + 1}")
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RUN_IDS)

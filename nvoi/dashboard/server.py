@@ -5,30 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import resource
 import socket
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import uvicorn
+from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from nvoi.dashboard.app import build_app
-from nvoi.dashboard.context import Dashboard
+from nvoi.dashboard.app import Complaints, build_app
+from nvoi.dashboard.context import Dashboard, Settings
 from nvoi.dashboard.database import Database
 from nvoi.dashboard.feed import Feed
-from nvoi.dashboard.hosts import is_loopback
 from nvoi.dashboard.keyring import Keyring
-from nvoi.dashboard.protocol import Faults, Protocol
-from nvoi.dashboard.reader import Reader
+from nvoi.dashboard.requests import is_loopback
 from nvoi.dashboard.retention import Retention
-from nvoi.dashboard.settings import Settings
-from nvoi.dashboard.writer import Writer
+from nvoi.dashboard.workers import Reader, Writer
 from nvoi.errors import UsageError
 from nvoi.signals import list_wanted
 
-if TYPE_CHECKING:
-    from starlette.applications import Starlette
-
+#: Seconds for a request's line and headers to come, from the connection's begin on or from the
+#: first byte after an answer.
+HEAD_SECONDS = 30.0
 #: Seconds that requests under way have once the server is to end.
 GRACE_SECONDS = 3.0
 #: Seconds that an idle connection is kept: longer than nginx keeps its own (60 s), which would
@@ -44,6 +44,68 @@ _HINTS = {
     errno.EADDRNOTAVAIL: "name an address of this machine",
     errno.EACCES: "ports from 1024 on need no privilege",
 }
+
+_SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class Protocol(H11Protocol):
+    """One connection, whose client has to ask for something in time.
+
+    uvicorn itself waits for ever for a first request, and for the rest of one that has begun: a
+    few thousand silent connections would take all files that the process may open.
+    """
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._set_timer()
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of a request; once its head is there, it is waited for no longer."""
+        super().data_received(data)
+        self._set_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_timer()
+        super().connection_lost(exc)
+
+    def _set_timer(self) -> None:
+        if not self._is_waiting():
+            self._cancel_timer()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _cancel_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up(self) -> None:
+        self._head_timer = None
+        # A request that was held back behind another one may have begun meanwhile.
+        if self._is_waiting():
+            self.transport.close()
+
+    def _is_waiting(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+
+class Faults:
+    """What the event loop complains of.
+
+    Without a file for another connection asyncio would log a thousand tracebacks a second.
+    """
+
+    def __init__(self) -> None:
+        self._complaints = Complaints(logging.getLogger(__name__))
+
+    def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _SHORTAGES:
+            self._complaints.warn(f"connections have to wait: {error.strerror}")
+        else:
+            loop.default_exception_handler(context)
 
 
 class _Server(uvicorn.Server):
@@ -134,18 +196,12 @@ def raise_file_limit() -> None:
 
 
 def serve(
-    settings: Settings,
-    database: Database,
-    keyring: Keyring,
-    tell: Callable[[str], None],
+    settings: Settings, database: Database, keyring: Keyring, tell: Callable[[str], None]
 ) -> None:
     """Serve until a signal asks for its end: SIGINT, SIGTERM, SIGHUP or SIGQUIT.
 
-    Args:
-        settings: checked by :func:`check_reach`.
-        database: migrated, and locked for this process.
-        keyring: of the same database.
-        tell: is given the dashboard's URL once requests are answered.
+    The database is locked for this process; ``tell`` is given the dashboard's URL once requests
+    are answered.
 
     Raises:
         UsageError: it cannot listen where it should.

@@ -9,25 +9,19 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import msgspec
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 
-from nvoi.dashboard.attempts import find_attempt_by_id, read_lines
-from nvoi.dashboard.context import Dashboard
-from nvoi.dashboard.errors import StorageError
-from nvoi.dashboard.objects import build_attempt, encode, encode_lines
-from nvoi.dashboard.paths import RawRoute
-from nvoi.dashboard.queries import find_number, get_attempt, get_deploy_id, get_number
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from starlette.requests import Request
-    from starlette.routing import BaseRoute
-
-    from nvoi.dashboard.feed import Listener
+from nvoi.dashboard.context import Dashboard, get_dashboard
+from nvoi.dashboard.database import StorageError
+from nvoi.dashboard.feed import Listener
+from nvoi.dashboard.queries import Attempt, find_attempt_by_id, get_attempt, read_lines
+from nvoi.dashboard.requests import find_number, get_deploy_id, get_number
 
 #: Seconds without news after which a comment is sent: proxies end what is silent for long
 #: (nginx after 60 s), and it is how a reader that has gone is noticed.
@@ -56,68 +50,60 @@ class _News:
     attempt: bytes | None
 
 
-class Streams:
-    """Answers requests for events."""
+async def answer_events(request: Request) -> Response:
+    """Open a stream of one attempt, the newest where the query names none."""
+    name, deploy_id = request.path_params["project"], get_deploy_id(request)
+    number = find_number(request, "attempt")
+    after = get_number(request, "after", 0)
+    # A browser that connects again asks for the same URL, and says what it has seen since.
+    last_id = request.headers.get("last-event-id", "")
+    if _EVENT_ID.fullmatch(last_id):
+        after = int(last_id)
+    dashboard = get_dashboard(request)
+    attempt = await dashboard.reader.read(lambda sql: get_attempt(sql, name, deploy_id, number))
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream")
+    return StreamingResponse(
+        _send(dashboard, attempt, after),
+        media_type="text/event-stream",
+        # nginx would gather what is sent: ngx_http_proxy_module, X-Accel-Buffering.
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
 
-    def __init__(self, dashboard: Dashboard) -> None:
-        self._dashboard = dashboard
 
-    async def answer(self, request: Request) -> Response:
-        """Open a stream of one attempt, the newest where the query names none."""
-        name, deploy_id = request.path_params["project"], get_deploy_id(request)
-        number = find_number(request, "attempt")
-        after = get_number(request, "after", 0)
-        # A browser that connects again asks for the same URL, and says what it has seen since.
-        last_id = request.headers.get("last-event-id", "")
-        if _EVENT_ID.fullmatch(last_id):
-            after = int(last_id)
-        attempt = await self._dashboard.reader.read(
-            lambda sql: get_attempt(sql, name, deploy_id, number)
-        )
-        if request.method == "HEAD":
-            return Response(media_type="text/event-stream")
-        return StreamingResponse(
-            self._send(attempt.project, deploy_id, attempt.id, after),
-            media_type="text/event-stream",
-            # nginx would gather what is sent: ngx_http_proxy_module, X-Accel-Buffering.
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+async def _send(dashboard: Dashboard, attempt: Attempt, after: int) -> AsyncIterator[bytes]:
+    yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
+    told: bytes | None = None
+    with dashboard.feed.listen((attempt.project, attempt.deploy_id)) as listener:
+        silent = False
+        while not listener.closed:
+            version = listener.version
+            try:
+                news = await _read(dashboard, listener, attempt.id, after)
+            except StorageError:
+                # The page connects again, and goes on as soon as the database can be read.
+                return
+            if news.attempt is None:
+                return
+            parts = news.lines
+            after = news.last
+            if not news.more and news.attempt != told:
+                told = news.attempt
+                parts += b"event: attempt\ndata: " + told + b"\n\n"
+            if parts or silent:
+                yield parts or _COMMENT
+            if not news.more:
+                silent = not await listener.wait(version, KEEP_ALIVE_SECONDS)
 
-    async def _send(
-        self, project: str, deploy_id: str, attempt_id: int, after: int
-    ) -> AsyncIterator[bytes]:
-        yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
-        told: bytes | None = None
-        with self._dashboard.feed.listen((project, deploy_id)) as listener:
-            silent = False
-            while not listener.closed:
-                version = listener.version
-                try:
-                    news = await self._read(listener, attempt_id, after)
-                except StorageError:
-                    # The page connects again, and goes on as soon as the database can be read.
-                    return
-                if news.attempt is None:
-                    return
-                parts = news.lines
-                after = news.last
-                if not news.more and news.attempt != told:
-                    told = news.attempt
-                    parts += b"event: attempt\ndata: " + told + b"\n\n"
-                if parts or silent:
-                    yield parts or _COMMENT
-                if not news.more:
-                    silent = not await listener.wait(version, KEEP_ALIVE_SECONDS)
 
-    async def _read(self, listener: Listener, attempt_id: int, after: int) -> _News:
-        return await listener.share(
-            (attempt_id, after),
-            lambda: self._dashboard.reader.read(lambda sql: read_news(sql, attempt_id, after)),
-        )
+async def _read(dashboard: Dashboard, listener: Listener, attempt_id: int, after: int) -> _News:
+    return await listener.share(
+        (attempt_id, after),
+        lambda: dashboard.reader.read(lambda sql: read_news(sql, attempt_id, after)),
+    )
 
 
 def read_news(connection: sqlite3.Connection, attempt_id: int, after: int) -> _News:
-    """What an attempt has after the line with the number ``after``."""
     attempt = find_attempt_by_id(connection, attempt_id)
     if attempt is None:
         return _News(b"", after, more=False, attempt=None)
@@ -127,17 +113,16 @@ def read_news(connection: sqlite3.Connection, attempt_id: int, after: int) -> _N
         lines = read_lines(connection, attempt_id, last, 50)
         if not lines:
             break
-        chunks.append(encode_lines(lines)[1:-1])
+        chunks.append(msgspec.json.encode(lines)[1:-1])
         size += len(chunks[-1])
         last = lines[-1].number
     event = b""
     if chunks:
         event = b"event: lines\nid: %d\ndata: [%b]\n\n" % (last, b",".join(chunks))
     more = bool(chunks) and last < attempt.lines
-    return _News(event, last, more, encode(build_attempt(attempt)))
+    return _News(event, last, more, msgspec.json.encode(attempt))
 
 
-def build_routes(dashboard: Dashboard) -> list[BaseRoute]:
-    """The route of a deploy's events."""
-    streams = Streams(dashboard)
-    return [RawRoute("/api/projects/{project}/deploys/{deploy_id}/events", streams.answer)]
+ROUTES = [
+    Route("/api/projects/{project:segment}/deploys/{deploy_id:segment}/events", answer_events)
+]

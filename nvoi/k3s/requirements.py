@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from nvoi.errors import NvoiError
-from nvoi.k3s.facts import FOLDER, Facts
+from nvoi.k3s.facts import FOLDER, Facts, K3s
 from nvoi.k3s.networks import choose_addresses, find_overlaps, list_addresses
 from nvoi.k3s.plan import build_url, choose_version
 from nvoi.providers.provider import Server
@@ -49,7 +49,8 @@ def check_all(
     ]
     lines += compare_servers(known, facts)
     if not errors:
-        lines += check_cluster(known, facts, version)
+        lines += compare_addresses(servers, facts)
+        lines += check_agents(servers[1:], facts, facts[servers[0].name].k3s, version)
     if not lines and len(errors) == 1:
         raise errors[0]
     lines = [*(str(error) for error in errors), *lines]
@@ -189,10 +190,8 @@ def compare_clocks(servers: Sequence[Server], facts: Mapping[str, Facts]) -> Ite
         )
 
 
-def check_cluster(
-    servers: Sequence[Server], facts: Mapping[str, Facts], version: str | None
-) -> Iterator[str]:
-    """What is wrong with the cluster they make. All servers' facts are there."""
+def compare_addresses(servers: Sequence[Server], facts: Mapping[str, Facts]) -> Iterator[str]:
+    """Whether each has an address of its own among the nodes. All servers' facts are there."""
     addresses = choose_addresses(servers, facts)
     owners: dict[str, Server] = {}
     for server in servers:
@@ -205,8 +204,13 @@ def check_cluster(
                 f"{server.host}: has the address {address} as {other.host} has: give each a "
                 "private_ip at which the others reach it"
             )
-    master = facts[servers[0].name].k3s
-    for server in servers[1:]:
+
+
+def check_agents(
+    agents: Sequence[Server], facts: Mapping[str, Facts], master: K3s, version: str | None
+) -> Iterator[str]:
+    """What is wrong with workers that have k3s already, in the cluster of ``master``."""
+    for server in agents:
         k3s = facts[server.name].k3s
         if k3s.role != "agent" or not k3s.is_ours:
             continue

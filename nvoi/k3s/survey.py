@@ -77,14 +77,22 @@ def check_servers(
     if isinstance(master, Facts) and master.k3s.is_active:
         tell_unreachable_nodes(found, cluster)
     facts = check_all(servers, found, version)
-    architectures: dict[str, list[str]] = {}
     for server in servers:
         tell_facts(server.name, facts[server.name])
-        architectures.setdefault(facts[server.name].architecture, []).append(server.name)
-    if len(architectures) > 1:
-        shown = "; ".join(f"{name}: {', '.join(which)}" for name, which in architectures.items())
-        log.warning("the servers differ in architecture (%s): images must be made for all", shown)
+    tell_architectures({server.name: facts[server.name].architecture for server in servers})
     return facts
+
+
+def tell_architectures(architectures: Mapping[str, str]) -> None:
+    """Log where the servers differ."""
+    names: dict[str, list[str]] = {}
+    for name, architecture in architectures.items():
+        names.setdefault(architecture, []).append(name)
+    if len(names) > 1:
+        shown = "; ".join(
+            f"{architecture}: {', '.join(names[architecture])}" for architecture in names
+        )
+        log.warning("the servers differ in architecture (%s): images must be made for all", shown)
 
 
 def tell_facts(name: str, facts: Facts) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nvoi.config.schema import (
     EMPTY,
-    NO_SECRETS,
     Application,
     AppService,
     Cloudflare,
@@ -15,8 +14,10 @@ from nvoi.config.schema import (
     Config,
     Database,
     LocalProvider,
+    Resources,
     ServerGroup,
     SSHKeys,
+    SSHProvider,
     Volume,
 )
 from nvoi.secret import Secret
@@ -42,12 +43,11 @@ class Answers:
     database: Database | None = None
     volume: Volume | None = None
     env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
-    secrets: Mapping[str, Secret] = field(default_factory=lambda: NO_SECRETS)
+    secrets: Mapping[str, Secret] = field(default_factory=lambda: EMPTY)
     callback_url: str | None = None
 
     @property
     def is_local(self) -> bool:
-        """Whether the app runs on this machine."""
         return isinstance(self.provider, LocalProvider)
 
 
@@ -71,7 +71,11 @@ def read_answers(config: Config) -> Answers:
 
 
 def build_config(answers: Answers) -> Config:
-    """The answers as the config's own record, unchecked and without what was not asked."""
+    """The config that the answers ask for, unchecked and without what was not asked.
+
+    On servers the database has its volume where it runs, and each service has its groups.
+    """
+    home = find_home(answers)
     application = Application(
         name=answers.name,
         compute_provider=answers.provider,
@@ -79,15 +83,59 @@ def build_config(answers: Answers) -> Config:
         secrets=answers.secrets,
         ssh_keys=answers.ssh_keys,
         cloudflare=answers.cloudflare,
-        servers={group.name: group for group in answers.groups},
-        app={app.name: app for app in answers.apps},
-        database=answers.database,
+        servers={group.name: complete_group(group, home, answers) for group in answers.groups},
+        app={app.name: build_app(app, home, answers) for app in answers.apps},
+        database=place_database(answers.database, home, answers),
     )
     return Config(application, answers.callback_url)
 
 
+def complete_group(group: ServerGroup, home: ServerGroup | None, answers: Answers) -> ServerGroup:
+    """A group with the database's volume; how servers are reached is for own ones only."""
+    if group is home and answers.volume and answers.database and not answers.is_local:
+        group = replace(group, volumes={**group.volumes, answers.volume.name: answers.volume})
+    if isinstance(answers.provider, SSHProvider | LocalProvider):
+        return group
+    return replace(group, hosts=(), user=None, port=None, private_ip=None, host_keys=())
+
+
+def build_app(app: AppService, home: ServerGroup | None, answers: Answers) -> AppService:
+    """What is asked of a service; a check or a mount that it has is nobody's here."""
+    return AppService(
+        app.name,
+        servers=place_app(app, home, answers),
+        command=app.command,
+        port=app.port,
+        domain=app.domain,
+        subdomain=app.subdomain,
+        pre_run_command=app.pre_run_command,
+    )
+
+
+def place_app(app: AppService, home: ServerGroup | None, answers: Answers) -> tuple[str, ...]:
+    """The groups that a service runs on: those it had, else all; beside its volumes."""
+    names = tuple(group.name for group in answers.groups)
+    wanted = tuple(name for name in app.servers if name in names)
+    if answers.is_local:
+        return wanted
+    # A file, or a volume, is on one server's disk.
+    is_file = answers.database is not None and answers.database.engine == "sqlite3"
+    if home and (is_file or (app.mounts and not wanted)):
+        return (home.name,)
+    return wanted or names
+
+
+def place_database(
+    database: Database | None, home: ServerGroup | None, answers: Answers
+) -> Database | None:
+    """The database, which runs beside its volume; its resources are not asked."""
+    if database is None:
+        return None
+    servers = database.servers if answers.is_local else (home.name,) if home else ()
+    return replace(database, servers=servers, resources=Resources())
+
+
 def find_volume(database: Database | None, groups: tuple[ServerGroup, ...]) -> Volume | None:
-    """The volume that a database is kept on."""
     if database is None or not database.mount:
         return None
     name = next(iter(database.mount))

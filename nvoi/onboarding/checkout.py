@@ -1,17 +1,22 @@
-"""What an app's checkout says of how it is run. A file that is missing or broken says nothing."""
+"""What an app's checkout says of how it is run. A file that is missing or broken says nothing.
+
+Of a Dockerfile the last stage counts; it begins with what the stage has that it is built from, and
+of several ``CMD`` the last one counts (Dockerfile reference).
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nvoi.config.fields import SERVICE_NAME
-from nvoi.onboarding.dockerfile import Image, read_dockerfile
+from nvoi.config.fields import LARGEST_PORT, SERVICE_NAME
+from nvoi.images.context import find_instructions
 
 # Whatever is larger than this was not written by hand.
 SIZE_LIMIT = 1 << 20
@@ -19,6 +24,11 @@ GIT_SECONDS = 5.0
 ENTRY = re.compile(r"^\s*([A-Za-z0-9_-]+):\s*(\S.*)$")
 #: Procfile entries: the one that serves, and the one that is run before a release.
 SERVING, RELEASING = "web", "release"
+EXPOSED = re.compile(r"(\d{1,5})(?:/tcp)?", re.IGNORECASE)
+STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+as\s+(\S+))?")
+SHELLS = (["/bin/sh", "-c"], ["sh", "-c"], ["/bin/bash", "-c"], ["bash", "-c"])
+# Programs of images alone, which end with running what they are given.
+WRAPPERS = ("entrypoint", "tini", "dumb-init")
 
 
 @dataclass(frozen=True)
@@ -39,8 +49,22 @@ class Checkout:
     services: tuple[Suggestion, ...]
 
 
+@dataclass(frozen=True)
+class Image:
+    entrypoint: str = ""
+    arguments: str = ""
+    port: int | None = None
+
+    @property
+    def command(self) -> str:
+        """What runs: ``CMD``, as the arguments of ``ENTRYPOINT`` where that is a program."""
+        program = self.entrypoint.partition(" ")[0].rpartition("/")[2]
+        if self.arguments and any(wrapper in program for wrapper in WRAPPERS):
+            return self.arguments
+        return f"{self.entrypoint} {self.arguments}".strip()
+
+
 def read_checkout(directory: Path) -> Checkout:
-    """What can be read from the files in ``directory``."""
     package = read_package(directory)
     names = (
         find_remote(directory),
@@ -92,7 +116,6 @@ def find_start(package: dict[str, Any]) -> str:
 
 
 def find_remote(directory: Path) -> str:
-    """The repository's name where the checkout was cloned from."""
     program = shutil.which("git")
     if program is None or not (directory / ".git").exists():
         return ""
@@ -127,7 +150,6 @@ def build_slug(name: str) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of a small file, or nothing."""
     try:
         if not path.is_file() or path.stat().st_size > SIZE_LIMIT:
             return ""
@@ -135,3 +157,53 @@ def read_text(path: Path) -> str:
         return text.replace("\0", "").replace("\t", " ")
     except OSError:
         return ""
+
+
+def read_dockerfile(text: str) -> Image | None:
+    """The last stage; None where there is none."""
+    image: Image | None = None
+    stages: dict[str, Image] = {}
+    stage = ""
+    for _, name, rest in find_instructions(text):
+        if name == "FROM":
+            source, stage = find_stage(rest)
+            image = stages.get(source, Image())
+        elif image is None:
+            continue
+        elif name == "EXPOSE" and image.port is None:
+            image = replace(image, port=find_port(rest))
+        elif name == "CMD":
+            image = replace(image, arguments=read_command(rest))
+        elif name == "ENTRYPOINT":
+            image = replace(image, entrypoint=read_command(rest))
+        if image and stage:
+            stages[stage] = image
+    return image
+
+
+def find_stage(text: str) -> tuple[str, str]:
+    """What a stage is built from, and its own name, in small letters; blank where unknown."""
+    match = STAGE.fullmatch(text.lower())
+    return (match[1], match[2] or "") if match else ("", "")
+
+
+def find_port(text: str) -> int | None:
+    """The first TCP port; one that a build argument names cannot be told."""
+    found = (EXPOSED.fullmatch(word) for word in text.split())
+    ports = (int(match[1]) for match in found if match)
+    return next((port for port in ports if 1 <= port <= LARGEST_PORT), None)
+
+
+def read_command(text: str) -> str:
+    """A command line for a shell, of the exec form (a JSON list) or the shell form."""
+    if not text.startswith("["):
+        return text
+    try:
+        words = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return ""
+    if words[:2] in SHELLS and len(words) == 3:  # noqa: PLR2004 - a shell, -c, and its text
+        return str(words[2])
+    return shlex.join(words)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from nvoi.config.fields import parse_callback_url
-from nvoi.config.urls import USERINFO
+from nvoi.config.sensitive import USERINFO
 from nvoi.log.clock import read_seconds
 from nvoi.onboarding.answers import Answers
-from nvoi.onboarding.interview import Interview, Verdict
-from nvoi.onboarding.prompts import DOTS, Choice, Prompts, ask, ask_blank
+from nvoi.onboarding.prompts import DOTS, Choice, Interview, Prompts, Verdict, ask, ask_blank
 from nvoi.protocol import LogBatch, Run, build_headers, build_url
 from nvoi.secret import Secret
 

@@ -6,12 +6,11 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from nvoi.config.environment import parse_database_url
 from nvoi.config.fields import RejectedError, parse_positive
 from nvoi.config.schema import Database, Volume
-from nvoi.config.urls import parse_database_url
 from nvoi.onboarding.answers import Answers, find_home
-from nvoi.onboarding.interview import Interview
-from nvoi.onboarding.prompts import Choice, ask, ask_secret
+from nvoi.onboarding.prompts import Choice, Interview, ask, ask_secret
 from nvoi.secret import Secret
 
 VOLUME = "database"
@@ -89,7 +88,6 @@ def ask_database(interview: Interview, answers: Answers) -> Answers:
 
 
 def find_kind(database: Database | None) -> Kind | None:
-    """Which of the kinds a database is."""
     if database is None or database.engine is None:
         return None
     if database.engine == "postgres":
@@ -114,7 +112,6 @@ def ask_running(
 
 
 def build_url_parser(kind: Kind) -> Callable[[str], object]:
-    """A parser of the URL of a server of this kind."""
 
     def parse(text: str) -> object:
         try:

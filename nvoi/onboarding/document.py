@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
-from nvoi.config.document import Document
+from nvoi import cloudflare
+from nvoi.config.document import SAFE_TEXT, YAML_11_WORDS, Document
 from nvoi.config.loader import load
-from nvoi.config.rewriting import SAFE_TEXT, YAML_11_WORDS
-from nvoi.onboarding.answers import Answers
-from nvoi.onboarding.tree import Tree, build_tree
+from nvoi.config.reading import find_types, take_apart
+from nvoi.config.schema import OWN_NAME, Application, At, ComputeProvider, Config, OneOf
+from nvoi.errors import ConfigError, UsageError
+from nvoi.files import SIZE_LIMIT
+from nvoi.onboarding.answers import Answers, build_config
+from nvoi.operation import Request
+from nvoi.secret import Secret
+from nvoi.targets import get_target
+
+Tree = dict[str, Any]
 
 FILENAME = "the config"
+# Encrypted it is some bytes longer.
+LONGEST = SIZE_LIMIT - 64
 INTRODUCTION = "# The deploy config of {name}. nvoi's docs/config.md describes every key.\n"
 COMMENTS = {
     "callback_url": "The dashboard that follows each run.",
@@ -28,6 +40,54 @@ COMMENTS = {
 GONE = object()
 # Keys that say the same in two ways, or that another one decides: they go before it is set.
 RIVALS = {"host": ("hosts", "count"), "hosts": ("host", "count")}
+# What is asked is written, also where it is the default.
+ASKED = frozenset({"size", "zone"})
+
+
+def is_deployable(provider: ComputeProvider) -> bool:
+    try:
+        get_target(Config(Application("app", provider)))
+    except ConfigError:
+        return False
+    return True
+
+
+def compose(text: str | None, before: Answers | None, answers: Answers, directory: Path) -> str:
+    """The config to be saved: a new one, or ``text`` with what was changed since ``before``.
+
+    Raises:
+        InputError: it has faults, or the target cannot do what it asks for.
+    """
+    if text is None or before is None:
+        text = build_document(answers)
+    else:
+        text = change_document(text, before, answers)
+    if len(text.encode()) > LONGEST:
+        raise UsageError("all that is in the config makes more than 1 MiB, which cannot be read")
+    config = load(text, filename=FILENAME, environ=None)
+    if is_deployable(config.application.compute_provider):
+        check_target(config, directory)
+    return text
+
+
+def check_target(config: Config, directory: Path) -> None:
+    """Whether the config's target can do what it asks for, now or with what comes later.
+
+    A Dockerfile may still be written, and a domain is one for a version that serves it.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    request = Request(config, directory, home=directory, deploy_id="onboard")
+    later = cloudflare.find_faults(config.application)
+    try:
+        get_target(config).check(request)
+    except UsageError:
+        return
+    except ConfigError as error:
+        faults = [fault for fault in error.faults if fault not in later]
+        if faults:
+            raise ConfigError(error.filename, faults, hint=error.hint) from None
 
 
 def build_document(answers: Answers) -> str:
@@ -36,7 +96,9 @@ def build_document(answers: Answers) -> str:
     Raises:
         ConfigError: the answers do not fit together; it carries every fault.
     """
-    lines = "\n".join(write_tree(build_tree(answers)))
+    tree = build_tree(build_config(answers))
+    above = {key: tree.pop(key) for key in ("callback_url",) if key in tree}
+    lines = "\n".join(write_tree({**above, **tree}))
     text = f"{INTRODUCTION.format(name=answers.name)}{lines}\n"
     load(text, filename=FILENAME, environ=None)
     return text
@@ -49,8 +111,8 @@ def change_document(text: str, before: Answers, after: Answers) -> str:
         ConfigError: the answers do not fit together, or not to the rest of the text.
         UsageError: a value is shared by several places of the text, and not changed.
     """
-    document = Document.parse(text, filename=FILENAME)
-    changes = list(find_changes(build_tree(before), build_tree(after)))
+    document = Document(text, FILENAME)
+    changes = list(find_changes(build_tree(build_config(before)), build_tree(build_config(after))))
     for path, value in changes:
         section, _, key = path.rpartition(".")
         rivals = [f"{section}.{rival}" for rival in RIVALS.get(key, ())]
@@ -60,8 +122,59 @@ def change_document(text: str, before: Answers, after: Answers) -> str:
     for path, value in changes:
         if value is not GONE:
             document.set(path, value)
-    load(document.dump(), filename=FILENAME, environ=None)
-    return document.dump()
+    load(document.text, filename=FILENAME, environ=None)
+    return document.text
+
+
+def build_tree(record: Any) -> Tree:
+    """The keys and values that a record of the schema is read from, defaults left out. Pure."""
+    tree: Tree = {}
+    kind: Any = type(record)
+    types = find_types(kind)
+    for each in fields(record):
+        key, value = each.name, getattr(record, each.name)
+        _, _, markers = take_apart(types[key])
+        if OWN_NAME in markers or (is_default(each, value) and key not in ASKED):
+            continue
+        section = tree
+        for marker in markers:
+            if isinstance(marker, OneOf):
+                (name,) = (name for name, one in marker.kinds.items() if isinstance(value, one))
+                value = {name: value}
+            elif isinstance(marker, At):
+                *parents, key = marker.path.split(".")
+                for parent in parents:
+                    section = section.setdefault(parent, {})
+        section[key] = to_data(value)
+    return shorten_hosts(tree)
+
+
+def is_default(field: Field[Any], value: Any) -> bool:
+    if field.default_factory is not MISSING:
+        return bool(value == field.default_factory())
+    return field.default is not MISSING and bool(value == field.default)
+
+
+def to_data(value: Any) -> Any:
+    """A field's value as dicts, lists and texts; here secrets go into what is encrypted."""
+    if is_dataclass(value):
+        return build_tree(value)
+    if isinstance(value, Mapping):
+        return {name: to_data(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return list(value)
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def shorten_hosts(tree: Tree) -> Tree:
+    """A group as one writes it: hosts count themselves, and one is a `host`."""
+    hosts = tree.get("hosts", [])
+    if tree.get("count") == len(hosts):
+        del tree["count"]
+    if len(hosts) != 1:
+        return tree
+    short = {"hosts": ("host", hosts[0])}
+    return dict(short.get(key, (key, value)) for key, value in tree.items())
 
 
 def find_changes(before: Tree, after: Tree, above: str = "") -> Iterator[tuple[str, Any]]:
@@ -99,7 +212,6 @@ def write_tree(tree: Tree, path: str = "", indent: str = "") -> Iterator[str]:
 
 
 def write_value(value: Any) -> str:
-    """A value in one line."""
     if isinstance(value, bool | int):
         return str(value).lower()
     if isinstance(value, list):

@@ -10,9 +10,13 @@ from prompt_toolkit.utils import get_cwidth
 # Narrower than this and nothing is folded any more; wider, and lines are tiring to read.
 NARROWEST, WIDEST = 20, 100
 
+# Below this a second column holds no line that makes sense.
+NARROW = 60
+
+Row = tuple[str, list[str]]
+
 
 def clamp_width(columns: int) -> int:
-    """The width that text is folded to on a terminal of so many columns."""
     return max(NARROWEST, min(columns, WIDEST))
 
 
@@ -45,7 +49,6 @@ def fold(line: str, width: int, hang: str = "", *, cut: bool = False) -> list[st
 
 
 def find_head(text: str, width: int) -> str:
-    """As much of the beginning of ``text`` as ``width`` columns hold."""
     columns = 0
     for index, letter in enumerate(text):
         columns += get_cwidth(letter)
@@ -57,6 +60,41 @@ def find_head(text: str, width: int) -> str:
 def pad(text: str, width: int) -> str:
     """``text`` with spaces after it, ``width`` columns in all."""
     return text + " " * (width - get_cwidth(text))
+
+
+def lay_out(rows: list[Row], width: int) -> str:
+    """Titles, each with its lines: a table, or a list where the terminal is too narrow for one."""
+    return build_list(rows, width) if width < NARROW else build_table(rows, width)
+
+
+def build_table(rows: list[Row], width: int) -> str:
+    first = max(len(title) for title, _ in rows)
+    most = width - first - len("│  │  │")
+    folded = [
+        (title, [part for line in lines for part in fold(line, most, "  ", cut=True)])
+        for title, lines in rows
+    ]
+    second = max(get_cwidth(line) for _, lines in folded for line in lines)
+
+    def rule(left: str, middle: str, right: str) -> str:
+        return f"{left}{'─' * (first + 2)}{middle}{'─' * (second + 2)}{right}"
+
+    parts = [rule("┌", "┬", "┐")]
+    for number, (title, lines) in enumerate(folded):
+        parts += [rule("├", "┼", "┤")] if number else []
+        parts += [
+            f"│ {pad('' if index else title, first)} │ {pad(line, second)} │"
+            for index, line in enumerate(lines)
+        ]
+    return "\n".join([*parts, rule("└", "┴", "┘")])
+
+
+def build_list(rows: list[Row], width: int) -> str:
+    parts = []
+    for title, lines in rows:
+        parts.append(title)
+        parts += [f"  {part}" for line in lines for part in fold(line, width - 2, "  ", cut=True)]
+    return "\n".join(parts)
 
 
 def write(text: str) -> None:

@@ -1,9 +1,17 @@
-"""Asks where the app runs, for what that needs, and for what brings it domains."""
+"""Asks where the app runs: who runs the servers, what that needs, and what brings it domains.
+
+A new provider is an entry of ``ACCOUNTS``. Its ``check``, which may be filled in later, is called
+with the provider as it was answered, and raises :class:`~nvoi.errors.NvoiError` where the account
+refuses it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nvoi.config.fields import (
     RejectedError,
@@ -12,20 +20,116 @@ from nvoi.config.fields import (
     parse_positive,
     parse_user,
 )
-from nvoi.config.schema import SSHKeys, SSHProvider
+from nvoi.config.schema import (
+    AWSProvider,
+    Cloudflare,
+    ComputeProvider,
+    HetznerProvider,
+    LocalProvider,
+    ScalewayProvider,
+    SSHKeys,
+    SSHProvider,
+)
 from nvoi.config.ssh_keys import KeyPairError, derive_ssh_keys, generate_ssh_keys
-from nvoi.errors import NvoiError
+from nvoi.errors import NvoiError, UsageError
 from nvoi.files import read_file
 from nvoi.onboarding.answers import Answers, build_groups
-from nvoi.onboarding.interview import Interview
-from nvoi.onboarding.prompts import Choice, ask
-from nvoi.onboarding.providers import (
-    ACCOUNTS,
-    CLOUDFLARE,
-    Account,
-    ask_account,
-    build_blank,
-    get_account,
+from nvoi.onboarding.prompts import Choice, Interview, Prompts, ask, ask_secret
+from nvoi.secret import Secret
+
+ARCHITECTURE = "architecture"
+
+
+@dataclass(frozen=True)
+class Field:
+    name: str
+    message: str
+    default: str = ""
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Account:
+    """A provider to be asked for.
+
+    Args:
+        title: how it is called, in a few words.
+        kind: its record in the config.
+        needs: what one has to have, in a sentence.
+        fields: its questions.
+        check: tries what was answered; None while nothing of the provider is built.
+    """
+
+    title: str
+    kind: type[Any]
+    needs: str
+    fields: tuple[Field, ...] = ()
+    check: Callable[[Any], None] | None = None
+
+
+def check_local(_: LocalProvider) -> None:
+    """Services on this machine are kept by supervisord, which an extra brings."""
+    if importlib.util.find_spec("supervisor") is None:
+        raise UsageError("supervisor is not installed", hint="pip install 'nvoi[local]'")
+
+
+ACCOUNTS: tuple[Account, ...] = (
+    Account(
+        "this machine",
+        LocalProvider,
+        "This machine: no account, no root, no containers.",
+        check=check_local,
+    ),
+    Account(
+        "own servers",
+        SSHProvider,
+        "Own servers: their addresses, and a user who may log in with an SSH key.",
+    ),
+    Account(
+        "Hetzner",
+        HetznerProvider,
+        "Hetzner: an API token with read and write access (Console, Security, API tokens).",
+        (
+            Field("api_token", "Hetzner API token", secret=True),
+            Field("server_type", "Server type:", "cx23"),
+            Field("server_location", "Location:", "nbg1"),
+            Field(ARCHITECTURE, "Architecture:", "x86"),
+        ),
+    ),
+    Account(
+        "AWS",
+        AWSProvider,
+        "AWS: an access key of a user who may manage EC2.",
+        (
+            Field("access_key_id", "Access key id", secret=True),
+            Field("secret_access_key", "Secret access key", secret=True),
+            Field("region", "Region:", "eu-central-1"),
+            Field("instance_type", "Instance type:", "t3.small"),
+            Field(ARCHITECTURE, "Architecture:", "x86"),
+        ),
+    ),
+    Account(
+        "Scaleway",
+        ScalewayProvider,
+        "Scaleway: the secret key of an API key, and the project's id.",
+        (
+            Field("secret_key", "Secret key", secret=True),
+            Field("project_id", "Project id:"),
+            Field("zone", "Zone:", "fr-par-1"),
+            Field("server_type", "Server type:", "DEV1-S"),
+            Field(ARCHITECTURE, "Architecture:", "x86"),
+        ),
+    ),
+)
+
+CLOUDFLARE = Account(
+    "Cloudflare",
+    Cloudflare,
+    "Cloudflare: an API token that may edit DNS and tunnels, and the account's id.",
+    (
+        Field("api_token", "Cloudflare API token", secret=True),
+        Field("account_id", "Account id:"),
+    ),
 )
 
 INTRODUCTION = "\n".join(f"  {account.needs}" for account in ACCOUNTS)
@@ -43,10 +147,13 @@ DOMAINS_ON_THIS_MACHINE = (
     "Domains are for servers: on this machine each service is on localhost, and what is "
     "answered here counts once the app moves."
 )
+AFTER_TROUBLE = (
+    Choice("type them again", value=True),
+    Choice("keep them as they are", value=False),
+)
 
 
 def ask_place(interview: Interview, answers: Answers) -> Answers:
-    """Where it runs: the provider, the servers, and the key that reaches them."""
     prompts = interview.prompts
     prompts.say(INTRODUCTION)
     choices = [Choice(account.title, account) for account in ACCOUNTS]
@@ -90,7 +197,6 @@ def ask_hosts(interview: Interview, answers: Answers) -> Answers:
 
 
 def parse_hosts(text: str) -> tuple[str, ...]:
-    """Names or addresses, each once."""
     hosts = tuple(parse_host(word.strip()) for word in text.split(",") if word.strip())
     if not hosts or len({host.lower() for host in hosts}) < len(hosts):
         raise RejectedError(
@@ -120,7 +226,6 @@ def ask_keys(interview: Interview, answers: Answers) -> Answers:
 
 
 def read_key_file(text: str) -> SSHKeys:
-    """The pair of a private key in a file."""
     try:
         path = Path(text).expanduser()
         return derive_ssh_keys(read_file(path))
@@ -143,3 +248,57 @@ def ask_domains(interview: Interview, answers: Answers) -> Answers:
         return replace(answers, cloudflare=None)
     apps = tuple(replace(app, domain=None, subdomain=None) for app in answers.apps)
     return replace(answers, cloudflare=None, apps=apps)
+
+
+def get_account(provider: ComputeProvider) -> Account:
+    return next(account for account in ACCOUNTS if isinstance(provider, account.kind))
+
+
+def build_blank(account: Account) -> ComputeProvider:
+    """A record of the provider in which nothing is filled in."""
+    blank: ComputeProvider = account.kind(**{field.name: Secret() for field in account.fields})
+    return blank
+
+
+def ask_account(prompts: Prompts, account: Account, before: object) -> Any:
+    """The record of ``account``, whose credentials were checked where that can be done.
+
+    Args:
+        prompts: where it is asked.
+        account: what is asked for.
+        before: the record that stood there; one of another kind says nothing.
+    """
+    known = vars(before) if isinstance(before, account.kind) else {}
+    while True:
+        # What is not asked for stays as it was.
+        answers = {field.name: ask_field(prompts, field, known) for field in account.fields}
+        record = account.kind(**{**known, **answers})
+        trouble = find_trouble(account, record)
+        if trouble is None:
+            return record
+        prompts.say(f"! {account.title}: {trouble}")
+        if not account.fields or prompts.choose("What now?", AFTER_TROUBLE, default=True) is False:
+            return record
+        known = vars(record)
+
+
+def find_trouble(account: Account, record: object) -> str | None:
+    """Why the account does not take what was answered, if it is known to refuse it."""
+    if account.check is None:
+        return None
+    try:
+        account.check(record)
+    except NvoiError as error:
+        return str(error)
+    return None
+
+
+def ask_field(prompts: Prompts, field: Field, known: Mapping[str, Any]) -> str:
+    before = known.get(field.name)
+    if field.secret:
+        return ask_secret(prompts, field.message, kept=before or None)
+    default = str(before or field.default)
+    if field.name == ARCHITECTURE:
+        choices = (Choice("x86", "x86"), Choice("arm64", "arm64"))
+        return prompts.choose(field.message, choices, default)
+    return ask(prompts, field.message, str, default)

@@ -7,18 +7,25 @@ from dataclasses import replace
 
 from nvoi.config.fields import (
     SERVICE_NAME,
+    SERVICE_RULE,
     RejectedError,
     parse_domain,
     parse_port,
     parse_subdomain,
 )
-from nvoi.config.readers import SERVICE_RULE
 from nvoi.config.schema import AppService
 from nvoi.naming import build_hostnames, build_label
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import Suggestion
-from nvoi.onboarding.interview import Interview
-from nvoi.onboarding.prompts import Choice, Prompts, ask, ask_blank, ask_command, ask_optional
+from nvoi.onboarding.prompts import (
+    Choice,
+    Interview,
+    Prompts,
+    ask,
+    ask_blank,
+    ask_command,
+    ask_optional,
+)
 
 INTRODUCTION = (
     "A service with a port has to listen on $PORT, and to answer GET /health with 2xx or 3xx: "
@@ -31,7 +38,6 @@ ADD, DONE = "add", "done"
 
 
 def ask_services(interview: Interview, answers: Answers) -> Answers:
-    """The services: one after the other the first time, then changed one by one."""
     interview.prompts.say(f"  {INTRODUCTION}")
     if answers.apps:
         return change_services(interview, answers)
@@ -43,7 +49,6 @@ def ask_services(interview: Interview, answers: Answers) -> Answers:
 
 
 def change_services(interview: Interview, answers: Answers) -> Answers:
-    """Lets services be changed, removed and added until it is enough."""
     while True:
         names = [app.name for app in answers.apps]
         choices = [Choice("go on", (DONE, ""))]
@@ -59,7 +64,6 @@ def change_services(interview: Interview, answers: Answers) -> Answers:
 
 
 def change(interview: Interview, answers: Answers, action: str, name: str) -> Answers:
-    """Carries out one choice."""
     if action == ADD:
         return add_service(interview, answers)
     if action == "remove":
@@ -146,7 +150,6 @@ def ask_subdomain(interview: Interview, answers: Answers, domain: str, before: s
 
 
 def find_owner(answers: Answers, hostnames: tuple[str, ...]) -> str | None:
-    """The service that has one of these host names."""
     for app in answers.apps:
         if app.domain and set(hostnames) & set(build_hostnames(app.domain, app.subdomain)):
             return app.name

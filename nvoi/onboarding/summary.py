@@ -1,64 +1,103 @@
-"""The answers as a table; as a list where the terminal is too narrow for one. Pure."""
+"""The answers as the summary shows them: a secret is dots. Pure."""
 
 from __future__ import annotations
 
-from prompt_toolkit.utils import get_cwidth
-
+from nvoi.config.schema import (
+    AppService,
+    AWSProvider,
+    HetznerProvider,
+    LocalProvider,
+    ScalewayProvider,
+    SSHProvider,
+)
 from nvoi.config.sensitive import find_embedded
 from nvoi.log.masking import REDACTED, Masker
+from nvoi.naming import build_hostnames
 from nvoi.onboarding.answers import Answers, build_config
-from nvoi.onboarding.layout import find_head, fold, pad
+from nvoi.onboarding.dashboards import hide_password
+from nvoi.onboarding.databases import find_kind
+from nvoi.onboarding.layout import find_head
+from nvoi.onboarding.place import get_account
 from nvoi.onboarding.prompts import DOTS
-from nvoi.onboarding.sections import SECTIONS
 
-# Below this a second column holds no line that makes sense.
-NARROW = 60
 # Longer lines are cut: nobody reads a value of thousands of letters here.
 LONGEST = 240
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
-Row = tuple[str, list[str]]
+
+def describe_place(answers: Answers) -> list[str]:
+    provider = answers.provider
+    title = get_account(provider).title
+    servers = sum(group.count for group in answers.groups)
+    count = f"{servers} server{'' if servers == 1 else 's'}"
+    match provider:
+        case LocalProvider():
+            return [title]
+        case SSHProvider():
+            logins = (
+                f"{group.user or 'root'}@{host}" for group in answers.groups for host in group.hosts
+            )
+            return [title, *logins]
+        case HetznerProvider():
+            kind = f"{provider.server_type} in {provider.server_location}"
+        case AWSProvider():
+            kind = f"{provider.instance_type} in {provider.region}"
+        case ScalewayProvider():
+            kind = f"{provider.server_type} in {provider.zone}"
+    return [title, f"{count}, {kind}, {provider.architecture}", f"credentials {DOTS}"]
 
 
-def build_summary(answers: Answers, width: int) -> str:
-    """All sections and what was answered, in ``width`` columns."""
-    rows = [
-        (section.title, [clean(line, answers) for line in section.describe(answers)])
-        for section in SECTIONS
-    ]
-    return build_list(rows, width) if width < NARROW else build_table(rows, width)
+def describe_domains(answers: Answers) -> list[str]:
+    if answers.cloudflare is None:
+        return ["none"]
+    return [f"Cloudflare, account {answers.cloudflare.account_id}", f"API token {DOTS}"]
 
 
-def build_table(rows: list[Row], width: int) -> str:
-    """Two columns between lines."""
-    first = max(len(title) for title, _ in rows)
-    most = width - first - len("│  │  │")
-    folded = [
-        (title, [part for line in lines for part in fold(line, most, "  ", cut=True)])
-        for title, lines in rows
-    ]
-    second = max(get_cwidth(line) for _, lines in folded for line in lines)
-
-    def rule(left: str, middle: str, right: str) -> str:
-        return f"{left}{'─' * (first + 2)}{middle}{'─' * (second + 2)}{right}"
-
-    parts = [rule("┌", "┬", "┐")]
-    for number, (title, lines) in enumerate(folded):
-        parts += [rule("├", "┼", "┤")] if number else []
-        parts += [
-            f"│ {pad('' if index else title, first)} │ {pad(line, second)} │"
-            for index, line in enumerate(lines)
-        ]
-    return "\n".join([*parts, rule("└", "┴", "┘")])
+def describe_services(answers: Answers) -> list[str]:
+    return [line for app in answers.apps for line in describe_service(app)] or ["none"]
 
 
-def build_list(rows: list[Row], width: int) -> str:
-    """A title, and below it its lines, indented."""
-    parts = []
-    for title, lines in rows:
-        parts.append(title)
-        parts += [f"  {part}" for line in lines for part in fold(line, width - 2, "  ", cut=True)]
-    return "\n".join(parts)
+def describe_service(app: AppService) -> list[str]:
+    """A service's name and command, then what else it has."""
+    lines = [f"{app.name}: {shorten(app.command or 'the command of its image')}"]
+    if app.port:
+        lines.append(f"  port {app.port}")
+    if app.domain:
+        lines.append(f"  {', '.join(build_hostnames(app.domain, app.subdomain))}")
+    if app.pre_run_command:
+        lines.append(f"  before each release: {shorten(app.pre_run_command)}")
+    return lines
+
+
+def shorten(command: str) -> str:
+    first, _, rest = command.strip().partition("\n")
+    return f"{first} …" if rest else first
+
+
+def describe_database(answers: Answers) -> list[str]:
+    database = answers.database
+    if database is None:
+        return ["none"]
+    kind = find_kind(database)
+    lines = [kind.title if kind else "a database"]
+    if database.url:
+        lines.append(f"URL {DOTS}")
+    elif database.secrets:
+        lines.append(f"{', '.join(database.secrets)}: {DOTS}")
+    if answers.volume and not database.url:
+        size = "" if answers.is_local else f", {answers.volume.size} GB"
+        lines.append(f"volume {answers.volume.name}{size}")
+    return lines
+
+
+def describe_variables(answers: Answers) -> list[str]:
+    """Variables as they are, secrets as dots."""
+    lines = [f"{name}={value}" for name, value in answers.env.items()]
+    return [*lines, *(f"{name}={DOTS}" for name in answers.secrets)] or ["none"]
+
+
+def describe_streaming(answers: Answers) -> list[str]:
+    return [hide_password(answers.callback_url) if answers.callback_url else "none"]
 
 
 def clean(line: str, answers: Answers) -> str:

@@ -1,4 +1,4 @@
-"""Questions at a terminal that can move its cursor, by questionary."""
+"""Questions at a terminal: by questionary, or plain lines where no cursor can be moved."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from prompt_toolkit.output import ColorDepth, Output, create_output
 from prompt_toolkit.output.vt100 import Vt100_Output
 from questionary import Question
 
-from nvoi.onboarding.layout import clamp_width, fold_lines, write
-from nvoi.onboarding.plain import PlainPrompts
+from nvoi.onboarding.layout import clamp_width
 from nvoi.onboarding.prompts import NONE, Choice, Prompts
 from nvoi.signals import ENDING
 
@@ -32,13 +31,13 @@ MOST_NUMBERED = 36
 def open_prompts(environ: Mapping[str, str]) -> Prompts:
     """What asks at this terminal, as the environment describes it."""
     if environ.get("TERM", "dumb") in {"dumb", "unknown", ""}:
-        plain = PlainPrompts()
+        plain = Prompts()
         plain.say(f"A blank line takes what is in [brackets]; {NONE} answers with nothing.")
         return plain
     return TerminalPrompts(colour=not environ.get("NO_COLOR"))
 
 
-class TerminalPrompts:
+class TerminalPrompts(Prompts):
     """Questions with a cursor, on standard input and output."""
 
     def __init__(self, *, colour: bool) -> None:
@@ -49,15 +48,12 @@ class TerminalPrompts:
 
     @property
     def width(self) -> int:
-        """The terminal's columns, up to what reads well."""
         return clamp_width(self._output.get_size().columns)
 
     def text(self, message: str, default: str) -> str:
-        """A line that the user types."""
         return str(self._ask(questionary.text(message, default=default, **self._settings)))
 
     def secret(self, message: str) -> str:
-        """A line that shows as asterisks."""
         return str(self._ask(questionary.password(message, **self._settings)))
 
     def confirm(self, message: str, *, default: bool) -> bool:
@@ -84,14 +80,6 @@ class TerminalPrompts:
             **self._settings,
         )
         return choices[int(self._ask(question))].value
-
-    def say(self, text: str = "") -> None:
-        """Lines that ask nothing."""
-        write(fold_lines(text, self.width))
-
-    def show(self, text: str) -> None:
-        """Lines as they are."""
-        write(text)
 
     def _ask(self, question: Question) -> Any:
         application = question.application

@@ -6,11 +6,8 @@ from collections.abc import Callable
 
 from nvoi.errors import ConfigError, InputError
 from nvoi.onboarding.answers import Answers
-from nvoi.onboarding.checking import describe_faults
-from nvoi.onboarding.interview import Interview
-from nvoi.onboarding.prompts import Choice
-from nvoi.onboarding.sections import SECTIONS, Section, find_section
-from nvoi.onboarding.summary import build_summary
+from nvoi.onboarding.prompts import Choice, Interview
+from nvoi.onboarding.sections import SECTIONS, Section, build_summary, find_section
 
 SAVE, RESTART, CANCEL = "save", "restart", "cancel"
 Action = Section | str
@@ -51,7 +48,6 @@ def ask_all(interview: Interview) -> Answers:
 
 
 def ask_section(interview: Interview, section: Section, answers: Answers) -> Answers:
-    """One section, under its title."""
     interview.prompts.say(f"\n{section.title}")
     return section.ask(interview, answers)
 
@@ -66,7 +62,6 @@ def choose_action(interview: Interview, trouble: InputError | None) -> Action:
 
 
 def find_trouble(answers: Answers, compose: Callable[[Answers], str]) -> InputError | None:
-    """Why the answers cannot be saved."""
     try:
         compose(answers)
     except InputError as error:
@@ -75,8 +70,14 @@ def find_trouble(answers: Answers, compose: Callable[[Answers], str]) -> InputEr
 
 
 def tell(trouble: InputError) -> str:
-    """The faults, each with where to change it."""
-    return describe_faults(trouble) if isinstance(trouble, ConfigError) else f"! {trouble}"
+    if not isinstance(trouble, ConfigError):
+        return f"! {trouble}"
+    lines = []
+    for fault in trouble.faults:
+        section = find_section(fault.path)
+        where = f"under {section.title}" if section else "by nvoi credentials edit"
+        lines.append(f"! {fault.path}: {fault.message} (change it {where})")
+    return "\n".join(lines)
 
 
 def find_mender(trouble: InputError | None) -> Section | None:

@@ -14,8 +14,7 @@ import pytest
 
 from nvoi.config.credentials import get_key
 from nvoi.config.loader import load_file
-from nvoi.config.locking import hold_folders
-from nvoi.config.rotation import opens
+from nvoi.config.sealing import hold_folders, opens
 from nvoi.errors import UsageError
 from tests.integration.commands import NVOI
 from tests.waiting import PATIENCE, wait_until
@@ -211,7 +210,7 @@ def test_another_command_is_waited_for_and_named(checkout: Checkout, tmp_path: P
 def test_a_command_that_never_ends_is_not_waited_for_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nvoi.config.locking.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("nvoi.config.sealing.LOCK_SECONDS", 0.1)
     config = tmp_path / "deploy.enc"
     with (
         hold_folders(config),

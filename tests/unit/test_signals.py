@@ -8,9 +8,8 @@ import pytest
 
 from nvoi import operation
 from nvoi.errors import CommandError
-from nvoi.operation import Operation, Report
-from nvoi.signals import ENDING, Interruption, interruptible
-from nvoi.targets.step import Request
+from nvoi.operation import Operation, Report, Request
+from nvoi.signals import ENDING, Interruption, Signals, interruptible
 from tests.unit.test_operation import Trail, build_step, build_target
 
 NUMBERS = ENDING
@@ -65,6 +64,35 @@ def test_a_second_ctrl_c_has_its_default_effect() -> None:
         signals.settle()
         send(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+
+def test_where_a_second_ctrl_c_is_to_change_nothing_it_does_not() -> None:
+    with interruptible(second_ends=False) as signals:
+        signals.settle()
+        send(signal.SIGINT)
+        send(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_that_is_held_back_interrupts_at_the_end(number: int) -> None:
+    done = []
+
+    def send_twice(signals: Signals) -> None:
+        with signals.hold():
+            send(number)
+            send(number)
+            done.append("held")
+
+    with pytest.raises(Interruption) as caught, interruptible() as signals:
+        send_twice(signals)
+    assert done == ["held"]
+    assert caught.value.exit_code == 128 + number
+
+
+def test_a_signal_that_is_held_back_until_all_is_settled_changes_nothing() -> None:
+    with interruptible() as signals, signals.hold():
+        send(signal.SIGTERM)
+        signals.settle()
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -6,19 +6,12 @@ Releases and state are described in :mod:`nvoi.targets.local.state`.
 
 from __future__ import annotations
 
+from nvoi.operation import Step, Target
 from nvoi.targets.local.check import check
 from nvoi.targets.local.context import LocalContext, open_context, preview
-from nvoi.targets.local.ports import PORTS
-from nvoi.targets.local.prepare import PREPARE
-from nvoi.targets.local.prune import PRUNE
-from nvoi.targets.local.recovery import RECOVERY
-from nvoi.targets.local.removal import REMOVE, STOP
-from nvoi.targets.local.snapshot import SNAPSHOT
-from nvoi.targets.local.supervise import SUPERVISE
-from nvoi.targets.local.switch import SWITCH
-from nvoi.targets.local.trial import TRIAL
-from nvoi.targets.local.volumes import VOLUMES
-from nvoi.targets.step import Step, Target
+from nvoi.targets.local.rollout import SWITCH, TRIAL
+from nvoi.targets.local.snapshot import PRUNE, SNAPSHOT, VOLUMES
+from nvoi.targets.local.steps import PORTS, PREPARE, RECOVERY, REMOVE, STOP, SUPERVISE
 
 #: What `nvoi deploy` does here. Until SWITCH the old release serves undisturbed.
 DEPLOY: tuple[Step[LocalContext], ...] = (

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, Fault
 from nvoi.log.levels import get_logger
-from nvoi.targets.step import Request
+from nvoi.operation import Request
 
 log = get_logger(__name__)
 
@@ -19,10 +19,9 @@ VOLUME_FAULT = "a volume's name is a folder's here: letters, digits, `.`, `_` an
 
 
 def check(request: Request) -> None:
-    """Find what cannot run here, and say what is passed over.
+    """Say what is passed over; raise a ConfigError of all that cannot run here.
 
-    Raises:
-        ConfigError: with every fault. They have no line: the document is long read.
+    Its faults have no line: the document has been read long ago.
     """
     application = request.config.application
     faults = [Fault(0, 0, path, message) for path, message in find_faults(application)]
@@ -37,19 +36,7 @@ def check(request: Request) -> None:
 
 def find_faults(application: Application) -> Iterator[tuple[str, str]]:
     """The path and the text of everything that rules a deploy out."""
-    yield from find_service_faults(application)
-    yield from find_shared_ports(application)
-    yield from find_mount_faults(application)
-    database = application.database
-    if database is not None and database.engine in {"postgres", "mysql"} and not database.url:
-        yield (
-            "application.database.url",
-            f"is required on this machine: name a {database.engine} server that runs already",
-        )
-
-
-def find_service_faults(application: Application) -> Iterator[tuple[str, str]]:
-    """Services that could not start."""
+    owners: dict[int, str] = {}
     for name, service in application.app.items():
         path = f"application.app.{name}"
         if not service.command:
@@ -57,20 +44,18 @@ def find_service_faults(application: Application) -> Iterator[tuple[str, str]]:
                 f"{path}.command",
                 "is required on this machine: there is no image whose command could run",
             )
-
-
-def find_shared_ports(application: Application) -> Iterator[tuple[str, str]]:
-    """Services that want a port another one has."""
-    owners: dict[int, str] = {}
-    for name, service in application.app.items():
-        if service.port is None:
-            continue
-        owner = owners.setdefault(service.port, name)
-        if owner != name:
+        if service.port is not None and (owner := owners.setdefault(service.port, name)) != name:
             yield (
-                f"application.app.{name}.port",
+                f"{path}.port",
                 f"{service.port} is the port of {owner} too: on one machine each needs its own",
             )
+    yield from find_mount_faults(application)
+    database = application.database
+    if database is not None and database.engine in {"postgres", "mysql"} and not database.url:
+        yield (
+            "application.database.url",
+            f"is required on this machine: name a {database.engine} server that runs already",
+        )
 
 
 def find_mount_faults(application: Application) -> Iterator[tuple[str, str]]:
@@ -106,7 +91,6 @@ def find_overlaps(
 
 
 def find_limits(application: Application) -> Iterator[str]:
-    """What is passed over, in the user's terms."""
     if not application.app:
         yield "application.app names no service: nothing will run"
     for name, service in application.app.items():

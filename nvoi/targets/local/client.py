@@ -1,4 +1,4 @@
-"""Talking to supervisord: XML-RPC over its Unix socket.
+"""Asking supervisord: XML-RPC over its Unix socket.
 
 The calls are those of its manual, "XML-RPC API Documentation".
 """
@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 import xmlrpc.client
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,7 @@ from nvoi.targets.local.state import check_private
 
 #: Seconds an answer may take. Every call is answered at once: none of them waits.
 ANSWER_SECONDS = 10.0
-
 ALIVE = frozenset({"STARTING", "RUNNING"})
-
 #: supervisord leaves a program in these alone. EXITED is one of them for a trial only: a
 #: service that has exited is about to be started again, as is one in BACKOFF.
 ENDED = frozenset({"STOPPED", "FATAL", "UNKNOWN"})
@@ -51,7 +50,6 @@ class Info:
     name: str
     state: str
     pid: int
-    started: int
 
     @property
     def is_alive(self) -> bool:
@@ -67,11 +65,6 @@ class UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        """Open the connection.
-
-        Raises:
-            NvoiError: another user may be on the other side.
-        """
         check_private(self._path.parent)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -85,11 +78,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def check_peer(connection: socket.socket, user: int) -> None:
-    """Make sure that ``user`` is on the other side, where the system tells (SO_PEERCRED, unix(7)).
-
-    Raises:
-        NvoiError: somebody else is.
-    """
+    """Make sure that ``user`` is on the other side, where that is told: SO_PEERCRED, unix(7)."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:
         return
@@ -103,12 +92,7 @@ def check_peer(connection: socket.socket, user: int) -> None:
 
 
 class Supervisor:
-    """A running supervisord.
-
-    Args:
-        path: its socket.
-        seconds: how long an answer may take.
-    """
+    """The supervisord behind the socket at ``path``; an answer may take ``seconds``."""
 
     def __init__(self, path: Path, seconds: float = ANSWER_SECONDS) -> None:
         self._path = path
@@ -129,7 +113,11 @@ class Supervisor:
             connection.request("POST", "/RPC2", body, {"Content-Type": "text/xml"})
             answer, _ = xmlrpc.client.loads(connection.getresponse().read())
         except xmlrpc.client.Fault as fault:
-            return self._handle_fault(name, fault, ignore)
+            if fault.faultCode in ignore:
+                return None
+            if fault.faultCode == SHUTTING_DOWN:
+                raise EndingError("supervisord is ending", hint="deploy again") from None
+            raise NvoiError(f"supervisord refuses {name}: {fault.faultString}") from None
         except TimeoutError:
             raise NvoiError(
                 f"supervisord does not answer on {self._path}",
@@ -144,25 +132,15 @@ class Supervisor:
             connection.close()
         return answer[0]
 
-    def _handle_fault(self, name: str, fault: xmlrpc.client.Fault, ignore: tuple[int, ...]) -> None:
-        if fault.faultCode in ignore:
-            return
-        if fault.faultCode == SHUTTING_DOWN:
-            raise EndingError("supervisord is ending", hint="deploy again")
-        raise NvoiError(f"supervisord refuses {name}: {fault.faultString}")
-
     def get_pid(self) -> int:
-        """The process id of supervisord."""
         pid: int = self.call("getPID")
         return pid
 
     def list_infos(self) -> dict[str, Info]:
         """What it knows of every program, by name."""
-        infos = map(build_info, self.call("getAllProcessInfo"))
-        return {info.name: info for info in infos}
+        return {raw["name"]: build_info(raw) for raw in self.call("getAllProcessInfo")}
 
     def get_info(self, program: str) -> Info:
-        """What it knows of one program."""
         return build_info(self.call("getProcessInfo", program))
 
     def start(self, program: str) -> None:
@@ -173,12 +151,13 @@ class Supervisor:
         """Send SIGTERM to a program; nothing where it does not run."""
         self.call("stopProcess", program, False, ignore=(NOT_RUNNING, BAD_NAME))
 
-    def reload(self) -> None:
-        """Read the config file again; programs are added and removed one by one then."""
-        self.call("reloadConfig")
+    def reload(self) -> tuple[list[str], list[str], list[str]]:
+        """Read the config again; the programs that are new in it, changed, and gone from it."""
+        [[added, changed, removed]] = self.call("reloadConfig")
+        return added, changed, removed
 
     def add(self, program: str) -> None:
-        """Take a program of the config in; one that starts by itself does."""
+        """Take in a program of the config."""
         self.call("addProcessGroup", program, ignore=(ALREADY_ADDED,))
 
     def remove(self, program: str) -> None:
@@ -190,6 +169,5 @@ class Supervisor:
         self.call("shutdown", ignore=(SHUTTING_DOWN,))
 
 
-def build_info(raw: dict[str, Any]) -> Info:
-    """An :class:`Info` of what supervisord answers."""
-    return Info(name=raw["name"], state=raw["statename"], pid=raw["pid"], started=raw["start"])
+def build_info(raw: Mapping[str, Any]) -> Info:
+    return Info(name=raw["name"], state=raw["statename"], pid=raw["pid"])

@@ -1,4 +1,4 @@
-"""Is a service well? One look, by HTTP, by TCP or by a command."""
+"""One look at a service: does it answer, and is it the new release that does?"""
 
 from __future__ import annotations
 
@@ -15,12 +15,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from nvoi import parallel
 from nvoi.config.schema import AppService, Healthcheck
-from nvoi.targets.local.together import Cancel
+from nvoi.targets.local.context import LocalContext
+from nvoi.targets.local.processes import (
+    describe_process,
+    is_marked,
+    list_lineage,
+    list_listeners,
+)
+from nvoi.targets.local.programs import find_health_port
+from nvoi.targets.local.state import State
+from nvoi.targets.local.supervisor import Program
 from nvoi.version import __version__
 from nvoi.waiting import NotReadyError
 
 ADDRESS = "127.0.0.1"
+
+#: Seconds a service without a port must stay up.
+STAY_UP_SECONDS = 3.0
 
 #: The answers that mean healthy; a redirect is one of them and is not followed.
 HEALTHY = range(200, 400)
@@ -36,49 +49,128 @@ PATH_MARKS = "/?%:@!$&'()*+,;=~"
 
 
 @dataclass(frozen=True)
-class Target:
-    """What is looked at.
+class Startup:
+    """A service that is about to start, as a trial or on its own port.
 
     Attributes:
-        check: how; its ``port`` is never None for http and tcp.
-        folder: where a command runs.
-        environment: of a command.
+        context: the run.
+        service: which.
+        program: what supervisord calls it.
+        environment: what it and its check's command are started with.
+        port: where it is told to listen, None where it has no port.
+        health_port: where it is told to answer its healthcheck, None where that asks ``port``.
+        log_size: the size of its log before the start, in bytes.
+        daemon_log_size: the same of supervisord's own log.
     """
 
-    check: Healthcheck
-    folder: Path
+    context: LocalContext
+    service: AppService
+    program: Program
     environment: Mapping[str, str]
+    port: int | None
+    health_port: int | None
+    log_size: int
+    daemon_log_size: int
+
+    @property
+    def logfile(self) -> Path:
+        """What the service prints."""
+        return self.context.state.logs / self.program.logfile
+
+    @property
+    def check(self) -> Healthcheck | None:
+        """How to see whether it is well; None where to stay up is all it must do."""
+        if self.service.healthcheck is None and self.port is not None:
+            return Healthcheck(type="tcp")
+        return self.service.healthcheck
+
+    @property
+    def seconds(self) -> float:
+        """How long it may take to become healthy: ``interval`` times ``retries``."""
+        if self.check is None:
+            return STAY_UP_SECONDS
+        seconds = self.check.interval * self.check.retries
+        return max(seconds, 0.0 if self.port else STAY_UP_SECONDS)
 
 
-def build_check(service: AppService, port: int | None) -> Healthcheck | None:
-    """The check of a service that listens on ``port``; None where there is nothing to check.
+class RefusedError(NotReadyError):
+    """Nothing listens on the port."""
 
-    A check that names the service's own port follows it to the port of a trial; one that
-    names another port stays there. Without a healthcheck, that the port accepts
-    connections is enough.
+
+def look(startup: Startup, pid: int) -> None:
+    """Look once whether a service, whose process is ``pid``, is well: by its check, at its port.
+
+    A NotReadyError says what was seen instead.
     """
-    check = service.healthcheck
+    check = startup.check
     if check is None:
-        return None if port is None else Healthcheck(type="tcp", port=port)
-    if check.port in (None, service.port):
-        return replace(check, port=port)
-    return check
+        return
+    if check.type == "exec":
+        look_by_command(startup, check)
+    elif startup.health_port is not None:
+        ask_health_port(startup, check, pid, startup.health_port)
+    else:
+        ask(startup, check, pid, startup.port or 0)
+        return
+    if startup.port is not None:
+        ask(startup, replace(check, type="tcp"), pid, startup.port)
 
 
-def look(target: Target, cancel: Cancel) -> None:
-    """Look once, for no longer than the check's ``timeout``.
+def ask(startup: Startup, check: Healthcheck, pid: int, port: int) -> None:
+    """Ask on one port, unless somebody else listens there."""
+    check_listeners(startup, pid, port)
+    if check.type == "tcp":
+        look_by_tcp(port, check.timeout)
+    else:
+        look_by_http(port, check.path, check.timeout)
+
+
+def ask_health_port(startup: Startup, check: Healthcheck, pid: int, port: int) -> None:
+    """Ask on a port beside the service's own.
+
+    An app that cannot be told another one for its trial may answer on its usual one, while the
+    release that serves does not.
+    """
+    try:
+        ask(startup, check, pid, port)
+    except RefusedError:
+        usual = find_health_port(startup.service)
+        if usual is None or usual == port:
+            raise
+        if not check_listeners(startup, pid, usual):
+            look_by_tcp(usual, check.timeout)
+            raise build_holder_error(usual, "another program") from None
+        ask(startup, check, pid, usual)
+
+
+def check_listeners(startup: Startup, pid: int, port: int) -> bool:
+    """See that it is the new release that listens on a port, where that can be known.
+
+    What it has started is known by its process, or by the release's mark. Whether a process of
+    it was seen there: none may be where another user's does it, as with containers.
 
     Raises:
-        NotReadyError: not healthy; says what was seen.
-        CancelledError: by ``cancel``, while a command runs.
+        NotReadyError: a process of an earlier release listens there, or none of this one.
     """
-    check = target.check
-    if check.type == "exec":
-        look_by_command(target, cancel)
-    elif check.type == "tcp":
-        look_by_tcp(check.port or 0, check.timeout)
-    else:
-        look_by_http(check.port or 0, check.path, check.timeout)
+    listeners = list_listeners(port)
+    state = startup.context.state
+    marks = state.build_marks(startup.context.release)
+    own = {other for other in listeners if is_marked(other, marks) or pid in list_lineage(other)}
+    strange = [other for other in listeners if other not in own]
+    wrong = [other for other in strange if not own or is_ours(other, state)]
+    if wrong:
+        raise build_holder_error(port, describe_process(wrong[0]))
+    return bool(own)
+
+
+def build_holder_error(port: int, holder: str) -> NotReadyError:
+    return NotReadyError(f"port {port} is held by {holder}, not by this release")
+
+
+def is_ours(pid: int, state: State) -> bool:
+    """Whether ``pid`` is a process of the app."""
+    # A process that sets its own title may have overwritten what it was started with.
+    return any(is_marked(one, state.build_marks()) for one in list_lineage(pid))
 
 
 def look_by_tcp(port: int, seconds: float) -> None:
@@ -86,7 +178,7 @@ def look_by_tcp(port: int, seconds: float) -> None:
     try:
         socket.create_connection((ADDRESS, port), timeout=seconds).close()
     except OSError as error:
-        raise NotReadyError(describe(error, port)) from error
+        raise build_connection_error(error, port) from error
 
 
 def look_by_http(port: int, path: str, seconds: float) -> None:
@@ -110,7 +202,7 @@ def look_by_http(port: int, path: str, seconds: float) -> None:
             clock.cancel()
     except (OSError, http.client.HTTPException) as error:
         is_late = time.monotonic() >= deadline
-        raise NotReadyError(describe(TimeoutError() if is_late else error, port)) from error
+        raise build_connection_error(TimeoutError() if is_late else error, port) from error
     finally:
         connection.close()
     if response.status not in HEALTHY:
@@ -123,36 +215,35 @@ def shut(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def describe(error: Exception, port: int) -> str:
-    """What went wrong with a connection, in few words."""
-    if isinstance(error, http.client.RemoteDisconnected):
-        return f"port {port} closed the connection without an answer"
-    if isinstance(error, http.client.HTTPException):
-        return f"port {port} did not answer in HTTP"
-    if isinstance(error, TimeoutError):
-        return f"port {port} gave no answer in time"
+def build_connection_error(error: Exception, port: int) -> NotReadyError:
     if isinstance(error, ConnectionRefusedError):
-        return f"connection refused: nothing listens on port {port}"
-    return f"port {port}: {getattr(error, 'strerror', None) or error}"
+        return RefusedError(f"connection refused: nothing listens on port {port}")
+    if isinstance(error, http.client.RemoteDisconnected):
+        return NotReadyError(f"port {port} closed the connection without an answer")
+    if isinstance(error, http.client.HTTPException):
+        return NotReadyError(f"port {port} did not answer in HTTP")
+    if isinstance(error, TimeoutError):
+        return NotReadyError(f"port {port} gave no answer in time")
+    return NotReadyError(f"port {port}: {getattr(error, 'strerror', None) or error}")
 
 
-def look_by_command(target: Target, cancel: Cancel) -> None:
+def look_by_command(startup: Startup, check: Healthcheck) -> None:
     """Healthy where the command exits with 0. Its process group ends with the look."""
     process = subprocess.Popen(  # noqa: S603 - the user's own command, as configured
-        ["/bin/sh", "-c", target.check.command or "false"],
-        cwd=target.folder,
-        env=dict(target.environment),
+        ["/bin/sh", "-c", check.command or "false"],
+        cwd=startup.context.state.releases / startup.context.release,
+        env=dict(startup.environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + target.check.timeout
+    deadline = time.monotonic() + check.timeout
     try:
         while (status := process.poll()) is None:
             if time.monotonic() >= deadline:
                 raise NotReadyError("the check's command did not end in time")
-            cancel.sleep(COMMAND_PAUSE)
+            parallel.sleep(COMMAND_PAUSE)
     finally:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

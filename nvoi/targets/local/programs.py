@@ -1,41 +1,190 @@
-"""What supervisord runs for the app, and the release it runs it from."""
+"""What supervisord runs for the app, and the release it runs it from.
+
+A launcher is the shell script that supervisord runs for a service. The environment goes through
+that 0700 file and never through a command line or supervisord's config, which has a quoting of
+its own and would show it to others.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from nvoi.config.environment import build_environment
+from nvoi.config.schema import AppService
 from nvoi.errors import ServiceError
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import ENDED, STOPPABLE, Info, Supervisor
-from nvoi.targets.local.conf import TRIAL, Program
-from nvoi.targets.local.daemon import ensure_supervisor, find_supervisor, write_conf
-from nvoi.targets.local.launcher import build_marks
+from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.processes import (
-    PROC,
     STOP_SECONDS,
     find_marked,
-    is_group_running,
     is_marked,
     list_members,
     stop_processes,
 )
-from nvoi.targets.local.record import Record
-from nvoi.targets.local.state import State, replace_link
+from nvoi.targets.local.state import (
+    PRIVATE,
+    State,
+    make_private,
+    write_private,
+)
+from nvoi.targets.local.supervisor import (
+    TRIAL,
+    Program,
+    find_supervisor,
+    start_supervisor,
+    write_conf,
+)
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)
+
+#: What a service gets of the caller's environment. Not the whole of it: it may hold keys.
+INHERITED = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ"),
+    *("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "LC_NUMERIC", "LC_TIME"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+)
+
+#: What supervisord adds to the environment of its processes (its manual, "Subprocesses").
+ADDED_BY_SUPERVISOR = (
+    *("SUPERVISOR_ENABLED", "SUPERVISOR_SERVER_URL"),
+    *("SUPERVISOR_PROCESS_NAME", "SUPERVISOR_GROUP_NAME"),
+)
+
+#: Where the caller has no PATH: what POSIX systems always have.
+DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 #: Looks for a process that ends are this many seconds apart at most: a deploy waits for them.
 LONGEST_PAUSE = 0.2
 
 
-def list_programs(record: Record | None) -> list[Program]:
-    """The programs of a release's services; none for no release."""
-    return [Program(service) for service in record or ()]
+def build_inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """The part of the caller's environment that services, and supervisord, get."""
+    inherited = {name: environ[name] for name in INHERITED if name in environ}
+    inherited.setdefault("PATH", DEFAULT_PATH)
+    return inherited
+
+
+def build_mount_name(volume: str) -> str:
+    """The variable that tells a service where a volume is: ``NVOI_MOUNT_<VOLUME>``."""
+    return "NVOI_MOUNT_" + re.sub(r"[^A-Z0-9]", "_", volume.upper())
+
+
+def find_health_port(service: AppService) -> int | None:
+    """The port that a healthcheck asks, where it is another than the service's own."""
+    check = service.healthcheck
+    if check is None or check.type == "exec" or check.port == service.port:
+        return None
+    return check.port
+
+
+def build_service_environment(
+    context: LocalContext, service: AppService, ports: Mapping[str, int | None] | None = None
+) -> dict[str, str]:
+    """Everything a service's processes get as their environment.
+
+    Later wins: the caller's, as :data:`INHERITED` lists; what is the local target's own; what
+    the config says; ``ports``, the variables that tell a trial where to listen.
+    """
+    state, database = context.state, context.application.database
+    is_sqlite = database is not None and database.engine == "sqlite3"
+    volume = next(iter(database.mount), None) if database is not None and is_sqlite else None
+    environment = build_inherited(context.request.environ) | state.build_marks(context.release)
+    for name in (*service.mounts, *([volume] if volume else [])):
+        environment[build_mount_name(name)] = str(state.volumes / name)
+    health_port = find_health_port(service)
+    if health_port is not None:
+        environment["NVOI_HEALTH_PORT"] = str(health_port)
+    mount = str(state.volumes / volume) if volume else None
+    configured = build_environment(context.application, service, sqlite_mount=mount)
+    told = {name: str(port) for name, port in (ports or {}).items()}
+    return {**environment, **configured, **told}
+
+
+def build_launcher(
+    service: str, release: Path, command: str, environment: Mapping[str, str]
+) -> str:
+    """The script that becomes ``command`` in ``release`` with exactly ``environment``."""
+    unwanted = [name for name in (*INHERITED, *ADDED_BY_SUPERVISOR) if name not in environment]
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    lines = [
+        "#!/bin/sh",
+        f"# {service} of release {release.name}",
+        f"cd {shlex.quote(str(release))} || exit 1",
+        f"unset {' '.join(unwanted)}",
+        *exports,
+        f"exec /bin/sh -c {shlex.quote(command)}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_launcher(
+    context: LocalContext, program: Program, command: str, environment: Mapping[str, str]
+) -> None:
+    """Write the launcher of a program of the new release; makes its folder."""
+    state = context.state
+    marks = state.build_marks(program.release, program.name)
+    folder, path = state.releases / program.release, state.run / program.script
+    make_private(path.parent)
+    text = build_launcher(program.service, folder, command, {**environment, **marks})
+    write_private(path, text, mode=PRIVATE)
+
+
+def ensure_supervisor(context: LocalContext) -> Supervisor:
+    """The app's supervisord; where it does not run, it is started with the last good release."""
+    state, environ = context.state, context.request.environ
+    supervisor = find_supervisor(state)
+    if supervisor is not None:
+        return supervisor
+    write_conf(state, context.previous_programs)
+    environment = build_inherited(environ) | state.build_marks()
+    if "PYTHONPATH" in environ:
+        environment["PYTHONPATH"] = environ["PYTHONPATH"]
+    return start_supervisor(state, environment)
+
+
+def ensure_programs(
+    state: State, supervisor: Supervisor, programs: Collection[Program]
+) -> list[str]:
+    """Let supervisord run exactly these programs; all others are stopped first.
+
+    Whether the new ones stay up is for others to watch. Returns the services that did not run.
+    """
+    write_conf(state, programs)
+    added, changed, removed = supervisor.reload()
+    stop_programs(state, supervisor, [*changed, *removed])
+    for name in (*changed, *removed):
+        supervisor.remove(name)
+    for name in (*added, *changed):
+        supervisor.add(name)
+    infos = supervisor.list_infos()
+    idle = [program for program in programs if not infos[program.name].is_alive]
+    for program in idle:
+        supervisor.start(program.name)
+    return [program.service for program in idle]
+
+
+def restore(context: LocalContext) -> list[str]:
+    """Run the last good release and nothing else, whatever has become of supervisord.
+
+    Returns the services that did not run.
+    """
+    state = context.state
+    if find_supervisor(state) is None:
+        stop_leftovers(state)
+        if context.previous is None:
+            return []
+        log.info("supervisord is not running: starting it again for release %s", context.previous)
+    return ensure_programs(state, ensure_supervisor(context), context.previous_programs)
 
 
 def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) -> None:
@@ -44,9 +193,6 @@ def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) ->
     A program has stopped when no process of its group is left: a shell may be gone before
     the server it started has closed its port. What it has started in another group, as a
     daemon, is stopped after it.
-
-    Raises:
-        NvoiError: something does not stop.
     """
     wanted = frozenset(names)
     groups: set[int] = set()
@@ -59,7 +205,7 @@ def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) ->
             if info.state in STOPPABLE:
                 supervisor.begin_stop(info.name)
         left = [get_service(info.name) for info in infos if not has_ended(info)]
-        if left or any(is_group_running(group) for group in groups):
+        if left or any(map(list_members, groups)):
             raise NotReadyError(f"{', '.join(left) or 'a process it started'} still runs")
 
     what = f"{', '.join(sorted(map(get_service, wanted)))} to stop"
@@ -67,7 +213,7 @@ def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) ->
         # supervisord sends its SIGKILL meanwhile; what it does not know of is ours to end.
         wait_for(look, what=what, seconds=STOP_SECONDS + 2, log=log, longest_pause=LONGEST_PAUSE)
     except NotReadyError:
-        kill_groups(groups, build_marks(state))
+        kill_groups(groups, state.build_marks())
         try:
             wait_for(look, what=what, seconds=STOP_SECONDS, log=log)
         except NotReadyError as seen:
@@ -75,28 +221,9 @@ def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) ->
     stop_daemons(state, wanted)
 
 
-def stop_daemons(state: State, programs: Iterable[str]) -> None:
-    """Stop what programs that have stopped have left running."""
-    for program in sorted(programs):
-        pids = find_marked(build_marks(state, program=program))
-        if pids:
-            service = get_service(program)
-            log.info("%s: stopping %d processes that it left running", service, len(pids))
-            stop_processes(pids, what=f"what {service} left running")
-
-
 def has_ended(info: Info) -> bool:
     """Whether a program runs no more, and will not by itself."""
     return info.state in ENDED or (info.state == "EXITED" and info.name.startswith(TRIAL))
-
-
-def kill_groups(groups: Iterable[int], marks: Mapping[str, str]) -> None:
-    """SIGKILL to what is left of process groups that hold a process started with ``marks``."""
-    for group in groups:
-        if PROC.exists() and not any(is_marked(pid, marks) for pid in list_members(group)):
-            continue
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
 
 
 def get_service(program: str) -> str:
@@ -104,104 +231,27 @@ def get_service(program: str) -> str:
     return program.partition(".")[2]
 
 
-def ensure_programs(state: State, supervisor: Supervisor, programs: Collection[Program]) -> None:
-    """Make supervisord's programs exactly these; those that go are stopped first.
-
-    Those that are new and are services start.
-    """
-    wanted = {program.name for program in programs}
-    known = supervisor.list_infos()
-    surplus = [name for name in known if name not in wanted]
-    stop_programs(state, supervisor, surplus)
-    for name in surplus:
-        supervisor.remove(name)
-    if write_conf(state, programs) or not wanted <= known.keys():
-        supervisor.reload()
-    for name in sorted(wanted - known.keys()):
-        supervisor.add(name)
+def kill_groups(groups: Iterable[int], marks: Mapping[str, str]) -> None:
+    """SIGKILL to what is left of process groups that hold a process started with ``marks``."""
+    for group in groups:
+        if any(is_marked(pid, marks) for pid in list_members(group)):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
 
 
-def find_launched(state: State, service: str) -> str | None:
-    """The release whose launcher supervisord runs for ``service``."""
-    try:
-        return (state.run / f"{service}.sh").readlink().parent.name
-    except OSError:
-        return None
-
-
-def link_launchers(state: State, release: str, services: Iterable[str]) -> None:
-    """Let supervisord run the launchers of ``release``, from the next start of each."""
-    wanted = {f"{service}.sh" for service in services}
-    for link in state.run.glob("*.sh"):
-        if link.name not in wanted:
-            link.unlink()
-    for name in wanted:
-        replace_link(state.run / name, Path(release) / name)
-
-
-def ensure_serving(
-    state: State, supervisor: Supervisor, release: str | None, record: Record
-) -> list[Program]:
-    """Run the services of ``release`` and nothing else; None for no release at all.
-
-    Services of another release, and trials, are stopped first. The new ones are started;
-    whether they stay up is for others to watch. Returns the programs that were started.
-    """
-    infos = supervisor.list_infos()
-    programs = list_programs(record)
-    kept = {
-        program.name
-        for program in programs
-        if is_serving(state, infos.get(program.name), program, release)
-    }
-    stop_programs(state, supervisor, [name for name in infos if name not in kept])
-    link_launchers(state, release or "", record)
-    ensure_programs(state, supervisor, programs)
-    started = [program for program in programs if program.name not in kept]
-    for program in started:
-        supervisor.start(program.name)
-    return started
-
-
-def restore(
-    state: State, release: str | None, record: Record, environ: Mapping[str, str]
-) -> list[Program]:
-    """Run the services of ``release`` and nothing else, whatever has become of supervisord.
-
-    Args:
-        state: the app's.
-        release: the last good one; None where there is none, and nothing is to run.
-        record: what it runs.
-        environ: the caller's environment.
-
-    Returns:
-        The programs that were started.
-    """
-    supervisor = find_supervisor(state)
-    if supervisor is None:
-        stop_leftovers(state)
-        if release is None:
-            return []
-        log.info("supervisord is not running: starting it again for release %s", release)
-        link_launchers(state, release, record)
-        write_conf(state, list_programs(record))
-        supervisor = ensure_supervisor(state, environ)
-    return ensure_serving(state, supervisor, release, record)
-
-
-def is_serving(state: State, info: Info | None, program: Program, release: str | None) -> bool:
-    """Whether a program runs, and from ``release``."""
-    return info is not None and info.is_alive and find_launched(state, program.service) == release
+def stop_daemons(state: State, programs: Iterable[str]) -> None:
+    for program in sorted(programs):
+        pids = find_marked(state.build_marks(program=program))
+        if pids:
+            service, names = get_service(program), ", ".join(map(str, pids))
+            log.info("%s: stopping processes that it left running: pid %s", service, names)
+            stop_processes(pids, what=f"what {service} left running")
 
 
 def stop_leftovers(state: State, release: str | None = None) -> None:
-    """Stop what runs without supervisord: it, or a run of nvoi, was killed.
-
-    Args:
-        state: the app's.
-        release: stop what belongs to this release only.
-    """
-    pids = find_marked(build_marks(state, release))
+    """Stop what runs without supervisord, of one release or of all: it, or nvoi, was killed."""
+    pids = find_marked(state.build_marks(release))
     if pids:
-        log.warning("stopping %d processes that were left running", len(pids))
+        names = ", ".join(map(str, pids))
+        log.warning("stopping processes that were left running: pid %s", names)
         stop_processes(pids, what="what was left running")

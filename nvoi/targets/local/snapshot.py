@@ -1,25 +1,32 @@
-"""Step: copy the checkout into a release of its own."""
+"""Steps: the checkout becomes a release with links to its volumes; old releases go.
+
+A ``mounts`` path that is relative becomes a link in the release. An absolute one cannot be
+mounted without root: the service finds the folder by ``NVOI_MOUNT_<VOLUME>`` (upper case,
+``-`` as ``_``), which is set for relative ones too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
+from nvoi.operation import Step
 from nvoi.source import copy_entry
 from nvoi.targets.checkout import read_checkout
 from nvoi.targets.local.context import LocalContext
-from nvoi.targets.local.programs import stop_leftovers
-from nvoi.targets.local.record import remove_release
+from nvoi.targets.local.programs import build_mount_name, stop_leftovers
 from nvoi.targets.local.state import (
     PRIVATE,
     State,
-    build_storage_error,
-    guard_storage,
+    count,
     make_private,
+    remove_tree,
+    replace_link,
+    storage_errors,
 )
-from nvoi.targets.step import Step
 
 log = get_logger(__name__)
 
@@ -27,33 +34,30 @@ log = get_logger(__name__)
 NAME_FORMAT = "%Y%m%d%H%M%S"
 
 
-def run(context: LocalContext) -> None:
-    """Make the release's folder and fill it."""
-    names = read_checkout(context.request).names
-    with guard_storage(context.state):
+def run_snapshot(context: LocalContext) -> None:
+    folder, names = context.request.directory, read_checkout(context.request).names
+    with storage_errors(context.state):
         make_private(context.state.releases)
     # Set before the folder is made, so that an interruption from here on removes it.
     context.release = build_name(context.state, datetime.now(UTC))
     release = context.state.releases / context.release
-    with guard_storage(context.state):
+    with storage_errors(context.state):
         release.mkdir(mode=PRIVATE)
-    copied = sum(copy(context, name, release) for name in names)
-    log.info("release %s: %d files from %s", context.release, copied, context.request.directory)
+        copied = sum(copy_entry(folder / name, release / name) for name in names)
+    log.info("release %s: %s from %s", context.release, count(copied, "file"), folder)
 
 
-def undo(context: LocalContext) -> None:
+def undo_snapshot(context: LocalContext) -> None:
     """Remove the release, and end what its commands have left running in it."""
     if context.release:
         stop_leftovers(context.state, context.release)
-        remove_release(context.state, context.release)
+        context.state.remove_release(context.release)
 
 
-def plan(context: LocalContext) -> Iterator[str]:
-    """Say how many files would be copied, and where to."""
+def plan_snapshot(context: LocalContext) -> Iterator[str]:
     names = read_checkout(context.request).names
-    yield f"would copy {len(names)} files of {context.request.directory} to a new release in " + (
-        str(context.state.releases)
-    )
+    files = f"{count(len(names), 'file')} of {context.request.directory}"
+    yield f"would copy {files} to a new release in {context.state.releases}"
 
 
 def build_name(state: State, now: datetime) -> str:
@@ -66,16 +70,104 @@ def build_name(state: State, now: datetime) -> str:
     return after.strftime(NAME_FORMAT)
 
 
-def copy(context: LocalContext, name: str, release: Path) -> bool:
-    """Copy one file, link or empty folder; whether there was one.
+def run_volumes(context: LocalContext) -> None:
+    with storage_errors(context.state):
+        for volume in list_volumes(context):
+            make_private(context.state.volumes / volume)
+        for service, volume, path in list_mounts(context):
+            folder = context.state.volumes / volume
+            if PurePosixPath(path).is_absolute():
+                log.warning(
+                    "%s: %s cannot be mounted without root; the folder is %s, in the service's %s",
+                    service,
+                    path,
+                    folder,
+                    build_mount_name(volume),
+                )
+            else:
+                link_mount(context.state.releases / context.release, service, path, folder)
 
-    Raises:
-        NvoiError: it cannot be read, or the disk refuses.
+
+def plan_volumes(context: LocalContext) -> Iterator[str]:
+    for volume in list_volumes(context):
+        folder = context.state.volumes / volume
+        yield f"would keep {folder}" if folder.is_dir() else f"would make {folder}"
+    for service, volume, path in list_mounts(context):
+        folder = context.state.volumes / volume
+        if PurePosixPath(path).is_absolute():
+            yield f"would tell {service} by {build_mount_name(volume)} that {path} is {folder}"
+        else:
+            yield f"would link {path} of the release to {folder}"
+
+
+def list_volumes(context: LocalContext) -> list[str]:
+    """The volumes that the app's services and its sqlite3 database use."""
+    volumes = {volume: None for _, volume, _ in list_mounts(context)}
+    database = context.application.database
+    if database is not None and database.engine == "sqlite3":
+        volumes.update(dict.fromkeys(database.mount))
+    return list(volumes)
+
+
+def list_mounts(context: LocalContext) -> list[tuple[str, str, str]]:
+    return [
+        (service.name, volume, path)
+        for service in context.services
+        for volume, path in service.mounts.items()
+    ]
+
+
+def link_mount(release: Path, service: str, path: str, folder: Path) -> None:
+    """Put a link in the place of what the checkout has there: a mount hides that, too."""
+    link = release / path
+    make_parents(release, link.parent, f"{service}: {path}")
+    if link.is_dir() and not link.is_symlink():
+        remove_tree(link)
+    replace_link(link, folder)
+
+
+def make_parents(release: Path, parent: Path, mount: str) -> None:
+    """Make the folders from ``release`` down to ``parent``, through no link.
+
+    What stands behind one may be the user's own data, outside the release, or another volume.
     """
-    try:
-        return copy_entry(context.request.directory / name, release / name)
-    except OSError as error:
-        raise build_storage_error(context.state, error) from error
+    place = release
+    for part in parent.relative_to(release).parts:
+        place /= part
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            kind = "link" if place.is_symlink() else "file"
+            raise NvoiError(
+                f"{mount} cannot be mounted: {place.relative_to(release)} is a {kind} in the "
+                "checkout",
+                hint="mount the volume at a path whose parents are plain folders",
+            )
+        place.mkdir(exist_ok=True)
 
 
-SNAPSHOT = Step("Copy the release", run=run, plan=plan, undo=undo)
+def run_prune(context: LocalContext) -> None:
+    """Keep ``keep_count`` releases beside the one that serves."""
+    with storage_errors(context.state):
+        for release in list_surplus(context, context.state.list_releases()):
+            log.info("removing release %s", release)
+            context.state.remove_release(release)
+
+
+def plan_prune(context: LocalContext) -> Iterator[str]:
+    """Say which releases would be removed: a deploy adds one."""
+    releases = context.state.list_releases()
+    new = "the new release"
+    for release in list_surplus(context, [*releases, new], current=new):
+        yield f"would remove release {release}"
+
+
+def list_surplus(
+    context: LocalContext, releases: list[str], *, current: str | None = None
+) -> list[str]:
+    serving = current or context.state.find_current()
+    old = [release for release in releases if release != serving]
+    return old[: max(0, len(old) - context.application.keep_count)]
+
+
+SNAPSHOT = Step("Copy the release", run=run_snapshot, plan=plan_snapshot, undo=undo_snapshot)
+VOLUMES = Step("Make the volumes", run=run_volumes, plan=plan_volumes)
+PRUNE = Step("Remove old releases", run=run_prune, plan=plan_prune)

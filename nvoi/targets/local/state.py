@@ -1,17 +1,18 @@
-"""Where the local target keeps an app: every path, and what to say when the disk refuses."""
+"""Where the local target keeps an app: its paths, records and private files."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from nvoi.errors import NvoiError
-from nvoi.targets.step import Request
+from nvoi.log import masking
+from nvoi.operation import Request
 
 PRIVATE = 0o700
 PRIVATE_FILE = 0o600
@@ -19,8 +20,15 @@ PRIVATE_FILE = 0o600
 #: ENOSPC: the disk is full; EDQUOT: the user's share of it; EFBIG: a file size limit (errno(3)).
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+#: Lines of a log that an error carries.
+LAST_LINES = 20
+#: Bytes that are read for them, and before them where a line may have begun: it may be long.
+LAST_BYTES = 64 * 1024
 
-@dataclass(frozen=True)
+#: The services of a release that has served, each with its port, or None without one.
+Record = Mapping[str, int | None]
+
+
 class State:
     """The folder of one app below nvoi's home, mode 0700, and what is in it.
 
@@ -37,46 +45,15 @@ class State:
           lock                       who is at work here
     """
 
-    root: Path
-
-    @property
-    def releases(self) -> Path:
-        """The folder of snapshots."""
-        return self.root / "releases"
-
-    @property
-    def current(self) -> Path:
-        """The link to the release that serves."""
-        return self.root / "current"
-
-    @property
-    def volumes(self) -> Path:
-        """The folder of data that outlives releases."""
-        return self.root / "volumes"
-
-    @property
-    def run(self) -> Path:
-        """The folder of launchers."""
-        return self.root / "run"
-
-    @property
-    def logs(self) -> Path:
-        """The folder of what the services print."""
-        return self.root / "logs"
-
-    @property
-    def supervisor(self) -> Path:
-        """The folder of supervisord's own files."""
-        return self.root / "supervisor"
-
-    @property
-    def lock(self) -> Path:
-        """The file that a run locks."""
-        return self.root / "lock"
-
-    def get_launchers(self, release: str) -> Path:
-        """The folder of one release's launchers."""
-        return self.run / release
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.releases = root / "releases"
+        self.current = root / "current"
+        self.volumes = root / "volumes"
+        self.run = root / "run"
+        self.logs = root / "logs"
+        self.supervisor = root / "supervisor"
+        self.lock = root / "lock"
 
     def find_current(self) -> str | None:
         """The name of the release that serves, None where none does or its folder is gone."""
@@ -87,7 +64,6 @@ class State:
         return name if (self.releases / name).is_dir() else None
 
     def set_current(self, release: str | None) -> None:
-        """Switch ``current`` to ``release`` in one move, or take it away."""
         if release is None:
             self.current.unlink(missing_ok=True)
         else:
@@ -97,37 +73,67 @@ class State:
         """The names of all releases, oldest first."""
         return list_names(self.releases)
 
+    def list_unfinished(self) -> list[str]:
+        """Releases that never served: what a run that was killed has left."""
+        launched = [name for name in list_names(self.run) if name.isdigit()]
+        return sorted(
+            name
+            for name in {*self.list_releases(), *launched} - {self.find_current()}
+            if self.find_record(name) is None or not (self.releases / name).is_dir()
+        )
+
+    def remove_release(self, release: str) -> None:
+        remove_tree(self.releases / release)
+        remove_tree(self.run / release)
+
+    def save_record(self, release: str, record: Record) -> None:
+        """Mark ``release`` as one that has served."""
+        path = self.run / release / "services.json"
+        # A release without services has no launchers, and so no folder for them yet.
+        make_private(path.parent)
+        write_private(path, json.dumps(record))
+
+    def find_record(self, release: str | None) -> Record | None:
+        """The record of ``release``, None where it never served or the record cannot be read."""
+        if release is None:
+            return None
+        try:
+            record = json.loads((self.run / release / "services.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return record if isinstance(record, dict) else None
+
+    def build_marks(self, release: str | None = None, program: str | None = None) -> dict[str, str]:
+        """Variables by which every process of the app is known, also without supervisord.
+
+        Args:
+            release: for the processes of one release only.
+            program: for those that supervisord's program of this name has started only.
+        """
+        marks = {"NVOI_STATE": str(self.root), "NVOI_RELEASE": release, "NVOI_PROGRAM": program}
+        return {name: value for name, value in marks.items() if value is not None}
+
 
 def build_state(request: Request) -> State:
-    """The state of the app that ``request`` is about; nothing is touched."""
     return State(request.home.absolute() / request.config.application.name)
 
 
 @contextmanager
-def guard_storage(state: State) -> Iterator[None]:
-    """Turn a refusal of the disk into an error that names the folder.
-
-    Raises:
-        NvoiError: instead of any ``OSError``.
-    """
+def storage_errors(state: State) -> Iterator[None]:
+    """Turn a refusal of the disk into an NvoiError that names the folder."""
     try:
         yield
     except OSError as error:
-        raise build_storage_error(state, error) from error
-
-
-def build_storage_error(state: State, error: OSError) -> NvoiError:
-    """What to tell the user about ``error``."""
-    if error.errno in NO_ROOM:
-        return NvoiError(
-            f"no room left for the state folder {state.root}: {error.strerror}",
-            hint="free some space, or set NVOI_HOME to a folder on another disk",
-        )
-    place = f" ({error.filename})" if error.filename else ""
-    return NvoiError(
-        f"the state folder {state.root} cannot be used: {error.strerror or error}{place}",
-        hint="make it writable for this user, or set NVOI_HOME to another folder",
-    )
+        if error.errno in NO_ROOM:
+            raise NvoiError(
+                f"no room left for the state folder {state.root}: {error.strerror}",
+                hint="free some space, or set NVOI_HOME to a folder on another disk",
+            ) from error
+        place = f" ({error.filename})" if error.filename else ""
+        raise NvoiError(
+            f"the state folder {state.root} cannot be used: {error.strerror or error}{place}",
+            hint="make it writable for this user, or set NVOI_HOME to another folder",
+        ) from error
 
 
 def make_private(folder: Path) -> None:
@@ -137,12 +143,7 @@ def make_private(folder: Path) -> None:
 
 
 def check_private(folder: Path) -> None:
-    """Make sure that nobody but this user can have put anything into ``folder``.
-
-    Raises:
-        OSError: there is no such folder.
-        NvoiError: it is somebody else's or a link, or others may write to it.
-    """
+    """Make sure that nobody but this user can have put anything into ``folder``."""
     status = folder.lstat()
     if stat.S_ISLNK(status.st_mode) or status.st_uid != os.getuid():
         raise NvoiError(f"{folder} belongs to somebody else", hint="remove it, or set NVOI_HOME")
@@ -184,21 +185,16 @@ def remove_tree(path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     with suppress(FileNotFoundError):
-        _empty(path)
+        mode = path.stat().st_mode
+        if mode & stat.S_IRWXU != stat.S_IRWXU:
+            path.chmod(mode | stat.S_IRWXU)
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    remove_tree(Path(entry.path))
+                else:
+                    Path(entry.path).unlink(missing_ok=True)
         path.rmdir()
-
-
-def _empty(folder: Path) -> None:
-    mode = folder.stat().st_mode
-    if mode & stat.S_IRWXU != stat.S_IRWXU:
-        folder.chmod(mode | stat.S_IRWXU)
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                _empty(Path(entry.path))
-                Path(entry.path).rmdir()
-            else:
-                Path(entry.path).unlink(missing_ok=True)
 
 
 def list_names(folder: Path) -> list[str]:
@@ -207,3 +203,42 @@ def list_names(folder: Path) -> list[str]:
         return sorted(os.listdir(folder))  # noqa: PTH208 - only the names, as plain text
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def count(number: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def find_size(path: Path) -> int:
+    """The bytes of a log, 0 where there is none: what follows them is new."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def read_tail(path: Path, since: int = 0, lines: int = LAST_LINES) -> tuple[str, ...]:
+    """The last ``lines`` lines of a log, oldest first; none where it cannot be read.
+
+    Args:
+        path: the log.
+        since: leave out what stands before this many bytes; a log that is shorter by now
+            has been rotated and is read whole.
+        lines: how many.
+    """
+    # Nothing masks the half of a secret that the reading begins in, so that is passed over.
+    passed = max(LAST_BYTES, masking.masker.reach)
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            since = since if since <= size else 0
+            begin = max(since, size - LAST_BYTES - passed)
+            file.seek(begin)
+            text = file.read(LAST_BYTES + passed).decode("utf-8", "replace")
+    except OSError:
+        return ()
+    if begin > since:
+        end = text.find("\n", 0, passed)
+        _, text = masking.masker.cut_text(text, passed if end < 0 else end + 1)
+    return tuple(masking.masker.mask_text(text).splitlines()[-lines:])

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ class Answer:
 
 class Sender(Client):
     """Sends single requests, each with an id that no other request of the project has."""
+
+    def started(self, **keys: str) -> int:
+        """Begin a run, another one each time."""
+        self._run_id = str(uuid.uuid4())
+        return super().started(**keys)
 
     def post(
         self,

@@ -47,7 +47,7 @@ STORY = (
     (0.61, "ok", "Run pre_run_command: 1.1 s"),
     (0.62, "step", "Try the services"),
     (0.8, "info", "web: listening on http://127.0.0.1:8000"),
-    (0.98, "ok", "web is well on trial, on port 38041 after 0.4 s"),
+    (0.98, "ok", "web passed its trial on port 38041 after 0.4 s"),
 )
 
 
@@ -226,7 +226,7 @@ def test_lists_show_a_deploy_when_it_begins_and_when_it_ends(
         browser.wait_for("document.querySelector('.deploy')")
         assert browser.list_texts(".deploy .name") == ["topic"]
         assert browser.list_texts(".deploy .badge .word") == ["running"]
-        assert browser.list_texts(".deploy .who") == ["by hand"]
+        assert browser.list_texts(".deploy .who") == ["outside CI"]
         # A click that begins before a refresh ends where it began.
         browser.run("window.row = document.querySelector('.deploy .row')")
         requests = "performance.getEntriesByType('resource').length"

@@ -96,6 +96,28 @@ def test_a_batch_without_lines_tries_the_url_and_leaves_nothing_behind(shared: S
     assert shared.get_attempts("tried") == []
 
 
+def test_a_late_end_of_an_earlier_run_does_not_end_the_later_one(shared: Serving) -> None:
+    with shared.build_client("rerun") as first, shared.build_client("rerun") as second:
+        for number, client in enumerate((first, second), 1):
+            assert client.started() == 200
+            assert client.logs(1, f"of run {number}") == 200
+        assert first.logs(2, "late") == 200
+        assert first.failed("broke") == 200
+    newer, older = shared.get_attempts("rerun")
+    assert [(run["number"], run["status"]) for run in (newer, older)] == [
+        (2, "running"),
+        (1, "failed"),
+    ]
+    assert get_messages(shared.get_lines("rerun", 1)) == ["of run 1", "late"]
+    assert get_messages(shared.get_lines("rerun")) == ["of run 2"]
+
+
+def test_a_run_id_that_is_no_uuid_is_refused(shared: Serving) -> None:
+    header = {"X-Nvoi-Run-Id": "42"}
+    answer = send(shared, LOGS, build_batch("one"), **header)
+    assert (answer.status, answer.json["field"]) == (422, "X-Nvoi-Run-Id")
+
+
 # -- what comes again --------------------------------------------------------------------------
 
 

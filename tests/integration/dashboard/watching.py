@@ -125,14 +125,14 @@ def post(
     request: protocol.Request,
     counts: tuple[int, int] | None = None,
 ) -> None:
-    """Send one request as the protocol has it."""
+    """Send one request of a deploy's one run, as the protocol has it."""
     body = request.encode()
     headers = protocol.build_headers(
         request,
         body,
         key=KEY,
         deploy_id=deploy_id,
-        run=protocol.Run("shop", "deploy"),
+        run=protocol.Run("shop", "deploy", str(uuid.uuid5(uuid.NAMESPACE_URL, deploy_id))),
         timestamp=int(time.time()),
         counts=counts,
     )

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from nvoi.config.loader import load
+from nvoi.operation import Request
 from nvoi.targets.local import TARGET, LocalContext
 from nvoi.targets.local.processes import find_marked
 from nvoi.targets.local.state import State
-from nvoi.targets.step import Request
 from tests.integration.local import running
 from tests.ports import find_port
 
@@ -194,10 +194,23 @@ def is_supervisord(pid: int) -> bool:
         return False
 
 
+def read_conf(app: App) -> str:
+    """What supervisord is told to run."""
+    return (app.state.supervisor / "supervisord.conf").read_text()
+
+
 def fetch(port: int, path: str) -> str:
     """What the app's server answers."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=PATIENCE) as answer:
         return str(answer.read().decode())
+
+
+def is_serving(port: int, page: str = "") -> bool:
+    """Whether the app's server answers, with the page if one is named."""
+    try:
+        return fetch(port, "file/page" if page else "health") == page
+    except OSError:
+        return False
 
 
 def wait_until(is_so: Callable[[], object], what: str) -> None:

@@ -9,8 +9,7 @@ import sys
 import pytest
 
 from nvoi.errors import ServiceError
-from nvoi.targets.local.launcher import build_marks
-from nvoi.targets.local.processes import find_listener, find_marked
+from nvoi.targets.local.processes import find_marked, list_listeners
 from tests.integration.local.application import App, fetch
 
 SERVE = f"{sys.executable} -S server.py >/dev/null 2>&1"
@@ -26,14 +25,14 @@ def test_a_server_that_a_service_started_as_a_daemon_goes_with_its_release(app: 
     app.deploy()
     assert fetch(port, "file/page") == "new"
     release = app.state.find_current()
-    assert set(app.find_processes()) == set(find_marked(build_marks(app.state, release)))
+    assert set(app.find_processes()) == set(find_marked(app.state.build_marks(release)))
 
 
 def test_no_daemon_of_a_trial_outlives_it(app: App) -> None:
     app.add_server(command=f"setsid {SERVE} & exec sleep 1000", healthcheck=CHECK)
     app.deploy()
-    assert find_marked(build_marks(app.state, program="trial.web")) == []
-    assert len(find_marked(build_marks(app.state, program="service.web"))) == 2
+    assert find_marked(app.state.build_marks(program="trial.web")) == []
+    assert len(find_marked(app.state.build_marks(program="service.web"))) == 2
 
 
 def test_a_daemon_of_pre_run_command_goes_on(app: App) -> None:
@@ -52,8 +51,7 @@ def test_a_deploy_fails_while_a_server_of_the_old_release_has_the_port(app: App)
     command = f"test $PORT != {port} -o -e {once} || {{ {hide}; }}; $hidden {SERVE} &"
     app.services["web"]["command"] = f"{command} exec sleep 1000"
     app.deploy()
-    hidden = find_listener(port)
-    assert hidden is not None
+    [hidden] = list_listeners(port)
     try:
         app.write("page", "new")
         with pytest.raises(ServiceError, match=rf"port {port} is held by .*pid {hidden}\b"):
@@ -70,4 +68,4 @@ def test_the_service_may_hide_what_it_was_started_with(app: App) -> None:
     app.deploy()
     assert fetch(port, "file/page") == "new"
     app.delete()
-    assert find_listener(port) is None
+    assert list_listeners(port) == []

@@ -101,7 +101,7 @@ def test_a_dry_run_of_delete_says_what_would_go_and_touches_nothing(app: App) ->
     for expected in (
         "would stop web",
         f"would stop supervisord (pid {app.get_daemon_pid()})",
-        "would remove 1 releases",
+        "would remove 1 release in",
         f"would keep the volumes in {app.state.volumes}: store",
     ):
         assert expected in text

@@ -10,8 +10,8 @@ import pytest
 
 from nvoi.errors import NvoiError
 from nvoi.protocol import Tunnel
-from nvoi.targets.local.daemon import get_socket
-from tests.integration.local.application import App, fetch, wait_until
+from nvoi.targets.local.supervisor import get_socket
+from tests.integration.local.application import App, fetch, is_serving, read_conf, wait_until
 from tests.ports import find_port
 
 
@@ -83,7 +83,7 @@ def test_services_that_the_config_no_longer_names_are_stopped(app: App) -> None:
     assert fetch(kept, "health") == ""
     with pytest.raises(OSError, match="refused"):
         fetch(removed, "health")
-    assert not (app.state.run / "api.sh").exists()
+    assert "/api.sh" not in read_conf(app)
 
 
 def test_services_may_exchange_their_ports(app: App) -> None:
@@ -241,7 +241,7 @@ def test_a_dry_run_says_what_would_change_and_touches_nothing(app: App) -> None:
     assert not app.home.exists()
     text = "\n".join(lines)
     for expected in (
-        "would copy 1 files",
+        "would copy 1 file of",
         "would run for web: one\n    two",
         f"would check port {port} of web: it is free",
         "would link data of the release",
@@ -321,10 +321,3 @@ def test_a_service_that_ends_later_is_started_again_by_supervisord(app: App) -> 
     os.kill(pid, 9)
     wait_until(lambda: set(app.find_processes()) - {pid}, "the service to be started again")
     wait_until(lambda: is_serving(port), "the service to serve again")
-
-
-def is_serving(port: int) -> bool:
-    try:
-        return fetch(port, "health") == ""
-    except OSError:
-        return False

@@ -272,15 +272,16 @@ def test_a_state_folder_that_something_is_in_the_way_of_is_named(app: App, name:
     assert app.find_processes() == []
 
 
-def test_a_missing_supervisor_is_told_before_anything_is_touched(
-    app: App, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["supervisor", "psutil"])
+def test_a_missing_package_is_told_before_anything_is_touched(
+    app: App, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     app.add_server()
-    monkeypatch.setitem(sys.modules, "supervisor", None)
-    with pytest.raises(NvoiError, match="needs supervisor") as caught:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(NvoiError, match=f"needs {name}") as caught:
         app.deploy()
     assert caught.value.hint == "pip install 'nvoi[local]'"
-    assert app.state.list_releases() == []
+    assert not app.home.exists()
 
 
 def test_a_supervisord_that_cannot_start_is_told_with_what_it_said(app: App) -> None:

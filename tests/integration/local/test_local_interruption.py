@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import LockError
-from tests.integration.local.application import App, fetch, wait_until
+from tests.integration.local.application import (
+    App,
+    fetch,
+    is_serving,
+    read_conf,
+    wait_until,
+)
 
 
 def kill(run: subprocess.Popen[str], number: int = signal.SIGKILL) -> str:
@@ -120,20 +126,9 @@ def test_after_a_run_killed_in_the_switch_a_failing_one_leaves_the_last_good_rel
         output, _ = run.communicate()
     assert "pre_run_command of web exited with 1" in output
     wait_until(lambda: len(app.find_processes()) == 1, "only the old release to run")
-    wait_until(lambda: read_link(app) == old, "the old launcher")
+    wait_until(lambda: f"run/{old}/web.sh" in read_conf(app), "the old launcher")
     assert app.state.find_current() == old
-    wait_until(lambda: serves(app, "old"), "the old release to serve")
-
-
-def read_link(app: App) -> str:
-    return (app.state.run / "web.sh").readlink().parent.name
-
-
-def serves(app: App, page: str) -> bool:
-    try:
-        return fetch(app.services["web"]["port"], "file/page") == page
-    except OSError:
-        return False
+    wait_until(lambda: is_serving(app.services["web"]["port"], "old"), "the old release to serve")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -218,14 +213,7 @@ def test_after_a_reboot_a_failing_deploy_leaves_the_old_release_serving(app: App
     app.services["web"]["pre_run_command"] = "exit 1"
     with app.start() as run:
         run.communicate()
-    wait_until(lambda: serving(port), "the old release to serve")
-
-
-def serving(port: int) -> bool:
-    try:
-        return fetch(port, "health") == ""
-    except OSError:
-        return False
+    wait_until(lambda: is_serving(port), "the old release to serve")
 
 
 def test_a_supervisord_that_was_told_to_end_is_waited_for(app: App) -> None:

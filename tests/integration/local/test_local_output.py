@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from nvoi.errors import CommandError
 from nvoi.targets.local.context import LocalContext, open_context
-from nvoi.targets.local.output import Lines, run_told
-from nvoi.targets.local.prepare import PREPARE
 from nvoi.targets.local.snapshot import SNAPSHOT
-from nvoi.waiting import Reminder
+from nvoi.targets.local.steps import PREPARE
 from tests.integration.local.application import App, wait_until
 
 
@@ -29,7 +25,7 @@ def get_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [
         record.getMessage().removeprefix("job: ")
         for record in caplog.records
-        if record.levelname == "INFO" and record.name == "nvoi.targets.local.prepare"
+        if record.levelname == "INFO" and record.name == "nvoi.targets.local.steps"
     ]
 
 
@@ -56,11 +52,6 @@ def test_a_line_is_logged_while_the_command_still_runs(
     assert get_lines(caplog) == ["early", "late"]
 
 
-def test_bytes_that_are_no_utf8_are_replaced(app: App, caplog: pytest.LogCaptureFixture) -> None:
-    run_command(app, r"printf 'caf\351\r\nfine\n'")
-    assert get_lines(caplog) == ["caf\ufffd", "fine"]
-
-
 def test_a_huge_line_is_logged_in_pieces(app: App, caplog: pytest.LogCaptureFixture) -> None:
     run_command(app, "head -c 200000 /dev/zero | tr '\\0' x; echo; echo end")
     *pieces, end = get_lines(caplog)
@@ -77,25 +68,6 @@ def test_a_daemon_that_keeps_the_output_open_does_not_hold_up_the_deploy(
     assert time.monotonic() - began < 20
     assert sorted(get_lines(caplog)) == ["after", "before"]
     assert len(app.find_processes()) == 1
-
-
-def test_what_goes_on_printing_does_not_hold_up_the_deploy(tmp_path: Path) -> None:
-    told: set[str] = set()
-    status = run_told(
-        # Short lines take longer to read than to print: there is always more to read.
-        ["/bin/sh", "-c", "yes & sleep 0.2; echo; echo mine; exit 3"],
-        folder=tmp_path,
-        environment={"PATH": os.environ["PATH"]},
-        lines=Lines(told.add),
-        reminder=Reminder("the command", logging.getLogger("nvoi.test")),
-    )
-    assert status == 3
-    assert {"y", "mine"} <= told
-
-
-def test_a_command_that_closes_its_output_is_waited_for(app: App) -> None:
-    context = run_command(app, "exec >&- 2>&-; sleep 0.5; touch done")
-    assert (context.state.releases / context.release / "done").exists()
 
 
 def test_a_command_finds_no_input(app: App, caplog: pytest.LogCaptureFixture) -> None:
@@ -124,19 +96,3 @@ def test_a_failure_carries_the_last_twenty_lines(app: App) -> None:
     with pytest.raises(CommandError) as caught:
         run_command(app, "seq 50; exit 3")
     assert caught.value.output == tuple(map(str, range(31, 51)))
-
-
-def test_a_command_that_is_silent_for_15_seconds_is_said_to_run_still(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    hasty = Reminder("the command", logging.getLogger("nvoi.test"), lambda: time.monotonic() * 100)
-    told: list[str] = []
-    status = run_told(
-        ["/bin/sh", "-c", "sleep 0.5"],
-        folder=tmp_path,
-        environment={"PATH": os.environ["PATH"]},
-        lines=Lines(told.append),
-        reminder=hasty,
-    )
-    assert status == 0
-    assert any(message.startswith("waiting for the command") for message in caplog.messages)

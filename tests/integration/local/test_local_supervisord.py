@@ -15,9 +15,9 @@ import pytest
 
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.targets.local.client import GoneError, Supervisor, check_peer
-from nvoi.targets.local.daemon import get_socket
 from nvoi.targets.local.programs import kill_groups
-from nvoi.targets.local.trial import TRIAL
+from nvoi.targets.local.rollout import TRIAL
+from nvoi.targets.local.supervisor import get_socket
 from tests.integration.local.application import App, fetch
 
 
@@ -66,7 +66,7 @@ def test_a_supervisord_that_dies_in_the_switch_is_started_again_with_the_old_rel
 def test_an_old_release_that_does_not_come_back_is_told(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nvoi.targets.local.switch.BACK_SECONDS", 0.5)
+    monkeypatch.setattr("nvoi.targets.local.rollout.BACK_SECONDS", 0.5)
     broken = app.home.parent / "broken"
     app.add_server()
     command = app.services["web"]["command"]
@@ -149,7 +149,7 @@ def test_no_process_is_ended_that_an_impostor_names(
     bystander: subprocess.Popen[bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nvoi.targets.local.daemon.STOP_SECONDS", 0.1)
+    monkeypatch.setattr("nvoi.targets.local.supervisor.STOP_SECONDS", 0.1)
     with pytest.raises(NvoiError, match=r"no process of the app's"):
         app.delete()
     assert impostor.calls

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 
 import pytest
 
 from nvoi.config.schema import K3s, Resources, SSHProvider
 from nvoi.config.ssh_keys import generate_ssh_keys
-from tests.unit.config.texts import fault, faults, hetzner, keys, parse, ssh
+from tests.unit.config.texts import fault, faults, hetzner, parse, ssh
 
 SERVERS = "servers: {main: {host: h}}\n"
 RSA = base64.b64encode(b"\0\0\0\x07ssh-rsa" + bytes(300)).decode()
@@ -21,123 +22,133 @@ def web(text: str) -> str:
     return cluster(f"app: {{web: {{servers: [main], {text}}}}}")
 
 
-# Architecture
+HOST_KEY = "must be a public host key, such as ssh-ed25519 AAAA…"
+IMAGE = "must be an image, such as ghcr.io/acme/web:3"
+K3S_VERSION = "must be a release of k3s, such as v1.33.4+k3s1"
+URL = "must be an http or https URL with a host, and no query, fragment, space or bare %"
+NO_USER = "must have no user and no password in it"
+TIME = "must be a time above 0, such as 10s, 500ms or 1m"
+MEMORY = "must be an amount of memory from 6Mi, such as 512Mi or 2Gi"
+CPU = "must be processor time above 0, such as 250m or 1.5"
+
+
+def build(place: str, given: str) -> str:
+    """A config with ``given`` in a service, in the group of servers, or in k3s' section."""
+    if place == "servers.main":
+        return ssh(f"servers: {{main: {{host: h, {given}}}}}")
+    return cluster(f"k3s: {{{given}}}") if place == "k3s" else web(given)
 
 
 @pytest.mark.parametrize(
-    ("word", "meant"), [("x86", "x86"), ("amd64", "x86"), ("aarch64", "arm64"), ("ARM64", "arm64")]
-)
-def test_the_architecture_of_own_servers_can_be_given(word: str, meant: str) -> None:
-    text = ssh(SERVERS).replace("{ssh: {}}", f"{{ssh: {{architecture: {word}}}}}")
-    assert parse(text).application.compute_provider == SSHProvider(meant)
-
-
-def test_the_architecture_of_own_servers_may_be_left_out() -> None:
-    assert parse(ssh(SERVERS)).application.compute_provider == SSHProvider(None)
-
-
-def test_an_architecture_that_is_none_is_refused() -> None:
-    text = ssh(SERVERS).replace("{ssh: {}}", "{ssh: {architecture: sparc}}")
-    assert fault(text) == "application.compute_provider.ssh.architecture: must be x86 or arm64"
-
-
-# Host keys
-
-
-def test_host_keys_are_read_with_and_without_a_comment() -> None:
-    ed25519 = keys()["PUBLIC_KEY"]
-    text = ssh(f"servers: {{main: {{host: h, host_keys: [{ed25519}, ' ssh-rsa {RSA} root@h ']}}}}")
-    (group,) = parse(text).application.servers.values()
-    assert group.host_keys == (ed25519, f"ssh-rsa {RSA} root@h")
-
-
-def test_without_host_keys_none_are_known_beforehand() -> None:
-    (group,) = parse(ssh(SERVERS)).application.servers.values()
-    assert group.host_keys == ()
-
-
-@pytest.mark.parametrize(
-    "value",
+    ("place", "key", "values", "message"),
     [
-        "ssh-ed25519",
-        "ssh-ed25519 AAAA",
-        f"ssh-ed25519 {RSA}",
-        f"ssh-rsa {RSA[:-5]}!",
-        f"h ssh-rsa {RSA}",
-        "SHA256:uNiVztksCsDhcc0u9e8BrG5bIFVTMdPl7yzXPTgcFzs",
-        "''",
-        "é é",
+        (
+            "servers.main",
+            "host_keys",
+            [
+                ["ssh-ed25519"],
+                ["ssh-ed25519 AAAA"],
+                [f"ssh-ed25519 {RSA}"],
+                [f"ssh-rsa {RSA[:-5]}!"],
+                [f"h ssh-rsa {RSA}"],
+                ["SHA256:uNiVztksCsDhcc0u9e8BrG5bIFVTMdPl7yzXPTgcFzs"],
+                [""],
+                ["é é"],
+            ],
+            HOST_KEY,
+        ),
+        (
+            "app.web",
+            "image",
+            [
+                *("Web", "ghcr.io/Acme/web", "web:", "web: 3", "/web", "web/", "a//b", "-web"),
+                *("web-", "a___b", "a..b", "ghcr.io:port/web", "web@sha256:abc", "wéb"),
+                *(f"web:{129 * 'a'}", f"web@md5:{64 * 'a'}", "https://ghcr.io/acme/web"),
+            ],
+            IMAGE,
+        ),
+        ("app.web", "pre_run_timeout", ["0", "soon", "-1s", "1h"], TIME),
+        ("k3s", "version", ["latest", "1.33.4+k3s1", "v1.33.4", "v1.33+k3s1"], K3S_VERSION),
+        ("k3s", "install_url", ["get.k3s.io", "file:///i.sh", "https://h/i.sh?x=1"], URL),
+        ("k3s", "install_url", ["https://u:p4ss@h/i.sh"], NO_USER),
+        ("k3s", "registry_image", ["Registry"], IMAGE),
+        (
+            "k3s",
+            "system_default_registry",
+            ["https://m.example.com"],
+            "must be a registry, such as mirror.example.com:5000",
+        ),
     ],
 )
-def test_a_host_key_that_is_none_is_refused(value: str) -> None:
-    text = ssh(f"servers: {{main: {{host: h, host_keys: [{value}]}}}}")
-    assert fault(text) == (
-        "application.servers.main.host_keys.0: must be a public host key, such as ssh-ed25519 AAAA…"
-    )
-
-
-def test_host_keys_must_be_a_list() -> None:
-    text = ssh(f"servers: {{main: {{host: h, host_keys: ssh-rsa {RSA}}}}}")
-    assert fault(text).startswith("application.servers.main.host_keys: must be a list")
-
-
-def test_rented_servers_have_no_host_keys_in_the_config() -> None:
-    text = hetzner(servers=f"servers: {{main: {{host_keys: [ssh-rsa {RSA}]}}}}")
-    assert fault(text) == (
-        "application.servers.main.host_keys: is for `compute_provider: {ssh: {}}` only"
-    )
-
-
-# Images
+def test_a_value_that_cannot_be_is_refused(
+    place: str, key: str, values: list[str | list[str]], message: str
+) -> None:
+    for value in values:
+        text = build(place, f"{key}: {json.dumps(value)}")
+        index = ".0" if isinstance(value, list) else ""
+        assert fault(text) == f"application.{place}.{key}{index}: {message}", value
 
 
 @pytest.mark.parametrize(
-    "image",
+    ("place", "key", "value", "read"),
     [
-        "web",
-        "web:3",
-        "acme/web",
-        "ghcr.io/acme/web:3",
-        "localhost:5000/a/b/c:v1.2_3-4",
-        "a__b.c-d---e_f:LATEST",
-        f"ghcr.io/acme/web@sha256:{64 * 'a'}",
-        f"web:3@sha512:{128 * '0'}",
+        ("servers.main", "host_keys", [f" ssh-rsa {RSA} root@h "], (f"ssh-rsa {RSA} root@h",)),
+        ("servers.main", "host_keys", None, ()),
+        *(
+            ("app.web", "image", image, image)
+            for image in (
+                *("web", "web:3", "acme/web", "ghcr.io/acme/web:3", "a__b.c-d---e_f:LATEST"),
+                *("localhost:5000/a/b/c:v1.2_3-4", f"ghcr.io/acme/web@sha256:{64 * 'a'}"),
+                f"web:3@sha512:{128 * '0'}",
+            )
+        ),
+        ("app.web", "pre_run_timeout", "90s", 90.0),
+        ("app.web", "pre_run_timeout", "2m", 120.0),
+        ("app.web", "pre_run_timeout", "500ms", 0.5),
+        ("app.web", "pre_run_timeout", "0.25", 0.25),
+        ("app.web", "pre_run_timeout", "1800", 1800.0),
+        ("app.web", "pre_run_timeout", None, 600.0),
+        ("k3s", "version", "v1.35.0-rc1+k3s1", "v1.35.0-rc1+k3s1"),
     ],
 )
-def test_an_app_s_service_can_name_a_finished_image(image: str) -> None:
-    assert parse(web(f"image: '{image}'")).application.app["web"].image == image
+def test_a_value_is_read_as_what_it_means(
+    place: str, key: str, value: object, read: object
+) -> None:
+    text = build(place, f"{key}: {json.dumps(value)}")
+    application = parse(text).application
+    holder = {
+        "servers.main": application.servers["main"],
+        "app.web": application.app.get("web"),
+        "k3s": application.k3s,
+    }[place]
+    assert getattr(holder, key) == read
 
 
 def test_without_an_image_a_service_runs_the_app_s_own() -> None:
     assert parse(web("port: 1")).application.app["web"].image is None
 
 
-@pytest.mark.parametrize(
-    "image",
-    [
-        "Web",
-        "ghcr.io/Acme/web",
-        "web:",
-        "web: 3",
-        "/web",
-        "web/",
-        "a//b",
-        "-web",
-        "web-",
-        "a___b",
-        "a..b",
-        "ghcr.io:port/web",
-        f"web:{129 * 'a'}",
-        "web@sha256:abc",
-        f"web@md5:{64 * 'a'}",
-        "https://ghcr.io/acme/web",
-        "wéb",
-    ],
-)
-def test_an_image_that_is_none_is_refused(image: str) -> None:
-    assert fault(web(f"image: '{image}'")) == (
-        "application.app.web.image: must be an image, such as ghcr.io/acme/web:3"
+def test_host_keys_are_a_list_and_for_own_servers_only() -> None:
+    text = ssh(f"servers: {{main: {{host: h, host_keys: ssh-rsa {RSA}}}}}")
+    assert fault(text).startswith("application.servers.main.host_keys: must be a list")
+    text = hetzner(servers=f"servers: {{main: {{host_keys: [ssh-rsa {RSA}]}}}}")
+    assert fault(text) == (
+        "application.servers.main.host_keys: is for `compute_provider: {ssh: {}}` only"
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("x86", "x86"), ("amd64", "x86"), ("aarch64", "arm64"), ("ARM64", "arm64"), ("", None)],
+)
+def test_the_architecture_of_own_servers_can_be_given(word: str, meant: str | None) -> None:
+    text = ssh(SERVERS).replace("{ssh: {}}", f"{{ssh: {{architecture: {word}}}}}")
+    assert parse(text).application.compute_provider == SSHProvider(meant)
+
+
+def test_an_architecture_that_is_none_is_refused() -> None:
+    text = ssh(SERVERS).replace("{ssh: {}}", "{ssh: {architecture: sparc}}")
+    assert fault(text) == "application.compute_provider.ssh.architecture: must be x86 or arm64"
 
 
 @pytest.mark.parametrize("part", ["a", "a-", "a/", "a.", "a_", "-", "a:1", "/", "a-a/", "a@"])
@@ -146,25 +157,6 @@ def test_a_long_image_that_is_none_is_refused_at_once(part: str) -> None:
     assert faults(web(f"image: '{part * 100_000}!'"))
     assert faults(cluster(f"k3s: {{system_default_registry: '{part * 100_000}!'}}"))
     assert time.monotonic() - began < 5
-
-
-# pre_run_command's time
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("2m", 120), ("1800", 1800)])
-def test_a_pre_run_command_has_a_time_of_its_own(text: str, seconds: float) -> None:
-    service = parse(web(f"pre_run_timeout: {text}")).application.app["web"]
-    assert service.pre_run_timeout == seconds
-
-
-def test_a_pre_run_command_has_ten_minutes_unless_told_otherwise() -> None:
-    assert parse(web("port: 1")).application.app["web"].pre_run_timeout == 600
-
-
-@pytest.mark.parametrize("text", ["0", "soon", "-1s", "1h"])
-def test_a_time_of_a_pre_run_command_that_is_none_is_refused(text: str) -> None:
-    found = fault(web(f"pre_run_timeout: {text}"))
-    assert found.startswith("application.app.web.pre_run_timeout: must be a time above 0")
 
 
 # Resources
@@ -199,23 +191,16 @@ def test_resources_that_are_left_out_have_their_defaults(given: str) -> None:
 @pytest.mark.parametrize(
     ("what", "values", "message"),
     [
-        (
-            "memory",
-            ["0", "512", "5Mi", "512MB", "1.5Gi", "-1Gi", "1e9", "1 Gi", "lots"],
-            "must be an amount of memory from 6Mi, such as 512Mi or 2Gi",
-        ),
-        (
-            "cpu",
-            ["0", "0m", "0.0", "1.2345", "1.5m", "-1", "2 cores", ".5"],
-            "must be processor time above 0, such as 250m or 1.5",
-        ),
+        ("memory", "0 512 5Mi 512MB 1.5Gi -1Gi 1e9 1_Gi lots", MEMORY),
+        ("cpu", "0 0m 0.0 1.2345 1.5m -1 2_cores .5", CPU),
     ],
 )
 def test_amounts_that_are_none_are_refused(
-    path: str, kind: str, what: str, values: list[str], message: str
+    path: str, kind: str, what: str, values: str, message: str
 ) -> None:
-    for value in values:
-        text = cluster(SECTIONS[path] % f"resources: {{{kind}: {{{what}: '{value}'}}}}")
+    for value in values.split():
+        given = f"resources: {{{kind}: {{{what}: '{value.replace('_', ' ')}'}}}}"
+        text = cluster(SECTIONS[path] % given)
         assert fault(text) == f"application.{path}.resources.{kind}.{what}: {message}", value
 
 
@@ -266,50 +251,24 @@ def test_k3s_has_its_defaults(text: str) -> None:
     assert (k3s.system_default_registry, k3s.registry_image, k3s.mirrors) == (None, None, {})
 
 
-def test_a_candidate_of_a_release_of_k3s_is_taken() -> None:
-    text = cluster("k3s: {version: v1.35.0-rc1+k3s1}")
-    assert parse(text).application.k3s.version == "v1.35.0-rc1+k3s1"
-
-
-URL = "must be an http or https URL with a host, and no query, fragment, space or bare %"
-
-
 @pytest.mark.parametrize(
-    ("key", "value", "message"),
+    ("mirrors", "path", "message"),
     [
-        ("version", "latest", "must be a release of k3s, such as v1.33.4+k3s1"),
-        ("version", "1.33.4+k3s1", "must be a release of k3s, such as v1.33.4+k3s1"),
-        ("version", "v1.33.4", "must be a release of k3s, such as v1.33.4+k3s1"),
-        ("version", "v1.33+k3s1", "must be a release of k3s, such as v1.33.4+k3s1"),
-        ("install_url", "get.k3s.io", URL),
-        ("install_url", "file:///install.sh", URL),
-        ("install_url", "https://h/i.sh?x=1", URL),
-        ("install_url", "https://u:p4ss@h/i.sh", "must have no user and no password in it"),
-        ("registry_image", "Registry", "must be an image, such as ghcr.io/acme/web:3"),
+        ("docker.io: [https://h, h]", "docker.io.1", URL),
+        ("docker.io: https://h", "docker.io", "must be a list, such as [one, two]"),
         (
-            "system_default_registry",
-            "https://m.example.com",
-            "must be a registry, such as mirror.example.com:5000",
+            "'https://docker.io': [https://h]",
+            "?",
+            "a name must be a registry, such as docker.io, or `*` for all",
         ),
+        ("docker.io: ['https://u:p4ss@h']", "docker.io.0", NO_USER),
     ],
 )
-def test_a_setting_of_k3s_that_cannot_be_is_refused(key: str, value: str, message: str) -> None:
-    assert fault(cluster(f"k3s: {{{key}: '{value}'}}")) == f"application.k3s.{key}: {message}"
-
-
-def test_a_mirror_must_be_a_list_of_urls_of_a_registry() -> None:
-    assert fault(cluster("k3s: {mirrors: {docker.io: [https://h, h]}}")) == (
-        f"application.k3s.mirrors.docker.io.1: {URL}"
-    )
-    assert fault(cluster("k3s: {mirrors: {docker.io: https://h}}")) == (
-        "application.k3s.mirrors.docker.io: must be a list, such as [one, two]"
-    )
-    assert fault(cluster("k3s: {mirrors: {'https://docker.io': [https://h]}}")) == (
-        "application.k3s.mirrors.?: a name must be a registry, such as docker.io, or `*` for all"
-    )
-    assert fault(cluster("k3s: {mirrors: {docker.io: ['https://u:p4ss@h']}}")) == (
-        "application.k3s.mirrors.docker.io.0: must have no user and no password in it"
-    )
+def test_a_mirror_must_be_a_list_of_urls_of_a_registry(
+    mirrors: str, path: str, message: str
+) -> None:
+    text = cluster(f"k3s: {{mirrors: {{{mirrors}}}}}")
+    assert fault(text) == f"application.k3s.mirrors.{path}: {message}"
 
 
 def test_a_misspelt_key_of_k3s_is_told_with_the_nearest_one() -> None:

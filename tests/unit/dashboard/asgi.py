@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nvoi.dashboard.context import Dashboard
+from nvoi.dashboard.context import Dashboard, Settings
 from nvoi.dashboard.database import open_database
 from nvoi.dashboard.feed import Feed
 from nvoi.dashboard.keyring import open_keyring
 from nvoi.dashboard.projects import ensure_default_project
-from nvoi.dashboard.reader import Reader
-from nvoi.dashboard.settings import Settings
-from nvoi.dashboard.writer import Writer
+from nvoi.dashboard.workers import Reader, Writer
 from nvoi.secret import Secret
 
 if TYPE_CHECKING:

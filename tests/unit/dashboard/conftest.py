@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from nvoi.dashboard import queries
 from nvoi.dashboard.database import Database, open_database
-from nvoi.dashboard.writer import Writer
-from tests.unit.dashboard.stores import Store, open_store
+from nvoi.dashboard.workers import Writer
+from tests.unit.dashboard.stores import NOON, Store, open_store
+
+
+@pytest.fixture(autouse=True)
+def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read is judged at the time at which all of it was received."""
+    monkeypatch.setattr(queries, "read_clock", lambda: NOON)
 
 
 @pytest.fixture

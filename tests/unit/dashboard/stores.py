@@ -10,23 +10,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nvoi.dashboard import projects
-from nvoi.dashboard.attempts import find_attempt, list_runs, read_lines, read_text
 from nvoi.dashboard.database import Database, open_database
-from nvoi.dashboard.deliveries import store_delivery
-from nvoi.dashboard.keyring import Keyring, open_keyring
-from nvoi.dashboard.records import (
-    Attempt,
+from nvoi.dashboard.deliveries import (
     Body,
     Completed,
     Delivery,
     Line,
     LogBatch,
-    Project,
-    Receipt,
+    Numbers,
     Started,
-    StoredLine,
 )
-from nvoi.dashboard.writer import Writer
+from nvoi.dashboard.keyring import Keyring, open_keyring
+from nvoi.dashboard.projects import Project
+from nvoi.dashboard.queries import (
+    Attempt,
+    StoredLine,
+    list_runs,
+    read_lines,
+    read_places,
+)
+from nvoi.dashboard.store import Receipt, store_delivery
+from nvoi.dashboard.workers import Writer
 from nvoi.secret import Secret
 
 KEY = Secret("0123456789abcdef" * 4)
@@ -36,18 +40,30 @@ NOON = 1_700_000_000_000
 COMPLETED = Completed((), 12)
 
 
+@dataclass(frozen=True)
+class Sent:
+    """A body, and what the headers beside it count."""
+
+    body: Body
+    numbers: Numbers
+
+
 def make_lines(first: int, last: int, *, at: int = NOON, text: str = "line") -> tuple[Line, ...]:
     """Lines ``first`` to ``last``, each a millisecond after the one before."""
     return tuple(Line("info", f"{text} {n}", at + n) for n in range(first, last + 1))
 
 
-def make_batch(first: int, last: int, *, at: int = NOON, text: str = "line") -> LogBatch:
-    return LogBatch(make_lines(first, last, at=at, text=text), first)
+def make_batch(first: int, last: int, *, at: int = NOON, text: str = "line") -> Sent:
+    return Sent(LogBatch(make_lines(first, last, at=at, text=text)), Numbers(first))
 
 
 def make_plain(*messages: str) -> LogBatch:
     """Lines of a sender that gives no numbers."""
     return LogBatch(tuple(Line("info", message, NOON) for message in messages))
+
+
+def make_end(count: int, *, dropped: int = 0, body: Body = COMPLETED) -> Sent:
+    return Sent(body, Numbers(count=count, dropped=dropped))
 
 
 @dataclass
@@ -62,46 +78,48 @@ class Store:
 
     def send(
         self,
-        body: Body,
+        sent: Body | Sent,
         *,
         deploy: str = "deploy",
+        run: str | None = None,
         webhook: str | None = "",
-        digest: bytes | None = None,
         at: int = NOON,
         project: Project | None = None,
     ) -> Receipt:
         """Store one request, as soon as it is committed. A webhook-id of its own where left out.
 
         Args:
-            body: what it brings.
+            sent: what it brings.
             deploy: its deploy id.
+            run: the id of its run.
             webhook: its webhook-id; None for a request without these headers.
-            digest: of its raw bytes; that of the body's text where left out.
             at: when it is received.
             project: whose.
         """
+        body, numbers = (sent.body, sent.numbers) if isinstance(sent, Sent) else (sent, Numbers())
         delivery = Delivery(
             (project or self.project).id,
             deploy,
+            run,
             f"msg_{next(self._count)}" if webhook == "" else webhook,
-            digest or hashlib.sha256(repr(body).encode()).digest(),
+            hashlib.sha256(repr(body).encode()).digest(),
             at,
             body,
+            numbers,
         )
         return self.writer.submit(lambda sql: store_delivery(sql, delivery)).result(60)
 
-    def send_all(self, bodies: Sequence[Body], *, deploy: str = "deploy") -> None:
+    def send_all(self, bodies: Sequence[Body | Sent], *, deploy: str = "deploy") -> None:
         for body in bodies:
             self.send(body, deploy=deploy)
 
-    def find(
-        self, number: int | None = None, *, deploy: str = "deploy", now: int = NOON
-    ) -> Attempt | None:
+    def find(self, number: int | None = None, *, deploy: str = "deploy") -> Attempt | None:
         with self.database.read() as connection:
-            return find_attempt(connection, self.project, deploy, number, now=now)
+            runs = list_runs(connection, self.project, deploy)
+        return next((run for run in runs if number in {None, run.number}), None)
 
-    def get(self, number: int | None = None, *, deploy: str = "deploy", now: int = NOON) -> Attempt:
-        attempt = self.find(number, deploy=deploy, now=now)
+    def get(self, number: int | None = None, *, deploy: str = "deploy") -> Attempt:
+        attempt = self.find(number, deploy=deploy)
         assert attempt is not None
         return attempt
 
@@ -119,7 +137,7 @@ class Store:
         """The messages in the order of reading."""
         attempt = self.get(number, deploy=deploy)
         with self.database.read() as connection:
-            return [line.message for line in read_text(connection, attempt.id)]
+            return [each.message for each in read_places(connection, attempt.id, None, 1_000_000)]
 
     def gaps(self, number: int | None = None) -> list[tuple[int, int]]:
         return [(gap.first, gap.last) for gap in self.get(number).gaps]

@@ -4,16 +4,24 @@ import contextlib
 import os
 import signal
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from nvoi.dashboard.database import lock_database, open_database
-from nvoi.dashboard.errors import StorageError
-from nvoi.dashboard.options import find_option, store_option
+from nvoi.dashboard.database import (
+    StorageError,
+    connect,
+    lock_database,
+    migrate,
+    open_database,
+    read_version,
+)
+from nvoi.dashboard.projects import find_option, store_option
 from nvoi.dashboard.schema import MIGRATIONS
 from nvoi.errors import InputError, UsageError
 from tests.unit.dashboard.faults import locked, start_python, without_privileges
+from tests.unit.dashboard.stores import make_batch, open_store
 
 
 @pytest.fixture
@@ -50,32 +58,12 @@ def test_commits_are_synced_and_space_can_be_given_back(path: Path) -> None:
     database.close()
 
 
-def test_an_opened_database_keeps_what_it_has(path: Path) -> None:
-    for _ in range(2):
-        database = open_database(path)
-        with database.write() as connection:
-            assert find_option(connection, "a") in (None, "b")
-            store_option(connection, "a", "b")
-        database.close()
-    with contextlib.closing(sqlite3.connect(path)) as plain:
-        assert plain.execute("SELECT * FROM options").fetchall() == [("a", "b")]
-
-
 def refuse(path: Path, reason: str) -> InputError:
     with pytest.raises(InputError, match=reason) as caught:
         open_database(path, busy_seconds=0.05)
     assert caught.value.exit_code == 2
     assert caught.value.hint
     return caught.value
-
-
-def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    refuse(tmp_path / "missing" / "x.sqlite3", "No such file or directory")
-    assert not (tmp_path / "missing").exists()
-
-
-def test_a_folder_in_the_files_place_is_refused(tmp_path: Path) -> None:
-    refuse(tmp_path, "is no file")
 
 
 def test_a_pipe_in_the_files_place_is_refused(path: Path) -> None:
@@ -303,3 +291,102 @@ def test_a_closed_database_lends_nothing(path: Path) -> None:
         connection.execute("SELECT 1")
     with pytest.raises(StorageError, match="is closed"), database.read():
         pass
+
+
+# -- migrations -----------------------------------------------------------------------------
+
+NEXT = (*MIGRATIONS, ("CREATE TABLE added (x)", "INSERT INTO added VALUES (1)"))
+BROKEN = (*NEXT, ("CREATE TABLE half (x)", "DROP TABLE added", "no SQL at all"))
+
+
+@pytest.fixture
+def connection(path: Path) -> Iterator[sqlite3.Connection]:
+    open_database(path).close()
+    with contextlib.closing(connect(path)) as connection:
+        yield connection
+
+
+def list_tables(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+
+
+def test_a_new_database_has_had_every_migration(connection: sqlite3.Connection) -> None:
+    assert read_version(connection) == len(MIGRATIONS)
+    assert {"projects", "keys", "attempts", "lines", "gaps"} <= list_tables(connection)
+
+
+def test_an_older_database_gets_what_it_misses_and_keeps_what_it_has(
+    connection: sqlite3.Connection,
+) -> None:
+    connection.execute("INSERT INTO options VALUES ('a', 'b')")
+    migrate(connection, NEXT)
+    assert read_version(connection) == len(NEXT)
+    assert connection.execute("SELECT x FROM added").fetchall() == [(1,)]
+    assert connection.execute("SELECT * FROM options").fetchall() == [("a", "b")]
+
+
+def test_a_migration_that_was_had_is_not_had_again(connection: sqlite3.Connection) -> None:
+    migrate(connection, NEXT)
+    migrate(connection, NEXT)
+    assert connection.execute("SELECT count(*) FROM added").fetchone() == (1,)
+
+
+def test_a_migration_that_fails_leaves_nothing_and_those_before_it_stay(
+    connection: sqlite3.Connection,
+) -> None:
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, BROKEN)
+    assert not connection.in_transaction
+    assert read_version(connection) == len(NEXT)
+    assert "added" in list_tables(connection)
+    assert "half" not in list_tables(connection)
+
+
+def test_two_migrate_at_once_and_one_of_them_does_it(
+    connection: sqlite3.Connection, path: Path
+) -> None:
+    with contextlib.closing(connect(path)) as other:
+        assert read_version(other) == len(MIGRATIONS)
+        migrate(connection, NEXT)
+        migrate(other, NEXT)
+    assert connection.execute("SELECT count(*) FROM added").fetchone() == (1,)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from nvoi.dashboard.database import connect
+from nvoi.dashboard.schema import MIGRATIONS
+from nvoi.dashboard.database import migrate
+
+connection = connect(Path(sys.argv[1]))
+connection.create_function("die", 0, lambda: os.kill(os.getpid(), signal.SIGKILL))
+migrate(connection, (*MIGRATIONS, ("CREATE TABLE half (x)", "DROP TABLE lines", "SELECT die()")))
+"""
+
+
+def test_a_migration_that_is_killed_leaves_nothing(path: Path) -> None:
+    open_database(path).close()
+    with start_python(KILLED, path) as process:
+        assert process.wait(30) == -signal.SIGKILL
+    with contextlib.closing(connect(path)) as connection:
+        assert read_version(connection) == len(MIGRATIONS)
+        assert "lines" in list_tables(connection)
+        assert "half" not in list_tables(connection)
+    open_database(path).close()
+
+
+def test_deploys_of_the_schema_before_run_ids_are_kept_and_go_on(path: Path) -> None:
+    path.touch(0o600)
+    with contextlib.closing(connect(path)) as connection:
+        migrate(connection, MIGRATIONS[:1])
+        connection.execute("INSERT INTO projects VALUES (1, 'default', NULL, 0)")
+        connection.execute(
+            "INSERT INTO attempts (project_id, deploy_id, number, started_at, last_seen_at)"
+            " VALUES (1, 'deploy', 1, 0, 0)"
+        )
+    with open_store(path) as store:
+        store.send(make_batch(1, 2))
+        assert (store.get().number, store.get().lines) == (1, 2)
+        store.send(make_batch(1, 3), run="0f8fad5b-d9cb-469f-a165-70867728950e")
+        assert (store.get().number, store.get().lines) == (2, 3)

@@ -1,369 +1,365 @@
+"""Requests, read strictly."""
+
 from __future__ import annotations
 
-import itertools
-import random
+import json
+from typing import Any, get_args
 
 import pytest
 
-from nvoi.dashboard.records import Completed, Failed, Line, LogBatch, Started
-from nvoi.protocol import Tunnel
-from tests.unit.dashboard.stores import (
-    COMPLETED,
-    NOON,
-    Store,
-    make_batch,
-    make_lines,
-    make_plain,
-    make_start,
+from nvoi.dashboard.deliveries import (
+    Completed,
+    Kind,
+    Line,
+    LogBatch,
+    Numbers,
+    ProtocolViolation,
+    Started,
+    Tunnel,
+    check_deploy_header,
+    find_run_id,
+    parse_request,
+    parse_time,
 )
+from nvoi.protocol import LEVELS, STARTED_KEYS, Level
+from tests.fakes.protocol import find_batch_faults, find_status_faults
+from tests.fakes.received import Headers, Received
 
-# -- what a deploy becomes ------------------------------------------------------------------
-
-
-def test_a_deploy_has_what_its_requests_say(store: Store) -> None:
-    store.send(make_start(), at=NOON)
-    store.send(LogBatch((Line("step", "one", 5), Line("error", "two", 6)), 1), at=NOON + 1000)
-    tunnels = (Tunnel("web", "www.example.com"), Tunnel("api", "api.example.com"))
-    store.send(Completed(tunnels, 120, log_count=2, log_dropped=0), at=NOON + 2000)
-
-    attempt = store.get()
-    assert (attempt.project, attempt.deploy_id, attempt.number) == ("default", "deploy", 1)
-    assert attempt.status == "completed"
-    assert (attempt.started_at, attempt.last_seen_at, attempt.ended_at) == (
-        NOON,
-        NOON + 2000,
-        NOON + 2000,
-    )
-    assert (attempt.git_sha, attempt.git_ref) == ("a" * 40, "main")
-    assert attempt.ci_provider == "github_actions"
-    assert attempt.ci_run_url == "https://example.com/runs/1"
-    assert (attempt.duration_seconds, attempt.tunnels) == (120, tunnels)
-    assert (attempt.log_count, attempt.log_dropped, attempt.lines) == (2, 0, 2)
-    assert {level: count for level, count in attempt.counts.items() if count} == {
-        "step": 1,
-        "error": 1,
-    }
-    assert attempt.error is None
-    assert attempt.gaps == ()
-    assert not attempt.superseded
+JSON = {"content-type": "application/json"}
+TIME, MOMENT = "2024-01-15T10:30:00.123Z", 1_705_314_600_123
+LINE = {"level": "info", "message": "hello", "logged_at": TIME}
+TUNNEL = {"service_name": "web", "hostname": "www.example.com"}
+COMPLETED = {"status": "completed", "tunnels": [TUNNEL], "duration_seconds": 120}
 
 
-def test_a_failed_deploy_keeps_its_error(store: Store) -> None:
-    store.send(make_start())
-    store.send(Failed("SSH connection failed", log_count=0, log_dropped=0))
-    attempt = store.get()
-    assert (attempt.status, attempt.error) == ("failed", "SSH connection failed")
-    assert (attempt.tunnels, attempt.duration_seconds) == ((), None)
+def parse(kind: Kind, document: Any, **headers: str) -> tuple[Any, Numbers]:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return parse_request(kind, body, JSON | names)
 
 
-@pytest.mark.parametrize("body", [make_batch(1, 3), COMPLETED, Failed("no"), make_start()])
-def test_whatever_comes_first_opens_the_first_attempt(
-    store: Store, body: LogBatch | Completed | Failed | Started
-) -> None:
-    receipt = store.send(body)
-    assert receipt.attempt_id == store.get().id
-    assert store.get().number == 1
+def refuse(kind: Kind, document: Any, **headers: str) -> ProtocolViolation:
+    with pytest.raises(ProtocolViolation) as caught:
+        parse(kind, document, **headers)
+    return caught.value
 
 
-def test_a_batch_without_lines_for_an_unknown_deploy_stores_nothing(store: Store) -> None:
-    receipt = store.send(LogBatch(()))
-    assert (receipt.attempt_id, receipt.duplicate) == (None, False)
-    assert store.find() is None
+# -- what is taken -----------------------------------------------------------------------------
 
 
-def test_a_batch_without_lines_for_a_known_deploy_says_that_it_lives(store: Store) -> None:
-    store.send(make_start())
-    store.send(LogBatch(()), at=NOON + 5000)
-    assert (store.get().last_seen_at, store.get().lines) == (NOON + 5000, 0)
+def test_a_batch_with_its_numbers() -> None:
+    batch = parse("logs", {"logs": [LINE, LINE]}, x_nvoi_sequence="7-8")
+    assert batch == (LogBatch((Line("info", "hello", MOMENT),) * 2), Numbers(7))
 
 
-def test_a_clock_that_is_set_back_does_not_make_a_deploy_older(store: Store) -> None:
-    store.send(make_start(), at=NOON)
-    store.send(make_batch(1, 1), at=NOON - 60_000)
-    assert store.get().last_seen_at == NOON
+def test_started_with_all_and_with_nothing_that_is_known() -> None:
+    whole = {"git_sha": "a", "git_ref": "b", "ci_provider": "c", "ci_run_url": "d"}
+    assert parse("status", {"status": "started", **whole})[0] == Started("a", "b", "c", "d")
+    assert parse("status", {"status": "started"}) == (Started(), Numbers())
 
 
-def test_text_of_any_kind_comes_back_as_it_was(store: Store) -> None:
-    messages = [
+def test_what_is_read_are_the_protocols_levels_and_keys() -> None:
+    assert get_args(Level) == tuple(LEVELS)
+    assert Started.__struct_fields__ == STARTED_KEYS
+
+
+def test_completed_with_and_without_its_counts() -> None:
+    tunnels = (Tunnel("web", "www.example.com"),)
+    assert parse("status", COMPLETED) == (Completed(tunnels, 120), Numbers())
+    counted = parse("status", COMPLETED, x_nvoi_log_count="9", x_nvoi_log_dropped="2")
+    assert counted == (Completed(tunnels, 120), Numbers(count=9, dropped=2))
+
+
+@pytest.mark.parametrize(
+    "message", ["", "\0", "\x1b[31mred", "<script>", "a\nb", "é\U0001f600", "\u2028"]
+)
+def test_a_message_may_hold_any_character(message: str) -> None:
+    batch, _ = parse("logs", {"logs": [LINE | {"message": message}]})
+    assert batch.lines[0].message == message
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "Application/JSON",
+        "application/json; charset=utf-8",
+        'application/json;charset="UTF-8"',
+    ],
+)
+def test_json_may_be_announced_in_several_ways(content_type: str) -> None:
+    assert parse_request("logs", b'{"logs": []}', {"content-type": content_type})
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("1970-01-01T00:00:00.000Z", 0),
+        (TIME, MOMENT),
+        ("2024-02-29T23:59:59.999Z", 1_709_251_199_999),
+        ("9999-12-31T23:59:59.999Z", 253_402_300_799_999),
+        ("0001-01-01T00:00:00.000Z", -62_135_596_800_000),
+    ],
+)
+def test_a_time_in_milliseconds(text: str, moment: int) -> None:
+    assert parse_time(text) == moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "",
-        "a\nb\r\tc",
-        "<script>alert(1)</script>",
-        "\x1b[31mred",
-        "é 中 🙂",
-        "x" * 100_000,
-    ]
-    store.send(make_plain(*messages))
-    assert [line.message for line in store.read()] == messages
+        "2024-01-15T10:30:00Z",
+        "2024-01-15T10:30:00.1234Z",
+        "2024-01-15 10:30:00.123Z",
+        "2024-01-15T10:30:00.123+00:00",
+        "2024-01-15T10:30:00.123z",
+        "2023-02-29T00:00:00.000Z",
+        "2024-13-01T00:00:00.000Z",
+        "2024-00-01T00:00:00.000Z",
+        "2024-04-31T00:00:00.000Z",
+        "2024-01-00T00:00:00.000Z",
+        "2024-01-15T24:00:00.000Z",
+        "2024-01-15T10:60:00.000Z",
+        "2024-01-15T10:30:60.000Z",
+        "0000-01-01T00:00:00.000Z",
+        "\N{FULLWIDTH DIGIT TWO}024-01-15T10:30:00.123Z",
+        TIME + "\n",
+    ],
+)
+def test_what_is_no_time(text: str) -> None:
+    assert parse_time(text) is None
+
+
+# -- what is refused, and where it is wrong ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        (LINE | {"level": "critical"}, "logs[1].level"),
+        (LINE | {"level": 20}, "logs[1].level"),
+        (LINE | {"level": ["info"]}, "logs[1].level"),
+        (LINE | {"level": {}}, "logs[1].level"),
+        (LINE | {"message": 1}, "logs[1].message"),
+        (LINE | {"message": None}, "logs[1].message"),
+        (LINE | {"message": "\ud800"}, "logs[1].message"),
+        (LINE | {"logged_at": "today"}, "logs[1].logged_at"),
+        (LINE | {"logged_at": 1_705_314_600}, "logs[1].logged_at"),
+        (LINE | {"stream": "stdout"}, "logs[1].stream"),
+        ({"level": "info", "message": "x"}, "logs[1].logged_at"),
+        ({}, "logs[1].level"),
+        ("a line", "logs[1]"),
+        ([], "logs[1]"),
+        (None, "logs[1]"),
+    ],
+)
+def test_a_wrong_line_is_named(line: Any, field: str) -> None:
+    assert refuse("logs", {"logs": [LINE, line]}).field == field
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ({}, "logs"),
+        ({"logs": None}, "logs"),
+        ({"logs": {}}, "logs"),
+        ({"logs": "x"}, "logs"),
+        ({"logs": [], "more": 1}, "more"),
+        ({"logs": [], "\ud800": 1}, "\\ud800"),
+        ([], ""),
+        (None, ""),
+        ("x", ""),
+        (1, ""),
+        (b"", ""),
+        (b" ", ""),
+        (b"{", ""),
+        (b'{"logs": [], "logs": []}', "logs"),
+        (b'{"logs": [NaN]}', ""),
+        (b'{"logs": [Infinity]}', ""),
+        (b'{"logs": [-Infinity]}', ""),
+        (b'{"logs": []} x', ""),
+        (b'\xef\xbb\xbf{"logs": []}', ""),
+        (b'{"logs": [], "\xff": 1}', ""),
+        (b"\xff\xfe", ""),
+        (b"\0", ""),
+        ('{"logs": []}'.encode("utf-16"), ""),
+        (b"[" * 500_000, ""),
+        (b'{"a":' * 100_000, ""),
+        (b'{"logs": [' + b"[" * 100_000 + b"]" * 100_000 + b"]}", ""),
+        (b'{"logs": ' + b"9" * 5000 + b"}", ""),
+        (b'{"logs": "' + b"\n" + b'"}', ""),
+    ],
+)
+def test_a_body_that_is_no_batch_is_refused(document: Any, field: str) -> None:
+    assert refuse("logs", document).field == field
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ({}, "status"),
+        ({"status": "running"}, "status"),
+        ({"status": None}, "status"),
+        ({"status": ["started"]}, "status"),
+        ({"status": "started", "user": "x"}, "user"),
+        ({"status": "started", "git_sha": None}, "git_sha"),
+        ({"status": "started", "git_sha": ""}, "git_sha"),
+        ({"status": "started", "git_ref": 1}, "git_ref"),
+        ({"status": "started", "ci_run_url": "\udfff"}, "ci_run_url"),
+        ({"status": "failed"}, "error"),
+        ({"status": "failed", "error": ""}, "error"),
+        ({"status": "failed", "error": ["x"]}, "error"),
+        ({"status": "failed", "error": "x", "tunnels": []}, "tunnels"),
+        ({"status": "completed", "tunnels": []}, "duration_seconds"),
+        ({"status": "completed", "duration_seconds": 1}, "tunnels"),
+        (COMPLETED | {"error": "x"}, "error"),
+        (COMPLETED | {"duration_seconds": "120"}, "duration_seconds"),
+        (COMPLETED | {"duration_seconds": 1.5}, "duration_seconds"),
+        (COMPLETED | {"duration_seconds": True}, "duration_seconds"),
+        (COMPLETED | {"duration_seconds": -1}, "duration_seconds"),
+        (COMPLETED | {"duration_seconds": 2**63}, "duration_seconds"),
+        (COMPLETED | {"duration_seconds": 1e999}, ""),
+        (COMPLETED | {"tunnels": None}, "tunnels"),
+        (COMPLETED | {"tunnels": {}}, "tunnels"),
+        (COMPLETED | {"tunnels": ["x"]}, "tunnels[0]"),
+        (COMPLETED | {"tunnels": [TUNNEL, {}]}, "tunnels[1].service_name"),
+        (COMPLETED | {"tunnels": [TUNNEL | {"port": 1}]}, "tunnels[0].port"),
+        (COMPLETED | {"tunnels": [TUNNEL | {"hostname": 1}]}, "tunnels[0].hostname"),
+        (COMPLETED | {"tunnels": [TUNNEL | {"hostname": ""}]}, "tunnels[0].hostname"),
+    ],
+)
+def test_a_body_that_is_no_status_is_refused(document: Any, field: str) -> None:
+    assert refuse("status", document).field == field
 
 
-# -- what was stored before -----------------------------------------------------------------
-
-
-def test_a_retried_request_is_stored_once(store: Store) -> None:
-    first = store.send(make_plain("a"), webhook="msg_1")
-    again = store.send(make_plain("a"), webhook="msg_1")
-    assert (first.duplicate, again.duplicate) == (False, True)
-    assert again.attempt_id == first.attempt_id
-    assert store.read_messages() == ["a"]
-
-
-def test_a_request_replayed_to_another_deploy_is_known_again(store: Store) -> None:
-    store.send(make_plain("a"), webhook="msg_1", deploy="one")
-    assert store.send(make_plain("a"), webhook="msg_1", deploy="two").duplicate
-    assert store.find(deploy="two") is None
-
-
-def test_a_replay_stripped_of_its_webhook_headers_is_known_again(store: Store) -> None:
-    store.send_all([make_start(), make_batch(1, 2), COMPLETED])
-    for body in (make_start(), make_batch(1, 2), COMPLETED):
-        assert store.send(body, webhook=None, deploy="another").duplicate
-        assert store.send(body, webhook=None).duplicate
-    assert store.count_runs() == 1
-    assert store.find(deploy="another") is None
-
-
-def test_lines_retried_without_webhook_headers_are_stored_once(store: Store) -> None:
-    store.send(make_plain("a"), webhook=None)
-    assert store.send(make_plain("a"), webhook=None).duplicate
-    assert store.read_messages() == ["a"]
-
-
-def test_the_same_start_without_webhook_headers_may_be_another_run(store: Store) -> None:
-    for _ in range(2):
-        store.send(make_start(), webhook=None)
-        store.send(COMPLETED, webhook=None)
-    assert store.count_runs() == 2
-    assert [store.get(number).status for number in (1, 2)] == ["completed", "completed"]
-
-
-def test_a_retried_end_without_webhook_headers_does_not_end_an_earlier_attempt(
-    store: Store,
-) -> None:
-    store.send_all([make_start(), make_batch(1, 1), make_start()])
-    store.send(COMPLETED, webhook=None)
-    assert store.send(COMPLETED, webhook=None).duplicate
-    assert [store.get(number).status for number in (1, 2)] == ["lost", "completed"]
-
-
-def test_two_projects_may_send_the_same(store: Store) -> None:
-    from nvoi.dashboard import projects
-    from tests.unit.dashboard.stores import KEY
-
-    with store.database.write() as connection:
-        other = projects.add_project(connection, store.keyring, "other", KEY)
-    for project in (store.project, other):
-        assert not store.send(make_plain("a"), webhook="msg_1", project=project).duplicate
-
-
-# -- attempts -------------------------------------------------------------------------------
-
-
-def test_a_start_after_the_end_opens_a_new_attempt(store: Store) -> None:
-    store.send_all([make_start(), COMPLETED, make_start()])
-    assert [store.get(number).status for number in (1, 2)] == ["completed", "running"]
-    assert store.get(1).superseded
-    assert not store.get(2).superseded
-
-
-def test_a_start_after_lines_opens_a_new_attempt_and_the_old_one_is_lost(store: Store) -> None:
-    store.send_all([make_start(), make_batch(1, 1), make_start()])
-    assert [store.get(number).status for number in (1, 2)] == ["lost", "running"]
-
-
-def test_a_start_right_after_a_start_is_the_same_attempt(store: Store) -> None:
-    store.send_all([make_start(), Started(git_ref="other")])
-    attempt = store.get()
-    assert (attempt.number, attempt.git_ref, attempt.git_sha) == (1, "other", "a" * 40)
-
-
-def test_a_start_that_comes_late_belongs_to_the_lines_before_it(store: Store) -> None:
-    store.send_all([make_batch(1, 1), make_start(), make_batch(2, 2)])
-    assert store.count_runs() == 1
-    assert (store.get().lines, store.get().git_ref) == (2, "main")
-
-
-def test_lines_after_the_end_still_land(store: Store) -> None:
-    store.send_all([make_start(), COMPLETED, make_batch(1, 2)])
-    assert (store.get().status, store.get().lines) == ("completed", 2)
-
-
-def test_an_end_after_the_end_changes_nothing(store: Store) -> None:
-    store.send_all([make_start(), COMPLETED])
-    receipt = store.send(Failed("too late"), at=NOON + 9000)
-    assert receipt.attempt_id == store.get().id
-    assert (store.get().status, store.get().error) == ("completed", None)
-    assert store.get().ended_at == NOON
-
-
-def test_an_end_goes_to_the_newest_attempt_that_has_not_ended(store: Store) -> None:
-    store.send_all([make_start(), make_batch(1, 5), make_start(), make_batch(1, 2)])
-    store.send(Failed("which?", log_count=9, log_dropped=0))
-    assert [store.get(number).status for number in (1, 2)] == ["lost", "failed"]
-
-
-def test_an_end_goes_to_the_one_attempt_that_its_count_fits(store: Store) -> None:
-    store.send_all([make_start(), make_batch(1, 5), make_start(), make_batch(1, 2)])
-    store.send(Completed((), 1, log_count=5, log_dropped=0))
-    assert [store.get(number).status for number in (1, 2)] == ["completed", "running"]
-
-
-def test_late_lines_fill_the_gap_of_the_earlier_attempt_they_were_logged_in(store: Store) -> None:
-    hour = 3_600_000
-    store.send_all([make_start(), make_batch(1, 2), make_batch(5, 6), COMPLETED])
-    store.send_all([make_start(), make_batch(1, 6, at=NOON + hour, text="again")])
-    store.send(make_batch(3, 4))
-    assert store.read_messages(1) == [f"line {n}" for n in range(1, 7)]
-    assert store.get(2).lines == 6
-    assert store.gaps(1) == []
-
-
-def test_late_lines_find_the_earlier_attempt_before_the_newest_has_lines(store: Store) -> None:
-    store.send_all([make_start(), make_batch(1, 2), make_batch(5, 6), COMPLETED, make_start()])
-    store.send(make_batch(3, 4))
-    assert store.gaps(1) == []
-    assert store.get(2).lines == 0
-
-
-def test_new_lines_do_not_fill_an_earlier_attempts_gap(store: Store) -> None:
-    store.send_all([make_start(), make_batch(3, 6), COMPLETED, make_start()])
-    store.send(make_batch(1, 2, at=NOON + 3_600_000, text="again"))
-    assert store.gaps(1) == [(1, 2)]
-    assert store.read_messages(2) == ["again 1", "again 2"]
-
-
-@pytest.mark.parametrize("has_ended", [True, False])
-def test_the_rest_of_a_run_that_is_sent_after_the_next_one_stays_with_its_own(
-    store: Store, has_ended: bool
-) -> None:
-    later = NOON + 3_600_000
-    store.send_all([make_start(), make_batch(1, 2)])
-    store.send_all([make_start(), make_batch(1, 9, at=later, text="again")])
-    if has_ended:
-        store.send(Completed((), 1, log_count=9, log_dropped=0))
-    store.send_all([make_batch(3, 4), make_batch(6, 6)])
-    store.send(Failed("broken", log_count=6, log_dropped=0))
-    assert store.read_messages(1) == [f"line {n}" for n in (1, 2, 3, 4, 6)]
-    assert (store.get(1).status, store.gaps(1)) == ("failed", [(5, 5)])
-    assert store.read_messages(2) == [f"again {n}" for n in range(1, 10)]
-    assert store.get(2).status == ("completed" if has_ended else "running")
-
-
-def test_the_rest_of_a_run_is_its_own_before_the_next_one_has_lines(store: Store) -> None:
-    store.send_all([make_start(), make_batch(1, 2), make_start(), make_batch(3, 4)])
-    store.send(make_batch(1, 2, at=NOON + 3_600_000, text="again"))
-    assert store.read_messages(1) == [f"line {n}" for n in range(1, 5)]
-    assert store.read_messages(2) == ["again 1", "again 2"]
-
-
-def test_lines_of_the_next_run_do_not_go_to_one_that_broke_off(store: Store) -> None:
-    later = NOON + 3_600_000
-    store.send_all([make_start(), make_batch(1, 2), make_start()])
-    store.send(make_batch(1, 1, at=later, text="again"))
-    store.send(make_batch(3, 4, at=later + 1, text="again"))
-    assert store.get(1).lines == 2
-    assert store.gaps(2) == [(2, 2)]
-
-
-# -- sequence numbers -----------------------------------------------------------------------
-
-
-def test_skipped_numbers_are_a_gap_until_they_come(store: Store) -> None:
-    store.send(make_batch(3, 4))
-    store.send(make_batch(10, 12))
-    assert store.gaps() == [(1, 2), (5, 9)]
-    store.send(make_batch(7, 7))
-    assert store.gaps() == [(1, 2), (5, 6), (8, 9)]
-    store.send(make_batch(1, 6))
-    assert store.gaps() == [(8, 9)]
-    store.send(make_batch(8, 15))
-    assert store.gaps() == []
-    assert store.read_messages() == [f"line {n}" for n in range(1, 16)]
-
-
-def test_numbers_are_those_of_arrival_and_places_those_of_reading(store: Store) -> None:
-    store.send(make_batch(1, 1))
-    store.send(make_batch(3, 3))
-    store.send(make_batch(2, 2))
-    assert [(line.number, line.place, line.sequence) for line in store.read()] == [
-        (1, 1, 1),
-        (2, 3, 3),
-        (3, 2, 2),
-    ]
-
-
-def test_a_line_without_a_number_follows_the_one_before_it(store: Store) -> None:
-    store.send(make_plain("early"))
-    store.send(make_batch(1, 2))
-    store.send(make_plain("child"))
-    store.send(make_batch(3, 3))
-    assert store.read_messages() == ["early", "line 1", "line 2", "child", "line 3"]
-    assert store.gaps() == []
-
-
-def test_what_is_there_already_is_not_stored_again(store: Store) -> None:
-    store.send(make_batch(1, 4))
-    again = store.send(make_batch(1, 4))
-    assert again.duplicate
-    overlapping = store.send(make_batch(3, 6))
-    assert not overlapping.duplicate
-    assert store.read_messages() == [f"line {n}" for n in range(1, 7)]
-    assert store.get().counts["info"] == 6
-
-
-@pytest.mark.parametrize("other", [make_batch(2, 2, text="other"), make_batch(2, 2, at=NOON + 7)])
-def test_something_else_with_a_number_that_is_taken_is_kept_without_it(
-    store: Store, other: LogBatch
-) -> None:
-    store.send(make_batch(1, 3))
-    store.send(other)
-    assert [(line.place, line.sequence) for line in store.read()] == [
-        (1, 1),
-        (2, 2),
-        (3, 3),
-        (2, None),
-    ]
-    assert store.read_messages()[2] == other.lines[0].message
-
-
-def test_a_count_above_the_last_line_is_a_gap_at_the_end(store: Store) -> None:
-    store.send_all([make_start(), make_batch(1, 3), Completed((), 1, log_count=5, log_dropped=2)])
-    assert store.gaps() == [(4, 5)]
-    store.send(make_batch(4, 5))
-    assert store.gaps() == []
-
-
-def test_a_count_of_lines_that_never_came_is_a_gap(store: Store) -> None:
-    store.send_all([make_start(), Completed((), 1, log_count=2, log_dropped=2)])
-    assert store.gaps() == [(1, 2)]
-
-
-def test_a_count_of_lines_without_numbers_is_no_gap(store: Store) -> None:
-    store.send_all([make_plain("a", "b"), Completed((), 1, log_count=2, log_dropped=0)])
-    assert store.gaps() == []
-
-
-@pytest.mark.parametrize("size", [1, 4, 5, 19, 20, 99, 100, 101, 126, 500])
-def test_a_batch_of_any_size_is_stored_whole_and_in_order(store: Store, size: int) -> None:
-    store.send(LogBatch(make_lines(1, size), 1))
-    assert [line.number for line in store.read()] == list(range(1, size + 1))
-    assert store.read_messages() == [f"line {n}" for n in range(1, size + 1)]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_batches_in_any_order_cut_in_any_way_become_the_whole_log_once(
-    store: Store, seed: int
-) -> None:
-    choose = random.Random(seed)
-    batches = []
-    for _ in range(3):
-        edges = [0, *sorted(choose.sample(range(1, 300), 20)), 300]
-        batches += [make_batch(low + 1, high) for low, high in itertools.pairwise(edges)]
-    choose.shuffle(batches)
-    received: set[int] = set()
-    for batch in batches:
-        store.send(batch)
-        received |= {line.logged_at - NOON for line in batch.lines}
-        missing = {n for first, last in store.gaps() for n in range(first, last + 1)}
-        assert missing == set(range(1, max(received) + 1)) - received
-    assert store.read_messages() == [f"line {n}" for n in range(1, 301)]
-    assert store.get().lines == 300
+@pytest.mark.parametrize(
+    "sequence",
+    ["", "1", "1-", "-1", "0-0", "01-1", "1-1 ", "1-1,1-1", "a-b", "2-1", "1-2", "1-1\n"],
+)
+def test_numbers_that_do_not_count_the_lines_are_refused(sequence: str) -> None:
+    assert refuse("logs", {"logs": [LINE]}, x_nvoi_sequence=sequence).field == "X-Nvoi-Sequence"
+
+
+def test_numbers_of_thousands_of_digits_are_refused() -> None:
+    digits = "1" * 5000
+    sequence = f"{digits}-{digits}"
+    assert refuse("logs", {"logs": [LINE]}, x_nvoi_sequence=sequence).field == "X-Nvoi-Sequence"
+
+
+@pytest.mark.parametrize("count", ["", "-1", "01", "1.0", "x", "٣", "1" * 16])
+def test_a_count_that_is_no_number_is_refused(count: str) -> None:
+    assert refuse("status", COMPLETED, x_nvoi_log_count=count).field == "X-Nvoi-Log-Count"
+
+
+def test_more_lines_given_up_than_logged_are_refused() -> None:
+    violation = refuse("status", COMPLETED, x_nvoi_log_count="1", x_nvoi_log_dropped="2")
+    assert violation.field == "X-Nvoi-Log-Dropped"
+
+
+def test_a_header_is_refused_where_it_does_not_belong() -> None:
+    started = {"status": "started"}
+    assert refuse("status", started, x_nvoi_sequence="1-1").field == "X-Nvoi-Sequence"
+    assert refuse("status", started, x_nvoi_log_count="1").field == "X-Nvoi-Log-Count"
+    assert refuse("logs", {"logs": []}, x_nvoi_log_dropped="1").field == "X-Nvoi-Log-Dropped"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin-1",
+        "application/jsonp",
+    ],
+)
+def test_another_content_type_is_refused(content_type: str) -> None:
+    violation = refuse("logs", {"logs": []}, content_type=content_type)
+    assert violation.field == "Content-Type"
+
+
+def test_a_compressed_body_is_refused() -> None:
+    assert refuse("logs", {"logs": []}, content_encoding="gzip").field == "Content-Encoding"
+    assert parse("logs", {"logs": []}, content_encoding="identity")
+
+
+def test_no_answer_repeats_a_long_key() -> None:
+    assert len(str(refuse("logs", {"logs": [], "x" * 10_000: 1}))) < 200
+
+
+# -- the ids of the headers ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deploy_id", ["run-1", "é/ü", " run 1\t", "日本"])
+def test_the_header_with_the_id_of_the_path_is_right(deploy_id: str) -> None:
+    # HTTP leaves off white space around a value, and ASGI gives its bytes as Latin-1.
+    value = deploy_id.strip().encode().decode("latin-1")
+    check_deploy_header(deploy_id, {"x-nvoi-deploy-id": value})
+
+
+def test_no_header_is_right_too() -> None:
+    check_deploy_header("run-1", {})
+
+
+@pytest.mark.parametrize("value", ["", "run-2", "run-1,run-1"])
+def test_the_header_with_another_id_is_refused(value: str) -> None:
+    with pytest.raises(ProtocolViolation) as caught:
+        check_deploy_header("run-1", {"x-nvoi-deploy-id": value})
+    assert caught.value.field == "X-Nvoi-Deploy-Id"
+
+
+def test_a_run_is_known_by_its_uuid_in_either_case() -> None:
+    run_id = "0F8FAD5B-d9cb-469f-a165-70867728950e"
+    assert find_run_id({"x-nvoi-run-id": run_id}) == run_id.lower()
+    assert find_run_id({}) is None
+
+
+@pytest.mark.parametrize("value", ["", "1", "0f8fad5b-d9cb-469f-a165-70867728950", "x" * 36])
+def test_a_run_id_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(ProtocolViolation) as caught:
+        find_run_id({"x-nvoi-run-id": value})
+    assert caught.value.field == "X-Nvoi-Run-Id"
+
+
+# -- agreement with what the sender is tested against -------------------------------------------
+
+
+BODIES: list[tuple[Kind, Any]] = [
+    ("logs", {"logs": [LINE]}),
+    ("logs", {"logs": [LINE | {"message": ""}]}),
+    ("logs", {"logs": [LINE | {"message": "\0"}]}),
+    ("logs", {"logs": [LINE | {"level": level} for level in ("debug", "step", "ok", "success")]}),
+    ("logs", {"logs": [LINE | {"message": "é\u2028\U0001f600" * 100}] * 500}),
+    ("logs", {"logs": [LINE | {"level": "critical"}]}),
+    ("logs", {"logs": [LINE | {"logged_at": "2024-02-30T10:30:00.123Z"}]}),
+    ("logs", {"logs": [LINE | {"message": "\ud800"}]}),
+    ("logs", {"logs": [LINE], "more": 1}),
+    ("status", {"status": "started"}),
+    ("status", {"status": "started", "git_sha": "a", "git_ref": "b"}),
+    ("status", {"status": "started", "git_sha": ""}),
+    ("status", {"status": "started", "user": "a"}),
+    ("status", COMPLETED),
+    ("status", COMPLETED | {"tunnels": [], "duration_seconds": 0}),
+    ("status", COMPLETED | {"duration_seconds": 1.0}),
+    ("status", COMPLETED | {"duration_seconds": False}),
+    ("status", {"status": "failed", "error": "x" * 32_000}),
+    ("status", {"status": "failed", "error": ""}),
+    ("status", {"status": "paused"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "document"), BODIES)
+def test_what_the_sender_may_send_is_just_what_is_taken(kind: Kind, document: Any) -> None:
+    fields = []
+    if kind == "logs":
+        fields.append(("x-nvoi-sequence", f"1-{len(document['logs'])}"))
+    request = Received(1, 1, "POST", "", kind, "run-1", Headers(fields), 0.0, payload=document)
+    find_faults = find_batch_faults if kind == "logs" else find_status_faults
+    faults = list(find_faults(request))
+    try:
+        parse(kind, document, **{name.replace("-", "_"): value for name, value in fields})
+    except ProtocolViolation:
+        assert faults
+    else:
+        assert not faults

@@ -47,18 +47,6 @@ def test_notices_that_come_quickly_become_few_wakes_and_the_last_is_not_lost() -
     assert asyncio.run(run()) == (1, True)
 
 
-def test_nobody_need_listen() -> None:
-    async def run() -> int:
-        feed = Feed()
-        feed.notify("a")
-        with feed.listen("a"):
-            assert feed.listeners == 1
-        feed.notify("a")
-        return feed.listeners
-
-    assert asyncio.run(run()) == 0
-
-
 def test_the_same_reading_at_the_same_version_is_made_once() -> None:
     async def run() -> tuple[list[int], int]:
         feed, calls = Feed(), []

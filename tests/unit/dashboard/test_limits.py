@@ -1,11 +1,17 @@
-"""Token buckets."""
+"""Token buckets, and wrong passwords."""
 
 from __future__ import annotations
 
 import pytest
 
 from nvoi.dashboard import limits
-from nvoi.dashboard.limits import RateLimit
+from nvoi.dashboard.limits import (
+    GUESS_WINDOW,
+    GUESSES_OF_ALL,
+    GUESSES_OF_ONE,
+    Guesses,
+    RateLimit,
+)
 
 
 class Clock:
@@ -64,3 +70,53 @@ def test_only_so_many_buckets_are_kept(clock: Clock, monkeypatch: pytest.MonkeyP
     # b was used longest ago.
     assert limit.take("a") > 0
     assert limit.take("b") == 0
+
+
+@pytest.fixture
+def guesses(clock: Clock) -> Guesses:
+    return Guesses(clock)
+
+
+def test_a_client_may_guess_wrong_a_few_times_and_then_waits(
+    guesses: Guesses, clock: Clock
+) -> None:
+    for _ in range(GUESSES_OF_ONE):
+        assert guesses.find_wait("a") == 0
+        guesses.add_wrong("a")
+        clock.now += 10
+    assert guesses.find_wait("a") == GUESS_WINDOW - 10 * GUESSES_OF_ONE
+    assert guesses.find_wait("b") == 0
+    clock.now += GUESS_WINDOW - 10 * GUESSES_OF_ONE
+    assert guesses.find_wait("a") == 0
+
+
+def test_many_clients_together_are_stopped_too(guesses: Guesses, clock: Clock) -> None:
+    for number in range(GUESSES_OF_ALL):
+        assert guesses.find_wait(f"client {number}") == 0
+        guesses.add_wrong(f"client {number}")
+    assert guesses.find_wait("another") == GUESS_WINDOW
+    clock.now += GUESS_WINDOW
+    assert guesses.find_wait("another") == 0
+
+
+def test_who_knew_the_password_is_not_stopped_by_the_guesses_of_others(guesses: Guesses) -> None:
+    guesses.add_right("known")
+    for number in range(GUESSES_OF_ALL):
+        guesses.add_wrong(f"client {number}")
+    assert guesses.find_wait("known") == 0
+    assert guesses.find_wait("unknown") > 0
+
+
+def test_who_knew_the_password_still_waits_for_guesses_of_its_own(guesses: Guesses) -> None:
+    guesses.add_right("known")
+    for _ in range(GUESSES_OF_ONE):
+        guesses.add_wrong("known")
+    assert guesses.find_wait("known") == GUESS_WINDOW
+
+
+def test_the_right_password_forgives_the_wrong_ones_before_it(guesses: Guesses) -> None:
+    for _ in range(GUESSES_OF_ONE - 1):
+        guesses.add_wrong("a")
+    guesses.add_right("a")
+    guesses.add_wrong("a")
+    assert guesses.find_wait("a") == 0

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nvoi.dashboard import projects
-from nvoi.dashboard.attempts import LOST_AFTER, find_attempt
-from nvoi.dashboard.clock import read_clock
-from nvoi.dashboard.records import Failed, Project
+from nvoi.dashboard.database import read_clock
+from nvoi.dashboard.deliveries import Failed
+from nvoi.dashboard.projects import Project
+from nvoi.dashboard.queries import LOST_AFTER, list_runs
 from nvoi.dashboard.retention import MOST_ROWS, Retention, delete_rows
 from nvoi.secret import Secret
 from tests.unit.dashboard.faults import locked
@@ -37,7 +38,7 @@ def finish(store: Store, deploy: str, *, ago: int = 0, project: Project | None =
 
 def list_kept(store: Store, names: str, project: Project | None = None) -> str:
     with store.database.read() as connection:
-        found = [name for name in names if find_attempt(connection, project or store.project, name)]
+        found = [name for name in names if list_runs(connection, project or store.project, name)]
     return "".join(found)
 
 

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from nvoi.dashboard import streams
-from nvoi.dashboard.clock import read_clock
 from nvoi.dashboard.context import Dashboard
-from nvoi.dashboard.deliveries import store_delivery
-from nvoi.dashboard.projects import get_project, remove_project
-from nvoi.dashboard.records import DEFAULT_PROJECT, Delivery, Started
+from nvoi.dashboard.database import read_clock
+from nvoi.dashboard.deliveries import Delivery, Started
+from nvoi.dashboard.projects import DEFAULT_PROJECT, get_project, remove_project
+from nvoi.dashboard.requests import RawPathMiddleware
+from nvoi.dashboard.store import store_delivery
 from tests.unit.dashboard.asgi import Exchange, open_dashboard
 
 EVENTS = "/api/projects/default/deploys/run-1/events"
@@ -30,7 +32,7 @@ def dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashb
 
         def start(connection: sqlite3.Connection) -> None:
             project = get_project(connection, DEFAULT_PROJECT)
-            delivery = Delivery(project.id, "run-1", None, b"x" * 32, read_clock(), Started())
+            delivery = Delivery(project.id, "run-1", None, None, b"x" * 32, read_clock(), Started())
             store_delivery(connection, delivery)
 
         opened.writer.submit(start).result()
@@ -43,7 +45,7 @@ async def watch(
     then: Callable[[], None] = lambda: None,
 ) -> Exchange:
     """A stream until what it sent is enough; ``then`` is called once it has begun."""
-    app = Starlette(routes=streams.build_routes(dashboard))
+    app = Starlette(routes=streams.ROUTES, middleware=[Middleware(RawPathMiddleware)])
     app.state.dashboard = dashboard
     exchange = Exchange(EVENTS)
     task = asyncio.ensure_future(exchange.run(app))
@@ -71,7 +73,7 @@ def test_a_stream_without_news_says_that_it_is_there(dashboard: Dashboard) -> No
 
 def test_a_deploy_that_falls_silent_is_told_as_lost(dashboard: Dashboard) -> None:
     def fall_silent() -> None:
-        sql = "UPDATE attempts SET last_seen_at = last_seen_at - 660000"
+        sql = "UPDATE attempts SET last_seen_at = 0"
         dashboard.writer.submit(lambda connection: connection.execute(sql))
 
     exchange = asyncio.run(watch(dashboard, lambda data: b'"lost"' in data, fall_silent))

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.onboarding.checkout import Suggestion, read_checkout
-from nvoi.onboarding.dockerfile import Image, read_dockerfile
+from nvoi.onboarding.checkout import Image, Suggestion, read_checkout, read_dockerfile
 
 
 @pytest.fixture

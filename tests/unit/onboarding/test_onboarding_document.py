@@ -11,8 +11,8 @@ from nvoi.config.nodes import to_data
 from nvoi.config.schema import AppService, Config, LocalProvider, Volume
 from nvoi.errors import ConfigError, UsageError
 from nvoi.onboarding.answers import Answers, build_groups, read_answers
-from nvoi.onboarding.checking import compose, describe_faults
-from nvoi.onboarding.document import build_document, change_document
+from nvoi.onboarding.document import build_document, change_document, compose
+from nvoi.onboarding.wizard import tell
 from nvoi.secret import Secret
 from tests.unit.onboarding.examples import DATABASES, KEYS, PROVIDERS, build_answers
 
@@ -22,7 +22,7 @@ def read(text: str) -> Config:
 
 
 def values(text: str) -> dict[str, object]:
-    data = to_data(Document.parse(text, filename="f").root)
+    data = to_data(Document(text, "f").root)
     assert isinstance(data, dict)
     return data
 
@@ -93,15 +93,15 @@ def test_faults_name_the_section_that_mends_them(tmp_path: Path) -> None:
     answers = replace(build_answers("hetzner", "PostgreSQL"), provider=LocalProvider(), groups=())
     with pytest.raises(ConfigError) as caught:
         compose(None, None, answers, tmp_path)
-    assert "application.database.url" in describe_faults(caught.value)
-    assert "(change it under Database)" in describe_faults(caught.value)
+    assert "application.database.url" in tell(caught.value)
+    assert "(change it under Database)" in tell(caught.value)
 
 
 def test_what_servers_cannot_have_is_not_saved(tmp_path: Path) -> None:
     answers = replace(build_answers("ssh"), name="shop-")
     with pytest.raises(ConfigError) as caught:
         compose(None, None, answers, tmp_path)
-    (told,) = describe_faults(caught.value).splitlines()
+    (told,) = tell(caught.value).splitlines()
     assert told.startswith("! application.name: cannot be in an image's name")
     assert told.endswith("(change it under Application)")
 
@@ -230,6 +230,14 @@ def test_other_hosts_leave_no_count_of_the_old_ones(text: str, before: Answers) 
     assert group.hosts == ("two.example.com",)
     assert group.private_ip == "10.0.0.1"
     assert set(group.volumes) == {"data", "uploads"}
+
+
+def test_the_host_keys_of_own_servers_go_where_others_are_rented(text: str) -> None:
+    known = f"      user: deploy\n      host_keys: [{KEYS.public_key}]\n"
+    text = text.replace("      user: deploy\n", known)
+    before = read_answers(read(text))
+    changed = change_document(text, before, replace(before, provider=PROVIDERS["hetzner"]))
+    assert read(changed).application.servers["box"].host_keys == ()
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

@@ -13,17 +13,23 @@ from nvoi.config.schema import (
     SSHProvider,
 )
 from nvoi.errors import UsageError
-from nvoi.onboarding import providers
+from nvoi.onboarding import place
 from nvoi.onboarding.answers import Answers, build_groups
-from nvoi.onboarding.checking import is_deployable
 from nvoi.onboarding.checkout import Checkout, Suggestion
 from nvoi.onboarding.dashboards import ask_streaming
 from nvoi.onboarding.databases import ask_database
-from nvoi.onboarding.interview import Interview, Verdict
-from nvoi.onboarding.place import ask_domains, ask_place
-from nvoi.onboarding.providers import Account, Field, ask_account, get_account
+from nvoi.onboarding.document import is_deployable
+from nvoi.onboarding.place import (
+    Account,
+    Field,
+    ask_account,
+    ask_domains,
+    ask_place,
+    get_account,
+)
+from nvoi.onboarding.prompts import Interview, Verdict
+from nvoi.onboarding.sections import ask_variables
 from nvoi.onboarding.services import ask_services
-from nvoi.onboarding.variables import ask_variables
 from nvoi.secret import Secret
 from tests.unit.onboarding.script import ENTER, Script
 
@@ -228,7 +234,7 @@ def test_credentials_are_checked_as_they_are_typed_where_a_provider_can() -> Non
         if provider.api_token.reveal() != "right":
             raise UsageError("the token is refused", hint="make another")
 
-    account = Account("Hetzner", HetznerProvider, "", providers.ACCOUNTS[2].fields, check)
+    account = Account("Hetzner", HetznerProvider, "", place.ACCOUNTS[2].fields, check)
     script = Script("wrong", ENTER, ENTER, ENTER, "type them again", "right", ENTER, ENTER, ENTER)
     provider = ask_account(script, account, before=None)
     assert provider == HetznerProvider(Secret("right"), "cx23", "nbg1", "x86")
@@ -239,7 +245,7 @@ def test_credentials_are_checked_as_they_are_typed_where_a_provider_can() -> Non
 
 
 def test_a_provider_that_is_not_built_yet_is_asked_for_and_not_checked() -> None:
-    unchecked = [account.title for account in providers.ACCOUNTS if account.check is None]
+    unchecked = [account.title for account in place.ACCOUNTS if account.check is None]
     assert unchecked == ["own servers", "Hetzner", "AWS", "Scaleway"]
     script = Script("Scaleway", "key", "", "project", *[ENTER] * 4)
     answers = ask_place(interview(script), Answers(name="shop"))

@@ -1,0 +1,234 @@
+"""Requests, as they were sent: their paths, queries and forms, and who sent them.
+
+Paths are split into segments first and percent-decoded afterwards: a deploy id may hold any
+character but control characters, ``/`` included, so a path that was decoded as a whole (as ASGI's
+``path`` is) no longer tells where a segment ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import ipaddress
+import re
+from http import HTTPStatus
+from urllib.parse import parse_qs, quote, unquote_to_bytes, urlsplit
+
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from nvoi.dashboard.context import Settings
+from nvoi.errors import UsageError
+from nvoi.protocol import check_deploy_id
+
+#: Bytes of a form, and seconds that it may take to arrive.
+_MOST_BYTES, _READ_SECONDS = 16 * 1024, 10.0
+#: More digits than any number of a query has, and few enough for SQLite.
+_NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
+
+# RFC 9110, 7.2: Host = uri-host [ ":" port ]. An IPv6 address stands in brackets (RFC 3986).
+_HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:/?#@\s]+))(?::\d{0,5})?")
+
+#: The bits of an IPv6 address that name one customer's network; the rest is theirs to choose.
+_NETWORK_BITS = 64
+
+#: What a proxy adds to the requests that it passes on.
+_FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+
+
+# -- paths ----------------------------------------------------------------------------------
+
+
+class _Segment(Convertor[str | None]):
+    """One segment of a path, decoded once it is known where it ends; None is no UTF-8."""
+
+    regex = "[^/]+"
+
+    def convert(self, value: str) -> str | None:
+        try:
+            return unquote_to_bytes(value).decode()
+        except UnicodeDecodeError:
+            return None
+
+    def to_string(self, value: str | None) -> str:
+        return quote(value or "", safe="")
+
+
+register_url_convertor("segment", _Segment())
+
+
+class RawPathMiddleware:
+    """Has all that follows see a request's path as it was sent."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # ASGI 3, "HTTP connection scope": raw_path is optional, path is there always.
+        raw: bytes | None = scope.get("raw_path")
+        if raw is not None:
+            scope["path"] = raw.partition(b"?")[0].decode("latin-1")
+        await self._app(scope, receive, send)
+
+
+# -- queries and ids ------------------------------------------------------------------------
+
+
+def get_number(request: Request, name: str, default: int, *, most: int | None = None) -> int:
+    """The number that the query gives ``name``, ``default`` without one, ``most`` at most.
+
+    Raises:
+        HTTPException: 422: it is no number.
+    """
+    number = find_number(request, name)
+    if number is None:
+        number = default
+    return number if most is None else min(number, most)
+
+
+def find_number(request: Request, name: str, *, least: int = 0, status: int = 422) -> int | None:
+    """The number that the query gives ``name``.
+
+    Raises:
+        HTTPException: with ``status``: it is no number, or below ``least``.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if not _NUMBER.fullmatch(text) or int(text) < least:
+        # A page of no number is no page.
+        detail = None if status == HTTPStatus.NOT_FOUND else f"{name} has to be a whole number"
+        raise HTTPException(status, detail)
+    return int(text)
+
+
+def get_deploy_id(request: Request) -> str:
+    """The deploy id of the path.
+
+    Raises:
+        HTTPException: 404: it cannot be one.
+    """
+    try:
+        return check_deploy_id(request.path_params["deploy_id"] or "")
+    except UsageError:
+        raise HTTPException(404, "there is no such deploy") from None
+
+
+# -- forms and passwords --------------------------------------------------------------------
+
+
+async def read_form(request: Request) -> dict[str, str] | None:
+    """The first value of each field; None where it is too large, too slow or no form."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_READ_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _MOST_BYTES:
+                    return None
+        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=16)
+    except (TimeoutError, ValueError):
+        return None
+    return {name: values[0] for name, values in fields.items()}
+
+
+def find_basic_password(scope: Scope) -> str | None:
+    """The password of HTTP Basic (RFC 7617), with any user's name."""
+    scheme, _, code = Headers(scope=scope).get("authorization", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(code.strip(), validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+# -- hosts and clients ----------------------------------------------------------------------
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host``, a name or an address without brackets, is this machine's own.
+
+    Only ``localhost`` and addresses are: any other name may be made to lead here.
+    """
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    address = _find_address(host)
+    return address is not None and address.is_loopback
+
+
+def find_host(scope: Scope) -> str | None:
+    """The name in a request's ``Host``, without its port; None where there is not just one."""
+    values = Headers(scope=scope).getlist("host")
+    match = _HOST.fullmatch(values[0]) if len(values) == 1 else None
+    return (match["address"] or match["name"]).lower() if match else None
+
+
+def is_forwarded(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return any(name in headers for name in _FORWARDING)
+
+
+def find_client(scope: Scope, settings: Settings) -> str:
+    """Who sent a request: an IPv4 address, or the network of an IPv6 one.
+
+    Behind a trusted proxy it is the last hop of ``X-Forwarded-For``, which is the one that
+    the proxy added: those before it are whatever the client wrote.
+    """
+    client = scope.get("client")
+    address = _find_address(client[0]) if client else None
+    if settings.trust_proxy:
+        last = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).rpartition(",")[2]
+        address = _find_address(last.strip()) or address
+    if address is None:
+        return "unknown"
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, _NETWORK_BITS), strict=False))
+    return str(address)
+
+
+def is_encrypted(scope: Scope, settings: Settings) -> bool:
+    """Whether the reader's browser speaks HTTPS, with this server or with the proxy before it."""
+    if settings.public_url is not None:
+        return settings.public_url.startswith("https://")
+    scheme = str(scope.get("scheme", "http"))
+    if settings.trust_proxy:
+        last = ",".join(Headers(scope=scope).getlist("x-forwarded-proto")).rpartition(",")[2]
+        scheme = last.strip().lower() or scheme
+    return scheme == "https"
+
+
+def is_foreign(scope: Scope, settings: Settings) -> bool:
+    """Whether a browser says that another site's page sent the request.
+
+    ``Sec-Fetch-Site`` (Fetch Metadata Request Headers) is sent over HTTPS and to loopback,
+    ``Origin`` with every form that is posted. A request without both is no browser's of today,
+    and an older one sends no Lax cookie with another site's form.
+    """
+    headers = Headers(scope=scope)
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in {"same-origin", "none"}
+    origin = headers.get("origin")
+    if origin is None:
+        return False
+    own = {headers.get("host", "").lower()}
+    if settings.public_url is not None:
+        own.add(urlsplit(settings.public_url).netloc.lower())
+    if settings.trust_proxy:
+        own.add(headers.get("x-forwarded-host", "").lower())
+    return origin.partition("://")[2].lower() not in own - {""}
+
+
+def _find_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address

@@ -1,0 +1,330 @@
+"""Stores what was received: once, with the attempt it belongs to, its lines in their places.
+
+Requests with the same ``X-Nvoi-Run-Id`` are of one attempt; those without it are of the attempt
+that the last ``started`` began.
+
+Lines within a gap fill it; those above the highest sequence number leave a gap where numbers are
+skipped. Of what is there already the same is not stored again, and something else is stored
+without a sequence number: nothing is ever lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nvoi.dashboard.deliveries import Completed, Delivery, Failed, Line, LogBatch, Started
+from nvoi.protocol import LEVELS
+
+#: Bytes of SHA-256 by which a body or a webhook-id is known again.
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What storing a delivery did.
+
+    ``attempt_id`` is the attempt it belongs to; None where there is nothing to store (a batch
+    without lines for an id that is not known, which is how a sender tries a URL out).
+    ``duplicate`` says that it was stored before.
+    """
+
+    attempt_id: int | None
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """An attempt as far as it decides where lines go. ``last_sequence`` is 0 before the first."""
+
+    id: int
+    lines: int
+    last_place: int
+    last_sequence: int
+
+
+#: The columns of a :class:`Tail`, in its order.
+_TAIL = "id, lines, last_place, last_sequence"
+
+#: A line's place and sequence number, and the line.
+_Placed = tuple[int, int | None, Line]
+
+
+def store_delivery(connection: sqlite3.Connection, delivery: Delivery) -> Receipt:
+    """Store a verified request; a job of the :class:`~nvoi.dashboard.workers.Writer`."""
+    known = _find_known(connection, delivery)
+    if known is not None:
+        return Receipt(known, duplicate=True)
+    body = delivery.body
+    if isinstance(body, LogBatch):
+        receipt = _store_lines(connection, delivery, body)
+    elif isinstance(body, Started):
+        receipt = Receipt(_store_start(connection, delivery, body))
+    else:
+        receipt = Receipt(_store_end(connection, delivery, body))
+    if receipt.attempt_id is not None:
+        _remember(connection, delivery, receipt.attempt_id)
+    return receipt
+
+
+# -- what was received before ---------------------------------------------------------------
+
+
+def _find_known(connection: sqlite3.Connection, delivery: Delivery) -> int | None:
+    if delivery.webhook_id is not None:
+        row = connection.execute(
+            "SELECT attempt_id FROM deliveries WHERE project_id = ? AND webhook = ?",
+            (delivery.project_id, _shorten(delivery.webhook_id)),
+        ).fetchone()
+        return int(row[0]) if row else None
+    row = connection.execute(
+        "SELECT attempt_id, webhook IS NOT NULL FROM deliveries"
+        " WHERE project_id = ? AND digest = ? ORDER BY webhook IS NULL, id DESC LIMIT 1",
+        (delivery.project_id, delivery.digest[:DIGEST_BYTES]),
+    ).fetchone()
+    if row is None:
+        return None
+    attempt_id, had_webhook = row
+    # A request that had its webhook headers and comes without them was captured and replayed.
+    # Two runs may well begin or end in the same words, but no two log the same at the same time.
+    if had_webhook or isinstance(delivery.body, LogBatch):
+        return int(attempt_id)
+    own = _find_attempt(connection, delivery)
+    may_repeat = delivery.run_id is not None or not isinstance(delivery.body, Started)
+    return int(attempt_id) if may_repeat and own and own.id == attempt_id else None
+
+
+def _remember(connection: sqlite3.Connection, delivery: Delivery, attempt_id: int) -> None:
+    webhook = None if delivery.webhook_id is None else _shorten(delivery.webhook_id)
+    connection.execute(
+        "INSERT INTO deliveries (project_id, attempt_id, webhook, digest) VALUES (?, ?, ?, ?)",
+        (delivery.project_id, attempt_id, webhook, delivery.digest[:DIGEST_BYTES]),
+    )
+
+
+def _shorten(webhook_id: str) -> bytes:
+    return hashlib.sha256(webhook_id.encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
+
+
+# -- which attempt --------------------------------------------------------------------------
+
+
+def _find_attempt(connection: sqlite3.Connection, delivery: Delivery) -> Tail | None:
+    """The attempt of the request's run; the newest where its sender names no run."""
+    row = connection.execute(
+        f"SELECT {_TAIL} FROM attempts WHERE project_id = :project AND deploy_id = :deploy"  # noqa: S608 - constants
+        " AND (:run IS NULL OR run_id = :run) ORDER BY number DESC LIMIT 1",
+        {"project": delivery.project_id, "deploy": delivery.deploy_id, "run": delivery.run_id},
+    ).fetchone()
+    return Tail(*row) if row else None
+
+
+def _ensure_attempt(connection: sqlite3.Connection, delivery: Delivery) -> Tail:
+    return _find_attempt(connection, delivery) or _add_attempt(connection, delivery)
+
+
+def _add_attempt(connection: sqlite3.Connection, delivery: Delivery) -> Tail:
+    cursor = connection.execute(
+        "INSERT INTO attempts (project_id, deploy_id, run_id, started_at, last_seen_at, number)"
+        " SELECT :project, :deploy, :run, :now, :now, coalesce(max(number), 0) + 1"
+        " FROM attempts WHERE project_id = :project AND deploy_id = :deploy",
+        {
+            "project": delivery.project_id,
+            "deploy": delivery.deploy_id,
+            "run": delivery.run_id,
+            "now": delivery.received_at,
+        },
+    )
+    return Tail(cursor.lastrowid or 0, lines=0, last_place=0, last_sequence=0)
+
+
+# -- states ---------------------------------------------------------------------------------
+
+
+def _store_start(connection: sqlite3.Connection, delivery: Delivery, body: Started) -> int:
+    tail = _ensure_attempt(connection, delivery)
+    if delivery.run_id is None:
+        had_start, outcome = connection.execute(
+            "SELECT has_started, outcome FROM attempts WHERE id = ?", (tail.id,)
+        ).fetchone()
+        if had_start and (outcome or tail.lines):
+            tail = _add_attempt(connection, delivery)
+    connection.execute(
+        "UPDATE attempts SET has_started = 1, last_seen_at = max(last_seen_at, ?),"
+        " git_sha = coalesce(nullif(?, ''), git_sha), git_ref = coalesce(nullif(?, ''), git_ref),"
+        " ci_provider = coalesce(nullif(?, ''), ci_provider),"
+        " ci_run_url = coalesce(nullif(?, ''), ci_run_url) WHERE id = ?",
+        (
+            delivery.received_at,
+            body.git_sha,
+            body.git_ref,
+            body.ci_provider,
+            body.ci_run_url,
+            tail.id,
+        ),
+    )
+    return tail.id
+
+
+def _store_end(connection: sqlite3.Connection, delivery: Delivery, body: Completed | Failed) -> int:
+    tail = _ensure_attempt(connection, delivery)
+    has_ended = "SELECT outcome IS NOT NULL FROM attempts WHERE id = ?"
+    if connection.execute(has_ended, (tail.id,)).fetchone()[0]:
+        return tail.id
+    completed = body if isinstance(body, Completed) else None
+    tunnels = (
+        [(each.service_name, each.hostname) for each in completed.tunnels] if completed else []
+    )
+    connection.execute(
+        "UPDATE attempts SET outcome = ?, ended_at = ?, last_seen_at = max(last_seen_at, ?),"
+        " duration_seconds = ?, tunnels = ?, error = ?, log_count = ?, log_dropped = ?,"
+        " last_sequence = ? WHERE id = ?",
+        (
+            "completed" if completed else "failed",
+            delivery.received_at,
+            delivery.received_at,
+            completed.duration_seconds if completed else None,
+            json.dumps(tunnels),
+            body.error if isinstance(body, Failed) else None,
+            delivery.numbers.count,
+            delivery.numbers.dropped,
+            _note_missing(connection, tail, delivery.numbers.count),
+            tail.id,
+        ),
+    )
+    return tail.id
+
+
+def _note_missing(connection: sqlite3.Connection, tail: Tail, log_count: int | None) -> int:
+    """Note the lines at the end that never came; gives the highest sequence number."""
+    # A sender that gives its lines no numbers counts them all the same.
+    is_numbered = tail.last_sequence > 0 or tail.lines == 0
+    if log_count is None or log_count <= tail.last_sequence or not is_numbered:
+        return tail.last_sequence
+    _add_gap(connection, tail.id, tail.last_sequence + 1, log_count)
+    return log_count
+
+
+# -- lines ----------------------------------------------------------------------------------
+
+
+def _store_lines(connection: sqlite3.Connection, delivery: Delivery, batch: LogBatch) -> Receipt:
+    tail = _find_attempt(connection, delivery)
+    if tail is None:
+        if not batch.lines:
+            return Receipt(None)
+        tail = _add_attempt(connection, delivery)
+    added = _add_lines(connection, tail, batch.lines, delivery.numbers.first, delivery.received_at)
+    return Receipt(tail.id, duplicate=bool(batch.lines) and not added)
+
+
+def _add_lines(
+    connection: sqlite3.Connection, tail: Tail, lines: Sequence[Line], first: int | None, now: int
+) -> int:
+    """Add the lines of a batch that are not there yet; gives how many these are.
+
+    ``first`` is the sequence number of the first, None where they have none; ``now`` is when they
+    were received.
+    """
+    placed = _place(connection, tail, lines, first)
+    _insert(connection, tail, placed)
+    last = 0
+    if first is not None and lines:
+        last = first + len(lines) - 1
+        _note_gaps(connection, tail, first, last)
+    _update_attempt(connection, tail, placed, last, now)
+    return len(placed)
+
+
+def _add_gap(connection: sqlite3.Connection, attempt_id: int, first: int, last: int) -> None:
+    connection.execute(
+        "INSERT INTO gaps (attempt_id, first, last) VALUES (?, ?, ?)", (attempt_id, first, last)
+    )
+
+
+def _place(
+    connection: sqlite3.Connection, tail: Tail, lines: Sequence[Line], first: int | None
+) -> list[_Placed]:
+    """The lines to store, in the order of the batch."""
+    if first is None:
+        return [(tail.last_place, None, line) for line in lines]
+    there: dict[int, tuple[str, int]] = {}
+    if lines and first <= tail.last_sequence:
+        there = _read_sequences(connection, tail.id, first, first + len(lines) - 1)
+    return [
+        (sequence, None if sequence in there else sequence, line)
+        for sequence, line in enumerate(lines, first)
+        if there.get(sequence) != (line.message, line.logged_at)
+    ]
+
+
+def _read_sequences(
+    connection: sqlite3.Connection, attempt_id: int, first: int, last: int
+) -> dict[int, tuple[str, int]]:
+    rows = connection.execute(
+        "SELECT sequence, message, logged_at FROM lines"
+        " WHERE attempt_id = ? AND place BETWEEN ? AND ? AND sequence IS NOT NULL",
+        (attempt_id, first, last),
+    )
+    return {sequence: (message, logged_at) for sequence, message, logged_at in rows}
+
+
+def _note_gaps(connection: sqlite3.Connection, tail: Tail, first: int, last: int) -> None:
+    if first > tail.last_sequence + 1:
+        _add_gap(connection, tail.id, tail.last_sequence + 1, first - 1)
+    elif first <= tail.last_sequence:
+        _fill_gaps(connection, tail.id, first, last)
+
+
+def _fill_gaps(connection: sqlite3.Connection, attempt_id: int, first: int, last: int) -> None:
+    gaps = connection.execute(
+        # Gaps do not overlap: of those that begin before `first`, only the last can reach it.
+        "SELECT first, last FROM gaps WHERE attempt_id = :id AND last >= :first AND first <= :last"
+        " AND first >= coalesce("
+        "(SELECT max(first) FROM gaps WHERE attempt_id = :id AND first <= :first), :first)",
+        {"id": attempt_id, "first": first, "last": last},
+    ).fetchall()
+    for gap_first, gap_last in gaps:
+        connection.execute(
+            "DELETE FROM gaps WHERE attempt_id = ? AND first = ?", (attempt_id, gap_first)
+        )
+        if gap_first < first:
+            _add_gap(connection, attempt_id, gap_first, first - 1)
+        if gap_last > last:
+            _add_gap(connection, attempt_id, last + 1, gap_last)
+
+
+# A statement for many rows at once: between two of them another thread may take the interpreter,
+# and the writer would wait for it. 100 rows have 700 of the 999 values that any SQLite takes.
+_MOST_ROWS = 100
+_COLUMNS = "attempt_id, number, place, sequence, level, message, logged_at"
+
+
+def _insert(connection: sqlite3.Connection, tail: Tail, placed: Sequence[_Placed]) -> None:
+    for begin in range(0, len(placed), _MOST_ROWS):
+        part = placed[begin : begin + _MOST_ROWS]
+        values: list[object] = []
+        for number, (place, sequence, line) in enumerate(part, tail.lines + begin + 1):
+            values += (tail.id, number, place, sequence, line.level, line.message, line.logged_at)
+        rows = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(part))
+        connection.execute(f"INSERT INTO lines ({_COLUMNS}) VALUES {rows}", values)  # noqa: S608 - constants
+
+
+_COUNTS = ", ".join(f"{level}_count = {level}_count + ?" for level in LEVELS)
+_UPDATE = (
+    "UPDATE attempts SET lines = lines + ?, last_place = ?, last_sequence = max(last_sequence, ?),"  # noqa: S608 - constants
+    f" last_seen_at = max(last_seen_at, ?), {_COUNTS} WHERE id = ?"
+)
+
+
+def _update_attempt(
+    connection: sqlite3.Connection, tail: Tail, placed: Sequence[_Placed], last: int, now: int
+) -> None:
+    counts = Counter(line.level for _, _, line in placed)
+    last_place = placed[-1][0] if placed else tail.last_place
+    by_level = (counts[level] for level in LEVELS)
+    connection.execute(_UPDATE, (len(placed), last_place, last, now, *by_level, tail.id))

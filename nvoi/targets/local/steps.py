@@ -1,0 +1,230 @@
+"""The steps around a rollout, and those of ``nvoi delete``."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator
+
+from nvoi import process
+from nvoi.config.schema import AppService
+from nvoi.errors import CommandError, ServiceError
+from nvoi.log.levels import get_logger
+from nvoi.operation import Step
+from nvoi.targets.local.context import LocalContext
+from nvoi.targets.local.health import is_ours
+from nvoi.targets.local.processes import describe_process, is_port_free, list_listeners
+from nvoi.targets.local.programs import (
+    build_service_environment,
+    ensure_supervisor,
+    restore,
+    stop_leftovers,
+)
+from nvoi.targets.local.state import (
+    LAST_LINES,
+    count,
+    list_names,
+    remove_tree,
+    storage_errors,
+)
+from nvoi.targets.local.supervisor import SERVICE, find_supervisor, remove_socket, shut_down
+from nvoi.waiting import Reminder
+
+log = get_logger(__name__)
+
+
+def run_recovery(context: LocalContext) -> None:
+    """Bring the app back to its last good release, and nothing but it.
+
+    After this either supervisord runs the services of ``current``, or the app has never
+    been deployed and nothing of it runs.
+    """
+    state = context.state
+    with storage_errors(state):
+        started = restore(context)
+        if started:
+            log.info("started again from release %s: %s", context.previous, ", ".join(started))
+        for release in state.list_unfinished():
+            log.info("removing release %s, which was never finished", release)
+            stop_leftovers(state, release)
+            state.remove_release(release)
+        remove_tree(state.run / "trial")
+
+
+def plan_recovery(context: LocalContext) -> Iterator[str]:
+    for release in context.state.list_unfinished():
+        yield f"would remove release {release}, which was never finished"
+    if context.previous is None:
+        yield f"would make the first release in {context.state.root}"
+    else:
+        yield f"release {context.previous} serves now"
+
+
+def run_ports(context: LocalContext) -> None:
+    """Make sure that no program but the app's has a port that a service wants."""
+    own: set[int] | None = None
+    for service in context.services:
+        if service.port is None or is_port_free(service.port):
+            continue
+        own = find_own_ports(context) if own is None else own
+        listeners = list_listeners(service.port)
+        is_strange = bool(listeners) and not is_ours(listeners[0], context.state)
+        if service.port not in own or is_strange:
+            raise ServiceError(
+                f"port {service.port} of {service.name} is taken by {describe_holder(listeners)}",
+                hint=f"stop that program, or change application.app.{service.name}.port",
+            )
+
+
+def plan_ports(context: LocalContext) -> Iterator[str]:
+    for service in context.services:
+        if service.port is None:
+            continue
+        if is_port_free(service.port):
+            found = "it is free"
+        elif service.port in context.previous_record.values():
+            found = "the release that serves has it"
+        else:
+            found = f"it is taken by {describe_holder(list_listeners(service.port))}"
+        yield f"would check port {service.port} of {service.name}: {found}"
+
+
+def find_own_ports(context: LocalContext) -> set[int]:
+    """The ports of the services that run now."""
+    supervisor = find_supervisor(context.state)
+    infos = supervisor.list_infos() if supervisor else {}
+    alive = {info.name for info in infos.values() if info.is_alive}
+    record = context.previous_record.items()
+    return {port for name, port in record if port is not None and SERVICE + name in alive}
+
+
+def describe_holder(listeners: list[int]) -> str:
+    return describe_process(listeners[0]) if listeners else "another program"
+
+
+def run_prepare(context: LocalContext) -> None:
+    """Run each service's ``pre_run_command`` once in the new release, in the config's order."""
+    for service in context.services:
+        if service.pre_run_command:
+            run_command(context, service, service.pre_run_command)
+
+
+def plan_prepare(context: LocalContext) -> Iterator[str]:
+    for service in context.services:
+        first, *rest = (service.pre_run_command or "").strip().splitlines() or [""]
+        if first:
+            yield f"would run for {service.name}: {first}"
+            yield from (f"    {line}" for line in rest)
+
+
+def run_command(context: LocalContext, service: AppService, command: str) -> None:
+    """Run a ``pre_run_command`` and log its output; a CommandError carries its last lines."""
+    began = time.monotonic()
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    reminder = Reminder(f"the pre_run_command of {service.name}", log)
+
+    def tell(line: str) -> None:
+        reminder.restart()
+        last.append(line)
+        log.info("%s: %s", service.name, line)
+
+    status = process.follow(
+        ["/bin/sh", "-c", command],
+        build_service_environment(context, service),
+        tell,
+        folder=context.state.releases / context.release,
+        reminder=reminder,
+    )
+    if status == 0:
+        log.ok("%s: pre_run_command done in %.1f s", service.name, time.monotonic() - began)
+        return
+    how = f"exited with {status}" if status > 0 else f"was ended by {get_signal_name(-status)}"
+    raise CommandError(
+        f"the pre_run_command of {service.name} {how}",
+        hint=f"nothing was switched; see application.app.{service.name}.pre_run_command",
+        output=last,
+    )
+
+
+def get_signal_name(number: int) -> str:
+    """``SIGKILL`` for 9."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def run_supervise(context: LocalContext) -> None:
+    with storage_errors(context.state):
+        ensure_supervisor(context)
+
+
+def undo_supervise(context: LocalContext) -> None:
+    """Shut supervisord down where nothing was deployed before: it has nothing to keep."""
+    if context.previous is None:
+        shut_down(context.state)
+
+
+def plan_supervise(context: LocalContext) -> Iterator[str]:
+    if find_supervisor(context.state) is None:
+        yield f"would start supervisord in {context.state.supervisor}"
+
+
+def run_stop(context: LocalContext) -> None:
+    """Stop supervisord with all it runs, and what a dead one has left."""
+    if context.was_empty:
+        log.info("nothing to delete: %s is not deployed here", context.application.name)
+        return
+    if shut_down(context.state):
+        log.ok("all services have stopped")
+    stop_leftovers(context.state)
+
+
+def plan_stop(context: LocalContext) -> Iterator[str]:
+    if context.was_empty:
+        yield f"nothing to delete: {context.application.name} is not deployed here"
+        return
+    supervisor = find_supervisor(context.state)
+    for name in sorted(supervisor.list_infos()) if supervisor else ():
+        yield f"would stop {name.partition('.')[2]}"
+    if supervisor:
+        yield f"would stop supervisord (pid {supervisor.get_pid()})"
+
+
+def run_remove(context: LocalContext) -> None:
+    """Remove all but volumes; the lock goes last, while it is held."""
+    state, names = context.state, list_names(context.state.volumes)
+    with storage_errors(state):
+        remove_socket(state)
+        state.current.unlink(missing_ok=True)
+        for folder in (state.releases, state.run, state.logs, state.supervisor):
+            remove_tree(folder)
+        if context.request.delete_volumes or not names:
+            remove_tree(state.volumes)
+        state.lock.unlink(missing_ok=True)
+        if not list_names(state.root):
+            state.root.rmdir()
+    if names and context.request.delete_volumes:
+        log.info("volumes removed: %s", ", ".join(names))
+    elif names:
+        log.info("volumes are kept in %s: %s", state.volumes, ", ".join(names))
+
+
+def plan_remove(context: LocalContext) -> Iterator[str]:
+    if context.was_empty:
+        return
+    releases = count(len(context.state.list_releases()), "release")
+    yield f"would remove {releases} in {context.state.root}"
+    names = list_names(context.state.volumes)
+    if names:
+        verb = "remove" if context.request.delete_volumes else "keep"
+        yield f"would {verb} the volumes in {context.state.volumes}: {', '.join(names)}"
+
+
+RECOVERY = Step("Check the state", run=run_recovery, plan=plan_recovery)
+PORTS = Step("Check the ports", run=run_ports, plan=plan_ports)
+PREPARE = Step("Run pre_run_command", run=run_prepare, plan=plan_prepare)
+SUPERVISE = Step("Start supervisord", run=run_supervise, plan=plan_supervise, undo=undo_supervise)
+STOP = Step("Stop the services", run=run_stop, plan=plan_stop)
+REMOVE = Step("Remove releases and state", run=run_remove, plan=plan_remove)

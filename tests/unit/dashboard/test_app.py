@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nvoi.dashboard.app import (
+    PAUSE_SECONDS,
+    Complaints,
+    SecurityHeadersMiddleware,
+    answer_fault,
+)
+from nvoi.dashboard.context import Settings
+
+
+def ask(path: str, answer: Response, *, query: str = "", public_url: str | None = None) -> Headers:
+    """The headers of ``answer`` behind the middleware."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    scope = {"type": "http", "path": path, "query_string": query.encode(), "headers": []}
+    app = SecurityHeadersMiddleware(answer, Settings(Path("db"), public_url=public_url))
+    asyncio.run(app(scope, receive, send))
+    return Headers(raw=sent[0]["headers"])
+
+
+def test_what_an_answer_says_itself_stays() -> None:
+    own = {"Cache-Control": "max-age=5", "Content-Security-Policy": "sandbox"}
+    headers = ask("/", Response(headers=own))
+    assert {name: headers[name] for name in own} == own
+
+
+@pytest.mark.parametrize(
+    ("url", "is_strict"), [(None, False), ("http://a.example", False), ("https://a.example", True)]
+)
+def test_a_public_https_url_is_kept_to_by_browsers(url: str | None, is_strict: bool) -> None:
+    assert ("Strict-Transport-Security" in ask("/", Response(), public_url=url)) is is_strict
+
+
+def test_a_fault_of_the_dashboards_own_has_them_too_and_tells_nothing_of_itself() -> None:
+    answer = asyncio.run(answer_fault(Request({"type": "http"}), ValueError("a secret")))
+    assert answer.status_code == 500
+    assert answer.headers["Content-Security-Policy"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert b"secret" not in bytes(answer.body)
+
+
+def test_the_same_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    complaints = Complaints(logging.getLogger("complaints"), clock=lambda: now)
+    for text in ("the disk is full", "the disk is full", "it is locked", "the disk is full"):
+        complaints.warn(text)
+        now += 1
+    assert caplog.messages == ["the disk is full", "it is locked"]
+    now = PAUSE_SECONDS
+    complaints.warn("the disk is full")
+    assert caplog.messages == ["the disk is full", "it is locked", "the disk is full"]

@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from nvoi.dashboard.deliveries import Completed, Failed, LogBatch, Started
+from tests.unit.dashboard.stores import (
+    COMPLETED,
+    NOON,
+    Sent,
+    Store,
+    make_batch,
+    make_end,
+    make_plain,
+    make_start,
+)
+
+# -- what a deploy becomes ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [make_batch(1, 3), COMPLETED, Failed("no"), make_start()])
+def test_whatever_comes_first_opens_the_first_attempt(
+    store: Store, body: Sent | Completed | Failed | Started
+) -> None:
+    receipt = store.send(body)
+    assert receipt.attempt_id == store.get().id
+    assert store.get().number == 1
+
+
+def test_a_batch_without_lines_for_an_unknown_deploy_stores_nothing(store: Store) -> None:
+    receipt = store.send(LogBatch(()))
+    assert (receipt.attempt_id, receipt.duplicate) == (None, False)
+    assert store.find() is None
+
+
+def test_a_batch_without_lines_for_a_known_deploy_says_that_it_lives(store: Store) -> None:
+    store.send(make_start())
+    store.send(LogBatch(()), at=NOON + 5000)
+    assert (store.get().last_seen_at, store.get().lines) == (NOON + 5000, 0)
+
+
+def test_a_clock_that_is_set_back_does_not_make_a_deploy_older(store: Store) -> None:
+    store.send(make_start(), at=NOON)
+    store.send(make_batch(1, 1), at=NOON - 60_000)
+    assert store.get().last_seen_at == NOON
+
+
+def test_text_of_any_kind_comes_back_as_it_was(store: Store) -> None:
+    messages = [
+        "",
+        "a\nb\r\tc",
+        "<script>alert(1)</script>",
+        "\x1b[31mred",
+        "é 中 🙂",
+        "x" * 100_000,
+    ]
+    store.send(make_plain(*messages))
+    assert [line.message for line in store.read()] == messages
+
+
+# -- what was stored before -----------------------------------------------------------------
+
+
+def test_a_request_replayed_to_another_deploy_is_known_again(store: Store) -> None:
+    store.send(make_plain("a"), webhook="msg_1", deploy="one")
+    assert store.send(make_plain("a"), webhook="msg_1", deploy="two").duplicate
+    assert store.find(deploy="two") is None
+
+
+def test_a_replay_stripped_of_its_webhook_headers_is_known_again(store: Store) -> None:
+    store.send_all([make_start(), make_batch(1, 2), COMPLETED])
+    for body in (make_start(), make_batch(1, 2), COMPLETED):
+        assert store.send(body, webhook=None, deploy="another").duplicate
+        assert store.send(body, webhook=None).duplicate
+    assert store.count_runs() == 1
+    assert store.find(deploy="another") is None
+
+
+def test_lines_retried_without_webhook_headers_are_stored_once(store: Store) -> None:
+    store.send(make_plain("a"), webhook=None)
+    assert store.send(make_plain("a"), webhook=None).duplicate
+    assert store.read_messages() == ["a"]
+
+
+def test_the_same_start_without_webhook_headers_may_be_another_run(store: Store) -> None:
+    for _ in range(2):
+        store.send(make_start(), webhook=None)
+        store.send(COMPLETED, webhook=None)
+    assert store.count_runs() == 2
+    assert [store.get(number).status for number in (1, 2)] == ["completed", "completed"]
+
+
+def test_a_retried_end_without_webhook_headers_does_not_end_an_earlier_attempt(
+    store: Store,
+) -> None:
+    store.send_all([make_start(), make_batch(1, 1), make_start()])
+    store.send(COMPLETED, webhook=None)
+    assert store.send(COMPLETED, webhook=None).duplicate
+    assert [store.get(number).status for number in (1, 2)] == ["lost", "completed"]
+
+
+def test_two_projects_may_send_the_same(store: Store) -> None:
+    from nvoi.dashboard import projects
+    from tests.unit.dashboard.stores import KEY
+
+    with store.database.write() as connection:
+        other = projects.add_project(connection, store.keyring, "other", KEY)
+    for project in (store.project, other):
+        assert not store.send(make_plain("a"), webhook="msg_1", project=project).duplicate
+
+
+# -- attempts -------------------------------------------------------------------------------
+
+
+def test_a_start_after_the_end_opens_a_new_attempt(store: Store) -> None:
+    store.send_all([make_start(), COMPLETED, make_start()])
+    assert [store.get(number).status for number in (1, 2)] == ["completed", "running"]
+    assert store.get(1).superseded
+    assert not store.get(2).superseded
+
+
+def test_a_start_after_lines_opens_a_new_attempt_and_the_old_one_is_lost(store: Store) -> None:
+    store.send_all([make_start(), make_batch(1, 1), make_start()])
+    assert [store.get(number).status for number in (1, 2)] == ["lost", "running"]
+
+
+def test_a_start_right_after_a_start_is_the_same_attempt(store: Store) -> None:
+    store.send_all([make_start(), Started(git_ref="other")])
+    attempt = store.get()
+    assert (attempt.number, attempt.git_ref, attempt.git_sha) == (1, "other", "a" * 40)
+
+
+def test_a_start_that_comes_late_belongs_to_the_lines_before_it(store: Store) -> None:
+    store.send_all([make_batch(1, 1), make_start(), make_batch(2, 2)])
+    assert store.count_runs() == 1
+    assert (store.get().lines, store.get().git_ref) == (2, "main")
+
+
+def test_an_end_after_the_end_changes_nothing(store: Store) -> None:
+    store.send_all([make_start(), COMPLETED])
+    receipt = store.send(Failed("too late"), at=NOON + 9000)
+    assert receipt.attempt_id == store.get().id
+    assert (store.get().status, store.get().error) == ("completed", None)
+    assert store.get().ended_at == NOON
+
+
+def test_what_comes_without_a_run_id_is_of_the_attempt_that_was_started_last(store: Store) -> None:
+    store.send_all([make_start(), make_batch(1, 5), make_start(), make_batch(1, 2)])
+    store.send_all([make_batch(6, 6), make_end(5)])
+    assert [store.get(number).status for number in (1, 2)] == ["lost", "completed"]
+    assert store.read_messages(2) == ["line 1", "line 2", "line 6"]
+
+
+# -- runs -----------------------------------------------------------------------------------
+
+ONE, TWO = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+
+
+def test_each_run_of_a_deploy_is_an_attempt_of_its_own(store: Store) -> None:
+    for run in (ONE, TWO):
+        store.send(make_start(), run=run)
+    store.send(make_batch(1, 2, text="one"), run=ONE)
+    store.send(make_batch(1, 3, text="two"), run=TWO)
+    assert store.read_messages(1) == ["one 1", "one 2"]
+    assert store.read_messages(2) == ["two 1", "two 2", "two 3"]
+
+
+def test_a_late_end_of_an_earlier_run_does_not_end_the_later_one(store: Store) -> None:
+    store.send(make_start(), run=ONE)
+    store.send(make_batch(1, 2), run=ONE)
+    store.send(make_start(), run=TWO)
+    store.send(make_batch(1, 2), run=TWO)
+    store.send(Failed("broken"), run=ONE)
+    assert [store.get(number).status for number in (1, 2)] == ["failed", "running"]
+    store.send(make_end(2), run=TWO)
+    assert [store.get(number).status for number in (1, 2)] == ["failed", "completed"]
+
+
+@pytest.mark.parametrize("body", [COMPLETED, Failed("no"), make_batch(1, 1)])
+def test_whatever_comes_first_of_a_run_begins_its_attempt(
+    store: Store, body: Sent | Completed | Failed
+) -> None:
+    store.send_all([make_start(), make_batch(1, 1)])
+    store.send(body, run=TWO)
+    assert store.get(1).status == "lost"
+    assert store.get(2).status == ("running" if isinstance(body, Sent) else store.get(2).status)
+    assert store.count_runs() == 2
+
+
+def test_a_start_that_comes_late_begins_no_other_attempt_of_its_run(store: Store) -> None:
+    store.send(make_batch(1, 2), run=ONE)
+    store.send(COMPLETED, run=ONE)
+    store.send(make_start(), run=ONE)
+    assert store.count_runs() == 1
+    assert (store.get().status, store.get().git_ref) == ("completed", "main")
+
+
+def test_the_rest_of_a_run_that_is_sent_after_the_next_one_stays_with_its_own(
+    store: Store,
+) -> None:
+    later = NOON + 3_600_000
+    store.send(make_batch(1, 2), run=ONE)
+    store.send(make_batch(1, 9, at=later, text="again"), run=TWO)
+    store.send(make_batch(3, 4), run=ONE)
+    store.send(make_batch(6, 6), run=ONE)
+    store.send(make_end(6, body=Failed("broken")), run=ONE)
+    assert store.read_messages(1) == [f"line {n}" for n in (1, 2, 3, 4, 6)]
+    assert (store.get(1).status, store.gaps(1)) == ("failed", [(5, 5)])
+    assert store.read_messages(2) == [f"again {n}" for n in range(1, 10)]
+
+
+def test_a_batch_without_lines_of_an_unknown_run_stores_nothing(store: Store) -> None:
+    store.send(make_start(), run=ONE)
+    assert store.send(LogBatch(()), run=TWO).attempt_id is None
+    assert store.count_runs() == 1
+
+
+def test_two_runs_may_begin_and_end_in_the_same_words_without_webhook_headers(
+    store: Store,
+) -> None:
+    for run in (ONE, ONE, TWO):
+        store.send(make_start(), webhook=None, run=run)
+        store.send(COMPLETED, webhook=None, run=run)
+    assert [store.get(number).status for number in (1, 2)] == ["completed", "completed"]
+    assert store.count_runs() == 2
+
+
+# -- sequence numbers -----------------------------------------------------------------------
+
+
+def test_skipped_numbers_are_a_gap_until_they_come(store: Store) -> None:
+    store.send(make_batch(3, 4))
+    store.send(make_batch(10, 12))
+    assert store.gaps() == [(1, 2), (5, 9)]
+    store.send(make_batch(7, 7))
+    assert store.gaps() == [(1, 2), (5, 6), (8, 9)]
+    store.send(make_batch(1, 6))
+    assert store.gaps() == [(8, 9)]
+    store.send(make_batch(8, 15))
+    assert store.gaps() == []
+    assert store.read_messages() == [f"line {n}" for n in range(1, 16)]
+
+
+def test_numbers_are_those_of_arrival_and_places_those_of_reading(store: Store) -> None:
+    store.send(make_batch(1, 1))
+    store.send(make_batch(3, 3))
+    store.send(make_batch(2, 2))
+    assert [(line.number, line.place, line.sequence) for line in store.read()] == [
+        (1, 1, 1),
+        (2, 3, 3),
+        (3, 2, 2),
+    ]
+
+
+def test_a_line_without_a_number_follows_the_one_before_it(store: Store) -> None:
+    store.send(make_plain("early"))
+    store.send(make_batch(1, 2))
+    store.send(make_plain("child"))
+    store.send(make_batch(3, 3))
+    assert store.read_messages() == ["early", "line 1", "line 2", "child", "line 3"]
+    assert store.gaps() == []
+
+
+def test_what_is_there_already_is_not_stored_again(store: Store) -> None:
+    store.send(make_batch(1, 4))
+    again = store.send(make_batch(1, 4))
+    assert again.duplicate
+    overlapping = store.send(make_batch(3, 6))
+    assert not overlapping.duplicate
+    assert store.read_messages() == [f"line {n}" for n in range(1, 7)]
+    assert store.get().counts["info"] == 6
+
+
+@pytest.mark.parametrize("other", [make_batch(2, 2, text="other"), make_batch(2, 2, at=NOON + 7)])
+def test_something_else_with_a_number_that_is_taken_is_kept_without_it(
+    store: Store, other: Sent
+) -> None:
+    store.send(make_batch(1, 3))
+    store.send(other)
+    assert [(line.place, line.sequence) for line in store.read()] == [
+        (1, 1),
+        (2, 2),
+        (3, 3),
+        (2, None),
+    ]
+    assert isinstance(other.body, LogBatch)
+    assert store.read_messages()[2] == other.body.lines[0].message
+
+
+def test_a_count_above_the_last_line_is_a_gap_at_the_end(store: Store) -> None:
+    store.send_all([make_start(), make_batch(1, 3), make_end(5, dropped=2)])
+    assert store.gaps() == [(4, 5)]
+    store.send(make_batch(4, 5))
+    assert store.gaps() == []
+
+
+def test_a_count_of_lines_without_numbers_is_no_gap(store: Store) -> None:
+    store.send_all([make_plain("a", "b"), make_end(2)])
+    assert store.gaps() == []
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 19, 20, 99, 100, 101, 126, 500])
+def test_a_batch_of_any_size_is_stored_whole_and_in_order(store: Store, size: int) -> None:
+    store.send(make_batch(1, size))
+    assert [line.number for line in store.read()] == list(range(1, size + 1))
+    assert store.read_messages() == [f"line {n}" for n in range(1, size + 1)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_batches_in_any_order_cut_in_any_way_become_the_whole_log_once(
+    store: Store, seed: int
+) -> None:
+    choose = random.Random(seed)
+    batches: list[tuple[int, int]] = []
+    for _ in range(3):
+        edges = [0, *sorted(choose.sample(range(1, 300), 20)), 300]
+        batches += list(itertools.pairwise(edges))
+    choose.shuffle(batches)
+    received: set[int] = set()
+    for low, high in batches:
+        store.send(make_batch(low + 1, high))
+        received |= set(range(low + 1, high + 1))
+        missing = {n for first, last in store.gaps() for n in range(first, last + 1)}
+        assert missing == set(range(1, max(received) + 1)) - received
+    assert store.read_messages() == [f"line {n}" for n in range(1, 301)]
+    assert store.get().lines == 300

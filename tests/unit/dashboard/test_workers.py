@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from nvoi.dashboard.database import Database, StorageError
+from nvoi.dashboard.projects import find_option, store_option
+from nvoi.dashboard.workers import Writer
+from tests.unit.dashboard.faults import locked
+from tests.unit.dashboard.stores import open_store
+
+Job = Callable[[sqlite3.Connection], None]
+
+
+def keep(name: str, value: str = "there") -> Job:
+    return lambda connection: store_option(connection, name, value)
+
+
+def read(database: Database, name: str) -> str | None:
+    with database.read() as connection:
+        return find_option(connection, name)
+
+
+@contextmanager
+def one_group(writer: Writer) -> Iterator[None]:
+    """What is submitted inside waits, and so is written in one transaction."""
+    begun, go = threading.Event(), threading.Event()
+
+    def wait(connection: sqlite3.Connection) -> None:
+        begun.set()
+        assert go.wait(30)
+
+    future = writer.submit(wait)
+    assert begun.wait(30)
+    yield
+    go.set()
+    future.result(30)
+
+
+def test_a_result_is_given_once_it_is_committed(database: Database, writer: Writer) -> None:
+    def job(connection: sqlite3.Connection) -> int:
+        store_option(connection, "a", "there")
+        assert read(database, "a") is None
+        return 7
+
+    future = writer.submit(job)
+    seen: list[str | None] = []
+    future.add_done_callback(lambda _: seen.append(read(database, "a")))
+    assert future.result(30) == 7
+    writer.close()
+    assert seen == ["there"]
+
+
+def test_what_waits_is_written_in_one_transaction_in_its_order(
+    database: Database, writer: Writer
+) -> None:
+    def look(connection: sqlite3.Connection) -> tuple[str | None, str | None]:
+        return find_option(connection, "b"), read(database, "b")
+
+    with one_group(writer):
+        writer.submit(keep("a"))
+        writer.submit(keep("b"))
+        future = writer.submit(look)
+    assert future.result(30) == ("there", None)
+    assert read(database, "b") == "there"
+
+
+def test_a_job_that_raises_leaves_nothing_and_does_not_touch_the_others(
+    database: Database, writer: Writer
+) -> None:
+    def fail(connection: sqlite3.Connection) -> None:
+        store_option(connection, "failed", "there")
+        raise KeyError("why")
+
+    with one_group(writer):
+        before = writer.submit(keep("before"))
+        failed = writer.submit(fail)
+        after = writer.submit(keep("after"))
+    with pytest.raises(KeyError, match="why"):
+        failed.result(30)
+    before.result(30)
+    after.result(30)
+    assert [read(database, name) for name in ("before", "failed", "after")] == [
+        "there",
+        None,
+        "there",
+    ]
+
+
+def test_a_fault_of_sqlite_in_a_job_is_a_storage_error(database: Database, writer: Writer) -> None:
+    with one_group(writer):
+        failed = writer.submit(lambda connection: connection.execute("SELECT * FROM missing"))
+        after = writer.submit(keep("after"))
+    with pytest.raises(StorageError, match="no such table"):
+        failed.result(30)
+    after.result(30)
+
+
+def test_a_fault_that_rolls_all_back_fails_all_of_the_group(
+    database: Database, writer: Writer
+) -> None:
+    def roll_back(connection: sqlite3.Connection) -> None:
+        for _ in range(2):
+            connection.execute("INSERT OR ROLLBACK INTO options VALUES ('a', 'b')")
+
+    with one_group(writer):
+        futures: list[Future[None]] = [
+            writer.submit(job) for job in (keep("before"), roll_back, keep("after"))
+        ]
+    for future in futures:
+        with pytest.raises(StorageError):
+            future.result(30)
+    assert [read(database, name) for name in ("before", "a", "after")] == [None, None, None]
+    writer.submit(keep("later")).result(30)
+    assert read(database, "later") == "there"
+
+
+def test_a_database_that_stays_locked_fails_the_job_and_the_next_succeeds(
+    database: Database, writer: Writer
+) -> None:
+    with locked(database.path), pytest.raises(StorageError, match="keeps it locked"):
+        writer.submit(keep("a")).result(30)
+    writer.submit(keep("b")).result(30)
+    assert (read(database, "a"), read(database, "b")) == (None, "there")
+
+
+def test_a_lock_that_ends_in_time_fails_nothing(tmp_path: Path) -> None:
+    with open_store(tmp_path / "x.sqlite3", busy_seconds=30) as store:
+        with locked(store.database.path):
+            future = store.writer.submit(keep("a"))
+        future.result(60)
+        assert read(store.database, "a") == "there"
+
+
+def test_a_full_database_fails_the_job_and_takes_more_when_there_is_room(
+    database: Database, writer: Writer
+) -> None:
+    def limit(pages: int) -> Callable[[sqlite3.Connection], None]:
+        return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").close()
+
+    writer.submit(keep("before")).result(30)
+    writer.submit(limit(1)).result(30)
+    with pytest.raises(StorageError, match="the disk is full"):
+        writer.submit(keep("big", "x" * 1_000_000)).result(30)
+    assert (read(database, "before"), read(database, "big")) == ("there", None)
+    writer.submit(limit(100_000)).result(30)
+    writer.submit(keep("big", "x" * 1_000_000)).result(30)
+    assert read(database, "big") == "x" * 1_000_000
+
+
+def test_a_database_that_became_read_only_fails_the_job_until_it_is_writable(
+    database: Database, writer: Writer
+) -> None:
+    connection = writer.submit(lambda connection: connection).result(30)
+    connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(StorageError, match="it is read-only"):
+        writer.submit(keep("a")).result(30)
+    connection.execute("PRAGMA query_only = OFF")
+    writer.submit(keep("a")).result(30)
+    assert read(database, "a") == "there"
+
+
+def test_closing_runs_what_was_submitted_and_takes_no_more(database: Database) -> None:
+    writer = Writer(database)
+    with one_group(writer):
+        futures = [writer.submit(keep(f"option {number}")) for number in range(500)]
+        closing = threading.Thread(target=writer.close)
+        closing.start()
+    closing.join(30)
+    writer.close()
+    assert all(future.done() and future.exception() is None for future in futures)
+    assert read(database, "option 499") == "there"
+    with pytest.raises(StorageError, match="is closed"):
+        writer.submit(keep("late"))
+
+
+def test_a_job_that_is_cancelled_in_time_does_not_run(database: Database, writer: Writer) -> None:
+    with one_group(writer):
+        cancelled = writer.submit(keep("cancelled"))
+        after = writer.submit(keep("after"))
+        assert cancelled.cancel()
+    after.result(30)
+    assert read(database, "cancelled") is None
+
+
+def test_an_event_loop_that_no_longer_waits_harms_nothing(
+    database: Database, writer: Writer
+) -> None:
+    async def give_up() -> None:
+        with one_group(writer):
+            task = asyncio.create_task(writer.write(keep("given up")))
+            await asyncio.sleep(0)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    asyncio.run(give_up())
+    writer.submit(keep("after")).result(30)
+    assert read(database, "after") == "there"
