@@ -64,6 +64,11 @@ class LocalContext:
         return tuple(self.application.app.values())
 
     @property
+    def sqlite_volumes(self) -> list[str]:
+        database = self.application.database
+        return list(database.mount) if database and database.engine == "sqlite3" else []
+
+    @property
     def record(self) -> Record:
         """What the new release runs."""
         return {service.name: service.port for service in self.services}

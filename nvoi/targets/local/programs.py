@@ -90,16 +90,14 @@ def build_service_environment(
     Later wins: the caller's, as :data:`INHERITED` lists; what is the local target's own; what
     the config says; ``ports``, the variables that tell a trial where to listen.
     """
-    state, database = context.state, context.application.database
-    is_sqlite = database is not None and database.engine == "sqlite3"
-    volume = next(iter(database.mount), None) if database is not None and is_sqlite else None
+    state, databases = context.state, context.sqlite_volumes[:1]
     environment = build_inherited(context.request.environ) | state.build_marks(context.release)
-    for name in (*service.mounts, *([volume] if volume else [])):
+    for name in (*service.mounts, *databases):
         environment[build_mount_name(name)] = str(state.volumes / name)
     health_port = find_health_port(service)
     if health_port is not None:
         environment["NVOI_HEALTH_PORT"] = str(health_port)
-    mount = str(state.volumes / volume) if volume else None
+    mount = str(state.volumes / databases[0]) if databases else None
     configured = build_environment(context.application, service, sqlite_mount=mount)
     told = {name: str(port) for name, port in (ports or {}).items()}
     return {**environment, **configured, **told}

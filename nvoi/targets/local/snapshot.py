@@ -101,11 +101,8 @@ def plan_volumes(context: LocalContext) -> Iterator[str]:
 
 
 def list_volumes(context: LocalContext) -> list[str]:
-    volumes = {volume: None for _, volume, _ in list_mounts(context)}
-    database = context.application.database
-    if database is not None and database.engine == "sqlite3":
-        volumes.update(dict.fromkeys(database.mount))
-    return list(volumes)
+    volumes = [volume for _, volume, _ in list_mounts(context)]
+    return list(dict.fromkeys([*volumes, *context.sqlite_volumes]))
 
 
 def list_mounts(context: LocalContext) -> list[tuple[str, str, str]]:

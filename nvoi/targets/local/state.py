@@ -39,7 +39,7 @@ class State:
           current                    a link to the release that serves
           volumes/<volume>           data that outlives releases
           run/<release>/             its launchers, and services.json once it has served
-          run/<service>.sh           a link to the launcher that supervisord runs
+          run/trial/                 the launchers of a release on trial
           logs/<service>.log         what a service printed
           supervisor/                supervisord's config, socket, pid and log
           lock                       who is at work here

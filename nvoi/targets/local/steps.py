@@ -57,11 +57,10 @@ def plan_recovery(context: LocalContext) -> Iterator[str]:
 
 def run_ports(context: LocalContext) -> None:
     """Make sure that no program but the app's has a port that a service wants."""
-    own: set[int] | None = None
+    own = find_own_ports(context)
     for service in context.services:
         if service.port is None or is_port_free(service.port):
             continue
-        own = find_own_ports(context) if own is None else own
         listeners = list_listeners(service.port)
         is_strange = bool(listeners) and not is_ours(listeners[0], context.state)
         if service.port not in own or is_strange:
