@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Hashable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -21,94 +20,40 @@ WAKES_A_SECOND = 1000
 #: The shortest time between two wakes of one topic, in seconds.
 LEAST_SECONDS = 0.05
 
-Topic = Hashable
 
+class Channel:
+    """One topic while streams listen to it, as each of them sees it.
 
-@dataclass
-class _Channel:
-    listeners: int = 0
-    version: int = 0
-    woken_at: float = 0.0
-    timer: asyncio.TimerHandle | None = None
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    readings: dict[Hashable, asyncio.Task[Any]] = field(default_factory=dict)
-
-
-class Feed:
-    """All topics that somebody listens to. Belongs to one event loop, and to its thread."""
-
-    def __init__(self) -> None:
-        self._channels: dict[Topic, _Channel] = {}
-        self.listeners = 0
-        self.closed = False
-
-    @contextlib.contextmanager
-    def listen(self, topic: Topic) -> Iterator[Listener]:
-        channel = self._channels.setdefault(topic, _Channel())
-        channel.listeners += 1
-        self.listeners += 1
-        try:
-            yield Listener(self, channel)
-        finally:
-            self.listeners -= 1
-            channel.listeners -= 1
-            if not channel.listeners:
-                if channel.timer:
-                    channel.timer.cancel()
-                del self._channels[topic]
-
-    def notify(self, topic: Topic) -> None:
-        """Wake those who listen to ``topic``, at once or as soon as it is their turn."""
-        channel = self._channels.get(topic)
-        if channel is None or channel.timer is not None:
-            return
-        loop = asyncio.get_running_loop()
-        due = channel.woken_at + max(LEAST_SECONDS, self.listeners / WAKES_A_SECOND)
-        if due <= loop.time():
-            self._wake(channel)
-        else:
-            channel.timer = loop.call_at(due, self._wake, channel)
-
-    def close(self) -> None:
-        """Wake all, for the last time: the server is about to end."""
-        self.closed = True
-        for channel in self._channels.values():
-            self._wake(channel)
-
-    def _wake(self, channel: _Channel) -> None:
-        if channel.timer:
-            channel.timer.cancel()
-            channel.timer = None
-        channel.woken_at = asyncio.get_running_loop().time()
-        channel.version += 1
-        channel.changed.set()
-        channel.changed = asyncio.Event()
-
-
-class Listener:
-    """One stream's view of its topic.
-
-    The order is: note :attr:`version`, read, and wait for another version than that. So
-    nothing that is stored meanwhile is missed.
+    A stream notes :attr:`version`, reads, and waits for another version than that. So nothing
+    that is stored meanwhile is missed.
     """
 
-    def __init__(self, feed: Feed, channel: _Channel) -> None:
-        self._feed = feed
-        self._channel = channel
+    def __init__(self, *, closed: bool) -> None:
+        self.closed = closed
+        self.version = 0
+        self.listeners = 0
+        self.woken_at = 0.0
+        self.timer: asyncio.TimerHandle | None = None
+        self._changed = asyncio.Event()
+        self._readings: dict[Hashable, asyncio.Task[Any]] = {}
 
-    @property
-    def version(self) -> int:
-        return self._channel.version
+    def wake(self) -> None:
+        self.stop_timer()
+        self.woken_at = asyncio.get_running_loop().time()
+        self.version += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
 
-    @property
-    def closed(self) -> bool:
-        return self._feed.closed
+    def stop_timer(self) -> None:
+        if self.timer:
+            self.timer.cancel()
+            self.timer = None
 
     async def wait(self, version: int, timeout: float) -> bool:
         """Wait for another version than ``version``; False after ``timeout`` seconds without."""
-        if self._feed.closed or self._channel.version != version:
+        if self.closed or self.version != version:
             return True
-        changed = self._channel.changed
+        changed = self._changed
         try:
             async with asyncio.timeout(timeout):
                 await changed.wait()
@@ -118,21 +63,60 @@ class Listener:
 
     async def share(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What ``read()`` gives, called once for all who want the same ``key`` at one version."""
-        readings, whole_key = self._channel.readings, (self._channel.version, key)
-        task = readings.get(whole_key)
+        whole_key = (self.version, key)
+        task = self._readings.get(whole_key)
         if task is None:
             task = asyncio.get_running_loop().create_task(read())
-            readings[whole_key] = task
-            task.add_done_callback(lambda done: _forget(readings, whole_key, done))
+            self._readings[whole_key] = task
+            task.add_done_callback(lambda done: self._forget(whole_key, done))
         # The others still want it when one of them goes away.
         result: T = await asyncio.shield(task)
         return result
 
+    def _forget(self, key: Hashable, task: asyncio.Task[Any]) -> None:
+        del self._readings[key]
+        if not task.cancelled():
+            # All who waited may have gone: asyncio would complain of an error that nobody took.
+            task.exception()
 
-def _forget(
-    readings: dict[Hashable, asyncio.Task[Any]], key: Hashable, task: asyncio.Task[Any]
-) -> None:
-    del readings[key]
-    if not task.cancelled():
-        # All who waited may have gone: asyncio would complain of an error that nobody took.
-        task.exception()
+
+class Feed:
+    """All topics that somebody listens to. Belongs to one event loop, and to its thread."""
+
+    def __init__(self) -> None:
+        self._channels: dict[Hashable, Channel] = {}
+        self.listeners = 0
+        self.closed = False
+
+    @contextlib.contextmanager
+    def listen(self, topic: Hashable) -> Iterator[Channel]:
+        channel = self._channels.setdefault(topic, Channel(closed=self.closed))
+        channel.listeners += 1
+        self.listeners += 1
+        try:
+            yield channel
+        finally:
+            self.listeners -= 1
+            channel.listeners -= 1
+            if not channel.listeners:
+                channel.stop_timer()
+                del self._channels[topic]
+
+    def notify(self, topic: Hashable) -> None:
+        """Wake those who listen to ``topic``, at once or as soon as it is their turn."""
+        channel = self._channels.get(topic)
+        if channel is None or channel.timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        due = channel.woken_at + max(LEAST_SECONDS, self.listeners / WAKES_A_SECOND)
+        if due <= loop.time():
+            channel.wake()
+        else:
+            channel.timer = loop.call_at(due, channel.wake)
+
+    def close(self) -> None:
+        """Wake all, for the last time: the server is about to end."""
+        self.closed = True
+        for channel in self._channels.values():
+            channel.closed = True
+            channel.wake()

@@ -227,16 +227,6 @@ async def show_project(request: Request) -> Response:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A deploy as the database has it; ``lines`` are at most a page of them."""
-
-    project: Project
-    attempt: Attempt
-    attempts: list[int]
-    lines: list[StoredLine]
-
-
 async def show_deploy(request: Request) -> Response:
     """A deploy: ``?attempt=N`` of its attempts, ``?before=NUMBER`` its lines before that one.
 
@@ -248,30 +238,31 @@ async def show_deploy(request: Request) -> Response:
 
     name, deploy_id = request.path_params["project"], get_deploy_id(request)
 
-    def query(sql: Connection) -> _Found:
+    def query(sql: Connection) -> tuple[Project, DeployView, list[StoredLine]]:
         attempt = get_attempt(sql, name, deploy_id, number)
         project = get_project(sql, name)
         numbers = sorted(run.number for run in list_runs(sql, project, deploy_id))
         end = min(before or attempt.lines + 1, attempt.lines + 1)
         lines = [] if part else _read_page(sql, attempt, end)
-        return _Found(project, attempt, numbers, lines)
+        return project, DeployView(attempt, now, numbers), lines
 
-    found = await get_dashboard(request).reader.read(query)
-    view = DeployView(found.attempt, now, found.attempts)
+    project, view, lines = await get_dashboard(request).reader.read(query)
     if part:
         return render("summary.html", view=view)
-    return _render_deploy(request, found, view)
+    return _render_deploy(request, project, view, lines)
 
 
-def _render_deploy(request: Request, found: _Found, view: DeployView) -> Response:
-    attempt, lines = found.attempt, found.lines
+def _render_deploy(
+    request: Request, project: Project, view: DeployView, lines: Sequence[StoredLine]
+) -> Response:
+    attempt = view.attempt
     last = lines[-1].number if lines else 0
     complete = last == attempt.lines
     return _render(
         request,
         "deploy.html",
         view=view,
-        project=ProjectView(found.project, ()),
+        project=ProjectView(project, ()),
         sections=formats.build_sections(lines, attempt.gaps, attempt.status, complete=complete),
         first=lines[0].number if lines else 0,
         last=last,

@@ -21,6 +21,8 @@ MOST_ROWS = 2000
 MOST_PAGES = 500
 #: Free pages that stay in the file, for what comes next: 8 MB of the usual 4 KiB.
 SPARE_PAGES = 2000
+#: Seconds between two sweeps.
+PAUSE_SECONDS = 60.0
 
 _DAY = 24 * 60 * 60 * 1000
 
@@ -40,14 +42,10 @@ class Retention:
         *,
         keep: int | None = None,
         keep_days: float | None = None,
-        pause_seconds: float = 60.0,
-        spare_pages: int = SPARE_PAGES,
     ) -> None:
         self._writer = writer
         self._keep = keep
         self._keep_days = keep_days
-        self._pause_seconds = pause_seconds
-        self._spare_pages = spare_pages
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nvoi-retention", daemon=True)
 
@@ -67,7 +65,7 @@ class Retention:
         before = None if self._keep_days is None else now - round(self._keep_days * _DAY)
         self._repeat(partial(give_up_runs, keep=self._keep, before=before, now=now))
         self._repeat(delete_rows)
-        self._repeat(partial(give_back_pages, spare=self._spare_pages))
+        self._repeat(partial(give_back_pages, spare=SPARE_PAGES))
         self._repeat(partial(delete_keys, now=now))
 
     def _run(self) -> None:
@@ -76,7 +74,7 @@ class Retention:
                 self.sweep()
             except StorageError as error:
                 log.warning("old deploys are not deleted for now: %s", error)
-            self._closing.wait(self._pause_seconds)
+            self._closing.wait(PAUSE_SECONDS)
 
     def _repeat(self, job: Callable[[Connection], bool]) -> None:
         while not self._closing.is_set() and self._writer.submit(job).result():

@@ -32,10 +32,6 @@ def dashboard(tmp_path: Path) -> Iterator[Dashboard]:
         yield opened
 
 
-def build(dashboard: Dashboard) -> Starlette:
-    return build_app(dashboard)
-
-
 def chunk(body: bytes, *, more: bool) -> dict[str, object]:
     return {"type": "http.request", "body": body, "more_body": more}
 
@@ -55,10 +51,9 @@ def test_a_body_that_does_not_come_is_not_waited_for(
     assert "error" in json.loads(exchange.data)
 
 
-def build_signed() -> tuple[bytes, dict[str, str]]:
-    """A batch of one line, and the headers that it is taken with."""
-    line = {"level": "info", "message": "one", "logged_at": "2024-01-15T10:30:00.123Z"}
-    body = json.dumps({"logs": [line]}).encode()
+def build_signed(*lines: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    """A batch, and the headers that it is taken with."""
+    body = json.dumps({"logs": lines}).encode()
     return body, {
         "X-Nvoi-Signature": sign(body, KEY.reveal()),
         "Content-Type": "application/json",
@@ -68,7 +63,8 @@ def build_signed() -> tuple[bytes, dict[str, str]]:
 def test_a_request_that_is_given_up_while_it_is_stored_wakes_the_open_pages(
     dashboard: Dashboard,
 ) -> None:
-    body, headers = build_signed()
+    line = {"level": "info", "message": "one", "logged_at": "2024-01-15T10:30:00.123Z"}
+    body, headers = build_signed(line)
     begun, go_on = threading.Event(), threading.Event()
 
     def hold(_connection: object) -> None:
@@ -145,8 +141,7 @@ async def holding(app: Starlette, client: str) -> AsyncIterator[None]:
 
 async def post_empty(app: Starlette, client: str) -> Exchange:
     """Send a signed batch without lines."""
-    body = b'{"logs": []}'
-    signed = {"X-Nvoi-Signature": sign(body, KEY.reveal()), "Content-Type": "application/json"}
+    body, signed = build_signed()
     exchange = Exchange(LOGS, "POST", signed, [chunk(body, more=False)], client=client)
     await exchange.run(app)
     return exchange

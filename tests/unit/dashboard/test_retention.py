@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nvoi.dashboard import projects
+from nvoi.dashboard import projects, retention
 from nvoi.dashboard.database import read_clock
 from nvoi.dashboard.deliveries import Failed
 from nvoi.dashboard.projects import Project
@@ -117,7 +117,11 @@ def test_the_runs_of_a_removed_project_are_deleted(store: Store) -> None:
     assert count_rows(store) == [1, 2, 1, 3]
 
 
-def test_the_space_is_given_back_but_for_the_spare(store: Store) -> None:
+def test_the_space_is_given_back_but_for_the_spare(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "SPARE_PAGES", 100)
+
     def measure() -> tuple[int, int]:
         with store.database.read() as connection:
             return (
@@ -130,7 +134,7 @@ def test_the_space_is_given_back_but_for_the_spare(store: Store) -> None:
     store.send(Failed("old"), at=1)
     before, _ = measure()
     assert before > 1300
-    Retention(store.writer, keep=0, spare_pages=100).sweep()
+    Retention(store.writer, keep=0).sweep()
     after, free = measure()
     assert free == 100
     assert after < 200
@@ -144,14 +148,17 @@ def test_a_key_that_ended_is_deleted(store: Store) -> None:
         assert connection.execute("SELECT count(*) FROM keys").fetchone()[0] == 1
 
 
-def test_it_sweeps_in_the_background_until_it_is_closed(store: Store) -> None:
-    retention = Retention(store.writer, keep=0, pause_seconds=0.01)
-    retention.start()
+def test_it_sweeps_in_the_background_until_it_is_closed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "PAUSE_SECONDS", 0.01)
+    sweeping = Retention(store.writer, keep=0)
+    sweeping.start()
     for name in "ab":
         finish(store, name)
         wait_until(lambda: count_rows(store)[0] == 0)
-    retention.close()
-    retention.close()
+    sweeping.close()
+    sweeping.close()
     finish(store, "c")
     assert list_kept(store, "c") == "c"
 
@@ -161,13 +168,14 @@ def test_it_ends_without_having_been_started(store: Store) -> None:
 
 
 def test_a_database_that_fails_is_swept_again_later(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(retention, "PAUSE_SECONDS", 0.01)
     with open_store(tmp_path / "x.sqlite3", busy_seconds=0.01) as store:
         finish(store, "a")
-        retention = Retention(store.writer, keep=0, pause_seconds=0.01)
+        sweeping = Retention(store.writer, keep=0)
         with locked(store.database.path), caplog.at_level(logging.WARNING):
-            retention.start()
+            sweeping.start()
             wait_until(lambda: "old deploys are not deleted for now" in caplog.text)
         wait_until(lambda: count_rows(store)[0] == 0)
-        retention.close()
+        sweeping.close()

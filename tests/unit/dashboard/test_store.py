@@ -5,9 +5,11 @@ import random
 
 import pytest
 
+from nvoi.dashboard import projects
 from nvoi.dashboard.deliveries import Completed, Failed, LogBatch, Started
 from tests.unit.dashboard.stores import (
     COMPLETED,
+    KEY,
     NOON,
     Sent,
     Store,
@@ -102,9 +104,6 @@ def test_a_retried_end_without_webhook_headers_does_not_end_an_earlier_attempt(
 
 
 def test_two_projects_may_send_the_same(store: Store) -> None:
-    from nvoi.dashboard import projects
-    from tests.unit.dashboard.stores import KEY
-
     with store.database.write() as connection:
         other = projects.add_project(connection, store.keyring, "other", KEY)
     for project in (store.project, other):
