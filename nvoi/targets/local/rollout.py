@@ -49,6 +49,9 @@ log = get_logger(__name__)
 #: for one whose healthcheck has a longer interval.
 FIRST_PAUSE = 0.05
 
+#: How a program says EADDRINUSE: by strerror(3), by its name, or in words of its own.
+IN_USE = re.compile("EADDRINUSE|already in use", re.IGNORECASE)
+
 #: Seconds the old release has to listen again after a failed switch.
 BACK_SECONDS = 30.0
 
@@ -228,14 +231,11 @@ def wait_for_health(startup: Startup, see: Callable[[], None]) -> None:
 def is_hindered(startup: Startup, error: ServiceError) -> bool:
     """Whether a trial failed only as the release that serves has the service's health port.
 
-    It either goes on without that port, or ends: the words are those of strerror(EADDRINUSE),
-    which the error of any language ends in.
+    It either goes on without that port, or ends, and says why.
     """
     if not startup.program.trial or not is_held(startup):
         return False
-    if isinstance(error.__cause__, HeldError):
-        return True
-    return any("address already in use" in line.lower() for line in error.output)
+    return isinstance(error.__cause__, HeldError) or any(map(IN_USE.search, error.output))
 
 
 def tell_hindrance(startup: Startup) -> None:
