@@ -95,14 +95,6 @@ def test_a_rotated_key_is_valid_for_its_grace(store: Store) -> None:
     assert get_keys(store, project, later=HOUR) == [key.reveal()]
 
 
-def test_a_rotated_key_is_valid_until_its_grace_ends(store: Store) -> None:
-    project = add(store, "shop")
-    with store.database.write() as connection:
-        projects.rotate_key(connection, store.keyring, "shop", make_key(), grace_seconds=86_400)
-    assert len(get_keys(store, project, later=23 * HOUR)) == 2
-    assert len(get_keys(store, project, later=24 * HOUR)) == 1
-
-
 def test_a_second_rotation_does_not_make_the_first_key_last_longer(store: Store) -> None:
     project = add(store, "shop")
     rotate(store, "shop", make_key(), grace_seconds=60)

@@ -65,12 +65,6 @@ def test_text_of_any_kind_comes_back_as_it_was(store: Store) -> None:
 # -- what was stored before -----------------------------------------------------------------
 
 
-def test_a_request_replayed_to_another_deploy_is_known_again(store: Store) -> None:
-    store.send(make_plain("a"), webhook="msg_1", deploy="one")
-    assert store.send(make_plain("a"), webhook="msg_1", deploy="two").duplicate
-    assert store.find(deploy="two") is None
-
-
 def test_a_replay_stripped_of_its_webhook_headers_is_known_again(store: Store) -> None:
     store.send_all([make_start(), make_batch(1, 2), COMPLETED])
     for body in (make_start(), make_batch(1, 2), COMPLETED):
@@ -164,17 +158,6 @@ def test_each_run_of_a_deploy_is_an_attempt_of_its_own(store: Store) -> None:
     store.send(make_batch(1, 3, text="two"), run=TWO)
     assert store.read_messages(1) == ["one 1", "one 2"]
     assert store.read_messages(2) == ["two 1", "two 2", "two 3"]
-
-
-def test_a_late_end_of_an_earlier_run_does_not_end_the_later_one(store: Store) -> None:
-    store.send(make_start(), run=ONE)
-    store.send(make_batch(1, 2), run=ONE)
-    store.send(make_start(), run=TWO)
-    store.send(make_batch(1, 2), run=TWO)
-    store.send(Failed("broken"), run=ONE)
-    assert [store.get(number).status for number in (1, 2)] == ["failed", "running"]
-    store.send(make_end(2), run=TWO)
-    assert [store.get(number).status for number in (1, 2)] == ["failed", "completed"]
 
 
 @pytest.mark.parametrize("body", [COMPLETED, Failed("no"), make_batch(1, 1)])
