@@ -278,7 +278,7 @@ def send(pool: Pool, request: Request, headers: Mapping[str, str]) -> urllib3.Ba
         retries=False,
         redirect=False,
         timeout=Timeout(
-            connect=CONNECT_SECONDS,
+            connect=min(CONNECT_SECONDS, request.seconds),
             read=None if math.isinf(request.seconds) else request.seconds,
         ),
         preload_content=request.is_whole,
@@ -315,15 +315,23 @@ def wrap(error: RequestError | ConnectionFailedError) -> RequestError:
 
 def describe_failure(error: HTTPError | OSError) -> RequestError:
     """The error of a request without an answer, in words that show nothing of the request."""
-    cause: BaseException = error
-    while cause.args and isinstance(cause.args[-1], BaseException):
-        cause = cause.args[-1]
+    cause = find_cause(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return RequestError(f"its certificate is not to be trusted: {cause.verify_message}")
     is_late = isinstance(error, exceptions.TimeoutError)
     if is_late and not isinstance(error, NewConnectionError):
         return RequestError("no answer came in time", is_silence=True)
-    return RequestError("the connection was refused or lost", is_silence=True)
+    # The system's own words alone: others may quote the request.
+    reason = cause.strerror if isinstance(cause, OSError) else None
+    text = "the connection was refused or lost"
+    return RequestError(f"{text}: {reason}" if reason else text, is_silence=True)
+
+
+def find_cause(error: BaseException) -> BaseException:
+    """The innermost of the errors that urllib3 has wrapped."""
+    wrapped = error.args[-1] if error.args else None
+    inner = wrapped if isinstance(wrapped, BaseException) else error.__cause__
+    return find_cause(inner) if inner else error
 
 
 def read_refusal(answer: urllib3.BaseHTTPResponse) -> RequestError:
@@ -353,6 +361,8 @@ def find_message(document: Any) -> str:
     match document:
         case {"message": str(text)} | {"error": {"message": str(text)} | str(text)}:
             return text
+        case {"errors": [{"code": str(code), "message": str(text)}, *_]}:
+            return f"{code}: {text}"
         case {"errors": [{"message": str(text)}, *_]}:
             return text
     return ""

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from nvoi.config.credentials import KEY_FILE, KEY_NAMES
+from nvoi.config.credentials import KEY_NAMES
+from nvoi.config.sealing import KEY_FILE
 from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
 

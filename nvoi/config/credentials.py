@@ -21,7 +21,6 @@ from nvoi.config.sealing import (
     decrypt,
     encrypt,
     finish_rotation,
-    generate_key,
     hold_folders,
     parse_key,
     rotate,
@@ -29,25 +28,6 @@ from nvoi.config.sealing import (
 from nvoi.errors import ChangedError, CredentialsError, UsageError
 from nvoi.files import is_open_to_others, read_file, read_with_mode, write_private
 from nvoi.secret import Secret
-
-__all__ = [
-    "CONFIG_FILE",
-    "KEY_FILE",
-    "KEY_NAMES",
-    "KEY_VARIABLES",
-    "DeployKey",
-    "EncryptedConfig",
-    "check_ignore_files",
-    "create_config",
-    "decrypt",
-    "encrypt",
-    "find_key",
-    "generate_key",
-    "get_config_file",
-    "get_key",
-    "read_file",
-    "write_private",
-]
 
 #: How the names of deploy keys begin: with the copies of one, and what a rotation that was killed
 #: leaves beside it.

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from nvoi.errors import CommandError, NvoiError
 from nvoi.images.build import LAST_LINES, describe_status
 from nvoi.images.engines import Engine, Image, end_command
-from nvoi.images.registry import Registry
+from nvoi.images.registry import POD_HINT, Registry
 from nvoi.log.levels import get_logger
 from nvoi.process import ask, follow
 from nvoi.ssh.connections import Connections
@@ -140,7 +140,7 @@ def _wait_for_registry(registry: Registry, image: Image, seconds: float) -> None
     except NotReadyError as seen:
         raise CommandError(
             f"{image.tag} cannot be pushed: {registry.name} has not answered for {seconds:.0f} s",
-            hint="see the state of its pod: k3s kubectl -n kube-system get pods",
+            hint=POD_HINT,
         ) from seen
 
 

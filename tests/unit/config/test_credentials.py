@@ -6,19 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.config.credentials import (
-    DeployKey,
-    create_config,
-    decrypt,
-    encrypt,
-    find_key,
-    generate_key,
-    get_config_file,
-    get_key,
-    read_file,
-    write_private,
-)
+from nvoi.config.credentials import create_config, find_key, get_config_file, get_key
+from nvoi.config.sealing import DeployKey, decrypt, encrypt, generate_key
 from nvoi.errors import CredentialsError
+from nvoi.files import read_file, write_private
 from nvoi.secret import Secret
 
 KEY = Secret("00112233445566778899aabbccddeeff" * 2)
