@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future
 from concurrent.futures import wait as wait_for_futures
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Generic, Protocol, TypeVar
 
@@ -83,14 +83,13 @@ class CancelScope:
                 self._held.discard(one)
 
 
-_current: ContextVar[CancelScope | None] = ContextVar("nvoi_cancel_scope", default=None)
+#: What nothing cancels, where no task is worked on.
+_current: ContextVar[CancelScope] = ContextVar("nvoi_cancel_scope", default=CancelScope())  # noqa: B039 - one for all
 
 
 def check() -> None:
     """Raise :class:`CancelledError` if the task that this thread works on is cancelled."""
-    scope = _current.get()
-    if scope is not None:
-        scope.check()
+    _current.get().check()
 
 
 def sleep(seconds: float) -> None:
@@ -99,23 +98,16 @@ def sleep(seconds: float) -> None:
     Raises:
         CancelledError: it is.
     """
-    scope = _current.get()
-    if scope is None:
-        time.sleep(seconds)
-    else:
-        scope.sleep(seconds)
+    _current.get().sleep(seconds)
 
 
-@contextmanager
-def hold(one: Cancellable) -> Iterator[None]:
+def hold(one: Cancellable) -> AbstractContextManager[None]:
     """Cancel ``one`` with the task that this thread works on, while the context lasts.
 
     Raises:
         CancelledError: the task is cancelled already.
     """
-    scope = _current.get()
-    with scope.hold(one) if scope is not None else nullcontext():
-        yield
+    return _current.get().hold(one)
 
 
 class Task(Generic[T]):

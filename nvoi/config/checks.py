@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nvoi.config.environment import SCHEMES, parse_database_url
+from nvoi.config.environment import SECRETS, parse_database_url
 from nvoi.config.nodes import join_path, suggest
 from nvoi.config.reading import Reading
 from nvoi.config.schema import (
@@ -22,11 +22,6 @@ from nvoi.config.schema import (
 )
 from nvoi.naming import build_hostnames, build_label
 
-# What a database that nvoi runs is set up with.
-DATABASE_SECRETS = {
-    "postgres": ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"),
-    "mysql": ("MYSQL_USER", "MYSQL_PASSWORD", "MYSQL_DATABASE"),
-}
 SSH_ONLY = ("host", "hosts", "user", "port", "private_ip", "host_keys")
 ROOT = "application"
 Service = AppService | AuxiliaryService | Database
@@ -167,13 +162,13 @@ def check_database(application: Application, reading: Reading) -> None:
     database, path, adapter = application.database, f"{ROOT}.database", f"{ROOT}.database.adapter"
     if database is None:
         return
-    if database.engine in SCHEMES and database.url:
+    if database.engine in SECRETS and database.url:
         try:
             parse_database_url(database.url.reveal(), database.engine)
         except ValueError as error:
             reading.report(f"{path}.url", str(error))
-    elif database.engine in DATABASE_SECRETS and not reading.is_faulty(f"{path}.url"):
-        for name in DATABASE_SECRETS[database.engine]:
+    elif database.engine in SECRETS and not reading.is_faulty(f"{path}.url"):
+        for name in SECRETS[database.engine]:
             if not database.secrets.get(name) and not reading.is_faulty(f"{path}.secrets.{name}"):
                 message = f"is required with {database.adapter} where there is no `url`"
                 reading.report(f"{path}.secrets.{name}", message)

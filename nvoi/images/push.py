@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from nvoi.errors import CommandError, NvoiError
-from nvoi.images.build import LAST_LINES, describe_status
+from nvoi.images.build import EngineLog
 from nvoi.images.engines import Engine, Image, end_command
 from nvoi.images.registry import POD_HINT, Registry
 from nvoi.log.levels import get_logger
@@ -151,27 +150,13 @@ def _run_push(
     environ: Mapping[str, str],
     reminder: Reminder,
 ) -> None:
-    last: deque[str] = deque(maxlen=LAST_LINES)
-
-    def listen(line: str) -> None:
-        log.debug("push: %s", line)
-        last.append(line)
-
+    output = EngineLog("push")
     for words in engine.push(image.tag, reference):
-        status = follow(words, environ, listen, reminder=reminder, end=end_command)
+        status = follow(words, environ, output.feed, reminder=reminder, end=end_command)
         if status != 0:
+            lines = output.last_lines
             raise CommandError(
-                f"{image.tag} cannot be pushed with {engine.name}: "
-                f"{_find_reason(last) or describe_status(status)}",
-                hint=FAR_ENGINE if "connection refused" in "\n".join(last) else "",
-                output=tuple(last),
+                f"{image.tag} cannot be pushed with {engine.name}: {output.describe(status)}",
+                hint=FAR_ENGINE if "connection refused" in "\n".join(lines) else "",
+                output=lines,
             )
-
-
-def _find_reason(lines: deque[str]) -> str:
-    """The last line that tells of an error, empty where none does."""
-    for line in reversed(lines):
-        head, separator, rest = line.partition(": ")
-        if separator and head.lower() in {"error", "error response from daemon"}:
-            return rest
-    return ""
