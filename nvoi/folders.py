@@ -77,7 +77,6 @@ def check_way(folder: Path) -> None:
 
 
 def check_place(place: Path) -> None:
-    """Make sure of one folder, or link, on a way."""
     status = place.lstat()
     if status.st_uid not in {0, os.getuid()}:
         raise UsageError(
@@ -94,7 +93,6 @@ def check_place(place: Path) -> None:
 
 
 def build_shared_error(place: Path) -> UsageError:
-    """What to tell the user of a folder that others can write to."""
     return UsageError(
         f"others may write to {place}, and so could change what nvoi keeps there",
         hint=f"chmod go-w {place}, or set NVOI_HOME to a folder of your own",
@@ -137,7 +135,6 @@ def is_own_group(group: int) -> bool:
 
 
 def name_user(number: int) -> str:
-    """A user as messages name one."""
     try:
         return f"the user {pwd.getpwuid(number).pw_name}"
     except KeyError:

@@ -92,8 +92,6 @@ class Client:
     Args:
         connect: makes the pool of connections; called at the first request, and again after a
             connection failed.
-        headers: sent with every request.
-        pause: seconds until the first request is made again.
         listen: called with the error once the server does not answer, and with None once all
             requests that failed have been answered.
         is_temporary: whether a refusal may be none the next moment, beside the usual statuses.
@@ -126,7 +124,6 @@ class Client:
             return next(reversed(self._failing.values()), None)
 
     def close(self) -> None:
-        """End the connections. A later use opens others."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
@@ -146,10 +143,7 @@ class Client:
 
         Args:
             method: a POST whose connection was lost is not sent again: it may have been heard.
-            path: from the host on.
-            query: joined to the path.
             body: sent as JSON, unless ``headers`` name another kind of it.
-            headers: beside the client's own.
             seconds: how long the server may be silent.
             patience: seconds for which it is asked again.
 

@@ -31,8 +31,6 @@ class CancelledError(NvoiError):
 
 
 class Cancellable(Protocol):
-    """What another thread can end."""
-
     def cancel(self) -> None: ...
 
 
@@ -114,10 +112,6 @@ class Task(Generic[T]):
     """Work on a thread of its own, which sees the caller's context and changes a copy.
 
     The scope that the caller works in cancels it too.
-
-    Args:
-        work: what to do; its end is the task's.
-        name: the thread's.
     """
 
     def __init__(self, work: Callable[[], T], name: str = "nvoi-task") -> None:

@@ -24,8 +24,6 @@ class Reminder:
 
     Args:
         what: what is waited for, as it reads after "waiting for".
-        log: where to say it.
-        clock: seconds that only grow.
     """
 
     def __init__(
@@ -70,11 +68,9 @@ def wait_for(
             ends the wait.
         what: what is waited for, as it reads after "waiting for".
         seconds: how long to go on. The last look is at or after that.
-        log: where a long wait is told.
         pause: seconds between the first two looks; each next pause is half as long again.
         longest_pause: seconds the pause grows to.
         sleep: how to pause; the usual way ends when the thread's task is cancelled.
-        clock: seconds that only grow.
 
     Raises:
         NotReadyError: the last one seen, once the time is over.

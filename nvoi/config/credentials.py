@@ -137,14 +137,11 @@ def read_key(path: Path) -> DeployKey:
 
 @dataclass(frozen=True)
 class EncryptedConfig:
-    """An encrypted config and its key."""
-
     path: Path
     key: DeployKey
 
     @property
     def name(self) -> str:
-        """What faults call the file."""
         return str(self.path)
 
     @contextmanager
@@ -233,9 +230,6 @@ def create_config(
     These are in ``.gitignore`` beside the key and in ``.dockerignore`` in the checkout.
 
     Args:
-        config_file: where the config goes; nothing is there yet.
-        text: the config.
-        key: what encrypts it.
         key_file: where the key goes; None where it is kept elsewhere.
         checkout: what an image is built from.
         is_new_key: False where it is in ``key_file`` already; otherwise nothing is there yet.
@@ -255,7 +249,6 @@ def create_config(
 
 
 def find_ignore_files(folder: Path, checkout: Path) -> dict[Path, tuple[str, ...]]:
-    """The files that name the key in ``folder``, each with its lines."""
     return {folder / ".gitignore": GIT_LINES, checkout / ".dockerignore": DOCKER_LINES}
 
 

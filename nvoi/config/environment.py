@@ -29,8 +29,6 @@ def build_environment(
     """What ``service`` finds in its environment, secrets revealed; later settings win.
 
     Args:
-        application: the app that the service belongs to.
-        service: the service itself.
         database_host: where a database without a ``url`` is reached. Without it nothing is
             said of such a database's address.
         sqlite_mount: the folder of the sqlite3 file, where it is not the mount's own path.

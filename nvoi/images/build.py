@@ -84,12 +84,8 @@ class Build:
     """One build, on a thread of its own. Whoever starts one waits for it or cancels it.
 
     Attributes:
-        engine: what builds.
         source: what of the checkout may be in it.
-        dockerfile: the file with the instructions.
-        tag: the new image, ``P:<stamp>``.
         platform: such as ``linux/amd64``; the build begins when it is known.
-        environ: the caller's environment.
         cache: gives ``ADDRESS:PORT`` at which the cluster's registry answers, None while it
             cannot be reached. Asked once, when the build begins.
     """
@@ -107,13 +103,11 @@ class Build:
         self._task = parallel.Task(self._build, "nvoi-build")
 
     def start(self) -> Self:
-        """Begin, and return at once."""
         self._task.start()
         return self
 
     @property
     def is_done(self) -> bool:
-        """Whether it has ended, well or not."""
         return self._task.future.done()
 
     def wait(self) -> Image:
@@ -246,7 +240,6 @@ class EngineLog:
         return tuple(self._last)
 
     def feed(self, line: str) -> None:
-        """Take the next line."""
         log.debug("%s: %s", self._what, line)
         line = line.rstrip()
         if line:
@@ -287,5 +280,4 @@ def _clean_reason(reason: str) -> str:
 
 
 def _shorten(text: str) -> str:
-    """At most 200 characters of it."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

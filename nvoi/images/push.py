@@ -86,10 +86,6 @@ def push(
     """Bring an image into the registry; what it has of it already is not sent again.
 
     Args:
-        engine: the one that built it.
-        image: what it built.
-        registry: where to, at an address of this machine.
-        environ: the engine's environment.
         stamp: the tag that it gets there, None for its own.
         patience: seconds that the registry has to answer before each of the three attempts.
 

@@ -110,12 +110,10 @@ class Registry:
         return tuple(tags)
 
     def find_digest(self, repository: str, tag: str) -> str | None:
-        """The digest of a tag's manifest."""
         manifest = self.find_manifest(repository, tag)
         return manifest.digest if manifest else None
 
     def find_manifest(self, repository: str, tag: str) -> Manifest | None:
-        """What a tag stands for."""
         what = f"tell of {repository}:{tag}"
         kinds = {"Accept": ", ".join(MANIFESTS)}
         answer = self._ask("GET", f"{repository}/manifests/{tag}", what, headers=kinds)
@@ -190,8 +188,6 @@ def find_same(registry: Registry, repository: str, image_id: str) -> tuple[str, 
     """The latest stamp, and the digest, under which the registry has this very image, if it has.
 
     Args:
-        registry: the cluster's.
-        repository: the app's.
         image_id: as the engine told it after the build.
 
     Raises:

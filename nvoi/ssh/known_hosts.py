@@ -102,12 +102,11 @@ class KnownHosts:
             known = self.find(host)
             if _decides(known, key):
                 return known
-            text = self._store.read_text() if self._store.exists() else ""
-            if text and not text.endswith("\n"):
-                text += "\n"
-            text += f"{host.label} {key.kind} {base64.b64encode(key.data).decode()}\n"
+            content = self._store.read_bytes() if self._store.exists() else b""
+            end = b"\n" if content and not content.endswith(b"\n") else b""
+            line = f"{host.label} {key.kind} {base64.b64encode(key.data).decode()}\n"
             try:
-                write_private(self._store, text.encode())
+                write_private(self._store, content + end + line.encode())
             except CredentialsError as error:
                 raise NvoiError(
                     f"the host key of {host} cannot be kept: {error.message}"
@@ -159,7 +158,6 @@ def read_key(text: str, origin: str = "", *, is_revoked: bool = False) -> HostKe
 
 
 def is_match(patterns: str, label: str) -> bool:
-    """Whether the first field of a line names the host."""
     label = label.lower()
     if patterns.startswith(HASHED):
         try:

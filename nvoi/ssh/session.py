@@ -83,7 +83,6 @@ def end_process_group(transport: Transport, process: str) -> None:
 
 
 def mask(text: str) -> str:
-    """``text`` without secrets and terminal codes."""
     return masking.masker.clean_text(text)
 
 
@@ -122,7 +121,6 @@ class Session:
 
     @property
     def last_lines(self) -> tuple[str, ...]:
-        """The last lines that were printed, masked."""
         return tuple(mask(line) for line in self._last)
 
     def cancel(self) -> None:
@@ -219,7 +217,6 @@ class Session:
         return True
 
     def _follow(self, channel: paramiko.Channel) -> None:
-        """Take what it prints, until it has ended."""
         poller = select.poll()
         poller.register(channel.fileno(), select.POLLIN)
         ended = math.inf
