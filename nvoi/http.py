@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
@@ -86,6 +86,7 @@ class Failure:
     may_pass: bool
 
 
+@dataclass(eq=False)
 class Client:
     """Asks one server, again and again while it does not answer. Usable from any thread.
 
@@ -97,20 +98,14 @@ class Client:
         is_temporary: whether a refusal may be none the next moment, beside the usual statuses.
     """
 
-    def __init__(
-        self,
-        connect: Callable[[], Pool],
-        *,
-        headers: Mapping[str, str] = NO_TEXTS,
-        pause: float = PAUSE,
-        listen: Callable[[RequestError | None], None] = lambda _: None,
-        is_temporary: Callable[[RequestError], bool] = lambda _: False,
-    ) -> None:
-        self._connect = connect
-        self._headers = headers
-        self._pause = pause
-        self._listen = listen
-        self._is_temporary = is_temporary
+    connect: Callable[[], Pool]
+    _: KW_ONLY
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_TEXTS)
+    pause: float = PAUSE
+    listen: Callable[[RequestError | None], None] = lambda _: None
+    is_temporary: Callable[[RequestError], bool] = lambda _: False
+
+    def __post_init__(self) -> None:
         self._connecting = threading.Lock()
         self._lock = threading.Lock()
         self._pool: Pool | None = None
@@ -180,7 +175,7 @@ class Client:
 
     def _insist(self, request: Request, patience: float) -> urllib3.BaseHTTPResponse:
         """Send, and send again until there is a good answer or no hope of one."""
-        deadline, pause, key = time.monotonic() + patience, self._pause, object()
+        deadline, pause, key = time.monotonic() + patience, self.pause, object()
         try:
             while isinstance(answer := self._try(request), Failure):
                 left = deadline - time.monotonic()
@@ -200,7 +195,7 @@ class Client:
         pool: Pool | None = None
         try:
             pool = self._get_pool()
-            answer = send(pool, request, self._headers)
+            answer = send(pool, request, self.headers)
             if answer.status < BAD:
                 return answer
             error = read_refusal(answer)
@@ -217,13 +212,13 @@ class Client:
             # One who was never reached may be none at all.
             return Failure(failure, may_pass=self._has_connected)
         is_undone = request.method != "POST" or error.status in UNDONE
-        may_pass = error.status in TEMPORARY or self._is_temporary(error)
+        may_pass = error.status in TEMPORARY or self.is_temporary(error)
         return Failure(error, may_pass and is_undone)
 
     def _get_pool(self) -> Pool:
         with self._connecting:
             if self._pool is None:
-                self._pool = self._connect()
+                self._pool = self.connect()
                 self._has_connected = True
             return self._pool
 
@@ -244,7 +239,7 @@ class Client:
                 self._failing[key] = wrap(error)
             after = bool(self._failing)
         if before != after:
-            self._listen(wrap(error) if error else None)
+            self.listen(wrap(error) if error else None)
 
 
 class Stream:
