@@ -68,6 +68,11 @@ def end_tree(process: subprocess.Popen[bytes]) -> None:
     below = list_descendants(process.pid)
     signal_group(process.pid, signal.SIGTERM)
     wait_for_end(process, below, GRACE_SECONDS)
+    kill_tree(process, below)
+
+
+def kill_tree(process: subprocess.Popen[bytes], below: Sequence[Descendant]) -> None:
+    """Send SIGKILL to a command's group and to ``below``, and wait for their end."""
     signal_group(process.pid, signal.SIGKILL)
     signal_each(below, signal.SIGKILL)
     wait_for_end(process, below, GRACE_SECONDS)

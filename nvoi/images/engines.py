@@ -22,6 +22,7 @@ from nvoi.log.levels import get_logger
 from nvoi.process import (
     Words,
     ask,
+    kill_tree,
     list_descendants,
     signal_each,
     signal_group,
@@ -272,7 +273,4 @@ def end_command(process: subprocess.Popen[bytes]) -> None:
         below += list_descendants(process.pid)
         signal_group(process.pid, signal.SIGTERM)
         wait_for_end(process, (), GRACE_SECONDS)
-    signal_group(process.pid, signal.SIGKILL)
-    signal_each(below, signal.SIGKILL)
-    wait_for_end(process, below, GRACE_SECONDS)
-    process.wait()
+    kill_tree(process, below)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import urllib3
 
 from nvoi.errors import NvoiError, RequestError
-from nvoi.http import NO_TEXTS, Answer, Client
+from nvoi.http import ANSWER_SECONDS, NO_TEXTS, Answer, Client
 from nvoi.images.engines import strip_digest
 
 #: What a manifest may be; a registry answers with another kind, or not at all, without it.
@@ -76,6 +76,7 @@ class Registry:
         self.address = address
         self.name = name
         self._patience = PATIENCE if patience else 0.0
+        self._seconds = ANSWER_SECONDS if patience else PROMPT_SECONDS
         self._client = Client(
             lambda: urllib3.connection_from_url(f"http://{address}"),
             # Kept open, a connection would outlive the forward that it went through.
@@ -152,7 +153,12 @@ class Registry:
         """The answer; None where the registry has nothing of that name."""
         try:
             answer = self._client.request(
-                method, f"/v2/{path}", headers=headers, query=query, patience=self._patience
+                method,
+                f"/v2/{path}",
+                headers=headers,
+                query=query,
+                seconds=self._seconds,
+                patience=self._patience,
             )
         except RequestError as error:
             if error.status == NOT_FOUND:
