@@ -46,12 +46,7 @@ def is_kept(path: Path) -> bool:
 
 
 def make_own(folder: Path) -> None:
-    """Make a folder in nvoi's own; it is 0700 also if it existed.
-
-    Raises:
-        UsageError: others could put something of theirs in its place, or in it.
-        OSError: it cannot be made.
-    """
+    """Make a folder in nvoi's own; it is 0700 also if it existed."""
     make_home(folder.parent)
     check_way(folder)
     make_missing(folder)
@@ -100,11 +95,7 @@ def build_shared_error(place: Path) -> UsageError:
 
 
 def list_way(folder: Path) -> Iterator[Path]:
-    """Every folder and link from the root to ``folder``, as far as they are there.
-
-    Raises:
-        UsageError: there are too many links.
-    """
+    """Every folder and link from the root to ``folder``, as far as they are there."""
     place, links = Path("/"), 0
     left = [*reversed(folder.absolute().parts)]
     while left:

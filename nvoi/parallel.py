@@ -56,21 +56,13 @@ class CancelScope:
             raise CancelledError("cancelled, as the run was")
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, but no longer than until the scope is cancelled.
-
-        Raises:
-            CancelledError: it is.
-        """
+        """Sleep, but no longer than until the scope is cancelled."""
         self._cancelled.wait(seconds)
         self.check()
 
     @contextmanager
     def hold(self, one: Cancellable) -> Iterator[None]:
-        """Cancel ``one`` with the scope while the context lasts.
-
-        Raises:
-            CancelledError: the scope was cancelled before.
-        """
+        """Cancel ``one`` with the scope while the context lasts."""
         with self._lock:
             self.check()
             self._held.add(one)

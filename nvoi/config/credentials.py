@@ -159,11 +159,7 @@ class EncryptedConfig:
             yield replace(self, key=read_key(key_file)) if key_file and is_kept else self
 
     def read(self) -> str:
-        """The text of the config.
-
-        Raises:
-            CredentialsError: it cannot be read, or not with this key.
-        """
+        """The text of the config."""
         return decode(decrypt(read_file(self.path), self.key.value, filename=self.name), self.name)
 
     def check(self, text: str) -> None:
@@ -260,11 +256,7 @@ def check_ignore_files(folder: Path, checkout: Path) -> None:
 
 
 def add_lines(path: Path, lines: Iterable[str]) -> ExitStack:
-    """Adds those of ``lines`` that a file lacks; closing what is returned takes that back.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
+    """Adds those of ``lines`` that a file lacks; closing what is returned takes that back."""
     undo = ExitStack()
     try:
         content = path.read_bytes() if path.exists() else None

@@ -191,14 +191,7 @@ class Registry:
 
 
 def find_same(registry: Registry, repository: str, image_id: str) -> tuple[str, str] | None:
-    """The latest stamp, and the digest, under which the registry has this very image, if it has.
-
-    Args:
-        image_id: as the engine told it after the build.
-
-    Raises:
-        NvoiError: the registry does not answer.
-    """
+    """The latest stamp, and the digest, under which the registry has this very image, if it has."""
     for stamp in sorted(registry.list_tags(repository), reverse=True)[:SEARCHED]:
         manifest = registry.find_manifest(repository, stamp)
         if manifest is not None and manifest.is_of(image_id):

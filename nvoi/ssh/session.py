@@ -131,13 +131,7 @@ class Session:
             close_channel(channel)
 
     def run(self) -> Result:
-        """Run it to its end.
-
-        Raises:
-            ConnectionFailedError: it was not begun.
-            ConnectionLostError: it was begun, and the connection broke.
-            RemoteTimeoutError: it took too long or was silent for too long, and was ended.
-        """
+        """Run it to its end."""
         lasts = math.isinf(self.timeout)
         with self.connection.open_session(lasts=lasts) as (transport, channel):
             self._channel = channel

@@ -201,11 +201,7 @@ class Transport(paramiko.Transport):
         self.sock.close()
 
     def exchange_keys(self, host: Host) -> HostKey:
-        """Begin to speak; returns the key that the host shows.
-
-        Raises:
-            ConnectionFailedError: the host does not speak SSH, or not in time.
-        """
+        """Begin to speak; returns the key that the host shows."""
         seconds = self._timeouts.connect
         try:
             self.start_client(timeout=seconds)
@@ -221,12 +217,7 @@ class Transport(paramiko.Transport):
         return HostKey(shown.get_name(), shown.asbytes())
 
     def log_in(self, host: Host, key: paramiko.PKey) -> bool:
-        """Whether the host takes the key.
-
-        Raises:
-            AccessError: it takes no keys at all.
-            ConnectionFailedError: the connection broke.
-        """
+        """Whether the host takes the key."""
         try:
             self.auth_publickey(host.user, key)
         except paramiko.BadAuthenticationType as error:
