@@ -207,7 +207,7 @@ class Section:
         if not for_shell and self.reading.environ is not None:
             text = interpolate(text, self.reading.environ, secret=secret)
         # A lone surrogate is what no UTF-8 can carry.
-        if "\0" in text or any("\ud800" <= each <= "\udfff" for each in text):
+        if "\0" in text or re.search("[\ud800-\udfff]", text):
             raise RejectedError("must be text that UTF-8 can carry, without NUL")
         return text
 
