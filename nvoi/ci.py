@@ -208,7 +208,6 @@ def _take_line(text: str) -> str:
 
 
 def _ask_git(directory: Path, environ: Environ, *words: str) -> str | None:
-    """The first line that git prints; None where it fails, takes too long, or prints nothing."""
     # A hook's GIT_DIR would name another checkout.
     settings = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
     options = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")

@@ -57,11 +57,6 @@ def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
     The data goes to a new file beside it, on to the disk, and takes the name at once, which is on
     the disk too before this returns. A link stays, and what it points to is replaced.
 
-    Args:
-        path: the file; its folder exists.
-        data: all of its content.
-        replace: whether a file that exists is replaced.
-
     Raises:
         CredentialsError: it cannot be written, or exists and may not be replaced.
     """

@@ -46,12 +46,7 @@ def is_kept(path: Path) -> bool:
 
 
 def make_own(folder: Path) -> None:
-    """Make a folder in nvoi's own; it is 0700 also if it existed.
-
-    Raises:
-        UsageError: others could put something of theirs in its place, or in it.
-        OSError: it cannot be made.
-    """
+    """Make a folder in nvoi's own; it is 0700 also if it existed."""
     make_home(folder.parent)
     check_way(folder)
     make_missing(folder)
@@ -77,7 +72,6 @@ def check_way(folder: Path) -> None:
 
 
 def check_place(place: Path) -> None:
-    """Make sure of one folder, or link, on a way."""
     status = place.lstat()
     if status.st_uid not in {0, os.getuid()}:
         raise UsageError(
@@ -94,7 +88,6 @@ def check_place(place: Path) -> None:
 
 
 def build_shared_error(place: Path) -> UsageError:
-    """What to tell the user of a folder that others can write to."""
     return UsageError(
         f"others may write to {place}, and so could change what nvoi keeps there",
         hint=f"chmod go-w {place}, or set NVOI_HOME to a folder of your own",
@@ -102,11 +95,7 @@ def build_shared_error(place: Path) -> UsageError:
 
 
 def list_way(folder: Path) -> Iterator[Path]:
-    """Every folder and link from the root to ``folder``, as far as they are there.
-
-    Raises:
-        UsageError: there are too many links.
-    """
+    """Every folder and link from the root to ``folder``, as far as they are there."""
     place, links = Path("/"), 0
     left = [*reversed(folder.absolute().parts)]
     while left:
@@ -137,7 +126,6 @@ def is_own_group(group: int) -> bool:
 
 
 def name_user(number: int) -> str:
-    """A user as messages name one."""
     try:
         return f"the user {pwd.getpwuid(number).pw_name}"
     except KeyError:

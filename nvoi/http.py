@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
@@ -86,33 +86,26 @@ class Failure:
     may_pass: bool
 
 
+@dataclass(eq=False)
 class Client:
     """Asks one server, again and again while it does not answer. Usable from any thread.
 
     Args:
         connect: makes the pool of connections; called at the first request, and again after a
             connection failed.
-        headers: sent with every request.
-        pause: seconds until the first request is made again.
         listen: called with the error once the server does not answer, and with None once all
             requests that failed have been answered.
         is_temporary: whether a refusal may be none the next moment, beside the usual statuses.
     """
 
-    def __init__(
-        self,
-        connect: Callable[[], Pool],
-        *,
-        headers: Mapping[str, str] = NO_TEXTS,
-        pause: float = PAUSE,
-        listen: Callable[[RequestError | None], None] = lambda _: None,
-        is_temporary: Callable[[RequestError], bool] = lambda _: False,
-    ) -> None:
-        self._connect = connect
-        self._headers = headers
-        self._pause = pause
-        self._listen = listen
-        self._is_temporary = is_temporary
+    connect: Callable[[], Pool]
+    _: KW_ONLY
+    headers: Mapping[str, str] = field(default_factory=lambda: NO_TEXTS)
+    pause: float = PAUSE
+    listen: Callable[[RequestError | None], None] = lambda _: None
+    is_temporary: Callable[[RequestError], bool] = lambda _: False
+
+    def __post_init__(self) -> None:
         self._connecting = threading.Lock()
         self._lock = threading.Lock()
         self._pool: Pool | None = None
@@ -126,7 +119,6 @@ class Client:
             return next(reversed(self._failing.values()), None)
 
     def close(self) -> None:
-        """End the connections. A later use opens others."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
@@ -146,10 +138,7 @@ class Client:
 
         Args:
             method: a POST whose connection was lost is not sent again: it may have been heard.
-            path: from the host on.
-            query: joined to the path.
             body: sent as JSON, unless ``headers`` name another kind of it.
-            headers: beside the client's own.
             seconds: how long the server may be silent.
             patience: seconds for which it is asked again.
 
@@ -186,7 +175,7 @@ class Client:
 
     def _insist(self, request: Request, patience: float) -> urllib3.BaseHTTPResponse:
         """Send, and send again until there is a good answer or no hope of one."""
-        deadline, pause, key = time.monotonic() + patience, self._pause, object()
+        deadline, pause, key = time.monotonic() + patience, self.pause, object()
         try:
             while isinstance(answer := self._try(request), Failure):
                 left = deadline - time.monotonic()
@@ -206,7 +195,7 @@ class Client:
         pool: Pool | None = None
         try:
             pool = self._get_pool()
-            answer = send(pool, request, self._headers)
+            answer = send(pool, request, self.headers)
             if answer.status < BAD:
                 return answer
             error = read_refusal(answer)
@@ -223,13 +212,13 @@ class Client:
             # One who was never reached may be none at all.
             return Failure(failure, may_pass=self._has_connected)
         is_undone = request.method != "POST" or error.status in UNDONE
-        may_pass = error.status in TEMPORARY or self._is_temporary(error)
+        may_pass = error.status in TEMPORARY or self.is_temporary(error)
         return Failure(error, may_pass and is_undone)
 
     def _get_pool(self) -> Pool:
         with self._connecting:
             if self._pool is None:
-                self._pool = self._connect()
+                self._pool = self.connect()
                 self._has_connected = True
             return self._pool
 
@@ -250,7 +239,7 @@ class Client:
                 self._failing[key] = wrap(error)
             after = bool(self._failing)
         if before != after:
-            self._listen(wrap(error) if error else None)
+            self.listen(wrap(error) if error else None)
 
 
 class Stream:
@@ -278,7 +267,7 @@ def send(pool: Pool, request: Request, headers: Mapping[str, str]) -> urllib3.Ba
         retries=False,
         redirect=False,
         timeout=Timeout(
-            connect=CONNECT_SECONDS,
+            connect=min(CONNECT_SECONDS, request.seconds),
             read=None if math.isinf(request.seconds) else request.seconds,
         ),
         preload_content=request.is_whole,
@@ -315,15 +304,23 @@ def wrap(error: RequestError | ConnectionFailedError) -> RequestError:
 
 def describe_failure(error: HTTPError | OSError) -> RequestError:
     """The error of a request without an answer, in words that show nothing of the request."""
-    cause: BaseException = error
-    while cause.args and isinstance(cause.args[-1], BaseException):
-        cause = cause.args[-1]
+    cause = find_cause(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return RequestError(f"its certificate is not to be trusted: {cause.verify_message}")
     is_late = isinstance(error, exceptions.TimeoutError)
     if is_late and not isinstance(error, NewConnectionError):
         return RequestError("no answer came in time", is_silence=True)
-    return RequestError("the connection was refused or lost", is_silence=True)
+    # The system's own words alone: others may quote the request.
+    reason = cause.strerror if isinstance(cause, OSError) else None
+    text = "the connection was refused or lost"
+    return RequestError(f"{text}: {reason}" if reason else text, is_silence=True)
+
+
+def find_cause(error: BaseException) -> BaseException:
+    """The innermost of the errors that urllib3 has wrapped."""
+    wrapped = error.args[-1] if error.args else None
+    inner = wrapped if isinstance(wrapped, BaseException) else error.__cause__
+    return find_cause(inner) if inner else error
 
 
 def read_refusal(answer: urllib3.BaseHTTPResponse) -> RequestError:
@@ -353,6 +350,8 @@ def find_message(document: Any) -> str:
     match document:
         case {"message": str(text)} | {"error": {"message": str(text)} | str(text)}:
             return text
+        case {"errors": [{"code": str(code), "message": str(text)}, *_]}:
+            return f"{code}: {text}"
         case {"errors": [{"message": str(text)}, *_]}:
             return text
     return ""

@@ -77,7 +77,6 @@ def find_secrets(url: str) -> list[str]:
 
 
 def strip_auth(url: str) -> str:
-    """``url`` without the user and the password in it."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 

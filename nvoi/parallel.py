@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future
 from concurrent.futures import wait as wait_for_futures
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Generic, Protocol, TypeVar
 
@@ -31,8 +31,6 @@ class CancelledError(NvoiError):
 
 
 class Cancellable(Protocol):
-    """What another thread can end."""
-
     def cancel(self) -> None: ...
 
 
@@ -58,21 +56,13 @@ class CancelScope:
             raise CancelledError("cancelled, as the run was")
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, but no longer than until the scope is cancelled.
-
-        Raises:
-            CancelledError: it is.
-        """
+        """Sleep, but no longer than until the scope is cancelled."""
         self._cancelled.wait(seconds)
         self.check()
 
     @contextmanager
     def hold(self, one: Cancellable) -> Iterator[None]:
-        """Cancel ``one`` with the scope while the context lasts.
-
-        Raises:
-            CancelledError: the scope was cancelled before.
-        """
+        """Cancel ``one`` with the scope while the context lasts."""
         with self._lock:
             self.check()
             self._held.add(one)
@@ -83,14 +73,13 @@ class CancelScope:
                 self._held.discard(one)
 
 
-_current: ContextVar[CancelScope | None] = ContextVar("nvoi_cancel_scope", default=None)
+#: What nothing cancels, where no task is worked on.
+_current: ContextVar[CancelScope] = ContextVar("nvoi_cancel_scope", default=CancelScope())  # noqa: B039 - one for all
 
 
 def check() -> None:
     """Raise :class:`CancelledError` if the task that this thread works on is cancelled."""
-    scope = _current.get()
-    if scope is not None:
-        scope.check()
+    _current.get().check()
 
 
 def sleep(seconds: float) -> None:
@@ -99,33 +88,22 @@ def sleep(seconds: float) -> None:
     Raises:
         CancelledError: it is.
     """
-    scope = _current.get()
-    if scope is None:
-        time.sleep(seconds)
-    else:
-        scope.sleep(seconds)
+    _current.get().sleep(seconds)
 
 
-@contextmanager
-def hold(one: Cancellable) -> Iterator[None]:
+def hold(one: Cancellable) -> AbstractContextManager[None]:
     """Cancel ``one`` with the task that this thread works on, while the context lasts.
 
     Raises:
         CancelledError: the task is cancelled already.
     """
-    scope = _current.get()
-    with scope.hold(one) if scope is not None else nullcontext():
-        yield
+    return _current.get().hold(one)
 
 
 class Task(Generic[T]):
     """Work on a thread of its own, which sees the caller's context and changes a copy.
 
     The scope that the caller works in cancels it too.
-
-    Args:
-        work: what to do; its end is the task's.
-        name: the thread's.
     """
 
     def __init__(self, work: Callable[[], T], name: str = "nvoi-task") -> None:

@@ -68,6 +68,11 @@ def end_tree(process: subprocess.Popen[bytes]) -> None:
     below = list_descendants(process.pid)
     signal_group(process.pid, signal.SIGTERM)
     wait_for_end(process, below, GRACE_SECONDS)
+    kill_tree(process, below)
+
+
+def kill_tree(process: subprocess.Popen[bytes], below: Sequence[Descendant]) -> None:
+    """Send SIGKILL to a command's group and to ``below``, and wait for their end."""
     signal_group(process.pid, signal.SIGKILL)
     signal_each(below, signal.SIGKILL)
     wait_for_end(process, below, GRACE_SECONDS)
@@ -90,12 +95,9 @@ def follow(
     itself has left running when it ended is not waited for.
 
     Args:
-        words: the program and its arguments.
         environ: the command's whole environment.
         on_line: called with each line as it comes, of stdout and stderr alike.
-        folder: where the command runs; the caller's own where left out.
         reminder: says now and then that the command still runs.
-        end: how the command is ended.
 
     Returns:
         The exit status; ``-N`` for a command that signal N has ended.
@@ -253,7 +255,6 @@ def wait_for_end(
 
 
 def signal_each(processes: Iterable[Descendant], number: signal.Signals) -> None:
-    """Send a signal to those that still run."""
     for one in processes:
         if one.is_running:
             with suppress(ProcessLookupError, PermissionError):

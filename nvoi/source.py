@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from nvoi.config.credentials import KEY_FILE, KEY_NAMES
+from nvoi.config.credentials import KEY_NAMES
+from nvoi.config.sealing import KEY_FILE
 from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
 
@@ -61,8 +62,6 @@ def read_source(
     and where git cannot tell, all but VCS folders and ``.env`` files. Keys never are.
 
     Args:
-        directory: the checkout, or a folder in one.
-        environ: the caller's environment, for git.
         skip: paths that are left out with all they hold: nvoi's own state.
         key_files: keys of configs, left out under each of their names as every deploy.key is.
         private_keys: texts of private keys; what holds one is left out.
@@ -143,7 +142,6 @@ def find_identity(path: Path) -> tuple[int, int] | None:
 
 
 def is_within(path: str, folder: str) -> bool:
-    """Whether ``path`` is ``folder`` or in it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
@@ -270,7 +268,6 @@ def copy_entry(source: Path, target: Path, *, is_linked: bool = False) -> bool:
     """Copy a file, a link or an empty folder with its mode and times; whether there was one.
 
     Args:
-        source: what to copy.
         target: where to; folders above it are made.
         is_linked: let a file have a second name where the disk can do that, instead of a copy:
             a tenth of the time for 300 MB in 3000 files. A change of one is a change of both.

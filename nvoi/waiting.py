@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from nvoi import parallel
@@ -19,37 +20,33 @@ class NotReadyError(Exception):
     """What is waited for is not there yet; the text says what was seen instead."""
 
 
+@dataclass(eq=False)
 class Reminder:
     """Says every 15 s what a long wait is for.
 
     Args:
         what: what is waited for, as it reads after "waiting for".
-        log: where to say it.
-        clock: seconds that only grow.
     """
 
-    def __init__(
-        self, what: str, log: logging.Logger, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._what = what
-        self._log = log
-        self._clock = clock
-        self._began = self._due = clock()
+    what: str
+    log: logging.Logger
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
         self.restart()
 
     def restart(self) -> None:
         """Count the 15 s anew: something was heard."""
-        self._due = self._clock() + NOTICE_SECONDS
+        self._due = self.clock() + NOTICE_SECONDS
 
     def tell(self, seen: str = "") -> None:
         """Log one line if 15 s have passed since the last; ``seen`` is what was seen last."""
-        if self._clock() < self._due:
+        if self.clock() < self._due:
             return
         self.restart()
-        elapsed = self._clock() - self._began
-        self._log.info(
-            "waiting for %s (%.0f s)%s", self._what, elapsed, f": {seen}" if seen else ""
-        )
+        elapsed = self.clock() - self._began
+        self.log.info("waiting for %s (%.0f s)%s", self.what, elapsed, f": {seen}" if seen else "")
 
 
 def wait_for(
@@ -70,11 +67,9 @@ def wait_for(
             ends the wait.
         what: what is waited for, as it reads after "waiting for".
         seconds: how long to go on. The last look is at or after that.
-        log: where a long wait is told.
         pause: seconds between the first two looks; each next pause is half as long again.
         longest_pause: seconds the pause grows to.
         sleep: how to pause; the usual way ends when the thread's task is cancelled.
-        clock: seconds that only grow.
 
     Raises:
         NotReadyError: the last one seen, once the time is over.

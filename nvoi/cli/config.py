@@ -9,15 +9,9 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from nvoi.config.credentials import (
-    CONFIG_FILE,
-    KEY_FILE,
-    KEY_VARIABLES,
-    check_ignore_files,
-    create_config,
-    generate_key,
-)
+from nvoi.config.credentials import KEY_VARIABLES, check_ignore_files, create_config
 from nvoi.config.loader import load
+from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, generate_key
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import UsageError
 

@@ -11,10 +11,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from nvoi.cli.editor import edit_text, find_editor
-from nvoi.config.credentials import KEY_FILE, EncryptedConfig, get_config_file, get_key
+from nvoi.config.credentials import EncryptedConfig, get_config_file, get_key
 from nvoi.config.document import Document, Value, write_node
 from nvoi.config.loader import is_plain, read
 from nvoi.config.nodes import Scalar, to_data
+from nvoi.config.sealing import KEY_FILE
 from nvoi.errors import InputError, UsageError
 from nvoi.log.console import build_handler
 from nvoi.log.levels import ROOT, get_logger

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nvoi.config.credentials import DeployKey, find_key, get_config_file, get_key
+from nvoi.config.credentials import find_key, get_config_file, get_key
 from nvoi.config.loader import is_plain, load_file
 from nvoi.config.schema import Config
+from nvoi.config.sealing import DeployKey
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import UsageError
 from nvoi.log import levels, masking

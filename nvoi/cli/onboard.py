@@ -11,18 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nvoi.config.credentials import (
-    CONFIG_FILE,
-    KEY_FILE,
-    DeployKey,
     EncryptedConfig,
     check_ignore_files,
     create_config,
     find_key,
-    generate_key,
     get_key,
 )
 from nvoi.config.loader import is_plain, load
 from nvoi.config.schema import Config, SSHProvider
+from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, DeployKey, generate_key
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import ChangedError, ConfigError, InputError, UsageError
 from nvoi.log import masking

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nvoi.cli.inputs import ask_yes, find_home
-from nvoi.config.credentials import DeployKey, get_key
+from nvoi.config.credentials import get_key
+from nvoi.config.sealing import DeployKey
 from nvoi.dashboard import projects
 from nvoi.dashboard.database import Database, open_database
 from nvoi.dashboard.keyring import Keyring, open_keyring

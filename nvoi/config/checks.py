@@ -6,9 +6,9 @@ Where a value is absent because it had a fault of its own, nothing more is said 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from nvoi.config.environment import SCHEMES, parse_database_url
+from nvoi.config.environment import SECRETS, parse_database_url
 from nvoi.config.nodes import join_path, suggest
 from nvoi.config.reading import Reading
 from nvoi.config.schema import (
@@ -22,11 +22,6 @@ from nvoi.config.schema import (
 )
 from nvoi.naming import build_hostnames, build_label
 
-# What a database that nvoi runs is set up with.
-DATABASE_SECRETS = {
-    "postgres": ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"),
-    "mysql": ("MYSQL_USER", "MYSQL_PASSWORD", "MYSQL_DATABASE"),
-}
 SSH_ONLY = ("host", "hosts", "user", "port", "private_ip", "host_keys")
 ROOT = "application"
 Service = AppService | AuxiliaryService | Database
@@ -41,16 +36,17 @@ def check_accounts(application: Application, reading: Reading) -> None:
     """Servers are reached with a key pair, and domains served by Cloudflare."""
     if is_local(application):
         return
-    if application.ssh_keys is None and not reading.is_faulty(f"{ROOT}.ssh_keys"):
-        reading.report(f"{ROOT}.ssh_keys", "is required: servers are reached with it")
+    if application.ssh_keys is None:
+        reading.report_missing(f"{ROOT}.ssh_keys", "is required: servers are reached with it")
     faulty = reading.is_faulty(f"{ROOT}.domain_provider", below=True)
     for name, service in application.app.items():
         path = app_path(name)
         if service.domain and application.cloudflare is None and not faulty:
             message = f"{ROOT}.domain_provider.cloudflare is required to serve a domain"
             reading.report(f"{path}.domain", message)
-        if service.domain and service.port is None and not reading.is_faulty(f"{path}.port"):
-            reading.report(f"{path}.domain", "a `port` is required to serve a domain")
+        if service.domain and service.port is None:
+            message = "a `port` is required to serve a domain"
+            reading.report_missing(f"{path}.port", message, at=f"{path}.domain")
 
 
 def check_key_pair(application: Application, reading: Reading) -> None:
@@ -80,8 +76,8 @@ def check_masters(application: Application, reading: Reading) -> None:
 def check_groups(application: Application, reading: Reading) -> None:
     """What a group may say depends on who rents its servers."""
     local, ssh = is_local(application), isinstance(application.compute_provider, SSHProvider)
-    if not local and not application.servers and not reading.is_faulty(f"{ROOT}.servers"):
-        reading.report(f"{ROOT}.servers", "is required")
+    if not local and not application.servers:
+        reading.report_missing(f"{ROOT}.servers")
     seen: dict[str, str] = {}
     for name, group in application.servers.items():
         path = join_path(f"{ROOT}.servers", name)
@@ -164,23 +160,23 @@ def check_mounts(path: str, service: Service, application: Application, reading:
 
 def check_database(application: Application, reading: Reading) -> None:
     """Each adapter has what it cannot do without."""
-    database, path, adapter = application.database, f"{ROOT}.database", f"{ROOT}.database.adapter"
+    database, path = application.database, f"{ROOT}.database"
     if database is None:
         return
-    if database.engine in SCHEMES and database.url:
+    if database.engine in SECRETS and database.url:
         try:
             parse_database_url(database.url.reveal(), database.engine)
         except ValueError as error:
             reading.report(f"{path}.url", str(error))
-    elif database.engine in DATABASE_SECRETS and not reading.is_faulty(f"{path}.url"):
-        for name in DATABASE_SECRETS[database.engine]:
-            if not database.secrets.get(name) and not reading.is_faulty(f"{path}.secrets.{name}"):
+    elif database.engine in SECRETS and not reading.is_faulty(f"{path}.url"):
+        for name in SECRETS[database.engine]:
+            if not database.secrets.get(name):
                 message = f"is required with {database.adapter} where there is no `url`"
-                reading.report(f"{path}.secrets.{name}", message)
+                reading.report_missing(f"{path}.secrets.{name}", message)
     elif database.engine == "sqlite3":
         check_sqlite(application, database, reading)
-    elif not any((database.engine, database.url, database.image, reading.is_faulty(adapter))):
-        reading.report(adapter, "is required: postgres, mysql or sqlite3")
+    elif not any((database.engine, database.url, database.image)):
+        reading.report_missing(f"{path}.adapter", "is required: postgres, mysql or sqlite3")
 
 
 def check_sqlite(application: Application, database: Database, reading: Reading) -> None:
@@ -203,13 +199,11 @@ def check_healthchecks(application: Application, reading: Reading) -> None:
         if check is None or reading.is_faulty(f"{path}.type"):
             continue
         if check.type == "exec":
-            if not check.command and not reading.is_faulty(f"{path}.command"):
-                reading.report(f"{path}.command", "is required with `type: exec`")
-            continue
-        faulty = reading.is_faulty(f"{path}.port") or reading.is_faulty(f"{app_path(name)}.port")
-        if check.port is None and service.port is None and not faulty:
+            if not check.command:
+                reading.report_missing(f"{path}.command", "is required with `type: exec`")
+        elif (check.port, service.port) == (None, None) and not reading.is_faulty(f"{path}.port"):
             message = f"a `port`, here or of the service, is required with `type: {check.type}`"
-            reading.report(path, message)
+            reading.report_missing(f"{app_path(name)}.port", message, at=path)
 
 
 def check_names(application: Application, reading: Reading) -> None:
@@ -221,9 +215,8 @@ def check_names(application: Application, reading: Reading) -> None:
             check_seen_once(f"{app_path(name)}.domain", names, hostnames, reading, "a host name")
     groups: dict[str, str] = {}
     for name in application.servers:
-        check_seen_once(
-            join_path(f"{ROOT}.servers", name), (build_label(name),), groups, reading, "the name"
-        )
+        path = join_path(f"{ROOT}.servers", name)
+        check_seen_once(path, (build_label(name),), groups, reading, "the name")
     workloads: dict[str, str] = {}
     for path, running in find_services(application):
         if not isinstance(running, Database):
@@ -242,17 +235,13 @@ CHECKS: tuple[Callable[[Application, Reading], None], ...] = (
 )
 
 
-def find_services(application: Application) -> list[tuple[str, Service]]:
-    """Everything that runs, each with its path."""
-    found: list[tuple[str, Service]] = [
-        (app_path(name), service) for name, service in application.app.items()
-    ]
+def find_services(application: Application) -> Iterator[tuple[str, Service]]:
+    for name, service in application.app.items():
+        yield app_path(name), service
     if application.database:
-        found.append((f"{ROOT}.database", application.database))
-    found += [
-        (join_path(f"{ROOT}.services", name), item) for name, item in application.services.items()
-    ]
-    return found
+        yield f"{ROOT}.database", application.database
+    for name, auxiliary in application.services.items():
+        yield join_path(f"{ROOT}.services", name), auxiliary
 
 
 def app_path(name: str) -> str:

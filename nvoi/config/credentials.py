@@ -21,7 +21,6 @@ from nvoi.config.sealing import (
     decrypt,
     encrypt,
     finish_rotation,
-    generate_key,
     hold_folders,
     parse_key,
     rotate,
@@ -29,25 +28,6 @@ from nvoi.config.sealing import (
 from nvoi.errors import ChangedError, CredentialsError, UsageError
 from nvoi.files import is_open_to_others, read_file, read_with_mode, write_private
 from nvoi.secret import Secret
-
-__all__ = [
-    "CONFIG_FILE",
-    "KEY_FILE",
-    "KEY_NAMES",
-    "KEY_VARIABLES",
-    "DeployKey",
-    "EncryptedConfig",
-    "check_ignore_files",
-    "create_config",
-    "decrypt",
-    "encrypt",
-    "find_key",
-    "generate_key",
-    "get_config_file",
-    "get_key",
-    "read_file",
-    "write_private",
-]
 
 #: How the names of deploy keys begin: with the copies of one, and what a rotation that was killed
 #: leaves beside it.
@@ -157,14 +137,11 @@ def read_key(path: Path) -> DeployKey:
 
 @dataclass(frozen=True)
 class EncryptedConfig:
-    """An encrypted config and its key."""
-
     path: Path
     key: DeployKey
 
     @property
     def name(self) -> str:
-        """What faults call the file."""
         return str(self.path)
 
     @contextmanager
@@ -182,11 +159,7 @@ class EncryptedConfig:
             yield replace(self, key=read_key(key_file)) if key_file and is_kept else self
 
     def read(self) -> str:
-        """The text of the config.
-
-        Raises:
-            CredentialsError: it cannot be read, or not with this key.
-        """
+        """The text of the config."""
         return decode(decrypt(read_file(self.path), self.key.value, filename=self.name), self.name)
 
     def check(self, text: str) -> None:
@@ -253,9 +226,6 @@ def create_config(
     These are in ``.gitignore`` beside the key and in ``.dockerignore`` in the checkout.
 
     Args:
-        config_file: where the config goes; nothing is there yet.
-        text: the config.
-        key: what encrypts it.
         key_file: where the key goes; None where it is kept elsewhere.
         checkout: what an image is built from.
         is_new_key: False where it is in ``key_file`` already; otherwise nothing is there yet.
@@ -275,7 +245,6 @@ def create_config(
 
 
 def find_ignore_files(folder: Path, checkout: Path) -> dict[Path, tuple[str, ...]]:
-    """The files that name the key in ``folder``, each with its lines."""
     return {folder / ".gitignore": GIT_LINES, checkout / ".dockerignore": DOCKER_LINES}
 
 
@@ -287,11 +256,7 @@ def check_ignore_files(folder: Path, checkout: Path) -> None:
 
 
 def add_lines(path: Path, lines: Iterable[str]) -> ExitStack:
-    """Adds those of ``lines`` that a file lacks; closing what is returned takes that back.
-
-    Raises:
-        UsageError: the file cannot be written.
-    """
+    """Adds those of ``lines`` that a file lacks; closing what is returned takes that back."""
     undo = ExitStack()
     try:
         content = path.read_bytes() if path.exists() else None

@@ -51,12 +51,7 @@ EDIT_HINT = "change it with nvoi credentials edit"
 class Document:
     """A YAML mapping. Paths are keys joined by dots; an item of a list is its number from 0.
 
-    Args:
-        text: the document.
-        filename: what faults call it.
-
     Attributes:
-        text: the document as it stands, with what :meth:`set` changed.
         root: its tree.
         faults: what is wrong with it as YAML though it could be read, such as a key given twice.
 
@@ -70,7 +65,6 @@ class Document:
         self.root, self.faults = compose(text, filename)
 
     def find(self, path: str) -> Node | None:
-        """What stands at ``path``, if anything."""
         node: Node | None = self.root
         for key in path.split("."):
             node = find_child(node, key)
@@ -177,7 +171,6 @@ class Document:
 
 
 def enter(container: Any, key: str, path: str) -> Any:
-    """The section under ``key``, made where there is none."""
     if isinstance(container, list):
         child = container[find_index(container, key, path)]
     elif container.get(key) is None:
@@ -193,7 +186,6 @@ def enter(container: Any, key: str, path: str) -> Any:
 
 
 def drop(container: Any, key: str, path: str) -> None:
-    """Takes ``key`` out of a section that is written in one line."""
     if isinstance(container, list):
         raise UsageError(f"{path} is an item of a list; set the list")
     # A merged key is not the section's own: there is nothing to take out.
@@ -213,7 +205,6 @@ def assign(container: Any, key: str, path: str, value: Any) -> None:
 
 
 def find_index(items: list[Any], key: str, path: str) -> int:
-    """``key`` as a place in ``items``."""
     if key.isascii() and key.isdigit() and int(key) < len(items):
         return int(key)
     raise UsageError(f"{path}: the list there has the items 0 to {len(items) - 1}")

@@ -12,15 +12,10 @@ from nvoi.secret import Secret
 SCHEMES = {"postgres": ("postgres", "postgresql"), "mysql": ("mysql", "mysql2")}
 # Ports on which the servers listen unless told otherwise: PostgreSQL 5432, MySQL 3306 (IANA).
 DEFAULT_PORTS = {"postgres": 5432, "mysql": 3306}
-VARIABLES = {
-    "postgres": (
-        "POSTGRES_HOST",
-        "POSTGRES_PORT",
-        "POSTGRES_USER",
-        "POSTGRES_PASSWORD",
-        "POSTGRES_DB",
-    ),
-    "mysql": ("MYSQL_HOST", "MYSQL_PORT", "MYSQL_USER", "MYSQL_PASSWORD", "MYSQL_DATABASE"),
+# What a database that nvoi runs is set up with: its user, password and name.
+SECRETS = {
+    "postgres": ("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"),
+    "mysql": ("MYSQL_USER", "MYSQL_PASSWORD", "MYSQL_DATABASE"),
 }
 
 
@@ -34,8 +29,6 @@ def build_environment(
     """What ``service`` finds in its environment, secrets revealed; later settings win.
 
     Args:
-        application: the app that the service belongs to.
-        service: the service itself.
         database_host: where a database without a ``url`` is reached. Without it nothing is
             said of such a database's address.
         sqlite_mount: the folder of the sqlite3 file, where it is not the mount's own path.
@@ -66,7 +59,7 @@ def build_database_environment(
         return environment
     if database.url:
         environment["DATABASE_URL"] = database.url.reveal()
-    if database.engine in VARIABLES and (database.url or host):
+    if database.engine in SECRETS and (database.url or host):
         address = build_address(database, database.engine, host)
         environment.setdefault("DATABASE_URL", build_database_url(database.engine, address))
         environment |= describe_address(address, database.engine)
@@ -77,7 +70,7 @@ def build_address(database: Database, engine: str, host: str | None) -> Database
     """The address of ``database.url``, or of the database that nvoi runs on ``host``."""
     if database.url:
         return parse_database_url(database.url.reveal(), engine)
-    _, _, user, password, name = VARIABLES[engine]
+    user, password, name = SECRETS[engine]
     secrets = database.secrets
     return DatabaseAddress(
         host=host,
@@ -90,15 +83,15 @@ def build_address(database: Database, engine: str, host: str | None) -> Database
 
 def describe_address(address: DatabaseAddress, engine: str) -> dict[str, str]:
     """The adapter's own variables; what the address leaves out is left out."""
-    values = (
-        address.host,
-        str(address.port or DEFAULT_PORTS[engine]),
-        address.user,
-        address.password.reveal() if address.password else None,
-        address.database,
-    )
-    pairs = zip(VARIABLES[engine], values, strict=True)
-    return {variable: value for variable, value in pairs if value is not None}
+    user, password, name = SECRETS[engine]
+    values = {
+        f"{engine.upper()}_HOST": address.host,
+        f"{engine.upper()}_PORT": str(address.port or DEFAULT_PORTS[engine]),
+        user: address.user,
+        password: address.password.reveal() if address.password else None,
+        name: address.database,
+    }
+    return {variable: value for variable, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,6 @@ class RejectedError(Exception):
 def build_matcher(
     pattern: re.Pattern[str], message: str, longest: int | None = None
 ) -> Callable[[str], str]:
-    """A parser of what ``pattern`` matches as a whole."""
-
     def parse(text: str) -> str:
         if not pattern.fullmatch(text) or (longest is not None and len(text) > longest):
             raise RejectedError(message)
@@ -104,10 +102,6 @@ parse_application_name = build_matcher(
     APPLICATION_NAME, "must be lower-case letters, digits, `-` and `_`"
 )
 parse_domain = build_matcher(DOMAIN, "must be a domain, such as example.com", HOSTNAME_LENGTH)
-parse_image = build_matcher(IMAGE, "must be an image, such as ghcr.io/acme/web:3")
-parse_registry = build_matcher(REGISTRY, "must be a registry, such as mirror.example.com:5000")
-parse_k3s_version = build_matcher(K3S_VERSION, "must be a release of k3s, such as v1.33.4+k3s1")
-parse_check_type = build_choice("http", "tcp", "exec")
 ADAPTER = build_choice("postgres", "postgresql", "mysql", "sqlite3")
 
 
@@ -294,7 +288,7 @@ Duration = Annotated[float, Value(parse_duration)]
 ApplicationName = Annotated[str, Value(parse_application_name)]
 Architecture = Annotated[str, Value(parse_architecture)]
 Adapter = Annotated[str, Value(parse_adapter)]
-CheckType = Annotated[str, Value(parse_check_type)]
+CheckType = Annotated[str, Value(build_choice("http", "tcp", "exec"))]
 HTTPPath = Annotated[str, Value(parse_http_path)]
 Domain = Annotated[str, Value(parse_domain)]
 Subdomain = Annotated[str, Value(parse_subdomain)]
@@ -306,9 +300,13 @@ URL = Annotated[str, Value(parse_url)]
 HostKey = Annotated[str, Value(parse_host_key)]
 PrivateKey = Annotated[Secret, Value(lambda text: Secret(f"{text.strip()}\n"))]
 PublicKey = Annotated[str, Value(str.strip)]
-Image = Annotated[str, Value(parse_image)]
-Registry = Annotated[str, Value(parse_registry)]
-K3sVersion = Annotated[str, Value(parse_k3s_version)]
+Image = Annotated[str, Value(build_matcher(IMAGE, "must be an image, such as ghcr.io/acme/web:3"))]
+Registry = Annotated[
+    str, Value(build_matcher(REGISTRY, "must be a registry, such as mirror.example.com:5000"))
+]
+K3sVersion = Annotated[
+    str, Value(build_matcher(K3S_VERSION, "must be a release of k3s, such as v1.33.4+k3s1"))
+]
 Memory = Annotated[str, Value(parse_memory)]
 CPUTime = Annotated[str, Value(parse_cpu)]
 

@@ -31,7 +31,6 @@ def load_file(path: Path, *, key: DeployKey | None, environ: Mapping[str, str]) 
     """The config in a file: plain where its name ends in .yml or .yaml, else encrypted.
 
     Args:
-        path: the file.
         key: what an encrypted file is read with; a plain one needs none.
         environ: what a plain config's variables are read from.
 
@@ -57,8 +56,6 @@ def load(text: str, *, filename: str, environ: Mapping[str, str] | None) -> Conf
     """The config that ``text`` describes.
 
     Args:
-        text: a YAML document.
-        filename: what faults call it.
         environ: what variables are read from; None, for an encrypted file, leaves them alone.
 
     Raises:

@@ -125,7 +125,6 @@ def join_path(path: str, key: str) -> str:
 
 
 def find_child(node: Node | None, key: str) -> Node | None:
-    """What ``node`` holds under ``key``, if anything."""
     if isinstance(node, Mapping):
         entry = node.entries.get(key)
         return entry.value if entry else None
@@ -327,5 +326,4 @@ def at_key(key: Scalar, value: Node) -> Node:
 
 
 def place_of(mark: Any) -> Place:
-    """The library's mark, which counts from 0, as a place."""
     return Place(mark.line + 1, mark.column + 1)

@@ -36,10 +36,8 @@ class Reading:
 
     Args:
         environ: what variables are read from; None leaves all strings as they are.
-        faults: what was found to be wrong so far.
         places: where each path that was given stands.
         kinds: what each path that was asked for holds.
-        sections: all sections that were asked for.
     """
 
     environ: Mapping[str, str] | None
@@ -57,6 +55,11 @@ class Reading:
         while path and path not in self.places:
             path = path.rpartition(".")[0]
         return self.places.get(path, Place(1, 1))
+
+    def report_missing(self, path: str, message: str = "is required", at: str = "") -> None:
+        """Adds a fault, unless one says so of ``path`` already; ``at`` is where it shows."""
+        if not self.is_faulty(path):
+            self.report(at or path, message)
 
     def is_faulty(self, path: str, *, below: bool = False) -> bool:
         """Whether a fault was found at ``path`` itself, or at what begins as it does."""
@@ -179,9 +182,8 @@ class Section:
 
     def require(self, key: str) -> None:
         """Reports that ``key`` is missing, unless a fault says so already."""
-        path = join_path(self.path, key)
-        if not self.broken and not self.reading.is_faulty(path):
-            self.reading.report(path, "is required")
+        if not self.broken:
+            self.reading.report_missing(join_path(self.path, key))
 
     def ask(self, key: str) -> Node | None:
         """Notes that ``key`` is known; its value where it has one."""
@@ -204,7 +206,8 @@ class Section:
         text = node.text
         if not for_shell and self.reading.environ is not None:
             text = interpolate(text, self.reading.environ, secret=secret)
-        if "\0" in text or not is_unicode(text):
+        # A lone surrogate is what no UTF-8 can carry.
+        if "\0" in text or re.search("[\ud800-\udfff]", text):
             raise RejectedError("must be text that UTF-8 can carry, without NUL")
         return text
 
@@ -309,23 +312,12 @@ def take_apart(type_: Any) -> tuple[Any, bool, tuple[Any, ...]]:
             return type_, optional, markers
 
 
-def is_unicode(text: str) -> bool:
-    """Whether ``text`` is free of lone surrogates, which no UTF-8 can carry."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def interpolate(text: str, environ: Mapping[str, str], *, secret: bool = False) -> str:
     """``text`` with ``$NAME`` and ``${NAME}`` replaced; a dollar is ``$$``, or one before no name.
 
     What a variable holds is taken as it is, dollars included.
 
     Args:
-        text: a string of a plain config.
-        environ: what variables are read from.
         secret: whether the text is one; then what follows a dollar inside it may be a part of
             a password, and is named only where it is the whole text.
 

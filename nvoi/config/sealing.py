@@ -57,7 +57,6 @@ class DeployKey:
 
     Args:
         value: 64 hexadecimal characters, spelled as they are stored.
-        source: where it was found, for messages.
         path: the file it was found in, None for an environment variable.
         warning: what the user is to know: what is unsafe about that file, and whether a rotation
             was cut off.

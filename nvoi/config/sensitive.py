@@ -8,10 +8,9 @@ from dataclasses import fields
 from urllib.parse import unquote
 
 from nvoi.config.schema import Application, Config
+from nvoi.network import find_secrets
 from nvoi.secret import Secret
 
-# Up to the last `@` of the authority, as RFC 3986's readers take it.
-USERINFO = re.compile(r"://(?P<userinfo>[^/?#\s]*)@")
 AUTHORITY = re.compile(r"[^/?#]*")
 PARAMETER = re.compile(
     r"[?&;][\w.%-]*(?:password|passwd|pwd|passphrase|token|secret|api_?key)=(?P<value>[^&\s]+)",
@@ -49,7 +48,7 @@ def find_declared(application: Application) -> Iterator[str]:
 def find_embedded(config: Config) -> Iterator[str]:
     """The passwords inside URLs, wherever a config may hold one."""
     application = config.application
-    yield from find_userinfo(config.callback_url or "")
+    yield from find_secrets(config.callback_url or "")
     if application.database and application.database.url:
         url = application.database.url.reveal()
         passwords = list(find_passwords(url))
@@ -99,13 +98,6 @@ def find_parameters(text: str) -> Iterator[str]:
     for match in PARAMETER.finditer(text):
         yield from spellings(match["value"])
         yield from spellings(CLOSING.split(match["value"])[0])
-
-
-def find_userinfo(text: str) -> Iterator[str]:
-    """The password before each URL's host; a user name without one is one too: it is a token."""
-    for match in USERINFO.finditer(text):
-        user, _, password = match["userinfo"].partition(":")
-        yield from spellings(password or user)
 
 
 def spellings(word: str) -> Iterator[str]:

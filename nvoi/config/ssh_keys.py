@@ -65,7 +65,6 @@ def load_private(content: bytes) -> ed25519.Ed25519PrivateKey:
 
 
 def try_load(load: Callable[[], object]) -> object:
-    """What ``load`` gives; None where the library does not take it."""
     try:
         return load()
     except (ValueError, TypeError, UnsupportedAlgorithm):

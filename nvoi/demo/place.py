@@ -16,15 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nvoi import process
-from nvoi.config.credentials import (
-    CONFIG_FILE,
-    KEY_FILE,
-    KEY_VARIABLES,
-    encrypt,
-    generate_key,
-    write_private,
-)
+from nvoi.config.credentials import KEY_VARIABLES
+from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, encrypt, generate_key
 from nvoi.errors import NvoiError
+from nvoi.files import write_private
 from nvoi.secret import Secret
 from nvoi.signals import Signals
 from nvoi.targets.local.processes import is_port_free

@@ -84,12 +84,8 @@ class Build:
     """One build, on a thread of its own. Whoever starts one waits for it or cancels it.
 
     Attributes:
-        engine: what builds.
         source: what of the checkout may be in it.
-        dockerfile: the file with the instructions.
-        tag: the new image, ``P:<stamp>``.
         platform: such as ``linux/amd64``; the build begins when it is known.
-        environ: the caller's environment.
         cache: gives ``ADDRESS:PORT`` at which the cluster's registry answers, None while it
             cannot be reached. Asked once, when the build begins.
     """
@@ -107,13 +103,11 @@ class Build:
         self._task = parallel.Task(self._build, "nvoi-build")
 
     def start(self) -> Self:
-        """Begin, and return at once."""
         self._task.start()
         return self
 
     @property
     def is_done(self) -> bool:
-        """Whether it has ended, well or not."""
         return self._task.future.done()
 
     def wait(self) -> Image:
@@ -203,7 +197,7 @@ class Build:
         reference = f"{registry.address}/{repository}:{newest}"
         words = self.engine.fetch_cache(reference)
         # Who has built here before has the layers here, and more of them.
-        if words and (self._has_own(repository) or self._follow(words, BuildLog()) != 0):
+        if words and (self._has_own(repository) or self._follow(words, EngineLog()) != 0):
             return None
         log.debug("layers may come from %s", reference)
         return reference
@@ -212,28 +206,29 @@ class Build:
         return bool((ask(self.engine.list_tags(repository), self._environ) or "").split())
 
     def _run_build(self, folder: Path, platform: str, cache: str | None) -> None:
-        build_log = BuildLog()
+        output = EngineLog()
         words = self.engine.build(folder, self.dockerfile, self.tag, platform, cache)
-        status = self._follow(words, build_log)
+        status = self._follow(words, output)
         if status != 0:
             raise CommandError(
-                f"the image cannot be built: {build_log.describe(status)}",
-                hint=build_log.find_hint(),
-                output=build_log.last_lines,
+                f"the image cannot be built: {output.describe(status)}",
+                hint=output.find_hint(),
+                output=output.last_lines,
             )
 
-    def _follow(self, words: Words, build_log: BuildLog) -> int:
-        def listen(line: str) -> None:
-            log.debug("build: %s", line)
-            build_log.feed(line)
-
-        return follow(words, self._environ, listen, end=end_command)
+    def _follow(self, words: Words, output: EngineLog) -> int:
+        return follow(words, self._environ, output.feed, end=end_command)
 
 
-class BuildLog:
-    """Remembers of a build's lines what an error needs. Feed it every line."""
+class EngineLog:
+    """Logs the lines of a command, and remembers of them what an error needs.
 
-    def __init__(self) -> None:
+    Args:
+        what: what the command does, as it stands before each line.
+    """
+
+    def __init__(self, what: str = "build") -> None:
+        self._what = what
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._vertices: dict[str, str] = {}
         self._step = ""
@@ -245,7 +240,7 @@ class BuildLog:
         return tuple(self._last)
 
     def feed(self, line: str) -> None:
-        """Take the next line."""
+        log.debug("%s: %s", self._what, line)
         line = line.rstrip()
         if line:
             self._last.append(line)
@@ -262,8 +257,10 @@ class BuildLog:
             self._reason = _clean_reason(found["reason"])
 
     def describe(self, status: int) -> str:
-        """Which instruction failed and how, as it reads after "the image cannot be built: "."""
-        reason = self._reason or describe_status(status)
+        """Which instruction failed and how, as it reads after "cannot be built: "."""
+        reason = self._reason or (
+            f"exit code {status}" if status >= 0 else f"ended by signal {-status}"
+        )
         return f"{_shorten(self._step)}: {reason}" if self._step else reason
 
     def find_hint(self) -> str:
@@ -282,11 +279,5 @@ def _clean_reason(reason: str) -> str:
     return _shorten(reason.replace("exit code: ", "exit code ").replace("exit status", "exit code"))
 
 
-def describe_status(status: int) -> str:
-    """How a command ended, in words."""
-    return f"exit code {status}" if status >= 0 else f"ended by signal {-status}"
-
-
 def _shorten(text: str) -> str:
-    """At most 200 characters of it."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

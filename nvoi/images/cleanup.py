@@ -133,7 +133,6 @@ def build_node_removal(address: str, repository: str, kept: Collection[str]) -> 
 
     Args:
         address: the registry's, as the nodes know it: ``ADDRESS:PORT``.
-        repository: the app's.
         kept: the stamps and digests that stay.
     """
     return build_script("nvoi-images", NODE_SCRIPT, f"{address}/{repository}", *sorted(kept))

@@ -43,7 +43,6 @@ def find_dockerfile(directory: Path, dockerfile: str | Path | None = None) -> Pa
     """The file that builds the app's image.
 
     Args:
-        directory: the checkout.
         dockerfile: what ``--dockerfile-path`` names, from the checkout on; None where it
             was not given.
 
@@ -159,7 +158,6 @@ def stage(source: Source, environ: Mapping[str, str]) -> Iterator[Path]:
     ``.dockerignore`` is left to the engine.
 
     Args:
-        source: what is deployed.
         environ: the engine's environment; ``TMPDIR`` says where the folder is made.
 
     Raises:

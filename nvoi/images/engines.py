@@ -22,6 +22,7 @@ from nvoi.log.levels import get_logger
 from nvoi.process import (
     Words,
     ask,
+    kill_tree,
     list_descendants,
     signal_each,
     signal_group,
@@ -60,12 +61,10 @@ class Image:
 
     @property
     def repository(self) -> str:
-        """``P``."""
         return self.tag.rpartition(":")[0]
 
     @property
     def stamp(self) -> str:
-        """``YYYYMMDDHHMMSS``."""
         return self.tag.rpartition(":")[2]
 
 
@@ -75,7 +74,6 @@ def strip_digest(digest: str) -> str:
 
 
 def find_newest(stamps: Iterable[str]) -> str | None:
-    """The latest of the stamps that nvoi made."""
     return max((stamp for stamp in stamps if STAMP.fullmatch(stamp)), default=None)
 
 
@@ -100,8 +98,6 @@ class Engine(ABC):
 
         Args:
             folder: the build's context.
-            dockerfile: the file with the instructions.
-            tag: the new image.
             platform: such as ``linux/amd64``.
             cache: an image in a registry whose layers may be taken instead of built.
         """
@@ -127,7 +123,6 @@ class Engine(ABC):
         return (self.program, "image", "ls", "--format", "{{.Tag}}", self.qualify(repository))
 
     def remove(self, tag: str) -> Words:
-        """Remove an image that is here."""
         return (self.program, "image", "rm", self.qualify(tag))
 
     def qualify(self, name: str) -> str:
@@ -278,7 +273,4 @@ def end_command(process: subprocess.Popen[bytes]) -> None:
         below += list_descendants(process.pid)
         signal_group(process.pid, signal.SIGTERM)
         wait_for_end(process, (), GRACE_SECONDS)
-    signal_group(process.pid, signal.SIGKILL)
-    signal_each(below, signal.SIGKILL)
-    wait_for_end(process, below, GRACE_SECONDS)
-    process.wait()
+    kill_tree(process, below)

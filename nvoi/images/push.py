@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from nvoi.errors import CommandError, NvoiError
-from nvoi.images.build import LAST_LINES, describe_status
+from nvoi.images.build import EngineLog
 from nvoi.images.engines import Engine, Image, end_command
-from nvoi.images.registry import Registry
+from nvoi.images.registry import POD_HINT, Registry
 from nvoi.log.levels import get_logger
 from nvoi.process import ask, follow
 from nvoi.ssh.connections import Connections
@@ -87,10 +86,6 @@ def push(
     """Bring an image into the registry; what it has of it already is not sent again.
 
     Args:
-        engine: the one that built it.
-        image: what it built.
-        registry: where to, at an address of this machine.
-        environ: the engine's environment.
         stamp: the tag that it gets there, None for its own.
         patience: seconds that the registry has to answer before each of the three attempts.
 
@@ -140,7 +135,7 @@ def _wait_for_registry(registry: Registry, image: Image, seconds: float) -> None
     except NotReadyError as seen:
         raise CommandError(
             f"{image.tag} cannot be pushed: {registry.name} has not answered for {seconds:.0f} s",
-            hint="see the state of its pod: k3s kubectl -n kube-system get pods",
+            hint=POD_HINT,
         ) from seen
 
 
@@ -151,27 +146,13 @@ def _run_push(
     environ: Mapping[str, str],
     reminder: Reminder,
 ) -> None:
-    last: deque[str] = deque(maxlen=LAST_LINES)
-
-    def listen(line: str) -> None:
-        log.debug("push: %s", line)
-        last.append(line)
-
+    output = EngineLog("push")
     for words in engine.push(image.tag, reference):
-        status = follow(words, environ, listen, reminder=reminder, end=end_command)
+        status = follow(words, environ, output.feed, reminder=reminder, end=end_command)
         if status != 0:
+            lines = output.last_lines
             raise CommandError(
-                f"{image.tag} cannot be pushed with {engine.name}: "
-                f"{_find_reason(last) or describe_status(status)}",
-                hint=FAR_ENGINE if "connection refused" in "\n".join(last) else "",
-                output=tuple(last),
+                f"{image.tag} cannot be pushed with {engine.name}: {output.describe(status)}",
+                hint=FAR_ENGINE if "connection refused" in "\n".join(lines) else "",
+                output=lines,
             )
-
-
-def _find_reason(lines: deque[str]) -> str:
-    """The last line that tells of an error, empty where none does."""
-    for line in reversed(lines):
-        head, separator, rest = line.partition(": ")
-        if separator and head.lower() in {"error", "error response from daemon"}:
-            return rest
-    return ""

@@ -6,14 +6,13 @@ Distribution project, versions 2 and 3.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import urllib3
-from urllib3.exceptions import HTTPError
-from urllib3.util import Retry, Timeout
 
-from nvoi.errors import NvoiError
+from nvoi.errors import NvoiError, RequestError
+from nvoi.http import ANSWER_SECONDS, NO_TEXTS, Answer, Client
 from nvoi.images.engines import strip_digest
 
 #: What a manifest may be; a registry answers with another kind, or not at all, without it.
@@ -26,19 +25,15 @@ MANIFESTS = (
 #: Tags that are asked for at once, and answers that are followed for more.
 PAGE = 1000
 PAGES = 100
-#: Bytes of an answer that are taken: registries limit manifests to 4 MiB.
-LONGEST = 4 << 20
-#: Seconds until a connection is there, which opens a channel on the far host, and between
-#: two pieces of an answer.
-TIMEOUT = Timeout(connect=5.0, read=30.0)
-IMPATIENT = Timeout(3.0)
-RETRIES = Retry(
-    2, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504), raise_on_status=False, redirect=0
-)
+#: Seconds for which a registry that fails is asked again.
+PATIENCE = 2.0
+#: Seconds in which one answers that is well.
+PROMPT_SECONDS = 3.0
 #: How many of the latest images a new one is compared with.
 SEARCHED = 20
 
-OK, ACCEPTED, NOT_FOUND, NOT_ALLOWED = 200, 202, 404, 405
+OK, ACCEPTED, NOT_FOUND, NOT_ALLOWED, FAULT = 200, 202, 404, 405, 500
+POD_HINT = "see the state of its pod: k3s kubectl -n kube-system get pods"
 
 
 @dataclass(frozen=True)
@@ -80,42 +75,50 @@ class Registry:
     ) -> None:
         self.address = address
         self.name = name
-        self._timeout = TIMEOUT if patience else IMPATIENT
-        self._pool = urllib3.PoolManager(retries=RETRIES if patience else False, maxsize=1)
+        self._patience = PATIENCE if patience else 0.0
+        self._seconds = ANSWER_SECONDS if patience else PROMPT_SECONDS
+        self._client = Client(
+            lambda: urllib3.connection_from_url(f"http://{address}"),
+            # Kept open, a connection would outlive the forward that it went through.
+            headers={"Connection": "close"},
+            pause=0.2,
+            is_temporary=lambda error: error.status == FAULT,
+        )
 
     def is_up(self) -> bool:
         try:
-            return self._ask("GET", "", retries=False, timeout=IMPATIENT).status == OK
-        except NvoiError:
+            answer = self._client.request("GET", "/v2/", seconds=PROMPT_SECONDS, patience=0.0)
+        except RequestError:
             return False
+        return answer.status == OK
 
     def list_tags(self, repository: str) -> tuple[str, ...]:
         """The tags of a repository, none where there is no such repository."""
+        what = f"list the tags of {repository}"
         tags: list[str] = []
-        path = f"{repository}/tags/list?n={PAGE}"
+        query = {"n": str(PAGE)}
         for _ in range(PAGES):
-            answer = self._ask("GET", path)
-            if answer.status == NOT_FOUND:
+            answer = self._ask("GET", f"{repository}/tags/list", what, query=query)
+            if answer is None:
                 break
-            page = self._read(answer, f"list the tags of {repository}").get("tags") or []
+            page = self._read(answer, what).get("tags") or []
             if not isinstance(page, list) or not all(isinstance(tag, str) for tag in page):
-                raise self._build_error(f"list the tags of {repository}", "no list of tags")
+                raise self._build_error(what, "no list of tags")
             tags += page
             if len(page) < PAGE or not answer.headers.get("Link"):
                 break
-            path = f"{repository}/tags/list?n={PAGE}&last={page[-1]}"
+            query["last"] = page[-1]
         return tuple(tags)
 
     def find_digest(self, repository: str, tag: str) -> str | None:
-        """The digest of a tag's manifest."""
         manifest = self.find_manifest(repository, tag)
         return manifest.digest if manifest else None
 
     def find_manifest(self, repository: str, tag: str) -> Manifest | None:
-        """What a tag stands for."""
         what = f"tell of {repository}:{tag}"
-        answer = self._ask("GET", f"{repository}/manifests/{tag}", accept=", ".join(MANIFESTS))
-        if answer.status == NOT_FOUND:
+        kinds = {"Accept": ", ".join(MANIFESTS)}
+        answer = self._ask("GET", f"{repository}/manifests/{tag}", what, headers=kinds)
+        if answer is None:
             return None
         content = self._read(answer, what)
         digest = answer.headers.get("Docker-Content-Digest")
@@ -136,44 +139,46 @@ class Registry:
 
         What only it had stays on the disk until the registry's garbage is collected.
         """
-        answer = self._ask("DELETE", f"{repository}/manifests/{digest}")
-        if answer.status not in {ACCEPTED, OK, NOT_FOUND}:
-            reason = _describe_refusal(answer)
-            raise self._build_error(f"delete {repository}@{digest}", reason)
+        self._ask("DELETE", f"{repository}/manifests/{digest}", f"delete {repository}@{digest}")
 
     def _ask(
         self,
         method: str,
         path: str,
+        what: str,
         *,
-        accept: str = "*/*",
-        retries: bool | None = None,
-        timeout: Timeout | None = None,
-    ) -> urllib3.BaseHTTPResponse:
-        url = f"http://{self.address}/v2/{path}"
+        headers: Mapping[str, str] = NO_TEXTS,
+        query: Mapping[str, str] = NO_TEXTS,
+    ) -> Answer | None:
+        """The answer; None where the registry has nothing of that name."""
         try:
-            return self._pool.request(
+            answer = self._client.request(
                 method,
-                url,
-                # Kept open, a connection would outlive the forward that it went through.
-                headers={"Accept": accept, "Connection": "close"},
-                redirect=False,
-                retries=retries,
-                timeout=timeout or self._timeout,
+                f"/v2/{path}",
+                headers=headers,
+                query=query,
+                seconds=self._seconds,
+                patience=self._patience,
             )
-        except HTTPError as error:
-            raise NvoiError(
-                f"{self.name} does not answer at {self.address}: {_describe_cause(error)}",
-                hint="see the state of its pod: k3s kubectl -n kube-system get pods",
-            ) from error
+        except RequestError as error:
+            if error.status == NOT_FOUND:
+                return None
+            if error.is_silence:
+                text = f"{self.name} does not answer at {self.address}: {error.message}"
+                raise NvoiError(text, hint=POD_HINT) from error
+            reason = error.message
+            if error.status == NOT_ALLOWED:
+                reason = "HTTP 405, it does not let images be deleted"
+            raise self._build_error(what, reason) from error
+        if answer.status not in {OK, ACCEPTED}:
+            raise self._build_error(what, f"HTTP {answer.status}")
+        return answer
 
-    def _read(self, answer: urllib3.BaseHTTPResponse, what: str) -> dict[str, object]:
-        if answer.status != OK:
-            raise self._build_error(what, _describe_refusal(answer))
+    def _read(self, answer: Answer, what: str) -> dict[str, object]:
         try:
-            content = json.loads(answer.data[:LONGEST])
-        except ValueError as error:
-            raise self._build_error(what, "its answer is no JSON") from error
+            content = answer.read()
+        except RequestError as error:
+            raise self._build_error(what, error.message) from error
         if not isinstance(content, dict):
             raise self._build_error(what, "its answer is no JSON object")
         return content
@@ -185,39 +190,8 @@ class Registry:
         )
 
 
-def _describe_refusal(answer: urllib3.BaseHTTPResponse) -> str:
-    """Why the registry did not do it, from its answer (specification, "Error Codes")."""
-    if answer.status == NOT_ALLOWED:
-        return "HTTP 405, it does not let images be deleted"
-    try:
-        first = json.loads(answer.data)["errors"][0]
-        return f"HTTP {answer.status}, {first['code']}: {first['message']}"
-    except (ValueError, LookupError, TypeError):
-        return f"HTTP {answer.status}"
-
-
-def _describe_cause(error: BaseException) -> str:
-    """The innermost reason of a failed request, in a line."""
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, BaseException):
-        return _describe_cause(reason)
-    cause = error.__cause__ or error.__context__
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    return str(error).rpartition(": ")[2] or type(error).__name__
-
-
 def find_same(registry: Registry, repository: str, image_id: str) -> tuple[str, str] | None:
-    """The latest stamp, and the digest, under which the registry has this very image, if it has.
-
-    Args:
-        registry: the cluster's.
-        repository: the app's.
-        image_id: as the engine told it after the build.
-
-    Raises:
-        NvoiError: the registry does not answer.
-    """
+    """The latest stamp, and the digest, under which the registry has this very image, if it has."""
     for stamp in sorted(registry.list_tags(repository), reverse=True)[:SEARCHED]:
         manifest = registry.find_manifest(repository, stamp)
         if manifest is not None and manifest.is_of(image_id):

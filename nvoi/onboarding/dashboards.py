@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from nvoi.config.fields import parse_callback_url
-from nvoi.config.sensitive import USERINFO
 from nvoi.log.clock import read_seconds
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.prompts import DOTS, Choice, Interview, Prompts, Verdict, ask, ask_blank
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://127.0.0.1:8787/api/deploys"
 #: How long a person waits for the answer.
 CONNECT_SECONDS, TOTAL_SECONDS = 3.0, 6.0
+# Up to the last `@` of the authority, as RFC 3986's readers take it.
+USERINFO = re.compile(r"://(?P<userinfo>[^/?#\s]*)@")
 
 START = (
     "Once the config is saved, `nvoi dashboard` in the app's folder starts one that has this "

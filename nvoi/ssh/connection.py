@@ -45,7 +45,6 @@ class Connection:
         self._most = SESSIONS
 
     def open(self) -> None:
-        """Connect, where there is no connection yet."""
         self._get_transport()
 
     def close(self) -> None:

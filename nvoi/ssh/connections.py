@@ -83,8 +83,6 @@ class Connections:
         """Run ``command`` on the host, and wait for its end.
 
         Args:
-            host: where.
-            command: what.
             stdin: what it reads. A ``Secret`` is masked in all that is logged from now on.
             timeout: seconds it may take; those of ``Timeouts.command`` where left out.
             idle_timeout: seconds it may be silent; those of ``Timeouts.idle``.
@@ -178,7 +176,6 @@ def build_connections(
     """The connections of a run, with the user's own keys and known hosts behind the config's.
 
     Args:
-        keys: the config's pair.
         home: the folder of nvoi's own state, which keeps the host keys of first contacts.
         environ: the caller's environment: ``HOME``, ``SSH_AUTH_SOCK``.
 

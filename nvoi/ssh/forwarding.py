@@ -34,7 +34,6 @@ class Forward(ThreadingTCPServer):
     Args:
         open_channel: opens the channel for one connection.
         target: how the log calls where it leads.
-        local_port: where to listen; 0 for any that is free.
     """
 
     allow_reuse_address = True
@@ -94,7 +93,6 @@ class Pair(BaseRequestHandler):
     _channel: paramiko.Channel
 
     def handle(self) -> None:
-        """Move bytes both ways until both ways have ended."""
         with suppress(OSError):
             # Where the client has gone meanwhile, what is read from it tells so.
             self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

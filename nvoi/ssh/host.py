@@ -15,9 +15,6 @@ class Host:
 
     Attributes:
         name: how the log names it.
-        address: a host name or an IP address.
-        port: where its SSH server listens.
-        user: who logs in.
         host_keys: its public host keys as OpenSSH text, where they are known beforehand;
             then no other is taken, and no file is asked.
     """

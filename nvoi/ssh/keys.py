@@ -6,7 +6,7 @@ import io
 import socket
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import paramiko
@@ -45,6 +45,7 @@ class _Agent(AgentSSH):
         self._close()  # type: ignore[attr-defined]  # its stubs lack it
 
 
+@dataclass(frozen=True)
 class Identities:
     """Where keys come from.
 
@@ -54,17 +55,14 @@ class Identities:
         folder: where key files lie, such as ``~/.ssh``.
     """
 
-    def __init__(
-        self, keys: SSHKeys | None = None, *, agent: str | None = None, folder: Path | None = None
-    ) -> None:
-        self._keys = keys
-        self._agent = agent
-        self._folder = folder
+    keys: SSHKeys | None = None
+    agent: str | None = field(default=None, kw_only=True)
+    folder: Path | None = field(default=None, kw_only=True)
 
     @property
     def public_key(self) -> str:
         """What belongs into the server's authorized_keys; may be empty."""
-        return self._keys.public_key.strip() if self._keys else ""
+        return self.keys.public_key.strip() if self.keys else ""
 
     def list(self) -> Generator[Identity | str]:
         """The keys in the order in which they are shown, each read when it is asked for.
@@ -72,19 +70,17 @@ class Identities:
         In between are texts that say why a key cannot be used. To be closed, as it holds the
         agent.
         """
-        if self._keys is not None:
-            yield _read_config_key(self._keys)
+        if self.keys is not None:
+            yield _read_config_key(self.keys)
         yield from self._list_agent()
-        for name in FILES if self._folder else ():
-            path = Path(self._folder or "", name)
-            if path.is_file():
-                yield _read_file(path)
+        paths = [self.folder / name for name in FILES] if self.folder else []
+        yield from map(_read_file, filter(Path.is_file, paths))
 
     def _list_agent(self) -> Iterator[Identity | str]:
-        if not self._agent:
+        if not self.agent:
             return
         try:
-            agent = _Agent(self._agent)
+            agent = _Agent(self.agent)
         except (OSError, paramiko.SSHException) as error:
             yield f"the SSH agent does not answer: {error}"
             return

@@ -55,6 +55,7 @@ class HostKey:
         return f"{self.kind} {self.fingerprint}"
 
 
+@dataclass(frozen=True)
 class KnownHosts:
     """The host keys that are known.
 
@@ -63,9 +64,8 @@ class KnownHosts:
         files: the user's own files, which are only read.
     """
 
-    def __init__(self, store: Path, files: Sequence[Path] = ()) -> None:
-        self._store = store
-        self._files = tuple(files)
+    store: Path
+    files: Sequence[Path] = ()
 
     def find(self, host: Host) -> tuple[HostKey, ...]:
         """What is known of the host: of the config, else of the user's files, else stored.
@@ -79,10 +79,10 @@ class KnownHosts:
         """
         if host.host_keys:
             return tuple(_get_key(host, text) for text in host.host_keys)
-        own = tuple(key for file in self._files for key in _read(file, host))
+        own = tuple(key for file in self.files for key in _read(file, host))
         if any(not key.is_revoked for key in own):
             return own
-        return (*own, *_read(self._store, host))
+        return (*own, *_read(self.store, host))
 
     def check(self, host: Host, key: HostKey) -> None:
         """Return if ``key`` is the host's; on a first contact that is written down, and told.
@@ -98,21 +98,20 @@ class KnownHosts:
 
     def _learn(self, host: Host, key: HostKey) -> tuple[HostKey, ...]:
         """Write ``key`` down, unless another run or thread was first."""
-        with _hold(self._store):
+        with _hold(self.store):
             known = self.find(host)
             if _decides(known, key):
                 return known
-            text = self._store.read_text() if self._store.exists() else ""
-            if text and not text.endswith("\n"):
-                text += "\n"
-            text += f"{host.label} {key.kind} {base64.b64encode(key.data).decode()}\n"
+            content = self.store.read_bytes() if self.store.exists() else b""
+            end = b"\n" if content and not content.endswith(b"\n") else b""
+            line = f"{host.label} {key.kind} {base64.b64encode(key.data).decode()}\n"
             try:
-                write_private(self._store, text.encode())
+                write_private(self.store, content + end + line.encode())
             except CredentialsError as error:
                 raise NvoiError(
                     f"the host key of {host} cannot be kept: {error.message}"
                 ) from error
-        log.info("%s: first contact; its host key, %s, is kept in %s", host, key, self._store)
+        log.info("%s: first contact; its host key, %s, is kept in %s", host, key, self.store)
         return (key,)
 
 
@@ -159,7 +158,6 @@ def read_key(text: str, origin: str = "", *, is_revoked: bool = False) -> HostKe
 
 
 def is_match(patterns: str, label: str) -> bool:
-    """Whether the first field of a line names the host."""
     label = label.lower()
     if patterns.startswith(HASHED):
         try:

@@ -83,7 +83,6 @@ def end_process_group(transport: Transport, process: str) -> None:
 
 
 def mask(text: str) -> str:
-    """``text`` without secrets and terminal codes."""
     return masking.masker.clean_text(text)
 
 
@@ -122,7 +121,6 @@ class Session:
 
     @property
     def last_lines(self) -> tuple[str, ...]:
-        """The last lines that were printed, masked."""
         return tuple(mask(line) for line in self._last)
 
     def cancel(self) -> None:
@@ -133,13 +131,7 @@ class Session:
             close_channel(channel)
 
     def run(self) -> Result:
-        """Run it to its end.
-
-        Raises:
-            ConnectionFailedError: it was not begun.
-            ConnectionLostError: it was begun, and the connection broke.
-            RemoteTimeoutError: it took too long or was silent for too long, and was ended.
-        """
+        """Run it to its end."""
         lasts = math.isinf(self.timeout)
         with self.connection.open_session(lasts=lasts) as (transport, channel):
             self._channel = channel
@@ -219,7 +211,6 @@ class Session:
         return True
 
     def _follow(self, channel: paramiko.Channel) -> None:
-        """Take what it prints, until it has ended."""
         poller = select.poll()
         poller.register(channel.fileno(), select.POLLIN)
         ended = math.inf

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import threading
 import time
@@ -78,7 +77,6 @@ def connect(
 
 
 def negotiate(host: Host, known_hosts: KnownHosts, timeouts: Timeouts) -> Transport:
-    """Connect, agree on ciphers, and check the host's key."""
     known = known_hosts.find(host)
     transport = Transport(dial(host, timeouts.connect), known, timeouts)
     try:
@@ -90,11 +88,6 @@ def negotiate(host: Host, known_hosts: KnownHosts, timeouts: Timeouts) -> Transp
 
 
 def dial(host: Host, seconds: float) -> socket.socket:
-    """A TCP connection to the host.
-
-    Raises:
-        ConnectionFailedError: there is none within ``seconds``.
-    """
     try:
         made = socket.create_connection((host.address, host.port), timeout=seconds)
     except socket.gaierror as error:
@@ -103,9 +96,8 @@ def dial(host: Host, seconds: float) -> socket.socket:
             hint="check the address in the config, and this machine's DNS",
         ) from error
     except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        if isinstance(error, TimeoutError):
-            reason = f"no answer within {seconds:g} s"
+        late = f"no answer within {seconds:g} s"
+        reason = late if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise ConnectionFailedError(
             f"{host} cannot be reached: {reason}", hint=_advise_reach(host)
         ) from error
@@ -155,7 +147,6 @@ class Packets(Packetizer):
         return kind, message
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
-        """``n`` bytes from the host."""
         try:
             data = super().read_all(n, check_rekey)
         except (EOFError, OSError):
@@ -165,7 +156,6 @@ class Packets(Packetizer):
         return data
 
     def write_all(self, out: ReadableBuffer) -> None:
-        """Send all of it to the host."""
         try:
             super().write_all(out)
         except EOFError:
@@ -211,11 +201,7 @@ class Transport(paramiko.Transport):
         self.sock.close()
 
     def exchange_keys(self, host: Host) -> HostKey:
-        """Begin to speak; returns the key that the host shows.
-
-        Raises:
-            ConnectionFailedError: the host does not speak SSH, or not in time.
-        """
+        """Begin to speak; returns the key that the host shows."""
         seconds = self._timeouts.connect
         try:
             self.start_client(timeout=seconds)
@@ -231,12 +217,7 @@ class Transport(paramiko.Transport):
         return HostKey(shown.get_name(), shown.asbytes())
 
     def log_in(self, host: Host, key: paramiko.PKey) -> bool:
-        """Whether the host takes the key.
-
-        Raises:
-            AccessError: it takes no keys at all.
-            ConnectionFailedError: the connection broke.
-        """
+        """Whether the host takes the key."""
         try:
             self.auth_publickey(host.user, key)
         except paramiko.BadAuthenticationType as error:

@@ -15,7 +15,7 @@ import pytest
 
 from nvoi.cli.resend import resend
 from nvoi.cli.undelivered import open_undelivered
-from nvoi.config.credentials import encrypt
+from nvoi.config.sealing import encrypt
 from nvoi.errors import DeliveryError
 from nvoi.protocol import verify
 from nvoi.secret import Secret

@@ -17,8 +17,9 @@ import pytest
 
 from nvoi.cli import config, credentials
 from nvoi.cli.commands import build_parser
-from nvoi.config.credentials import decrypt, encrypt, get_key
+from nvoi.config.credentials import get_key
 from nvoi.config.loader import load, load_file
+from nvoi.config.sealing import decrypt, encrypt
 from nvoi.errors import ConfigError, CredentialsError, InputError, UsageError
 from nvoi.secret import Secret
 from tests.waiting import wait_for_text

@@ -15,6 +15,7 @@ from nvoi.errors import AccessError, ConnectionLostError, RequestError
 from nvoi.http import Client
 from nvoi.log.masking import add_secrets
 from nvoi.parallel import CancelledError, Task
+from tests.ports import find_port
 
 BUSY = Response("", 503, headers={"Retry-After": "0"})
 
@@ -85,6 +86,14 @@ def test_one_who_never_answers_is_given_up(client: Client, httpserver: HTTPServe
     assert caught.value.is_silence
 
 
+def test_a_port_where_nobody_listens_is_told_in_the_system_s_words() -> None:
+    client = Client(lambda: HTTPConnectionPool("127.0.0.1", find_port()))
+    with pytest.raises(RequestError, match="refused or lost: Connection refused") as caught:
+        client.request("GET", "/x?token=s3cr3t", headers={"X": "s3cr3t"}, patience=0)
+    assert caught.value.is_silence
+    assert "s3cr3t" not in str(caught.value)
+
+
 def test_what_may_have_been_heard_is_not_sent_again_unless_nothing_was_done(
     client: Client, httpserver: HTTPServer
 ) -> None:
@@ -111,6 +120,7 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks(
         ('{"message": "no such thing"}', "HTTP 404: no such thing"),
         ('{"error": {"code": "gone", "message": "it is gone"}}', "HTTP 404: it is gone"),
         ('{"errors": [{"message": "first"}, {"message": "second"}]}', "HTTP 404: first"),
+        ('{"errors": [{"code": "DENIED", "message": "no"}]}', "HTTP 404: DENIED: no"),
         ('{"message": "the pass word is s3cr3t-0f-it"}', "HTTP 404: the pass word is [REDACTED]"),
         ("<html>s3cr3t", "HTTP 404"),
         ('["s3cr3t"]', "HTTP 404"),

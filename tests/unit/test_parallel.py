@@ -13,16 +13,6 @@ from nvoi.parallel import CancelledError, CancelScope, Task, run_together, work_
 FOREVER = 1000.0
 
 
-def test_all_hosts_are_worked_on_at_once_and_answer_in_their_order() -> None:
-    barrier = threading.Barrier(3)
-
-    def work(host: str) -> str:
-        barrier.wait(10)
-        return host.upper()
-
-    assert list(work_on_all(["c", "a", "b"], work).items()) == [("c", "C"), ("a", "A"), ("b", "B")]
-
-
 def test_one_failure_is_raised_as_it_is_when_all_have_ended() -> None:
     done = []
 

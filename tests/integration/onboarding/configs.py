@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nvoi.config.credentials import decrypt, encrypt, get_key
+from nvoi.config.credentials import get_key
 from nvoi.config.loader import load_file
 from nvoi.config.schema import Config
+from nvoi.config.sealing import decrypt, encrypt
 from nvoi.secret import Secret
 from tests.integration.streams import KEY
 

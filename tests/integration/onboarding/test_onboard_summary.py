@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.config.credentials import encrypt, generate_key
+from nvoi.config.sealing import encrypt, generate_key
 from nvoi.secret import Secret
 from tests.integration.commands import NVOI, build_environment
 from tests.integration.onboarding.configs import OWN, make_config, read_config, read_text

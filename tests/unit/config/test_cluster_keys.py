@@ -153,10 +153,10 @@ def test_an_architecture_that_is_none_is_refused() -> None:
 
 @pytest.mark.parametrize("part", ["a", "a-", "a/", "a.", "a_", "-", "a:1", "/", "a-a/", "a@"])
 def test_a_long_image_that_is_none_is_refused_at_once(part: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert faults(web(f"image: '{part * 100_000}!'"))
     assert faults(cluster(f"k3s: {{system_default_registry: '{part * 100_000}!'}}"))
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 # Resources

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.config.credentials import DeployKey, encrypt, generate_key
 from nvoi.config.loader import load, load_file
 from nvoi.config.schema import (
     AWSProvider,
@@ -18,6 +17,7 @@ from nvoi.config.schema import (
     SSHProvider,
     Volume,
 )
+from nvoi.config.sealing import DeployKey, encrypt, generate_key
 from nvoi.errors import ConfigError, CredentialsError
 from tests.unit.config.texts import EVERY_KEY, fault, faults, hetzner, keys, local, parse, ssh
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from nvoi.images.build import BuildLog
+from nvoi.images.build import EngineLog
 
 
-def feed(*lines: str) -> BuildLog:
-    log = BuildLog()
+def feed(*lines: str) -> EngineLog:
+    log = EngineLog()
     for line in lines:
         log.feed(line)
     return log

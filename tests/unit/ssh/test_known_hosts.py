@@ -105,3 +105,13 @@ def test_a_host_is_named_with_its_place() -> None:
     assert str(Host("web-1", "10.0.0.1")) == "web-1 (10.0.0.1)"
     assert str(Host("web-1", "10.0.0.1", 2222)) == "web-1 (10.0.0.1 port 2222)"
     assert str(Host("10.0.0.1", "10.0.0.1")) == "10.0.0.1"
+
+
+def test_a_first_contact_is_kept_beside_lines_that_are_no_utf_8(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    store = tmp_path / "known_hosts"
+    store.write_bytes(f"other {OTHER} M\xfcller".encode("latin-1"))
+    KnownHosts(store).check(Host("w", "web-1"), get_key(KEY))
+    kind, data = KEY.split()[:2]
+    assert store.read_bytes().splitlines()[1:] == [f"web-1 {kind} {data}".encode()]
+    assert b"M\xfcller" in store.read_bytes()
