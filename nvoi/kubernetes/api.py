@@ -192,16 +192,18 @@ class Api:
         """All objects of a kind, and each change from then on, without end; see :meth:`list_all`.
 
         A watch that ends or is lost goes on where it was; where the API has forgotten that
-        (410 Gone), all are listed again.
+        (410 Gone), or ends it by another error, all are listed again.
         """
         resource = BY_NAME[name]
         path, selectors = resource.build_path(namespace), build_selectors(selector, fields)
         while True:
+            began = time.monotonic()
             listing = self.list_all(
                 name, namespace, selector=selector, fields=fields, patience=math.inf
             )
             yield Change(LISTED, listing.items)
             yield from self._follow(resource, path, selectors, listing.version)
+            parallel.sleep(max(0.0, began + PACE - time.monotonic()))
 
     def _follow(
         self, resource: Resource, path: str, selectors: Mapping[str, str], version: str
@@ -213,12 +215,14 @@ class Api:
             try:
                 for event in self._stream_events(path, {**query, **selectors}, version):
                     item = event["object"]
+                    if event["type"] == ERROR:
+                        log.debug("The cluster lists %s again: %s", resource.plural, item)
+                        return
                     version = item["metadata"]["resourceVersion"]
                     if event["type"] != BOOKMARK:
                         yield Change(event["type"], (complete(item, resource),))
             except RequestError as error:
                 if error.status == GONE:
-                    log.debug("The cluster lists %s again", resource.plural)
                     return
                 if not error.is_silence:
                     raise
@@ -231,10 +235,7 @@ class Api:
         seconds = WATCH_SECONDS + GRACE_SECONDS
         with self._client.stream(path, query=texts, seconds=seconds, patience=math.inf) as pieces:
             for line in cut_lines(pieces):
-                event = read_json(line)
-                if event["type"] == ERROR:
-                    raise read_status(event["object"])
-                yield event
+                yield read_json(line)
 
     def delete(self, reference: Reference, propagation: str) -> bool:
         """Delete an object; whether it is gone already, as where there was none.
@@ -330,9 +331,3 @@ def read_json(line: bytes) -> dict[str, Any]:
         message = f"the answer cannot be read: {type(error).__name__}"
         raise RequestError(message) from None
     return event
-
-
-def read_status(status: dict[str, Any]) -> RequestError:
-    """The error that a watch ends with."""
-    code = status.get("code")
-    return RequestError(f"HTTP {code}", status=code, document=status)

@@ -333,10 +333,11 @@ class Cluster:
                     return
 
         task = parallel.Task(look, "nvoi-watch")
-        with parallel.hold(task):
+        try:
             task.start()
             is_over = task.join(max(0.0, deadline - time.monotonic()))
-        task.cancel()
+        finally:
+            task.cancel()
         if not is_over:
             outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
             raise RemoteError(str(self._host), "deleting from the cluster", outcome)

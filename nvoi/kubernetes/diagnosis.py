@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from nvoi.errors import RequestError, ServiceError
+from nvoi.errors import ConnectionFailedError, RequestError, ServiceError
 from nvoi.kubernetes.api import Api
 from nvoi.kubernetes.names import TEMPLATE
 from nvoi.kubernetes.ownership import Json, read_reference
@@ -315,7 +315,7 @@ class Reporter:
         """A container's last lines: of the run that failed, else of the present one."""
         reference = read_reference(pod)
         for of_previous in (True, False) if previous else (False,):
-            with suppress(RequestError):
+            with suppress(RequestError, ConnectionFailedError):
                 found = self.api.read_lines(reference, container, lines=LINES, previous=of_previous)
                 if found:
                     return found
