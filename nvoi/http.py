@@ -126,7 +126,6 @@ class Client:
             return next(reversed(self._failing.values()), None)
 
     def close(self) -> None:
-        """End the connections. A later use opens others."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()

@@ -184,7 +184,6 @@ def drain(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
 
 
 def cordon(cluster: Cluster, node: ClusterNode, *, is_on: bool) -> None:
-    """Have a node get no new pods, or get some again."""
     cluster.change(Reference("Node", node.name), {"spec": {"unschedulable": is_on or None}})
 
 

@@ -100,7 +100,6 @@ class Api:
 
     @property
     def trouble(self) -> RequestError | None:
-        """Why the API does not answer at present."""
         return self._client.trouble
 
     def apply(self, manifest: Manifest, owner: str = FIELD_MANAGER) -> Json:
@@ -285,7 +284,6 @@ class Api:
         return tuple(answer.body.decode("utf-8", errors="replace").splitlines())
 
     def follow_lines(self, pod: Reference, container: str) -> Iterator[str]:
-        """The lines of a container as it prints them, from the first to its end."""
         cutter = LineCutter()
         query = {"container": container, "follow": "true"}
         path = build_path(pod, "log")

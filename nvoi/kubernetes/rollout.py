@@ -151,7 +151,6 @@ class RolloutWatch:
             self._end_streams()
 
     def _list(self) -> dict[str, Listing]:
-        """All that there is when it begins."""
         kinds = sorted({reference.kind for reference in self._references} | {"Pod", "Event"})
 
         def look(kind: str) -> Listing:
@@ -339,8 +338,6 @@ def list_open(verdicts: Iterable[Verdict]) -> list[str]:
 
 
 def build_teller(service: str) -> Callable[[str], None]:
-    """Says the lines of a service's command."""
-
     def tell(line: str) -> None:
         log.info("%s: %s", service, line)
 
