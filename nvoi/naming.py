@@ -43,19 +43,6 @@ def build_server_name(name: str, group: str, index: int) -> str:
     return build_label(f"{name}-{group}-{index}")
 
 
-def build_firewall_name(name: str) -> str:
-    return f"{build_prefix(name)}-firewall"
-
-
-def build_network_name(name: str) -> str:
-    return f"{build_prefix(name)}-network"
-
-
-def build_tunnel_name(name: str, service: str) -> str:
-    """The tunnel that brings a service's host names to it."""
-    return f"{build_prefix(name)}-{service}"
-
-
 def build_image_tag(name: str, moment: datetime) -> str:
     """The image built at ``moment``, which the caller gives in UTC."""
     return f"{build_prefix(name)}:{moment:%Y%m%d%H%M%S}"
@@ -67,7 +54,6 @@ def build_volume_name(name: str, group: str, volume: str) -> str:
 
 
 def build_volume_path(name: str, group: str, volume: str) -> str:
-    """The folder on the server where the volume is mounted."""
     return f"{VOLUMES_FOLDER}/{build_volume_name(name, group, volume)}"
 
 

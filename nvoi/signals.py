@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,19 @@ from contextlib import contextmanager
 #: Ctrl-C; what supervisors and CIs send; a terminal that was closed or an SSH connection that was
 #: lost; Ctrl-\.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+#: What takes or gives back a lock in the standard library: a lock stays taken for ever where an
+#: exception comes between its own code and the caller's.
+LOCKING = frozenset({"__enter__", "__exit__", "acquire", "release", "_acquireLock", "_releaseLock"})
+LOCK_FILES = frozenset({threading.__file__, logging.__file__})
+#: Seconds until a signal that came at such a moment is looked at again.
+SOON = 0.001
+
+
+def is_locking(frame: types.FrameType | None) -> bool:
+    code = frame and frame.f_code
+    return code is not None and code.co_name in LOCKING and code.co_filename in LOCK_FILES
 
 
 def list_wanted() -> list[signal.Signals]:
@@ -62,8 +77,12 @@ class Signals:
             self._holds -= 1
             self._interrupt()
 
-    def handle(self, number: int, _frame: types.FrameType | None) -> None:
+    def handle(self, number: int, frame: types.FrameType | None) -> None:
         """The signals' handler."""
+        if is_locking(frame):
+            signal.signal(signal.SIGALRM, lambda _, later: self.handle(number, later))
+            signal.setitimer(signal.ITIMER_REAL, SOON)
+            return
         if number == signal.SIGINT and self._second_ends and not self._holds:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         if self._number is None:

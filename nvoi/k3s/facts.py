@@ -94,7 +94,6 @@ class K3s:
 
     @property
     def node_name(self) -> str | None:
-        """The name of the node, where it is one of nvoi's."""
         name = self.config.get("node-name")
         return name if self.is_ours and isinstance(name, str) else None
 
@@ -200,7 +199,6 @@ def read_facts(sections: Sections, clock_offset: float) -> Facts:
 
 
 def get_first(sections: Sections, name: str) -> str:
-    """The first line of a section; empty without one."""
     lines = sections.get(name)
     return lines[0].strip() if lines else ""
 
@@ -214,7 +212,6 @@ def read_pairs(lines: list[str], separator: str) -> Iterator[tuple[str, str]]:
 
 
 def read_size(text: str) -> int:
-    """Bytes of a number of kibibytes."""
     return int(text) * KIBIBYTE if text.isdecimal() else 0
 
 

@@ -58,8 +58,6 @@ class Patience:
 
 @dataclass(frozen=True)
 class Installer:
-    """Makes the servers, of which the master is first, one cluster for an app."""
-
     connections: Connections
     cluster: Cluster
     servers: Sequence[Server]
@@ -126,7 +124,6 @@ class Installer:
         return tasks
 
     def _list_nodes(self, master: Facts) -> list[ClusterNode]:
-        """The nodes that there are, where the master was set up wholly and runs."""
         return list_nodes(self.cluster) if master.k3s.is_active and master.k3s.applied else []
 
     def _bring(self, task: Task) -> None:
@@ -135,7 +132,6 @@ class Installer:
         self._set_up(task, installs=task.installs, starts=starts)
 
     def _renew(self, task: Task) -> None:
-        """Bring a worker that runs up to date, and wait until it is back."""
         self._set_up(task, installs=task.installs, starts=task.starts)
         if task.starts:
             self._wait_for(task)
@@ -183,7 +179,6 @@ def build_setup(
 
 
 def build_input(task: Task) -> bytes:
-    """The two files, which hold the token."""
     return (task.config.reveal() + task.registries).encode()
 
 
@@ -207,7 +202,6 @@ def tell_insecure(install_url: str, tasks: Sequence[Task], facts: Mapping[str, F
 
 
 def tell_work(task: Task, *, installs: bool, starts: bool) -> None:
-    """Log what is about to be done."""
     name, node = task.server.name, task.node
     role = "a worker" if node.master_ip else "the master"
     if installs:
@@ -219,13 +213,11 @@ def tell_work(task: Task, *, installs: bool, starts: bool) -> None:
 
 
 def tell_waiting(name: str, line: str) -> None:
-    """Log what the server waits for, which it says every 15 s."""
     if line.startswith(WAITING):
         log.info("%s: %s", name, line)
 
 
 def explain(error: RemoteError, task: Task, install_url: str) -> NvoiError:
-    """What has happened on the server, for people."""
     host, node = task.server.host, task.node
     unit = "k3s-agent" if node.master_ip else "k3s"
     if any(DISK_FULL in line for line in error.output):

@@ -34,12 +34,10 @@ def list_addresses(facts: Facts) -> dict[str, Address]:
 
 
 def is_outer(device: str) -> bool:
-    """Whether a device may lead to other servers."""
     return not device.startswith(INNER_DEVICES)
 
 
 def is_inside(network: Network, outer: Sequence[ipaddress.IPv4Network]) -> bool:
-    """Whether a network is one of ``outer``, or a part of one."""
     return isinstance(network, ipaddress.IPv4Network) and any(map(network.subnet_of, outer))
 
 

@@ -122,7 +122,6 @@ def wait_until_ready(
 def find_lacking(
     nodes: Sequence[ClusterNode], names: Iterable[str], versions: Mapping[str, str]
 ) -> list[str]:
-    """What is not as it should be, of each of the nodes in ``names``."""
     known = {node.name: node for node in nodes}
     lacking = []
     for name in names:
@@ -137,13 +136,11 @@ def find_lacking(
 
 
 def format_address(host: Host) -> str:
-    """A host as a node's annotation has it."""
     address = f"[{host.address}]" if ":" in host.address else host.address
     return f"{host.user}@{address}:{host.port}"
 
 
 def parse_address(text: str, name: str) -> Host | None:
-    """The host of a node's annotation; None where it is none."""
     user, found, place = text.partition("@")
     address, _, port = place.rpartition(":")
     if not (found and user and address and port.isdecimal()):
@@ -157,7 +154,6 @@ def build_marker(app: str) -> str:
 
 
 def list_other_apps(nodes: Iterable[ClusterNode], app: str) -> list[str]:
-    """The other apps that use any of ``nodes``."""
     markers = {marker for node in nodes for marker in node.markers} - {build_marker(app)}
     return sorted(marker.removeprefix(MARKER + MARKER_NAME) for marker in markers)
 

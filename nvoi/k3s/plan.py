@@ -198,7 +198,6 @@ def build_config(node: Node, settings: K3sSettings) -> Secret:
 
 
 def build_url(address: str) -> str:
-    """Where agents reach the master."""
     host = f"[{address}]" if ":" in address else address
     return f"https://{host}:{API_PORT}"
 
@@ -215,7 +214,6 @@ def drop_label(lines: Sequence[str]) -> list[str]:
 
 
 def find_work(k3s: K3s, version: str, config: Secret, registries: str, stamp: str) -> Work:
-    """What has to be done on a server that has ``k3s``."""
     if k3s.program is None or k3s.role is None or k3s.version != version:
         return Work.INSTALL
     lines = config.reveal().splitlines()

@@ -65,7 +65,6 @@ def check_all(
 
 
 def find_faults(server: Server, facts: Facts, version: str | None) -> Iterator[str]:
-    """What one server lacks, each with what to do about it."""
     yield from find_system_faults(facts)
     yield from find_room_faults(facts, is_master=server.is_master)
     yield from find_network_faults(server, facts)
@@ -73,7 +72,6 @@ def find_faults(server: Server, facts: Facts, version: str | None) -> Iterator[s
 
 
 def find_system_faults(facts: Facts) -> Iterator[str]:
-    """What is wrong with its system, clock and rights."""
     if facts.kernel != "Linux" or facts.architecture not in SUPPORTED:
         system = f"{facts.kernel} on {facts.architecture}"
         yield f"runs {system}; k3s is installed on Linux on x86_64 or aarch64 only"
@@ -102,7 +100,6 @@ def find_system_faults(facts: Facts) -> Iterator[str]:
 
 
 def find_room_faults(facts: Facts, *, is_master: bool) -> Iterator[str]:
-    """What is wrong with its memory and disk."""
     memory = MASTER_MEMORY if is_master else AGENT_MEMORY
     if 0 < facts.memory < memory * SLACK:
         what = "the master" if is_master else "a node"
@@ -116,7 +113,6 @@ def find_room_faults(facts: Facts, *, is_master: bool) -> Iterator[str]:
 
 
 def find_network_faults(server: Server, facts: Facts) -> Iterator[str]:
-    """What is wrong with its ports and networks."""
     if facts.k3s.role is None:
         for one in facts.used_ports:
             has = f"{one.program} has" if one.program else "something has"
@@ -130,7 +126,6 @@ def find_network_faults(server: Server, facts: Facts) -> Iterator[str]:
 
 
 def find_k3s_faults(server: Server, facts: Facts, version: str | None) -> Iterator[str]:
-    """What is wrong with the k3s that it has already."""
     k3s, wanted = facts.k3s, "server" if server.is_master else "agent"
     uninstall = "k3s-uninstall.sh" if k3s.role == "server" else "k3s-agent-uninstall.sh"
     if not facts.can_be_root:
@@ -156,7 +151,6 @@ def find_k3s_faults(server: Server, facts: Facts, version: str | None) -> Iterat
 
 
 def compare_servers(servers: Sequence[Server], facts: Mapping[str, Facts]) -> Iterator[str]:
-    """What is wrong with several of them together."""
     yield from compare_clocks(servers, facts)
     machines: dict[str, Server] = {}
     names: dict[str, Server] = {}

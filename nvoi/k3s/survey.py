@@ -84,7 +84,6 @@ def check_servers(
 
 
 def tell_architectures(architectures: Mapping[str, str]) -> None:
-    """Log where the servers differ."""
     names: dict[str, list[str]] = {}
     for name, architecture in architectures.items():
         names.setdefault(architecture, []).append(name)
@@ -131,7 +130,6 @@ def survey(
     servers: Sequence[Server],
     on_architectures: OnArchitectures = lambda _architectures: None,
 ) -> dict[str, Facts | NvoiError]:
-    """What each server is like, by its name, or why it cannot be told."""
     architectures: dict[str, str] = {}
     lock = threading.Lock()
 
@@ -178,7 +176,6 @@ def ask(
 
 
 def build_survey(*, is_master: bool) -> Command:
-    """The command that asks; it changes nothing."""
     ports = (*(MASTER_PORTS if is_master else ()), *NODE_PORTS)
     asked = " ".join(f"{protocol}:{port:04X}" for protocol, port in ports)
     paths = (CONFIG_FILE, REGISTRIES_FILE, STAMP_FILE, VOLUMES_FOLDER)

@@ -9,7 +9,7 @@ from typing import Any
 
 from nvoi import parallel
 from nvoi.command import Command, Result, build_script
-from nvoi.errors import HostsError, NvoiError, RemoteError
+from nvoi.errors import ClusterSilenceError, HostsError, NvoiError, RemoteError
 from nvoi.k3s import read_script
 from nvoi.k3s.facts import FOLDER, HEADER
 from nvoi.k3s.nodes import ClusterNode, parse_address
@@ -184,7 +184,6 @@ def drain(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
 
 
 def cordon(cluster: Cluster, node: ClusterNode, *, is_on: bool) -> None:
-    """Have a node get no new pods, or get some again."""
     cluster.change(Reference("Node", node.name), {"spec": {"unschedulable": is_on or None}})
 
 
@@ -196,7 +195,12 @@ def evict_pods(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
     """
     deadline = time.monotonic() + seconds
     while pods := list_movable(cluster, node):
-        kept = cluster.evict(pods)
+        kept = []
+        try:
+            kept = cluster.evict(pods)
+        except ClusterSilenceError as error:
+            # Not asked again at once: a pod of that name may be another one by now.
+            log.debug("%s: not all pods were evicted: %s", node.name, error)
         if time.monotonic() >= deadline:
             why = "a PodDisruptionBudget forbids it" if kept else "they do not end"
             names = ", ".join(f"{pod.namespace}/{pod.name}" for pod in kept or pods)

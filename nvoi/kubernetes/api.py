@@ -100,7 +100,6 @@ class Api:
 
     @property
     def trouble(self) -> RequestError | None:
-        """Why the API does not answer at present."""
         return self._client.trouble
 
     def apply(self, manifest: Manifest, owner: str = FIELD_MANAGER) -> Json:
@@ -193,12 +192,13 @@ class Api:
         """All objects of a kind, and each change from then on, without end; see :meth:`list_all`.
 
         Where they were listed before, as ``since`` says, it begins with the changes. A watch that
-        ends or is lost goes on where it was; where the API has forgotten that (410 Gone), all are
-        listed again.
+        ends or is lost goes on where it was; where the API has forgotten that (410 Gone), or ends
+        it by another error, all are listed again.
         """
         resource = BY_NAME[name]
         path, selectors = resource.build_path(namespace), build_selectors(selector, fields)
         while True:
+            began = time.monotonic()
             if since is None:
                 since = self.list_all(
                     name, namespace, selector=selector, fields=fields, patience=math.inf
@@ -206,6 +206,7 @@ class Api:
                 yield Change(LISTED, since.items)
             yield from self._follow(resource, path, selectors, since.version)
             since = None
+            parallel.sleep(max(0.0, began + PACE - time.monotonic()))
 
     def _follow(
         self, resource: Resource, path: str, selectors: Mapping[str, str], version: str
@@ -217,12 +218,14 @@ class Api:
             try:
                 for event in self._stream_events(path, {**query, **selectors}, version):
                     item = event["object"]
+                    if event["type"] == ERROR:
+                        log.debug("The cluster lists %s again: %s", resource.plural, item)
+                        return
                     version = item["metadata"]["resourceVersion"]
                     if event["type"] != BOOKMARK:
                         yield Change(event["type"], (complete(item, resource),))
             except RequestError as error:
                 if error.status == GONE:
-                    log.debug("The cluster lists %s again", resource.plural)
                     return
                 if not error.is_silence:
                     raise
@@ -235,10 +238,7 @@ class Api:
         seconds = WATCH_SECONDS + GRACE_SECONDS
         with self._client.stream(path, query=texts, seconds=seconds, patience=math.inf) as pieces:
             for line in cut_lines(pieces):
-                event = read_json(line)
-                if event["type"] == ERROR:
-                    raise read_status(event["object"])
-                yield event
+                yield read_json(line)
 
     def delete(self, reference: Reference, propagation: str) -> bool:
         """Delete an object; whether it is gone already, as where there was none.
@@ -284,7 +284,6 @@ class Api:
         return tuple(answer.body.decode("utf-8", errors="replace").splitlines())
 
     def follow_lines(self, pod: Reference, container: str) -> Iterator[str]:
-        """The lines of a container as it prints them, from the first to its end."""
         cutter = LineCutter()
         query = {"container": container, "follow": "true"}
         path = build_path(pod, "log")
@@ -334,9 +333,3 @@ def read_json(line: bytes) -> dict[str, Any]:
         message = f"the answer cannot be read: {type(error).__name__}"
         raise RequestError(message) from None
     return event
-
-
-def read_status(status: dict[str, Any]) -> RequestError:
-    """The error that a watch ends with."""
-    code = status.get("code")
-    return RequestError(f"HTTP {code}", status=code, document=status)

@@ -311,7 +311,6 @@ class Cluster:
             self.follow(followed, seconds, selector=build_selector(manifests))
 
     def _look(self, manifests: Sequence[Manifest]) -> tuple[Json, ...]:
-        """What there is of the workloads of ``manifests``, and their pods."""
         namespace = read_reference(manifests[0]).namespace
         return self.get(LOOKED_AT, selector=build_selector(manifests), namespace=namespace)
 
@@ -333,10 +332,11 @@ class Cluster:
                     return
 
         task = parallel.Task(look, "nvoi-watch")
-        with parallel.hold(task):
+        try:
             task.start()
             is_over = task.join(max(0.0, deadline - time.monotonic()))
-        task.cancel()
+        finally:
+            task.cancel()
         if not is_over:
             outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
             raise RemoteError(str(self._host), "deleting from the cluster", outcome)
@@ -376,7 +376,6 @@ def ask_all(items: Sequence[H], ask: Callable[[H], T]) -> dict[H, T]:
 
 
 def tell_trouble(error: RequestError | None) -> None:
-    """Say that the cluster does not answer, or that it does again."""
     if error is None:
         log.info("The cluster answers again")
     else:

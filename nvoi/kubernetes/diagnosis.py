@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from nvoi.errors import RequestError, ServiceError
+from nvoi.errors import ConnectionFailedError, RequestError, ServiceError
 from nvoi.kubernetes.api import Api
 from nvoi.kubernetes.names import TEMPLATE
 from nvoi.kubernetes.ownership import Json, read_reference
@@ -80,7 +80,6 @@ class Failure:
 
 
 def list_containers(pod: Json) -> Iterator[Json]:
-    """The state of each container of a pod."""
     status = pod.get("status") or {}
     yield from status.get("initContainerStatuses") or ()
     yield from status.get("containerStatuses") or ()
@@ -105,7 +104,6 @@ def find_failure(pod: Json, events: Iterable[Json] = ()) -> Failure | None:
 
 
 def find_placement_failure(pod: Json) -> Failure | None:
-    """No node will have the pod."""
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition.get("type") != "PodScheduled" or condition.get("reason") != UNPLACED:
             continue
@@ -137,7 +135,6 @@ def find_container_failure(pod: Json, status: Json, events: Iterable[Json]) -> F
 
 
 def find_end(status: Json) -> Json | None:
-    """How a container ended the last time it did."""
     for key in ("state", "lastState"):
         terminated: Json | None = (status.get(key) or {}).get("terminated")
         if terminated:
@@ -246,7 +243,6 @@ def belongs(pod: Json, item: Json) -> bool:
 
 
 def advise(failure: Failure) -> str:
-    """A sentence that says what to do next."""
     if failure.reason in IMAGE_REASONS:
         return "see that the image's name is right, and that the servers can reach where it is"
     if failure.reason in MOUNT_REASONS:
@@ -275,7 +271,6 @@ class Reporter:
     streamed: Mapping[str, Sequence[str]]
 
     def build_failure(self, service: str, sentence: str, failure: Failure) -> ServiceError:
-        """The error of a workload that has failed."""
         pod = next((one for one in self.pods if one["metadata"]["name"] == failure.pod), None)
         if pod is not None and failure.container is not None:
             lines = self._read_lines(pod, failure.container, previous=failure.previous)
@@ -291,7 +286,6 @@ class Reporter:
     def build_late(
         self, service: str, late: Iterable[Json], sentences: Iterable[str], seconds: float
     ) -> ServiceError:
-        """The error of workloads that were not done in time."""
         items = [*late]
         pods = [pod for pod in self.pods if any(belongs(pod, item) for item in items)]
         output: list[str] = []
@@ -315,7 +309,7 @@ class Reporter:
         """A container's last lines: of the run that failed, else of the present one."""
         reference = read_reference(pod)
         for of_previous in (True, False) if previous else (False,):
-            with suppress(RequestError):
+            with suppress(RequestError, ConnectionFailedError):
                 found = self.api.read_lines(reference, container, lines=LINES, previous=of_previous)
                 if found:
                     return found
@@ -323,7 +317,6 @@ class Reporter:
 
 
 def describe_event(event: Json) -> str:
-    """An event in a line."""
     times = event.get("count") or 1
     often = f" ({times} times)" if times > 1 else ""
     message = " ".join(str(event.get("message", "")).split())
@@ -331,6 +324,5 @@ def describe_event(event: Json) -> str:
 
 
 def is_well(pod: Json) -> bool:
-    """Whether all of a pod's containers are ready."""
     statuses = [*list_containers(pod)]
     return bool(statuses) and all(status.get("ready") for status in statuses)

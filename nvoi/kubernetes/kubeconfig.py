@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
+import secrets
 import ssl
 import tempfile
 from base64 import b64decode
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from urllib3 import HTTPSConnectionPool
 
 from nvoi.command import build_script
@@ -72,9 +73,9 @@ class Access:
         """
         if self._opened is None:
             config = get_kubeconfig(self._connections, self._host)
+            context = build_ssl_context(config)
             forward = self._connections.forward(self._host, config.address, config.port)
-            port = self._stack.enter_context(forward)
-            self._opened = config, build_ssl_context(config), port
+            self._opened = config, context, self._stack.enter_context(forward)
         elif not self._connections.reaches(
             self._host, self._opened[0].address, self._opened[0].port
         ):
@@ -152,14 +153,27 @@ def build_ssl_context(config: Kubeconfig) -> ssl.SSLContext:
     """TLS that trusts the cluster's own authority and nobody else.
 
     Its certificates lack what RFC 5280 asks of those of the world, which Python 3.13 insists on
-    (kubernetes-client/python, issue 2394). A key can be loaded from a file alone: it is in a
-    folder of this user's, and gone at once.
+    (kubernetes-client/python, issue 2394). A key can be loaded from a file alone: that has it
+    encrypted, with a password that is nowhere else.
+
+    Raises:
+        ServiceError: the certificates or the key are none, or there is no room for a file.
     """
-    context = ssl.create_default_context(cadata=config.authority)
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "client.pem"
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-            opened.write(config.certificate + config.key.reveal())
-        context.load_cert_chain(file)
+    password = secrets.token_hex()
+    try:
+        context = ssl.create_default_context(cadata=config.authority)
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        key = serialization.load_pem_private_key(config.key.reveal().encode(), None)
+        encrypted = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(password.encode()),
+        )
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(config.certificate.encode() + encrypted)
+            file.flush()
+            context.load_cert_chain(file.name, password=password)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        reason = type(error).__name__
+        raise ServiceError(f"the kubeconfig of k3s cannot be used: {reason}") from None
     return context

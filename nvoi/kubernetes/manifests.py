@@ -129,7 +129,6 @@ def build_services(workloads: Iterable[Workload]) -> list[Manifest]:
 
 
 def build_deployment(workload: Workload) -> Manifest:
-    """The Deployment that keeps the pods of an app's or an auxiliary service."""
     spread = {} if workload.mounts else {"topologySpreadConstraints": build_spread(workload.name)}
     return {
         "apiVersion": "apps/v1",
@@ -247,7 +246,6 @@ def stamp_template(template: Manifest, labels: dict[str, str], checksum: str) ->
 
 
 def build_specification(workload: Workload) -> Manifest:
-    """The spec that a workload's pods have in common."""
     specification: Manifest = {
         "containers": [build_container(workload)],
         # Nothing that nvoi runs asks the cluster, and variables named after other services

@@ -46,7 +46,6 @@ def build_checksum(parts: Mapping[str, str] | Iterable[str]) -> str:
 
 
 def build_digest(text: str) -> str:
-    """8 hex of the SHA-256 of ``text``."""
     return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
 
 
@@ -92,7 +91,6 @@ def build_statefulset_name(workload: str) -> str:
 
 
 def build_job_name(workload: str, stamp: str) -> str:
-    """The Job that runs ``pre_run_command`` for the release of ``stamp``."""
     return shorten(f"{workload}-pre-run-{stamp}")
 
 

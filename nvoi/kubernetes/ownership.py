@@ -32,8 +32,6 @@ IMMUTABLE = {
 
 @dataclass(frozen=True, order=True)
 class Reference:
-    """An object of the cluster."""
-
     kind: str
     name: str
     namespace: str = NAMESPACE
@@ -43,13 +41,11 @@ class Reference:
 
 
 def read_reference(item: Json | Manifest) -> Reference:
-    """The reference of an object."""
     metadata: Any = item["metadata"]
     return Reference(str(item["kind"]), metadata["name"], metadata.get("namespace") or NAMESPACE)
 
 
 def is_owned(item: Json, app: str) -> bool:
-    """Whether nvoi made ``item`` for ``app``."""
     labels = item["metadata"].get("labels") or {}
     return bool(labels.get(MANAGED_BY) == OWNER and labels.get(PART_OF) == build_label_value(app))
 
@@ -89,7 +85,6 @@ def is_earlier(item: Json, named: Collection[Reference]) -> bool:
 
 
 def find_secret_names(item: Json) -> Iterator[str]:
-    """The Secrets that an object's pods are started with."""
     template = (item.get("spec") or {}).get("template") or {"spec": {"containers": ()}}
     for container in template["spec"]["containers"]:
         for source in container.get("envFrom") or ():
@@ -98,7 +93,6 @@ def find_secret_names(item: Json) -> Iterator[str]:
 
 
 def is_going(item: Json) -> bool:
-    """Whether an object is being deleted already."""
     return "deletionTimestamp" in item["metadata"]
 
 
@@ -132,7 +126,6 @@ def differs(live: Json, wanted: Manifest) -> bool:
 
 
 def name_claims(specification: Json) -> list[str]:
-    """The names of a StatefulSet's volume claims."""
     return [item["metadata"]["name"] for item in specification.get("volumeClaimTemplates") or ()]
 
 

@@ -18,8 +18,6 @@ from nvoi.kubernetes.ownership import Json, Reference, read_reference
 
 
 class State(Enum):
-    """How far something is."""
-
     PROGRESSING = "progressing"
     DONE = "done"
     FAILED = "failed"
@@ -35,7 +33,6 @@ class Verdict:
 
 
 def fail(name: str, failure: Failure) -> Verdict:
-    """The verdict on what has failed."""
     subject = failure.pod or name
     text = f"{subject}: {failure.reason}" + (f": {failure.message}" if failure.message else "")
     return Verdict(State.FAILED, text, failure)
@@ -96,7 +93,6 @@ def find_stuck(item: Json, pods: Iterable[Json]) -> list[Reference]:
 
 
 def find_condition_failure(item: Json) -> Failure | None:
-    """Kubernetes itself has given up."""
     for condition in (item.get("status") or {}).get("conditions") or ():
         kind, status = condition.get("type"), condition.get("status")
         late = kind == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded"

@@ -41,7 +41,6 @@ class Record:
 
     @property
     def images(self) -> tuple[str, ...]:
-        """The images that it runs, each once."""
         deployments: list[Any] = [one for one in self.manifests if one["kind"] == "Deployment"]
         return tuple(
             dict.fromkeys(
@@ -96,13 +95,11 @@ def list_begun(app: str, live: Iterable[Json]) -> list[Record]:
 
 
 def read_records(app: str, live: Iterable[Json]) -> list[Record]:
-    """All the records of an app, newest first."""
     found = [read_record(item) for item in live if item.get("type") == TYPE and is_owned(item, app)]
     return sorted(found, key=lambda record: record.stamp, reverse=True)
 
 
 def read_record(item: Json) -> Record:
-    """What a record holds."""
     metadata = item["metadata"]
     annotations = metadata["annotations"]
     manifests: list[Any] = json.loads(gzip.decompress(b64decode(item["data"][KEY])))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from nvoi import parallel
-from nvoi.errors import HostsError, NvoiError, RequestError, ServiceError
+from nvoi.errors import ConnectionFailedError, HostsError, NvoiError, RequestError, ServiceError
 from nvoi.kubernetes.api import DELETED, LISTED, Api, Change, Listing
 from nvoi.kubernetes.diagnosis import (
     Failure,
@@ -57,12 +57,15 @@ class LogStream:
         self._container = container
         self._tell = tell
         self._count = 0
+        self._is_closed = False
         self._task: Task[None] | None = None
         self.last: deque[str] = deque(maxlen=LAST)
 
     def ensure(self, *, is_running: bool) -> None:
         """Have it go on where there is more. What was told before a cut is not told again."""
         task = self._task
+        if self._is_closed:
+            return
         if task is None or (task.future.done() and (is_running or task.future.exception())):
             self._task = Task(self._follow, "nvoi-log")
             self._task.start()
@@ -70,6 +73,7 @@ class LogStream:
     def close(self, seconds: float) -> None:
         """End it, once it has ended by itself or after ``seconds``."""
         self.ensure(is_running=False)
+        self._is_closed = True
         if self._task is not None and not self._task.join(seconds):
             self._task.cancel()
             self._task.join(STREAM_SECONDS)
@@ -147,7 +151,6 @@ class RolloutWatch:
             self._end_streams()
 
     def _list(self) -> dict[str, Listing]:
-        """All that there is when it begins."""
         kinds = sorted({reference.kind for reference in self._references} | {"Pod", "Event"})
 
         def look(kind: str) -> Listing:
@@ -314,7 +317,7 @@ class RolloutWatch:
 
     def _build_reporter(self) -> Reporter:
         events = tuple(self._objects["Event"].values())
-        with suppress(RequestError):
+        with suppress(RequestError, ConnectionFailedError):
             events = self._api.list_all("Event", self._namespace, patience=0).items
         streamed = {pod: [*stream.last] for pod, stream in self._streams.items()}
         return Reporter(self._api, self._pods, events, streamed)
@@ -335,8 +338,6 @@ def list_open(verdicts: Iterable[Verdict]) -> list[str]:
 
 
 def build_teller(service: str) -> Callable[[str], None]:
-    """Says the lines of a service's command."""
-
     def tell(line: str) -> None:
         log.info("%s: %s", service, line)
 

@@ -42,7 +42,6 @@ class Resources:
     cpu_limit: str = "500m"
 
     def change(self, given: schema.Resources) -> Resources:
-        """These, with what the config gives in their place."""
         values = {key: value for key, value in asdict(given).items() if value is not None}
         return replace(self, **values)
 
@@ -175,7 +174,6 @@ def build_auxiliary_workload(release: Release, service: AuxiliaryService) -> Wor
 
 
 def find_database_workload(release: Release) -> Workload | None:
-    """The database's workload, None where nvoi runs none."""
     application = release.application
     database, engine = application.database, find_engine(application)
     if database is None or engine is None:
@@ -258,7 +256,6 @@ def build_port_probes(port: int, patience: int) -> Manifest:
 
 
 def build_database_probes(command: str) -> Manifest:
-    """The probes of a database that ``command`` asks."""
     action: Manifest = {"exec": {"command": build_shell(command)}}
     return {
         "startupProbe": build_probe(action, 2, 5, DATABASE_STARTUP_SECONDS // 2),
@@ -278,7 +275,6 @@ def build_action(check: Healthcheck, port: int | None) -> Manifest:
 def build_probe(
     action: Manifest, interval: int = 10, timeout: int = 5, failures: int = 3
 ) -> Manifest:
-    """A probe; times in seconds."""
     return action | {
         "periodSeconds": interval,
         "timeoutSeconds": timeout,

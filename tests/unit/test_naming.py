@@ -12,9 +12,6 @@ from nvoi.errors import UsageError
 def test_names_derive_from_the_app() -> None:
     assert naming.build_prefix("shop") == "nvoi-shop"
     assert naming.build_server_name("my_shop", "Web_Group", 2) == "my-shop-web-group-2"
-    assert naming.build_firewall_name("shop") == "nvoi-shop-firewall"
-    assert naming.build_network_name("shop") == "nvoi-shop-network"
-    assert naming.build_tunnel_name("shop", "web") == "nvoi-shop-web"
     assert naming.build_volume_name("my_shop", "main", "db_data") == "my_shop-main-db_data"
     assert naming.build_volume_path("shop", "main", "data") == "/opt/nvoi/volumes/shop-main-data"
     assert naming.build_workload_name("shop", "web") == "shop-web"

@@ -3,6 +3,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
+from threading import Condition
+from typing import Any
 
 import pytest
 
@@ -40,6 +43,24 @@ def test_the_first_signal_interrupts_what_runs(number: int, text: str, code: int
     with pytest.raises(Interruption, match=text) as caught, interruptible():
         send(number)
     assert caught.value.exit_code == code
+
+
+def test_a_lock_that_is_taken_when_a_signal_comes_is_given_back() -> None:
+    class Lock:
+        """Sends the signal from inside Condition's own code."""
+
+        acquire = release = staticmethod(print)
+        __enter__ = staticmethod(partial(os.kill, os.getpid(), signal.SIGINT))
+        exits = 0
+
+        def __exit__(self, *exception: object) -> None:
+            self.exits += 1
+
+    lock: Any = Lock()
+    with pytest.raises(Interruption), interruptible(), Condition(lock):
+        for _ in iter(int, 1):
+            pass
+    assert lock.exits == 1
 
 
 @pytest.mark.parametrize("number", NUMBERS)

@@ -20,7 +20,7 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.image import open_registry
+from nvoi.targets.cluster.prepare import open_registry
 from nvoi.targets.cluster.release import build_own_record
 
 log = get_logger("nvoi.cluster")
@@ -41,7 +41,6 @@ def clean(context: ClusterContext) -> None:
 
 
 def attempt(what: str, work: Callable[[], None]) -> None:
-    """Do ``work``; where it fails, say so and go on."""
     try:
         work()
     except NvoiError as error:
@@ -49,7 +48,6 @@ def attempt(what: str, work: Callable[[], None]) -> None:
 
 
 def choose_kept(context: ClusterContext) -> tuple[list[Record], list[Record]]:
-    """The releases that are kept from now on, and those that are not."""
     own = read_record(build_own_record(context))
     records = [own, *(one for one in context.state.records if one.stamp != own.stamp)]
     expired = find_expired(records, own.stamp, context.application.keep_count)
@@ -105,7 +103,6 @@ def clean_registry(context: ClusterContext, kept: Collection[str]) -> bool:
 
 
 def clean_nodes(context: ClusterContext, servers: Iterable[Server], kept: Collection[str]) -> None:
-    """Remove the app's images but those ``kept`` from all ``servers`` at once."""
     command = build_node_removal(ADDRESS, context.repository, kept)
     work_on_all(
         [server.host for server in servers],

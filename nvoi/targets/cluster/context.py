@@ -119,7 +119,6 @@ class ClusterContext:
 
     @property
     def needs_image(self) -> bool:
-        """Whether a service runs the app's own image."""
         return any(service.image is None for service in self.application.app.values())
 
     @property

@@ -59,7 +59,6 @@ def is_reached(context: ClusterContext) -> bool:
 
 
 def has_cluster(context: ClusterContext) -> bool:
-    """Whether there is a cluster to remove something from."""
     return is_reached(context) and context.survey.facts[context.master.name].k3s.role is not None
 
 
@@ -101,7 +100,6 @@ def take_lock(context: ClusterContext) -> None:
 
 
 def remove_workloads(context: ClusterContext) -> None:
-    """Remove all that the app has in the cluster but its data."""
     if has_cluster(context):
         attempt(context, WORKLOADS, lambda: delete_objects(context))
     elif is_reached(context):
@@ -111,7 +109,6 @@ def remove_workloads(context: ClusterContext) -> None:
 
 
 def delete_objects(context: ClusterContext) -> None:
-    """Delete the app's objects, and wait until their pods are gone."""
     load_state(context)
     app = context.application.name
     own = [read_reference(item) for item in context.state.objects if is_owned(item, app)]
@@ -140,7 +137,6 @@ def empty_registry(context: ClusterContext) -> None:
 
 
 def remove_images_here(context: ClusterContext) -> None:
-    """Remove them from this machine, where there is something that builds images."""
     try:
         engine = find_engine(context.request.environ)
     except NvoiError:
@@ -149,7 +145,6 @@ def remove_images_here(context: ClusterContext) -> None:
 
 
 def remove_volumes(context: ClusterContext) -> None:
-    """Remove the app's data, where that was asked for."""
     if not context.request.delete_volumes:
         for server in context.survey.servers:
             for folder in server.volumes:
@@ -167,7 +162,6 @@ def remove_volumes(context: ClusterContext) -> None:
 
 
 def delete_claims(context: ClusterContext) -> None:
-    """Delete the disks that the cluster found for the app."""
     claims = find_claims(context.application.name, context.cluster.get(CLAIMS))
     if claims:
         context.cluster.delete(claims)
@@ -197,7 +191,6 @@ def remove_cluster(context: ClusterContext) -> None:
 
 
 def unmark_nodes(context: ClusterContext) -> None:
-    """Say that the app uses the nodes no more."""
     forget_app(context.cluster, list_nodes(context.cluster), context.application.name)
 
 

@@ -55,8 +55,6 @@ PACE = Pace()
 
 
 class Lock:
-    """The lock on a host for as long as this run lives: :func:`take_lock`."""
-
     def __init__(
         self, connections: Connections, host: Host, holder: Holder, *, path: str, pace: Pace
     ) -> None:
@@ -168,7 +166,6 @@ class Lock:
         )
 
     def _keep(self) -> None:
-        """Hold the lock until the release or its loss."""
         while True:
             error = self._hold()
             if self._is_over:
@@ -184,7 +181,6 @@ class Lock:
             return
 
     def _find_reason(self, error: Exception) -> str:
-        """Why the lock is lost; ``error`` has ended its session."""
         log.debug("%s: the session of the deploy lock has ended: %s", self._host, error)
         try:
             found = find_loss(self._connections, self._host, self._token, self._path)

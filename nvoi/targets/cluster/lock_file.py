@@ -221,7 +221,6 @@ def read_answer(line: str) -> tuple[str, str] | None:
 
 
 def build_refusal(host: Host, path: str, reason: str) -> LockError:
-    """The error of a host on which there can be no lock."""
     return LockError(
         f"{host}: there can be no deploy lock: {reason}",
         hint=f"{path} must be writable there, and flock (util-linux) and timeout (coreutils) "

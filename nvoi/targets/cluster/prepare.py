@@ -1,24 +1,42 @@
-"""The steps before a release: servers, the lock, k3s, the cluster's registry, volumes."""
+"""The steps before a release: image, servers, the lock, k3s, the cluster's registry, volumes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 
 from nvoi.errors import NvoiError, ServiceError
+from nvoi.images.build import Build
+from nvoi.images.context import check_copies, find_dockerfile
+from nvoi.images.engines import find_engine
+from nvoi.images.push import open_registry as open_registry_at
+from nvoi.images.push import push
+from nvoi.images.registry import Registry, find_same
 from nvoi.k3s.install import Installer
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
 from nvoi.k3s.survey import check_servers
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import read_reference
-from nvoi.kubernetes.registry import IMAGE, NAME, SYSTEM_NAMESPACE, build_registry
+from nvoi.kubernetes.registry import (
+    CLUSTER_IP,
+    IMAGE,
+    NAME,
+    PORT,
+    SYSTEM_NAMESPACE,
+    build_reference,
+    build_registry,
+)
 from nvoi.log.levels import get_logger
-from nvoi.naming import build_server_name, build_volume_path
+from nvoi.naming import build_image_tag, build_server_name, build_volume_path
 from nvoi.operation import Step
 from nvoi.parallel import work_on_all
+from nvoi.source import Source
 from nvoi.ssh.host import Host, as_root
+from nvoi.targets.checkout import read_checkout
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.lock import take_lock
-from nvoi.targets.cluster.state import Json
+from nvoi.targets.cluster.state import Json, choose_stamp
 
 log = get_logger("nvoi.cluster")
 lock_log = get_logger("nvoi.lock")
@@ -87,7 +105,6 @@ def check_architecture(context: ClusterContext) -> None:
 
 
 def find_platform(context: ClusterContext) -> str | None:
-    """What the config says that the image is built for."""
     architecture = getattr(context.application.compute_provider, "architecture", None)
     return PLATFORMS.get(architecture or "")
 
@@ -103,7 +120,6 @@ def build_settings(context: ClusterContext) -> K3sSettings:
 
 
 def hold_lock(context: ClusterContext) -> None:
-    """Take the lock, until the run ends in any way."""
     context.lock = take_lock(
         context.connections, context.master.host, context.holder, wait=context.request.lock_wait
     )
@@ -115,7 +131,6 @@ def hold_lock(context: ClusterContext) -> None:
 
 
 def install_k3s(context: ClusterContext) -> None:
-    """Install or change what differs, on all servers side by side as far as their order allows."""
     build, survey, name = context.image.build, context.survey, context.application.name
     if build is not None and build.is_done:
         # Where it has failed, nothing needs to be installed for it.
@@ -138,7 +153,6 @@ def start_registry(context: ClusterContext) -> None:
 
 
 def get_registry_address(items: Iterable[Json]) -> tuple[str, int]:
-    """Address and port of the registry's Service, as nodes see it."""
     for item in items:
         if item["kind"] == "Service" and item["metadata"]["name"] == NAME:
             return item["spec"]["clusterIP"], item["spec"]["ports"][0]["port"]
@@ -163,8 +177,82 @@ def wait_for_names(cluster: Cluster) -> None:
         log.warning("Names are not answered in the cluster, by which pods find others: %s", error)
 
 
+def begin_build(context: ClusterContext) -> None:
+    platform = find_platform(context)
+    if platform is not None:
+        context.image.platform.set_result(platform)
+    if not context.needs_image:
+        log.info("All services run finished images")
+        return
+    source, dockerfile = read_build(context)
+    context.image.engine = find_engine(context.request.environ)
+    context.image.build = Build(
+        engine=context.image.engine,
+        source=source,
+        dockerfile=dockerfile,
+        tag=context.tag,
+        platform=context.image.platform,
+        environ=context.request.environ,
+        cache=find_cache(context),
+    ).start()
+    # Whatever ends the run ends the build.
+    context.stack.callback(context.image.build.cancel)
+    log.info("Building with %s, while the servers are prepared", context.image.engine.name)
+
+
+def read_build(context: ClusterContext) -> tuple[Source, Path]:
+    """What the image is built from: the files, and the one with the instructions."""
+    source = read_checkout(context.request)
+    dockerfile = find_dockerfile(context.request.directory, context.request.dockerfile)
+    check_copies(dockerfile, source)
+    return source, dockerfile
+
+
+def find_cache(context: ClusterContext) -> Callable[[], str | None]:
+    """How a build finds the layers of the last image, where the cluster is there already."""
+    stack = context.stack.enter_context(ExitStack())
+
+    def find() -> str | None:
+        try:
+            servers = context.provider.list_servers(context.application)
+            if not servers:
+                return None
+            opened = open_registry_at(context.connections, servers[0].host, CLUSTER_IP, PORT)
+            return stack.enter_context(opened).address
+        except NvoiError as error:
+            log.debug("No layers from the cluster: %s", error)
+            return None
+
+    return find
+
+
+def push_image(context: ClusterContext) -> None:
+    if context.image.build is None or context.image.engine is None:
+        log.info("The services' images are finished ones: nothing to push")
+        return
+    image = context.image.build.wait()
+    with open_registry(context) as registry:
+        context.image.tags = registry.list_tags(context.repository)
+        same = find_same(registry, context.repository, image.id)
+        if same is None:
+            # Another run may have begun to build in the same second, and have pushed by now.
+            stamp = choose_stamp(image.stamp, context.image.tags)
+            environ = context.request.environ
+            digest = push(context.image.engine, image, registry, environ, stamp=stamp)
+        else:
+            stamp, digest = same
+            log.info("The image has not changed since %s: nothing to push", stamp)
+    context.image.reference = build_reference(f"{context.repository}:{stamp}", digest)
+
+
+def open_registry(context: ClusterContext) -> AbstractContextManager[Registry]:
+    if context.survey.registry is None:
+        raise NvoiError("the cluster has no registry")
+    address, port = context.survey.registry
+    return open_registry_at(context.connections, context.master.host, address, port)
+
+
 def make_volumes(context: ClusterContext) -> None:
-    """Make the folders that are lacking, on all servers at once."""
     facts = context.survey.facts
     lacking = {
         server.host: (server, folders)
@@ -195,6 +283,18 @@ def list_volumes(context: ClusterContext) -> Iterator[tuple[str, str]]:
                 yield build_server_name(name, key, index), build_volume_path(name, key, volume)
 
 
+def plan_build(context: ClusterContext) -> Iterator[str]:
+    if context.needs_image:
+        source, file = read_build(context)
+        tag = build_image_tag(context.application.name, context.moment)
+        yield f"builds {tag} from {file} and {len(source.names)} files"
+
+
+def plan_push(context: ClusterContext) -> Iterator[str]:
+    if context.needs_image:
+        yield "pushes the image to the registry over SSH, only the layers that it lacks"
+
+
 def plan_servers(context: ClusterContext) -> Iterator[str]:
     yield from context.provider.describe(context.application)
     yield "checks their system, memory, disk, ports, clock and rights"
@@ -209,6 +309,8 @@ def plan_volumes(context: ClusterContext) -> Iterator[str]:
         yield f"makes {folder} on {server}, where it is not there"
 
 
+BUILD: Step[ClusterContext] = Step(name="Build", run=begin_build, plan=plan_build)
+PUSH: Step[ClusterContext] = Step(name="Image", run=push_image, plan=plan_push)
 SERVERS: Step[ClusterContext] = Step(name="Servers", run=reach_servers, plan=plan_servers)
 LOCK: Step[ClusterContext] = Step(name="Lock", run=hold_lock, plan=plan_lock)
 K3S: Step[ClusterContext] = Step(

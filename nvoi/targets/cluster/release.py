@@ -36,7 +36,6 @@ REVISION = "deployment.kubernetes.io/revision"
 
 
 def load_state(context: ClusterContext) -> None:
-    """Read what of the app is in the cluster, and tell it."""
     app = context.application.name
     context.state = read_state(context.cluster, app)
     for record in context.state.begun:
@@ -105,7 +104,6 @@ def read_label(item: Manifest, label: str) -> str:
 
 
 def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: float) -> None:
-    """Have the cluster hold ``manifests``, and follow them until all are ready."""
     if not manifests:
         log.info("The config names none")
         return
@@ -118,7 +116,6 @@ def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: fl
 
 
 def run_jobs(context: ClusterContext) -> None:
-    """Run the commands that come before a release, one after the other."""
     jobs = context.manifests.jobs
     if not jobs:
         log.info("The config names none")
@@ -133,7 +130,6 @@ def roll_out_apps(context: ClusterContext, apps: Sequence[Manifest]) -> None:
 
 
 def keep_release(context: ClusterContext) -> None:
-    """Keep how the release was rolled out, to go back to it."""
     context.cluster.apply([build_own_record(context)])
     # It serves and can be gone back to: nothing that comes now is a reason to take it back.
     context.rollout.applied.clear()

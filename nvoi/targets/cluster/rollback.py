@@ -33,7 +33,6 @@ def list_releases(request: Request) -> list[KeptRelease]:
 
 
 def go_back(context: ClusterContext) -> None:
-    """Roll the app's own services out as they were in the release."""
     load_state(context)
     record = choose_release(context.state, context.request.stamp)
     log.info("Going back from %s to %s", context.state.running or "nothing", record.stamp)

@@ -53,7 +53,6 @@ class State:
         return next((record for record in self.records if record.stamp == stamp), None)
 
     def list_stamps(self) -> Iterator[str]:
-        """The stamps that the app's objects have."""
         for item in self.objects:
             if is_owned(item, self.app):
                 yield item["metadata"]["labels"].get(STAMP, "")
@@ -77,7 +76,6 @@ def build_state(app: str, objects: Sequence[Json]) -> State:
 
 
 def read_state(cluster: Cluster, app: str) -> State:
-    """All that the app has in the cluster."""
     return build_state(app, read_objects(cluster, app, LISTED) + list_environments(cluster, app))
 
 
@@ -120,12 +118,10 @@ def has_ended(job: Json) -> bool:
 
 
 def build_stamp(moment: datetime) -> str:
-    """``YYYYMMDDHHMMSS`` of a moment in UTC."""
     return f"{moment:{STAMP_FORMAT}}"
 
 
 def find_moment(stamp: str) -> datetime | None:
-    """The moment of a stamp, None where it is none."""
     try:
         return datetime.strptime(stamp, STAMP_FORMAT).replace(tzinfo=UTC)
     except ValueError:

@@ -166,7 +166,6 @@ def ask_http(url: str, name: str, seconds: float) -> None:
 
 
 def execute(context: ClusterContext, name: str, probe: Json) -> None:
-    """Run the healthcheck's command in one of its containers."""
     # Kubernetes makes one dollar of two in a manifest's commands, and here it does not read them.
     command: Sequence[str] = [word.replace("$$", "$") for word in probe["exec"]["command"]]
     seconds = probe.get("timeoutSeconds", TIMEOUT)

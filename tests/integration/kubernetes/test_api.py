@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from urllib3 import HTTPSConnectionPool
 
-from nvoi.errors import RequestError
+from nvoi.errors import RequestError, ServiceError
 from nvoi.http import Client
 from nvoi.kubernetes import api as module
 from nvoi.kubernetes.api import Api, Change
@@ -21,6 +23,7 @@ from nvoi.kubernetes.kubeconfig import build_ssl_context, parse_kubeconfig
 from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.refusals import explain
 from nvoi.parallel import CancelledError, Task
+from nvoi.secret import Secret
 from tests.fakes.cluster_state import ClusterState
 
 PRINT = ("config", "view", "--minify", "--flatten", "--output=json")
@@ -226,6 +229,22 @@ def test_a_kubeconfig_s_key_is_on_no_disk_and_in_no_text(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = {*tmp_path.iterdir()}
     config = parse_kubeconfig(read_kubeconfig(state))
+    written: list[str] = []
+
+    load = ssl.SSLContext.load_cert_chain
+
+    def look(self: ssl.SSLContext, file: Any, **options: Any) -> None:
+        written.append(Path(file).read_text())
+        load(self, file, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", look)
     build_ssl_context(config)
     assert {*tmp_path.iterdir()} == before
+    assert "ENCRYPTED PRIVATE KEY" in written[0]
+    body = config.key.reveal().splitlines()[1]
+    assert body not in written[0]
+    with pytest.raises(ServiceError, match="cannot be used"):
+        build_ssl_context(replace(config, key=Secret("none")))
+    with pytest.raises(ServiceError, match="cannot be used"):
+        build_ssl_context(replace(config, certificate=config.authority))
     assert "PRIVATE KEY" not in repr(config)

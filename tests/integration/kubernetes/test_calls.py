@@ -3,6 +3,8 @@ from __future__ import annotations
 import base64
 import json
 import random
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from nvoi.kubernetes.ownership import Reference
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.ssh.server import Server
 from tests.unit.kubernetes.configs import build
+from tests.waiting import wait_until
 
 PASSWORD = "pa55 word with a {brace}: and colons"
 ENCODED = base64.b64encode(PASSWORD.encode()).decode()
@@ -38,6 +41,24 @@ def test_what_is_applied_can_be_read_and_deleted_over_one_command(
     cluster.delete([Reference("Secret", "shop-x"), Reference("Secret", "none", "kube-system")])
     assert len(cluster.get(["secrets"])) == 1
     assert commands_run() == 1
+
+
+def test_a_deletion_that_is_interrupted_watches_no_longer(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    def interrupt() -> None:
+        wait_until(lambda: ["get", "deployments"] in state.calls[before:], "a watch")
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    cluster.roll_out(build("web").all, seconds=60.0)
+    before = len(state.calls)
+    state.scenario(fail={"get deployments": {"times": 1000}})
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        cluster.delete([Reference("Deployment", "shop-web")])
+    wait_until(
+        lambda: all(one.name != "nvoi-watch" for one in threading.enumerate()), "no watch is left"
+    )
 
 
 def test_a_cluster_that_was_closed_opens_another_way(
@@ -204,6 +225,8 @@ def test_nodes_are_marked_emptied_and_removed(cluster: Cluster, state: ClusterSt
     (node,) = (one for one in list_nodes(cluster) if one.name == "work-1")
     reference = Reference("Node", "work-1")
     cluster.change(reference, {"metadata": {"labels": {"nvoi.io/server-name": "other"}}})
+    # The answer to an eviction is lost: who is still there is asked for again.
+    state.scenario(fail={"evict": {}})
     drain(cluster, node, 60)
     assert state.find("Node", "work-1")["spec"] == {"unschedulable": True}
     cluster.delete([reference], wait=False)
