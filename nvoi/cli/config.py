@@ -114,11 +114,7 @@ application:
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Make the files and say what comes next.
-
-    Raises:
-        InputError: the name is none, or a file is there already; then nothing was made.
-    """
+    """Make the files and say what comes next; where one is there already, make none."""
     directory: Path = options.dir
     check_directory(directory)
     text = build_config(options.name, options.provider)
@@ -132,11 +128,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def check_directory(directory: Path) -> None:
-    """Make sure that nothing is there yet.
-
-    Raises:
-        UsageError: a file is, or the directory is not.
-    """
+    """Make sure that nothing is there yet."""
     if not directory.is_dir():
         raise UsageError(f"there is no directory {directory}")
     for folder in (directory, directory / "config"):
@@ -150,11 +142,7 @@ def check_directory(directory: Path) -> None:
 
 
 def build_config(name: str, provider: str) -> str:
-    """The text of a new config with an SSH key pair of its own.
-
-    Raises:
-        ConfigError: ``name`` is no name of an app.
-    """
+    """The text of a new config with an SSH key pair of its own."""
     keys = generate_ssh_keys(f"nvoi-{name}")
     servers = SERVERS.get(provider, RENTED_SERVERS)
     text = TEMPLATE.format(
@@ -170,7 +158,6 @@ def build_config(name: str, provider: str) -> str:
 
 
 def describe(config_file: Path, key_file: Path) -> str:
-    """What was made, and what to do next."""
     return textwrap.dedent(f"""\
         Made {config_file} and {key_file}.
         Commit the config. Keep the key: without it the config cannot be read, and whoever has

@@ -37,9 +37,6 @@ def find_home(environ: Mapping[str, str]) -> Path:
 
     The XDG Base Directory Specification has ``~/.local/state`` where the variable is unset
     or no absolute path.
-
-    Raises:
-        UsageError: it is in the user's home folder, and there is none.
     """
     try:
         if environ.get("NVOI_HOME"):
@@ -65,11 +62,7 @@ class Inputs:
 def load_inputs(
     options: argparse.Namespace, environ: Mapping[str, str], logger: levels.Logger
 ) -> Inputs:
-    """The checked config that the options name, and its key; the secrets of both are masked.
-
-    Raises:
-        InputError: the folder, the config or its key cannot be used.
-    """
+    """The checked config that the options name, and its key; the secrets of both are masked."""
     if not options.dir.is_dir():
         raise UsageError(f"--dir {options.dir} is no folder", hint="name the app's checkout")
     file = get_config_file(options.dir, options.config)

@@ -59,11 +59,6 @@ class Draft:
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Ask, and write the config.
-
-    Raises:
-        InputError: there is no terminal, or what is there cannot be read or written.
-    """
     # A stream that was closed before nvoi began is None.
     if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         raise UsageError("nvoi onboard asks questions: it needs a terminal", hint=NO_TERMINAL_HINT)
@@ -87,11 +82,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def find_draft(options: argparse.Namespace, environ: Mapping[str, str]) -> Draft:
-    """The config and key that the command line means; what they hold is masked from now on.
-
-    Raises:
-        InputError: one of them is there and cannot be read, or could not be written.
-    """
+    """The config and key that the command line means; what they hold is masked from now on."""
     if not is_folder(options.dir):
         raise UsageError(f"--dir {options.dir} is no folder", hint="name the app's checkout")
     config_file = choose_file(options.dir, options.config)
@@ -120,7 +111,6 @@ def choose_file(directory: Path, explicit: Path | None) -> Path:
 
 
 def open_draft(options: argparse.Namespace, environ: Mapping[str, str], config_file: Path) -> Draft:
-    """A config that is there."""
     key = get_key(options.dir, environ=environ, config_file=config_file, key_file=options.key_file)
     filename = str(config_file)
     with EncryptedConfig(config_file, key).held() as held:
@@ -174,11 +164,7 @@ def interview(environ: Mapping[str, str], prompts: Prompts, draft: Draft) -> str
 
 
 def save(draft: Draft, text: str, prompts: Prompts, signals: Signals) -> None:
-    """Write what there is to write; where that fails, ask whether to try again.
-
-    Raises:
-        InputError: it cannot be written, or others changed the config meanwhile.
-    """
+    """Write what there is to write; where that fails, ask whether to try again."""
     while True:
         # No signal comes between files that belong together; it counts afterwards.
         with signals.hold():
@@ -198,11 +184,7 @@ def save(draft: Draft, text: str, prompts: Prompts, signals: Signals) -> None:
 
 
 def write(draft: Draft, text: str) -> None:
-    """Write the config, and what a new one needs.
-
-    Raises:
-        InputError: it cannot be written.
-    """
+    """Write the config, and what a new one needs."""
     if draft.text is None:
         known = draft.key.path if draft.key.path and draft.key.path.name == KEY_FILE else None
         create_config(
@@ -219,7 +201,6 @@ def write(draft: Draft, text: str) -> None:
 
 
 def tell_next(prompts: Prompts, options: argparse.Namespace, draft: Draft, text: str) -> None:
-    """Say what was saved, and what to do with it."""
     config = load(text, filename=str(draft.config_file), environ=None)
     application = config.application
     prompts.say(f"\nSaved {draft.config_file}, encrypted: commit it. {describe_key(draft)}")
