@@ -153,10 +153,9 @@ def interview(environ: Mapping[str, str], prompts: Prompts, draft: Draft) -> str
     answers = hold_interview(
         Interview(
             prompts=prompts,
-            checkout=read_checkout(directory),
+            checkout=read_checkout(directory, environ),
             original=draft.answers,
             call_dashboard=lambda url: call_dashboard(url, draft.key.value, environ),
-            is_deployable=is_deployable,
         ),
         build,
     )

@@ -16,15 +16,12 @@ from nvoi.config.fields import (
 from nvoi.config.schema import AppService
 from nvoi.naming import build_hostnames, build_label
 from nvoi.onboarding.answers import Answers
-from nvoi.onboarding.checkout import Suggestion
 from nvoi.onboarding.prompts import (
     Choice,
     Interview,
-    Prompts,
     ask,
     ask_blank,
     ask_command,
-    ask_optional,
 )
 
 INTRODUCTION = (
@@ -76,22 +73,17 @@ def change(interview: Interview, answers: Answers, action: str, name: str) -> An
 
 def add_service(interview: Interview, answers: Answers) -> Answers:
     """One more service; what the checkout suggests is there to be taken."""
-    suggestions = find_suggestions(interview, answers)
-    first = suggestions[0] if suggestions else Suggestion("")
-    ports = {app.port for app in answers.apps}
-    port = first.port or (DEFAULT_PORT if not answers.apps else None)
+    draft = next(iter(find_suggestions(interview, answers)), AppService(""))
+    port = draft.port or (DEFAULT_PORT if not answers.apps else None)
     if answers.is_local and port and port < UNPRIVILEGED_PORT:
         port = DEFAULT_PORT
-    draft = AppService(
-        first.name,
-        command=first.command or None,
-        port=None if port in ports else port,
-        pre_run_command=first.pre_run_command or None,
-    )
-    return replace(answers, apps=(*answers.apps, ask_service(interview, answers, draft)))
+    if port in {app.port for app in answers.apps}:
+        port = None
+    fresh = ask_service(interview, answers, replace(draft, port=port))
+    return replace(answers, apps=(*answers.apps, fresh))
 
 
-def find_suggestions(interview: Interview, answers: Answers) -> list[Suggestion]:
+def find_suggestions(interview: Interview, answers: Answers) -> list[AppService]:
     """The checkout's services that were not taken yet."""
     taken = {app.name for app in answers.apps}
     return [one for one in interview.checkout.services if one.name not in taken]
@@ -106,21 +98,19 @@ def ask_service(interview: Interview, others: Answers, draft: AppService) -> App
         draft = replace(
             draft, name=ask(prompts, "App name:", build_name_parser(others), draft.name)
         )
+    # On this machine there is no image that could have a command of its own.
+    start = "Command:" if others.is_local else "Command (blank: the image's):"
     draft = replace(
         draft,
-        command=ask_start(prompts, others, draft),
-        port=ask_optional(prompts, "Port", build_port_parser(others), str(draft.port or "")),
+        command=ask_command(prompts, start, draft.command or "", needed=others.is_local),
+        port=ask_blank(
+            prompts, "Port (blank: none):", build_port_parser(others), str(draft.port or "")
+        ),
     )
     draft = ask_domain(interview, others, draft)
     message = "Command before each release (blank: none):"
     release = ask_command(prompts, message, draft.pre_run_command or "", needed=False)
     return replace(draft, pre_run_command=release)
-
-
-def ask_start(prompts: Prompts, others: Answers, draft: AppService) -> str | None:
-    """What runs; on this machine there is no image that could have a command of its own."""
-    message = "Command:" if others.is_local else "Command (blank: the image's):"
-    return ask_command(prompts, message, draft.command or "", needed=others.is_local)
 
 
 def ask_domain(interview: Interview, answers: Answers, draft: AppService) -> AppService:
@@ -130,7 +120,7 @@ def ask_domain(interview: Interview, answers: Answers, draft: AppService) -> App
         return draft
     if answers.cloudflare is None or draft.port is None:
         return replace(draft, domain=None, subdomain=None)
-    domain = ask_optional(interview.prompts, "Domain", parse_domain, draft.domain or "")
+    domain = ask_blank(interview.prompts, "Domain (blank: none):", parse_domain, draft.domain or "")
     if domain is None:
         return replace(draft, domain=None, subdomain=None)
     subdomain = ask_subdomain(interview, answers, domain, draft.subdomain or "")

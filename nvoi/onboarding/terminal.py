@@ -120,7 +120,6 @@ class Ending:
         return handle
 
     def raise_kept(self) -> None:
-        """Raises what a handler raised."""
         if self._raised:
             raise self._raised
 

@@ -15,10 +15,9 @@ from nvoi.config.schema import (
 from nvoi.errors import UsageError
 from nvoi.onboarding import place
 from nvoi.onboarding.answers import Answers, build_groups
-from nvoi.onboarding.checkout import Checkout, Suggestion
+from nvoi.onboarding.checkout import Checkout
 from nvoi.onboarding.dashboards import ask_streaming
 from nvoi.onboarding.databases import ask_database
-from nvoi.onboarding.document import is_deployable
 from nvoi.onboarding.place import (
     Account,
     Field,
@@ -28,21 +27,22 @@ from nvoi.onboarding.place import (
     get_account,
 )
 from nvoi.onboarding.prompts import Interview, Verdict
-from nvoi.onboarding.sections import ask_variables
 from nvoi.onboarding.services import ask_services
+from nvoi.onboarding.wizard import ask_variables
 from nvoi.secret import Secret
+from tests.unit.onboarding.examples import build_service
 from tests.unit.onboarding.script import ENTER, Script
 
-CHECKOUT = Checkout("shop", (Suggestion("web", "serve", 3000, "migrate"), Suggestion("work", "w")))
+CHECKOUT = Checkout(
+    "shop", (build_service("web", "serve", 3000, "migrate"), build_service("work", "w"))
+)
 
 
 def interview(
     script: Script, original: Answers | None = None, verdicts: tuple[bool, ...] = ()
 ) -> Interview:
     answers = iter(verdicts)
-    return Interview(
-        script, CHECKOUT, original, lambda url: Verdict(next(answers), "so"), is_deployable
-    )
+    return Interview(script, CHECKOUT, original, lambda _: Verdict(next(answers), "so"))
 
 
 def test_the_checkouts_services_can_be_taken_as_they_are() -> None:
@@ -56,7 +56,7 @@ def test_the_checkouts_services_can_be_taken_as_they_are() -> None:
 
 
 def test_a_port_that_is_roots_is_not_offered_on_this_machine() -> None:
-    checkout = Checkout("shop", (Suggestion("web", "serve", 80),))
+    checkout = Checkout("shop", (build_service("web", "serve", 80),))
     for provider, port in ((LocalProvider(), 8000), (SSHProvider(), 80)):
         there = replace(interview(Script(*[ENTER] * 5)), checkout=checkout)
         assert ask_services(there, Answers(provider=provider)).apps[0].port == port
