@@ -194,7 +194,7 @@ def run(operation: Operation[C], request: Request, report: Report) -> C:
             report.settle()
             with uninterrupted():
                 tell_timings(report, time.monotonic() - began)
-                tell(error, report)
+                tell_failure(error, report)
             raise
         report.settle()
         with uninterrupted():
@@ -245,7 +245,7 @@ def tell_success(what: str, context: Context, report: Report, seconds: float) ->
         report.stream.completed(context.tunnels, seconds)
 
 
-def tell(error: BaseException, report: Report) -> None:
+def tell_failure(error: BaseException, report: Report) -> None:
     """Log what ended the run, and give it to the stream as the reason of ``failed``."""
     set_told(error)
     reason = describe(error)

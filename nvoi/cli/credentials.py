@@ -8,7 +8,6 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from nvoi.cli.editor import edit_text, find_editor
 from nvoi.config.credentials import KEY_FILE, EncryptedConfig, get_config_file, get_key
@@ -144,12 +143,9 @@ def rotate_key(config: EncryptedConfig) -> None:
         )
     with config.held() as held:
         held.rotate(key_file)
-    sys.stdout.write(describe_rotation(config.path, key_file))
-
-
-def describe_rotation(config_file: Path, key_file: Path) -> str:
-    return textwrap.dedent(f"""\
-        {config_file} has a new key, in {key_file}. Commit the config, and give the key to
+    sys.stdout.write(
+        textwrap.dedent(f"""\
+        {config.path} has a new key, in {key_file}. Commit the config, and give the key to
         whoever deploys: the CI's secret DEPLOY_KEY, and your team. A dashboard takes both keys
         for a while:
           nvoi dashboard project rotate-key NAME --key-file {key_file}
@@ -157,3 +153,4 @@ def describe_rotation(config_file: Path, key_file: Path) -> str:
         The old key still opens the config as it was in earlier commits. Where others may have
         it, change the secrets in the config as well.
         """)
+    )

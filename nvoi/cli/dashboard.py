@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import os
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from nvoi.cli import flush_output
 from nvoi.cli.projects import find_database, open_store, prepare_database, remember_url
 from nvoi.config.credentials import find_key
 from nvoi.dashboard import server
@@ -122,12 +122,9 @@ def ensure_key(
 
 def say(text: str) -> None:
     """Print it, if somebody reads."""
-    try:
+    with contextlib.suppress(OSError):
         sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError:
-        # What is still buffered would fail again, loudly, when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    flush_output(0)
 
 
 def describe(url: str, source: str, path: Path, settings: Settings) -> str:

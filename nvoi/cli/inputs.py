@@ -59,12 +59,21 @@ class Inputs:
     key: DeployKey | None
 
 
+def check_folder(path: Path) -> None:
+    """Make sure that ``--dir`` is one that has a name; the current folder may have been removed."""
+    try:
+        is_folder = path.absolute().is_dir()
+    except OSError:
+        is_folder = False
+    if not is_folder:
+        raise UsageError(f"--dir {path} is no folder", hint="name the app's checkout")
+
+
 def load_inputs(
     options: argparse.Namespace, environ: Mapping[str, str], logger: levels.Logger
 ) -> Inputs:
     """The checked config that the options name, and its key; the secrets of both are masked."""
-    if not options.dir.is_dir():
-        raise UsageError(f"--dir {options.dir} is no folder", hint="name the app's checkout")
+    check_folder(options.dir)
     file = get_config_file(options.dir, options.config)
     # A plain config needs a key only to sign with.
     choose_key = find_key if is_plain(file) else get_key

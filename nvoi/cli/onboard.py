@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nvoi.cli.inputs import check_folder
 from nvoi.config.credentials import (
     CONFIG_FILE,
     KEY_FILE,
@@ -59,8 +60,7 @@ class Draft:
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    # A stream that was closed before nvoi began is None.
-    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("nvoi onboard asks questions: it needs a terminal", hint=NO_TERMINAL_HINT)
     with interruptible() as signals:
         draft = find_draft(options, environ)
@@ -83,8 +83,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def find_draft(options: argparse.Namespace, environ: Mapping[str, str]) -> Draft:
     """The config and key that the command line means; what they hold is masked from now on."""
-    if not is_folder(options.dir):
-        raise UsageError(f"--dir {options.dir} is no folder", hint="name the app's checkout")
+    check_folder(options.dir)
     config_file = choose_file(options.dir, options.config)
     if is_plain(config_file):
         raise UsageError(f"{config_file} is not encrypted", hint="edit the file as it is")
@@ -92,14 +91,6 @@ def find_draft(options: argparse.Namespace, environ: Mapping[str, str]) -> Draft
     draft = find(options, environ, config_file)
     masking.add_secrets(draft.key.value.reveal())
     return draft
-
-
-def is_folder(path: Path) -> bool:
-    """Whether ``path`` is one that has a name; the current folder may have been removed."""
-    try:
-        return path.absolute().is_dir()
-    except OSError:
-        return False
 
 
 def choose_file(directory: Path, explicit: Path | None) -> Path:

@@ -62,7 +62,7 @@ def show(demo: Demo) -> None:
         demo.say(f"nvoi demo: an app, a dashboard and two deploys, all of it in {place.folder}")
         watcher = stack.enter_context(watch(place, demo.port))
         stack.enter_context(deployable(place, demo))
-        tell(place, watcher, demo)
+        show_deploys(place, watcher, demo)
     with suppress(OSError):
         demo.say("   Nothing is left of it.")
 
@@ -111,7 +111,7 @@ def delete(place: Place) -> None:
         raise NvoiError(f"nvoi delete ended with exit code {code}\n{read(output)}")
 
 
-def tell(place: Place, watcher: Watcher, demo: Demo) -> None:
+def show_deploys(place: Place, watcher: Watcher, demo: Demo) -> None:
     """Deploy twice, look at what came of it, and wait to be ended."""
     token = Secret(secrets.token_urlsafe(24))
     demo.say(f"\n== The dashboard\n   {watcher.page}")

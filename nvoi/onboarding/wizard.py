@@ -146,7 +146,7 @@ def hold_interview(interview: Interview, compose: Callable[[Answers], str]) -> A
         interview.prompts.show(build_summary(answers, interview.prompts.width))
         trouble = find_trouble(answers, compose)
         if trouble:
-            interview.prompts.say(f"It cannot be saved yet:\n{tell(trouble)}")
+            interview.prompts.say(f"It cannot be saved yet:\n{describe_trouble(trouble)}")
         action = choose_action(interview, trouble)
         if action == SAVE:
             return answers
@@ -173,7 +173,7 @@ def ask_section(interview: Interview, section: Section, answers: Answers) -> Ans
 
 def choose_action(interview: Interview, trouble: InputError | None) -> Section | str:
     """What is to be done with the summary; the first choice is what is wanted most."""
-    first = find_mender(trouble)
+    first = find_faulty_section(trouble)
     choices: list[Choice[Section | str]] = [] if trouble else [Choice("save it", SAVE)]
     choices += [Choice(f"change {section.title}", section) for section in SECTIONS]
     choices += [Choice("start again", RESTART), Choice("cancel, save nothing", CANCEL)]
@@ -188,7 +188,7 @@ def find_trouble(answers: Answers, compose: Callable[[Answers], str]) -> InputEr
     return None
 
 
-def tell(trouble: InputError) -> str:
+def describe_trouble(trouble: InputError) -> str:
     if not isinstance(trouble, ConfigError):
         return f"! {trouble}"
     lines = []
@@ -199,7 +199,7 @@ def tell(trouble: InputError) -> str:
     return "\n".join(lines)
 
 
-def find_mender(trouble: InputError | None) -> Section | None:
+def find_faulty_section(trouble: InputError | None) -> Section | None:
     """The section that mends the first fault."""
     faults = trouble.faults if isinstance(trouble, ConfigError) else ()
     sections = (find_section(fault.path) for fault in faults)
