@@ -36,15 +36,9 @@ Parser = argparse.ArgumentParser
 
 
 class Command(NamedTuple):
-    """A command.
+    """A command: ``run(options, environ)`` of a module below ``nvoi.cli``.
 
-    Args:
-        name: what is typed.
-        help: its line in the help of nvoi.
-        module: the one below ``nvoi.cli`` whose ``run(options, environ)`` does it.
-        description: what stands above its options, if more than its usage does.
-        add_options: give the parser its options.
-        packages: what it cannot do without, and an extra installs.
+    ``packages`` are what it cannot do without, and the extra of its name installs.
     """
 
     name: str

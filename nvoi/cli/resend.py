@@ -71,12 +71,6 @@ def resend(
 ) -> None:
     """Send the file's requests in order, and remove it when the last is acknowledged.
 
-    Args:
-        undelivered: the file.
-        url: the callback URL, with the user and password that the file lacks.
-        key: the deploy key's text.
-        request_seconds: how long one request may take with all its retries.
-
     Raises:
         DeliveryError: some are still to be sent, or were refused; the file says which.
         UsageError: the URL or the file's deploy id cannot be used.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from nvoi.config.fields import (
     SERVICE_NAME,
@@ -31,7 +32,7 @@ INTRODUCTION = (
 DEFAULT_PORT = 8000
 # Below it only root may listen (ip(7), ip_unprivileged_port_start); an image's port often is.
 UNPRIVILEGED_PORT = 1024
-ADD, DONE = "add", "done"
+Change = Callable[[Interview, Answers], Answers]
 
 
 def ask_services(interview: Interview, answers: Answers) -> Answers:
@@ -47,28 +48,25 @@ def ask_services(interview: Interview, answers: Answers) -> Answers:
 
 def change_services(interview: Interview, answers: Answers) -> Answers:
     while True:
-        names = [app.name for app in answers.apps]
-        choices = [Choice("go on", (DONE, ""))]
-        choices += [Choice(f"change {name}", ("change", name)) for name in names]
-        choices.append(Choice("add an app", (ADD, "")))
-        if len(names) > 1:
+        choices: list[Choice[Change | None]] = [Choice("go on", None)]
+        choices += [Choice(f"change {app.name}", partial(change, app)) for app in answers.apps]
+        choices.append(Choice("add an app", add_service))
+        if len(answers.apps) > 1:
             # An app without a service is nothing to deploy.
-            choices += [Choice(f"remove {name}", ("remove", name)) for name in names]
-        action, name = interview.prompts.choose("Apps:", choices, None)
-        if action == DONE:
+            choices += [Choice(f"remove {app.name}", partial(remove, app)) for app in answers.apps]
+        action = interview.prompts.choose("Apps:", choices, None)
+        if action is None:
             return answers
-        answers = change(interview, answers, action, name)
+        answers = action(interview, answers)
 
 
-def change(interview: Interview, answers: Answers, action: str, name: str) -> Answers:
-    if action == ADD:
-        return add_service(interview, answers)
-    if action == "remove":
-        return replace(answers, apps=tuple(app for app in answers.apps if app.name != name))
-    changed = next(app for app in answers.apps if app.name == name)
-    others = tuple(app for app in answers.apps if app.name != name)
-    fresh = ask_service(interview, replace(answers, apps=others), changed)
-    return replace(answers, apps=tuple(fresh if app.name == name else app for app in answers.apps))
+def change(app: AppService, interview: Interview, answers: Answers) -> Answers:
+    fresh = ask_service(interview, remove(app, interview, answers), app)
+    return replace(answers, apps=tuple(fresh if one is app else one for one in answers.apps))
+
+
+def remove(app: AppService, _: Interview, answers: Answers) -> Answers:
+    return replace(answers, apps=tuple(one for one in answers.apps if one is not app))
 
 
 def add_service(interview: Interview, answers: Answers) -> Answers:
