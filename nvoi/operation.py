@@ -286,7 +286,7 @@ def tell_plan(operation: Operation[C], request: Request) -> None:
 
 def format_seconds(seconds: float) -> str:
     """``0.3 s``, or ``2 min 05 s`` from a minute on."""
-    if seconds < 60:  # noqa: PLR2004 - a minute
+    if round(seconds, 1) < 60:  # noqa: PLR2004 - a minute
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s"

@@ -98,4 +98,4 @@ def ask_yes(question: str) -> bool:
     """Ask at the terminal; anything but yes is no."""
     sys.stdout.write(f"{question} [y/N] ")
     sys.stdout.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    return sys.stdin.buffer.readline().strip().lower() in {b"y", b"yes"}

@@ -345,18 +345,18 @@ def test_a_stream_that_was_closed_before_nvoi_began_is_no_fault(app: App, redire
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def answer_on_a_terminal(app: App, answer: str, *words: str) -> tuple[int | None, str]:
+def answer_on_a_terminal(app: App, answer: bytes, *words: str) -> tuple[int | None, str]:
     """Run ``nvoi delete`` in a pseudo-terminal, and type ``answer`` at its question."""
-    seen = io.StringIO()
+    seen = io.BytesIO()
     arguments = ["delete", "-c", "deploy.yml", *words]
     with pexpect.spawn(
-        str(NVOI), arguments, cwd=app.directory, env=app.environ, encoding="utf-8", timeout=60
+        str(NVOI), arguments, cwd=app.directory, env=app.environ, timeout=60
     ) as terminal:
         terminal.logfile_read = seen
         if terminal.expect_exact(["[y/N]", pexpect.EOF]) == 0:
             terminal.send(answer)
             terminal.expect_exact(pexpect.EOF)
-    return terminal.exitstatus, seen.getvalue()
+    return terminal.exitstatus, seen.getvalue().decode()
 
 
 def test_a_key_file_in_the_checkout_is_in_no_release(app: App) -> None:
@@ -369,11 +369,12 @@ def test_a_key_file_in_the_checkout_is_in_no_release(app: App) -> None:
 
 def test_delete_asks_on_a_terminal(app: App) -> None:
     assert app.run("deploy").returncode == 0
-    code, output = answer_on_a_terminal(app, "n\n")
-    assert code == 1
-    assert "Nothing was deleted" in output
+    for answer in (b"n\n", b"\xff\n"):
+        code, output = answer_on_a_terminal(app, answer)
+        assert code == 1
+        assert "Nothing was deleted" in output
     assert app.fetch("/health")
-    code, output = answer_on_a_terminal(app, "y\n")
+    code, output = answer_on_a_terminal(app, b"y\n")
     assert code == 0, output
     assert "\x1b[" in output
     assert not (app.home / "hello" / "releases").exists()
@@ -381,7 +382,7 @@ def test_delete_asks_on_a_terminal(app: App) -> None:
 
 def test_delete_with_yes_does_not_ask(app: App) -> None:
     assert app.run("deploy").returncode == 0
-    code, output = answer_on_a_terminal(app, "", "--yes")
+    code, output = answer_on_a_terminal(app, b"", "--yes")
     assert code == 0
     assert "[y/N]" not in output
 

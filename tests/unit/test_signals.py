@@ -12,12 +12,10 @@ from nvoi.operation import Operation, Report, Request
 from nvoi.signals import ENDING, Interruption, Signals, interruptible
 from tests.unit.test_operation import Trail, build_step, build_target
 
-NUMBERS = ENDING
-
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in NUMBERS}
+    before = {number: signal.getsignal(number) for number in ENDING}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -42,7 +40,7 @@ def test_the_first_signal_interrupts_what_runs(number: int, text: str, code: int
     assert caught.value.exit_code == code
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", ENDING)
 def test_once_the_outcome_is_settled_a_signal_changes_nothing(number: int) -> None:
     with interruptible() as signals:
         signals.settle()
@@ -54,7 +52,7 @@ def test_once_the_outcome_is_settled_a_signal_changes_nothing(number: int) -> No
 def test_after_the_run_all_are_ignored() -> None:
     with interruptible():
         pass
-    for number in NUMBERS:
+    for number in ENDING:
         send(number)
         assert signal.getsignal(number) is signal.SIG_IGN
 
@@ -73,7 +71,7 @@ def test_where_a_second_ctrl_c_is_to_change_nothing_it_does_not() -> None:
         send(signal.SIGINT)
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_that_is_held_back_interrupts_at_the_end(number: int) -> None:
     done = []
 
@@ -95,7 +93,7 @@ def test_a_signal_that_is_held_back_until_all_is_settled_changes_nothing() -> No
         signals.settle()
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_that_the_shell_ignores_stays_ignored(number: int) -> None:
     signal.signal(number, signal.SIG_IGN)
     with interruptible():
@@ -103,7 +101,7 @@ def test_a_signal_that_the_shell_ignores_stays_ignored(number: int) -> None:
         assert signal.getsignal(number) is signal.SIG_IGN
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_while_a_failed_step_is_undone_does_not_stop_the_undoing(
     request_: Request, number: int
 ) -> None:
