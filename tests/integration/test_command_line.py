@@ -356,7 +356,7 @@ def answer_on_a_terminal(app: App, answer: bytes, *words: str) -> tuple[int | No
         if terminal.expect_exact(["[y/N]", pexpect.EOF]) == 0:
             terminal.send(answer)
             terminal.expect_exact(pexpect.EOF)
-    return terminal.exitstatus, seen.getvalue().decode()
+    return terminal.exitstatus, seen.getvalue().decode(errors="replace")
 
 
 def test_a_key_file_in_the_checkout_is_in_no_release(app: App) -> None:
