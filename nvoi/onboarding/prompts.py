@@ -34,6 +34,13 @@ class Choice(Generic[T]):
     value: T
 
 
+def find_index(choices: Sequence[Choice[T]], value: T | None) -> int:
+    """Where ``value`` is among the choices; the first where it is not."""
+    return next(
+        (index for index, one in enumerate(choices) if value is not None and one.value == value), 0
+    )
+
+
 class Prompts:
     """Questions a line each, which a terminal takes that can do no more than print: ``TERM=dumb``.
 
@@ -63,15 +70,14 @@ class Prompts:
             self.say("! must be y or n")
 
     def choose(self, message: str, choices: Sequence[Choice[T]], default: T | None) -> T:
-        values = [choice.value for choice in choices]
-        first = values.index(default) + 1 if default in values and default is not None else 1
+        first = find_index(choices, default) + 1
         self.say(f"? {message}")
         for number, choice in enumerate(choices, 1):
             self.say(f"  {number}) {choice.title}")
         while True:
             answer = read_line(f"  Number [{first}]: ").strip() or str(first)
             if answer.isascii() and answer.isdigit() and 1 <= int(answer) <= len(choices):
-                return values[int(answer) - 1]
+                return choices[int(answer) - 1].value
             self.say(f"! must be a number, 1 to {len(choices)}")
 
     def say(self, text: str = "") -> None:
