@@ -88,9 +88,7 @@ def build_document(answers: Answers) -> str:
     tree = build_tree(build_config(answers))
     above = {key: tree.pop(key) for key in ("callback_url",) if key in tree}
     lines = "\n".join(write_tree({**above, **tree}))
-    text = f"{INTRODUCTION.format(name=answers.name)}{lines}\n"
-    load(text, filename=FILENAME, environ=None)
-    return text
+    return f"{INTRODUCTION.format(name=answers.name)}{lines}\n"
 
 
 def change_document(text: str, before: Answers, after: Answers) -> str:
@@ -106,7 +104,6 @@ def change_document(text: str, before: Answers, after: Answers) -> str:
     for path, value in changes:
         if value is not GONE:
             document.set(path, value)
-    load(document.text, filename=FILENAME, environ=None)
     return document.text
 
 
