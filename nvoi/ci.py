@@ -174,7 +174,7 @@ def choose_deploy_id(environ: Environ) -> str:
 def find_context(environ: Environ, directory: Path) -> RunContext:
     """What is known of this run, from its CI and from the git checkout in ``directory``."""
     provider, ci = find_ci(environ)
-    git = partial(_ask_git, directory, environ)
+    git = partial(ask_git, directory, environ)
     sha = _fill(ci.sha, environ) or git("rev-parse", "HEAD")
     ref = _fill(ci.ref, environ)
     if provider is None:
@@ -207,7 +207,8 @@ def _take_line(text: str) -> str:
     return clean(text).strip().partition("\n")[0].expandtabs(1)
 
 
-def _ask_git(directory: Path, environ: Environ, *words: str) -> str | None:
+def ask_git(directory: Path, environ: Environ, *words: str) -> str | None:
+    """The first line that git prints; None where it fails, takes too long, or prints nothing."""
     # A hook's GIT_DIR would name another checkout.
     settings = {name: value for name, value in environ.items() if not name.startswith("GIT_")}
     options = ("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")

@@ -194,7 +194,7 @@ def run(operation: Operation[C], request: Request, report: Report) -> C:
             report.settle()
             with uninterrupted():
                 tell_timings(report, time.monotonic() - began)
-                tell(error, report)
+                tell_failure(error, report)
             raise
         report.settle()
         with uninterrupted():
@@ -245,7 +245,7 @@ def tell_success(what: str, context: Context, report: Report, seconds: float) ->
         report.stream.completed(context.tunnels, seconds)
 
 
-def tell(error: BaseException, report: Report) -> None:
+def tell_failure(error: BaseException, report: Report) -> None:
     """Log what ended the run, and give it to the stream as the reason of ``failed``."""
     set_told(error)
     reason = describe(error)
@@ -286,7 +286,7 @@ def tell_plan(operation: Operation[C], request: Request) -> None:
 
 def format_seconds(seconds: float) -> str:
     """``0.3 s``, or ``2 min 05 s`` from a minute on."""
-    if seconds < 60:  # noqa: PLR2004 - a minute
+    if round(seconds, 1) < 60:  # noqa: PLR2004 - a minute
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s"

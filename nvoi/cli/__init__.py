@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done; 1 the work failed; 2 bad usage or config; 129 SIGHUP; 130 Ctrl-C;
         131 SIGQUIT; 143 SIGTERM.
     """
+    open_missing_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--version"]:
         # As the parser would, without the time that it takes to be made.
@@ -42,12 +43,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return flush_output(130)
 
 
+def open_missing_streams() -> None:
+    """Open the null device where a stream was closed before nvoi began.
+
+    Its number would be that of the next file that is opened.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - pathlib is slow to import
+
+
 def flush_output(code: int) -> int:
     """Flush what was printed; a reader or terminal that has gone is no fault of ours."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError:
             # What is still buffered would fail again, loudly, when the interpreter ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

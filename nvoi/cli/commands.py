@@ -9,7 +9,8 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from nvoi.cli import VERSION, examples
+from nvoi.cli import VERSION
+from nvoi.cli.examples import EXAMPLES
 from nvoi.cli.options import (
     HelpFormatter,
     add_branch_option,
@@ -31,30 +32,29 @@ PROVIDERS = ("local", "ssh", "hetzner", "aws", "scaleway")
 GRACE_HOURS = 24.0
 
 
-class Command(NamedTuple):
-    """A command.
+Parser = argparse.ArgumentParser
 
-    Args:
-        name: what is typed.
-        help: its line in the help of nvoi.
-        module: the one below ``nvoi.cli`` whose ``run(options, environ)`` does it.
-        add_options: gives the parser its description, its examples and its options.
-        packages: what it cannot do without, and an extra installs.
+
+class Command(NamedTuple):
+    """A command: ``run(options, environ)`` of a module below ``nvoi.cli``.
+
+    ``packages`` are what it cannot do without, and the extra of its name installs.
     """
 
     name: str
     help: str
     module: str
-    add_options: Callable[[argparse.ArgumentParser], None]
+    description: str | None
+    add_options: Sequence[Callable[[Parser], None]]
     packages: tuple[str, ...] = ()
 
 
-def build_parser(arguments: Sequence[str], *, complete: bool = False) -> argparse.ArgumentParser:
+def build_parser(arguments: Sequence[str], *, complete: bool = False) -> Parser:
     """The parser, with the options of the command in ``arguments``, or of all."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="nvoi",
         description="Deploy an app from a checkout to running servers, and watch it live.",
-        epilog=examples.NVOI,
+        epilog=EXAMPLES["nvoi"],
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
@@ -62,38 +62,38 @@ def build_parser(arguments: Sequence[str], *, complete: bool = False) -> argpars
     # Where it comes first, the others are not even named: each takes its time.
     first = [command for command in COMMANDS if [command.name] == list(arguments[:1])]
     for command in first or COMMANDS:
-        subparser = _add(subparsers, command.name, command.help)
+        subparser = add_parser(subparsers, command.name, command.help, command.description)
         if complete or command.name in arguments:
-            command.add_options(subparser)
+            subparser.epilog = EXAMPLES.get(command.name)
+            for add_options in command.add_options:
+                add_options(subparser)
             subparser.set_defaults(
                 command=command.name, module=command.module, packages=command.packages
             )
     return parser
 
 
-def _add(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+def add_parser(
+    subparsers: argparse._SubParsersAction[Parser],
     name: str,
     text: str,
     description: str | None = None,
-    **defaults: object,
-) -> argparse.ArgumentParser:
-    parser = subparsers.add_parser(
+    *,
+    epilog: str | None = None,
+    is_inheriting: bool = False,
+) -> Parser:
+    """The parser of a command; what was given to an ``is_inheriting`` one's parent stays."""
+    return subparsers.add_parser(
         name,
         help=text,
         description=description,
+        epilog=epilog,
         formatter_class=HelpFormatter,
+        argument_default=argparse.SUPPRESS if is_inheriting else None,
     )
-    parser.set_defaults(**defaults)
-    return parser
 
 
-def _add_demo_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Start a dashboard, deploy an app twice on this machine, once with a mistake in it, and "
-        "show both deploys live in a browser."
-    )
-    parser.epilog = examples.DEMO
+def add_demo_options(parser: Parser) -> None:
     parser.add_argument(
         "--no-wait",
         dest="wait",
@@ -114,18 +114,7 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_onboard_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Make a config that can be deployed, by questions."
-    parser.epilog = examples.ONBOARD
-    add_place_options(parser)
-
-
-def _add_deploy_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Deploy the app that the config describes from its checkout."
-    parser.epilog = examples.DEPLOY
-    add_place_options(parser)
-    add_log_options(parser)
-    add_run_options(parser)
+def add_deploy_options(parser: Parser) -> None:
     parser.add_argument(
         "--dockerfile-path",
         type=parse_path,
@@ -134,12 +123,7 @@ def _add_deploy_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_delete_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Take the app down and remove its releases. Its data is kept unless asked."
-    parser.epilog = examples.DELETE
-    add_place_options(parser)
-    add_log_options(parser)
-    add_run_options(parser)
+def add_delete_options(parser: Parser) -> None:
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     parser.add_argument(
         "--delete-volumes", action="store_true", help="remove the app's data as well"
@@ -151,11 +135,7 @@ def _add_delete_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_rollback_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Run a kept release again: its image, commands and settings. Data stays as it is."
-    )
-    parser.epilog = examples.ROLLBACK
+def add_rollback_options(parser: Parser) -> None:
     parser.add_argument(
         "stamp",
         nargs="?",
@@ -163,47 +143,22 @@ def _add_rollback_options(parser: argparse.ArgumentParser) -> None:
         metavar="STAMP",
         help="the release, as `nvoi releases` has it (default: the one before that which runs)",
     )
-    add_place_options(parser)
-    add_log_options(parser)
-    add_run_options(parser)
 
 
-def _add_releases_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = "List the releases that are kept for a rollback."
-    parser.epilog = examples.RELEASES
-    add_place_options(parser)
-    add_log_options(parser)
-    add_branch_option(parser)
-
-
-def _add_unlock_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = "End the run that holds the lock of the servers."
-    parser.epilog = examples.UNLOCK
-    add_place_options(parser)
-    add_log_options(parser)
-
-
-def _add_resend_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Send the lines a run could not deliver to its dashboard: in order, with their times, "
-        "and nothing twice that was acknowledged."
-    )
-    parser.epilog = examples.RESEND
+def add_resend_options(parser: Parser) -> None:
     parser.add_argument("file", type=parse_path, metavar="FILE", help="the file that the run named")
-    add_place_options(parser)
-    add_log_options(parser)
 
 
-def _add_config_options(parser: argparse.ArgumentParser) -> None:
+def add_config_options(parser: Parser) -> None:
     commands = parser.add_subparsers(dest="action", metavar="COMMAND", required=True)
-    init = _add(
+    init = add_parser(
         commands,
         "init",
         "make deploy.enc, deploy.key and an SSH key pair",
         "Makes deploy.enc, deploy.key and an SSH key pair inside the config, and "
         "names the key in .gitignore and .dockerignore. A file that exists is never overwritten.",
+        epilog=EXAMPLES["init"],
     )
-    init.epilog = examples.INIT
     init.add_argument("--name", required=True, help="the app's name: a-z, 0-9, - and _")
     init.add_argument(
         "-d", "--dir", type=parse_path, default=".", metavar="DIR", help="the app's checkout"
@@ -216,14 +171,13 @@ def _add_config_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_credentials_options(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = examples.CREDENTIALS
+def add_credentials_options(parser: Parser) -> None:
     commands = parser.add_subparsers(dest="action", metavar="COMMAND", required=True)
-    show = _add(commands, "show", "print the config")
-    edit = _add(commands, "edit", "open the config in $VISUAL or $EDITOR")
-    setter = _add(commands, "set", "write one value")
-    getter = _add(commands, "get", "print one value")
-    rotate = _add(
+    show = add_parser(commands, "show", "print the config")
+    edit = add_parser(commands, "edit", "open the config in $VISUAL or $EDITOR")
+    setter = add_parser(commands, "set", "write one value", epilog=EXAMPLES["credentials"])
+    getter = add_parser(commands, "get", "print one value")
+    rotate = add_parser(
         commands,
         "rotate-key",
         "encrypt the config with a new key",
@@ -232,19 +186,13 @@ def _add_credentials_options(parser: argparse.ArgumentParser) -> None:
     )
     for each in (show, edit, setter, getter, rotate):
         add_place_options(each)
-    setter.epilog = examples.CREDENTIALS
     for each in (setter, getter):
         each.add_argument("path", metavar="PATH", help="keys joined by dots")
     setter.add_argument("value", metavar="VALUE", help="the value, or - to read it from stdin")
 
 
-def _add_dashboard_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Receives what deploys send to their callback_url, keeps it in a SQLite file, and shows "
-        "it live in a browser. The app's deploy key says which deploys are believed."
-    )
-    parser.epilog = examples.DASHBOARD
-    _add_server_options(parser.add_argument_group("server"))
+def add_dashboard_options(parser: Parser) -> None:
+    add_server_options(parser.add_argument_group("server"))
     keeping = parser.add_argument_group("keeping")
     keeping.add_argument(
         "--keep",
@@ -259,19 +207,18 @@ def _add_dashboard_options(parser: argparse.ArgumentParser) -> None:
     add_database_option(parser)
     add_place_options(parser)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    _add_project_options(
-        _add(
-            commands,
-            "project",
-            "serve several apps, each with its own key",
-            "The apps that the dashboard takes deploys of, each with its own key.",
-            module="projects",
-            packages=(),
-        )
+    project = add_parser(
+        commands,
+        "project",
+        "serve several apps, each with its own key",
+        "The apps that the dashboard takes deploys of, each with its own key.",
+        epilog=EXAMPLES["project"],
     )
+    project.set_defaults(module="projects", packages=())
+    add_project_options(project)
 
 
-def _add_server_options(server: argparse._ArgumentGroup) -> None:
+def add_server_options(server: argparse._ArgumentGroup) -> None:
     """Where it listens, and who may read and send."""
     server.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     server.add_argument(
@@ -300,11 +247,10 @@ def _add_server_options(server: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_project_options(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = examples.PROJECT
+def add_project_options(parser: Parser) -> None:
     commands = parser.add_subparsers(dest="action", metavar="COMMAND", required=True)
     found = {
-        name: _add(commands, name, text, f"{text[0].upper()}{text[1:]}.")
+        name: add_parser(commands, name, text, f"{text[0].upper()}{text[1:]}.", is_inheriting=True)
         for name, text in (
             ("add", "add an app, and print its callback_url"),
             ("list", "list the apps"),
@@ -315,10 +261,10 @@ def _add_project_options(parser: argparse.ArgumentParser) -> None:
     for name, each in found.items():
         if name != "list":
             each.add_argument("name", metavar="NAME", help="a-z, 0-9, - and _")
-        add_database_option(each, inherited=True)
+        add_database_option(each)
         if name in {"add", "rotate-key"}:
-            add_place_options(each, inherited=True)
-    found["rm"].add_argument("-y", "--yes", action="store_true", help="do not ask")
+            add_place_options(each)
+    found["rm"].add_argument("-y", "--yes", action="store_true", default=False, help="do not ask")
     found["rotate-key"].add_argument(
         "--grace",
         type=parse_hours,
@@ -328,11 +274,12 @@ def _add_project_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_completion_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Print a script that completes nvoi's commands and options in a shell."
-    parser.epilog = examples.COMPLETION
+def add_completion_options(parser: Parser) -> None:
     parser.add_argument("shell", choices=SHELLS)
 
+
+_ASKING_OPTIONS = (add_place_options, add_log_options)
+_DASHBOARD = ("starlette", "uvicorn", "jinja2", "msgspec")
 
 #: In the order of the help.
 COMMANDS = (
@@ -340,40 +287,84 @@ COMMANDS = (
         "demo",
         "see two deploys live in a browser, on this machine",
         "demo",
-        _add_demo_options,
-        ("supervisor", "psutil", "starlette", "uvicorn", "jinja2", "msgspec"),
+        "Start a dashboard, deploy an app twice on this machine, once with a mistake in it, and "
+        "show both deploys live in a browser.",
+        [add_demo_options],
+        ("supervisor", "psutil", *_DASHBOARD),
     ),
-    Command("onboard", "make a config by answering questions", "onboard", _add_onboard_options),
-    Command("deploy", "deploy the app", "operations", _add_deploy_options),
-    Command("delete", "take the app down", "operations", _add_delete_options),
-    Command("rollback", "run a kept release again", "operations", _add_rollback_options),
-    Command("releases", "list the releases that are kept", "operations", _add_releases_options),
+    Command(
+        "onboard",
+        "make a config by answering questions",
+        "onboard",
+        "Make a config that can be deployed, by questions.",
+        [add_place_options],
+    ),
+    Command(
+        "deploy",
+        "deploy the app",
+        "operations",
+        "Deploy the app that the config describes from its checkout.",
+        [add_run_options, add_deploy_options],
+    ),
+    Command(
+        "delete",
+        "take the app down",
+        "operations",
+        "Take the app down and remove its releases. Its data is kept unless asked.",
+        [add_run_options, add_delete_options],
+    ),
+    Command(
+        "rollback",
+        "run a kept release again",
+        "operations",
+        "Run a kept release again: its image, commands and settings. Data stays as it is.",
+        [add_rollback_options, add_run_options],
+    ),
+    Command(
+        "releases",
+        "list the releases that are kept",
+        "operations",
+        "List the releases that are kept for a rollback.",
+        [*_ASKING_OPTIONS, add_branch_option],
+    ),
     Command(
         "unlock",
         "end the run that holds the lock of the servers",
         "operations",
-        _add_unlock_options,
+        "End the run that holds the lock of the servers.",
+        _ASKING_OPTIONS,
     ),
-    Command("resend", "send the lines that a run could not deliver", "resend", _add_resend_options),
-    Command("config", "make a config and its key", "config", _add_config_options),
+    Command(
+        "resend",
+        "send the lines that a run could not deliver",
+        "resend",
+        "Send the lines a run could not deliver to its dashboard: in order, with their times, "
+        "and nothing twice that was acknowledged.",
+        [add_resend_options, *_ASKING_OPTIONS],
+    ),
+    Command("config", "make a config and its key", "config", None, [add_config_options]),
     Command(
         "credentials",
         "show or change the encrypted config",
         "credentials",
-        _add_credentials_options,
+        None,
+        [add_credentials_options],
     ),
     Command(
         "dashboard",
         "receive deploys and show them live in a browser",
         "dashboard",
-        _add_dashboard_options,
-        ("starlette", "uvicorn", "jinja2", "msgspec"),
+        "Receives what deploys send to their callback_url, keeps it in a SQLite file, and shows "
+        "it live in a browser. The app's deploy key says which deploys are believed.",
+        [add_dashboard_options],
+        _DASHBOARD,
     ),
     Command(
         "completion",
         "print a script that completes commands in a shell",
         "completion",
-        _add_completion_options,
+        "Print a script that completes nvoi's commands and options in a shell.",
+        [add_completion_options],
         ("shtab",),
     ),
 )

@@ -12,6 +12,5 @@ from nvoi.cli.commands import build_parser
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:  # noqa: ARG001 - as all commands have it
-    """Print the script."""
     sys.stdout.write(shtab.complete(build_parser([], complete=True), options.shell) + "\n")
     return 0

@@ -14,8 +14,15 @@ from nvoi.config.loader import load
 from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, generate_key
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import UsageError
+from nvoi.onboarding.place import ACCOUNTS, Account
 
-# Placeholders stand where an account has to be filled in.
+
+def build_section(account: Account) -> str:
+    """The section of a provider; placeholders stand where an account has to be filled in."""
+    fields = (f"  {field.name}: {field.default or 'CHANGE-ME'}\n" for field in account.fields)
+    return f"{account.title.lower()}:\n{''.join(fields)}"
+
+
 PROVIDERS = {
     "local": """\
         local: {}               # this machine; ssh, hetzner, aws and scaleway rent or use servers
@@ -23,30 +30,7 @@ PROVIDERS = {
     "ssh": """\
         ssh: {}                 # servers that you have: put the public key below on each of them
         """,
-    "hetzner": """\
-        hetzner:
-          api_token: CHANGE-ME
-          server_type: cx23
-          server_location: nbg1
-          architecture: x86
-        """,
-    "aws": """\
-        aws:
-          access_key_id: CHANGE-ME
-          secret_access_key: CHANGE-ME
-          region: eu-central-1
-          instance_type: t3.small
-          architecture: x86
-        """,
-    "scaleway": """\
-        scaleway:
-          secret_key: CHANGE-ME
-          project_id: CHANGE-ME
-          zone: fr-par-1
-          server_type: DEV1-S
-          architecture: x86
-        """,
-}
+} | {account.title.lower(): build_section(account) for account in ACCOUNTS if account.fields}
 
 SERVERS = {
     "local": "",
@@ -108,17 +92,25 @@ application:
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Make the files and say what comes next.
-
-    Raises:
-        InputError: the name is none, or a file is there already; then nothing was made.
-    """
+    """Make the files and say what comes next; where one is there already, make none."""
     directory: Path = options.dir
     check_directory(directory)
     text = build_config(options.name, options.provider)
     key_file, config_file = directory / KEY_FILE, directory / CONFIG_FILE
     create_config(config_file, text, generate_key(), key_file=key_file, checkout=directory)
-    sys.stdout.write(describe(config_file, key_file))
+    sys.stdout.write(
+        textwrap.dedent(f"""\
+        Made {config_file} and {key_file}.
+        Commit the config. Keep the key: without it the config cannot be read, and whoever has
+        it can read everything. It is in .gitignore and .dockerignore; a CI gets it as the secret
+        DEPLOY_KEY.
+
+        Next:
+          nvoi credentials edit    to fill in the config
+          nvoi deploy --dry-run    to see what would be done
+          nvoi deploy
+        """)
+    )
     for name in KEY_VARIABLES:
         if environ.get(name, "").strip():
             sys.stdout.write(f"Note: ${name} is set, and nvoi uses it before {key_file}.\n")
@@ -126,11 +118,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def check_directory(directory: Path) -> None:
-    """Make sure that nothing is there yet.
-
-    Raises:
-        UsageError: a file is, or the directory is not.
-    """
+    """Make sure that nothing is there yet."""
     if not directory.is_dir():
         raise UsageError(f"there is no directory {directory}")
     for folder in (directory, directory / "config"):
@@ -144,11 +132,7 @@ def check_directory(directory: Path) -> None:
 
 
 def build_config(name: str, provider: str) -> str:
-    """The text of a new config with an SSH key pair of its own.
-
-    Raises:
-        ConfigError: ``name`` is no name of an app.
-    """
+    """The text of a new config with an SSH key pair of its own."""
     keys = generate_ssh_keys(f"nvoi-{name}")
     servers = SERVERS.get(provider, RENTED_SERVERS)
     text = TEMPLATE.format(
@@ -161,18 +145,3 @@ def build_config(name: str, provider: str) -> str:
     )
     load(text, filename="--name", environ=None)
     return text
-
-
-def describe(config_file: Path, key_file: Path) -> str:
-    """What was made, and what to do next."""
-    return textwrap.dedent(f"""\
-        Made {config_file} and {key_file}.
-        Commit the config. Keep the key: without it the config cannot be read, and whoever has
-        it can read everything. It is in .gitignore and .dockerignore; a CI gets it as the secret
-        DEPLOY_KEY.
-
-        Next:
-          nvoi credentials edit    to fill in the config
-          nvoi deploy --dry-run    to see what would be done
-          nvoi deploy
-        """)

@@ -8,7 +8,6 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from nvoi.cli.editor import edit_text, find_editor
 from nvoi.config.credentials import EncryptedConfig, get_config_file, get_key
@@ -22,11 +21,7 @@ from nvoi.log.levels import ROOT, get_logger
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Do what was asked for; the exit code is 0.
-
-    Raises:
-        InputError: the file, the key, the path or the new config is wrong; nothing was changed.
-    """
+    """Do what was asked for; where that fails, nothing was changed."""
     with warn_on_stderr(environ):
         config = open_config(options, environ)
         if options.action == "edit":
@@ -63,7 +58,6 @@ def warn_on_stderr(environ: Mapping[str, str]) -> Iterator[None]:
 
 
 def open_config(options: argparse.Namespace, environ: Mapping[str, str]) -> EncryptedConfig:
-    """The config and key that the command line means."""
     path = get_config_file(options.dir, options.config)
     if is_plain(path):
         raise UsageError(f"{path} is not encrypted", hint="read and edit the file as it is")
@@ -119,7 +113,6 @@ def read_value(argument: str) -> str:
 
 
 def write_value(config: EncryptedConfig, path: str, value: str) -> None:
-    """Set one value, where that leaves a valid config."""
     with config.held() as held:
         document = Document(held.read(), held.name)
         document.set(path, value)
@@ -142,11 +135,7 @@ def convert(document: Document, path: str, value: str) -> Value:
 
 
 def rotate_key(config: EncryptedConfig) -> None:
-    """Encrypt the config with a new key, which takes the place of the one in its file.
-
-    Raises:
-        InputError: the key is in no file, or one of them cannot be written; nothing was changed.
-    """
+    """Encrypt the config with a new key, which takes the place of the one in its file."""
     key_file = config.key.path
     if key_file is None:
         raise UsageError(
@@ -155,13 +144,9 @@ def rotate_key(config: EncryptedConfig) -> None:
         )
     with config.held() as held:
         held.rotate(key_file)
-    sys.stdout.write(describe_rotation(config.path, key_file))
-
-
-def describe_rotation(config_file: Path, key_file: Path) -> str:
-    """What was done, and who else needs the new key."""
-    return textwrap.dedent(f"""\
-        {config_file} has a new key, in {key_file}. Commit the config, and give the key to
+    sys.stdout.write(
+        textwrap.dedent(f"""\
+        {config.path} has a new key, in {key_file}. Commit the config, and give the key to
         whoever deploys: the CI's secret DEPLOY_KEY, and your team. A dashboard takes both keys
         for a while:
           nvoi dashboard project rotate-key NAME --key-file {key_file}
@@ -169,3 +154,4 @@ def describe_rotation(config_file: Path, key_file: Path) -> str:
         The old key still opens the config as it was in earlier commits. Where others may have
         it, change the secrets in the config as well.
         """)
+    )

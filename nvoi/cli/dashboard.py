@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import os
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from nvoi.cli import flush_output
 from nvoi.cli.projects import find_database, open_store, prepare_database, remember_url
 from nvoi.config.credentials import find_key
 from nvoi.dashboard import server
@@ -30,11 +30,7 @@ AUTHORITY = re.compile(r"[\w.:\[\]-]+")
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Serve until asked to end.
-
-    Raises:
-        InputError: it cannot be served as asked.
-    """
+    """Serve until asked to end."""
     open_error_log(environ)
     settings = build_settings(options, find_database(options, environ))
     server.check_reach(settings)
@@ -61,11 +57,6 @@ def open_error_log(environ: Mapping[str, str]) -> None:
 
 
 def build_settings(options: argparse.Namespace, path: Path) -> Settings:
-    """What the options say.
-
-    Raises:
-        UsageError: the password's file or the public URL cannot be used.
-    """
     return Settings(
         path,
         host=options.host,
@@ -80,11 +71,7 @@ def build_settings(options: argparse.Namespace, path: Path) -> Settings:
 
 
 def parse_url(text: str) -> str:
-    """``--public-url`` without a slash at its end.
-
-    Raises:
-        UsageError: it is no address of a server.
-    """
+    """``--public-url`` without a slash at its end."""
     try:
         parts = urlsplit(text)
         is_right = bool(parts.scheme in {"http", "https"} and parts.hostname) and parts.port != 0
@@ -113,9 +100,6 @@ def ensure_key(
 
     Returns:
         where the key was found, empty where there is none.
-
-    Raises:
-        InputError: there is neither a key nor a project, or the key cannot be read.
     """
     key = find_key(
         options.dir, environ=environ, config_file=options.config, key_file=options.key_file
@@ -138,12 +122,9 @@ def ensure_key(
 
 def say(text: str) -> None:
     """Print it, if somebody reads."""
-    try:
+    with contextlib.suppress(OSError):
         sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError:
-        # What is still buffered would fail again, loudly, when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    flush_output(0)
 
 
 def describe(url: str, source: str, path: Path, settings: Settings) -> str:

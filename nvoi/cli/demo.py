@@ -13,7 +13,6 @@ from nvoi.signals import interruptible
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Show the demo."""
     opens = options.open
     if opens is None:
         opens = options.wait and sys.stdout.isatty() and has_screen(environ, sys.platform)

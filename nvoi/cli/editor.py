@@ -37,11 +37,7 @@ NOT_SAVED = "; the config was not saved"
 
 
 def find_editor(environ: Mapping[str, str]) -> list[str]:
-    """The command of ``$VISUAL``, else ``$EDITOR``, else vi.
-
-    Raises:
-        UsageError: the variable is no command line.
-    """
+    """The command of ``$VISUAL``, else ``$EDITOR``, else vi."""
     for name in ("VISUAL", "EDITOR"):
         if text := environ.get(name, "").strip():
             try:
@@ -134,7 +130,6 @@ class Editor:
         self._timer: threading.Timer | None = None
 
     def handle(self, number: int, _frame: types.FrameType | None) -> None:
-        """The signals' handler."""
         if number in SENT:
             self._received = self._received or signal.Signals(number)
             self._stop()
@@ -166,7 +161,6 @@ class Editor:
             raise UsageError(f"the editor ended with {code}; nothing was changed")
 
     def raise_received(self) -> None:
-        """Raise Interruption where nvoi was asked to end."""
         if self._received:
             raise Interruption(self._received, NOT_SAVED)
 
@@ -182,11 +176,7 @@ class Editor:
 
 @contextlib.contextmanager
 def forward_signals(editor: Editor) -> Iterator[None]:
-    """Inside, no signal of a terminal or a supervisor ends nvoi: ``editor`` gets it.
-
-    Raises:
-        Interruption: SIGTERM or SIGHUP came meanwhile.
-    """
+    """Inside, no signal of a terminal or a supervisor ends nvoi: ``editor`` gets it."""
     previous = {number: signal.getsignal(number) for number in (*TYPED, *SENT)}
     for number, handler in previous.items():
         # What is ignored, as SIGHUP is below nohup, stays so.

@@ -1,16 +1,16 @@
-"""Examples, and what else stands below the options in a command's help."""
+"""What stands below the options in a command's help: examples first."""
 
 from __future__ import annotations
 
-NVOI = """\
+EXAMPLES = {
+    "nvoi": """\
 examples:
   nvoi config init --name myapp    make deploy.enc and its key
   nvoi credentials edit            write down what the app is
   nvoi deploy                      deploy it
   nvoi delete                      take it down
-"""
-
-DEMO = """\
+""",
+    "demo": """\
 examples:
   nvoi demo                 watch it in a browser; Ctrl-C ends it
   nvoi demo --port 8787     the dashboard at a port of your choice
@@ -20,9 +20,8 @@ All of it is in a temporary folder, and gone at the end. It needs nvoi[demo].
 
 exit codes: 0 all went as it should, 1 something did not, 2 bad usage; where it did not come
 to its end, 129 SIGHUP, 130 Ctrl-C, 131 SIGQUIT, 143 SIGTERM
-"""
-
-ONBOARD = """\
+""",
+    "onboard": """\
 examples:
   nvoi onboard               ask about the app in this folder, and make deploy.enc
   nvoi onboard -d ../app     another checkout
@@ -32,9 +31,8 @@ deploy.enc that is there is offered for editing. Without a terminal: nvoi config
 
 exit codes: 0 saved or left as it was, 1 cancelled, 2 bad usage or config,
 129 SIGHUP, 130 Ctrl-C, 131 SIGQUIT, 143 SIGTERM
-"""
-
-DEPLOY = """\
+""",
+    "deploy": """\
 examples:
   nvoi deploy                            deploy.enc, opened by deploy.key or $DEPLOY_KEY
   nvoi deploy --dry-run                  what would change
@@ -43,40 +41,35 @@ examples:
 
 exit codes: 0 done, 1 the deploy failed, 2 bad usage or config; 129 SIGHUP, 130 Ctrl-C,
 131 SIGQUIT, 143 SIGTERM
-"""
-
-DELETE = """\
+""",
+    "delete": """\
 examples:
   nvoi delete                       asks first, when run from a terminal
   nvoi delete --yes                 does not
   nvoi delete --dry-run             what would be removed
   nvoi delete --delete-volumes      the data too, which is kept otherwise
   nvoi delete --cluster             k3s on the servers too
-"""
-
-ROLLBACK = """\
+""",
+    "rollback": """\
 examples:
   nvoi releases                     what there is to go back to
   nvoi rollback                     the release before the one that runs
   nvoi rollback 20261123160322      that one
-"""
-
-RELEASES = """\
+""",
+    "releases": """\
 examples:
   nvoi releases                     the newest first; * runs
   nvoi releases --log-format json   for programs: a JSON object a line
   nvoi rollback 20261123160322      go back to one
-"""
-
-UNLOCK = """\
+""",
+    "unlock": """\
 examples:
   nvoi unlock           who holds the lock, and end that
 
 A run that was killed frees its lock by itself within a minute. One that still works finds its
 lock gone before it changes anything more, and fails.
-"""
-
-RESEND = """\
+""",
+    "resend": """\
 examples:
   nvoi resend ~/.local/state/nvoi/undelivered.d/1234-20260115103000-x7f2.jsonl
 
@@ -84,15 +77,13 @@ Where there is a config, the file must be for its callback_url.
 
 exit codes: 0 all is delivered and the file removed, 1 something is still to be sent,
 2 bad usage, config or file
-"""
-
-INIT = """\
+""",
+    "init": """\
 examples:
   nvoi config init --name shop
   nvoi config init --name shop --provider hetzner -d ~/src/shop
-"""
-
-CREDENTIALS = """\
+""",
+    "credentials": """\
 examples:
   nvoi credentials show
   nvoi credentials edit
@@ -103,9 +94,8 @@ examples:
 
 A path is keys joined by dots. An argument can be seen by other users of this machine while
 the command runs: give secrets through `-`.
-"""
-
-DASHBOARD = """\
+""",
+    "dashboard": """\
 examples:
   nvoi dashboard                                  in an app's checkout: it finds the app's key
   nvoi dashboard --key-file ~/shop/deploy.key --port 9000
@@ -115,9 +105,8 @@ examples:
 Ctrl-C, SIGTERM, SIGHUP and SIGQUIT end it, with exit code 0: that is how a server ends.
 
 exit codes: 0 it was ended, 1 it failed, 2 bad usage: an address that is taken, no key, …
-"""
-
-PROJECT = """\
+""",
+    "project": """\
 examples:
   nvoi dashboard project add shop -d ~/src/shop      with the key of that checkout
   nvoi dashboard project list
@@ -125,10 +114,10 @@ examples:
   nvoi dashboard project rm shop
 
 They work while the dashboard runs, and it sees what they change at once.
-"""
-
-COMPLETION = """\
+""",
+    "completion": """\
 examples:
   nvoi completion bash > ~/.local/share/bash-completion/completions/nvoi
   nvoi completion zsh > ~/.zfunc/_nvoi
-"""
+""",
+}

@@ -38,9 +38,6 @@ def find_home(environ: Mapping[str, str]) -> Path:
 
     The XDG Base Directory Specification has ``~/.local/state`` where the variable is unset
     or no absolute path.
-
-    Raises:
-        UsageError: it is in the user's home folder, and there is none.
     """
     try:
         if environ.get("NVOI_HOME"):
@@ -63,16 +60,21 @@ class Inputs:
     key: DeployKey | None
 
 
+def check_folder(path: Path) -> None:
+    """Make sure that ``--dir`` is one that has a name; the current folder may have been removed."""
+    try:
+        is_folder = path.absolute().is_dir()
+    except OSError:
+        is_folder = False
+    if not is_folder:
+        raise UsageError(f"--dir {path} is no folder", hint="name the app's checkout")
+
+
 def load_inputs(
     options: argparse.Namespace, environ: Mapping[str, str], logger: levels.Logger
 ) -> Inputs:
-    """The checked config that the options name, and its key; the secrets of both are masked.
-
-    Raises:
-        InputError: the folder, the config or its key cannot be used.
-    """
-    if not options.dir.is_dir():
-        raise UsageError(f"--dir {options.dir} is no folder", hint="name the app's checkout")
+    """The checked config that the options name, and its key; the secrets of both are masked."""
+    check_folder(options.dir)
     file = get_config_file(options.dir, options.config)
     # A plain config needs a key only to sign with.
     choose_key = find_key if is_plain(file) else get_key
@@ -97,4 +99,4 @@ def ask_yes(question: str) -> bool:
     """Ask at the terminal; anything but yes is no."""
     sys.stdout.write(f"{question} [y/N] ")
     sys.stdout.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    return sys.stdin.buffer.readline().strip().lower() in {b"y", b"yes"}

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nvoi.cli.inputs import check_folder
 from nvoi.config.credentials import (
     EncryptedConfig,
     check_ignore_files,
@@ -56,13 +57,7 @@ class Draft:
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Ask, and write the config.
-
-    Raises:
-        InputError: there is no terminal, or what is there cannot be read or written.
-    """
-    # A stream that was closed before nvoi began is None.
-    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("nvoi onboard asks questions: it needs a terminal", hint=NO_TERMINAL_HINT)
     with interruptible() as signals:
         draft = find_draft(options, environ)
@@ -84,13 +79,8 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def find_draft(options: argparse.Namespace, environ: Mapping[str, str]) -> Draft:
-    """The config and key that the command line means; what they hold is masked from now on.
-
-    Raises:
-        InputError: one of them is there and cannot be read, or could not be written.
-    """
-    if not is_folder(options.dir):
-        raise UsageError(f"--dir {options.dir} is no folder", hint="name the app's checkout")
+    """The config and key that the command line means; what they hold is masked from now on."""
+    check_folder(options.dir)
     config_file = choose_file(options.dir, options.config)
     if is_plain(config_file):
         raise UsageError(f"{config_file} is not encrypted", hint="edit the file as it is")
@@ -98,14 +88,6 @@ def find_draft(options: argparse.Namespace, environ: Mapping[str, str]) -> Draft
     draft = find(options, environ, config_file)
     masking.add_secrets(draft.key.value.reveal())
     return draft
-
-
-def is_folder(path: Path) -> bool:
-    """Whether ``path`` is one that has a name; the current folder may have been removed."""
-    try:
-        return path.absolute().is_dir()
-    except OSError:
-        return False
 
 
 def choose_file(directory: Path, explicit: Path | None) -> Path:
@@ -117,7 +99,6 @@ def choose_file(directory: Path, explicit: Path | None) -> Path:
 
 
 def open_draft(options: argparse.Namespace, environ: Mapping[str, str], config_file: Path) -> Draft:
-    """A config that is there."""
     key = get_key(options.dir, environ=environ, config_file=config_file, key_file=options.key_file)
     filename = str(config_file)
     with EncryptedConfig(config_file, key).held() as held:
@@ -160,10 +141,9 @@ def interview(environ: Mapping[str, str], prompts: Prompts, draft: Draft) -> str
     answers = hold_interview(
         Interview(
             prompts=prompts,
-            checkout=read_checkout(directory),
+            checkout=read_checkout(directory, environ),
             original=draft.answers,
             call_dashboard=lambda url: call_dashboard(url, draft.key.value, environ),
-            is_deployable=is_deployable,
         ),
         build,
     )
@@ -171,11 +151,7 @@ def interview(environ: Mapping[str, str], prompts: Prompts, draft: Draft) -> str
 
 
 def save(draft: Draft, text: str, prompts: Prompts, signals: Signals) -> None:
-    """Write what there is to write; where that fails, ask whether to try again.
-
-    Raises:
-        InputError: it cannot be written, or others changed the config meanwhile.
-    """
+    """Write what there is to write; where that fails, ask whether to try again."""
     while True:
         # No signal comes between files that belong together; it counts afterwards.
         with signals.hold():
@@ -195,11 +171,7 @@ def save(draft: Draft, text: str, prompts: Prompts, signals: Signals) -> None:
 
 
 def write(draft: Draft, text: str) -> None:
-    """Write the config, and what a new one needs.
-
-    Raises:
-        InputError: it cannot be written.
-    """
+    """Write the config, and what a new one needs."""
     if draft.text is None:
         known = draft.key.path if draft.key.path and draft.key.path.name == KEY_FILE else None
         create_config(
@@ -216,7 +188,6 @@ def write(draft: Draft, text: str) -> None:
 
 
 def tell_next(prompts: Prompts, options: argparse.Namespace, draft: Draft, text: str) -> None:
-    """Say what was saved, and what to do with it."""
     config = load(text, filename=str(draft.config_file), environ=None)
     application = config.application
     prompts.say(f"\nSaved {draft.config_file}, encrypted: commit it. {describe_key(draft)}")

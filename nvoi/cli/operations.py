@@ -28,12 +28,7 @@ _QUESTIONS = {"releases", "unlock"}
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Carry out ``options.command`` on the app of the config.
-
-    Raises:
-        InputError: the config, its key or an option cannot be used.
-        NvoiError: it failed.
-    """
+    """Carry out ``options.command`` on the app of the config."""
     logger = open_console(options, environ)
     with interruptible() as signals:
         inputs = load_inputs(options, environ, logger)
@@ -79,11 +74,7 @@ def build_request(
 
 
 def build_operation(command: str, target: Target[Any]) -> Operation[Any]:
-    """What ``deploy``, ``delete`` or ``rollback`` does on the target.
-
-    Raises:
-        UsageError: the target has no such command.
-    """
+    """What ``deploy``, ``delete`` or ``rollback`` does on the target."""
     if command == "deploy":
         return Operation("Deploy", target, target.deploy, target.check)
     if command == "delete":
@@ -97,7 +88,6 @@ def build_operation(command: str, target: Target[Any]) -> Operation[Any]:
 
 
 def check_deletion(target: Target[Any], request: Request) -> None:
-    """Find what ``nvoi delete`` cannot do on the target."""
     if request.with_cluster and not target.has_cluster:
         raise UsageError(f"--cluster: the {target.name} target has none", hint="leave it out")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,17 +31,13 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, width=(columns or 80) - 2)
 
 
-def add_place_options(parser: argparse.ArgumentParser, *, inherited: bool = False) -> None:
-    """``--config``, ``--dir``, ``--key-file``: where the config is and what opens it.
-
-    ``inherited`` is for a command below one that has them too: what was given there stays.
-    """
+def add_place_options(parser: argparse.ArgumentParser) -> None:
+    """``--config``, ``--dir``, ``--key-file``: where the config is and what opens it."""
     group = parser.add_argument_group("config")
     group.add_argument(
         "-c",
         "--config",
         type=parse_path,
-        default=argparse.SUPPRESS if inherited else None,
         metavar="FILE",
         help="the config: encrypted, or plain as *.yml (default: deploy.enc in DIR or DIR/config)",
     )
@@ -48,14 +45,13 @@ def add_place_options(parser: argparse.ArgumentParser, *, inherited: bool = Fals
         "-d",
         "--dir",
         type=parse_path,
-        default=argparse.SUPPRESS if inherited else ".",
+        default=parser.argument_default or ".",
         metavar="DIR",
         help="the checkout (default: this folder)",
     )
     group.add_argument(
         "--key-file",
         type=parse_path,
-        default=argparse.SUPPRESS if inherited else None,
         metavar="FILE",
         help="the key (default: $NVOI_MASTER_KEY, $DEPLOY_KEY, deploy.key beside the config)",
     )
@@ -78,6 +74,8 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """What all commands have that change the app."""
+    add_place_options(parser)
+    add_log_options(parser)
     add_branch_option(parser)
     parser.add_argument(
         "--dry-run",
@@ -109,12 +107,10 @@ def add_branch_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_database_option(parser: argparse.ArgumentParser, *, inherited: bool = False) -> None:
-    """``--db``; ``inherited`` as :func:`add_place_options` has it."""
+def add_database_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--db",
         type=parse_path,
-        default=argparse.SUPPRESS if inherited else None,
         metavar="PATH",
         help="the SQLite file (default: dashboard.d/dashboard.sqlite3 in nvoi's own folder)",
     )
@@ -142,40 +138,27 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
-def parse_amount(text: str) -> float:
-    """A number above 0."""
-    number = parse_number(text)
-    if not 0 < number < 1e9:  # noqa: PLR2004 - neither infinite nor no number at all
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return number
-
-
-def parse_hours(text: str) -> float:
-    """A number of hours, 0 or more."""
-    hours = parse_number(text)
-    if not 0 <= hours < 1e6:  # noqa: PLR2004 - neither infinite nor no number at all
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours")
-    return hours
-
-
-def parse_seconds(text: str) -> float:
-    """A number of seconds, 0 or more."""
-    seconds = parse_number(text)
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return seconds
-
-
-def parse_number(text: str) -> float:
-    """The number in ``text``; one that is in no range where there is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
-
-
 def parse_stamp(text: str) -> str:
     """A release's name."""
     if not (text.isascii() and text.isdigit()) or len(text) != STAMP_DIGITS:
         raise argparse.ArgumentTypeError(f"{text!r} is no release: its name has 14 digits")
     return text
+
+
+def build_number_parser(noun: str, is_in_range: Callable[[float], bool]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not is_in_range(number):
+            raise argparse.ArgumentTypeError(f"{text!r} is no {noun}")
+        return number
+
+    return parse
+
+
+# Each has an end, for "inf" is a number to Python.
+parse_amount = build_number_parser("number above 0", lambda number: 0 < number < 1e9)  # noqa: PLR2004
+parse_hours = build_number_parser("number of hours", lambda number: 0 <= number < 1e6)  # noqa: PLR2004
+parse_seconds = build_number_parser("number of seconds", lambda each: 0 <= each < float("inf"))

@@ -25,11 +25,7 @@ _URL_OPTION = "url"
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """List the apps, or add, change or remove one; 1 where that was not confirmed.
-
-    Raises:
-        InputError: there is no such app, or no key, or the name cannot be used or is taken.
-    """
+    """List the apps, or add, change or remove one; 1 where that was not confirmed."""
     if options.action == "add":
         add_project(options, environ)
     elif options.action == "list":
@@ -43,7 +39,6 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def add_project(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
-    """Add an app with its key, and say what goes into its config."""
     key = get_own_key(options, environ)
     with open_store(prepare_database(options, environ)) as (database, keyring):
         with database.write() as connection:
@@ -56,7 +51,6 @@ def add_project(options: argparse.Namespace, environ: Mapping[str, str]) -> None
 
 
 def list_projects(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
-    """Print the apps, how many deploys they have, and where they send."""
     with open_store(get_database(options, environ)) as (database, _):
         with database.read() as connection:
             summaries = projects.list_summaries(connection)
@@ -111,7 +105,6 @@ def rotate_key(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
 
 
 def get_own_key(options: argparse.Namespace, environ: Mapping[str, str]) -> DeployKey:
-    """The app's key that the options name."""
     key = get_key(
         options.dir, environ=environ, config_file=options.config, key_file=options.key_file
     )
@@ -149,11 +142,7 @@ def find_database(options: argparse.Namespace, environ: Mapping[str, str]) -> Pa
 
 
 def prepare_database(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:
-    """The database's file; nvoi's own folder is made for it where that is missing.
-
-    Raises:
-        InputError: it cannot be made, or others could put something of theirs in its place.
-    """
+    """The database's file; nvoi's own folder is made for it where that is missing."""
     path = find_database(options, environ)
     if options.db is None:
         try:
@@ -166,11 +155,7 @@ def prepare_database(options: argparse.Namespace, environ: Mapping[str, str]) ->
 
 
 def get_database(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:
-    """The database's file, which is there.
-
-    Raises:
-        UsageError: it is not, or others could put something of theirs in its place.
-    """
+    """The database's file, which is there."""
     path = find_database(options, environ)
     if options.db is None:
         check_way(path.parent)
@@ -184,11 +169,7 @@ def get_database(options: argparse.Namespace, environ: Mapping[str, str]) -> Pat
 
 @contextmanager
 def open_store(path: Path) -> Iterator[tuple[Database, Keyring]]:
-    """The database and its keyring, beside a dashboard that may run.
-
-    Raises:
-        InputError: it cannot be used.
-    """
+    """The database and its keyring, beside a dashboard that may run."""
     database = open_database(path)
     try:
         yield database, open_keyring(database)

@@ -27,12 +27,6 @@ REQUEST_SECONDS = 30.0
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Send the file's requests.
-
-    Raises:
-        InputError: the file, the config or the key cannot be used.
-        DeliveryError: some requests are still to be sent, or were refused.
-    """
     logger = open_console(options, environ)
     with interruptible(), open_undelivered(options.file) as undelivered:
         url, key = get_destination(undelivered, options, environ, logger)
@@ -46,12 +40,7 @@ def get_destination(
     environ: Mapping[str, str],
     logger: Logger,
 ) -> tuple[str, str]:
-    """The callback URL, with the user and password that only a config has, and the key's text.
-
-    Raises:
-        InputError: the file is for another URL than the config's; or there is no key, or no
-            config that is needed.
-    """
+    """The callback URL, with the user and password that only a config has, and the key's text."""
     if not (undelivered.has_credentials or has_config(options)):
         key = get_key(options.dir, environ=environ, key_file=options.key_file)
         if key.warning:
@@ -81,12 +70,6 @@ def resend(
     undelivered: Undelivered, url: str, key: str, *, request_seconds: float = REQUEST_SECONDS
 ) -> None:
     """Send the file's requests in order, and remove it when the last is acknowledged.
-
-    Args:
-        undelivered: the file.
-        url: the callback URL, with the user and password that the file lacks.
-        key: the deploy key's text.
-        request_seconds: how long one request may take with all its retries.
 
     Raises:
         DeliveryError: some are still to be sent, or were refused; the file says which.

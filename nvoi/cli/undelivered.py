@@ -71,15 +71,17 @@ class Undelivered:
 
     def read_requests(self) -> Iterator[Request]:
         """What is still to be sent, in order."""
-        for name, kept in self.kept.items():
-            parts = self.find_acknowledged(name)
-            if name not in parts:
-                request = self.read_request(kept)
-                yield from (one for one in split(request, parts) if one.id not in parts)
+        for name in self.kept:
+            yield from self.read_parts(name)
 
-    def read_request(self, kept: Kept) -> Request:
-        self.file.seek(kept.offset)
-        return decode(json.loads(self.file.readline()))
+    def read_parts(self, name: str) -> list[Request]:
+        """A request, or those of its parts that are still to be sent."""
+        parts = self.find_acknowledged(name)
+        if name in parts:
+            return []
+        self.file.seek(self.kept[name].offset)
+        request = decode(json.loads(self.file.readline()))
+        return [one for one in split(request, parts) if one.id not in parts]
 
     def find_acknowledged(self, name: str) -> set[str]:
         """The ids of a request and its parts, as far as they were acknowledged."""
@@ -105,11 +107,7 @@ class Undelivered:
         return self.grown
 
     def remove(self) -> None:
-        """Remove the file, all of which is acknowledged.
-
-        Raises:
-            DeliveryError: the run has written to it meanwhile.
-        """
+        """Remove the file, all of which is acknowledged."""
         if self.has_grown():
             raise DeliveryError(
                 f"more was written to {self.path} meanwhile",
@@ -120,12 +118,7 @@ class Undelivered:
 
 @contextmanager
 def open_undelivered(path: Path) -> Iterator[Undelivered]:
-    """The file at ``path``, which no other command sends meanwhile.
-
-    Raises:
-        InputError: it cannot be read, others may have written it or send it just now, or it was
-            not written by nvoi.
-    """
+    """The file at ``path``, which no other command sends meanwhile."""
     try:
         # For both, as what is delivered is noted; not to wait for the writer of a pipe.
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -170,11 +163,7 @@ def lock(path: Path, descriptor: int) -> None:
 
 
 def read_file(path: Path, file: IO[bytes]) -> Undelivered:
-    """Where each request of the file is, and which are still to be sent.
-
-    Raises:
-        InputError: it was not written by nvoi, or is damaged.
-    """
+    """Where each request of the file is, and which are still to be sent."""
     number = 1
     try:
         lines = read_lines(file)
@@ -235,26 +224,14 @@ def add_entry(content: Undelivered, entry: _Entry, offset: int) -> None:
         check_header_texts(entry["acknowledged"])
         content.acknowledged.append(entry["acknowledged"])
     if "id" in entry:
-        check_request(entry)
+        request = decode(entry)
         # An id that comes twice is one request that was kept twice.
-        content.kept[entry["id"]] = Kept(
+        content.kept[request.id] = Kept(
             offset,
-            len(entry.get("logs", ())),
+            len(request.lines) if isinstance(request, LogBatch) else 0,
             int(entry.get("logged", 0)),
             int(entry.get("delivered", 0)),
         )
-
-
-def check_request(entry: _Entry) -> None:
-    """Make sure that a request can be sent, in parts too."""
-    check_header_texts(entry["id"])
-    if "logs" not in entry:
-        dict(entry["status"])
-        check_header_texts(*entry["headers"], *entry["headers"].values())
-    elif not all(isinstance(line["message"], str) for line in entry["logs"]):
-        raise TypeError("no message")
-    else:
-        int(entry["first"])
 
 
 def check_header_texts(*texts: str) -> None:
@@ -263,10 +240,16 @@ def check_header_texts(*texts: str) -> None:
 
 
 def decode(entry: _Entry) -> Request:
-    if "logs" in entry:
-        lines = [json.dumps(line, ensure_ascii=False) for line in entry["logs"]]
-        return LogBatch(lines, int(entry["first"]), entry["id"])
-    return StatusEvent(dict(entry["status"]), dict(entry["headers"]), entry["id"])
+    """The request in a line, which can be sent, in parts too."""
+    check_header_texts(entry["id"])
+    if "logs" not in entry:
+        headers = dict(entry["headers"])
+        check_header_texts(*headers, *headers.values())
+        return StatusEvent(dict(entry["status"]), headers, entry["id"])
+    if not all(isinstance(line["message"], str) for line in entry["logs"]):
+        raise TypeError("no message")
+    lines = [json.dumps(line, ensure_ascii=False) for line in entry["logs"]]
+    return LogBatch(lines, int(entry["first"]), entry["id"])
 
 
 def split(request: Request, acknowledged: set[str]) -> Iterator[Request]:
@@ -286,14 +269,10 @@ def count_requests(content: Undelivered) -> None:
     for name, kept in content.kept.items():
         content.logged += kept.logged
         content.delivered += kept.delivered
-        parts = content.find_acknowledged(name)
-        if name in parts:
-            content.delivered += kept.lines
-        elif not parts:
+        if not content.find_acknowledged(name):
             content.count += 1
-        else:
-            for one in split(content.read_request(kept), parts):
-                if one.id not in parts:
-                    content.count += 1
-                elif isinstance(one, LogBatch):
-                    content.delivered += len(one.lines)
+            continue
+        left = content.read_parts(name)
+        lines_left = sum(len(one.lines) for one in left if isinstance(one, LogBatch))
+        content.count += len(left)
+        content.delivered += kept.lines - lines_left

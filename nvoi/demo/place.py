@@ -100,12 +100,13 @@ class Place:
           home/         nvoi's own state (NVOI_HOME)
           dashboard/    the dashboard's database and what it printed
 
-    ``environ`` is what the demo was started with, ``pause`` the seconds between two lines of
-    ``pre_run_command``.
+    ``environ`` is what the demo was started with, ``signals`` are kept away while something is
+    started or taken down, ``pause`` is the seconds between two lines of ``pre_run_command``.
     """
 
     folder: Path
     environ: Mapping[str, str]
+    signals: Signals
     app_port: int
     pause: float
 
@@ -119,7 +120,6 @@ class Place:
 
     @property
     def state(self) -> Path:
-        """The app's part of nvoi's state."""
         return self.home / APP
 
     @property
@@ -151,11 +151,7 @@ class Place:
 
 
 def make_folder() -> Path:
-    """A new folder that only this user can look into, by its real path.
-
-    Raises:
-        NvoiError: there is no place for temporary files.
-    """
+    """A new folder that only this user can look into, by its real path."""
     try:
         return Path(tempfile.mkdtemp(prefix="nvoi-demo-")).resolve()
     except OSError as error:
@@ -166,7 +162,6 @@ def make_folder() -> Path:
 
 
 def find_port(avoid: int) -> int:
-    """A port for the app that is free, other than ``avoid``."""
     while True:
         port = FIRST_PORT + secrets.randbelow(PORTS)
         if port != avoid and is_port_free(port):
@@ -174,7 +169,6 @@ def find_port(avoid: int) -> int:
 
 
 def fill(place: Place) -> None:
-    """Put the app and its key into the new folder."""
     shutil.copytree(HELLO, place.checkout, ignore=shutil.ignore_patterns("__pycache__"))
     # It has ports and a greeting that are not the demo's.
     (place.checkout / "deploy.yml").unlink()
@@ -235,11 +229,7 @@ def build_command(words: Sequence[str]) -> list[str]:
 
 @contextmanager
 def start(
-    words: Sequence[str],
-    environ: Mapping[str, str],
-    signals: Signals,
-    *,
-    output: Path | None = None,
+    place: Place, words: Sequence[str], *, output: Path | None = None, **environ: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A command of nvoi's that runs for no longer than the ``with`` block.
 
@@ -247,22 +237,22 @@ def start(
     has started in its order. It prints to ``output``, or to where the demo does.
     """
     with ExitStack() as stack:
-        with signals.hold():
+        with place.signals.hold():
             target = stack.enter_context(output.open("wb")) if output else None
             child = subprocess.Popen(  # noqa: S603 - our own words, no shell
                 build_command(words),
-                env=dict(environ),
+                env=place.build_environ(**environ),
                 stdin=subprocess.DEVNULL,
                 stdout=target,
                 stderr=subprocess.STDOUT if target else None,
                 start_new_session=True,
             )
-            stack.callback(stop, child, signals)
+            stack.callback(stop, child, place.signals)
         yield child
 
 
 def stop(child: subprocess.Popen[bytes], signals: Signals) -> None:
-    """SIGTERM, and SIGKILL to one that does not end; one that has ended is left alone."""
+    """SIGTERM, and SIGKILL to one that does not end."""
     if child.poll() is not None:
         return
     with signals.hold():

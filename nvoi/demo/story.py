@@ -43,38 +43,26 @@ SEEN_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Demo:
-    """How the demo is shown.
-
-    Args:
-        environ: what it was started with.
-        signals: kept away while something is started or taken down.
-        say: prints a line.
-        open_page: opens a page in a browser; None where nobody would see it.
-        port: the dashboard's; 0 lets the system choose.
-        wait: whether somebody watches. If not, it goes as fast as it can and ends by itself.
-    """
-
     environ: Mapping[str, str]
     signals: Signals
     say: Callable[[str], None]
+    #: Opens a page in a browser; None where nobody would see it.
     open_page: Callable[[str], bool] | None
+    #: The dashboard's; 0 lets the system choose.
     port: int
+    #: Whether somebody watches. If not, it goes as fast as it can and ends by itself.
     wait: bool
 
 
 def show(demo: Demo) -> None:
-    """Show the demo, and leave nothing behind, whatever ends it.
-
-    Raises:
-        NvoiError: something was not as it should be.
-    """
+    """Show the demo, and leave nothing behind, whatever ends it."""
     with ExitStack() as stack:
         with demo.signals.hold():
             place = stack.enter_context(open_place(demo))
         demo.say(f"nvoi demo: an app, a dashboard and two deploys, all of it in {place.folder}")
-        watcher = stack.enter_context(watch(place, demo.signals, demo.port))
+        watcher = stack.enter_context(watch(place, demo.port))
         stack.enter_context(deployable(place, demo))
-        tell(place, watcher, demo)
+        show_deploys(place, watcher, demo)
     with suppress(OSError):
         demo.say("   Nothing is left of it.")
 
@@ -85,7 +73,8 @@ def open_place(demo: Demo) -> Iterator[Place]:
     folder = make_folder()
     try:
         port = find_port(avoid=demo.port)
-        place = Place(folder, demo.environ, port, PAUSE_SECONDS if demo.wait else 0)
+        pause = PAUSE_SECONDS if demo.wait else 0
+        place = Place(folder, demo.environ, demo.signals, port, pause)
         fill(place)
         yield place
     finally:
@@ -105,25 +94,24 @@ def deployable(place: Place, demo: Demo) -> Iterator[None]:
             demo.say("\n== Taking everything down")
         try:
             if place.state.exists():
-                delete(place, demo)
+                delete(place)
         finally:
             left = find_marked({"NVOI_STATE": str(place.state)})
             stop_processes(left, what="what the app has left")
 
 
-def delete(place: Place, demo: Demo) -> None:
+def delete(place: Place) -> None:
     # A config that tells nobody: the dashboard is about to go as well.
     write_config(place, "", Secret("gone"))
     output = place.folder / "delete.log"
     words = ["delete", "--yes", "--delete-volumes", "--quiet", *place.options]
-    environ = place.build_environ()
-    with start(words, environ, demo.signals, output=output) as process:
+    with start(place, words, output=output) as process:
         code = process.wait()
     if code != 0:
         raise NvoiError(f"nvoi delete ended with exit code {code}\n{read(output)}")
 
 
-def tell(place: Place, watcher: Watcher, demo: Demo) -> None:
+def show_deploys(place: Place, watcher: Watcher, demo: Demo) -> None:
     """Deploy twice, look at what came of it, and wait to be ended."""
     token = Secret(secrets.token_urlsafe(24))
     demo.say(f"\n== The dashboard\n   {watcher.page}")
@@ -156,8 +144,7 @@ def tell(place: Place, watcher: Watcher, demo: Demo) -> None:
 
 def deploy(place: Place, watcher: Watcher, demo: Demo, deploy_id: str, *, expected: int) -> None:
     """Run ``nvoi deploy`` to its end, its page opened as soon as there is one."""
-    environ = place.build_environ(NVOI_DEPLOY_ID=deploy_id)
-    with start(["deploy", *place.options], environ, demo.signals) as process:
+    with start(place, ["deploy", *place.options], NVOI_DEPLOY_ID=deploy_id) as process:
         if demo.open_page is not None and deploy_id == FIRST:
             open_when_seen(demo.open_page, watcher, deploy_id)
         code = process.wait()

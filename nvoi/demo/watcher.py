@@ -18,7 +18,6 @@ from nvoi.demo.place import GREETING, Place, start
 from nvoi.errors import NvoiError, UsageError
 from nvoi.log.levels import get_logger
 from nvoi.secret import Secret
-from nvoi.signals import Signals
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)
@@ -55,11 +54,7 @@ class Watcher:
         return f"{self.page}/deploys/{deploy_id}"
 
     def get_deploy(self, deploy_id: str) -> tuple[dict[str, Any], list[str]]:
-        """The newest attempt of a deploy, and its messages.
-
-        Raises:
-            NvoiError: it does not answer, or knows no such deploy.
-        """
+        """The newest attempt of a deploy, and its messages."""
         path = f"{self.url}/api/projects/{PROJECT}/deploys/{deploy_id}"
         attempt = max(
             get_json(f"{path}.json")["attempts"], key=lambda attempt: int(attempt["number"])
@@ -68,23 +63,17 @@ class Watcher:
         return attempt, [line["message"] for line in lines]
 
     def knows(self, deploy_id: str) -> bool:
-        """Whether it has heard of a deploy."""
         answer = ask(f"{self.url}/api/projects/{PROJECT}/deploys/{deploy_id}.json")
         return answer.status == HTTPStatus.OK
 
 
 @contextmanager
-def watch(place: Place, signals: Signals, port: int) -> Iterator[Watcher]:
-    """The place's dashboard, ready; it ends with the ``with`` block.
-
-    Raises:
-        UsageError: the port is taken.
-        NvoiError: it does not start.
-    """
+def watch(place: Place, port: int) -> Iterator[Watcher]:
+    """The place's dashboard, ready; it ends with the ``with`` block."""
     output = place.dashboard / "output.log"
     words = ["dashboard", "--port", str(port), "--db", str(place.dashboard / "dashboard.sqlite3")]
     words += ["--key-file", str(place.key_file)]
-    with start(words, place.build_environ(), signals, output=output) as process:
+    with start(place, words, output=output) as process:
 
         def look() -> str:
             if process.poll() is not None:
@@ -122,9 +111,6 @@ def check_deploy(watcher: Watcher, deploy_id: str, *, status: str, token: Secret
 
     Returns:
         The reason of a failed one, in one line; else nothing.
-
-    Raises:
-        NvoiError: it ended otherwise, lines are missing, or the app's secret is among them.
     """
     (attempt, messages), page = watcher.get_deploy(deploy_id), watcher.build_page(deploy_id)
     if attempt["status"] != status:

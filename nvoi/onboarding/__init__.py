@@ -1,6 +1,5 @@
 """From nothing to a config that can be deployed, by questions and answers.
 
-``answers`` is what is known, ``sections`` ask for it, each its own part, and show it; ``wizard``
-is the way through, and ``document`` makes a config of it. Nothing here writes a file or reads the
-environment.
+``answers`` is what is known, ``wizard`` the way through the sections that ask for it and show it,
+and ``document`` makes a config of it. Nothing here writes a file or reads the environment.
 """

@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import shutil
-import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nvoi.ci import ask_git
 from nvoi.config.fields import LARGEST_PORT, SERVICE_NAME
+from nvoi.config.schema import AppService
 from nvoi.images.context import find_instructions
 
 # Whatever is larger than this was not written by hand.
 SIZE_LIMIT = 1 << 20
-GIT_SECONDS = 5.0
 ENTRY = re.compile(r"^\s*([A-Za-z0-9_-]+):\s*(\S.*)$")
 #: Procfile entries: the one that serves, and the one that is run before a release.
 SERVING, RELEASING = "web", "release"
@@ -32,21 +32,11 @@ WRAPPERS = ("entrypoint", "tini", "dumb-init")
 
 
 @dataclass(frozen=True)
-class Suggestion:
-    """A service that the checkout seems to have."""
-
-    name: str
-    command: str = ""
-    port: int | None = None
-    pre_run_command: str = ""
-
-
-@dataclass(frozen=True)
 class Checkout:
     """Good first answers: the app's name and its services, the one that serves first."""
 
     name: str
-    services: tuple[Suggestion, ...]
+    services: tuple[AppService, ...]
 
 
 @dataclass(frozen=True)
@@ -64,10 +54,10 @@ class Image:
         return f"{self.entrypoint} {self.arguments}".strip()
 
 
-def read_checkout(directory: Path) -> Checkout:
+def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
     package = read_package(directory)
     names = (
-        find_remote(directory),
+        find_remote(directory, environ),
         str(package.get("name") or "").rpartition("/")[2],
         directory.resolve().name,
     )
@@ -78,17 +68,17 @@ def read_checkout(directory: Path) -> Checkout:
     )
 
 
-def find_services(directory: Path, package: dict[str, Any]) -> tuple[Suggestion, ...]:
+def find_services(directory: Path, package: dict[str, Any]) -> tuple[AppService, ...]:
     """The services: a Procfile's, else the one of the Dockerfile, else that of package.json."""
     image = read_dockerfile(read_text(directory / "Dockerfile")) or Image()
     processes = read_procfile(read_text(directory / "Procfile"))
-    release = processes.pop(RELEASING, "")
-    serving = processes.pop(SERVING, "")
-    command = serving or ("" if processes else image.command or find_start(package))
-    first = Suggestion(SERVING, command, image.port, release)
-    others = tuple(Suggestion(name, text) for name, text in processes.items())
+    release = processes.pop(RELEASING, None)
+    serving = processes.pop(SERVING, None)
+    others = tuple(AppService(name, command=text) for name, text in processes.items())
     if others and not serving:
         return (replace(others[0], pre_run_command=release), *others[1:])
+    command = serving or image.command or find_start(package) or None
+    first = AppService(SERVING, command=command, port=image.port, pre_run_command=release)
     return (first, *others)
 
 
@@ -115,21 +105,10 @@ def find_start(package: dict[str, Any]) -> str:
     return "npm start" if isinstance(start, str) and start.strip() else ""
 
 
-def find_remote(directory: Path) -> str:
-    program = shutil.which("git")
-    if program is None or not (directory / ".git").exists():
+def find_remote(directory: Path, environ: Mapping[str, str]) -> str:
+    if not (directory / ".git").exists():
         return ""
-    try:
-        done = subprocess.run(  # noqa: S603 - no shell, and fixed words
-            [program, "-C", str(directory), "remote", "get-url", "origin"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return find_repository(done.stdout.decode(errors="replace")) if done.returncode == 0 else ""
+    return find_repository(ask_git(directory, environ, "remote", "get-url", "origin") or "")
 
 
 def find_repository(url: str) -> str:

@@ -102,13 +102,7 @@ def hide_password(url: str) -> str:
 
 
 def call_dashboard(url: str, key: Secret, environ: Mapping[str, str]) -> Verdict:
-    """Send a batch without lines, which a dashboard takes and does not store.
-
-    Args:
-        url: the ``callback_url``.
-        key: the deploy key, which signs.
-        environ: where proxies and CA bundles are named.
-    """
+    """Send a batch without lines, which a dashboard takes and does not store."""
     from nvoi.log.transport import Transport, TransportError  # noqa: PLC0415 - slow to import
 
     deploy_id = f"nvoi-onboard-{secrets.token_hex(6)}"

@@ -53,11 +53,7 @@ def is_deployable(provider: ComputeProvider) -> bool:
 
 
 def compose(text: str | None, before: Answers | None, answers: Answers, directory: Path) -> str:
-    """The config to be saved: a new one, or ``text`` with what was changed since ``before``.
-
-    Raises:
-        InputError: it has faults, or the target cannot do what it asks for.
-    """
+    """The config to be saved: a new one, or ``text`` with what was changed since ``before``."""
     if text is None or before is None:
         text = build_document(answers)
     else:
@@ -74,9 +70,6 @@ def check_target(config: Config, directory: Path) -> None:
     """Whether the config's target can do what it asks for, now or with what comes later.
 
     A Dockerfile may still be written, and a domain is one for a version that serves it.
-
-    Raises:
-        ConfigError: it cannot.
     """
     request = Request(config, directory, home=directory, deploy_id="onboard")
     later = cloudflare.find_faults(config.application)
@@ -91,26 +84,15 @@ def check_target(config: Config, directory: Path) -> None:
 
 
 def build_document(answers: Answers) -> str:
-    """The text of a new config. Pure.
-
-    Raises:
-        ConfigError: the answers do not fit together; it carries every fault.
-    """
+    """The text of a new config. Pure."""
     tree = build_tree(build_config(answers))
     above = {key: tree.pop(key) for key in ("callback_url",) if key in tree}
     lines = "\n".join(write_tree({**above, **tree}))
-    text = f"{INTRODUCTION.format(name=answers.name)}{lines}\n"
-    load(text, filename=FILENAME, environ=None)
-    return text
+    return f"{INTRODUCTION.format(name=answers.name)}{lines}\n"
 
 
 def change_document(text: str, before: Answers, after: Answers) -> str:
-    """``text``, which says ``before``, so that it says ``after``; all else is as it was.
-
-    Raises:
-        ConfigError: the answers do not fit together, or not to the rest of the text.
-        UsageError: a value is shared by several places of the text, and not changed.
-    """
+    """``text``, which says ``before``, so that it says ``after``; all else is as it was."""
     document = Document(text, FILENAME)
     changes = list(find_changes(build_tree(build_config(before)), build_tree(build_config(after))))
     for path, value in changes:
@@ -122,7 +104,6 @@ def change_document(text: str, before: Answers, after: Answers) -> str:
     for path, value in changes:
         if value is not GONE:
             document.set(path, value)
-    load(document.text, filename=FILENAME, environ=None)
     return document.text
 
 

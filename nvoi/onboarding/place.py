@@ -34,6 +34,7 @@ from nvoi.config.ssh_keys import KeyPairError, derive_ssh_keys, generate_ssh_key
 from nvoi.errors import NvoiError, UsageError
 from nvoi.files import read_file
 from nvoi.onboarding.answers import Answers, build_groups
+from nvoi.onboarding.document import is_deployable
 from nvoi.onboarding.prompts import Choice, Interview, Prompts, ask, ask_secret
 from nvoi.secret import Secret
 
@@ -158,7 +159,7 @@ def ask_place(interview: Interview, answers: Answers) -> Answers:
     prompts.say(INTRODUCTION)
     choices = [Choice(account.title, account) for account in ACCOUNTS]
     account = prompts.choose("Where does it run?", choices, get_account(answers.provider))
-    if not interview.is_deployable(build_blank(account)):
+    if not is_deployable(build_blank(account)):
         prompts.say(f"! {NOT_YET}")
     answers = replace(answers, provider=ask_account(prompts, account, answers.provider))
     if answers.is_local:
@@ -210,10 +211,7 @@ def ask_keys(interview: Interview, answers: Answers) -> Answers:
     new = f"nvoi-{answers.name}"
     if not isinstance(answers.provider, SSHProvider):
         return replace(answers, ssh_keys=answers.ssh_keys or generate_ssh_keys(new))
-    choices = [
-        Choice("make a new pair", "new"),
-        Choice("use a key file of mine", "file"),
-    ]
+    choices = [Choice("make a new pair", "new"), Choice("use a key file of mine", "file")]
     if answers.ssh_keys:
         choices.insert(0, Choice("keep the pair it has", "keep"))
     chosen = interview.prompts.choose("SSH key:", choices, None)
@@ -227,8 +225,7 @@ def ask_keys(interview: Interview, answers: Answers) -> Answers:
 
 def read_key_file(text: str) -> SSHKeys:
     try:
-        path = Path(text).expanduser()
-        return derive_ssh_keys(read_file(path))
+        return derive_ssh_keys(read_file(Path(text).expanduser()))
     except (NvoiError, RuntimeError) as error:
         raise RejectedError(str(error)) from None
     except KeyPairError as error:
@@ -240,7 +237,7 @@ def ask_domains(interview: Interview, answers: Answers) -> Answers:
     prompts = interview.prompts
     about = DOMAINS_ON_THIS_MACHINE if answers.is_local else DOMAINS_ON_SERVERS
     prompts.say(f"  {about}")
-    if not answers.is_local and interview.is_deployable(answers.provider):
+    if not answers.is_local and is_deployable(answers.provider):
         prompts.say(f"! {NO_DOMAINS_YET}")
     if prompts.confirm("Serve domains through Cloudflare?", default=bool(answers.cloudflare)):
         return replace(answers, cloudflare=ask_account(prompts, CLOUDFLARE, answers.cloudflare))
@@ -255,42 +252,27 @@ def get_account(provider: ComputeProvider) -> Account:
 
 
 def build_blank(account: Account) -> ComputeProvider:
-    """A record of the provider in which nothing is filled in."""
     blank: ComputeProvider = account.kind(**{field.name: Secret() for field in account.fields})
     return blank
 
 
 def ask_account(prompts: Prompts, account: Account, before: object) -> Any:
-    """The record of ``account``, whose credentials were checked where that can be done.
-
-    Args:
-        prompts: where it is asked.
-        account: what is asked for.
-        before: the record that stood there; one of another kind says nothing.
-    """
+    """The record of ``account``, whose credentials were checked where that can be done."""
     known = vars(before) if isinstance(before, account.kind) else {}
     while True:
         # What is not asked for stays as it was.
         answers = {field.name: ask_field(prompts, field, known) for field in account.fields}
         record = account.kind(**{**known, **answers})
-        trouble = find_trouble(account, record)
-        if trouble is None:
+        try:
+            if account.check:
+                account.check(record)
+        except NvoiError as error:
+            prompts.say(f"! {account.title}: {error}")
+        else:
             return record
-        prompts.say(f"! {account.title}: {trouble}")
         if not account.fields or prompts.choose("What now?", AFTER_TROUBLE, default=True) is False:
             return record
         known = vars(record)
-
-
-def find_trouble(account: Account, record: object) -> str | None:
-    """Why the account does not take what was answered, if it is known to refuse it."""
-    if account.check is None:
-        return None
-    try:
-        account.check(record)
-    except NvoiError as error:
-        return str(error)
-    return None
 
 
 def ask_field(prompts: Prompts, field: Field, known: Mapping[str, Any]) -> str:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from nvoi.config.fields import RejectedError
-from nvoi.config.schema import ComputeProvider
 from nvoi.log import masking
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import Checkout
@@ -35,6 +34,13 @@ class Choice(Generic[T]):
     value: T
 
 
+def find_index(choices: Sequence[Choice[T]], value: T | None) -> int:
+    """Where ``value`` is among the choices; the first where it is not."""
+    return next(
+        (index for index, one in enumerate(choices) if value is not None and one.value == value), 0
+    )
+
+
 class Prompts:
     """Questions a line each, which a terminal takes that can do no more than print: ``TERM=dumb``.
 
@@ -44,7 +50,6 @@ class Prompts:
 
     @property
     def width(self) -> int:
-        """The terminal's columns, up to what reads well."""
         return clamp_width(shutil.get_terminal_size().columns)
 
     def text(self, message: str, default: str) -> str:
@@ -55,7 +60,6 @@ class Prompts:
         return answer if answer.strip() else default
 
     def secret(self, message: str) -> str:
-        """A line that is not shown while it is typed."""
         return read_line(f"? {message} ", getpass.getpass)
 
     def confirm(self, message: str, *, default: bool) -> bool:
@@ -66,16 +70,14 @@ class Prompts:
             self.say("! must be y or n")
 
     def choose(self, message: str, choices: Sequence[Choice[T]], default: T | None) -> T:
-        """The value of one of ``choices``."""
-        values = [choice.value for choice in choices]
-        first = values.index(default) + 1 if default in values and default is not None else 1
+        first = find_index(choices, default) + 1
         self.say(f"? {message}")
         for number, choice in enumerate(choices, 1):
             self.say(f"  {number}) {choice.title}")
         while True:
             answer = read_line(f"  Number [{first}]: ").strip() or str(first)
             if answer.isascii() and answer.isdigit() and 1 <= int(answer) <= len(choices):
-                return values[int(answer) - 1]
+                return choices[int(answer) - 1].value
             self.say(f"! must be a number, 1 to {len(choices)}")
 
     def say(self, text: str = "") -> None:
@@ -113,38 +115,21 @@ class Interview:
         checkout: what the app's files suggest.
         original: the answers of the config that is being edited; None where there is none.
         call_dashboard: makes a signed test call to a callback URL.
-        is_deployable: whether this version of nvoi can deploy to a provider.
     """
 
     prompts: Prompts
     checkout: Checkout
     original: Answers | None
     call_dashboard: Callable[[str], Verdict]
-    is_deployable: Callable[[ComputeProvider], bool]
 
 
-def ask(
-    prompts: Prompts,
-    message: str,
-    parse: Callable[[str], T],
-    default: str = "",
-) -> T:
+def ask(prompts: Prompts, message: str, parse: Callable[[str], T], default: str = "") -> T:
     """What ``parse`` makes of the answer; asked again, with the reason, while it is refused."""
     while True:
         answer = ask_blank(prompts, message, parse, default)
         if answer is not None:
             return answer
         prompts.say(f"! {NEEDED}")
-
-
-def ask_optional(
-    prompts: Prompts,
-    message: str,
-    parse: Callable[[str], T],
-    default: str = "",
-) -> T | None:
-    """As :func:`ask`; None for a blank answer."""
-    return ask_blank(prompts, f"{message} (blank: none):", parse, default)
 
 
 def ask_blank(
@@ -219,11 +204,7 @@ def ask_secret_value(prompts: Prompts, message: str, *, blank: bool = False) -> 
 
 
 def check_line(text: str) -> str:
-    """``text`` itself, where all of it can be seen.
-
-    Raises:
-        RejectedError: it has what cannot, as pasted text may.
-    """
+    """``text`` itself, where all of it can be seen."""
     if not text.isprintable():
         raise RejectedError(
             "must be one line, without tabs, control characters and spaces of other kinds"
@@ -232,11 +213,7 @@ def check_line(text: str) -> str:
 
 
 def check_value(text: str) -> str:
-    """``text`` itself, where it is one line that a config can hold.
-
-    Raises:
-        RejectedError: it has line ends or control characters, as pasted text may.
-    """
+    """``text`` itself, where it is one line that a config can hold."""
     if UNFIT.search(text):
         raise RejectedError(
             "must be one line, without tabs and control characters; what has several is set by "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from nvoi.config.fields import (
     SERVICE_NAME,
@@ -16,15 +17,12 @@ from nvoi.config.fields import (
 from nvoi.config.schema import AppService
 from nvoi.naming import build_hostnames, build_label
 from nvoi.onboarding.answers import Answers
-from nvoi.onboarding.checkout import Suggestion
 from nvoi.onboarding.prompts import (
     Choice,
     Interview,
-    Prompts,
     ask,
     ask_blank,
     ask_command,
-    ask_optional,
 )
 
 INTRODUCTION = (
@@ -34,7 +32,7 @@ INTRODUCTION = (
 DEFAULT_PORT = 8000
 # Below it only root may listen (ip(7), ip_unprivileged_port_start); an image's port often is.
 UNPRIVILEGED_PORT = 1024
-ADD, DONE = "add", "done"
+Change = Callable[[Interview, Answers], Answers]
 
 
 def ask_services(interview: Interview, answers: Answers) -> Answers:
@@ -50,48 +48,40 @@ def ask_services(interview: Interview, answers: Answers) -> Answers:
 
 def change_services(interview: Interview, answers: Answers) -> Answers:
     while True:
-        names = [app.name for app in answers.apps]
-        choices = [Choice("go on", (DONE, ""))]
-        choices += [Choice(f"change {name}", ("change", name)) for name in names]
-        choices.append(Choice("add an app", (ADD, "")))
-        if len(names) > 1:
+        choices: list[Choice[Change | None]] = [Choice("go on", None)]
+        choices += [Choice(f"change {app.name}", partial(change, app)) for app in answers.apps]
+        choices.append(Choice("add an app", add_service))
+        if len(answers.apps) > 1:
             # An app without a service is nothing to deploy.
-            choices += [Choice(f"remove {name}", ("remove", name)) for name in names]
-        action, name = interview.prompts.choose("Apps:", choices, None)
-        if action == DONE:
+            choices += [Choice(f"remove {app.name}", partial(remove, app)) for app in answers.apps]
+        action = interview.prompts.choose("Apps:", choices, None)
+        if action is None:
             return answers
-        answers = change(interview, answers, action, name)
+        answers = action(interview, answers)
 
 
-def change(interview: Interview, answers: Answers, action: str, name: str) -> Answers:
-    if action == ADD:
-        return add_service(interview, answers)
-    if action == "remove":
-        return replace(answers, apps=tuple(app for app in answers.apps if app.name != name))
-    changed = next(app for app in answers.apps if app.name == name)
-    others = tuple(app for app in answers.apps if app.name != name)
-    fresh = ask_service(interview, replace(answers, apps=others), changed)
-    return replace(answers, apps=tuple(fresh if app.name == name else app for app in answers.apps))
+def change(app: AppService, interview: Interview, answers: Answers) -> Answers:
+    fresh = ask_service(interview, remove(app, interview, answers), app)
+    return replace(answers, apps=tuple(fresh if one is app else one for one in answers.apps))
+
+
+def remove(app: AppService, _: Interview, answers: Answers) -> Answers:
+    return replace(answers, apps=tuple(one for one in answers.apps if one is not app))
 
 
 def add_service(interview: Interview, answers: Answers) -> Answers:
     """One more service; what the checkout suggests is there to be taken."""
-    suggestions = find_suggestions(interview, answers)
-    first = suggestions[0] if suggestions else Suggestion("")
-    ports = {app.port for app in answers.apps}
-    port = first.port or (DEFAULT_PORT if not answers.apps else None)
+    draft = next(iter(find_suggestions(interview, answers)), AppService(""))
+    port = draft.port or (DEFAULT_PORT if not answers.apps else None)
     if answers.is_local and port and port < UNPRIVILEGED_PORT:
         port = DEFAULT_PORT
-    draft = AppService(
-        first.name,
-        command=first.command or None,
-        port=None if port in ports else port,
-        pre_run_command=first.pre_run_command or None,
-    )
-    return replace(answers, apps=(*answers.apps, ask_service(interview, answers, draft)))
+    if port in {app.port for app in answers.apps}:
+        port = None
+    fresh = ask_service(interview, answers, replace(draft, port=port))
+    return replace(answers, apps=(*answers.apps, fresh))
 
 
-def find_suggestions(interview: Interview, answers: Answers) -> list[Suggestion]:
+def find_suggestions(interview: Interview, answers: Answers) -> list[AppService]:
     """The checkout's services that were not taken yet."""
     taken = {app.name for app in answers.apps}
     return [one for one in interview.checkout.services if one.name not in taken]
@@ -106,21 +96,19 @@ def ask_service(interview: Interview, others: Answers, draft: AppService) -> App
         draft = replace(
             draft, name=ask(prompts, "App name:", build_name_parser(others), draft.name)
         )
+    # On this machine there is no image that could have a command of its own.
+    start = "Command:" if others.is_local else "Command (blank: the image's):"
     draft = replace(
         draft,
-        command=ask_start(prompts, others, draft),
-        port=ask_optional(prompts, "Port", build_port_parser(others), str(draft.port or "")),
+        command=ask_command(prompts, start, draft.command or "", needed=others.is_local),
+        port=ask_blank(
+            prompts, "Port (blank: none):", build_port_parser(others), str(draft.port or "")
+        ),
     )
     draft = ask_domain(interview, others, draft)
     message = "Command before each release (blank: none):"
     release = ask_command(prompts, message, draft.pre_run_command or "", needed=False)
     return replace(draft, pre_run_command=release)
-
-
-def ask_start(prompts: Prompts, others: Answers, draft: AppService) -> str | None:
-    """What runs; on this machine there is no image that could have a command of its own."""
-    message = "Command:" if others.is_local else "Command (blank: the image's):"
-    return ask_command(prompts, message, draft.command or "", needed=others.is_local)
 
 
 def ask_domain(interview: Interview, answers: Answers, draft: AppService) -> AppService:
@@ -130,7 +118,7 @@ def ask_domain(interview: Interview, answers: Answers, draft: AppService) -> App
         return draft
     if answers.cloudflare is None or draft.port is None:
         return replace(draft, domain=None, subdomain=None)
-    domain = ask_optional(interview.prompts, "Domain", parse_domain, draft.domain or "")
+    domain = ask_blank(interview.prompts, "Domain (blank: none):", parse_domain, draft.domain or "")
     if domain is None:
         return replace(draft, domain=None, subdomain=None)
     subdomain = ask_subdomain(interview, answers, domain, draft.subdomain or "")

@@ -19,7 +19,7 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from questionary import Question
 
 from nvoi.onboarding.layout import clamp_width
-from nvoi.onboarding.prompts import NONE, Choice, Prompts
+from nvoi.onboarding.prompts import NONE, Choice, Prompts, find_index
 from nvoi.signals import ENDING
 
 T = TypeVar("T")
@@ -65,15 +65,10 @@ class TerminalPrompts(Prompts):
         """One of ``choices``, by the arrow keys or its number."""
         # By their numbers: questionary takes a value of None for the title.
         items = [questionary.Choice(choice.title, index) for index, choice in enumerate(choices)]
-        chosen = [
-            item
-            for item, choice in zip(items, choices, strict=True)
-            if default is not None and choice.value == default
-        ]
         question = questionary.select(
             message,
             items,
-            default=chosen[0] if chosen else None,
+            default=items[find_index(choices, default)],
             instruction=" ",
             use_shortcuts=len(items) <= MOST_NUMBERED,
             use_jk_keys=False,
@@ -120,7 +115,6 @@ class Ending:
         return handle
 
     def raise_kept(self) -> None:
-        """Raises what a handler raised."""
         if self._raised:
             raise self._raised
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pexpect  # type: ignore[import-untyped]  # it has none
 import pytest
 
 from nvoi.cli.commands import COMMANDS
@@ -330,27 +331,32 @@ def test_a_closed_pipe_ends_the_run_quietly(app: App) -> None:
     assert (code, errors) == (1, "")
 
 
-def answer_on_a_terminal(app: App, answer: bytes, *words: str) -> tuple[int, str]:
+@pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_was_closed_before_nvoi_began_is_no_fault(app: App, redirection: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" delete -c deploy.yml {redirection}', NVOI],
+        cwd=app.directory,
+        env=app.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def answer_on_a_terminal(app: App, answer: bytes, *words: str) -> tuple[int | None, str]:
     """Run ``nvoi delete`` in a pseudo-terminal, and type ``answer`` at its question."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(app.directory)
-        os.execve(NVOI, [str(NVOI), "delete", "-c", "deploy.yml", *words], app.environ)
-    output = b""
-    answered = False
-    while True:
-        try:
-            data = os.read(terminal, 4096)
-        except OSError:
-            break
-        if not data:
-            break
-        output += data
-        if b"[y/N]" in output and not answered:
-            os.write(terminal, answer)
-            answered = True
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode()
+    seen = io.BytesIO()
+    arguments = ["delete", "-c", "deploy.yml", *words]
+    with pexpect.spawn(
+        str(NVOI), arguments, cwd=app.directory, env=app.environ, timeout=60
+    ) as terminal:
+        terminal.logfile_read = seen
+        if terminal.expect_exact(["[y/N]", pexpect.EOF]) == 0:
+            terminal.send(answer)
+            terminal.expect_exact(pexpect.EOF)
+    return terminal.exitstatus, seen.getvalue().decode(errors="replace")
 
 
 def test_a_key_file_in_the_checkout_is_in_no_release(app: App) -> None:
@@ -363,9 +369,10 @@ def test_a_key_file_in_the_checkout_is_in_no_release(app: App) -> None:
 
 def test_delete_asks_on_a_terminal(app: App) -> None:
     assert app.run("deploy").returncode == 0
-    code, output = answer_on_a_terminal(app, b"n\n")
-    assert code == 1
-    assert "Nothing was deleted" in output
+    for answer in (b"n\n", b"\xff\n"):
+        code, output = answer_on_a_terminal(app, answer)
+        assert code == 1
+        assert "Nothing was deleted" in output
     assert app.fetch("/health")
     code, output = answer_on_a_terminal(app, b"y\n")
     assert code == 0, output

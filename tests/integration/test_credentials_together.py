@@ -72,7 +72,6 @@ class Checkout:
         assert self.run("config", "init", "--name", "shop").returncode == 0
 
     def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
-        """Start a command of nvoi's."""
         return subprocess.Popen(
             [NVOI, *words],
             cwd=self.folder,
@@ -84,7 +83,6 @@ class Checkout:
         )
 
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of nvoi's to its end."""
         process = self.start(*words, **environ)
         output, errors = process.communicate(timeout=PATIENCE)
         return subprocess.CompletedProcess(words, process.returncode, output, errors)
@@ -103,7 +101,6 @@ class Checkout:
         return dict(config.application.env)
 
     def list_names(self) -> list[str]:
-        """What is in the folder."""
         return sorted(path.name for path in self.folder.iterdir())
 
     def list_untracked(self) -> list[str]:

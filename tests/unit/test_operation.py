@@ -151,7 +151,13 @@ def test_a_plan_tells_every_step_and_runs_none(
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 00 s"), (125.4, "2 min 05 s")],
+    [
+        (0.04, "0.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 00 s"),
+        (60, "1 min 00 s"),
+        (125.4, "2 min 05 s"),
+    ],
 )
 def test_seconds_are_written_for_people(seconds: float, text: str) -> None:
     assert operation.format_seconds(seconds) == text

@@ -15,12 +15,10 @@ from nvoi.operation import Operation, Report, Request
 from nvoi.signals import ENDING, Interruption, Signals, interruptible
 from tests.unit.test_operation import Trail, build_step, build_target
 
-NUMBERS = ENDING
-
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in NUMBERS}
+    before = {number: signal.getsignal(number) for number in ENDING}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -63,7 +61,7 @@ def test_a_lock_that_is_taken_when_a_signal_comes_is_given_back() -> None:
     assert lock.exits == 1
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", ENDING)
 def test_once_the_outcome_is_settled_a_signal_changes_nothing(number: int) -> None:
     with interruptible() as signals:
         signals.settle()
@@ -75,7 +73,7 @@ def test_once_the_outcome_is_settled_a_signal_changes_nothing(number: int) -> No
 def test_after_the_run_all_are_ignored() -> None:
     with interruptible():
         pass
-    for number in NUMBERS:
+    for number in ENDING:
         send(number)
         assert signal.getsignal(number) is signal.SIG_IGN
 
@@ -94,7 +92,7 @@ def test_where_a_second_ctrl_c_is_to_change_nothing_it_does_not() -> None:
         send(signal.SIGINT)
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_that_is_held_back_interrupts_at_the_end(number: int) -> None:
     done = []
 
@@ -116,7 +114,7 @@ def test_a_signal_that_is_held_back_until_all_is_settled_changes_nothing() -> No
         signals.settle()
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_that_the_shell_ignores_stays_ignored(number: int) -> None:
     signal.signal(number, signal.SIG_IGN)
     with interruptible():
@@ -124,7 +122,7 @@ def test_a_signal_that_the_shell_ignores_stays_ignored(number: int) -> None:
         assert signal.getsignal(number) is signal.SIG_IGN
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_while_a_failed_step_is_undone_does_not_stop_the_undoing(
     request_: Request, number: int
 ) -> None:

@@ -37,14 +37,12 @@ application:
 
 
 def make_config(folder: Path, text: str = OWN) -> None:
-    """Write a config and its key."""
     (folder / "deploy.enc").write_bytes(encrypt(text.encode(), Secret(KEY)))
     (folder / "deploy.key").write_text(KEY)
     (folder / "deploy.key").chmod(0o600)
 
 
 def read_text(folder: Path) -> str:
-    """What the config says."""
     return decrypt((folder / "deploy.enc").read_bytes(), get_key(folder, environ={}).value).decode()
 
 

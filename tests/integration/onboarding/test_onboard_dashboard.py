@@ -30,9 +30,9 @@ def test_a_dashboard_that_takes_the_signed_call_is_kept_without_a_question(tmp_p
         wizard.wait_for("The dashboard answers (202)")
         wizard.pick("? What now?", "save it")
         assert wizard.end() == 0
-        ((path, body, _, _),) = dashboard.requests
-        assert re.fullmatch(r"/api/deploys/nvoi-onboard-[0-9a-f]{12}/logs", path)
-        assert body == b'{"logs": []}'
+        (request,) = dashboard.requests
+        assert re.fullmatch(r"/api/deploys/nvoi-onboard-[0-9a-f]{12}/logs", request.path)
+        assert request.get_data() == b'{"logs": []}'
         dashboard.check_signatures(get_key(tmp_path, environ={}).value.reveal())
         assert read_config(tmp_path).callback_url == f"{dashboard.url}/"
 

@@ -341,7 +341,7 @@ def test_what_was_answered_is_deployed_and_followed(checkout: Path) -> None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
             assert b"Good morning" in answer.read()
         dashboard.check_signatures(KEY)
-        paths = [path.rpartition("/")[2] for path, *_ in dashboard.requests]
+        paths = [request.path.rpartition("/")[2] for request in dashboard.requests]
         assert paths[0] == "logs"
         assert paths[1] == "status"
-        assert b'"completed"' in dashboard.requests[-1][1]
+        assert b'"completed"' in dashboard.requests[-1].get_data()

@@ -47,8 +47,8 @@ class Endless:
     def follow_lines(self, pod: Reference, container: str) -> Any:
         self.count += 1
         with hold(self):
-            self.cancelled.wait()
-        raise ConnectionFailedError("cut off")
+            if self.cancelled.wait():
+                raise ConnectionFailedError("cut off")
         yield
 
 

@@ -68,3 +68,10 @@ def build_answers(provider: str = "local", database: str = "none", servers: int 
         return replace(answers, database=Database(adapter=kind.adapter, url=url))
     made = complete(Database(), kind)
     return replace(answers, database=made, volume=Volume("database", 20))
+
+
+def build_service(
+    name: str, command: str | None = None, port: int | None = None, release: str | None = None
+) -> AppService:
+    """A service as a checkout suggests it."""
+    return AppService(name, command=command, port=port, pre_run_command=release)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from nvoi.onboarding.prompts import Choice, Prompts
+from nvoi.onboarding.prompts import Choice, Prompts, find_index
 
 T = TypeVar("T")
 #: Takes what is offered.
@@ -50,8 +50,7 @@ class Script(Prompts):
         answer = self._next(message)
         if answer is not ENTER:
             return next(choice.value for choice in choices if choice.title == answer)
-        values = [choice.value for choice in choices]
-        return default if default is not None and default in values else values[0]
+        return choices[find_index(choices, default)].value
 
     def say(self, text: str = "") -> None:
         self.said.append(text)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.onboarding.checkout import Image, Suggestion, read_checkout, read_dockerfile
+from nvoi.onboarding.checkout import Image, read_checkout, read_dockerfile
+from tests.unit.onboarding.examples import build_service
 
 
 @pytest.fixture
@@ -16,9 +17,9 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_an_empty_checkout_suggests_its_folders_name_and_a_web_service(checkout: Path) -> None:
-    found = read_checkout(checkout)
+    found = read_checkout(checkout, {})
     assert found.name == "my-shop"
-    assert found.services == (Suggestion("web"),)
+    assert found.services == (build_service("web"),)
 
 
 @pytest.mark.parametrize(
@@ -37,10 +38,11 @@ def test_an_empty_checkout_suggests_its_folders_name_and_a_web_service(checkout:
 )
 def test_the_remotes_name_comes_first(checkout: Path, url: str, name: str) -> None:
     (checkout / "package.json").write_text('{"name": "@acme/package"}')
-    assert read_checkout(checkout).name == "package"
+    assert read_checkout(checkout, {}).name == "package"
     for words in (["init", "-q"], ["remote", "add", "origin", url]):
         subprocess.run(["git", "-C", checkout, *words], check=True)
-    assert read_checkout(checkout).name == name
+    # As git sets it for a hook of another checkout.
+    assert read_checkout(checkout, {"GIT_DIR": "/"}).name == name
 
 
 def test_a_procfile_has_a_service_for_each_process_and_what_runs_before(checkout: Path) -> None:
@@ -48,28 +50,28 @@ def test_a_procfile_has_a_service_for_each_process_and_what_runs_before(checkout
         "# processes\nweb: bin/serve -p $PORT\nrelease: bin/migrate\nMail_Worker: bin/work\n"
         "broken\n: x\nempty:\n"
     )
-    assert read_checkout(checkout).services == (
-        Suggestion("web", "bin/serve -p $PORT", None, "bin/migrate"),
-        Suggestion("mail_worker", "bin/work"),
+    assert read_checkout(checkout, {}).services == (
+        build_service("web", "bin/serve -p $PORT", None, "bin/migrate"),
+        build_service("mail_worker", "bin/work"),
     )
 
 
 def test_a_procfile_of_workers_alone_suggests_no_web_service(checkout: Path) -> None:
     (checkout / "Procfile").write_text("worker: bin/work\nrelease: bin/migrate\n")
-    assert read_checkout(checkout).services == (
-        Suggestion("worker", "bin/work", None, "bin/migrate"),
+    assert read_checkout(checkout, {}).services == (
+        build_service("worker", "bin/work", None, "bin/migrate"),
     )
 
 
 def test_a_dockerfile_gives_the_port_also_to_what_a_procfile_starts(checkout: Path) -> None:
     (checkout / "Dockerfile").write_text("FROM a\nEXPOSE 3000\nCMD bin/other\n")
     (checkout / "Procfile").write_text("web: bin/serve\n")
-    assert read_checkout(checkout).services == (Suggestion("web", "bin/serve", 3000),)
+    assert read_checkout(checkout, {}).services == (build_service("web", "bin/serve", 3000),)
 
 
 def test_a_start_script_is_run_by_npm(checkout: Path) -> None:
     (checkout / "package.json").write_text('{"scripts": {"start": "node index.js"}}')
-    assert read_checkout(checkout).services == (Suggestion("web", "npm start"),)
+    assert read_checkout(checkout, {}).services == (build_service("web", "npm start"),)
 
 
 @pytest.mark.parametrize(
@@ -79,14 +81,14 @@ def test_a_broken_file_is_no_error(checkout: Path, text: str) -> None:
     for name in ("package.json", "Procfile", "Dockerfile"):
         (checkout / name).write_text(text)
     (checkout / ".git").write_text(text)
-    assert read_checkout(checkout).services == (Suggestion("web"),)
+    assert read_checkout(checkout, {}).services == (build_service("web"),)
 
 
 def test_what_is_no_file_or_not_utf_8_is_no_error(checkout: Path) -> None:
     (checkout / "Procfile").mkdir()
     (checkout / "Dockerfile").symlink_to("nowhere")
     (checkout / "package.json").write_bytes(b"\xff\xfe{")
-    assert read_checkout(checkout).services == (Suggestion("web"),)
+    assert read_checkout(checkout, {}).services == (build_service("web"),)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from nvoi.config.schema import AppService, Config, LocalProvider, Volume
 from nvoi.errors import ConfigError, UsageError
 from nvoi.onboarding.answers import Answers, build_groups, read_answers
 from nvoi.onboarding.document import build_document, change_document, compose
-from nvoi.onboarding.wizard import tell
+from nvoi.onboarding.wizard import describe_trouble
 from nvoi.secret import Secret
 from tests.unit.onboarding.examples import DATABASES, KEYS, PROVIDERS, build_answers
 
@@ -93,15 +93,15 @@ def test_faults_name_the_section_that_mends_them(tmp_path: Path) -> None:
     answers = replace(build_answers("hetzner", "PostgreSQL"), provider=LocalProvider(), groups=())
     with pytest.raises(ConfigError) as caught:
         compose(None, None, answers, tmp_path)
-    assert "application.database.url" in tell(caught.value)
-    assert "(change it under Database)" in tell(caught.value)
+    assert "application.database.url" in describe_trouble(caught.value)
+    assert "(change it under Database)" in describe_trouble(caught.value)
 
 
 def test_what_servers_cannot_have_is_not_saved(tmp_path: Path) -> None:
     answers = replace(build_answers("ssh"), name="shop-")
     with pytest.raises(ConfigError) as caught:
         compose(None, None, answers, tmp_path)
-    (told,) = tell(caught.value).splitlines()
+    (told,) = describe_trouble(caught.value).splitlines()
     assert told.startswith("! application.name: cannot be in an image's name")
     assert told.endswith("(change it under Application)")
 

@@ -15,10 +15,9 @@ from nvoi.config.schema import (
 from nvoi.errors import UsageError
 from nvoi.onboarding import place
 from nvoi.onboarding.answers import Answers, build_groups
-from nvoi.onboarding.checkout import Checkout, Suggestion
+from nvoi.onboarding.checkout import Checkout
 from nvoi.onboarding.dashboards import ask_streaming
 from nvoi.onboarding.databases import ask_database
-from nvoi.onboarding.document import is_deployable
 from nvoi.onboarding.place import (
     Account,
     Field,
@@ -28,21 +27,22 @@ from nvoi.onboarding.place import (
     get_account,
 )
 from nvoi.onboarding.prompts import Interview, Verdict
-from nvoi.onboarding.sections import ask_variables
 from nvoi.onboarding.services import ask_services
+from nvoi.onboarding.wizard import ask_variables
 from nvoi.secret import Secret
+from tests.unit.onboarding.examples import build_service
 from tests.unit.onboarding.script import ENTER, Script
 
-CHECKOUT = Checkout("shop", (Suggestion("web", "serve", 3000, "migrate"), Suggestion("work", "w")))
+CHECKOUT = Checkout(
+    "shop", (build_service("web", "serve", 3000, "migrate"), build_service("work", "w"))
+)
 
 
 def interview(
     script: Script, original: Answers | None = None, verdicts: tuple[bool, ...] = ()
 ) -> Interview:
     answers = iter(verdicts)
-    return Interview(
-        script, CHECKOUT, original, lambda url: Verdict(next(answers), "so"), is_deployable
-    )
+    return Interview(script, CHECKOUT, original, lambda _: Verdict(next(answers), "so"))
 
 
 def test_the_checkouts_services_can_be_taken_as_they_are() -> None:
@@ -56,30 +56,10 @@ def test_the_checkouts_services_can_be_taken_as_they_are() -> None:
 
 
 def test_a_port_that_is_roots_is_not_offered_on_this_machine() -> None:
-    checkout = Checkout("shop", (Suggestion("web", "serve", 80),))
+    checkout = Checkout("shop", (build_service("web", "serve", 80),))
     for provider, port in ((LocalProvider(), 8000), (SSHProvider(), 80)):
         there = replace(interview(Script(*[ENTER] * 5)), checkout=checkout)
         assert ask_services(there, Answers(provider=provider)).apps[0].port == port
-
-
-def test_two_services_may_share_a_port_on_servers_and_not_on_this_machine() -> None:
-    first = AppService("a", command="a", port=8000)
-    words = ("add an app", "b", "b", "8000", ENTER)
-    servers = Answers(provider=SSHProvider(), apps=(first,))
-    shared = ask_services(interview(Script(*words, "go on")), servers)
-    assert [app.port for app in shared.apps] == [8000, 8000]
-    script = Script(*words[:4], "8001", ENTER, "go on")
-    own = ask_services(interview(script), replace(servers, provider=LocalProvider()))
-    assert [app.port for app in own.apps] == [8000, 8001]
-    assert "! a has this port: on one machine each needs its own" in script.said
-
-
-def test_no_two_services_have_one_host_name() -> None:
-    web = AppService("web", port=1, domain="example.com", subdomain="www")
-    answers = Answers(provider=SSHProvider(), cloudflare=Cloudflare(Secret("t"), "a"), apps=(web,))
-    script = Script("add an app", "b", "", "80", "Example.com", "WWW", "api", ENTER, "go on")
-    assert ask_services(interview(script), answers).apps[1].subdomain == "api"
-    assert "! that is the host name of web already" in script.said
 
 
 def test_a_service_can_be_changed_and_removed_but_the_last_one_not() -> None:
@@ -192,19 +172,6 @@ def test_a_url_with_a_password_is_kept_without_being_shown() -> None:
     assert "Callback URL (blank: http://••••@two.example):" in script.asked
 
 
-def test_a_url_that_does_not_answer_can_be_kept_changed_tried_again_or_left() -> None:
-    first, second = "http://one.example/c", "http://two.example/c"
-    script = Script(True, first, "change the URL", second, "try again")
-    assert ask_streaming(interview(script, verdicts=(False, False, True)), Answers()) == Answers(
-        callback_url=second
-    )
-    script = Script(True, "ftp://x", first, "keep this URL")
-    assert ask_streaming(interview(script, verdicts=(False,)), Answers()).callback_url == first
-    script = Script(True, first, "stream to no dashboard")
-    assert ask_streaming(interview(script, verdicts=(False,)), Answers()).callback_url is None
-    assert ask_streaming(interview(Script(False)), Answers(callback_url=first)) == Answers()
-
-
 def test_servers_stay_in_their_groups_where_the_answer_is_the_same() -> None:
     groups = build_groups(hosts=("a.example", "b.example"), user="deploy", port=2222)
     answers = Answers(name="shop", provider=SSHProvider(), groups=groups)
@@ -242,16 +209,6 @@ def test_credentials_are_checked_as_they_are_typed_where_a_provider_can() -> Non
     assert "! Hetzner: the token is refused (make another)" in script.said
     script = Script("wrong", ENTER, ENTER, ENTER, "keep them as they are")
     assert ask_account(script, account, before=None).api_token.reveal() == "wrong"
-
-
-def test_a_provider_that_is_not_built_yet_is_asked_for_and_not_checked() -> None:
-    unchecked = [account.title for account in place.ACCOUNTS if account.check is None]
-    assert unchecked == ["own servers", "Hetzner", "AWS", "Scaleway"]
-    script = Script("Scaleway", "key", "", "project", *[ENTER] * 4)
-    answers = ask_place(interview(script), Answers(name="shop"))
-    assert any("deploys to this machine and to own servers only" in text for text in script.said)
-    assert answers.ssh_keys is not None
-    assert "! an answer is needed here" in script.said
 
 
 def test_a_secret_that_is_there_is_kept_by_a_blank_answer() -> None:

@@ -8,7 +8,7 @@ from prompt_toolkit.utils import get_cwidth
 from nvoi.config.sensitive import collect_secrets
 from nvoi.onboarding.answers import build_config
 from nvoi.onboarding.document import build_document
-from nvoi.onboarding.sections import build_summary
+from nvoi.onboarding.wizard import build_summary
 from tests.unit.onboarding.examples import DATABASES, PROVIDERS, build_answers
 
 PLAIN = {"app"}
