@@ -17,13 +17,13 @@ from pathlib import Path
 from nvoi import network, protocol
 from nvoi.errors import UsageError
 from nvoi.log import masking
-from nvoi.log.buffer import CAPACITY
+from nvoi.log.buffer import CAPACITY, End
 from nvoi.log.clock import read_seconds
 from nvoi.log.counts import Counts
 from nvoi.log.delivery import Destination
 from nvoi.log.levels import get_level, is_configuring
 from nvoi.log.lifecycle import this_process
-from nvoi.log.queueing import LineQueueHandler, is_sender, tell
+from nvoi.log.queueing import LineQueueHandler, is_of_sender, is_sender, tell
 from nvoi.log.sender import LOGS_SHARE, Sender
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import Run, StatusEvent
@@ -129,7 +129,10 @@ class SignedHTTPHandler(logging.Handler):
     # -- the way in ------------------------------------------------------------------------
 
     def createLock(self) -> None:  # noqa: N802 - the name in logging.Handler
-        """No lock: ``logging.shutdown`` holds it while it waits for :meth:`flush`."""
+        """No lock: ``logging.shutdown`` holds it while it waits for :meth:`flush`.
+
+        And a record's text is the program's own code, which may wait for another thread.
+        """
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -153,12 +156,13 @@ class SignedHTTPHandler(logging.Handler):
         return record if passed else None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue ``record``."""
-        if self._is_over:
+        """Queue ``record``, unless it is of some sender's own work."""
+        if self._is_over or is_of_sender(record):
             return
         if self._is_closed:
             self._reopen()
-        if self.queue_handler.handle(record) and not self._sender.lifecycle.running:
+        self.queue_handler.emit(record)
+        if not self._sender.lifecycle.running:
             self._ensure_running()
 
     def put_status(self, event: StatusEvent) -> None:
@@ -270,7 +274,7 @@ class SignedHTTPHandler(logging.Handler):
             return
         try:
             with this_process.closing():
-                self._sender.close(self.budget, began)
+                self._sender.close(End(began, self.budget))
         finally:
             self._is_closed = True
             self._changing.release()

@@ -25,11 +25,8 @@ class Lifecycle:
 
     A caller starts the sender's thread, and that one the listener's: Python runs signal handlers
     on the main thread alone, so an exception out of one can interrupt no more than the first of
-    the two steps. Which thread it is that sends, it settles itself once it runs.
-
-    Args:
-        listener: takes from the queue.
-        send: the body of the sender's thread. It returns once an end came out of the queue.
+    the two steps. Which thread it is that sends, it settles itself once it runs. ``send`` is its
+    body, and returns once an end came out of the queue.
     """
 
     def __init__(self, listener: QueueListener, send: Callable[[], None]) -> None:

@@ -73,17 +73,6 @@ class LineQueueHandler(QueueHandler):
     def __init__(self) -> None:
         super().__init__(SimpleQueue())
 
-    def createLock(self) -> None:  # noqa: N802 - the name in logging.Handler
-        """No lock: a record's text is the program's own code, which may wait for another thread."""
-        self.lock = None
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Queue ``record``, unless it is of some sender's own work."""
-        if is_of_sender(record):
-            return False
-        self.emit(record)
-        return True
-
     def prepare(self, record: logging.LogRecord) -> Any:
         """The line of ``record``: finished, masked and clean, whatever the record holds."""
         text = rendering.render(record) if self.formatter is None else self._format(record)

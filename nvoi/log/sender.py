@@ -37,14 +37,9 @@ class Sender:
     Nothing of it refers to the handler before it: a handler that nobody can log to any more is
     collected, and its sender then ends by itself.
 
-    Args:
-        queue: the handler's, which its next sender takes over.
-        destination: who is called.
-        undelivered: keeps what cannot be delivered.
-        counts: where account is kept.
-        capacity: bytes of waiting records.
-        budget: seconds that closing may take, where nobody says otherwise.
-        numbered: False for a forked child, as the numbers are its parent's.
+    ``queue`` is the handler's, whose next sender takes it over. ``capacity`` is in bytes of waiting
+    records, ``budget`` in seconds for closing where nobody says otherwise. In a forked child
+    records are not ``numbered``, as the numbers are its parent's.
     """
 
     def __init__(
@@ -156,17 +151,13 @@ class Sender:
         self._queue.put(barrier)
         return barrier.wait(min(seconds, threading.TIMEOUT_MAX))
 
-    def close(self, budget: float | None = None, began: float | None = None) -> None:
-        """Deliver what can be delivered within ``budget`` seconds, and keep the rest.
+    def close(self, end: End | None = None) -> None:
+        """Deliver what can be delivered until ``end``, and keep the rest.
 
-        Args:
-            budget: seconds for all of it.
-            began: when they began, in seconds of :mod:`nvoi.log.clock`; where left out, when the
-                process began to end, or now.
+        Where left out, the budget runs since the process began to end, or from now on.
         """
-        if began is None:
-            began = this_process.ending_since or read_seconds()
-        end = End(began, self._budget if budget is None else budget)
+        if end is None:
+            end = End(this_process.ending_since or read_seconds(), self._budget)
         ended = self.lifecycle.forbid_start()
         try:
             if not ended:
