@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nvoi import protocol
@@ -63,22 +63,12 @@ class Gap:
 Item = Line | StatusEvent | Barrier | End
 
 
+@dataclass
 class Rank:
-    """Lines of one rank, in order, and before them the gaps where older ones were given up."""
+    """Lines of one rank, each with its place, and the gaps where older ones were given up."""
 
-    def __init__(self) -> None:
-        self.lines: deque[tuple[int, Any]] = deque()
-        self.gaps: deque[tuple[int, Any]] = deque()
-
-    def give_up(self) -> int:
-        """Give up the oldest line; returns by how many bytes less is kept."""
-        place, line = self.lines.popleft()
-        freed = measure(line)
-        if not self.gaps or not self.gaps[-1][1].takes(place):
-            self.gaps.append((place, Gap(place)))
-            freed -= protocol.LINE_BYTES
-        self.gaps[-1][1].count += 1
-        return freed
+    lines: deque[tuple[int, Any]] = field(default_factory=deque)
+    gaps: deque[tuple[int, Any]] = field(default_factory=deque)
 
 
 class Buffer:
@@ -124,13 +114,7 @@ class Buffer:
                 self._since = read_seconds()
             self._place += 1
             if isinstance(item, tuple):
-                line = shorten(item)
-                self._ranks[get_rank(line[0])].lines.append((self._place, line))
-                self._bytes += measure(line)
-                self._counts.logged += 1
-                self._hurried |= line[0] >= LEVELS["error"]
-                while self._bytes > self._capacity and self._give_up():
-                    pass
+                self._append_line(*item)
             else:
                 self._others.append((self._place, item))
                 self._hurried = True
@@ -181,15 +165,28 @@ class Buffer:
             or sum(len(rank.lines) for rank in self._ranks) >= protocol.MOST_RECORDS
         )
 
-    def _give_up(self) -> bool:
-        """Give up one line, unless there is none."""
-        for rank in self._ranks:
-            if rank.lines:
-                gaps = len(rank.gaps)
-                self._bytes -= rank.give_up()
-                self._counts.logged += len(rank.gaps) - gaps
-                return True
-        return False
+    def _append_line(self, level: int, created: float, text: str) -> None:
+        # One request may hold no more text than this.
+        line = (level, created, protocol.cut_text(text, protocol.MOST_BYTES))
+        self._ranks[get_rank(level)].lines.append((self._place, line))
+        self._bytes += measure(line)
+        self._counts.logged += 1
+        self._hurried |= level >= LEVELS["error"]
+        while self._bytes > self._capacity:
+            rank = next((rank for rank in self._ranks if rank.lines), None)
+            if rank is None:
+                break
+            self._give_up(rank)
+
+    def _give_up(self, rank: Rank) -> None:
+        """Give up the oldest line of ``rank``."""
+        place, line = rank.lines.popleft()
+        self._bytes -= measure(line)
+        if not rank.gaps or not rank.gaps[-1][1].takes(place):
+            rank.gaps.append((place, Gap(place)))
+            self._bytes += protocol.LINE_BYTES
+            self._counts.logged += 1
+        rank.gaps[-1][1].count += 1
 
     def _find_source(self) -> deque[tuple[int, Any]]:
         """The queue whose head comes first of all."""
@@ -247,12 +244,6 @@ class Buffer:
 def get_rank(level: int) -> int:
     """How late a line of ``level`` is given up: 0 first, then 1, then 2."""
     return (level >= LEVELS["info"]) + (level >= LEVELS["step"])
-
-
-def shorten(line: Line) -> Line:
-    """``line`` with no more text than one request may hold."""
-    level, created, text = line
-    return (level, created, protocol.cut_text(text, protocol.MOST_BYTES))
 
 
 def measure(line: Line) -> int:
