@@ -273,12 +273,16 @@ class SignedHTTPHandler(logging.Handler):
         if not self._changing.acquire(blocking=False):
             return
         try:
-            with this_process.closing():
-                self._sender.close(End(began, self.budget))
+            self._sender.close(End(began, self.budget))
         finally:
             self._is_closed = True
             self._changing.release()
         super().close()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether a thread closes, or is about to go on."""
+        return self._changing.locked()
 
     def stats(self) -> Stats:
         """What became of the records so far."""

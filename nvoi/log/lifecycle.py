@@ -10,8 +10,8 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from logging.handlers import QueueListener
 from typing import Any, Protocol
 
@@ -109,6 +109,10 @@ class Closable(Protocol):
 class Watched(Closable, Protocol):
     """A handler that is told of the process's forks and of its end."""
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether a thread is at that."""
+
     def reset_after_fork(self) -> None:
         """In a forked child: the threads, and all that waits, are the parent's."""
 
@@ -122,7 +126,6 @@ class ThisProcess:
         self._handlers: set[weakref.ref[Watched]] = set()
         self._open: set[Closable] = set()
         self._inherited: list[object] = []
-        self._closing: list[None] = []
         self._has_logged = self._is_called_back = False
         # What closes all handlers at the end of a child of multiprocessing.
         self._finalizer: Any = None
@@ -159,15 +162,6 @@ class ThisProcess:
         for each in [*tuple(self._open), *self._list_handlers()]:
             each.close()
 
-    @contextmanager
-    def closing(self) -> Iterator[None]:
-        """Inside, something is being closed: a terminated child waits until that is done."""
-        self._closing.append(None)
-        try:
-            yield
-        finally:
-            self._closing.pop()
-
     # -- children --------------------------------------------------------------------------
 
     def reset_after_fork(self) -> None:
@@ -175,7 +169,6 @@ class ThisProcess:
         # Their locks may be held by threads that are not there: none may ever be collected.
         self._inherited.extend(self._open)
         self._open.clear()
-        self._closing.clear()
         self.ending_since = None
         self._has_logged, self._finalizer = False, None
         if self._pipe is not None:
@@ -248,7 +241,7 @@ class ThisProcess:
         os.read(reading, 1)
         try:
             self.close_all()
-            while self._closing:
+            while any(handler.is_closing for handler in self._list_handlers()):
                 # Another thread closes, within its budget.
                 time.sleep(0.01)
         finally:

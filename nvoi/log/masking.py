@@ -152,11 +152,7 @@ def _read_secret(secret: object) -> str:
 
 
 class Masker:
-    """Replaces each registered secret by ``[REDACTED]``. Safe to use from any thread.
-
-    Args:
-        secrets: as :meth:`add` takes them.
-    """
+    """Replaces each registered secret by ``[REDACTED]``. Safe to use from any thread."""
 
     def __init__(self, secrets: Iterable[str | bytes | None] = ()) -> None:
         self._lock = threading.Lock()

@@ -1,7 +1,7 @@
 """What is behind a handler's queue: two threads, the buffer between them, and what is sent.
 
-Thread 1 is the QueueListener's: :meth:`Sender.append` puts what comes out of the queue into the
-buffer. Thread 2 takes batches out of it and has each delivered, or kept in a file.
+Thread 1 is the QueueListener's: it puts what comes out of the queue into the buffer. Thread 2
+takes batches out of that and has each delivered, or kept in a file.
 """
 
 from __future__ import annotations
