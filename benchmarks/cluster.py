@@ -1,6 +1,6 @@
 """What nvoi takes of the network and of a machine's time for servers that are joined by k3s.
 
-Real are sshd, podman, the registry and the installed command. k3s and kubectl are the fakes of
+Real are sshd, podman, the registry and the installed command. k3s and its API are the fakes of
 the tests, which take next to no time, so that nvoi's own share is what is left.
 """
 
@@ -112,7 +112,7 @@ def judge_second_deploy(goals: Goals, folder: Path, keys: SSHKeys, rounds: int) 
         goals.note(line.partition("[INFO]")[2].strip())
     for group, one in asked.items():
         goals.note(f"{group}: {one.commands} commands over {one.connections} connection")
-    goals.note(f"kubectl is called {calls} times, all over one of the master's commands")
+    goals.note(f"the API is asked {calls} times, all through a forward of the master's connection")
     times = describe([seconds for seconds, _, _ in runs], digits=2)
     goals.note(f"a second deploy: {times} s; the first: {first:.2f} s")
     far = describe(away, digits=2)

@@ -113,6 +113,7 @@ class Client:
         self._pause = pause
         self._listen = listen
         self._is_temporary = is_temporary
+        self._connecting = threading.Lock()
         self._lock = threading.Lock()
         self._pool: Pool | None = None
         self._has_connected = False
@@ -126,8 +127,7 @@ class Client:
 
     def close(self) -> None:
         """End the connections. A later use opens others."""
-        with self._lock:
-            pool, self._pool = self._pool, None
+        pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
 
@@ -202,15 +202,19 @@ class Client:
                 self._failing.pop(key, None)
 
     def _try(self, request: Request) -> urllib3.BaseHTTPResponse | Failure:
+        parallel.check()
         pool: Pool | None = None
         try:
             pool = self._get_pool()
             answer = send(pool, request, self._headers)
+            if answer.status < BAD:
+                return answer
+            error = read_refusal(answer)
         except (HTTPError, OSError) as failure:
             self._drop(pool)
-            error = describe_failure(failure)
+            silence = describe_failure(failure)
             is_undone = request.method != "POST" or isinstance(failure, NewConnectionError)
-            return Failure(error, error.is_silence and is_undone)
+            return Failure(silence, silence.is_silence and is_undone)
         except RequestError as failure:
             return Failure(failure, failure.is_silence)
         except (AccessError, HostKeyError):
@@ -218,15 +222,12 @@ class Client:
         except ConnectionFailedError as failure:
             # One who was never reached may be none at all.
             return Failure(failure, may_pass=self._has_connected)
-        if answer.status < BAD:
-            return answer
-        error = read_refusal(answer)
         is_undone = request.method != "POST" or error.status in UNDONE
         may_pass = error.status in TEMPORARY or self._is_temporary(error)
         return Failure(error, may_pass and is_undone)
 
     def _get_pool(self) -> Pool:
-        with self._lock:
+        with self._connecting:
             if self._pool is None:
                 self._pool = self._connect()
                 self._has_connected = True
@@ -234,9 +235,8 @@ class Client:
 
     def _drop(self, failed: Pool | None) -> None:
         """Have the next request connect anew; others may have seen to that meanwhile."""
-        with self._lock:
-            if self._pool is failed:
-                self._pool = None
+        if self._pool is failed:
+            self._pool = None
         if failed is not None:
             failed.close()
 

@@ -11,6 +11,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -44,7 +45,6 @@ RENEWAL = 24 * 3600 * 1000
 #: A path of this server. A browser takes `//` and `/\` for the beginning of a host's name.
 _PATH = re.compile(r"/(?![/\\])[!-~]*")
 
-_WRONG = "That is not the password."
 _HINT = "start it with --password-file, or with --trust-proxy behind a proxy that decides who reads"
 _ORIGIN_HINT = "a proxy has to pass Host on, or --public-url has to name what readers open"
 
@@ -157,11 +157,11 @@ class Sessions:
 def is_same(password: Secret, guess: str) -> bool:
     """Whether ``guess`` is the password; takes as long where it is not."""
     # Of digests, as a comparison of unequal lengths tells the length.
-    return hmac.compare_digest(_digest(guess), _digest(password.reveal()))
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    digests = (
+        hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        for text in (guess, password.reveal())
+    )
+    return hmac.compare_digest(*digests)
 
 
 class Auth:
@@ -351,12 +351,9 @@ def build_routes(auth: Auth) -> list[BaseRoute]:
     async def answer_login(request: Request) -> Response:
         return await (_log_in if request.method == "POST" else _show_form)(auth, request)
 
-    async def answer_logout(request: Request) -> Response:
-        return await _log_out(auth, request)
-
     return [
         Route("/login", answer_login, methods=("GET", "POST")),
-        Route("/logout", answer_logout, methods=("POST",)),
+        Route("/logout", partial(_log_out, auth), methods=("POST",)),
     ]
 
 
@@ -405,7 +402,7 @@ def choose_next(path: str) -> str:
 
 def _describe(wait: float) -> str:
     if not wait:
-        return _WRONG
+        return "That is not the password."
     minutes = math.ceil(wait / 60)
-    unit = "minute" if minutes == 1 else "minutes"
-    return f"Too many wrong passwords. Please try again in {minutes} {unit}."
+    when = "1 minute" if minutes == 1 else f"{minutes} minutes"
+    return f"Too many wrong passwords. Please try again in {when}."

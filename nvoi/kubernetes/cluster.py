@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from nvoi import parallel
 from nvoi.command import Result, build_script
-from nvoi.errors import ClusterSilenceError, RemoteError, RequestError
+from nvoi.errors import ClusterSilenceError, HostsError, RemoteError, RequestError
 from nvoi.http import Client
 from nvoi.kubernetes.api import DELETED, FIELD_MANAGER, LISTED, Api
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
@@ -23,6 +23,9 @@ from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host, as_root
 
+T = TypeVar("T")
+H = TypeVar("H")
+
 log = get_logger("nvoi.kubernetes")
 
 EXECUTE = f'{FIND_K3S}; exec k3s kubectl exec "$@"'
@@ -35,7 +38,7 @@ LOOKED_AT = ("deployments", "statefulsets", "services", "pods")
 #: Seconds that deleted objects have to be gone, and the release before to be ready again.
 DELETE_SECONDS = 300.0
 RESTORE_SECONDS = 120.0
-LOOKING = "looking at the cluster"
+LOOKING, APPLYING = "looking at the cluster", "applying to the cluster"
 
 
 class Cluster:
@@ -98,14 +101,13 @@ class Cluster:
         Raises:
             NvoiError: they cannot be had.
         """
+
+        def look(name: str) -> tuple[Json, ...]:
+            return self._api.list_all(name, namespace, selector=selector, fields=fields).items
+
         with self._telling(LOOKING):
-            return tuple(
-                item
-                for name in names
-                for item in self._api.list_all(
-                    name, namespace, selector=selector, fields=fields
-                ).items
-            )
+            found = ask_all([*dict.fromkeys(names)], look)
+        return tuple(item for items in found.values() for item in items)
 
     def list_names(self, name: str, *, selector: str | None = None) -> frozenset[Reference]:
         """The objects of a kind; nothing of what they hold is read.
@@ -124,7 +126,8 @@ class Cluster:
             NvoiError: they cannot be had.
         """
         with self._telling(LOOKING):
-            return frozenset(one for one in references if self._api.find(one, names_only=True))
+            found = ask_all([*references], lambda one: self._api.find(one, names_only=True))
+        return frozenset(reference for reference, item in found.items() if item)
 
     def apply(
         self, manifests: Iterable[Manifest], *, owner: str = FIELD_MANAGER
@@ -135,19 +138,28 @@ class Cluster:
             RemoteError: the cluster refuses one; the others are applied.
             LockError: this run may not change the cluster.
         """
-        applied, refusals = [], []
-        for manifest in manifests:
-            self._check()
+        items = [*manifests]
+
+        def apply(number: int) -> Json | RequestError:
             try:
-                applied.append(self._api.apply(manifest, owner))
+                return self._api.apply(items[number], owner)
             except RequestError as error:
-                refusal = self._build_error(error, "applying to the cluster", [manifest])
-                if isinstance(refusal, ClusterSilenceError):
-                    raise refusal from error
-                refusals.append(error)
+                if error.is_silence:
+                    raise
+                return error
+
+        found: dict[int, Json | RequestError] = {}
+        # Pods do not start before what they are started with is there.
+        for is_workload in (False, True):
+            numbers = [n for n, one in enumerate(items) if (one["kind"] in FOLLOWED) == is_workload]
+            if numbers:
+                self._check()
+            with self._telling(APPLYING):
+                found |= ask_all(numbers, apply)
+        refusals = [one for one in found.values() if isinstance(one, RequestError)]
         if refusals:
-            raise self._build_error(refusals, "applying to the cluster", manifests)
-        return tuple(applied)
+            raise self._build_error(refusals, APPLYING, items)
+        return tuple(one for one in found.values() if not isinstance(one, RequestError))
 
     def change(self, reference: Reference, change: Json) -> None:
         """Merge ``change`` into an object; what is None there goes.
@@ -221,7 +233,7 @@ class Cluster:
             references,
             selector=selector,
             seconds=seconds,
-            describe=lambda error: self._build_error(error, LOOKING),
+            describe=lambda error: self._build_error([error], LOOKING),
         ).follow()
 
     def restore(self, before: Iterable[Manifest], created: Iterable[Reference]) -> None:
@@ -335,23 +347,32 @@ class Cluster:
         """Have what the API refuses told as what was done to the cluster."""
         try:
             yield
+        except HostsError as error:
+            refusals = [one for one in error.errors if isinstance(one, RequestError)]
+            raise (self._build_error(refusals, what) if refusals else error.errors[0]) from error
         except RequestError as error:
-            raise self._build_error(error, what) from error
+            raise self._build_error([error], what) from error
 
     def _build_error(
         self,
-        error: RequestError | Sequence[RequestError],
+        errors: Sequence[RequestError],
         what: str,
-        manifests: Iterable[Manifest] = (),
+        manifests: Sequence[Manifest] = (),
     ) -> RemoteError:
-        errors = [error] if isinstance(error, RequestError) else [*error]
-        items = [*manifests]
-        sentences = [text for one in errors for text in explain(one, items)]
+        found = (text for one in errors for text in explain(one, manifests))
+        sentences = [*dict.fromkeys(found)]
         host, summary, output = str(self._host), summarize(sentences), sentences[1:]
         if any(one.is_silence or is_temporary(one) for one in errors):
             hint = errors[0].hint or f"see `systemctl status k3s` on {self._host.name}"
             return ClusterSilenceError(host, what, summary, hint=hint, output=output)
         return RemoteError(host, what, summary, hint=errors[0].hint, output=output)
+
+
+def ask_all(items: Sequence[H], ask: Callable[[H], T]) -> dict[H, T]:
+    """Ask for the first, which opens the way where that can be, and then for all others at once."""
+    if not items:
+        return {}
+    return {items[0]: ask(items[0])} | parallel.work_on_all(items[1:], ask)
 
 
 def tell_trouble(error: RequestError | None) -> None:

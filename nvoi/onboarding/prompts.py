@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import getpass
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from nvoi.config.fields import RejectedError
 from nvoi.config.schema import ComputeProvider
 from nvoi.log import masking
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import Checkout
+from nvoi.onboarding.layout import clamp_width, fold_lines, write
 from nvoi.secret import Secret
 
 T = TypeVar("T")
@@ -32,29 +35,67 @@ class Choice(Generic[T]):
     value: T
 
 
-class Prompts(Protocol):
-    """Asks at a terminal. Each question raises KeyboardInterrupt on Ctrl-C and Ctrl-D."""
+class Prompts:
+    """Questions a line each, which a terminal takes that can do no more than print: ``TERM=dumb``.
+
+    A blank line takes what is in brackets, ``-`` is no answer. Each question raises
+    KeyboardInterrupt on Ctrl-C and Ctrl-D.
+    """
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """The terminal's columns, up to what reads well."""
+        return clamp_width(shutil.get_terminal_size().columns)
 
     def text(self, message: str, default: str) -> str:
         """A line that the user types; ``default`` is there to be taken or changed."""
-        ...
+        answer = read_line(f"? {message} [{default}] " if default else f"? {message} ")
+        if default and answer.strip() == NONE:
+            return ""
+        return answer if answer.strip() else default
 
     def secret(self, message: str) -> str:
         """A line that is not shown while it is typed."""
-        ...
+        return read_line(f"? {message} ", getpass.getpass)
 
-    def confirm(self, message: str, *, default: bool) -> bool: ...
+    def confirm(self, message: str, *, default: bool) -> bool:
+        while True:
+            answer = read_line(f"? {message} {'(Y/n)' if default else '(y/N)'} ").strip().lower()
+            if answer in {"y", "yes", "n", "no", ""}:
+                return answer.startswith("y") if answer else default
+            self.say("! must be y or n")
 
-    def choose(self, message: str, choices: Sequence[Choice[T]], default: T | None) -> T: ...
+    def choose(self, message: str, choices: Sequence[Choice[T]], default: T | None) -> T:
+        """The value of one of ``choices``."""
+        values = [choice.value for choice in choices]
+        first = values.index(default) + 1 if default in values and default is not None else 1
+        self.say(f"? {message}")
+        for number, choice in enumerate(choices, 1):
+            self.say(f"  {number}) {choice.title}")
+        while True:
+            answer = read_line(f"  Number [{first}]: ").strip() or str(first)
+            if answer.isascii() and answer.isdigit() and 1 <= int(answer) <= len(choices):
+                return values[int(answer) - 1]
+            self.say(f"! must be a number, 1 to {len(choices)}")
 
     def say(self, text: str = "") -> None:
         """Lines that ask nothing, folded to the width; indented ones stay indented."""
-        ...
+        write(fold_lines(text, self.width))
 
-    def show(self, text: str) -> None: ...
+    def show(self, text: str) -> None:
+        """Lines as they are."""
+        write(text)
+
+
+def read_line(prompt: str, read: Callable[[str], str] = input) -> str:
+    """A line that ``read`` gives; asked again where it is not in the terminal's encoding."""
+    while True:
+        try:
+            return read(prompt)
+        except EOFError:
+            raise KeyboardInterrupt from None
+        except UnicodeDecodeError as error:
+            write(f"! must be {error.encoding}, as the terminal is said to be")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
-"""What a run has of its servers: commands, files and ports, over one connection a host."""
+"""What a run has of its servers: commands and ports, over one connection a host."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 import paramiko
 
@@ -20,15 +20,12 @@ from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.secret import Secret
 from nvoi.ssh.connection import Connection
-from nvoi.ssh.files import build_put, read_pieces
 from nvoi.ssh.forwarding import Forward
 from nvoi.ssh.host import Host, Timeouts
 from nvoi.ssh.keys import Identities
 from nvoi.ssh.known_hosts import KnownHosts
 from nvoi.ssh.session import Session, show
 from nvoi.ssh.transport import close_channel
-
-T = TypeVar("T")
 
 log = get_logger("nvoi.ssh")
 
@@ -124,38 +121,6 @@ class Connections:
             raise _build_error(host, shown, result, session.last_lines)
         return result
 
-    def put(
-        self,
-        host: Host,
-        source: bytes | str | Path,
-        path: str,
-        *,
-        mode: int = 0o600,
-        sudo: bool = False,
-        timeout: float | None = None,
-    ) -> None:
-        """Make ``path`` on the host hold ``source``, wholly or not at all.
-
-        Args:
-            host: where.
-            source: the content, or the file here that has it.
-            path: the file there, from the root on; its folder exists.
-            mode: its permissions, which it has from the start.
-            sudo: whether root writes it, and owns it.
-            timeout: seconds it may take; those of ``Timeouts.command`` where left out.
-
-        Raises:
-            NvoiError: as :meth:`run`, or the file here cannot be read.
-        """
-        if isinstance(source, Path):
-            size, pieces = read_pieces(source)
-        else:
-            data = list(_read_input(source))
-            size, pieces = sum(map(len, data)), iter(data)
-        command = build_put(path, mode, size, as_root=sudo)
-        title = f"write {path} ({size} bytes)"
-        self.run(host, command, stdin=pieces, timeout=timeout, title=title)
-
     @contextmanager
     def forward(self, host: Host, address: str, port: int, *, local_port: int = 0) -> Iterator[int]:
         """A port on this machine's loopback that leads to ``address`` as the host sees it.
@@ -195,10 +160,6 @@ class Connections:
             return False
         close_channel(channel)
         return True
-
-    def on_all(self, hosts: Sequence[Host], work: Callable[[Host], T]) -> dict[Host, T]:
-        """:func:`nvoi.parallel.work_on_all`."""
-        return parallel.work_on_all(hosts, work)
 
     def _get_connection(self, host: Host) -> Connection:
         with self._lock:

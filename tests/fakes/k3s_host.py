@@ -6,17 +6,20 @@ All of it is in the machine's own /opt, /etc and /usr/local/bin; the cluster is 
 
 from __future__ import annotations
 
+import atexit
+import functools
+import itertools
 import os
 import shlex
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from pytest_httpserver import HTTPServer
 from ruamel.yaml import YAML
+from werkzeug import Request, Response
 
 from nvoi.k3s.facts import CONFIG_FILE, HEADER
 from nvoi.k3s.plan import DEFAULT_VERSION
@@ -220,36 +223,26 @@ def register_node(cluster: ClusterState, name: str, **given: object) -> None:
 class InstallerSite:
     """Serves the installer over HTTP. ``body`` is what it serves; None for an error 404."""
 
+    numbers = itertools.count(1)
+
     def __init__(self) -> None:
         self.body: bytes | None = INSTALLER.read_bytes()
-        self.requests = 0
-        site = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                site.requests += 1
-                if site.body is None:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(site.body)))
-                self.end_headers()
-                self.wfile.write(site.body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self._path = f"/{next(self.numbers)}"
+        get_server().expect_request(self._path).respond_with_handler(self._answer)
 
     @property
     def url(self) -> str:
         """Where it is, for ``k3s.install_url``."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/"
+        return get_server().url_for(self._path)
 
-    def close(self) -> None:
-        """Serve no more."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def _answer(self, _request: Request) -> Response:
+        return Response(status=404) if self.body is None else Response(self.body)
+
+
+@functools.cache
+def get_server() -> HTTPServer:
+    """One for all tests of a process: it takes half a second to stop."""
+    server = HTTPServer(threaded=True)
+    server.start()
+    atexit.register(server.stop)
+    return server

@@ -127,9 +127,8 @@ def build_conf(state: State, programs: Iterable[Program]) -> str:
     socket = get_socket(state)
     head = HEAD.format(
         identifier=f"nvoi-{state.root.name}",
-        # Elsewhere its path has plain characters only.
         socket=socket.name if socket.parent == state.supervisor else socket,
-        # It wants to be told that it is to run as root.
+        # It wants to be told if it is to run as root.
         user=f"user={pwd.getpwuid(0).pw_name}\n" if os.getuid() == 0 else "",
     )
     return head + "".join(

@@ -48,7 +48,7 @@ class Store:
         """Forget all changes so far: who was told of them has to list again."""
         with self.lock:
             self.changes.clear()
-            self.forgotten = self.version
+            self.forgotten = self.count("version")
 
     def _note_changes(self) -> None:
         for key in [*self._shown]:

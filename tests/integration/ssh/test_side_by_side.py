@@ -71,7 +71,7 @@ def test_work_may_have_several_parts_on_each_host(
     paths = {server.host: str(server.home / "file") for server in servers}
 
     def work(host: Host) -> str:
-        connections.put(host, host.name, paths[host])
+        connections.run(host, Command("tee", paths[host]), stdin=host.name)
         return connections.run(host, Command("cat", paths[host])).stdout
 
     found = work_on_all(list(paths), work)

@@ -104,6 +104,8 @@ def test_a_value_that_cannot_be_is_refused(
         ),
         ("app.web", "pre_run_timeout", "90s", 90.0),
         ("app.web", "pre_run_timeout", "2m", 120.0),
+        ("app.web", "pre_run_timeout", "500ms", 0.5),
+        ("app.web", "pre_run_timeout", "0.25", 0.25),
         ("app.web", "pre_run_timeout", "1800", 1800.0),
         ("app.web", "pre_run_timeout", None, 600.0),
         ("k3s", "version", "v1.35.0-rc1+k3s1", "v1.35.0-rc1+k3s1"),

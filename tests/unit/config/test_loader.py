@@ -341,16 +341,6 @@ def test_an_http_url_with_a_host_is_a_callback_url(url: str) -> None:
     assert parse(f"callback_url: {url}\n{local()}").callback_url == url
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("10s", 10), ("500ms", 0.5), ("1m", 60), ("7", 7), ("0.25", 0.25)]
-)
-def test_durations_are_seconds(text: str, seconds: float) -> None:
-    config = parse(local(f"app: {{web: {{port: 1, healthcheck: {{interval: {text}}}}}}}"))
-    check = config.application.app["web"].healthcheck
-    assert check is not None
-    assert check.interval == seconds
-
-
 # Keys of the user's own, and unknown ones
 
 
@@ -546,28 +536,11 @@ def test_an_encrypted_file_without_a_key_says_what_to_do(tmp_path: Path) -> None
         load_file(path, key=None, environ={})
 
 
-def test_a_huge_file_is_refused_without_being_read(tmp_path: Path) -> None:
-    path = tmp_path / "deploy.yml"
-    with path.open("wb") as file:
-        file.truncate(100 << 20)
-    with pytest.raises(CredentialsError, match="larger than 1 MiB"):
-        load_file(path, key=None, environ={})
-
-
 @pytest.mark.parametrize("name", ["missing.yml", "folder.yml", "missing.enc"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, key: DeployKey, name: str) -> None:
     (tmp_path / "folder.yml").mkdir()
     with pytest.raises(CredentialsError, match=f"cannot read .*{name}"):
         load_file(tmp_path / name, key=key, environ={})
-
-
-def test_a_file_in_another_encoding_is_refused_with_its_place(
-    tmp_path: Path, key: DeployKey
-) -> None:
-    path = tmp_path / "deploy.enc"
-    path.write_bytes(encrypt(b"a: 1\nb: \xff", key.value))
-    with pytest.raises(ConfigError, match=r":2:4: not UTF-8"):
-        load_file(path, key=key, environ={})
 
 
 def test_broken_configs_never_raise_anything_but_config_errors() -> None:

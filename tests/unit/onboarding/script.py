@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from nvoi.onboarding.prompts import Choice
+from nvoi.onboarding.prompts import Choice, Prompts
 
 T = TypeVar("T")
 #: Takes what is offered.
 ENTER = None
 
 
-class Script:
+class Script(Prompts):
     """Answers in order; ``said`` is all that was shown.
 
     Args:
@@ -22,9 +22,13 @@ class Script:
 
     def __init__(self, *answers: str | bool | None, width: int = 80) -> None:
         self._answers = list(answers)
-        self.width = width
+        self._width = width
         self.asked: list[str] = []
         self.said: list[str] = []
+
+    @property
+    def width(self) -> int:
+        return self._width
 
     @property
     def left(self) -> int:
