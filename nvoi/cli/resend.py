@@ -16,7 +16,8 @@ from nvoi.config.credentials import get_config_file, get_key
 from nvoi.errors import CredentialsError, DeliveryError, UsageError
 from nvoi.log import masking
 from nvoi.log.clock import read_seconds
-from nvoi.log.delivery import Counts, Delivery, Destination
+from nvoi.log.counts import Counts
+from nvoi.log.delivery import Delivery, Destination
 from nvoi.log.levels import Logger, get_logger
 from nvoi.log.transport import Transport
 from nvoi.network import strip_auth
@@ -79,12 +80,15 @@ def resend(
     masking.add_secrets(key)
     place = strip_auth(protocol.check_url(url))
     before = undelivered.delivered
+    deploy_id = protocol.check_deploy_id(undelivered.deploy_id)
     delivery = Delivery(
-        Destination(url, key, protocol.check_deploy_id(undelivered.deploy_id), undelivered.run),
+        Destination(url, key, deploy_id, undelivered.run),
         Transport(url),
-        tell=lambda text: logger.warning("Dashboard %s: %s", place, text),
-        count_logged=lambda: undelivered.logged,
-        counts=Counts(delivered=before),
+        Counts(
+            tell=lambda text: logger.warning("Dashboard %s: %s", place, text),
+            numbered=undelivered.logged,
+            delivered=before,
+        ),
         note_delivered=undelivered.acknowledge,
     )
     try:

@@ -17,6 +17,7 @@ from typing import Any
 
 from nvoi import protocol
 from nvoi.log.clock import read_seconds
+from nvoi.log.counts import Counts
 from nvoi.protocol import LEVELS, Line, LogBatch, Request, StatusEvent
 
 #: Bytes of waiting records, as they would be sent.
@@ -31,11 +32,8 @@ LINGER = 0.5
 _LINES_BETWEEN_GAPS = 500
 
 
-@dataclass
-class Barrier:
+class Barrier(threading.Event):
     """Set once everything put before it has been dealt with."""
-
-    passed: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True)
@@ -65,22 +63,12 @@ class Gap:
 Item = Line | StatusEvent | Barrier | End
 
 
+@dataclass
 class Rank:
-    """Lines of one rank, in order, and before them the gaps where older ones were given up."""
+    """Lines of one rank, each with its place, and the gaps where older ones were given up."""
 
-    def __init__(self) -> None:
-        self.lines: deque[tuple[int, Any]] = deque()
-        self.gaps: deque[tuple[int, Any]] = deque()
-
-    def give_up(self) -> int:
-        """Give up the oldest line; returns by how many bytes less is kept."""
-        place, line = self.lines.popleft()
-        freed = measure(line)
-        if not self.gaps or not self.gaps[-1][1].takes(place):
-            self.gaps.append((place, Gap(place)))
-            freed -= protocol.LINE_BYTES
-        self.gaps[-1][1].count += 1
-        return freed
+    lines: deque[tuple[int, Any]] = field(default_factory=deque)
+    gaps: deque[tuple[int, Any]] = field(default_factory=deque)
 
 
 class Buffer:
@@ -88,19 +76,19 @@ class Buffer:
 
     One thread calls :meth:`append`, one :meth:`take`; :meth:`drain` is for when they have ended.
 
-    Args:
-        capacity: bytes of waiting records.
-        linger: seconds that a line may wait for others.
-        first_linger: the same for the first lines of all.
+    It goes on with the numbers in ``counts``. ``capacity`` is in bytes; the lines linger, the
+    first ones shorter, for as many seconds at most.
     """
 
     def __init__(
         self,
+        counts: Counts,
         capacity: int = CAPACITY,
         *,
         linger: float = LINGER,
         first_linger: float = FIRST_LINGER,
     ) -> None:
+        self._counts = counts
         self._capacity = capacity
         self._linger = linger
         self._next_linger = first_linger
@@ -117,11 +105,6 @@ class Buffer:
         self._since = 0.0
         self._hurried = False
         self._stopped: End | None = None
-        #: Lines so far, with one for each gap; those of them that have their number; and how many
-        #: numbers gaps took. They only grow.
-        self.logged = 0
-        self.numbered = 0
-        self.given_up = 0
 
     def append(self, item: Item) -> None:
         """Add ``item`` at the end, and give up what does not fit."""
@@ -131,13 +114,7 @@ class Buffer:
                 self._since = read_seconds()
             self._place += 1
             if isinstance(item, tuple):
-                line = shorten(item)
-                self._ranks[get_rank(line[0])].lines.append((self._place, line))
-                self._bytes += measure(line)
-                self.logged += 1
-                self._hurried |= line[0] >= LEVELS["error"]
-                while self._bytes > self._capacity and self._give_up():
-                    pass
+                self._append_line(*item)
             else:
                 self._others.append((self._place, item))
                 self._hurried = True
@@ -171,16 +148,9 @@ class Buffer:
                     return
                 taken = self._take()
             if isinstance(taken, Barrier):
-                taken.passed.set()
+                taken.set()
             elif not isinstance(taken, End):
                 yield taken
-
-    def succeed(self) -> Buffer:
-        """An empty buffer that goes on with the numbers of this one."""
-        successor = Buffer(self._capacity, linger=self._linger, first_linger=self._next_linger)
-        successor.logged, successor.numbered = self.logged, self.numbered
-        successor.given_up = self.given_up
-        return successor
 
     # -- under the lock --------------------------------------------------------------------
 
@@ -195,15 +165,28 @@ class Buffer:
             or sum(len(rank.lines) for rank in self._ranks) >= protocol.MOST_RECORDS
         )
 
-    def _give_up(self) -> bool:
-        """Give up one line, unless there is none."""
-        for rank in self._ranks:
-            if rank.lines:
-                gaps = len(rank.gaps)
-                self._bytes -= rank.give_up()
-                self.logged += len(rank.gaps) - gaps
-                return True
-        return False
+    def _append_line(self, level: int, created: float, text: str) -> None:
+        # One request may hold no more text than this.
+        line = (level, created, protocol.cut_text(text, protocol.MOST_BYTES))
+        self._ranks[get_rank(level)].lines.append((self._place, line))
+        self._bytes += measure(line)
+        self._counts.logged += 1
+        self._hurried |= level >= LEVELS["error"]
+        while self._bytes > self._capacity:
+            rank = next((rank for rank in self._ranks if rank.lines), None)
+            if rank is None:
+                break
+            self._give_up(rank)
+
+    def _give_up(self, rank: Rank) -> None:
+        """Give up the oldest line of ``rank``."""
+        place, line = rank.lines.popleft()
+        self._bytes -= measure(line)
+        if not rank.gaps or not rank.gaps[-1][1].takes(place):
+            rank.gaps.append((place, Gap(place)))
+            self._bytes += protocol.LINE_BYTES
+            self._counts.logged += 1
+        rank.gaps[-1][1].count += 1
 
     def _find_source(self) -> deque[tuple[int, Any]]:
         """The queue whose head comes first of all."""
@@ -224,7 +207,7 @@ class Buffer:
         if isinstance(source[0][1], Gap):
             lines.append(self._take_gap(source))
         # The numbers of the lines of a gap are passed over: that is how it is seen.
-        first = self.numbered + 1
+        first = self._counts.numbered + 1
         size = protocol.FRAME_BYTES + sum(map(protocol.measure, lines))
         place = -1
         while len(lines) < protocol.MOST_RECORDS and not self._is_empty():
@@ -241,15 +224,15 @@ class Buffer:
             source.popleft()
             self._bytes -= measure(line)
             place += 1
-        self.numbered += len(lines)
+        self._counts.numbered += len(lines)
         return LogBatch(lines, first)
 
     def _take_gap(self, source: deque[tuple[int, Any]]) -> str:
         """The record that stands for lost lines; their numbers are skipped."""
         count = source.popleft()[1].count
         self._bytes -= protocol.LINE_BYTES
-        self.numbered += count
-        self.given_up += count
+        self._counts.numbered += count
+        self._counts.given_up += count
         text = f"{count} log lines are missing about here: more were waiting than may be kept"
         if count == 1:
             text = "1 log line is missing about here: more were waiting than may be kept"
@@ -261,12 +244,6 @@ class Buffer:
 def get_rank(level: int) -> int:
     """How late a line of ``level`` is given up: 0 first, then 1, then 2."""
     return (level >= LEVELS["info"]) + (level >= LEVELS["step"])
-
-
-def shorten(line: Line) -> Line:
-    """``line`` with no more text than one request may hold."""
-    level, created, text = line
-    return (level, created, protocol.cut_text(text, protocol.MOST_BYTES))
 
 
 def measure(line: Line) -> int:

@@ -10,12 +10,13 @@ import email.utils
 import random
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from nvoi import protocol
 from nvoi.log.clock import read_seconds
+from nvoi.log.counts import Counts
 from nvoi.log.transport import Answer, Transport, TransportError
 from nvoi.protocol import LogBatch, Request, Run
 
@@ -47,39 +48,22 @@ class Destination:
     run: Run
 
 
-@dataclass
-class Counts:
-    """What was sent so far: records and requests, and failed attempts by kind."""
-
-    delivered: int = 0
-    given_up: int = 0
-    requests: int = 0
-    retries: int = 0
-    terminal_delivered: bool = False
-    troubles: Counter[str] = field(default_factory=Counter)
-
-
 class Delivery:
-    """Sends requests in order and keeps account of them. One thread sends.
+    """Sends requests in order and keeps account of them in ``counts``. One thread sends.
 
-    ``tell`` is called once for each kind of trouble, ``count_logged`` for the terminal status,
-    and ``note_delivered`` with each piece that was acknowledged.
+    ``note_delivered`` is called with each piece that was acknowledged.
     """
 
     def __init__(
         self,
         destination: Destination,
         transport: Transport,
-        *,
-        tell: Callable[[str], None],
-        count_logged: Callable[[], int],
         counts: Counts,
+        *,
         note_delivered: Callable[[Request], None] = lambda _: None,
     ) -> None:
         self._destination = destination
         self._transport = transport
-        self._tell = tell
-        self._count_logged = count_logged
         self._note_delivered = note_delivered
         # Released once closing begins, which ends a pause. An Event would do, but for Ctrl-C,
         # which may cut in two what it does with its own lock.
@@ -135,12 +119,6 @@ class Delivery:
         """Close the connection. No thread may be sending."""
         self._transport.close()
 
-    def note(self, kind: str, text: str) -> None:
-        """Count a trouble, and tell it if it is the first of its kind."""
-        self.counts.troubles[kind] += 1
-        if self.counts.troubles[kind] == 1:
-            self._tell(text)
-
     def _fit(self) -> Request:
         """The head of ``pending``, halved as long as it is over what the receiver takes."""
         while (
@@ -162,12 +140,12 @@ class Delivery:
             try:
                 answer = self._attempt(piece, body)
             except TransportError as error:
-                self.note(error.kind, str(error))
+                self.counts.note_trouble(error.kind, str(error))
             else:
                 if answer.status not in RETRIED:
                     self._judge(piece, answer)
                     return answer
-                self.note(f"HTTP {answer.status}", f"it answered {answer.status}")
+                self.counts.note_trouble(f"HTTP {answer.status}", f"it answered {answer.status}")
                 wait = parse_retry_after(answer.headers.get("retry-after", ""))
             failures += 1
             if not self._pause(piece, failures, wait):
@@ -175,7 +153,7 @@ class Delivery:
         return None
 
     def _attempt(self, piece: Request, body: bytes) -> Answer:
-        destination, logged = self._destination, self._count_logged()
+        destination, logged = self._destination, self.counts.numbered
         headers = protocol.build_headers(
             piece,
             body,
@@ -197,7 +175,9 @@ class Delivery:
         if status in REFUSED:
             self._refusals += 1
             parts = "; it gets them in smaller parts" if piece.kind == "logs" else ""
-            self.note(f"HTTP {status}", f"it answered {status} to {piece.kind}{parts}")
+            self.counts.note_trouble(
+                f"HTTP {status}", f"it answered {status} to {piece.kind}{parts}"
+            )
             if self._refusals >= MOST_REFUSALS:
                 self._stop("refusals", f"it refused {self._refusals} requests in a row")
         elif 300 <= status < 400:  # noqa: PLR2004 - the 3xx
@@ -210,7 +190,7 @@ class Delivery:
     def _stop(self, kind: str, reason: str) -> None:
         """Send nothing more."""
         self.stopped = reason
-        self.note(kind, f"{reason}; nothing more is sent to it in this run")
+        self.counts.note_trouble(kind, f"{reason}; nothing more is sent to it in this run")
 
     def _pause(self, piece: Request, failures: int, wait: float) -> bool:
         """Wait for the next try, ``wait`` seconds or more; False where no time is left for one."""

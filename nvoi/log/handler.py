@@ -11,17 +11,19 @@ import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from nvoi import network, protocol
 from nvoi.errors import UsageError
 from nvoi.log import masking
-from nvoi.log.buffer import CAPACITY, Buffer
+from nvoi.log.buffer import CAPACITY, End
 from nvoi.log.clock import read_seconds
-from nvoi.log.delivery import Counts, Destination
+from nvoi.log.counts import Counts
+from nvoi.log.delivery import Destination
 from nvoi.log.levels import get_level, is_configuring
 from nvoi.log.lifecycle import this_process
-from nvoi.log.queueing import LineQueueHandler, is_sender
+from nvoi.log.queueing import LineQueueHandler, is_of_sender, is_sender, tell
 from nvoi.log.sender import LOGS_SHARE, Sender
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import Run, StatusEvent
@@ -95,14 +97,17 @@ class SignedHTTPHandler(logging.Handler):
         command: str | None = None,
     ) -> None:
         # All is checked before the handler is one of logging's: a refused one leaves nothing.
+        check_arguments(key, budget, capacity)
         self._destination = Destination(
             protocol.check_url(url),
-            check_key(key),
+            # It may be of a class that hides it.
+            str.__str__(key),
             protocol.check_deploy_id(deploy_id),
             Run(app and str(app), command and str(command)),
         )
-        self.budget = check_budget(budget)
-        self._capacity = check_capacity(capacity)
+        # An integer may be too large to be reckoned with as a float.
+        self.budget = budget if budget < _ENDLESS_SECONDS else math.inf
+        self._capacity = capacity
         self._directory = find_folder(undelivered)
         super().__init__(get_level(level))
         masking.add_secrets(key, *network.find_secrets(url))
@@ -111,20 +116,23 @@ class SignedHTTPHandler(logging.Handler):
         self._changing = threading.Lock()
         self._finalizer: weakref.finalize[[], SignedHTTPHandler] | None = None
         #: True while a stream is open by it: only the stream closes it.
-        self.held = False
-        #: Set once the run has its terminal status: nothing may follow it.
-        self.sealed = False
+        self.is_streaming = False
+        # Once the run has its terminal status, nothing may follow it.
+        self._is_over = False
         self._is_forked = False
         self._reset()
         if self._directory is None:
             text = "there is no home folder; what cannot be delivered goes to the temporary folder"
-            self._sender.note("folder", text)
+            self._counts.note_trouble("folder", text)
         this_process.watch(self)
 
     # -- the way in ------------------------------------------------------------------------
 
     def createLock(self) -> None:  # noqa: N802 - the name in logging.Handler
-        """No lock: ``logging.shutdown`` holds it while it waits for :meth:`flush`."""
+        """No lock: ``logging.shutdown`` holds it while it waits for :meth:`flush`.
+
+        And a record's text is the program's own code, which may wait for another thread.
+        """
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -139,7 +147,8 @@ class SignedHTTPHandler(logging.Handler):
         try:
             passed: object = self.filter(record)
         except Exception as error:  # noqa: BLE001 - a program's filter may fail in any way
-            self._sender.note("filter", f"a filter of its handler failed: {type(error).__name__}")
+            text = f"a filter of its handler failed: {type(error).__name__}"
+            self._counts.note_trouble("filter", text)
             return record
         # From Python 3.12 on a filter may answer with another record.
         if isinstance(passed, logging.LogRecord):
@@ -147,12 +156,13 @@ class SignedHTTPHandler(logging.Handler):
         return record if passed else None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue ``record``."""
-        if self.sealed:
+        """Queue ``record``, unless it is of some sender's own work."""
+        if self._is_over or is_of_sender(record):
             return
         if self._is_closed:
             self._reopen()
-        if self.queue_handler.handle(record) and not self._sender.lifecycle.running:
+        self.queue_handler.emit(record)
+        if not self._sender.lifecycle.running:
             self._ensure_running()
 
     def put_status(self, event: StatusEvent) -> None:
@@ -160,10 +170,10 @@ class SignedHTTPHandler(logging.Handler):
 
         Nothing is sent after a terminal one, and the handler may be closed from then on.
         """
-        if self._is_forked or self.sealed:
+        if self._is_forked or self._is_over:
             return
         if event.terminal:
-            self.sealed, self.held = True, False
+            self._is_over, self.is_streaming = True, False
         self.queue_handler.enqueue(event)
         self._ensure_running()
 
@@ -176,8 +186,8 @@ class SignedHTTPHandler(logging.Handler):
 
     def _reset(self) -> None:
         """Be as new: at first, and in a forked child."""
-        self._counts = Counts()
-        self._buffer = Buffer(self._capacity)
+        place = network.strip_auth(self._destination.url)
+        self._counts = Counts(partial(tell, logging.WARNING, "Dashboard %s: %s", place))
         self._undelivered = UndeliveredFile(self._directory, self._destination)
         self._build_sender()
 
@@ -188,7 +198,6 @@ class SignedHTTPHandler(logging.Handler):
             return
         try:
             if self._is_closed:
-                self._buffer = self._buffer.succeed()
                 self._build_sender()
         finally:
             self._changing.release()
@@ -200,8 +209,8 @@ class SignedHTTPHandler(logging.Handler):
             self.queue_handler.queue,
             self._destination,
             self._undelivered,
-            self._buffer,
             self._counts,
+            capacity=self._capacity,
             budget=self.budget,
             numbered=not self._is_forked,
         )
@@ -221,12 +230,12 @@ class SignedHTTPHandler(logging.Handler):
 
     def reset_after_fork(self) -> None:
         """In a forked child: what waits, the numbers and the statuses are the parent's."""
-        this_process.inherit(self._sender)
+        this_process.keep_inherited(self._sender)
         self.queue_handler.queue = queue.SimpleQueue()
         self._changing = threading.Lock()
         self._is_forked = True
         # The stream stays open in the parent; here, whoever closes means it.
-        self.held = False
+        self.is_streaming = False
         self._reset()
 
     # -- the end ---------------------------------------------------------------------------
@@ -250,7 +259,7 @@ class SignedHTTPHandler(logging.Handler):
         anew. That does nothing here: what waits is delivered as ever. A handler that is no
         logger's any more then ends by itself.
         """
-        if is_sender() or self.held:
+        if is_sender() or self.is_streaming:
             return
         # At the end nobody configures. Whoever holds that lock then was cut short.
         if is_configuring() and this_process.ending_since is None:
@@ -264,21 +273,25 @@ class SignedHTTPHandler(logging.Handler):
         if not self._changing.acquire(blocking=False):
             return
         try:
-            with this_process.closing():
-                self._sender.close(self.budget, began)
+            self._sender.close(End(began, self.budget))
         finally:
             self._is_closed = True
             self._changing.release()
         super().close()
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether a thread closes, or is about to go on."""
+        return self._changing.locked()
+
     def stats(self) -> Stats:
         """What became of the records so far."""
-        counts, logged = self._counts, self._buffer.logged
-        left = logged - counts.delivered
+        counts = self._counts
+        left = counts.logged - counts.delivered
         return Stats(
-            logged=logged,
+            logged=counts.logged,
             delivered=counts.delivered,
-            dropped=left if self._is_closed else min(left, counts.given_up + self._buffer.given_up),
+            dropped=left if self._is_closed else min(left, counts.given_up),
             undelivered=self._undelivered.lines,
             requests=counts.requests,
             retries=counts.retries,
@@ -292,41 +305,21 @@ class SignedHTTPHandler(logging.Handler):
         return self._undelivered.path
 
 
-def check_key(key: str) -> str:
-    """The text of ``key``, which may be of a class that hides it.
+def check_arguments(key: object, budget: object, capacity: object) -> None:
+    """Make sure that there is a key, and that the numbers are such, a budget of ``inf`` too.
 
     Raises:
-        UsageError: there is none.
+        UsageError: one of them cannot be used.
     """
-    if isinstance(key, str) and key:
-        return str.__str__(key)
-    raise UsageError("the deploy key is missing", hint="give its text, 64 hex characters")
-
-
-def check_budget(budget: float) -> float:
-    """``budget`` itself where it is a number of seconds from 0, be it ``inf``.
-
-    Raises:
-        UsageError: it is none.
-    """
+    if not (isinstance(key, str) and key):
+        raise UsageError("the deploy key is missing", hint="give its text, 64 hex characters")
     # NaN is neither more nor less than any number.
-    if isinstance(budget, (int, float)) and budget >= 0:
-        # An integer may be too large to be reckoned with as a float.
-        return budget if budget < _ENDLESS_SECONDS else math.inf
-    raise UsageError(
-        f"the closing budget is {budget!r}", hint="give a number of seconds, 0 or more"
-    )
-
-
-def check_capacity(capacity: int) -> int:
-    """``capacity`` itself where it is a number of bytes.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if isinstance(capacity, int) and capacity > 0:
-        return capacity
-    raise UsageError(f"the capacity is {capacity!r}", hint="give a number of bytes, 1 or more")
+    if not (isinstance(budget, (int, float)) and budget >= 0):
+        hint = "give a number of seconds, 0 or more"
+        raise UsageError(f"the closing budget is {budget!r}", hint=hint)
+    if not (isinstance(capacity, int) and capacity > 0):
+        hint = "give a number of bytes, 1 or more"
+        raise UsageError(f"the capacity is {capacity!r}", hint=hint)
 
 
 def find_folder(path: str | os.PathLike[str]) -> Path | None:

@@ -22,26 +22,25 @@ ROOT = "nvoi"
 
 
 class LevelMethods:
-    """The methods of the three levels, for whatever has ``log(level, …)``."""
+    """The methods of the three levels, for whatever has ``log(level, …)``.
+
+    One frame of this module stands between their caller and ``log``: ``stacklevel`` says so, or
+    each record would name this file as its origin.
+    """
+
+    log: Any
 
     def step(self, msg: object, *args: object, stacklevel: int = 1, **kwargs: Any) -> None:
         """Log the beginning of a step of the work, at level 22."""
-        self._log_at(STEP, msg, args, stacklevel, kwargs)
+        self.log(STEP, msg, *args, stacklevel=stacklevel + 1, **kwargs)
 
     def ok(self, msg: object, *args: object, stacklevel: int = 1, **kwargs: Any) -> None:
         """Log that a part of the work went well, at level 23."""
-        self._log_at(OK, msg, args, stacklevel, kwargs)
+        self.log(OK, msg, *args, stacklevel=stacklevel + 1, **kwargs)
 
     def success(self, msg: object, *args: object, stacklevel: int = 1, **kwargs: Any) -> None:
         """Log that the whole of it went well, at level 25."""
-        self._log_at(SUCCESS, msg, args, stacklevel, kwargs)
-
-    def _log_at(
-        self, level: int, msg: object, args: tuple[object, ...], stacklevel: int, kwargs: Any
-    ) -> None:
-        # Two frames of this module stand between the caller and `log`; without the two, each
-        # record would name this file as its origin.
-        self.log(level, msg, *args, stacklevel=stacklevel + 2, **kwargs)  # type: ignore[attr-defined]  # of logging's class beside this one
+        self.log(SUCCESS, msg, *args, stacklevel=stacklevel + 1, **kwargs)
 
 
 class Protected(logging.Logger):

@@ -10,10 +10,10 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from logging.handlers import QueueListener
-from typing import Protocol
+from typing import Any, Protocol
 
 from nvoi.log import masking
 from nvoi.log.clock import read_seconds
@@ -25,50 +25,49 @@ class Lifecycle:
 
     A caller starts the sender's thread, and that one the listener's: Python runs signal handlers
     on the main thread alone, so an exception out of one can interrupt no more than the first of
-    the two steps. Which thread it is that sends, it settles itself once it runs.
-
-    Args:
-        listener: takes from the queue.
-        send: the body of the sender's thread. It returns once an end came out of the queue.
+    the two steps. Which thread it is that sends, it settles itself once it runs. ``send`` is its
+    body, and returns once an end came out of the queue.
     """
 
     def __init__(self, listener: QueueListener, send: Callable[[], None]) -> None:
         self._listener = listener
         self._send = send
-        # The first in here is the one that sends; None is whoever closes before a thread does.
+        # The first of these is the thread that sends; None is whoever closes before there is one.
         # A list and no lock: nothing that Ctrl-C may cut in two.
-        self._claims: list[threading.Thread | None] = []
+        self._candidates: list[threading.Thread | None] = []
         self._started = self._listening = self._ended = False
         self._stopped = threading.Lock()
 
     @property
     def running(self) -> bool:
         """Whether a thread sends, or will in a moment."""
-        return not self._ended and (self._claims[0] is not None if self._claims else self._started)
+        return not self._ended and (
+            self._candidates[0] is not None if self._candidates else self._started
+        )
 
     def start(self) -> None:
         """Start both threads, once; where no thread is to be had, the next call tries again."""
-        if self._started or self._claims:
+        if self._started or self._candidates:
             return
         # Noted first: starting a thread may log, and so come here again.
         self._started = True
         try:
             threading.Thread(target=self._run, name=SENDER, daemon=True).start()
         except BaseException as error:
-            # If the thread is there all the same, it has the claim and the next one ends at once.
+            # If the thread is there all the same, it is the first, and the next ends at once.
             self._started = False
             if not isinstance(error, RuntimeError):
                 raise
 
     def _run(self) -> None:
-        self._claims.append(threading.current_thread())
-        if self._claims[0] is not threading.current_thread():
+        self._candidates.append(threading.current_thread())
+        if self._candidates[0] is not threading.current_thread():
             return
         try:
             self._listener.start()
         except RuntimeError:
             self._started = False
-            del self._claims[0]
+            del self._candidates[0]
             return
         self._listening = True
         try:
@@ -78,14 +77,14 @@ class Lifecycle:
             self.stop_listener()
             self._ended = True
 
-    def retire(self) -> bool:
+    def forbid_start(self) -> bool:
         """Start no thread any more; False where one sends."""
-        self._claims.append(None)
+        self._candidates.append(None)
         return not self.running
 
     def join(self, seconds: float) -> bool:
         """Wait for both threads to end; False where the sender has not in ``seconds``."""
-        sender = self._claims[0] if self._claims else None
+        sender = self._candidates[0] if self._candidates else None
         if sender is None:
             return True
         sender.join(min(max(0.0, seconds), threading.TIMEOUT_MAX))
@@ -110,6 +109,10 @@ class Closable(Protocol):
 class Watched(Closable, Protocol):
     """A handler that is told of the process's forks and of its end."""
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether a thread is at that."""
+
     def reset_after_fork(self) -> None:
         """In a forked child: the threads, and all that waits, are the parent's."""
 
@@ -121,12 +124,11 @@ class ThisProcess:
         # A set of references, not a WeakSet: the garbage collector may add to it at any moment,
         # also while another thread goes through it.
         self._handlers: set[weakref.ref[Watched]] = set()
-        self._held: set[Closable] = set()
+        self._open: set[Closable] = set()
         self._inherited: list[object] = []
-        self._closing: list[None] = []
-        self._used = self._prepared = self._follows = False
-        #: The process that closes all handlers at its end as a child of multiprocessing does.
-        self._finalized = 0
+        self._has_logged = self._is_called_back = False
+        # What closes all handlers at the end of a child of multiprocessing.
+        self._finalizer: Any = None
         self._pipe: tuple[int, int] | None = None
         #: When the process began to end, in seconds of :mod:`nvoi.log.clock`, or None.
         self.ending_since: float | None = None
@@ -134,15 +136,15 @@ class ThisProcess:
     def watch(self, handler: Watched) -> None:
         """Tell ``handler`` of forks, and close it when the process ends."""
         self._handlers.add(weakref.ref(handler, self._handlers.discard))
-        self._follow()
+        self._close_at_child_end()
 
-    def hold(self, closable: Closable) -> None:
+    def close_at_end(self, closable: Closable) -> None:
         """Close an open stream, or a sender without handler, if the process ends before it."""
-        self._held.add(closable)
+        self._open.add(closable)
 
-    def release(self, closable: Closable) -> None:
-        """It has ended."""
-        self._held.discard(closable)
+    def forget(self, closable: Closable) -> None:
+        """It has ended by itself."""
+        self._open.discard(closable)
 
     def _list_handlers(self) -> list[Watched]:
         found = [reference() for reference in tuple(self._handlers)]
@@ -157,28 +159,18 @@ class ThisProcess:
         """
         if self.ending_since is None:
             self.ending_since = read_seconds()
-        for each in [*tuple(self._held), *self._list_handlers()]:
+        for each in [*tuple(self._open), *self._list_handlers()]:
             each.close()
-
-    @contextmanager
-    def closing(self) -> Iterator[None]:
-        """Inside, something is being closed: a terminated child waits until that is done."""
-        self._closing.append(None)
-        try:
-            yield
-        finally:
-            self._closing.pop()
 
     # -- children --------------------------------------------------------------------------
 
     def reset_after_fork(self) -> None:
         """In a forked child."""
         # Their locks may be held by threads that are not there: none may ever be collected.
-        self._inherited.extend(self._held)
-        self._held.clear()
-        self._closing.clear()
+        self._inherited.extend(self._open)
+        self._open.clear()
         self.ending_since = None
-        self._used = self._prepared = False
+        self._has_logged, self._finalizer = False, None
         if self._pipe is not None:
             # What it tells is the parent's end. A handler that the program has set since stays.
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -189,13 +181,13 @@ class ThisProcess:
         masking.masker.reset_lock()
         for handler in self._list_handlers():
             handler.reset_after_fork()
-        self._follow()
+        self._close_at_child_end()
 
-    def inherit(self, sender: object) -> None:
+    def keep_inherited(self, sender: object) -> None:
         """Keep a sender of the process that this one was forked from, for ever."""
         self._inherited.append(sender)
 
-    def _follow(self) -> None:
+    def _close_at_child_end(self) -> None:
         """Close all handlers where this is a child of multiprocessing, or becomes one, and ends.
 
         Such a child leaves by ``os._exit``, which calls no atexit function. It forgets what is to
@@ -204,32 +196,27 @@ class ThisProcess:
         util = sys.modules.get("multiprocessing.util")
         if util is None:
             return
-        if not self._follows:
-            self._follows = True
-            util.register_after_fork(self, ThisProcess._reset_child)
-        if self._finalized != os.getpid() and is_child():
-            self._finalized = os.getpid()
-            util.Finalize(None, self.close_all, exitpriority=0)
+        if not self._is_called_back:
+            self._is_called_back = True
+            util.register_after_fork(self, ThisProcess._begin_child)
+        if is_child() and not (self._finalizer and self._finalizer.still_active()):
+            self._finalizer = util.Finalize(None, self.close_all, exitpriority=0)
 
-    def _reset_child(self) -> None:
-        self._finalized = 0
-        self._follow()
-        if self._used:
+    def _begin_child(self) -> None:
+        self._close_at_child_end()
+        # One that is spawned has imported the program before, which may have logged.
+        if self._has_logged:
             self.prepare_child()
 
     def prepare_child(self) -> None:
         """Have a child of multiprocessing that logs close all handlers before SIGTERM ends it.
 
-        A pool ends its workers so as soon as it has the last result. Called with a first record; a
-        child that is spawned imports the program, which may log, before it is one.
+        A pool ends its workers so as soon as it has the last result. Called with a first record.
         """
-        self._used = True
-        self._follow()
-        if self._prepared or not is_child():
-            return
-        self._prepared = True
+        self._has_logged = True
         # A handler of the program's own stays.
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and hasattr(faulthandler, "register"):
+        is_free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        if self._pipe is None and is_free and is_child() and hasattr(faulthandler, "register"):
             self._await_termination()
 
     def _await_termination(self) -> None:
@@ -254,7 +241,7 @@ class ThisProcess:
         os.read(reading, 1)
         try:
             self.close_all()
-            while self._closing:
+            while any(handler.is_closing for handler in self._list_handlers()):
                 # Another thread closes, within its budget.
                 time.sleep(0.01)
         finally:

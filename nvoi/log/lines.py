@@ -47,17 +47,17 @@ class LineCutter:
         held = masking.masker.reach
         if self._size > LONGEST + held and not self._whole:
             at = (self._size - held) // LONGEST * LONGEST
-            begun, rest = masking.masker.cut_text("".join(self._begun), at)
+            begun, rest = masking.masker.split_text("".join(self._begun), at)
             self._begun, self._size = [rest], len(rest)
-            yield from _cut(begun)
+            yield from _split(begun)
 
     def _end(self) -> list[str]:
         line = "".join(self._begun).removesuffix("\r")
         self._begun, self._size = [], 0
         if self._whole or len(line) <= LONGEST:
             return [line]
-        return _cut(masking.masker.mask_text(line))
+        return _split(masking.masker.mask_text(line))
 
 
-def _cut(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return [text[start : start + LONGEST] for start in range(0, len(text), LONGEST)]

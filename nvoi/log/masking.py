@@ -79,9 +79,9 @@ class _Needles:
         new.secrets = self.secrets | secrets
         new.escaped = {**self.escaped, **{whole: parts for whole, parts, _ in built}}
         new.short_encoded = self.short_encoded | {one for one in encoded if len(one) < _LONG}
-        new.encoded = self.encoded | _cut(encoded)
+        new.encoded = self.encoded | _list_blocks(encoded)
         new.short = self.short | {one for one in encoded | anchors if len(one) < _LONG}
-        new.blocks = self.blocks | new.encoded | _cut(anchors)
+        new.blocks = self.blocks | new.encoded | _list_blocks(anchors)
         new.reach = max(_LONG, self.reach, *(one.reach for one in escaped))
         return new
 
@@ -122,7 +122,7 @@ class _Needles:
                 yield start, last
 
 
-def _cut(forms: Iterable[str]) -> frozenset[str]:
+def _list_blocks(forms: Iterable[str]) -> frozenset[str]:
     """Every block of the long ones among the forms."""
     return frozenset(
         form[start : start + _BLOCK]
@@ -152,11 +152,7 @@ def _read_secret(secret: object) -> str:
 
 
 class Masker:
-    """Replaces each registered secret by ``[REDACTED]``. Safe to use from any thread.
-
-    Args:
-        secrets: as :meth:`add` takes them.
-    """
+    """Replaces each registered secret by ``[REDACTED]``. Safe to use from any thread."""
 
     def __init__(self, secrets: Iterable[str | bytes | None] = ()) -> None:
         self._lock = threading.Lock()
@@ -200,7 +196,7 @@ class Masker:
         cleaned = rendering.clean(masked)
         return cleaned if cleaned is masked else self.mask_text(cleaned)
 
-    def cut_text(self, text: str, at: int) -> tuple[str, str]:
+    def split_text(self, text: str, at: int) -> tuple[str, str]:
         """The beginning of ``text``, masked, and the rest as it is, from about ``at`` on.
 
         A secret that stands there stays whole; the beginning is never empty.
@@ -219,7 +215,7 @@ class Masker:
         if len(text) <= _MOST_CHARACTERS:
             return self.mask_text(text)
         looked_at = text[: _MOST_CHARACTERS + self.reach]
-        begun, rest = self.cut_text(looked_at, _MOST_CHARACTERS)
+        begun, rest = self.split_text(looked_at, _MOST_CHARACTERS)
         return f"{begun}… [{len(text) - len(looked_at) + len(rest)} characters cut]"
 
     def mask(self, record: logging.LogRecord) -> None:

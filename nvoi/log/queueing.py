@@ -8,13 +8,13 @@ cannot hang; ``queue.SimpleQueue`` is made for such callers.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from nvoi.log import levels, masking, rendering
@@ -50,6 +50,13 @@ def marked_as_sender() -> Iterator[None]:
         _thread.sends = before
 
 
+def tell(level: int, text: str, *args: object) -> None:
+    """Log what a sender has to tell, for all but the dashboards."""
+    # What a program has on this logger may fail, which is no reason to send no more.
+    with marked_as_sender(), suppress(Exception):
+        logging.getLogger(LOGGER).log(level, text, *args)
+
+
 def is_sender() -> bool:
     """Whether this thread is marked as one that sends."""
     return getattr(_thread, "sends", False)
@@ -61,21 +68,10 @@ class LineQueueHandler(QueueHandler):
     The record itself is left as it was; other handlers come after this one.
     """
 
-    queue: queue.SimpleQueue[Any]
+    queue: SimpleQueue[Any]
 
     def __init__(self) -> None:
-        super().__init__(queue.SimpleQueue())
-
-    def createLock(self) -> None:  # noqa: N802 - the name in logging.Handler
-        """No lock: a record's text is the program's own code, which may wait for another thread."""
-        self.lock = None
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Queue ``record``, unless it is of some sender's own work."""
-        if is_of_sender(record):
-            return False
-        self.emit(record)
-        return True
+        super().__init__(SimpleQueue())
 
     def prepare(self, record: logging.LogRecord) -> Any:
         """The line of ``record``: finished, masked and clean, whatever the record holds."""
@@ -98,38 +94,24 @@ class LineQueueHandler(QueueHandler):
 
 
 class LineQueueListener(QueueListener):
-    """The pair's QueueListener, whose thread outlives every fault.
+    """The pair's QueueListener: gives each item to ``take``, which never raises."""
 
-    Args:
-        queue: the pair's queue.
-        take: called with each item.
-        note: called with an error that ``take`` raised.
-    """
+    queue: SimpleQueue[Any]
 
-    def __init__(
-        self,
-        queue: queue.SimpleQueue[Any],
-        take: Callable[[Any], None],
-        note: Callable[[Exception], None],
-    ) -> None:
+    def __init__(self, queue: SimpleQueue[Any], take: Callable[[Any], None]) -> None:
         super().__init__(queue)
-        self._queue = queue
         self._take = take
-        self._note = note
 
     def dequeue(self, block: bool) -> Any:
         """The next item. While they come in a row, no caller has to wake this thread for one."""
-        with suppress(queue.Empty):
-            return self._queue.get_nowait()
+        with suppress(Empty):
+            return self.queue.get_nowait()
         time.sleep(GATHER_SECONDS)
-        return self._queue.get(block)
+        return self.queue.get(block)
 
     def handle(self, record: Any) -> None:
-        """Give ``record`` on; the next one comes, whatever becomes of it."""
-        try:
-            self._take(record)
-        except Exception as error:  # noqa: BLE001 - see above
-            self._note(error)
+        """Give ``record`` on."""
+        self._take(record)
 
 
 def is_of_sender(record: logging.LogRecord) -> bool:

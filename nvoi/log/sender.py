@@ -1,12 +1,11 @@
 """What is behind a handler's queue: two threads, the buffer between them, and what is sent.
 
-Thread 1 is the QueueListener's: :meth:`Sender.append` puts what comes out of the queue into the
-buffer. Thread 2 takes batches out of it and has each delivered, or kept in a file.
+Thread 1 is the QueueListener's: it puts what comes out of the queue into the buffer. Thread 2
+takes batches out of that and has each delivered, or kept in a file.
 """
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections.abc import Iterable
@@ -15,12 +14,12 @@ from typing import Any
 
 from nvoi.log.buffer import Barrier, Buffer, End
 from nvoi.log.clock import read_seconds
-from nvoi.log.delivery import Counts, Delivery, Destination
+from nvoi.log.counts import Counts
+from nvoi.log.delivery import Delivery, Destination
 from nvoi.log.lifecycle import Lifecycle, this_process
-from nvoi.log.queueing import LOGGER, LineQueueListener, marked_as_sender
+from nvoi.log.queueing import LineQueueListener, marked_as_sender
 from nvoi.log.transport import CONNECT_SECONDS, Transport
 from nvoi.log.undelivered import UndeliveredFile
-from nvoi.network import strip_auth
 from nvoi.protocol import LogBatch, Request, StatusEvent
 
 #: The part of the closing budget after which logs are given up; the rest is the terminal status's.
@@ -38,14 +37,9 @@ class Sender:
     Nothing of it refers to the handler before it: a handler that nobody can log to any more is
     collected, and its sender then ends by itself.
 
-    Args:
-        queue: the handler's, which its next sender takes over.
-        destination: who is called.
-        undelivered: keeps what cannot be delivered.
-        buffer: what waits.
-        counts: where account is kept.
-        budget: seconds that closing may take, where nobody says otherwise.
-        numbered: False for a forked child, as the numbers are its parent's.
+    ``queue`` is the handler's, whose next sender takes it over. ``capacity`` is in bytes of waiting
+    records, ``budget`` in seconds for closing where nobody says otherwise. In a forked child
+    records are not ``numbered``, as the numbers are its parent's.
     """
 
     def __init__(
@@ -53,45 +47,42 @@ class Sender:
         queue: queue.SimpleQueue[Any],
         destination: Destination,
         undelivered: UndeliveredFile,
-        buffer: Buffer,
         counts: Counts,
         *,
+        capacity: int,
         budget: float,
         numbered: bool,
     ) -> None:
         self._queue = queue
-        self._destination = destination
         self._undelivered = undelivered
-        self._buffer = buffer
+        self._counts = counts
+        self._buffer = Buffer(counts, capacity)
         self._budget = budget
         self._numbered = numbered
         self._is_over = False
         # Connecting is the one step that no deadline can be brought forward for.
         connect_seconds = min(CONNECT_SECONDS, max(0.1, budget * (1 - LOGS_SHARE)))
-        self._delivery = Delivery(
-            destination,
-            Transport(destination.url, connect_seconds=connect_seconds),
-            tell=self.tell,
-            count_logged=lambda: buffer.numbered,
-            counts=counts,
-        )
-        listener = LineQueueListener(queue, self.append, self._note_fault)
-        self.lifecycle = Lifecycle(listener, self._send_all)
+        transport = Transport(destination.url, connect_seconds=connect_seconds)
+        self._delivery = Delivery(destination, transport, counts)
+        self.lifecycle = Lifecycle(LineQueueListener(queue, self._append), self._send_all)
         #: Whether it was closed, and nothing of it waits any more.
         self.closed = False
 
     # -- thread 1 --------------------------------------------------------------------------
 
-    def append(self, item: Any) -> None:
+    def _append(self, item: Any) -> None:
         """Move an item out of the queue into the buffer; never waits for the network."""
-        if isinstance(item, End):
-            self._end_by(item)
-        elif isinstance(item, StatusEvent):
-            self._is_over |= item.terminal
-        elif self._is_over and isinstance(item, tuple):
-            # Its log call and the end of the run met; nothing follows the terminal status.
-            return
-        self._buffer.append(item)
+        try:
+            if isinstance(item, End):
+                self._end_by(item)
+            elif isinstance(item, StatusEvent):
+                self._is_over |= item.terminal
+            elif self._is_over and isinstance(item, tuple):
+                # Its log call and the end of the run met; nothing follows the terminal status.
+                return
+            self._buffer.append(item)
+        except Exception as error:  # noqa: BLE001 - the next item comes, whatever becomes of this
+            self._note_fault(error)
 
     def _end_by(self, end: End) -> None:
         budget = end.budget
@@ -103,12 +94,11 @@ class Sender:
         """One request after the other, until the end."""
         while not isinstance(request := self._buffer.take(), End):
             if isinstance(request, Barrier):
-                request.passed.set()
+                request.set()
             else:
                 self._send(request)
         self._delivery.close()
-        self._undelivered.close()
-        this_process.release(self)
+        this_process.forget(self)
 
     def _send(self, request: Request) -> None:
         """Deliver ``request``, or keep what of it was given up."""
@@ -131,31 +121,16 @@ class Sender:
     def _keep(self, requests: Iterable[Request]) -> None:
         for request in requests:
             if isinstance(request, LogBatch):
-                self._delivery.counts.given_up += len(request.lines)
+                self._counts.given_up += len(request.lines)
+            logged, delivered = self._counts.numbered, self._counts.delivered
             try:
-                self._undelivered.append(
-                    request,
-                    logged=self._buffer.numbered,
-                    delivered=self._delivery.counts.delivered,
-                )
+                self._undelivered.append(request, logged=logged, delivered=delivered)
             except OSError as error:
                 text = f"what was not delivered could not be kept either: {error.strerror}"
-                self._delivery.note("disk", text)
+                self._counts.note_trouble("disk", text)
 
     def _note_fault(self, error: Exception) -> None:
-        self._delivery.note("fault", f"sending failed: {type(error).__name__}")
-
-    def note(self, kind: str, text: str) -> None:
-        """Count a trouble, and tell it if it is the first of its kind."""
-        self._delivery.note(kind, text)
-
-    def tell(self, text: str) -> None:
-        """Log a trouble with the callback, for all but the callback."""
-        # What a program has on this logger may fail, which is no reason to send no more.
-        with marked_as_sender(), suppress(Exception):
-            logging.getLogger(LOGGER).warning(
-                "Dashboard %s: %s", strip_auth(self._destination.url), text
-            )
+        self._counts.note_trouble("fault", f"sending failed: {type(error).__name__}")
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -165,7 +140,7 @@ class Sender:
         Only puts: a finaliser calls it, on any thread, at any moment.
         """
         if self.lifecycle.running or not self._queue.empty():
-            this_process.hold(self)
+            this_process.close_at_end(self)
             self._queue.put(End(read_seconds(), self._budget))
 
     def flush(self, seconds: float) -> bool:
@@ -174,20 +149,16 @@ class Sender:
             return True
         barrier = Barrier()
         self._queue.put(barrier)
-        return barrier.passed.wait(min(seconds, threading.TIMEOUT_MAX))
+        return barrier.wait(min(seconds, threading.TIMEOUT_MAX))
 
-    def close(self, budget: float | None = None, began: float | None = None) -> None:
-        """Deliver what can be delivered within ``budget`` seconds, and keep the rest.
+    def close(self, end: End | None = None) -> None:
+        """Deliver what can be delivered until ``end``, and keep the rest.
 
-        Args:
-            budget: seconds for all of it.
-            began: when they began, in seconds of :mod:`nvoi.log.clock`; where left out, when the
-                process began to end, or now.
+        Where left out, the budget runs since the process began to end, or from now on.
         """
-        if began is None:
-            began = this_process.ending_since or read_seconds()
-        end = End(began, self._budget if budget is None else budget)
-        ended = self.lifecycle.retire()
+        if end is None:
+            end = End(this_process.ending_since or read_seconds(), self._budget)
+        ended = self.lifecycle.forbid_start()
         try:
             if not ended:
                 self._queue.put(end)
@@ -197,7 +168,7 @@ class Sender:
             if not ended:
                 self._abandon(end)
             self._send_rest(end)
-        this_process.release(self)
+        this_process.forget(self)
 
     def _abandon(self, end: End) -> None:
         """Have a busy thread end after its request; leave one that no deadline reaches."""
@@ -216,9 +187,8 @@ class Sender:
                 with suppress(queue.Empty):
                     item = self._queue.get_nowait()
                     # None is for a listener that has yet to read that it shall stop.
-                    (self._queue.put if item is None else self.append)(item)
+                    (self._queue.put if item is None else self._append)(item)
             self._end_by(end)
             for request in self._buffer.drain():
                 self._send(request)
-            self._undelivered.close()
         self.closed = True

@@ -8,7 +8,6 @@ import os
 import threading
 import types
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -19,7 +18,7 @@ from nvoi.log.buffer import CAPACITY
 from nvoi.log.clock import read_seconds
 from nvoi.log.handler import BUDGET_SECONDS, UNDELIVERED_DIRECTORY, SignedHTTPHandler, Stats
 from nvoi.log.lifecycle import this_process
-from nvoi.log.queueing import LOGGER, marked_as_sender
+from nvoi.log.queueing import tell
 from nvoi.protocol import StatusEvent
 from nvoi.signals import ENDING
 
@@ -54,14 +53,10 @@ class CallbackStream:
             ``commit_author`` and ``dirty``, as far as known.
         level: records below it are not sent. The logger is opened down to it.
         secrets: values to mask, beside those registered elsewhere.
-        budget: seconds that closing may take, for logs and terminal status together.
-        capacity: bytes of waiting records that memory holds.
-        undelivered: the folder for what cannot be delivered.
-        app: what the run is of, if that has a name.
-        command: what the run does, such as ``deploy``.
+        budget, capacity, undelivered, app, command: as of a :class:`SignedHTTPHandler`.
 
     Raises:
-        UsageError: the URL, the deploy id, the level or the budget cannot be used.
+        UsageError: one of them cannot be used.
     """
 
     def __init__(
@@ -149,9 +144,9 @@ class CallbackStream:
         event = protocol.build_started(cleaned)
         self._started = True
         # First of all: whatever interrupts the rest, the run has an end.
-        this_process.hold(self)
+        this_process.close_at_end(self)
         self._began = read_seconds()
-        self.handler.held = True
+        self.handler.is_streaming = True
         self.handler.put_status(event)
         levels.attach(self.logger, self.handler, self._level)
 
@@ -208,7 +203,7 @@ class CallbackStream:
             handler.put_status(event)
             self._ended = True
         levels.detach(self.logger, handler)
-        this_process.release(self)
+        this_process.forget(self)
         handler.close()
         self._summarize()
 
@@ -224,9 +219,7 @@ class CallbackStream:
             text += "; it was not told how the run ended"
         if self.undelivered_file is not None:
             text += f". Send the rest later with: nvoi resend {self.undelivered_file}"
-        # No callback receives another's summary; and what a program has on this logger may fail.
-        with marked_as_sender(), suppress(Exception):
-            logging.getLogger(LOGGER).log(level, "%s", text)
+        tell(level, "%s", text)
 
 
 def describe(error: BaseException) -> str:

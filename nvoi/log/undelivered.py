@@ -43,7 +43,6 @@ class UndeliveredFile:
                 "command": destination.run.command,
             },
         }
-        self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
         self.path: Path | None = None
         self.lines = 0
@@ -62,21 +61,12 @@ class UndeliveredFile:
             counts = {"logged": logged, "delivered": delivered} if request.terminal else {}
             status = {"status": dict(request.payload), "headers": dict(request.headers)}
             text = json.dumps({"id": request.id} | status | counts)
-        with self._lock:
-            if self._file is None:
-                self._file = self._open()
-            if not self._file.seek(0, os.SEEK_END):
+        with self._lock, self._open() as file:
+            if not file.seek(0, os.SEEK_END):
                 text = f"{json.dumps(self._head)}\n{text}"
-            _write(self._file, text.encode() + b"\n")
+            _write(file, text.encode() + b"\n")
         if isinstance(request, LogBatch):
             self.lines += len(request.lines)
-
-    def close(self) -> None:
-        """Close the file, if there is one. A later request opens it again."""
-        with self._lock, contextlib.suppress(OSError):
-            file, self._file = self._file, None
-            if file is not None:
-                file.close()
 
     def _open(self) -> IO[bytes]:
         if self.path is None:
@@ -85,7 +75,9 @@ class UndeliveredFile:
             descriptor, name = _make_file(self._directory, prefix)
             os.close(descriptor)
             self.path = Path(name)
-        return self.path.open("ab", buffering=0)
+        # Somebody may have sent and removed it: another is as private.
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        return os.fdopen(descriptor, "ab", buffering=0)
 
 
 def _write(file: IO[bytes], data: bytes) -> None:

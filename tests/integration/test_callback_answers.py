@@ -147,7 +147,6 @@ def test_a_file_whose_first_request_found_no_room_is_whole_with_the_next(tmp_pat
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     file.append(request)
-    file.close()
     assert file.path is not None
     with open_undelivered(file.path) as content:
         assert list(content.read_requests()) == [request]

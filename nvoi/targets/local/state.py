@@ -233,5 +233,5 @@ def read_tail(path: Path, since: int = 0, lines: int = LAST_LINES) -> tuple[str,
         return ()
     if begin > since:
         end = text.find("\n", 0, passed)
-        _, text = masking.masker.cut_text(text, passed if end < 0 else end + 1)
+        _, text = masking.masker.split_text(text, passed if end < 0 else end + 1)
     return tuple(masking.masker.mask_text(text).splitlines()[-lines:])
