@@ -8,6 +8,7 @@ import re
 import select
 import socket
 import ssl
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from typing import Any
 import trustme
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.fakes.kubernetes import logs, nodes
 from tests.fakes.kubernetes.applying import apply, patch
@@ -41,8 +43,55 @@ logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
 NAMES_ONLY = "as=PartialObjectMetadata"
 
 
+class Handler(WSGIRequestHandler):
+    """Keeps connections, as the API does; werkzeug's own handler closes each."""
+
+    protocol_version = "HTTP/1.1"
+
+    def run_wsgi(self) -> None:
+        head: list[Any] = []
+
+        def start(*status_and_headers: Any) -> Any:
+            head.extend(status_and_headers[:2])
+
+        answer: Any = self.server.app(self.make_environ(), start)
+        try:
+            is_chunked = self._begin(*head)
+            for data in filter(None, answer):
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data) if is_chunked else data)
+            if is_chunked:
+                self.wfile.write(b"0\r\n\r\n")
+        except OSError:
+            self.close_connection = True
+        finally:
+            answer.close()
+
+    def _begin(self, status: str, headers: list[tuple[str, str]]) -> bool:
+        """Send all before the body; whether that comes in chunks."""
+        code, _, reason = status.partition(" ")
+        self.send_response(int(code), reason)
+        is_chunked = "content-length" not in {name.lower() for name, _ in headers}
+        for name, value in [*headers, *[("Transfer-Encoding", "chunked")] * is_chunked]:
+            self.send_header(name, value)
+        self.end_headers()
+        return is_chunked
+
+
 class Server(HTTPServer):
-    """One that stops at once."""
+    """One that keeps connections, and stops at once."""
+
+    def start(self) -> None:
+        self.server = make_server(
+            self.host,
+            self.port,
+            Request.application(self.application),
+            threaded=True,
+            request_handler=Handler,
+            ssl_context=self.ssl_context,
+        )
+        self.port = self.server.port
+        self.server_thread = threading.Thread(target=self.thread_target, daemon=True)
+        self.server_thread.start()
 
     def thread_target(self) -> None:
         assert self.server is not None
@@ -137,6 +186,7 @@ class ApiServer:
                 one.shutdown(socket.SHUT_RDWR)
 
     def _handle(self, request: Request) -> Response:
+        self.sockets.add(request.environ["werkzeug.socket"])
         found = PATH.fullmatch(request.path)
         if found is None or found[2] not in BY_PLURAL:
             return answer(ApiError(404, "NotFound", "no such path").status, 404)
@@ -317,26 +367,20 @@ class Call:
 
     def _stream(self, version: int, deadline: float) -> Iterator[bytes]:
         connection = self._request.environ["werkzeug.socket"]
-        self._api.sockets.add(connection)
         marked = time.monotonic()
-        try:
-            # So the answer begins at once.
-            yield b""
-            while self._api.wait(connection) and time.monotonic() < deadline:
-                with self._store.opened():
-                    if self._kind.name in MOVED:
-                        self._api.move(is_watch=True)
-                with self._store.lock:
-                    events, version = self._list_events(version)
-                if time.monotonic() - marked > BOOKMARK_SECONDS:
-                    marked = time.monotonic()
-                    metadata = {"resourceVersion": str(version)}
-                    item = {"kind": self._kind.name, "metadata": metadata}
-                    events.append({"type": "BOOKMARK", "object": item})
-                for event in events:
-                    yield json.dumps(event).encode() + b"\n"
-        finally:
-            self._api.sockets.discard(connection)
+        while self._api.wait(connection) and time.monotonic() < deadline:
+            with self._store.opened():
+                if self._kind.name in MOVED:
+                    self._api.move(is_watch=True)
+            with self._store.lock:
+                events, version = self._list_events(version)
+            if time.monotonic() - marked > BOOKMARK_SECONDS:
+                marked = time.monotonic()
+                metadata = {"resourceVersion": str(version)}
+                item = {"kind": self._kind.name, "metadata": metadata}
+                events.append({"type": "BOOKMARK", "object": item})
+            for event in events:
+                yield json.dumps(event).encode() + b"\n"
 
     def _list_events(self, version: int) -> tuple[list[Object], int]:
         """What has changed since, and the version of now."""
@@ -367,26 +411,21 @@ class Call:
         """The lines of a container as it prints them, until it ends. Nothing moves by this."""
         connection, printed = self._request.environ["werkzeug.socket"], 0
         cut = self._store.scenario.get("cut-lines")
-        self._api.sockets.add(connection)
-        try:
-            yield b""
-            while True:
-                with self._store.lock:
-                    pods = self._store.select("Pod")
-                    pod = next((one for one in pods if one["metadata"]["uid"] == uid), None)
-                    lines = logs.read_lines(pod, container) if pod else []
-                    goes_on = pod is not None and logs.is_running(pod) and not is_going(pod)
-                for line in lines[printed:]:
-                    if cut and printed >= cut:
-                        self._store.scenario.pop("cut-lines", None)
-                        connection.shutdown(socket.SHUT_RDWR)
-                        return
-                    printed += 1
-                    yield f"{line}\n".encode()
-                if not goes_on or not self._api.wait(connection):
+        while True:
+            with self._store.lock:
+                pods = self._store.select("Pod")
+                pod = next((one for one in pods if one["metadata"]["uid"] == uid), None)
+                lines = logs.read_lines(pod, container) if pod else []
+                goes_on = pod is not None and logs.is_running(pod) and not is_going(pod)
+            for line in lines[printed:]:
+                if cut and printed >= cut:
+                    self._store.scenario.pop("cut-lines", None)
+                    connection.shutdown(socket.SHUT_RDWR)
                     return
-        finally:
-            self._api.sockets.discard(connection)
+                printed += 1
+                yield f"{line}\n".encode()
+            if not goes_on or not self._api.wait(connection):
+                return
 
 
 def answer(document: Object, code: int = 200) -> Response:
