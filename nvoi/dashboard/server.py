@@ -103,7 +103,7 @@ class Faults:
     def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in _SHORTAGES:
-            self._complaints.warn(f"connections have to wait: {error.strerror}")
+            self._complaints.warn(f"connections must wait: {error.strerror}")
         else:
             loop.default_exception_handler(context)
 
