@@ -98,7 +98,7 @@ def add_demo_options(parser: Parser) -> None:
         "--no-wait",
         dest="wait",
         action="store_false",
-        help="end when all is done; 0 says that all of it went as it should",
+        help="end when both deploys are done; 0 means that both went as expected",
     )
     parser.add_argument(
         "--port",
@@ -119,7 +119,7 @@ def add_deploy_options(parser: Parser) -> None:
         "--dockerfile-path",
         type=parse_path,
         metavar="FILE",
-        help="what the image is built from (default: Dockerfile in DIR)",
+        help="the file to build the image from (default: Dockerfile in DIR)",
     )
 
 
@@ -131,7 +131,7 @@ def add_delete_options(parser: Parser) -> None:
     parser.add_argument(
         "--cluster",
         action="store_true",
-        help="take k3s off the servers as well, where no other app uses it",
+        help="also remove k3s from the servers, if no other app uses it",
     )
 
 
@@ -141,7 +141,7 @@ def add_rollback_options(parser: Parser) -> None:
         nargs="?",
         type=parse_stamp,
         metavar="STAMP",
-        help="the release, as `nvoi releases` has it (default: the one before that which runs)",
+        help="the release, as `nvoi releases` shows it (default: the one before the current one)",
     )
 
 
@@ -228,7 +228,7 @@ def add_server_options(server: argparse._ArgumentGroup) -> None:
         "--password-file",
         type=parse_path,
         metavar="FILE",
-        help="holds what readers have to know, on one line; needed beyond this machine",
+        help="the file with the readers' password, on one line; needed beyond this machine",
     )
     server.add_argument(
         "--trust-proxy",
@@ -236,7 +236,9 @@ def add_server_options(server: argparse._ArgumentGroup) -> None:
         help="a reverse proxy stands before it, and decides who may read",
     )
     server.add_argument(
-        "--public-url", metavar="URL", help="where senders and readers find it (its own address)"
+        "--public-url",
+        metavar="URL",
+        help="where senders and readers reach it (default: its own address)",
     )
     server.add_argument(
         "--rate",

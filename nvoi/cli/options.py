@@ -103,7 +103,7 @@ def add_branch_option(parser: argparse.ArgumentParser) -> None:
         "-b",
         "--branch",
         metavar="NAME",
-        help="a deploy of its own for a branch: NAME is part of the app's name and subdomains",
+        help="deploy a branch as a separate app: NAME is part of the app's name and subdomains",
     )
 
 

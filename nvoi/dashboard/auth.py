@@ -45,7 +45,7 @@ RENEWAL = 24 * 3600 * 1000
 _PATH = re.compile(r"/(?![/\\])[!-~]*")
 
 _HINT = "start it with --password-file, or with --trust-proxy behind a proxy that decides who reads"
-_ORIGIN_HINT = "a proxy has to pass Host on, or --public-url has to name what readers open"
+_ORIGIN_HINT = "a proxy must pass Host on, or --public-url must name the URL that readers open"
 
 _log = logging.getLogger(__name__)
 

@@ -143,7 +143,7 @@ def parse_request(kind: Kind, body: bytes, headers: Mapping[str, str]) -> tuple[
     if not _CONTENT_TYPE.fullmatch(headers.get("content-type", "").strip()):
         raise ProtocolViolation("Content-Type", "application/json is needed")
     if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise ProtocolViolation("Content-Encoding", "the body has to be sent as it is")
+        raise ProtocolViolation("Content-Encoding", "the body must not be encoded")
     if kind == "logs":
         batch = parse_batch(body)
         _refuse_headers(headers, (LOG_COUNT, LOG_DROPPED), "a terminal status only")

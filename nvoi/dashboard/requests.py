@@ -95,7 +95,7 @@ def find_number(request: Request, name: str, *, least: int = 0, status: int = 42
         return None
     if not _NUMBER.fullmatch(text) or int(text) < least:
         # A page of no number is no page.
-        detail = None if status == HTTPStatus.NOT_FOUND else f"{name} has to be a whole number"
+        detail = None if status == HTTPStatus.NOT_FOUND else f"{name} must be a whole number"
         raise HTTPException(status, detail)
     return int(text)
 

@@ -100,7 +100,7 @@ def handle_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> No
     """
     error = context.get("exception")
     if isinstance(error, OSError) and error.errno in _SHORTAGES:
-        _complaints.warn(f"connections have to wait: {error.strerror}")
+        _complaints.warn(f"connections must wait: {error.strerror}")
     else:
         loop.default_exception_handler(context)
 

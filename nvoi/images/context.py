@@ -112,8 +112,8 @@ def check_copies(dockerfile: Path, source: Source) -> None:
             if _takes_key(pattern, source):
                 raise UsageError(
                     f"{dockerfile}, line {line}: {name} {pattern} would put a key into the image",
-                    hint="remove it from that line; what the app has to keep secret belongs under "
-                    "`secrets` in the config, and comes to it as environment variables",
+                    hint="remove it from that line; put the app's secrets under "
+                    "`secrets` in the config: services get them as environment variables",
                 )
 
 

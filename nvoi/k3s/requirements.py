@@ -83,7 +83,7 @@ def find_system_faults(facts: Facts) -> Iterator[str]:
             "a password: NOPASSWD in sudoers(5)"
         )
     if facts.supervisor is None:
-        yield "has neither systemd nor OpenRC, one of which has to start k3s"
+        yield "has neither systemd nor OpenRC, and k3s needs one of them"
     if facts.downloader is None:
         yield "has neither curl nor wget to download k3s with: install curl"
     if not facts.has_wireguard:

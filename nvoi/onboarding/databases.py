@@ -100,7 +100,7 @@ def ask_running(
 ) -> Answers:
     """A server that runs already."""
     if kind is PGVECTOR:
-        interview.prompts.say("  The server has to have the extension `vector`.")
+        interview.prompts.say("  The server must have the extension `vector`.")
     message = f"URL ({kind.adapter}://USER:PASSWORD@HOST/NAME)"
     kept = before.url if before else None
     url = ask_secret(interview.prompts, message, build_url_parser(kind), kept)

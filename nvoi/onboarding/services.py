@@ -26,7 +26,7 @@ from nvoi.onboarding.prompts import (
 )
 
 INTRODUCTION = (
-    "A service with a port has to listen on $PORT, and to answer GET /health with 2xx or 3xx: "
+    "A service with a port must listen on $PORT and answer GET /health with 2xx or 3xx: "
     "until it does, a deploy does not take it for running. One without a port is a worker."
 )
 DEFAULT_PORT = 8000

@@ -160,9 +160,9 @@ def test_more_connections_than_files_may_be_open_have_to_wait(serving: Serving) 
         for _ in range(20):
             address = ("127.0.0.1", serving.port)
             stack.enter_context(socket.create_connection(address, timeout=PATIENCE))
-        wait_until(lambda: "connections have to wait" in serving.output, "a word on it")
+        wait_until(lambda: "connections must wait" in serving.output, "a word on it")
     assert serving.get("/healthz").status == 200
-    assert serving.output.count("connections have to wait: Too many open files") == 1
+    assert serving.output.count("connections must wait: Too many open files") == 1
     assert len(serving.output.splitlines()) == 4
 
 
