@@ -21,8 +21,6 @@ from nvoi.targets.local.processes import find_marked
 from tests.integration.streams import KEY
 from tests.waiting import PATIENCE, wait_until
 
-__all__ = ["NVOI", "PATIENCE", "App", "Outcome", "Running", "build_environment", "wait_until"]
-
 #: The command as a user has it: the one installed beside this interpreter.
 NVOI = Path(sys.executable).with_name("nvoi")
 

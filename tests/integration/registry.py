@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nvoi.kubernetes.registry import COLLECT_GARBAGE, CONFIG_FILE
-from tests.integration.ssh.waits import wait_until
 from tests.ports import find_port
+from tests.waiting import wait_until
 
 PROGRAM = shutil.which("docker-registry") or "registry"
 ACCESS = re.compile(r'"(?P<method>[A-Z]+) (?P<path>/v2/\S*) HTTP/1\.1" (?P<status>\d+)')

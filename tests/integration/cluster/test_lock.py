@@ -32,7 +32,7 @@ from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
 )
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server, list_family
-from tests.integration.ssh.waits import SECONDS, wait_until
+from tests.waiting import PATIENCE, wait_until
 
 ANNA = Holder("anna", "laptop", "2026-01-02T03:04:05Z", "d-anna", "shop")
 BEN = Holder("ben", "ci-7", "2026-01-02T03:05:00Z", "d-ben", "blog")
@@ -201,7 +201,7 @@ def test_those_who_wait_get_the_lock_one_after_the_other(
     got: list[Holder] = []
 
     def work(holder: Holder) -> None:
-        with take(server.host, holder, wait=SECONDS) as lock:
+        with take(server.host, holder, wait=PATIENCE) as lock:
             assert holding.acquire(blocking=False)
             lock.check()
             assert lock.rival is not None
@@ -217,7 +217,7 @@ def test_those_who_wait_get_the_lock_one_after_the_other(
     first.check()
     first.release()
     for thread in threads:
-        thread.join(SECONDS)
+        thread.join(PATIENCE)
     assert {one.user for one in got} == {"ben", "cleo"}
 
 
@@ -260,14 +260,14 @@ def test_a_wait_goes_on_when_its_connection_drops(
 ) -> None:
     first = take(server.host)
     got: list[Lock] = []
-    waiting = threading.Thread(target=lambda: got.append(take(relay.host, BEN, wait=SECONDS)))
+    waiting = threading.Thread(target=lambda: got.append(take(relay.host, BEN, wait=PATIENCE)))
     waiting.start()
     wait_until(lambda: "Waiting up to" in logged.text, "the other run to wait")
     accepted = relay.accepted
     relay.cut()
     wait_until(lambda: relay.accepted > accepted, "it to come back")
     first.release()
-    waiting.join(SECONDS)
+    waiting.join(PATIENCE)
     got[0].check()
 
 
@@ -293,7 +293,7 @@ def test_a_lock_that_another_run_had_meanwhile_is_lost(
 ) -> None:
     lock = take(relay.host, pace=Pace(beat=0.1, silence=1.0))
     relay.stall()
-    other = take(server.host, BEN, wait=SECONDS)
+    other = take(server.host, BEN, wait=PATIENCE)
     if has_ended:
         other.release()
     relay.resume()
@@ -362,12 +362,12 @@ def test_unlock_hands_over_to_a_run_that_waits(
     take(server.host)
     got: list[Lock] = []
     waiting = threading.Thread(
-        target=lambda: got.append(take(server.host, BEN, wait=SECONDS)), daemon=True
+        target=lambda: got.append(take(server.host, BEN, wait=PATIENCE)), daemon=True
     )
     waiting.start()
     wait_until(lambda: count_scripts(server) == 2, "the other run to wait")
     assert end_holder(connections, server.host, "cleo", path) == ANNA
-    waiting.join(SECONDS)
+    waiting.join(PATIENCE)
     got[0].check()
     assert find_holder(connections, server.host, path) == BEN
 

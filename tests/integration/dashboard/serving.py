@@ -21,8 +21,9 @@ import urllib3
 
 from nvoi.protocol import build_webhook_id
 from tests.fakes.client import Client
-from tests.integration.commands import NVOI, PATIENCE, wait_until
+from tests.integration.commands import NVOI
 from tests.integration.streams import KEY
+from tests.waiting import PATIENCE, wait_until
 
 TIMEOUT = urllib3.Timeout(connect=5.0, read=20.0)
 

@@ -18,7 +18,7 @@ from nvoi.parallel import CancelledError
 from tests.integration.images.conftest import MakeImage, StartBuild
 from tests.integration.images.processes import find_processes
 from tests.integration.podman import write_checkout
-from tests.integration.ssh.waits import wait_until
+from tests.waiting import wait_until
 
 
 def ask(environ: dict[str, str], *words: str) -> str:

@@ -26,7 +26,7 @@ from tests.integration.registry import Registry
 from tests.integration.ssh.conftest import Connect
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
-from tests.integration.ssh.waits import wait_until
+from tests.waiting import wait_until
 
 ENGINE = Podman()
 SIZE = 3 << 20

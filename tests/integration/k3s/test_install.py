@@ -17,7 +17,7 @@ from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import K3sHost, read_nodes, register_node
 from tests.integration.k3s.conftest import APP, NEW, OLD, Fleet
 from tests.integration.ssh.conftest import Connect
-from tests.integration.ssh.waits import wait_until
+from tests.waiting import wait_until
 
 
 def test_servers_become_one_cluster(fleet: Fleet, connections: Connections) -> None:

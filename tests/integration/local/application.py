@@ -7,9 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,9 +18,7 @@ from nvoi.targets.local.state import State
 from nvoi.targets.step import Request
 from tests.integration.local import running
 from tests.ports import find_port
-
-#: Seconds anything a test waits for may take on a loaded machine.
-PATIENCE = 30.0
+from tests.waiting import fetch_from, wait_until
 
 #: A server for the apps under test. It answers with what the test asks for:
 #: ``/env/NAME``, ``/cwd``, ``/file/PATH``; ``/health`` with the status in the file ``health``.
@@ -199,23 +194,9 @@ def read_conf(app: App) -> str:
     return (app.state.supervisor / "supervisord.conf").read_text()
 
 
-def fetch(port: int, path: str) -> str:
-    """What the app's server answers."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=PATIENCE) as answer:
-        return str(answer.read().decode())
-
-
 def is_serving(port: int, page: str = "") -> bool:
     """Whether the app's server answers, with the page if one is named."""
     try:
-        return fetch(port, "file/page" if page else "health") == page
+        return fetch_from(port, "file/page" if page else "health") == page
     except OSError:
         return False
-
-
-def wait_until(is_so: Callable[[], object], what: str) -> None:
-    """Poll until ``is_so``; a test that waits in vain says for what."""
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +12,15 @@ import pytest
 
 from nvoi.config.credentials import encrypt, generate_key
 from nvoi.secret import Secret
+from tests.fakes.protocol import find_signature_faults
+from tests.fakes.receiver import Receiver
 from tests.integration.commands import NVOI, build_environment
 from tests.integration.onboarding.configs import OWN, make_config, read_config, read_text
-from tests.integration.onboarding.dashboard import Dashboard
 from tests.integration.onboarding.scripts import LEAST, LOCAL
 from tests.integration.onboarding.wizard import ENTER, Step, Wizard, list_files
 from tests.integration.streams import KEY
 from tests.ports import find_port
+from tests.waiting import fetch_from
 
 ROOT = Path(__file__).parents[3]
 
@@ -308,7 +309,7 @@ def test_what_was_answered_is_deployed_and_followed(checkout: Path) -> None:
     """From the first question to an app that answers; the key is the one of $DEPLOY_KEY."""
     port = find_port()
     environ = build_environment(checkout) | {"NVOI_HOME": str(checkout / "home")}
-    with Dashboard() as dashboard:
+    with Receiver(KEY) as dashboard:
         with Wizard(checkout, DEPLOY_KEY=KEY) as wizard:
             wizard.follow(
                 (
@@ -338,10 +339,9 @@ def test_what_was_answered_is_deployed_and_followed(checkout: Path) -> None:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "prepared" in done.stdout
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
-            assert b"Good morning" in answer.read()
-        dashboard.check_signatures(KEY)
-        paths = [path.rpartition("/")[2] for path, *_ in dashboard.requests]
-        assert paths[0] == "logs"
-        assert paths[1] == "status"
-        assert b'"completed"' in dashboard.requests[-1][1]
+        assert "Good morning" in fetch_from(port)
+        for request in dashboard.requests:
+            assert not list(find_signature_faults(request, KEY.encode()))
+        call, *deploy = dashboard.requests
+        assert call.kind == "logs"
+        assert (deploy[0].state, deploy[-1].state) == ("started", "completed")

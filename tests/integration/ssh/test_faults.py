@@ -17,8 +17,8 @@ from nvoi.ssh.host import Host
 from tests.integration.ssh.conftest import Connect, StartServer
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
-from tests.integration.ssh.waits import wait_until
 from tests.ports import find_port
+from tests.waiting import wait_until
 
 
 def count_runs(server: Server) -> int:

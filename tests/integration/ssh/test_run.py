@@ -27,7 +27,7 @@ from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
 from tests.integration.ssh.conftest import Connect, StartServer
 from tests.integration.ssh.server import Server
-from tests.integration.ssh.waits import wait_until
+from tests.waiting import wait_until
 
 TOKEN = Secret("tok-4711-very-secret")
 

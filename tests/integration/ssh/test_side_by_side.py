@@ -19,8 +19,8 @@ from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 from tests.integration.ssh.conftest import StartServer
 from tests.integration.ssh.server import Server
-from tests.integration.ssh.waits import wait_until
 from tests.ports import find_port
+from tests.waiting import wait_until
 
 
 @pytest.fixture
