@@ -74,8 +74,9 @@ def app(tmp_path: Path) -> Iterator[App]:
     app = App(directory, home, find_port(), environ)
     app.write_config()
     yield app
-    app.write_config()
-    app.run("delete", "--delete-volumes")
+    if any(tmp_path.rglob("supervisord.conf")):
+        app.write_config()
+        app.run("delete", "--delete-volumes")
 
 
 def test_the_version_is_printed_by_the_command_and_the_module() -> None:
