@@ -10,17 +10,17 @@ import os
 import shlex
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from werkzeug import Request, Response
 
 from nvoi.k3s.facts import CONFIG_FILE, HEADER
 from nvoi.k3s.plan import DEFAULT_VERSION
 from tests.fakes.cluster_state import PROGRAM, ClusterState
+from tests.fakes.web import serve
 
 FOLDER = Path(__file__).parent
 INSTALLER = FOLDER / "k3s_installer.sh"
@@ -223,33 +223,17 @@ class InstallerSite:
     def __init__(self) -> None:
         self.body: bytes | None = INSTALLER.read_bytes()
         self.requests = 0
-        site = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                site.requests += 1
-                if site.body is None:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(site.body)))
-                self.end_headers()
-                self.wfile.write(site.body)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self._server = serve(self._answer)
 
     @property
     def url(self) -> str:
         """Where it is, for ``k3s.install_url``."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/"
+        return f"http://127.0.0.1:{self._server.port}/"
 
     def close(self) -> None:
         """Serve no more."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.stop()
+
+    def _answer(self, _: Request) -> Response:
+        self.requests += 1
+        return Response(status=404) if self.body is None else Response(self.body)

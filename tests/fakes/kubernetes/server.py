@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import select
 import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import trustme
-from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from tests.fakes.kubernetes import logs, nodes
@@ -26,6 +24,7 @@ from tests.fakes.kubernetes.kinds import BY_PLURAL, ApiError, Kind, Object, buil
 from tests.fakes.kubernetes.objects import end, is_going, override
 from tests.fakes.kubernetes.selectors import matches, matches_fields
 from tests.fakes.kubernetes.store import Store, show
+from tests.fakes.web import serve
 
 PATH = re.compile(
     r"/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/([^/]+)(?=/))?/([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?"
@@ -35,18 +34,8 @@ MOVED = {"Deployment", "StatefulSet", "ReplicaSet", "Job", "Pod"}
 #: Seconds from one step of the cluster to the next while it is watched, and between two bookmarks.
 STEP_SECONDS = 0.02
 BOOKMARK_SECONDS = 0.2
-# It says each request, and each watch that is given up.
-logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
 
 NAMES_ONLY = "as=PartialObjectMetadata"
-
-
-class Server(HTTPServer):
-    """One that stops at once."""
-
-    def thread_target(self) -> None:
-        assert self.server is not None
-        self.server.serve_forever(poll_interval=0.01)
 
 
 @cache
@@ -56,19 +45,14 @@ def make_certificates() -> tuple[trustme.CA, trustme.LeafCert, trustme.LeafCert]
     return authority, authority.issue_cert("127.0.0.1"), authority.issue_cert("admin@k3s.test")
 
 
-def start_server(handle: Callable[[Request], Response], port: int = 0, *, tls: bool) -> Server:
-    """Serve on a port of this machine."""
-    context = None
-    if tls:
-        authority, own, _ = make_certificates()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        own.configure_cert(context)
-        authority.configure_trust(context)
-        context.verify_mode = ssl.CERT_REQUIRED
-    server = Server("127.0.0.1", port, ssl_context=context, threaded=True)
-    server.expect_request(re.compile(".*")).respond_with_handler(handle)
-    server.start()
-    return server
+def build_tls() -> ssl.SSLContext:
+    """Has its clients show their certificates."""
+    authority, own, _ = make_certificates()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def build_kubeconfig(port: int) -> Object:
@@ -107,8 +91,8 @@ class ApiServer:
         self.secrets_read: set[str] = set()
         self._stepped = 0.0
         self.sockets: set[socket.socket] = set()
-        self._server = start_server(self._handle, tls=True)
-        self._programs = start_server(self._serve_program, tls=False)
+        self._server = serve(self._handle, tls=build_tls())
+        self._programs = serve(self._serve_program)
         self.port = self._server.port
 
     @property
@@ -118,7 +102,7 @@ class ApiServer:
 
     def start(self) -> None:
         """Serve again, at the port of before."""
-        self._server = start_server(self._handle, self.port, tls=True)
+        self._server = serve(self._handle, self.port, build_tls())
 
     def stop(self) -> None:
         """Be there no more; what was open is cut off."""
