@@ -18,11 +18,10 @@ from nvoi.errors import UsageError
 from nvoi.log.levels import Logger
 from nvoi.log.stream import CallbackStream
 from nvoi.naming import check_branch
-from nvoi.operation import Operation, Report, tell_plan
+from nvoi.operation import KeptRelease, Operation, Report, Request, Target, tell_plan
 from nvoi.operation import run as run_operation
 from nvoi.signals import interruptible
 from nvoi.targets import get_target
-from nvoi.targets.step import KeptRelease, Request, Target
 
 #: What no dashboard is told of, as it changes nothing of the app.
 _QUESTIONS = {"releases", "unlock"}

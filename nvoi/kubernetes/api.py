@@ -188,20 +188,24 @@ class Api:
         *,
         selector: str | None = None,
         fields: str | None = None,
+        since: Listing | None = None,
     ) -> Iterator[Change]:
         """All objects of a kind, and each change from then on, without end; see :meth:`list_all`.
 
-        A watch that ends or is lost goes on where it was; where the API has forgotten that
-        (410 Gone), all are listed again.
+        Where they were listed before, as ``since`` says, it begins with the changes. A watch that
+        ends or is lost goes on where it was; where the API has forgotten that (410 Gone), all are
+        listed again.
         """
         resource = BY_NAME[name]
         path, selectors = resource.build_path(namespace), build_selectors(selector, fields)
         while True:
-            listing = self.list_all(
-                name, namespace, selector=selector, fields=fields, patience=math.inf
-            )
-            yield Change(LISTED, listing.items)
-            yield from self._follow(resource, path, selectors, listing.version)
+            if since is None:
+                since = self.list_all(
+                    name, namespace, selector=selector, fields=fields, patience=math.inf
+                )
+                yield Change(LISTED, since.items)
+            yield from self._follow(resource, path, selectors, since.version)
+            since = None
 
     def _follow(
         self, resource: Resource, path: str, selectors: Mapping[str, str], version: str

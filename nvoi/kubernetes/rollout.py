@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from nvoi.errors import NvoiError, RequestError, ServiceError
-from nvoi.kubernetes.api import DELETED, LISTED, Api, Change
+from nvoi import parallel
+from nvoi.errors import HostsError, NvoiError, RequestError, ServiceError
+from nvoi.kubernetes.api import DELETED, LISTED, Api, Change, Listing
 from nvoi.kubernetes.diagnosis import (
     Failure,
     Reporter,
@@ -123,33 +124,56 @@ class RolloutWatch:
             ServiceError: one has failed, is gone, or was not done in time; or nothing could be
                 learnt of them.
         """
-        kinds = {reference.kind for reference in self._references} | {"Pod", "Event"}
-        tasks = [Task(lambda kind=kind: self._watch(kind), "nvoi-watch") for kind in sorted(kinds)]  # type: ignore[misc]
+        listings = self._list()
+        tasks = [
+            Task(lambda kind=kind, since=since: self._watch(kind, since), "nvoi-watch")  # type: ignore[misc]
+            for kind, since in listings.items()
+        ]
         reminder = Reminder(self._names, log)
         try:
-            for task in tasks:
+            verdicts = self._judge()
+            for task in tasks if list_open(verdicts) else ():
                 task.start()
-            while True:
-                self._take_changes()
-                verdicts = self._judge() if self._objects.keys() == kinds else []
-                if verdicts and all(one.state is State.DONE for one in verdicts):
-                    return
+            while list_open(verdicts):
                 if time.monotonic() >= self._deadline:
                     raise self._build_late(verdicts)
                 reminder.tell("; ".join(list_open(verdicts)))
+                self._take_changes()
+                verdicts = self._judge()
         finally:
+            # One that has yet to be answered ends itself, a moment later.
             for task in tasks:
                 task.cancel()
             self._end_streams()
-            for task in tasks:
-                task.join(STREAM_SECONDS)
 
-    def _watch(self, kind: str) -> None:
-        """Have what happens to all objects of a kind told, in a thread of its own."""
-        # The cluster cannot be asked for events by the labels of what they are about.
-        selector = None if kind == "Event" else self._selector
+    def _list(self) -> dict[str, Listing]:
+        """All that there is when it begins."""
+        kinds = sorted({reference.kind for reference in self._references} | {"Pod", "Event"})
+
+        def look(kind: str) -> Listing:
+            return self._api.list_all(
+                kind, self._namespace, selector=self._find_selector(kind), patience=self._seconds
+            )
+
         try:
-            for change in self._api.watch(kind, self._namespace, selector=selector):
+            found = parallel.work_on_all(kinds, look)
+        except HostsError as error:
+            raise self._build_unknown(error.errors[0]) from error
+        except NvoiError as error:
+            raise self._build_unknown(error) from error
+        for kind, listing in found.items():
+            self._take(kind, Change(LISTED, listing.items))
+        return found
+
+    def _find_selector(self, kind: str) -> str | None:
+        # The cluster cannot be asked for events by the labels of what they are about.
+        return None if kind == "Event" else self._selector
+
+    def _watch(self, kind: str, since: Listing) -> None:
+        """Have what happens to all objects of a kind told, in a thread of its own."""
+        selector = self._find_selector(kind)
+        try:
+            for change in self._api.watch(kind, self._namespace, selector=selector, since=since):
                 self._changes.put((kind, change))
         except BaseException as error:  # noqa: BLE001 - raised in the thread that follows
             self._changes.put((kind, error))
@@ -267,8 +291,8 @@ class RolloutWatch:
     def _build_late(self, verdicts: Sequence[Verdict]) -> ServiceError:
         """The error of workloads that were not done in time, with what was seen last."""
         trouble = self._api.trouble
-        if trouble is not None or not verdicts:
-            return self._build_unknown(trouble or RequestError("no answer came in time"))
+        if trouble is not None:
+            return self._build_unknown(trouble)
         self._end_streams()
         late = [
             item

@@ -16,9 +16,9 @@ from nvoi.config.schema import OWN_NAME, Application, At, ComputeProvider, Confi
 from nvoi.errors import ConfigError, UsageError
 from nvoi.files import SIZE_LIMIT
 from nvoi.onboarding.answers import Answers, build_config
+from nvoi.operation import Request
 from nvoi.secret import Secret
 from nvoi.targets import get_target
-from nvoi.targets.step import Request
 
 Tree = dict[str, Any]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nvoi.errors import NvoiError
+from nvoi.operation import Request
 from nvoi.source import Source, read_source
-from nvoi.targets.step import Request
 
 
 def read_checkout(request: Request) -> Source:

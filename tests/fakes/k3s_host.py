@@ -6,6 +6,9 @@ All of it is in the machine's own /opt, /etc and /usr/local/bin; the cluster is 
 
 from __future__ import annotations
 
+import atexit
+import functools
+import itertools
 import os
 import shlex
 import subprocess
@@ -14,13 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_httpserver import HTTPServer
 from ruamel.yaml import YAML
 from werkzeug import Request, Response
 
 from nvoi.k3s.facts import CONFIG_FILE, HEADER
 from nvoi.k3s.plan import DEFAULT_VERSION
 from tests.fakes.cluster_state import PROGRAM, ClusterState
-from tests.fakes.web import serve
 
 FOLDER = Path(__file__).parent
 INSTALLER = FOLDER / "k3s_installer.sh"
@@ -220,20 +223,26 @@ def register_node(cluster: ClusterState, name: str, **given: object) -> None:
 class InstallerSite:
     """Serves the installer over HTTP. ``body`` is what it serves; None for an error 404."""
 
+    numbers = itertools.count(1)
+
     def __init__(self) -> None:
         self.body: bytes | None = INSTALLER.read_bytes()
-        self.requests = 0
-        self._server = serve(self._answer)
+        self._path = f"/{next(self.numbers)}"
+        get_server().expect_request(self._path).respond_with_handler(self._answer)
 
     @property
     def url(self) -> str:
         """Where it is, for ``k3s.install_url``."""
-        return f"http://127.0.0.1:{self._server.port}/"
+        return get_server().url_for(self._path)
 
-    def close(self) -> None:
-        """Serve no more."""
-        self._server.stop()
-
-    def _answer(self, _: Request) -> Response:
-        self.requests += 1
+    def _answer(self, _request: Request) -> Response:
         return Response(status=404) if self.body is None else Response(self.body)
+
+
+@functools.cache
+def get_server() -> HTTPServer:
+    """One for all tests of a process: it takes half a second to stop."""
+    server = HTTPServer(threaded=True)
+    server.start()
+    atexit.register(server.stop)
+    return server

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.config.schema import Application, Config, LocalProvider
-from nvoi.targets.step import Request
+from nvoi.operation import Request
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ import pytest
 
 from nvoi import operation
 from nvoi.errors import CommandError, ConfigError, Fault
-from nvoi.operation import Operation, Report
+from nvoi.operation import Operation, Report, Request, Step, Target
 from nvoi.protocol import Tunnel
-from nvoi.targets.step import Request, Step, Target
 
 
 @dataclass

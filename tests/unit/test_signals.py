@@ -8,9 +8,8 @@ import pytest
 
 from nvoi import operation
 from nvoi.errors import CommandError
-from nvoi.operation import Operation, Report
+from nvoi.operation import Operation, Report, Request
 from nvoi.signals import ENDING, Interruption, Signals, interruptible
-from nvoi.targets.step import Request
 from tests.unit.test_operation import Trail, build_step, build_target
 
 NUMBERS = ENDING

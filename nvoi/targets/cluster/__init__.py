@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nvoi.log.levels import get_logger
+from nvoi.operation import KeptRelease, Request, Step, Target
 from nvoi.targets.cluster.checks import check_request
 from nvoi.targets.cluster.cleanup import CLEAN
 from nvoi.targets.cluster.context import ClusterContext, open_context, preview
@@ -18,7 +19,6 @@ from nvoi.targets.cluster.prepare import K3S, LOCK, REGISTRY, SERVERS, VOLUMES
 from nvoi.targets.cluster.release import APPS, DATABASE, PRE_RUN, RECORD, SECRETS, SERVICES, STATE
 from nvoi.targets.cluster.rollback import FIND, GO_BACK, REMOVE_NEWER, list_releases
 from nvoi.targets.cluster.traffic import TRAFFIC
-from nvoi.targets.step import KeptRelease, Request, Step, Target
 
 log = get_logger("nvoi.lock")
 

@@ -14,8 +14,8 @@ from nvoi.images.context import find_dockerfile
 from nvoi.kubernetes.database import find_engine
 from nvoi.kubernetes.workloads import DATABASE_RESOURCES, DEFAULT_RESOURCES, Resources
 from nvoi.naming import build_database_name, build_prefix, build_workload_name
+from nvoi.operation import Request
 from nvoi.providers import get_provider
-from nvoi.targets.step import Request
 
 ROOT = "application"
 # A path's component as registries take it (Distribution, reference/reference.go's grammar).

@@ -15,13 +15,13 @@ from nvoi.kubernetes.ownership import Reference, find_obsolete, read_reference
 from nvoi.kubernetes.registry import ADDRESS, COLLECT_GARBAGE, NAME, SYSTEM_NAMESPACE
 from nvoi.kubernetes.releases import Record, find_expired, read_record
 from nvoi.log.levels import get_logger
+from nvoi.operation import Step
 from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.image import open_registry
 from nvoi.targets.cluster.release import build_own_record
-from nvoi.targets.step import Step
 
 log = get_logger("nvoi.cluster")
 

@@ -19,13 +19,13 @@ from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.manifests import Manifests, build_manifests
 from nvoi.kubernetes.workloads import Manifest, Release
 from nvoi.naming import build_image_tag, build_prefix
+from nvoi.operation import Request
 from nvoi.protocol import Tunnel
 from nvoi.providers import Provider, Server, get_provider
 from nvoi.ssh.connections import Connections, build_connections
 from nvoi.targets.cluster.lock import Lock
 from nvoi.targets.cluster.lock_file import Holder
 from nvoi.targets.cluster.state import Json, State, build_stamp
-from nvoi.targets.step import Request
 
 
 @dataclass

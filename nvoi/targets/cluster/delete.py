@@ -16,6 +16,7 @@ from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.ownership import KINDS, find_claims, is_owned, read_reference
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
+from nvoi.operation import Step
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, tell_removed
@@ -27,7 +28,6 @@ from nvoi.targets.cluster.prepare import (
     plan_lock,
 )
 from nvoi.targets.cluster.release import load_state
-from nvoi.targets.step import Step
 
 log = get_logger("nvoi.cluster")
 

@@ -16,12 +16,12 @@ from nvoi.images.registry import Registry, find_same
 from nvoi.kubernetes.registry import CLUSTER_IP, PORT, build_reference
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_image_tag
+from nvoi.operation import Step
 from nvoi.source import Source
 from nvoi.targets.checkout import read_checkout
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.prepare import find_platform
 from nvoi.targets.cluster.state import choose_stamp
-from nvoi.targets.step import Step
 
 log = get_logger("nvoi.cluster")
 

@@ -13,12 +13,12 @@ from nvoi.kubernetes.ownership import read_reference
 from nvoi.kubernetes.registry import IMAGE, NAME, SYSTEM_NAMESPACE, build_registry
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_server_name, build_volume_path
+from nvoi.operation import Step
 from nvoi.parallel import work_on_all
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.lock import take_lock
 from nvoi.targets.cluster.state import Json
-from nvoi.targets.step import Step
 
 log = get_logger("nvoi.cluster")
 lock_log = get_logger("nvoi.lock")

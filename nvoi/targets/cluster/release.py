@@ -15,9 +15,9 @@ from nvoi.kubernetes.releases import build_record
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name, build_workload_name
+from nvoi.operation import Step
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.state import Json, State, choose_stamp, read_state
-from nvoi.targets.step import Step
 
 log = get_logger("nvoi.cluster")
 

@@ -7,11 +7,11 @@ from nvoi.kubernetes.names import COMPONENT
 from nvoi.kubernetes.ownership import Reference, find_obsolete, find_secret_names, is_owned
 from nvoi.kubernetes.releases import Record, find_before, list_stamps
 from nvoi.log.levels import get_logger
+from nvoi.operation import KeptRelease, Request, Step
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext, open_context
 from nvoi.targets.cluster.release import load_state, restore, roll_out_apps
 from nvoi.targets.cluster.state import State, build_state, read_objects
-from nvoi.targets.step import KeptRelease, Request, Step
 
 log = get_logger("nvoi.cluster")
 

@@ -13,12 +13,12 @@ import urllib3
 from nvoi import parallel
 from nvoi.errors import RemoteTimeoutError, ServiceError
 from nvoi.log.levels import get_logger
+from nvoi.operation import Step
 from nvoi.parallel import work_on_all
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.state import Json
-from nvoi.targets.step import Step
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger("nvoi.cluster")

@@ -6,12 +6,12 @@ Releases and state are described in :mod:`nvoi.targets.local.state`.
 
 from __future__ import annotations
 
+from nvoi.operation import Step, Target
 from nvoi.targets.local.check import check
 from nvoi.targets.local.context import LocalContext, open_context, preview
 from nvoi.targets.local.rollout import SWITCH, TRIAL
 from nvoi.targets.local.snapshot import PRUNE, SNAPSHOT, VOLUMES
 from nvoi.targets.local.steps import PORTS, PREPARE, RECOVERY, REMOVE, STOP, SUPERVISE
-from nvoi.targets.step import Step, Target
 
 #: What `nvoi deploy` does here. Until SWITCH the old release serves undisturbed.
 DEPLOY: tuple[Step[LocalContext], ...] = (

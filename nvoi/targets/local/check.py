@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, Fault
 from nvoi.log.levels import get_logger
-from nvoi.targets.step import Request
+from nvoi.operation import Request
 
 log = get_logger(__name__)
 

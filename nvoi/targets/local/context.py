@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from nvoi.config.schema import Application, AppService
 from nvoi.errors import LockError, NvoiError
 from nvoi.folders import check_way, make_own
+from nvoi.operation import Request
 from nvoi.protocol import Tunnel
 from nvoi.targets.local.state import (
     PRIVATE_FILE,
@@ -28,7 +29,6 @@ from nvoi.targets.local.state import (
     storage_errors,
 )
 from nvoi.targets.local.supervisor import Program
-from nvoi.targets.step import Request
 
 #: The modules of the extra `local`.
 NEEDED = ("supervisor", "psutil")

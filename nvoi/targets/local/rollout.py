@@ -11,6 +11,7 @@ from nvoi import parallel
 from nvoi.config.schema import AppService
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.log.levels import get_logger
+from nvoi.operation import Step
 from nvoi.protocol import Tunnel
 from nvoi.targets.local.client import Supervisor
 from nvoi.targets.local.context import LocalContext
@@ -32,7 +33,6 @@ from nvoi.targets.local.state import (
     storage_errors,
 )
 from nvoi.targets.local.supervisor import SERVICE, Program, find_supervisor, get_supervisor
-from nvoi.targets.step import Step
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
+from nvoi.operation import Step
 from nvoi.source import copy_entry
 from nvoi.targets.checkout import read_checkout
 from nvoi.targets.local.context import LocalContext
@@ -26,7 +27,6 @@ from nvoi.targets.local.state import (
     replace_link,
     storage_errors,
 )
-from nvoi.targets.step import Step
 
 log = get_logger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nvoi.errors import NvoiError
 from nvoi.log import masking
-from nvoi.targets.step import Request
+from nvoi.operation import Request
 
 PRIVATE = 0o700
 PRIVATE_FILE = 0o600

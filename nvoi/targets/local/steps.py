@@ -11,6 +11,7 @@ from nvoi import process
 from nvoi.config.schema import AppService
 from nvoi.errors import CommandError, ServiceError
 from nvoi.log.levels import get_logger
+from nvoi.operation import Step
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.health import is_ours
 from nvoi.targets.local.processes import describe_process, is_port_free, list_listeners
@@ -28,7 +29,6 @@ from nvoi.targets.local.state import (
     storage_errors,
 )
 from nvoi.targets.local.supervisor import SERVICE, find_supervisor, remove_socket, shut_down
-from nvoi.targets.step import Step
 from nvoi.waiting import Reminder
 
 log = get_logger(__name__)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import select
 import socket
 import ssl
+import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import trustme
+from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.fakes.kubernetes import logs, nodes
 from tests.fakes.kubernetes.applying import apply, patch
@@ -24,7 +28,6 @@ from tests.fakes.kubernetes.kinds import BY_PLURAL, ApiError, Kind, Object, buil
 from tests.fakes.kubernetes.objects import end, is_going, override
 from tests.fakes.kubernetes.selectors import matches, matches_fields
 from tests.fakes.kubernetes.store import Store, show
-from tests.fakes.web import serve
 
 PATH = re.compile(
     r"/(?:api/v1|apis/[^/]+/[^/]+)(?:/namespaces/([^/]+)(?=/))?/([a-z]+)(?:/([^/]+))?(?:/([a-z]+))?"
@@ -34,8 +37,65 @@ MOVED = {"Deployment", "StatefulSet", "ReplicaSet", "Job", "Pod"}
 #: Seconds from one step of the cluster to the next while it is watched, and between two bookmarks.
 STEP_SECONDS = 0.02
 BOOKMARK_SECONDS = 0.2
+# It says each request, and each watch that is given up.
+logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
 
 NAMES_ONLY = "as=PartialObjectMetadata"
+
+
+class Handler(WSGIRequestHandler):
+    """Keeps connections, as the API does; werkzeug's own handler closes each."""
+
+    protocol_version = "HTTP/1.1"
+
+    def run_wsgi(self) -> None:
+        head: list[Any] = []
+
+        def start(*status_and_headers: Any) -> Any:
+            head.extend(status_and_headers[:2])
+
+        answer: Any = self.server.app(self.make_environ(), start)
+        try:
+            is_chunked = self._begin(*head)
+            for data in filter(None, answer):
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data) if is_chunked else data)
+            if is_chunked:
+                self.wfile.write(b"0\r\n\r\n")
+        except OSError:
+            self.close_connection = True
+        finally:
+            answer.close()
+
+    def _begin(self, status: str, headers: list[tuple[str, str]]) -> bool:
+        """Send all before the body; whether that comes in chunks."""
+        code, _, reason = status.partition(" ")
+        self.send_response(int(code), reason)
+        is_chunked = "content-length" not in {name.lower() for name, _ in headers}
+        for name, value in [*headers, *[("Transfer-Encoding", "chunked")] * is_chunked]:
+            self.send_header(name, value)
+        self.end_headers()
+        return is_chunked
+
+
+class Server(HTTPServer):
+    """One that keeps connections, and stops at once."""
+
+    def start(self) -> None:
+        self.server = make_server(
+            self.host,
+            self.port,
+            Request.application(self.application),
+            threaded=True,
+            request_handler=Handler,
+            ssl_context=self.ssl_context,
+        )
+        self.port = self.server.port
+        self.server_thread = threading.Thread(target=self.thread_target, daemon=True)
+        self.server_thread.start()
+
+    def thread_target(self) -> None:
+        assert self.server is not None
+        self.server.serve_forever(poll_interval=0.01)
 
 
 @cache
@@ -45,14 +105,19 @@ def make_certificates() -> tuple[trustme.CA, trustme.LeafCert, trustme.LeafCert]
     return authority, authority.issue_cert("127.0.0.1"), authority.issue_cert("admin@k3s.test")
 
 
-def build_tls() -> ssl.SSLContext:
-    """Has its clients show their certificates."""
-    authority, own, _ = make_certificates()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    own.configure_cert(context)
-    authority.configure_trust(context)
-    context.verify_mode = ssl.CERT_REQUIRED
-    return context
+def start_server(handle: Callable[[Request], Response], port: int = 0, *, tls: bool) -> Server:
+    """Serve on a port of this machine."""
+    context = None
+    if tls:
+        authority, own, _ = make_certificates()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        own.configure_cert(context)
+        authority.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+    server = Server("127.0.0.1", port, ssl_context=context, threaded=True)
+    server.expect_request(re.compile(".*")).respond_with_handler(handle)
+    server.start()
+    return server
 
 
 def build_kubeconfig(port: int) -> Object:
@@ -91,8 +156,8 @@ class ApiServer:
         self.secrets_read: set[str] = set()
         self._stepped = 0.0
         self.sockets: set[socket.socket] = set()
-        self._server = serve(self._handle, tls=build_tls())
-        self._programs = serve(self._serve_program)
+        self._server = start_server(self._handle, tls=True)
+        self._programs = start_server(self._serve_program, tls=False)
         self.port = self._server.port
 
     @property
@@ -102,7 +167,7 @@ class ApiServer:
 
     def start(self) -> None:
         """Serve again, at the port of before."""
-        self._server = serve(self._handle, self.port, build_tls())
+        self._server = start_server(self._handle, self.port, tls=True)
 
     def stop(self) -> None:
         """Be there no more; what was open is cut off."""
@@ -121,6 +186,7 @@ class ApiServer:
                 one.shutdown(socket.SHUT_RDWR)
 
     def _handle(self, request: Request) -> Response:
+        self.sockets.add(request.environ["werkzeug.socket"])
         found = PATH.fullmatch(request.path)
         if found is None or found[2] not in BY_PLURAL:
             return answer(ApiError(404, "NotFound", "no such path").status, 404)
@@ -301,26 +367,20 @@ class Call:
 
     def _stream(self, version: int, deadline: float) -> Iterator[bytes]:
         connection = self._request.environ["werkzeug.socket"]
-        self._api.sockets.add(connection)
         marked = time.monotonic()
-        try:
-            # So the answer begins at once.
-            yield b""
-            while self._api.wait(connection) and time.monotonic() < deadline:
-                with self._store.opened():
-                    if self._kind.name in MOVED:
-                        self._api.move(is_watch=True)
-                with self._store.lock:
-                    events, version = self._list_events(version)
-                if time.monotonic() - marked > BOOKMARK_SECONDS:
-                    marked = time.monotonic()
-                    metadata = {"resourceVersion": str(version)}
-                    item = {"kind": self._kind.name, "metadata": metadata}
-                    events.append({"type": "BOOKMARK", "object": item})
-                for event in events:
-                    yield json.dumps(event).encode() + b"\n"
-        finally:
-            self._api.sockets.discard(connection)
+        while self._api.wait(connection) and time.monotonic() < deadline:
+            with self._store.opened():
+                if self._kind.name in MOVED:
+                    self._api.move(is_watch=True)
+            with self._store.lock:
+                events, version = self._list_events(version)
+            if time.monotonic() - marked > BOOKMARK_SECONDS:
+                marked = time.monotonic()
+                metadata = {"resourceVersion": str(version)}
+                item = {"kind": self._kind.name, "metadata": metadata}
+                events.append({"type": "BOOKMARK", "object": item})
+            for event in events:
+                yield json.dumps(event).encode() + b"\n"
 
     def _list_events(self, version: int) -> tuple[list[Object], int]:
         """What has changed since, and the version of now."""
@@ -351,26 +411,21 @@ class Call:
         """The lines of a container as it prints them, until it ends. Nothing moves by this."""
         connection, printed = self._request.environ["werkzeug.socket"], 0
         cut = self._store.scenario.get("cut-lines")
-        self._api.sockets.add(connection)
-        try:
-            yield b""
-            while True:
-                with self._store.lock:
-                    pods = self._store.select("Pod")
-                    pod = next((one for one in pods if one["metadata"]["uid"] == uid), None)
-                    lines = logs.read_lines(pod, container) if pod else []
-                    goes_on = pod is not None and logs.is_running(pod) and not is_going(pod)
-                for line in lines[printed:]:
-                    if cut and printed >= cut:
-                        self._store.scenario.pop("cut-lines", None)
-                        connection.shutdown(socket.SHUT_RDWR)
-                        return
-                    printed += 1
-                    yield f"{line}\n".encode()
-                if not goes_on or not self._api.wait(connection):
+        while True:
+            with self._store.lock:
+                pods = self._store.select("Pod")
+                pod = next((one for one in pods if one["metadata"]["uid"] == uid), None)
+                lines = logs.read_lines(pod, container) if pod else []
+                goes_on = pod is not None and logs.is_running(pod) and not is_going(pod)
+            for line in lines[printed:]:
+                if cut and printed >= cut:
+                    self._store.scenario.pop("cut-lines", None)
+                    connection.shutdown(socket.SHUT_RDWR)
                     return
-        finally:
-            self._api.sockets.discard(connection)
+                printed += 1
+                yield f"{line}\n".encode()
+            if not goes_on or not self._api.wait(connection):
+                return
 
 
 def answer(document: Object, code: int = 200) -> Response:

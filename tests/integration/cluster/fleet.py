@@ -175,7 +175,6 @@ class Fleet:
             machine.stop()
         self.registry.stop()
         self.visitors.close()
-        self.site.close()
         self.state.close()
 
     def _build_application(self) -> dict[str, Any]:

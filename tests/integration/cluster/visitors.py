@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from werkzeug import Request, Response
 
-from tests.fakes.web import serve
+from tests.fakes.kubernetes.server import start_server
 
 
 class Visitors:
@@ -20,7 +20,7 @@ class Visitors:
         self.status = 200
         self.requests: list[tuple[str, str]] = []
         self._wait = wait
-        self._server = serve(self._answer)
+        self._server = start_server(self._answer, tls=False)
         self.port = self._server.port
 
     def close(self) -> None:

@@ -35,10 +35,10 @@ OLD, NEW = "v1.35.5+k3s1", "v1.36.5+k3s1"
 class Fleet:
     """Machines, the first of which is the master, and the runs that make them a cluster."""
 
-    def __init__(self, folder: Path, keys: SSHKeys, site: InstallerSite) -> None:  # noqa: F811
+    def __init__(self, folder: Path, keys: SSHKeys) -> None:  # noqa: F811
         self.cluster = ClusterState(folder / "cluster")
-        self.site = site
-        self.settings = K3sSettings(version=NEW, install_url=site.url)
+        self.site = InstallerSite()
+        self.settings = K3sSettings(version=NEW, install_url=self.site.url)
         self.machines: list[Machine] = []
         self.hosts: list[K3sHost] = []
         self.servers: list[Server] = []
@@ -113,17 +113,9 @@ class Fleet:
 
 
 @pytest.fixture
-def site() -> Iterator[InstallerSite]:
-    """Where the installer is."""
-    found = InstallerSite()
-    yield found
-    found.close()
-
-
-@pytest.fixture
-def fleet(tmp_path: Path, keys: SSHKeys, site: InstallerSite) -> Iterator[Fleet]:  # noqa: F811
+def fleet(tmp_path: Path, keys: SSHKeys) -> Iterator[Fleet]:  # noqa: F811
     """A master; more machines are added by the test."""
-    made = Fleet(tmp_path / "machines", keys, site)
+    made = Fleet(tmp_path / "machines", keys)
     made.add()
     yield made
     made.stop()

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from nvoi.config.loader import load
+from nvoi.operation import Request
 from nvoi.targets.local import TARGET, LocalContext
 from nvoi.targets.local.processes import find_marked
 from nvoi.targets.local.state import State
-from nvoi.targets.step import Request
 from tests.integration.local import running
 from tests.ports import find_port
 from tests.waiting import fetch_from, wait_until

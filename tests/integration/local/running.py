@@ -15,8 +15,8 @@ from pathlib import Path
 import nvoi  # noqa: F401 - gives the loggers their levels
 from nvoi.config.loader import load
 from nvoi.errors import NvoiError
+from nvoi.operation import Request, Step
 from nvoi.targets.local import TARGET, LocalContext
-from nvoi.targets.step import Request, Step
 
 
 def run_steps(steps: tuple[Step[LocalContext], ...], request: Request) -> LocalContext:

@@ -9,7 +9,6 @@ import pytest
 from nvoi.errors import NvoiError
 from nvoi.k3s.nodes import (
     ClusterNode,
-    build_marker,
     build_marks,
     find_lacking,
     find_left,
@@ -109,10 +108,3 @@ def test_nodes_that_left_are_those_with_the_marker_but_never_the_master() -> Non
         build("e", shop="x"),
     ]
     assert [node.name for node in find_left(nodes, {"e": WORKER}, "shop")] == ["b"]
-
-
-def test_a_marker_is_a_label_that_kubernetes_takes() -> None:
-    for app in ("shop", "my_app", "a" * 200):
-        name = build_marker(app).partition("/")[2]
-        assert len(name) <= 63
-    assert build_marker("a" * 200) != build_marker("a" * 201)

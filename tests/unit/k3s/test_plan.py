@@ -76,13 +76,6 @@ def test_a_first_plan_makes_a_token_of_its_own() -> None:
     assert first[1].node.master_ip == "10.0.0.11"
 
 
-def test_a_cluster_keeps_its_token_and_release() -> None:
-    found = build_all(build_k3s(version="v1.35.5+k3s1"), K3s())
-    tasks = build_tasks(SERVERS, found, SETTINGS)
-    assert {task.node.token.reveal() for task in tasks} == {"token-of-the-cluster"}
-    assert {task.node.version for task in tasks} == {"v1.35.5+k3s1"}
-
-
 def test_a_node_is_told_the_device_of_its_address_and_not_that_of_its_default_route() -> None:
     facts = build_facts(
         addresses=(build_address("eth0", "203.0.113.1/24"), build_address("eth1", "10.9.0.1/16")),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nvoi.errors import ConnectionFailedError, NvoiError
+from nvoi.errors import NvoiError
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.requirements import MEBIBYTE, check_all, find_faults, find_upgrade_fault
 from nvoi.secret import Secret
@@ -84,12 +84,6 @@ def test_a_private_ip_that_the_server_does_not_have() -> None:
 class TestK3s:
     """What is wrong with the k3s that is there."""
 
-    def test_of_somebody_else(self) -> None:
-        k3s = build_k3s(is_ours=False, config={"flannel-backend": "vxlan"})
-        (line,) = look(build_facts(k3s=k3s))
-        assert "nvoi did not install (server, flannel backend vxlan)" in line
-        assert "k3s-uninstall.sh" in line
-
     def test_settings_of_somebody_else(self) -> None:
         k3s = build_k3s(role=None, is_ours=False, lines=("token: x",), applied="")
         (line,) = look(build_facts(k3s=k3s))
@@ -118,17 +112,6 @@ class TestTogether:
             check_all(servers, named, None)
         return str(caught.value)
 
-    def test_all_is_told_a_line_each(self) -> None:
-        text = self.check(build_facts(1, downloader=None), build_facts(2, supervisor=None))
-        assert text.splitlines()[0] == "the servers cannot be used yet, 2 things are missing:"
-        assert text.splitlines()[1].startswith("shop-main-1 (203.0.113.1): has neither curl")
-        assert text.splitlines()[2].startswith("shop-main-2 (203.0.113.2): has neither systemd")
-
-    def test_the_same_machine_twice_is_told_once(self) -> None:
-        text = self.check(build_facts(1), build_facts(1))
-        assert len(text.splitlines()) == 2
-        assert "is the same machine as shop-main-1" in text
-
     def test_clocks_that_differ_from_each_other(self) -> None:
         text = self.check(build_facts(1, clock_offset=-20.0), build_facts(2, clock_offset=25.0))
         assert "shop-main-2 (203.0.113.2): its clock is 45 s ahead of that of shop-main-1" in text
@@ -150,13 +133,6 @@ class TestTogether:
         )
         assert "shop-main-3 (203.0.113.3): is the node 'shop-main-2', as shop-main-2" in text
 
-    def test_a_worker_of_another_cluster(self) -> None:
-        text = self.check(
-            build_facts(1, k3s=build_k3s()),
-            build_facts(2, k3s=build_k3s("agent", token=Secret("another"))),
-        )
-        assert "belongs to another cluster" in text
-
     def test_a_worker_whose_first_installation_was_cut_short_is_taken(self) -> None:
         facts = {
             "shop-main-1": build_facts(1),
@@ -165,18 +141,6 @@ class TestTogether:
             ),
         }
         assert check_all([MASTER, WORKER], facts, None) == facts
-
-    def test_what_does_not_answer_is_told_with_the_rest(self) -> None:
-        error = ConnectionFailedError("shop-main-2: no route to host", hint="switch it on")
-        text = self.check(build_facts(1, downloader=None), error)
-        assert "shop-main-2: no route to host (switch it on)" in text
-        assert "install curl" in text
-
-    def test_one_that_does_not_answer_alone_is_its_own_error(self) -> None:
-        error = ConnectionFailedError("shop-main-2: no route to host")
-        with pytest.raises(ConnectionFailedError) as caught:
-            check_all([MASTER, WORKER], {MASTER.name: build_facts(), WORKER.name: error}, None)
-        assert caught.value is error
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from typing import Any
 from nvoi.config.schema import Config
 from nvoi.kubernetes.manifests import Manifests, build_manifests
 from nvoi.kubernetes.releases import build_record
+from nvoi.operation import Request
 from nvoi.providers.ssh import OwnServers
 from nvoi.ssh.connections import build_connections
 from nvoi.targets.cluster.context import ClusterContext, Rollout
 from nvoi.targets.cluster.state import build_state
-from nvoi.targets.step import Request
 from tests.unit.config.texts import parse, ssh
 from tests.unit.kubernetes.configs import build_release
 

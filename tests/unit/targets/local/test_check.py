@@ -13,9 +13,9 @@ from nvoi.config.schema import (
     LocalProvider,
 )
 from nvoi.errors import ConfigError
+from nvoi.operation import Request
 from nvoi.secret import Secret
 from nvoi.targets.local.check import check
-from nvoi.targets.step import Request
 
 
 def run(*services: AppService, **settings: object) -> None:

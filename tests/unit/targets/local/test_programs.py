@@ -14,6 +14,7 @@ from nvoi.config.schema import (
     Healthcheck,
     LocalProvider,
 )
+from nvoi.operation import Request
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.programs import (
     build_inherited,
@@ -23,7 +24,6 @@ from nvoi.targets.local.programs import (
 )
 from nvoi.targets.local.state import State
 from nvoi.targets.local.supervisor import Program, build_conf
-from nvoi.targets.step import Request
 
 
 def build(
