@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 #: Seconds that anything a test waits for may take on a loaded machine.
@@ -15,16 +18,34 @@ PATIENCE = 45.0
 def wait_until(is_so: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
     """Poll until ``is_so``; raises AssertionError that says what was waited for."""
     deadline = time.monotonic() + timeout
-    pause = threading.Event()
+    pause = 0.01
     while not is_so():
         assert time.monotonic() < deadline, f"waited {timeout:.0f} s for {what}"
-        pause.wait(0.02)
+        threading.Event().wait(pause)
+        # To look costs: what takes long is looked for less often.
+        pause = min(1.3 * pause, 0.1)
 
 
 def wait_for_text(path: Path, timeout: float = PATIENCE) -> str:
     """The text of a file once there is some."""
     wait_until(lambda: path.exists() and path.stat().st_size, f"a text in {path}", timeout)
     return path.read_text("utf-8")
+
+
+def wait_for_end(process: subprocess.Popen[Any], timeout: float = PATIENCE) -> int:
+    """The exit code of a process; its own wait would look twenty times a second."""
+    ended = threading.Event()
+
+    def end() -> None:
+        if not ended.wait(timeout):
+            process.kill()
+
+    threading.Thread(target=end, daemon=True).start()
+    deadline = time.monotonic() + timeout
+    code = process.wait()
+    ended.set()
+    assert code != -signal.SIGKILL or time.monotonic() < deadline, f"waited {timeout:.0f} s"
+    return code
 
 
 def fetch(url: str) -> str:

@@ -16,10 +16,11 @@ import pytest
 
 from nvoi.cli.commands import COMMANDS
 from tests.fakes.receiver import Receiver
+from tests.integration.commands import NVOI, run_nvoi
+from tests.integration.programs import end_marked
 from tests.ports import find_port
 from tests.waiting import fetch_from
 
-NVOI = Path(sys.executable).with_name("nvoi")
 KEY = "fedcba9876543210" * 4
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
 
@@ -48,15 +49,11 @@ class App:
     ) -> subprocess.CompletedProcess[str]:
         """A command, in a ``folder`` that has a config of its own or on the app's."""
         takes_config = folder is None and words and words[0] in TAKES_CONFIG
-        return subprocess.run(
-            [NVOI, *words, *(["-c", "deploy.yml"] if takes_config else [])],
-            cwd=folder or self.directory,
-            env={**self.environ, **(environ or {})},
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-            stdin=subprocess.DEVNULL,
+        return run_nvoi(
+            *words,
+            *(["-c", "deploy.yml"] if takes_config else []),
+            folder=folder or self.directory,
+            environ={**self.environ, **(environ or {})},
         )
 
     def fetch(self, path: str = "") -> str:
@@ -74,9 +71,8 @@ def app(tmp_path: Path) -> Iterator[App]:
     app = App(directory, home, find_port(), environ)
     app.write_config()
     yield app
-    if any(tmp_path.rglob("supervisord.conf")):
-        app.write_config()
-        app.run("delete", "--delete-volumes")
+    for conf in tmp_path.rglob("supervisord.conf"):
+        end_marked(NVOI_STATE=str(conf.parents[1]))
 
 
 def test_the_version_is_printed_by_the_command_and_the_module() -> None:

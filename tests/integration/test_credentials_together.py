@@ -17,7 +17,7 @@ from nvoi.config.credentials import get_key
 from nvoi.config.loader import load_file
 from nvoi.config.sealing import hold_folders, opens
 from nvoi.errors import UsageError
-from tests.integration.commands import NVOI
+from tests.integration.commands import NVOI, run_nvoi
 from tests.waiting import PATIENCE, wait_until
 
 #: Runs the command again and again, and kills it at each of the moments before which it would have
@@ -76,12 +76,12 @@ class Checkout:
         subprocess.run(["git", "init", "-q", folder], check=True)
         assert self.run("config", "init", "--name", "shop").returncode == 0
 
-    def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a command of nvoi's."""
         return subprocess.Popen(
             [NVOI, *words],
             cwd=self.folder,
-            env=self.environ | environ,
+            env=self.environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -90,9 +90,7 @@ class Checkout:
 
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a command of nvoi's to its end."""
-        process = self.start(*words, **environ)
-        output, errors = process.communicate(timeout=PATIENCE)
-        return subprocess.CompletedProcess(words, process.returncode, output, errors)
+        return run_nvoi(*words, folder=self.folder, environ=self.environ | environ)
 
     def run_together(self, commands: Sequence[Sequence[str]]) -> None:
         """Run commands at the same time; all of them are done."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,9 @@ from nvoi.targets.local import TARGET, LocalContext
 from nvoi.targets.local.processes import find_marked
 from nvoi.targets.local.state import State
 from tests.integration.local import running
+from tests.integration.programs import end_marked
 from tests.ports import find_port
-from tests.waiting import fetch_from, wait_until
+from tests.waiting import fetch_from
 
 #: A server for the apps under test. It answers with what the test asks for:
 #: ``/env/NAME``, ``/cwd``, ``/file/PATH``; ``/health`` with the status in the file ``health``.
@@ -171,15 +170,7 @@ class App:
 
     def tear_down(self) -> None:
         """End all of the app's processes, whatever state a test has left them in."""
-        wait_until(self.kill_all, "all processes to end")
-
-    def kill_all(self) -> bool:
-        """Kill what runs; whether nothing did."""
-        pids = self.find_all()
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return not pids
+        end_marked(NVOI_STATE=str(self.state.root))
 
 
 def is_supervisord(pid: int) -> bool:

@@ -204,7 +204,7 @@ def test_a_killed_supervisord_is_started_anew_and_its_orphans_are_stopped(
 def test_after_a_reboot_a_failing_deploy_leaves_the_old_release_serving(app: App) -> None:
     port = app.add_server()
     app.deploy()
-    wait_until(app.kill_all, "all to end")
+    app.tear_down()
     app.services["web"]["pre_run_command"] = "exit 1"
     with app.start() as run:
         run.communicate()

@@ -14,7 +14,7 @@ from nvoi.config.credentials import encrypt, generate_key
 from nvoi.secret import Secret
 from tests.fakes.protocol import find_signature_faults
 from tests.fakes.receiver import Receiver
-from tests.integration.commands import NVOI, build_environment
+from tests.integration.commands import NVOI, build_environment, run_nvoi
 from tests.integration.onboarding.configs import OWN, make_config, read_config, read_text
 from tests.integration.onboarding.scripts import LEAST, LOCAL
 from tests.integration.onboarding.wizard import ENTER, Step, Wizard, list_files
@@ -215,14 +215,7 @@ def test_a_config_that_cannot_be_opened_is_left_with_a_clear_error(
 
 
 def test_without_a_terminal_it_names_the_commands_to_use(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [NVOI, "onboard"],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_nvoi("onboard", folder=tmp_path, environ=build_environment(tmp_path))
     assert done.returncode == 2
     assert "nvoi config init" in done.stderr
     assert "nvoi credentials edit" in done.stderr
@@ -295,13 +288,9 @@ def checkout() -> Iterator[Path]:
     shutil.copy(ROOT / "nvoi/demo/hello/app.py", folder)
     (folder / "Procfile").write_text("web: exec python3 app.py\nrelease: echo prepared\n")
     yield folder
-    subprocess.run(
-        [NVOI, "delete", "--delete-volumes", "--quiet", "--callback-budget", "0"],
-        cwd=folder,
-        env=build_environment(folder) | {"NVOI_HOME": str(folder / "home")},
-        stdin=subprocess.DEVNULL,
-        check=True,
-    )
+    words = ("delete", "--delete-volumes", "--quiet", "--callback-budget", "0")
+    environ = build_environment(folder) | {"NVOI_HOME": str(folder / "home")}
+    assert run_nvoi(*words, folder=folder, environ=environ).returncode == 0
     shutil.rmtree(folder)
 
 
@@ -334,9 +323,7 @@ def test_what_was_answered_is_deployed_and_followed(checkout: Path) -> None:
             assert wizard.end() == 0
         assert "Its key is that of $DEPLOY_KEY." in wizard.seen
         assert not (checkout / "deploy.key").exists()
-        done = subprocess.run(
-            [NVOI, "deploy"], cwd=checkout, env=environ, capture_output=True, text=True, check=False
-        )
+        done = run_nvoi("deploy", folder=checkout, environ=environ)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "prepared" in done.stdout
         assert "Good morning" in fetch_from(port)
