@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-import urllib3
+from typing import Any
+from urllib.request import ProxyHandler, build_opener
 
 #: Seconds that anything a test waits for may take on a loaded machine.
 PATIENCE = 45.0
@@ -16,10 +18,12 @@ PATIENCE = 45.0
 def wait_until(is_so: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
     """Poll until ``is_so``; raises AssertionError that says what was waited for."""
     deadline = time.monotonic() + timeout
-    pause = threading.Event()
+    pause = 0.01
     while not is_so():
         assert time.monotonic() < deadline, f"waited {timeout:.0f} s for {what}"
-        pause.wait(0.02)
+        threading.Event().wait(pause)
+        # To look costs: what takes long is looked for less often.
+        pause = min(1.3 * pause, 0.1)
 
 
 def wait_for_text(path: Path, timeout: float = PATIENCE) -> str:
@@ -28,8 +32,28 @@ def wait_for_text(path: Path, timeout: float = PATIENCE) -> str:
     return path.read_text("utf-8")
 
 
+def wait_for_end(process: subprocess.Popen[Any], timeout: float = PATIENCE) -> int:
+    """The exit code of a process; its own wait would look twenty times a second."""
+    ended = threading.Event()
+
+    def end() -> None:
+        if not ended.wait(timeout):
+            process.kill()
+
+    threading.Thread(target=end, daemon=True).start()
+    deadline = time.monotonic() + timeout
+    code = process.wait()
+    ended.set()
+    assert code != -signal.SIGKILL or time.monotonic() < deadline, f"waited {timeout:.0f} s"
+    return code
+
+
 def fetch(url: str) -> str:
-    """The text that is at ``url``, with no proxy between."""
-    answer = urllib3.request("GET", url, timeout=PATIENCE, retries=False)
-    assert answer.status == 200, f"{url} answered {answer.status}"
-    return answer.data.decode()
+    """The text that is at ``url``, with no proxy between; raises OSError where there is none."""
+    with build_opener(ProxyHandler({})).open(url, timeout=PATIENCE) as answer:
+        return str(answer.read().decode())
+
+
+def fetch_from(port: int, path: str = "") -> str:
+    """The text that a server on this machine has at ``path``."""
+    return fetch(f"http://127.0.0.1:{port}/{path}")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
-import hmac
 import json
 import time
 import uuid
@@ -14,6 +11,8 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import urllib3
+
+from nvoi import protocol
 
 TIMEOUT = urllib3.Timeout(connect=5.0, read=10.0)
 
@@ -30,14 +29,12 @@ def build_batch(*messages: str) -> dict[str, Any]:
 
 def sign(key: str, webhook_id: str, body: bytes) -> dict[str, str]:
     """The headers that both signature schemes ask for."""
-    stamp = str(int(time.time()))
-    signed = b".".join((webhook_id.encode(), stamp.encode(), body))
-    webhook = hmac.digest(key.encode(), signed, hashlib.sha256)
+    stamp = int(time.time())
     return {
-        "X-Nvoi-Signature": "sha256=" + hmac.digest(key.encode(), body, hashlib.sha256).hex(),
+        "X-Nvoi-Signature": protocol.sign(body, key),
         "webhook-id": webhook_id,
-        "webhook-timestamp": stamp,
-        "webhook-signature": "v1," + base64.b64encode(webhook).decode(),
+        "webhook-timestamp": str(stamp),
+        "webhook-signature": protocol.sign_webhook(body, key, webhook_id, stamp),
     }
 
 

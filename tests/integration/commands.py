@@ -10,18 +10,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from nvoi.targets.local.processes import find_marked
+from tests.integration.programs import end_marked
 from tests.integration.streams import KEY
-from tests.waiting import PATIENCE, wait_until
-
-__all__ = ["NVOI", "PATIENCE", "App", "Outcome", "Running", "build_environment", "wait_until"]
+from tests.waiting import PATIENCE, wait_for_end, wait_until
 
 #: The command as a user has it: the one installed beside this interpreter.
 NVOI = Path(sys.executable).with_name("nvoi")
@@ -118,7 +115,7 @@ class Running:
 
     def wait(self, timeout: float = PATIENCE) -> Outcome:
         """Wait for its end."""
-        code = self.process.wait(timeout)
+        code = wait_for_end(self.process, timeout)
         new = set(self._find_files()) - self._known
         assert len(new) <= 1, new
         errors = self._errors.read_text("utf-8")
@@ -150,8 +147,10 @@ class App:
         script = SCRIPT.format(gate=self._gate, body=body, status=3 if fails else 0)
         service = {"command": "exec sleep 600", "pre_run_command": script}
         application = {"name": "tiny", "compute_provider": {"local": {}}, "app": {"work": service}}
-        self._write_config("told.yml", {"callback_url": callback_url, "application": application})
-        self._write_config("untold.yml", {"application": application})
+        self._config = self._folder / "told.yml"
+        self._config.write_text(
+            json.dumps({"callback_url": callback_url, "application": application})
+        )
         self._running: list[Running] = []
 
     def __enter__(self) -> Self:
@@ -161,31 +160,37 @@ class App:
         for running in self._running:
             running.process.kill()
             running.process.wait()
-        self.start("delete", config="untold.yml").wait()
-        # What a killed command had started is not what `delete` looks for.
-        for pid in find_marked({"NVOI_STATE": str(self.home / "tiny")}):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        end_marked(NVOI_STATE=str(self.home / "tiny"))
         shutil.rmtree(self._folder)
 
-    def start(
-        self, verb: str = "deploy", *options: str, config: str = "told.yml", **environ: str
-    ) -> Running:
+    def start(self, verb: str = "deploy", *options: str, **environ: str) -> Running:
         """Start a command on the app; ``environ`` adds to its environment."""
-        place = ("-c", str(self._folder / config), "-d", str(self._folder / "checkout"))
-        return self._start((verb, *place, *options, "--log-format", "json"), environ)
+        place = ("-c", str(self._config), "-d", str(self._folder / "checkout"))
+        words = (verb, *place, *options, "--log-format", "json")
+        whole = build_environment(self._folder) | {"NVOI_HOME": str(self.home), **environ}
+        self._running.append(Running(words, self._folder, whole, self.home))
+        return self._running[-1]
 
     def open_gate(self) -> None:
         """Let ``pre_run_command`` go on."""
         self._gate.touch()
 
-    def _start(self, words: Sequence[str], environ: Mapping[str, str]) -> Running:
-        whole = build_environment(self._folder) | {"NVOI_HOME": str(self.home), **environ}
-        self._running.append(Running(words, self._folder, whole, self.home))
-        return self._running[-1]
 
-    def _write_config(self, name: str, document: dict[str, Any]) -> None:
-        (self._folder / name).write_text(json.dumps(document))
+def run_nvoi(
+    *words: str, folder: Path, environ: Mapping[str, str], umask: int = -1
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder to its end; ``environ`` is its whole environment."""
+    return subprocess.run(
+        [NVOI, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environ,
+        cwd=folder,
+        umask=umask,
+        timeout=2 * PATIENCE,
+        check=False,
+    )
 
 
 def run_resend(file: Path, folder: Path, *options: str, **environ: str) -> Outcome:

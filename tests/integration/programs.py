@@ -11,6 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
+from nvoi.targets.local.processes import find_marked
+from tests.waiting import wait_until
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,6 +51,19 @@ def run(folder: Path, *arguments: str, timeout: float = 60) -> tuple[int, str, s
             os.killpg(process.pid, signal.SIGABRT)
             raise AssertionError(f"{arguments} hangs: {process.communicate()[1]}") from None
     return process.returncode, output, errors
+
+
+def end_marked(**marks: str) -> None:
+    """Kill all that was started with ``marks`` in its environment, until nothing of it is left."""
+
+    def kill_all() -> bool:
+        pids = find_marked(marks)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not pids
+
+    wait_until(kill_all, "all processes to end")
 
 
 def name(module: ModuleType, scenario: str, url: str, folder: Path, *rest: str) -> list[str]:

@@ -22,8 +22,9 @@ from tests.fakes import behaviours
 from tests.fakes.behaviours import Answer, Behaviour
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import Record, gather, get_messages, read_states
-from tests.integration.commands import PATIENCE, App, Outcome, Running
+from tests.integration.commands import App, Outcome, Running
 from tests.integration.streams import KEY
+from tests.waiting import PATIENCE
 
 BUDGET_SECONDS = 10.0
 #: What a busy machine may add to that: the sender looks at its deadlines every 0.1 s.

@@ -18,7 +18,8 @@ from nvoi.targets.local.processes import find_marked
 from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import gather, read_states
-from tests.integration.commands import NVOI, PATIENCE, App, build_environment
+from tests.integration.commands import NVOI, App, build_environment
+from tests.waiting import PATIENCE
 
 SIGNALS = {
     signal.SIGINT: (130, "interrupted (Ctrl-C)"),

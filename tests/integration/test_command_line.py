@@ -17,10 +17,11 @@ import pytest
 
 from nvoi.cli.commands import COMMANDS
 from tests.fakes.receiver import Receiver
+from tests.integration.commands import NVOI, run_nvoi
+from tests.integration.programs import end_marked
 from tests.ports import find_port
-from tests.waiting import fetch
+from tests.waiting import fetch_from
 
-NVOI = Path(sys.executable).with_name("nvoi")
 KEY = "fedcba9876543210" * 4
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
 
@@ -49,19 +50,15 @@ class App:
     ) -> subprocess.CompletedProcess[str]:
         """A command, in a ``folder`` that has a config of its own or on the app's."""
         takes_config = folder is None and words and words[0] in TAKES_CONFIG
-        return subprocess.run(
-            [NVOI, *words, *(["-c", "deploy.yml"] if takes_config else [])],
-            cwd=folder or self.directory,
-            env={**self.environ, **(environ or {})},
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-            stdin=subprocess.DEVNULL,
+        return run_nvoi(
+            *words,
+            *(["-c", "deploy.yml"] if takes_config else []),
+            folder=folder or self.directory,
+            environ={**self.environ, **(environ or {})},
         )
 
-    def fetch(self, path: str) -> str:
-        return fetch(f"http://127.0.0.1:{self.port}{path}")
+    def fetch(self, path: str = "") -> str:
+        return fetch_from(self.port, path)
 
 
 @pytest.fixture
@@ -75,8 +72,8 @@ def app(tmp_path: Path) -> Iterator[App]:
     app = App(directory, home, find_port(), environ)
     app.write_config()
     yield app
-    app.write_config()
-    app.run("delete", "--delete-volumes")
+    for conf in tmp_path.rglob("supervisord.conf"):
+        end_marked(NVOI_STATE=str(conf.parents[1]))
 
 
 def test_the_version_is_printed_by_the_command_and_the_module() -> None:
@@ -127,7 +124,7 @@ def test_a_deploy_tells_its_steps_their_times_and_the_url(app: App) -> None:
     assert "web: prepared" in result.stdout
     assert f"http://localhost:{app.port}" in result.stdout
     assert "[SUCCESS]" in lines[-1]
-    assert app.fetch("/health")
+    assert app.fetch("health")
 
 
 def test_a_dry_run_tells_the_steps_touches_nothing_and_calls_nobody(app: App) -> None:
@@ -168,7 +165,7 @@ def test_a_deploy_streams_its_log_and_its_tunnels(app: App) -> None:
 
 def test_a_failed_deploy_is_reported_and_the_old_release_serves_on(app: App) -> None:
     assert app.run("deploy").returncode == 0
-    before = app.fetch("/")
+    before = app.fetch()
     with Receiver(KEY) as receiver:
         app.write_config(receiver.url, **{"python3 app.py": "python3 missing.py"})
         result = app.run("deploy", environ={"DEPLOY_KEY": KEY})
@@ -179,7 +176,7 @@ def test_a_failed_deploy_is_reported_and_the_old_release_serves_on(app: App) -> 
         assert "missing.py" in failed["error"]
         assert "web" in failed["error"]
     assert "Traceback" not in result.stdout
-    assert app.fetch("/") == before
+    assert app.fetch() == before
 
 
 def test_the_traceback_comes_with_verbose_only(app: App) -> None:
@@ -294,10 +291,10 @@ def test_a_branch_has_its_own_app(app: App) -> None:
     try:
         assert app.run("deploy", "--branch", "topic").returncode == 0
         assert sorted(path.name for path in app.home.iterdir()) == ["hello", "hello-topic"]
-        assert app.fetch("/health")
+        assert app.fetch("health")
     finally:
         assert app.run("delete", "--branch", "topic").returncode == 0
-    assert app.fetch("/health")
+    assert app.fetch("health")
     assert app.run("deploy", "--branch", "No/Good").returncode == 2
 
 
@@ -373,7 +370,7 @@ def test_delete_asks_on_a_terminal(app: App) -> None:
         code, output = answer_on_a_terminal(app, answer)
         assert code == 1
         assert "Nothing was deleted" in output
-    assert app.fetch("/health")
+    assert app.fetch("health")
     code, output = answer_on_a_terminal(app, b"y\n")
     assert code == 0, output
     assert "\x1b[" in output

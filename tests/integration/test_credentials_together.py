@@ -7,7 +7,8 @@ import itertools
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,30 +17,34 @@ from nvoi.config.credentials import get_key
 from nvoi.config.loader import load_file
 from nvoi.config.sealing import hold_folders, opens
 from nvoi.errors import UsageError
-from tests.integration.commands import NVOI
+from tests.integration.commands import NVOI, run_nvoi
 from tests.waiting import PATIENCE, wait_until
 
-#: A module that Python loads before the command: it kills the process at one of the moments before
-#: which it would have changed the disk.
+#: Runs the command again and again, and kills it at each of the moments before which it would have
+#: changed the disk; tells how each run ended, and waits for a line before the next one.
 KILLER = """
-import os, signal
-
-left = int(os.environ["KILLED_AT"])
-
-def pass_by():
-    global left
-    left -= 1
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
+import itertools, os, signal, sys
+from nvoi.cli import credentials, main
 
 def build(call):
     def wrapped(*arguments, **options):
-        pass_by()
+        global left
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
         return call(*arguments, **options)
     return wrapped
 
-for name in ("fdopen", "fsync", "link", "rename", "replace", "unlink"):
-    setattr(os, name, build(getattr(os, name)))
+for left in itertools.count(1):
+    pid = os.fork()
+    if not pid:
+        for name in ("fdopen", "fsync", "link", "rename", "replace", "unlink"):
+            setattr(os, name, build(getattr(os, name)))
+        os.dup2(2, 1)
+        os._exit(main(sys.argv[1:]))
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    if not sys.stdin.readline():
+        break
 """
 #: How often two commands are started at once. The code before the lock lost every fourth time.
 TRIES = 6
@@ -71,11 +76,12 @@ class Checkout:
         subprocess.run(["git", "init", "-q", folder], check=True)
         assert self.run("config", "init", "--name", "shop").returncode == 0
 
-    def start(self, *words: str, **environ: str) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command of nvoi's."""
         return subprocess.Popen(
             [NVOI, *words],
             cwd=self.folder,
-            env=self.environ | environ,
+            env=self.environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -83,9 +89,8 @@ class Checkout:
         )
 
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*words, **environ)
-        output, errors = process.communicate(timeout=PATIENCE)
-        return subprocess.CompletedProcess(words, process.returncode, output, errors)
+        """Run a command of nvoi's to its end."""
+        return run_nvoi(*words, folder=self.folder, environ=self.environ | environ)
 
     def run_together(self, commands: Sequence[Sequence[str]]) -> None:
         """Run commands at the same time; all of them are done."""
@@ -119,17 +124,35 @@ def build_set(number: int) -> tuple[str, ...]:
     return ("credentials", "set", f"application.env.V{number}", str(number))
 
 
-@pytest.mark.timeout(400)
+def kill_at_each_step(checkout: Checkout, *words: str) -> Iterator[int]:
+    """The exit codes of one command, killed a step later each time, up to the one that ended."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLER, *words],
+        cwd=checkout.folder,
+        env=checkout.environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as killer:
+        assert killer.stdin is not None
+        assert killer.stdout is not None
+        for line in killer.stdout:
+            yield int(line)
+            if int(line) != -signal.SIGKILL:
+                killer.stdin.close()
+                return
+            killer.stdin.write("\n")
+            killer.stdin.flush()
+
+
 def test_a_rotation_killed_at_any_step_is_brought_to_its_end_by_the_next_command(
-    checkout: Checkout, tmp_path: Path
+    checkout: Checkout,
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(KILLER)
     config = checkout.folder / "deploy.enc"
     keys = set()
-    for moment, words in zip(itertools.count(1), itertools.cycle(OPENING), strict=False):
-        killed = checkout.run(
-            "credentials", "rotate-key", PYTHONPATH=str(tmp_path), KILLED_AT=str(moment)
-        )
+    moments = kill_at_each_step(checkout, "credentials", "rotate-key")
+    for moment, (code, words) in enumerate(zip(moments, itertools.cycle(OPENING), strict=False)):
         left = [name for name in checkout.list_names() if name not in KEPT]
         names = [checkout.folder / name for name in checkout.list_names() if "key" in name]
         assert any(opens(path, config.read_bytes()) for path in names), f"{moment}: {names}"
@@ -140,10 +163,9 @@ def test_a_rotation_killed_at_any_step_is_brought_to_its_end_by_the_next_command
         assert (done.stdout + done.stderr).count("cut off") == bool(left)
         assert opens(checkout.folder / "deploy.key", config.read_bytes())
         keys.add((checkout.folder / "deploy.key").read_text())
-        if killed.returncode == 0:
-            break
-        assert killed.returncode == -signal.SIGKILL
-    assert moment > len(OPENING)
+        assert code in (0, -signal.SIGKILL)
+    assert code == 0
+    assert moment >= len(OPENING)
     assert len(keys) > 2
 
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,9 @@ import pytest
 from nvoi.targets.local.processes import find_marked
 from tests.integration.commands import NVOI
 from tests.integration.pages import ROOT, find_blocks
+from tests.integration.programs import end_marked
 from tests.ports import find_port
-from tests.waiting import PATIENCE, fetch, wait_until
+from tests.waiting import PATIENCE, fetch, wait_for_end, wait_until
 
 PIP = re.compile(r"PIP_|(HTTPS_PROXY|SSL_CERT_FILE|SSL_CERT_DIR)$", re.IGNORECASE)
 
@@ -93,9 +93,7 @@ class Machine:
         for process in self.processes:
             process.kill()
             process.wait()
-        for pid in self.find_processes():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        end_marked(TMPDIR=str(self.temporary))
         shutil.rmtree(self.folder)
 
 
@@ -111,7 +109,7 @@ def test_without_waiting_it_deploys_twice_shows_both_and_ends_well(machine: Mach
     browser.write_text('#!/bin/sh\necho "$1" > "$0.opened"\n')
     browser.chmod(0o700)
     demo = machine.start(NVOI, "demo", "--no-wait", "--open", BROWSER=f"{browser} %s")
-    assert demo.wait(WHOLE) == 0, machine.read()
+    assert wait_for_end(demo, WHOLE) == 0, machine.read()
     output = machine.read()
     assert "Deploy of hello done" in output
     assert "no such table: greetings" in output
@@ -128,8 +126,10 @@ def test_without_waiting_it_deploys_twice_shows_both_and_ends_well(machine: Mach
 def test_it_waits_with_all_it_shows_until_ctrl_c_and_a_second_one_changes_nothing(
     machine: Machine,
 ) -> None:
-    demo = machine.start(NVOI, "demo")
+    port = find_port()
+    demo = machine.start(NVOI, "demo", "--port", str(port))
     machine.wait_for("Ctrl-C takes all of it down")
+    assert machine.find_url("== The dashboard").startswith(f"http://127.0.0.1:{port}/")
     greeting = fetch(machine.find_url("the app"))
     assert "Hello from the nvoi demo" in greeting
     assert "An app would" not in fetch(machine.find_url("the first deploy"))
@@ -149,7 +149,7 @@ def test_it_waits_with_all_it_shows_until_ctrl_c_and_a_second_one_changes_nothin
     demo.send_signal(signal.SIGINT)
     machine.wait_for("Taking everything down")
     demo.send_signal(signal.SIGINT)
-    assert demo.wait(WHOLE) == 0, machine.read()
+    assert wait_for_end(demo, WHOLE) == 0, machine.read()
     machine.assert_nothing_is_left()
 
 
@@ -167,7 +167,7 @@ def test_a_signal_in_the_middle_takes_everything_down(
     demo = machine.start(NVOI, "demo")
     machine.wait_for(moment)
     demo.send_signal(number)
-    assert demo.wait(WHOLE) == code, machine.read()
+    assert wait_for_end(demo, WHOLE) == code, machine.read()
     machine.assert_nothing_is_left()
 
 
@@ -178,7 +178,7 @@ def test_where_the_dashboard_is_lost_it_fails_and_takes_everything_down(machine:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         if b"dashboard" in words:
             os.kill(pid, signal.SIGKILL)
-    assert demo.wait(WHOLE) == 1
+    assert wait_for_end(demo, WHOLE) == 1
     assert "does not answer" in machine.read()
     machine.assert_nothing_is_left()
 
@@ -196,7 +196,7 @@ def test_where_nobody_reads_any_more_it_takes_everything_down(machine: Machine) 
         assert demo.stdout is not None
         assert demo.stdout.readline().startswith(b"nvoi demo")
         demo.stdout.close()
-        assert demo.wait(WHOLE) == 1
+        assert wait_for_end(demo, WHOLE) == 1
     machine.output.touch()
     machine.assert_nothing_is_left()
 
@@ -205,18 +205,9 @@ def test_a_port_that_is_taken_is_named(machine: Machine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
         demo = machine.start(NVOI, "demo", "--no-wait", "--port", port)
-        assert demo.wait(WHOLE) == 2
+        assert wait_for_end(demo, WHOLE) == 2
         assert re.search(rf"^nvoi: .*{port}.*in use", machine.read(), re.MULTILINE)
     machine.output.write_text("")
-    machine.assert_nothing_is_left()
-
-
-def test_the_dashboard_is_at_the_port_that_was_asked_for(machine: Machine) -> None:
-    port = find_port()
-    demo = machine.start(NVOI, "demo", "--port", str(port))
-    machine.wait_for(f"http://127.0.0.1:{port}/")
-    demo.send_signal(signal.SIGTERM)
-    assert demo.wait(WHOLE) == 143
     machine.assert_nothing_is_left()
 
 
@@ -250,7 +241,7 @@ def test_the_readme_begins_with_a_demo_that_runs_from_a_bare_checkout(machine: M
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, checkout)
     demo = machine.start(checkout / command, "--no-wait", PYTHON=sys.executable)
-    assert demo.wait(WHOLE) == 0, machine.read()
+    assert wait_for_end(demo, WHOLE) == 0, machine.read()
     assert "pip install -e .[demo]" in machine.read()
     assert "All of it is as it should be" in machine.read()
     # pip keeps what it fetched, and asks rustc for its version, which may be rustup's.

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.commands import NVOI
-from tests.integration.streams import KEY
-from tests.waiting import PATIENCE
+from tests.integration.commands import build_environment, run_nvoi
 
 APPLICATION = {"name": "tiny", "compute_provider": {"local": {}}, "app": {}}
 #: Commands that make something in nvoi's own folder.
@@ -28,22 +26,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command with ``home`` as nvoi's own folder."""
     (folder / "deploy.yml").write_text(json.dumps({"application": APPLICATION}))
-    return subprocess.run(
-        [NVOI, *words],
-        cwd=folder,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "NVOI_HOME": str(home),
-            "DEPLOY_KEY": KEY,
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-        umask=0,
-    )
+    environ = build_environment(folder) | {"NVOI_HOME": str(home)}
+    return run_nvoi(*words, folder=folder, environ=environ, umask=0)
 
 
 def read_mode(path: Path) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from werkzeug import Request, Response
+
+from tests.fakes.kubernetes.server import start_server
 
 
 class Visitors:
@@ -17,26 +19,15 @@ class Visitors:
     def __init__(self, wait: Callable[[], object] = lambda: None) -> None:
         self.status = 200
         self.requests: list[tuple[str, str]] = []
-        visitors = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                visitors.requests.append((self.headers["Host"], self.path))
-                wait()
-                self.send_response(visitors.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self._wait = wait
+        self._server = start_server(self._answer, tls=False)
+        self.port = self._server.port
 
     def close(self) -> None:
         """Answer no more."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.stop()
+
+    def _answer(self, request: Request) -> Response:
+        self.requests.append((request.headers["Host"], request.path))
+        self._wait()
+        return Response(status=self.status)

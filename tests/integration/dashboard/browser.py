@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
-from tests.integration.commands import wait_until
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webelement import WebElement

@@ -21,8 +21,9 @@ import urllib3
 
 from nvoi.protocol import build_webhook_id
 from tests.fakes.client import Client
-from tests.integration.commands import NVOI, PATIENCE, wait_until
+from tests.integration.commands import NVOI, run_nvoi
 from tests.integration.streams import KEY
+from tests.waiting import PATIENCE, wait_for_end, wait_until
 
 TIMEOUT = urllib3.Timeout(connect=5.0, read=20.0)
 
@@ -149,7 +150,7 @@ class Serving:
         """End it by a signal; its exit code."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
+        return wait_for_end(self.process)
 
     def kill(self) -> None:
         """End it by SIGKILL, without a word."""
@@ -160,16 +161,8 @@ class Serving:
 
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """``nvoi dashboard --db … WORDS`` to its end."""
-        return subprocess.run(
-            [NVOI, "dashboard", "--db", str(self.database), *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            env={**self.environ, **environ},
-            cwd=self.folder,
-            timeout=PATIENCE,
-            check=False,
-        )
+        whole = ("dashboard", "--db", str(self.database), *words)
+        return run_nvoi(*whole, folder=self.folder, environ=self.environ | environ)
 
     def get(self, path: str, **headers: str) -> urllib3.BaseHTTPResponse:
         """``GET path``; a redirect is not followed."""

@@ -11,10 +11,11 @@ import pytest
 import urllib3
 
 import nvoi
-from tests.integration.commands import App, wait_until
+from tests.integration.commands import App
 from tests.integration.dashboard.serving import Serving, get_messages, open_events
 from tests.integration.streams import KEY, Run, log_numbers
 from tests.ports import find_port
+from tests.waiting import wait_until
 
 LINES, KILLS = 3000, 4
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from nvoi.log.levels import Logger
-from tests.integration.commands import wait_until
 from tests.integration.dashboard.browser import Browser
 from tests.integration.dashboard.serving import Serving
 from tests.integration.dashboard.watching import (
@@ -26,6 +25,7 @@ from tests.integration.dashboard.watching import (
     open_deploy,
     start_run,
 )
+from tests.waiting import wait_until
 
 BADGE = "#summary .badge .word"
 ICON = "document.querySelector('link[rel=icon]').getAttribute('href')"

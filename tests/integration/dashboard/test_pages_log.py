@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.integration.commands import wait_until
 from tests.integration.dashboard.browser import Browser
 from tests.integration.dashboard.serving import Serving
 from tests.integration.dashboard.watching import (
@@ -11,6 +10,7 @@ from tests.integration.dashboard.watching import (
     list_messages,
     open_deploy,
 )
+from tests.waiting import wait_until
 
 
 def is_open(page: Browser, step: str) -> bool:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.commands import wait_until
 from tests.integration.dashboard.browser import Browser, open_browser
 from tests.integration.dashboard.serving import Serving
 from tests.integration.dashboard.watching import (
@@ -20,6 +19,7 @@ from tests.integration.dashboard.watching import (
     post_lines,
     start_run,
 )
+from tests.waiting import wait_until
 
 
 def test_a_phone_needs_no_sideways_scroll(browser: Browser, shared: Serving, failed: str) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import nvoi
 from nvoi import protocol
-from tests.integration.commands import wait_until
 from tests.integration.dashboard.browser import Browser
 from tests.integration.dashboard.serving import Serving
 from tests.integration.dashboard.watching import (
@@ -17,6 +16,7 @@ from tests.integration.dashboard.watching import (
     post,
     post_lines,
 )
+from tests.waiting import wait_until
 
 HOSTILE = (
     "<script>window.broken = true</script><img src=x onerror='window.broken = true'>",

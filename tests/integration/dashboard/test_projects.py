@@ -9,9 +9,10 @@ from pathlib import Path
 import pexpect  # type: ignore[import-untyped]  # it has none
 import pytest
 
-from tests.integration.commands import NVOI, PATIENCE
+from tests.integration.commands import NVOI
 from tests.integration.dashboard.serving import Serving, build_path
 from tests.integration.streams import KEY
+from tests.waiting import PATIENCE
 
 SHOP_KEY, NEW_KEY = "5" * 64, "7" * 64
 

@@ -18,10 +18,11 @@ import pytest
 import urllib3
 
 from nvoi.signals import ENDING
-from tests.integration.commands import NVOI, PATIENCE, wait_until
+from tests.integration.commands import NVOI
 from tests.integration.dashboard.serving import Serving
 from tests.integration.streams import KEY
 from tests.ports import find_port
+from tests.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +15,9 @@ from nvoi.targets.local import TARGET, LocalContext
 from nvoi.targets.local.processes import find_marked
 from nvoi.targets.local.state import State
 from tests.integration.local import running
+from tests.integration.programs import end_marked
 from tests.ports import find_port
-
-#: Seconds anything a test waits for may take on a loaded machine.
-PATIENCE = 30.0
+from tests.waiting import fetch_from
 
 #: A server for the apps under test. It answers with what the test asks for:
 #: ``/env/NAME``, ``/cwd``, ``/file/PATH``; ``/health`` with the status in the file ``health``.
@@ -176,15 +170,7 @@ class App:
 
     def tear_down(self) -> None:
         """End all of the app's processes, whatever state a test has left them in."""
-        wait_until(self.kill_all, "all processes to end")
-
-    def kill_all(self) -> bool:
-        """Kill what runs; whether nothing did."""
-        pids = self.find_all()
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return not pids
+        end_marked(NVOI_STATE=str(self.state.root))
 
 
 def is_supervisord(pid: int) -> bool:
@@ -199,23 +185,9 @@ def read_conf(app: App) -> str:
     return (app.state.supervisor / "supervisord.conf").read_text()
 
 
-def fetch(port: int, path: str) -> str:
-    """What the app's server answers."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=PATIENCE) as answer:
-        return str(answer.read().decode())
-
-
 def is_serving(port: int, page: str = "") -> bool:
     """Whether the app's server answers, with the page if one is named."""
     try:
-        return fetch(port, "file/page" if page else "health") == page
+        return fetch_from(port, "file/page" if page else "health") == page
     except OSError:
         return False
-
-
-def wait_until(is_so: Callable[[], object], what: str) -> None:
-    """Poll until ``is_so``; a test that waits in vain says for what."""
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)

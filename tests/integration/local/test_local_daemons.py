@@ -10,7 +10,8 @@ import pytest
 
 from nvoi.errors import ServiceError
 from nvoi.targets.local.processes import find_marked, list_listeners
-from tests.integration.local.application import App, fetch
+from tests.integration.local.application import App
+from tests.waiting import fetch_from
 
 SERVE = f"{sys.executable} -S server.py >/dev/null 2>&1"
 CHECK = {"interval": "1s", "path": "/health"}
@@ -23,7 +24,7 @@ def test_a_server_that_a_service_started_as_a_daemon_goes_with_its_release(app: 
     app.deploy()
     app.write("page", "new")
     app.deploy()
-    assert fetch(port, "file/page") == "new"
+    assert fetch_from(port, "file/page") == "new"
     release = app.state.find_current()
     assert set(app.find_processes()) == set(find_marked(app.state.build_marks(release)))
 
@@ -66,6 +67,6 @@ def test_the_service_may_hide_what_it_was_started_with(app: App) -> None:
     app.deploy()
     app.write("page", "new")
     app.deploy()
-    assert fetch(port, "file/page") == "new"
+    assert fetch_from(port, "file/page") == "new"
     app.delete()
     assert list_listeners(port) == []

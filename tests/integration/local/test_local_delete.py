@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from tests.integration.local.application import App, fetch
+from tests.integration.local.application import App
+from tests.waiting import fetch_from
 
 
 def test_delete_stops_everything_and_leaves_only_volumes(
@@ -17,7 +18,7 @@ def test_delete_stops_everything_and_leaves_only_volumes(
     app.delete()
     assert app.find_all() == []
     with pytest.raises(OSError, match="refused"):
-        fetch(port, "health")
+        fetch_from(port, "health")
     assert [path.name for path in app.state.root.iterdir()] == ["volumes"]
     assert (app.state.volumes / "store/kept").read_text() == "x\n"
     assert f"volumes are kept in {app.state.volumes}: store" in caplog.text
@@ -35,7 +36,7 @@ def test_what_was_deleted_can_be_deployed_again_with_its_data(app: App) -> None:
     app.deploy()
     app.delete()
     app.deploy()
-    assert fetch(port, "file/data/kept") == "x\nx\n"
+    assert fetch_from(port, "file/data/kept") == "x\nx\n"
 
 
 def test_delete_is_content_when_there_is_nothing_to_delete(
@@ -59,7 +60,7 @@ def test_delete_stops_what_a_dead_supervisord_has_left(app: App) -> None:
     port = app.add_server()
     app.deploy()
     os.kill(app.get_daemon_pid(), signal.SIGKILL)
-    assert fetch(port, "health") == ""
+    assert fetch_from(port, "health") == ""
     app.delete()
     assert app.find_processes() == []
     assert not app.state.root.exists()
@@ -105,4 +106,4 @@ def test_a_dry_run_of_delete_says_what_would_go_and_touches_nothing(app: App) ->
         f"would keep the volumes in {app.state.volumes}: store",
     ):
         assert expected in text
-    assert fetch(port, "health") == ""
+    assert fetch_from(port, "health") == ""

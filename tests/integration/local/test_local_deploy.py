@@ -11,8 +11,9 @@ import pytest
 from nvoi.errors import NvoiError
 from nvoi.protocol import Tunnel
 from nvoi.targets.local.supervisor import get_socket
-from tests.integration.local.application import App, fetch, is_serving, read_conf, wait_until
+from tests.integration.local.application import App, is_serving, read_conf
 from tests.ports import find_port
+from tests.waiting import fetch_from, wait_until
 
 
 def get_release(app: App) -> str:
@@ -24,7 +25,7 @@ def get_release(app: App) -> str:
 def test_a_first_deploy_serves_on_the_port_and_announces_it(app: App) -> None:
     port = app.add_server()
     context = app.deploy()
-    assert fetch(port, "cwd") == str(app.state.releases / get_release(app))
+    assert fetch_from(port, "cwd") == str(app.state.releases / get_release(app))
     assert context.tunnels == [Tunnel("web", f"localhost:{port}")]
     assert context.urls == [f"http://localhost:{port}"]
 
@@ -37,7 +38,7 @@ def test_a_deploy_without_services_stops_those_of_before(app: App) -> None:
     app.deploy()
     assert get_release(app) > first
     with pytest.raises(OSError, match="refused"):
-        fetch(port, "cwd")
+        fetch_from(port, "cwd")
 
 
 def test_a_second_deploy_serves_the_new_files_under_the_same_supervisord(app: App) -> None:
@@ -47,7 +48,7 @@ def test_a_second_deploy_serves_the_new_files_under_the_same_supervisord(app: Ap
     first, daemon = get_release(app), app.get_daemon_pid()
     app.write("page", "new")
     app.deploy()
-    assert fetch(port, "file/page") == "new"
+    assert fetch_from(port, "file/page") == "new"
     assert get_release(app) > first
     assert app.get_daemon_pid() == daemon
 
@@ -63,7 +64,7 @@ def test_the_old_release_serves_until_the_new_one_has_passed_its_trial(app: App)
     app.services["web"]["pre_run_command"] = f'{sys.executable} -c "{script}" > {seen}'
     app.deploy()
     assert seen.read_text().strip() == "old"
-    assert fetch(port, "file/page") == "new"
+    assert fetch_from(port, "file/page") == "new"
 
 
 def test_only_the_services_of_the_app_run_after_a_deploy(app: App) -> None:
@@ -77,12 +78,12 @@ def test_only_the_services_of_the_app_run_after_a_deploy(app: App) -> None:
 def test_services_that_the_config_no_longer_names_are_stopped(app: App) -> None:
     kept, removed = app.add_server("web"), app.add_server("api")
     app.deploy()
-    assert fetch(removed, "health") == ""
+    assert fetch_from(removed, "health") == ""
     del app.services["api"]
     app.deploy()
-    assert fetch(kept, "health") == ""
+    assert fetch_from(kept, "health") == ""
     with pytest.raises(OSError, match="refused"):
-        fetch(removed, "health")
+        fetch_from(removed, "health")
     assert "/api.sh" not in read_conf(app)
 
 
@@ -94,7 +95,7 @@ def test_services_may_exchange_their_ports(app: App) -> None:
     app.deploy()
     app.services["web"]["port"], app.services["api"]["port"] = second, first
     app.deploy()
-    assert (fetch(first, "env/NAME"), fetch(second, "env/NAME")) == ("api", "web")
+    assert (fetch_from(first, "env/NAME"), fetch_from(second, "env/NAME")) == ("api", "web")
 
 
 def test_a_service_may_move_to_another_port(app: App) -> None:
@@ -102,9 +103,9 @@ def test_a_service_may_move_to_another_port(app: App) -> None:
     app.deploy()
     app.services["web"]["port"] = new = find_port()
     app.deploy()
-    assert fetch(new, "env/PORT") == str(new)
+    assert fetch_from(new, "env/PORT") == str(new)
     with pytest.raises(OSError, match="refused"):
-        fetch(old, "health")
+        fetch_from(old, "health")
 
 
 def test_a_service_without_a_port_is_started_at_the_switch_and_stays(app: App) -> None:
@@ -130,7 +131,7 @@ def test_a_service_without_a_healthcheck_needs_only_to_accept_connections(app: A
     del app.services["web"]["healthcheck"]
     app.write("health", "503")
     app.deploy()
-    assert fetch(port, "env/PORT") == str(port)
+    assert fetch_from(port, "env/PORT") == str(port)
 
 
 def test_a_redirect_is_healthy_and_is_not_followed(app: App) -> None:
@@ -145,14 +146,14 @@ def test_a_redirect_is_healthy_and_is_not_followed(app: App) -> None:
 def test_the_environment_reaches_the_service_as_it_was_written(app: App, value: str) -> None:
     port = app.add_server(env={"VALUE": value})
     app.deploy()
-    assert fetch(port, "env/VALUE") == value
+    assert fetch_from(port, "env/VALUE") == value
 
 
 def test_a_service_gets_the_callers_path_but_not_its_keys(app: App) -> None:
     app.environ |= {"DEPLOY_KEY": "k" * 64, "NVOI_MASTER_KEY": "k" * 64, "TZ": "UTC"}
     port = app.add_server()
     app.deploy()
-    names = fetch(port, "names").split()
+    names = fetch_from(port, "names").split()
     assert {"PATH", "PORT", "TZ", "DEPLOY_ENV"} <= set(names)
     assert not {"DEPLOY_KEY", "NVOI_MASTER_KEY", "NVOI_DEBUG", "SUPERVISOR_ENABLED"} & set(names)
 
@@ -162,7 +163,7 @@ def test_secrets_are_in_no_process_list_and_no_file_that_others_can_read(app: Ap
     app.config["secrets"] = {"TOKEN": secret}
     port = app.add_server(pre_run_command="true")
     app.deploy()
-    assert fetch(port, "env/TOKEN") == secret
+    assert fetch_from(port, "env/TOKEN") == secret
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
     assert secret not in listed.stdout
     assert secret not in (app.state.supervisor / "supervisord.conf").read_text()
@@ -189,7 +190,7 @@ def test_a_relative_mount_outlives_releases(app: App) -> None:
     port = app.add_server(mounts={"store": "data"}, pre_run_command="echo x >> data/kept")
     app.deploy()
     app.deploy()
-    assert fetch(port, "file/data/kept") == "x\nx\n"
+    assert fetch_from(port, "file/data/kept") == "x\nx\n"
     assert (app.state.volumes / "store/kept").read_text() == "x\nx\n"
     assert not (app.state.volumes / "store/from-checkout").exists()
 
@@ -200,7 +201,7 @@ def test_an_absolute_mount_is_found_by_its_variable(
     port = app.add_server(mounts={"my-store": "/srv/store"})
     app.deploy()
     folder = app.state.volumes / "my-store"
-    assert fetch(port, "env/NVOI_MOUNT_MY_STORE") == str(folder)
+    assert fetch_from(port, "env/NVOI_MOUNT_MY_STORE") == str(folder)
     assert folder.is_dir()
     assert "/srv/store cannot be mounted without root" in caplog.text
 
@@ -211,7 +212,7 @@ def test_a_sqlite_database_outlives_releases(app: App) -> None:
     app.deploy()
     app.deploy()
     path = app.state.volumes / "db/shop-database.sqlite3"
-    assert fetch(port, "env/DATABASE_URL") == f"sqlite://{path}"
+    assert fetch_from(port, "env/DATABASE_URL") == f"sqlite://{path}"
     assert path.read_text() == "row\nrow\n"
 
 
@@ -279,7 +280,7 @@ def test_a_state_folder_with_a_long_path_or_odd_characters_works(app: App) -> No
     app.home = app.home.parent / ("a;b #c %(d)s 'é' " + "x" * 120)
     port = app.add_server()
     app.deploy()
-    assert fetch(port, "cwd") == str(app.state.releases / get_release(app))
+    assert fetch_from(port, "cwd") == str(app.state.releases / get_release(app))
     socket = get_socket(app.state)
     assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
     app.delete()
@@ -304,7 +305,7 @@ def test_supervisord_and_the_services_outlive_the_run(app: App) -> None:
     with app.start() as run:
         output, _ = run.communicate()
     assert run.returncode == 0, output
-    assert fetch(port, "env/PORT") == str(port)
+    assert fetch_from(port, "env/PORT") == str(port)
     assert os.getsid(app.get_daemon_pid()) != os.getsid(0)
     assert fds_of(app.get_daemon_pid()) & {str(app.state.lock)} == set()
 

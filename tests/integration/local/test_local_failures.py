@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from nvoi.errors import CommandError, ConfigError, NvoiError, ServiceError
-from tests.integration.local.application import App, fetch
+from tests.integration.local.application import App
 from tests.ports import find_port
+from tests.waiting import fetch_from
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def serving(app: App) -> Iterator[tuple[App, int]]:
     release, pids = app.state.find_current(), app.find_processes()
     app.write("page", "new")
     yield app, port
-    assert fetch(port, "file/page") == "old"
+    assert fetch_from(port, "file/page") == "old"
     assert app.state.find_current() == release
     assert app.state.list_releases() == [release]
     assert not (app.state.run / "trial").exists()

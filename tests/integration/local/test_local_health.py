@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from nvoi.errors import ServiceError
-from tests.integration.local.application import App, fetch
+from tests.integration.local.application import App
 from tests.ports import find_port
+from tests.waiting import fetch_from
 
 SERVE = f"{sys.executable} -S server.py"
 BRIEF = {"interval": "200ms", "retries": 8}
@@ -27,19 +28,19 @@ def test_a_release_is_told_the_port_of_its_healthcheck_and_a_trial_another(app: 
     usual = find_port()
     port = add_server(app, "$NVOI_HEALTH_PORT", usual)
     app.deploy()
-    assert fetch(usual, "file/page") == "old"
+    assert fetch_from(usual, "file/page") == "old"
     app.write("page", "new")
     app.deploy()
-    assert fetch(port, "file/page") == "new"
-    assert fetch(usual, "file/page") == "new"
+    assert fetch_from(port, "file/page") == "new"
+    assert fetch_from(usual, "file/page") == "new"
 
 
 def test_a_first_release_may_answer_on_trial_where_it_always_does(app: App) -> None:
     usual = find_port()
     port = add_server(app, str(usual), usual)
     app.deploy()
-    assert fetch(port, "health") == ""
-    assert fetch(usual, "health") == ""
+    assert fetch_from(port, "health") == ""
+    assert fetch_from(usual, "health") == ""
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
@@ -58,7 +59,7 @@ def test_an_app_whose_health_port_is_fixed_is_asked_by_the_switch(
     app.write("page", "new")
     app.services["web"]["healthcheck"] = BRIEF | {"port": usual, "interval": "1s"}
     app.deploy()
-    assert fetch(port, "file/page") == fetch(usual, "file/page") == "new"
+    assert fetch_from(port, "file/page") == fetch_from(usual, "file/page") == "new"
     assert "Answer on $NVOI_HEALTH_PORT instead" in caplog.text
 
 
@@ -71,7 +72,7 @@ def test_a_release_without_its_health_port_is_switched_back(app: App) -> None:
     app.services["web"] |= {"command": f"exec {SERVE}", "healthcheck": BRIEF | {"port": usual}}
     with pytest.raises(ServiceError, match=f"nothing listens on port {usual}"):
         app.deploy()
-    assert fetch(port, "file/page") == fetch(usual, "file/page") == "old"
+    assert fetch_from(port, "file/page") == fetch_from(usual, "file/page") == "old"
 
 
 def test_a_trial_does_not_trust_the_health_of_the_old_release(app: App) -> None:
@@ -84,7 +85,7 @@ def test_a_trial_does_not_trust_the_health_of_the_old_release(app: App) -> None:
         app.deploy()
     assert "must listen on $PORT" in caught.value.hint
     assert app.find_processes() == pids
-    assert fetch(port, "health") == ""
+    assert fetch_from(port, "health") == ""
 
 
 def test_a_trial_that_crashes_after_a_second_is_not_saved_by_the_old_release(app: App) -> None:
@@ -96,7 +97,7 @@ def test_a_trial_that_crashes_after_a_second_is_not_saved_by_the_old_release(app
     with pytest.raises(ServiceError, match="web exited with 7"):
         app.deploy()
     assert app.find_processes() == pids
-    assert fetch(port, "health") == ""
+    assert fetch_from(port, "health") == ""
 
 
 @pytest.mark.parametrize("command", ["exec sleep 1000", f"exec env PORT=$OTHER {SERVE}"])

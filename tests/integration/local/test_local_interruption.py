@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nvoi.errors import LockError
-from tests.integration.local.application import App, fetch, is_serving, read_conf, wait_until
+from tests.integration.local.application import App, is_serving, read_conf
+from tests.waiting import fetch_from, wait_until
 
 
 def kill(run: subprocess.Popen[str], number: int = signal.SIGKILL) -> str:
@@ -41,7 +42,7 @@ def test_two_apps_may_be_deployed_at_once(app: App) -> None:
         with app.start() as run:
             wait_until((app.state.root / "begun").exists, "the first run to be at work")
             other.deploy()
-            assert fetch(port, "env/PORT") == str(port)
+            assert fetch_from(port, "env/PORT") == str(port)
             kill(run)
     finally:
         other.tear_down()
@@ -61,7 +62,7 @@ def test_a_run_killed_in_its_pre_run_command_is_put_right_by_the_next(app: App) 
     assert len(app.find_processes()) == 1
     assert len(app.state.list_releases()) == 2
     assert old in app.state.list_releases()
-    assert fetch(port, "cwd") == str(app.state.releases / app.state.list_releases()[-1])
+    assert fetch_from(port, "cwd") == str(app.state.releases / app.state.list_releases()[-1])
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -79,7 +80,7 @@ def test_a_run_killed_in_a_trial_is_put_right_by_the_next(app: App, first: bool)
     gate.touch()
     app.deploy()
     assert len(app.find_processes()) == 1
-    assert fetch(port, "cwd") == str(app.state.releases / app.state.list_releases()[-1])
+    assert fetch_from(port, "cwd") == str(app.state.releases / app.state.list_releases()[-1])
     assert len(app.state.list_releases()) == (1 if first else 2)
 
 
@@ -107,7 +108,7 @@ def test_a_run_killed_in_the_switch_is_put_right_by_the_next(app: App) -> None:
     kill_in_switch(app)
     del app.services["worker"]
     app.deploy()
-    assert fetch(app.services["web"]["port"], "file/page") == "new"
+    assert fetch_from(app.services["web"]["port"], "file/page") == "new"
     assert len(app.find_processes()) == 1
 
 
@@ -163,7 +164,7 @@ def test_an_interrupted_trial_is_ended_and_the_old_release_goes_on(app: App) -> 
         kill(run, signal.SIGINT)
     assert run.returncode == 130
     assert app.find_processes() == pids
-    assert fetch(port, "file/page") == "old"
+    assert fetch_from(port, "file/page") == "old"
     assert len(app.state.list_releases()) == 1
 
 
@@ -180,7 +181,7 @@ def test_an_interrupted_switch_gives_the_ports_back(app: App) -> None:
         wait_until((app.state.root / "switched").exists, "the switch")
         output = kill(run, signal.SIGINT)
     assert run.returncode == 130, output
-    assert fetch(port, "file/page") == "old"
+    assert fetch_from(port, "file/page") == "old"
     assert len(app.find_processes()) == 1
     assert "serves again" in output
 
@@ -196,14 +197,14 @@ def test_a_killed_supervisord_is_started_anew_and_its_orphans_are_stopped(
     app.deploy()
     assert app.get_daemon_pid() != daemon
     assert orphan not in app.find_processes()
-    assert fetch(port, "env/PORT") == str(port)
+    assert fetch_from(port, "env/PORT") == str(port)
     assert "that were left running" in caplog.text
 
 
 def test_after_a_reboot_a_failing_deploy_leaves_the_old_release_serving(app: App) -> None:
     port = app.add_server()
     app.deploy()
-    wait_until(app.kill_all, "all to end")
+    app.tear_down()
     app.services["web"]["pre_run_command"] = "exit 1"
     with app.start() as run:
         run.communicate()
@@ -217,4 +218,4 @@ def test_a_supervisord_that_was_told_to_end_is_waited_for(app: App) -> None:
     os.kill(daemon, signal.SIGTERM)
     app.deploy()
     assert app.get_daemon_pid() != daemon
-    assert fetch(port, "env/PORT") == str(port)
+    assert fetch_from(port, "env/PORT") == str(port)

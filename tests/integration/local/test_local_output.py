@@ -10,7 +10,8 @@ from nvoi.errors import CommandError
 from nvoi.targets.local.context import LocalContext, open_context
 from nvoi.targets.local.snapshot import SNAPSHOT
 from nvoi.targets.local.steps import PREPARE
-from tests.integration.local.application import App, wait_until
+from tests.integration.local.application import App
+from tests.waiting import wait_until
 
 
 def run_command(app: App, command: str) -> LocalContext:

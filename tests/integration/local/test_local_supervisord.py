@@ -18,7 +18,8 @@ from nvoi.targets.local.client import GoneError, Supervisor, check_peer
 from nvoi.targets.local.programs import kill_groups
 from nvoi.targets.local.rollout import TRIAL
 from nvoi.targets.local.supervisor import get_socket
-from tests.integration.local.application import App, fetch
+from tests.integration.local.application import App
+from tests.waiting import fetch_from
 
 
 def test_a_supervisord_that_is_not_there_is_gone(folder: Path) -> None:
@@ -59,7 +60,7 @@ def test_a_supervisord_that_dies_in_the_switch_is_started_again_with_the_old_rel
     app.services["worker"] = {"command": "kill -9 $PPID; exec sleep 1000"}
     with pytest.raises(NvoiError, match="not to be reached"):
         app.deploy()
-    assert fetch(port, "file/page") == "old"
+    assert fetch_from(port, "file/page") == "old"
     assert len(app.find_processes()) == 1
 
 

@@ -7,33 +7,37 @@ import re
 import socket
 import ssl
 import subprocess
-import urllib.request
 from pathlib import Path
 
 import trustme
 
 from nvoi.config.credentials import get_key
+from tests.fakes.behaviours import Answer
+from tests.fakes.protocol import find_signature_faults
+from tests.fakes.receiver import Receiver
 from tests.integration.commands import NVOI, build_environment
 from tests.integration.onboarding.configs import read_config
-from tests.integration.onboarding.dashboard import Dashboard
 from tests.integration.onboarding.scripts import LEAST
 from tests.integration.onboarding.wizard import ENTER, Wizard
 from tests.integration.streams import KEY
 from tests.ports import find_port
+from tests.waiting import fetch
 
 
 def test_a_dashboard_that_takes_the_signed_call_is_kept_without_a_question(tmp_path: Path) -> None:
-    with Dashboard(202) as dashboard, Wizard(tmp_path) as wizard:
+    with Receiver(KEY) as dashboard, Wizard(tmp_path) as wizard:
+        dashboard.always(Answer(202))
         wizard.follow(LEAST)
         wizard.wait_for("No dashboard yet? Once the config is saved, `nvoi dashboard`")
         wizard.answer("Callback URL:", f"{dashboard.url}/")
         wizard.wait_for("The dashboard answers (202)")
         wizard.pick("? What now?", "save it")
         assert wizard.end() == 0
-        (request,) = dashboard.requests
-        assert re.fullmatch(r"/api/deploys/nvoi-onboard-[0-9a-f]{12}/logs", request.path)
-        assert request.get_data() == b'{"logs": []}'
-        dashboard.check_signatures(get_key(tmp_path, environ={}).value.reveal())
+        (call,) = dashboard.requests
+        assert re.fullmatch(r"/api/deploys/nvoi-onboard-[0-9a-f]{12}/logs", call.path)
+        assert call.body == b'{"logs": []}'
+        key = get_key(tmp_path, environ={}).value.reveal()
+        assert not list(find_signature_faults(call, key.encode()))
         assert read_config(tmp_path).callback_url == f"{dashboard.url}/"
 
 
@@ -46,14 +50,15 @@ def test_an_answer_that_is_not_well_is_explained_and_the_url_can_be_kept(tmp_pat
         500: "a fault of its own",
     }
     location = {"Location": "https://new.example.com/c?t=1"}
-    with Dashboard(401, location) as dashboard, Wizard(tmp_path) as wizard:
+    with Receiver(KEY) as dashboard, Wizard(tmp_path) as wizard:
+        dashboard.always(Answer(401, location))
         url = dashboard.url.replace("://", "://user:p4ss-5ecret@")
         wizard.follow((*LEAST, ("Callback URL:", dashboard.url)))
         for status, words in meanings.items():
             wizard.wait_for(f"! It answered {status}.")
             wizard.wait_for(words)
             following = {401: 404, 404: 301, 301: 422, 422: 500}.get(status, status)
-            dashboard.status = following
+            dashboard.always(Answer(following, location))
             wizard.pick("? What now?", "change the URL" if status == 500 else "try again")
         wizard.answer("Callback URL:", url)
         wizard.wait_for("! It answered 500.")
@@ -72,7 +77,7 @@ def test_an_answer_that_is_not_well_is_explained_and_the_url_can_be_kept(tmp_pat
 def test_what_does_not_answer_is_explained_and_can_be_changed(tmp_path: Path) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
-    with Dashboard() as well, Dashboard(tls=tls) as untrusted, Wizard(tmp_path) as wizard:
+    with Receiver(KEY) as well, Receiver(KEY, tls=tls) as untrusted, Wizard(tmp_path) as wizard:
         wizard.follow(LEAST)
         wizard.answer("Callback URL:", f"http://127.0.0.1:{find_port()}")
         wizard.wait_for("! No answer: no connection: Connection refused.")
@@ -120,7 +125,6 @@ def test_nvois_own_dashboard_takes_the_call_and_stores_nothing(tmp_path: Path) -
                 wizard.pick("? What now?", "save it")
                 assert wizard.end() == 0
             address = f"{found[0]}/api/projects/default/deploys.json"
-            with urllib.request.urlopen(address, timeout=10) as answer:
-                assert json.load(answer)["deploys"] == []
+            assert json.loads(fetch(address))["deploys"] == []
         finally:
             process.terminate()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +12,15 @@ import pytest
 
 from nvoi.config.sealing import encrypt, generate_key
 from nvoi.secret import Secret
-from tests.integration.commands import NVOI, build_environment
+from tests.fakes.protocol import find_signature_faults
+from tests.fakes.receiver import Receiver
+from tests.integration.commands import NVOI, build_environment, run_nvoi
 from tests.integration.onboarding.configs import OWN, make_config, read_config, read_text
-from tests.integration.onboarding.dashboard import Dashboard
 from tests.integration.onboarding.scripts import LEAST, LOCAL
 from tests.integration.onboarding.wizard import ENTER, Step, Wizard, list_files
 from tests.integration.streams import KEY
 from tests.ports import find_port
+from tests.waiting import fetch_from
 
 ROOT = Path(__file__).parents[3]
 
@@ -214,14 +215,7 @@ def test_a_config_that_cannot_be_opened_is_left_with_a_clear_error(
 
 
 def test_without_a_terminal_it_names_the_commands_to_use(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [NVOI, "onboard"],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_nvoi("onboard", folder=tmp_path, environ=build_environment(tmp_path))
     assert done.returncode == 2
     assert "nvoi config init" in done.stderr
     assert "nvoi credentials edit" in done.stderr
@@ -294,13 +288,9 @@ def checkout() -> Iterator[Path]:
     shutil.copy(ROOT / "nvoi/demo/hello/app.py", folder)
     (folder / "Procfile").write_text("web: exec python3 app.py\nrelease: echo prepared\n")
     yield folder
-    subprocess.run(
-        [NVOI, "delete", "--delete-volumes", "--quiet", "--callback-budget", "0"],
-        cwd=folder,
-        env=build_environment(folder) | {"NVOI_HOME": str(folder / "home")},
-        stdin=subprocess.DEVNULL,
-        check=True,
-    )
+    words = ("delete", "--delete-volumes", "--quiet", "--callback-budget", "0")
+    environ = build_environment(folder) | {"NVOI_HOME": str(folder / "home")}
+    assert run_nvoi(*words, folder=folder, environ=environ).returncode == 0
     shutil.rmtree(folder)
 
 
@@ -308,7 +298,7 @@ def test_what_was_answered_is_deployed_and_followed(checkout: Path) -> None:
     """From the first question to an app that answers; the key is the one of $DEPLOY_KEY."""
     port = find_port()
     environ = build_environment(checkout) | {"NVOI_HOME": str(checkout / "home")}
-    with Dashboard() as dashboard:
+    with Receiver(KEY) as dashboard:
         with Wizard(checkout, DEPLOY_KEY=KEY) as wizard:
             wizard.follow(
                 (
@@ -333,15 +323,12 @@ def test_what_was_answered_is_deployed_and_followed(checkout: Path) -> None:
             assert wizard.end() == 0
         assert "Its key is that of $DEPLOY_KEY." in wizard.seen
         assert not (checkout / "deploy.key").exists()
-        done = subprocess.run(
-            [NVOI, "deploy"], cwd=checkout, env=environ, capture_output=True, text=True, check=False
-        )
+        done = run_nvoi("deploy", folder=checkout, environ=environ)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "prepared" in done.stdout
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
-            assert b"Good morning" in answer.read()
-        dashboard.check_signatures(KEY)
-        paths = [request.path.rpartition("/")[2] for request in dashboard.requests]
-        assert paths[0] == "logs"
-        assert paths[1] == "status"
-        assert b'"completed"' in dashboard.requests[-1].get_data()
+        assert "Good morning" in fetch_from(port)
+        for request in dashboard.requests:
+            assert not list(find_signature_faults(request, KEY.encode()))
+        call, *deploy = dashboard.requests
+        assert call.kind == "logs"
+        assert (deploy[0].state, deploy[-1].state) == ("started", "completed")

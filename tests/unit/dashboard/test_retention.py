@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +12,15 @@ from nvoi.dashboard.queries import LOST_AFTER, list_runs
 from nvoi.dashboard.retention import MOST_ROWS, Retention, delete_rows
 from nvoi.secret import Secret
 from tests.unit.dashboard.faults import locked
-from tests.unit.dashboard.stores import COMPLETED, KEY, Store, make_batch, make_start, open_store
+from tests.unit.dashboard.stores import (
+    COMPLETED,
+    KEY,
+    Store,
+    make_batch,
+    make_start,
+    open_store,
+)
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     import pytest
@@ -41,12 +47,6 @@ def count_rows(store: Store) -> list[int]:
             connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
             for table in ("attempts", "lines", "gaps", "deliveries")
         ]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 def test_the_newest_runs_of_each_project_are_kept(store: Store) -> None:
@@ -156,7 +156,7 @@ def test_it_sweeps_in_the_background_until_it_is_closed(
     sweeping.start()
     for name in "ab":
         finish(store, name)
-        wait_until(lambda: count_rows(store)[0] == 0)
+        wait_until(lambda: count_rows(store)[0] == 0, "the rows to go")
     sweeping.close()
     sweeping.close()
     finish(store, "c")
@@ -176,6 +176,6 @@ def test_a_database_that_fails_is_swept_again_later(
         sweeping = Retention(store.writer, keep=0)
         with locked(store.database.path), caplog.at_level(logging.WARNING):
             sweeping.start()
-            wait_until(lambda: "old deploys are not deleted for now" in caplog.text)
-        wait_until(lambda: count_rows(store)[0] == 0)
+            wait_until(lambda: "are not deleted for now" in caplog.text, "the warning")
+        wait_until(lambda: count_rows(store)[0] == 0, "the rows to go")
         sweeping.close()

@@ -12,6 +12,7 @@ import pytest
 from nvoi.config.environment import build_environment
 from nvoi.naming import build_database_name, build_workload_name
 from tests.unit.kubernetes import configs
+from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -155,3 +156,20 @@ def test_every_pod_is_limited_and_stays_on_its_servers(name: str) -> None:
         placed = json.dumps([configs.pod_of(item).get(key) for key in ("nodeSelector", "affinity")])
         assert "nvoi.io/server-name" in placed
         assert any(f'"{group}"' in placed for group in groups)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@every_config
+def test_every_manifest_passes_the_cluster_s_schemas(name: str, version: str) -> None:
+    for manifest in configs.build(name).all:
+        assert find_errors(manifest, version) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_schemas_refuse_what_kubernetes_does_not_know(version: str) -> None:
+    manifest: Any = configs.find(configs.build("web"), "Deployment", "shop-web")
+    configs.container_of(manifest)["imagePullPolice"] = "Always"
+    manifest["spec"]["strategy"]["rollingUpdate"]["maxSurge"] = []
+    errors = " ".join(find_errors(manifest, version))
+    assert "imagePullPolice" in errors
+    assert "maxSurge" in errors

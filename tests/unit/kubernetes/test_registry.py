@@ -4,11 +4,13 @@ import ipaddress
 import json
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from nvoi.kubernetes import registry
 from nvoi.kubernetes.registry import build_registry
 from tests.unit.kubernetes.configs import container_of, find, pod_of
+from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 
 
 def test_the_registry_runs_on_the_master_beside_its_data() -> None:
@@ -64,3 +66,9 @@ def test_containerd_is_told_to_pull_from_the_registry_and_from_mirrors() -> None
 def test_an_image_s_reference_begins_with_the_registry_and_ends_with_its_digest() -> None:
     reference = registry.build_reference("nvoi-shop:1", "sha256:ab")
     assert reference == "10.43.0.100:5000/nvoi-shop:1@sha256:ab"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_registry_passes_the_cluster_s_schemas(version: str) -> None:
+    for manifest in build_registry("id", node="shop-main-1"):
+        assert find_errors(manifest, version) == []
