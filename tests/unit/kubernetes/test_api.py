@@ -48,8 +48,8 @@ class Endless:
         self.count += 1
         with hold(self):
             self.cancelled.wait()
+        yield from ()
         raise ConnectionFailedError("cut off")
-        yield
 
 
 def test_the_lines_of_a_container_are_not_asked_for_again_once_that_is_ended() -> None:
