@@ -47,9 +47,9 @@ class Endless:
     def follow_lines(self, pod: Reference, container: str) -> Any:
         self.count += 1
         with hold(self):
-            if self.cancelled.wait():
-                raise ConnectionFailedError("cut off")
-        yield
+            self.cancelled.wait()
+        yield from ()
+        raise ConnectionFailedError("cut off")
 
 
 def test_the_lines_of_a_container_are_not_asked_for_again_once_that_is_ended() -> None:
