@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def serve(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
 
     def talk(connection: socket.socket) -> None:
         with suppress(OSError), connection.makefile("rb") as file:
-            while head := b"".join(iter(file.readline, b"\r\n")):
+            while head := b"".join(takewhile(lambda line: line != b"\r\n", file)):
                 heads.append(head)
                 fields = dict(line.lower().split(b":", 1) for line in head.splitlines()[1:])
                 file.read(int(fields[b"content-length"]))
