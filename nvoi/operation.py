@@ -281,7 +281,7 @@ def tell_plan(operation: Operation[C], request: Request) -> None:
         for line in step.plan(context):
             log.info("  %s", line)
     if request.config.callback_url:
-        log.info("The dashboard of callback_url would be told; this dry run calls nobody")
+        log.info("A real run reports to callback_url; a dry run does not")
 
 
 def format_seconds(seconds: float) -> str:

@@ -190,13 +190,13 @@ def tell_insecure(install_url: str, tasks: Sequence[Task], facts: Mapping[str, F
     names = [task.server.name for task in tasks if task.installs]
     if names and not install_url.startswith("https://"):
         log.warning(
-            "k3s.install_url is not https: whoever is between it and a server can be root there"
+            "k3s.install_url is not https: anyone on the way can become root on the servers"
         )
         return
     for name in names:
         if facts[name].downloader == "busybox":
             log.warning(
-                "%s: the wget of BusyBox does not check whom it downloads k3s from: install curl",
+                "%s: BusyBox wget downloads k3s without verifying TLS: install curl",
                 name,
             )
 

@@ -102,7 +102,7 @@ def tell_facts(name: str, facts: Facts) -> None:
         log.warning("%s: cloud-init failed%s", name, detail)
     if shuts_pods_out(facts):
         log.warning(
-            "%s: %s does not let pods in, which then find neither each other nor any name; "
+            "%s: %s blocks the pods, which then reach neither each other nor DNS; "
             "as root there: %s",
             name,
             facts.firewall,

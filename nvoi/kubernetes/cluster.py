@@ -255,7 +255,7 @@ class Cluster:
         self.delete(created, wait=False)
         if old:
             self._delete_stuck([item for item in old if item["kind"] == "StatefulSet"])
-            log.info("Waiting until the release before is ready again")
+            log.info("Waiting until the previous release is ready again")
             self._follow(old, RESTORE_SECONDS)
 
     def evict(self, pods: Iterable[Reference]) -> list[Reference]:

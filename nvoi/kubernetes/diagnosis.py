@@ -53,8 +53,8 @@ CRASHED = (
 )
 ADVICE = {
     CRASHING: CRASHED,
-    "Failed": "its last lines say why; the release before goes on",
-    "DeadlineExceeded": "it took longer than it may; the release before goes on",
+    "Failed": "its last lines say why; the previous release keeps running",
+    "DeadlineExceeded": "it ran past pre_run_timeout; the previous release keeps running",
     "Unhealthy": "see that it listens on all addresses at its `port`, and what `healthcheck` asks",
     "CreateContainerConfigError": "deploy again: what it needs is missing from the cluster",
     "RunContainerError": CRASHED,

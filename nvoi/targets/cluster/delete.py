@@ -206,7 +206,7 @@ def uninstall_k3s(context: ClusterContext) -> None:
     if claims:
         raise NvoiError(
             f"the cluster's own disk has data, which would go with it: {', '.join(claims)}",
-            hint="delete the apps that it is of with --delete-volumes",
+            hint="delete the apps that own this data, with --delete-volumes",
         )
     context.check_lock()
     uninstall(context.connections, list_reached(context))

@@ -174,7 +174,9 @@ def wait_for_names(cluster: Cluster) -> None:
     try:
         cluster.follow(waiting, NAME_SERVICE_SECONDS)
     except ServiceError as error:
-        log.warning("Names are not answered in the cluster, by which pods find others: %s", error)
+        log.warning(
+            "The cluster's DNS does not answer, so pods cannot find each other by name: %s", error
+        )
 
 
 def begin_build(context: ClusterContext) -> None:

@@ -52,7 +52,10 @@ def check_state(context: ClusterContext) -> None:
     load_state(context)
     stamp = choose_stamp(context.rollout.stamp, context.state.list_stamps())
     if stamp != context.rollout.stamp:
-        log.info("The new release is %s: there are stamps as late as this machine's time", stamp)
+        log.info(
+            "The new release is %s: another has a stamp as late as this machine's time",
+            stamp,
+        )
         context.rollout.stamp = stamp
     wanted = {read_reference(item) for item in context.manifests.all}
     own = {read_reference(item) for item in context.state.objects}

@@ -159,10 +159,10 @@ def test_a_firewall_that_shuts_pods_out_is_told_with_the_remedy(
     rules.write_text(UFW_RULES)
     enabled.write_text("ENABLED=no\n")
     fleet.look(connections)
-    assert "does not let pods in" not in told.text
+    assert "blocks the pods" not in told.text
     enabled.write_text("ENABLED=yes\n")
     fleet.look(connections)
-    assert "shop-main-1: ufw does not let pods in" in told.text
+    assert "shop-main-1: ufw blocks the pods" in told.text
     assert "ufw allow from 10.42.0.0/16 && ufw allow from 10.43.0.0/16" in told.text
     told.clear()
     rules.write_text(f"{UFW_RULES}### tuple ### allow any any 0.0.0.0/0 any 10.42.0.0/16 in\n")
@@ -172,10 +172,10 @@ def test_a_firewall_that_shuts_pods_out_is_told_with_the_remedy(
     trusted = folder / "firewalld/zones/trusted.xml"
     trusted.write_text('<zone>\n  <source address="10.42.0.0/16"/>\n</zone>\n')
     fleet.look(connections)
-    assert "does not let pods in" not in told.text
+    assert "blocks the pods" not in told.text
     trusted.unlink()
     fleet.look(connections)
-    assert "shop-main-1: firewalld does not let pods in" in told.text
+    assert "shop-main-1: firewalld blocks the pods" in told.text
     assert "--zone=trusted --add-source=10.42.0.0/16" in told.text
 
 

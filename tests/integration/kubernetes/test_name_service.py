@@ -76,5 +76,5 @@ def test_why_names_are_not_answered_is_a_warning_at_once(
     state.behave(IMAGE, "image-pull")
     wait_for_names(new_cluster)
     (warning,) = get_messages(logged, "WARNING")
-    assert warning.startswith("Names are not answered in the cluster")
+    assert warning.startswith("The cluster's DNS does not answer")
     assert "Pull" in warning

@@ -55,7 +55,7 @@ def test_a_failed_release_is_taken_back_without_another_command(
     assert set(serving) <= set(state.names("Pod"))
     assert list_images(state, "shop-web") == {"10.43.0.100:5000/nvoi-shop:20260102030405"}
     told = get_messages(logged)
-    assert "Waiting until the release before is ready again" in told
+    assert "Waiting until the previous release is ready again" in told
     assert "shop-web: 2 of 2 pods are ready" in told
 
 

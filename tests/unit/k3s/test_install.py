@@ -16,7 +16,7 @@ from tests.unit.k3s.servers import VERSION, build_facts, build_server
     [
         (INSTALL_URL, "curl", []),
         (INSTALL_URL, "wget", []),
-        (INSTALL_URL, "busybox", ["shop-main-1: the wget of BusyBox"]),
+        (INSTALL_URL, "busybox", ["shop-main-1: BusyBox wget"]),
         ("http://mirror.example/k3s", "busybox", ["k3s.install_url is not https"]),
     ],
 )
