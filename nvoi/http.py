@@ -111,6 +111,7 @@ class Client:
         self._pool: Pool | None = None
         self._has_connected = False
         self._failing: dict[object, RequestError] = {}
+        self._is_told = False
 
     @property
     def trouble(self) -> RequestError | None:
@@ -232,12 +233,13 @@ class Client:
     def _note(self, key: object, error: RequestError | ConnectionFailedError | None) -> None:
         """Tell of trouble once, be it of one request or of many, and of its end."""
         with self._lock:
-            before = bool(self._failing)
             if error is None:
                 self._failing.pop(key, None)
             else:
                 self._failing[key] = wrap(error)
-            after = bool(self._failing)
+            # A request that was given up meanwhile leaves it to the next one to tell of the end.
+            before, after = self._is_told, bool(self._failing)
+            self._is_told = after
         if before != after:
             self.listen(wrap(error) if error else None)
 

@@ -63,7 +63,7 @@ def test_a_job_that_fails_says_its_exit_code_and_last_lines(
     assert "exit code 4" in error.message
     assert error.output[-1] == "no such table"
     assert "step 0" not in error.output
-    assert "the release before" in error.hint
+    assert "the previous release keeps running" in error.hint
 
 
 def test_a_job_that_takes_longer_than_it_may_has_its_last_lines_though_its_pod_is_gone(
