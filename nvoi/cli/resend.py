@@ -19,6 +19,7 @@ from nvoi.log.clock import read_seconds
 from nvoi.log.counts import Counts
 from nvoi.log.delivery import Delivery, Destination
 from nvoi.log.levels import Logger, get_logger
+from nvoi.log.rendering import format_count
 from nvoi.log.transport import Transport
 from nvoi.network import strip_auth
 from nvoi.signals import interruptible
@@ -97,13 +98,16 @@ def resend(
         delivery.close()
     if refused:
         raise DeliveryError(
-            f"{place} refused {count(refused, 'request')}, kept in {undelivered.path}",
+            f"{place} refused {format_count(refused, 'request')}, kept in {undelivered.path}",
             hint="all else is delivered; remove the file when it is of no use",
         )
     undelivered.remove()
     lines, requests = delivery.counts.delivered - before, undelivered.count
     logger.success(
-        "Delivered %s in %s to %s", count(lines, "log line"), count(requests, "request"), place
+        "Delivered %s in %s to %s",
+        format_count(lines, "log line"),
+        format_count(requests, "request"),
+        place,
     )
 
 
@@ -117,13 +121,10 @@ def send_all(
         delivery.end_by(until, until)
         given_up = delivery.deliver(request)
         if given_up and (delivery.stopped or not delivery.answered):
+            requests = format_count(total, "request")
             raise DeliveryError(
-                f"{total - number} of {count(total, 'request')} are still to be sent to {place}",
+                f"{total - number} of {requests} are still to be sent to {place}",
                 hint=f"later: nvoi resend {undelivered.path}",
             )
         refused += len(given_up)
     return refused
-
-
-def count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -100,6 +100,11 @@ def _format_exception(info: object) -> str:
     return render_value(error, lambda _: "".join(traceback.format_exception(error))).rstrip("\n")
 
 
+def format_count(number: int, noun: str, plural: str = "") -> str:
+    """``1 retry``, ``2 retries``; ``plural`` is the noun with an ``s`` where left out."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def clean(text: str) -> str:
     """``text`` as valid Unicode without ANSI codes; other control characters become U+FFFD.
 

@@ -211,8 +211,9 @@ class CallbackStream:
         stats = self.stats()
         lost = stats.dropped - stats.undelivered
         level = logging.INFO if stats.terminal_delivered and not stats.dropped else logging.WARNING
-        lines, requests = _count(stats.logged, "line"), _count(stats.requests, "request")
-        retries = _count(stats.retries, "retry", "retries")
+        lines = rendering.format_count(stats.logged, "line")
+        requests = rendering.format_count(stats.requests, "request")
+        retries = rendering.format_count(stats.retries, "retry", "retries")
         told = f"{stats.delivered} of {lines} delivered in {requests}"
         text = f"Dashboard: {told}, {retries}, {lost} lost"
         if not stats.terminal_delivered:
@@ -255,7 +256,3 @@ def is_told(error: BaseException) -> bool:
 def clean(value: object) -> str:
     """A status's text, masked and without terminal codes, as messages are."""
     return masking.masker.clean_text(rendering.render_value(value))
-
-
-def _count(number: int, singular: str, plural: str = "") -> str:
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"

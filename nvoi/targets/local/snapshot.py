@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
+from nvoi.log.rendering import format_count
 from nvoi.operation import Step
 from nvoi.source import copy_entry
 from nvoi.targets.checkout import read_checkout
@@ -21,7 +22,6 @@ from nvoi.targets.local.programs import build_mount_name, stop_leftovers
 from nvoi.targets.local.state import (
     PRIVATE,
     State,
-    count,
     make_private,
     remove_tree,
     replace_link,
@@ -44,7 +44,7 @@ def run_snapshot(context: LocalContext) -> None:
     with storage_errors(context.state):
         release.mkdir(mode=PRIVATE)
         copied = sum(copy_entry(folder / name, release / name) for name in names)
-    log.info("release %s: %s from %s", context.release, count(copied, "file"), folder)
+    log.info("release %s: %s from %s", context.release, format_count(copied, "file"), folder)
 
 
 def undo_snapshot(context: LocalContext) -> None:
@@ -56,7 +56,7 @@ def undo_snapshot(context: LocalContext) -> None:
 
 def plan_snapshot(context: LocalContext) -> Iterator[str]:
     names = read_checkout(context.request).names
-    files = f"{count(len(names), 'file')} of {context.request.directory}"
+    files = f"{format_count(len(names), 'file')} of {context.request.directory}"
     yield f"would copy {files} to a new release in {context.state.releases}"
 
 

@@ -202,11 +202,6 @@ def list_names(folder: Path) -> list[str]:
         return []
 
 
-def count(number: int, noun: str) -> str:
-    """``1 file``, ``2 files``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def find_size(path: Path) -> int:
     """The bytes of a log, 0 where there is none: what follows them is new."""
     try:

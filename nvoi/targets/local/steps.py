@@ -11,6 +11,7 @@ from nvoi import process
 from nvoi.config.schema import AppService
 from nvoi.errors import CommandError, ServiceError
 from nvoi.log.levels import get_logger
+from nvoi.log.rendering import format_count
 from nvoi.operation import Step
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.health import is_ours
@@ -21,7 +22,7 @@ from nvoi.targets.local.programs import (
     restore,
     stop_leftovers,
 )
-from nvoi.targets.local.state import LAST_LINES, count, list_names, remove_tree, storage_errors
+from nvoi.targets.local.state import LAST_LINES, list_names, remove_tree, storage_errors
 from nvoi.targets.local.supervisor import SERVICE, find_supervisor, remove_socket, shut_down
 from nvoi.waiting import Reminder
 
@@ -206,7 +207,7 @@ def run_remove(context: LocalContext) -> None:
 def plan_remove(context: LocalContext) -> Iterator[str]:
     if context.was_empty:
         return
-    releases = count(len(context.state.list_releases()), "release")
+    releases = format_count(len(context.state.list_releases()), "release")
     yield f"would remove {releases} in {context.state.root}"
     names = list_names(context.state.volumes)
     if names:
