@@ -6,6 +6,9 @@
 # shellcheck shell=bash
 set -euo pipefail
 
+# What is imported is compiled then, and kept: the tests start nvoi a thousand times.
+unset PYTHONDONTWRITEBYTECODE
+
 say() { printf '\n== %s\n' "$*"; }
 
 fail() {
@@ -110,6 +113,6 @@ make_venv() {
   ensure_venv_module
   say "pip install -e .[$1] into $venv"
   "$python" -m venv --clear -- "$venv" || fail "$python cannot make $venv"
-  "$venv/bin/python" -m pip install -qq --disable-pip-version-check -e ".[$1]" \
+  "$venv/bin/python" -m pip install -qq --no-compile --disable-pip-version-check -e ".[$1]" \
     </dev/null || fail "pip could not install nvoi and its packages (is PyPI reachable?)"
 }

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 #: Seconds that anything a test waits for may take on a loaded machine.
-PATIENCE = 45.0
+PATIENCE = 120.0
 
 
 def wait_until(is_so: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
