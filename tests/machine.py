@@ -1,4 +1,4 @@
-"""What the tests need of a machine that no package brings: told before they run, not by forty of them.
+"""What the tests need of a machine that no package brings, told before they run.
 
 ``python -m tests.machine`` prints a line for each thing that the machine lacks, and exits 1.
 """

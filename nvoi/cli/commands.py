@@ -12,7 +12,6 @@ from typing import NamedTuple
 from nvoi.cli import VERSION
 from nvoi.cli.examples import EXAMPLES
 from nvoi.cli.options import (
-    HelpFormatter,
     add_branch_option,
     add_database_option,
     add_log_options,
@@ -25,14 +24,12 @@ from nvoi.cli.options import (
     parse_port,
     parse_stamp,
 )
+from nvoi.cli.parser import Parser
 
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh", "fish", "powershell")
 PROVIDERS = ("local", "ssh", "hetzner", "aws", "scaleway")
 #: Hours for which an app's earlier key is taken as well.
 GRACE_HOURS = 24.0
-
-
-Parser = argparse.ArgumentParser
 
 
 class Command(NamedTuple):
@@ -55,7 +52,6 @@ def build_parser(arguments: Sequence[str], *, complete: bool = False) -> Parser:
         prog="nvoi",
         description="Deploy an app from a checkout to running servers, and watch it live.",
         epilog=EXAMPLES["nvoi"],
-        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=VERSION)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -88,7 +84,6 @@ def add_parser(
         help=text,
         description=description,
         epilog=epilog,
-        formatter_class=HelpFormatter,
         argument_default=argparse.SUPPRESS if is_inheriting else None,
     )
 
@@ -277,7 +272,10 @@ def add_project_options(parser: Parser) -> None:
 
 
 def add_completion_options(parser: Parser) -> None:
-    parser.add_argument("shell", choices=SHELLS)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("shell", nargs="?", choices=SHELLS, help=f"one of {', '.join(SHELLS)}")
+    # What the scripts ask.
+    what.add_argument("--words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
 _ASKING_OPTIONS = (add_place_options, add_log_options)
@@ -367,6 +365,5 @@ COMMANDS = (
         "completion",
         "Print a script that completes nvoi's commands and options in a shell.",
         [add_completion_options],
-        ("shtab",),
     ),
 )

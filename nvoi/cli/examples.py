@@ -119,5 +119,7 @@ They work while the dashboard runs, and it sees what they change at once.
 examples:
   nvoi completion bash > ~/.local/share/bash-completion/completions/nvoi
   nvoi completion zsh > ~/.zfunc/_nvoi
+  nvoi completion fish > ~/.config/fish/completions/nvoi.fish
+  nvoi completion powershell | Out-String | Invoke-Expression
 """,
 }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -17,18 +15,6 @@ CALLBACK_BUDGET_SECONDS = 10.0
 
 MOST_PORT = 65535
 STAMP_DIGITS = 14
-
-
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Folds at the terminal's width, as argparse does by a module that takes long to import."""
-
-    def __init__(self, prog: str) -> None:
-        try:
-            columns = int(os.environ.get("COLUMNS", "0"))
-            columns = columns or os.get_terminal_size(sys.stdout.fileno()).columns
-        except (AttributeError, ValueError, OSError):
-            columns = 0
-        super().__init__(prog, width=(columns or 80) - 2)
 
 
 def add_place_options(parser: argparse.ArgumentParser) -> None:

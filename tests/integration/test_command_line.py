@@ -20,7 +20,7 @@ from tests.fakes.receiver import Receiver
 from tests.integration.commands import NVOI, run_nvoi
 from tests.integration.programs import end_marked
 from tests.ports import find_port
-from tests.waiting import fetch_from
+from tests.waiting import PATIENCE, fetch_from
 
 KEY = "fedcba9876543210" * 4
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
@@ -102,12 +102,74 @@ def test_each_command_explains_itself(app: App, command: str) -> None:
     assert "examples:" in result.stdout or command == "config"
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-def test_completion_is_a_script_that_knows_the_commands(app: App, shell: str) -> None:
-    result = app.run("completion", shell)
-    assert result.returncode == 0, result.stderr
-    for word in ("deploy", "credentials", "dry-run"):
-        assert word in result.stdout
+COMPLETING = {
+    "bash": """\
+source <(nvoi completion bash)
+COMP_WORDS=({words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+_nvoi
+[ -z "$COMPREPLY" ] || printf '%s\\n' "${{COMPREPLY[@]}}"
+# As bash itself, for a function with "-o default".
+[ -n "$COMPREPLY" ] || compgen -f -- "${{COMP_WORDS[COMP_CWORD]}}"
+""",
+    "zsh": """\
+compdef() {{ : }}
+_describe() {{ print -l -- "${{(@P)2}}" }}
+_files() {{ print -l ${{words[CURRENT]}}*(N) }}
+source <(nvoi completion zsh)
+words=({words}) CURRENT=$#words
+_nvoi
+""",
+    "fish": """\
+nvoi completion fish | source
+complete -C (string join ' ' -- {words})
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("nvoi ro", {"rollback"}),
+        ("nvoi deploy --lo", {"--log-format", "--lock-wait"}),
+        ("nvoi deploy --log-format ''", {"text", "json"}),
+        ("nvoi dashboard project rotate-key --gr", {"--grace"}),
+        ("nvoi deploy --config de", {"deploy.yml"}),
+    ],
+)
+@pytest.mark.parametrize("shell", COMPLETING)
+def test_a_shell_completes_commands_options_values_and_files(
+    app: App, shell: str, words: str, expected: set[str]
+) -> None:
+    program = COMPLETING[shell].format(words=words)
+    environ = {**app.environ, "PATH": f"{NVOI.parent}:{os.environ['PATH']}"}
+    printed = subprocess.check_output(
+        [shell, "-c", program], cwd=app.directory, env=environ, text=True, timeout=PATIENCE
+    )
+    assert {re.split("[\t:]", line)[0] for line in printed.splitlines()} == expected
+
+
+def test_powershell_is_given_a_script(app: App) -> None:
+    result = app.run("completion", "powershell")
+    assert result.stdout.startswith("Register-ArgumentCompleter -Native -CommandName nvoi ")
+
+
+@pytest.mark.parametrize(
+    ("words", "usage", "nearest"),
+    [
+        (["depoly"], "usage: nvoi [-h]", "deploy"),
+        (["deploy", "--dryrun"], "usage: nvoi deploy", "--dry-run"),
+        (["deploy", "--log-format", "jsom"], "usage: nvoi deploy", "json"),
+        (["credentials", "gte"], "usage: nvoi credentials", "get"),
+        (["dashboard", "project", "add", "shop", "--dbb=x"], "usage: nvoi dashboard", "--db"),
+    ],
+)
+def test_a_mistyped_word_is_told_with_the_nearest(
+    app: App, words: list[str], usage: str, nearest: str
+) -> None:
+    result = app.run(*words)
+    assert result.returncode == 2
+    assert result.stderr.startswith(usage)
+    assert result.stderr.endswith(f"; did you mean {nearest}?\n")
 
 
 def test_a_deploy_tells_its_steps_their_times_and_the_url(app: App) -> None:

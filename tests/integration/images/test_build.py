@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import time
 from concurrent.futures import Future
 from pathlib import Path
 

@@ -1,0 +1,54 @@
+"""The parser of the command line: argparse's, which says what a mistyped word may have meant."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Folds at the terminal's width, as argparse does by a module that takes long to import."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = int(os.environ.get("COLUMNS", "0"))
+            columns = columns or os.get_terminal_size(sys.stdout.fileno()).columns
+        except (AttributeError, ValueError, OSError):
+            columns = 0
+        super().__init__(prog, width=(columns or 80) - 2)
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with 2 at a word it does not know, the usage of the command, and the nearest word."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"formatter_class": HelpFormatter, **settings})
+
+    # Typed as argparse has it for each kind of namespace.
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; a command's own parser refuses what is left, whose usage is the one to show."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            word = unknown[0]
+            known = self._option_string_actions if word.startswith("-") else ()
+            kind = "option" if word.startswith("-") else "argument"
+            self.error(f"unknown {kind}: {word}{suggest(word.partition('=')[0], known)}")
+        return options, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices: Sequence[str] = tuple(map(str, action.choices or ()))
+        if choices and value not in choices:
+            nearest = suggest(str(value), choices)
+            allowed = nearest or f": it is one of {', '.join(choices)}"
+            raise argparse.ArgumentError(action, f"{value} is unknown{allowed}")
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean WORD?``, or nothing where no known word is near."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for those who mistype alone
+
+    nearest = get_close_matches(word, list(known), 1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
