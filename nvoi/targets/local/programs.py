@@ -11,6 +11,8 @@ import os
 import re
 import shlex
 import signal
+import sys
+import sysconfig
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -49,6 +51,9 @@ INHERITED = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
 )
 
+#: What makes a Python another environment's: nvoi may run in one, and the app's is its own.
+OF_PYTHON = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")
+
 #: What supervisord adds to the environment of its processes (its manual, "Subprocesses").
 ADDED_BY_SUPERVISOR = (
     *("SUPERVISOR_ENABLED", "SUPERVISOR_SERVER_URL"),
@@ -65,8 +70,21 @@ LONGEST_PAUSE = 0.2
 def build_inherited(environ: Mapping[str, str]) -> dict[str, str]:
     """The part of the caller's environment that services, and supervisord, get."""
     inherited = {name: environ[name] for name in INHERITED if name in environ}
-    inherited.setdefault("PATH", DEFAULT_PATH)
+    inherited["PATH"] = build_path(environ.get("PATH", "")) or DEFAULT_PATH
     return inherited
+
+
+def build_path(path: str) -> str:
+    """``PATH`` without the programs of nvoi's own environment.
+
+    There an app's ``pip install`` would replace what nvoi itself runs on. A Python that is no
+    virtual environment, nor one of conda's, shares its folder with the rest of the system.
+    """
+    is_conda = Path(sys.prefix, "conda-meta").is_dir()
+    if sys.prefix == sys.base_prefix and not is_conda:
+        return path
+    own = os.path.realpath(sysconfig.get_path("scripts"))
+    return os.pathsep.join(one for one in path.split(os.pathsep) if os.path.realpath(one) != own)
 
 
 def build_mount_name(volume: str) -> str:
@@ -92,6 +110,8 @@ def build_service_environment(
     """
     state, databases = context.state, context.sqlite_volumes[:1]
     environment = build_inherited(context.request.environ) | state.build_marks(context.release)
+    # Into a file or a pipe Python writes when 8 KB have come together, which may be never.
+    environment["PYTHONUNBUFFERED"] = "1"
     for name in (*service.mounts, *databases):
         environment[build_mount_name(name)] = str(state.volumes / name)
     health_port = find_health_port(service)
@@ -107,7 +127,8 @@ def build_launcher(
     service: str, release: Path, command: str, environment: Mapping[str, str]
 ) -> str:
     """The script that becomes ``command`` in ``release`` with exactly ``environment``."""
-    unwanted = [name for name in (*INHERITED, *ADDED_BY_SUPERVISOR) if name not in environment]
+    others = (*INHERITED, *OF_PYTHON, *ADDED_BY_SUPERVISOR)
+    unwanted = [name for name in others if name not in environment]
     exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     lines = [
         "#!/bin/sh",

@@ -158,6 +158,26 @@ def test_a_service_gets_the_callers_path_but_not_its_keys(app: App) -> None:
     assert not {"DEPLOY_KEY", "NVOI_MASTER_KEY", "NVOI_DEBUG", "SUPERVISOR_ENABLED"} & set(names)
 
 
+def test_nothing_that_the_app_starts_runs_in_nvois_own_environment(app: App) -> None:
+    own = str(Path(sys.executable).parent)
+    app.environ |= {"PATH": f"{own}:{app.environ['PATH']}", "VIRTUAL_ENV": str(Path(own).parent)}
+    # This one supervisord gets: nvoi may have been found by it.
+    app.environ |= {"PYTHONHOME": sys.base_prefix, "PYTHONPATH": os.pathsep.join(sys.path)}
+    seen = app.home.parent / "seen"
+    count = 'env | grep -c "^VIRTUAL_ENV=\\|^PYTHON[HP]"'
+    tell = f'echo "$({count}) $PATH:" >> {seen}'
+    app.add_server(
+        pre_run_command=tell,
+        command=f"{tell}; exec {sys.executable} server.py",
+        healthcheck={"type": "exec", "command": tell},
+    )
+    app.deploy()
+    lines = seen.read_text().splitlines()
+    assert len(lines) > 3
+    assert not [line for line in lines if f"{own}:" in line]
+    assert {line.partition(" ")[0] for line in lines} == {"0"}
+
+
 def test_secrets_are_in_no_process_list_and_no_file_that_others_can_read(app: App) -> None:
     secret = "s3cret-of-the-test"
     app.config["secrets"] = {"TOKEN": secret}
