@@ -128,9 +128,8 @@ def test_a_step_with_nothing_to_do_is_run_and_undone_and_not_told(
 def test_a_step_whose_plan_finds_a_fault_is_told_and_run(
     request_: Request, lines: pytest.LogCaptureFixture
 ) -> None:
-    def plan(_: Trail) -> Iterator[str]:
+    def plan(_: Trail) -> Sequence[str]:
         raise CommandError("seen in the plan")
-        yield ""
 
     trail = Trail()
     step = replace(build_step("a", CommandError("seen in the run")), plan=plan)

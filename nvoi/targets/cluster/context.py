@@ -156,7 +156,8 @@ class ClusterContext:
     def find_serving(self) -> Serving | None:
         """The release that served when the run looked first, where all is as it was then."""
         is_mixed = bool(self.rollout.applied) and not self.rollout.is_restored
-        if not self.state.app or is_mixed or self.deletion.has_begun:
+        is_lost = self.lock is not None and self.lock.is_lost
+        if not self.state.app or is_mixed or is_lost or self.deletion.has_begun:
             return None
         return Serving(self.state.running or "")
 

@@ -90,8 +90,8 @@ def find_questions(context: ClusterContext, stack: ExitStack) -> Iterator[tuple[
         else:
             log.info("%s: nothing to ask", name)
             continue
-        # nvoi gives one to each service that has a healthcheck.
-        is_bare = name in services and "livenessProbe" not in container
+        # Every healthcheck becomes a livenessProbe too.
+        is_bare = "tcpSocket" in probe and "livenessProbe" not in container
         yield name, Question(place, ask, count_seconds(probe), PORT_ALONE if is_bare else "")
 
 
