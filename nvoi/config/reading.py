@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType, NoneType
@@ -38,6 +38,7 @@ class Reading:
         environ: what variables are read from; None leaves all strings as they are.
         places: where each path that was given stands.
         kinds: what each path that was asked for holds.
+        emptied: what is to be said of paths whose variables are set and empty, and where.
     """
 
     environ: Mapping[str, str] | None
@@ -45,6 +46,7 @@ class Reading:
     places: dict[str, Place] = field(default_factory=dict)
     kinds: dict[str, Kind] = field(default_factory=dict)
     sections: list[Section] = field(default_factory=list)
+    emptied: dict[str, tuple[str, Place]] = field(default_factory=dict)
 
     def report(self, path: str, message: str, place: Place | None = None) -> None:
         """Adds a fault, at ``place`` or where the path, or else its nearest parent, stands."""
@@ -58,7 +60,11 @@ class Reading:
 
     def report_missing(self, path: str, message: str = "is required", at: str = "") -> None:
         """Adds a fault, unless one says so of ``path`` already; ``at`` is where it shows."""
-        if not self.is_faulty(path):
+        if self.is_faulty(path):
+            return
+        if path in self.emptied:
+            self.report(path, *self.emptied[path])
+        else:
             self.report(at or path, message)
 
     def is_faulty(self, path: str, *, below: bool = False) -> bool:
@@ -131,10 +137,16 @@ class Section:
             return None
         try:
             text = self.resolve(node, for_shell=value.for_shell, secret=is_secret)
+            empty = "" if value.for_shell else self.describe_empty(node, secret=is_secret)
+            if empty and is_secret and value.blank:
+                self.reading.report(path, f'{empty}; write "" for an empty value', node.place)
+                return None
             found = value.parse(text) if value.blank or text.strip() else None
         except RejectedError as rejected:
             self.reading.report(path, str(rejected), node.place)
             return None
+        if found is None and empty:
+            self.reading.emptied[path] = (empty, node.place)
         if isinstance(found, bool):
             self.reading.kinds[path] = "boolean"
         elif isinstance(found, int):
@@ -210,6 +222,14 @@ class Section:
         if "\0" in text or re.search("[\ud800-\udfff]", text):
             raise RejectedError("must be text that UTF-8 can carry, without NUL")
         return text
+
+    def describe_empty(self, node: Node, *, secret: bool) -> str:
+        """Which variables of a scalar are set and empty; the empty text where none is."""
+        environ = self.reading.environ
+        if environ is None or not isinstance(node, Scalar):
+            return ""
+        names = [name for name in list_variables(node.text) if not environ.get(name)]
+        return describe_variables(names, node.text, "empty", secret=secret)
 
     def report_unknown_keys(self) -> None:
         for key, entry in self.entries.items():
@@ -317,27 +337,38 @@ def interpolate(text: str, environ: Mapping[str, str], *, secret: bool = False) 
 
     What a variable holds is taken as it is, dollars included.
 
-    Args:
-        secret: whether the text is one; then what follows a dollar inside it may be a part of
-            a password, and is named only where it is the whole text.
-
     Raises:
         RejectedError: variables are unset (the error names them all), or ``${`` is not
             ``${NAME}``.
     """
-    found = list(VARIABLE.finditer(text))
-    if any(match["broken"] for match in found):
+    if any(match["broken"] for match in VARIABLE.finditer(text)):
         raise RejectedError("`${` begins no ${NAME}; write `$$` for a dollar")
-    names = dict.fromkeys(match["bare"] or match["braced"] for match in found)
-    unset = [f"${name}" for name in names if name and name not in environ]
-    if unset and secret and not VARIABLE.fullmatch(text):
-        raise RejectedError(
-            "a variable in it is not set in the environment; write `$$` for a dollar that "
-            "belongs to the value"
-        )
+    unset = [name for name in list_variables(text) if name not in environ]
     if unset:
-        verb = "is" if len(unset) == 1 else "are"
-        raise RejectedError(f"{' and '.join(unset)} {verb} not set in the environment")
+        raise RejectedError(describe_variables(unset, text, "not set", secret=secret))
     return VARIABLE.sub(
         lambda match: "$" if match["dollar"] else environ[match["bare"] or match["braced"]], text
     )
+
+
+def list_variables(text: str) -> list[str]:
+    """The names behind the dollars of ``text``, each once."""
+    names = (match["bare"] or match["braced"] for match in VARIABLE.finditer(text))
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def describe_variables(names: Sequence[str], text: str, state: str, *, secret: bool) -> str:
+    """What is wrong with variables of ``text``, such as "not set"; nothing where there are none.
+
+    Args:
+        secret: whether the text is one; then what follows a dollar inside it may be a part of
+            a password, and is named only where it is the whole text.
+    """
+    if names and secret and not VARIABLE.fullmatch(text):
+        return (
+            f"a variable in it is {state} in the environment; write `$$` for a dollar that "
+            "belongs to the value"
+        )
+    shown = " and ".join(f"${name}" for name in names)
+    verb = "is" if len(names) == 1 else "are"
+    return f"{shown} {verb} {state} in the environment" if names else ""

@@ -11,6 +11,8 @@ import os
 import re
 import shlex
 import signal
+import sys
+import sysconfig
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,14 +24,24 @@ from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import ENDED, STOPPABLE, Info, Supervisor
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.processes import (
+    NOTICE_SECONDS,
     STOP_SECONDS,
     find_marked,
     is_marked,
     list_members,
     stop_processes,
+    tell_killed,
 )
-from nvoi.targets.local.state import PRIVATE, State, make_private, write_private
+from nvoi.targets.local.state import (
+    PRIVATE,
+    State,
+    find_size,
+    make_private,
+    read_tail,
+    write_private,
+)
 from nvoi.targets.local.supervisor import (
+    DAEMON_LOG,
     TRIAL,
     Program,
     find_supervisor,
@@ -49,6 +61,9 @@ INHERITED = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
 )
 
+#: What makes a Python another environment's: nvoi may run in one, and the app's is its own.
+OF_PYTHON = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")
+
 #: What supervisord adds to the environment of its processes (its manual, "Subprocesses").
 ADDED_BY_SUPERVISOR = (
     *("SUPERVISOR_ENABLED", "SUPERVISOR_SERVER_URL"),
@@ -65,8 +80,21 @@ LONGEST_PAUSE = 0.2
 def build_inherited(environ: Mapping[str, str]) -> dict[str, str]:
     """The part of the caller's environment that services, and supervisord, get."""
     inherited = {name: environ[name] for name in INHERITED if name in environ}
-    inherited.setdefault("PATH", DEFAULT_PATH)
+    inherited["PATH"] = build_path(environ.get("PATH", "")) or DEFAULT_PATH
     return inherited
+
+
+def build_path(path: str) -> str:
+    """``PATH`` without the programs of nvoi's own environment.
+
+    There an app's ``pip install`` would replace what nvoi itself runs on. A Python that is no
+    virtual environment, nor one of conda's, shares its folder with the rest of the system.
+    """
+    is_conda = Path(sys.prefix, "conda-meta").is_dir()
+    if sys.prefix == sys.base_prefix and not is_conda:
+        return path
+    own = os.path.realpath(sysconfig.get_path("scripts"))
+    return os.pathsep.join(one for one in path.split(os.pathsep) if os.path.realpath(one) != own)
 
 
 def build_mount_name(volume: str) -> str:
@@ -92,6 +120,8 @@ def build_service_environment(
     """
     state, databases = context.state, context.sqlite_volumes[:1]
     environment = build_inherited(context.request.environ) | state.build_marks(context.release)
+    # Into a file or a pipe Python writes when 8 KB have come together, which may be never.
+    environment["PYTHONUNBUFFERED"] = "1"
     for name in (*service.mounts, *databases):
         environment[build_mount_name(name)] = str(state.volumes / name)
     health_port = find_health_port(service)
@@ -107,7 +137,8 @@ def build_launcher(
     service: str, release: Path, command: str, environment: Mapping[str, str]
 ) -> str:
     """The script that becomes ``command`` in ``release`` with exactly ``environment``."""
-    unwanted = [name for name in (*INHERITED, *ADDED_BY_SUPERVISOR) if name not in environment]
+    others = (*INHERITED, *OF_PYTHON, *ADDED_BY_SUPERVISOR)
+    unwanted = [name for name in others if name not in environment]
     exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     lines = [
         "#!/bin/sh",
@@ -188,6 +219,7 @@ def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) ->
     """
     wanted = frozenset(names)
     groups: set[int] = set()
+    log_size = find_size(state.supervisor / DAEMON_LOG)
 
     def look() -> None:
         infos = [info for name, info in supervisor.list_infos().items() if name in wanted]
@@ -203,14 +235,30 @@ def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) ->
     what = f"{', '.join(sorted(map(get_service, wanted)))} to stop"
     try:
         # supervisord sends its SIGKILL meanwhile; what it does not know of is ours to end.
-        wait_for(look, what=what, seconds=STOP_SECONDS + 2, log=log, longest_pause=LONGEST_PAUSE)
+        wait_for(
+            look,
+            what=what,
+            seconds=STOP_SECONDS + 2,
+            log=log,
+            longest_pause=LONGEST_PAUSE,
+            first_notice=NOTICE_SECONDS,
+        )
     except NotReadyError:
+        tell_killed("a process that a service started")
         kill_groups(groups, state.build_marks())
         try:
             wait_for(look, what=what, seconds=STOP_SECONDS, log=log)
         except NotReadyError as seen:
             raise ServiceError(f"waited in vain for {what}: {seen}") from seen
+    for name in find_killed(state, log_size):
+        tell_killed(get_service(name))
     stop_daemons(state, wanted)
+
+
+def find_killed(state: State, log_size: int) -> list[str]:
+    """The programs that supervisord has sent SIGKILL since its log had ``log_size`` bytes."""
+    lines = read_tail(state.supervisor / DAEMON_LOG, log_size, lines=1000)
+    return re.findall(r"killing '(\S+)' \(\d+\) with SIGKILL", "\n".join(lines))
 
 
 def has_ended(info: Info) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -158,6 +159,26 @@ def test_a_service_gets_the_callers_path_but_not_its_keys(app: App) -> None:
     assert not {"DEPLOY_KEY", "NVOI_MASTER_KEY", "NVOI_DEBUG", "SUPERVISOR_ENABLED"} & set(names)
 
 
+def test_nothing_that_the_app_starts_runs_in_nvois_own_environment(app: App) -> None:
+    own = str(Path(sys.executable).parent)
+    app.environ |= {"PATH": f"{own}:{app.environ['PATH']}", "VIRTUAL_ENV": str(Path(own).parent)}
+    # This one supervisord gets: nvoi may have been found by it.
+    app.environ |= {"PYTHONHOME": sys.base_prefix, "PYTHONPATH": os.pathsep.join(sys.path)}
+    seen = app.home.parent / "seen"
+    count = 'env | grep -c "^VIRTUAL_ENV=\\|^PYTHON[HP]"'
+    tell = f'echo "$({count}) $PATH:" >> {seen}'
+    app.add_server(
+        pre_run_command=tell,
+        command=f"{tell}; exec {sys.executable} server.py",
+        healthcheck={"type": "exec", "command": tell},
+    )
+    app.deploy()
+    lines = seen.read_text().splitlines()
+    assert len(lines) > 3
+    assert not [line for line in lines if f"{own}:" in line]
+    assert {line.partition(" ")[0] for line in lines} == {"0"}
+
+
 def test_secrets_are_in_no_process_list_and_no_file_that_others_can_read(app: App) -> None:
     secret = "s3cret-of-the-test"
     app.config["secrets"] = {"TOKEN": secret}
@@ -244,7 +265,6 @@ def test_a_dry_run_says_what_would_change_and_touches_nothing(app: App) -> None:
     for expected in (
         "would copy 1 file of",
         "would run for web: one\n    two",
-        f"would check port {port} of web: it is free",
         "would link data of the release",
         "would start supervisord",
         f"would start web on port {port}",
@@ -264,8 +284,30 @@ def test_a_dry_run_of_a_later_deploy_names_what_would_be_stopped_and_removed(app
     text = "\n".join(app.plan())
     assert f"would stop web of release {release} on port {port}" in text
     assert f"would remove release {oldest}" in text
-    assert "the release that serves has it" in text
     assert snapshot_of(app.home) == before
+
+
+def test_a_dry_run_finds_what_the_run_would_put_right(app: App) -> None:
+    port = app.add_server()
+    app.deploy()
+    os.kill(app.get_daemon_pid(), signal.SIGKILL)
+    [orphan] = app.find_processes()
+    text = "\n".join(app.plan())
+    assert f"would start release {get_release(app)} again" in text
+    assert f"(pid {orphan}), which was left running" in text
+    assert fetch_from(port, "health") == ""
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_dry_run_finds_a_mount_that_cannot_be(app: App, kind: str) -> None:
+    app.add_server(mounts={"store": "public/uploads"})
+    if kind == "file":
+        app.write("public")
+    else:
+        (app.directory / "public").symlink_to("/tmp")
+    for run in (app.plan, app.deploy):
+        with pytest.raises(NvoiError, match=f"public is a {kind} in the checkout"):
+            run()
 
 
 def snapshot_of(folder: Path) -> dict[str, int]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 
@@ -43,8 +44,14 @@ def test_stdout_and_stderr_are_logged_in_order(app: App, caplog: pytest.LogCaptu
 def test_a_line_is_logged_while_the_command_still_runs(
     app: App, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # As a Python program prints, which nobody told to write at once.
     gate = app.home.parent / "gate"
-    command = f"echo early; while ! test -e {gate}; do sleep 0.05; done; echo late"
+    app.write(
+        "talk.py",
+        "import pathlib, time\nprint('early')\n"
+        f"while not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.05)\nprint('late')\n",
+    )
+    command = f"{sys.executable} talk.py"
     run = threading.Thread(target=run_command, args=(app, command))
     run.start()
     wait_until(lambda: "early" in get_lines(caplog), "the first line")

@@ -451,6 +451,62 @@ def test_braces_without_a_name_are_refused(value: str) -> None:
     assert "`${` begins no ${NAME}" in fault(local(f"env: {{A: '{value}'}}"))
 
 
+@pytest.mark.parametrize(
+    ("extra", "place", "message"),
+    [
+        ("secrets: {A: $EMPTY}", "4:16: application.secrets.A", "$EMPTY is empty in"),
+        ("secrets: {A: '${EMPTY}'}", "4:16: application.secrets.A", "$EMPTY is empty in"),
+        ("secrets: {A: a$EMPTY}", "4:16: application.secrets.A", "a variable in it is empty in"),
+        ("secrets: {A: $EMPTY$B}", "4:16: application.secrets.A", "a variable in it is empty"),
+        (
+            "database: {adapter: sqlite3, mount: {d: /d}, secrets: {A: $EMPTY}}",
+            "4:61: application.database.secrets.A",
+            'write "" for an empty value',
+        ),
+        ("environment: x\nname: $EMPTY", "5:9: application.name", "$EMPTY is empty in"),
+        (
+            "name: $EMPTY${ALSO_EMPTY}",
+            "4:9: application.name",
+            "$EMPTY and $ALSO_EMPTY are empty in the environment",
+        ),
+        ("app: {w: {mounts: {v: $EMPTY}}}", "4:25: application.app.w.mounts.v", "$EMPTY is empty"),
+        (
+            "database: {adapter: $EMPTY}",
+            "4:23: application.database.adapter",
+            "$EMPTY is empty in the environment",
+        ),
+        (
+            "app: {w: {healthcheck: {port: $EMPTY}, port: $EMPTY}}",
+            "4:48: application.app.w.port",
+            "$EMPTY is empty in the environment",
+        ),
+    ],
+)
+def test_what_must_not_be_empty_names_the_variable_that_is(
+    extra: str, place: str, message: str
+) -> None:
+    text = local(extra)
+    if "name: $" in extra:
+        text = text.replace("  name: shop\n", "  x-name: shop\n")
+    with pytest.raises(ConfigError) as caught:
+        parse(text, EMPTY="", ALSO_EMPTY="", B="b")
+    assert str(caught.value).startswith(f"deploy.yml:{place}: ")
+    assert message in str(caught.value)
+
+
+def test_a_provider_token_from_an_empty_variable_is_named() -> None:
+    text = hetzner().replace("tok-en", "$TOKEN")
+    path = "application.compute_provider.hetzner.api_token"
+    assert fault(text, TOKEN="") == f"{path}: $TOKEN is empty in the environment"
+
+
+def test_what_may_be_empty_may_come_from_an_empty_variable() -> None:
+    extra = 'env: {A: $E}\nsecrets: {B: "", C: $$}\nenvironment: $E'
+    app = parse(local(extra), E="").application
+    assert (app.env, app.environment) == ({"A": ""}, "production")
+    assert {name: value.reveal() for name, value in app.secrets.items()} == {"B": "", "C": "$"}
+
+
 def test_an_encrypted_config_keeps_its_dollars() -> None:
     config = load(local("env: {A: $UNSET, B: $$}"), filename="f", environ=None)
     assert config.application.env == {"A": "$UNSET", "B": "$$"}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import configparser
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -54,6 +55,20 @@ def test_only_listed_variables_of_the_caller_are_inherited() -> None:
     assert build_inherited(environ) == {"PATH": "/p", "HOME": "/h"}
 
 
+def test_the_programs_of_nvois_own_environment_are_not_in_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path(sys.prefix, "bin")
+    link = tmp_path / "link"
+    link.symlink_to(own)
+    path = f"{own}:/usr/bin:{own}/::{link}"
+    assert build_inherited({"PATH": path}) == {"PATH": "/usr/bin:"}
+    assert build_inherited({"PATH": str(own)}) == {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+    # Without an environment of its own they are the system's.
+    monkeypatch.setattr(sys, "base_prefix", sys.prefix)
+    assert build_inherited({"PATH": path}) == {"PATH": path}
+
+
 def test_a_caller_without_a_path_gets_a_plain_one() -> None:
     assert build_inherited({}) == {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
@@ -62,6 +77,11 @@ def test_the_config_wins_over_the_caller() -> None:
     service = AppService("web", env={"TZ": "CET"})
     environment = build(service, {"PATH": "/p"}, env={"PATH": "/mine", "TZ": "UTC"})
     assert (environment["PATH"], environment["TZ"]) == ("/mine", "CET")
+
+
+def test_python_writes_at_once_unless_the_config_says_otherwise() -> None:
+    assert build(AppService("web"))["PYTHONUNBUFFERED"] == "1"
+    assert build(AppService("web", env={"PYTHONUNBUFFERED": ""}))["PYTHONUNBUFFERED"] == ""
 
 
 def test_a_trial_gets_its_own_port_whatever_the_config_says() -> None:
