@@ -11,7 +11,10 @@ from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
 from nvoi.log.stream import describe
 
-log = get_logger("nvoi.operation")
+#: Whose records are the end of a run's log, and belong to none of its steps.
+LOGGER = "nvoi.outcome"
+
+log = get_logger(LOGGER)
 
 #: Seconds from which on a step's time is worth a line.
 LONG_SECONDS = 1.0

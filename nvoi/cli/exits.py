@@ -26,16 +26,16 @@ def run_command(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         check_packages(options)
         return int(importlib.import_module(f"nvoi.cli.{options.module}").run(options, environ))
     except (NvoiError, Interruption) as error:
-        _tell(error, str(error), options)
+        _tell(error, str(error), options, environ)
         return error.exit_code
     except KeyboardInterrupt as error:
-        _tell(error, "interrupted (Ctrl-C)", options)
+        _tell(error, "interrupted (Ctrl-C)", options, environ)
         return 130
     except BrokenPipeError:
         # Who asked for something and read only its beginning has what was wanted.
         return 1
     except Exception as error:  # noqa: BLE001 - a fault of nvoi's own, told without its traceback
-        _tell(error, f"{type(error).__name__}: {error} ({REPORT_HINT})", options)
+        _tell(error, f"{type(error).__name__}: {error} ({REPORT_HINT})", options, environ)
         return 1
 
 
@@ -49,9 +49,20 @@ def check_packages(options: argparse.Namespace) -> None:
         )
 
 
-def _tell(error: BaseException, text: str, options: argparse.Namespace) -> None:
+def _tell(
+    error: BaseException, text: str, options: argparse.Namespace, environ: Mapping[str, str]
+) -> None:
+    """Tell an error where the command's own log did not, and show it on a CI's page."""
+    # Both take as long to import as --version in all.
+    from nvoi.cli import job, results  # noqa: PLC0415
+
+    form = getattr(options, "log_format", None)
+    if form == "text":
+        job.annotate(error, environ)
     if is_told(error):
         return
+    if form == "json":
+        results.write_error(error)
 
     def clean(text: str) -> str:
         return masking.masker.clean_text(text, rendering.escape)

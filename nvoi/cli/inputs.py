@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nvoi.cli.job import find_formatter
+from nvoi.cli.terminal import LinkFormatter, LiveHandler, shows_links
 from nvoi.config.credentials import find_key, get_config_file, get_key
 from nvoi.config.loader import is_plain, load_file
 from nvoi.config.schema import Config
@@ -16,7 +18,13 @@ from nvoi.config.sealing import DeployKey
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import UsageError
 from nvoi.log import levels, masking
-from nvoi.log.console import build_handler, set_up
+from nvoi.log.console import (
+    ConsoleFormatter,
+    ConsoleHandler,
+    build_handler,
+    choose_palette,
+    set_up,
+)
 
 
 def open_console(options: argparse.Namespace, environ: Mapping[str, str]) -> levels.Logger:
@@ -28,9 +36,23 @@ def open_console(options: argparse.Namespace, environ: Mapping[str, str]) -> lev
         level = logging.DEBUG
     elif options.quiet:
         level = logging.WARNING
-    return set_up(
-        build_handler(sys.stdout, environ, level=level, as_json=options.log_format == "json")
-    )
+    handler = build_handler(sys.stdout, environ, level=level, as_json=options.log_format == "json")
+    if options.log_format == "text":
+        handler = dress(handler, environ)
+    return set_up(handler)
+
+
+def dress(handler: ConsoleHandler, environ: Mapping[str, str]) -> ConsoleHandler:
+    """The console's handler for people, as its terminal or the CI's page can show it."""
+    palette = choose_palette(sys.stdout, environ)
+    if formatter := find_formatter(environ, palette):
+        handler.setFormatter(formatter)
+    elif sys.stdout.isatty() and environ.get("TERM") != "dumb":
+        live = LiveHandler(sys.stdout)
+        live.setLevel(handler.level)
+        live.setFormatter((LinkFormatter if shows_links(environ) else ConsoleFormatter)(palette))
+        return live
+    return handler
 
 
 def find_home(environ: Mapping[str, str]) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nvoi import ci
+from nvoi.cli import job, results
 from nvoi.cli.inputs import Inputs, ask_yes, find_home, load_inputs, open_console
 from nvoi.errors import UsageError
 from nvoi.log.levels import Logger
@@ -20,6 +21,7 @@ from nvoi.log.stream import CallbackStream
 from nvoi.naming import check_branch
 from nvoi.operation import KeptRelease, Operation, Report, Request, Target, tell_plan
 from nvoi.operation import run as run_operation
+from nvoi.outcome import Outcome
 from nvoi.signals import interruptible
 from nvoi.targets import get_target
 
@@ -55,8 +57,22 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             request = replace(request, commit=describe_commit(found))
         stream = build_stream(options, inputs, request, logger, found)
         report = Report(stream, verbose=options.verbose, settle=signals.settle)
-        run_operation(operation, request, report)
+        try:
+            run_operation(operation, request, report)
+        finally:
+            if report.outcome is not None:
+                show_outcome(options, environ, request, report.outcome)
     return 0
+
+
+def show_outcome(
+    options: argparse.Namespace, environ: Mapping[str, str], request: Request, outcome: Outcome
+) -> None:
+    """Tell programs and the CI's page how a run ended, behind the last line of its log."""
+    page = job.find_page(request.config.callback_url, request.deploy_id)
+    job.write_files(outcome, environ, page)
+    if options.log_format == "json":
+        results.write_outcome(outcome, request.deploy_id, page)
 
 
 def build_request(

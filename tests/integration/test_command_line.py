@@ -517,6 +517,77 @@ def answer_on_a_terminal(app: App, answer: bytes, *words: str) -> tuple[int | No
     return terminal.exitstatus, seen.getvalue().decode(errors="replace")
 
 
+def test_a_step_that_takes_long_has_its_time_on_a_terminal_and_urls_are_links(app: App) -> None:
+    gate = app.directory / "gate"
+    command = f"until [ -e {gate} ]; do sleep 0.1; done"
+    app.write_config(**{"python3 --version": command})
+    environ = app.environ | {"TERM": "xterm", "TERM_PROGRAM": "WezTerm"}
+    words = ["deploy", "-c", "deploy.yml"]
+    with pexpect.spawn(
+        str(NVOI), words, cwd=app.directory, env=environ, timeout=PATIENCE
+    ) as terminal:
+        for _ in range(2):
+            terminal.expect(rb"\r\x1b\[2K\x1b\[2m[^\r\n]+, \d+\.0 s\x1b\[0m")
+        gate.touch()
+        # It is gone before the next line of the log.
+        terminal.expect(rb"\r\x1b\[2K(\x1b\[[\d;]*m)?\[\d\d:")
+        url = f"http://localhost:{app.port}"
+        terminal.expect_exact(f"\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\")
+        terminal.expect_exact(pexpect.EOF)
+    assert terminal.exitstatus == 0
+
+
+def test_a_deploy_on_github_has_groups_a_summary_and_outputs(app: App, tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT")}
+    environ = {name: str(path) for name, path in files.items()} | {"GITHUB_ACTIONS": "true"}
+    result = app.run("deploy", environ=environ)
+    assert result.returncode == 0, result.stdout
+    lines = result.stdout.splitlines()
+    marks = [line[:9] for line in lines if line.startswith("::")]
+    assert marks == ["::group::", "::endgrou"] * (len(marks) // 2) != []
+    # The end of the run stands outside of them.
+    *_, last = [number for number, line in enumerate(lines) if line == "::endgroup::"]
+    assert any("Running at" in line or "[SUCCESS]" in line for line in lines[last:])
+    assert not any("[SUCCESS]" in line for line in lines[:last])
+    url = f"http://localhost:{app.port}"
+    assert f"- {url}\n" in files["GITHUB_STEP_SUMMARY"].read_text()
+    assert re.fullmatch(rf"url={url}\nrelease=\d{{14}}\n", files["GITHUB_OUTPUT"].read_text())
+
+
+def test_a_fault_of_the_config_is_an_annotation_on_github(app: App) -> None:
+    app.write_config(**{"port:": "prt:"})
+    environ = {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(app.directory.parent)}
+    result = app.run("deploy", environ=environ)
+    assert result.returncode == 2
+    assert re.match(r"::error file=app/deploy\.yml,line=\d+,col=\d+::deploy\.yml:", result.stdout)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_last_json_object_has_the_result(app: App, broken: bool) -> None:
+    if broken:
+        app.write_config(**{"app.py": "none.py"})
+    result = app.run("deploy", "--log-format", "json", environ={"NVOI_DEPLOY_ID": "d-7"})
+    *_, last = [json.loads(line) for line in result.stdout.splitlines()]
+    told = last["result"]
+    assert (told["operation"], told["app"], told["deploy_id"]) == ("deploy", "hello", "d-7")
+    assert told["ok"] is not broken
+    assert told["steps"][-1]["failed"] is broken
+    if broken:
+        assert (result.returncode, last["level"]) == (1, "error")
+        assert told["error"] == last["message"] != ""
+    else:
+        assert told["urls"] == [f"http://localhost:{app.port}"]
+
+
+def test_an_error_before_the_run_is_a_json_object_too(app: App) -> None:
+    app.write_config(**{"port:": "prt:"})
+    result = app.run("deploy", "--log-format", "json")
+    (line,) = result.stdout.splitlines()
+    told = json.loads(line)["result"]
+    assert (result.returncode, told["ok"]) == (2, False)
+    assert told["faults"][0]["line"] > 0
+
+
 def test_a_key_file_in_the_checkout_is_in_no_release(app: App) -> None:
     (app.directory / "prod.key").write_text(KEY)
     assert app.run("deploy", "--key-file", "prod.key").returncode == 0

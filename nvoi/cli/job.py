@@ -1,0 +1,198 @@
+"""What the page of a CI job shows of a run: a section a step, annotations, a summary, outputs.
+
+GitHub's are its workflow commands and environment files ("Workflow commands for GitHub Actions"),
+GitLab's its collapsible sections ("Job logs"). Gitea and Forgejo read what GitHub does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from nvoi.ci import find_ci
+from nvoi.config.loader import is_plain
+from nvoi.errors import ConfigError
+from nvoi.log import levels, masking
+from nvoi.log.console import ConsoleFormatter, Palette
+from nvoi.log.levels import get_logger
+from nvoi.log.stream import describe
+from nvoi.outcome import LOGGER, Outcome, format_seconds
+
+log = get_logger("nvoi.cli")
+
+GITHUB = {"github_actions", "gitea_actions", "forgejo_actions"}
+
+#: What a callback_url of nvoi's own dashboard ends with: docs/dashboard.md.
+RECEIVING = re.compile(r"/api(/projects/[^/]+)?/deploys/?")
+
+
+class SectionFormatter(ConsoleFormatter, ABC):
+    """Puts the lines of each step into a section that a reader may open.
+
+    What ends a run, its reason above all, stands outside of them.
+    """
+
+    _is_open = False
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, or lines, of ``record``, with what begins and ends a section."""
+        line = super().format(record)
+        before = ""
+        if self._is_open and (record.levelno == levels.STEP or record.name == LOGGER):
+            self._is_open = False
+            before = f"{self.end(record)}\n"
+        if record.levelno == levels.STEP:
+            self._is_open = True
+            line = self.begin(record, line)
+        return before + line
+
+    @abstractmethod
+    def begin(self, record: logging.LogRecord, line: str) -> str:
+        """``line`` as the head of a section."""
+
+    @abstractmethod
+    def end(self, record: logging.LogRecord) -> str:
+        """The line that ends a section."""
+
+
+class GitHubFormatter(SectionFormatter):
+    """GitHub's groups, which it shows closed once they have ended."""
+
+    def begin(self, record: logging.LogRecord, line: str) -> str:  # noqa: ARG002 - as GitLab's
+        """``line`` as the head of a group."""
+        return f"::group::{line}"
+
+    def end(self, record: logging.LogRecord) -> str:  # noqa: ARG002 - as GitLab's
+        """The line that ends a group."""
+        return "::endgroup::"
+
+
+class GitLabFormatter(SectionFormatter):
+    """GitLab's sections, which are told apart by their names, and have times."""
+
+    def __init__(self, palette: Palette) -> None:
+        super().__init__(palette)
+        self._count = 0
+
+    def begin(self, record: logging.LogRecord, line: str) -> str:
+        """``line`` as the head of a section."""
+        self._count += 1
+        return f"{self._build_mark('start', record)}{line}"
+
+    def end(self, record: logging.LogRecord) -> str:
+        """The line that ends a section."""
+        return self._build_mark("end", record)
+
+    def _build_mark(self, which: str, record: logging.LogRecord) -> str:
+        return f"\x1b[0Ksection_{which}:{record.created:.0f}:nvoi_step_{self._count}\r\x1b[0K"
+
+
+def find_formatter(environ: Mapping[str, str], palette: Palette) -> SectionFormatter | None:
+    """What shows sections in this CI; None elsewhere."""
+    provider, _ = find_ci(environ)
+    if provider in GITHUB:
+        return GitHubFormatter(palette)
+    return GitLabFormatter(palette) if provider == "gitlab_ci" else None
+
+
+def annotate(error: BaseException, environ: Mapping[str, str]) -> None:
+    """Show on GitHub's pages what ended a command; its own cancellation GitHub shows itself."""
+    provider, _ = find_ci(environ)
+    if provider in GITHUB and isinstance(error, Exception):
+        with contextlib.suppress(OSError):
+            sys.stdout.writelines(f"{line}\n" for line in build_annotations(error, environ))
+
+
+def build_annotations(error: Exception, environ: Mapping[str, str]) -> Iterator[str]:
+    """The workflow commands that show ``error`` on GitHub's page of the run and beside its file."""
+    if not isinstance(error, ConfigError):
+        yield build_command("error", describe(error), title="nvoi")
+        return
+    file = Path(error.filename)
+    for fault in error.faults:
+        place = {"file": find_path(file, environ)}
+        # Lines of what is encrypted are none that the page could show.
+        if fault.line and is_plain(file):
+            place |= {"line": str(fault.line), "col": str(fault.column)}
+        yield build_command("error", fault.describe(error.filename), **place)
+
+
+def find_path(file: Path, environ: Mapping[str, str]) -> str:
+    """A file as the repository has it."""
+    workspace = Path(environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
+    path = file.resolve()
+    return str(path.relative_to(workspace) if path.is_relative_to(workspace) else file)
+
+
+def build_command(name: str, text: str, **properties: str) -> str:
+    """A workflow command, with the escapes of GitHub's own toolkit."""
+    data = {"%": "%25", "\r": "%0D", "\n": "%0A"}
+    in_data, in_property = str.maketrans(data), str.maketrans(data | {":": "%3A", ",": "%2C"})
+    pairs = [f"{key}={value.translate(in_property)}" for key, value in properties.items()]
+    return f"::{name} {','.join(pairs)}::{masking.masker.clean_text(text).translate(in_data)}"
+
+
+def write_files(outcome: Outcome, environ: Mapping[str, str], page: str) -> None:
+    """Write GitHub's summary of the run, and the outputs ``url`` and ``release``.
+
+    ``page`` is the run's on the dashboard, empty where it is not known.
+    """
+    write("GITHUB_STEP_SUMMARY", "\n".join(build_summary(outcome, page)), environ)
+    outputs = {"url": next(iter(outcome.urls), ""), "release": outcome.release}
+    write("GITHUB_OUTPUT", "\n".join(f"{name}={value}" for name, value in outputs.items()), environ)
+
+
+def write(variable: str, text: str, environ: Mapping[str, str]) -> None:
+    """Add a text to the file that GitHub names. Where it cannot be, that changes no outcome."""
+    path = environ.get(variable)
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(f"{masking.masker.clean_text(text)}\n")
+    except OSError as error:
+        log.warning("%s cannot be written: %s", variable, error.strerror)
+
+
+def build_summary(outcome: Outcome, page: str) -> Iterator[str]:
+    """The lines of the summary, in Markdown."""
+    how = "failed after" if outcome.error else "done in"
+    yield f"### {outcome.title} of {outcome.app}: {how} {format_seconds(outcome.seconds)}"
+    yield ""
+    if outcome.error:
+        yield from (
+            "```",
+            *outcome.reason.replace("```", "'''").splitlines(),
+            "```",
+            outcome.hint,
+            "",
+        )
+    facts = [f"- {url}" for url in outcome.urls]
+    facts += [f"- release {outcome.release}"] if outcome.release else []
+    facts += [f"- commit {outcome.commit}"] if outcome.commit else []
+    facts += [f"- [the log on the dashboard]({page})"] if page else []
+    yield from (*facts, "")
+    if outcome.timings:
+        yield from ("| step | time |", "|---|---:|")
+    for one in outcome.timings:
+        name = one.name.replace("|", "\\|")
+        yield f"| {name}{': failed' if one.failed else ''} | {format_seconds(one.seconds)} |"
+
+
+def find_page(callback_url: str | None, deploy_id: str) -> str:
+    """The page of a run on nvoi's own dashboard; empty for another one, or none."""
+    parts = urlsplit(callback_url or "")
+    if (
+        parts.hostname is None
+        or not (found := RECEIVING.search(parts.path))
+        or found.end() != len(parts.path)
+    ):
+        return ""
+    base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path[: found.start()]}"
+    return f"{base}{found[1]}/deploys/{quote(deploy_id, safe='')}" if found[1] else f"{base}/"
