@@ -188,3 +188,60 @@ def test_a_store_that_cannot_be_written_lets_nobody_in(
         pytest.raises(NvoiError, match="host keys cannot be kept"),
     ):
         connections.run(server.host, Command("true"))
+
+
+def certify(server: Server, authority: Path, name: str) -> None:
+    """Have a host show a certificate for the key that it has."""
+    public = server.folder / "host_key.pub"
+    public.write_text(f"{server.host_key}\n")
+    words = ["ssh-keygen", "-q", "-s", str(authority), "-I", "web", "-h", "-n", name, str(public)]
+    subprocess.run(words, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "rsa"])
+def test_an_authority_stands_for_hosts_that_are_made_anew(
+    start_server: StartServer, keys: SSHKeys, home: Path, user: Path, kind: str
+) -> None:
+    authority = user / "ca"
+    size = ["-b", "2048"] if kind == "rsa" else []
+    words = ["ssh-keygen", "-q", "-t", kind, *size, "-N", "", "-f", str(authority)]
+    subprocess.run(words, check=True)
+    public = authority.with_suffix(".pub").read_text()
+    (user / ".ssh" / "known_hosts").write_text(f"@cert-authority 127.0.0.* {public}")
+    certificate = "host_key-cert.pub"
+    server = start_server("web-1", f"HostCertificate {home.parent}/hosts/web-1/{certificate}")
+    with pytest.raises(HostKeyError, match="shows no host certificate"):
+        run_true(keys, home, user, server.host)
+    for _ in range(2):
+        server.stop()
+        server.change_host_key()
+        certify(server, authority, "127.0.0.1")
+        server.start()
+        run_true(keys, home, user, server.host)
+    assert not (home / "known_hosts").exists()
+    server.stop()
+    certify(server, authority, "127.0.0.2")
+    server.start()
+    with pytest.raises(HostKeyError, match=r"is for 127\.0\.0\.2 and not for 127\.0\.0\.1"):
+        run_true(keys, home, user, server.host)
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_a_certificate_is_asked_for_where_a_host_has_keys_without_one(
+    start_server: StartServer, keys: SSHKeys, home: Path, user: Path, kind: str
+) -> None:
+    authority, key = user / "ca", user / "key"
+    for file, its_kind in ((authority, "ed25519"), (key, kind)):
+        words = ["ssh-keygen", "-q", "-t", its_kind, "-N", "", "-f", str(file)]
+        subprocess.run(words, check=True)
+    words = ["ssh-keygen", "-q", "-s", str(authority), "-I", "web", "-h", str(key)]
+    subprocess.run(words, check=True, capture_output=True)
+    server = start_server("web-1", f"HostKey {key}", f"HostCertificate {key}-cert.pub")
+    public = authority.with_suffix(".pub").read_text()
+    (user / ".ssh" / "known_hosts").write_text(f"@cert-authority * {public}")
+    run_true(keys, home, user, server.host)
+    assert not (home / "known_hosts").exists()
+    # Who knows no authority is shown the host's usual key.
+    (user / ".ssh" / "known_hosts").unlink()
+    run_true(keys, home, user, server.host)
+    assert (home / "known_hosts").read_text().split()[1:] == server.host_key.split()
