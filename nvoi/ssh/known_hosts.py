@@ -130,8 +130,8 @@ class KnownHosts:
             raise HostKeyError(
                 f"{host}: its host key {key} is not known, and StrictHostKeyChecking of your "
                 "~/.ssh/config allows no first contact",
-                hint="compare the key with the server's, and add it to host_keys in the config, or "
-                f"to known_hosts as that of {host.label}",
+                hint="compare the key with the server's, and add it to known_hosts as that of "
+                f"{host.label}, or to host_keys in the config",
             )
         with _hold(self.store):
             known = self.find(host)
@@ -184,8 +184,8 @@ def _build_certificate_error(
     origins = ", ".join(one.origin for one in authorities)
     return HostKeyError(
         f"{host}: {fault}, and is known by an authority alone ({origins})",
-        hint="renew the certificate, and check HostCertificate in its sshd_config; or add its own "
-        "key to host_keys in the config",
+        hint="renew the certificate, and check HostCertificate in its sshd_config; or add the "
+        "server's own key to known_hosts, or to host_keys in the config",
     )
 
 

@@ -213,9 +213,11 @@ class Transport(paramiko.Transport):
     def close(self) -> None:
         """End it at once; whoever waits for something on it is woken."""
         self._closing.set()
-        super().close()
-        # paramiko leaves it open where it has not begun.
-        self.sock.close()
+        # What leads to it may have broken before.
+        with suppress(*BROKEN):
+            super().close()
+            # paramiko leaves it open where it has not begun.
+            self.sock.close()
 
     def exchange_keys(self, host: Host) -> HostKey:
         """Begin to speak; returns the key that the host shows."""
