@@ -177,8 +177,9 @@ class Connection:
             if transport.is_usable and time.monotonic() - began < seconds:
                 # The reason went to another thread, which was refused at the same time.
                 raise paramiko.ChannelException(NO_ROOM, "refused") from error
-            is_alive = transport.has_heard_since(began) or transport.answers(seconds)
-            if transport.is_usable and is_alive:
+            if transport.is_usable and (
+                transport.has_heard_since(began) or transport.answers(seconds)
+            ):
                 # Others work on this connection: it is not ended.
                 if target is not None:
                     late = f"no answer within {seconds:g} s"

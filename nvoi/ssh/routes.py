@@ -68,6 +68,9 @@ class Routes:
     home: Path = field(default_factory=Path)
     environ: Mapping[str, str] = field(default_factory=dict)
     servers: Sequence[Destination] = ()
+    _found: dict[tuple[str, str | None], Options] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def lead(self, host: Host) -> Host:
         """``host`` with the way to it.
@@ -107,7 +110,9 @@ class Routes:
 
     def _find_place(self, given: Destination) -> tuple[Options, Host]:
         """What the file says of it, and where it is dialled as whom."""
-        options = look_up(self.lines, given.address, given.user)
+        asked = given.address, given.user
+        options = self._found.get(asked) or look_up(self.lines, *asked)
+        self._found[asked] = options
         port = given.port or _read_port(options) or SSH_PORT
         user = given.user or options.user or given.default_user
         return options, Host("", options.hostname, port, user)

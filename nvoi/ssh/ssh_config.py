@@ -8,6 +8,7 @@ around it, and in place of most values the number of their line.
 
 from __future__ import annotations
 
+import functools
 import getpass
 import glob
 import itertools
@@ -159,7 +160,7 @@ def look_up(lines: Sequence[Line], address: str, user: str | None) -> Options:
         text.append(members[0][1].block.head)
         text += [_show(line, number, address) for number, line in members]
     get_local_user()
-    found = paramiko.SSHConfig.from_text("\n".join(text)).lookup(address)
+    found = _read_config("\n".join(text)).lookup(address)
     _check_sure(lines, found)
     answers: dict[str, str | list[str]] = dict(found)
     numbers = {key: [value] if isinstance(value, str) else value for key, value in answers.items()}
@@ -171,6 +172,10 @@ def look_up(lines: Sequence[Line], address: str, user: str | None) -> Options:
             for key in FOLLOWED & numbers.keys() - {"hostname", "user"}
         },
     )
+
+
+#: Most servers are asked for by the same text.
+_read_config = functools.lru_cache(maxsize=8)(paramiko.SSHConfig.from_text)
 
 
 def expand(line: Line, text: str, tokens: Mapping[str, str], environ: Mapping[str, str]) -> str:
@@ -266,10 +271,10 @@ def _build_block(outer: Block, line: Line) -> Block:
         name, mark = name.lower(), "!" * word.startswith("!")
         if name in MOMENTS:
             criteria.append(mark + name)
-        elif name != "all" or mark:
+        elif word.lower() != "all":
             given = given if has_value else next(words, "")
             if not given:
-                raise line.build_error(f"`Match {name}` has no argument")
+                raise line.build_error(f"`Match {word}` has no argument")
             if name in CRITERIA:
                 criteria += [mark + name, given]
             else:
@@ -279,7 +284,7 @@ def _build_block(outer: Block, line: Line) -> Block:
 
 def _list_included(line: Line, home: Path) -> Iterator[Path]:
     for word in line.words:
-        pattern = expand(line, word, {"d": str(home)}, os.environ)
+        pattern = expand(line, word, {"d": str(home)}, {})
         # A name without a folder is beside ~/.ssh/config.
         path = home / ".ssh" / expand_home(pattern, home)
         found = glob.glob(str(path))  # noqa: PTH207 - it leaves hidden files out, as glob(3) does

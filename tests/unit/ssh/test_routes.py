@@ -229,7 +229,7 @@ def test_no_key_file_where_none_shall_be_shown(tmp_path: Path) -> None:
         ("RevokedHostKeys /etc/revoked\n", 1, "write @revoked lines into known_hosts"),
         ("Match exec true\n  Port 23\n", 2, "whether `Match exec` holds"),
         ('Match host web exec "a b"\n  Port 23\n', 2, "write Host or Match host"),
-        ("Match !all\n", 1, "`Match all` has no argument"),
+        ("Match !all\n", 1, "`Match !all` has no argument"),
         ("Include config\n", 1, "include one another too deeply"),
         ("Host *\n  ProxyJump gate\n", 2, "in a circle: web → gate → gate"),
         ("Host web\n  ProxyJump a\nHost a\n  ProxyJump me@web:22\n", 2, "circle: web → a → web"),
