@@ -15,6 +15,7 @@ import itertools
 import os
 import re
 import shlex
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ from pathlib import Path
 import paramiko
 
 from nvoi.errors import ConfigError, Fault, UsageError
+from nvoi.folders import is_own_group, name_user
 
 LINE = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+|$)(.*)", re.ASCII)
 WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
@@ -30,8 +32,6 @@ NAME = re.compile(r"[\w:][\w.:%-]*", re.ASCII)
 TOKEN = re.compile(r"%(.?)|\$\{(\w*)\}")
 #: Files inside one another that ssh(1) reads: readconf.c, READCONF_MAX_DEPTH.
 DEPTH = 16
-#: The right of others to change a file.
-OTHERS_WRITE = 0o022
 
 FOLLOWED = frozenset(
     {
@@ -306,8 +306,11 @@ def _read_text(file: Path) -> str:
     except OSError as error:
         fault = Fault(0, 0, "", f"cannot be read: {error.strerror}")
         raise ConfigError(str(file), [fault], hint=f"try `ls -l {file}`") from error
-    if status.st_uid not in {0, os.getuid()} or status.st_mode & OTHERS_WRITE:
-        fault = Fault(0, 0, "", "others can change it, and with it where nvoi connects to")
-        command = f"chown {os.getuid()} {file} && chmod go-w {file}"
-        raise ConfigError(str(file), [fault], hint=f"run `{command}`")
+    if status.st_uid not in {0, os.getuid()}:
+        fault = Fault(0, 0, "", f"belongs to {name_user(status.st_uid)}, who could change it")
+        raise ConfigError(str(file), [fault], hint=f"run `chown {os.getuid()} {file}`")
+    shared = status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid)
+    if shared or status.st_mode & stat.S_IWOTH:
+        fault = Fault(0, 0, "", "others may write to it, and so change where nvoi connects to")
+        raise ConfigError(str(file), [fault], hint=f"run `chmod go-w {file}`")
     return text

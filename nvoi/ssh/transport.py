@@ -193,7 +193,8 @@ class Transport(paramiko.Transport):
     @property
     def preferred_keys(self) -> tuple[str, ...]:
         """Kinds of host keys, first those that are known of the host, where it has several."""
-        wanted = {name for key in self._known for name in SIGNATURES.get(key.kind, (key.kind,))}
+        kinds = {key.kind for key in self._known if key.is_plain}
+        wanted = {name for kind in kinds for name in SIGNATURES.get(kind, (kind,))}
         is_certified = any(key.mark == AUTHORITY for key in self._known)
 
         def rank(kind: str) -> int:

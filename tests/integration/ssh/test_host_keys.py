@@ -114,7 +114,10 @@ def test_a_host_shows_the_key_that_is_known_where_it_has_several(
 ) -> None:
     public = make_rsa(user / "rsa")
     server = start_server("several", f"HostKey {user / 'rsa'}")
-    (user / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {public}")
+    # A mark says nothing of the kind that this host has.
+    (user / ".ssh" / "known_hosts").write_text(
+        f"@revoked * {keys.public_key}\n[127.0.0.1]:{server.port} {public}"
+    )
     run_true(keys, home, user, server.host)
 
 

@@ -282,14 +282,18 @@ def test_no_command_of_it_is_run(tmp_path: Path) -> None:
 
 def test_a_file_that_others_can_change_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, "User me\n")
-    file.chmod(0o664)
+    file.chmod(0o646)
     with pytest.raises(ConfigError, match=f"chmod go-w {file}"):
         read_routes({"HOME": str(tmp_path)})
     file.chmod(0o644)
     assert read_routes({"HOME": str(tmp_path)}).lines
     if os.getuid() == 0:
-        os.chown(file, 4242, 4242)
-        with pytest.raises(ConfigError, match="others can change it"):
+        os.chown(file, 0, 4242)
+        file.chmod(0o664)
+        with pytest.raises(ConfigError, match="others may write to it"):
+            read_routes({"HOME": str(tmp_path)})
+        os.chown(file, 4242, 0)
+        with pytest.raises(ConfigError, match=r"belongs to the user 4242.*run `chown 0 "):
             read_routes({"HOME": str(tmp_path)})
 
 
