@@ -217,11 +217,15 @@ def test_a_host_that_never_answers_costs_the_others_behind_a_bastion_nothing(
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(address)
-        user.configure(bastion.host, web.host, Host("dead", *address), web=BEHIND, dead=BEHIND)
+        mute = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        hosts = Host("dead", *address), Host("mute", *mute.getsockname())
+        user.configure(bastion.host, web.host, *hosts, web=BEHIND, dead=BEHIND, mute=BEHIND)
         connections = user.connect(connect=1.0)
         connections.run(user.find("web"), Command("true"))
         with pytest.raises(ConnectionFailedError, match=r"no answer within 1 s"):
             connections.run(user.find("dead"), Command("true"))
+        with pytest.raises(ConnectionFailedError, match=r"^shop-mute .*SSH could not begin"):
+            connections.run(user.find("mute"), Command("true"))
         # No jump: another connection of its own.
         assert not connections.reaches(user.find("bastion"), *address)
         connections.run(user.find("web"), Command("true"))
