@@ -221,7 +221,10 @@ class Connection:
         except paramiko.ChannelException as error:
             hint = advise_reach(host)
             if error.code == FORBIDDEN:
-                hint = f"set AllowTcpForwarding to yes in sshd_config of {through.name}"
+                hint = (
+                    f"let {through.name} forward connections: AllowTcpForwarding and PermitOpen in "
+                    "its sshd_config, and no `restrict` in authorized_keys"
+                )
             raise ConnectionFailedError(
                 f"{host} cannot be reached: {through} answers: {error.text}", hint=hint
             ) from error
