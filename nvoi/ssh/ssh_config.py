@@ -16,6 +16,7 @@ import os
 import re
 import shlex
 import stat
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,13 +55,17 @@ REFUSED = {
     "knownhostscommand": "nvoi runs no KnownHostsCommand: write the keys into known_hosts",
     "revokedhostkeys": "nvoi does not read RevokedHostKeys: write @revoked lines into known_hosts",
 }
-#: Criteria of Match that paramiko decides: with an argument, and without.
+#: Criteria of Match that paramiko decides as ssh(1) does, and others that have no argument.
 CRITERIA = frozenset({"host", "originalhost", "user", "localuser"})
 MOMENTS = frozenset({"canonical", "final"})
-#: Begins the name of an option that nvoi cannot follow.
-UNSURE = "unsure"
+#: Options that criteria ask for: paramiko is given their values.
+GIVEN = frozenset({"hostname", "user"})
 #: The option of which every value counts.
 GATHERED = "identityfile"
+#: Begins the name of an option that nvoi cannot follow.
+UNSURE = "unsure"
+#: The option that comes last.
+END = "end"
 
 
 @dataclass(frozen=True)
@@ -160,18 +165,37 @@ def look_up(lines: Sequence[Line], address: str, user: str | None) -> Options:
         text.append(members[0][1].block.head)
         text += [_show(line, number, address) for number, line in members]
     get_local_user()
-    found = _read_config("\n".join(text)).lookup(address)
-    _check_sure(lines, found)
-    answers: dict[str, str | list[str]] = dict(found)
-    numbers = {key: [value] if isinstance(value, str) else value for key, value in answers.items()}
+    found = _read_config("\n".join([*text, "Match all", f"{END} {END}"])).lookup(address)
+    # paramiko goes through all twice, for `Match final`.
+    order = [*itertools.takewhile(lambda name: name != END, found)]
     return Options(
-        hostname=found["hostname"],
-        user=found.get("user"),
-        lines={
-            key: [lines[int(number)] for number in numbers[key]]
-            for key in FOLLOWED & numbers.keys() - {"hostname", "user"}
-        },
+        hostname=found["hostname"] if "hostname" in order else address,
+        user=found["user"] if "user" in order else None,
+        lines=_gather(lines, found, order),
     )
+
+
+def _gather(
+    lines: Sequence[Line], found: Mapping[str, str], order: Sequence[str]
+) -> dict[str, list[Line]]:
+    """The lines that count, by their options, from the names in the order they were found in.
+
+    Raises:
+        ConfigError: one that cannot be followed comes before what could be in its place.
+    """
+    gathered: dict[str, list[Line]] = {}
+    for name in order:
+        is_unsure = name.startswith(UNSURE)
+        option = name.removeprefix(UNSURE).rstrip(string.digits)
+        if option in GIVEN and not is_unsure:
+            gathered[option] = []
+        else:
+            line = lines[int(found[name])]
+            if not is_unsure:
+                gathered.setdefault(option, []).append(line)
+            elif option not in gathered or option == GATHERED:
+                raise line.build_error(line.fault)
+    return gathered
 
 
 #: Most servers are asked for by the same text.
@@ -218,26 +242,15 @@ def get_local_user() -> str:
 
 def _show(line: Line, number: int, address: str) -> str:
     """``line`` as paramiko is given it. Criteria ask for the host's name and user."""
+    # Of the same option paramiko keeps the first alone.
+    name = f"{line.option}{number}" if line.option == GATHERED else line.option
     if line.fault:
-        return f"{UNSURE}{line.option} {number}"
+        return f"{UNSURE}{name} {number}"
     if line.keyword == "hostname":
         return f"hostname {check_name(line, expand(line, line.value, {'h': address}, {}))}"
     if line.keyword == "user":
         return f"user {line.value}"
-    return f"{line.option} {number}"
-
-
-def _check_sure(lines: Sequence[Line], found: Mapping[str, str]) -> None:
-    """Raise where a line that cannot be followed comes before what was found in its place."""
-    order = list(found)
-    for key in order:
-        option = key.removeprefix(UNSURE)
-        if option == key:
-            continue
-        is_late = option in found and order.index(option) < order.index(key)
-        if not is_late or option == GATHERED:
-            line = lines[int(found[key])]
-            raise line.build_error(line.fault)
+    return f"{name} {number}"
 
 
 def _parse(file: Path, number: int, text: str, block: Block) -> Line:
@@ -270,7 +283,7 @@ def _build_block(outer: Block, line: Line) -> Block:
         name, has_value, given = word.removeprefix("!").partition("=")
         name, mark = name.lower(), "!" * word.startswith("!")
         if name in MOMENTS:
-            criteria.append(mark + name)
+            undecided = undecided or name
         elif word.lower() != "all":
             given = given if has_value else next(words, "")
             if not given:

@@ -32,7 +32,7 @@ CONFIGS = {
         "Match all\n  HostKeyAlias seen\n"
     ),
     "match a name that was made": "Host web\n  HostName %h.lan\nMatch host=web.lan\n  Port 23\n",
-    "match final": "Match final host 10.*\n  Port 23\nHost web\n  HostName 10.0.0.5\n",
+    "match before it was set": "Match host 10.*\n  Port 23\nHost web\n  HostName 10.0.0.6\n",
     "jumps": (
         "Host web\n  ProxyJump none\nHost web*\n  ProxyJump a,me@b:23,ssh://c:24\n"
         "Host db*\n  ProxyCommand none\n  ProxyJump d\nHost *\n  ProxyJump e\n"
@@ -229,6 +229,8 @@ def test_no_key_file_where_none_shall_be_shown(tmp_path: Path) -> None:
         ("RevokedHostKeys /etc/revoked\n", 1, "write @revoked lines into known_hosts"),
         ("Match exec true\n  Port 23\n", 2, "whether `Match exec` holds"),
         ('Match host web exec "a b"\n  Port 23\n', 2, "write Host or Match host"),
+        ("Match final host web\n  Port 23\n", 2, "whether `Match final` holds"),
+        ("Match canonical all\n  User me\n", 2, "whether `Match canonical` holds"),
         ("Match !all\n", 1, "`Match !all` has no argument"),
         ("Include config\n", 1, "include one another too deeply"),
         ("Host *\n  ProxyJump gate\n", 2, "in a circle: web → gate → gate"),
