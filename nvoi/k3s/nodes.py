@@ -141,7 +141,7 @@ def format_address(host: Host) -> str:
 
 
 def parse_address(text: str, name: str) -> Host | None:
-    user, found, place = text.partition("@")
+    user, found, place = text.rpartition("@")
     address, _, port = place.rpartition(":")
     if not (found and user and address and port.isdecimal()):
         return None

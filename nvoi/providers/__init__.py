@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
 from nvoi.config.schema import Application, SSHProvider
 from nvoi.errors import ConfigError, Fault
 from nvoi.providers.provider import Provider, Server
-from nvoi.providers.ssh import OwnServers
+from nvoi.providers.ssh import OwnServers, list_destinations
+from nvoi.ssh.routes import read_routes
 
 __all__ = ["Provider", "Server", "get_provider"]
 
 
-def get_provider(application: Application) -> Provider:
+def get_provider(
+    application: Application, environ: Mapping[str, str] = MappingProxyType({})
+) -> Provider:
     """The provider of the config's ``compute_provider``.
 
+    Args:
+        environ: the caller's environment, whose ``HOME`` has the user's ``~/.ssh/config``.
+
     Raises:
-        ConfigError: this version has no servers from there.
+        ConfigError: this version has no servers from there, or that file cannot be used.
     """
     if isinstance(application.compute_provider, SSHProvider):
-        return OwnServers()
+        servers = list_destinations(application)
+        return OwnServers(replace(read_routes(environ), servers=servers))
     name = type(application.compute_provider).__name__.removesuffix("Provider").lower()
     path = f"application.compute_provider.{name}"
     message = "this version of nvoi deploys to `local` and `ssh` only"

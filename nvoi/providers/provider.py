@@ -10,6 +10,7 @@ from nvoi.command import Command
 from nvoi.config.schema import Application
 from nvoi.errors import Fault
 from nvoi.ssh.host import Host
+from nvoi.ssh.routes import Routes
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ class Provider(Protocol):
     """Who has the servers of an app.
 
     What is asked for by a config and not there is made by ``ensure_servers``, found again by
-    its name, and never made twice.
+    its name, and never made twice. ``routes`` are the ways to the servers.
     """
+
+    routes: Routes
 
     def find_faults(self, application: Application) -> list[Fault]:
         """What of a valid config it cannot do. Touches nothing, calls nobody."""

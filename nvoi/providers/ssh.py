@@ -9,7 +9,7 @@ from nvoi.config.schema import Application, ServerGroup
 from nvoi.errors import Fault
 from nvoi.naming import build_server_name, build_volume_path
 from nvoi.providers.provider import Server
-from nvoi.ssh.host import SSH_PORT, Host
+from nvoi.ssh.routes import Destination, Routes
 
 #: Its arguments: the folders. Their parent lets nobody list it; an image's user, which is not
 #: known, must be able to write into its folder.
@@ -33,16 +33,21 @@ DEFAULT_USER = "root"
 class OwnServers:
     """``compute_provider: {ssh: {}}``."""
 
+    def __init__(self, routes: Routes | None = None) -> None:
+        self.routes = routes or Routes()
+
     def find_faults(self, application: Application) -> list[Fault]:
-        # What the config must say of servers is a part of its rules.
-        del application
+        # What the config must say of servers is a part of its rules. The ways to them are checked.
+        self.list_servers(application)
         return []
 
     def list_servers(self, application: Application) -> tuple[Server, ...]:
         master = get_master_group(application)
         groups = (master, *(group for group in application.servers.values() if group != master))
         return tuple(
-            build_server(application, group, index, is_master=group == master and index == 1)
+            build_server(
+                application, group, index, self.routes, is_master=group == master and index == 1
+            )
             for group in groups
             for index in range(1, len(group.hosts) + 1)
         )
@@ -76,21 +81,40 @@ def get_master_group(application: Application) -> ServerGroup:
     return next((group for group in groups if group.master), next(iter(groups)))
 
 
-def build_server(
-    application: Application, group: ServerGroup, index: int, *, is_master: bool
-) -> Server:
+def list_destinations(application: Application) -> tuple[Destination, ...]:
+    """The servers as the config names them."""
+    return tuple(
+        build_destination(application, group, index)
+        for group in application.servers.values()
+        for index in range(1, len(group.hosts) + 1)
+    )
+
+
+def build_destination(application: Application, group: ServerGroup, index: int) -> Destination:
     """The server ``index``, counted from 1, of a group."""
-    name = build_server_name(application.name, group.name, index)
+    return Destination(
+        address=group.hosts[index - 1],
+        user=group.user,
+        port=group.port,
+        default_user=DEFAULT_USER,
+        name=build_server_name(application.name, group.name, index),
+        host_keys=group.host_keys,
+    )
+
+
+def build_server(
+    application: Application,
+    group: ServerGroup,
+    index: int,
+    routes: Routes,
+    *,
+    is_master: bool,
+) -> Server:
+    host = routes.build_host(build_destination(application, group, index))
     return Server(
-        name=name,
+        name=host.name,
         group=group.name,
-        host=Host(
-            name=name,
-            address=group.hosts[index - 1],
-            port=group.port or SSH_PORT,
-            user=group.user or DEFAULT_USER,
-            host_keys=group.host_keys,
-        ),
+        host=host,
         is_master=is_master,
         private_ip=group.private_ip,
         volumes=tuple(

@@ -14,27 +14,47 @@ from nvoi.log.levels import get_logger
 from nvoi.ssh.host import Host, Timeouts
 from nvoi.ssh.keys import Identities
 from nvoi.ssh.known_hosts import KnownHosts
-from nvoi.ssh.transport import BROKEN, Transport, close_channel, connect
+from nvoi.ssh.transport import (
+    BROKEN,
+    Line,
+    Transport,
+    advise_reach,
+    close_channel,
+    connect,
+    dial,
+)
 
 log = get_logger("nvoi.ssh")
 
 #: Commands that run on one connection at a time; sshd allows ten: sshd_config(5), MaxSessions.
 SESSIONS = 10
-#: What a host answers that has no room for another session: RFC 4254, 5.1.
-NO_ROOM = 4
+#: What a host answers that forbids a channel, that reaches nothing at its other end, and that has
+#: no room for another one: RFC 4254, 5.1.
+FORBIDDEN, NOT_REACHED, NO_ROOM = 1, 2, 4
 #: Seconds for which a host that has none is asked again, and between two times.
 ROOM_SECONDS = 2.0
 PAUSE = 0.1
 
 
 class Connection:
-    """Channels to one host. Safe to use from any thread; nothing is opened before it is needed."""
+    """Channels to one host. Safe to use from any thread; nothing is opened before it is needed.
+
+    Args:
+        host: with the way to it.
+        jump: the connection to the host that this one is reached through.
+    """
 
     def __init__(
-        self, host: Host, identities: Identities, known_hosts: KnownHosts, timeouts: Timeouts
+        self,
+        host: Host,
+        identities: Identities,
+        known_hosts: KnownHosts,
+        timeouts: Timeouts,
+        jump: Connection | None = None,
     ) -> None:
         self.host = host
         self.timeouts = timeouts
+        self._jump = jump
         self._identities = identities
         self._known_hosts = known_hosts
         self._lock = threading.Lock()
@@ -157,8 +177,13 @@ class Connection:
             if transport.is_usable and time.monotonic() - began < seconds:
                 # The reason went to another thread, which was refused at the same time.
                 raise paramiko.ChannelException(NO_ROOM, "refused") from error
-            if transport.is_usable and transport.has_heard_since(began):
-                # Others work on this connection, which is only slow: it is not ended.
+            if transport.is_usable and (
+                transport.has_heard_since(began) or transport.answers(seconds)
+            ):
+                # Others work on this connection: it is not ended.
+                if target is not None:
+                    late = f"no answer within {seconds:g} s"
+                    raise paramiko.ChannelException(NOT_REACHED, late) from error
                 raise ConnectionFailedError(
                     f"{self.host} did not open a channel within {seconds:g} s",
                     hint="is the server overloaded?",
@@ -178,6 +203,28 @@ class Connection:
                 transport.close()
                 self._transport = None
                 log.info("%s: the connection was lost; connecting again", self.host)
-            made = connect(self.host, self._identities, self._known_hosts, self.timeouts)
+            made = connect(
+                self.host, self._dial, self._identities, self._known_hosts, self.timeouts
+            )
             self._transport = made
             return made, True
+
+    def _dial(self) -> Line:
+        """The line to the host, through the one that it is behind."""
+        if self._jump is None:
+            return dial(self.host, self.timeouts.connect)
+        through, host = self._jump.host, self.host
+        try:
+            return self._jump.open_tunnel(host.hostname, host.port)
+        except ConnectionFailedError as error:
+            raise type(error)(f"{host}: {error.message}", hint=error.hint) from error
+        except paramiko.ChannelException as error:
+            hint = advise_reach(host)
+            if error.code == FORBIDDEN:
+                hint = (
+                    f"let {through.name} forward connections: AllowTcpForwarding and PermitOpen in "
+                    "its sshd_config, and no `restrict` in authorized_keys"
+                )
+            raise ConnectionFailedError(
+                f"{host} cannot be reached: {through} answers: {error.text}", hint=hint
+            ) from error

@@ -24,6 +24,7 @@ from nvoi.ssh.forwarding import Forward
 from nvoi.ssh.host import Host, Timeouts
 from nvoi.ssh.keys import Identities
 from nvoi.ssh.known_hosts import KnownHosts
+from nvoi.ssh.routes import Routes, read_routes
 from nvoi.ssh.session import Session, show
 from nvoi.ssh.transport import close_channel
 
@@ -46,11 +47,16 @@ class Connections:
     """
 
     def __init__(
-        self, identities: Identities, known_hosts: KnownHosts, timeouts: Timeouts | None = None
+        self,
+        identities: Identities,
+        known_hosts: KnownHosts,
+        timeouts: Timeouts | None = None,
+        routes: Routes | None = None,
     ) -> None:
         self._identities = identities
         self._known_hosts = known_hosts
         self._timeouts = timeouts or Timeouts()
+        self._routes = routes or Routes()
         self._lock = threading.Lock()
         self._connections: dict[Host, Connection] = {}
 
@@ -63,7 +69,8 @@ class Connections:
     def close(self) -> None:
         with self._lock:
             connections = tuple(self._connections.values())
-        for connection in connections:
+        # Those that lead through others end before them.
+        for connection in reversed(connections):
             connection.close()
 
     def run(
@@ -162,24 +169,34 @@ class Connections:
     def _get_connection(self, host: Host) -> Connection:
         with self._lock:
             if host not in self._connections:
-                self._connections[host] = Connection(
-                    host, self._identities, self._known_hosts, self._timeouts
-                )
+                self._connections[host] = self._ensure_connection(self._routes.lead(host))
             return self._connections[host]
+
+    def _ensure_connection(self, host: Host) -> Connection:
+        """The one to a host that knows its way. Hosts behind another one share that one's."""
+        if host not in self._connections:
+            jump = self._ensure_connection(host.route.jump) if host.route.jump else None
+            self._connections[host] = Connection(
+                host, self._identities, self._known_hosts, self._timeouts, jump
+            )
+        return self._connections[host]
 
 
 def build_connections(
     keys: SSHKeys | None,
     home: Path,
     environ: Mapping[str, str],
+    routes: Routes | None = None,
 ) -> Connections:
     """The connections of a run, with the user's own keys and known hosts behind the config's.
 
     Args:
         home: the folder of nvoi's own state, which keeps the host keys of first contacts.
         environ: the caller's environment: ``HOME``, ``SSH_AUTH_SOCK``.
+        routes: the ways to hosts, where they were read already.
 
     Raises:
+        ConfigError: the user's ``~/.ssh/config`` cannot be used.
         UsageError: others could put host keys of theirs there.
     """
     check_way(home)
@@ -189,6 +206,7 @@ def build_connections(
     return Connections(
         Identities(keys, agent=environ.get("SSH_AUTH_SOCK"), folder=folder),
         KnownHosts(home / STORE, [*files, SYSTEM_KNOWN_HOSTS]),
+        routes=routes or read_routes(environ),
     )
 
 

@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from nvoi.command import Command, in_shell, sudo
 
 SSH_PORT = 22
+
+
+@dataclass(frozen=True)
+class Route:
+    """What the user's ``~/.ssh/config`` says of the way to a host, where it says anything.
+
+    Attributes:
+        hostname: the name or address that is dialled instead of the one that the host is called.
+        alias: what known_hosts files call it.
+        key_files: keys to show instead of the usual files.
+        agent: the socket of the SSH agent to ask instead of the usual one, empty for none.
+        only_key_files: whether the agent's other keys are not shown.
+        known_hosts: more files that may know its host key.
+        is_strict: whether a first contact is refused.
+        jump: the host that it is reached through.
+    """
+
+    hostname: str = ""
+    alias: str = ""
+    key_files: tuple[Path, ...] | None = None
+    agent: str | None = None
+    only_key_files: bool = False
+    known_hosts: tuple[Path, ...] = ()
+    is_strict: bool = False
+    jump: Host | None = None
 
 
 @dataclass(frozen=True)
@@ -15,8 +41,9 @@ class Host:
 
     Attributes:
         name: how the log names it.
+        address: what the config calls it: an address, a name, or an alias of ``~/.ssh/config``.
         host_keys: its public host keys as OpenSSH text, where they are known beforehand;
-            then no other is taken, and no file is asked.
+            then no other is taken.
     """
 
     name: str
@@ -24,15 +51,30 @@ class Host:
     port: int = SSH_PORT
     user: str = "root"
     host_keys: tuple[str, ...] = ()
+    route: Route = field(default_factory=Route)
+
+    @property
+    def hostname(self) -> str:
+        """Where it is dialled."""
+        return self.route.hostname or self.address
+
+    @property
+    def known_name(self) -> str:
+        """What host certificates call it."""
+        return self.route.alias or self.hostname
 
     @property
     def label(self) -> str:
         """What known_hosts files call it: the address, in brackets with an unusual port."""
-        return self.address if self.port == SSH_PORT else f"[{self.address}]:{self.port}"
+        if self.route.alias or self.port == SSH_PORT:
+            return self.known_name
+        return f"[{self.hostname}]:{self.port}"
 
     def __str__(self) -> str:
         """How errors name it: by its name and where that is."""
-        place = self.address if self.port == SSH_PORT else f"{self.address} port {self.port}"
+        place = self.hostname if self.port == SSH_PORT else f"{self.hostname} port {self.port}"
+        if self.route.jump is not None:
+            place = f"{place} through {self.route.jump.name}"
         return self.name if self.name == place else f"{self.name} ({place})"
 
 

@@ -1,7 +1,8 @@
 """Whether a server is the one it was: its host key against those that are known.
 
-A host that the user's own known_hosts files name is held to them. Any other is held to the
-state folder's file, which takes what the host shows on the first contact.
+A host that the user's own known_hosts files name is held to them: to a key, or to an authority that
+signs host certificates. Any other is held to the state folder's file, which takes what the host
+shows on the first contact.
 
 The format is that of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". paramiko reads keys and hashed names;
 its own reader of files knows no patterns, marks or line numbers, and fails at a broken line.
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import fcntl
-import fnmatch
 import hashlib
 import os
 import re
@@ -27,23 +27,38 @@ from nvoi.errors import ConfigError, CredentialsError, Fault, HostKeyError, Nvoi
 from nvoi.files import write_private
 from nvoi.folders import make_home
 from nvoi.log.levels import get_logger
+from nvoi.ssh.certificates import find_authority, find_fault, fits
 from nvoi.ssh.host import Host
 
 log = get_logger("nvoi.ssh")
 
+REVOKED, AUTHORITY = "@revoked", "@cert-authority"
 #: A mark, the names of hosts, and the key; no comment, and no other mark.
-LINE = re.compile(r"\s*(@revoked\s+)?([^#@\s]\S*)\s+(.+)")
+LINE = re.compile(rf"\s*(?:({REVOKED}|{AUTHORITY})\s+)?([^#@\s]\S*)\s+(.+)")
 HASHED = "|1|"
 
 
 @dataclass(frozen=True)
 class HostKey:
-    """A public host key; ``origin`` is where it is written down, empty for a server's own."""
+    """A public host key.
+
+    Attributes:
+        origin: where it is written down, empty for a server's own.
+        mark: what known_hosts has before it: that it was revoked, or is an authority's, which
+            signs the keys of hosts.
+        certificate: what a server shows with its own, or nothing.
+    """
 
     kind: str
     data: bytes
     origin: str = ""
-    is_revoked: bool = False
+    mark: str = ""
+    certificate: bytes = b""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one that a host may show."""
+        return not self.mark
 
     @property
     def fingerprint(self) -> str:
@@ -70,17 +85,20 @@ class KnownHosts:
     def find(self, host: Host) -> tuple[HostKey, ...]:
         """What is known of the host: of the config, else of the user's files, else stored.
 
-        A key that the user's files mark as revoked says nothing of who the host is: many hosts
-        may be meant. It is in the answer to be refused.
+        Marked keys of the user's files are in the answer too: a revoked one to be refused, which
+        says nothing of who the host is, as many hosts may be meant; an authority's beside what is
+        stored, as a host that was met before may show no certificate.
 
         Raises:
             ConfigError: a key of the config is none.
             NvoiError: a file cannot be read.
         """
+        files = (*self.files, *host.route.known_hosts)
+        own = tuple(key for file in files for key in _read(file, host))
         if host.host_keys:
-            return tuple(_get_key(host, text) for text in host.host_keys)
-        own = tuple(key for file in self.files for key in _read(file, host))
-        if any(not key.is_revoked for key in own):
+            revoked = (key for key in own if key.mark == REVOKED)
+            return (*(_get_key(host, text) for text in host.host_keys), *revoked)
+        if any(key.is_plain for key in own):
             return own
         return (*own, *_read(self.store, host))
 
@@ -88,19 +106,36 @@ class KnownHosts:
         """Return if ``key`` is the host's; on a first contact that is written down, and told.
 
         Raises:
-            HostKeyError: it is another one, or one that was revoked.
+            HostKeyError: it is another one, or one that was revoked; or the first contact is none
+                that may be trusted.
             NvoiError: a file cannot be read, or the store cannot be written.
         """
         known = self.find(host)
-        if not _decides(known, key):
-            known = self._learn(host, key)
-        _compare(host, key, known)
+        _check_revoked(host, key, known)
+        authorities = [one for one in known if one.mark == AUTHORITY]
+        if not authorities:
+            known = known if _has_plain(known) else self._learn(host, key)
+            _compare(host, key, known)
+            return
+        signed_by = {one.data for one in authorities}
+        fault = find_fault(key.certificate, host.known_name, signed_by)
+        if fault and _has_plain(known):
+            _compare(host, key, known)
+        elif fault:
+            raise _build_certificate_error(host, fault, authorities)
 
     def _learn(self, host: Host, key: HostKey) -> tuple[HostKey, ...]:
         """Write ``key`` down, unless another run or thread was first."""
+        if host.route.is_strict:
+            raise HostKeyError(
+                f"{host}: its host key {key} is not known, and StrictHostKeyChecking of your "
+                "~/.ssh/config allows no first contact",
+                hint="compare the key with the server's, and add it to known_hosts as that of "
+                f"{host.label}, or to host_keys in the config",
+            )
         with _hold(self.store):
             known = self.find(host)
-            if _decides(known, key):
+            if _has_plain(known):
                 return known
             content = self.store.read_bytes() if self.store.exists() else b""
             end = b"\n" if content and not content.endswith(b"\n") else b""
@@ -115,27 +150,42 @@ class KnownHosts:
         return (key,)
 
 
-def _decides(known: Sequence[HostKey], key: HostKey) -> bool:
-    """Whether ``known`` says that the host may show ``key``, or may not."""
-    return any(not one.is_revoked or one.data == key.data for one in known)
+def _has_plain(known: Sequence[HostKey]) -> bool:
+    """Whether ``known`` says which key the host shows."""
+    return any(one.is_plain for one in known)
+
+
+def _check_revoked(host: Host, key: HostKey, known: Sequence[HostKey]) -> None:
+    authority = find_authority(key.certificate)
+    for one in known:
+        if one.mark == REVOKED and one.data in {key.data, authority}:
+            what = "its host key" if one.data == key.data else "the authority of its host key,"
+            raise HostKeyError(
+                f"{host}: {what} {one.fingerprint} is marked as revoked in {one.origin}",
+                hint="do not use this server until you know why its key was revoked",
+            )
 
 
 def _compare(host: Host, key: HostKey, known: Sequence[HostKey]) -> None:
-    same = [one for one in known if one.data == key.data]
-    revoked = next((one for one in same if one.is_revoked), None)
-    if revoked is not None:
-        raise HostKeyError(
-            f"{host}: its host key {key.fingerprint} is marked as revoked in {revoked.origin}",
-            hint="do not use this server until you know why its key was revoked",
-        )
-    if same:
+    valid = [one for one in known if one.is_plain]
+    if any(one.data == key.data for one in valid):
         return
-    valid = [one for one in known if not one.is_revoked]
     origins = ", ".join(dict.fromkeys(one.origin for one in valid))
     raise HostKeyError(
         f"{host}: the host key has changed: it shows {key}, "
         f"known is {', '.join(map(str, valid))} ({origins})",
         hint=_advise(host, valid),
+    )
+
+
+def _build_certificate_error(
+    host: Host, fault: str, authorities: Sequence[HostKey]
+) -> HostKeyError:
+    origins = ", ".join(one.origin for one in authorities)
+    return HostKeyError(
+        f"{host}: {fault}, and is known by an authority alone ({origins})",
+        hint="renew the certificate, and check HostCertificate in its sshd_config; or add the "
+        "server's own key to known_hosts, or to host_keys in the config",
     )
 
 
@@ -145,16 +195,22 @@ def _advise(host: Host, known: Sequence[HostKey]) -> str:
         return f"{trap}; if it was, put its new key into the config"
     files = dict.fromkeys(one.origin.rpartition(":")[0] for one in known)
     commands = " and ".join(f"ssh-keygen -R '{host.label}' -f '{file}'" for file in files)
-    return f"{trap}; if it was, forget the old key: {commands}"
+    advice = f"{trap}; if it was, forget the old key: {commands}"
+    if host.route.jump is not None and not host.route.alias:
+        advice += (
+            f"; if the key is that of a {host.hostname} elsewhere, give this one a HostKeyAlias in "
+            "your ~/.ssh/config"
+        )
+    return advice
 
 
-def read_key(text: str, origin: str = "", *, is_revoked: bool = False) -> HostKey | None:
+def read_key(text: str, origin: str = "", mark: str = "") -> HostKey | None:
     """The key of ``KIND BASE64 [COMMENT]``, None where that is no key."""
     try:
         blob = PublicBlob.from_string(text)
     except ValueError:
         return None
-    return HostKey(blob.key_type, blob.key_blob, origin, is_revoked)
+    return HostKey(blob.key_type, blob.key_blob, origin, mark)
 
 
 def is_match(patterns: str, label: str) -> bool:
@@ -166,9 +222,8 @@ def is_match(patterns: str, label: str) -> bool:
             # Its salt is none.
             return False
     found = False
-    for pattern in patterns.lower().split(","):
-        # Brackets are of [host]:port there, and not a choice of characters.
-        if fnmatch.fnmatchcase(label, pattern.removeprefix("!").replace("[", "[[]")):
+    for pattern in patterns.split(","):
+        if fits(pattern.removeprefix("!"), label):
             if pattern.startswith("!"):
                 return False
             found = True
@@ -197,8 +252,10 @@ def _read(file: Path, host: Host) -> Iterator[HostKey]:
     for number, line in enumerate(text.splitlines(), start=1):
         if match := LINE.match(line):
             mark, patterns, rest = match.groups()
-            key = read_key(rest, f"{file}:{number}", is_revoked=bool(mark))
-            if key is not None and is_match(patterns, host.label):
+            key = read_key(rest, f"{file}:{number}", mark or "")
+            # A mark is about a name; ssh(1) too takes it for any port of that.
+            labels = {host.label, host.known_name} if mark else {host.label}
+            if key is not None and any(is_match(patterns, label) for label in labels):
                 yield key
 
 

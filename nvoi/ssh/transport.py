@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from paramiko.packet import Packetizer
 from nvoi.errors import AccessError, ConnectionFailedError
 from nvoi.ssh.host import Host, Timeouts
 from nvoi.ssh.keys import Identities
-from nvoi.ssh.known_hosts import HostKey, KnownHosts
+from nvoi.ssh.known_hosts import AUTHORITY, HostKey, KnownHosts
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 MAX_IDENTITIES = 30
 #: Names of key kinds and of the signatures made with them differ for RSA: RFC 8332, 3.
 SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
+#: In the names of kinds with a certificate.
+CERTIFIED = "-cert-v"
 #: paramiko logs its own story, with tracebacks, to the loggers below "paramiko"; what is worth
 #: telling is in the errors raised here. A level set on this logger lets it through.
 PARAMIKO_LOG = "nvoi.ssh.paramiko"
@@ -41,9 +43,16 @@ TO_CHANNEL = range(MSG_CHANNEL_WINDOW_ADJUST, MSG_CHANNEL_REQUEST + 1)
 #: What paramiko raises where a connection has broken.
 BROKEN = (paramiko.SSHException, EOFError, OSError)
 
+#: What leads to a host: a connection of this machine, or a channel of another host's.
+Line = socket.socket | paramiko.Channel
+
 
 def connect(
-    host: Host, identities: Identities, known_hosts: KnownHosts, timeouts: Timeouts
+    host: Host,
+    dial: Callable[[], Line],
+    identities: Identities,
+    known_hosts: KnownHosts,
+    timeouts: Timeouts,
 ) -> Transport:
     """A connection whose host key was checked, and that is logged in.
 
@@ -54,9 +63,9 @@ def connect(
             ``AccessError``.
     """
     tried: list[str] = []
-    transport = negotiate(host, known_hosts, timeouts)
+    transport = negotiate(host, dial, known_hosts, timeouts)
     try:
-        with closing(identities.list()) as listed:
+        with closing(identities.list(host.route)) as listed:
             for identity in islice(listed, MAX_IDENTITIES):
                 if isinstance(identity, str):
                     tried.append(identity)
@@ -64,7 +73,7 @@ def connect(
                 if not transport.is_active():
                     # It has seen as many keys on one connection as it allows.
                     transport.close()
-                    transport = negotiate(host, known_hosts, timeouts)
+                    transport = negotiate(host, dial, known_hosts, timeouts)
                 if transport.log_in(host, identity.key):
                     transport.start_watch(host.name)
                     return transport
@@ -76,9 +85,11 @@ def connect(
     raise _build_access_error(host, tried, identities.public_key)
 
 
-def negotiate(host: Host, known_hosts: KnownHosts, timeouts: Timeouts) -> Transport:
+def negotiate(
+    host: Host, dial: Callable[[], Line], known_hosts: KnownHosts, timeouts: Timeouts
+) -> Transport:
     known = known_hosts.find(host)
-    transport = Transport(dial(host, timeouts.connect), known, timeouts)
+    transport = Transport(dial(), known, timeouts)
     try:
         known_hosts.check(host, transport.exchange_keys(host))
     except BaseException:
@@ -89,7 +100,7 @@ def negotiate(host: Host, known_hosts: KnownHosts, timeouts: Timeouts) -> Transp
 
 def dial(host: Host, seconds: float) -> socket.socket:
     try:
-        made = socket.create_connection((host.address, host.port), timeout=seconds)
+        made = socket.create_connection((host.hostname, host.port), timeout=seconds)
     except socket.gaierror as error:
         raise ConnectionFailedError(
             f"{host} cannot be reached: its name is not known: {error.strerror}",
@@ -99,7 +110,7 @@ def dial(host: Host, seconds: float) -> socket.socket:
         late = f"no answer within {seconds:g} s"
         reason = late if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise ConnectionFailedError(
-            f"{host} cannot be reached: {reason}", hint=_advise_reach(host)
+            f"{host} cannot be reached: {reason}", hint=advise_reach(host)
         ) from error
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
@@ -168,8 +179,8 @@ class Transport(paramiko.Transport):
 
     packetizer: Packets
 
-    def __init__(self, made: socket.socket, known: Sequence[HostKey], timeouts: Timeouts) -> None:
-        super().__init__(made, packetizer_class=Packets)
+    def __init__(self, line: Line, known: Sequence[HostKey], timeouts: Timeouts) -> None:
+        super().__init__(line, packetizer_class=Packets)
         self.set_log_channel(_get_log_name())
         self.daemon = True
         seconds = timeouts.connect
@@ -177,12 +188,19 @@ class Transport(paramiko.Transport):
         self.auth_timeout = self.channel_timeout = seconds
         self._timeouts = timeouts
         self._closing = threading.Event()
-        options = self.get_security_options()
-        # A host is asked for a key of a kind that is known of it, where it has several.
-        wanted = [name for key in known for name in SIGNATURES.get(key.kind, (key.kind,))]
-        kinds = list(options.key_types)
-        first = [kind for kind in dict.fromkeys(wanted) if kind in kinds]
-        options.key_types = (*first, *(kind for kind in kinds if kind not in first))
+        self._known = tuple(known)
+
+    @property
+    def preferred_keys(self) -> tuple[str, ...]:
+        """Kinds of host keys, first those that are known of the host, where it has several."""
+        kinds = {key.kind for key in self._known if key.is_plain}
+        wanted = {name for kind in kinds for name in SIGNATURES.get(kind, (kind,))}
+        is_certified = any(key.mark == AUTHORITY for key in self._known)
+
+        def rank(kind: str) -> int:
+            return 0 if is_certified and CERTIFIED in kind else 1 if kind in wanted else 2
+
+        return tuple(sorted(super().preferred_keys, key=rank))
 
     @property
     def is_usable(self) -> bool:
@@ -196,9 +214,11 @@ class Transport(paramiko.Transport):
     def close(self) -> None:
         """End it at once; whoever waits for something on it is woken."""
         self._closing.set()
-        super().close()
-        # paramiko leaves it open where it has not begun.
-        self.sock.close()
+        # What leads to it may have broken before.
+        with suppress(*BROKEN):
+            super().close()
+            # paramiko leaves it open where it has not begun.
+            self.sock.close()
 
     def exchange_keys(self, host: Host) -> HostKey:
         """Begin to speak; returns the key that the host shows."""
@@ -212,9 +232,11 @@ class Transport(paramiko.Transport):
                 reason = f"no answer within {seconds:g} s"
             raise ConnectionFailedError(
                 f"{host} cannot be reached: SSH could not begin: {reason}",
-                hint=_advise_reach(host),
+                hint=advise_reach(host),
             ) from error
-        return HostKey(shown.get_name(), shown.asbytes())
+        blob = shown.public_blob
+        certificate = blob.key_blob if blob is not None else b""
+        return HostKey(shown.get_name(), shown.asbytes(), certificate=certificate)
 
     def log_in(self, host: Host, key: paramiko.PKey) -> bool:
         """Whether the host takes the key."""
@@ -230,7 +252,7 @@ class Transport(paramiko.Transport):
             if self.packetizer.has_ended or "timeout" in str(error).lower():
                 raise ConnectionFailedError(
                     f"{host} cannot be reached: the connection broke while logging in",
-                    hint=_advise_reach(host),
+                    hint=advise_reach(host),
                 ) from error
         return self.is_authenticated()
 
@@ -247,12 +269,17 @@ class Transport(paramiko.Transport):
             began = time.monotonic()
             if self.has_heard_since(began - silence):
                 continue
-            question = threading.Thread(target=self._ask, daemon=True)
-            question.start()
-            question.join(2 * silence)
-            if not self.has_heard_since(began):
+            if not self.answers(2 * silence):
                 break
         self.close()
+
+    def answers(self, seconds: float) -> bool:
+        """Whether the host gives a sign of life within ``seconds``."""
+        began = time.monotonic()
+        question = threading.Thread(target=self._ask, daemon=True)
+        question.start()
+        question.join(seconds)
+        return self.has_heard_since(began)
 
     def _ask(self) -> None:
         # Any answer does, also the refusal that sshd gives to what it does not know:
@@ -269,10 +296,11 @@ def _get_log_name() -> str:
     return PARAMIKO_LOG
 
 
-def _advise_reach(host: Host) -> str:
+def advise_reach(host: Host) -> str:
+    jump = host.route.jump
     return (
         f"is it up, does sshd listen on port {host.port}, "
-        "and does its firewall let this machine in?"
+        f"and does its firewall let {jump.name if jump else 'this machine'} in?"
     )
 
 

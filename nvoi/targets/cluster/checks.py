@@ -31,7 +31,7 @@ def check_request(request: Request) -> None:
     """
     application = request.config.application
     faults: list[Fault] = [
-        *get_provider(application).find_faults(application),
+        *get_provider(application, request.environ).find_faults(application),
         *find_faults(application),
         *cloudflare.find_faults(application),
     ]

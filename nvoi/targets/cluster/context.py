@@ -202,11 +202,13 @@ class ClusterContext:
 def preview(request: Request) -> ClusterContext:
     """The context of a run that only says what it would do: it reaches and touches nothing."""
     moment = datetime.now(UTC)
+    application = request.config.application
+    provider = get_provider(application, request.environ)
     return ClusterContext(
         request=request,
-        provider=get_provider(request.config.application),
+        provider=provider,
         connections=build_connections(
-            request.config.application.ssh_keys, request.home, request.environ
+            application.ssh_keys, request.home, request.environ, provider.routes
         ),
         stack=ExitStack(),
         moment=moment,

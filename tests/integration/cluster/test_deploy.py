@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,15 @@ def list_applied(fleet: Fleet) -> list[str]:
     """What the cluster was asked to do, but for looking."""
     looks = {"get", "watch", "logs"}
     return [" ".join(call) for call in fleet.state.calls if call[0] not in looks]
+
+
+def write_ssh_config(fleet: Fleet, text: str) -> Path:
+    """Write the ~/.ssh/config of who deploys."""
+    file = Path(fleet.environ["HOME"]) / ".ssh" / "config"
+    file.parent.mkdir(mode=0o700)
+    file.write_text(text)
+    file.chmod(0o600)
+    return file
 
 
 def test_an_app_is_brought_from_a_dockerfile_to_a_running_release(fleet: Fleet) -> None:
@@ -279,6 +289,39 @@ def test_a_user_who_is_not_root_deploys_with_sudo(start_fleet: StartFleet) -> No
     outcome = fleet.run()
     assert outcome.code == 0, outcome.output
     assert fleet.state.names("Deployment") == ["shop-web"]
+
+
+def test_a_server_behind_another_one_is_deployed_to_and_removed_through_that(
+    start_fleet: StartFleet,
+) -> None:
+    fleet = start_fleet("main", "work")
+    main, work = fleet.machines["main"], fleet.machines["work"]
+    way = f"Host inner\n  HostName {work.address}\n  ProxyJump {main.address}:{main.port}\n"
+    write_ssh_config(fleet, f"{way}Host *\n  StrictHostKeyChecking yes\n")
+    fleet.places["work"] = ("inner", work.port)
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output
+    assert len(fleet.state.objects("Node", None)) == 2
+    # The config says who logs in to the one before, and its host key; one connection does.
+    assert (main.connection_count, work.connection_count) == (1, 1)
+    del fleet.places["work"]
+    known = fleet.folder / ".ssh" / "known_hosts"
+    known.write_text(f"[{work.address}]:{work.port} {work.host_key}\n")
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output
+    assert "removed; data in /opt/nvoi/volumes is kept" in outcome.output
+    assert "WARN" not in outcome.output
+    assert (main.connection_count, work.connection_count) == (2, 2)
+
+
+def test_a_fault_in_the_users_ssh_config_is_told_before_anything_is_touched(fleet: Fleet) -> None:
+    file = write_ssh_config(fleet, "Host *\n  ProxyCommand nc %h %p\n")
+    for options in ((), ("--dry-run",)):
+        outcome = fleet.run("deploy", *options)
+        assert outcome.code == 2
+        told = outcome.output + outcome.errors
+        assert f"{file}:2:1: nvoi runs no ProxyCommand: write ProxyJump" in told
+    assert fleet.master.connection_count == 0
 
 
 def test_a_config_with_a_domain_is_refused_before_anything_is_touched(fleet: Fleet) -> None:

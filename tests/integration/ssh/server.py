@@ -64,7 +64,7 @@ class Server:
         self.user = pwd.getpwuid(os.getuid()).pw_name
         self.home = folder / "home"
         self.programs = folder / "bin"
-        self._folder = folder
+        self.folder = folder
         self._options = tuple(options)
         self._wrapper: tuple[str, ...] = ()
         self._authorized = folder / "authorized_keys"
@@ -88,7 +88,7 @@ class Server:
     @property
     def log(self) -> str:
         """What sshd has said."""
-        return (self._folder / "log").read_text()
+        return (self.folder / "log").read_text()
 
     @property
     def connection_count(self) -> int:
@@ -111,7 +111,7 @@ class Server:
     def change_host_key(self) -> str:
         """Give it a new host key, from its next start on; returns the public half."""
         keys = generate_ssh_keys(self.name)
-        file = self._folder / "host_key"
+        file = self.folder / "host_key"
         file.unlink(missing_ok=True)
         file.touch(0o600)
         file.write_text(keys.private_key.reveal())
@@ -128,13 +128,13 @@ class Server:
         """Listen, on the same port as ever."""
         if os.getuid() == 0:
             PRIVILEGE_FOLDER.mkdir(mode=0o755, exist_ok=True)
-        config = self._folder / "sshd_config"
+        config = self.folder / "sshd_config"
         config.write_text(self._build_config("PerSourcePenalties no"))
         checked = subprocess.run([SSHD, "-t", "-f", str(config)], capture_output=True, check=False)
         if checked.returncode:
             # Before OpenSSH 9.8.
             config.write_text(self._build_config())
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._wrapper, SSHD, "-D", "-e", "-f", str(config)],
                 stdin=subprocess.DEVNULL,
@@ -169,7 +169,7 @@ class Server:
             *more,
             f"ListenAddress {self.address}",
             f"Port {self.port}",
-            f"HostKey {self._folder / 'host_key'}",
+            f"HostKey {self.folder / 'host_key'}",
             f"AuthorizedKeysFile {self._authorized_path}",
             f'SetEnv "HOME={self._home_path}" "PATH={self._path}"',
             "PidFile none",

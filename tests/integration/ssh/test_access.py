@@ -163,3 +163,71 @@ def test_the_private_key_is_never_on_disk(server: Server, keys: SSHKeys, tmp_pat
     assert [
         path for path in tmp_path.rglob("*") if path.is_file() and line in path.read_text()
     ] == []
+
+
+def configure(user: Path, *lines: str) -> None:
+    """Have the user's ~/.ssh/config say something of every host."""
+    file = user / ".ssh" / "config"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("".join(f"{line}\n" for line in lines))
+    file.chmod(0o600)
+
+
+def test_a_key_file_of_the_users_config_is_shown_instead_of_the_usual_ones(
+    server: Server, keys: SSHKeys, tmp_path: Path
+) -> None:
+    own = generate_ssh_keys("own")
+    server.authorize(own.public_key)
+    write_key(tmp_path / ".ssh" / "id_ed25519", generate_ssh_keys("usual"))
+    write_key(tmp_path / "keys" / "own key", own)
+    configure(tmp_path, f"User {server.user}", 'IdentityFile "~/keys/own key"')
+    run_true(server, build_connections(keys, tmp_path / "state", {"HOME": str(tmp_path)}))
+    # The config's own.
+    assert server.log.count("Failed publickey") == 1
+
+
+@pytest.mark.parametrize("is_public", [False, True])
+def test_only_keys_of_the_users_config_are_shown_also_of_the_agents(
+    server: Server, tmp_path: Path, agent: str, is_public: bool
+) -> None:
+    own = tmp_path / "keys" / "own"
+    own.parent.mkdir()
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-f", str(own)]
+    subprocess.run([*words, "-N", ""], check=True)
+    for number in range(3):
+        add_key(agent, write_key(tmp_path / str(number), generate_ssh_keys(str(number))))
+    add_key(agent, own)
+    # What is in the agent is all that can be used.
+    subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret", "-f", str(own)], check=True)
+    server.authorize(own.with_suffix(".pub").read_text().strip())
+    environ = {"HOME": str(tmp_path), "SSH_AUTH_SOCK": agent}
+    configure(tmp_path, f"IdentityFile {own}{'.pub' * is_public}")
+    run_true(server, build_connections(None, tmp_path / "state", environ))
+    assert "Failed publickey" not in server.log
+    configure(tmp_path, f"IdentityFile {own}", "IdentitiesOnly yes")
+    server.authorize(generate_ssh_keys("another").public_key)
+    with pytest.raises(AccessError) as caught:
+        run_true(server, build_connections(None, tmp_path / "state", environ))
+    assert server.log.count("Failed publickey") == 1
+    own.with_suffix(".pub").unlink()
+    with pytest.raises(AccessError, match=f"SSH agent, and its public half to {own}.pub"):
+        run_true(server, build_connections(None, tmp_path / "state", environ))
+    assert "there is no key" not in str(caught.value)
+
+
+def test_a_key_file_that_is_missing_is_told(server: Server, tmp_path: Path) -> None:
+    configure(tmp_path, "IdentityFile ~/gone")
+    with pytest.raises(AccessError, match=f"{tmp_path}/gone is not there"):
+        run_true(server, build_connections(None, tmp_path / "state", {"HOME": str(tmp_path)}))
+
+
+def test_an_agent_of_the_users_config_is_asked(server: Server, tmp_path: Path, agent: str) -> None:
+    own = generate_ssh_keys("agent")
+    server.authorize(own.public_key)
+    add_key(agent, write_key(tmp_path / "own", own))
+    environ = {"HOME": str(tmp_path), "SSH_AUTH_SOCK": agent}
+    configure(tmp_path, "IdentityAgent none")
+    with pytest.raises(AccessError, match="there is no key to show"):
+        run_true(server, build_connections(None, tmp_path / "state", environ))
+    configure(tmp_path, f"IdentityAgent {agent}")
+    run_true(server, build_connections(None, tmp_path / "state", {"HOME": str(tmp_path)}))

@@ -27,9 +27,10 @@ def fingerprint(text: str) -> str:
     return key.fingerprint
 
 
-def make_rsa(path: Path) -> str:
-    """A key pair of another kind than hosts have here; returns the public half."""
-    words = ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", str(path)]
+def make_key(path: Path, kind: str = "rsa") -> str:
+    """A key pair, usually of another kind than hosts have here; returns the public half."""
+    size = ["-b", "2048"] if kind == "rsa" else []
+    words = ["ssh-keygen", "-q", "-t", kind, *size, "-N", "", "-f", str(path)]
     subprocess.run(words, check=True)
     return path.with_suffix(".pub").read_text()
 
@@ -103,7 +104,7 @@ def test_a_host_that_the_user_knows_is_held_to_that(
 def test_a_key_of_another_kind_is_no_first_contact(
     server: Server, keys: SSHKeys, home: Path, user: Path
 ) -> None:
-    public = make_rsa(user / "rsa")
+    public = make_key(user / "rsa")
     (user / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {public}")
     with pytest.raises(HostKeyError, match="has changed"):
         run_true(keys, home, user, server.host)
@@ -112,9 +113,12 @@ def test_a_key_of_another_kind_is_no_first_contact(
 def test_a_host_shows_the_key_that_is_known_where_it_has_several(
     start_server: StartServer, keys: SSHKeys, home: Path, user: Path
 ) -> None:
-    public = make_rsa(user / "rsa")
+    public = make_key(user / "rsa")
     server = start_server("several", f"HostKey {user / 'rsa'}")
-    (user / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {public}")
+    # A mark says nothing of the kind that this host has.
+    (user / ".ssh" / "known_hosts").write_text(
+        f"@revoked * {keys.public_key}\n[127.0.0.1]:{server.port} {public}"
+    )
     run_true(keys, home, user, server.host)
 
 
@@ -188,3 +192,59 @@ def test_a_store_that_cannot_be_written_lets_nobody_in(
         pytest.raises(NvoiError, match="host keys cannot be kept"),
     ):
         connections.run(server.host, Command("true"))
+
+
+def sign(public: Path, authority: Path, *options: str) -> None:
+    """Make a certificate for the key of a host, beside it."""
+    words = ["ssh-keygen", "-q", "-s", str(authority), "-I", "web", "-h", *options, str(public)]
+    subprocess.run(words, check=True, capture_output=True)
+
+
+def certify(server: Server, authority: Path, name: str) -> None:
+    """Have a host show a certificate for the key that it has."""
+    public = server.folder / "host_key.pub"
+    public.write_text(f"{server.host_key}\n")
+    sign(public, authority, "-n", name)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "rsa"])
+def test_an_authority_stands_for_hosts_that_are_made_anew(
+    start_server: StartServer, keys: SSHKeys, home: Path, user: Path, kind: str
+) -> None:
+    authority = user / "ca"
+    public = make_key(authority, kind)
+    (user / ".ssh" / "known_hosts").write_text(f"@cert-authority 127.0.0.* {public}")
+    certificate = home.parent / "hosts" / "web-1" / "host_key-cert.pub"
+    server = start_server("web-1", f"HostCertificate {certificate}")
+    with pytest.raises(HostKeyError, match="shows no host certificate"):
+        run_true(keys, home, user, server.host)
+    for _ in range(2):
+        server.stop()
+        server.change_host_key()
+        certify(server, authority, "127.0.0.1")
+        server.start()
+        run_true(keys, home, user, server.host)
+    assert not (home / "known_hosts").exists()
+    server.stop()
+    certify(server, authority, "127.0.0.2")
+    server.start()
+    with pytest.raises(HostKeyError, match=r"is for 127\.0\.0\.2 and not for 127\.0\.0\.1"):
+        run_true(keys, home, user, server.host)
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_a_certificate_is_asked_for_where_a_host_has_keys_without_one(
+    start_server: StartServer, keys: SSHKeys, home: Path, user: Path, kind: str
+) -> None:
+    authority, key = user / "ca", user / "key"
+    public = make_key(authority, "ed25519")
+    make_key(key, kind)
+    sign(key, authority)
+    server = start_server("web-1", f"HostKey {key}", f"HostCertificate {key}-cert.pub")
+    (user / ".ssh" / "known_hosts").write_text(f"@cert-authority * {public}")
+    run_true(keys, home, user, server.host)
+    assert not (home / "known_hosts").exists()
+    # Who knows no authority is shown the host's usual key.
+    (user / ".ssh" / "known_hosts").unlink()
+    run_true(keys, home, user, server.host)
+    assert (home / "known_hosts").read_text().split()[1:] == server.host_key.split()

@@ -69,7 +69,13 @@ def test_what_is_still_lacking_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "host", [Host("x", "203.0.113.7", 22, "root"), Host("x", "2001:db8::7", 2222, "deploy")]
+    "host",
+    [
+        Host("x", "203.0.113.7", 22, "root"),
+        Host("x", "2001:db8::7", 2222, "deploy"),
+        # As the User of an ~/.ssh/config may be.
+        Host("x", "web", 22, "me@example.com"),
+    ],
 )
 def test_an_address_is_read_as_it_was_written(host: Host) -> None:
     assert parse_address(format_address(host), "x") == host

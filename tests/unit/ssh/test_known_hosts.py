@@ -7,7 +7,7 @@ import pytest
 
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.ssh.host import Host
-from nvoi.ssh.known_hosts import HostKey, KnownHosts, is_match, read_key
+from nvoi.ssh.known_hosts import AUTHORITY, REVOKED, HostKey, KnownHosts, is_match, read_key
 
 KEY = generate_ssh_keys("host").public_key
 OTHER = generate_ssh_keys("other").public_key
@@ -75,7 +75,10 @@ def test_each_key_says_where_it_is_written(tmp_path: Path) -> None:
 def test_marked_lines_are_told_apart(tmp_path: Path) -> None:
     file = write(tmp_path, f"@cert-authority * {KEY}\n@revoked web-1 {OTHER}\n")
     found = find_keys(file, Host("w", "web-1"))
-    assert [(key.data, key.is_revoked) for key in found] == [(get_key(OTHER).data, True)]
+    assert [(key.data, key.mark) for key in found] == [
+        (get_key(KEY).data, AUTHORITY),
+        (get_key(OTHER).data, REVOKED),
+    ]
 
 
 def get_key(text: str) -> HostKey:

@@ -1,0 +1,329 @@
+"""``~/.ssh/config`` as lines that know their places, and what they say of one host: ssh_config(5).
+
+paramiko decides which blocks count. By itself it knows no Include, no comment behind a value and no
+line numbers, runs the commands of ``Match exec``, and takes a criterion that it does not know for
+met. So it is given a text of nvoi's own: each block as a ``Match`` with the criteria of all blocks
+around it, and in place of most values the number of their line.
+"""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import glob
+import itertools
+import os
+import re
+import shlex
+import stat
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import paramiko
+
+from nvoi.errors import ConfigError, Fault, UsageError
+from nvoi.folders import is_own_group, name_user
+
+LINE = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+|$)(.*)", re.ASCII)
+WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
+#: What a host may be called: it is written into known_hosts, where other signs have a meaning.
+NAME = re.compile(r"[\w:][\w.:%-]*", re.ASCII)
+TOKEN = re.compile(r"%(.?)|\$\{(\w*)\}")
+#: Files inside one another that ssh(1) reads: readconf.c, READCONF_MAX_DEPTH.
+DEPTH = 16
+
+FOLLOWED = frozenset(
+    {
+        "globalknownhostsfile",
+        "hostkeyalias",
+        "hostname",
+        "identitiesonly",
+        "identityagent",
+        "identityfile",
+        "port",
+        "proxyjump",
+        "stricthostkeychecking",
+        "user",
+        "userknownhostsfile",
+    }
+)
+#: What must not be passed over, as ssh(1) would go elsewhere or refuse a key; and what to do.
+REFUSED = {
+    "proxycommand": "nvoi runs no ProxyCommand: write ProxyJump, or ProxyJump none before it",
+    "knownhostscommand": "nvoi runs no KnownHostsCommand: write the keys into known_hosts",
+    "revokedhostkeys": "nvoi does not read RevokedHostKeys: write @revoked lines into known_hosts",
+}
+#: Criteria of Match that paramiko decides as ssh(1) does, and others that have no argument.
+CRITERIA = frozenset({"host", "originalhost", "user", "localuser"})
+MOMENTS = frozenset({"canonical", "final"})
+#: Options that criteria ask for: paramiko is given their values.
+GIVEN = frozenset({"hostname", "user"})
+#: The option of which every value counts.
+GATHERED = "identityfile"
+#: Begins the name of an option that nvoi cannot follow.
+UNSURE = "unsure"
+#: The option that comes last.
+END = "end"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Criteria of ``Match`` that must all be met; ``undecided`` is one that nvoi cannot tell."""
+
+    criteria: tuple[str, ...] = ()
+    undecided: str = ""
+
+    @property
+    def head(self) -> str:
+        return f"Match {shlex.join(self.criteria) or 'all'}"
+
+
+@dataclass(frozen=True)
+class Line:
+    file: Path
+    number: int
+    keyword: str
+    words: tuple[str, ...]
+    block: Block
+
+    @property
+    def value(self) -> str:
+        return self.words[0]
+
+    @property
+    def is_none(self) -> bool:
+        return self.value.lower() == "none"
+
+    @property
+    def option(self) -> str:
+        """What it sets: of ProxyCommand and ProxyJump the first one counts."""
+        return "proxyjump" if self.keyword == "proxycommand" else self.keyword
+
+    @property
+    def fault(self) -> str:
+        """Why it cannot be followed; empty where it can."""
+        if self.block.undecided:
+            return (
+                f"nvoi cannot tell whether `Match {self.block.undecided}` holds, under which this "
+                "line is: write Host or Match host"
+            )
+        return "" if self.is_none else REFUSED.get(self.keyword, "")
+
+    def build_error(self, message: str) -> ConfigError:
+        return ConfigError(str(self.file), [Fault(self.number, 1, "", message)])
+
+
+@dataclass(frozen=True)
+class Options:
+    """What counts for one host. ``lines`` are of the options that have neither of the others."""
+
+    hostname: str
+    user: str | None = None
+    lines: Mapping[str, Sequence[Line]] = field(default_factory=dict)
+
+    def find(self, option: str) -> Line | None:
+        return next(iter(self.lines.get(option, ())), None)
+
+
+def read_lines(
+    file: Path, home: Path, block: Block | None = None, depth: int = 0
+) -> Iterator[Line]:
+    """The lines that nvoi follows or refuses, with those of included files in their places.
+
+    Raises:
+        ConfigError: a file cannot be read, others may change it, or a line is broken.
+    """
+    outer = current = block or Block()
+    for number, text in enumerate(_read_text(file).split("\n"), start=1):
+        if not text.strip() or text.lstrip().startswith("#"):
+            continue
+        line = _parse(file, number, text, current)
+        if line.keyword in {"host", "match"}:
+            current = _build_block(outer, line)
+        elif line.keyword == "include":
+            if depth == DEPTH:
+                raise line.build_error("files include one another too deeply, or in a circle")
+            for path in _list_included(line, home):
+                yield from read_lines(path, home, current, depth + 1)
+        elif line.keyword in FOLLOWED or line.keyword in REFUSED:
+            yield line
+
+
+def look_up(lines: Sequence[Line], address: str, user: str | None) -> Options:
+    """What ``lines`` say of a host that is called ``address``; ``user`` is set before them.
+
+    Raises:
+        ConfigError: a line counts that nvoi cannot follow.
+    """
+    if not lines:
+        return Options(address, user)
+    text = [f"user {user}"] if user else []
+    for _, group in itertools.groupby(enumerate(lines), key=lambda pair: id(pair[1].block)):
+        members = list(group)
+        text.append(members[0][1].block.head)
+        text += [_show(line, number, address) for number, line in members]
+    get_local_user()
+    found = _read_config("\n".join([*text, "Match all", f"{END} {END}"])).lookup(address)
+    # paramiko goes through all twice, for `Match final`.
+    order = [*itertools.takewhile(lambda name: name != END, found)]
+    return Options(
+        hostname=found["hostname"] if "hostname" in order else address,
+        user=found["user"] if "user" in order else None,
+        lines=_gather(lines, found, order),
+    )
+
+
+def _gather(
+    lines: Sequence[Line], found: Mapping[str, str], order: Sequence[str]
+) -> dict[str, list[Line]]:
+    """The lines that count, by their options, from the names in the order they were found in.
+
+    Raises:
+        ConfigError: one that cannot be followed comes before what could be in its place.
+    """
+    gathered: dict[str, list[Line]] = {}
+    for name in order:
+        is_unsure = name.startswith(UNSURE)
+        option = name.removeprefix(UNSURE).rstrip(string.digits)
+        if option in GIVEN and not is_unsure:
+            gathered[option] = []
+        else:
+            line = lines[int(found[name])]
+            if not is_unsure:
+                gathered.setdefault(option, []).append(line)
+            elif option not in gathered or option == GATHERED:
+                raise line.build_error(line.fault)
+    return gathered
+
+
+#: Most servers are asked for by the same text.
+_read_config = functools.lru_cache(maxsize=8)(paramiko.SSHConfig.from_text)
+
+
+def expand(line: Line, text: str, tokens: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    """``text`` with what its ``%x`` and ``${NAME}`` stand for.
+
+    Raises:
+        ConfigError: one stands for nothing.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        token, name = match.groups()
+        value = environ.get(name) if token is None else {"%": "%", **tokens}.get(token)
+        if value is None:
+            raise line.build_error(f"{match[0]} in {line.keyword} stands for nothing here")
+        return value
+
+    return TOKEN.sub(replace, text)
+
+
+def check_name(line: Line, text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise line.build_error(f"`{text}` cannot be the name of a host")
+    return text
+
+
+def get_local_user() -> str:
+    """The name of who runs nvoi.
+
+    Raises:
+        UsageError: this machine does not know it.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise UsageError(
+            f"~/.ssh/config needs the name of this machine's user {os.getuid()}, who has none",
+            hint="set USER",
+        ) from error
+
+
+def _show(line: Line, number: int, address: str) -> str:
+    """``line`` as paramiko is given it. Criteria ask for the host's name and user."""
+    # Of the same option paramiko keeps the first alone.
+    name = f"{line.option}{number}" if line.option == GATHERED else line.option
+    if line.fault:
+        return f"{UNSURE}{name} {number}"
+    if line.keyword == "hostname":
+        return f"hostname {check_name(line, expand(line, line.value, {'h': address}, {}))}"
+    if line.keyword == "user":
+        return f"user {line.value}"
+    return f"{name} {number}"
+
+
+def _parse(file: Path, number: int, text: str, block: Block) -> Line:
+    match = LINE.fullmatch(text)
+    keyword, rest = match.groups() if match else ("", "")
+    line = Line(file, number, keyword.lower(), tuple(_split(rest)), block)
+    if not match:
+        raise line.build_error("is no line of ssh_config(5): write KEYWORD VALUE")
+    if any(word[0] in "\"'" and (len(word) == 1 or word[-1] != word[0]) for word in line.words):
+        raise line.build_error(f"a quote of {keyword} is not closed")
+    words = tuple(word[1:-1] if word[0] in "\"'" else word for word in line.words)
+    if not any(words):
+        raise line.build_error(f"{keyword} has no value")
+    return Line(file, number, line.keyword, words, block)
+
+
+def _split(text: str) -> Iterator[str]:
+    """Words, still in their quotes, up to a comment."""
+    words = (match[0] for match in WORD.finditer(text))
+    return itertools.takewhile(lambda word: not word.startswith("#"), words)
+
+
+def _build_block(outer: Block, line: Line) -> Block:
+    """The block that a Host or Match begins, inside the one of an Include."""
+    if line.keyword == "host":
+        return Block((*outer.criteria, "originalhost", ",".join(line.words)), outer.undecided)
+    criteria, undecided = [*outer.criteria], outer.undecided
+    words = iter(line.words)
+    for word in words:
+        name, has_value, given = word.removeprefix("!").partition("=")
+        name, mark = name.lower(), "!" * word.startswith("!")
+        if name in MOMENTS:
+            undecided = undecided or name
+        elif word.lower() != "all":
+            given = given if has_value else next(words, "")
+            if not given:
+                raise line.build_error(f"`Match {word}` has no argument")
+            if name in CRITERIA:
+                criteria += [mark + name, given]
+            else:
+                undecided = undecided or name
+    return Block(tuple(criteria), undecided)
+
+
+def _list_included(line: Line, home: Path) -> Iterator[Path]:
+    for word in line.words:
+        pattern = expand(line, word, {"d": str(home)}, {})
+        # A name without a folder is beside ~/.ssh/config.
+        path = home / ".ssh" / expand_home(pattern, home)
+        found = glob.glob(str(path))  # noqa: PTH207 - it leaves hidden files out, as glob(3) does
+        yield from map(Path, sorted(found))
+
+
+def expand_home(path: str, home: Path) -> Path:
+    return home / path[2:] if path.startswith("~/") else Path(path)
+
+
+def _read_text(file: Path) -> str:
+    """What is in the file, which is the user's or root's alone to change, as ssh(1) wants it."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as opened:
+            status = os.fstat(opened.fileno())
+            text = opened.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        fault = Fault(0, 0, "", f"cannot be read: {error.strerror}")
+        raise ConfigError(str(file), [fault], hint=f"try `ls -l {file}`") from error
+    if status.st_uid not in {0, os.getuid()}:
+        fault = Fault(0, 0, "", f"belongs to {name_user(status.st_uid)}, who could change it")
+        raise ConfigError(str(file), [fault], hint=f"run `chown {os.getuid()} {file}`")
+    shared = status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid)
+    if shared or status.st_mode & stat.S_IWOTH:
+        fault = Fault(0, 0, "", "others may write to it, and so change where nvoi connects to")
+        raise ConfigError(str(file), [fault], hint=f"run `chmod go-w {file}`")
+    return text
