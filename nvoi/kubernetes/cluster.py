@@ -11,11 +11,12 @@ from nvoi import parallel
 from nvoi.command import Result, build_script
 from nvoi.errors import ClusterSilenceError, HostsError, RemoteError, RequestError
 from nvoi.http import Client
-from nvoi.kubernetes.api import DELETED, FIELD_MANAGER, LISTED, Api
+from nvoi.kubernetes.api import FIELD_MANAGER, Api
+from nvoi.kubernetes.deletion import wait_until_gone
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
 from nvoi.kubernetes.names import INSTANCE, NAMESPACE
 from nvoi.kubernetes.ownership import Json, Reference, find_fixed, read_reference
-from nvoi.kubernetes.progress import find_stuck
+from nvoi.kubernetes.progress import Restarts, find_stuck
 from nvoi.kubernetes.refusals import explain, is_temporary, summarize
 from nvoi.kubernetes.rollout import RolloutWatch
 from nvoi.kubernetes.workloads import Manifest
@@ -70,6 +71,7 @@ class Cluster:
             self._access.connect, pause=pace, listen=tell_trouble, is_temporary=is_temporary
         )
         self._api = Api(self._client)
+        self._restarts: Restarts | None = Restarts()
 
     def __enter__(self) -> Self:
         return self
@@ -190,7 +192,9 @@ class Cluster:
                     left.append(reference)
             deadline = time.monotonic() + DELETE_SECONDS
             for reference in left if wait else ():
-                self._wait_until_gone(reference, deadline)
+                if not wait_until_gone(self._api, reference, deadline):
+                    outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
+                    raise RemoteError(str(self._host), "deleting from the cluster", outcome)
 
     def roll_out(
         self,
@@ -226,13 +230,15 @@ class Cluster:
         """Follow workloads of one namespace until all are done.
 
         Raises:
-            ServiceError: one has failed, is gone, or was not done in ``seconds``.
+            ServiceError: one has failed, is gone, or was not done in ``seconds``; or a container
+                has ended that was well before in this run.
         """
         RolloutWatch(
             self._api,
             references,
             selector=selector,
             seconds=seconds,
+            restarts=self._restarts,
             describe=lambda error: self._build_error([error], LOOKING),
         ).follow()
 
@@ -256,6 +262,8 @@ class Cluster:
         if old:
             self._delete_stuck([item for item in old if item["kind"] == "StatefulSet"])
             log.info("Waiting until the previous release is ready again")
+            # What its containers went through meanwhile is no fault of theirs.
+            self._restarts = None
             self._follow(old, RESTORE_SECONDS)
 
     def evict(self, pods: Iterable[Reference]) -> list[Reference]:
@@ -323,24 +331,6 @@ class Cluster:
         if stuck:
             log.info("Deleting what stands in the way: %s", ", ".join(map(str, stuck)))
             self.delete(stuck, wait=False)
-
-    def _wait_until_gone(self, reference: Reference, deadline: float) -> None:
-        def look() -> None:
-            fields = f"metadata.name={reference.name}"
-            for change in self._api.watch(reference.kind, reference.namespace, fields=fields):
-                if change.type == DELETED or (change.type == LISTED and not change.items):
-                    return
-
-        task = parallel.Task(look, "nvoi-watch")
-        try:
-            task.start()
-            is_over = task.join(max(0.0, deadline - time.monotonic()))
-        finally:
-            task.cancel()
-        if not is_over:
-            outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
-            raise RemoteError(str(self._host), "deleting from the cluster", outcome)
-        task.future.result()
 
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:

@@ -32,8 +32,6 @@ from nvoi.kubernetes.workloads import (
     find_database_workload,
 )
 
-# Seconds that a container must run where nothing else says that it is ready.
-SETTLING_SECONDS = 3
 #: Seconds without progress after which Kubernetes itself gives a rollout up.
 DEADLINE_SECONDS = 600
 #: Seconds that an ended Job is kept for whoever wants to look at it.
@@ -138,7 +136,8 @@ def build_deployment(workload: Workload) -> Manifest:
             "replicas": workload.replicas,
             "selector": {"matchLabels": build_selector(workload.name)},
             "strategy": build_strategy(workload),
-            "minReadySeconds": 0 if "readinessProbe" in workload.probes else SETTLING_SECONDS,
+            # An old pod goes only then, and what ends right after its start is seen by then.
+            "minReadySeconds": workload.min_ready,
             "progressDeadlineSeconds": DEADLINE_SECONDS,
             "revisionHistoryLimit": workload.history,
             "template": build_template(workload, workload.pod_labels, **spread),

@@ -162,6 +162,22 @@ def test_a_bad_answer_of_the_traffic_check_undoes_the_release(fleet: Fleet) -> N
     assert find_image(fleet) == IMAGE
 
 
+def test_a_service_that_answers_and_then_ends_undoes_the_release(fleet: Fleet) -> None:
+    assert (first := fleet.run()).code == 0, first.output
+    fleet.web["image"] = NEW
+
+    def die() -> None:
+        fleet.state.behave(NEW, "die", looks=0, exit=6, logs=["the cache is full"])
+
+    fleet.visitors.wait = die
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert find_steps(outcome.output)[-1] == "Traffic check"
+    assert "Restarted: it was ready, and then ended with exit code 6" in outcome.output
+    assert "the cache is full" in outcome.output
+    assert find_image(fleet) == IMAGE
+
+
 def test_a_command_before_the_release_that_fails_keeps_the_old_one(fleet: Fleet) -> None:
     assert (first := fleet.run()).code == 0, first.output
     fleet.web.update(image=NEW, pre_run_command="migrate")

@@ -106,6 +106,75 @@ def test_a_rollout_that_never_gets_ready_ends_in_time_with_what_was_seen_last(
     assert any("Readiness probe failed" in line for line in error.output)
 
 
+def test_an_image_that_can_be_pulled_a_moment_later_is_waited_for(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    refused = "dial tcp 10.43.0.100:5000: connect: connection refused"
+    state.behave("shop-web", "image-pull", message=refused, heals=6)
+    roll_out(cluster)
+    assert any("cannot get its image: " in line for line in get_messages(logged))
+
+
+def test_an_image_that_cannot_be_pulled_for_long_is_given_up(
+    cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvoi.kubernetes.diagnosis.PULL_SECONDS", 1.0)
+    state.behave("shop-web", "image-pull", message="connection refused")
+    error = fail(cluster)
+    assert "connection refused" in error.message
+    assert "servers can reach" in error.hint
+
+
+def test_a_container_that_ends_after_it_was_ready_ends_the_rollout_with_its_last_lines(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    roll_out(cluster)
+    old = state.names("Pod")
+    state.behave("web:2", "die", exit=6, logs=["the cache is full"])
+    error = fail(cluster, build("web", image="registry.example/web:2"))
+    assert "Restarted: it was ready, and then ended with exit code 6" in error.message
+    assert "the cache is full" in error.output
+    # None of them had to go for it.
+    assert set(old) <= set(state.names("Pod"))
+
+
+def test_one_that_ends_once_the_rollout_is_over_is_seen_by_the_next_look(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    roll_out(cluster)
+    references = [Reference("Deployment", "shop-web")]
+    cluster.follow(references, SECONDS)
+    state.behave("shop-web", "die", looks=0)
+    with pytest.raises(ServiceError, match="it was ready, and then"):
+        cluster.follow(references, SECONDS)
+
+
+def test_a_rollout_s_end_is_heard_of_and_not_looked_for(
+    cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvoi.kubernetes.rollout.LOOK_SECONDS", 10 * SECONDS)
+    roll_out(cluster, build("web"), seconds=10 * SECONDS)
+    roll_out(cluster, build("web", image="registry.example/web:2"), seconds=10 * SECONDS)
+    assert len(state.names("Pod")) >= 2
+
+
+def test_a_pod_that_takes_long_to_end_is_told(
+    cluster: Cluster,
+    state: ClusterState,
+    logged: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in ("nvoi.waiting", "nvoi.kubernetes.deletion"):
+        monkeypatch.setattr(f"{module}.NOTICE_SECONDS", 0.1)
+    database = build("postgres")
+    roll_out(cluster, database)
+    state.behave("db-shop", "ready", grace=40)
+    cluster.delete([Reference("StatefulSet", "db-shop")])
+    assert "db-shop-0" not in state.names("Pod")
+    (told, *_) = [line for line in get_messages(logged) if "the end of statefulset/db-shop" in line]
+    assert told.endswith("db-shop-0 is stopping, which may take 120 s")
+
+
 def test_a_pod_that_no_server_of_its_group_can_have_is_told_in_the_scheduler_s_words(
     cluster: Cluster, state: ClusterState
 ) -> None:
