@@ -17,6 +17,7 @@ from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name, build_workload_name
 from nvoi.operation import Step
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.departures import keep_servers
 from nvoi.targets.cluster.state import Json, State, choose_stamp, read_state
 
 log = get_logger("nvoi.cluster")
@@ -141,6 +142,7 @@ def keep_release(context: ClusterContext) -> None:
 
 def restore(context: ClusterContext) -> None:
     """Apply what was there before, delete what was not, and wait until the old release serves."""
+    keep_servers(context)
     if not context.rollout.applied:
         log.info("There is nothing to take back")
         return

@@ -34,20 +34,6 @@ def test_a_server_that_cannot_be_reached_is_named_and_nothing_is_changed(
     assert fleet.state.calls == []
 
 
-def test_a_worker_that_died_fails_the_deploy_before_the_release_that_runs_is_touched(
-    start_fleet: StartFleet,
-) -> None:
-    fleet = start_fleet("main", "work")
-    assert (first := fleet.run()).code == 0, first.output
-    fleet.machines["work"].stop()
-    fleet.state.register_node("shop-work-1", ready=False)
-    fleet.web["image"] = NEW
-    outcome = fleet.run()
-    assert outcome.code == 1
-    assert "the cluster says of the node shop-work-1: NotReady" in outcome.output
-    assert find_image(fleet) == IMAGE
-
-
 def test_a_key_that_the_server_does_not_know_is_told(fleet: Fleet) -> None:
     fleet.keys = generate_ssh_keys("another")
     outcome = fleet.run()
