@@ -11,7 +11,7 @@ from typing import Any
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.kubernetes.names import COMPONENT, NAME
 from nvoi.kubernetes.ownership import Reference, find_fixed, read_reference
-from nvoi.kubernetes.releases import build_record
+from nvoi.kubernetes.releases import build_record, is_same, read_record
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name, build_workload_name
@@ -97,9 +97,18 @@ def apply_secrets(context: ClusterContext) -> None:
 
 
 def build_own_record(context: ClusterContext, *, is_begun: bool = False) -> Manifest:
-    return build_record(
-        context.release, context.manifests.apps, before=context.state.running, is_begun=is_begun
-    )
+    """The record of the new release. Where it runs the same as what serves, it stands for that."""
+
+    def build(before: str | None) -> Manifest:
+        return build_record(
+            context.release, context.manifests.apps, before=before, is_begun=is_begun
+        )
+
+    own = build(context.state.running)
+    served = context.state.find_record(context.state.running)
+    if is_begun or served is None or not is_same(read_record(own), served):
+        return own
+    return build(served.before)
 
 
 def read_label(item: Manifest, label: str) -> str:

@@ -205,6 +205,8 @@ def test_a_release_can_be_gone_back_to(fleet: Fleet) -> None:
     for image in images:
         fleet.web["image"] = image
         assert fleet.run().code == 0
+    # An unchanged one is none to go back to, and takes no other one's place.
+    assert fleet.run().code == 0
     lines = fleet.run("releases").output.splitlines()
     stamps = [line[2:16] for line in lines]
     assert [line[0] for line in lines] == ["*", " ", " "]
