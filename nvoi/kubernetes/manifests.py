@@ -36,6 +36,7 @@ from nvoi.kubernetes.workloads import (
 DEADLINE_SECONDS = 600
 #: Seconds that an ended Job is kept for whoever wants to look at it.
 KEPT_SECONDS = 24 * 3600
+PORT_NAME = "main"
 CLAIM = "data"
 CLAIM_SIZE = "10Gi"
 
@@ -117,13 +118,26 @@ def build_services(workloads: Iterable[Workload]) -> list[Manifest]:
                 "type": "ClusterIP",
                 "selector": build_selector(item.name),
                 "ports": [
-                    {"name": "main", "port": item.port, "targetPort": item.port, "protocol": "TCP"}
+                    {
+                        "name": PORT_NAME,
+                        "port": item.port,
+                        "targetPort": PORT_NAME if names_port(item) else item.port,
+                        "protocol": "TCP",
+                    }
                 ],
             },
         }
         for item in workloads
         if item.port is not None
     ]
+
+
+def names_port(workload: Workload) -> bool:
+    """Whether the Service leads to a port's name: each release's pods have it at their number.
+
+    A database's number never changes, and naming it would start what runs already anew.
+    """
+    return workload.component != "database"
 
 
 def build_deployment(workload: Workload) -> Manifest:
@@ -293,7 +307,8 @@ def build_container(workload: Workload) -> Manifest:
     if workload.arguments:
         container["args"] = list(workload.arguments)
     if workload.port is not None:
-        container["ports"] = [{"containerPort": workload.port, "protocol": "TCP"}]
+        name = {"name": PORT_NAME} if names_port(workload) else {}
+        container["ports"] = [{"containerPort": workload.port, "protocol": "TCP"} | name]
     if workload.mounts or workload.claim:
         container["volumeMounts"] = build_volume_mounts(workload.mounts, workload.claim)
     if workload.drain_seconds:

@@ -11,6 +11,7 @@ from typing import Any
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.kubernetes.names import COMPONENT, NAME
 from nvoi.kubernetes.ownership import Reference, find_fixed, read_reference
+from nvoi.kubernetes.ports import hold_targets
 from nvoi.kubernetes.releases import build_record, is_same, read_record
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
@@ -121,9 +122,13 @@ def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: fl
         log.info("The config names none")
         return
     context.rollout.applied += manifests
+    live = context.state.objects
+    held = hold_targets(live, manifests)
     found = context.cluster.roll_out(
-        manifests, seconds=seconds, delete_first=find_fixed(context.state.objects, manifests)
+        held, seconds=seconds, delete_first=find_fixed(live, manifests)
     )
+    if turned := [item for item in manifests if item not in held]:
+        context.cluster.apply(turned)
     named = {read_reference(item) for item in manifests if item["kind"] == "Service"}
     context.rollout.services += [item for item in found if read_reference(item) in named]
 

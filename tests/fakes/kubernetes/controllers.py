@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from tests.fakes.kubernetes import jobs, statefulsets
+from tests.fakes.kubernetes import endpoints, jobs, statefulsets
 from tests.fakes.kubernetes.behaviours import find_rule
 from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
@@ -27,6 +27,7 @@ def step(store: Store) -> None:
         for item in store.select(kind):
             if not is_going(item):
                 run(store, item)
+    endpoints.note_gaps(store)
     finalize(store)
 
 

@@ -11,12 +11,13 @@ import pytest
 from nvoi.errors import LockError, RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
+from nvoi.kubernetes.ports import hold_targets
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import PACE, get_messages
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
-from tests.unit.kubernetes.configs import build
+from tests.unit.kubernetes.configs import TEXTS, build
 
 WEB = build("web")
 SECONDS = 60.0
@@ -221,6 +222,37 @@ def test_a_new_release_replaces_the_old_and_only_news_of_old_pods_are_told(
         assert f"{pod} is gone" in told or f"{pod} is stopping" in told
     images = {pod["spec"]["containers"][0]["image"] for pod in state.objects("Pod")}
     assert "10.43.0.100:5000/nvoi-shop:20270101000000" in images
+
+
+def test_a_changed_port_leaves_no_moment_without_an_answer(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    roll_out(cluster)
+    roll_out(cluster, build(TEXTS["web"].replace("3000", "4000")))
+    assert state.find("Service", "shop-web")["spec"]["ports"][0]["port"] == 4000
+    assert state.gaps == []
+
+
+def test_pods_of_an_earlier_version_answer_until_there_are_those_that_name_their_port(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    old: Any = copy.deepcopy(WEB.all)
+    for item in old:
+        if item["kind"] == "Deployment":
+            (container,) = item["spec"]["template"]["spec"]["containers"]
+            del container["ports"][0]["name"]
+            item["spec"]["template"]["metadata"]["annotations"]["nvoi.io/template"] = "old"
+        elif item["kind"] == "Service":
+            item["spec"]["ports"][0]["targetPort"] = 3000
+    cluster.roll_out(old, seconds=SECONDS)
+    held = hold_targets(state.objects("Deployment"), WEB.all)
+    assert held != [*WEB.all]
+    cluster.roll_out(held, seconds=SECONDS)
+    assert hold_targets(state.objects("Deployment"), WEB.all) == [*WEB.all]
+    cluster.apply(WEB.all)
+    cluster.get(["pods"])
+    assert state.find("Service", "shop-web")["spec"]["ports"][0]["targetPort"] == "main"
+    assert state.gaps == []
 
 
 def test_an_unchanged_release_starts_nothing_anew(cluster: Cluster, state: ClusterState) -> None:

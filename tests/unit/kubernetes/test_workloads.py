@@ -78,7 +78,7 @@ def test_a_web_service_is_reached_at_its_port_by_its_name() -> None:
     assert service["spec"]["type"] == "ClusterIP"
     assert "clusterIP" not in service["spec"]
     (port,) = service["spec"]["ports"]
-    assert (port["port"], port["targetPort"]) == (3000, 3000)
+    assert (port["port"], port["targetPort"]) == (3000, "main")
 
 
 def test_resources_have_defaults_and_can_be_set() -> None:
