@@ -172,7 +172,7 @@ def find_expired(records: Iterable[Record], running: str, keep: int) -> list[Rec
     stay = [*([kept[running]] if running in kept else []), *ranked.values()]
     rest = sorted(kept.keys() - ranked.keys() - {running}, reverse=True)
     rest.sort(key=lambda stamp: stamp > running)
-    same = []
+    same: list[Record] = []
     for record in (kept[stamp] for stamp in rest):
         (same if any(is_same(record, one) for one in stay) else stay).append(record)
     counted = [record for record in stay if record.stamp != running]

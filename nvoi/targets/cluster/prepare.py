@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from nvoi.log.levels import get_logger
 from nvoi.naming import build_image_tag, build_server_name, build_volume_path
 from nvoi.operation import Step
 from nvoi.parallel import work_on_all
+from nvoi.providers import Server
 from nvoi.source import Source
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.checkout import read_checkout
@@ -178,7 +179,7 @@ def make_volumes(context: ClusterContext) -> None:
     lacking = {
         server.host: (server, folders)
         for server in context.survey.servers
-        if (folders := [one for one in server.volumes if one not in facts[server.name].volumes])
+        if (folders := find_lacking(server, facts[server.name].volumes))
     }
     if not lacking:
         log.info("All volumes are there")
@@ -190,9 +191,20 @@ def make_volumes(context: ClusterContext) -> None:
         command = context.provider.build_volumes(server, folders)
         context.connections.run(host, as_root(host, command))
         for folder in folders:
-            log.info("%s: made %s", server.name, folder)
+            if folder not in facts[server.name].volumes:
+                log.info("%s: made %s", server.name, folder)
 
     work_on_all([*lacking], make)
+
+
+def find_lacking(server: Server, found: Collection[str]) -> list[str]:
+    """The folders of a server's volumes that are not there, or of which it is not noted whose."""
+    return [one for one in server.volumes if not {one, build_note(server, one)} <= {*found}]
+
+
+def build_note(server: Server, folder: str) -> str:
+    """The folder that says of a volume's that it is the app's."""
+    return f"{server.owner}/{folder.rpartition('/')[2]}"
 
 
 def list_volumes(context: ClusterContext) -> Iterator[tuple[str, str]]:
