@@ -65,7 +65,7 @@ class Installer:
         """Have every server run k3s as the config says, and be a node of the cluster.
 
         Takes what the servers are like, and returns the names of their nodes, by their own. All
-        nodes but those of servers in ``spare`` are ready then.
+        nodes are ready then, but for those of servers in ``spare`` on which nothing was to do.
 
         Raises:
             HostsError: k3s could not be set up on several servers.
@@ -78,13 +78,17 @@ class Installer:
             tasks = self._install(check_all(self.servers, found, self.settings.version))
         else:
             log.info("k3s %s runs on all servers as it should", tasks[0].node.version)
-        self._ensure_nodes({task.node.name: task.server for task in tasks})
+        self._ensure_nodes(tasks)
         return {task.server.name: task.node.name for task in tasks}
 
-    def _ensure_nodes(self, servers: Mapping[str, Server]) -> None:
-        """Have the nodes of ``servers`` ready, but those that are to spare, and marked."""
-        spare = [name for name, server in servers.items() if server.name in self.spare]
-        nodes = wait_until_ready(self.cluster, [*servers], seconds=self.patience.ready, spare=spare)
+    def _ensure_nodes(self, tasks: Sequence[Task]) -> None:
+        """Have all nodes ready and marked, but those to spare that this run has left alone."""
+        servers = {task.node.name: task.server for task in tasks}
+        spare = {
+            task.node.name for task in tasks if task.server.name in self.spare and not task.starts
+        }
+        seconds = self.patience.ready
+        nodes = wait_until_ready(self.cluster, [*servers], seconds=seconds, spare=spare)
         ensure_marks(self.cluster, nodes, servers, self.app)
 
     def _install(self, facts: Mapping[str, Facts]) -> list[Task]:

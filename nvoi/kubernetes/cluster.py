@@ -71,7 +71,7 @@ class Cluster:
             self._access.connect, pause=pace, listen=tell_trouble, is_temporary=is_temporary
         )
         self._api = Api(self._client)
-        self._restarts: Restarts | None = Restarts()
+        self._restarts = Restarts()
 
     def __enter__(self) -> Self:
         return self
@@ -225,9 +225,17 @@ class Cluster:
         return tuple(item for item in applied if item["kind"] in FOLLOWED | {"Service"})
 
     def follow(
-        self, references: Iterable[Reference], seconds: float, *, selector: str | None = None
+        self,
+        references: Iterable[Reference],
+        seconds: float,
+        *,
+        selector: str | None = None,
+        may_restart: bool = False,
     ) -> None:
         """Follow workloads of one namespace until all are done.
+
+        With ``may_restart`` what containers went through since they were well is no fault of
+        theirs.
 
         Raises:
             ServiceError: one has failed, is gone, or was not done in ``seconds``; or a container
@@ -238,7 +246,7 @@ class Cluster:
             references,
             selector=selector,
             seconds=seconds,
-            restarts=self._restarts,
+            restarts=None if may_restart else self._restarts,
             describe=lambda error: self._build_error([error], LOOKING),
         ).follow()
 
@@ -262,9 +270,7 @@ class Cluster:
         if old:
             self._delete_stuck([item for item in old if item["kind"] == "StatefulSet"])
             log.info("Waiting until the previous release is ready again")
-            # What its containers went through meanwhile is no fault of theirs.
-            self._restarts = None
-            self._follow(old, RESTORE_SECONDS)
+            self._follow(old, RESTORE_SECONDS, may_restart=True)
 
     def evict(self, pods: Iterable[Reference]) -> list[Reference]:
         """Ask for the end of pods; those that a PodDisruptionBudget keeps for now.
@@ -312,11 +318,14 @@ class Cluster:
             check=check,
         )
 
-    def _follow(self, manifests: Sequence[Manifest], seconds: float) -> None:
+    def _follow(
+        self, manifests: Sequence[Manifest], seconds: float, *, may_restart: bool = False
+    ) -> None:
         references = [read_reference(item) for item in manifests]
         followed = [one for one in references if one.kind in FOLLOWED]
         if followed:
-            self.follow(followed, seconds, selector=build_selector(manifests))
+            selector = build_selector(manifests)
+            self.follow(followed, seconds, selector=selector, may_restart=may_restart)
 
     def _look(self, manifests: Sequence[Manifest]) -> tuple[Json, ...]:
         namespace = read_reference(manifests[0]).namespace

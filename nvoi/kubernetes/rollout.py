@@ -301,8 +301,9 @@ def has_ended(item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
         ended = [pod["status"].get("phase") in {"Succeeded", "Failed"} for pod in own]
         return all(ended) and (bool(ended) or verdict.state is State.FAILED)
     wanted: int = item["spec"].get("replicas", 1)
-    old = any(is_selected(pod, item) and pod not in own and not is_going(pod) for pod in pods)
-    return verdict.state is State.FAILED or (sum(map(is_well, own)) >= wanted and not old)
+    old = [pod for pod in pods if is_selected(pod, item) and not belongs(pod, item)]
+    has_old = any(is_well(pod) and not is_going(pod) for pod in old)
+    return verdict.state is State.FAILED or (sum(map(is_well, own)) >= wanted and not has_old)
 
 
 def list_open(verdicts: Iterable[Verdict]) -> list[str]:

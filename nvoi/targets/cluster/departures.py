@@ -75,7 +75,8 @@ def wait_for_moved(context: ClusterContext) -> None:
     workloads = [one for one in kept if one.kind in {"Deployment", "StatefulSet"}]
     if workloads:
         selector = build_app_selector(context.application.name)
-        context.cluster.follow(workloads, MOVE_SECONDS, selector=selector)
+        # What moves takes others down for a moment.
+        context.cluster.follow(workloads, MOVE_SECONDS, selector=selector, may_restart=True)
 
 
 def plan(context: ClusterContext) -> Iterator[str]:

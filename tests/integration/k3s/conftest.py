@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,12 +99,13 @@ class Fleet:
         *,
         app: str = APP,
         seconds: int = 5,
+        spare: Collection[str] = (),
     ) -> dict[str, str]:
         """One run: survey, k3s, nodes; where none leave, these are asked for once more."""
         facts = facts or self.look(connections)
         patience = Patience(server=seconds, agent=seconds, ready=seconds)
         kube = self.get_kube(connections)
-        installer = Installer(connections, kube, self.servers, self.settings, app, patience)
+        installer = Installer(connections, kube, self.servers, self.settings, app, patience, spare)
         names = installer.ensure_k3s(facts)
         left = find_left(list_nodes(kube), {*names.values()}, app)
         own = [node for node in left if len(node.markers) == 1]
