@@ -16,7 +16,7 @@ from nvoi.kubernetes.deletion import wait_until_gone
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
 from nvoi.kubernetes.names import INSTANCE, NAMESPACE
 from nvoi.kubernetes.ownership import Json, Reference, find_fixed, read_reference
-from nvoi.kubernetes.progress import Restarts, find_stuck
+from nvoi.kubernetes.progress import Restarts, count_settling, find_stuck
 from nvoi.kubernetes.refusals import explain, is_temporary, summarize
 from nvoi.kubernetes.rollout import RolloutWatch
 from nvoi.kubernetes.workloads import Manifest
@@ -258,7 +258,7 @@ class Cluster:
             created: what there was not.
 
         Raises:
-            ServiceError: it is not ready after 120 s.
+            ServiceError: it is not ready after 120 s, and the time that its pods have to stay so.
             RemoteError: the cluster refuses a manifest.
             LockError: this run may not change the cluster.
         """
@@ -270,7 +270,7 @@ class Cluster:
         if old:
             self._delete_stuck([item for item in old if item["kind"] == "StatefulSet"])
             log.info("Waiting until the previous release is ready again")
-            self._follow(old, RESTORE_SECONDS, may_restart=True)
+            self._follow(old, RESTORE_SECONDS + count_settling(old), may_restart=True)
 
     def evict(self, pods: Iterable[Reference]) -> list[Reference]:
         """Ask for the end of pods; those that a PodDisruptionBudget keeps for now.

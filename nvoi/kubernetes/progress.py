@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from nvoi.kubernetes.diagnosis import (
     RESTARTED,
@@ -20,6 +21,7 @@ from nvoi.kubernetes.diagnosis import (
     list_containers,
 )
 from nvoi.kubernetes.ownership import Json, Reference, is_going, read_reference
+from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.rendering import format_count
 
 
@@ -132,6 +134,13 @@ def find_stuck(item: Json, pods: Iterable[Json]) -> list[Reference]:
         if not all(status.get("ready") for status in list_containers(pod))
         or not any(list_containers(pod))
     ]
+
+
+def count_settling(manifests: Iterable[Manifest]) -> float:
+    """Seconds that go by while new pods, one after the other, have to stay ready."""
+    specs: list[Any] = [item["spec"] for item in manifests if item["kind"] == "Deployment"]
+    times = (spec.get("minReadySeconds", 0) * spec.get("replicas", 1) for spec in specs)
+    return float(max(times, default=0))
 
 
 def find_condition_failure(item: Json) -> Failure | None:

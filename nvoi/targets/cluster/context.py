@@ -35,8 +35,8 @@ class Survey:
 
     It ``is_complete`` once they were found to be all that a deploy needs. ``away`` are the names
     of nodes that a deploy goes on without, ``leaving`` the nodes whose servers have left the
-    config. ``registry`` is the address and port of the cluster's registry, as the master sees
-    them.
+    config, ``regrouped`` the groups that nodes had before, by their names. ``registry`` is the
+    address and port of the cluster's registry, as the master sees them.
     """
 
     servers: tuple[Server, ...] = ()
@@ -45,6 +45,7 @@ class Survey:
     nodes: dict[str, str] = field(default_factory=dict)
     away: tuple[str, ...] = ()
     leaving: tuple[ClusterNode, ...] = ()
+    regrouped: dict[str, str] = field(default_factory=dict)
     registry: tuple[str, int] | None = None
 
 

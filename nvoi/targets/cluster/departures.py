@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from nvoi.errors import NvoiError
 from nvoi.k3s.drain import hold_nodes, keep_nodes, remove_nodes
 from nvoi.k3s.nodes import ClusterNode, find_left, forget_app, format_address, list_nodes
-from nvoi.kubernetes.names import build_app_selector
-from nvoi.kubernetes.ownership import read_reference
+from nvoi.kubernetes.names import SERVER_GROUP, build_app_selector
+from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.targets.cluster.context import ClusterContext
@@ -35,10 +35,19 @@ def hold_servers(context: ClusterContext, nodes: Iterable[ClusterNode]) -> None:
 
 
 def keep_servers(context: ClusterContext) -> None:
-    """Have servers take pods again that were to leave: the release before needs them."""
-    leaving, context.survey.leaving = context.survey.leaving, ()
+    """Have servers take pods again that were to leave, in the groups that they had.
+
+    The release before needs them.
+    """
+    survey = context.survey
+    leaving, survey.leaving = survey.leaving, ()
+    regrouped, survey.regrouped = survey.regrouped, {}
     if leaving:
         keep_nodes(context.cluster, leaving)
+    for name, group in regrouped.items():
+        labels = {SERVER_GROUP: group}
+        context.cluster.change(Reference("Node", name), {"metadata": {"labels": labels}})
+        log.info("%s is in the server group %s again", name, group)
 
 
 def remove_servers(context: ClusterContext) -> None:

@@ -12,6 +12,7 @@ from nvoi.errors import NvoiError, ServiceError
 from nvoi.kubernetes.names import COMPONENT, NAME
 from nvoi.kubernetes.ownership import Reference, find_fixed, read_reference
 from nvoi.kubernetes.ports import hold_targets
+from nvoi.kubernetes.progress import count_settling
 from nvoi.kubernetes.releases import build_record, is_same, read_record
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
@@ -125,7 +126,9 @@ def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: fl
     live = context.state.objects
     held = hold_targets(live, manifests)
     found = context.cluster.roll_out(
-        held, seconds=seconds, delete_first=find_fixed(live, manifests)
+        held,
+        seconds=seconds + count_settling(manifests),
+        delete_first=find_fixed(live, manifests),
     )
     if turned := [item for item in manifests if item not in held]:
         context.cluster.apply(turned)
@@ -151,6 +154,7 @@ def keep_release(context: ClusterContext) -> None:
     context.cluster.apply([build_own_record(context)])
     # It serves and can be gone back to: nothing that comes now is a reason to take it back.
     context.rollout.applied.clear()
+    context.survey.regrouped.clear()
     log.info("Release %s is kept", context.rollout.stamp)
 
 

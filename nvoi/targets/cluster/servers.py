@@ -9,6 +9,7 @@ from nvoi.k3s.install import Installer
 from nvoi.k3s.nodes import format_address, list_nodes
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
 from nvoi.k3s.survey import check_servers
+from nvoi.kubernetes.names import SERVER_GROUP
 from nvoi.operation import Step
 from nvoi.targets.cluster.absence import find_spare, free_pods, leave_out
 from nvoi.targets.cluster.context import ClusterContext
@@ -110,12 +111,25 @@ def install_k3s(context: ClusterContext) -> None:
         name,
         spare=find_spare(context),
     )
+    before = list_groups(context)
     survey.nodes = installer.ensure_k3s(survey.facts)
     nodes = {node.name: node for node in list_nodes(context.cluster)}
     found = {server.name: nodes[survey.nodes[server.name]] for server in survey.servers}
     leave_out(context, {name: node for name, node in found.items() if not node.is_ready})
+    survey.regrouped = {
+        name: group
+        for name, group in before.items()
+        if name in nodes and group != nodes[name].labels.get(SERVER_GROUP)
+    }
     hold_servers(context, nodes.values())
     free_pods(context, nodes.values())
+
+
+def list_groups(context: ClusterContext) -> dict[str, str]:
+    """The groups of the nodes that there are, by their names; empty where there is no cluster."""
+    k3s = context.survey.facts[context.master.name].k3s
+    nodes = list_nodes(context.cluster) if k3s.is_active and k3s.applied else []
+    return {one.name: one.labels[SERVER_GROUP] for one in nodes if SERVER_GROUP in one.labels}
 
 
 def plan_servers(context: ClusterContext) -> Iterator[str]:

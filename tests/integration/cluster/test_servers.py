@@ -58,6 +58,32 @@ def test_a_server_that_leaves_serves_until_the_new_release_does(start_fleet: Sta
     assert fleet.hosts["work"].removals == ["k3s-agent"]
 
 
+def test_a_server_whose_group_is_renamed_is_in_the_old_one_again_where_the_release_fails(
+    start_fleet: StartFleet,
+) -> None:
+    def get_group() -> str:
+        labels = fleet.state.find("Node", "shop-work-1")["metadata"]["labels"]
+        return str(labels["nvoi.io/server-name"])
+
+    fleet = start_fleet("main", "work")
+    fleet.web["servers"] = ["work"]
+    assert (first := fleet.run()).code == 0, first.output
+    fleet.places["front"], fleet.machines["front"] = (
+        fleet.places.pop("work"),
+        fleet.machines["work"],
+    )
+    fleet.web.update(servers=["front"], image=NEW)
+    fleet.state.behave(NEW, "crash")
+    failed = fleet.run()
+    assert failed.code == 1
+    assert "shop-work-1 is in the server group work again" in failed.output
+    assert get_group() == "work"
+    fleet.state.behave(NEW, "ready")
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output
+    assert get_group() == "front"
+
+
 def test_a_worker_that_is_away_is_gone_on_without_unless_it_is_needed(
     start_fleet: StartFleet,
 ) -> None:

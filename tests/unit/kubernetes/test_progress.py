@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from nvoi.kubernetes.diagnosis import describe_changes, describe_pod
-from nvoi.kubernetes.progress import Restarts, State, Verdict, find_stuck, judge
-from tests.unit.kubernetes import cluster
+from nvoi.kubernetes.progress import Restarts, State, Verdict, count_settling, find_stuck, judge
+from tests.unit.kubernetes import cluster, configs
 from tests.unit.kubernetes.cluster import ended, event, pod, waiting
 
 READY = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}
@@ -87,6 +87,11 @@ def test_a_container_that_ends_after_it_was_ready_has_failed() -> None:
     # Another pod of its name.
     again["metadata"] = pod(web)["metadata"] | {"uid": "another"}
     assert restarts.find_failure([again]) is None
+
+
+def test_each_replica_s_time_to_settle_is_counted_and_services_settle_side_by_side() -> None:
+    assert count_settling(configs.build("groups").all) == 5 * 10
+    assert count_settling(configs.build("groups").secrets) == 0
 
 
 def test_a_container_without_a_probe_counts_once_its_workload_is_done() -> None:
