@@ -230,12 +230,12 @@ class Cluster:
         seconds: float,
         *,
         selector: str | None = None,
-        may_restart: bool = False,
+        is_patient: bool = False,
     ) -> None:
         """Follow workloads of one namespace until all are done.
 
-        With ``may_restart`` what containers went through since they were well is no fault of
-        theirs.
+        With ``is_patient`` containers may end that were well before: what they need may have
+        been away.
 
         Raises:
             ServiceError: one has failed, is gone, or was not done in ``seconds``; or a container
@@ -246,7 +246,7 @@ class Cluster:
             references,
             selector=selector,
             seconds=seconds,
-            restarts=None if may_restart else self._restarts,
+            restarts=None if is_patient else self._restarts,
             describe=lambda error: self._build_error([error], LOOKING),
         ).follow()
 
@@ -270,7 +270,7 @@ class Cluster:
         if old:
             self._delete_stuck([item for item in old if item["kind"] == "StatefulSet"])
             log.info("Waiting until the previous release is ready again")
-            self._follow(old, RESTORE_SECONDS + count_settling(old), may_restart=True)
+            self._follow(old, RESTORE_SECONDS + count_settling(old), is_patient=True)
 
     def evict(self, pods: Iterable[Reference]) -> list[Reference]:
         """Ask for the end of pods; those that a PodDisruptionBudget keeps for now.
@@ -319,13 +319,13 @@ class Cluster:
         )
 
     def _follow(
-        self, manifests: Sequence[Manifest], seconds: float, *, may_restart: bool = False
+        self, manifests: Sequence[Manifest], seconds: float, *, is_patient: bool = False
     ) -> None:
         references = [read_reference(item) for item in manifests]
         followed = [one for one in references if one.kind in FOLLOWED]
         if followed:
             selector = build_selector(manifests)
-            self.follow(followed, seconds, selector=selector, may_restart=may_restart)
+            self.follow(followed, seconds, selector=selector, is_patient=is_patient)
 
     def _look(self, manifests: Sequence[Manifest]) -> tuple[Json, ...]:
         namespace = read_reference(manifests[0]).namespace

@@ -85,7 +85,7 @@ def wait_for_moved(context: ClusterContext) -> None:
     if workloads:
         selector = build_app_selector(context.application.name)
         # What moves takes others down for a moment.
-        context.cluster.follow(workloads, MOVE_SECONDS, selector=selector, may_restart=True)
+        context.cluster.follow(workloads, MOVE_SECONDS, selector=selector, is_patient=True)
 
 
 def plan(context: ClusterContext) -> Iterator[str]:
