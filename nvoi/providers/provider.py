@@ -23,7 +23,7 @@ class Server:
         is_master: whether it is the one that runs the cluster.
         private_ip: its address among the servers, where it is known beforehand.
         volumes: the folders that its volumes are on.
-        owner: the folder in which a folder of the same name says of each that it is the app's.
+        notes: the folder in which a folder of the same name says of each that it is the app's.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Server:
     is_master: bool = False
     private_ip: str | None = None
     volumes: tuple[str, ...] = ()
-    owner: str = ""
+    notes: str = ""
 
 
 class Provider(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nvoi.command import Command, build_script
 from nvoi.config.schema import Application, ServerGroup
 from nvoi.errors import Fault
-from nvoi.naming import build_owner_path, build_server_name, build_volume_path
+from nvoi.naming import build_notes_path, build_server_name, build_volume_path
 from nvoi.providers.provider import Server
 from nvoi.ssh.host import SSH_PORT, Host
 
@@ -15,22 +15,22 @@ from nvoi.ssh.host import SSH_PORT, Host
 #: it; an image's user, which is not known, must be able to write into its folder.
 MAKE = """\
 set -eu
-owner=$1
+notes=$1
 shift
-mkdir -p "$owner"
+mkdir -p "$notes"
 chmod 0711 /opt/nvoi /opt/nvoi/volumes
 chmod 0700 /opt/nvoi/volumes/.apps
 for folder; do
   mkdir -m 0777 "$folder" 2>/dev/null || [ -d "$folder" ]
-  mkdir -p "$owner/${folder##*/}"
+  mkdir -p "$notes/${folder##*/}"
 done
 """
 REMOVE = """\
 set -eu
-owner=$1
+notes=$1
 shift
 for folder; do rm -rf -- "$folder"; done
-rm -rf -- "$owner"
+rm -rf -- "$notes"
 rmdir /opt/nvoi/volumes/.apps /opt/nvoi/volumes 2>/dev/null || true
 """
 DEFAULT_USER = "root"
@@ -57,12 +57,12 @@ class OwnServers:
         return self.list_servers(application)
 
     def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
-        return build_script("nvoi-volumes", MAKE, server.owner, *lacking)
+        return build_script("nvoi-volumes", MAKE, server.notes, *lacking)
 
     def build_volumes_removal(self, server: Server) -> Command | None:
         if not server.volumes:
             return None
-        return build_script("nvoi-volumes", REMOVE, server.owner, *server.volumes)
+        return build_script("nvoi-volumes", REMOVE, server.notes, *server.volumes)
 
     def delete_servers(self, application: Application, *, with_volumes: bool) -> None:
         # They are not nvoi's.
@@ -101,5 +101,5 @@ def build_server(
         volumes=tuple(
             build_volume_path(application.name, group.name, volume) for volume in group.volumes
         ),
-        owner=build_owner_path(application.name),
+        notes=build_notes_path(application.name),
     )

@@ -18,7 +18,7 @@ from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.ownership import KINDS, find_claims, is_owned, read_reference
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
-from nvoi.naming import OWNERS_FOLDER, VOLUMES_FOLDER
+from nvoi.naming import NOTES_FOLDER, VOLUMES_FOLDER
 from nvoi.operation import Step
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
@@ -190,7 +190,7 @@ def list_folders(context: ClusterContext, server: Server) -> list[str]:
     if server.name not in context.survey.facts:
         return [*server.volumes]
     found = context.survey.facts[server.name].volumes
-    folders = [one for one in found if not one.startswith(f"{OWNERS_FOLDER}/")]
+    folders = [one for one in found if not one.startswith(f"{NOTES_FOLDER}/")]
     return [one for one in folders if one in server.volumes or build_note(server, one) in found]
 
 
@@ -200,7 +200,7 @@ def tell_doubtful(context: ClusterContext, server: Server) -> None:
     Versions before this one have noted none.
     """
     found = context.survey.facts[server.name].volumes
-    owned = {note.rpartition("/")[2] for note in found if note.startswith(f"{OWNERS_FOLDER}/")}
+    owned = {note.rpartition("/")[2] for note in found if note.startswith(f"{NOTES_FOLDER}/")}
     prefix = f"{VOLUMES_FOLDER}/{context.application.name}-"
     for folder in found:
         is_named = folder in server.volumes or folder.rpartition("/")[2] in owned

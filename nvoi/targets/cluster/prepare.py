@@ -204,7 +204,7 @@ def find_lacking(server: Server, found: Collection[str]) -> list[str]:
 
 def build_note(server: Server, folder: str) -> str:
     """The folder that says of a volume's that it is the app's."""
-    return f"{server.owner}/{folder.rpartition('/')[2]}"
+    return f"{server.notes}/{folder.rpartition('/')[2]}"
 
 
 def list_volumes(context: ClusterContext) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 
 import pytest
 
@@ -93,6 +94,10 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
     assert fleet.run().code == 0
     pods = sorted(fleet.state.names("Pod"))
     pushed = len(fleet.registry.asked)
+    # As postgres wants its folder, made by a version that has not noted whose it is.
+    volume = fleet.machines["main"].root / "opt/nvoi/volumes/shop-main-data"
+    volume.chmod(0o700)
+    (note := volume.parent / ".apps/shop/shop-main-data").rmdir()
     before = {group: machine.connection_count for group, machine in fleet.machines.items()}
     for group in fleet.machines:
         fleet.read_commands(group)
@@ -106,6 +111,8 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
         one for one in pods if "pre-run" not in one
     ]
     assert not [one for one in fleet.registry.asked[pushed:] if one.method in {"POST", "PUT"}]
+    assert note.is_dir()
+    assert stat.S_IMODE(volume.stat().st_mode) == 0o700
     assert all(len(host.installations) == 1 for host in fleet.hosts.values())
 
 
