@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nvoi.command import Command, build_script
-from nvoi.errors import NvoiError
+from nvoi.errors import AccessError, ConnectionFailedError, HostKeyError, NvoiError
 from nvoi.k3s import read_script
 from nvoi.k3s.facts import (
     ARCHITECTURES,
@@ -120,8 +120,11 @@ def tell_facts(name: str, facts: Facts) -> None:
 def find_away(
     servers: Sequence[Server], found: Mapping[str, Facts | NvoiError], cluster: Cluster
 ) -> set[str]:
-    """The servers that do not answer, and whose nodes are not ready either; these are told."""
-    silent = [server for server in servers if isinstance(found[server.name], NvoiError)]
+    """The servers that do not answer, and whose nodes are not ready either; these are told.
+
+    One that answers and lets nobody in, or that is another one by its key, is not away.
+    """
+    silent = [server for server in servers if is_silent(found[server.name])]
     if not silent:
         return set()
     try:
@@ -135,6 +138,12 @@ def find_away(
             log.warning("the cluster says of the node %s: %s", node.name, node.state)
             away.add(server.name)
     return away
+
+
+def is_silent(found: Facts | NvoiError) -> bool:
+    return isinstance(found, ConnectionFailedError) and not isinstance(
+        found, AccessError | HostKeyError
+    )
 
 
 def survey(

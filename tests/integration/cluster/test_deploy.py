@@ -265,6 +265,9 @@ def test_a_dry_run_says_what_it_would_do_and_reaches_nobody(fleet: Fleet) -> Non
     outcome = fleet.run("deploy", "--dry-run")
     assert outcome.code == 0, outcome.output
     assert "rolls out shop-web" in outcome.output
+    told = outcome.output
+    held = told.index("gives servers that the config no longer names no new pods")
+    assert held < told.index("[STEP] Traffic check") < told.index("drains and removes servers")
     assert fleet.master.connection_count == 0
     for verb in ("rollback", "delete"):
         assert fleet.run(verb, "--dry-run").code == 0
