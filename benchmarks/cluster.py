@@ -7,7 +7,6 @@ the tests, which take next to no time, so that nvoi's own share is what is left.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import subprocess
 import tempfile
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from goals import Goals, describe, find_median
-from servers import App, Fleet, InstallerSite, connect, move_away, open_app, open_fleet
+from servers import App, Fleet, build, connect, move_away, open_app, open_fleet
 
 from nvoi.command import Command
 from nvoi.config.schema import SSHKeys
@@ -26,6 +25,8 @@ from nvoi.config.ssh_keys import generate_ssh_keys
 
 #: What the speed is for: a second deploy, five servers against one, ssh(1) against nvoi.
 ROUND_TRIPS, CONNECTIONS = 12, 1
+#: Seconds from the end of a rollout until its run knows of it, and that one may take.
+NOTICED, ROLLOUT_SECONDS = 0.5, 120.0
 SERVERS, RATIO = 5, 1.5
 FASTER = 20.0
 
@@ -124,14 +125,49 @@ def judge_second_deploy(goals: Goals, folder: Path, keys: SSHKeys, rounds: int) 
     goals.at_most("connections of a second deploy, each server", most, CONNECTIONS)
 
 
+# The end of a rollout
+
+
+def judge_rollouts(goals: Goals, keys: SSHKeys, rounds: int) -> None:
+    """Measure how long after a rollout's end its run knows of it, so far away."""
+    with (
+        tempfile.TemporaryDirectory() as name,
+        open_fleet(Path(name) / "servers", keys, 1, DISTANCE) as fleet,
+        connect(keys, Path(name)) as connections,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        fleet.run(connections)
+        late = []
+        with fleet.get_kube(connections) as cluster:
+            for number in range(rounds):
+                web = build("web", image=f"registry.example/web:{number}")
+                cluster.apply(web.secrets)
+                ending = pool.submit(wait_for_end, fleet, f"registry.example/web:{number}")
+                cluster.roll_out(web.apps, seconds=ROLLOUT_SECONDS)
+                late.append(time.perf_counter() - ending.result())
+    goals.note(f"a rollout's end is known after {describe(late, digits=2)} s")
+    goals.at_most(f"a rollout's end, {DISTANCE:g} ms away", find_median(late), NOTICED, "s")
+
+
+def wait_for_end(fleet: Fleet, image: str) -> float:
+    """The moment at which the cluster says that a rollout of an image is over."""
+    while True:
+        web = fleet.cluster.find("Deployment", "shop-web") or {}
+        told = str(web.get("status"))
+        is_seen = f"'observedGeneration': {web.get('metadata', {}).get('generation')}" in told
+        if is_seen and "NewReplicaSetAvailable" in told and image in str(web["spec"]):
+            return time.perf_counter()
+        time.sleep(0.002)
+
+
 # Servers side by side
 
 
-def prepare(keys: SSHKeys, site: InstallerSite, number: int, milliseconds: float) -> Prepared:
+def prepare(keys: SSHKeys, number: int, milliseconds: float) -> Prepared:
     """Make new servers the nodes of a cluster."""
     with (
         tempfile.TemporaryDirectory() as name,
-        open_fleet(Path(name) / "servers", keys, site, number, milliseconds) as fleet,
+        open_fleet(Path(name) / "servers", keys, number, milliseconds) as fleet,
         connect(keys, Path(name)) as connections,
     ):
         began = time.perf_counter()
@@ -143,14 +179,12 @@ def prepare(keys: SSHKeys, site: InstallerSite, number: int, milliseconds: float
 
 def judge_preparation(goals: Goals, keys: SSHKeys, rounds: int) -> None:
     """Prepare five servers and one in turns, far away and next to each other."""
-    with contextlib.closing(InstallerSite()) as site:
-        pairs = {
-            distance: [
-                (prepare(keys, site, SERVERS, distance), prepare(keys, site, 1, distance))
-                for _ in range(rounds)
-            ]
-            for distance in (DISTANCE, 0.0)
-        }
+    pairs = {
+        distance: [
+            (prepare(keys, SERVERS, distance), prepare(keys, 1, distance)) for _ in range(rounds)
+        ]
+        for distance in (DISTANCE, 0.0)
+    }
     for distance, found in pairs.items():
         place = f"{distance:g} ms away" if distance else "on this machine"
         for what in ("seen", "whole"):
@@ -191,9 +225,8 @@ def build_program(fleet: Fleet, keys: SSHKeys, folder: Path) -> list[str]:
 def judge_commands(goals: Goals, keys: SSHKeys, rounds: int) -> None:
     """Run commands that do nothing, in turns by nvoi and by ssh(1), on the same sshd."""
     with (
-        contextlib.closing(InstallerSite()) as site,
         tempfile.TemporaryDirectory() as name,
-        open_fleet(Path(name) / "servers", keys, site, 1, 0.0) as fleet,
+        open_fleet(Path(name) / "servers", keys, 1, 0.0) as fleet,
         connect(keys, Path(name)) as connections,
     ):
         host = fleet.servers[0].host
@@ -243,6 +276,7 @@ def main() -> None:
     keys = generate_ssh_keys("benchmark")
     with tempfile.TemporaryDirectory() as folder:
         judge_second_deploy(goals, Path(folder) / "app", keys, options.rounds)
+    judge_rollouts(goals, keys, options.rounds)
     judge_preparation(goals, keys, options.rounds)
     judge_commands(goals, keys, options.rounds)
     goals.leave()

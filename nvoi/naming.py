@@ -17,6 +17,7 @@ from nvoi.errors import UsageError
 LABEL_LENGTH = 63
 HASH_LENGTH = 8
 VOLUMES_FOLDER = "/opt/nvoi/volumes"
+NOTES_FOLDER = f"{VOLUMES_FOLDER}/.apps"
 BRANCH = re.compile(r"[a-z0-9-]+")
 
 
@@ -55,6 +56,14 @@ def build_volume_name(name: str, group: str, volume: str) -> str:
 
 def build_volume_path(name: str, group: str, volume: str) -> str:
     return f"{VOLUMES_FOLDER}/{build_volume_name(name, group, volume)}"
+
+
+def build_notes_path(name: str) -> str:
+    """Where a server notes which of the volumes' folders are an app's.
+
+    Their own names do not say it: ``shop-blue-data`` may be of ``shop`` or of ``shop-blue``.
+    """
+    return f"{NOTES_FOLDER}/{name}"
 
 
 def build_workload_name(name: str, service: str) -> str:

@@ -40,7 +40,8 @@ class Request:
     ``environ`` the caller's environment, ``key_file`` the file that the config's key was
     read from, None where it came from the environment or was not needed. ``lock_wait`` is
     how many seconds to wait for another run to end, ``dockerfile`` what to build the image
-    from instead of the checkout's own, ``with_cluster`` whether ``delete`` takes the cluster
+    from instead of the checkout's own, ``require_all_servers`` whether a deploy may go on without
+    one that is away, ``with_cluster`` whether ``delete`` takes the cluster
     away too, ``stamp`` the release that ``rollback`` goes to, None for the one before.
     """
 
@@ -55,6 +56,7 @@ class Request:
     commit: str = ""
     lock_wait: float = 0.0
     dockerfile: Path | None = None
+    require_all_servers: bool = False
     with_cluster: bool = False
     stamp: str | None = None
 

@@ -116,6 +116,11 @@ def add_deploy_options(parser: Parser) -> None:
         metavar="FILE",
         help="the file to build the image from (default: Dockerfile in DIR)",
     )
+    parser.add_argument(
+        "--require-all-servers",
+        action="store_true",
+        help="fail if a server is away, even one that the app can do without",
+    )
 
 
 def add_delete_options(parser: Parser) -> None:

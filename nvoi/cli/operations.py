@@ -91,6 +91,7 @@ def build_request(
         delete_volumes=getattr(options, "delete_volumes", False),
         lock_wait=getattr(options, "lock_wait", 0.0),
         dockerfile=dockerfile.absolute() if dockerfile else None,
+        require_all_servers=getattr(options, "require_all_servers", False),
         with_cluster=getattr(options, "cluster", False),
         stamp=getattr(options, "stamp", None),
     )

@@ -32,6 +32,8 @@ DEFAULT_KEEP_COUNT = 2
 LARGEST_PORT = 65535
 
 INTEGER = re.compile(r"\+?[0-9]{1,9}")
+#: Seconds; Kubernetes gives a rollout up that makes no progress for ten minutes.
+LONGEST_READY_TIME = 120
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|)")
 APPLICATION_NAME = re.compile(r"[a-z0-9_-]+")
 SERVICE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
@@ -136,6 +138,15 @@ def parse_duration(text: str) -> float:
     seconds = float(match[1]) * UNITS[match[2]] if match else 0.0
     if seconds <= 0:
         raise RejectedError("must be a time above 0, such as 10s, 500ms or 1m")
+    return seconds
+
+
+def parse_ready_time(text: str) -> float:
+    """Seconds; none is allowed."""
+    match = DURATION.fullmatch(text)
+    seconds = float(match[1]) * UNITS[match[2]] if match else -1.0
+    if not 0 <= seconds <= LONGEST_READY_TIME:
+        raise RejectedError("must be a time from 0 to 2m, such as 10s")
     return seconds
 
 
@@ -285,6 +296,7 @@ Positive = Annotated[int, Value(parse_positive)]
 KeepCount = Annotated[int, Value(parse_keep_count)]
 Port = Annotated[int, Value(parse_port)]
 Duration = Annotated[float, Value(parse_duration)]
+ReadyTime = Annotated[float, Value(parse_ready_time)]
 ApplicationName = Annotated[str, Value(parse_application_name)]
 Architecture = Annotated[str, Value(parse_architecture)]
 Adapter = Annotated[str, Value(parse_adapter)]

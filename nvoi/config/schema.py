@@ -183,7 +183,7 @@ class AppService:
     """``app.N``.
 
     ``mounts`` maps a volume's name to the path the service sees it at, ``image`` is a finished
-    one to run instead of the app's own, ``pre_run_timeout`` is in seconds.
+    one to run instead of the app's own, ``pre_run_timeout`` and ``min_ready`` are in seconds.
     """
 
     name: OwnName
@@ -199,6 +199,7 @@ class AppService:
     replicas: fields.Positive | None = None
     image: fields.Image | None = None
     pre_run_timeout: fields.Duration = 600.0
+    min_ready: fields.ReadyTime = 10.0
     resources: Resources = field(default_factory=Resources)
 
 

@@ -117,7 +117,7 @@ class Facts:
         source: the address that it goes out with.
         supervisor: ``systemd`` or ``openrc``, where there is one.
         downloader: ``curl``, ``wget``, or ``busybox`` for its wget, where there is one.
-        volumes: the folders of volumes that exist.
+        volumes: the folders of volumes that exist, and those that note whose they are.
         has_wireguard: whether the kernel knows WireGuard.
         firewall: ``ufw`` or ``firewalld``, where one is on that does not let everyone in.
         let_in: the networks that it lets in to all ports.

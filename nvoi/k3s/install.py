@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nvoi.command import Command, build_script
@@ -14,16 +14,12 @@ from nvoi.k3s.nodes import (
     ClusterNode,
     check_groups,
     ensure_marks,
-    find_left,
-    forget_app,
-    format_address,
     list_nodes,
     wait_until_ready,
 )
 from nvoi.k3s.plan import API_PORT, K3sSettings, Task, build_tasks, find_stale
 from nvoi.k3s.requirements import check_all
 from nvoi.k3s.survey import WAITING, survey
-from nvoi.k3s.uninstall import DRAIN_SECONDS, remove_node
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.registry import DATA_FOLDER
@@ -48,12 +44,11 @@ NOT_READY = 93
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds that k3s has to start, nodes have to be ready, and pods have to leave a node."""
+    """Seconds that k3s has to start, and nodes have to be ready."""
 
     server: int = 180
     agent: int = 120
     ready: float = READY_SECONDS
-    drain: int = DRAIN_SECONDS
 
 
 @dataclass(frozen=True)
@@ -64,15 +59,17 @@ class Installer:
     settings: K3sSettings
     app: str
     patience: Patience = field(default_factory=Patience)
+    spare: Collection[str] = ()
 
     def ensure_k3s(self, facts: Mapping[str, Facts]) -> dict[str, str]:
         """Have every server run k3s as the config says, and be a node of the cluster.
 
-        Takes what the servers are like, and returns the names of their nodes, by their own.
+        Takes what the servers are like, and returns the names of their nodes, by their own. All
+        nodes are ready then, but for those of servers in ``spare`` on which nothing was to do.
 
         Raises:
             HostsError: k3s could not be set up on several servers.
-            NvoiError: on one of them; or a node is not ready, or cannot be removed.
+            NvoiError: on one of them; or a node is not ready.
         """
         tasks = build_tasks(self.servers, facts, self.settings)
         if any(task.work for task in tasks):
@@ -81,23 +78,18 @@ class Installer:
             tasks = self._install(check_all(self.servers, found, self.settings.version))
         else:
             log.info("k3s %s runs on all servers as it should", tasks[0].node.version)
-        self._ensure_nodes({task.node.name: task.server for task in tasks})
+        self._ensure_nodes(tasks)
         return {task.server.name: task.node.name for task in tasks}
 
-    def _ensure_nodes(self, servers: Mapping[str, Server]) -> None:
-        """Have the nodes of ``servers`` ready and marked, and no other node of the app's left."""
-        nodes = wait_until_ready(self.cluster, [*servers], seconds=self.patience.ready)
+    def _ensure_nodes(self, tasks: Sequence[Task]) -> None:
+        """Have all nodes ready and marked, but those to spare that this run has left alone."""
+        servers = {task.node.name: task.server for task in tasks}
+        spare = {
+            task.node.name for task in tasks if task.server.name in self.spare and not task.starts
+        }
+        seconds = self.patience.ready
+        nodes = wait_until_ready(self.cluster, [*servers], seconds=seconds, spare=spare)
         ensure_marks(self.cluster, nodes, servers, self.app)
-        left = find_left(nodes, servers, self.app)
-        shared = [node for node in left if len(node.markers) > 1]
-        for node in shared:
-            log.info("%s stays a node for other apps", node.name)
-        forget_app(self.cluster, shared, self.app)
-        kept = {format_address(server.host) for server in self.servers}
-        for node in left:
-            if node not in shared:
-                seconds = self.patience.drain
-                remove_node(self.connections, self.cluster, node, kept=kept, drain_seconds=seconds)
 
     def _install(self, facts: Mapping[str, Facts]) -> list[Task]:
         """Do all that is to be done: the master first, new workers at once, others in turn."""

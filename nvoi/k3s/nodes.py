@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +27,8 @@ MASTER_LABEL = "node-role.kubernetes.io/control-plane"
 MARKER = "nvoi.io/"
 MARKER_NAME = "app."
 ADDRESS = "nvoi.io/address"
+#: Says of a cordoned node that nvoi has cordoned it, as its server left the config.
+LEAVING = "nvoi.io/leaving"
 NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -35,6 +39,7 @@ class ClusterNode:
     Attributes:
         state: for people, whether it is ready, and why not.
         is_cordoned: whether no new pods are given to it.
+        since: when it became what it is, ready or not; None where that is not known.
         version: its release of k3s.
     """
 
@@ -43,6 +48,7 @@ class ClusterNode:
     state: str
     is_master: bool = False
     is_cordoned: bool = False
+    since: datetime | None = None
     version: str = ""
     labels: Mapping[str, str] = field(default_factory=lambda: NO_TEXTS)
     annotations: Mapping[str, str] = field(default_factory=lambda: NO_TEXTS)
@@ -56,6 +62,17 @@ class ClusterNode:
     def address(self) -> str | None:
         """``user@address:port``, where it is reached over SSH."""
         return self.annotations.get(ADDRESS)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether nvoi has cordoned it."""
+        return self.is_cordoned and LEAVING in self.annotations
+
+    def has_been_away(self, seconds: float) -> bool:
+        """Whether it has not been ready for that long. Clocks may differ by some seconds."""
+        if self.is_ready or self.since is None:
+            return False
+        return (datetime.now(UTC) - self.since).total_seconds() > seconds
 
 
 def list_nodes(cluster: Cluster) -> list[ClusterNode]:
@@ -83,10 +100,19 @@ def read_node(item: Mapping[str, Any]) -> ClusterNode:
         state="Ready" if is_ready else f"NotReady: {reason}",
         is_master=MASTER_LABEL in (metadata.get("labels") or {}),
         is_cordoned=bool((item.get("spec") or {}).get("unschedulable")),
+        since=find_time(ready.get("lastTransitionTime")),
         version=(status.get("nodeInfo") or {}).get("kubeletVersion", ""),
         labels=metadata.get("labels") or {},
         annotations=metadata.get("annotations") or {},
     )
+
+
+def find_time(text: str | None) -> datetime | None:
+    """A time as the API writes it, in UTC (Kubernetes API conventions, "Units")."""
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
 
 
 def wait_until_ready(
@@ -95,16 +121,22 @@ def wait_until_ready(
     *,
     versions: Mapping[str, str] = NO_TEXTS,
     seconds: float = READY_SECONDS,
+    spare: Collection[str] = (),
 ) -> list[ClusterNode]:
     """All nodes, once those in ``names`` are ready and run the release that ``versions`` names.
 
+    Those in ``spare`` may be away: they have ``seconds`` from when they were last ready.
+
     Raises:
-        NvoiError: one is still not ready after ``seconds``.
+        NvoiError: one of the others is still not ready after ``seconds``.
     """
+    deadline = time.monotonic() + seconds
 
     def look() -> list[ClusterNode]:
-        nodes = list_nodes(cluster)
-        if lacking := find_lacking(nodes, names, versions):
+        nodes, is_late = list_nodes(cluster), time.monotonic() >= deadline
+        away = {node.name for node in nodes if is_late or node.has_been_away(seconds)}
+        wanted = [name for name in names if name not in spare or name not in away]
+        if lacking := find_lacking(nodes, wanted, versions):
             raise NotReadyError("; ".join(lacking))
         return nodes
 
@@ -200,12 +232,21 @@ def ensure_marks(
         # Each app owns its own marks, so that none removes another's.
         cluster.apply(changed, owner=f"{FIELD_MANAGER}-node-{build_label_value(app)}")
     for node in mine:
-        if node.is_cordoned:
+        if node.is_leaving:
+            set_leaving(cluster, node, is_on=False)
+        elif node.is_cordoned:
             log.warning(
                 "%s is cordoned and gets no new pods; `kubectl uncordon %s` ends that",
                 node.name,
                 node.name,
             )
+
+
+def set_leaving(cluster: Cluster, node: ClusterNode, *, is_on: bool) -> None:
+    """Cordon a node whose server leaves the config; or end that."""
+    annotations = {LEAVING: "true" if is_on else None}
+    change = {"spec": {"unschedulable": is_on or None}, "metadata": {"annotations": annotations}}
+    cluster.change(Reference("Node", node.name), change)
 
 
 def build_marks(app: str, node: ClusterNode, server: Server) -> dict[str, Any]:
@@ -229,15 +270,16 @@ def is_marked(node: ClusterNode, wanted: Mapping[str, Any]) -> bool:
     )
 
 
-def find_left(
-    nodes: Sequence[ClusterNode], servers: Mapping[str, Server], app: str
-) -> list[ClusterNode]:
-    """The nodes that bear the app's marker and are no longer in its config; never the master."""
+def find_left(nodes: Sequence[ClusterNode], names: Collection[str], app: str) -> list[ClusterNode]:
+    """The nodes that bear the app's marker and are no longer in its config; never the master.
+
+    ``names`` are those of the nodes whose servers are in it.
+    """
     marker = build_marker(app)
     return [
         node
         for node in nodes
-        if marker in node.labels and node.name not in servers and not node.is_master
+        if marker in node.labels and node.name not in names and not node.is_master
     ]
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nvoi.command import Command, build_script
-from nvoi.errors import NvoiError
+from nvoi.errors import AccessError, ConnectionFailedError, HostKeyError, NvoiError
 from nvoi.k3s import read_script
 from nvoi.k3s.facts import (
     ARCHITECTURES,
@@ -22,7 +22,7 @@ from nvoi.k3s.facts import (
     split_sections,
 )
 from nvoi.k3s.networks import POD_NETWORK, SERVICE_NETWORK, shuts_pods_out
-from nvoi.k3s.nodes import list_nodes
+from nvoi.k3s.nodes import format_address, list_nodes
 from nvoi.k3s.requirements import check_all
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.registry import REGISTRIES_FILE
@@ -59,8 +59,12 @@ def check_servers(
     version: str | None,
     cluster: Cluster,
     on_architectures: OnArchitectures,
+    *,
+    spare: Collection[str] = (),
 ) -> dict[str, Facts]:
     """What the servers are like, by their names, where all of them can be nodes.
+
+    One in ``spare`` that cannot be reached is not among them where its node is not ready either.
 
     Args:
         connections: those of the run.
@@ -68,6 +72,7 @@ def check_servers(
         version: the release of k3s that the config names.
         cluster: asked of the nodes that cannot be reached, where the master can.
         on_architectures: called once all have told theirs, while cloud-init may still run.
+        spare: the names of the servers that there may be nodes without.
 
     Raises:
         NvoiError: tells of all servers that cannot be reached, and all that is missing.
@@ -75,7 +80,9 @@ def check_servers(
     found = survey(connections, servers, on_architectures)
     master = found[servers[0].name]
     if isinstance(master, Facts) and master.k3s.is_active:
-        tell_unreachable_nodes(found, cluster)
+        away = find_away(servers, found, cluster) & {*spare}
+        found = {name: one for name, one in found.items() if name not in away}
+        servers = [server for server in servers if server.name not in away]
     facts = check_all(servers, found, version)
     for server in servers:
         tell_facts(server.name, facts[server.name])
@@ -110,19 +117,33 @@ def tell_facts(name: str, facts: Facts) -> None:
         )
 
 
-def tell_unreachable_nodes(found: Mapping[str, Facts | NvoiError], cluster: Cluster) -> None:
-    """Log how the cluster sees the servers that do not answer."""
-    known = {one.k3s.node_name for one in found.values() if isinstance(one, Facts)}
-    if len(known) == len(found):
-        return
+def find_away(
+    servers: Sequence[Server], found: Mapping[str, Facts | NvoiError], cluster: Cluster
+) -> set[str]:
+    """The servers that do not answer, and whose nodes are not ready either; these are told.
+
+    One that answers and lets nobody in, or that is another one by its key, is not away.
+    """
+    silent = [server for server in servers if is_silent(found[server.name])]
+    if not silent:
+        return set()
     try:
-        nodes = list_nodes(cluster)
+        nodes = {node.address: node for node in list_nodes(cluster) if not node.is_ready}
     except NvoiError as error:
         log.debug("cannot ask for the nodes: %s", error)
-        return
-    for node in nodes:
-        if node.name not in known and not node.is_ready:
+        return set()
+    away = set()
+    for server in silent:
+        if node := nodes.get(format_address(server.host)):
             log.warning("the cluster says of the node %s: %s", node.name, node.state)
+            away.add(server.name)
+    return away
+
+
+def is_silent(found: Facts | NvoiError) -> bool:
+    return isinstance(found, ConnectionFailedError) and not isinstance(
+        found, AccessError | HostKeyError
+    )
 
 
 def survey(

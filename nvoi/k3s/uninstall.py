@@ -1,20 +1,13 @@
-"""Takes nodes out of the cluster, and k3s off their servers."""
+"""Takes k3s, and what nvoi has put beside it, off servers."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Sequence
 
-from nvoi import parallel
 from nvoi.command import Command, Result, build_script
-from nvoi.errors import ClusterSilenceError, HostsError, NvoiError, RemoteError
+from nvoi.errors import HostsError, NvoiError, RemoteError
 from nvoi.k3s import read_script
 from nvoi.k3s.facts import FOLDER, HEADER
-from nvoi.k3s.nodes import ClusterNode, parse_address
-from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.kubernetes.registry import DATA_FOLDER
 from nvoi.log.levels import get_logger
 from nvoi.parallel import work_on_all
@@ -25,11 +18,6 @@ from nvoi.ssh.host import Host, as_root
 log = get_logger("nvoi.k3s")
 
 UNINSTALL_SECONDS = 600
-DRAIN_SECONDS = 300
-#: Seconds until pods that are still there are evicted again.
-EVICT_SECONDS = 2.0
-MIRROR = "kubernetes.io/config.mirror"
-HOST_NAME = "kubernetes.io/hostname"
 #: The script's exit code where somebody else has set k3s up; sysexits(3) leaves it alone.
 FOREIGN = 94
 
@@ -81,161 +69,3 @@ def uninstall_from(connections: Connections, host: Host) -> NvoiError | None:
     else:
         log.info("%s: there was no k3s", host.name)
     return None
-
-
-def remove_node(
-    connections: Connections,
-    cluster: Cluster,
-    node: ClusterNode,
-    *,
-    kept: Collection[str],
-    drain_seconds: int = DRAIN_SECONDS,
-) -> None:
-    """Take a node out of the cluster, and k3s off its server where that can be reached.
-
-    Servers with one of the addresses in ``kept`` keep their k3s.
-
-    Raises:
-        NvoiError: its pods cannot go elsewhere, or its disk has data that would go with k3s; the
-            node stays as it was.
-    """
-    log.info("%s is not in the config any more: it is removed from the cluster", node.name)
-    claims = list_claims(cluster, node.name)
-    if node.is_ready:
-        check_claims(node, claims)
-        drain(cluster, node, drain_seconds)
-    else:
-        log.warning("%s is %s: its pods cannot be moved, others take over", node.name, node.state)
-    if claims:
-        log.warning(
-            "%s: k3s stays on its server, as data of %s is there, in /var/lib/rancher/k3s/storage",
-            node.name,
-            ", ".join(claims),
-        )
-    # First k3s, then the node: an agent that still runs would bring it back.
-    elif node.address not in kept:
-        uninstall_node(connections, node)
-    cluster.delete([Reference("Node", node.name)], wait=False)
-    log.ok("%s: removed; data in /opt/nvoi/volumes is kept on its server", node.name)
-
-
-def check_claims(node: ClusterNode, claims: Sequence[str]) -> None:
-    """Whether nothing of value, such as a database's data, goes with a node."""
-    if claims:
-        raise NvoiError(
-            f"the node {node.name} cannot be removed: its own disk has data, which would go with "
-            f"it: {', '.join(claims)}",
-            hint="name its server in the config again; or save the data and delete the claims "
-            "with kubectl",
-        )
-
-
-def list_claims(cluster: Cluster, node: str) -> list[str]:
-    """What has data on a node's disk, ``NAMESPACE/CLAIM`` each.
-
-    The provisioner of k3s makes such a disk under /var/lib/rancher/k3s, and holds it to its
-    node by the node's name (k3s documentation, "Volumes and Storage").
-
-    Raises:
-        NvoiError: the cluster cannot be asked.
-    """
-    found = cluster.get(["persistentvolumes"])
-    try:
-        return sorted(name_claim(item) for item in found if is_on(item, node))
-    except (KeyError, TypeError) as error:
-        raise NvoiError(f"the cluster's answer about its disks cannot be read: {error}") from error
-
-
-def is_on(volume: Mapping[str, Any], node: str) -> bool:
-    """Whether a volume can be used on ``node`` only, by its name."""
-    affinity = (volume["spec"].get("nodeAffinity") or {}).get("required") or {}
-    return any(
-        expression["key"] == HOST_NAME and expression.get("values") == [node]
-        for term in affinity.get("nodeSelectorTerms") or ()
-        for expression in term.get("matchExpressions") or ()
-    )
-
-
-def name_claim(volume: Mapping[str, Any]) -> str:
-    claim = volume["spec"].get("claimRef")
-    return f"{claim['namespace']}/{claim['name']}" if claim else str(volume["metadata"]["name"])
-
-
-def drain(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
-    """Move the pods of a node elsewhere.
-
-    Raises:
-        NvoiError: they did not go in time; the node takes pods again.
-    """
-    log.info("%s: draining, which may take up to %d s", node.name, seconds)
-    try:
-        cordon(cluster, node, is_on=True)
-        evict_pods(cluster, node, seconds)
-    except NvoiError as error:
-        if not node.is_cordoned:
-            with suppress(NvoiError):
-                cordon(cluster, node, is_on=False)
-        raise NvoiError(
-            f"the node {node.name} cannot be drained and stays in the cluster",
-            hint="see what holds its pods, such as a PodDisruptionBudget; or add its server to "
-            "the config again",
-            output=error.output or (error.message,),
-        ) from error
-
-
-def cordon(cluster: Cluster, node: ClusterNode, *, is_on: bool) -> None:
-    cluster.change(Reference("Node", node.name), {"spec": {"unschedulable": is_on or None}})
-
-
-def evict_pods(cluster: Cluster, node: ClusterNode, seconds: float) -> None:
-    """Evict all pods that can be elsewhere, and wait until they are gone.
-
-    Raises:
-        NvoiError: they are not; says which, and why.
-    """
-    deadline = time.monotonic() + seconds
-    while pods := list_movable(cluster, node):
-        kept = []
-        try:
-            kept = cluster.evict(pods)
-        except ClusterSilenceError as error:
-            # Not asked again at once: a pod of that name may be another one by now.
-            log.debug("%s: not all pods were evicted: %s", node.name, error)
-        if time.monotonic() >= deadline:
-            why = "a PodDisruptionBudget forbids it" if kept else "they do not end"
-            names = ", ".join(f"{pod.namespace}/{pod.name}" for pod in kept or pods)
-            raise NvoiError(f"pods were not gone after {seconds:g} s: {names}: {why}")
-        parallel.sleep(min(EVICT_SECONDS, max(0.0, deadline - time.monotonic())))
-
-
-def list_movable(cluster: Cluster, node: ClusterNode) -> list[Reference]:
-    """The pods on a node but those of DaemonSets, which come back, and the node's own.
-
-    Source: Kubernetes documentation, "Safely Drain a Node" and "Static Pods".
-    """
-    return [
-        read_reference(pod)
-        for pod in cluster.get(["pods"], fields=f"spec.nodeName={node.name}", namespace=None)
-        if MIRROR not in (pod["metadata"].get("annotations") or {})
-        if all(
-            owner["kind"] != "DaemonSet" for owner in pod["metadata"].get("ownerReferences") or ()
-        )
-    ]
-
-
-def uninstall_node(connections: Connections, node: ClusterNode) -> None:
-    """Remove k3s from the server of a node; that it cannot be reached is no error."""
-    host = parse_address(node.address or "", node.name)
-    reason = "it is not known how to reach that"
-    if host is not None:
-        try:
-            send_removal(connections, host)
-        except NvoiError as error:
-            reason = error.message
-        else:
-            return
-    log.warning(
-        "%s: k3s could not be removed from its server (%s): run `k3s-agent-uninstall.sh` there",
-        node.name,
-        reason,
-    )

@@ -11,11 +11,12 @@ from nvoi import parallel
 from nvoi.command import Result, build_script
 from nvoi.errors import ClusterSilenceError, HostsError, RemoteError, RequestError
 from nvoi.http import Client
-from nvoi.kubernetes.api import DELETED, FIELD_MANAGER, LISTED, Api
+from nvoi.kubernetes.api import FIELD_MANAGER, Api
+from nvoi.kubernetes.deletion import wait_until_gone
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
 from nvoi.kubernetes.names import INSTANCE, NAMESPACE
 from nvoi.kubernetes.ownership import Json, Reference, find_fixed, read_reference
-from nvoi.kubernetes.progress import find_stuck
+from nvoi.kubernetes.progress import Restarts, count_settling, find_stuck
 from nvoi.kubernetes.refusals import explain, is_temporary, summarize
 from nvoi.kubernetes.rollout import RolloutWatch
 from nvoi.kubernetes.workloads import Manifest
@@ -70,6 +71,7 @@ class Cluster:
             self._access.connect, pause=pace, listen=tell_trouble, is_temporary=is_temporary
         )
         self._api = Api(self._client)
+        self._restarts = Restarts()
 
     def __enter__(self) -> Self:
         return self
@@ -190,7 +192,9 @@ class Cluster:
                     left.append(reference)
             deadline = time.monotonic() + DELETE_SECONDS
             for reference in left if wait else ():
-                self._wait_until_gone(reference, deadline)
+                if not wait_until_gone(self._api, reference, deadline):
+                    outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
+                    raise RemoteError(str(self._host), "deleting from the cluster", outcome)
 
     def roll_out(
         self,
@@ -221,18 +225,28 @@ class Cluster:
         return tuple(item for item in applied if item["kind"] in FOLLOWED | {"Service"})
 
     def follow(
-        self, references: Iterable[Reference], seconds: float, *, selector: str | None = None
+        self,
+        references: Iterable[Reference],
+        seconds: float,
+        *,
+        selector: str | None = None,
+        is_patient: bool = False,
     ) -> None:
         """Follow workloads of one namespace until all are done.
 
+        With ``is_patient`` containers may end that were well before: what they need may have
+        been away.
+
         Raises:
-            ServiceError: one has failed, is gone, or was not done in ``seconds``.
+            ServiceError: one has failed, is gone, or was not done in ``seconds``; or a container
+                has ended that was well before in this run.
         """
         RolloutWatch(
             self._api,
             references,
             selector=selector,
             seconds=seconds,
+            restarts=None if is_patient else self._restarts,
             describe=lambda error: self._build_error([error], LOOKING),
         ).follow()
 
@@ -244,7 +258,7 @@ class Cluster:
             created: what there was not.
 
         Raises:
-            ServiceError: it is not ready after 120 s.
+            ServiceError: it is not ready after 120 s, and the time that its pods have to stay so.
             RemoteError: the cluster refuses a manifest.
             LockError: this run may not change the cluster.
         """
@@ -256,7 +270,7 @@ class Cluster:
         if old:
             self._delete_stuck([item for item in old if item["kind"] == "StatefulSet"])
             log.info("Waiting until the previous release is ready again")
-            self._follow(old, RESTORE_SECONDS)
+            self._follow(old, RESTORE_SECONDS + count_settling(old), is_patient=True)
 
     def evict(self, pods: Iterable[Reference]) -> list[Reference]:
         """Ask for the end of pods; those that a PodDisruptionBudget keeps for now.
@@ -304,11 +318,14 @@ class Cluster:
             check=check,
         )
 
-    def _follow(self, manifests: Sequence[Manifest], seconds: float) -> None:
+    def _follow(
+        self, manifests: Sequence[Manifest], seconds: float, *, is_patient: bool = False
+    ) -> None:
         references = [read_reference(item) for item in manifests]
         followed = [one for one in references if one.kind in FOLLOWED]
         if followed:
-            self.follow(followed, seconds, selector=build_selector(manifests))
+            selector = build_selector(manifests)
+            self.follow(followed, seconds, selector=selector, is_patient=is_patient)
 
     def _look(self, manifests: Sequence[Manifest]) -> tuple[Json, ...]:
         namespace = read_reference(manifests[0]).namespace
@@ -323,24 +340,6 @@ class Cluster:
         if stuck:
             log.info("Deleting what stands in the way: %s", ", ".join(map(str, stuck)))
             self.delete(stuck, wait=False)
-
-    def _wait_until_gone(self, reference: Reference, deadline: float) -> None:
-        def look() -> None:
-            fields = f"metadata.name={reference.name}"
-            for change in self._api.watch(reference.kind, reference.namespace, fields=fields):
-                if change.type == DELETED or (change.type == LISTED and not change.items):
-                    return
-
-        task = parallel.Task(look, "nvoi-watch")
-        try:
-            task.start()
-            is_over = task.join(max(0.0, deadline - time.monotonic()))
-        finally:
-            task.cancel()
-        if not is_over:
-            outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
-            raise RemoteError(str(self._host), "deleting from the cluster", outcome)
-        task.future.result()
 
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:

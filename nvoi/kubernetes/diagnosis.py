@@ -1,4 +1,4 @@
-"""Why a workload does not come up: what its pods' states mean, what to do, and its last lines.
+"""Why a workload does not come up: what its pods' states mean, and what to do.
 
 Reasons are of kubelet and scheduler (Kubernetes source, ``pkg/kubelet/images/types.go``,
 ``pkg/kubelet/container/sync_result.go``, ``pkg/kubelet/events/event.go``).
@@ -6,21 +6,34 @@ Reasons are of kubelet and scheduler (Kubernetes source, ``pkg/kubelet/images/ty
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from nvoi.errors import ConnectionFailedError, RequestError, ServiceError
-from nvoi.kubernetes.api import Api
 from nvoi.kubernetes.names import TEMPLATE
-from nvoi.kubernetes.ownership import Json, read_reference
-from nvoi.log.masking import masker
+from nvoi.kubernetes.ownership import Json, is_going
 
 IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
     | {"ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
 )
+FINAL_IMAGE_REASONS = frozenset(
+    {"InvalidImageName", "ErrImageNeverPull", "SignatureValidationFailed"}
+)
+# What registries and containerd say of a pull that no later one makes good: there is no such image,
+# not for this account, or not for this platform (containerd source, ``core/remotes/docker``;
+# OCI Distribution specification, "Error Codes").
+FINAL_PULLS = re.compile(
+    r"not found|manifest unknown|name unknown|unauthori[sz]ed|authorization failed|denied|forbidden"
+    r"|no match for platform|no matching manifest",
+    re.IGNORECASE,
+)
+#: Seconds for which kubelet may go on trying to pull: registries restart, lines break.
+PULL_SECONDS = 60.0
+#: What a pod has to end where nothing is said (API reference, PodSpec).
+GRACE_SECONDS = 30
 CRASHING = "CrashLoopBackOff"
+RESTARTED = "Restarted"
 FATAL_REASONS = IMAGE_REASONS | {
     CRASHING,
     "CreateContainerConfigError",
@@ -42,17 +55,13 @@ NEVER_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 KILLED = {"OOMKilled": "was killed for using more memory than its limit"}
 
 
-#: Lines of a container, events of a pod, and pods, that an error shows.
-LINES = 20
-EVENTS = 8
-PODS = 2
-
 AFFINITY = "affinity/selector"
 CRASHED = (
     "its last lines say why; `command`, `env` and `secrets` in the config are what it runs with"
 )
 ADVICE = {
     CRASHING: CRASHED,
+    RESTARTED: CRASHED,
     "Failed": "its last lines say why; the previous release keeps running",
     "DeadlineExceeded": "it ran past pre_run_timeout; the previous release keeps running",
     "Unhealthy": "see that it listens on all addresses at its `port`, and what `healthcheck` asks",
@@ -70,6 +79,7 @@ class Failure:
 
     ``reason`` is Kubernetes' word; ``message`` its explanation. ``pod`` and ``container`` are
     where to look for the last lines, those of the ``previous`` run where this one has none.
+    ``seconds`` is how long it may pass by itself yet.
     """
 
     reason: str
@@ -77,6 +87,7 @@ class Failure:
     pod: str | None = None
     container: str | None = None
     previous: bool = False
+    seconds: float = 0.0
 
 
 def list_containers(pod: Json) -> Iterator[Json]:
@@ -92,7 +103,7 @@ def find_failure(pod: Json, events: Iterable[Json] = ()) -> Failure | None:
         pod: the pod.
         events: events of the namespace; those of other objects are passed over.
     """
-    if "deletionTimestamp" in pod["metadata"]:
+    if is_going(pod):
         return None
     own = [event for event in events if concerns(event, pod)]
     containers = (find_container_failure(pod, item, own) for item in list_containers(pod))
@@ -119,6 +130,8 @@ def find_container_failure(pod: Json, status: Json, events: Iterable[Json]) -> F
     """A container cannot be made, ends again and again, or does not become healthy in time."""
     name, waiting = pod["metadata"]["name"], (status.get("state") or {}).get("waiting") or {}
     reason, container = waiting.get("reason", ""), status["name"]
+    if reason in IMAGE_REASONS:
+        return build_image_failure(reason, waiting.get("message", ""), name, events)
     if reason in FATAL_REASONS - {CRASHING}:
         return Failure(reason, waiting.get("message", ""), name)
     texts = {event.get("reason"): event.get("message", "") for event in events}
@@ -132,6 +145,16 @@ def find_container_failure(pod: Json, status: Json, events: Iterable[Json]) -> F
         message = unhealthy or texts["Killing"]
         return Failure("Unhealthy", message, name, container, status.get("restartCount", 0) > 0)
     return None
+
+
+def build_image_failure(reason: str, message: str, pod: str, events: Iterable[Json]) -> Failure:
+    """An image cannot be had: for good where that is said, else kubelet tries again.
+
+    While it waits for that, the cause may be in the pod's events alone.
+    """
+    causes = [event.get("message", "") for event in events if event.get("reason") == "Failed"]
+    is_final = reason in FINAL_IMAGE_REASONS or any(map(FINAL_PULLS.search, [message, *causes]))
+    return Failure(reason, message, pod, seconds=0.0 if is_final else PULL_SECONDS)
 
 
 def find_end(status: Json) -> Json | None:
@@ -176,7 +199,7 @@ def describe_end(terminated: Json) -> str:
 def describe_pod(pod: Json) -> str:
     """A pod's state in a short sentence without its name: ``is ready``."""
     status = pod.get("status") or {}
-    if "deletionTimestamp" in pod["metadata"]:
+    if is_going(pod):
         return "is stopping"
     if status.get("phase") == "Succeeded":
         return "is done"
@@ -230,6 +253,21 @@ def describe_changes(
     return tuple(changes), now
 
 
+def describe_stopping(pods: Iterable[Json]) -> list[str]:
+    """Of each pod that is going, that it is, and how many seconds it may take."""
+    return [
+        f"{pod['metadata']['name']} is stopping, which may take {count_grace(pod)} s"
+        for pod in pods
+        if is_going(pod)
+    ]
+
+
+def count_grace(pod: Json) -> int:
+    """The seconds that a pod which is going has for that."""
+    seconds: int = pod["metadata"].get("deletionGracePeriodSeconds", GRACE_SECONDS)
+    return seconds
+
+
 def belongs(pod: Json, item: Json) -> bool:
     """Whether a pod was made from the object's present template.
 
@@ -252,75 +290,6 @@ def advise(failure: Failure) -> str:
             return "see that a server of its group in `servers` is ready and is not cordoned"
         return "add a server, make `replicas` fewer, or free memory and CPU on the servers"
     return ADVICE.get(failure.reason, "")
-
-
-@dataclass(frozen=True)
-class Reporter:
-    """Builds the errors of workloads that did not come up.
-
-    Attributes:
-        api: asked for lines.
-        pods: what was seen last.
-        events: likewise.
-        streamed: the last lines of pods that were followed, by name: a Job's pod may be gone.
-    """
-
-    api: Api
-    pods: Sequence[Json]
-    events: Sequence[Json]
-    streamed: Mapping[str, Sequence[str]]
-
-    def build_failure(self, service: str, sentence: str, failure: Failure) -> ServiceError:
-        pod = next((one for one in self.pods if one["metadata"]["name"] == failure.pod), None)
-        if pod is not None and failure.container is not None:
-            lines = self._read_lines(pod, failure.container, previous=failure.previous)
-        else:
-            lines = [line for one in self.streamed.values() for line in one]
-        output = [*(self._list_events(pod) if pod else ()), *lines]
-        return ServiceError(
-            masker.clean_text(f"{service}: {sentence}"),
-            hint=advise(failure),
-            output=[masker.clean_text(line) for line in output],
-        )
-
-    def build_late(
-        self, service: str, late: Iterable[Json], sentences: Iterable[str], seconds: float
-    ) -> ServiceError:
-        items = [*late]
-        pods = [pod for pod in self.pods if any(belongs(pod, item) for item in items)]
-        output: list[str] = []
-        for pod in [one for one in pods if not is_well(one)][:PODS]:
-            output += self._list_events(pod)
-            container = next((status["name"] for status in list_containers(pod)), None)
-            output += self._read_lines(pod, container) if container else ()
-        return ServiceError(
-            masker.clean_text(f"{service}: not ready after {seconds:g} s: {'; '.join(sentences)}"),
-            hint="its last lines and events say what it is waiting for",
-            output=[masker.clean_text(line) for line in output],
-        )
-
-    def _list_events(self, pod: Json) -> list[str]:
-        """What the cluster has noted of a pod, oldest first."""
-        own = [event for event in self.events if concerns(event, pod)]
-        own.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
-        return [describe_event(event) for event in own[-EVENTS:]]
-
-    def _read_lines(self, pod: Json, container: str, *, previous: bool = False) -> Sequence[str]:
-        """A container's last lines: of the run that failed, else of the present one."""
-        reference = read_reference(pod)
-        for of_previous in (True, False) if previous else (False,):
-            with suppress(RequestError, ConnectionFailedError):
-                found = self.api.read_lines(reference, container, lines=LINES, previous=of_previous)
-                if found:
-                    return found
-        return self.streamed.get(reference.name, ())
-
-
-def describe_event(event: Json) -> str:
-    times = event.get("count") or 1
-    often = f" ({times} times)" if times > 1 else ""
-    message = " ".join(str(event.get("message", "")).split())
-    return f"{event.get('reason', '')}: {message}{often}"
 
 
 def is_well(pod: Json) -> bool:

@@ -32,12 +32,11 @@ from nvoi.kubernetes.workloads import (
     find_database_workload,
 )
 
-# Seconds that a container must run where nothing else says that it is ready.
-SETTLING_SECONDS = 3
 #: Seconds without progress after which Kubernetes itself gives a rollout up.
 DEADLINE_SECONDS = 600
 #: Seconds that an ended Job is kept for whoever wants to look at it.
 KEPT_SECONDS = 24 * 3600
+PORT_NAME = "main"
 CLAIM = "data"
 CLAIM_SIZE = "10Gi"
 
@@ -119,13 +118,26 @@ def build_services(workloads: Iterable[Workload]) -> list[Manifest]:
                 "type": "ClusterIP",
                 "selector": build_selector(item.name),
                 "ports": [
-                    {"name": "main", "port": item.port, "targetPort": item.port, "protocol": "TCP"}
+                    {
+                        "name": PORT_NAME,
+                        "port": item.port,
+                        "targetPort": PORT_NAME if names_port(item) else item.port,
+                        "protocol": "TCP",
+                    }
                 ],
             },
         }
         for item in workloads
         if item.port is not None
     ]
+
+
+def names_port(workload: Workload) -> bool:
+    """Whether the Service leads to a port's name: each release's pods have it at their number.
+
+    A database's number never changes, and naming it would start what runs already anew.
+    """
+    return workload.component != "database"
 
 
 def build_deployment(workload: Workload) -> Manifest:
@@ -138,7 +150,8 @@ def build_deployment(workload: Workload) -> Manifest:
             "replicas": workload.replicas,
             "selector": {"matchLabels": build_selector(workload.name)},
             "strategy": build_strategy(workload),
-            "minReadySeconds": 0 if "readinessProbe" in workload.probes else SETTLING_SECONDS,
+            # An old pod goes only then, and what ends right after its start is seen by then.
+            "minReadySeconds": workload.min_ready,
             "progressDeadlineSeconds": DEADLINE_SECONDS,
             "revisionHistoryLimit": workload.history,
             "template": build_template(workload, workload.pod_labels, **spread),
@@ -294,7 +307,8 @@ def build_container(workload: Workload) -> Manifest:
     if workload.arguments:
         container["args"] = list(workload.arguments)
     if workload.port is not None:
-        container["ports"] = [{"containerPort": workload.port, "protocol": "TCP"}]
+        name = {"name": PORT_NAME} if names_port(workload) else {}
+        container["ports"] = [{"containerPort": workload.port, "protocol": "TCP"} | name]
     if workload.mounts or workload.claim:
         container["volumeMounts"] = build_volume_mounts(workload.mounts, workload.claim)
     if workload.drain_seconds:

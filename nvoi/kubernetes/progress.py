@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from nvoi.kubernetes.diagnosis import (
+    RESTARTED,
     UNPLACED,
     Failure,
     belongs,
     concerns,
+    describe_end,
+    describe_stopping,
+    find_end,
     find_failure,
+    is_well,
     list_containers,
 )
-from nvoi.kubernetes.ownership import Json, Reference, read_reference
+from nvoi.kubernetes.ownership import Json, Reference, is_going, read_reference
+from nvoi.kubernetes.workloads import Manifest
+from nvoi.log.rendering import format_count
 
 
 class State(Enum):
@@ -30,6 +38,42 @@ class Verdict:
     state: State
     sentence: str
     failure: Failure | None = None
+
+
+@dataclass
+class Restarts:
+    """How often containers had been started again when they were first well; then none may end.
+
+    What a container does before it is ready is its start, which may take more than one attempt.
+    """
+
+    _counts: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def note(self, pods: Iterable[Json], *, is_done: bool) -> None:
+        """Remember the containers that are well; one without a probe is once its workload is."""
+        for pod in pods:
+            probed = {
+                container["name"]
+                for container in pod["spec"]["containers"]
+                if is_done or "readinessProbe" in container
+            }
+            for status in list_containers(pod):
+                if status.get("ready") and status["name"] in probed:
+                    key = pod["metadata"]["uid"], status["name"]
+                    self._counts.setdefault(key, status.get("restartCount", 0))
+
+    def find_failure(self, pods: Iterable[Json]) -> Failure | None:
+        """A container that was well, and has ended since."""
+        for pod in pods:
+            for status in list_containers(pod) if not is_going(pod) else ():
+                before = self._counts.get((pod["metadata"]["uid"], status["name"]))
+                has_ended = "terminated" in (status.get("state") or {})
+                restarted = before is not None and status.get("restartCount", 0) > before
+                if before is not None and (restarted or has_ended):
+                    end, name = describe_end(find_end(status) or {}), pod["metadata"]["name"]
+                    message = f"it was ready, and then {end}"
+                    return Failure(RESTARTED, message, name, status["name"], previous=restarted)
+        return None
 
 
 def fail(name: str, failure: Failure) -> Verdict:
@@ -55,7 +99,7 @@ def judge(item: Json, pods: Iterable[Json], events: Iterable[Json] = ()) -> Verd
     failure = find_pod_failure(item, pods, events) or find_condition_failure(item)
     if failure:
         return fail(name, failure)
-    return count_pods(item)
+    return count_pods(item, pods)
 
 
 def is_observed(item: Json) -> bool:
@@ -70,10 +114,11 @@ def find_pod_failure(item: Json, pods: Iterable[Json], events: list[Json]) -> Fa
     While others stop, what they leave free may be room enough.
     """
     pods = list(pods)
-    makes_room = any("deletionTimestamp" in pod["metadata"] for pod in pods)
+    makes_room = any(map(is_going, pods))
     failures = (find_failure(pod, events) for pod in pods if belongs(pod, item))
-    found = (one for one in failures if one and not (makes_room and one.reason == UNPLACED))
-    return next(found, None)
+    found = [one for one in failures if one and not (makes_room and one.reason == UNPLACED)]
+    # What may pass does not hide what will not.
+    return min(found, key=lambda one: one.seconds, default=None)
 
 
 def find_stuck(item: Json, pods: Iterable[Json]) -> list[Reference]:
@@ -82,14 +127,20 @@ def find_stuck(item: Json, pods: Iterable[Json]) -> list[Reference]:
     A StatefulSet waits for such a pod for ever, though its template is good again (Kubernetes
     documentation, "StatefulSets", "Forced rollback").
     """
-    wanted = item["spec"]["selector"]["matchLabels"].items()
     return [
         read_reference(pod)
         for pod in pods
-        if wanted <= (pod["metadata"].get("labels") or {}).items() and not belongs(pod, item)
+        if is_selected(pod, item) and not belongs(pod, item)
         if not all(status.get("ready") for status in list_containers(pod))
         or not any(list_containers(pod))
     ]
+
+
+def count_settling(manifests: Iterable[Manifest]) -> float:
+    """Seconds that go by while new pods, one after the other, have to stay ready."""
+    specs: list[Any] = [item["spec"] for item in manifests if item["kind"] == "Deployment"]
+    times = (spec.get("minReadySeconds", 0) * spec.get("replicas", 1) for spec in specs)
+    return float(max(times, default=0))
 
 
 def find_condition_failure(item: Json) -> Failure | None:
@@ -101,23 +152,43 @@ def find_condition_failure(item: Json) -> Failure | None:
     return None
 
 
-def count_pods(item: Json) -> Verdict:
-    """Done once all pods are of this release and ready, and no other is left."""
+def count_pods(item: Json, pods: Iterable[Json]) -> Verdict:
+    """Done once all pods are of this release and ready, and no other is left.
+
+    The status counts the pods of all releases as ready or available: only where it has no others
+    is it the new ones' number.
+    """
     name, status = item["metadata"]["name"], item.get("status") or {}
     wanted = item["spec"].get("replicas", 1)
     updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
     # A StatefulSet that has only now been given `minReadySeconds` counts no available pods.
     key = "availableReplicas" if item["kind"] == "Deployment" else "readyReplicas"
-    ready = min(status.get(key, 0), updated)
     turned = status.get("currentRevision") == status.get("updateRevision")
-    if updated < wanted or ready < wanted:
-        sentence = f"{name}: {ready} of {wanted} new pods are ready"
-        return Verdict(State.PROGRESSING, sentence)
+    if updated < wanted or status.get(key, 0) < wanted:
+        return Verdict(State.PROGRESSING, f"{name}: {describe_new(item, [*pods], wanted)}")
     if total > updated:
-        return Verdict(State.PROGRESSING, f"{name}: {total - updated} old pods are stopping")
+        old = format_count(total - updated, "old pod has", "old pods have")
+        return Verdict(State.PROGRESSING, f"{name}: {old} yet to stop")
     if item["kind"] == "StatefulSet" and not turned:
         return Verdict(State.PROGRESSING, f"{name}: the old pod is being replaced")
     return Verdict(State.DONE, f"{name}: {wanted} of {wanted} pods are ready")
+
+
+def describe_new(item: Json, pods: Sequence[Json], wanted: int) -> str:
+    """How many of the new pods are ready, and what those that lack are waiting for."""
+    new = [pod for pod in pods if belongs(pod, item) and not is_going(pod)]
+    ready, settling = sum(map(is_well, new)), item["spec"].get("minReadySeconds", 0)
+    counted = f"{ready} of {wanted} new pods are ready"
+    if ready and settling:
+        return f"{counted}, and must stay so for {settling} s"
+    stopping = describe_stopping(pod for pod in pods if is_selected(pod, item))
+    return "; ".join([counted, *(stopping if len(new) < wanted else ())])
+
+
+def is_selected(pod: Json, item: Json) -> bool:
+    """Whether a pod is one of the workload's, of whichever release."""
+    wanted = item["spec"]["selector"]["matchLabels"].items()
+    return bool(wanted <= (pod["metadata"].get("labels") or {}).items())
 
 
 def judge_job(job: Json, pods: list[Json], events: list[Json]) -> Verdict:

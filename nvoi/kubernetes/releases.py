@@ -137,21 +137,31 @@ def find_running(app: str, live: Iterable[Json]) -> str | None:
     return stamp
 
 
+def is_same(one: Record, other: Record) -> bool:
+    """Whether two releases run the same: nothing but their names and deploys differ."""
+    specs = [{read_reference(item): item.get("spec") for item in r.manifests} for r in (one, other)]
+    return specs[0] == specs[1]
+
+
 def find_before(records: Iterable[Record], running: str) -> Record | None:
     """The release to go back to from ``running``: the one that served when it was deployed.
 
-    Where that is not kept, or not known, it is the newest of those that are older.
+    Where that is not kept, not known, or runs the same, it is the newest of those that are older
+    and do not.
     """
     kept = {record.stamp: record for record in records}
-    known = kept[running].before if running in kept else None
-    older = [stamp for stamp in kept if stamp < running]
-    return kept.get(known or "") or kept.get(max(older, default=""))
+    present = kept.get(running)
+    others = {s: r for s, r in kept.items() if present is None or not is_same(r, present)}
+    known = present.before if present else None
+    older = [stamp for stamp in others if stamp < running]
+    return others.get(known or "") or others.get(max(older, default=""))
 
 
 def find_expired(records: Iterable[Record], running: str, keep: int) -> list[Record]:
     """The records to remove: all but ``keep`` beside the one that runs.
 
-    Those that one comes to by going back again and again are kept first.
+    Those that one comes to by going back again and again are kept first. What runs the same as
+    one of those that stay is not counted, and is removed.
     """
     kept = {record.stamp: record for record in records}
     ranked: dict[str, Record] = {}
@@ -159,6 +169,11 @@ def find_expired(records: Iterable[Record], running: str, keep: int) -> list[Rec
         if step.stamp in {running, *ranked}:
             break
         ranked[step.stamp] = step
+    stay = [*([kept[running]] if running in kept else []), *ranked.values()]
     rest = sorted(kept.keys() - ranked.keys() - {running}, reverse=True)
     rest.sort(key=lambda stamp: stamp > running)
-    return [*ranked.values(), *(kept[stamp] for stamp in rest)][keep:]
+    same: list[Record] = []
+    for record in (kept[stamp] for stamp in rest):
+        (same if any(is_same(record, one) for one in stay) else stay).append(record)
+    counted = [record for record in stay if record.stamp != running]
+    return [*counted[keep:], *same]

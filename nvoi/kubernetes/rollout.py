@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -13,15 +12,16 @@ from nvoi.errors import ConnectionFailedError, HostsError, NvoiError, RequestErr
 from nvoi.kubernetes.api import DELETED, LISTED, Api, Change, Listing
 from nvoi.kubernetes.diagnosis import (
     Failure,
-    Reporter,
     belongs,
     describe_changes,
     is_well,
     list_containers,
 )
 from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME
-from nvoi.kubernetes.ownership import Json, Reference, read_reference
-from nvoi.kubernetes.progress import State, Verdict, judge
+from nvoi.kubernetes.ownership import Json, Reference, is_going, read_reference
+from nvoi.kubernetes.progress import Restarts, State, Verdict, fail, is_selected, judge
+from nvoi.kubernetes.reports import Reporter
+from nvoi.kubernetes.streams import STREAM_SECONDS, LogStream
 from nvoi.log.levels import get_logger
 from nvoi.parallel import Task
 from nvoi.waiting import Reminder
@@ -30,61 +30,9 @@ log = get_logger("nvoi.kubernetes")
 
 #: Seconds between two looks at the clock, while the cluster tells nothing.
 LOOK_SECONDS = 0.5
-#: Seconds that the last lines of a Job have to arrive after its end.
-STREAM_SECONDS = 2.0
 #: Seconds that the news of a workload's pods may come later than those of itself: each kind is
 #: told by a stream of its own.
 LAG_SECONDS = 5.0
-#: Lines of a followed container that are kept for an error.
-LAST = 20
-
-
-class LogStream:
-    """Tells the lines of a container until it ends, on a thread of its own.
-
-    Args:
-        api: asked for them.
-        pod: whose container it is.
-        container: the container.
-        tell: called with each line, in that thread.
-    """
-
-    def __init__(
-        self, api: Api, pod: Reference, container: str, tell: Callable[[str], None]
-    ) -> None:
-        self._api = api
-        self._pod = pod
-        self._container = container
-        self._tell = tell
-        self._count = 0
-        self._is_closed = False
-        self._task: Task[None] | None = None
-        self.last: deque[str] = deque(maxlen=LAST)
-
-    def ensure(self, *, is_running: bool) -> None:
-        """Have it go on where there is more. What was told before a cut is not told again."""
-        task = self._task
-        if self._is_closed:
-            return
-        if task is None or (task.future.done() and (is_running or task.future.exception())):
-            self._task = Task(self._follow, "nvoi-log")
-            self._task.start()
-
-    def close(self, seconds: float) -> None:
-        """End it, once it has ended by itself or after ``seconds``."""
-        self.ensure(is_running=False)
-        self._is_closed = True
-        if self._task is not None and not self._task.join(seconds):
-            self._task.cancel()
-            self._task.join(STREAM_SECONDS)
-
-    def _follow(self) -> None:
-        told = self._count
-        for number, line in enumerate(self._api.follow_lines(self._pod, self._container)):
-            if number >= told:
-                self._count += 1
-                self.last.append(line)
-                self._tell(line)
 
 
 class RolloutWatch:
@@ -95,6 +43,7 @@ class RolloutWatch:
         references: the Deployments, StatefulSets and Jobs.
         selector: labels that they and their pods have; None is all there is.
         seconds: how long they may take altogether.
+        restarts: of the run, where a container that was well may not end; None where it may.
         describe: makes of what the API says what a person is told.
     """
 
@@ -105,9 +54,11 @@ class RolloutWatch:
         *,
         selector: str | None,
         seconds: float,
+        restarts: Restarts | None = None,
         describe: Callable[[RequestError], NvoiError],
     ) -> None:
         self._api = api
+        self._restarts = restarts
         self._references = tuple(references)
         self._names = ", ".join(reference.name for reference in self._references)
         self._selector = selector
@@ -119,6 +70,7 @@ class RolloutWatch:
         self._seen: dict[str, str] | None = None
         self._done: set[Reference] = set()
         self._ended: dict[Reference, float] = {}
+        self._troubles: dict[str | None, float] = {}
         self._streams: dict[str, LogStream] = {}
 
     def follow(self) -> None:
@@ -229,8 +181,8 @@ class RolloutWatch:
             item = found[reference]
             if reference.kind == "Job":
                 self._stream(item, pods)
-            verdict = judge(item, pods, events)
-            if self._lags(item, verdict, pods):
+            verdict = self._judge_restarts(item, judge(item, pods, events), pods)
+            if self._may_pass(verdict) or self._lags(item, verdict, pods):
                 verdict = Verdict(State.PROGRESSING, verdict.sentence)
             if verdict.failure is not None:
                 raise self._build_failure(item, verdict)
@@ -241,7 +193,26 @@ class RolloutWatch:
             verdicts.append(verdict)
         return verdicts
 
-    def _lags(self, item: Json, verdict: Verdict, pods: Iterable[Json]) -> bool:
+    def _judge_restarts(self, item: Json, verdict: Verdict, pods: Iterable[Json]) -> Verdict:
+        """``verdict``, unless a container has ended that was well."""
+        if self._restarts is None or item["kind"] == "Job":
+            return verdict
+        own = [pod for pod in pods if belongs(pod, item)]
+        failure = self._restarts.find_failure(own)
+        self._restarts.note(own, is_done=verdict.state is State.DONE)
+        if failure is None or verdict.failure is not None:
+            return verdict
+        return fail(item["metadata"]["name"], failure)
+
+    def _may_pass(self, verdict: Verdict) -> bool:
+        """Whether what keeps a pod from starting may pass by itself yet."""
+        failure = verdict.failure
+        if failure is None or not failure.seconds:
+            return False
+        now = time.monotonic()
+        return now < self._troubles.setdefault(failure.pod, now) + failure.seconds
+
+    def _lags(self, item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
         """Whether a workload has ended, well or not, and its pods have yet to be heard of."""
         if verdict.state is State.PROGRESSING or has_ended(item, verdict, pods):
             return False
@@ -323,14 +294,16 @@ class RolloutWatch:
         return Reporter(self._api, self._pods, events, streamed)
 
 
-def has_ended(item: Json, verdict: Verdict, pods: Iterable[Json]) -> bool:
+def has_ended(item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
     """Whether the pods of a workload are as its verdict says."""
     own = [pod for pod in pods if belongs(pod, item)]
     if item["kind"] == "Job":
         ended = [pod["status"].get("phase") in {"Succeeded", "Failed"} for pod in own]
         return all(ended) and (bool(ended) or verdict.state is State.FAILED)
     wanted: int = item["spec"].get("replicas", 1)
-    return verdict.state is State.FAILED or sum(map(is_well, own)) >= wanted
+    old = [pod for pod in pods if is_selected(pod, item) and not belongs(pod, item)]
+    has_old = any(is_well(pod) and not is_going(pod) for pod in old)
+    return verdict.state is State.FAILED or (sum(map(is_well, own)) >= wanted and not has_old)
 
 
 def list_open(verdicts: Iterable[Verdict]) -> list[str]:

@@ -23,6 +23,8 @@ Manifest = dict[str, object]
 WEB_REPLICAS = 2
 # It takes a moment until every node knows that a pod is about to go; until then requests come.
 DRAIN_SECONDS = 5
+# What an app's service has unless the config says otherwise.
+MIN_READY_SECONDS = 10
 # A database is given time to write all it has in memory before SIGKILL.
 DATABASE_STOP_SECONDS = 120
 # Under a CPU limit even a small framework takes longer to start than the 30 s of the defaults.
@@ -83,7 +85,8 @@ class Workload:
     on. ``stamp`` is None where it does not follow the app's releases. ``claim`` is the path at
     which it sees a disk that the cluster finds for it. ``drain_seconds`` go by
     between the end of new connections and SIGTERM, ``stop_seconds`` between that and SIGKILL.
-    ``probes`` are fields of its container.
+    A pod counts once it has been ready for ``min_ready`` seconds. ``probes`` are fields of its
+    container.
     """
 
     app: str
@@ -106,6 +109,7 @@ class Workload:
     history: int = 2
     drain_seconds: int = 0
     stop_seconds: int = 30
+    min_ready: int = MIN_READY_SECONDS
 
     @property
     def checksum(self) -> str:
@@ -149,6 +153,7 @@ def build_app_workload(release: Release, service: AppService) -> Workload:
         replicas=count_replicas(service, mounts),
         history=application.keep_count,
         drain_seconds=DRAIN_SECONDS if service.port else 0,
+        min_ready=math.ceil(service.min_ready),
     )
 
 

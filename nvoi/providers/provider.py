@@ -24,6 +24,7 @@ class Server:
         is_master: whether it is the one that runs the cluster.
         private_ip: its address among the servers, where it is known beforehand.
         volumes: the folders that its volumes are on.
+        notes: the folder in which a folder of the same name says of each that it is the app's.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Server:
     is_master: bool = False
     private_ip: str | None = None
     volumes: tuple[str, ...] = ()
+    notes: str = ""
 
 
 class Provider(Protocol):
@@ -66,6 +68,7 @@ class Provider(Protocol):
     def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
         """The command that root runs on ``server`` to make the folders in ``lacking`` usable.
 
+        It notes whose they are; of one that is there already, nothing else changes.
         A provider that rents disks has attached them in ``ensure_servers``, and knows which.
         """
         ...

@@ -7,25 +7,31 @@ from collections.abc import Sequence
 from nvoi.command import Command, build_script
 from nvoi.config.schema import Application, ServerGroup
 from nvoi.errors import Fault
-from nvoi.naming import build_server_name, build_volume_path
+from nvoi.naming import build_notes_path, build_server_name, build_volume_path
 from nvoi.providers.provider import Server
 from nvoi.ssh.routes import Destination, Routes
 
-#: Its arguments: the folders. Their parent lets nobody list it; an image's user, which is not
-#: known, must be able to write into its folder.
+#: Its arguments: where it is noted whose the folders are, and these. Their parent lets nobody list
+#: it; an image's user, which is not known, must be able to write into its folder.
 MAKE = """\
 set -eu
-mkdir -p /opt/nvoi/volumes
+notes=$1
+shift
+mkdir -p "$notes"
 chmod 0711 /opt/nvoi /opt/nvoi/volumes
+chmod 0700 /opt/nvoi/volumes/.apps
 for folder; do
-  mkdir "$folder" 2>/dev/null || [ -d "$folder" ]
-  chmod 0777 "$folder"
+  mkdir -m 0777 "$folder" 2>/dev/null || [ -d "$folder" ]
+  mkdir -p "$notes/${folder##*/}"
 done
 """
 REMOVE = """\
 set -eu
+notes=$1
+shift
 for folder; do rm -rf -- "$folder"; done
-rmdir /opt/nvoi/volumes 2>/dev/null || true
+rm -rf -- "$notes"
+rmdir /opt/nvoi/volumes/.apps /opt/nvoi/volumes 2>/dev/null || true
 """
 DEFAULT_USER = "root"
 
@@ -56,13 +62,12 @@ class OwnServers:
         return self.list_servers(application)
 
     def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
-        del server
-        return build_script("nvoi-volumes", MAKE, *lacking)
+        return build_script("nvoi-volumes", MAKE, server.notes, *lacking)
 
     def build_volumes_removal(self, server: Server) -> Command | None:
         if not server.volumes:
             return None
-        return build_script("nvoi-volumes", REMOVE, *server.volumes)
+        return build_script("nvoi-volumes", REMOVE, server.notes, *server.volumes)
 
     def delete_servers(self, application: Application, *, with_volumes: bool) -> None:
         # They are not nvoi's.
@@ -120,4 +125,5 @@ def build_server(
         volumes=tuple(
             build_volume_path(application.name, group.name, volume) for volume in group.volumes
         ),
+        notes=build_notes_path(application.name),
     )

@@ -114,6 +114,11 @@ class ClusterState:
             nodes.register(store, name, given)
 
     @property
+    def gaps(self) -> list[str]:
+        """The Services that had ready pods where they lead to, and then had none."""
+        return list(self._store.gaps)
+
+    @property
     def calls(self) -> list[list[str]]:
         """All that was asked for so far, in kubectl's words."""
         return [record["argv"] for record in self.records]

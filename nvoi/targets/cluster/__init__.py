@@ -13,10 +13,12 @@ from nvoi.targets.cluster.checks import check_request
 from nvoi.targets.cluster.cleanup import CLEAN
 from nvoi.targets.cluster.context import ClusterContext, open_context, preview
 from nvoi.targets.cluster.delete import DELETE
+from nvoi.targets.cluster.departures import DEPART
 from nvoi.targets.cluster.lock_file import end_holder, find_holder
-from nvoi.targets.cluster.prepare import BUILD, K3S, LOCK, PUSH, REGISTRY, SERVERS, VOLUMES
+from nvoi.targets.cluster.prepare import BUILD, LOCK, PUSH, REGISTRY, VOLUMES
 from nvoi.targets.cluster.release import APPS, DATABASE, PRE_RUN, RECORD, SECRETS, SERVICES, STATE
 from nvoi.targets.cluster.rollback import FIND, GO_BACK, REMOVE_NEWER, list_releases
+from nvoi.targets.cluster.servers import K3S, SERVERS
 from nvoi.targets.cluster.traffic import TRAFFIC
 
 log = get_logger("nvoi.lock")
@@ -39,6 +41,7 @@ DEPLOY: tuple[Step[ClusterContext], ...] = (
     TRAFFIC,
     RECORD,
     CLEAN,
+    DEPART,
 )
 
 #: What `nvoi rollback` does here.

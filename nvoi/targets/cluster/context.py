@@ -15,6 +15,7 @@ from nvoi.errors import NvoiError
 from nvoi.images.build import Build
 from nvoi.images.engines import Engine
 from nvoi.k3s.facts import Facts
+from nvoi.k3s.nodes import ClusterNode
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.manifests import Manifests, build_manifests
 from nvoi.kubernetes.names import build_app_selector
@@ -34,7 +35,9 @@ from nvoi.targets.cluster.state import Json, State, build_stamp
 class Survey:
     """The servers, the master first, and by their names what they are like and their nodes' names.
 
-    It ``is_complete`` once they were found to be all that a deploy needs. ``registry`` is the
+    It ``is_complete`` once they were found to be all that a deploy needs. ``away`` are the names
+    of nodes that a deploy goes on without, ``leaving`` the nodes whose servers have left the
+    config, ``regrouped`` the groups that nodes had before, by their names. ``registry`` is the
     address and port of the cluster's registry, as the master sees them.
     """
 
@@ -42,6 +45,9 @@ class Survey:
     facts: dict[str, Facts] = field(default_factory=dict)
     is_complete: bool = False
     nodes: dict[str, str] = field(default_factory=dict)
+    away: tuple[str, ...] = ()
+    leaving: tuple[ClusterNode, ...] = ()
+    regrouped: dict[str, str] = field(default_factory=dict)
     registry: tuple[str, int] | None = None
 
 

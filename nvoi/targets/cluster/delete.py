@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,12 +18,14 @@ from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.ownership import KINDS, find_claims, is_owned, read_reference
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
+from nvoi.naming import NOTES_FOLDER, VOLUMES_FOLDER
 from nvoi.operation import Step
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.prepare import (
+    build_note,
     get_registry_address,
     hold_lock,
     list_volumes,
@@ -147,9 +151,7 @@ def remove_images_here(context: ClusterContext) -> None:
 
 def remove_volumes(context: ClusterContext) -> None:
     if not context.request.delete_volumes:
-        for server in context.survey.servers:
-            for folder in server.volumes:
-                log.info("Its data stays: %s: %s", server.name, folder)
+        tell_data(context)
         return
     if WORKLOADS in context.deletion.failures:
         log.error("Not removed: its data: what uses it may still run")
@@ -162,6 +164,56 @@ def remove_volumes(context: ClusterContext) -> None:
         attempt(context, f"the volumes of {server.name}", partial(delete_folders, context, server))
 
 
+def tell_data(context: ClusterContext) -> None:
+    """Say which data is left. Nothing fails for want of an answer: all of it stays."""
+    left = [
+        f"{server.name}: {folder}"
+        for server in context.survey.servers
+        for folder in list_folders(context, server)
+    ]
+    if has_cluster(context):
+        with suppress(NvoiError):
+            claims = find_claims(context.application.name, context.cluster.get(CLAIMS))
+            left += map(str, claims)
+    for one in left:
+        log.info("Its data stays: %s", one)
+    for server in list_reached(context):
+        tell_doubtful(context, server)
+    if left:
+        log.info("`nvoi delete --delete-volumes` removes it")
+
+
+def list_folders(context: ClusterContext, server: Server) -> list[str]:
+    """The app's folders on a server, also those that the config no longer names.
+
+    Of a server that was not reached, those in the config are told.
+    """
+    if server.name not in context.survey.facts:
+        return [*server.volumes]
+    found = context.survey.facts[server.name].volumes
+    folders = [one for one in found if not one.startswith(f"{NOTES_FOLDER}/")]
+    return [one for one in folders if one in server.volumes or build_note(server, one) in found]
+
+
+def tell_doubtful(context: ClusterContext, server: Server) -> None:
+    """Say which folders may be the app's by their names, and are noted as nobody's.
+
+    Versions before this one have noted none.
+    """
+    found = context.survey.facts[server.name].volumes
+    owned = {note.rpartition("/")[2] for note in found if note.startswith(f"{NOTES_FOLDER}/")}
+    prefix = f"{VOLUMES_FOLDER}/{context.application.name}-"
+    for folder in found:
+        is_named = folder in server.volumes or folder.rpartition("/")[2] in owned
+        if folder.startswith(prefix) and not is_named:
+            log.warning(
+                "%s: %s may be its data or another app's, and stays: remove it there if it is "
+                "of no use",
+                server.name,
+                folder,
+            )
+
+
 def delete_claims(context: ClusterContext) -> None:
     claims = find_claims(context.application.name, context.cluster.get(CLAIMS))
     if claims:
@@ -170,13 +222,15 @@ def delete_claims(context: ClusterContext) -> None:
 
 
 def delete_folders(context: ClusterContext, server: Server) -> None:
-    command = context.provider.build_volumes_removal(server)
-    if command is None:
-        return
-    context.check_lock()
-    context.connections.run(server.host, as_root(server.host, command))
-    for folder in server.volumes:
-        log.info("Removed %s: %s", server.name, folder)
+    folders = list_folders(context, server)
+    whole = replace(server, volumes=(*dict.fromkeys((*folders, *server.volumes)),))
+    command = context.provider.build_volumes_removal(whole)
+    if command is not None:
+        context.check_lock()
+        context.connections.run(server.host, as_root(server.host, command))
+        for folder in folders:
+            log.info("Removed %s: %s", server.name, folder)
+    tell_doubtful(context, server)
 
 
 def remove_cluster(context: ClusterContext) -> None:
@@ -236,6 +290,7 @@ def plan_volumes(context: ClusterContext) -> Iterator[str]:
     verb = "removes" if context.request.delete_volumes else "keeps"
     for server, folder in list_volumes(context):
         yield f"{verb} {server}: {folder}"
+    yield f"{verb} volumes that the config no longer names"
     for item in context.manifests.database:
         spec: Any = item["spec"]
         if spec.get("volumeClaimTemplates"):

@@ -1,8 +1,8 @@
-"""The steps before a release: image, servers, the lock, k3s, the cluster's registry, volumes."""
+"""The steps before a release, beside those of its servers: image, lock, registry, volumes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
@@ -13,9 +13,6 @@ from nvoi.images.engines import find_engine
 from nvoi.images.push import open_registry as open_registry_at
 from nvoi.images.push import push
 from nvoi.images.registry import Registry, find_same
-from nvoi.k3s.install import Installer
-from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
-from nvoi.k3s.survey import check_servers
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import read_reference
 from nvoi.kubernetes.registry import (
@@ -32,18 +29,18 @@ from nvoi.log.rendering import format_count
 from nvoi.naming import build_image_tag, build_server_name, build_volume_path
 from nvoi.operation import Step
 from nvoi.parallel import work_on_all
+from nvoi.providers import Server
 from nvoi.source import Source
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.checkout import read_checkout
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.lock import take_lock
+from nvoi.targets.cluster.servers import find_platform, survey_servers
 from nvoi.targets.cluster.state import Json, choose_stamp
 
 log = get_logger("nvoi.cluster")
 lock_log = get_logger("nvoi.lock")
 
-#: What engines call the architectures of the config.
-PLATFORMS = {"x86": "linux/amd64", "arm64": "linux/arm64"}
 #: Seconds until the registry and the name service are up: their images may have to come over a
 #: slow line.
 REGISTRY_SECONDS = 300.0
@@ -51,73 +48,6 @@ NAME_SERVICE_SECONDS = 120.0
 # CoreDNS has kept the label of what it replaced (Kubernetes documentation, "Using CoreDNS for
 # Service Discovery"; k3s, manifests/coredns.yaml).
 NAME_SERVICE = "k8s-app=kube-dns"
-
-
-def reach_servers(context: ClusterContext) -> None:
-    context.survey.servers = context.provider.ensure_servers(context.application)
-    survey_servers(context)
-
-
-def survey_servers(context: ClusterContext) -> None:
-    survey = context.survey
-    survey.facts = check_servers(
-        context.connections,
-        survey.servers,
-        context.application.k3s.version,
-        context.cluster,
-        lambda architectures: settle_platform(context, architectures),
-    )
-    check_architecture(context)
-    survey.is_complete = True
-
-
-def settle_platform(context: ClusterContext, architectures: Mapping[str, str]) -> None:
-    """Settle what the image is built for, once every server has told what it is.
-
-    Where the config says it, it was settled before.
-    """
-    platform, different = context.image.platform, sorted(set(architectures.values()))
-    if platform.done():
-        return
-    if len(different) == 1:
-        platform.set_result(f"linux/{different[0]}")
-        return
-    platform.set_exception(
-        NvoiError(
-            f"the servers differ: {' and '.join(different)}",
-            hint="no one image runs on all of them; name finished ones for several platforms as "
-            "app.*.image",
-        )
-    )
-
-
-def check_architecture(context: ClusterContext) -> None:
-    """See that the servers can run the image, where the config says what it is built for."""
-    platform = find_platform(context)
-    if platform is None or not context.needs_image:
-        return
-    facts = context.survey.facts
-    others = [name for name, one in facts.items() if f"linux/{one.architecture}" != platform]
-    if others:
-        raise NvoiError(
-            f"the image is built for {platform}, which {', '.join(others)} cannot run",
-            hint="`architecture` in the config is that of all servers; it may be left out",
-        )
-
-
-def find_platform(context: ClusterContext) -> str | None:
-    architecture = getattr(context.application.compute_provider, "architecture", None)
-    return PLATFORMS.get(architecture or "")
-
-
-def build_settings(context: ClusterContext) -> K3sSettings:
-    k3s = context.application.k3s
-    return K3sSettings(
-        version=k3s.version,
-        install_url=k3s.install_url,
-        system_default_registry=k3s.system_default_registry,
-        mirrors=k3s.mirrors,
-    )
 
 
 def hold_lock(context: ClusterContext) -> None:
@@ -129,16 +59,6 @@ def hold_lock(context: ClusterContext) -> None:
     if context.survey.is_complete and context.lock.rival is not None:
         lock_log.info("Another run was at work meanwhile: looking at the servers again")
         survey_servers(context)
-
-
-def install_k3s(context: ClusterContext) -> None:
-    build, survey, name = context.image.build, context.survey, context.application.name
-    if build is not None and build.is_done:
-        # Where it has failed, nothing needs to be installed for it.
-        build.wait()
-    settings, cluster = build_settings(context), context.cluster
-    installer = Installer(context.connections, cluster, survey.servers, settings, name)
-    survey.nodes = installer.ensure_k3s(survey.facts)
 
 
 def start_registry(context: ClusterContext) -> None:
@@ -258,7 +178,7 @@ def make_volumes(context: ClusterContext) -> None:
     lacking = {
         server.host: (server, folders)
         for server in context.survey.servers
-        if (folders := [one for one in server.volumes if one not in facts[server.name].volumes])
+        if (folders := find_lacking(server, facts[server.name].volumes))
     }
     if not lacking:
         return
@@ -269,9 +189,20 @@ def make_volumes(context: ClusterContext) -> None:
         command = context.provider.build_volumes(server, folders)
         context.connections.run(host, as_root(host, command))
         for folder in folders:
-            log.info("%s: made %s", server.name, folder)
+            if folder not in facts[server.name].volumes:
+                log.info("%s: made %s", server.name, folder)
 
     work_on_all([*lacking], make)
+
+
+def find_lacking(server: Server, found: Collection[str]) -> list[str]:
+    """The folders of a server's volumes that are not there, or of which it is not noted whose."""
+    return [one for one in server.volumes if not {one, build_note(server, one)} <= {*found}]
+
+
+def build_note(server: Server, folder: str) -> str:
+    """The folder that says of a volume's that it is the app's."""
+    return f"{server.notes}/{folder.rpartition('/')[2]}"
 
 
 def list_volumes(context: ClusterContext) -> Iterator[tuple[str, str]]:
@@ -301,11 +232,6 @@ def plan_push(context: ClusterContext) -> Iterator[str]:
         yield "pushes the image to the registry over SSH, only the layers that it lacks"
 
 
-def plan_servers(context: ClusterContext) -> Iterator[str]:
-    yield from context.provider.describe(context.application)
-    yield "checks their system, memory, disk, ports, clock and rights"
-
-
 def plan_lock(context: ClusterContext) -> Iterator[str]:
     yield f"takes the deploy lock of {context.application.name}'s master, which all its apps share"
 
@@ -319,15 +245,7 @@ def plan_volumes(context: ClusterContext) -> Iterator[str]:
 
 BUILD: Step[ClusterContext] = Step(name="Build", run=begin_build, plan=plan_build)
 PUSH: Step[ClusterContext] = Step(name="Image", run=push_image, plan=plan_push)
-SERVERS: Step[ClusterContext] = Step(name="Servers", run=reach_servers, plan=plan_servers)
 LOCK: Step[ClusterContext] = Step(name="Lock", run=hold_lock, plan=plan_lock)
-K3S: Step[ClusterContext] = Step(
-    name="k3s",
-    run=install_k3s,
-    plan=lambda context: [
-        f"has k3s {context.application.k3s.version or DEFAULT_VERSION} on every server"
-    ],
-)
 REGISTRY: Step[ClusterContext] = Step(
     name="Registry",
     run=start_registry,

@@ -11,12 +11,15 @@ from typing import Any
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.kubernetes.names import COMPONENT, NAME
 from nvoi.kubernetes.ownership import Reference, find_fixed, read_reference
-from nvoi.kubernetes.releases import build_record
+from nvoi.kubernetes.ports import hold_targets
+from nvoi.kubernetes.progress import count_settling
+from nvoi.kubernetes.releases import build_record, is_same, read_record
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name, build_workload_name
 from nvoi.operation import Step
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.departures import keep_servers
 from nvoi.targets.cluster.state import Json, State, choose_stamp, read_state
 
 log = get_logger("nvoi.cluster")
@@ -96,9 +99,18 @@ def apply_secrets(context: ClusterContext) -> None:
 
 
 def build_own_record(context: ClusterContext, *, is_begun: bool = False) -> Manifest:
-    return build_record(
-        context.release, context.manifests.apps, before=context.state.running, is_begun=is_begun
-    )
+    """The record of the new release. Where it runs the same as what serves, it stands for that."""
+
+    def build(before: str | None) -> Manifest:
+        return build_record(
+            context.release, context.manifests.apps, before=before, is_begun=is_begun
+        )
+
+    own = build(context.state.running)
+    served = context.state.find_record(context.state.running)
+    if is_begun or served is None or not is_same(read_record(own), served):
+        return own
+    return build(served.before)
 
 
 def read_label(item: Manifest, label: str) -> str:
@@ -110,9 +122,15 @@ def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: fl
     if not manifests:
         return
     context.rollout.applied += manifests
+    live = context.state.objects
+    held = hold_targets(live, manifests)
     found = context.cluster.roll_out(
-        manifests, seconds=seconds, delete_first=find_fixed(context.state.objects, manifests)
+        held,
+        seconds=seconds + count_settling(manifests),
+        delete_first=find_fixed(live, manifests),
     )
+    if turned := [item for item in manifests if item not in held]:
+        context.cluster.apply(turned)
     named = {read_reference(item) for item in manifests if item["kind"] == "Service"}
     context.rollout.services += [item for item in found if read_reference(item) in named]
 
@@ -132,11 +150,13 @@ def keep_release(context: ClusterContext) -> None:
     context.cluster.apply([build_own_record(context)])
     # It serves and can be gone back to: nothing that comes now is a reason to take it back.
     context.rollout.applied.clear()
+    context.survey.regrouped.clear()
     log.info("Release %s is kept", context.rollout.stamp)
 
 
 def restore(context: ClusterContext) -> None:
     """Apply what was there before, delete what was not, and wait until the old release serves."""
+    keep_servers(context)
     if not context.rollout.applied:
         log.info("There is nothing to take back")
         return

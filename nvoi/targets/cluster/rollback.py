@@ -50,8 +50,10 @@ def choose_release(state: State, stamp: str | None) -> Record:
     record = find_release(state, stamp)
     if record is None:
         kept = ", ".join(one.stamp for one in state.records) or "none"
-        what = f"release {stamp} is not" if stamp else "no release before the one that runs is"
-        raise UsageError(f"{what} kept", hint=f"kept: {kept}")
+        what = f"release {stamp} is not kept"
+        if stamp is None:
+            what = "no release that differs from the one that runs is kept from before it"
+        raise UsageError(what, hint=f"kept: {kept}")
     if list_stamps(state.app, state.objects) == {record.stamp}:
         raise UsageError(f"release {record.stamp} runs already", hint="name another one")
     for item in record.manifests:

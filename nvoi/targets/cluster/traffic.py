@@ -12,6 +12,8 @@ import urllib3
 
 from nvoi import parallel
 from nvoi.errors import RemoteTimeoutError, ServiceError
+from nvoi.kubernetes.names import build_app_selector
+from nvoi.kubernetes.ownership import read_reference
 from nvoi.log.levels import get_logger
 from nvoi.operation import PORT_ALONE, Step
 from nvoi.parallel import work_on_all
@@ -28,6 +30,8 @@ log = get_logger("nvoi.cluster")
 TIMES = 3
 PAUSE = 0.2
 LEAST_SECONDS = 15.0
+#: Seconds that a pod has to be ready again which is not when all have answered.
+STEADY_SECONDS = 60.0
 #: Seconds that a command in a container may take to start and to tell its end, beside its own.
 EXECUTE_SECONDS = 10.0
 #: The statuses that a probe of Kubernetes takes for good, and what it counts where a manifest
@@ -63,7 +67,7 @@ def run(
 
     Raises:
         HostsError: several do not answer well three times in a row.
-        ServiceError: one does not.
+        ServiceError: one does not; or a container has ended since its pod was ready.
     """
     with ExitStack() as stack:
         questions = dict(find_questions(context, stack))
@@ -71,6 +75,20 @@ def run(
             [*questions],
             lambda name: wait_for_answers(name, questions[name], clock=clock, sleep=sleep),
         )
+    check_steadiness(context)
+
+
+def check_steadiness(context: ClusterContext) -> None:
+    """See that all that this run has rolled out still runs, and has not ended in between.
+
+    Raises:
+        ServiceError: something does not, or has.
+    """
+    applied = map(read_reference, context.rollout.applied)
+    workloads = [one for one in applied if one.kind in {"Deployment", "StatefulSet"}]
+    if workloads:
+        selector = build_app_selector(context.application.name)
+        context.cluster.follow(workloads, STEADY_SECONDS, selector=selector)
 
 
 def find_questions(context: ClusterContext, stack: ExitStack) -> Iterator[tuple[str, Question]]:
@@ -84,7 +102,7 @@ def find_questions(context: ClusterContext, stack: ExitStack) -> Iterator[tuple[
         (container,) = item["spec"]["template"]["spec"]["containers"]
         probe = container.get("readinessProbe") or {}
         if name in services:
-            place, ask = build_address_question(context, stack, name, services[name], probe)
+            place, ask = build_address_question(context, stack, name, services[name], container)
         elif "exec" in probe:
             place, ask = "by its healthcheck's command", partial(execute, context, name, probe)
         else:
@@ -96,17 +114,25 @@ def find_questions(context: ClusterContext, stack: ExitStack) -> Iterator[tuple[
 
 
 def build_address_question(
-    context: ClusterContext, stack: ExitStack, name: str, service: Json, probe: Json
+    context: ClusterContext, stack: ExitStack, name: str, service: Json, container: Json
 ) -> tuple[str, Callable[[], None]]:
     """Ask at a Service's address, as the probes do at the pods behind it."""
     (ports,) = service["ports"]
     host, address, port = context.master.host, service["clusterIP"], ports["port"]
+    probe = container.get("readinessProbe") or {}
     http = probe.get("httpGet") or {}
-    if http.get("port") != ports.get("targetPort", port):
+    if http.get("port") != find_target(ports, container):
         return f"at port {port}", partial(connect, context.connections, host, address, port)
     local = stack.enter_context(context.connections.forward(host, address, port))
     url, seconds = f"http://127.0.0.1:{local}{http['path']}", probe.get("timeoutSeconds", TIMEOUT)
     return f"at {http['path']} on port {port}", partial(ask_http, url, f"{name}:{port}", seconds)
+
+
+def find_target(ports: Json, container: Json) -> int | None:
+    """The number of the container's port that a Service leads to."""
+    target: int | str = ports.get("targetPort", ports["port"])
+    named = {one.get("name"): one["containerPort"] for one in container.get("ports") or ()}
+    return named.get(target) if isinstance(target, str) else target
 
 
 def count_seconds(probe: Json) -> float:
@@ -188,6 +214,8 @@ def plan(context: ClusterContext) -> Iterator[str]:
             yield f"asks {service.name} at port {service.port}, three times good in a row"
         elif check is not None and check.type == "exec":
             yield f"runs the healthcheck's command in {service.name}, three times good in a row"
+    if context.application.app:
+        yield "sees that no container has ended since it was ready"
 
 
 TRAFFIC: Step[ClusterContext] = Step(name="Traffic check", run=run, plan=plan)

@@ -12,6 +12,7 @@ BEHAVIOURS = {
     "deadline": 1,
     "image-pull": 1,
     "crash": 1,
+    "die": 6,
     "oom": 1,
     "unschedulable": 1,
     "mount": 1,
@@ -117,6 +118,8 @@ def fail_pull(rule: Object, pod: Object, container: Object, age: int) -> Report:
     image = container["image"]
     if age < 0:
         return create()
+    if "heals" in rule and age >= rule["heals"]:
+        return Report("Running", run(), ready=True)
     text = rule.get("message", f'failed to resolve reference "{image}": {image}: not found')
     full = f'Failed to pull image "{image}": {text}'
     if age == 0:
@@ -151,6 +154,16 @@ def crash(rule: Object, pod: Object, container: Object, age: int) -> Report:
     about = f"Back-off restarting failed container {container['name']} in pod {name}"
     state = wait("CrashLoopBackOff", text)
     return Report("Running", state, restarts=1).after(ended).emits("BackOff", about)
+
+
+def die(rule: Object, pod: Object, container: Object, age: int) -> Report:
+    """It is ready, and then ends, and is started again."""
+    if age < 0:
+        return Report("Running", run(), ready=True)
+    ended = end(rule.get("exit", 1), "Error")
+    if age == 0:
+        return Report("Running", ended)
+    return Report("Running", run(), ready=True, restarts=1).after(ended)
 
 
 def fail_mount(rule: Object, pod: Object, container: Object, age: int) -> Report:
@@ -194,6 +207,7 @@ FAULTS = {
     "image-pull": fail_pull,
     "crash": crash,
     "oom": crash,
+    "die": die,
     "mount": fail_mount,
     "unhealthy": fail_probe,
     "config-error": fail_config,

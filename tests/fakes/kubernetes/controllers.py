@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
-from tests.fakes.kubernetes import jobs, statefulsets
+from tests.fakes.kubernetes import endpoints, jobs, statefulsets
 from tests.fakes.kubernetes.behaviours import find_rule
 from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
 from tests.fakes.kubernetes.kubelet import advance
 from tests.fakes.kubernetes.objects import end, finalize, is_going
-from tests.fakes.kubernetes.pods import is_ready, make_pod, own
+from tests.fakes.kubernetes.pods import is_available, is_ready, make_pod, own
 from tests.fakes.kubernetes.store import HIDDEN, Store, spell
 
 HASH = "pod-template-hash"
@@ -26,6 +27,7 @@ def step(store: Store) -> None:
         for item in store.select(kind):
             if not is_going(item):
                 run(store, item)
+    endpoints.note_gaps(store)
     finalize(store)
 
 
@@ -98,7 +100,9 @@ def replace_some(store: Store, deployment: Object, newest: Object, olds: list[Ob
     new = newest["spec"]["replicas"]
     newest["spec"]["replicas"] = wanted if new > wanted else min(wanted, new + max(0, room))
     pods = {one["metadata"]["uid"]: list_pods(store, one) for one in (newest, *olds)}
-    unready = newest["spec"]["replicas"] - sum(map(is_ready, pods[newest["metadata"]["uid"]]))
+    unready = newest["spec"]["replicas"] - count_available(
+        deployment, pods[newest["metadata"]["uid"]]
+    )
     # First those that are of no use, then one for each that is ready beyond the least.
     spare = sum(one["spec"]["replicas"] for one in (newest, *olds)) - least - unready
     for old in olds:
@@ -106,11 +110,17 @@ def replace_some(store: Store, deployment: Object, newest: Object, olds: list[Ob
         fewer = min(broken, max(0, spare), old["spec"]["replicas"])
         old["spec"]["replicas"] -= fewer
         spare -= fewer
-    ready = sum(sum(map(is_ready, found)) for found in pods.values())
+    ready = sum(count_available(deployment, found) for found in pods.values())
     for old in olds:
         fewer = min(old["spec"]["replicas"], max(0, ready - least))
         old["spec"]["replicas"] -= fewer
         ready -= fewer
+
+
+def count_available(deployment: Object, pods: Iterable[Object]) -> int:
+    """How many pods have been ready for as long as the Deployment asks for."""
+    seconds = deployment["spec"].get("minReadySeconds", 0)
+    return sum(is_available(pod, seconds) for pod in pods)
 
 
 def resolve(value: int | str, of: int, *, up: bool) -> int:
@@ -138,8 +148,11 @@ def run_replicaset(store: Store, deployment: Object, replicaset: Object) -> None
         make_pod(store, replicaset, name, deployment["metadata"]["name"])
         emit(store, replicaset, "SuccessfulCreate", f"Created pod: {name}")
     now = list_pods(store, replicaset)
-    ready = sum(map(is_ready, now))
-    status = {"replicas": len(now), "readyReplicas": ready, "availableReplicas": ready}
+    status = {
+        "replicas": len(now),
+        "readyReplicas": sum(map(is_ready, now)),
+        "availableReplicas": count_available(deployment, now),
+    }
     replicaset["status"] = {key: value for key, value in status.items() if value} | {
         "replicas": len(now),
         "observedGeneration": replicaset["metadata"]["generation"],
@@ -150,12 +163,12 @@ def tell(store: Store, deployment: Object, newest: Object, olds: list[Object]) -
     """The Deployment's status."""
     wanted = deployment["spec"].get("replicas", 1)
     new, old = list_pods(store, newest), [pod for one in olds for pod in list_pods(store, one)]
-    ready = sum(map(is_ready, (*new, *old)))
-    is_done = sum(map(is_ready, new)) >= wanted and len(new) == wanted and not old
+    ready = count_available(deployment, (*new, *old))
+    is_done = count_available(deployment, new) >= wanted and len(new) == wanted and not old
     counts = {
         "replicas": len(new) + len(old),
         "updatedReplicas": len(new),
-        "readyReplicas": ready,
+        "readyReplicas": sum(map(is_ready, (*new, *old))),
         "availableReplicas": ready,
         "unavailableReplicas": max(0, wanted - ready),
     }

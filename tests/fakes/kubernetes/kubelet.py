@@ -17,10 +17,13 @@ ENDED = ("Succeeded", "Failed")
 
 def advance(store: Store, pod: Object) -> None:
     """One step of a pod."""
-    if is_going(pod):
-        finish(store, pod)
-        return
     hidden = pod.setdefault(HIDDEN, {"number": store.count("number"), "age": -1})
+    if is_going(pod):
+        rule = find_rule(store, pod["spec"], hidden.get("workload", pod["metadata"]["name"]))
+        hidden["ending"] = hidden.get("ending", 0) + 1
+        if hidden["ending"] > rule.get("grace", 0):
+            finish(store, pod)
+        return
     workload = hidden.setdefault("workload", pod["metadata"]["name"])
     status = pod.setdefault("status", {"phase": "Pending"})
     rule = find_rule(store, pod["spec"], workload)
@@ -74,6 +77,7 @@ def tell(store: Store, pod: Object, reports: list[Report], rule: Object) -> None
         for container, one in zip(pod["spec"]["containers"], reports, strict=True)
     ]
     ready = all(one.ready for one in reports)
+    pod[HIDDEN]["ready for"] = pod[HIDDEN].get("ready for", -1) + 1 if ready else -1
     set_conditions(pod, Initialized=True, ContainersReady=ready, Ready=ready)
     for one in reports:
         for reason, message, warns in one.events:

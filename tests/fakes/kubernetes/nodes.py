@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fakes.kubernetes.kinds import Object
-from tests.fakes.kubernetes.store import Store
+from tests.fakes.kubernetes.store import Store, now
 
 MASTER = "node-role.kubernetes.io/control-plane"
 
@@ -12,7 +12,8 @@ def register(store: Store, name: str, given: Object) -> None:
     """What k3s does when it starts on a host.
 
     ``given`` has ``labels``, ``annotations``, ``taints``, ``ready``, ``version``, ``address``,
-    ``external`` (address), ``master``; what is left out stays as it was.
+    ``external`` (address), ``master``; what is left out stays as it was. ``since`` is when it
+    became ``ready`` or not.
     """
     node = store.get("Node", name)
     if node is None:
@@ -34,13 +35,14 @@ def register(store: Store, name: str, given: Object) -> None:
             others = [one for one in node["status"]["addresses"] if one["type"] != kind]
             node["status"]["addresses"] = [*others, {"type": kind, "address": given[key]}]
     if "ready" in given:
-        set_ready(node, is_it=given["ready"])
+        set_ready(node, is_it=given["ready"], since=given.get("since"))
 
 
-def set_ready(node: Object, *, is_it: bool) -> None:
+def set_ready(node: Object, *, is_it: bool, since: str | None = None) -> None:
     """Whether the node's kubelet is alive."""
     condition = {"type": "Ready", "status": "True" if is_it else "Unknown"}
     condition |= {
+        "lastTransitionTime": since or now(),
         "reason": "KubeletReady" if is_it else "NodeStatusUnknown",
         "message": "kubelet is posting ready status"
         if is_it

@@ -29,7 +29,8 @@ def end(store: Store, item: Object, *, is_last: bool = False) -> None:
     """
     if item["kind"] == "Pod":
         if "deletionTimestamp" not in item["metadata"]:
-            item["metadata"] |= {"deletionTimestamp": now(), "deletionGracePeriodSeconds": 30}
+            grace = item["spec"].get("terminationGracePeriodSeconds", 30)
+            item["metadata"] |= {"deletionTimestamp": now(), "deletionGracePeriodSeconds": grace}
         return
     if item["kind"] == "Node":
         for pod in store.select("Pod"):

@@ -45,6 +45,11 @@ def is_ready(pod: Object) -> bool:
     return not is_going(pod) and get_condition(pod, "Ready") == "True"
 
 
+def is_available(pod: Object, seconds: int) -> bool:
+    """Whether a pod has been ready for long enough."""
+    return is_ready(pod) and pod[HIDDEN].get("ready for", 0) >= seconds
+
+
 def get_condition(pod: Object, kind: str) -> str | None:
     """The status of one of a pod's conditions."""
     for condition in pod["status"].get("conditions", ()):

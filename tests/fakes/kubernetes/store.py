@@ -25,6 +25,9 @@ class Store:
         self.objects: dict[Key, Object] = {}
         self.counters: dict[str, int] = {}
         self.scenario: Object = {}
+        #: The Services that have pods which answer, and those that had and then had none.
+        self.served: set[str] = set()
+        self.gaps: list[str] = []
         #: Version, type and object of each change, the oldest first; those before are forgotten.
         self.changes: list[tuple[int, str, Object]] = []
         self.forgotten = 0

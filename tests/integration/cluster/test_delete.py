@@ -43,6 +43,7 @@ def test_all_that_an_app_has_is_removed_but_its_data(fleet: Fleet) -> None:
     assert list_all(fleet) == {}
     assert fleet.list_tags() == []
     assert (fleet.master.root / VOLUME / "kept").read_text() == "data"
+    assert (fleet.master.root / VOLUME).stat().st_mode & 0o7777 == 0o777
     assert len(fleet.state.names("PersistentVolumeClaim")) == 1
     assert fleet.hosts["main"].removals == []
     # There may be nothing to remove.
@@ -50,13 +51,32 @@ def test_all_that_an_app_has_is_removed_but_its_data(fleet: Fleet) -> None:
     assert again.code == 0, again.output
 
 
-def test_data_goes_where_that_is_asked_for(fleet: Fleet) -> None:
+def test_data_is_told_and_goes_where_that_is_asked_for(fleet: Fleet) -> None:
     add_volume(fleet)
+    fleet.application["volumes"]["main"]["extra"] = {}
     fleet.application["database"] = DATABASE
     deploy(fleet)
+    folders = fleet.master.root / "opt/nvoi/volumes"
+    (folders / "shop-main-extra" / "kept").write_text("data")
+    # Of an app on the same server, and of nobody knows whom.
+    for path in ("shop-main-blue-data", ".apps/shop-main/shop-main-blue-data", "shop-old-data"):
+        (folders / path).mkdir(parents=True)
+    del fleet.application["volumes"]["main"]["extra"]
+    kept = fleet.run("delete", "--yes")
+    assert kept.code == 0, kept.output
+    place = "shop-main-1: /opt/nvoi/volumes"
+    assert f"Its data stays: {place}/shop-main-data\n" in kept.output
+    assert f"Its data stays: {place}/shop-main-extra\n" in kept.output
+    assert "Its data stays: persistentvolumeclaim/data-db-shop-0\n" in kept.output
+    assert "`nvoi delete --delete-volumes` removes it" in kept.output
     outcome = fleet.run("delete", "--yes", "--delete-volumes")
     assert outcome.code == 0, outcome.output
-    assert not (fleet.master.root / VOLUME).exists()
+    assert f"Removed {place}/shop-main-extra\n" in outcome.output
+    assert f"{place}/shop-old-data may be its data or another app's, and stays" in outcome.output
+    assert "shop-main-blue-data" not in kept.output + outcome.output
+    left = [".apps", "shop-main-blue-data", "shop-old-data"]
+    assert sorted(one.name for one in folders.iterdir()) == left
+    assert [one.name for one in (folders / ".apps").iterdir()] == ["shop-main"]
     assert fleet.state.names("PersistentVolumeClaim") == []
 
 

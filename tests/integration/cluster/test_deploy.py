@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,10 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
     assert fleet.run().code == 0
     pods = sorted(fleet.state.names("Pod"))
     pushed = len(fleet.registry.asked)
+    # As postgres wants its folder, made by a version that has not noted whose it is.
+    volume = fleet.machines["main"].root / "opt/nvoi/volumes/shop-main-data"
+    volume.chmod(0o700)
+    (note := volume.parent / ".apps/shop/shop-main-data").rmdir()
     before = {group: machine.connection_count for group, machine in fleet.machines.items()}
     for group in fleet.machines:
         fleet.read_commands(group)
@@ -122,6 +127,8 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
         one for one in pods if "pre-run" not in one
     ]
     assert not [one for one in fleet.registry.asked[pushed:] if one.method in {"POST", "PUT"}]
+    assert note.is_dir()
+    assert stat.S_IMODE(volume.stat().st_mode) == 0o700
     assert all(len(host.installations) == 1 for host in fleet.hosts.values())
 
 
@@ -221,6 +228,8 @@ def test_a_release_can_be_gone_back_to(fleet: Fleet) -> None:
     for image in images:
         fleet.web["image"] = image
         assert fleet.run().code == 0
+    # An unchanged one is none to go back to, and takes no other one's place.
+    assert fleet.run().code == 0
     lines = fleet.run("releases").output.splitlines()
     stamps = [line[2:16] for line in lines]
     assert [line[0] for line in lines] == ["*", " ", " "]
@@ -273,6 +282,9 @@ def test_a_dry_run_says_what_it_would_do_and_reaches_nobody(fleet: Fleet) -> Non
     outcome = fleet.run("deploy", "--dry-run")
     assert outcome.code == 0, outcome.output
     assert "rolls out shop-web" in outcome.output
+    told = outcome.output
+    held = told.index("gives servers that the config no longer names no new pods")
+    assert held < told.index("[STEP] Traffic check") < told.index("drains and removes servers")
     assert fleet.master.connection_count == 0
     fleet.build_image()
     fleet.environ = {**fleet.environ, "PATH": str(fleet.folder)}

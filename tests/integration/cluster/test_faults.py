@@ -35,20 +35,6 @@ def test_a_server_that_cannot_be_reached_is_named_and_nothing_is_changed(
     assert fleet.state.calls == []
 
 
-def test_a_worker_that_died_fails_the_deploy_before_the_release_that_runs_is_touched(
-    start_fleet: StartFleet,
-) -> None:
-    fleet = start_fleet("main", "work")
-    assert (first := fleet.run()).code == 0, first.output
-    fleet.machines["work"].stop()
-    fleet.state.register_node("shop-work-1", ready=False)
-    fleet.web["image"] = NEW
-    outcome = fleet.run()
-    assert outcome.code == 1
-    assert "the cluster says of the node shop-work-1: NotReady" in outcome.output
-    assert find_image(fleet) == IMAGE
-
-
 def test_a_key_that_the_server_does_not_know_is_told(fleet: Fleet) -> None:
     fleet.keys = generate_ssh_keys("another")
     outcome = fleet.run()
@@ -166,6 +152,22 @@ def test_a_bad_answer_of_the_traffic_check_undoes_the_release(fleet: Fleet) -> N
     outcome = fleet.run()
     assert outcome.code == 1
     assert "it answered 500" in outcome.output
+    assert find_image(fleet) == IMAGE
+
+
+def test_a_service_that_answers_and_then_ends_undoes_the_release(fleet: Fleet) -> None:
+    assert (first := fleet.run()).code == 0, first.output
+    fleet.web["image"] = NEW
+
+    def die() -> None:
+        fleet.state.behave(NEW, "die", looks=0, exit=6, logs=["the cache is full"])
+
+    fleet.visitors.wait = die
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert find_steps(outcome.output)[-1] == "Traffic check"
+    assert "Restarted: it was ready, and then ended with exit code 6" in outcome.output
+    assert "the cache is full" in outcome.output
     assert find_image(fleet) == IMAGE
 
 

@@ -69,8 +69,32 @@ def test_an_app_is_deployed_changed_broken_gone_back_with_and_deleted(fleet: Fle
     assert "CrashLoopBackOff" in broken.output
     assert "no database" in broken.output
     assert find_release(fleet) == (IMAGES[1], 2)
-    run(fleet, "rollback")
+    # The second deploy changed nothing: it is none to go back to.
     run(fleet, "rollback")
     assert find_release(fleet) == (IMAGES[0], 2)
+    none = fleet.run("rollback")
+    assert none.code == 2
+    assert "no release that differs from the one that runs" in none.output + none.errors
     run(fleet, "delete", "--yes")
     assert fleet.cluster.find("Deployment", "shop-web") is None
+
+
+def test_a_release_that_cannot_start_or_does_not_stay_up_leaves_the_old_pods_as_they_are(
+    fleet: Fleet,
+) -> None:
+    web = fleet.web
+    web |= {"image": IMAGES[0], "command": SERVE}
+    run(fleet)
+    pods = list_pods(fleet)
+    web["image"] = "busybox:there-is-none"
+    fleet.cluster.behave("busybox:there-is-none", "image-pull")
+    missing = fleet.run()
+    assert missing.code == 1
+    assert "not found" in missing.output
+    assert list_pods(fleet) == pods
+    web |= {"image": BROKEN, "command": f"{SERVE.replace('exec ', '')} & sleep 6; exit 6"}
+    fleet.cluster.behave(BROKEN, "die", exit=6)
+    ended = fleet.run()
+    assert ended.code == 1
+    assert "it was ready, and then ended with exit code 6" in ended.output
+    assert list_pods(fleet) == pods

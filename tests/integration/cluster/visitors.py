@@ -19,7 +19,7 @@ class Visitors:
     def __init__(self, wait: Callable[[], object] = lambda: None) -> None:
         self.status = 200
         self.requests: list[tuple[str, str]] = []
-        self._wait = wait
+        self.wait = wait
         self._server = start_server(self._answer, tls=False)
         self.port = self._server.port
 
@@ -29,5 +29,5 @@ class Visitors:
 
     def _answer(self, request: Request) -> Response:
         self.requests.append((request.headers["Host"], request.path))
-        self._wait()
+        self.wait()
         return Response(status=self.status)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nvoi.config.schema import SSHKeys
+from nvoi.k3s.drain import hold_nodes, remove_nodes
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.install import Installer, Patience
+from nvoi.k3s.nodes import find_left, forget_app, format_address, list_nodes
 from nvoi.k3s.plan import K3sSettings
 from nvoi.k3s.survey import check_servers, survey
 from nvoi.kubernetes.cluster import Cluster
@@ -97,13 +99,21 @@ class Fleet:
         *,
         app: str = APP,
         seconds: int = 5,
+        spare: Collection[str] = (),
     ) -> dict[str, str]:
-        """One run: survey, k3s, nodes."""
+        """One run: survey, k3s, nodes; where none leave, these are asked for once more."""
         facts = facts or self.look(connections)
-        patience = Patience(server=seconds, agent=seconds, ready=seconds, drain=2)
+        patience = Patience(server=seconds, agent=seconds, ready=seconds)
         kube = self.get_kube(connections)
-        installer = Installer(connections, kube, self.servers, self.settings, app, patience)
-        return installer.ensure_k3s(facts)
+        installer = Installer(connections, kube, self.servers, self.settings, app, patience, spare)
+        names = installer.ensure_k3s(facts)
+        left = find_left(list_nodes(kube), {*names.values()}, app)
+        own = [node for node in left if len(node.markers) == 1]
+        hold_nodes(kube, own)
+        forget_app(kube, [node for node in left if node not in own], app)
+        kept = {format_address(server.host) for server in self.servers}
+        remove_nodes(connections, kube, own, kept=kept, seconds=2)
+        return names
 
     def stop(self) -> None:
         """Switch all machines off."""

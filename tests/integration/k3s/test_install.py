@@ -292,11 +292,17 @@ class TestFaults:
         assert any("failed to get CA certs" in line for line in caught.value.output)
 
     def test_a_node_that_is_not_ready(self, fleet: Fleet, connections: Connections) -> None:
-        fleet.add()
+        worker = fleet.add()
         fleet.run(connections)
         set_dead(fleet.cluster, "shop-main-2")
         with pytest.raises(NvoiError, match="shop-main-2 is NotReady: Kubelet stopped posting"):
             fleet.run(connections, seconds=1)
+        assert fleet.run(connections, seconds=1, spare=["shop-main-2"])["shop-main-2"]
+        # One that this very run has set up has to come up.
+        (fleet.cluster.folder / "master").rename(fleet.cluster.folder / "unplugged")
+        (worker.folder / "k3s-agent.active").unlink()
+        with pytest.raises(NvoiError, match="k3s-agent did not start"):
+            fleet.run(connections, seconds=1, spare=["shop-main-2"])
 
 
 def set_dead(cluster: ClusterState, name: str) -> None:

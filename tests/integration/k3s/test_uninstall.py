@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from nvoi.errors import NvoiError
+from nvoi.k3s.drain import hold_nodes, keep_nodes, list_claims
 from nvoi.k3s.facts import CONFIG_FILE
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
-from nvoi.k3s.uninstall import list_claims, uninstall
+from nvoi.k3s.uninstall import uninstall
+from nvoi.kubernetes.ownership import Reference
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import read_nodes, register_node
@@ -76,6 +78,31 @@ def test_a_node_that_cannot_be_drained_stays_as_it_was(
     assert "default/theirs: a PodDisruptionBudget forbids it" in "\n".join(caught.value.output)
     assert not read_nodes(pair.cluster)["shop-main-2"]["spec"].get("unschedulable")
     assert pair.hosts[1].removals == []
+
+
+def test_a_node_that_is_held_takes_pods_again_where_its_server_is_kept(
+    pair: Fleet, connections: Connections, told: pytest.LogCaptureFixture
+) -> None:
+    def is_cordoned(name: str) -> bool:
+        return bool(read_nodes(pair.cluster)[name]["spec"].get("unschedulable"))
+
+    kube = pair.get_kube(connections)
+    worker = [node for node in list_nodes(kube) if node.name == "shop-main-2"]
+    hold_nodes(kube, worker)
+    assert is_cordoned("shop-main-2")
+    keep_nodes(kube, worker)
+    assert not is_cordoned("shop-main-2")
+    # A run that was killed has left it so, and the config names it again.
+    hold_nodes(kube, worker)
+    pair.run(connections)
+    assert not is_cordoned("shop-main-2")
+    # What somebody else has cordoned stays so.
+    kube.change(Reference("Node", "shop-main-2"), {"spec": {"unschedulable": True}})
+    told.clear()
+    pair.run(connections)
+    keep_nodes(kube, worker)
+    assert is_cordoned("shop-main-2")
+    assert "kubectl uncordon shop-main-2" in told.text
 
 
 def test_a_server_that_is_gone_is_removed_with_a_word_on_what_to_do_there(

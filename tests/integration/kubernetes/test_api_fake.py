@@ -83,7 +83,7 @@ def test_a_rollout_never_has_fewer_ready_pods_than_wanted_nor_more_than_one_too_
     fake.apply(*WEB)
     settle(fake)
     fake.apply(*NEXT)
-    for _ in range(8):
+    for _ in range(32):
         pods = fake.look()
         assert sum(map(is_ready, pods)) >= 2
         assert sum("deletionTimestamp" not in pod["metadata"] for pod in pods) <= 3

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from nvoi.errors import RemoteError, ServiceError
+from nvoi.k3s.drain import drain
 from nvoi.k3s.nodes import list_nodes
-from nvoi.k3s.uninstall import drain
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
 from tests.fakes.cluster_state import ClusterState
@@ -228,7 +228,9 @@ def test_nodes_are_marked_emptied_and_removed(cluster: Cluster, state: ClusterSt
     # The answer to an eviction is lost: who is still there is asked for again.
     state.scenario(fail={"evict": {}})
     drain(cluster, node, 60)
-    assert state.find("Node", "work-1")["spec"] == {"unschedulable": True}
+    left = state.find("Node", "work-1")
+    assert left["spec"] == {"unschedulable": True}
+    assert left["metadata"]["annotations"]["nvoi.io/leaving"] == "true"
     cluster.delete([reference], wait=False)
     assert state.names("Node", None) == ["main-1"]
     cluster.get(["pods"])

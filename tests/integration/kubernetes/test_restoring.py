@@ -76,6 +76,20 @@ def test_a_database_that_is_stuck_with_a_broken_pod_is_freed(
     assert "Deleting what stands in the way: pod/db-shop-0" in get_messages(logged)
 
 
+def test_what_the_old_release_went_through_meanwhile_is_no_reason_against_it(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    cluster.roll_out(OLD.all, seconds=SECONDS)
+    state.behave("shop-web", "die", looks=0)
+    cluster.restore(OLD.apps, [])
+    restarts = [
+        pod["status"]["containerStatuses"][0]["restartCount"]
+        for pod in state.objects("Pod")
+        if pod["metadata"]["name"].startswith("shop-web")
+    ]
+    assert 1 in restarts
+
+
 def test_the_first_release_of_an_app_is_taken_back_to_nothing(
     cluster: Cluster, state: ClusterState
 ) -> None:

@@ -11,12 +11,13 @@ import pytest
 from nvoi.errors import LockError, RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
+from nvoi.kubernetes.ports import hold_targets
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import PACE, get_messages
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
-from tests.unit.kubernetes.configs import build
+from tests.unit.kubernetes.configs import TEXTS, build
 
 WEB = build("web")
 SECONDS = 60.0
@@ -106,6 +107,75 @@ def test_a_rollout_that_never_gets_ready_ends_in_time_with_what_was_seen_last(
     assert any("Readiness probe failed" in line for line in error.output)
 
 
+def test_an_image_that_can_be_pulled_a_moment_later_is_waited_for(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    refused = "dial tcp 10.43.0.100:5000: connect: connection refused"
+    state.behave("shop-web", "image-pull", message=refused, heals=6)
+    roll_out(cluster)
+    assert any("cannot get its image: " in line for line in get_messages(logged))
+
+
+def test_an_image_that_cannot_be_pulled_for_long_is_given_up(
+    cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvoi.kubernetes.diagnosis.PULL_SECONDS", 1.0)
+    state.behave("shop-web", "image-pull", message="connection refused")
+    error = fail(cluster)
+    assert "connection refused" in error.message
+    assert "servers can reach" in error.hint
+
+
+def test_a_container_that_ends_after_it_was_ready_ends_the_rollout_with_its_last_lines(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    roll_out(cluster)
+    old = state.names("Pod")
+    state.behave("web:2", "die", exit=6, logs=["the cache is full"])
+    error = fail(cluster, build("web", image="registry.example/web:2"))
+    assert "Restarted: it was ready, and then ended with exit code 6" in error.message
+    assert "the cache is full" in error.output
+    # None of them had to go for it.
+    assert set(old) <= set(state.names("Pod"))
+
+
+def test_one_that_ends_once_the_rollout_is_over_is_seen_by_the_next_look(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    roll_out(cluster)
+    references = [Reference("Deployment", "shop-web")]
+    cluster.follow(references, SECONDS)
+    state.behave("shop-web", "die", looks=0)
+    with pytest.raises(ServiceError, match="it was ready, and then"):
+        cluster.follow(references, SECONDS)
+
+
+def test_a_rollout_s_end_is_heard_of_and_not_looked_for(
+    cluster: Cluster, state: ClusterState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvoi.kubernetes.rollout.LOOK_SECONDS", 10 * SECONDS)
+    roll_out(cluster, build("web"), seconds=10 * SECONDS)
+    roll_out(cluster, build("web", image="registry.example/web:2"), seconds=10 * SECONDS)
+    assert len(state.names("Pod")) >= 2
+
+
+def test_a_pod_that_takes_long_to_end_is_told(
+    cluster: Cluster,
+    state: ClusterState,
+    logged: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in ("nvoi.waiting", "nvoi.kubernetes.deletion"):
+        monkeypatch.setattr(f"{module}.NOTICE_SECONDS", 0.1)
+    database = build("postgres")
+    roll_out(cluster, database)
+    state.behave("db-shop", "ready", grace=40)
+    cluster.delete([Reference("StatefulSet", "db-shop")])
+    assert "db-shop-0" not in state.names("Pod")
+    (told, *_) = [line for line in get_messages(logged) if "the end of statefulset/db-shop" in line]
+    assert told.endswith("db-shop-0 is stopping, which may take 120 s")
+
+
 def test_a_pod_that_no_server_of_its_group_can_have_is_told_in_the_scheduler_s_words(
     cluster: Cluster, state: ClusterState
 ) -> None:
@@ -152,6 +222,37 @@ def test_a_new_release_replaces_the_old_and_only_news_of_old_pods_are_told(
         assert f"{pod} is gone" in told or f"{pod} is stopping" in told
     images = {pod["spec"]["containers"][0]["image"] for pod in state.objects("Pod")}
     assert "10.43.0.100:5000/nvoi-shop:20270101000000" in images
+
+
+def test_a_changed_port_leaves_no_moment_without_an_answer(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    roll_out(cluster)
+    roll_out(cluster, build(TEXTS["web"].replace("3000", "4000")))
+    assert state.find("Service", "shop-web")["spec"]["ports"][0]["port"] == 4000
+    assert state.gaps == []
+
+
+def test_pods_of_an_earlier_version_answer_until_there_are_those_that_name_their_port(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    old: Any = copy.deepcopy(WEB.all)
+    for item in old:
+        if item["kind"] == "Deployment":
+            (container,) = item["spec"]["template"]["spec"]["containers"]
+            del container["ports"][0]["name"]
+            item["spec"]["template"]["metadata"]["annotations"]["nvoi.io/template"] = "old"
+        elif item["kind"] == "Service":
+            item["spec"]["ports"][0]["targetPort"] = 3000
+    cluster.roll_out(old, seconds=SECONDS)
+    held = hold_targets(state.objects("Deployment"), WEB.all)
+    assert held != [*WEB.all]
+    cluster.roll_out(held, seconds=SECONDS)
+    assert hold_targets(state.objects("Deployment"), WEB.all) == [*WEB.all]
+    cluster.apply(WEB.all)
+    cluster.get(["pods"])
+    assert state.find("Service", "shop-web")["spec"]["ports"][0]["targetPort"] == "main"
+    assert state.gaps == []
 
 
 def test_an_unchanged_release_starts_nothing_anew(cluster: Cluster, state: ClusterState) -> None:

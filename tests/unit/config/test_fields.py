@@ -27,6 +27,7 @@ IMAGE = "must be an image, such as ghcr.io/acme/web:3"
 K3S_VERSION = "must be a release of k3s, such as v1.33.4+k3s1"
 URL = "must be an http or https URL with a host, and no query, fragment, space or bare %"
 NO_USER = "must have no user and no password in it"
+READY_TIME = "must be a time from 0 to 2m, such as 10s"
 TIME = "must be a time above 0, such as 10s, 500ms or 1m"
 MEMORY = "must be an amount of memory from 6Mi, such as 512Mi or 2Gi"
 CPU = "must be processor time above 0, such as 250m or 1.5"
@@ -68,6 +69,7 @@ def build(place: str, given: str) -> str:
             IMAGE,
         ),
         ("app.web", "pre_run_timeout", ["0", "soon", "-1s", "1h"], TIME),
+        ("app.web", "min_ready", ["soon", "-1s", "121s", "3m"], READY_TIME),
         ("k3s", "version", ["latest", "1.33.4+k3s1", "v1.33.4", "v1.33+k3s1"], K3S_VERSION),
         ("k3s", "install_url", ["get.k3s.io", "file:///i.sh", "https://h/i.sh?x=1"], URL),
         ("k3s", "install_url", ["https://u:p4ss@h/i.sh"], NO_USER),
@@ -108,6 +110,9 @@ def test_a_value_that_cannot_be_is_refused(
         ("app.web", "pre_run_timeout", "0.25", 0.25),
         ("app.web", "pre_run_timeout", "1800", 1800.0),
         ("app.web", "pre_run_timeout", None, 600.0),
+        ("app.web", "min_ready", "0", 0.0),
+        ("app.web", "min_ready", "2m", 120.0),
+        ("app.web", "min_ready", None, 10.0),
         ("k3s", "version", "v1.35.0-rc1+k3s1", "v1.35.0-rc1+k3s1"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from nvoi.k3s.nodes import (
     list_nodes,
     parse_address,
     read_node,
+    wait_until_ready,
 )
 from nvoi.ssh.host import Host
 from tests.unit.k3s.servers import Answers, build_server
@@ -49,6 +51,25 @@ def test_a_node_that_is_not() -> None:
         read_node(build_item(conditions=[condition])).state == "NotReady: Kubelet stopped posting"
     )
     assert read_node(build_item()).state == "NotReady: it has not said anything yet"
+
+
+def test_a_node_that_may_be_away_is_not_waited_for_once_it_has_been_for_long() -> None:
+    def build(since: datetime, status: str = "Unknown") -> dict[str, Any]:
+        condition = {"type": "Ready", "status": status}
+        return build_item(conditions=[condition | {"lastTransitionTime": since.isoformat()}])
+
+    now = datetime.now(UTC)
+    long_ago = now - timedelta(seconds=200)
+    cluster = Answers(build(long_ago))
+    (node,) = wait_until_ready(cluster, ["shop-main-1"], spare=["shop-main-1"], seconds=180)
+    assert not node.is_ready
+    with pytest.raises(NvoiError, match="not all nodes are ready"):
+        wait_until_ready(cluster, ["shop-main-1"], seconds=0)
+    # One that has just gone may come back in time, and is let go after that.
+    assert not read_node(build(now)).has_been_away(180)
+    assert wait_until_ready(Answers(build(now)), ["shop-main-1"], spare=["shop-main-1"], seconds=0)
+    assert not read_node(build(long_ago, "True")).has_been_away(180)
+    assert not read_node(build_item()).has_been_away(180)
 
 
 def test_an_answer_that_is_none_is_an_error() -> None:
@@ -113,4 +134,4 @@ def test_nodes_that_left_are_those_with_the_marker_but_never_the_master() -> Non
         build("d"),
         build("e", shop="x"),
     ]
-    assert [node.name for node in find_left(nodes, {"e": WORKER}, "shop")] == ["b"]
+    assert [node.name for node in find_left(nodes, {"e"}, "shop")] == ["b"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nvoi.errors import NvoiError
+from nvoi.errors import AccessError, ConnectionFailedError, HostKeyError, NvoiError
 from nvoi.k3s.facts import Facts
-from nvoi.k3s.survey import Listener, build_survey, find_secret, tell_unreachable_nodes
-from tests.unit.k3s.servers import Answers, build_facts, build_k3s
+from nvoi.k3s.survey import Listener, build_survey, find_away, find_secret
+from tests.unit.k3s.servers import Answers, build_facts, build_k3s, build_server
 
 
 def test_a_survey_hears_while_it_is_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -41,7 +41,35 @@ def test_other_lines_have_none(line: str) -> None:
     assert find_secret(line) is None
 
 
+OWN, OTHER = "root@203.0.113.2:22", "root@203.0.113.9:22"
+
+
+@pytest.mark.parametrize(
+    ("error", "ready", "address", "away"),
+    [
+        (ConnectionFailedError("no answer"), "Unknown", OWN, {"shop-main-2"}),
+        # Its node is well: it is the way there that is not.
+        (ConnectionFailedError("no answer"), "True", OWN, set()),
+        (ConnectionFailedError("no answer"), "Unknown", OTHER, set()),
+        # It was set up anew, and is to be set right.
+        (HostKeyError("another key"), "Unknown", OWN, set()),
+        (AccessError("no key fits"), "Unknown", OWN, set()),
+        (NvoiError("its answer is none"), "Unknown", OWN, set()),
+    ],
+)
+def test_a_server_that_does_not_answer_is_away_where_its_node_is_not_ready_either(
+    error: NvoiError, ready: str, address: str, away: set[str]
+) -> None:
+    servers = [build_server(1), build_server(2)]
+    found: dict[str, Facts | NvoiError] = {"shop-main-1": build_facts(1, k3s=build_k3s())}
+    found["shop-main-2"] = error
+    metadata = {"name": "node-2", "annotations": {"nvoi.io/address": address}}
+    conditions = [{"type": "Ready", "status": ready}]
+    node = {"metadata": metadata, "status": {"conditions": conditions}}
+    assert find_away(servers, found, Answers(node)) == away
+
+
 def test_a_cluster_that_cannot_be_asked_of_dead_nodes_hides_no_other_error() -> None:
-    found: dict[str, Facts | NvoiError] = {"shop-main-2": NvoiError("away")}
+    found: dict[str, Facts | NvoiError] = {"shop-main-2": ConnectionFailedError("away")}
     found["shop-main-1"] = build_facts(1, k3s=build_k3s())
-    tell_unreachable_nodes(found, Answers({}))
+    assert find_away([build_server(1), build_server(2)], found, Answers({})) == set()

@@ -11,9 +11,10 @@ from urllib3 import HTTPConnectionPool
 from nvoi.errors import ConnectionFailedError
 from nvoi.http import Client
 from nvoi.kubernetes.api import Api
-from nvoi.kubernetes.diagnosis import Failure, Reporter
+from nvoi.kubernetes.diagnosis import Failure
 from nvoi.kubernetes.ownership import Reference
-from nvoi.kubernetes.rollout import LogStream
+from nvoi.kubernetes.reports import Reporter
+from nvoi.kubernetes.streams import LogStream
 from nvoi.parallel import hold
 
 POD: Any = {"kind": "Pod", "metadata": {"name": "web-1", "uid": "1"}}

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from nvoi.kubernetes.diagnosis import describe_changes, describe_pod
-from nvoi.kubernetes.progress import State, Verdict, find_stuck, judge
-from tests.unit.kubernetes import cluster
+from nvoi.kubernetes.progress import Restarts, State, Verdict, count_settling, find_stuck, judge
+from tests.unit.kubernetes import cluster, configs
 from tests.unit.kubernetes.cluster import ended, event, pod, waiting
 
 READY = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}
@@ -35,15 +35,73 @@ def test_a_rollout_is_done_when_all_its_pods_are_ready_and_the_old_are_gone() ->
     ("status", "sentence"),
     [
         ({}, "0 of 2 new pods are ready"),
-        (READY | {"updatedReplicas": 1}, "1 of 2 new pods are ready"),
-        (READY | {"availableReplicas": 1}, "1 of 2 new pods are ready"),
-        (READY | {"replicas": 3, "availableReplicas": 3}, "1 old pods are stopping"),
+        (READY | {"replicas": 3, "availableReplicas": 3}, "1 old pod has yet to stop"),
+        (READY | {"replicas": 4, "availableReplicas": 4}, "2 old pods have yet to stop"),
         (READY | {"observedGeneration": 1}, "the cluster has not looked at it yet"),
     ],
 )
 def test_a_rollout_goes_on_until_then(status: Any, sentence: str) -> None:
     verdict = judge_web(**status)
     assert verdict == Verdict(State.PROGRESSING, f"shop-web: {sentence}")
+
+
+def test_old_pods_are_not_counted_as_new_ones() -> None:
+    # As Kubernetes says it of two old pods that are available and a new one that is not.
+    status = {"replicas": 3, "updatedReplicas": 1, "readyReplicas": 2, "availableReplicas": 2}
+    web = cluster.deployment(**status)
+    old = [pod(web, ready=True), pod(web, ready=True)]
+    for one in old:
+        one["metadata"]["annotations"]["nvoi.io/template"] = "another"
+    verdict = judge(web, [*old, pod(web)])
+    assert verdict.sentence == "shop-web: 0 of 2 new pods are ready"
+    verdict = judge(web, [*old, pod(web, ready=True)])
+    assert verdict.sentence == ("shop-web: 1 of 2 new pods are ready, and must stay so for 10 s")
+
+
+def test_a_pod_that_has_to_end_first_is_told_with_the_time_that_it_may_take() -> None:
+    database = cluster.live("StatefulSet", "db-shop", "postgres", replicas=1)
+    old = pod(database)
+    old["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+    old["metadata"] |= {"deletionGracePeriodSeconds": 120}
+    assert judge(database, [old]).sentence == (
+        "db-shop: 0 of 1 new pods are ready; db-shop-x is stopping, which may take 120 s"
+    )
+
+
+def test_a_container_that_ends_after_it_was_ready_has_failed() -> None:
+    web = cluster.deployment()
+    restarts = Restarts()
+    restarts.note([pod(web, ready=True, restartCount=2)], is_done=False)
+    assert restarts.find_failure([pod(web, ready=True, restartCount=2)]) is None
+    (again,) = [pod(web, restartCount=3, lastState=ended(6))]
+    failure = restarts.find_failure([again])
+    assert failure is not None
+    assert failure.message == "it was ready, and then ended with exit code 6"
+    assert (failure.reason, failure.container, failure.previous) == ("Restarted", "web", True)
+    now = restarts.find_failure([pod(web, restartCount=2, state=ended(137, "OOMKilled"))])
+    assert now is not None
+    assert "more memory than its limit" in now.message
+    assert not now.previous
+    again["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert restarts.find_failure([again]) is None
+    # Another pod of its name.
+    again["metadata"] = pod(web)["metadata"] | {"uid": "another"}
+    assert restarts.find_failure([again]) is None
+
+
+def test_each_replica_s_time_to_settle_is_counted_and_services_settle_side_by_side() -> None:
+    assert count_settling(configs.build("groups").all) == 5 * 10
+    assert count_settling(configs.build("groups").secrets) == 0
+
+
+def test_a_container_without_a_probe_counts_once_its_workload_is_done() -> None:
+    worker = cluster.live("Deployment", "shop-web", "least")
+    again = pod(worker, restartCount=1, ready=True, lastState=ended(1))
+    restarts = Restarts()
+    restarts.note([pod(worker, ready=True)], is_done=False)
+    assert restarts.find_failure([again]) is None
+    restarts.note([pod(worker, ready=True)], is_done=True)
+    assert restarts.find_failure([again]) is not None
 
 
 @pytest.mark.parametrize(
@@ -64,6 +122,41 @@ def test_a_container_that_cannot_be_made_fails_at_once(reason: str) -> None:
     assert verdict.failure is not None
     assert verdict.failure.pod == "shop-web-x"
     assert verdict.failure.container is None
+
+
+@pytest.mark.parametrize(
+    ("message", "is_final"),
+    [
+        ('failed to resolve reference "web:2": web:2: not found', True),
+        ("pull access denied, repository does not exist or may require authorization", True),
+        ("failed to authorize: unexpected status: 401 Unauthorized", True),
+        ("no match for platform in manifest: not found", True),
+        ("dial tcp 10.43.0.100:5000: connect: connection refused", False),
+        ("unexpected status from HEAD request: 503 Service Unavailable", False),
+        ("", False),
+    ],
+)
+def test_a_pull_is_given_up_at_once_only_where_none_can_do_better(
+    message: str, is_final: bool
+) -> None:
+    web = cluster.deployment()
+    own = pod(web, state=waiting("ErrImagePull", message))
+    failure = judge(web, [own]).failure
+    assert failure is not None
+    assert (failure.seconds == 0) == is_final
+    # While it waits for the next attempt, the cause may be in the events alone.
+    own = pod(web, state=waiting("ImagePullBackOff", 'Back-off pulling image "web:2"'))
+    told = event(own, "Failed", f'Failed to pull image "web:2": {message}')
+    failure = judge(web, [own], [told]).failure
+    assert failure is not None
+    assert (failure.seconds == 0) == is_final
+
+
+def test_what_may_pass_does_not_hide_what_will_not() -> None:
+    web = cluster.deployment()
+    pods = [pod(web, state=waiting(reason)) for reason in ("ErrImagePull", "InvalidImageName")]
+    assert "InvalidImageName" in judge(web, pods).sentence
+    assert "InvalidImageName" in judge(web, pods[::-1]).sentence
 
 
 def test_a_container_that_ends_again_and_again_fails_with_its_last_lines() -> None:

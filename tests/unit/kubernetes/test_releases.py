@@ -14,8 +14,11 @@ from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 STAMPS = ("20260101000000", "20260102000000", "20260103000000", "20260104000000")
 
 
-def record(stamp: str, value: str = "1", before: str | None = None, *, begun: bool = False) -> Any:
-    text = hetzner(f"app: {{web: {{servers: [main], env: {{A: {value}}}}}}}")
+def record(
+    stamp: str, value: str | None = None, before: str | None = None, *, begun: bool = False
+) -> Any:
+    """The record of a release; those of other values of A run something else."""
+    text = hetzner(f"app: {{web: {{servers: [main], env: {{A: {value or stamp}}}}}}}")
     release = configs.build_release(text, stamp=stamp, deploy_id=f"run/{stamp}")
     apps = build_manifests(release).apps
     return releases.build_record(release, apps, before=before, is_begun=begun)
@@ -125,6 +128,40 @@ def test_the_running_release_and_those_to_go_back_to_are_kept(
 ) -> None:
     items = releases.list_records("shop", [record(stamp) for stamp in STAMPS])
     assert [item.stamp for item in releases.find_expired(items, running, keep)] == expired
+
+
+def test_releases_that_run_the_same_do_not_count_and_are_removed() -> None:
+    one, two, three, four = STAMPS
+    # Three deploys of one commit after another one's; the second of them is the running one's base.
+    live = [
+        record(one, "a"),
+        record(two, "b", one),
+        record(three, "b", one),
+        record(four, "b", one),
+    ]
+    items = releases.list_records("shop", live)
+    assert [item.stamp for item in releases.find_expired(items, four, 1)] == [three, two]
+    found = releases.find_before(items, four)
+    assert found is not None
+    assert found.stamp == one
+    # As earlier versions have noted it.
+    live[-1] = record(four, "b", three)
+    found = releases.find_before(releases.list_records("shop", live), four)
+    assert found is not None
+    assert found.stamp == one
+    alone = releases.list_records("shop", live[1:])
+    assert releases.find_before(alone, four) is None
+    assert [item.stamp for item in releases.find_expired(alone, four, 2)] == [three, two]
+
+
+def test_what_served_before_something_else_stays_though_it_runs_again() -> None:
+    one, two, three, _ = STAMPS
+    live = [record(one, "a"), record(two, "b", one), record(three, "a", two)]
+    items = releases.list_records("shop", live)
+    assert releases.find_expired(items, three, 2) == []
+    found = releases.find_before(items, two)
+    assert found is not None
+    assert found.stamp == one
 
 
 def test_secrets_of_kept_releases_stay_and_records_are_not_pruned() -> None:

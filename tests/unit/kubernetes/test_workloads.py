@@ -34,9 +34,15 @@ def test_a_service_without_a_port_runs_once_and_has_no_service_in_front() -> Non
     manifests = build("least")
     web = find(manifests, "Deployment", "shop-web")
     assert web["spec"]["replicas"] == 1
-    assert web["spec"]["minReadySeconds"] == 3
     assert "readinessProbe" not in container_of(web)
     assert [item["kind"] for item in manifests.apps] == ["Deployment"]
+
+
+def test_a_pod_counts_once_it_has_been_ready_for_as_long_as_the_config_says() -> None:
+    for settings, seconds in (("", 10), (", min_ready: 5500ms", 6), (", min_ready: 0", 0)):
+        assert deployment(settings)["spec"]["minReadySeconds"] == seconds
+    redis = find(build("groups"), "Deployment", "shop-redis")
+    assert redis["spec"]["minReadySeconds"] == 10
 
 
 def test_replicas_of_the_config_count() -> None:
@@ -72,7 +78,7 @@ def test_a_web_service_is_reached_at_its_port_by_its_name() -> None:
     assert service["spec"]["type"] == "ClusterIP"
     assert "clusterIP" not in service["spec"]
     (port,) = service["spec"]["ports"]
-    assert (port["port"], port["targetPort"]) == (3000, 3000)
+    assert (port["port"], port["targetPort"]) == (3000, "main")
 
 
 def test_resources_have_defaults_and_can_be_set() -> None:

@@ -29,9 +29,16 @@ def build(text: str, stamp: str) -> Manifests:
     return build_manifests(build_release(ssh(text), stamp=stamp))
 
 
-def record(stamp: str, before: str | None = None, *, text: str = WEB, begun: bool = False) -> Any:
-    """The record of a release, as the cluster has it."""
-    release = build_release(ssh(text), stamp=stamp)
+def record(
+    stamp: str,
+    before: str | None = None,
+    *,
+    text: str = WEB,
+    image: str | None = None,
+    begun: bool = False,
+) -> Any:
+    """The record of a release, as the cluster has it; each runs an image of its own, or this."""
+    release = build_release(ssh(text), stamp=stamp, image=image or f"registry.example/web:{stamp}")
     apps = build_manifests(release).apps
     return build_record(release, apps, before=before, is_begun=begun)
 

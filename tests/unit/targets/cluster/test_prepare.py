@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from nvoi.config.schema import Config, SSHProvider
 from nvoi.errors import NvoiError
 from nvoi.k3s.facts import Facts
+from nvoi.targets.cluster.absence import find_spare
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.prepare import (
+from nvoi.targets.cluster.prepare import list_volumes
+from nvoi.targets.cluster.servers import (
     check_architecture,
-    list_volumes,
+    leave_out_silent,
     settle_platform,
 )
+from tests.unit.k3s.servers import Answers
 from tests.unit.targets.cluster.runs import see
 
 GROUPS = """\
@@ -35,6 +40,32 @@ def context() -> ClusterContext:
 def test_it_is_what_all_servers_are(context: ClusterContext) -> None:
     settle_platform(context, {"shop-main-1": "arm64", "shop-work-1": "arm64"})
     assert context.image.platform.result(0) == "linux/arm64"
+
+
+class Nodes(Answers):
+    """A cluster that has nodes and nothing else."""
+
+    def get(self, names: Sequence[str], **_: object) -> tuple[Any, ...]:  # type: ignore[override]
+        return self.nodes if names == ["nodes"] else ()
+
+
+def test_without_a_server_that_is_away_it_is_what_the_others_are(context: ClusterContext) -> None:
+    metadata = {"name": "node-3", "annotations": {"nvoi.io/address": "root@10.0.0.3:22"}}
+    context.__dict__["cluster"] = Nodes({"metadata": metadata})
+    context.survey.facts = {name: Facts("arm64") for name in ("shop-main-1", "shop-work-1")}
+    leave_out_silent(context)
+    assert context.image.platform.result(0) == "linux/arm64"
+    assert [one.name for one in context.survey.servers] == ["shop-main-1", "shop-work-1"]
+    assert context.survey.away == ("node-3",)
+
+
+def test_a_deploy_may_go_on_without_workers_that_hold_no_volumes(context: ClusterContext) -> None:
+    assert find_spare(context) == frozenset()
+    servers = [replace(server, volumes=()) for server in context.survey.servers]
+    context.survey.servers = tuple(servers)
+    assert find_spare(context) == {"shop-work-1", "shop-work-2"}
+    context.request = replace(context.request, require_all_servers=True)
+    assert find_spare(context) == frozenset()
 
 
 def test_servers_that_differ_are_told_once(context: ClusterContext) -> None:

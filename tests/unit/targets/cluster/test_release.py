@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,13 @@ import pytest
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.release import apply_secrets, find_changes, keep_release, restore
+from nvoi.targets.cluster.release import (
+    apply_secrets,
+    find_changes,
+    keep_release,
+    restore,
+    roll_out_apps,
+)
 from nvoi.targets.cluster.rollback import remove_newer
 from tests.unit.targets.cluster.runs import SERVERS, STAMPS, WEB, build, record, see
 
@@ -26,12 +33,21 @@ class Recorder:
 
     refuses: dict[str, NvoiError] = field(default_factory=dict)
     asked: list[tuple[str, list[str]]] = field(default_factory=list)
+    rolled_out: list[Any] = field(default_factory=list)
 
     def apply(self, manifests: Iterable[Any]) -> None:
         self._take("apply", map(read_reference, manifests))
 
     def delete(self, references: Iterable[Reference], *, wait: bool = True) -> None:
         self._take("delete" if wait else "delete later", references)
+
+    def roll_out(
+        self, manifests: Iterable[Any], *, seconds: float, delete_first: Iterable[Reference]
+    ) -> tuple[Any, ...]:
+        del seconds, delete_first
+        self.rolled_out = [*manifests]
+        self._take("roll out", map(read_reference, self.rolled_out))
+        return ()
 
     def restore(self, before: Iterable[Any], created: Iterable[Reference]) -> None:
         del created
@@ -88,6 +104,29 @@ def test_a_job_is_ended_even_where_the_old_release_does_not_come_up() -> None:
     with pytest.raises(ServiceError):
         restore(context)
     assert recorder.asked[-1] == ("delete", [f"job/shop-web-pre-run-{context.rollout.stamp}"])
+
+
+def test_a_service_leads_to_a_name_once_its_pods_have_it() -> None:
+    def get_target(items: Iterable[Any]) -> Any:
+        (service,) = [item for item in items if item["kind"] == "Service"]
+        return service["spec"]["ports"][0]["targetPort"]
+
+    live: Any = copy.deepcopy([*build(WEB, STAMPS[0]).kept])
+    for item in live:
+        if item["kind"] == "Deployment":
+            (container,) = item["spec"]["template"]["spec"]["containers"]
+            del container["ports"][0]["name"]
+    apps = build(WEB, STAMPS[1]).apps
+    context = see([record(STAMPS[0]), *live])
+    recorder = connect(context)
+    roll_out_apps(context, apps)
+    assert get_target(recorder.rolled_out) == 3000
+    assert recorder.asked[1:] == [("apply", ["service/shop-web"])]
+    context = see([record(STAMPS[0]), *build(WEB, STAMPS[0]).kept])
+    recorder = connect(context)
+    roll_out_apps(context, apps)
+    assert get_target(recorder.rolled_out) == "main"
+    assert len(recorder.asked) == 1
 
 
 def run(context: ClusterContext, text: str) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from nvoi.errors import UsageError
+from nvoi.kubernetes.releases import read_record
+from nvoi.targets.cluster.release import build_own_record
 from nvoi.targets.cluster.rollback import choose_release
 from tests.unit.targets.cluster.runs import STAMPS, WEB, build, record, see
 
@@ -36,8 +38,27 @@ def test_one_that_was_cut_off_cannot_be_named() -> None:
 
 
 def test_before_the_first_there_is_none() -> None:
-    with pytest.raises(UsageError, match="no release before the one that runs is kept"):
+    none = "no release that differs from the one that runs is kept from before it"
+    with pytest.raises(UsageError, match=none):
         choose_release(see([record(FIRST), *serve(FIRST)]).state, None)
+    # Nor where all that ran before was the same.
+    same = [record(stamp, image="web:1") for stamp in (FIRST, SECOND)]
+    with pytest.raises(UsageError, match=none):
+        choose_release(see([*same, *serve(SECOND)]).state, None)
+
+
+def test_an_unchanged_deploy_goes_back_to_what_served_before_the_release_that_it_repeats() -> None:
+    # Gone back from the second to the first, and then on to the third, deployed once more.
+    image = "registry.example/web:3"
+    live = [record(FIRST), record(SECOND, FIRST), record(THIRD, FIRST, image=image)]
+    context = see([*live, *serve(THIRD)])
+    context.image.reference = image
+    own = read_record(build_own_record(context))
+    assert own.before == FIRST
+    begun = read_record(build_own_record(context, is_begun=True))
+    assert begun.before == THIRD
+    context.image.reference = "registry.example/web:4"
+    assert read_record(build_own_record(context)).before == THIRD
 
 
 def test_the_one_that_runs_is_refused() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from nvoi.command import Result
 from nvoi.errors import RemoteTimeoutError, ServiceError
+from nvoi.kubernetes.ownership import Reference
 from nvoi.targets.cluster import traffic
 from nvoi.targets.cluster.context import ClusterContext, Rollout
 from tests.unit.targets.cluster.runs import SERVERS, STAMPS, build
@@ -36,6 +37,10 @@ class Cluster:
             raise RemoteTimeoutError("main", "kubectl exec", "ended after its time-out")
         return Result(self._answer(len(self.asked)), "", (), self._seconds)
 
+    def follow(self, references: Sequence[Reference], seconds: float, *, selector: str) -> None:
+        assert "app.kubernetes.io/part-of=shop" in selector
+        self.asked.append(f"follow {', '.join(map(str, references))}")
+
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
@@ -43,8 +48,9 @@ class Cluster:
 def run(cluster: Cluster, *, interval: int = 10, timeout: int = 5) -> None:
     """The traffic check of a worker with that healthcheck."""
     apps = build(WORKER % (interval, timeout), STAMPS[0]).apps
-    rollout = Rollout(STAMPS[0], apps=apps)
-    context: Any = SimpleNamespace(cluster=cluster, rollout=rollout)
+    rollout = Rollout(STAMPS[0], apps=apps, applied=[*apps])
+    application = SimpleNamespace(name="shop")
+    context: Any = SimpleNamespace(cluster=cluster, rollout=rollout, application=application)
     traffic.run(cast("ClusterContext", context), clock=lambda: cluster.now, sleep=cluster.sleep)
 
 
@@ -52,14 +58,18 @@ def run(cluster: Cluster, *, interval: int = 10, timeout: int = 5) -> None:
 def test_a_check_may_be_as_slow_as_the_healthcheck_says(seconds: float) -> None:
     cluster = Cluster(lambda _: 0, seconds)
     run(cluster, timeout=20)
-    assert cluster.asked == ["deployment/shop-worker: test $A"] * 3
+    # And then whether all that was rolled out still runs.
+    assert cluster.asked == [
+        *["deployment/shop-worker: test $A"] * 3,
+        "follow deployment/shop-worker",
+    ]
 
 
 def test_good_answers_that_have_begun_in_time_are_waited_for() -> None:
     # The third one begins after 2.4 s more than the 15 s that there are.
     cluster = Cluster(lambda number: number <= 2, 5.0)
     run(cluster, interval=1, timeout=1)
-    assert len(cluster.asked) == 5
+    assert len(cluster.asked) == 5 + 1
 
 
 def test_bad_answers_are_asked_again_for_three_intervals_and_timeouts() -> None:

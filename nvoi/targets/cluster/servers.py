@@ -1,0 +1,152 @@
+"""The steps that look at the servers, and make them one cluster of k3s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from nvoi.errors import NvoiError
+from nvoi.k3s.install import Installer
+from nvoi.k3s.nodes import format_address, list_nodes
+from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
+from nvoi.k3s.survey import check_servers
+from nvoi.kubernetes.names import SERVER_GROUP
+from nvoi.operation import Step
+from nvoi.targets.cluster.absence import find_spare, free_pods, leave_out
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.departures import hold_servers, keep_servers
+
+#: What engines call the architectures of the config.
+PLATFORMS = {"x86": "linux/amd64", "arm64": "linux/arm64"}
+
+
+def reach_servers(context: ClusterContext) -> None:
+    context.survey.servers = context.provider.ensure_servers(context.application)
+    survey_servers(context)
+
+
+def survey_servers(context: ClusterContext) -> None:
+    survey = context.survey
+    survey.facts = check_servers(
+        context.connections,
+        survey.servers,
+        context.application.k3s.version,
+        context.cluster,
+        lambda architectures: settle_platform(context, architectures),
+        spare=find_spare(context),
+    )
+    leave_out_silent(context)
+    check_architecture(context)
+    survey.is_complete = True
+
+
+def leave_out_silent(context: ClusterContext) -> None:
+    """Go on without the servers that could not be reached, which their nodes explain."""
+    servers, facts = context.survey.servers, context.survey.facts
+    silent = [server for server in servers if server.name not in facts]
+    if silent:
+        nodes = {node.address: node for node in list_nodes(context.cluster)}
+        leave_out(context, {one.name: nodes[format_address(one.host)] for one in silent})
+        settle_platform(context, {name: one.architecture for name, one in facts.items()})
+
+
+def settle_platform(context: ClusterContext, architectures: Mapping[str, str]) -> None:
+    """Settle what the image is built for, once every server has told what it is.
+
+    Where the config says it, it was settled before.
+    """
+    platform, different = context.image.platform, sorted(set(architectures.values()))
+    if platform.done():
+        return
+    if len(different) == 1:
+        platform.set_result(f"linux/{different[0]}")
+        return
+    platform.set_exception(
+        NvoiError(
+            f"the servers differ: {' and '.join(different)}",
+            hint="no one image runs on all of them; name finished ones for several platforms as "
+            "app.*.image",
+        )
+    )
+
+
+def check_architecture(context: ClusterContext) -> None:
+    """See that the servers can run the image, where the config says what it is built for."""
+    platform = find_platform(context)
+    if platform is None or not context.needs_image:
+        return
+    facts = context.survey.facts
+    others = [name for name, one in facts.items() if f"linux/{one.architecture}" != platform]
+    if others:
+        raise NvoiError(
+            f"the image is built for {platform}, which {', '.join(others)} cannot run",
+            hint="`architecture` in the config is that of all servers; it may be left out",
+        )
+
+
+def find_platform(context: ClusterContext) -> str | None:
+    architecture = getattr(context.application.compute_provider, "architecture", None)
+    return PLATFORMS.get(architecture or "")
+
+
+def build_settings(context: ClusterContext) -> K3sSettings:
+    k3s = context.application.k3s
+    return K3sSettings(
+        version=k3s.version,
+        install_url=k3s.install_url,
+        system_default_registry=k3s.system_default_registry,
+        mirrors=k3s.mirrors,
+    )
+
+
+def install_k3s(context: ClusterContext) -> None:
+    build, survey, name = context.image.build, context.survey, context.application.name
+    if build is not None and build.is_done:
+        # Where it has failed, nothing needs to be installed for it.
+        build.wait()
+    installer = Installer(
+        context.connections,
+        context.cluster,
+        survey.servers,
+        build_settings(context),
+        name,
+        spare=find_spare(context),
+    )
+    before = list_groups(context)
+    survey.nodes = installer.ensure_k3s(survey.facts)
+    nodes = {node.name: node for node in list_nodes(context.cluster)}
+    found = {server.name: nodes[survey.nodes[server.name]] for server in survey.servers}
+    leave_out(context, {name: node for name, node in found.items() if not node.is_ready})
+    survey.regrouped = {
+        name: group
+        for name, group in before.items()
+        if name in nodes and group != nodes[name].labels.get(SERVER_GROUP)
+    }
+    hold_servers(context, nodes.values())
+    free_pods(context, nodes.values())
+
+
+def list_groups(context: ClusterContext) -> dict[str, str]:
+    """The groups of the nodes that there are, by their names; empty where there is no cluster."""
+    k3s = context.survey.facts[context.master.name].k3s
+    nodes = list_nodes(context.cluster) if k3s.is_active and k3s.applied else []
+    return {one.name: one.labels[SERVER_GROUP] for one in nodes if SERVER_GROUP in one.labels}
+
+
+def plan_servers(context: ClusterContext) -> Iterator[str]:
+    yield from context.provider.describe(context.application)
+    yield "checks their system, memory, disk, ports, clock and rights"
+
+
+def plan_k3s(context: ClusterContext) -> Iterator[str]:
+    yield f"has k3s {context.application.k3s.version or DEFAULT_VERSION} on every server"
+    yield "gives servers that the config no longer names no new pods, and lets them serve"
+
+
+SERVERS: Step[ClusterContext] = Step(name="Servers", run=reach_servers, plan=plan_servers)
+K3S: Step[ClusterContext] = Step(
+    name="k3s",
+    run=install_k3s,
+    plan=plan_k3s,
+    undo=keep_servers,
+    undoes="the cordon of old servers",
+)

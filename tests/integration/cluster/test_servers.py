@@ -1,0 +1,117 @@
+"""Servers that leave the config, and those that are away."""
+
+from __future__ import annotations
+
+from tests.integration.cluster.conftest import StartFleet
+from tests.integration.cluster.fleet import IMAGE, Fleet
+from tests.integration.cluster.test_deploy import find_image, find_steps
+
+NEW = "registry.example/web:2"
+LONG_AGO = "2026-01-01T00:00:00Z"
+
+
+def list_pods(fleet: Fleet, node: str) -> list[str]:
+    """The app's pods on a node that are to stay."""
+    return [
+        pod["metadata"]["name"]
+        for pod in fleet.state.objects("Pod")
+        if pod["spec"].get("nodeName") == node and "deletionTimestamp" not in pod["metadata"]
+        if pod["metadata"]["name"].startswith("shop-web-")
+    ]
+
+
+def is_cordoned(fleet: Fleet, node: str) -> bool:
+    return bool(fleet.state.find("Node", node)["spec"].get("unschedulable"))
+
+
+def test_a_server_that_leaves_serves_until_the_new_release_does(start_fleet: StartFleet) -> None:
+    fleet = start_fleet("main", "work")
+    fleet.web["servers"] = ["main", "work"]
+    assert (first := fleet.run()).code == 0, first.output
+    (serving,) = list_pods(fleet, "shop-work-1")
+    del fleet.places["work"]
+    fleet.web.update(servers=["main"], image=NEW)
+    fleet.state.behave(NEW, "crash")
+    failed = fleet.run()
+    assert failed.code == 1
+    assert "shop-work-1 is not in the config any more: it gets no new pods" in failed.output
+    assert find_image(fleet) == IMAGE
+    assert list_pods(fleet, "shop-work-1") == [serving]
+    assert not is_cordoned(fleet, "shop-work-1")
+    assert fleet.hosts["work"].removals == []
+    # Where its pods cannot go, the new release stands and the server stays.
+    fleet.state.behave(NEW, "ready")
+    theirs = {"metadata": {"name": "theirs"}, "spec": {"nodeName": "shop-work-1"}}
+    theirs["spec"]["containers"] = [{"name": "theirs", "image": "theirs:1"}]  # type: ignore[assignment]
+    fleet.state.add({"kind": "Pod", **theirs})
+    lost = {"times": 1, "status": 403, "reason": "Forbidden", "message": "no evictions"}
+    fleet.state.scenario(fail={"evict": lost})
+    kept = fleet.run()
+    assert kept.code == 1
+    assert "serves, but the node shop-work-1 cannot be drained and stays" in kept.output
+    assert find_steps(kept.output)[-4:] == ["Traffic check", "Release", "Clean-up", "Old servers"]
+    assert find_image(fleet) == NEW
+    assert not is_cordoned(fleet, "shop-work-1")
+    gone = fleet.run()
+    assert gone.code == 0, gone.output
+    assert fleet.state.names("Node", None) == ["shop-main-1"]
+    assert fleet.hosts["work"].removals == ["k3s-agent"]
+
+
+def test_a_server_whose_group_is_renamed_is_in_the_old_one_again_where_the_release_fails(
+    start_fleet: StartFleet,
+) -> None:
+    def get_group() -> str:
+        labels = fleet.state.find("Node", "shop-work-1")["metadata"]["labels"]
+        return str(labels["nvoi.io/server-name"])
+
+    fleet = start_fleet("main", "work")
+    fleet.web["servers"] = ["work"]
+    assert (first := fleet.run()).code == 0, first.output
+    fleet.places["front"], fleet.machines["front"] = (
+        fleet.places.pop("work"),
+        fleet.machines["work"],
+    )
+    fleet.web.update(servers=["front"], image=NEW)
+    fleet.state.behave(NEW, "crash")
+    failed = fleet.run()
+    assert failed.code == 1
+    assert "shop-work-1 is in the server group work again" in failed.output
+    assert get_group() == "work"
+    fleet.state.behave(NEW, "ready")
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output
+    assert get_group() == "front"
+
+
+def test_a_worker_that_is_away_is_gone_on_without_unless_it_is_needed(
+    start_fleet: StartFleet,
+) -> None:
+    fleet = start_fleet("main", "work")
+    fleet.web["servers"] = ["main", "work"]
+    assert (first := fleet.run()).code == 0, first.output
+    assert len(list_pods(fleet, "shop-work-1")) == 1
+    fleet.state.register_node("shop-work-1", ready=False, since=LONG_AGO)
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output
+    told = "its node is NotReady: Kubelet stopped posting node status.: the deploy goes on without"
+    assert told in outcome.output
+    assert len(list_pods(fleet, "shop-main-1")) == 2
+    assert list_pods(fleet, "shop-work-1") == []
+    # The same where the whole machine is off.
+    fleet.machines["work"].stop()
+    fleet.web["image"] = NEW
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output
+    assert told in outcome.output
+    assert find_image(fleet) == NEW
+    # It is still a node, and k3s is still on it.
+    assert "shop-work-1" in fleet.state.names("Node", None)
+    required = fleet.run("deploy", "--require-all-servers")
+    assert required.code == 1
+    assert "the cluster says of the node shop-work-1: NotReady" in required.output
+    fleet.application["app"]["worker"] = {"servers": ["work"], "command": "work", "image": NEW}
+    needed = fleet.run()
+    assert needed.code == 1
+    assert "worker can run nowhere else (bring the server back" in needed.output
+    assert find_image(fleet) == NEW
