@@ -31,7 +31,8 @@ class Request:
     read from, None where it came from the environment or was not needed. ``lock_wait`` is
     how many seconds to wait for another run to end, ``dockerfile`` what to build the image
     from instead of the checkout's own, ``with_cluster`` whether ``delete`` takes the cluster
-    away too, ``stamp`` the release that ``rollback`` goes to, None for the one before.
+    away too, ``stamp`` the release that ``rollback`` goes to, None for the one before,
+    ``accept_data_move`` whether services may go on without the data that they have now.
     """
 
     config: Config
@@ -45,6 +46,7 @@ class Request:
     dockerfile: Path | None = None
     with_cluster: bool = False
     stamp: str | None = None
+    accept_data_move: bool = False
 
     @property
     def user(self) -> str:

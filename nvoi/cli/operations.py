@@ -70,6 +70,7 @@ def build_request(
         dockerfile=dockerfile.absolute() if dockerfile else None,
         with_cluster=getattr(options, "cluster", False),
         stamp=getattr(options, "stamp", None),
+        accept_data_move=getattr(options, "accept_data_move", False),
     )
 
 

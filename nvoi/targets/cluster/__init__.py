@@ -15,6 +15,7 @@ from nvoi.targets.cluster.context import ClusterContext, open_context, preview
 from nvoi.targets.cluster.delete import DELETE
 from nvoi.targets.cluster.lock_file import end_holder, find_holder
 from nvoi.targets.cluster.prepare import BUILD, K3S, LOCK, PUSH, REGISTRY, SERVERS, VOLUMES
+from nvoi.targets.cluster.pull import PULL
 from nvoi.targets.cluster.release import APPS, DATABASE, PRE_RUN, RECORD, SECRETS, SERVICES, STATE
 from nvoi.targets.cluster.rollback import FIND, GO_BACK, REMOVE_NEWER, list_releases
 from nvoi.targets.cluster.traffic import TRAFFIC
@@ -31,6 +32,7 @@ DEPLOY: tuple[Step[ClusterContext], ...] = (
     PUSH,
     STATE,
     VOLUMES,
+    PULL,
     SECRETS,
     DATABASE,
     PRE_RUN,

@@ -5,12 +5,20 @@ Each stage begins once the one before it is well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from nvoi.errors import NvoiError, ServiceError
-from nvoi.kubernetes.names import COMPONENT, NAME
-from nvoi.kubernetes.ownership import Reference, find_fixed, read_reference
+from nvoi.errors import NvoiError, ServiceError, UsageError
+from nvoi.kubernetes.data import find_moves
+from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME
+from nvoi.kubernetes.ownership import (
+    Reference,
+    find_fixed,
+    get_label,
+    read_reference,
+    read_template,
+)
+from nvoi.kubernetes.progress import is_ready
 from nvoi.kubernetes.releases import build_record
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
@@ -32,6 +40,8 @@ WRITTEN = frozenset(
 )
 #: What the cluster chooses for a Service, and keeps where a manifest says nothing of it.
 CHOSEN = frozenset({"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"})
+#: What is ready or not.
+WORKLOADS = frozenset({"Deployment", "StatefulSet"})
 REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -66,7 +76,34 @@ def check_state(context: ClusterContext) -> None:
             f"the cluster has {names}, which nvoi did not make for {context.application.name}",
             hint="rename the app or its service, or delete them with kubectl",
         )
+    check_data(context, context.manifests.kept)
     wait_for_jobs(context)
+
+
+def check_data(context: ClusterContext, wanted: Iterable[Manifest]) -> None:
+    """See that services find their data where they have it now.
+
+    Raises:
+        UsageError: one would not, and that was not accepted or cannot be.
+    """
+    facts = context.survey.facts
+    lacking = {
+        folder
+        for server in context.survey.servers
+        if server.name in facts
+        for folder in server.volumes
+        if folder not in facts[server.name].volumes
+    }
+    moves = find_moves(context.state.objects, wanted, lacking)
+    if context.request.accept_data_move and all(move.is_possible for move in moves):
+        for move in moves:
+            log.warning("%s; the old data stays where it is", move)
+    elif moves:
+        raise UsageError(
+            "; ".join(map(str, moves)),
+            hint="put that back as it was; --accept-data-move goes on without the data, which "
+            "stays where it is",
+        )
 
 
 def wait_for_jobs(context: ClusterContext) -> None:
@@ -92,18 +129,17 @@ def apply_secrets(context: ClusterContext) -> None:
     context.rollout.applied += manifests
     context.cluster.apply(manifests)
     for item in secrets:
-        log.info("%s: environment is there, in a Secret of its own", read_label(item, NAME))
+        log.info("%s: environment is there, in a Secret of its own", get_label(item, NAME))
 
 
 def build_own_record(context: ClusterContext, *, is_begun: bool = False) -> Manifest:
+    manifests = context.manifests
     return build_record(
-        context.release, context.manifests.apps, before=context.state.running, is_begun=is_begun
+        context.release,
+        (*manifests.database, *manifests.services, *manifests.apps),
+        before=context.state.running,
+        is_begun=is_begun,
     )
-
-
-def read_label(item: Manifest, label: str) -> str:
-    metadata: Any = item["metadata"]
-    return str(metadata["labels"][label])
 
 
 def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: float) -> None:
@@ -151,7 +187,8 @@ def restore(context: ClusterContext) -> None:
     before, created = find_changes(context.state, context.rollout.applied)
     jobs = {reference for reference in created if reference.kind == "Job"}
     try:
-        context.cluster.restore(before.values(), sorted(created - jobs))
+        unready = find_unready(context.state, before)
+        context.cluster.restore(before.values(), sorted(created - jobs), unready=unready)
     except NvoiError:
         log.warning("The cluster may hold parts of both releases; a deploy or rollback mends that")
         raise
@@ -166,10 +203,11 @@ def find_changes(
     """What of ``applied`` was there before, as it was, and what was not.
 
     A run that was cut off may have left a mixture; the record has what served last, and all
-    else of the app's own services was made since. Where no release has served yet, all was.
+    else of the app's own services was made since. Where no release has served yet, all was. What
+    they need, such as the database, follows no releases: it comes back as it was last ready.
     """
     record = state.find_record(state.running)
-    recorded = {read_reference(item): item for item in record.manifests} if record else {}
+    recorded = {read_reference(item): item for item in record.apps} if record else {}
     before: dict[Reference, Manifest] = {}
     created: set[Reference] = set()
     for item in applied:
@@ -182,11 +220,32 @@ def find_changes(
             continue
         elif reference in recorded:
             before[reference] = recorded[reference]
-        elif record is not None and read_label(item, COMPONENT) == "app":
+        elif record is not None and get_label(item, COMPONENT) == "app":
             created.add(reference)
         else:
-            before[reference] = build_manifest(live)
+            before[reference] = find_last_ready(state, live) or build_manifest(live)
     return before, created
+
+
+def find_last_ready(state: State, live: Json) -> Manifest | None:
+    """What the last deploy that succeeded had in the place of what is not ready; else None."""
+    name = get_label(live, INSTANCE)
+    workloads = [one for one in state.objects if one["kind"] in WORKLOADS]
+    if any(get_label(one, INSTANCE) == name and is_ready(one) for one in workloads):
+        return None
+    kept = [item for record in state.records[:1] for item in record.manifests]
+    return next((one for one in kept if read_reference(one) == read_reference(live)), None)
+
+
+def find_unready(state: State, before: Mapping[Reference, Manifest]) -> set[Reference]:
+    """What of ``before`` was not ready when the run began, and is just the same again."""
+    return {
+        reference
+        for reference, item in before.items()
+        if reference.kind in WORKLOADS
+        if (live := state.find(reference)) and not is_ready(live)
+        if read_template(live) == read_template(item)
+    }
 
 
 def build_manifest(item: Json) -> Manifest:
@@ -229,7 +288,10 @@ def plan_workloads(context: ClusterContext, names: Iterable[str]) -> Iterator[st
 STATE: Step[ClusterContext] = Step(
     name="State",
     run=check_state,
-    plan=lambda _: ["reads what of the app is in the cluster, and which release runs"],
+    plan=lambda _: [
+        "reads what of the app is in the cluster, and which release runs",
+        "refuses to go on where a service would not find the data that it has now",
+    ],
 )
 SECRETS: Step[ClusterContext] = Step(
     name="Secrets",

@@ -32,8 +32,16 @@ def build(text: str, stamp: str) -> Manifests:
 def record(stamp: str, before: str | None = None, *, text: str = WEB, begun: bool = False) -> Any:
     """The record of a release, as the cluster has it."""
     release = build_release(ssh(text), stamp=stamp)
-    apps = build_manifests(release).apps
-    return build_record(release, apps, before=before, is_begun=begun)
+    made = build_manifests(release)
+    manifests = (*made.database, *made.services, *made.apps)
+    return build_record(release, manifests, before=before, is_begun=begun)
+
+
+def serving(item: Any) -> Any:
+    """A workload that is ready, as the cluster has it."""
+    counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), 1)
+    status = counts | {"availableReplicas": 1, "observedGeneration": 1}
+    return item | {"metadata": item["metadata"] | {"generation": 1}, "status": status}
 
 
 def see(live: Iterable[Any], *, text: str = WEB, stamp: str | None = None) -> ClusterContext:

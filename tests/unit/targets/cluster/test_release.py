@@ -11,9 +11,15 @@ import pytest
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.release import apply_secrets, find_changes, keep_release, restore
+from nvoi.targets.cluster.release import (
+    apply_secrets,
+    find_changes,
+    find_unready,
+    keep_release,
+    restore,
+)
 from nvoi.targets.cluster.rollback import remove_newer
-from tests.unit.targets.cluster.runs import SERVERS, STAMPS, WEB, build, record, see
+from tests.unit.targets.cluster.runs import SERVERS, STAMPS, WEB, build, record, see, serving
 
 WITH_JOB = SERVERS + "app: {web: {servers: [main], port: 3000, pre_run_command: migrate}}"
 WITH_EXTRA = SERVERS + "app: {web: {servers: [main], port: 3000}, extra: {servers: [main]}}"
@@ -33,8 +39,10 @@ class Recorder:
     def delete(self, references: Iterable[Reference], *, wait: bool = True) -> None:
         self._take("delete" if wait else "delete later", references)
 
-    def restore(self, before: Iterable[Any], created: Iterable[Reference]) -> None:
-        del created
+    def restore(
+        self, before: Iterable[Any], created: Iterable[Reference], *, unready: Iterable[Reference]
+    ) -> None:
+        del created, unready
         self._take("restore", map(read_reference, before))
 
     def _take(self, verb: str, references: Iterable[Reference]) -> None:
@@ -136,6 +144,66 @@ def test_a_first_release_that_fails_leaves_nothing_even_of_one_that_was_cut_off(
     before, created = find_changes(context.state, context.rollout.applied)
     assert before == {}
     assert names(created) == {"deployment/shop-web", "service/shop-web"}
+
+
+POSTGRES = """
+database:
+  servers: [main]
+  adapter: postgres
+  image: postgres:17
+  secrets: {POSTGRES_USER: u, POSTGRES_PASSWORD: p, POSTGRES_DB: d}
+"""
+DATABASE, CACHED = Reference("StatefulSet", "db-shop"), Reference("Deployment", "shop-cache")
+WHOLE = WEB + CACHE + POSTGRES
+BROKEN = WHOLE.replace(":17", ":99").replace("redis:7", "redis:none")
+
+
+@pytest.mark.parametrize("reference", [DATABASE, CACHED])
+def test_what_a_run_that_was_cut_off_has_broken_comes_back_as_it_was_last_ready(
+    reference: Reference,
+) -> None:
+    live = [record(STAMPS[0], text=WHOLE), record(STAMPS[1], STAMPS[0], text=BROKEN, begun=True)]
+    context = see([*live, *build(BROKEN, STAMPS[1]).kept], text=WHOLE)
+    run(context, WHOLE)
+    before, _ = find_changes(context.state, context.rollout.applied)
+    assert before[reference] in context.state.records[0].manifests
+    # It differs from what there was, and is waited for.
+    assert reference not in find_unready(context.state, before)
+
+
+NEWER = WHOLE.replace(":17", ":18")
+
+
+def test_a_database_that_is_ready_comes_back_as_it_is() -> None:
+    live = [
+        serving(item) if read_reference(item) == DATABASE else item
+        for item in build(NEWER, STAMPS[1]).kept
+    ]
+    context = see([record(STAMPS[0], text=WHOLE), *live], text=WHOLE)
+    run(context, WHOLE)
+    before, _ = find_changes(context.state, context.rollout.applied)
+    assert "postgres:18" in str(before[DATABASE])
+
+
+def test_a_database_does_not_go_back_with_the_app() -> None:
+    records = [record(STAMPS[0], text=WHOLE), record(STAMPS[1], STAMPS[0], text=NEWER)]
+    # The first release runs again, and the database is down.
+    context = see([*records, *build(BROKEN, STAMPS[0]).kept], text=WHOLE)
+    run(context, WHOLE)
+    before, _ = find_changes(context.state, context.rollout.applied)
+    assert context.state.running == STAMPS[0]
+    assert "postgres:18" in str(before[DATABASE])
+
+
+def test_what_was_not_ready_and_is_the_same_again_is_not_waited_for() -> None:
+    context = see([record(STAMPS[0], text=WHOLE), *build(WHOLE, STAMPS[0]).kept], text=BROKEN)
+    run(context, BROKEN)
+    before, _ = find_changes(context.state, context.rollout.applied)
+    assert find_unready(context.state, before) == {
+        DATABASE,
+        CACHED,
+        Reference("Deployment", "shop-web"),
+    }
 
 
 def test_where_the_record_of_what_runs_is_gone_it_comes_back_as_it_was_seen() -> None:
