@@ -7,10 +7,12 @@ the new one's image is asked for: one that cannot be had, or takes minutes, woul
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from nvoi import parallel
 from nvoi.command import Result, build_script
 from nvoi.errors import ConnectionFailedError, RemoteError, RemoteTimeoutError, ServiceError
 from nvoi.kubernetes.data import list_groups, name_service
@@ -20,7 +22,6 @@ from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import masker
 from nvoi.operation import Step
-from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
@@ -78,7 +79,7 @@ def pull_all(context: ClusterContext, wanted: Iterable[Manifest]) -> None:
     ]
     if not places:
         log.info("Nothing to pull beforehand")
-    work_on_all(places, lambda place: pull_image(context, *place))
+    parallel.work_on_all(places, lambda place: pull_image(context, *place))
 
 
 def find_pulls(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Pull]:
@@ -105,7 +106,14 @@ def list_containers(item: Manifest) -> list[Any]:
     return containers
 
 
-def pull_image(context: ClusterContext, server: Server, pull: Pull) -> None:
+def pull_image(
+    context: ClusterContext,
+    server: Server,
+    pull: Pull,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = parallel.sleep,
+) -> None:
     """Pull an image on a server; where that cannot even be tried, it is told and no fault."""
     log.info("%s: pulling %s for %s", server.name, pull.image, pull.service)
     try:
@@ -116,6 +124,8 @@ def pull_image(context: ClusterContext, server: Server, pull: Pull) -> None:
             log=log,
             pause=PAUSE,
             longest_pause=PAUSE,
+            clock=clock,
+            sleep=sleep,
         )
     except NotReadyError as seen:
         raise build_failure(server, pull, str(seen)) from None
