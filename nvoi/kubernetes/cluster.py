@@ -12,6 +12,7 @@ from nvoi.command import Result, build_script
 from nvoi.errors import ClusterSilenceError, HostsError, RemoteError, RequestError
 from nvoi.http import Client
 from nvoi.kubernetes.api import DELETED, FIELD_MANAGER, LISTED, Api
+from nvoi.kubernetes.diagnosis import is_crashing
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
 from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAMESPACE
 from nvoi.kubernetes.ownership import Json, Reference, find_fixed, get_label, read_reference
@@ -270,6 +271,17 @@ class Cluster:
         for component, limit in seconds.items():
             stage = [item for item in awaited if get_label(item, COMPONENT) == component]
             self._follow(stage, limit, is_patient=True)
+
+    def free_crashing(self, selector: str) -> None:
+        """Delete pods that are in back-off, for what they crashed of is mended by now.
+
+        Raises:
+            NvoiError: they cannot be asked for.
+            LockError: this run may not change the cluster.
+        """
+        crashing = [pod for pod in self.get(["pods"], selector=selector) if is_crashing(pod)]
+        if crashing:
+            self._free(crashing)
 
     def evict(self, pods: Iterable[Reference]) -> list[Reference]:
         """Ask for the end of pods; those that a PodDisruptionBudget keeps for now.

@@ -17,6 +17,7 @@ from nvoi.k3s.install import Installer
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
 from nvoi.k3s.survey import check_servers
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.names import INSTANCE
 from nvoi.kubernetes.ownership import read_reference
 from nvoi.kubernetes.registry import (
     CLUSTER_IP,
@@ -36,6 +37,7 @@ from nvoi.ssh.host import Host, as_root
 from nvoi.targets.checkout import read_checkout
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.lock import take_lock
+from nvoi.targets.cluster.pull import pull_all
 from nvoi.targets.cluster.state import Json, choose_stamp
 
 log = get_logger("nvoi.cluster")
@@ -146,6 +148,10 @@ def start_registry(context: ClusterContext) -> None:
         node=context.survey.nodes[context.master.name],
         image=context.application.k3s.registry_image or IMAGE,
     )
+    live = context.cluster.get(
+        ["deployments"], selector=f"{INSTANCE}={NAME}", namespace=SYSTEM_NAMESPACE
+    )
+    pull_all(context, live, registry, [context.master])
     found = context.cluster.roll_out(registry, seconds=REGISTRY_SECONDS)
     context.survey.registry = get_registry_address(found)
     # Both come up side by side on a new cluster, and whatever starts from here on needs names.

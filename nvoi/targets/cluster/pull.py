@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,25 +60,27 @@ class Pull:
 
 
 def pull_images(context: ClusterContext) -> None:
-    """Pull what is about to replace the only pod of a service.
+    pull_all(context, context.state.objects, context.manifests.kept, context.survey.servers)
+
+
+def pull_all(
+    context: ClusterContext,
+    live: Iterable[Json],
+    wanted: Iterable[Manifest],
+    servers: Sequence[Server],
+) -> None:
+    """Pull what is about to replace the only pod of a workload, on those of ``servers`` it needs.
 
     Raises:
-        ServiceError: an image cannot be had. Nothing of the release has been changed by then.
+        ServiceError: an image cannot be had. Nothing has been changed for it by then.
         HostsError: several cannot.
     """
-    pull_all(context, context.manifests.kept)
-
-
-def pull_all(context: ClusterContext, wanted: Iterable[Manifest]) -> None:
-    pulls = find_pulls(context.state.objects, wanted)
     places = [
         (server, pull)
-        for pull in pulls
-        for server in context.survey.servers
+        for pull in find_pulls(live, wanted)
+        for server in servers
         if server.group in pull.groups or not pull.groups
     ]
-    if not places:
-        log.info("Nothing to pull beforehand")
     parallel.work_on_all(places, lambda place: pull_image(context, *place))
 
 
@@ -170,7 +172,7 @@ def build_failure(server: Server, pull: Pull, reason: str) -> ServiceError:
     return ServiceError(
         f"{pull.service}: {pull.image} cannot be pulled on {server.name}: {reason}",
         hint="see that the image's name is right, and that the servers can reach where it is; "
-        "nothing was changed",
+        "what runs goes on",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from nvoi.errors import NvoiError, ServiceError, UsageError
 from nvoi.kubernetes.data import find_moves
-from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME
+from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME, build_app_selector
 from nvoi.kubernetes.ownership import (
     Reference,
     find_fixed,
@@ -152,6 +152,13 @@ def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: fl
     )
     named = {read_reference(item) for item in manifests if item["kind"] == "Service"}
     context.rollout.services += [item for item in found if read_reference(item) in named]
+
+
+def roll_out_database(context: ClusterContext) -> None:
+    roll_out(context, context.manifests.database, DATABASE_SECONDS)
+    if context.manifests.database:
+        # The release that serves until the new one does may have missed its database.
+        context.cluster.free_crashing(build_app_selector(context.application.name))
 
 
 def run_jobs(context: ClusterContext) -> None:
@@ -303,7 +310,7 @@ SECRETS: Step[ClusterContext] = Step(
 )
 DATABASE: Step[ClusterContext] = Step(
     name="Database",
-    run=lambda context: roll_out(context, context.manifests.database, DATABASE_SECONDS),
+    run=roll_out_database,
     plan=plan_database,
 )
 PRE_RUN: Step[ClusterContext] = Step(name="Pre-run commands", run=run_jobs, plan=plan_jobs)

@@ -38,7 +38,7 @@ def go_back(context: ClusterContext) -> None:
     record = choose_release(context.state, context.request.stamp)
     log.info("Going back from %s to %s", context.state.running or "nothing", record.stamp)
     check_data(context, record.apps)
-    pull_all(context, record.apps)
+    pull_all(context, context.state.objects, record.apps, context.survey.servers)
     roll_out_apps(context, record.apps)
 
 

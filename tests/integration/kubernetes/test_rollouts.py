@@ -352,6 +352,21 @@ def test_what_crashed_before_a_rollout_is_started_anew_and_judged_by_that(
     assert "no database" in error.output
 
 
+def test_what_crashed_while_its_database_was_away_is_started_anew_once_it_is_back(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    state.behave("shop-web", "crash")
+    fail(cluster)
+    state.behave("shop-web", "ready")
+    crashing = set(state.names("Pod"))
+    cluster.get(["pods"])
+    cluster.free_crashing("app.kubernetes.io/part-of=other")
+    assert not any("deletionTimestamp" in pod["metadata"] for pod in state.objects("Pod"))
+    cluster.free_crashing("app.kubernetes.io/part-of=shop")
+    cluster.get(["pods"])
+    assert crashing.isdisjoint(state.names("Pod"))
+
+
 def test_a_rollout_that_kubernetes_gave_up_earlier_begins_anew(
     cluster: Cluster, state: ClusterState
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from nvoi.command import Command, Result
 from nvoi.errors import ConnectionFailedError, NvoiError, RemoteTimeoutError, ServiceError
+from nvoi.kubernetes.registry import build_registry
 from nvoi.ssh.host import Host
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.pull import Pull, find_pulls, find_reason, pull_all, pull_image
@@ -85,7 +85,7 @@ def pull(*answers: Result | NvoiError, seconds: float = 5.0) -> Machine:
 def test_what_ends_before_its_successor_is_pulled_on_its_servers_before() -> None:
     context = see(build(CONFIG, STAMPS[0]).kept, text=CONFIG)
     machine = connect(context, DONE)
-    pull_all(context, build(CHANGED, STAMPS[1]).kept)
+    pull_all(context, context.state.objects, build(CHANGED, STAMPS[1]).kept, context.survey.servers)
     assert {(name, text.split()[-1]) for name, text in machine.asked} == {
         ("shop-more-1", "postgres:18"),
         ("shop-more-2", "postgres:18"),
@@ -94,15 +94,18 @@ def test_what_ends_before_its_successor_is_pulled_on_its_servers_before() -> Non
     }
 
 
-def test_what_is_new_or_unchanged_is_left_to_the_cluster(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_new_or_unchanged_is_left_to_the_cluster() -> None:
     kept: Any = build(CONFIG, STAMPS[0]).kept
-    assert find_pulls([], kept) == []
-    caplog.set_level(logging.INFO, logger="nvoi")
-    context = see(kept, text=CONFIG)
+    assert find_pulls([], kept) == find_pulls(kept, build(CONFIG, STAMPS[1]).kept) == []
+
+
+def test_the_registry_s_own_image_is_pulled_on_its_server_before() -> None:
+    old, new = (build_registry("run", node="main-1", image=f"registry:{n}") for n in (2, 3))
+    context = see([], text=CONFIG)
     machine = connect(context, DONE)
-    pull_all(context, build(CONFIG, STAMPS[1]).kept)
-    assert machine.asked == []
-    assert "Nothing to pull beforehand" in caplog.text
+    pull_all(context, old, new, [context.master])
+    ((name, text),) = machine.asked
+    assert (name, text.split()[-1]) == ("shop-main-1", "registry:3")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +121,7 @@ def test_an_image_that_can_never_be_had_is_told_at_once(reason: str) -> None:
     told = f"the database: a:1 cannot be pulled on shop-more-2: .*{reason}"
     with pytest.raises(ServiceError, match=told) as caught:
         pull(say("level=info", START.format("Unknown") + reason), DONE)
-    assert "nothing was changed" in caught.value.hint
+    assert "what runs goes on" in caught.value.hint
 
 
 def test_a_registry_that_is_away_for_a_moment_is_asked_again() -> None:
