@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from nvoi.kubernetes.names import NAME, SERVER_GROUP
-from nvoi.kubernetes.ownership import Json, get_label, read_reference
+from nvoi.kubernetes.ownership import WORKLOADS, Json, get_label, read_reference
 from nvoi.kubernetes.workloads import Manifest
 
 DATABASE = "the database"
-#: The kinds that have data for longer than one run.
-KEEPERS = frozenset({"Deployment", "StatefulSet"})
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def find_moves(
             and its data kept: that is no move.
         lacking: folders that a server should have and has not.
     """
-    old = {read_reference(item): item for item in live if item["kind"] in KEEPERS}
+    old = {read_reference(item): item for item in live if item["kind"] in WORKLOADS}
     return [
         move
         for item in wanted

@@ -22,6 +22,8 @@ RECORD = "release"
 
 #: The kinds that nvoi makes for an app. None of them holds data.
 KINDS = ("Deployment", "StatefulSet", "Service", "Secret", "Job")
+#: Those whose pods are to stay.
+WORKLOADS = frozenset({"Deployment", "StatefulSet"})
 #: All but Secrets, as the paths of the API call them, and who else may need a Secret.
 LISTED = ("deployments", "statefulsets", "services", "jobs", "replicasets")
 # What Kubernetes refuses to change (API reference, "Deployment" and "StatefulSet").

@@ -17,6 +17,7 @@ from nvoi.images.engines import Engine
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.manifests import Manifests, build_manifests
+from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.workloads import Manifest, Release
 from nvoi.naming import build_image_tag, build_prefix
 from nvoi.operation import Request
@@ -63,12 +64,14 @@ class Rollout:
     """What this run puts into the cluster.
 
     ``stamp`` is the new release's name: the moment the run began, or later than all stamps there.
-    ``applied`` may have to be taken back. ``apps`` are the manifests of the app's own services in
-    the release, and ``services`` the Services in front of it, as they are in the cluster.
+    ``applied`` may have to be taken back; what of it has come up is ``ready``. ``apps`` are the
+    manifests of the app's own services in the release, and ``services`` the Services in front of
+    it, as they are in the cluster.
     """
 
     stamp: str
     applied: list[Manifest] = field(default_factory=list)
+    ready: set[Reference] = field(default_factory=set)
     apps: tuple[Manifest, ...] = ()
     services: list[Json] = field(default_factory=list)
 

@@ -11,8 +11,9 @@ from nvoi.operation import KeptRelease, Request, Step
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext, open_context
 from nvoi.targets.cluster.pull import pull_all
-from nvoi.targets.cluster.release import check_data, load_state, restore, roll_out_apps
+from nvoi.targets.cluster.release import check_data, load_state, roll_out_apps
 from nvoi.targets.cluster.state import State, build_state, read_objects
+from nvoi.targets.cluster.undo import restore
 
 log = get_logger("nvoi.cluster")
 

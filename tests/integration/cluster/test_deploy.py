@@ -251,15 +251,6 @@ def test_data_is_left_behind_only_where_that_is_accepted(fleet: Fleet) -> None:
     # Nor does the app go back to older data unasked.
     assert fleet.run("rollback").code == 2
     assert find_folders(fleet) == [new]
-    assert fleet.run("rollback", "--accept-data-move").code == 0
-    assert find_folders(fleet) == [old]
-    # As on a disk that is not mounted.
-    (fleet.master.root / old.lstrip("/")).rmdir()
-    fleet.web.update(mounts={"old": "/data"})
-    missing = fleet.run()
-    assert missing.code == 2
-    assert f"should be in {old}, on a server of main; that folder is not" in missing.output
-    assert not (fleet.master.root / old.lstrip("/")).exists()
 
 
 def test_old_images_leave_registry_and_servers_but_those_to_go_back_to(fleet: Fleet) -> None:

@@ -11,7 +11,7 @@ import pytest
 from nvoi.config.schema import Config, SSHProvider
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.k3s.facts import Facts
-from nvoi.kubernetes.data import KEEPERS
+from nvoi.kubernetes.ownership import WORKLOADS
 from nvoi.kubernetes.registry import build_registry
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.prepare import (
@@ -96,7 +96,7 @@ class Registry:
 
     def get(self, names: Sequence[str], **_: object) -> list[Any]:
         assert list(names) == ["deployments"]
-        return [item for item in build_registry("run", image="old:1") if item["kind"] in KEEPERS]
+        return [item for item in build_registry("run", image="old:1") if item["kind"] in WORKLOADS]
 
     def roll_out(self, manifests: Sequence[Any], **_: object) -> None:
         self.applied += manifests

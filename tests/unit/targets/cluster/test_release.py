@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from nvoi.errors import NvoiError, ServiceError
-from nvoi.kubernetes.ownership import Reference, read_reference
+from nvoi.errors import NvoiError, ServiceError, UsageError
+from nvoi.k3s.facts import Facts
+from nvoi.kubernetes.ownership import Reference, get_label, read_reference
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.release import (
-    apply_secrets,
-    find_changes,
-    find_unready,
-    keep_release,
-    restore,
-)
+from nvoi.targets.cluster.release import apply_secrets, check_data, keep_release
 from nvoi.targets.cluster.rollback import remove_newer
+from nvoi.targets.cluster.undo import find_changes, find_unready, restore
 from tests.unit.targets.cluster.runs import SERVERS, STAMPS, WEB, build, record, see, serving
 
 WITH_JOB = SERVERS + "app: {web: {servers: [main], port: 3000, pre_run_command: migrate}}"
@@ -42,8 +38,9 @@ class Recorder:
     def restore(
         self, before: Iterable[Any], created: Iterable[Reference], *, unready: Iterable[Reference]
     ) -> None:
-        del created, unready
+        del unready
         self._take("restore", map(read_reference, before))
+        self._take("remove", created)
 
     def _take(self, verb: str, references: Iterable[Reference]) -> None:
         self.asked.append((verb, [str(one) for one in references]))
@@ -206,9 +203,74 @@ def test_what_was_not_ready_and_is_the_same_again_is_not_waited_for() -> None:
     }
 
 
+def take_back(context: ClusterContext) -> set[str]:
+    """Undo, and return what came back or was removed."""
+    recorder = connect(context)
+    restore(context)
+    return {name for verb, names in recorder.asked for name in names if verb != "delete"}
+
+
+def test_a_database_that_was_down_and_is_up_by_this_run_stays() -> None:
+    old = build(WHOLE, STAMPS[0]).kept
+    new = build(WHOLE.replace("d}", "d, MORE: x}"), STAMPS[5])
+    context = see([record(STAMPS[0], text=WHOLE), *old], text=WHOLE)
+    context.rollout.applied += new.all
+    (secret,) = (
+        str(read_reference(item))
+        for item in new.secrets
+        if get_label(item, "app.kubernetes.io/component") == "database"
+    )
+    own = {str(DATABASE), "service/db-shop", secret}
+    assert own <= take_back(context)
+    context.rollout.ready |= {DATABASE}
+    taken = take_back(context)
+    assert own.isdisjoint(taken)
+    assert str(CACHED) in taken
+    # One that was ready comes back as it was.
+    served = [serving(item) if read_reference(item) == DATABASE else item for item in old]
+    context.state = see([record(STAMPS[0], text=WHOLE), *served], text=WHOLE).state
+    assert own <= take_back(context)
+
+
 def test_where_the_record_of_what_runs_is_gone_it_comes_back_as_it_was_seen() -> None:
     context = see(build(WEB, STAMPS[0]).kept)
     run(context, WEB)
     before, created = find_changes(context.state, context.rollout.applied)
     assert names(before) == {"deployment/shop-web", "service/shop-web"}
     assert names(created) == set()
+
+
+MOUNTED = """\
+servers: {main: {master: true, host: 10.0.0.1, volumes: {data: {}}}, work: {host: 10.0.0.2}}
+app: {web: {servers: [main], port: 3000, mounts: {data: /data}}}
+"""
+FOLDER = "/opt/nvoi/volumes/shop-main-data"
+DISK = WEB + POSTGRES
+
+
+def check(before: str, after: str, *, accepts: bool = False) -> ClusterContext:
+    """See whether a deploy from one config to another finds its data."""
+    live = [record(STAMPS[0], text=before), *build(before, STAMPS[0]).kept]
+    context = see(live, text=after)
+    context.request = replace(context.request, accept_data_move=accepts)
+    context.list_servers()
+    context.survey.facts = {server.name: Facts("amd64") for server in context.survey.servers}
+    check_data(context, context.manifests.kept)
+    return context
+
+
+def test_a_folder_that_its_server_lacks_is_not_made_anew_unasked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(UsageError, match=f"should be in {FOLDER}, on a server of main; that"):
+        check(MOUNTED, MOUNTED)
+    check(MOUNTED, MOUNTED, accepts=True)
+    assert "that folder is not there; the old data stays where it is" in caplog.text
+    # A new one is.
+    check(WEB, MOUNTED)
+
+
+def test_a_disk_that_cannot_follow_is_refused_even_where_data_may_be_left() -> None:
+    elsewhere = MOUNTED + POSTGRES.replace("[main]", "[work]")
+    with pytest.raises(UsageError, match="it cannot follow to work: give the database a `mount`"):
+        check(DISK, elsewhere, accepts=True)
