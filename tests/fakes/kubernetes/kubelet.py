@@ -35,13 +35,16 @@ def advance(store: Store, pod: Object) -> None:
     if status["phase"] in ENDED:
         return
     hidden["age"] = hidden.get("age", -1) + 1
+    if hidden["age"] > hidden.get("back-off-end", math.inf):
+        hidden.pop("back-off", None)
     rule = hidden.get("back-off") or find_missing(store, pod) or find_crash(store, pod, rule)
     reports = [
         report(rule, pod, container, hidden["age"]) for container in pod["spec"]["containers"]
     ]
     if any(one.state.get("waiting", {}).get("reason") == "CrashLoopBackOff" for one in reports):
         # It lasts up to five minutes: longer than any test.
-        hidden["back-off"] = rule
+        hidden.setdefault("back-off", rule)
+        hidden.setdefault("back-off-end", hidden["age"] + rule.get("back_off", math.inf))
     tell(store, pod, reports, rule)
 
 

@@ -12,6 +12,7 @@ from nvoi.kubernetes.diagnosis import describe_pod
 from nvoi.kubernetes.ownership import Reference, read_reference
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import get_messages
+from tests.integration.kubernetes.test_rollouts import Watch
 from tests.unit.kubernetes.configs import build, build_database
 
 OLD = build("postgres")
@@ -118,6 +119,18 @@ def test_a_release_before_that_does_not_come_back_is_told_once_its_time_is_over(
         cluster.restore(OLD.apps, [], seconds={"app": 0.5})
     assert "CrashLoopBackOff" in caught.value.message
     assert "the database has moved on" in caught.value.output
+
+
+def test_what_crashes_in_the_meantime_is_waited_for(cluster: Cluster, state: ClusterState) -> None:
+    state.behave("shop-web", "crash", back_off=5)
+    cluster.apply(OLD.secrets)
+
+    def mend() -> None:
+        state.behave("shop-web", "ready")
+
+    with Watch(mend, "ended with exit code 1 again and again"):
+        cluster.restore(OLD.apps, [])
+    assert all(describe_pod(pod) == "is ready" for pod in state.objects("Pod"))
 
 
 def test_what_crashes_until_its_database_is_back_comes_back_after_it(

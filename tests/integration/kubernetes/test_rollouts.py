@@ -23,10 +23,11 @@ SECONDS = 60.0
 
 
 class Watch(logging.Handler):
-    """Does something, once, when the first pod is told to run."""
+    """Does something, once, when ``text`` is told: that the first pod runs."""
 
-    def __init__(self, act: Callable[[], object]) -> None:
+    def __init__(self, act: Callable[[], object], text: str = "is not ready yet") -> None:
         super().__init__()
+        self._text = text
         self._act: Callable[[], object] | None = act
 
     def __enter__(self) -> Self:
@@ -39,7 +40,7 @@ class Watch(logging.Handler):
         logging.getLogger("nvoi.kubernetes").setLevel(logging.NOTSET)
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "is not ready yet" in record.getMessage() and self._act is not None:
+        if self._text in record.getMessage() and self._act is not None:
             act, self._act = self._act, None
             act()
 
