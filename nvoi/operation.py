@@ -42,7 +42,8 @@ class Request:
     how many seconds to wait for another run to end, ``dockerfile`` what to build the image
     from instead of the checkout's own, ``require_all_servers`` whether a deploy may go on without
     one that is away, ``with_cluster`` whether ``delete`` takes the cluster
-    away too, ``stamp`` the release that ``rollback`` goes to, None for the one before.
+    away too, ``stamp`` the release that ``rollback`` goes to, None for the one before,
+    ``accept_data_move`` whether services may go on without the data that they have now.
     """
 
     config: Config
@@ -59,6 +60,7 @@ class Request:
     require_all_servers: bool = False
     with_cluster: bool = False
     stamp: str | None = None
+    accept_data_move: bool = False
 
     @property
     def user(self) -> str:

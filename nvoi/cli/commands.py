@@ -121,6 +121,7 @@ def add_deploy_options(parser: Parser) -> None:
         action="store_true",
         help="fail if a server is away, even one that the app can do without",
     )
+    add_data_option(parser)
 
 
 def add_delete_options(parser: Parser) -> None:
@@ -142,6 +143,16 @@ def add_rollback_options(parser: Parser) -> None:
         type=parse_stamp,
         metavar="STAMP",
         help="the release, as `nvoi releases` shows it (default: the one before the current one)",
+    )
+    add_data_option(parser)
+
+
+def add_data_option(parser: Parser) -> None:
+    parser.add_argument(
+        "--accept-data-move",
+        action="store_true",
+        help="go on where services would not find the data that they have now; it stays on its "
+        "server",
     )
 
 

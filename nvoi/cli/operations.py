@@ -94,6 +94,7 @@ def build_request(
         require_all_servers=getattr(options, "require_all_servers", False),
         with_cluster=getattr(options, "cluster", False),
         stamp=getattr(options, "stamp", None),
+        accept_data_move=getattr(options, "accept_data_move", False),
     )
 
 

@@ -31,7 +31,7 @@ WATCH_SECONDS = 240
 GRACE_SECONDS = 30.0
 #: Seconds from one beginning of a watch to the next, where the API ends each at once.
 PACE = 0.5
-NOT_FOUND, GONE, TOO_MANY = 404, 410, 429
+NOT_FOUND, CONFLICT, GONE, TOO_MANY = 404, 409, 410, 429
 #: Another name for objects without what they hold.
 NAMES_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 #: What pods print is no JSON.
@@ -240,19 +240,21 @@ class Api:
             for line in cut_lines(pieces):
                 yield read_json(line)
 
-    def delete(self, reference: Reference, propagation: str) -> bool:
+    def delete(self, reference: Reference, propagation: str, *, uid: str | None = None) -> bool:
         """Delete an object; whether it is gone already, as where there was none.
 
         Args:
             reference: the object.
             propagation: what becomes of what was made for it: with ``Foreground`` it is gone
                 before the object is, with ``Background`` after.
+            uid: that of the object; another one that has its name by now stays.
         """
-        body = {"propagationPolicy": propagation}
+        body: dict[str, object] = {"propagationPolicy": propagation}
+        body |= {"preconditions": {"uid": uid}} if uid else {}
         try:
             answer = self._ask("DELETE", build_path(reference), body=body)
         except RequestError as error:
-            if error.status == NOT_FOUND:
+            if error.status == NOT_FOUND or (uid and error.status == CONFLICT):
                 return True
             raise
         return bool(answer.get("kind") == "Status")

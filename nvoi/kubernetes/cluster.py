@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
@@ -13,9 +13,10 @@ from nvoi.errors import ClusterSilenceError, HostsError, RemoteError, RequestErr
 from nvoi.http import Client
 from nvoi.kubernetes.api import FIELD_MANAGER, Api
 from nvoi.kubernetes.deletion import wait_until_gone
+from nvoi.kubernetes.diagnosis import is_crashing
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
-from nvoi.kubernetes.names import INSTANCE, NAMESPACE
-from nvoi.kubernetes.ownership import Json, Reference, find_fixed, read_reference
+from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAMESPACE
+from nvoi.kubernetes.ownership import Json, Reference, find_fixed, get_label, read_reference
 from nvoi.kubernetes.progress import Restarts, count_settling, find_stuck
 from nvoi.kubernetes.refusals import explain, is_temporary, summarize
 from nvoi.kubernetes.rollout import RolloutWatch
@@ -35,11 +36,14 @@ EXECUTE_SECONDS = 300.0
 #: The kinds that a rollout is about.
 FOLLOWED = frozenset({"Deployment", "StatefulSet", "Job"})
 #: The kinds that can be put back.
-LOOKED_AT = ("deployments", "statefulsets", "services", "pods")
-#: Seconds that deleted objects have to be gone, and the release before to be ready again.
+LOOKED_AT = ("deployments", "statefulsets", "services")
+#: Seconds that deleted objects have to be gone.
 DELETE_SECONDS = 300.0
-RESTORE_SECONDS = 120.0
+#: Seconds that each component of an app has to be ready again, after those that it needs: it may
+#: crash until these are. A database may have to end and to recover first.
+RESTORE_SECONDS = {"database": 900.0, "service": 300.0, "app": 300.0}
 LOOKING, APPLYING = "looking at the cluster", "applying to the cluster"
+DELETING = "deleting from the cluster"
 
 
 class Cluster:
@@ -185,7 +189,7 @@ class Cluster:
             LockError: this run may not change the cluster.
         """
         left = []
-        with self._telling("deleting from the cluster"):
+        with self._telling(DELETING):
             for reference in references:
                 self._check()
                 if not self._api.delete(reference, "Foreground" if wait else "Background"):
@@ -241,24 +245,27 @@ class Cluster:
             ServiceError: one has failed, is gone, or was not done in ``seconds``; or a container
                 has ended that was well before in this run.
         """
-        RolloutWatch(
-            self._api,
-            references,
-            selector=selector,
-            seconds=seconds,
-            restarts=None if is_patient else self._restarts,
-            describe=lambda error: self._build_error([error], LOOKING),
-        ).follow()
+        self._watch(references, seconds, selector=selector, is_patient=is_patient).follow()
 
-    def restore(self, before: Iterable[Manifest], created: Iterable[Reference]) -> None:
+    def restore(
+        self,
+        before: Iterable[Manifest],
+        created: Iterable[Reference],
+        *,
+        unready: Collection[Reference] = (),
+        seconds: Mapping[str, float] = RESTORE_SECONDS,
+    ) -> None:
         """Put back what there was before a release, and wait until it is ready.
 
         Args:
             before: what there was, all in one namespace. Jobs are not run again.
             created: what there was not.
+            unready: what of ``before`` is not waited for: it was not ready then either.
+            seconds: how long each component may take to be ready, in the order of these.
 
         Raises:
-            ServiceError: it is not ready after 120 s, and the time that its pods have to stay so.
+            ServiceError: it is not ready in that time, and what its pods have to stay so, however
+                often it was started again.
             RemoteError: the cluster refuses a manifest.
             LockError: this run may not change the cluster.
         """
@@ -267,10 +274,28 @@ class Cluster:
             self.delete(find_fixed(self._look(old), old))
             self.apply(old)
         self.delete(created, wait=False)
-        if old:
-            self._delete_stuck([item for item in old if item["kind"] == "StatefulSet"])
+        left = [item for item in old if read_reference(item) in unready]
+        if left:
+            self._free_stuck(left)
+            names = join_names(map(read_reference, left))
+            log.info("Not waited for, as it was not ready before either: %s", names)
+        awaited = [item for item in old if item not in left]
+        if awaited:
             log.info("Waiting until the previous release is ready again")
-            self._follow(old, RESTORE_SECONDS + count_settling(old), is_patient=True)
+        for component, limit in seconds.items():
+            stage = [item for item in awaited if get_label(item, COMPONENT) == component]
+            self._follow(stage, limit + count_settling(stage), is_patient=True)
+
+    def free_crashing(self, selector: str) -> None:
+        """Delete pods that are in back-off, for what they crashed of is mended by now.
+
+        Raises:
+            NvoiError: they cannot be asked for.
+            LockError: this run may not change the cluster.
+        """
+        crashing = [pod for pod in self.get(["pods"], selector=selector) if is_crashing(pod)]
+        if crashing:
+            self._free(crashing)
 
     def evict(self, pods: Iterable[Reference]) -> list[Reference]:
         """Ask for the end of pods; those that a PodDisruptionBudget keeps for now.
@@ -324,22 +349,44 @@ class Cluster:
         references = [read_reference(item) for item in manifests]
         followed = [one for one in references if one.kind in FOLLOWED]
         if followed:
-            selector = build_selector(manifests)
-            self.follow(followed, seconds, selector=selector, is_patient=is_patient)
+            self._watch(
+                followed,
+                seconds,
+                selector=build_selector(manifests),
+                free=self._free,
+                is_patient=is_patient,
+            ).follow()
+
+    def _watch(
+        self, references: Iterable[Reference], seconds: float, *, is_patient: bool, **more: Any
+    ) -> RolloutWatch:
+        return RolloutWatch(
+            self._api,
+            references,
+            seconds=seconds,
+            restarts=None if is_patient else self._restarts,
+            describe=lambda error: self._build_error([error], LOOKING),
+            is_patient=is_patient,
+            **more,
+        )
 
     def _look(self, manifests: Sequence[Manifest]) -> tuple[Json, ...]:
         namespace = read_reference(manifests[0]).namespace
         return self.get(LOOKED_AT, selector=build_selector(manifests), namespace=namespace)
 
-    def _delete_stuck(self, databases: Sequence[Manifest]) -> None:
-        """Delete the pods that StatefulSets would wait for without end."""
-        pods = (
-            [item for item in self._look(databases) if item["kind"] == "Pod"] if databases else []
-        )
-        stuck = [reference for item in databases for reference in find_stuck(item, pods)]
+    def _free_stuck(self, manifests: Sequence[Manifest]) -> None:
+        pods = self.get(["pods"], selector=build_selector(manifests))
+        stuck = [pod for item in manifests for pod in find_stuck(item, pods)]
         if stuck:
-            log.info("Deleting what stands in the way: %s", ", ".join(map(str, stuck)))
-            self.delete(stuck, wait=False)
+            self._free(stuck)
+
+    def _free(self, pods: Sequence[Json]) -> None:
+        """Delete pods that hold a rollout up, but none that has taken the place of one."""
+        log.info("Deleting what stands in the way: %s", join_names(map(read_reference, pods)))
+        self._check()
+        with self._telling(DELETING):
+            for pod in pods:
+                self._api.delete(read_reference(pod), "Background", uid=pod["metadata"]["uid"])
 
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:
@@ -392,3 +439,7 @@ def build_selector(manifests: Iterable[Manifest]) -> str | None:
             return None
         names.add(name)
     return f"{INSTANCE} in ({','.join(sorted(names))})"
+
+
+def join_names(references: Iterable[Reference]) -> str:
+    return ", ".join(map(str, references))

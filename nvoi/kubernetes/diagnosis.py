@@ -295,3 +295,9 @@ def advise(failure: Failure) -> str:
 def is_well(pod: Json) -> bool:
     statuses = [*list_containers(pod)]
     return bool(statuses) and all(status.get("ready") for status in statuses)
+
+
+def is_crashing(pod: Json) -> bool:
+    """Whether a container has ended again and again, and is started ever more seldom."""
+    states = [status.get("state") or {} for status in list_containers(pod)]
+    return any((state.get("waiting") or {}).get("reason") == CRASHING for state in states)

@@ -12,6 +12,7 @@ from nvoi.kubernetes.names import (
     NAMESPACE,
     OWNER,
     PART_OF,
+    TEMPLATE,
     build_label_value,
 )
 from nvoi.kubernetes.workloads import Manifest
@@ -21,6 +22,8 @@ RECORD = "release"
 
 #: The kinds that nvoi makes for an app. None of them holds data.
 KINDS = ("Deployment", "StatefulSet", "Service", "Secret", "Job")
+#: Those whose pods are to stay.
+WORKLOADS = frozenset({"Deployment", "StatefulSet"})
 #: All but Secrets, as the paths of the API call them, and who else may need a Secret.
 LISTED = ("deployments", "statefulsets", "services", "jobs", "replicasets")
 # What Kubernetes refuses to change (API reference, "Deployment" and "StatefulSet").
@@ -43,6 +46,20 @@ class Reference:
 def read_reference(item: Json | Manifest) -> Reference:
     metadata: Any = item["metadata"]
     return Reference(str(item["kind"]), metadata["name"], metadata.get("namespace") or NAMESPACE)
+
+
+def get_label(item: Json | Manifest, key: str) -> str | None:
+    metadata: Any = item["metadata"]
+    value: str | None = (metadata.get("labels") or {}).get(key)
+    return value
+
+
+def read_template(item: Json | Manifest) -> str | None:
+    """The checksum of a workload's template, by which its pods are told from older ones."""
+    specification: Any = item["spec"]
+    metadata = specification["template"].get("metadata") or {}
+    checksum: str | None = (metadata.get("annotations") or {}).get(TEMPLATE)
+    return checksum
 
 
 def is_owned(item: Json, app: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 from nvoi.kubernetes.diagnosis import (
+    CRASHING,
     RESTARTED,
     UNPLACED,
     Failure,
@@ -20,9 +22,11 @@ from nvoi.kubernetes.diagnosis import (
     is_well,
     list_containers,
 )
-from nvoi.kubernetes.ownership import Json, Reference, is_going, read_reference
+from nvoi.kubernetes.ownership import Json, is_going
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.rendering import format_count
+
+OVERDUE = "ProgressDeadlineExceeded"
 
 
 class State(Enum):
@@ -76,6 +80,17 @@ class Restarts:
         return None
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """How a pod was when its rollout began: how often it had been started again by then."""
+
+    restarts: int
+    has_failed: bool
+
+
+NONE: Mapping[str, Beginning] = MappingProxyType({})
+
+
 def fail(name: str, failure: Failure) -> Verdict:
     subject = failure.pod or name
     text = f"{subject}: {failure.reason}" + (f": {failure.message}" if failure.message else "")
@@ -121,19 +136,70 @@ def find_pod_failure(item: Json, pods: Iterable[Json], events: list[Json]) -> Fa
     return min(found, key=lambda one: one.seconds, default=None)
 
 
-def find_stuck(item: Json, pods: Iterable[Json]) -> list[Reference]:
-    """Pods of an earlier template that are not ready: to be deleted where a database is undone.
+def find_stuck(
+    item: Json,
+    pods: Iterable[Json],
+    events: Iterable[Json] = (),
+    beginnings: Mapping[str, Beginning] = NONE,
+) -> list[Json]:
+    """Pods that hold a rollout up, and would for ever or for minutes: they are to be deleted.
 
-    A StatefulSet waits for such a pod for ever, though its template is good again (Kubernetes
-    documentation, "StatefulSets", "Forced rollback").
+    A StatefulSet waits for a pod of an earlier template to be ready, though its template is good
+    again (Kubernetes documentation, "StatefulSets", "Forced rollback"). What failed before the
+    rollout began may be well now, and kubelet tries again ever more seldom.
     """
+    events, is_ordered = list(events), item["kind"] == "StatefulSet"
     return [
-        read_reference(pod)
+        pod
         for pod in pods
-        if is_selected(pod, item) and not belongs(pod, item)
-        if not all(status.get("ready") for status in list_containers(pod))
-        or not any(list_containers(pod))
+        if is_selected(pod, item) and not is_going(pod)
+        if (
+            has_failed_before(pod, events, beginnings)
+            if belongs(pod, item)
+            else is_ordered and not is_well(pod)
+        )
     ]
+
+
+def has_failed_before(
+    pod: Json, events: Iterable[Json], beginnings: Mapping[str, Beginning]
+) -> bool:
+    """Whether what is wrong with a pod is of the time before the rollout began."""
+    failure, begun = find_failure(pod, events), beginnings.get(pod["metadata"]["uid"])
+    if failure is None or begun is None:
+        return False
+    is_same = count_restarts(pod) == begun.restarts > 0
+    return begun.has_failed or (failure.reason == CRASHING and is_same)
+
+
+def note_beginnings(pods: Iterable[Json], events: Iterable[Json]) -> dict[str, Beginning]:
+    """How pods are when a rollout begins to be followed, by their uids."""
+    events = list(events)
+    return {
+        pod["metadata"]["uid"]: Beginning(
+            count_restarts(pod), find_failure(pod, events) is not None
+        )
+        for pod in pods
+    }
+
+
+def is_overdue(item: Json) -> bool:
+    """Whether Kubernetes has given a rollout up, which it says until pods are ready again."""
+    failure = find_condition_failure(item)
+    return failure is not None and failure.reason == OVERDUE
+
+
+def drop_conditions(item: Json) -> Json:
+    return {**item, "status": {**item["status"], "conditions": []}}
+
+
+def count_restarts(pod: Json) -> int:
+    return sum(status.get("restartCount", 0) for status in list_containers(pod))
+
+
+def is_ready(item: Json) -> bool:
+    """Whether a Deployment or StatefulSet is as it should be, by its own word."""
+    return judge(item, ()).state is State.DONE
 
 
 def count_settling(manifests: Iterable[Manifest]) -> float:
@@ -146,7 +212,7 @@ def count_settling(manifests: Iterable[Manifest]) -> float:
 def find_condition_failure(item: Json) -> Failure | None:
     for condition in (item.get("status") or {}).get("conditions") or ():
         kind, status = condition.get("type"), condition.get("status")
-        late = kind == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded"
+        late = kind == "Progressing" and condition.get("reason") == OVERDUE
         if (late and status == "False") or (kind == "ReplicaFailure" and status == "True"):
             return Failure(condition.get("reason", str(kind)), condition.get("message", ""))
     return None

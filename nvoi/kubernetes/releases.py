@@ -1,7 +1,8 @@
 """Records of releases: the manifests of each one, kept in the cluster to go back to.
 
-A record holds the app's own services as they were applied. Their Secrets are objects of their
-own, which stay as long as a record needs them.
+A record holds all workloads as they were applied. The app's own services are gone back to; what
+they need, the database and the finished services, comes back only where a deploy has broken it.
+Their Secrets are objects of their own, which stay as long as a record needs them.
 """
 
 from __future__ import annotations
@@ -13,8 +14,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from nvoi.kubernetes.names import DEPLOY_ID, NAMESPACE, STAMP, build_labels, build_metadata
-from nvoi.kubernetes.ownership import RECORD, Json, Reference, is_owned, read_reference
+from nvoi.kubernetes.names import (
+    COMPONENT,
+    DEPLOY_ID,
+    NAMESPACE,
+    STAMP,
+    build_labels,
+    build_metadata,
+)
+from nvoi.kubernetes.ownership import (
+    RECORD,
+    Json,
+    Reference,
+    get_label,
+    is_owned,
+    read_reference,
+)
 from nvoi.kubernetes.workloads import Manifest, Release
 from nvoi.naming import build_label, build_prefix, shorten
 
@@ -40,8 +55,13 @@ class Record:
     is_begun: bool = False
 
     @property
+    def apps(self) -> tuple[Manifest, ...]:
+        """The app's own services."""
+        return tuple(one for one in self.manifests if get_label(one, COMPONENT) == "app")
+
+    @property
     def images(self) -> tuple[str, ...]:
-        deployments: list[Any] = [one for one in self.manifests if one["kind"] == "Deployment"]
+        deployments: list[Any] = [one for one in self.apps if one["kind"] == "Deployment"]
         return tuple(
             dict.fromkeys(
                 container["image"]
@@ -53,7 +73,7 @@ class Record:
 
 def build_record(
     release: Release,
-    apps: Iterable[Manifest],
+    manifests: Iterable[Manifest],
     *,
     before: str | None = None,
     is_begun: bool = False,
@@ -65,14 +85,14 @@ def build_record(
 
     Args:
         release: the release.
-        apps: the manifests of its stage of that name.
+        manifests: those of its database, its services and the app's own ones.
         before: the stamp of the release that serves while this one is deployed.
         is_begun: whether it has yet to serve. Where such a record is found, a run was cut off.
     """
     app = release.application.name
     name = shorten(f"{build_label(build_prefix(app))}-release-{release.stamp}")
     labels = build_labels(app, RECORD, name, RECORD, release.stamp)
-    text = json.dumps([*apps], sort_keys=True).encode()
+    text = json.dumps([*manifests], sort_keys=True).encode()
     metadata: Any = build_metadata(name, labels, release.deploy_id)
     metadata["annotations"] |= {BEFORE: before or "", PROGRESS: BEGUN if is_begun else SERVED}
     return {
@@ -139,7 +159,7 @@ def find_running(app: str, live: Iterable[Json]) -> str | None:
 
 def is_same(one: Record, other: Record) -> bool:
     """Whether two releases run the same: nothing but their names and deploys differ."""
-    specs = [{read_reference(item): item.get("spec") for item in r.manifests} for r in (one, other)]
+    specs = [{read_reference(item): item.get("spec") for item in r.apps} for r in (one, other)]
     return specs[0] == specs[1]
 
 

@@ -18,8 +18,20 @@ from nvoi.kubernetes.diagnosis import (
     list_containers,
 )
 from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME
-from nvoi.kubernetes.ownership import Json, Reference, is_going, read_reference
-from nvoi.kubernetes.progress import Restarts, State, Verdict, fail, is_selected, judge
+from nvoi.kubernetes.ownership import Json, Reference, get_label, is_going, read_reference
+from nvoi.kubernetes.progress import (
+    Beginning,
+    Restarts,
+    State,
+    Verdict,
+    drop_conditions,
+    fail,
+    find_stuck,
+    is_overdue,
+    is_selected,
+    judge,
+    note_beginnings,
+)
 from nvoi.kubernetes.reports import Reporter
 from nvoi.kubernetes.streams import STREAM_SECONDS, LogStream
 from nvoi.log.levels import get_logger
@@ -45,6 +57,8 @@ class RolloutWatch:
         seconds: how long they may take altogether.
         restarts: of the run, where a container that was well may not end; None where it may.
         describe: makes of what the API says what a person is told.
+        free: deletes pods that hold the rollout up; where it is left out none is.
+        is_patient: whether what fails has until the end to come right by itself.
     """
 
     def __init__(
@@ -56,6 +70,8 @@ class RolloutWatch:
         seconds: float,
         restarts: Restarts | None = None,
         describe: Callable[[RequestError], NvoiError],
+        free: Callable[[Sequence[Json]], None] | None = None,
+        is_patient: bool = False,
     ) -> None:
         self._api = api
         self._restarts = restarts
@@ -65,6 +81,11 @@ class RolloutWatch:
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         self._describe = describe
+        self._free = free
+        self._is_patient = is_patient
+        self._beginnings: dict[str, Beginning] = {}
+        self._overdue: set[Reference] = set()
+        self._freed: set[str] = set()
         self._changes: SimpleQueue[tuple[str, Change | BaseException]] = SimpleQueue()
         self._objects: dict[str, dict[str, Json]] = {}
         self._seen: dict[str, str] | None = None
@@ -81,6 +102,7 @@ class RolloutWatch:
                 learnt of them.
         """
         listings = self._list()
+        self._note_beginnings()
         tasks = [
             Task(lambda kind=kind, since=since: self._watch(kind, since), "nvoi-watch")  # type: ignore[misc]
             for kind, since in listings.items()
@@ -92,6 +114,10 @@ class RolloutWatch:
                 task.start()
             while list_open(verdicts):
                 if time.monotonic() >= self._deadline:
+                    if self._is_patient:
+                        # What has failed until now is told as that.
+                        self._is_patient = False
+                        self._judge()
                     raise self._build_late(verdicts)
                 reminder.tell("; ".join(list_open(verdicts)))
                 self._take_changes()
@@ -164,6 +190,27 @@ class RolloutWatch:
     def _pods(self) -> list[Json]:
         return sorted(self._objects["Pod"].values(), key=lambda pod: str(pod["metadata"]["name"]))
 
+    def _note_beginnings(self) -> None:
+        """What was wrong before the workloads were followed is no reason to give them up."""
+        self._beginnings = note_beginnings(self._pods, self._objects["Event"].values())
+        for items in self._objects.values():
+            self._overdue |= {read_reference(item) for item in items.values() if is_overdue(item)}
+
+    def _free_pods(self, items: Iterable[Json], pods: list[Json]) -> list[Json]:
+        """Have the pods that hold the rollout up deleted, each once; those that are left."""
+        events = [*self._objects["Event"].values()]
+        stuck = [
+            pod
+            for item in items
+            if self._free is not None and item["kind"] != "Job"
+            for pod in find_stuck(item, pods, events, self._beginnings)
+            if pod["metadata"]["uid"] not in self._freed
+        ]
+        if self._free is not None and stuck:
+            self._freed |= {pod["metadata"]["uid"] for pod in stuck}
+            self._free(stuck)
+        return [pod for pod in pods if pod["metadata"]["uid"] not in self._freed]
+
     def _judge(self) -> list[Verdict]:
         """How far each of them is; what is new is said, and what is done once."""
         found = {
@@ -174,6 +221,8 @@ class RolloutWatch:
         }
         pods, events = self._pods, [*self._objects["Event"].values()]
         self._tell_changes([*found.values()], pods)
+        pods = self._free_pods(found.values(), pods)
+        self._overdue &= {reference for reference, item in found.items() if is_overdue(item)}
         verdicts = []
         for reference in self._references:
             if reference not in found:
@@ -181,10 +230,11 @@ class RolloutWatch:
             item = found[reference]
             if reference.kind == "Job":
                 self._stream(item, pods)
-            verdict = self._judge_restarts(item, judge(item, pods, events), pods)
+            judged = drop_conditions(item) if reference in self._overdue else item
+            verdict = self._judge_restarts(item, judge(judged, pods, events), pods)
             if self._may_pass(verdict) or self._lags(item, verdict, pods):
                 verdict = Verdict(State.PROGRESSING, verdict.sentence)
-            if verdict.failure is not None:
+            if verdict.failure is not None and not self._is_patient:
                 raise self._build_failure(item, verdict)
             if verdict.state is State.DONE and reference not in self._done:
                 self._done.add(reference)
@@ -315,11 +365,6 @@ def build_teller(service: str) -> Callable[[str], None]:
         log.info("%s: %s", service, line)
 
     return tell
-
-
-def get_label(item: Json, key: str) -> str | None:
-    value: str | None = (item["metadata"].get("labels") or {}).get(key)
-    return value
 
 
 def get_instance(item: Json) -> str | None:

@@ -32,7 +32,9 @@ def main(port: str, folder: str, argv: list[str]) -> int:
         with open(f"{folder}/kubeconfig.json", encoding="utf-8") as file:  # noqa: PTH123
             print(file.read())
         return 0
-    if words[0] == "get":
+    if words[0] == "--pull":
+        answer = ask(port, "/pull", {"image": words[1]})
+    elif words[0] == "get":
         answer = ask(port, "/readyz", {})
     else:
         namespace, target, _, *command = words[1:]

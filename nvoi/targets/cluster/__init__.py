@@ -16,6 +16,7 @@ from nvoi.targets.cluster.delete import DELETE
 from nvoi.targets.cluster.departures import DEPART
 from nvoi.targets.cluster.lock_file import end_holder, find_holder
 from nvoi.targets.cluster.prepare import BUILD, LOCK, PUSH, REGISTRY, VOLUMES
+from nvoi.targets.cluster.pull import PULL
 from nvoi.targets.cluster.release import APPS, DATABASE, PRE_RUN, RECORD, SECRETS, SERVICES, STATE
 from nvoi.targets.cluster.rollback import FIND, GO_BACK, REMOVE_NEWER, list_releases
 from nvoi.targets.cluster.servers import K3S, SERVERS
@@ -33,6 +34,7 @@ DEPLOY: tuple[Step[ClusterContext], ...] = (
     PUSH,
     STATE,
     VOLUMES,
+    PULL,
     SECRETS,
     DATABASE,
     PRE_RUN,

@@ -67,7 +67,7 @@ def remove_objects(
 ) -> None:
     """Remove the app's objects that are not in this release or a kept one. Data stays."""
     wanted = [*context.manifests.kept, *context.manifests.jobs]
-    manifests = [item for one in kept for item in one.manifests]
+    manifests = [item for one in kept for item in one.apps]
     obsolete = find_obsolete(context.application.name, context.state.objects, wanted, manifests)
     own = read_reference(build_own_record(context))
     begun = [one.reference for one in context.state.begun if one.reference != own]

@@ -19,6 +19,7 @@ from nvoi.k3s.nodes import ClusterNode
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.manifests import Manifests, build_manifests
 from nvoi.kubernetes.names import build_app_selector
+from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.workloads import Manifest, Release
 from nvoi.naming import build_image_tag, build_prefix
 from nvoi.operation import Request
@@ -71,14 +72,15 @@ class Rollout:
     """What this run puts into the cluster.
 
     ``stamp`` is the new release's name: the moment the run began, or later than all stamps there.
-    ``applied`` may have to be taken back, unless all ``is_restored``. ``apps`` are the manifests of
-    the app's own services in the release, and ``services`` the Services in front of it, as they are
-    in the cluster.
+    ``applied`` may have to be taken back, unless all ``is_restored``; what of it has come up is
+    ``ready``. ``apps`` are the manifests of the app's own services in the release, and ``services``
+    the Services in front of it, as they are in the cluster.
     """
 
     stamp: str
     applied: list[Manifest] = field(default_factory=list)
     is_restored: bool = False
+    ready: set[Reference] = field(default_factory=set)
     apps: tuple[Manifest, ...] = ()
     services: list[Json] = field(default_factory=list)
 

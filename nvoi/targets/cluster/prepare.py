@@ -14,6 +14,7 @@ from nvoi.images.push import open_registry as open_registry_at
 from nvoi.images.push import push
 from nvoi.images.registry import Registry, find_same
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.names import INSTANCE
 from nvoi.kubernetes.ownership import read_reference
 from nvoi.kubernetes.registry import (
     CLUSTER_IP,
@@ -35,6 +36,7 @@ from nvoi.ssh.host import Host, as_root
 from nvoi.targets.checkout import read_checkout
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.lock import take_lock
+from nvoi.targets.cluster.pull import pull_all
 from nvoi.targets.cluster.servers import find_platform, survey_servers
 from nvoi.targets.cluster.state import Json, choose_stamp
 
@@ -67,6 +69,10 @@ def start_registry(context: ClusterContext) -> None:
         node=context.survey.nodes[context.master.name],
         image=context.application.k3s.registry_image or IMAGE,
     )
+    live = context.cluster.get(
+        ["deployments"], selector=f"{INSTANCE}={NAME}", namespace=SYSTEM_NAMESPACE
+    )
+    pull_all(context, live, registry, [context.master])
     found = context.cluster.roll_out(registry, seconds=REGISTRY_SECONDS)
     context.survey.registry = get_registry_address(found)
     # Both come up side by side on a new cluster, and whatever starts from here on needs names.

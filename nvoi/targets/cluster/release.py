@@ -1,4 +1,4 @@
-"""The steps that put a release into the cluster, and how it is taken back.
+"""The steps that put a release into the cluster.
 
 Each stage begins once the one before it is well.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from nvoi.errors import NvoiError, ServiceError
-from nvoi.kubernetes.names import COMPONENT, NAME
-from nvoi.kubernetes.ownership import Reference, find_fixed, read_reference
+from nvoi.errors import NvoiError, ServiceError, UsageError
+from nvoi.kubernetes.data import find_moves
+from nvoi.kubernetes.names import NAME, build_app_selector
+from nvoi.kubernetes.ownership import find_fixed, get_label, read_reference
 from nvoi.kubernetes.ports import hold_targets
 from nvoi.kubernetes.progress import count_settling
 from nvoi.kubernetes.releases import build_record, is_same, read_record
@@ -19,8 +20,8 @@ from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name, build_workload_name
 from nvoi.operation import Step
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.departures import keep_servers
-from nvoi.targets.cluster.state import Json, State, choose_stamp, read_state
+from nvoi.targets.cluster.state import choose_stamp, read_state
+from nvoi.targets.cluster.undo import restore
 
 log = get_logger("nvoi.cluster")
 
@@ -29,13 +30,6 @@ ROLLOUT_SECONDS = 600.0
 DATABASE_SECONDS = 900.0
 #: Seconds more than its own deadline that a Job is followed, so that it is the one to tell.
 JOB_GRACE = 60.0
-#: What the cluster itself writes into an object.
-WRITTEN = frozenset(
-    {"creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"}
-)
-#: What the cluster chooses for a Service, and keeps where a manifest says nothing of it.
-CHOSEN = frozenset({"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"})
-REVISION = "deployment.kubernetes.io/revision"
 
 
 def load_state(context: ClusterContext) -> None:
@@ -69,7 +63,34 @@ def check_state(context: ClusterContext) -> None:
             f"the cluster has {names}, which nvoi did not make for {context.application.name}",
             hint="rename the app or its service, or delete them with kubectl",
         )
+    check_data(context, context.manifests.kept)
     wait_for_jobs(context)
+
+
+def check_data(context: ClusterContext, wanted: Iterable[Manifest]) -> None:
+    """See that services find their data where they have it now.
+
+    Raises:
+        UsageError: one would not, and that was not accepted or cannot be.
+    """
+    facts = context.survey.facts
+    lacking = {
+        folder
+        for server in context.survey.servers
+        if server.name in facts
+        for folder in server.volumes
+        if folder not in facts[server.name].volumes
+    }
+    moves = find_moves(context.state.objects, wanted, lacking)
+    if context.request.accept_data_move and all(move.is_possible for move in moves):
+        for move in moves:
+            log.warning("%s; the old data stays where it is", move)
+    elif moves:
+        raise UsageError(
+            "; ".join(map(str, moves)),
+            hint="put that back as it was; --accept-data-move goes on without the data, which "
+            "stays where it is",
+        )
 
 
 def wait_for_jobs(context: ClusterContext) -> None:
@@ -95,27 +116,22 @@ def apply_secrets(context: ClusterContext) -> None:
     context.rollout.applied += manifests
     context.cluster.apply(manifests)
     for item in secrets:
-        log.info("%s: environment is there, in a Secret of its own", read_label(item, NAME))
+        log.info("%s: environment is there, in a Secret of its own", get_label(item, NAME))
 
 
 def build_own_record(context: ClusterContext, *, is_begun: bool = False) -> Manifest:
     """The record of the new release. Where it runs the same as what serves, it stands for that."""
+    manifests = context.manifests
+    items = (*manifests.database, *manifests.services, *manifests.apps)
 
     def build(before: str | None) -> Manifest:
-        return build_record(
-            context.release, context.manifests.apps, before=before, is_begun=is_begun
-        )
+        return build_record(context.release, items, before=before, is_begun=is_begun)
 
     own = build(context.state.running)
     served = context.state.find_record(context.state.running)
     if is_begun or served is None or not is_same(read_record(own), served):
         return own
     return build(served.before)
-
-
-def read_label(item: Manifest, label: str) -> str:
-    metadata: Any = item["metadata"]
-    return str(metadata["labels"][label])
 
 
 def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: float) -> None:
@@ -131,8 +147,16 @@ def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: fl
     )
     if turned := [item for item in manifests if item not in held]:
         context.cluster.apply(turned)
+    context.rollout.ready |= {read_reference(item) for item in manifests}
     named = {read_reference(item) for item in manifests if item["kind"] == "Service"}
     context.rollout.services += [item for item in found if read_reference(item) in named]
+
+
+def roll_out_database(context: ClusterContext) -> None:
+    roll_out(context, context.manifests.database, DATABASE_SECONDS)
+    if context.manifests.database:
+        # The release that serves until the new one does may have missed its database.
+        context.cluster.free_crashing(build_app_selector(context.application.name))
 
 
 def run_jobs(context: ClusterContext) -> None:
@@ -152,71 +176,6 @@ def keep_release(context: ClusterContext) -> None:
     context.rollout.applied.clear()
     context.survey.regrouped.clear()
     log.info("Release %s is kept", context.rollout.stamp)
-
-
-def restore(context: ClusterContext) -> None:
-    """Apply what was there before, delete what was not, and wait until the old release serves."""
-    keep_servers(context)
-    if not context.rollout.applied:
-        log.info("There is nothing to take back")
-        return
-    if context.state.running is None:
-        log.info("No release has served before this one: removing what was made of it")
-    else:
-        log.info("Putting release %s back", context.state.running)
-    before, created = find_changes(context.state, context.rollout.applied)
-    jobs = {reference for reference in created if reference.kind == "Job"}
-    try:
-        context.cluster.restore(before.values(), sorted(created - jobs))
-        context.rollout.is_restored = True
-    except NvoiError:
-        log.warning("The cluster may hold parts of both releases; a deploy or rollback mends that")
-        raise
-    finally:
-        # Until their pods are gone: the next run's must not be at work beside them.
-        context.cluster.delete(sorted(jobs))
-
-
-def find_changes(
-    state: State, applied: Iterable[Manifest]
-) -> tuple[dict[Reference, Manifest], set[Reference]]:
-    """What of ``applied`` was there before, as it was, and what was not.
-
-    A run that was cut off may have left a mixture; the record has what served last, and all
-    else of the app's own services was made since. Where no release has served yet, all was.
-    """
-    record = state.find_record(state.running)
-    recorded = {read_reference(item): item for item in record.manifests} if record else {}
-    before: dict[Reference, Manifest] = {}
-    created: set[Reference] = set()
-    for item in applied:
-        reference = read_reference(item)
-        live = state.find(reference)
-        if live is None or state.running is None:
-            created.add(reference)
-        elif reference.kind in {"Secret", "Job"}:
-            # A Secret of this name is the same, and a Job of this name has run.
-            continue
-        elif reference in recorded:
-            before[reference] = recorded[reference]
-        elif record is not None and read_label(item, COMPONENT) == "app":
-            created.add(reference)
-        else:
-            before[reference] = build_manifest(live)
-    return before, created
-
-
-def build_manifest(item: Json) -> Manifest:
-    """An object of the cluster as a manifest: without what the cluster writes itself."""
-    metadata = item["metadata"]
-    kept = {key: value for key, value in metadata.items() if key not in WRITTEN}
-    annotations = metadata.get("annotations") or {}
-    kept["annotations"] = {key: text for key, text in annotations.items() if key != REVISION}
-    manifest = {key: value for key, value in item.items() if key != "status"} | {"metadata": kept}
-    if item["kind"] == "Service":
-        spec = item.get("spec") or {}
-        manifest["spec"] = {key: value for key, value in spec.items() if key not in CHOSEN}
-    return manifest
 
 
 def plan_secrets(context: ClusterContext) -> Iterator[str]:
@@ -246,7 +205,10 @@ def plan_workloads(context: ClusterContext, names: Iterable[str]) -> Iterator[st
 STATE: Step[ClusterContext] = Step(
     name="State",
     run=check_state,
-    plan=lambda _: ["reads what of the app is in the cluster, and which release runs"],
+    plan=lambda _: [
+        "reads what of the app is in the cluster, and which release runs",
+        "refuses to go on where a service would not find the data that it has now",
+    ],
 )
 SECRETS: Step[ClusterContext] = Step(
     name="Secrets",
@@ -258,7 +220,7 @@ SECRETS: Step[ClusterContext] = Step(
 )
 DATABASE: Step[ClusterContext] = Step(
     name="Database",
-    run=lambda context: roll_out(context, context.manifests.database, DATABASE_SECONDS),
+    run=roll_out_database,
     plan=plan_database,
 )
 PRE_RUN: Step[ClusterContext] = Step(name="Pre-run commands", run=run_jobs, plan=plan_jobs)

@@ -10,8 +10,10 @@ from nvoi.log.levels import get_logger
 from nvoi.operation import KeptRelease, Request, Step
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext, open_context
-from nvoi.targets.cluster.release import load_state, restore, roll_out_apps
+from nvoi.targets.cluster.pull import pull_all
+from nvoi.targets.cluster.release import check_data, load_state, roll_out_apps
 from nvoi.targets.cluster.state import State, build_state, read_objects
+from nvoi.targets.cluster.undo import restore
 
 log = get_logger("nvoi.cluster")
 
@@ -36,8 +38,10 @@ def go_back(context: ClusterContext) -> None:
     load_state(context)
     record = choose_release(context.state, context.request.stamp)
     log.info("Going back from %s to %s", context.state.running or "nothing", record.stamp)
+    check_data(context, record.apps)
+    pull_all(context, context.state.objects, record.apps, context.survey.servers)
     context.rollout.stamp = record.stamp
-    roll_out_apps(context, record.manifests)
+    roll_out_apps(context, record.apps)
 
 
 def choose_release(state: State, stamp: str | None) -> Record:
@@ -56,7 +60,7 @@ def choose_release(state: State, stamp: str | None) -> Record:
         raise UsageError(what, hint=f"kept: {kept}")
     if list_stamps(state.app, state.objects) == {record.stamp}:
         raise UsageError(f"release {record.stamp} runs already", hint="name another one")
-    for item in record.manifests:
+    for item in record.apps:
         for name in find_secret_names(item):
             if state.find(Reference("Secret", name)) is None:
                 raise NvoiError(
@@ -92,7 +96,7 @@ def remove_services(context: ClusterContext) -> None:
         for item in state.objects
         if is_owned(item, state.app) and item["metadata"]["labels"].get(COMPONENT) != "app"
     ]
-    kept = [item for record in state.records for item in record.manifests]
+    kept = [item for record in state.records for item in record.apps]
     obsolete = find_obsolete(state.app, state.objects, [*context.rollout.apps, *others], kept)
     gone = [*obsolete, *(one.reference for one in state.begun)]
     context.cluster.delete(gone, wait=False)

@@ -183,6 +183,9 @@ def tell(store: Store, deployment: Object, newest: Object, olds: list[Object]) -
     )
     rule = find_rule(store, newest["spec"]["template"]["spec"], deployment["metadata"]["name"])
     if rule["behaviour"] == "deadline" and deployment[HIDDEN]["looks"] >= rule["looks"] + 2:
+        newest[HIDDEN]["late"] = True
+    # It is said until there is progress.
+    if newest[HIDDEN].get("late") and not is_done:
         message = f'ReplicaSet "{name}" has timed out progressing.'
         progress = build_condition("Progressing", "False", "ProgressDeadlineExceeded", message)
     available = build_condition(

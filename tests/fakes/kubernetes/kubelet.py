@@ -9,6 +9,7 @@ from tests.fakes.kubernetes.behaviours import Report, find_rule, report
 from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
 from tests.fakes.kubernetes.objects import finish, is_going, is_ready
+from tests.fakes.kubernetes.pods import is_ready as is_well
 from tests.fakes.kubernetes.pods import set_conditions
 from tests.fakes.kubernetes.store import HIDDEN, Store
 
@@ -37,11 +38,30 @@ def advance(store: Store, pod: Object) -> None:
     if status["phase"] in ENDED:
         return
     hidden["age"] = hidden.get("age", -1) + 1
-    rule = find_missing(store, pod) or rule
+    if hidden["age"] > hidden.get("back-off-end", math.inf):
+        hidden.pop("back-off", None)
+    rule = hidden.get("back-off") or find_missing(store, pod) or find_crash(store, pod, rule)
     reports = [
         report(rule, pod, container, hidden["age"]) for container in pod["spec"]["containers"]
     ]
+    if any(one.state.get("waiting", {}).get("reason") == "CrashLoopBackOff" for one in reports):
+        # It lasts up to five minutes: longer than any test.
+        hidden.setdefault("back-off", rule)
+        hidden.setdefault("back-off-end", hidden["age"] + rule.get("back_off", math.inf))
     tell(store, pod, reports, rule)
+
+
+def find_crash(store: Store, pod: Object, rule: Object) -> Object:
+    """The rule of a pod that crashes while no pod of another workload is ready."""
+    needed, hidden = rule.get("needs"), pod[HIDDEN]
+    if needed is None or hidden["age"] < 1:
+        return rule
+    others = [one for one in store.select("Pod") if one[HIDDEN].get("workload") == needed]
+    if not any(map(is_well, others)):
+        hidden.setdefault("crashed", hidden["age"])
+    return (
+        rule | {"behaviour": "crash", "looks": hidden["crashed"]} if "crashed" in hidden else rule
+    )
 
 
 def find_missing(store: Store, pod: Object) -> Object | None:

@@ -24,6 +24,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from tests.fakes.kubernetes import logs, nodes
 from tests.fakes.kubernetes.applying import apply, patch
 from tests.fakes.kubernetes.controllers import step
+from tests.fakes.kubernetes.images import pull
 from tests.fakes.kubernetes.kinds import BY_PLURAL, ApiError, Kind, Object, build_not_found
 from tests.fakes.kubernetes.objects import end, is_going, override
 from tests.fakes.kubernetes.selectors import matches, matches_fields
@@ -233,6 +234,8 @@ class ApiServer:
             if request.path == "/register":
                 nodes.register(store, given["name"], given["given"])
                 return answer({})
+            if request.path == "/pull":
+                return answer(pull(store, given["image"]))
             down = store.scenario.get("api-down")
             if down:
                 text = "The connection to the server 127.0.0.1:6443 was refused\n"
@@ -282,6 +285,7 @@ class Call:
 
     def _change(self, verb: str, body: Object) -> Response:
         item = self._find()
+        check_uid(item, body)
         if verb == "evict":
             end(self._store, item)
         elif verb == "delete":
@@ -426,6 +430,14 @@ class Call:
                 yield f"{line}\n".encode()
             if not goes_on or not self._api.wait(connection):
                 return
+
+
+def check_uid(item: Object, body: Object) -> None:
+    """Whether it is the very object that is to go."""
+    wanted, uid = body.get("preconditions", {}).get("uid"), item["metadata"]["uid"]
+    if wanted not in (None, uid):
+        text = f"the UID in the precondition ({wanted}) does not match the UID in record ({uid})"
+        raise ApiError(409, "Conflict", text)
 
 
 def answer(document: Object, code: int = 200) -> Response:

@@ -251,6 +251,34 @@ def test_a_release_can_be_gone_back_to(fleet: Fleet) -> None:
     assert stamps[0] in unknown.output + unknown.errors
 
 
+def find_folders(fleet: Fleet) -> list[str]:
+    """The folders of servers that the app's own service mounts."""
+    pod = fleet.state.find("Deployment", "shop-web")["spec"]["template"]["spec"]
+    return [volume["hostPath"]["path"] for volume in pod["volumes"]]
+
+
+def test_data_is_left_behind_only_where_that_is_accepted(fleet: Fleet) -> None:
+    old, new = (f"/opt/nvoi/volumes/shop-main-{name}" for name in ("old", "new"))
+    fleet.application["volumes"] = {"main": {"old": {}, "new": {}}}
+    fleet.web["mounts"] = {"old": "/data"}
+    assert fleet.run().code == 0
+    fleet.web.update(mounts={"new": "/data"})
+    refused = fleet.run()
+    assert refused.code == 2
+    told = refused.output + refused.errors
+    assert f"the data of web is in {old}, on a server of main; the config has it in {new}" in told
+    assert "--accept-data-move" in told
+    assert find_folders(fleet) == [old]
+    accepted = fleet.run("deploy", "--accept-data-move")
+    assert accepted.code == 0, accepted.output
+    assert f"the config has it in {new}, on a server of main; the old data stays" in accepted.output
+    assert find_folders(fleet) == [new]
+    assert (fleet.master.root / old.lstrip("/")).is_dir()
+    # Nor does the app go back to older data unasked.
+    assert fleet.run("rollback").code == 2
+    assert find_folders(fleet) == [new]
+
+
 def test_old_images_leave_registry_and_servers_but_those_to_go_back_to(fleet: Fleet) -> None:
     fleet.application["keep_count"] = 1
     images: list[str] = []

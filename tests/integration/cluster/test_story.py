@@ -7,11 +7,13 @@ that the tests run on is its master, where k3s is installed already (docs/cluste
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import pytest
 
 from tests.integration.cluster.fleet import PATIENCE, REAL_PATIENCE, Fleet
+from tests.integration.commands import Outcome
 
 #: Several runs, each of which may take so long.
 pytestmark = pytest.mark.timeout(
@@ -21,6 +23,9 @@ pytestmark = pytest.mark.timeout(
 #: Images that a real cluster can pull, and a web server that is in them.
 IMAGES = ("busybox:1.36", "busybox:1.37")
 BROKEN = "busybox:1.35"
+DATABASE, MISTYPED = "postgres:17-alpine", "postgres:17-alpinee"
+#: Ends when its database does.
+WORK = "while nc -z db-shop 5432; do sleep 1; done; exit 3"
 SERVE = "mkdir -p /tmp/www && : >/tmp/www/up && exec httpd -f -p 3000 -h /tmp/www"
 
 
@@ -98,3 +103,62 @@ def test_a_release_that_cannot_start_or_does_not_stay_up_leaves_the_old_pods_as_
     assert ended.code == 1
     assert "it was ready, and then ended with exit code 6" in ended.output
     assert list_pods(fleet) == pods
+
+
+def find_database(fleet: Fleet) -> dict[str, Any]:
+    """The pod of the database: which it is, what it runs and whether it is ready."""
+    pod = fleet.cluster.find("Pod", "db-shop-0")
+    (container,), (status,) = pod["spec"]["containers"], pod["status"]["containerStatuses"]
+    return {
+        "uid": pod["metadata"]["uid"],
+        "image": container["image"],
+        "ready": status["ready"],
+    }
+
+
+def test_a_database_is_repaired_by_deploying_and_its_data_does_not_leave_sight(
+    fleet: Fleet,
+) -> None:
+    secrets = {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "POSTGRES_DB": "d"}
+    database = {"servers": ["main"], "adapter": "postgres", "image": DATABASE, "secrets": secrets}
+    fleet.application["database"] = database
+    fleet.web.update(image=IMAGES[0], command=SERVE)
+    fleet.application["app"]["worker"] = {"servers": ["main"], "image": IMAGES[0], "command": WORK}
+    fleet.cluster.behave("shop-worker", needs="db-shop")
+    run(fleet)
+    served = find_database(fleet)
+    # A mistyped tag costs nothing: what runs goes on.
+    fleet.cluster.behave(MISTYPED, "image-pull")
+    mistyped = with_database(fleet, image=MISTYPED)
+    assert mistyped.code == 1
+    assert f"the database: {MISTYPED} cannot be pulled on shop-main-1" in mistyped.output
+    assert find_database(fleet) == served
+    # Nor does a volume that is not the data's own.
+    fleet.application["volumes"] = {"main": {"data": {}}}
+    moved = with_database(fleet, mount={"data": "/var/lib/postgresql/data"})
+    assert moved.code == 2
+    for place in ("persistentvolumeclaim/data-db-shop-0", "/opt/nvoi/volumes/shop-main-data"):
+        assert place in moved.output + moved.errors
+    assert find_database(fleet) == served
+    # A run that is killed leaves a database that cannot start.
+    fleet.cluster.behave(BROKEN, "stall")
+    fleet.application["database"] = database | {"image": BROKEN}
+    running = fleet.start()
+    running.wait_for("[STEP] Database")
+    running.wait_for("db-shop-0 is being made")
+    running.send(signal.SIGKILL)
+    running.process.wait()
+    fleet.application["database"] = database
+    repaired = with_database(fleet)
+    assert repaired.code == 0, repaired.output
+    assert "Deleting what stands in the way: pod/db-shop-0" in repaired.output
+    assert find_database(fleet) | {"uid": served["uid"]} == served
+
+
+def with_database(fleet: Fleet, **changes: Any) -> Outcome:
+    """A deploy with a changed database, which is as it was from then on."""
+    before = fleet.application["database"]
+    fleet.application["database"] = before | changes
+    outcome = fleet.run()
+    fleet.application["database"] = before
+    return outcome

@@ -124,6 +124,16 @@ def test_what_is_deleted_twice_is_gone(api: Api) -> None:
     assert api.find(reference) is None
 
 
+def test_what_has_another_uid_by_now_is_not_deleted(api: Api) -> None:
+    reference, uid = Reference("ConfigMap", "nvoi-a"), "uid-of-the-one-before"
+    api.apply(build_map("nvoi-a"))
+    assert api.delete(reference, "Background", uid=uid)
+    found = api.find(reference)
+    assert found is not None
+    api.delete(reference, "Background", uid=found["metadata"]["uid"])
+    assert api.find(reference) is None
+
+
 def test_what_is_immutable_is_refused_without_its_value(api: Api) -> None:
     value = b64encode(b"s3cr3t-0f-it").decode()
     metadata = {"name": "nvoi-secret", "namespace": "default"}

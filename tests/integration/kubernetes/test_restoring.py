@@ -8,10 +8,12 @@ import pytest
 
 from nvoi.errors import ServiceError
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.diagnosis import describe_pod
 from nvoi.kubernetes.ownership import Reference, read_reference
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import get_messages
-from tests.unit.kubernetes.configs import build
+from tests.integration.kubernetes.test_rollouts import Watch
+from tests.unit.kubernetes.configs import build, build_database
 
 OLD = build("postgres")
 NEW_IMAGE = "10.43.0.100:5000/nvoi-shop:20270101000000"
@@ -119,7 +121,7 @@ def test_what_was_made_anew_since_is_deleted_before_the_old_comes_back(
     assert selector == {"matchLabels": {"app.kubernetes.io/instance": "shop-web"}}
 
 
-def test_a_release_before_that_does_not_come_back_is_told(
+def test_a_release_before_that_does_not_come_back_is_told_once_its_time_is_over(
     cluster: Cluster, state: ClusterState
 ) -> None:
     cluster.roll_out(OLD.all, seconds=SECONDS)
@@ -128,6 +130,52 @@ def test_a_release_before_that_does_not_come_back_is_told(
     for pod in state.names("Pod"):
         state.remove("Pod", pod)
     with pytest.raises(ServiceError) as caught:
-        cluster.restore(OLD.apps, [])
+        cluster.restore(OLD.apps, [], seconds={"app": 0.5})
     assert "CrashLoopBackOff" in caught.value.message
     assert "the database has moved on" in caught.value.output
+
+
+def test_what_crashes_in_the_meantime_is_waited_for(cluster: Cluster, state: ClusterState) -> None:
+    state.behave("shop-web", "crash", back_off=5)
+    cluster.apply(OLD.secrets)
+
+    def mend() -> None:
+        state.behave("shop-web", "ready")
+
+    with Watch(mend, "ended with exit code 1 again and again"):
+        cluster.restore(OLD.apps, [])
+    assert all(describe_pod(pod) == "is ready" for pod in state.objects("Pod"))
+
+
+def test_what_crashes_until_its_database_is_back_comes_back_after_it(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    state.behave("shop-web", needs="db-shop")
+    cluster.roll_out([*OLD.secrets, *OLD.database], seconds=SECONDS)
+    cluster.roll_out(OLD.apps, seconds=SECONDS)
+    state.behave("postgres:99", "image-pull")
+    fail(cluster, build_database("postgres:99"))
+    assert not any("is ready" in describe_pod(pod) for pod in state.objects("Pod"))
+    logged.clear()
+    cluster.restore([*OLD.apps, *OLD.database], [])
+    told = get_messages(logged)
+    assert told.index("db-shop: 1 of 1 pods are ready") < told.index(
+        "shop-web: 2 of 2 pods are ready"
+    )
+    assert any(one.startswith("Deleting what stands in the way: pod/shop-web-") for one in told)
+
+
+def test_what_was_not_ready_before_is_not_waited_for(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    for image in ("postgres:17", "postgres:99"):
+        state.behave(image, "crash")
+        fail(cluster, build_database(image))
+    database = read_reference(OLD.database[-1])
+    cluster.restore(OLD.database, [], unready={database})
+    told = get_messages(logged)
+    assert f"Not waited for, as it was not ready before either: {database}" in told
+    # It holds what it held all the same.
+    cluster.get(["pods"])
+    cluster.get(["pods"])
+    assert list_images(state, "db-shop") == {"postgres:17"}

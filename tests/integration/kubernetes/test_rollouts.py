@@ -17,17 +17,18 @@ from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import PACE, get_messages
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
-from tests.unit.kubernetes.configs import TEXTS, build
+from tests.unit.kubernetes.configs import TEXTS, build, build_database
 
 WEB = build("web")
 SECONDS = 60.0
 
 
 class Watch(logging.Handler):
-    """Does something, once, when the first pod is told to run."""
+    """Does something, once, when ``text`` is told: that the first pod runs."""
 
-    def __init__(self, act: Callable[[], object]) -> None:
+    def __init__(self, act: Callable[[], object], text: str = "is not ready yet") -> None:
         super().__init__()
+        self._text = text
         self._act: Callable[[], object] | None = act
 
     def __enter__(self) -> Self:
@@ -40,7 +41,7 @@ class Watch(logging.Handler):
         logging.getLogger("nvoi.kubernetes").setLevel(logging.NOTSET)
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "is not ready yet" in record.getMessage() and self._act is not None:
+        if self._text in record.getMessage() and self._act is not None:
             act, self._act = self._act, None
             act()
 
@@ -393,3 +394,85 @@ def test_a_rollout_that_is_interrupted_ends_at_once_and_leaves_no_shell_behind(
     # The same connection serves the next command.
     assert cluster.get(["pods"])
     assert len(state.records) == number + 1
+
+
+def test_a_database_that_an_earlier_run_has_broken_is_repaired(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    good = build("postgres")
+    cluster.apply(good.secrets)
+    cluster.roll_out(good.database, seconds=SECONDS)
+    state.behave("postgres:99", "image-pull")
+    with pytest.raises(ServiceError, match="postgres:99: not found"):
+        cluster.roll_out(build_database("postgres:99"), seconds=SECONDS)
+    cluster.roll_out(good.database, seconds=SECONDS)
+    (pod,) = state.objects("Pod")
+    assert pod["spec"]["containers"][0]["image"] == "postgres:17"
+    assert "Deleting what stands in the way: pod/db-shop-0" in get_messages(logged)
+
+
+def test_a_database_that_crashes_gets_its_new_settings(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    state.behave("postgres:17", "oom")
+    postgres = build("postgres")
+    cluster.apply(postgres.secrets)
+    for _ in range(2):
+        with pytest.raises(ServiceError, match="more memory than its limit"):
+            cluster.roll_out(postgres.database, seconds=SECONDS)
+    more = copy.deepcopy(postgres.database)
+    template: Any = more[-1]["spec"]["template"]  # type: ignore[index]
+    template["spec"]["containers"][0]["resources"]["limits"]["memory"] = "2Gi"
+    template["metadata"]["annotations"]["nvoi.io/template"] = "more"
+    state.behave("postgres:17", "ready")
+    cluster.roll_out(more, seconds=SECONDS)
+    (pod,) = state.objects("Pod")
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "2Gi"
+
+
+def test_what_crashed_before_a_rollout_is_started_anew_and_judged_by_that(
+    cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
+) -> None:
+    cluster.apply(build("postgres").secrets)
+    cluster.roll_out(build("postgres").database, seconds=SECONDS)
+    state.behave("shop-web", needs="db-shop", logs=["no database"])
+    roll_out(cluster)
+    # Its database restarts: by the time that is ready again, both are in back-off.
+    state.remove("Pod", "db-shop-0")
+    while state.find("Pod", "db-shop-0") is None or "CrashLoopBackOff" not in str(
+        state.objects("Pod")
+    ):
+        cluster.get(["pods"])
+    cluster.roll_out(build("postgres").database, seconds=SECONDS)
+    logged.clear()
+    roll_out(cluster)
+    assert "shop-web: 2 of 2 pods are ready" in get_messages(logged)
+    state.remove("StatefulSet", "db-shop")
+    state.remove("Pod", "db-shop-0")
+    error = fail(cluster)
+    assert "CrashLoopBackOff" in error.message
+    assert "no database" in error.output
+
+
+def test_what_crashed_while_its_database_was_away_is_started_anew_once_it_is_back(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    state.behave("shop-web", "crash")
+    fail(cluster)
+    state.behave("shop-web", "ready")
+    crashing = set(state.names("Pod"))
+    cluster.get(["pods"])
+    cluster.free_crashing("app.kubernetes.io/part-of=other")
+    assert not any("deletionTimestamp" in pod["metadata"] for pod in state.objects("Pod"))
+    cluster.free_crashing("app.kubernetes.io/part-of=shop")
+    cluster.get(["pods"])
+    assert crashing.isdisjoint(state.names("Pod"))
+
+
+def test_a_rollout_that_kubernetes_gave_up_earlier_begins_anew(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    state.behave("shop-web", "deadline")
+    assert "ProgressDeadlineExceeded" in fail(cluster).message
+    state.behave("shop-web", "stall")
+    assert "not ready after 0.5 s" in fail(cluster, seconds=0.5).message

@@ -102,6 +102,14 @@ def build(name_or_text: str, **settings: Any) -> Manifests:
     return build_manifests(build_release(name_or_text, **settings))
 
 
+def build_database(image: str) -> Any:
+    """The objects of a postgres that runs another image."""
+    text = TEXTS["postgres"]
+    return build(
+        text.replace("adapter: postgres\n", f"adapter: postgres\n    image: {image}\n")
+    ).database
+
+
 def find(manifests: Any, kind: str, name: str) -> Any:
     """The one manifest of a kind whose name begins with ``name``."""
     items: Any = manifests.all if isinstance(manifests, Manifests) else manifests

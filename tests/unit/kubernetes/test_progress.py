@@ -5,12 +5,21 @@ from typing import Any
 import pytest
 
 from nvoi.kubernetes.diagnosis import describe_changes, describe_pod
-from nvoi.kubernetes.progress import Restarts, State, Verdict, count_settling, find_stuck, judge
+from nvoi.kubernetes.progress import (
+    Restarts,
+    State,
+    Verdict,
+    count_settling,
+    find_stuck,
+    judge,
+    note_beginnings,
+)
 from tests.unit.kubernetes import cluster, configs
 from tests.unit.kubernetes.cluster import ended, event, pod, waiting
 
 READY = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}
 CREATING = waiting("ContainerCreating")
+GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
 
 
 def judge_web(*states: Any, **status: Any) -> Verdict:
@@ -388,7 +397,41 @@ def test_a_pod_that_a_database_is_stuck_with_is_found() -> None:
     broken = pod(database, state=waiting("ImagePullBackOff"))
     assert find_stuck(database, [broken]) == []
     broken["metadata"]["annotations"]["nvoi.io/template"] = "another"
-    assert [str(item) for item in find_stuck(database, [broken])] == ["pod/db-shop-x"]
+    assert find_stuck(database, [broken]) == [broken]
+    assert find_stuck(database, [broken | {"metadata": GOING | broken["metadata"]}]) == []
     broken["status"]["containerStatuses"][0]["ready"] = True
     assert find_stuck(database, [broken]) == []
     assert find_stuck(database, [pod(WEB, state=CREATING)]) == []
+    # All others replace theirs by themselves.
+    old = pod(WEB, state=waiting("ImagePullBackOff"))
+    old["metadata"]["annotations"]["nvoi.io/template"] = "another"
+    assert find_stuck(WEB, [old]) == []
+
+
+CRASHED = {"state": waiting("CrashLoopBackOff"), "lastState": ended(1)}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_stuck"),
+    [
+        # It was in back-off already, and would be for up to five minutes.
+        (CRASHED | {"restartCount": 4}, CRASHED | {"restartCount": 4}, True),
+        # It ended once more since, and not twice.
+        ({"restartCount": 3}, CRASHED | {"restartCount": 3}, True),
+        ({"restartCount": 3}, CRASHED | {"restartCount": 4}, False),
+        # One that had just been made.
+        ({"state": CREATING}, CRASHED | {"restartCount": 1}, False),
+        ({"state": waiting("ImagePullBackOff")}, {"state": waiting("ImagePullBackOff")}, True),
+        ({"state": CREATING}, {"state": waiting("ImagePullBackOff")}, False),
+        ({"ready": True}, {"ready": True}, False),
+    ],
+)
+def test_what_failed_before_a_rollout_is_to_begin_anew(
+    before: Any, now: Any, is_stuck: bool
+) -> None:
+    beginnings = note_beginnings([pod(WEB, **before)], [])
+    own = pod(WEB, **now)
+    assert find_stuck(WEB, [own], [], beginnings) == [own] * is_stuck
+    # One that is made in its place is judged by itself.
+    own["metadata"]["uid"] = "another"
+    assert find_stuck(WEB, [own], [], beginnings) == []

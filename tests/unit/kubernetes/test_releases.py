@@ -31,10 +31,11 @@ def deployment(stamp: str) -> Any:
 @pytest.mark.parametrize("name", configs.NAMES)
 def test_a_release_comes_back_from_its_record_as_it_was(name: str) -> None:
     release = configs.build_release(name)
-    apps = build_manifests(release).apps
-    item: Any = json.loads(json.dumps(releases.build_record(release, apps)))
+    manifests = build_manifests(release)
+    kept = (*manifests.database, *manifests.services, *manifests.apps)
+    item: Any = json.loads(json.dumps(releases.build_record(release, kept)))
     (found,) = releases.list_records(release.application.name, [item])
-    assert found.manifests == apps
+    assert (found.manifests, found.apps) == (kept, manifests.apps)
     assert (found.stamp, found.deploy_id) == (configs.STAMP, "run/1")
     assert len(item["metadata"]["name"]) <= 63
 

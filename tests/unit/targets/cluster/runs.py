@@ -39,8 +39,16 @@ def record(
 ) -> Any:
     """The record of a release, as the cluster has it; each runs an image of its own, or this."""
     release = build_release(ssh(text), stamp=stamp, image=image or f"registry.example/web:{stamp}")
-    apps = build_manifests(release).apps
-    return build_record(release, apps, before=before, is_begun=begun)
+    made = build_manifests(release)
+    manifests = (*made.database, *made.services, *made.apps)
+    return build_record(release, manifests, before=before, is_begun=begun)
+
+
+def serving(item: Any) -> Any:
+    """A workload that is ready, as the cluster has it."""
+    counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas"), 1)
+    status = counts | {"availableReplicas": 1, "observedGeneration": 1}
+    return item | {"metadata": item["metadata"] | {"generation": 1}, "status": status}
 
 
 def see(live: Iterable[Any], *, text: str = WEB, stamp: str | None = None) -> ClusterContext:

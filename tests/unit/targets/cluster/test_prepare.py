@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from nvoi.config.schema import Config, SSHProvider
-from nvoi.errors import NvoiError
+from nvoi.errors import NvoiError, ServiceError
 from nvoi.k3s.facts import Facts
+from nvoi.kubernetes.ownership import WORKLOADS
+from nvoi.kubernetes.registry import build_registry
 from nvoi.targets.cluster.absence import find_spare
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.prepare import list_volumes
+from nvoi.targets.cluster.prepare import list_volumes, start_registry
 from nvoi.targets.cluster.servers import (
     check_architecture,
     leave_out_silent,
@@ -21,6 +23,7 @@ from nvoi.targets.cluster.servers import (
 )
 from tests.unit.k3s.servers import Answers
 from tests.unit.targets.cluster.runs import see
+from tests.unit.targets.cluster.test_pull import MISSING, connect, say
 
 GROUPS = """\
 servers:
@@ -98,3 +101,30 @@ def test_every_folder_is_named_on_each_server_that_has_it(context: ClusterContex
         ("shop-work-1", "/opt/nvoi/volumes/shop-work-cache"),
         ("shop-work-2", "/opt/nvoi/volumes/shop-work-cache"),
     ]
+
+
+def test_a_registry_image_that_cannot_be_had_leaves_the_registry_as_it_is(
+    context: ClusterContext,
+) -> None:
+    """Its one pod would have ended before that is found."""
+    connect(context, say(MISSING))
+    cluster = Registry()
+    context.__dict__["cluster"] = cluster
+    context.survey.nodes = {"shop-main-1": "shop-main-1"}
+    with pytest.raises(ServiceError, match=r"registry: .* cannot be pulled on shop-main-1"):
+        start_registry(context)
+    assert cluster.applied == []
+
+
+class Registry:
+    """In the place of a cluster whose registry runs another image."""
+
+    def __init__(self) -> None:
+        self.applied: list[Any] = []
+
+    def get(self, names: Sequence[str], **_: object) -> list[Any]:
+        assert list(names) == ["deployments"]
+        return [item for item in build_registry("run", image="old:1") if item["kind"] in WORKLOADS]
+
+    def roll_out(self, manifests: Sequence[Any], **_: object) -> None:
+        self.applied += manifests

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from nvoi.errors import NvoiError, ServiceError
-from nvoi.kubernetes.ownership import Reference, read_reference
+from nvoi.errors import NvoiError, ServiceError, UsageError
+from nvoi.k3s.facts import Facts
+from nvoi.kubernetes.ownership import Reference, get_label, read_reference
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.release import (
-    apply_secrets,
-    find_changes,
-    keep_release,
-    restore,
-    roll_out_apps,
-)
+from nvoi.targets.cluster.release import apply_secrets, check_data, keep_release, roll_out_apps
 from nvoi.targets.cluster.rollback import remove_newer
-from tests.unit.targets.cluster.runs import SERVERS, STAMPS, WEB, build, record, see
+from nvoi.targets.cluster.undo import find_changes, find_unready, restore
+from tests.unit.kubernetes.configs import IMAGE
+from tests.unit.targets.cluster.runs import SERVERS, STAMPS, WEB, build, record, see, serving
 
 WITH_JOB = SERVERS + "app: {web: {servers: [main], port: 3000, pre_run_command: migrate}}"
 WITH_EXTRA = SERVERS + "app: {web: {servers: [main], port: 3000}, extra: {servers: [main]}}"
@@ -49,9 +46,12 @@ class Recorder:
         self._take("roll out", map(read_reference, self.rolled_out))
         return ()
 
-    def restore(self, before: Iterable[Any], created: Iterable[Reference]) -> None:
-        del created
+    def restore(
+        self, before: Iterable[Any], created: Iterable[Reference], *, unready: Iterable[Reference]
+    ) -> None:
+        del unready
         self._take("restore", map(read_reference, before))
+        self._take("remove", created)
 
     def _take(self, verb: str, references: Iterable[Reference]) -> None:
         self.asked.append((verb, [str(one) for one in references]))
@@ -177,9 +177,135 @@ def test_a_first_release_that_fails_leaves_nothing_even_of_one_that_was_cut_off(
     assert names(created) == {"deployment/shop-web", "service/shop-web"}
 
 
+POSTGRES = """
+database:
+  servers: [main]
+  adapter: postgres
+  image: postgres:17
+  secrets: {POSTGRES_USER: u, POSTGRES_PASSWORD: p, POSTGRES_DB: d}
+"""
+DATABASE, CACHED = Reference("StatefulSet", "db-shop"), Reference("Deployment", "shop-cache")
+WHOLE = WEB + CACHE + POSTGRES
+BROKEN = WHOLE.replace(":17", ":99").replace("redis:7", "redis:none")
+
+
+@pytest.mark.parametrize("reference", [DATABASE, CACHED])
+def test_what_a_run_that_was_cut_off_has_broken_comes_back_as_it_was_last_ready(
+    reference: Reference,
+) -> None:
+    live = [record(STAMPS[0], text=WHOLE), record(STAMPS[1], STAMPS[0], text=BROKEN, begun=True)]
+    context = see([*live, *build(BROKEN, STAMPS[1]).kept], text=WHOLE)
+    run(context, WHOLE)
+    before, _ = find_changes(context.state, context.rollout.applied)
+    assert before[reference] in context.state.records[0].manifests
+    # It differs from what there was, and is waited for.
+    assert reference not in find_unready(context.state, before)
+
+
+NEWER = WHOLE.replace(":17", ":18")
+
+
+def test_a_database_that_is_ready_comes_back_as_it_is() -> None:
+    live = [
+        serving(item) if read_reference(item) == DATABASE else item
+        for item in build(NEWER, STAMPS[1]).kept
+    ]
+    context = see([record(STAMPS[0], text=WHOLE), *live], text=WHOLE)
+    run(context, WHOLE)
+    before, _ = find_changes(context.state, context.rollout.applied)
+    assert "postgres:18" in str(before[DATABASE])
+
+
+def test_a_database_does_not_go_back_with_the_app() -> None:
+    records = [record(STAMPS[0], text=WHOLE), record(STAMPS[1], STAMPS[0], text=NEWER)]
+    # The first release runs again, and the database is down.
+    context = see([*records, *build(BROKEN, STAMPS[0]).kept], text=WHOLE)
+    run(context, WHOLE)
+    before, _ = find_changes(context.state, context.rollout.applied)
+    assert context.state.running == STAMPS[0]
+    assert "postgres:18" in str(before[DATABASE])
+
+
+def test_what_was_not_ready_and_is_the_same_again_is_not_waited_for() -> None:
+    own = record(STAMPS[0], text=WHOLE, image=IMAGE)
+    context = see([own, *build(WHOLE, STAMPS[0]).kept], text=BROKEN)
+    run(context, BROKEN)
+    before, _ = find_changes(context.state, context.rollout.applied)
+    assert find_unready(context.state, before) == {
+        DATABASE,
+        CACHED,
+        Reference("Deployment", "shop-web"),
+    }
+
+
+def take_back(context: ClusterContext) -> set[str]:
+    """Undo, and return what came back or was removed."""
+    recorder = connect(context)
+    restore(context)
+    return {name for verb, names in recorder.asked for name in names if verb != "delete"}
+
+
+def test_a_database_that_was_down_and_is_up_by_this_run_stays() -> None:
+    old = build(WHOLE, STAMPS[0]).kept
+    new = build(WHOLE.replace("d}", "d, MORE: x}"), STAMPS[5])
+    context = see([record(STAMPS[0], text=WHOLE), *old], text=WHOLE)
+    context.rollout.applied += new.all
+    (secret,) = (
+        str(read_reference(item))
+        for item in new.secrets
+        if get_label(item, "app.kubernetes.io/component") == "database"
+    )
+    own = {str(DATABASE), "service/db-shop", secret}
+    assert own <= take_back(context)
+    context.rollout.ready |= {DATABASE}
+    taken = take_back(context)
+    assert own.isdisjoint(taken)
+    assert str(CACHED) in taken
+    # One that was ready comes back as it was.
+    served = [serving(item) if read_reference(item) == DATABASE else item for item in old]
+    context.state = see([record(STAMPS[0], text=WHOLE), *served], text=WHOLE).state
+    assert own <= take_back(context)
+
+
 def test_where_the_record_of_what_runs_is_gone_it_comes_back_as_it_was_seen() -> None:
     context = see(build(WEB, STAMPS[0]).kept)
     run(context, WEB)
     before, created = find_changes(context.state, context.rollout.applied)
     assert names(before) == {"deployment/shop-web", "service/shop-web"}
     assert names(created) == set()
+
+
+MOUNTED = """\
+servers: {main: {master: true, host: 10.0.0.1, volumes: {data: {}}}, work: {host: 10.0.0.2}}
+app: {web: {servers: [main], port: 3000, mounts: {data: /data}}}
+"""
+FOLDER = "/opt/nvoi/volumes/shop-main-data"
+DISK = WEB + POSTGRES
+
+
+def check(before: str, after: str, *, accepts: bool = False) -> ClusterContext:
+    """See whether a deploy from one config to another finds its data."""
+    live = [record(STAMPS[0], text=before), *build(before, STAMPS[0]).kept]
+    context = see(live, text=after)
+    context.request = replace(context.request, accept_data_move=accepts)
+    context.list_servers()
+    context.survey.facts = {server.name: Facts("amd64") for server in context.survey.servers}
+    check_data(context, context.manifests.kept)
+    return context
+
+
+def test_a_folder_that_its_server_lacks_is_not_made_anew_unasked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(UsageError, match=f"should be in {FOLDER}, on a server of main; that"):
+        check(MOUNTED, MOUNTED)
+    check(MOUNTED, MOUNTED, accepts=True)
+    assert "that folder is not there; the old data stays where it is" in caplog.text
+    # A new one is.
+    check(WEB, MOUNTED)
+
+
+def test_a_disk_that_cannot_follow_is_refused_even_where_data_may_be_left() -> None:
+    elsewhere = MOUNTED + POSTGRES.replace("[main]", "[work]")
+    with pytest.raises(UsageError, match="it cannot follow to work: give the database a `mount`"):
+        check(DISK, elsewhere, accepts=True)

@@ -1,0 +1,148 @@
+"""Where the data of an app is: the folders and disks of its workloads, and which are left behind.
+
+A workload that is given another place finds nothing there, and a database makes a new, empty one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from nvoi.kubernetes.names import NAME, SERVER_GROUP
+from nvoi.kubernetes.ownership import WORKLOADS, Json, get_label, read_reference
+from nvoi.kubernetes.workloads import Manifest
+
+DATABASE = "the database"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a workload has data: a folder of its servers, or a disk that the cluster found."""
+
+    name: str
+    groups: tuple[str, ...]
+    is_disk: bool = False
+
+    def __str__(self) -> str:
+        """As it reads after "its data is"."""
+        place = (
+            f"on {self.name}, a disk that the cluster found" if self.is_disk else f"in {self.name}"
+        )
+        return f"{place}, on a server of {' or '.join(self.groups)}" if self.groups else place
+
+
+@dataclass(frozen=True)
+class Move:
+    """Data of a service that a release would leave behind ``before`` and look for ``after``.
+
+    Without ``after`` the service has no data any more; where both are the same the place is empty.
+    """
+
+    service: str
+    before: Place
+    after: Place | None = None
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether there can be data at the new place: a disk never leaves its server."""
+        return (
+            self.after is None or self.before == self.after or self.before.name != self.after.name
+        )
+
+    def __str__(self) -> str:
+        if self.after is None:
+            return f"the data of {self.service} is {self.before}; the config mounts it nowhere"
+        if self.after == self.before:
+            return f"the data of {self.service} should be {self.before}; that folder is not there"
+        if not self.is_possible:
+            groups = " or ".join(self.after.groups)
+            return (
+                f"the data of {self.service} is {self.before}; it cannot follow to {groups}: give "
+                f"{self.service} a `mount` there"
+            )
+        return f"the data of {self.service} is {self.before}; the config has it {self.after}"
+
+
+def find_moves(
+    live: Iterable[Json], wanted: Iterable[Manifest], lacking: Collection[str] = ()
+) -> list[Move]:
+    """What ``wanted`` would leave behind of the data that ``live`` uses.
+
+    Args:
+        live: the app's objects.
+        wanted: the manifests that are to take their place. What is not among them is removed,
+            and its data kept: that is no move.
+        lacking: folders that a server should have and has not.
+    """
+    old = {read_reference(item): item for item in live if item["kind"] in WORKLOADS}
+    return [
+        move
+        for item in wanted
+        if (reference := read_reference(item)) in old
+        for move in compare(
+            name_service(item), list_places(old[reference]), list_places(item), lacking
+        )
+    ]
+
+
+def name_service(item: Manifest) -> str:
+    return DATABASE if item["kind"] == "StatefulSet" else str(get_label(item, NAME))
+
+
+def compare(
+    service: str, before: list[Place], after: list[Place], lacking: Collection[str]
+) -> Iterator[Move]:
+    names = [place.name for place in after]
+    for place in before:
+        if place.name not in names:
+            yield Move(service, place, next((one for one in after if one not in before), None))
+        elif place.is_disk and not {*place.groups} <= {*after[names.index(place.name)].groups}:
+            yield Move(service, place, after[names.index(place.name)])
+        elif not place.is_disk and place.name in lacking:
+            yield Move(service, place, place)
+    # A database has its data on the first of its volumes.
+    if service == DATABASE and before and before[0].name in names[1:]:
+        yield Move(service, before[0], after[0])
+
+
+def list_places(item: Json | Manifest) -> list[Place]:
+    """The places of a workload's data, in the order of its mounts."""
+    spec: Any = item["spec"]
+    pod, groups = spec["template"]["spec"], list_groups(item)
+    folders = {
+        one["name"]: one["hostPath"]["path"]
+        for one in pod.get("volumes") or ()
+        if "hostPath" in one
+    }
+    disks = {
+        name: f"persistentvolumeclaim/{name}-{read_reference(item).name}-0"
+        for one in spec.get("volumeClaimTemplates") or ()
+        if (name := one["metadata"]["name"])
+    }
+    mounted = dict.fromkeys(
+        mount["name"] for one in pod["containers"] for mount in one.get("volumeMounts") or ()
+    )
+    return [
+        Place(disks.get(name) or folders[name], groups, is_disk=name in disks)
+        for name in mounted
+        if name in disks or name in folders
+    ]
+
+
+def list_groups(item: Json | Manifest) -> tuple[str, ...]:
+    """The server groups that a workload may run on; empty is all."""
+    spec: Any = item["spec"]
+    pod = spec["template"]["spec"]
+    selected = (pod.get("nodeSelector") or {}).get(SERVER_GROUP)
+    if selected:
+        return (selected,)
+    affinity = (pod.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    return tuple(
+        group
+        for term in required.get("nodeSelectorTerms") or ()
+        for expression in term.get("matchExpressions") or ()
+        if expression["key"] == SERVER_GROUP
+        for group in expression["values"]
+    )
