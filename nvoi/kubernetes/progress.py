@@ -154,7 +154,7 @@ def find_stuck(
         for pod in pods
         if is_selected(pod, item) and not is_going(pod)
         if (
-            has_failed_before(pod, events, beginnings)
+            has_failed_before(pod, events, beginnings) and not is_running(pod)
             if belongs(pod, item)
             else is_ordered and not is_well(pod)
         )
@@ -168,8 +168,8 @@ def has_failed_before(
     failure, begun = find_failure(pod, events), beginnings.get(pod["metadata"]["uid"])
     if failure is None or begun is None:
         return False
-    is_same = count_restarts(pod) == begun.restarts > 0
-    return begun.has_failed or (failure.reason == CRASHING and is_same)
+    is_old = begun.has_failed or (failure.reason == CRASHING and begun.restarts > 0)
+    return is_old and count_restarts(pod) == begun.restarts
 
 
 def note_beginnings(pods: Iterable[Json], events: Iterable[Json]) -> dict[str, Beginning]:
@@ -191,6 +191,11 @@ def is_overdue(item: Json) -> bool:
 
 def drop_conditions(item: Json) -> Json:
     return {**item, "status": {**item["status"], "conditions": []}}
+
+
+def is_running(pod: Json) -> bool:
+    """Whether a container runs, such as a database that recovers: ending that makes it last."""
+    return any("running" in (status.get("state") or {}) for status in list_containers(pod))
 
 
 def count_restarts(pod: Json) -> int:

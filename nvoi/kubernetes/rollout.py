@@ -27,6 +27,7 @@ from nvoi.kubernetes.progress import (
     drop_conditions,
     fail,
     find_stuck,
+    has_failed_before,
     is_overdue,
     is_selected,
     judge,
@@ -197,19 +198,26 @@ class RolloutWatch:
             self._overdue |= {read_reference(item) for item in items.values() if is_overdue(item)}
 
     def _free_pods(self, items: Iterable[Json], pods: list[Json]) -> list[Json]:
-        """Have the pods that hold the rollout up deleted, each once; those that are left."""
+        """Have the pods that hold the rollout up deleted, each once; those to be judged."""
+        if self._free is None:
+            return pods
         events = [*self._objects["Event"].values()]
         stuck = [
             pod
             for item in items
-            if self._free is not None and item["kind"] != "Job"
+            if item["kind"] != "Job"
             for pod in find_stuck(item, pods, events, self._beginnings)
             if pod["metadata"]["uid"] not in self._freed
         ]
-        if self._free is not None and stuck:
+        if stuck:
             self._freed |= {pod["metadata"]["uid"] for pod in stuck}
             self._free(stuck)
-        return [pod for pod in pods if pod["metadata"]["uid"] not in self._freed]
+        return [
+            pod
+            for pod in pods
+            if pod["metadata"]["uid"] not in self._freed
+            if not has_failed_before(pod, events, self._beginnings)
+        ]
 
     def _judge(self) -> list[Verdict]:
         """How far each of them is; what is new is said, and what is done once."""

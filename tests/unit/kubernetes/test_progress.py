@@ -11,6 +11,7 @@ from nvoi.kubernetes.progress import (
     Verdict,
     count_settling,
     find_stuck,
+    has_failed_before,
     judge,
     note_beginnings,
 )
@@ -432,6 +433,19 @@ def test_what_failed_before_a_rollout_is_to_begin_anew(
     beginnings = note_beginnings([pod(WEB, **before)], [])
     own = pod(WEB, **now)
     assert find_stuck(WEB, [own], [], beginnings) == [own] * is_stuck
+    assert has_failed_before(own, [], beginnings) == is_stuck
     # One that is made in its place is judged by itself.
     own["metadata"]["uid"] = "another"
     assert find_stuck(WEB, [own], [], beginnings) == []
+
+
+def test_what_runs_again_since_it_failed_is_neither_ended_nor_a_reason_to_give_up() -> None:
+    database = cluster.live("StatefulSet", "db-shop", "postgres")
+    recovering = pod(database, restartCount=1)
+    killed = [event(recovering, "Killing", "Container database failed startup probe")]
+    beginnings = note_beginnings([recovering], killed)
+    assert judge(database, [recovering], killed).state is State.FAILED
+    assert has_failed_before(recovering, killed, beginnings)
+    assert find_stuck(database, [recovering], killed, beginnings) == []
+    # Until it is ended once more.
+    assert not has_failed_before(pod(database, restartCount=2), killed, beginnings)
