@@ -102,7 +102,9 @@ def run_nvoi(app: Path, home: Path, *arguments: str) -> tuple[float, list[str]]:
 
 
 def find_table(messages: list[str]) -> list[str]:
-    """The lines of the run that say where its time went."""
+    """The lines of the run that say where its time went; none where no step took long."""
+    if "Where the time went:" not in messages:
+        return []
     start = messages.index("Where the time went:") + 1
     return [line.strip() for line in messages[start:] if line.startswith("  ")]
 

@@ -5,21 +5,31 @@ from __future__ import annotations
 import os
 import pwd
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from nvoi.config.schema import Config
-from nvoi.errors import ConfigError, NvoiError, UsageError
-from nvoi.log.console import ClosedOutputError, uninterrupted
+from nvoi.errors import NvoiError, UsageError
 from nvoi.log.levels import get_logger
 from nvoi.log.stream import CallbackStream, describe, is_cancelled, set_told
+from nvoi.outcome import (
+    Outcome,
+    Serving,
+    Timing,
+    format_seconds,
+    tell_failure,
+    tell_success,
+)
 from nvoi.protocol import Tunnel
 from nvoi.version import __version__
 
 log = get_logger("nvoi.operation")
+
+#: Told once in a deploy behind the name of a service that has a port and no healthcheck.
+PORT_ALONE = "; only its port was looked at, as it has no healthcheck"
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,8 @@ class Request:
     delete_volumes: bool = False
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     key_file: Path | None = None
+    config_file: Path | None = None
+    commit: str = ""
     lock_wait: float = 0.0
     dockerfile: Path | None = None
     with_cluster: bool = False
@@ -78,6 +90,19 @@ class Context(Protocol):
         """The app's addresses for a person to open."""
         ...
 
+    @property
+    def stamp(self) -> str:
+        """The release that the run has put in place, once it is done; empty where none is."""
+        ...
+
+    def find_serving(self) -> Serving | None:
+        """What serves after a failure, all being undone; None where that is not known."""
+        ...
+
+    def find_log(self) -> str:
+        """Where a person finds what the app printed; empty where there is nothing."""
+        ...
+
 
 C = TypeVar("C", bound=Context)
 
@@ -87,7 +112,9 @@ class Step(Generic[C]):
     """One step of a run.
 
     ``plan`` says for ``--dry-run`` what ``run`` would change, a line each, and touches
-    nothing. ``undo`` takes back what ``run`` did or had begun to do; it is called in
+    nothing; it raises what ``run`` would find wrong, as far as that can be seen. A step whose
+    plan is empty has nothing to do: it is run, and not told. A run asks no further than for the
+    first line. ``undo`` takes back what ``run`` did or had begun to do; it is called in
     reverse order for every step that was started when a later one fails or the run
     is interrupted. ``undoes`` is what that takes back, where it is more than the step.
     """
@@ -157,8 +184,8 @@ class Report:
     verbose: bool = False
     #: Called once the outcome is known: what comes then must not be interrupted.
     settle: Callable[[], None] = lambda: None
-    #: Each step's name and its seconds, in order.
-    timings: list[tuple[str, float]] = field(default_factory=list)
+    #: How the run ended, once it has.
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -177,6 +204,8 @@ class Operation(Generic[C]):
 def run(operation: Operation[C], request: Request, report: Report) -> C:
     """Run the steps and report how they ended. Any exception is told and raised again."""
     title, target, app = operation.title, operation.target, request.config.application.name
+    timings: list[Timing] = []
+    outcome = Outcome(title, app, 0.0, timings)
     began = time.monotonic()
     # Entering it reports `started`; leaving it by an exception that nobody told, `failed`.
     stream: AbstractContextManager[object] = report.stream or nullcontext()
@@ -185,108 +214,107 @@ def run(operation: Operation[C], request: Request, report: Report) -> C:
             log.info("nvoi %s: %s %s (%s target)", __version__, title.lower(), app, target.name)
             operation.check(request)
             with target.open(request) as context:
-                run_steps(context, operation.steps, report)
-        except ClosedOutputError:
-            if report.stream is not None:
-                report.stream.failed("standard output was closed")
-            raise
+                try:
+                    run_steps(context, operation.steps, timings, report.settle)
+                except BaseException:
+                    outcome = find_rest(outcome, context)
+                    raise
         except BaseException as error:
             report.settle()
-            with uninterrupted():
-                tell_timings(report, time.monotonic() - began)
-                tell_failure(error, report)
+            seconds = time.monotonic() - began
+            end_badly(replace(outcome, seconds=seconds, error=error), error, report)
             raise
         report.settle()
-        with uninterrupted():
-            tell_success(f"{title} of {app}", context, report, time.monotonic() - began)
+        report.outcome = replace(
+            outcome,
+            seconds=time.monotonic() - began,
+            release=context.stamp,
+            commit=request.commit,
+            urls=context.urls,
+        )
+        tell_success(report.outcome)
+        if report.stream is not None:
+            report.stream.completed(context.tunnels, report.outcome.seconds)
     return context
 
 
-def run_steps(context: C, steps: Sequence[Step[C]], report: Report) -> None:
+def end_badly(outcome: Outcome, error: BaseException, report: Report) -> None:
+    """Log what ended the run, and give it to the stream as the reason of ``failed``."""
+    set_told(error)
+    report.outcome = outcome
+    tell_failure(outcome, verbose=report.verbose)
+    if report.stream is not None:
+        reason = "\n".join([describe(error), *outcome.output])
+        report.stream.failed(reason, cancelled=is_cancelled(error))
+
+
+def run_steps(
+    context: C, steps: Sequence[Step[C]], timings: list[Timing], settle: Callable[[], None]
+) -> None:
     """Run the steps; when one fails, undo it and those before it, the last first."""
+    told: set[str] = set()
     for index, step in enumerate(steps):
-        log.step("%s", step.name)
         began = time.monotonic()
         try:
+            if has_work(context, step):
+                told.add(step.name)
+                log.step("%s", step.name)
             step.run(context)
         except BaseException:
-            report.settle()
+            settle()
             seconds = time.monotonic() - began
-            report.timings.append((step.name, seconds))
-            with uninterrupted():
-                log.warning("%s: failed after %s", step.name, format_seconds(seconds))
-                undo(context, steps[: index + 1])
+            timings.append(Timing(step.name, seconds, failed=True))
+            log.warning("%s: failed after %s", step.name, format_seconds(seconds))
+            undo(context, steps[: index + 1], told)
             raise
-        seconds = time.monotonic() - began
-        report.timings.append((step.name, seconds))
-        log.ok("%s: %s", step.name, format_seconds(seconds))
+        timings.append(Timing(step.name, time.monotonic() - began))
 
 
-def undo(context: C, steps: Sequence[Step[C]]) -> None:
+def has_work(context: C, step: Step[C]) -> bool:
+    """Whether a step's plan has a line. One that fails is told as a step that does."""
+    try:
+        return next(iter(step.plan(context)), None) is not None
+    except NvoiError:
+        return True
+
+
+def undo(context: C, steps: Sequence[Step[C]], told: Collection[str]) -> None:
     """Take back what ``steps`` did. What cannot be taken back is told, and the rest goes on."""
     for step in reversed(steps):
         if step.undo is None:
             continue
         what = step.undoes or step.name
-        log.info("Undoing: %s", what)
+        if step.name in told:
+            log.info("Undoing: %s", what)
         try:
             step.undo(context)
         except Exception as error:  # noqa: BLE001 - the first error is the one to report
             log.error("Could not undo %s: %s", what, error)  # noqa: TRY400 - told in a line
 
 
-def tell_success(what: str, context: Context, report: Report, seconds: float) -> None:
-    """Log how the run went and where the app is, and report it as ``completed``."""
-    tell_timings(report, seconds)
-    for url in context.urls:
-        log.info("Running at %s", url)
-    log.success("%s done in %s", what, format_seconds(seconds))
-    if report.stream is not None:
-        report.stream.completed(context.tunnels, seconds)
-
-
-def tell_failure(error: BaseException, report: Report) -> None:
-    """Log what ended the run, and give it to the stream as the reason of ``failed``."""
-    set_told(error)
-    reason = describe(error)
-    output = list(error.output) if isinstance(error, NvoiError) else []
-    for line in output:
-        log.error("| %s", line)
-    lines = reason.splitlines() if isinstance(error, ConfigError) else [reason]
-    for line in lines:
-        log.error("%s", line, exc_info=error if report.verbose and line is lines[-1] else None)
-    if report.stream is not None:
-        report.stream.failed("\n".join([reason, *output]), cancelled=is_cancelled(error))
-
-
-def tell_timings(report: Report, total: float) -> None:
-    """Log where the time went, a line a step."""
-    if not report.timings:
-        return
-    width = max(len(name) for name, _ in report.timings)
-    log.info("Where the time went:")
-    for name, seconds in report.timings:
-        share = round(100 * seconds / total) if total else 0
-        log.info("  %-*s  %8s  %3d %%", width, name, format_seconds(seconds), share)
+def find_rest(outcome: Outcome, context: Context) -> Outcome:
+    """What is left of the app after a failure; where that cannot be found, nothing is said."""
+    try:
+        return replace(outcome, serving=context.find_serving(), app_log=context.find_log())
+    except Exception as error:  # noqa: BLE001 - the first error is the one to report
+        log.debug("What serves now cannot be found: %s", error)
+        return outcome
 
 
 def tell_plan(operation: Operation[C], request: Request) -> None:
-    """Log what each step would change. Touches nothing, calls nobody."""
+    """Log what each step would change. Touches nothing, calls nobody.
+
+    Raises:
+        NvoiError: the run would fail with it, as far as that can be seen.
+    """
     app = request.config.application.name
     log.info("nvoi %s: what %s of %s would do", __version__, operation.title.lower(), app)
     operation.check(request)
     context = operation.target.preview(request)
     for step in operation.steps:
-        log.step("%s", step.name)
-        for line in step.plan(context):
+        for number, line in enumerate(step.plan(context)):
+            if number == 0:
+                log.step("%s", step.name)
             log.info("  %s", line)
     if request.config.callback_url:
         log.info("A real run reports to callback_url; a dry run does not")
-
-
-def format_seconds(seconds: float) -> str:
-    """``0.3 s``, or ``2 min 05 s`` from a minute on."""
-    if round(seconds, 1) < 60:  # noqa: PLR2004 - a minute
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s"

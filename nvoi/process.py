@@ -18,8 +18,11 @@ from typing import IO
 
 from nvoi import parallel
 from nvoi.errors import CommandError
+from nvoi.log.levels import get_logger
 from nvoi.log.lines import LineCutter
 from nvoi.waiting import Reminder
+
+log = get_logger("nvoi.process")
 
 #: A program and its arguments.
 Words = tuple[str, ...]
@@ -32,6 +35,8 @@ LOOK_SECONDS = 0.1
 READ_ON_SECONDS = 1.0
 #: Seconds between SIGTERM and SIGKILL.
 GRACE_SECONDS = 5.0
+#: Seconds until the log says that something has not ended yet.
+NOTICE_SECONDS = 2.0
 PAUSE_SECONDS = 0.02
 PROC = Path("/proc")
 # /proc/PID/stat behind the name in parentheses, from its third field on: proc_pid_stat(5).
@@ -63,11 +68,18 @@ def ask(
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
 
-def end_tree(process: subprocess.Popen[bytes]) -> None:
-    """End a command and all below it: SIGTERM to its group, after 5 s SIGKILL to what is left."""
+def end_tree(process: subprocess.Popen[bytes], what: str = "a command") -> None:
+    """End a command and all below it: SIGTERM to its group, after 5 s SIGKILL to what is left.
+
+    Args:
+        what: what it is, for the log, where it does not end at once.
+    """
     below = list_descendants(process.pid)
     signal_group(process.pid, signal.SIGTERM)
-    wait_for_end(process, below, GRACE_SECONDS)
+    if not wait_for_end(process, below, NOTICE_SECONDS):
+        log.info("waiting for %s to end: it has been sent SIGTERM", what)
+        if not wait_for_end(process, below, GRACE_SECONDS - NOTICE_SECONDS):
+            log.warning("%s was killed: it did not end in %.0f s", what, GRACE_SECONDS)
     kill_tree(process, below)
 
 

@@ -1,4 +1,4 @@
-"""What of a checkout is deployed, as a release or in an image: its files without its keys."""
+"""What of a checkout is deployed, as a release or in an image: its files without its secrets."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ VCS = frozenset({".git", ".hg", ".svn", ".bzr", "_darcs", "CVS", ".jj", ".pijul"
 
 #: A developer's own settings, which a checkout's .gitignore usually names.
 SETTINGS = re.compile(r"\.env(\.local|\..+\.local)?")
+
+#: Encrypted configs, what a change of one that was killed leaves beside it, and what an edit does
+#: that others were quicker than.
+SEALED = re.compile(r"\.?deploy\.enc(\..*)?|deploy\.edited-\d+\.enc", re.IGNORECASE)
 
 #: Bytes of a file that is searched for private keys: they and plain configs are shorter.
 SEARCHED_BYTES = 1 << 16
@@ -55,6 +59,7 @@ def read_source(
     skip: Iterable[Path] = (),
     key_files: Iterable[Path] = (),
     private_keys: Iterable[str] = (),
+    config_file: Path | None = None,
 ) -> Source:
     """Find what of a checkout is deployed.
 
@@ -65,6 +70,7 @@ def read_source(
         skip: paths that are left out with all they hold: nvoi's own state.
         key_files: keys of configs, left out under each of their names as every deploy.key is.
         private_keys: texts of private keys; what holds one is left out.
+        config_file: an encrypted config, left out under each of its names as every deploy.enc is.
 
     Raises:
         OSError: a folder cannot be read.
@@ -80,7 +86,20 @@ def read_source(
         if not any(is_within(os.path.join(real, name), path) for path in skipped)  # noqa: PTH118 - once a file
     ]
     keys = find_keys(directory, names, key_files, private_keys)
-    return Source(directory, tuple(name for name in names if name not in keys), keys)
+    sealed = find_sealed(directory, names, config_file)
+    left_out = keys | sealed
+    return Source(directory, tuple(name for name in names if name not in left_out), keys)
+
+
+def find_sealed(directory: Path, names: Iterable[str], config_file: Path | None) -> frozenset[str]:
+    """The encrypted configs among ``names``: an app that serves its folder would show them."""
+    own = None if config_file is None else find_identity(config_file)
+    return frozenset(
+        name
+        for name in names
+        if SEALED.fullmatch(name.rpartition("/")[2])
+        or (own is not None and find_identity(directory / name) == own)
+    )
 
 
 def find_keys(

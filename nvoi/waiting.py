@@ -26,15 +26,17 @@ class Reminder:
 
     Args:
         what: what is waited for, as it reads after "waiting for".
+        first: seconds until it says so the first time.
     """
 
     what: str
     log: logging.Logger
     clock: Callable[[], float] = time.monotonic
+    first: float = NOTICE_SECONDS
 
     def __post_init__(self) -> None:
         self._began = self.clock()
-        self.restart()
+        self._due = self._began + self.first
 
     def restart(self) -> None:
         """Count the 15 s anew: something was heard."""
@@ -57,6 +59,7 @@ def wait_for(
     log: logging.Logger,
     pause: float = 0.02,
     longest_pause: float = 1.0,
+    first_notice: float = NOTICE_SECONDS,
     sleep: Callable[[float], object] = parallel.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> T:
@@ -69,12 +72,13 @@ def wait_for(
         seconds: how long to go on. The last look is at or after that.
         pause: seconds between the first two looks; each next pause is half as long again.
         longest_pause: seconds the pause grows to.
+        first_notice: seconds until the log says the first time what is waited for.
         sleep: how to pause; the usual way ends when the thread's task is cancelled.
 
     Raises:
         NotReadyError: the last one seen, once the time is over.
     """
-    reminder = Reminder(what, log, clock)
+    reminder = Reminder(what, log, clock, first_notice)
     deadline = clock() + seconds
     while True:
         left = deadline - clock()

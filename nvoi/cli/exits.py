@@ -11,9 +11,9 @@ import traceback
 from collections.abc import Mapping
 
 from nvoi.errors import NvoiError, UsageError
-from nvoi.log import masking
-from nvoi.log.console import ClosedOutputError
+from nvoi.log import masking, rendering
 from nvoi.log.stream import is_told
+from nvoi.outcome import REPORT_HINT
 from nvoi.signals import Interruption
 
 
@@ -31,11 +31,11 @@ def run_command(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     except KeyboardInterrupt as error:
         _tell(error, "interrupted (Ctrl-C)", options)
         return 130
-    except (ClosedOutputError, BrokenPipeError):
+    except BrokenPipeError:
+        # Who asked for something and read only its beginning has what was wanted.
         return 1
     except Exception as error:  # noqa: BLE001 - a fault of nvoi's own, told without its traceback
-        hint = "run again with --verbose for the traceback, and report it"
-        _tell(error, f"{type(error).__name__}: {error} ({hint})", options)
+        _tell(error, f"{type(error).__name__}: {error} ({REPORT_HINT})", options)
         return 1
 
 
@@ -52,9 +52,12 @@ def check_packages(options: argparse.Namespace) -> None:
 def _tell(error: BaseException, text: str, options: argparse.Namespace) -> None:
     if is_told(error):
         return
-    mask = masking.masker.mask_text
+
+    def clean(text: str) -> str:
+        return masking.masker.clean_text(text, rendering.escape)
+
     with contextlib.suppress(OSError):
         if getattr(options, "verbose", False):
-            sys.stderr.write(mask("".join(traceback.format_exception(error))))
-        for line in text.splitlines():
-            sys.stderr.write(f"nvoi: {mask(line)}\n")
+            sys.stderr.write(clean("".join(traceback.format_exception(error))))
+        for line in text.rstrip("\n").split("\n"):
+            sys.stderr.write(f"nvoi: {clean(line)}\n")

@@ -23,6 +23,9 @@ from nvoi.operation import run as run_operation
 from nvoi.signals import interruptible
 from nvoi.targets import get_target
 
+#: Characters of a commit's sha that are shown.
+SHORT_SHA = 7
+
 #: What no dashboard is told of, as it changes nothing of the app.
 _QUESTIONS = {"releases", "unlock"}
 
@@ -35,8 +38,8 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if getattr(options, "branch", None) is not None:
             config = inputs.config.for_branch(check_branch(options.branch))
             inputs = replace(inputs, config=config)
+        target = get_target(inputs.config)
         request = build_request(options, environ, inputs)
-        target = get_target(request.config)
         if options.command in _QUESTIONS:
             answer(options, request, target)
             return 0
@@ -47,7 +50,10 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if options.command == "delete" and not confirm_deletion(options, request):
             logger.info("Nothing was deleted")
             return 1
-        stream = build_stream(options, environ, inputs, request, logger)
+        found = ci.find_context(environ, request.directory)
+        if options.command == "deploy":
+            request = replace(request, commit=describe_commit(found))
+        stream = build_stream(options, inputs, request, logger, found)
         report = Report(stream, verbose=options.verbose, settle=signals.settle)
         run_operation(operation, request, report)
     return 0
@@ -65,6 +71,7 @@ def build_request(
         deploy_id=ci.choose_deploy_id(environ),
         environ=environ,
         key_file=inputs.key.path if inputs.key else None,
+        config_file=inputs.file,
         delete_volumes=getattr(options, "delete_volumes", False),
         lock_wait=getattr(options, "lock_wait", 0.0),
         dockerfile=dockerfile.absolute() if dockerfile else None,
@@ -93,20 +100,32 @@ def check_deletion(target: Target[Any], request: Request) -> None:
 
 
 def confirm_deletion(options: argparse.Namespace, request: Request) -> bool:
-    """Ask on a terminal; elsewhere, as in CI, the command itself is the answer."""
-    if options.yes or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    """Ask, unless the options say that it is meant.
+
+    Raises:
+        UsageError: nobody can be asked, as in CI.
+    """
+    if options.yes:
         return True
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("nobody can be asked here whether that is meant", hint="add --yes")
     what = [request.config.application.name]
     what += ["its data"] * options.delete_volumes + ["k3s on its servers"] * options.cluster
     return ask_yes(f"Delete {' and '.join(what)}?")
 
 
+def describe_commit(found: ci.RunContext) -> str:
+    """What a deploy is of: a short sha, and whether the checkout differs from it."""
+    sha = (found.git_sha or "")[:SHORT_SHA]
+    return f"{sha} with changes" if sha and found.dirty else sha
+
+
 def build_stream(
     options: argparse.Namespace,
-    environ: Mapping[str, str],
     inputs: Inputs,
     request: Request,
     logger: Logger,
+    found: ci.RunContext,
 ) -> CallbackStream | None:
     """The run's stream, not yet started, or None where the config has no ``callback_url``."""
     if not inputs.config.callback_url or inputs.key is None:
@@ -116,7 +135,7 @@ def build_stream(
         inputs.config.callback_url,
         inputs.key.value.reveal(),
         request.deploy_id,
-        context=ci.find_context(environ, request.directory).as_payload(),
+        context=found.as_payload(),
         level=logging.DEBUG if options.verbose else logging.INFO,
         # No app has this name: a dot is not allowed in one.
         undelivered=request.home / "undelivered.d",

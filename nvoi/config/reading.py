@@ -139,7 +139,8 @@ class Section:
             text = self.resolve(node, for_shell=value.for_shell, secret=is_secret)
             empty = "" if value.for_shell else self.describe_empty(node, secret=is_secret)
             if empty and is_secret and value.blank:
-                raise RejectedError(f'{empty}; write "" for an empty value')
+                self.reading.report(path, f'{empty}; write "" for an empty value', node.place)
+                return None
             found = value.parse(text) if value.blank or text.strip() else None
         except RejectedError as rejected:
             self.reading.report(path, str(rejected), node.place)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
+import re
+import sys
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 from nvoi import protocol
@@ -52,7 +54,7 @@ class ConsoleFormatter(logging.Formatter):
         prefix = f"[{self.formatTime(record, '%H:%M:%S')}] [{record.levelname}]"
         if colour := self._palette.get(protocol.name_level(record.levelno)):
             prefix = f"{colour}{prefix}\x1b[0m"
-        return f"{prefix} {render_masked(record)}"
+        return f"{prefix} {masking.masker.clean_text(rendering.render(record), rendering.escape)}"
 
 
 class JSONFormatter(logging.Formatter):
@@ -60,55 +62,42 @@ class JSONFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of ``record``."""
-        return json.dumps(
+        line = json.dumps(
             {
                 "time": protocol.format_time(record.created),
                 "level": protocol.name_level(record.levelno),
-                "message": render_masked(record),
+                "message": masking.masker.clean_text(rendering.render(record)),
                 "logger": record.name,
             },
             ensure_ascii=False,
         )
-
-
-def render_masked(record: logging.LogRecord) -> str:
-    """The finished text, masked again: a terminal code may have cut a secret in two."""
-    return masking.masker.clean_text(rendering.render(record))
-
-
-class ClosedOutputError(BaseException):
-    """The reader of standard output has gone, as in ``nvoi deploy | head -1``.
-
-    Not an ``Exception``: like Ctrl-C it ends the run wherever it is.
-    """
+        # Read as JSON it is the same; a CI would take what follows for a command of its own.
+        return re.sub("#(?=#)", r"\\u0023", line)
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
-    """Escapes what the stream's encoding lacks, and ends the run when its reader has gone.
+    """Escapes what the stream's encoding lacks, and lets a reader go that reads no further.
 
-    It then raises :class:`ClosedOutputError`, once, and writes nothing from then on.
+    ``nvoi deploy | head -1`` is no reason to stop a deploy: it goes on, and nothing is written
+    any more. What else keeps the stream from being written to is told once on standard error.
     """
-
-    #: Whether a reader that has gone ends the run; see :func:`uninterrupted`.
-    interrupts = True
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._closed_output = False
+        self._is_lost = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write ``record``."""
-        if self._closed_output:
+        if self._is_lost:
             return
         try:
             self._write(self.format(record) + self.terminator)
-        except BrokenPipeError:
-            # Another thread would only end itself; the main one finds out by its next record.
-            if threading.current_thread() is not threading.main_thread():
-                return
-            self._closed_output = True
-            if ConsoleHandler.interrupts:
-                raise ClosedOutputError from None
+        except OSError as error:
+            self._is_lost = True
+            discard(self.stream)
+            if not isinstance(error, BrokenPipeError):
+                with contextlib.suppress(OSError):
+                    sys.stderr.write(f"nvoi: the log cannot be written any more: {error}\n")
         except Exception:  # noqa: BLE001 - logging's own way to deal with a handler's fault
             self.handleError(record)
 
@@ -118,17 +107,20 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         except UnicodeEncodeError:
             encoding = self.stream.encoding or "ascii"
             self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        self.stream.flush()
+        try:
+            self.stream.flush()
+        except BlockingIOError:
+            # A program that shares the stream wants it so; what did not fit waits in its buffer.
+            os.set_blocking(self.stream.fileno(), True)
+            self.stream.flush()
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Inside, a reader that has gone is let go: what is being undone is undone to its end."""
-    before, ConsoleHandler.interrupts = ConsoleHandler.interrupts, False
-    try:
-        yield
-    finally:
-        ConsoleHandler.interrupts = before
+def discard(stream: TextIO) -> None:
+    """Have all that is written to ``stream`` from now on, and what it still holds, go nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def choose_palette(stream: Any, environ: Mapping[str, str]) -> Palette:

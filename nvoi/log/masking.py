@@ -190,10 +190,10 @@ class Masker:
             needles.clean = text
         return text
 
-    def clean_text(self, text: str) -> str:
+    def clean_text(self, text: str, clean: Callable[[str], str] = rendering.clean) -> str:
         """``text`` without secrets and terminal codes, also where a code cuts a secret in two."""
         masked = self.mask_text(text)
-        cleaned = rendering.clean(masked)
+        cleaned = clean(masked)
         return cleaned if cleaned is masked else self.mask_text(cleaned)
 
     def split_text(self, text: str, at: int) -> tuple[str, str]:

@@ -21,6 +21,15 @@ _ANSI = re.compile(
 )
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+# What may do more in a terminal or in a CI's log than be read, line ends and tabs apart: control
+# characters, separators of lines, and what changes the direction of a text (Unicode, annex 9).
+_ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Commands of CIs in a job's output: at the beginning of a line, white space apart, or anywhere in
+# it (actions/runner, ActionCommand.cs; Azure Pipelines, "Logging commands"; TeamCity, "Service
+# Messages"). A line of the log begins with its time.
+_COMMAND = re.compile(
+    r"(?<=\n)(?P<space>\s*)(?P<mark>:)(?=:)|(?P<anywhere>#)(?=#(?:\[|vso\[|teamcity\[))"
+)
 
 
 def render_message(record: logging.LogRecord) -> str:
@@ -113,3 +122,19 @@ def clean(text: str) -> str:
     if text.isprintable():
         return text
     return _UNSAFE.sub(_REPLACEMENT, _ANSI.sub("", text).replace("\r\n", "\n"))
+
+
+def escape(text: str) -> str:
+    """``text`` without ANSI codes, to be shown on a console: what could do more there is escaped.
+
+    Control characters but tabs and line ends are shown as Python writes them, and so is the first
+    character of what a CI would take for a command.
+    """
+    if not text.isprintable():
+        text = _ANSI.sub("", text).replace("\r\n", "\n")
+        text = _ACTIVE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _COMMAND.sub(_escape_command, text)
+
+
+def _escape_command(found: re.Match[str]) -> str:
+    return f"{found['space'] or ''}\\x{ord(found['mark'] or found['anywhere']):02x}"

@@ -13,11 +13,13 @@ def get_target(config: Config) -> Target[Any]:
 
     Raises:
         ConfigError: this version cannot deploy there.
+        UsageError: what that needs is not installed.
     """
     if isinstance(config.application.compute_provider, LocalProvider):
-        from nvoi.targets.local import TARGET  # noqa: PLC0415 - as below
+        from nvoi.targets import local  # noqa: PLC0415 - as below
 
-        return TARGET
+        local.require_extra()
+        return local.TARGET
     # To import it takes three times as long as the other: SSH and the API's client come with it.
     from nvoi.providers import get_provider  # noqa: PLC0415 - only where it is used
     from nvoi.targets import cluster  # noqa: PLC0415 - only where it is used

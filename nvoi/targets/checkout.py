@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from nvoi.config.loader import is_plain
 from nvoi.errors import NvoiError
 from nvoi.operation import Request
 from nvoi.source import Source, read_source
 
 
 def read_checkout(request: Request) -> Source:
-    """Find what of the checkout is deployed: neither nvoi's own state nor the config's keys.
+    """Find what of the checkout is deployed: not nvoi's own state, encrypted configs and keys.
 
     Raises:
         NvoiError: the folder cannot be read, or holds nothing.
     """
     directory, home = request.directory, request.home.absolute()
-    ssh_keys = request.config.application.ssh_keys
+    ssh_keys, file = request.config.application.ssh_keys, request.config_file
     # By their real paths: each may be named through a link.
     is_inside = directory.resolve() in home.resolve().parents
     try:
@@ -24,6 +25,7 @@ def read_checkout(request: Request) -> Source:
             skip=[home if is_inside else home / request.config.application.name],
             key_files=[] if request.key_file is None else [request.key_file],
             private_keys=[] if ssh_keys is None else [ssh_keys.private_key.reveal()],
+            config_file=None if file is None or is_plain(file) else file,
         )
     except OSError as error:
         reason = error.strerror or str(error)

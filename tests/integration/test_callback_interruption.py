@@ -162,7 +162,7 @@ def test_sigterm_after_ctrl_c_does_not_cut_the_report_short(app: App, receiver: 
 
 
 def test_a_delete_reports_its_run_as_a_deploy_does(app: App, receiver: Receiver) -> None:
-    outcome = app.start("delete", NVOI_DEPLOY_ID="run-2").wait()
+    outcome = app.start("delete", "--yes", NVOI_DEPLOY_ID="run-2").wait()
     assert outcome.code == 0
     receiver.assert_protocol()
     assert receiver.lines == outcome.records

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from tests.fakes.receiver import Receiver
 from tests.integration.commands import NVOI, run_nvoi
 from tests.integration.programs import end_marked
 from tests.ports import find_port
-from tests.waiting import fetch_from
+from tests.waiting import PATIENCE, fetch_from
 
 KEY = "fedcba9876543210" * 4
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
@@ -117,14 +118,72 @@ def test_a_deploy_tells_its_steps_their_times_and_the_url(app: App) -> None:
     lines = result.stdout.splitlines()
     assert all(re.match(r"\[\d\d:\d\d:\d\d\] \[[A-Z]+\] ", line) for line in lines)
     steps = [line.partition("[STEP] ")[2] for line in lines if "[STEP]" in line]
-    for step in steps:
-        assert re.search(rf"\[OK\] {re.escape(step)}: [\d.]+ s", result.stdout)
-        assert re.search(rf"\[INFO\]   {re.escape(step)} +[\d.]+ s +\d+ %", result.stdout)
-    assert len(steps) > 4
+    assert steps == [
+        "Copy the release",
+        "Run pre_run_command",
+        "Start supervisord",
+        "Try the services",
+        "Switch to the new release",
+    ]
     assert "web: prepared" in result.stdout
-    assert f"http://localhost:{app.port}" in result.stdout
-    assert "[SUCCESS]" in lines[-1]
+    assert "only its port" not in result.stdout
+    release = (app.home / "hello/current").readlink().name
+    assert lines[-2].endswith(f"Running at http://localhost:{app.port}")
+    assert re.search(
+        rf"\[SUCCESS\] Deploy of hello done: release {release}, in [\d.]+ s", lines[-1]
+    )
     assert app.fetch("health")
+
+
+def test_a_deploy_of_the_smallest_app_is_a_dozen_lines_at_most(app: App) -> None:
+    git = ["git", "-C", str(app.directory), "-c", "user.name=t", "-c", "user.email=t@t"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+    found = [*git, "rev-parse", "--short=7", "HEAD"]
+    sha = subprocess.run(found, check=True, capture_output=True, text=True).stdout.strip()
+    local = "application: {name: hello, compute_provider: {local: {}}, app: {web: {port: %d, %s}}}"
+    (app.directory / "deploy.yml").write_text(local % (app.port, "command: python3 app.py"))
+    for steps in (4, 3):
+        lines = app.run("deploy").stdout.splitlines()
+        slow = [line for line in lines if "Where the time went" in line or "%" in line]
+        assert len(lines) - len(slow) < 12, lines
+        assert sum("[STEP]" in line for line in lines) == steps
+        (trial,) = [line for line in lines if "has no healthcheck" in line]
+        assert "web passed its trial" in trial
+        assert f", commit {sha} with changes, in " in lines[-1]
+
+
+@pytest.mark.parametrize("name", ["supervisor", "psutil"])
+def test_a_missing_extra_exits_2_before_anything_happens(app: App, name: str) -> None:
+    script = (
+        f"import sys; sys.modules[{name!r}] = None\n"
+        "from nvoi.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    with Receiver(KEY) as receiver:
+        app.write_config(receiver.url)
+        for words in (["deploy"], ["deploy", "--dry-run"], ["delete", "--yes"]):
+            result = subprocess.run(
+                [sys.executable, "-c", script, *words, "-c", "deploy.yml"],
+                cwd=app.directory,
+                env={**app.environ, "DEPLOY_KEY": KEY},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            assert result.returncode == 2
+            assert f"needs {name}" in result.stderr
+            assert "pip install 'nvoi[local]'" in result.stderr
+        assert receiver.requests == []
+    assert not app.home.exists()
+
+
+def test_a_dry_run_finds_a_port_that_is_taken_and_exits_with_1(app: App) -> None:
+    with socket.create_server(("127.0.0.1", app.port)):
+        result = app.run("deploy", "--dry-run")
+    assert result.returncode == 1
+    assert f"port {app.port} of web is taken by" in result.stderr
+    assert not app.home.exists()
 
 
 def test_a_dry_run_tells_the_steps_touches_nothing_and_calls_nobody(app: App) -> None:
@@ -157,7 +216,7 @@ def test_a_deploy_streams_its_log_and_its_tunnels(app: App) -> None:
         assert "0 lost" in summary
 
         receiver.expect_new_run()
-        assert app.run("delete", environ=environ).returncode == 0
+        assert app.run("delete", "--yes", environ=environ).returncode == 0
         assert receiver.statuses[-1]["status"] == "completed"
         assert receiver.statuses[-1]["tunnels"] == []
         receiver.assert_protocol()
@@ -172,6 +231,14 @@ def test_a_failed_deploy_is_reported_and_the_old_release_serves_on(app: App) -> 
         assert result.returncode == 1
         receiver.assert_protocol()
         failed = receiver.statuses[-1]
+        *_, reason, hint, serving, log, _ = result.stdout.splitlines()
+        assert "[ERROR] web exited with 2 after" in reason
+        assert "application.app.web.command" in hint
+        pattern = r"the release of \d+ seconds? ago still serves at http://localhost:%d$"
+        assert re.search(pattern % app.port, serving)
+        logfile = Path(log.rpartition(" ")[2])
+        assert logfile == app.home / "hello/logs/trial/web.log"
+        assert "missing.py" in logfile.read_text()
         assert failed["status"] == "failed"
         assert "missing.py" in failed["error"]
         assert "web" in failed["error"]
@@ -250,7 +317,7 @@ def test_a_fault_in_the_config_exits_2_and_names_its_place(
         (["rollback", "--dry-run"], "check an earlier commit out"),
         (["releases"], "check an earlier commit out"),
         (["unlock"], "end that run"),
-        (["delete", "--cluster"], "--cluster"),
+        (["delete", "--cluster", "--yes"], "--cluster"),
         (["delete", "--cluster", "--dry-run"], "--cluster"),
     ],
 )
@@ -293,7 +360,7 @@ def test_a_branch_has_its_own_app(app: App) -> None:
         assert sorted(path.name for path in app.home.iterdir()) == ["hello", "hello-topic"]
         assert app.fetch("health")
     finally:
-        assert app.run("delete", "--branch", "topic").returncode == 0
+        assert app.run("delete", "--yes", "--branch", "topic").returncode == 0
     assert app.fetch("health")
     assert app.run("deploy", "--branch", "No/Good").returncode == 2
 
@@ -309,29 +376,61 @@ def test_the_state_folder_follows_the_xdg_rules(
     assert (base / "nvoi" / "hello" / "current").is_symlink()
 
 
-def test_a_closed_pipe_ends_the_run_quietly(app: App) -> None:
-    command = [str(NVOI), "deploy", "-c", "deploy.yml"]
-    with subprocess.Popen(
-        command,
-        cwd=app.directory,
-        env=app.environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
-        errors = process.stderr.read()
-        code = process.wait(60)
-    assert (code, errors) == (1, "")
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_reader_that_has_gone_changes_nothing_of_a_deploy(app: App, fails: bool) -> None:
+    with Receiver(KEY) as receiver:
+        app.write_config(receiver.url, **({'echo "prepared"': "exit 3"} if fails else {}))
+        with subprocess.Popen(
+            [str(NVOI), "deploy", "-c", "deploy.yml"],
+            cwd=app.directory,
+            env={**app.environ, "DEPLOY_KEY": KEY},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.readline()
+            process.stdout.close()
+            errors = process.stderr.read()
+            code = process.wait(PATIENCE)
+        assert (code, errors) == (1 if fails else 0, "")
+        assert receiver.statuses[-1]["status"] == ("failed" if fails else "completed")
+        receiver.assert_protocol()
+    if not fails:
+        assert app.fetch("health")
+
+
+def test_a_full_disk_behind_the_output_changes_nothing_of_a_deploy(app: App) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [str(NVOI), "deploy", "-c", "deploy.yml"],
+            cwd=app.directory,
+            env=app.environ,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert result.returncode == 0
+    assert len(result.stderr.splitlines()) == 1
+    assert "No space left" in result.stderr
+    assert app.fetch("health")
+
+
+def test_what_an_app_prints_is_no_command_of_a_ci(app: App) -> None:
+    app.write_config(**{'echo "prepared"': r"printf 'x\r::add-mask::y\n##[add-mask]z\n'"})
+    output = app.run("deploy").stdout
+    assert r"web: x\r::add-mask::y" in output
+    assert r"web: \x23#[add-mask]z" in output
+    assert "\r" not in output
 
 
 @pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_was_closed_before_nvoi_began_is_no_fault(app: App, redirection: str) -> None:
     done = subprocess.run(
-        ["sh", "-c", f'exec "$0" delete -c deploy.yml {redirection}', NVOI],
+        ["sh", "-c", f'exec "$0" delete --yes -c deploy.yml {redirection}', NVOI],
         cwd=app.directory,
         env=app.environ,
         capture_output=True,
@@ -385,7 +484,15 @@ def test_delete_with_yes_does_not_ask(app: App) -> None:
 
 
 def test_delete_is_content_when_there_is_nothing_to_delete(app: App) -> None:
-    assert app.run("delete").returncode == 0
+    assert app.run("delete", "--yes").returncode == 0
+
+
+def test_delete_without_a_terminal_refuses_unless_it_is_told_yes(app: App) -> None:
+    assert app.run("deploy").returncode == 0
+    result = app.run("delete", "--delete-volumes")
+    assert result.returncode == 2
+    assert "add --yes" in result.stderr
+    assert app.fetch("health")
 
 
 def test_the_encrypted_config_of_config_init_deploys(app: App) -> None:
@@ -399,7 +506,7 @@ def test_the_encrypted_config_of_config_init_deploys(app: App) -> None:
         ("application.app.web.command", "python3 app.py"),
     ):
         assert app.run("credentials", "set", path, value, folder=fresh).returncode == 0
-    results = [app.run(command, folder=fresh) for command in ("deploy", "delete")]
+    results = [app.run(*words, folder=fresh) for words in (["deploy"], ["delete", "--yes"])]
     assert [result.returncode for result in results] == [0, 0], results
 
 

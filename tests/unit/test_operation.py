@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from nvoi import operation
-from nvoi.errors import CommandError, ConfigError, Fault
+from nvoi.errors import CommandError, ConfigError, Fault, ServiceError
 from nvoi.operation import Operation, Report, Request, Step, Target
+from nvoi.outcome import REPORT_HINT, Serving
 from nvoi.protocol import Tunnel
+from nvoi.version import __version__
 
 
 @dataclass
@@ -21,6 +24,15 @@ class Trail:
     done: list[str] = field(default_factory=list)
     tunnels: list[Tunnel] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
+    stamp: str = "20260115103000"
+    serving: Serving | None = None
+    log: str = ""
+
+    def find_serving(self) -> Serving | None:
+        return self.serving
+
+    def find_log(self) -> str:
+        return self.log
 
 
 def build_step(
@@ -28,6 +40,8 @@ def build_step(
     error: BaseException | None = None,
     undo_error: str = "",
     undo_signal: int | None = None,
+    *,
+    plan: Sequence[str] = ("would work",),
 ) -> Step[Trail]:
     def run(trail: Trail) -> None:
         trail.done.append(f"run {name}")
@@ -42,7 +56,7 @@ def build_step(
         if undo_error:
             raise RuntimeError(undo_error)
 
-    return Step(name, run, lambda _: [f"would {name}"], undo)
+    return Step(name, run, lambda _: plan, undo)
 
 
 def build_target(trail: Trail, *steps: Step[Trail], fault: Fault | None = None) -> Target[Trail]:
@@ -71,17 +85,59 @@ def run(request: Request, target: Target[Trail]) -> Report:
     return report
 
 
-def test_steps_run_in_order_and_are_timed(
+def get_ending(lines: pytest.LogCaptureFixture, count: int) -> list[str]:
+    return [f"{one.levelname}: {one.getMessage()}" for one in lines.records[-count:]]
+
+
+def test_a_success_ends_with_url_release_commit_and_time(
     request_: Request, lines: pytest.LogCaptureFixture
 ) -> None:
     trail = Trail(urls=["http://localhost:1"])
-    report = run(request_, build_target(trail, build_step("build"), build_step("start")))
+    target = build_target(trail, build_step("build"), build_step("start"))
+    report = run(replace(request_, commit="1a2b3c4"), target)
     assert trail.done == ["open", "run build", "run start", "close"]
-    assert [name for name, _ in report.timings] == ["build", "start"]
-    text = lines.text
-    for part in ("nvoi 0.3", "shop", "test target", "Where the time went", "http://localhost:1"):
-        assert part in text
-    assert [record.levelname for record in lines.records][-1] == "SUCCESS"
+    assert [record.getMessage() for record in lines.records] == [
+        f"nvoi {__version__}: deploy shop (test target)",
+        "build",
+        "start",
+        "Running at http://localhost:1",
+        "Deploy of shop done: release 20260115103000, commit 1a2b3c4, in 0.0 s",
+    ]
+    assert lines.records[-1].levelname == "SUCCESS"
+    assert report.outcome is not None
+    assert report.outcome.error is None
+    assert [timing.name for timing in report.outcome.timings] == ["build", "start"]
+
+
+def test_a_step_with_nothing_to_do_is_run_and_undone_and_not_told(
+    request_: Request, lines: pytest.LogCaptureFixture
+) -> None:
+    trail = Trail()
+    idle = build_step("idle", plan=())
+    with pytest.raises(CommandError):
+        run(request_, build_target(trail, idle, build_step("a", CommandError("no"))))
+    assert trail.done == ["open", "run idle", "run a", "undo a", "undo idle"]
+    assert "idle" not in lines.text
+    lines.clear()
+    operation.tell_plan(
+        Operation("Deploy", (target := build_target(trail, idle)), target.deploy), request_
+    )
+    assert "idle" not in lines.text
+
+
+def test_a_step_whose_plan_finds_a_fault_is_told_and_run(
+    request_: Request, lines: pytest.LogCaptureFixture
+) -> None:
+    def plan(_: Trail) -> Sequence[str]:
+        raise CommandError("seen in the plan")
+
+    trail = Trail()
+    step = replace(build_step("a", CommandError("seen in the run")), plan=plan)
+    with pytest.raises(CommandError, match="run"):
+        run(request_, build_target(trail, step))
+    target = build_target(trail, step)
+    with pytest.raises(CommandError, match="plan"):
+        operation.tell_plan(Operation("Deploy", target, target.deploy), request_)
 
 
 def test_a_failed_step_and_those_before_it_are_undone_last_first(
@@ -99,15 +155,53 @@ def test_a_failed_step_and_those_before_it_are_undone_last_first(
     with pytest.raises(CommandError):
         run(request_, target)
     assert trail.done == ["open", "run a", "run b", "run c", "undo c", "undo b", "undo a"]
-    errors = [record.getMessage() for record in lines.records if record.levelno == logging.ERROR]
-    assert errors == [
-        "Could not undo b: stuck",
-        "| line 1",
-        "| line 2",
-        "migrate failed (mend it)",
-    ]
+    assert "Could not undo b: stuck" in lines.text
     assert "c: failed after" in lines.text
+    assert get_ending(lines, 4) == [
+        "ERROR: | line 1",
+        "ERROR: | line 2",
+        "ERROR: migrate failed",
+        "ERROR: mend it",
+    ]
     assert "Traceback" not in lines.text
+
+
+@pytest.mark.parametrize(
+    "error", [ServiceError("web broke\nand api", hint="mend it"), KeyError("x")]
+)
+def test_a_failure_ends_with_reason_remedy_what_serves_and_where_the_log_is(
+    request_: Request, lines: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    stamp = (datetime.now(UTC) - timedelta(minutes=12)).strftime("%Y%m%d%H%M%S")
+    trail = Trail(serving=Serving(stamp, ["http://localhost:1", "http://localhost:2"]), log="/l")
+    report, target = Report(), build_target(trail, build_step("a", error))
+    with pytest.raises(type(error)):
+        operation.run(Operation("Deploy", target, target.deploy), request_, report)
+    reason = (
+        ["ERROR: web broke", "ERROR: and api", "ERROR: mend it"]
+        if isinstance(error, ServiceError)
+        else ["ERROR: KeyError: 'x'", f"ERROR: {REPORT_HINT}"]
+    )
+    urls = "http://localhost:1, http://localhost:2"
+    assert get_ending(lines, len(reason) + 2) == [
+        *reason,
+        f"WARNING: the release of 12 minutes ago still serves at {urls}",
+        "WARNING: the app's log: /l",
+    ]
+    assert report.outcome is not None
+    assert report.outcome.serving == trail.serving
+
+
+def test_a_failure_whose_surroundings_cannot_be_looked_at_still_has_its_reason(
+    request_: Request, lines: pytest.LogCaptureFixture
+) -> None:
+    class Blind(Trail):
+        def find_serving(self) -> Serving | None:
+            raise OSError("away")
+
+    with pytest.raises(CommandError):
+        run(request_, build_target(Blind(), build_step("a", CommandError("it broke"))))
+    assert get_ending(lines, 1) == ["ERROR: it broke"]
 
 
 def test_an_undo_that_takes_back_more_than_its_step_says_what(
@@ -142,22 +236,8 @@ def test_a_plan_tells_every_step_and_runs_none(
     request_: Request, lines: pytest.LogCaptureFixture
 ) -> None:
     trail = Trail()
-    target = build_target(trail, build_step("build"), build_step("start"))
+    target = build_target(trail, build_step("build"), build_step("start", plan=["would start"]))
     operation.tell_plan(Operation("Deploy", target, target.deploy), request_)
     assert trail.done == []
-    assert "would build" in lines.text
-    assert "would start" in lines.text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.04, "0.0 s"),
-        (59.94, "59.9 s"),
-        (59.96, "1 min 00 s"),
-        (60, "1 min 00 s"),
-        (125.4, "2 min 05 s"),
-    ],
-)
-def test_seconds_are_written_for_people(seconds: float, text: str) -> None:
-    assert operation.format_seconds(seconds) == text
+    told = [record.getMessage() for record in lines.records[1:]]
+    assert told == ["build", "  would work", "start", "  would start"]

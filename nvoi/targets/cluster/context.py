@@ -17,9 +17,11 @@ from nvoi.images.engines import Engine
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.manifests import Manifests, build_manifests
+from nvoi.kubernetes.names import build_app_selector
 from nvoi.kubernetes.workloads import Manifest, Release
 from nvoi.naming import build_image_tag, build_prefix
 from nvoi.operation import Request
+from nvoi.outcome import Serving
 from nvoi.protocol import Tunnel
 from nvoi.providers import Provider, Server, get_provider
 from nvoi.ssh.connections import Connections, build_connections
@@ -63,20 +65,23 @@ class Rollout:
     """What this run puts into the cluster.
 
     ``stamp`` is the new release's name: the moment the run began, or later than all stamps there.
-    ``applied`` may have to be taken back. ``apps`` are the manifests of the app's own services in
-    the release, and ``services`` the Services in front of it, as they are in the cluster.
+    ``applied`` may have to be taken back, unless all ``is_restored``. ``apps`` are the manifests of
+    the app's own services in the release, and ``services`` the Services in front of it, as they are
+    in the cluster.
     """
 
     stamp: str
     applied: list[Manifest] = field(default_factory=list)
+    is_restored: bool = False
     apps: tuple[Manifest, ...] = ()
     services: list[Json] = field(default_factory=list)
 
 
 @dataclass
 class Deletion:
-    """What a deletion could not do, and whether it found that the cluster does not answer."""
+    """What a deletion has begun and could not do, and whether the cluster does not answer."""
 
+    has_begun: bool = False
     failures: list[str] = field(default_factory=list)
     is_away: bool = False
 
@@ -143,6 +148,27 @@ class ClusterContext:
     def release(self) -> Release:
         deploy_id = self.request.deploy_id
         return Release(self.application, self.rollout.stamp, deploy_id, self.image.reference)
+
+    @property
+    def stamp(self) -> str:
+        return self.rollout.stamp if self.rollout.apps else ""
+
+    def find_serving(self) -> Serving | None:
+        """The release that served when the run looked first, where all is as it was then."""
+        is_mixed = bool(self.rollout.applied) and not self.rollout.is_restored
+        is_lost = self.lock is not None and self.lock.is_lost
+        if not self.state.app or is_mixed or is_lost or self.deletion.has_begun:
+            return None
+        return Serving(self.state.running or "")
+
+    def find_log(self) -> str:
+        """The command that prints what all pods of the app have printed last."""
+        if not self.state.app or self.deletion.has_begun:
+            return ""
+        host, selector = self.master.host, build_app_selector(self.application.name)
+        way = f"ssh -p {host.port} {host.user}@{host.address}"
+        rights = "" if host.user == "root" else "sudo "
+        return f"{way} {rights}k3s kubectl logs -l {selector} --prefix --tail 100"
 
     @property
     def manifests(self) -> Manifests:

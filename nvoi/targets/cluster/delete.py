@@ -110,6 +110,7 @@ def remove_workloads(context: ClusterContext) -> None:
 
 def delete_objects(context: ClusterContext) -> None:
     load_state(context)
+    context.deletion.has_begun = True
     app = context.application.name
     own = [read_reference(item) for item in context.state.objects if is_owned(item, app)]
     gone = sorted(reference for reference in own if reference.kind in KINDS)

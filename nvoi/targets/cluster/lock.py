@@ -137,6 +137,11 @@ class Lock:
             if self._is_released:
                 raise LockError(f"{self._host}: this run has given the deploy lock back")
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether this run has heard by now that another may hold it."""
+        return self._error is not None
+
     def release(self) -> None:
         """Give it back, where it is still held. It is free when this returns, if all is well."""
         with self._changed:

@@ -28,6 +28,7 @@ from nvoi.kubernetes.registry import (
     build_registry,
 )
 from nvoi.log.levels import get_logger
+from nvoi.log.rendering import format_count
 from nvoi.naming import build_image_tag, build_server_name, build_volume_path
 from nvoi.operation import Step
 from nvoi.parallel import work_on_all
@@ -184,7 +185,6 @@ def begin_build(context: ClusterContext) -> None:
     if platform is not None:
         context.image.platform.set_result(platform)
     if not context.needs_image:
-        log.info("All services run finished images")
         return
     source, dockerfile = read_build(context)
     context.image.engine = find_engine(context.request.environ)
@@ -230,7 +230,6 @@ def find_cache(context: ClusterContext) -> Callable[[], str | None]:
 
 def push_image(context: ClusterContext) -> None:
     if context.image.build is None or context.image.engine is None:
-        log.info("The services' images are finished ones: nothing to push")
         return
     image = context.image.build.wait()
     with open_registry(context) as registry:
@@ -262,7 +261,6 @@ def make_volumes(context: ClusterContext) -> None:
         if (folders := [one for one in server.volumes if one not in facts[server.name].volumes])
     }
     if not lacking:
-        log.info("All volumes are there")
         return
     context.check_lock()
 
@@ -287,9 +285,15 @@ def list_volumes(context: ClusterContext) -> Iterator[tuple[str, str]]:
 
 def plan_build(context: ClusterContext) -> Iterator[str]:
     if context.needs_image:
-        source, file = read_build(context)
         tag = build_image_tag(context.application.name, context.moment)
-        yield f"builds {tag} from {file} and {len(source.names)} files"
+        yield f"builds {tag}"
+        # Looked for behind the first line: a run asks only whether there is one.
+        source, file = read_build(context)
+        engine, files = (
+            find_engine(context.request.environ),
+            format_count(len(source.names), "file"),
+        )
+        yield f"takes {file} and {files} of the checkout, with {engine.name}"
 
 
 def plan_push(context: ClusterContext) -> Iterator[str]:
@@ -307,8 +311,10 @@ def plan_lock(context: ClusterContext) -> Iterator[str]:
 
 
 def plan_volumes(context: ClusterContext) -> Iterator[str]:
+    facts = context.survey.facts
     for server, folder in list_volumes(context):
-        yield f"makes {folder} on {server}, where it is not there"
+        if server not in facts or folder not in facts[server].volumes:
+            yield f"makes {folder} on {server}, where it is not there"
 
 
 BUILD: Step[ClusterContext] = Step(name="Build", run=begin_build, plan=plan_build)

@@ -108,7 +108,6 @@ def read_label(item: Manifest, label: str) -> str:
 
 def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: float) -> None:
     if not manifests:
-        log.info("The config names none")
         return
     context.rollout.applied += manifests
     found = context.cluster.roll_out(
@@ -119,10 +118,7 @@ def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: fl
 
 
 def run_jobs(context: ClusterContext) -> None:
-    jobs = context.manifests.jobs
-    if not jobs:
-        log.info("The config names none")
-    for job in jobs:
+    for job in context.manifests.jobs:
         spec: Any = job["spec"]
         roll_out(context, [job], spec["activeDeadlineSeconds"] + JOB_GRACE)
 
@@ -152,6 +148,7 @@ def restore(context: ClusterContext) -> None:
     jobs = {reference for reference in created if reference.kind == "Job"}
     try:
         context.cluster.restore(before.values(), sorted(created - jobs))
+        context.rollout.is_restored = True
     except NvoiError:
         log.warning("The cluster may hold parts of both releases; a deploy or rollback mends that")
         raise

@@ -36,6 +36,7 @@ def go_back(context: ClusterContext) -> None:
     load_state(context)
     record = choose_release(context.state, context.request.stamp)
     log.info("Going back from %s to %s", context.state.running or "nothing", record.stamp)
+    context.rollout.stamp = record.stamp
     roll_out_apps(context, record.manifests)
 
 

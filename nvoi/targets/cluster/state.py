@@ -20,11 +20,10 @@ from nvoi.kubernetes.names import (
 )
 from nvoi.kubernetes.ownership import LISTED, RECORD, Reference, is_owned, read_reference
 from nvoi.kubernetes.releases import Record, find_running, list_begun, list_records
+from nvoi.outcome import STAMP_FORMAT
 
 Json = Mapping[str, Any]
 
-#: How releases and images are named; each newer than all before.
-STAMP_FORMAT = "%Y%m%d%H%M%S"
 #: Seconds that a Job of a run that was cut off is waited for, where it says nothing of its own.
 JOB_SECONDS = 600
 #: The exit code of a shell that does not find a program (POSIX, "Exit Status for Commands").

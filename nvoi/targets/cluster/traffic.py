@@ -13,7 +13,7 @@ import urllib3
 from nvoi import parallel
 from nvoi.errors import RemoteTimeoutError, ServiceError
 from nvoi.log.levels import get_logger
-from nvoi.operation import Step
+from nvoi.operation import PORT_ALONE, Step
 from nvoi.parallel import work_on_all
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
@@ -42,6 +42,7 @@ class Question:
 
     Attributes:
         place: where, as it reads after "to answer".
+        limit: what of it was not looked at, as it follows.
         ask: asks once; raises NotReadyError where the answer is bad.
         seconds: how long bad answers are let pass.
     """
@@ -49,6 +50,7 @@ class Question:
     place: str
     ask: Callable[[], None]
     seconds: float
+    limit: str = ""
 
 
 def run(
@@ -65,8 +67,6 @@ def run(
     """
     with ExitStack() as stack:
         questions = dict(find_questions(context, stack))
-        if not context.rollout.apps:
-            log.info("The release has no services of its own to ask")
         work_on_all(
             [*questions],
             lambda name: wait_for_answers(name, questions[name], clock=clock, sleep=sleep),
@@ -90,7 +90,9 @@ def find_questions(context: ClusterContext, stack: ExitStack) -> Iterator[tuple[
         else:
             log.info("%s: nothing to ask", name)
             continue
-        yield name, Question(place, ask, count_seconds(probe))
+        # Every healthcheck becomes a livenessProbe too.
+        is_bare = "tcpSocket" in probe and "livenessProbe" not in container
+        yield name, Question(place, ask, count_seconds(probe), PORT_ALONE if is_bare else "")
 
 
 def build_address_question(
@@ -147,7 +149,7 @@ def wait_for_answers(
             f"{name} does not answer {question.place} from inside the cluster: {seen}",
             hint="its pods are ready: does the healthcheck ask the same as a visitor would?",
         ) from None
-    log.info("%s answers %s", name, question.place)
+    log.info("%s answers %s%s", name, question.place, question.limit)
 
 
 def connect(connections: Connections, host: Host, address: str, port: int) -> None:

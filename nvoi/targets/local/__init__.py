@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nvoi.operation import Step, Target
 from nvoi.targets.local.check import check
-from nvoi.targets.local.context import LocalContext, open_context, preview
+from nvoi.targets.local.context import LocalContext, open_context, preview, require_extra
 from nvoi.targets.local.rollout import SWITCH, TRIAL
 from nvoi.targets.local.snapshot import PRUNE, SNAPSHOT, VOLUMES
 from nvoi.targets.local.steps import PORTS, PREPARE, RECOVERY, REMOVE, STOP, SUPERVISE
@@ -38,4 +38,4 @@ TARGET: Target[LocalContext] = Target(
     delete=DELETE,
 )
 
-__all__ = ["DELETE", "DEPLOY", "TARGET", "LocalContext"]
+__all__ = ["DELETE", "DEPLOY", "TARGET", "LocalContext", "require_extra"]

@@ -5,6 +5,7 @@ The lock says who holds it and dies with its holder.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import importlib.util
 import json
@@ -14,11 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from nvoi.config.schema import Application, AppService
-from nvoi.errors import LockError, NvoiError
+from nvoi.errors import LockError, UsageError
 from nvoi.folders import check_way, make_own
 from nvoi.operation import Request
+from nvoi.outcome import Serving
 from nvoi.protocol import Tunnel
 from nvoi.targets.local.state import (
     PRIVATE_FILE,
@@ -28,7 +31,7 @@ from nvoi.targets.local.state import (
     list_names,
     storage_errors,
 )
-from nvoi.targets.local.supervisor import Program
+from nvoi.targets.local.supervisor import SERVICE, Program, find_supervisor
 
 
 @dataclass
@@ -42,6 +45,7 @@ class LocalContext:
         previous: the release that served when the run began, None where none did.
         release: the one this run makes, empty until it has a name.
         has_switched: the run has begun to take the old release's ports.
+        failed_log: what the service printed that did not come up.
         tunnels: the services that can be reached, once the run is done.
         urls: where a person can open them.
     """
@@ -52,8 +56,13 @@ class LocalContext:
     previous: str | None
     release: str = ""
     has_switched: bool = False
+    failed_log: Path | None = None
     tunnels: list[Tunnel] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
+
+    @property
+    def stamp(self) -> str:
+        return self.release
 
     @property
     def application(self) -> Application:
@@ -86,11 +95,41 @@ class LocalContext:
     def previous_programs(self) -> list[Program]:
         return [Program(name, self.previous or "") for name in self.previous_record]
 
+    def find_serving(self) -> Serving:
+        """The release that is current, and what of it supervisord has running."""
+        release = self.state.find_current()
+        supervisor = find_supervisor(self.state)
+        infos = supervisor.list_infos() if supervisor else {}
+        running = {name for name, info in infos.items() if info.is_alive}
+        record = self.state.find_record(release) or {}
+        return Serving(
+            release or "",
+            [
+                build_url(port)
+                for name, port in record.items()
+                if port and SERVICE + name in running
+            ],
+            [name for name in record if SERVICE + name not in running],
+        )
+
+    def find_log(self) -> str:
+        """What the service printed that failed, else the folder of all."""
+        path = self.failed_log or self.state.logs
+        return str(path) if path.exists() else ""
+
+
+def build_url(port: int) -> str:
+    return f"http://localhost:{port}"
+
 
 def preview(request: Request) -> LocalContext:
-    """The context of a run that only says what it would do: it holds and touches nothing."""
-    require_extra()
+    """The context of a run that only says what it would do: it holds and touches nothing.
+
+    What would keep a run from beginning is raised here too, but for another run's lock.
+    """
     state = build_state(request)
+    check_way(state.root)
+    check_room(state)
     return LocalContext(
         request=request,
         state=state,
@@ -102,7 +141,6 @@ def preview(request: Request) -> LocalContext:
 @contextmanager
 def open_context(request: Request) -> Iterator[LocalContext]:
     """The context of a run, with the app's lock held; a LockError where another run has it."""
-    require_extra()
     state = build_state(request)
     check_way(state.root)
     was_empty = not list_names(state.root)
@@ -113,12 +151,23 @@ def open_context(request: Request) -> Iterator[LocalContext]:
 
 
 def require_extra() -> None:
+    """Make sure that what the local target cannot do without is installed."""
     for name in ("supervisor", "psutil"):
         if importlib.util.find_spec(name) is None:
-            raise NvoiError(
+            raise UsageError(
                 f"the local target needs {name}, which is not installed",
                 hint="pip install 'nvoi[local]'",
             )
+
+
+def check_room(state: State) -> None:
+    """Make sure that the state folder is one, or can be made, by what can be seen of it."""
+    nearest = next(path for path in (state.root, *state.root.parents) if os.path.lexists(path))
+    with storage_errors(state):
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(nearest))
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))
 
 
 @contextmanager

@@ -23,6 +23,8 @@ log = get_logger(__name__)
 
 #: Seconds between SIGTERM and SIGKILL: as docker stop, and as supervisord is told.
 STOP_SECONDS = 10.0
+#: Seconds until the log says what is waited for.
+NOTICE_SECONDS = 2.0
 
 
 def is_running(pid: int) -> bool:
@@ -75,12 +77,23 @@ def stop_processes(pids: Iterable[int], *, what: str) -> None:
         for pid in left:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
-        look = partial(look_for_end, left)
+        if number == signal.SIGKILL:
+            tell_killed(what)
         try:
-            return wait_for(look, what=f"{what} to stop", seconds=STOP_SECONDS, log=log)
+            return wait_for(
+                partial(look_for_end, left),
+                what=f"{what} to stop",
+                seconds=STOP_SECONDS,
+                log=log,
+                first_notice=NOTICE_SECONDS,
+            )
         except NotReadyError:
             left = [pid for pid in left if is_running(pid)]
     raise NvoiError(f"{what} cannot be stopped: pid {', '.join(map(str, left))} is still there")
+
+
+def tell_killed(what: str) -> None:
+    log.warning("%s was killed: it did not end within %.0f s of SIGTERM", what, STOP_SECONDS)
 
 
 def look_for_end(pids: Iterable[int]) -> None:

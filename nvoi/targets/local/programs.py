@@ -24,14 +24,24 @@ from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import ENDED, STOPPABLE, Info, Supervisor
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.processes import (
+    NOTICE_SECONDS,
     STOP_SECONDS,
     find_marked,
     is_marked,
     list_members,
     stop_processes,
+    tell_killed,
 )
-from nvoi.targets.local.state import PRIVATE, State, make_private, write_private
+from nvoi.targets.local.state import (
+    PRIVATE,
+    State,
+    find_size,
+    make_private,
+    read_tail,
+    write_private,
+)
 from nvoi.targets.local.supervisor import (
+    DAEMON_LOG,
     TRIAL,
     Program,
     find_supervisor,
@@ -209,6 +219,7 @@ def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) ->
     """
     wanted = frozenset(names)
     groups: set[int] = set()
+    log_size = find_size(state.supervisor / DAEMON_LOG)
 
     def look() -> None:
         infos = [info for name, info in supervisor.list_infos().items() if name in wanted]
@@ -224,14 +235,30 @@ def stop_programs(state: State, supervisor: Supervisor, names: Iterable[str]) ->
     what = f"{', '.join(sorted(map(get_service, wanted)))} to stop"
     try:
         # supervisord sends its SIGKILL meanwhile; what it does not know of is ours to end.
-        wait_for(look, what=what, seconds=STOP_SECONDS + 2, log=log, longest_pause=LONGEST_PAUSE)
+        wait_for(
+            look,
+            what=what,
+            seconds=STOP_SECONDS + 2,
+            log=log,
+            longest_pause=LONGEST_PAUSE,
+            first_notice=NOTICE_SECONDS,
+        )
     except NotReadyError:
+        tell_killed("a process that a service started")
         kill_groups(groups, state.build_marks())
         try:
             wait_for(look, what=what, seconds=STOP_SECONDS, log=log)
         except NotReadyError as seen:
             raise ServiceError(f"waited in vain for {what}: {seen}") from seen
+    for name in find_killed(state, log_size):
+        tell_killed(get_service(name))
     stop_daemons(state, wanted)
+
+
+def find_killed(state: State, log_size: int) -> list[str]:
+    """The programs that supervisord has sent SIGKILL since its log had ``log_size`` bytes."""
+    lines = read_tail(state.supervisor / DAEMON_LOG, log_size, lines=1000)
+    return re.findall(r"killing '(\S+)' \(\d+\) with SIGKILL", "\n".join(lines))
 
 
 def has_ended(info: Info) -> bool:

@@ -11,10 +11,10 @@ from nvoi import parallel
 from nvoi.config.schema import AppService
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.log.levels import get_logger
-from nvoi.operation import Step
+from nvoi.operation import PORT_ALONE, Step
 from nvoi.protocol import Tunnel
 from nvoi.targets.local.client import Supervisor
-from nvoi.targets.local.context import LocalContext
+from nvoi.targets.local.context import LocalContext, build_url
 from nvoi.targets.local.health import (
     STAY_UP_SECONDS,
     HeldError,
@@ -24,7 +24,12 @@ from nvoi.targets.local.health import (
     look,
     look_by_tcp,
 )
-from nvoi.targets.local.processes import describe_process, find_free_ports, list_listeners
+from nvoi.targets.local.processes import (
+    describe_process,
+    find_free_ports,
+    find_marked,
+    list_listeners,
+)
 from nvoi.targets.local.programs import (
     build_service_environment,
     ensure_programs,
@@ -40,7 +45,13 @@ from nvoi.targets.local.state import (
     remove_tree,
     storage_errors,
 )
-from nvoi.targets.local.supervisor import SERVICE, Program, find_supervisor, get_supervisor
+from nvoi.targets.local.supervisor import (
+    DAEMON_LOG,
+    SERVICE,
+    Program,
+    find_supervisor,
+    get_supervisor,
+)
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)
@@ -108,9 +119,10 @@ def run_switch(context: LocalContext) -> None:
     with storage_errors(state):
         state.save_record(context.release, context.record)
         state.set_current(context.release)
-    for service in list_tried(context):
-        context.tunnels.append(Tunnel(service.name, f"localhost:{service.port}"))
-        context.urls.append(f"http://localhost:{service.port}")
+    for service in context.services:
+        if service.port is not None:
+            context.tunnels.append(Tunnel(service.name, f"localhost:{service.port}"))
+            context.urls.append(build_url(service.port))
 
 
 def undo_switch(context: LocalContext) -> None:
@@ -134,7 +146,7 @@ def undo_switch(context: LocalContext) -> None:
         )
     except NotReadyError as seen:
         raise NvoiError(f"release {context.previous} does not serve again: {seen}") from seen
-    log.warning("release %s serves again", context.previous)
+    log.info("release %s serves again", context.previous)
 
 
 def plan_switch(context: LocalContext) -> Iterator[str]:
@@ -180,7 +192,7 @@ def prepare(
         port=port,
         health_port=health_port,
         log_size=find_size(logfile),
-        daemon_log_size=find_size(context.state.supervisor / "supervisord.log"),
+        daemon_log_size=find_size(context.state.supervisor / DAEMON_LOG),
     )
 
 
@@ -207,6 +219,7 @@ def watch(startup: Startup, supervisor: Supervisor) -> None:
         wait_for_health(startup, see)
     except ServiceError as error:
         if not is_hindered(startup, error):
+            startup.context.failed_log = startup.logfile
             raise
         tell_hindrance(startup)
     else:
@@ -254,27 +267,38 @@ def tell(startup: Startup, seconds: float) -> None:
     if startup.port is None:
         log.ok("%s has stayed up for %.0f s", name, max(seconds, STAY_UP_SECONDS))
     elif startup.program.trial:
-        log.ok("%s passed its trial on port %d after %.1f s", name, startup.port, seconds)
+        limit = "" if startup.service.healthcheck else PORT_ALONE
+        log.ok("%s passed its trial on port %d after %.1f s%s", name, startup.port, seconds, limit)
     else:
         log.ok("%s serves on port %d after %.1f s", name, startup.port, seconds)
 
 
 def build_end_error(startup: Startup, seconds: float) -> ServiceError:
     name = startup.service.name
+    key = f"application.app.{name}.command"
     how = find_exit(startup) or "ended"
     status = re.fullmatch(r"exit status (\d+)", how)
-    hint = f"its log is {startup.logfile}"
+    hint = f"mend what its last lines say, or change {key}"
     if how == "exit status 127":
         message = f"{name}: command not found (exit status 127)"
-        hint = f"check application.app.{name}.command, and that what it runs is installed"
+        hint = f"check {key}, and that what it runs is installed"
     elif how == "exit status 126":
         message = f"{name}: the command cannot be executed (exit status 126)"
-        hint = f"check application.app.{name}.command, and the mode of the file that it runs"
+        hint = f"check {key}, and the mode of the file that it runs"
+    elif how == "exit status 0" and has_daemon(startup):
+        message = f"{name} ended after {seconds:.1f} s: it put itself into the background"
+        hint = f"run it in the foreground: {key} must not end while it serves"
     elif status:
         message = f"{name} exited with {status[1]} after {seconds:.1f} s"
     else:
         message = f"{name} was {how} after {seconds:.1f} s"
     return build_error(startup, message, hint)
+
+
+def has_daemon(startup: Startup) -> bool:
+    """Whether a process runs that a service has started before it ended."""
+    program = startup.program
+    return bool(find_marked(startup.state.build_marks(program.release, program.name)))
 
 
 def find_exit(startup: Startup) -> str | None:
@@ -283,14 +307,15 @@ def find_exit(startup: Startup) -> str | None:
     supervisord forgets the status of a program that ended too soon, but its log names it.
     """
     pattern = rf"exited: {re.escape(startup.program.name)} \((.*?); (?:not )?expected\)"
-    path = startup.state.supervisor / "supervisord.log"
+    path = startup.state.supervisor / DAEMON_LOG
     lines = read_tail(path, startup.daemon_log_size, lines=1000)
     matches = re.findall(pattern, "\n".join(lines))
     return str(matches[0]) if matches else None
 
 
 def build_health_error(startup: Startup, seen: str) -> ServiceError:
-    name, hint, trial = startup.service.name, f"its log is {startup.logfile}", startup.program.trial
+    name, trial = startup.service.name, startup.program.trial
+    hint = f"mend that, or ask otherwise: application.app.{name}.healthcheck"
     if seen.endswith(f"nothing listens on port {startup.port}"):
         hint = f"{name} must listen on $PORT"
         if trial:

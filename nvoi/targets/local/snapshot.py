@@ -7,7 +7,8 @@ mounted without root: the service finds the folder by ``NVOI_MOUNT_<VOLUME>`` (u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
@@ -15,6 +16,7 @@ from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
 from nvoi.operation import Step
+from nvoi.outcome import STAMP_FORMAT
 from nvoi.source import copy_entry
 from nvoi.targets.checkout import read_checkout
 from nvoi.targets.local.context import LocalContext
@@ -22,16 +24,19 @@ from nvoi.targets.local.programs import build_mount_name, stop_leftovers
 from nvoi.targets.local.state import (
     PRIVATE,
     State,
+    find_size,
     make_private,
     remove_tree,
     replace_link,
     storage_errors,
 )
+from nvoi.waiting import Reminder
 
 log = get_logger(__name__)
 
-#: How a release is named: the time of its making, UTC.
-NAME_FORMAT = "%Y%m%d%H%M%S"
+#: A release of more says what makes it so large, before it is copied.
+LARGE_BYTES = 50_000_000
+MEGABYTE = 1_000_000
 
 
 def run_snapshot(context: LocalContext) -> None:
@@ -40,11 +45,51 @@ def run_snapshot(context: LocalContext) -> None:
         make_private(context.state.releases)
     # Set before the folder is made, so that an interruption from here on removes it.
     context.release = build_name(context.state, datetime.now(UTC))
-    release = context.state.releases / context.release
+    sizes = {name: find_size(folder / name) for name in names}
+    tell_size(sizes)
     with storage_errors(context.state):
-        release.mkdir(mode=PRIVATE)
-        copied = sum(copy_entry(folder / name, release / name) for name in names)
-    log.info("release %s: %s from %s", context.release, format_count(copied, "file"), folder)
+        copied = copy(folder, context.state.releases / context.release, sizes)
+    files, size = format_count(copied, "file"), format_bytes(sum(sizes.values()))
+    log.info("release %s: %s, %s, from %s", context.release, files, size, folder)
+
+
+def tell_size(sizes: Mapping[str, int]) -> None:
+    """Say what makes a release large, where it is."""
+    total = sum(sizes.values())
+    if total < LARGE_BYTES:
+        return
+    parts: Counter[str] = Counter()
+    for name, size in sizes.items():
+        parts[name.partition("/")[0]] += size
+    largest = ", ".join(f"{name} {format_bytes(size)}" for name, size in parts.most_common(3))
+    files = format_count(len(sizes), "file")
+    log.info("copying %s in %s: %s", format_bytes(total), files, largest)
+
+
+def copy(folder: Path, release: Path, sizes: Mapping[str, int]) -> int:
+    """Make a release of a folder's files, and say now and then how far that is.
+
+    Args:
+        sizes: the files' names, and their bytes.
+
+    Returns:
+        how many of them were still there.
+    """
+    release.mkdir(mode=PRIVATE)
+    reminder, total = Reminder("the copy", log), format_bytes(sum(sizes.values()))
+    copied = done = 0
+    for name, size in sizes.items():
+        copied += copy_entry(folder / name, release / name)
+        done += size
+        reminder.tell(f"{format_bytes(done)} of {total}")
+    return copied
+
+
+def format_bytes(number: int) -> str:
+    """``812 bytes``, ``12 kB`` or ``300 MB``."""
+    if number >= MEGABYTE:
+        return f"{number / MEGABYTE:,.0f} MB"
+    return f"{number / 1000:.0f} kB" if number >= 1000 else format_count(number, "byte")  # noqa: PLR2004 - a kilobyte
 
 
 def undo_snapshot(context: LocalContext) -> None:
@@ -55,19 +100,20 @@ def undo_snapshot(context: LocalContext) -> None:
 
 
 def plan_snapshot(context: LocalContext) -> Iterator[str]:
+    yield f"would make a new release in {context.state.releases}"
+    # Read behind the first line: a run asks only whether there is one.
     names = read_checkout(context.request).names
-    files = f"{format_count(len(names), 'file')} of {context.request.directory}"
-    yield f"would copy {files} to a new release in {context.state.releases}"
+    yield f"would copy {format_count(len(names), 'file')} of {context.request.directory} to it"
 
 
 def build_name(state: State, now: datetime) -> str:
     """A name that is later than every release's, also in the same second or with the clock back."""
-    name = now.strftime(NAME_FORMAT)
+    name = now.strftime(STAMP_FORMAT)
     latest = max((name for name in state.list_releases() if name.isdigit()), default="")
     if name > latest:
         return name
-    after = datetime.strptime(latest, NAME_FORMAT).replace(tzinfo=UTC) + timedelta(seconds=1)
-    return after.strftime(NAME_FORMAT)
+    after = datetime.strptime(latest, STAMP_FORMAT).replace(tzinfo=UTC) + timedelta(seconds=1)
+    return after.strftime(STAMP_FORMAT)
 
 
 def run_volumes(context: LocalContext) -> None:
@@ -97,7 +143,17 @@ def plan_volumes(context: LocalContext) -> Iterator[str]:
         if PurePosixPath(path).is_absolute():
             yield f"would tell {service} by {build_mount_name(volume)} that {path} is {folder}"
         else:
+            check_parents(context, service, path)
             yield f"would link {path} of the release to {folder}"
+
+
+def check_parents(context: LocalContext, service: str, path: str) -> None:
+    """See, before there is a release, that a mount's way in it will be plain folders."""
+    directory = context.request.directory
+    parents = {str(parent) for parent in PurePosixPath(path).parents}
+    for name in sorted(parents.intersection(read_checkout(context.request).names)):
+        if (directory / name).is_symlink() or not (directory / name).is_dir():
+            raise build_mount_error(f"{service}: {path}", name, directory / name)
 
 
 def list_volumes(context: LocalContext) -> list[str]:
@@ -131,13 +187,16 @@ def make_parents(release: Path, parent: Path, mount: str) -> None:
     for part in parent.relative_to(release).parts:
         place /= part
         if place.is_symlink() or (place.exists() and not place.is_dir()):
-            kind = "link" if place.is_symlink() else "file"
-            raise NvoiError(
-                f"{mount} cannot be mounted: {place.relative_to(release)} is a {kind} in the "
-                "checkout",
-                hint="mount the volume at a path whose parents are plain folders",
-            )
+            raise build_mount_error(mount, str(place.relative_to(release)), place)
         place.mkdir(exist_ok=True)
+
+
+def build_mount_error(mount: str, name: str, place: Path) -> NvoiError:
+    kind = "link" if place.is_symlink() else "file"
+    return NvoiError(
+        f"{mount} cannot be mounted: {name} is a {kind} in the checkout",
+        hint="mount the volume at a path whose parents are plain folders",
+    )
 
 
 def run_prune(context: LocalContext) -> None:

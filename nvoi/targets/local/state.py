@@ -203,9 +203,9 @@ def list_names(folder: Path) -> list[str]:
 
 
 def find_size(path: Path) -> int:
-    """The bytes of a log, 0 where there is none: what follows them is new."""
+    """The bytes of a file, 0 where there is none: what follows those of a log is new."""
     try:
-        return path.stat().st_size
+        return path.lstat().st_size
     except OSError:
         return 0
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from nvoi import process
 from nvoi.config.schema import AppService
@@ -15,12 +16,18 @@ from nvoi.log.rendering import format_count
 from nvoi.operation import Step
 from nvoi.targets.local.context import LocalContext
 from nvoi.targets.local.health import is_ours
-from nvoi.targets.local.processes import describe_process, is_port_free, list_listeners
+from nvoi.targets.local.processes import (
+    describe_process,
+    find_marked,
+    is_port_free,
+    list_listeners,
+)
 from nvoi.targets.local.programs import (
     build_service_environment,
     ensure_supervisor,
     restore,
     stop_leftovers,
+    stop_programs,
 )
 from nvoi.targets.local.state import LAST_LINES, list_names, remove_tree, storage_errors
 from nvoi.targets.local.supervisor import SERVICE, find_supervisor, remove_socket, shut_down
@@ -48,23 +55,24 @@ def run_recovery(context: LocalContext) -> None:
 
 
 def plan_recovery(context: LocalContext) -> Iterator[str]:
-    for release in context.state.list_unfinished():
+    state = context.state
+    if find_supervisor(state) is None:
+        if context.previous is not None:
+            yield f"would start release {context.previous} again: supervisord is not running"
+        for pid in find_marked(state.build_marks()):
+            yield f"would stop {describe_process(pid)}, which was left running"
+    for release in state.list_unfinished():
         yield f"would remove release {release}, which was never finished"
-    if context.previous is None:
-        yield f"would make the first release in {context.state.root}"
-    else:
-        yield f"release {context.previous} serves now"
 
 
 def run_ports(context: LocalContext) -> None:
     """Make sure that no program but the app's has a port that a service wants."""
-    own = find_own_ports(context)
     for service in context.services:
         if service.port is None or is_port_free(service.port):
             continue
         listeners = list_listeners(service.port)
         is_strange = bool(listeners) and not is_ours(listeners[0], context.state)
-        if service.port not in own or is_strange:
+        if is_strange or not is_given_up(context, service.port, listeners):
             raise ServiceError(
                 f"port {service.port} of {service.name} is taken by {describe_holder(listeners)}",
                 hint=f"stop that program, or change application.app.{service.name}.port",
@@ -72,24 +80,20 @@ def run_ports(context: LocalContext) -> None:
 
 
 def plan_ports(context: LocalContext) -> Iterator[str]:
-    for service in context.services:
-        if service.port is None:
-            continue
-        if is_port_free(service.port):
-            found = "it is free"
-        elif service.port in context.previous_record.values():
-            found = "the release that serves has it"
-        else:
-            found = f"it is taken by {describe_holder(list_listeners(service.port))}"
-        yield f"would check port {service.port} of {service.name}: {found}"
+    """Nothing is to be told of ports that can be had; the others are what a run would find."""
+    run_ports(context)
+    yield from ()
 
 
-def find_own_ports(context: LocalContext) -> set[int]:
+def is_given_up(context: LocalContext, port: int, listeners: Sequence[int]) -> bool:
+    """Whether what the app has on a port is stopped before a new release needs that."""
     supervisor = find_supervisor(context.state)
-    infos = supervisor.list_infos() if supervisor else {}
-    alive = {info.name for info in infos.values() if info.is_alive}
+    if supervisor is None:
+        # What it has left running is stopped before anything is started.
+        return bool(listeners)
+    alive = {info.name for info in supervisor.list_infos().values() if info.is_alive}
     record = context.previous_record.items()
-    return {port for name, port in record if port is not None and SERVICE + name in alive}
+    return any(own == port and SERVICE + name in alive for name, own in record)
 
 
 def describe_holder(listeners: list[int]) -> str:
@@ -115,7 +119,8 @@ def run_command(context: LocalContext, service: AppService, command: str) -> Non
     """Run a ``pre_run_command`` and log its output; a CommandError carries its last lines."""
     began = time.monotonic()
     last: deque[str] = deque(maxlen=LAST_LINES)
-    reminder = Reminder(f"the pre_run_command of {service.name}", log)
+    what = f"the pre_run_command of {service.name}"
+    reminder = Reminder(what, log)
 
     def tell(line: str) -> None:
         reminder.restart()
@@ -128,14 +133,15 @@ def run_command(context: LocalContext, service: AppService, command: str) -> Non
         tell,
         folder=context.state.releases / context.release,
         reminder=reminder,
+        end=partial(process.end_tree, what=what),
     )
     if status == 0:
         log.ok("%s: pre_run_command done in %.1f s", service.name, time.monotonic() - began)
         return
     how = f"exited with {status}" if status > 0 else f"was ended by {get_signal_name(-status)}"
     raise CommandError(
-        f"the pre_run_command of {service.name} {how}",
-        hint=f"nothing was switched; see application.app.{service.name}.pre_run_command",
+        f"{what} {how}",
+        hint=f"mend what its last lines say, or application.app.{service.name}.pre_run_command",
         output=last,
     )
 
@@ -169,9 +175,13 @@ def run_stop(context: LocalContext) -> None:
     if context.was_empty:
         log.info("nothing to delete: %s is not deployed here", context.application.name)
         return
-    if shut_down(context.state):
+    state, supervisor = context.state, find_supervisor(context.state)
+    if supervisor is not None:
+        # It would wait for them itself, and say nothing of one that does not end.
+        stop_programs(state, supervisor, supervisor.list_infos())
+    if shut_down(state):
         log.ok("all services have stopped")
-    stop_leftovers(context.state)
+    stop_leftovers(state)
 
 
 def plan_stop(context: LocalContext) -> Iterator[str]:

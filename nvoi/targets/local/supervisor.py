@@ -21,6 +21,7 @@ from nvoi.errors import NvoiError, ServiceError
 from nvoi.log.levels import get_logger
 from nvoi.targets.local.client import EndingError, GoneError, Supervisor
 from nvoi.targets.local.processes import (
+    NOTICE_SECONDS,
     STOP_SECONDS,
     describe_process,
     is_marked,
@@ -43,6 +44,8 @@ log = get_logger(__name__)
 
 SERVICE = "service."
 TRIAL = "trial."
+#: Its own log, beside its config.
+DAEMON_LOG = "supervisord.log"
 
 #: Seconds supervisord has to come up; it takes about a quarter of one.
 START_SECONDS = 30.0
@@ -245,9 +248,7 @@ def launch(state: State, environment: Mapping[str, str]) -> None:
 
 
 def build_start_error(state: State, reason: str) -> NvoiError:
-    output = read_tail(state.supervisor / "start.log") or read_tail(
-        state.supervisor / "supervisord.log"
-    )
+    output = read_tail(state.supervisor / "start.log") or read_tail(state.supervisor / DAEMON_LOG)
     return NvoiError(
         f"supervisord did not start: {reason}",
         hint=f"see {state.supervisor / 'supervisord.log'}",
@@ -269,7 +270,13 @@ def shut_down(state: State) -> bool:
         return False
     look = partial(look_for_end, [pid])
     try:
-        wait_for(look, what="supervisord to end", seconds=2 * STOP_SECONDS, log=log)
+        wait_for(
+            look,
+            what="supervisord to end",
+            seconds=2 * STOP_SECONDS,
+            log=log,
+            first_notice=NOTICE_SECONDS,
+        )
     except NotReadyError:
         if not is_marked(pid, state.build_marks()):
             raise NvoiError(

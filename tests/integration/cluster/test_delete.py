@@ -38,7 +38,7 @@ def test_all_that_an_app_has_is_removed_but_its_data(fleet: Fleet) -> None:
     fleet.build_image()
     deploy(fleet)
     (fleet.master.root / VOLUME / "kept").write_text("data")
-    outcome = fleet.run("delete")
+    outcome = fleet.run("delete", "--yes")
     assert outcome.code == 0, outcome.output
     assert list_all(fleet) == {}
     assert fleet.list_tags() == []
@@ -46,7 +46,7 @@ def test_all_that_an_app_has_is_removed_but_its_data(fleet: Fleet) -> None:
     assert len(fleet.state.names("PersistentVolumeClaim")) == 1
     assert fleet.hosts["main"].removals == []
     # There may be nothing to remove.
-    again = fleet.run("delete")
+    again = fleet.run("delete", "--yes")
     assert again.code == 0, again.output
 
 
@@ -54,7 +54,7 @@ def test_data_goes_where_that_is_asked_for(fleet: Fleet) -> None:
     add_volume(fleet)
     fleet.application["database"] = DATABASE
     deploy(fleet)
-    outcome = fleet.run("delete", "--delete-volumes")
+    outcome = fleet.run("delete", "--yes", "--delete-volumes")
     assert outcome.code == 0, outcome.output
     assert not (fleet.master.root / VOLUME).exists()
     assert fleet.state.names("PersistentVolumeClaim") == []
@@ -63,21 +63,21 @@ def test_data_goes_where_that_is_asked_for(fleet: Fleet) -> None:
 def test_k3s_goes_where_that_is_asked_for_and_the_worker_s_first(start_fleet: StartFleet) -> None:
     fleet = start_fleet("main", "work")
     deploy(fleet)
-    outcome = fleet.run("delete", "--cluster")
+    outcome = fleet.run("delete", "--yes", "--cluster")
     assert outcome.code == 0, outcome.output
     assert fleet.hosts["main"].removals == ["k3s"]
     assert fleet.hosts["work"].removals == ["k3s-agent"]
-    assert fleet.run("delete", "--cluster").code == 0
+    assert fleet.run("delete", "--yes", "--cluster").code == 0
 
 
 def test_k3s_stays_while_its_disk_has_data_that_is_to_be_kept(fleet: Fleet) -> None:
     fleet.application["database"] = DATABASE
     deploy(fleet)
-    outcome = fleet.run("delete", "--cluster")
+    outcome = fleet.run("delete", "--yes", "--cluster")
     assert outcome.code == 1
     assert "--delete-volumes" in outcome.output
     assert fleet.hosts["main"].removals == []
-    assert fleet.run("delete", "--cluster", "--delete-volumes").code == 0
+    assert fleet.run("delete", "--yes", "--cluster", "--delete-volumes").code == 0
     assert fleet.hosts["main"].removals == ["k3s"]
 
 
@@ -91,13 +91,13 @@ def test_another_app_on_the_same_servers_is_not_touched(fleet: Fleet) -> None:
         kind: [one for one in names if "blog" in one] for kind, names in list_all(fleet).items()
     }
     fleet.application = own
-    outcome = fleet.run("delete", "--cluster")
+    outcome = fleet.run("delete", "--yes", "--cluster")
     assert outcome.code == 1
     assert "the cluster also runs blog" in outcome.output
     assert list_all(fleet) == before
     assert fleet.hosts["main"].removals == []
     fleet.application = other
-    assert fleet.run("delete", "--cluster").code == 0
+    assert fleet.run("delete", "--yes", "--cluster").code == 0
     assert fleet.hosts["main"].removals == ["k3s"]
 
 
@@ -111,7 +111,7 @@ def test_without_its_master_all_but_this_machine_s_images_stays_and_is_told(
     assert "nvoi-shop" in list_images(fleet)
     before = list_all(fleet)
     fleet.master.stop()
-    outcome = fleet.run("delete", "--cluster", "--delete-volumes")
+    outcome = fleet.run("delete", "--yes", "--cluster", "--delete-volumes")
     assert outcome.code == 1
     assert "shop-main-1, which cannot be reached" in outcome.output
     assert "shop-work-1, of which its master must tell" in outcome.output
@@ -136,9 +136,11 @@ def test_what_cannot_be_removed_is_told_after_all_else_is_gone(start_fleet: Star
     deploy(fleet)
     fleet.machines["work"].stop()
     fleet.registry.stop()
-    outcome = fleet.run("delete")
+    outcome = fleet.run("delete", "--yes")
     assert outcome.code == 1
     assert list_all(fleet) == {}
-    assert "not all of shop is gone" in outcome.output
+    reason, remedy = outcome.output.splitlines()[-2:]
+    assert "not all of shop is gone" in reason
+    assert "run it again" in remedy
     assert "shop-work-1" in outcome.output
     assert "the images in the registry" in outcome.output

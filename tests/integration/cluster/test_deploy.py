@@ -45,7 +45,13 @@ def test_an_app_is_brought_from_a_dockerfile_to_a_running_release(fleet: Fleet) 
     (node,) = fleet.state.objects("Node", None)
     assert node["metadata"]["labels"]["nvoi.io/server-name"] == "main"
     assert fleet.hosts["main"].installations == ["server v1.36.5+k3s1 true"]
-    assert "Deploy of shop done" in outcome.output
+    release = fleet.run("releases").output[2:16]
+    assert f"Deploy of shop done: release {release}, in " in outcome.output.splitlines()[-1]
+    assert "only its port" not in outcome.output
+    # What the config does not have is not told.
+    assert not {"Volumes", "Database", "Pre-run commands", "Services"} & {
+        *find_steps(outcome.output)
+    }
 
 
 def test_a_dockerfile_that_takes_the_key_ends_the_deploy_before_anything_is_done(
@@ -120,10 +126,10 @@ def test_no_secret_is_read_but_the_records_of_the_app_s_own_releases(fleet: Flee
         ("deploy", IMAGE),
         ("deploy", f"{IMAGE}0"),
         ("releases", ""),
-        ("delete", ""),
+        ("delete --yes", ""),
     ):
         fleet.web["image"] = image or fleet.web["image"]
-        outcome = fleet.run(verb)
+        outcome = fleet.run(*verb.split())
         assert outcome.code == 0, outcome.output
     read = fleet.state.secrets_read
     assert read
@@ -212,13 +218,14 @@ def test_a_release_can_be_gone_back_to(fleet: Fleet) -> None:
     outcome = fleet.run("rollback")
     assert outcome.code == 0, outcome.output
     assert find_image(fleet) == images[1]
-    assert "Rollback of shop done" in outcome.output
+    assert f"Rollback of shop done: release {stamps[1]}, in " in outcome.output
     assert fleet.run("rollback", stamps[2]).code == 0
     assert find_image(fleet) == images[0]
     fleet.state.behave(images[2], "image-pull")
     gone = fleet.run("rollback", stamps[0])
     assert gone.code == 1
     assert f"{images[2]}: not found" in gone.output
+    assert "ago still serves" in gone.output.splitlines()[-2]
     assert find_image(fleet) == images[0]
     unknown = fleet.run("rollback", "20200101000000")
     assert unknown.code == 2
@@ -257,6 +264,11 @@ def test_a_dry_run_says_what_it_would_do_and_reaches_nobody(fleet: Fleet) -> Non
     assert outcome.code == 0, outcome.output
     assert "rolls out shop-web" in outcome.output
     assert fleet.master.connection_count == 0
+    fleet.build_image()
+    fleet.environ = {**fleet.environ, "PATH": str(fleet.folder)}
+    outcome = fleet.run("deploy", "--dry-run")
+    assert outcome.code == 2
+    assert "neither docker nor podman is in PATH" in outcome.errors
     for verb in ("rollback", "delete"):
         assert fleet.run(verb, "--dry-run").code == 0
     assert fleet.master.connection_count == 0

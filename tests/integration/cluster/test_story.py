@@ -72,5 +72,5 @@ def test_an_app_is_deployed_changed_broken_gone_back_with_and_deleted(fleet: Fle
     run(fleet, "rollback")
     run(fleet, "rollback")
     assert find_release(fleet) == (IMAGES[0], 2)
-    run(fleet, "delete")
+    run(fleet, "delete", "--yes")
     assert fleet.cluster.find("Deployment", "shop-web") is None

@@ -83,7 +83,10 @@ def test_delete_removes_what_a_release_has_made_read_only(app: App) -> None:
     assert not app.state.root.exists()
 
 
-def test_delete_kills_a_service_that_does_not_stop_by_itself(app: App) -> None:
+def test_delete_kills_a_service_that_does_not_stop_by_itself_and_says_so(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     app.services["worker"] = {
         "command": "trap '' TERM; while true; do sleep 0.1; done",
         "healthcheck": {"type": "exec", "command": "true"},
@@ -91,6 +94,8 @@ def test_delete_kills_a_service_that_does_not_stop_by_itself(app: App) -> None:
     app.deploy()
     app.delete()
     assert app.find_processes() == []
+    assert "waiting for worker to stop (2 s): worker still runs" in caplog.messages
+    assert "worker was killed: it did not end within 10 s of SIGTERM" in caplog.messages
 
 
 def test_a_dry_run_of_delete_says_what_would_go_and_touches_nothing(app: App) -> None:

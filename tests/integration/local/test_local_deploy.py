@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -264,7 +265,6 @@ def test_a_dry_run_says_what_would_change_and_touches_nothing(app: App) -> None:
     for expected in (
         "would copy 1 file of",
         "would run for web: one\n    two",
-        f"would check port {port} of web: it is free",
         "would link data of the release",
         "would start supervisord",
         f"would start web on port {port}",
@@ -284,8 +284,30 @@ def test_a_dry_run_of_a_later_deploy_names_what_would_be_stopped_and_removed(app
     text = "\n".join(app.plan())
     assert f"would stop web of release {release} on port {port}" in text
     assert f"would remove release {oldest}" in text
-    assert "the release that serves has it" in text
     assert snapshot_of(app.home) == before
+
+
+def test_a_dry_run_finds_what_the_run_would_put_right(app: App) -> None:
+    port = app.add_server()
+    app.deploy()
+    os.kill(app.get_daemon_pid(), signal.SIGKILL)
+    [orphan] = app.find_processes()
+    text = "\n".join(app.plan())
+    assert f"would start release {get_release(app)} again" in text
+    assert f"(pid {orphan}), which was left running" in text
+    assert fetch_from(port, "health") == ""
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_dry_run_finds_a_mount_that_cannot_be(app: App, kind: str) -> None:
+    app.add_server(mounts={"store": "public/uploads"})
+    if kind == "file":
+        app.write("public")
+    else:
+        (app.directory / "public").symlink_to("/tmp")
+    for run in (app.plan, app.deploy):
+        with pytest.raises(NvoiError, match=f"public is a {kind} in the checkout"):
+            run()
 
 
 def snapshot_of(folder: Path) -> dict[str, int]:

@@ -148,8 +148,10 @@ def test_an_interrupted_command_that_ignores_sigterm_is_killed(app: App) -> None
     app.add_server(pre_run_command="trap '' TERM; touch ../../begun; while :; do sleep 0.1; done")
     with app.start() as run:
         wait_until((app.state.root / "begun").exists, "the command to run")
-        kill(run, signal.SIGTERM)
+        output = kill(run, signal.SIGTERM)
     assert app.find_processes() == []
+    assert "waiting for the pre_run_command of web to end" in output
+    assert "the pre_run_command of web was killed" in output
 
 
 def test_an_interrupted_trial_is_ended_and_the_old_release_goes_on(app: App) -> None:

@@ -140,10 +140,27 @@ def test_the_deploy_key_is_never_in_a_release(app: App, is_checkout: bool) -> No
         git(app.directory, "init", "--quiet", ".")
     app.write("deploy.key", "k")
     app.write("config/deploy.key", "k")
-    app.write("config/deploy.enc", "e")
     if is_checkout:
         git(app.directory, "add", "--force", ".")
-    assert take(app) == {"server.py", "config/deploy.enc"}
+    assert take(app) == {"server.py"}
+
+
+@pytest.mark.parametrize("is_checkout", [True, False])
+def test_an_encrypted_config_is_in_no_release(app: App, is_checkout: bool) -> None:
+    if is_checkout:
+        git(app.directory, "init", "--quiet", ".")
+    own = app.write("config/prod.enc", "e")
+    (app.directory / "again").hardlink_to(own)
+    for name in ("deploy.enc", "api/Deploy.enc", ".deploy.enc.x7_q", "deploy.edited-1.enc"):
+        app.write(name, "e")
+    app.write("config/credentials.yml.enc", "of Rails")
+    app.write("deploy.yml", "plain")
+    kept = {"server.py", "config/credentials.yml.enc", "deploy.yml"}
+    assert take(app, config_file=own) == kept
+    assert take(app, config_file=app.directory / "deploy.yml") == kept | {
+        "config/prod.enc",
+        "again",
+    }
 
 
 @pytest.mark.parametrize("is_checkout", [True, False])
@@ -271,6 +288,19 @@ def test_names_of_any_bytes_are_copied(checkout: App) -> None:
     for name in names:
         (checkout.directory / os.fsdecode(name)).touch()
     assert {os.fsencode(name) for name in take(checkout)} == names | {b"server.py"}
+
+
+def test_a_large_release_says_what_is_copied_and_how_much(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for name, size in (("node_modules/a/big", 40), ("node_modules/b", 20), ("photo", 9)):
+        with app.write(name).open("wb") as file:
+            file.truncate(size * 1_000_000)
+    take(app)
+    told = "copying 69 MB in 4 files: node_modules 60 MB, photo 9 MB, server.py"
+    assert caplog.messages[0].startswith(told)
+    assert caplog.messages[1].endswith(f": 4 files, 69 MB, from {app.directory}")
 
 
 def test_a_failed_snapshot_is_undone(app: App) -> None:

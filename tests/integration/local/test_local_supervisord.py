@@ -114,7 +114,11 @@ class Answer(http.server.BaseHTTPRequestHandler):
         size = int(self.headers["Content-Length"])
         _, method = xmlrpc.client.loads(self.rfile.read(size))
         self.server.calls.append(str(method))
-        answer = self.server.pid if method == "supervisor.getPID" else True
+        answer: int | list[str] = True
+        if method == "supervisor.getPID":
+            answer = self.server.pid
+        elif method == "supervisor.getAllProcessInfo":
+            answer = []
         body = xmlrpc.client.dumps((answer,), methodresponse=True).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

@@ -288,7 +288,7 @@ def checkout() -> Iterator[Path]:
     shutil.copy(ROOT / "nvoi/demo/hello/app.py", folder)
     (folder / "Procfile").write_text("web: exec python3 app.py\nrelease: echo prepared\n")
     yield folder
-    words = ("delete", "--delete-volumes", "--quiet", "--callback-budget", "0")
+    words = ("delete", "--yes", "--delete-volumes", "--quiet", "--callback-budget", "0")
     environ = build_environment(folder) | {"NVOI_HOME": str(folder / "home")}
     assert run_nvoi(*words, folder=folder, environ=environ).returncode == 0
     shutil.rmtree(folder)

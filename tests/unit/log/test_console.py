@@ -3,8 +3,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 import sys
+import threading
 from collections.abc import Mapping
 
 import pytest
@@ -108,12 +110,72 @@ def test_a_level_below_the_handlers_is_not_shown() -> None:
     assert stream.getvalue().count("\n") == 1
 
 
-def test_a_closed_pipe_is_told_once_and_nothing_is_written_after() -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(BrokenPipeError(32, "x"), ""), (OSError(28, "No space left"), "No space left")],
+)
+def test_a_stream_that_cannot_be_written_to_is_let_go(
+    error: OSError, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Closed(io.StringIO):
         def write(self, text: str) -> int:
-            raise BrokenPipeError
+            raise error
 
     handler = console.build_handler(Closed(), {})
-    with pytest.raises(console.ClosedOutputError):
-        handler.handle(make_record("one"))
-    handler.handle(make_record("two"))
+    for message in ("one", "two"):
+        handler.handle(make_record(message))
+    errors = capsys.readouterr().err
+    assert told in errors
+    assert errors.count("\n") == (1 if told else 0)
+
+
+def test_a_stream_that_another_program_does_not_want_to_wait_for_has_all_lines() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    while True:
+        try:
+            os.write(writer, b"x" * 4096)
+        except BlockingIOError:
+            break
+    with os.fdopen(writer, "w") as stream:
+        handler = console.build_handler(stream, {})
+        thread = threading.Thread(target=handler.handle, args=[make_record("said")])
+        thread.start()
+        seen = b""
+        while not seen.endswith(b"\n"):
+            seen += os.read(reader, 4096)
+        thread.join()
+    os.close(reader)
+    assert seen.endswith(b"said\n")
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("x\r::add-mask::y", "x\\r::add-mask::y"),
+        ("a\tb\x00\x07\x7f\x85\u2028c", "a\tb\\x00\\x07\\x7f\\x85\\u2028c"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("one\r\ntwo", "one\ntwo"),
+        ("\x1b[31mred\x1b[0m \x1b]0;title\x07\x1b", "red "),
+        ("one\n::add-mask::two", "one\n\\x3a:add-mask::two"),
+        ("one\n \u2003::add-mask::two", "one\n \u2003\\x3a:add-mask::two"),
+        ("::1 listens", "::1 listens"),
+        ("x ##[add-mask]y", "x \\x23#[add-mask]y"),
+        ("###[group]x", "#\\x23#[group]x"),
+        ("##vso[task.complete]", "\\x23#vso[task.complete]"),
+        ("##teamcity[x]", "\\x23#teamcity[x]"),
+        ("## [x] of C:\\new", "## [x] of C:\\new"),
+    ],
+)
+def test_what_could_be_a_command_of_a_terminal_or_a_ci_is_shown_as_text(
+    message: str, shown: str
+) -> None:
+    text = console.ConsoleFormatter().format(make_record(message))
+    assert text.partition("] [INFO] ")[2] == shown
+
+
+def test_json_has_no_command_of_a_ci_and_reads_the_same() -> None:
+    text = console.JSONFormatter().format(make_record("x\r###[group]y"))
+    assert "##" not in text
+    assert "\r" not in text
+    assert json.loads(text)["message"] == "x\r###[group]y"

@@ -74,3 +74,21 @@ def test_a_check_that_does_not_end_is_a_bad_answer() -> None:
     with pytest.raises(ServiceError, match="has not ended after its 5 s"):
         run(cluster)
     assert cluster.now < 3 * (10 + 5) + 2 * (5 + traffic.EXECUTE_SECONDS)
+
+
+@pytest.mark.parametrize(("check", "is_told"), [("", True), (", healthcheck: {type: tcp}", False)])
+def test_that_only_the_port_was_looked_at_is_told_where_there_is_no_healthcheck(
+    caplog: pytest.LogCaptureFixture, check: str, is_told: bool
+) -> None:
+    caplog.set_level("INFO", logger="nvoi")
+    text = SERVERS + f"app: {{web: {{servers: [main], port: 3000{check}}}}}"
+    spec = {"clusterIP": "10.43.0.1", "ports": [{"port": 3000}]}
+    services: list[Any] = [{"metadata": {"name": "shop-web"}, "spec": spec}]
+    context: Any = SimpleNamespace(
+        connections=SimpleNamespace(reaches=lambda *_: True),
+        master=SimpleNamespace(host=None),
+        rollout=Rollout(STAMPS[0], apps=build(text, STAMPS[0]).apps, services=services),
+    )
+    traffic.run(cast("ClusterContext", context), sleep=lambda _: None)
+    limit = "; only its port was looked at, as it has no healthcheck" if is_told else ""
+    assert caplog.messages == [f"shop-web answers at port 3000{limit}"]
