@@ -63,6 +63,11 @@ class Signals:
         self._holds = 0
         self._settled = False
 
+    @property
+    def number(self) -> int | None:
+        """The first signal that came, None where none has."""
+        return self._number
+
     def settle(self) -> None:
         """From now on signals no longer interrupt."""
         self._settled = True

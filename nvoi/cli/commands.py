@@ -98,9 +98,8 @@ def add_demo_options(parser: Parser) -> None:
     parser.add_argument(
         "--port",
         type=parse_port,
-        default=0,
         metavar="N",
-        help="the dashboard's port; 0 takes any that is free (default: 0)",
+        help="the dashboard's port; 0 takes any that is free (default: 8787 where it is free)",
     )
     parser.add_argument(
         "--open",
@@ -125,7 +124,9 @@ def add_deploy_options(parser: Parser) -> None:
 
 
 def add_delete_options(parser: Parser) -> None:
-    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    parser.add_argument(
+        "-y", "--yes", action="store_true", help="do not ask; needed without a terminal"
+    )
     parser.add_argument(
         "--delete-volumes", action="store_true", help="remove the app's data as well"
     )

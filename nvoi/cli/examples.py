@@ -13,7 +13,7 @@ examples:
     "demo": """\
 examples:
   nvoi demo                 watch it in a browser; Ctrl-C ends it
-  nvoi demo --port 8787     the dashboard at a port of your choice
+  nvoi demo --port 9000     the dashboard at a port of your choice
   nvoi demo --no-wait       as fast as it can, and end by itself, as in CI
 
 All of it is in a temporary folder, and gone at the end. It needs nvoi[demo].
@@ -44,8 +44,8 @@ exit codes: 0 done, 1 the deploy failed, 2 bad usage or config; 129 SIGHUP, 130 
 """,
     "delete": """\
 examples:
-  nvoi delete                       asks first, when run from a terminal
-  nvoi delete --yes                 does not
+  nvoi delete                       asks first; without a terminal it refuses
+  nvoi delete --yes                 does not ask, as in CI
   nvoi delete --dry-run             what would be removed
   nvoi delete --delete-volumes      the data too, which is kept otherwise
   nvoi delete --cluster             k3s on the servers too

@@ -252,11 +252,11 @@ def start(
 
 
 def stop(child: subprocess.Popen[bytes], signals: Signals) -> None:
-    """SIGTERM, and SIGKILL to one that does not end."""
+    """The signal that ends the demo, or SIGTERM, and SIGKILL to one that does not end."""
     if child.poll() is not None:
         return
     with signals.hold():
-        child.send_signal(signal.SIGTERM)
+        child.send_signal(signals.number or signal.SIGTERM)
         try:
             child.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:

@@ -21,7 +21,14 @@ from nvoi.demo.place import (
     start,
     write_config,
 )
-from nvoi.demo.watcher import Watcher, check_app, check_deploy, read, watch
+from nvoi.demo.watcher import (
+    DASHBOARD_PORT,
+    Watcher,
+    check_app,
+    check_deploy,
+    read,
+    watch,
+)
 from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
 from nvoi.secret import Secret
@@ -48,8 +55,8 @@ class Demo:
     say: Callable[[str], None]
     #: Opens a page in a browser; None where nobody would see it.
     open_page: Callable[[str], bool] | None
-    #: The dashboard's; 0 lets the system choose.
-    port: int
+    #: The dashboard's; 0 lets the system choose, None takes the usual one where it is free.
+    port: int | None
     #: Whether somebody watches. If not, it goes as fast as it can and ends by itself.
     wait: bool
 
@@ -72,7 +79,7 @@ def open_place(demo: Demo) -> Iterator[Place]:
     """The demo's folder, removed at the end."""
     folder = make_folder()
     try:
-        port = find_port(avoid=demo.port)
+        port = find_port(avoid=demo.port or DASHBOARD_PORT)
         pause = PAUSE_SECONDS if demo.wait else 0
         place = Place(folder, demo.environ, demo.signals, port, pause)
         fill(place)
@@ -117,7 +124,9 @@ def show_deploys(place: Place, watcher: Watcher, demo: Demo) -> None:
     demo.say(f"\n== The dashboard\n   {watcher.page}")
     write_config(place, watcher.callback_url, token)
     commit(place, "An app that greets")
-    demo.say(f"\n== A deploy\n   {watcher.build_page(FIRST)}\n")
+    page = watcher.build_page(FIRST)
+    is_unseen = demo.open_page is None and demo.wait
+    demo.say(f"\n== A deploy\n   {'open this: ' if is_unseen else ''}{page}\n")
     deploy(place, watcher, demo, FIRST, expected=0)
     release = check_app(place)
     check_deploy(watcher, FIRST, status="completed", token=token)
@@ -146,25 +155,28 @@ def deploy(place: Place, watcher: Watcher, demo: Demo, deploy_id: str, *, expect
     """Run ``nvoi deploy`` to its end, its page opened as soon as there is one."""
     with start(place, ["deploy", *place.options], NVOI_DEPLOY_ID=deploy_id) as process:
         if demo.open_page is not None and deploy_id == FIRST:
-            open_when_seen(demo.open_page, watcher, deploy_id)
+            open_when_seen(demo.open_page, watcher, demo.say)
         code = process.wait()
     if code != expected:
         raise NvoiError(f"nvoi deploy ended with exit code {code}, and {expected} was expected")
 
 
-def open_when_seen(open_page: Callable[[str], bool], watcher: Watcher, deploy_id: str) -> None:
-    """Open a deploy's page once the dashboard has heard of it.
+def open_when_seen(
+    open_page: Callable[[str], bool], watcher: Watcher, say: Callable[[str], None]
+) -> None:
+    """Open the first deploy's page once the dashboard has heard of it, or say where it is.
 
     Where it never does, looking at the deploy says so later.
     """
 
     def look() -> None:
-        if not watcher.knows(deploy_id):
+        if not watcher.knows(FIRST):
             raise NotReadyError("the dashboard has not heard of it")
 
     with suppress(NotReadyError):
         wait_for(look, what="the deploy to begin", seconds=SEEN_SECONDS, log=log)
-        open_page(watcher.build_page(deploy_id))
+        if not open_page(watcher.build_page(FIRST)):
+            say(f"\n   open this: {watcher.build_page(FIRST)}\n")
 
 
 def wait(place: Place, watcher: Watcher, demo: Demo) -> None:

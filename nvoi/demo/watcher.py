@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -18,9 +18,13 @@ from nvoi.demo.place import GREETING, Place, start
 from nvoi.errors import NvoiError, UsageError
 from nvoi.log.levels import get_logger
 from nvoi.secret import Secret
+from nvoi.targets.local.processes import is_port_free
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger(__name__)
+
+#: Where `nvoi dashboard` is found unless told otherwise.
+DASHBOARD_PORT = 8787
 
 #: Seconds for the dashboard to start and to answer.
 START_SECONDS, ANSWER_SECONDS = 60.0, 30.0
@@ -68,34 +72,52 @@ class Watcher:
 
 
 @contextmanager
-def watch(place: Place, port: int) -> Iterator[Watcher]:
-    """The place's dashboard, ready; it ends with the ``with`` block."""
+def watch(place: Place, port: int | None) -> Iterator[Watcher]:
+    """The place's dashboard, ready; it ends with the ``with`` block.
+
+    Args:
+        port: 0 lets the system choose, None takes the usual one where it is free.
+    """
+    with ExitStack() as stack:
+        if port is None and is_port_free(DASHBOARD_PORT):
+            try:
+                watcher = start_dashboard(place, DASHBOARD_PORT, stack)
+            except UsageError:
+                # Another program was quicker.
+                watcher = start_dashboard(place, 0, stack)
+        else:
+            watcher = start_dashboard(place, port or 0, stack)
+        yield watcher
+
+
+def start_dashboard(place: Place, port: int, stack: ExitStack) -> Watcher:
+    """The place's dashboard once it answers; it ends with ``stack``."""
     output = place.dashboard / "output.log"
     words = ["dashboard", "--port", str(port), "--db", str(place.dashboard / "dashboard.sqlite3")]
     words += ["--key-file", str(place.key_file)]
-    with start(place, words, output=output) as process:
+    process = stack.enter_context(start(place, words, output=output))
 
-        def look() -> str:
-            if process.poll() is not None:
-                raise build_start_error(process.returncode, output)
-            found = URL.search(read(output))
-            if found is None:
-                raise NotReadyError("it has not named its address")
-            try:
-                answer = ask(f"{found[1]}/healthz")
-            except NvoiError as error:
-                raise NotReadyError(error.message) from error
-            if answer.status != HTTPStatus.OK:
-                raise NotReadyError(f"it is not well: {answer.status}")
-            return found[1]
-
+    def look() -> str:
+        if process.poll() is not None:
+            raise build_start_error(process.returncode, output)
+        found = URL.search(read(output))
+        if found is None:
+            raise NotReadyError("it has not named its address")
         try:
-            url = wait_for(look, what="the dashboard to start", seconds=START_SECONDS, log=log)
-        except NotReadyError as seen:
-            raise NvoiError(
-                f"the dashboard did not start in {START_SECONDS:.0f} s: {seen}\n{read(output)}"
-            ) from seen
-        yield Watcher(process, url)
+            answer = ask(f"{found[1]}/healthz")
+        except NvoiError as error:
+            raise NotReadyError(error.message) from error
+        if answer.status != HTTPStatus.OK:
+            raise NotReadyError(f"it is not well: {answer.status}")
+        return found[1]
+
+    try:
+        url = wait_for(look, what="the dashboard to start", seconds=START_SECONDS, log=log)
+    except NotReadyError as seen:
+        raise NvoiError(
+            f"the dashboard did not start in {START_SECONDS:.0f} s: {seen}\n{read(output)}"
+        ) from seen
+    return Watcher(process, url)
 
 
 def check_app(place: Place) -> str:

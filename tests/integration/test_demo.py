@@ -11,10 +11,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from nvoi.demo import watcher
+from nvoi.demo.place import Place, fill
+from nvoi.signals import Signals
 from nvoi.targets.local.processes import find_marked
 from tests.integration.commands import NVOI
 from tests.integration.pages import ROOT, find_blocks
@@ -120,6 +124,7 @@ def test_without_waiting_it_deploys_twice_shows_both_and_ends_well(machine: Mach
     assert first != second
     assert re.search(rf"{re.escape(second)}, failed: .*answered 500", output)
     assert (machine.folder / "browser.opened").read_text().strip() == first
+    assert "open this" not in output
     machine.assert_nothing_is_left()
 
 
@@ -129,6 +134,8 @@ def test_it_waits_with_all_it_shows_until_ctrl_c_and_a_second_one_changes_nothin
     port = find_port()
     demo = machine.start(NVOI, "demo", "--port", str(port))
     machine.wait_for("Ctrl-C takes all of it down")
+    page = machine.find_url("the first deploy")
+    assert f"\n   open this: {page}\n" in machine.read()
     assert machine.find_url("== The dashboard").startswith(f"http://127.0.0.1:{port}/")
     greeting = fetch(machine.find_url("the app"))
     assert "Hello from the nvoi demo" in greeting
@@ -154,20 +161,39 @@ def test_it_waits_with_all_it_shows_until_ctrl_c_and_a_second_one_changes_nothin
 
 
 @pytest.mark.parametrize(
-    ("number", "moment", "code"),
+    ("number", "moment", "code", "told"),
     [
-        (signal.SIGINT, "all of it in", 130),
-        (signal.SIGTERM, "Here an app would migrate its data: greetings", 143),
-        (signal.SIGHUP, "Try the services", 129),
+        (signal.SIGINT, "all of it in", 130, "nvoi: interrupted (Ctrl-C)"),
+        (signal.SIGINT, "migrate its data: greetings", 130, "[ERROR] interrupted (Ctrl-C)"),
+        (signal.SIGHUP, "Try the services", 129, "[ERROR] interrupted (SIGHUP)"),
     ],
 )
-def test_a_signal_in_the_middle_takes_everything_down(
-    machine: Machine, number: signal.Signals, moment: str, code: int
+def test_a_signal_in_the_middle_takes_everything_down_and_is_told(
+    machine: Machine, number: signal.Signals, moment: str, code: int, told: str
 ) -> None:
     demo = machine.start(NVOI, "demo")
     machine.wait_for(moment)
     demo.send_signal(number)
     assert wait_for_end(demo, WHOLE) == code, machine.read()
+    assert told in machine.read()
+    assert "SIGTERM" not in machine.read()
+    machine.assert_nothing_is_left()
+
+
+def test_where_no_browser_opens_and_8787_is_taken_the_page_is_named_all_the_same(
+    machine: Machine,
+) -> None:
+    browser = machine.folder / "browser"
+    browser.write_text("#!/bin/sh\nexit 1\n")
+    browser.chmod(0o700)
+    with ExitStack() as stack:
+        with suppress(OSError):
+            stack.enter_context(socket.create_server(("127.0.0.1", 8787)))
+        demo = machine.start(NVOI, "demo", "--no-wait", "--open", BROWSER=f"{browser} %s")
+        assert wait_for_end(demo, WHOLE) == 0, machine.read()
+    page = machine.find_url("the first deploy")
+    assert f"\n   open this: {page}\n" in machine.read()
+    assert ":8787/" not in page
     machine.assert_nothing_is_left()
 
 
@@ -199,6 +225,26 @@ def test_where_nobody_reads_any_more_it_takes_everything_down(machine: Machine) 
         assert wait_for_end(demo, WHOLE) == 1
     machine.output.touch()
     machine.assert_nothing_is_left()
+
+
+def test_the_dashboard_has_its_usual_port_where_that_is_free(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = find_port()
+    monkeypatch.setattr(watcher, "DASHBOARD_PORT", port)
+    places = []
+    for name in ("one", "two"):
+        (machine.temporary / name).mkdir()
+        signals = Signals(second_ends=False)
+        places.append(Place(machine.temporary / name, machine.environ, signals, find_port(), 0))
+        fill(places[-1])
+    with watcher.watch(places[0], None) as first, watcher.watch(places[1], None) as second:
+        assert first.url == f"http://127.0.0.1:{port}"
+        assert second.url != first.url
+    # Both find it free, and one is quicker.
+    monkeypatch.setattr(watcher, "is_port_free", lambda _: True)
+    with socket.create_server(("127.0.0.1", port)), watcher.watch(places[0], None) as other:
+        assert other.url != f"http://127.0.0.1:{port}"
 
 
 def test_a_port_that_is_taken_is_named(machine: Machine) -> None:

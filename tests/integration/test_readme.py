@@ -125,7 +125,7 @@ def test_the_readme_makes_a_config_that_is_ready_to_deploy(shell: Shell, tmp_pat
     folder.mkdir()
     output = shell.run(lines, folder)
     assert "would start web on port" in output
-    assert 'python3 -m http.server "$PORT"' in output
+    assert 'python3 -m http.server --bind 127.0.0.1 "$PORT"' in output
     assert sorted(path.name for path in folder.iterdir()) == [
         ".dockerignore",
         ".gitignore",

@@ -315,7 +315,7 @@ def find_exit(startup: Startup) -> str | None:
 
 def build_health_error(startup: Startup, seen: str) -> ServiceError:
     name, trial = startup.service.name, startup.program.trial
-    hint = f"mend that, or ask otherwise: application.app.{name}.healthcheck"
+    hint = f"{build_remedy(startup)}, or change application.app.{name}.healthcheck"
     if seen.endswith(f"nothing listens on port {startup.port}"):
         hint = f"{name} must listen on $PORT"
         if trial:
@@ -327,6 +327,16 @@ def build_health_error(startup: Startup, seen: str) -> ServiceError:
         )
     message = f"{name} was not healthy within {startup.seconds:g} s; last seen: {seen}"
     return build_error(startup, message, hint)
+
+
+def build_remedy(startup: Startup) -> str:
+    """What a service has to do to be well."""
+    check = startup.check
+    if check is None or check.type == "tcp":
+        return f"see why {startup.service.name} accepts no connections"
+    if check.type == "exec":
+        return "let the check's command exit with 0"
+    return f"let GET {check.path} answer with 200 to 399"
 
 
 def build_error(startup: Startup, message: str, hint: str) -> ServiceError:

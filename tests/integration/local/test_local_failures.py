@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -9,9 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from nvoi.errors import CommandError, ConfigError, NvoiError, ServiceError
+from nvoi.outcome import Serving
+from nvoi.targets.local.context import open_context
+from nvoi.targets.local.supervisor import get_supervisor
 from tests.integration.local.application import App
 from tests.ports import find_port
-from tests.waiting import fetch_from
+from tests.waiting import fetch_from, wait_until
 
 
 @pytest.fixture
@@ -59,6 +63,7 @@ def test_a_service_that_never_becomes_healthy_is_not_switched_to(
     with pytest.raises(ServiceError, match=r"not healthy within 0\.5 s.*answered 503") as caught:
         app.deploy()
     assert caught.value.output[0].startswith("serving on")
+    assert caught.value.hint.startswith("let GET /health answer with 200 to 399, or change ")
     assert app.find_processes() == pids
 
 
@@ -135,6 +140,24 @@ def test_one_failing_service_takes_all_back(serving: tuple[App, int]) -> None:
     with pytest.raises(ServiceError, match="worker exited with 6") as caught:
         app.deploy()
     assert caught.value.output == ("cannot work",)
+
+
+def test_what_serves_and_where_the_log_is_is_found_as_it_is(app: App) -> None:
+    port = app.add_server()
+    app.services["worker"] = {"command": "exec sleep 1000"}
+    with open_context(app.build_request()) as context:
+        assert (context.find_serving(), context.find_log()) == (Serving("", [], []), "")
+    app.deploy()
+    release, logs = app.state.find_current() or "", str(app.state.logs)
+    url = f"http://localhost:{port}"
+    with open_context(app.build_request()) as context:
+        assert (context.find_serving(), context.find_log()) == (Serving(release, [url], []), logs)
+        get_supervisor(app.state).begin_stop("service.web")
+        wait_until(lambda: context.find_serving() == Serving(release, [], ["web"]), "web to stop")
+        os.kill(app.get_daemon_pid(), signal.SIGKILL)
+        wait_until(
+            lambda: context.find_serving() == Serving(release, [], ["web", "worker"]), "the end"
+        )
 
 
 def test_a_failing_service_does_not_wait_for_the_others(app: App) -> None:
