@@ -160,7 +160,7 @@ def _render_deploy(
         request,
         "deploy.html",
         view=view,
-        project=ProjectView(project, ()),
+        project=ProjectView(project, (view,)),
         sections=formats.build_sections(lines, attempt.gaps, attempt.status, complete=complete),
         first=lines[0].number if lines else 0,
         last=last,

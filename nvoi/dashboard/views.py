@@ -81,11 +81,21 @@ class DeployView:
         return _COMMANDS.get(command or "", formats.clean_name(command or ""))
 
     @property
+    def kind(self) -> str:
+        """The class of what it does."""
+        command = self.attempt.command or "deploy"
+        return command if command in {"deploy", *_COMMANDS} else "other"
+
+    @property
     def title(self) -> str:
         """The window's title: what a tab in the background tells."""
         did = f"{self.command}: " if self.command else ""
         name = formats.clean_title(f"{did}{self.name}")
-        return f"{self.badge.sign} {name} {self.badge.word} · {name_project(self.attempt.project)}"
+        return f"{self.badge.sign} {name} {self.badge.word} · {self.project_name}"
+
+    @property
+    def project_name(self) -> str:
+        return name_project(self.attempt.project, self.attempt.app)
 
     @property
     def short_id(self) -> str:
@@ -143,7 +153,7 @@ class DeployView:
     def file_name(self) -> str:
         """What its log is called when it is saved."""
         attempt = self.attempt
-        names = [name_project(attempt.project), attempt.deploy_id]
+        names = [self.project_name, attempt.deploy_id]
         if attempt.number > 1:
             names.append(str(attempt.number))
         name = _UNSAFE.sub("_", "-".join(names))
@@ -179,7 +189,8 @@ class ProjectView:
 
     @property
     def name(self) -> str:
-        return name_project(self.project.name)
+        apps = {view.attempt.app for view in self.deploys}
+        return name_project(self.project.name, apps.pop() if len(apps) == 1 else None)
 
     @property
     def url(self) -> str:
@@ -223,9 +234,9 @@ class ProjectView:
         ]
 
 
-def name_project(name: str) -> str:
-    """A project's name for people; the one that needs no name is ``deploys``."""
-    return "deploys" if name == DEFAULT_PROJECT else name
+def name_project(name: str, app: str | None = None) -> str:
+    """A project's name for people; the one that needs no name has that of its only ``app``."""
+    return name if name != DEFAULT_PROJECT else formats.clean_title(app or "deploys")
 
 
 def build_project_url(name: str) -> str:

@@ -58,7 +58,9 @@ source.start().then(show);
 
 async function takeOutline(outline) {
   const place = isShown ? view.notePlace() : null;
+  const marked = view.target === null ? null : log.findNumber(view.target);
   log.reset(outline);
+  view.target = marked && (await source.findPosition(marked));
   view.layout.passing = null;
   if (!isShown) return;
   const position = place && (await source.findPosition(place.number));
@@ -312,8 +314,7 @@ function goTo(position) {
   if (!view.lets(position)) clearSearch();
   view.reveal(position, { lazily: true });
   const line = log.get(position);
-  const head = log.findSection(position).head;
-  const known = line?.number ?? (head?.position === position ? head.number : log.late ? null : position);
+  const known = log.findNumber(position);
   if (known) history.replaceState(history.state, "", `?attempt=${number}#L${known}`);
   if (line?.level === "error") announcer.say(`Error: ${cleanText(line.message)}`);
 }

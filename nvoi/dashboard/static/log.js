@@ -147,6 +147,13 @@ export class Log {
     if (ends) section.ended = line.logged_at;
   }
 
+  // The number of the line at a position; null where it cannot be known yet.
+  findNumber(position) {
+    if (this.late === 0) return position;
+    const head = this.findSection(position)?.head;
+    return this.get(position)?.number ?? (head?.position === position ? head.number : null);
+  }
+
   // The section that a position is in, be it its heading or one of its lines.
   findSection(position) {
     let [low, high] = [0, this.sections.length - 1];

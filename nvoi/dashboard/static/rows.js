@@ -6,6 +6,8 @@ import { formatClock, formatDuration, formatSince } from "./times.js";
 
 // How a level is told beside its colour; `info` and `debug` need no sign.
 const SIGNS = { ok: "✓", success: "✓", warning: "!", error: "✗" };
+// Characters from which on a message may fill rows.
+const LONG = 100;
 const STATES = { done: "✓", failed: "✗", cancelled: "⊘", lost: "?", running: "" };
 
 export function createElement(name, className, text) {
@@ -31,7 +33,9 @@ export function createRow(line, position, query, attempt) {
     sign.role = "img";
     sign.ariaLabel = line.level;
   }
-  const message = createElement("bdi", "message");
+  // Long JSON has no words: a break after each of its hyphens would leave its rows half empty.
+  const isDense = line.message.length > LONG && /^[[{]/.test(line.message);
+  const message = createElement("bdi", isDense ? "message dense" : "message");
   appendMessage(message, line.message, query);
   row.append(link, time, sign, message);
   return row;
@@ -63,6 +67,7 @@ export class Heading {
     this.button.type = "button";
     this.state = createElement("span", "state");
     this.name = createElement("bdi", "name", head ? head.name : "Result");
+    this.name.title = this.name.textContent;
     this.marks = createElement("span", "marks");
     this.count = createElement("span", "count");
     this.share = createElement("span", "share");

@@ -163,10 +163,8 @@ export class LogView {
 
   keepInView(unit) {
     this.viewport.bring(unit);
-    if (this.viewport.stuck === unit || unit.element.getBoundingClientRect().top <= this.viewport.cover) {
-      const { top } = this.element.getBoundingClientRect();
-      window.scrollBy({ top: top + this.layout.tops[unit.index] * this.viewport.scale - this.viewport.cover, behavior: "instant" });
-    }
+    const above = this.viewport.findTop(unit) - this.viewport.cover;
+    if (above < 0) window.scrollBy({ top: above, behavior: "instant" });
   }
 
   foldAll(fold) {
@@ -210,18 +208,22 @@ export class LogView {
     const unit = position !== null && frames > 0 ? this.layout.findUnit(position) : null;
     if (!unit || (top === null && target !== position)) return;
     this.viewport.bring(unit);
-    const row = this.findRow(position);
-    const before = row?.getBoundingClientRect().top;
-    if (row && top === null) row.scrollIntoView({ block: "center", behavior: "instant" });
-    else if (row) window.scrollBy({ top: before - top, behavior: "instant" });
-    const rests = this.log.get(position) && Math.abs(row.getBoundingClientRect().top - before) < 1;
+    const before = this.findTop(position, unit);
+    window.scrollBy({ top: before - (top ?? window.innerHeight / 2), behavior: "instant" });
+    const isHere = unit.key === "head" || this.log.get(position);
+    const rests = isHere && Math.abs(this.findTop(position, unit) - before) < 1;
     requestAnimationFrame(() => this.settle(rests ? frames - 1 : SETTLING_FRAMES, top));
   }
 
-  // The first line that is seen: its number, and its top in the window.
+  // The line that was asked for, where it is seen, else the first one that is: its number, and
+  // its top in the window.
   notePlace() {
     const rows = [...this.element.querySelectorAll("[data-position][id]")];
-    const row = rows.find((each) => each.getBoundingClientRect().bottom > this.viewport.cover + this.layout.head);
+    const seen = rows.filter((each) => {
+      const { top, bottom } = each.getBoundingClientRect();
+      return bottom > this.viewport.cover + this.layout.head && top < window.innerHeight;
+    });
+    const row = seen.find((each) => Number(each.dataset.position) === this.target) ?? seen[0];
     return row ? { number: Number(row.id.slice(1)), top: row.getBoundingClientRect().top } : null;
   }
 
@@ -242,9 +244,16 @@ export class LogView {
     return this.element.querySelector(`[data-position="${position}"]`);
   }
 
+  // Where in the window the row of a position begins, which is in the document.
+  findTop(position, unit) {
+    return unit.key === "head" ? this.viewport.findTop(unit) : this.findRow(position).getBoundingClientRect().top;
+  }
+
   isSeen(position) {
-    const box = this.findRow(position)?.getBoundingClientRect();
-    return Boolean(box) && box.top >= this.viewport.cover + this.layout.head && box.bottom <= window.innerHeight;
+    const unit = this.layout.findUnit(position);
+    if (!unit || !this.viewport.shown.includes(unit)) return false;
+    const top = this.findTop(position, unit);
+    return top >= this.viewport.cover + (unit.key === "head" ? 0 : this.layout.head) && top + this.layout.row <= window.innerHeight;
   }
 
   // The position of the first row that is seen.

@@ -24,7 +24,6 @@ export class Viewport {
     const plan = () => this.plan();
     document.addEventListener("scroll", plan, { passive: true });
     new ResizeObserver(plan).observe(document.documentElement);
-    window.addEventListener("beforeprint", () => this.update());
   }
 
   plan() {
@@ -163,6 +162,13 @@ export class Viewport {
     const { top } = this.root.getBoundingClientRect();
     const [begin, end] = [this.locate(-top - MARGIN), this.locate(window.innerHeight - top + MARGIN)];
     this.show(this.layout.find(begin), this.layout.find(end), anchor);
+  }
+
+  // Where in the window a unit in the document begins; a heading may stick elsewhere.
+  findTop(unit) {
+    const { tops } = this.layout;
+    const first = tops[this.shown[0].index];
+    return this.root.getBoundingClientRect().top + first * this.scale + tops[unit.index] - first;
   }
 
   // Brings a unit into the document, wherever the window is. The caller scrolls to it.

@@ -4,6 +4,7 @@ import pytest
 
 from nvoi.dashboard.deliveries import About, Failed
 from nvoi.dashboard.history import RESULTS, History, read_history
+from nvoi.dashboard.queries import list_attempts
 from tests.unit.dashboard.stores import (
     COMPLETED,
     NOON,
@@ -125,3 +126,29 @@ def test_the_last_results_are_told_and_no_more(store: Store) -> None:
     for number in range(RESULTS + 5):
         store.send(COMPLETED, deploy=str(number), at=NOON + number)
     assert len(read(store).results) == RESULTS
+
+
+def test_a_page_of_a_project_reads_no_more_of_ten_thousand_runs_than_of_a_hundred(
+    store: Store,
+) -> None:
+    counts = []
+    for least, most in ((1, 100), (101, 10_000)):
+        with store.database.write() as sql:
+            sql.executemany(
+                "INSERT INTO attempts (project_id, deploy_id, number, app, outcome, started_at,"
+                " last_seen_at, duration_seconds) VALUES (?, ?, 1, 'shop', 'completed', ?, ?, 9)",
+                [(store.project.id, str(n), NOON + n, NOON + n) for n in range(least, most + 1)],
+            )
+        with store.database.read() as sql:
+            steps = 0
+
+            def count() -> None:
+                nonlocal steps
+                steps += 1
+
+            sql.set_progress_handler(count, 100)
+            read_history(sql, store.project)
+            list_attempts(sql, store.project, 51)
+            sql.set_progress_handler(None, 0)
+        counts.append(steps)
+    assert counts[1] <= counts[0] + 5

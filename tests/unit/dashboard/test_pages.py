@@ -34,6 +34,16 @@ def test_the_default_project_is_not_called_default() -> None:
     assert build_view(project="default").title == "▶ 1234 running · deploys"
 
 
+def test_the_default_project_has_the_name_of_its_only_app() -> None:
+    project = Project(1, "default", None, NOW)
+    shop, other = (build_view(project="default", app=app) for app in ("shop", "other"))
+
+    assert ProjectView(project, (shop, shop)).name == "shop"
+    assert ProjectView(project, (shop, other)).name == "deploys"
+    assert ProjectView(Project(2, "web", "token", NOW), (shop,)).name == "web"
+    assert shop.title == "▶ 1234 running · shop"
+
+
 def test_a_running_deploy_has_lasted_until_now() -> None:
     assert (build_view().duration, build_view().since) == (65_000, NOW - 65_000)
     assert build_view(status="completed", duration=42_000).since is None
