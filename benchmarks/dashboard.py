@@ -1,4 +1,4 @@
-"""How soon a line is in the browser, and how many lines a second the dashboard takes.
+"""How soon a line and a page are in the browser, and how many lines a second the dashboard takes.
 
 Every figure is of the installed ``nvoi dashboard`` in a process of its own, over real HTTP with
 both signatures, and of a real headless Chromium. Two dashboards take lines in turns: one that
@@ -37,13 +37,16 @@ from selenium.webdriver.chrome.service import Service
 import nvoi
 from nvoi.protocol import sign, sign_webhook
 
-LATENCY_SECONDS = 1.2
+LATENCY_SECONDS = 0.5
+#: A page of a project with many runs, and that of a long log, until its first error is seen.
+PROJECT_SECONDS, LOG_SECONDS = 0.1, 1.0
+RUNS, STEPS, STEP_LINES = 10_000, 20_000, 50
 LINES_A_SECOND = 5000
 #: How much slower it may be with a million lines stored: within what rounds differ by anyway.
 RATIO = 0.9
 
 #: Deploys that send at the same time, and the lines of one request: the sender gathers for
-#: half a second, and a request has 500 at most.
+#: a quarter of a second, and a request has 500 at most.
 SENDERS, BATCH = 4, 100
 FILLING_BATCH, FILLING_LINES = 500, 10_000
 
@@ -256,6 +259,7 @@ def measure_latencies(url: str, folder: Path, lines: int) -> list[float]:
         wait_for_page(url)
         browser.get(f"{url}/projects/default/deploys/watched")
         wait_for_log(browser)
+        browser.execute_script("document.querySelector('#follow').click()")
         browser.execute_script(OBSERVE)
         for number in range(lines):
             # Uneven, so that calls come at every moment of the sender's own intervals.
@@ -297,6 +301,61 @@ def wait_for_log(browser: Chrome) -> None:
         time.sleep(0.05)
 
 
+# -- pages of much ---------------------------------------------------------------------------
+
+
+def build_long_deploy(deploy_id: str) -> list[Request]:
+    """A deploy of many steps, of which one in the middle has an error."""
+    requests = build_deploy(deploy_id, 0, 1)[:1]
+    moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    per_request = FILLING_BATCH // STEP_LINES
+    for index in range(0, STEPS, per_request):
+        logs = []
+        for step in range(index, index + per_request):
+            levels = ["step", *["info"] * (STEP_LINES - 2), "error" if step == STEPS // 2 else "ok"]
+            logs += [
+                {"level": level, "message": f"Step {step}, line {line}", "logged_at": moment}
+                for line, level in enumerate(levels)
+            ]
+        first = index * STEP_LINES + 1
+        sequence = {"X-Nvoi-Sequence": f"{first}-{first + len(logs) - 1}"}
+        body = json.dumps({"logs": logs}).encode()
+        requests.append(build_request(deploy_id, index + 1, body, **sequence))
+    ended = json.dumps({"status": "failed", "error": "it broke"}).encode()
+    counts = {"X-Nvoi-Log-Count": str(STEPS * STEP_LINES), "X-Nvoi-Log-Dropped": "0"}
+    return [*requests, build_request(deploy_id, -1, ended, **counts)]
+
+
+def measure_page(url: str, path: str) -> float:
+    """Seconds until a page has come whole."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    with contextlib.closing(connection):
+        began = time.perf_counter()
+        connection.request("GET", path)
+        connection.getresponse().read()
+        return time.perf_counter() - began
+
+
+def compare_pages(goals: Goals, folder: Path, options: argparse.Namespace) -> None:
+    """The page of a project with many runs, and of a deploy with many lines."""
+    with start_dashboard(folder / "pages") as url, open_browser(folder) as browser:
+        send(url, build_long_deploy("long"))
+        opened: list[float] = []
+        for _ in range(options.rounds):
+            browser.get("about:blank")
+            began = time.perf_counter()
+            browser.get(f"{url}/projects/default/deploys/long")
+            wait_for_log(browser)
+            opened.append(time.perf_counter() - began)
+        for number in range(RUNS):
+            send(url, build_deploy(f"small-{number}", 1, 1))
+        pages = [measure_page(url, "/projects/default") for _ in range(options.rounds)]
+    goals.note(f"a log of {STEPS * STEP_LINES} lines at its first error: {describe(opened)} s")
+    goals.at_most("a long log, median", find_median(opened), LOG_SECONDS, "s")
+    goals.note(f"the page of a project with {RUNS} runs: {describe(pages)} s")
+    goals.at_most("the page of a project, median", find_median(pages), PROJECT_SECONDS, "s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=16)
@@ -313,6 +372,7 @@ def main() -> None:
         goals.at_most(
             "from log.info to the browser, median", find_median(latencies), LATENCY_SECONDS, "s"
         )
+        compare_pages(goals, folder, options)
         compare_rates(goals, folder, options)
     goals.leave()
 

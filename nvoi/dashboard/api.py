@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from functools import partial
 from sqlite3 import Connection
 from typing import Any
 
@@ -16,6 +17,14 @@ from starlette.routing import Route
 from nvoi.dashboard import projects
 from nvoi.dashboard.context import get_dashboard
 from nvoi.dashboard.formats import clean_text, format_iso
+from nvoi.dashboard.outline import (
+    MOST_MATCHES,
+    find_matches,
+    find_position,
+    is_match,
+    read_outline,
+    read_positions,
+)
 from nvoi.dashboard.queries import (
     Attempt,
     Gap,
@@ -29,11 +38,14 @@ from nvoi.dashboard.queries import (
 )
 from nvoi.dashboard.requests import find_number, get_deploy_id, get_number
 from nvoi.dashboard.workers import Reader
+from nvoi.protocol import LEVELS
 
 #: Attempts of an answer: without, and with the query's ``limit`` at most.
 ATTEMPTS, MOST_ATTEMPTS = 50, 200
 #: Lines of an answer, likewise.
 LINES, MOST_LINES = 1000, 5000
+#: Characters of a text that is looked for.
+LONGEST_TEXT = 1000
 #: Lines that are read at a time, so that an answer's text is never in memory as a whole.
 TEXT_LINES = 200
 
@@ -77,33 +89,85 @@ async def answer_deploy(request: Request) -> Response:
 
 
 async def answer_lines(request: Request) -> Response:
-    """Lines of an attempt in the order of their arrival; ``more`` says that some follow."""
-    name, deploy_id = request.path_params["project"], get_deploy_id(request)
-    number, after = find_number(request, "attempt"), get_number(request, "after", 0)
+    """Lines of an attempt in the order of their arrival; ``more`` says that some follow.
+
+    With ``position`` they are in the order of reading, from that one on.
+    """
+    after, position = get_number(request, "after", 0), find_number(request, "position")
     limit = get_number(request, "limit", LINES, most=MOST_LINES)
 
-    def query(sql: Connection) -> Any:
-        attempt = get_attempt(sql, name, deploy_id, number)
-        lines = read_lines(sql, attempt.id, after, limit)
-        last = lines[-1].number if lines else after
+    def query(sql: Connection, attempt: Attempt) -> Any:
+        if position is None:
+            lines = read_lines(sql, attempt.id, after, limit)
+            last = lines[-1].number if lines else after
+        else:
+            lines = read_positions(sql, attempt, max(1, position), limit)
+            last = max(1, position) - 1 + len(lines)
         return {"attempt": attempt.number, "lines": lines, "more": last < attempt.lines}
 
-    return await _answer(request, query)
+    return await _answer_attempt(request, query)
+
+
+async def answer_outline(request: Request) -> Response:
+    """The steps of a log, its errors, and what never came, by position."""
+    return await _answer_attempt(request, read_outline)
+
+
+async def answer_position(request: Request) -> Response:
+    """The position of the line with the ``number``."""
+    number = get_number(request, "number", 0)
+
+    def query(sql: Connection, attempt: Attempt) -> Any:
+        return {"attempt": attempt.number, "position": find_position(sql, attempt, number)}
+
+    return await _answer_attempt(request, query)
+
+
+async def answer_matches(request: Request) -> Response:
+    """The positions of the lines with a ``text``, of a ``level`` or above; ``more`` as above."""
+    text, levels = _get_filter(request)
+
+    def query(sql: Connection, attempt: Attempt) -> Any:
+        found = find_matches(sql, attempt, text, levels)
+        return {
+            "attempt": attempt.number,
+            "positions": found[:MOST_MATCHES],
+            "more": len(found) > MOST_MATCHES,
+        }
+
+    return await _answer_attempt(request, query)
+
+
+def _get_filter(request: Request) -> tuple[str, tuple[str, ...]]:
+    """The text and the levels that the query asks for: all, where it asks for none."""
+    level = request.query_params.get("level", "debug")
+    if level not in LEVELS:
+        raise HTTPException(422, f"level must be one of {', '.join(LEVELS)}")
+    least = LEVELS[level]
+    text = request.query_params.get("text", "")[:LONGEST_TEXT]
+    return text, tuple(name for name, number in LEVELS.items() if number >= least)
 
 
 async def answer_text(request: Request) -> Response:
-    """An attempt's lines in the order of reading, fit for a terminal."""
+    """An attempt's lines in the order of reading, fit for a terminal; filtered as matches are."""
     name, deploy_id = request.path_params["project"], get_deploy_id(request)
     number = find_number(request, "attempt")
+    text, levels = _get_filter(request)
     attempt = await get_dashboard(request).reader.read(
         lambda sql: get_attempt(sql, name, deploy_id, number)
     )
+    is_whole = not text and len(levels) == len(LEVELS)
+    passes = None if is_whole else partial(is_match, text=text, levels=levels)
     return StreamingResponse(
-        _write_text(get_dashboard(request).reader, attempt), media_type="text/plain; charset=utf-8"
+        _write_text(get_dashboard(request).reader, attempt, passes),
+        media_type="text/plain; charset=utf-8",
     )
 
 
-async def _write_text(reader: Reader, attempt: Attempt) -> AsyncIterator[str]:
+async def _write_text(
+    reader: Reader, attempt: Attempt, passes: Callable[[StoredLine], bool] | None
+) -> AsyncIterator[str]:
+    """``passes`` says which lines are wanted; gaps are told where all are."""
     last: StoredLine | None = None
     while True:
         after = last
@@ -115,7 +179,10 @@ async def _write_text(reader: Reader, attempt: Attempt) -> AsyncIterator[str]:
         begin = last.place if last else 0
         end = lines[-1].place if lines else None
         gaps = [gap for gap in attempt.gaps if begin < gap.last and (end is None or gap.last < end)]
-        yield "".join(format_lines(lines, gaps))
+        if passes is None:
+            yield "".join(format_lines(lines, gaps))
+        else:
+            yield "".join(format_lines(filter(passes, lines), ()))
         if not lines:
             return
         last = lines[-1]
@@ -126,6 +193,15 @@ async def _answer(request: Request, query: Callable[[Connection], Any]) -> Respo
     reader = get_dashboard(request).reader
     content = await reader.read(lambda sql: msgspec.json.encode(query(sql)))
     return Response(content, media_type="application/json")
+
+
+async def _answer_attempt(
+    request: Request, query: Callable[[Connection, Attempt], Any]
+) -> Response:
+    """What ``query`` gives of the attempt that a request names, as JSON."""
+    name, deploy_id = request.path_params["project"], get_deploy_id(request)
+    number = find_number(request, "attempt")
+    return await _answer(request, lambda sql: query(sql, get_attempt(sql, name, deploy_id, number)))
 
 
 def build_project(summary: projects.ProjectSummary) -> dict[str, Any]:
@@ -165,5 +241,8 @@ ROUTES = [
     Route("/api/projects/{project:segment}/deploys.json", answer_deploys),
     Route(f"{_DEPLOY}.json", answer_deploy),
     Route(f"{_DEPLOY}/lines.json", answer_lines),
+    Route(f"{_DEPLOY}/outline.json", answer_outline),
+    Route(f"{_DEPLOY}/position.json", answer_position),
+    Route(f"{_DEPLOY}/matches.json", answer_matches),
     Route(f"{_DEPLOY}/log.txt", answer_text),
 ]

@@ -11,12 +11,13 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nvoi.dashboard import api, auth, pages, receiver, streams
+from nvoi.dashboard import api, atom, auth, pages, receiver, streams
 from nvoi.dashboard.context import Dashboard, Settings
 from nvoi.dashboard.database import StorageError
 from nvoi.dashboard.deliveries import ProtocolViolation
@@ -27,6 +28,9 @@ from nvoi.dashboard.requests import RawPathMiddleware
 RETRY_SECONDS = 2
 #: Seconds between two complaints of the same.
 PAUSE_SECONDS = 60.0
+
+#: Bytes from which on an answer is worth to be made smaller, and how hard that is tried.
+LEAST_GZIP, GZIP_LEVEL = 1000, 4
 
 #: Nothing from elsewhere, nothing inline, in nobody's frame (Content Security Policy Level 3).
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -68,6 +72,7 @@ def build_app(dashboard: Dashboard) -> Starlette:
             *receiver.build_routes(dashboard),
             *streams.ROUTES,
             *api.ROUTES,
+            *atom.ROUTES,
             *auth.build_routes(guard),
             *pages.ROUTES,
         ],
@@ -75,6 +80,8 @@ def build_app(dashboard: Dashboard) -> Starlette:
             Middleware(RawPathMiddleware),
             Middleware(SecurityHeadersMiddleware, settings=dashboard.settings),
             Middleware(auth.AuthMiddleware, auth=guard),
+            # Server-sent events are left as they are: what is sent is to arrive.
+            Middleware(GZipMiddleware, minimum_size=LEAST_GZIP, compresslevel=GZIP_LEVEL),
         ],
         exception_handlers={
             HTTPException: answer_http_error,

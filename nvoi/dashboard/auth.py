@@ -292,7 +292,7 @@ def _is_delivery(scope: Scope) -> bool:
 
 def _is_free(scope: Scope) -> bool:
     path: str = scope["path"]
-    return path in {"/login", "/healthz"} or path.startswith("/static/")
+    return path in {"/login", "/healthz", "/favicon.ico"} or path.startswith("/static/")
 
 
 def _ask_for_password(scope: Scope) -> Response:

@@ -13,11 +13,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import Meta, Struct
 
-from nvoi.protocol import DEPLOY_ID, LEVELS, LOG_COUNT, LOG_DROPPED, RUN_ID, SEQUENCE, Level
+from nvoi.protocol import (
+    APP,
+    COMMAND,
+    COMMIT_AUTHOR,
+    COMMIT_TITLE,
+    DEPLOY_ID,
+    DIRTY,
+    LEVELS,
+    LOG_COUNT,
+    LOG_DROPPED,
+    LONGEST_TEXT,
+    REASON,
+    RUN_ID,
+    SEQUENCE,
+    Level,
+)
 
 Kind = Literal["logs", "status"]
 
@@ -28,6 +44,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
 _SEQUENCE = re.compile(r"([1-9][0-9]{0,14})-([1-9][0-9]{0,14})")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
+_TEXT = re.compile(r"(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII)
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
@@ -105,6 +122,22 @@ class Numbers:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What a request's headers say of its run, None where they do not.
+
+    ``app`` and ``command`` are on every request, the commit's on ``started``, and ``reason`` on
+    ``failed``.
+    """
+
+    app: str | None = None
+    command: str | None = None
+    commit_title: str | None = None
+    commit_author: str | None = None
+    dirty: bool = False
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One verified request of a project.
 
@@ -120,6 +153,7 @@ class Delivery:
     received_at: int
     body: Body
     numbers: Numbers = Numbers()
+    about: About = About()
 
 
 # -- headers --------------------------------------------------------------------------------
@@ -153,6 +187,22 @@ def parse_request(kind: Kind, body: bytes, headers: Mapping[str, str]) -> tuple[
     if isinstance(status, Started):
         _refuse_headers(headers, (LOG_COUNT, LOG_DROPPED), "a terminal status only")
     return status, _parse_counts(headers)
+
+
+def parse_about(body: Body, headers: Mapping[str, str]) -> About:
+    """What the headers beside ``body`` say of its run."""
+    if not isinstance(body, Started):
+        _refuse_headers(headers, (COMMIT_TITLE, COMMIT_AUTHOR, DIRTY), "started only")
+    if not isinstance(body, Failed):
+        _refuse_headers(headers, (REASON,), "failed only")
+    return About(
+        _find_text(headers, APP),
+        _find_text(headers, COMMAND),
+        _find_text(headers, COMMIT_TITLE),
+        _find_text(headers, COMMIT_AUTHOR),
+        _find_text(headers, DIRTY) == "1",
+        _find_text(headers, REASON),
+    )
 
 
 def find_run_id(headers: Mapping[str, str]) -> str | None:
@@ -201,6 +251,21 @@ def _find_header(
     if value is not None and match is None:
         raise ProtocolViolation(name, needed)
     return match
+
+
+def _find_text(headers: Mapping[str, str], name: str) -> str | None:
+    """A header's text, which is percent-encoded UTF-8; None where it is not there."""
+    needed = f"1 to {LONGEST_TEXT} characters of percent-encoded UTF-8 are needed"
+    match = _find_header(headers, name, _TEXT, needed)
+    if match is None:
+        return None
+    try:
+        text = unquote_to_bytes(match[0]).decode()
+    except UnicodeDecodeError:
+        raise ProtocolViolation(name, needed) from None
+    if len(text) > LONGEST_TEXT:
+        raise ProtocolViolation(name, needed)
+    return text
 
 
 def _refuse_headers(headers: Mapping[str, str], names: tuple[str, ...], place: str) -> None:

@@ -28,6 +28,8 @@ _ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ\\^_`-~]"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+#: What ends a step: ``Build: 1.2 s`` or ``Build: failed after 2 min 05 s`` of the step ``Build``.
+_STEP_TIME = re.compile(r": (failed after )?[0-9][0-9a-z. ]*", re.ASCII)
 #: Unicode's Bidi_Control characters (UAX 9): they would turn the text around them.
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _URL = re.compile(r"https?://[^\s<>\"'`\\{}|^]+", re.IGNORECASE)
@@ -56,6 +58,8 @@ class Piece:
 
 def clean_text(text: str) -> str:
     """``text`` without ANSI sequences, other control characters as their visible pictures."""
+    if text.isprintable():
+        return text
     text = _ANSI.sub("", text.replace("\r\n", "\n"))
     return _CONTROL.sub(lambda match: _picture(match[0]), text)
 
@@ -123,16 +127,15 @@ def shorten_sha(sha: str) -> str:
 
 
 def format_duration(milliseconds: int) -> str:
-    """``0.4 s``, ``12 s``, ``2 min 05 s`` or ``1 h 02 min``."""
-    milliseconds = max(0, milliseconds)
-    if milliseconds < 10 * _SECOND:
-        return f"{milliseconds // 100 / 10:.1f} s"
-    if milliseconds < _MINUTE:
-        return f"{milliseconds // _SECOND} s"
-    if milliseconds < _HOUR:
-        minutes, rest = divmod(milliseconds // _SECOND, 60)
+    """``12.4 s`` and ``2 min 05 s``, as the console has it; ``1 h 02 min``."""
+    tenths = (max(0, milliseconds) + 50) // 100
+    if tenths < _MINUTE // 100:
+        return f"{tenths / 10:.1f} s"
+    seconds = (milliseconds + _SECOND // 2) // _SECOND
+    if seconds < _HOUR // _SECOND:
+        minutes, rest = divmod(seconds, 60)
         return f"{minutes} min {rest:02d} s"
-    hours, rest = divmod(milliseconds // _MINUTE, 60)
+    hours, rest = divmod(seconds // 60, 60)
     return f"{hours} h {rest:02d} min"
 
 
@@ -190,8 +193,9 @@ def _trim_url(url: str) -> str:
 class Section:
     """A step's line and what follows it.
 
-    ``head`` is None for what comes before the first step, which cannot be folded. ``began`` and
-    ``ended`` are Unix milliseconds of the sender's clock; ``ended`` is None while it is running.
+    ``head`` is None for what comes before the first step, and for what is ``closing``: it follows
+    the end of the last one. ``began`` and ``ended`` are Unix milliseconds of the sender's clock;
+    ``ended`` is None while it is running.
     """
 
     head: StoredLine | None
@@ -201,6 +205,7 @@ class Section:
     open: bool = True
     running: bool = False
     failed: bool = False
+    closing: bool = False
 
     @property
     def errors(self) -> int:
@@ -232,10 +237,30 @@ def build_sections(
         else:
             sections[-1].items.append(item)
     sections = [section for section in sections if section.head or section.items]
+    if complete and sections and sections[-1].head:
+        sections += _split_closing(sections[-1], sections[-1].head)
     _set_times(sections)
     if sections:
         _set_states(sections, status)
     return sections
+
+
+def is_end(name: str, message: str) -> bool:
+    """Whether ``message`` tells the end of the step ``name``."""
+    return message.startswith(f"{name}: ") and bool(_STEP_TIME.fullmatch(message, len(name)))
+
+
+def _split_closing(section: Section, head: StoredLine) -> list[Section]:
+    """Take what follows the end of a step out of its section."""
+    name = clean_text(head.message)
+    for index, item in reversed(list(enumerate(section.items))):
+        if isinstance(item, Gap) or item.level not in {"ok", "warning"}:
+            continue
+        if is_end(name, clean_text(item.message)):
+            rest = section.items[index + 1 :]
+            del section.items[index + 1 :]
+            return [Section(None, rest, closing=True)] if rest else []
+    return []
 
 
 def _merge(
@@ -260,14 +285,15 @@ def _set_times(sections: Sequence[Section]) -> None:
         times = [item.logged_at for item in items if isinstance(item, StoredLine)]
         section.began = times[0] if times else end or 0
         section.ended = end if end is not None else max(times, default=section.began)
-        end = section.began
+        end = None if section.closing else section.began
 
 
 def _set_states(sections: Sequence[Section], status: Status) -> None:
-    last = sections[-1]
-    last.running, last.failed = status == "running", status == "failed"
+    last = sections[-2] if sections[-1].closing else sections[-1]
+    last.running = status == "running" and last is sections[-1]
+    last.failed = status == "failed"
     if last.running:
         last.ended = None
-    else:
-        for section in sections[:-1]:
-            section.open = False
+    if status != "running":
+        for section in sections:
+            section.open = section is last or not section.head

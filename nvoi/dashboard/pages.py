@@ -2,161 +2,44 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
-from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from nvoi.dashboard import formats
+from nvoi.dashboard import formats, views
 from nvoi.dashboard.context import get_dashboard
 from nvoi.dashboard.database import read_clock
-from nvoi.dashboard.projects import DEFAULT_PROJECT, Project, list_projects
+from nvoi.dashboard.history import is_deploy, read_history
+from nvoi.dashboard.projects import Project, list_projects
 from nvoi.dashboard.queries import (
     Attempt,
-    Status,
     StoredLine,
     get_attempt,
     get_project,
     list_attempts,
+    list_completed,
     list_runs,
     read_lines,
 )
 from nvoi.dashboard.requests import find_number, get_deploy_id
+from nvoi.dashboard.views import DeployView, ProjectView
 
 #: Deploys of a page, and of each project where a page has several.
-PAGE_DEPLOYS, PROJECT_DEPLOYS = 50, 5
+PAGE_DEPLOYS, PROJECT_DEPLOYS = 50, 1
 #: Lines that a page has without JavaScript, which reads all of them; and characters, but for
 #: those of one line.
-PAGE_LINES, PAGE_CHARACTERS = 1000, 1 << 20
+PAGE_LINES, PAGE_CHARACTERS = 300, 1 << 18
 
-#: What a file's name had better not have on any system.
-_UNSAFE = re.compile(r"[^\w.-]+")
-_LONGEST_NAME = 80
-
-
-# -- what the templates show ----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Badge:
-    sign: str
-    word: str
-    icon: str
-
-
-BADGES: dict[Status, Badge] = {
-    "running": Badge("▶", "running", "favicon-running.svg"),
-    "completed": Badge("✓", "completed", "favicon-completed.svg"),
-    "failed": Badge("✗", "failed", "favicon-failed.svg"),
-    "lost": Badge("?", "lost contact", "favicon-lost.svg"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class DeployView:
-    """An attempt with what the templates need to know beside it.
-
-    ``now`` is the time of the page, Unix milliseconds; ``attempts`` are the numbers of all the
-    deploy's attempts that are kept, from the first.
-    """
-
-    attempt: Attempt
-    now: int
-    attempts: Sequence[int] = ()
-
-    @property
-    def badge(self) -> Badge:
-        return BADGES[self.attempt.status]
-
-    @property
-    def title(self) -> str:
-        """The window's title: what a tab in the background tells."""
-        attempt = self.attempt
-        name = formats.clean_title(f"{attempt.git_ref or ''} {attempt.deploy_id}")
-        return f"{self.badge.sign} {name} {self.badge.word} · {name_project(attempt.project)}"
-
-    @property
-    def url(self) -> str:
-        """The deploy's page, which shows its newest attempt."""
-        return build_deploy_url(self.attempt.project, self.attempt.deploy_id)
-
-    @property
-    def api_url(self) -> str:
-        """Where the deploy's data is; ``.json`` or ``/lines.json`` follows."""
-        return f"/api{self.url}"
-
-    @property
-    def since(self) -> int | None:
-        return self.attempt.started_at if self.attempt.status == "running" else None
-
-    @property
-    def duration(self) -> int:
-        """How long it took, or has taken so far, in milliseconds."""
-        attempt = self.attempt
-        if attempt.duration_seconds is not None:
-            return attempt.duration_seconds * 1000
-        end = self.now if attempt.status == "running" else attempt.ended_at or attempt.last_seen_at
-        return max(0, end - attempt.started_at)
-
-    @property
-    def age(self) -> int:
-        return max(0, self.now - self.attempt.started_at)
-
-    @property
-    def silence(self) -> int:
-        return max(0, self.now - self.attempt.last_seen_at)
-
-    @property
-    def file_name(self) -> str:
-        """What its log is called when it is saved."""
-        attempt = self.attempt
-        names = [name_project(attempt.project), attempt.deploy_id]
-        if attempt.number > 1:
-            names.append(str(attempt.number))
-        name = _UNSAFE.sub("_", "-".join(names))
-        return f"{name[:_LONGEST_NAME].strip('.')}.txt"
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectView:
-    project: Project
-    deploys: Sequence[DeployView]
-
-    @property
-    def name(self) -> str:
-        return name_project(self.project.name)
-
-    @property
-    def url(self) -> str:
-        return build_project_url(self.project.name)
-
-    @property
-    def callback_path(self) -> str | None:
-        """Where its deploys are sent to; None where it is its senders' secret."""
-        return "/api/deploys" if self.project.token is None else None
-
-
-def name_project(name: str) -> str:
-    """A project's name for people; the one that needs no name is ``deploys``."""
-    return "deploys" if name == DEFAULT_PROJECT else name
-
-
-def build_project_url(name: str) -> str:
-    return f"/projects/{quote(name, safe='')}"
-
-
-def build_deploy_url(project: str, deploy_id: str) -> str:
-    return f"{build_project_url(project)}/deploys/{quote(deploy_id, safe='')}"
+_STATIC = Path(__file__).with_name("static")
 
 
 def render(name: str, *, status_code: int = 200, **values: Any) -> HTMLResponse:
@@ -189,41 +72,52 @@ def _load_environment() -> Environment:
         utc=formats.format_utc,
     )
     environment.tests.update(web_url=formats.is_web_url)
+    environment.globals.update(version=_compute_version(), views=views)
     return environment
 
 
-# -- routes ---------------------------------------------------------------------------------
+def _compute_version() -> str:
+    """What names these static files: others have another address, so browsers may keep them."""
+    digest = hashlib.sha256()
+    for path in sorted(_STATIC.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 async def show_projects(request: Request) -> Response:
+    """All projects, each with its newest deploy; of a single one, its own page."""
     now = read_clock()
 
     def query(sql: Connection) -> list[ProjectView]:
-        projects = list_projects(sql)
-        limit = PROJECT_DEPLOYS if len(projects) > 1 else PAGE_DEPLOYS
         return [
-            ProjectView(project, _list_deploys(sql, project, limit, None, now))
-            for project in projects
+            _build_project(sql, project, _list_deploys(sql, project, PROJECT_DEPLOYS, None, now))
+            for project in list_projects(sql)
         ]
 
     projects = await get_dashboard(request).reader.read(query)
+    if len(projects) == 1:
+        return await _show_project(request, projects[0].project.name)
     return _render(request, "projects.html", projects=projects, now=now)
 
 
 async def show_project(request: Request) -> Response:
+    return await _show_project(request, request.path_params["project"])
+
+
+async def _show_project(request: Request, name: str | None) -> Response:
     """The deploys of a project, the newest first; ``?before=ID`` those before an attempt."""
     now, before = read_clock(), find_number(request, "before", least=1, status=404)
 
-    def query(sql: Connection) -> ProjectView:
-        project = get_project(sql, request.path_params["project"])
+    def query(sql: Connection) -> tuple[ProjectView, int | None]:
+        project = get_project(sql, name)
         deploys = _list_deploys(sql, project, PAGE_DEPLOYS + 1, before, now)
-        return ProjectView(project, deploys)
+        shown = deploys[:PAGE_DEPLOYS]
+        following = shown[-1].attempt.id if len(deploys) > PAGE_DEPLOYS else None
+        return _build_project(sql, project, shown), following
 
-    found = await get_dashboard(request).reader.read(query)
-    shown = ProjectView(found.project, found.deploys[:PAGE_DEPLOYS])
-    following = shown.deploys[-1].attempt.id if len(found.deploys) > PAGE_DEPLOYS else None
+    project, following = await get_dashboard(request).reader.read(query)
     return _render(
-        request, "project.html", project=shown, now=now, older=before is not None, next=following
+        request, "project.html", project=project, now=now, older=before is not None, next=following
     )
 
 
@@ -244,11 +138,15 @@ async def show_deploy(request: Request) -> Response:
         numbers = sorted(run.number for run in list_runs(sql, project, deploy_id))
         end = min(before or attempt.lines + 1, attempt.lines + 1)
         lines = [] if part else _read_page(sql, attempt, end)
-        return project, DeployView(attempt, now, numbers), lines
+        return (
+            project,
+            DeployView(attempt, now, numbers, _find_before(sql, project, attempt)),
+            lines,
+        )
 
     project, view, lines = await get_dashboard(request).reader.read(query)
     if part:
-        return render("summary.html", view=view)
+        return render("part.html", view=view)
     return _render_deploy(request, project, view, lines)
 
 
@@ -262,7 +160,7 @@ def _render_deploy(
         request,
         "deploy.html",
         view=view,
-        project=ProjectView(project, ()),
+        project=ProjectView(project, (view,)),
         sections=formats.build_sections(lines, attempt.gaps, attempt.status, complete=complete),
         first=lines[0].number if lines else 0,
         last=last,
@@ -284,6 +182,16 @@ def _read_page(sql: Connection, attempt: Attempt, end: int) -> list[StoredLine]:
         count = min(count, end - first) // 2
 
 
+def _find_before(sql: Connection, project: Project, attempt: Attempt) -> Attempt | None:
+    """The deploy that served before one; None where something else was done since."""
+    found = list_completed(sql, project, 1, attempt.id) if is_deploy(attempt) else ()
+    return found[0] if found and is_deploy(found[0]) else None
+
+
+def _build_project(sql: Connection, project: Project, deploys: Sequence[DeployView]) -> ProjectView:
+    return ProjectView(project, deploys, read_history(sql, project), read_clock())
+
+
 def _list_deploys(
     sql: Connection, project: Project, limit: int, before: int | None, now: int
 ) -> list[DeployView]:
@@ -296,9 +204,16 @@ def _render(request: Request, name: str, **values: Any) -> Response:
     return render(name, logged_in=logged_in, dashboard_url=url, **values)
 
 
+async def answer_icon(_request: Request) -> Response:
+    """What browsers ask for where a page names no icon, as one of JSON does."""
+    headers = {"Cache-Control": "public, max-age=86400"}
+    return FileResponse(_STATIC / "favicon.svg", media_type="image/svg+xml", headers=headers)
+
+
 ROUTES = [
     Route("/", show_projects),
     Route("/projects/{project:segment}", show_project),
     Route("/projects/{project:segment}/deploys/{deploy_id:segment}", show_deploy),
-    Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
+    Route("/favicon.ico", answer_icon),
+    Mount("/static", StaticFiles(directory=_STATIC)),
 ]

@@ -19,10 +19,11 @@ from starlette.exceptions import HTTPException
 from nvoi.dashboard.database import read_clock
 from nvoi.dashboard.deliveries import Tunnel
 from nvoi.dashboard.projects import Project, find_project
-from nvoi.protocol import LEVELS
+from nvoi.protocol import CANCELLED, LEVELS
 
-#: What an attempt is shown as; ``lost`` is one that went silent without an end.
-Status = Literal["running", "completed", "failed", "lost"]
+#: What an attempt is shown as; ``cancelled`` is one that a signal ended, ``lost`` one that went
+#: silent without an end.
+Status = Literal["running", "completed", "failed", "cancelled", "lost"]
 
 #: How long a running deploy may be silent before it counts as lost, in milliseconds.
 LOST_AFTER = 10 * 60 * 1000
@@ -35,15 +36,21 @@ _LEVEL_COUNTS = ", ".join(f"{level}_count" for level in LEVELS)
 _SELECT = f"""
     SELECT attempts.id, projects.name AS project, deploy_id, number, outcome,
         started_at, last_seen_at, ended_at, duration_seconds,
-        git_sha, git_ref, ci_provider, ci_run_url, error, tunnels, lines,
-        log_count, log_dropped, {_LEVEL_COUNTS},
+        app, command, commit_title, commit_author, dirty, reason,
+        git_sha, git_ref, ci_provider, ci_run_url, error, tunnels, lines, late,
+        first_logged_at, last_logged_at, log_count, log_dropped, {_LEVEL_COUNTS},
         (
             SELECT group_concat(first || '-' || last) FROM gaps WHERE attempt_id = attempts.id
         ) AS gaps,
         EXISTS (
             SELECT 1 FROM attempts AS newer WHERE newer.project_id = attempts.project_id
             AND newer.deploy_id = attempts.deploy_id AND newer.number > attempts.number
-        ) AS superseded
+        ) AS superseded,
+        outcome IS NULL AND EXISTS (
+            SELECT 1 FROM attempts AS newer WHERE newer.project_id = attempts.project_id
+            AND newer.app = attempts.app AND newer.id > attempts.id
+            AND newer.started_at >= attempts.last_seen_at
+        ) AS overtaken
     FROM attempts JOIN projects ON projects.id = attempts.project_id
 """  # noqa: S608 - constants
 
@@ -72,8 +79,10 @@ class Attempt:
 
     ``number`` counts the attempts of the deploy id from 1. ``status`` takes silence into account.
     ``started_at`` and ``ended_at`` are when the dashboard first heard of it and of its end;
-    ``last_seen_at`` is when it last heard anything. ``lines`` is how many are kept, so also the
-    highest line number. ``superseded`` says that a newer attempt exists.
+    ``last_seen_at`` is when it last heard anything. ``duration`` is in milliseconds, None while
+    it runs. ``lines`` is how many are kept, so also the highest line number; ``late`` how often
+    lines came between others: where it is 0, a line's number is its position in the order of
+    reading too. ``superseded`` says that a newer attempt exists.
     """
 
     id: int
@@ -85,6 +94,12 @@ class Attempt:
     last_seen_at: int
     ended_at: int | None
     duration_seconds: int | None
+    duration: int | None
+    app: str | None
+    command: str | None
+    commit_title: str | None
+    commit_author: str | None
+    dirty: bool
     git_sha: str | None
     git_ref: str | None
     ci_provider: str | None
@@ -92,6 +107,7 @@ class Attempt:
     error: str | None
     tunnels: tuple[Tunnel, ...]
     lines: int
+    late: int
     counts: Mapping[str, int]
     log_count: int | None
     log_dropped: int | None
@@ -107,6 +123,19 @@ def list_attempts(
     return _read(
         sql,
         f"WHERE project_id = :project {older} ORDER BY attempts.id DESC LIMIT :limit",
+        {"project": project.id, "before": before, "limit": limit},
+    )
+
+
+def list_completed(
+    sql: Connection, project: Project, limit: int, before: int | None = None
+) -> tuple[Attempt, ...]:
+    """As :func:`list_attempts`, those that completed alone."""
+    older = "" if before is None else "AND attempts.id < :before"
+    return _read(
+        sql,
+        "WHERE project_id = :project AND outcome = 'completed'"
+        f" {older} ORDER BY attempts.id DESC LIMIT :limit",
         {"project": project.id, "before": before, "limit": limit},
     )
 
@@ -153,7 +182,7 @@ def read_lines(sql: Connection, attempt_id: int, after: int, limit: int) -> list
         " WHERE attempt_id = ? AND number > ? ORDER BY number LIMIT ?",
         (attempt_id, after, limit),
     )
-    return _take_lines(rows)
+    return take_lines(rows)
 
 
 def read_places(
@@ -165,10 +194,10 @@ def read_places(
         " WHERE attempt_id = ? AND (place, number) > (?, ?) ORDER BY place, number LIMIT ?",
         (attempt_id, after.place if after else -1, after.number if after else 0, limit),
     )
-    return _take_lines(rows)
+    return take_lines(rows)
 
 
-def _take_lines(rows: Iterable[tuple[Any, ...]]) -> list[StoredLine]:
+def take_lines(rows: Iterable[tuple[Any, ...]]) -> list[StoredLine]:
     lines: list[StoredLine] = []
     size = 0
     for row in rows:
@@ -188,10 +217,18 @@ def _read(sql: Connection, where: str, values: dict[str, Any]) -> tuple[Attempt,
 
 def _build(row: dict[str, Any], now: int) -> Attempt:
     counts = {level: row.pop(f"{level}_count") for level in LEVELS}
-    superseded = bool(row.pop("superseded"))
+    superseded, overtaken = bool(row.pop("superseded")), bool(row.pop("overtaken"))
     tunnels = tuple(Tunnel(*each) for each in json.loads(row.pop("tunnels")))
+    logged = (row.pop("first_logged_at"), row.pop("last_logged_at"))
+    status = _judge(
+        row.pop("outcome"),
+        row.pop("reason"),
+        is_silent=superseded or overtaken or now - row["last_seen_at"] >= LOST_AFTER,
+    )
     return Attempt(
-        status=_judge(row.pop("outcome"), row["last_seen_at"], superseded, now),
+        status=status,
+        duration=None if status == "running" else _measure(row, logged),
+        dirty=bool(row.pop("dirty")),
         gaps=_parse_gaps(row.pop("gaps")),
         counts=counts,
         tunnels=tunnels,
@@ -200,10 +237,30 @@ def _build(row: dict[str, Any], now: int) -> Attempt:
     )
 
 
-def _judge(outcome: Status | None, last_seen_at: int, superseded: bool, now: int) -> Status:
-    if outcome:
-        return outcome
-    return "lost" if superseded or now - last_seen_at >= LOST_AFTER else "running"
+def _judge(outcome: Status | None, reason: str | None, *, is_silent: bool) -> Status:
+    """What a run is; one that is silent may be heard of again, and runs again then."""
+    if outcome == "failed" and reason == CANCELLED:
+        return "cancelled"
+    return outcome or ("lost" if is_silent else "running")
+
+
+def _measure(row: Mapping[str, Any], logged: tuple[int | None, int | None]) -> int:
+    """How long a run took: the time between its first and its last line, as its console says.
+
+    Lines may be missing: where its sender counts other seconds, those hold.
+    """
+    told = row["duration_seconds"]
+    first, last = logged
+    if first is not None and last is not None and (told is None or _agree(last - first, told)):
+        return max(0, last - first)
+    if told is not None:
+        return int(told) * 1000
+    return max(0, int(row["ended_at"] or row["last_seen_at"]) - int(row["started_at"]))
+
+
+def _agree(milliseconds: int, seconds: int) -> bool:
+    """Whether a time is the one that was rounded to whole seconds, give or take a moment."""
+    return abs(milliseconds - seconds * 1000) <= 1000  # noqa: PLR2004 - half a second twice
 
 
 def _parse_gaps(text: str | None) -> tuple[Gap, ...]:

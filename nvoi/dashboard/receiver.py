@@ -31,6 +31,7 @@ from nvoi.dashboard.deliveries import (
     ProtocolViolation,
     check_deploy_header,
     find_run_id,
+    parse_about,
     parse_request,
 )
 from nvoi.dashboard.limits import Allowance, RateLimit
@@ -137,6 +138,7 @@ class Receiver:
             read_clock(),
             content,
             numbers,
+            parse_about(content, headers),
         )
 
     def _refuse(self, request: Request, error: ForgeryError) -> HTTPException:

@@ -113,5 +113,43 @@ _FIRST = (
 #: A run's own id tells apart the attempts of a deploy id; NULL where its sender gives none.
 _RUN_IDS = ("ALTER TABLE attempts ADD COLUMN run_id TEXT",)
 
+#: What the headers say of a run, and what its page needs of its log at once: when its first and
+#: its last line were logged, how often lines came between others, and the lines of note.
+_PAGES = (
+    *(
+        f"ALTER TABLE attempts ADD COLUMN {column}"
+        for column in (
+            "app TEXT",
+            "command TEXT",
+            "commit_title TEXT",
+            "commit_author TEXT",
+            "dirty INTEGER NOT NULL DEFAULT 0",
+            "reason TEXT",
+            "first_logged_at INTEGER",
+            "last_logged_at INTEGER",
+            "late INTEGER NOT NULL DEFAULT 0",
+        )
+    ),
+    """
+    UPDATE attempts SET
+        first_logged_at = (
+            SELECT logged_at FROM lines WHERE attempt_id = attempts.id AND number = 1
+        ),
+        last_logged_at = (
+            SELECT logged_at FROM lines WHERE attempt_id = attempts.id AND number = attempts.lines
+        ),
+        late = EXISTS (
+            SELECT 1 FROM lines AS one JOIN lines AS next
+            ON next.attempt_id = one.attempt_id AND next.number = one.number + 1
+            WHERE one.attempt_id = attempts.id AND next.place < one.place
+        )
+    """,
+    "CREATE INDEX attempts_of_app ON attempts (project_id, app, id)",
+    """
+    CREATE INDEX lines_of_note ON lines (attempt_id, place, number, level)
+    WHERE level IN ('step', 'warning', 'error')
+    """,
+)
+
 #: Each migration's statements; a released one never changes.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RUN_IDS)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _RUN_IDS, _PAGES)

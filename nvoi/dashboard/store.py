@@ -10,6 +10,7 @@ without a sequence number: nothing is ever lost.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections import Counter
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection
 
-from nvoi.dashboard.deliveries import Completed, Delivery, Failed, Line, LogBatch, Started
+from nvoi.dashboard.deliveries import About, Completed, Delivery, Failed, Line, LogBatch, Started
 from nvoi.protocol import LEVELS
 
 #: Bytes of SHA-256 by which a body or a webhook-id is known again.
@@ -128,13 +129,16 @@ def _ensure_attempt(sql: Connection, delivery: Delivery) -> Tail:
 
 def _add_attempt(sql: Connection, delivery: Delivery) -> Tail:
     cursor = sql.execute(
-        "INSERT INTO attempts (project_id, deploy_id, run_id, started_at, last_seen_at, number)"
-        " SELECT :project, :deploy, :run, :now, :now, coalesce(max(number), 0) + 1"
+        "INSERT INTO attempts"
+        " (project_id, deploy_id, run_id, app, command, started_at, last_seen_at, number)"
+        " SELECT :project, :deploy, :run, :app, :command, :now, :now, coalesce(max(number), 0) + 1"
         " FROM attempts WHERE project_id = :project AND deploy_id = :deploy",
         {
             "project": delivery.project_id,
             "deploy": delivery.deploy_id,
             "run": delivery.run_id,
+            "app": delivery.about.app,
+            "command": delivery.about.command,
             "now": delivery.received_at,
         },
     )
@@ -166,6 +170,7 @@ def _store_start(sql: Connection, delivery: Delivery, body: Started) -> int:
             tail.id,
         ),
     )
+    _store_about(sql, tail.id, delivery.about)
     return tail.id
 
 
@@ -195,7 +200,18 @@ def _store_end(sql: Connection, delivery: Delivery, body: Completed | Failed) ->
             tail.id,
         ),
     )
+    _store_about(sql, tail.id, delivery.about)
     return tail.id
+
+
+def _store_about(sql: Connection, attempt_id: int, about: About) -> None:
+    """Keep what is said of a run; what is not said stays as it is."""
+    sql.execute(
+        "UPDATE attempts SET app = coalesce(?, app), command = coalesce(?, command),"
+        " commit_title = coalesce(?, commit_title), commit_author = coalesce(?, commit_author),"
+        " dirty = max(?, dirty), reason = coalesce(?, reason) WHERE id = ?",
+        (*dataclasses.astuple(about), attempt_id),
+    )
 
 
 def _note_missing(sql: Connection, tail: Tail, log_count: int | None) -> int:
@@ -298,6 +314,9 @@ def _insert(sql: Connection, tail: Tail, placed: Sequence[_Placed]) -> None:
 _COUNTS = ", ".join(f"{level}_count = {level}_count + ?" for level in LEVELS)
 _UPDATE = (
     "UPDATE attempts SET lines = lines + ?, last_place = ?, last_sequence = max(last_sequence, ?),"  # noqa: S608 - constants
+    " late = late + ?,"
+    " first_logged_at = coalesce(min(first_logged_at, ?), first_logged_at, ?),"
+    " last_logged_at = coalesce(max(last_logged_at, ?), last_logged_at, ?),"
     f" last_seen_at = max(last_seen_at, ?), {_COUNTS} WHERE id = ?"
 )
 
@@ -307,5 +326,9 @@ def _update_attempt(
 ) -> None:
     counts = Counter(line.level for _, _, line in placed)
     last_place = placed[-1][0] if placed else tail.last_place
+    is_late = bool(placed) and placed[0][0] < max(tail.last_place, tail.last_sequence)
+    times = [line.logged_at for _, _, line in placed]
+    first_at, last_at = min(times, default=None), max(times, default=None)
+    logged = (is_late, first_at, first_at, last_at, last_at)
     by_level = (counts[level] for level in LEVELS)
-    sql.execute(_UPDATE, (len(placed), last_place, last, now, *by_level, tail.id))
+    sql.execute(_UPDATE, (len(placed), last_place, last, *logged, now, *by_level, tail.id))

@@ -25,7 +25,7 @@ CAPACITY = 16 * 1024 * 1024
 #: Seconds that the first lines of a run, and later ones, wait for company. The protocol's
 #: limits are 250 ms and 1 s from the log call to the request.
 FIRST_LINGER = 0.1
-LINGER = 0.5
+LINGER = 0.25
 
 #: Losses with fewer lines than this between them are told as one: where every other line is given
 #: up, a record for each would take as much room as the lines.

@@ -1,5 +1,7 @@
 // Says to a screen reader what matters of a log: steps, errors and the end, a few at a time.
 
+import { cleanText } from "./ansi.js";
+
 const PAUSE = 2500;
 const MOST_SENTENCES = 3;
 const MOST_CHARACTERS = 240;
@@ -13,8 +15,8 @@ export class Announcer {
 
   sayLines(lines) {
     for (const line of lines) {
-      if (line.level === "step") this.say(`Step: ${line.message}`);
-      if (line.level === "error") this.say(`Error: ${line.message}`);
+      if (line.level === "step") this.say(`Step: ${cleanText(line.message)}`);
+      if (line.level === "error") this.say(`Error: ${cleanText(line.message)}`);
     }
   }
 

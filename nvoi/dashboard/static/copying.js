@@ -1,26 +1,21 @@
-// The log as text for the clipboard.
-
-import { cleanText } from "./text.js";
-
-const pad = "success".length;
-
-// A line or a gap as log.txt has it.
-export function formatEntry(line) {
-  if (line.number === undefined) {
-    const { first, last } = line;
-    return `[${first === last ? `line ${first} was` : `lines ${first} to ${last} were`} never received]`;
-  }
-  const time = new Date(line.logged_at).toISOString();
-  return `${time} ${line.level.padEnd(pad)} ${cleanText(line.message)}`;
-}
+// Texts for the clipboard.
 
 // Copies, and says on the button whether it worked.
 export async function copyText(text, button) {
   const done = await tryToCopy(text);
+  button.label ??= button.textContent;
   button.textContent = done ? "Copied" : "Not copied";
   clearTimeout(button.timer);
-  button.timer = setTimeout(() => (button.textContent = "Copy"), 1500);
+  button.timer = setTimeout(() => (button.textContent = button.label), 1500);
   return done;
+}
+
+// Commands of the page that can be copied: a button before each.
+export function offerCopies(root) {
+  for (const button of root.querySelectorAll("button[data-copy]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => copyText(button.dataset.copy, button));
+  }
 }
 
 async function tryToCopy(text) {

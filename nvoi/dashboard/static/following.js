@@ -20,12 +20,13 @@ export class Following {
     for (const kind of ["wheel", "touchmove", "keydown", "pointerdown"]) {
       document.addEventListener(kind, () => (this.held = false), { passive: true });
     }
-    button.addEventListener("click", () => this.start());
+    button.addEventListener("click", () => this.toggle());
   }
 
-  start() {
+  toggle() {
+    if (this.on) return this.stop();
     this.set(this.offered);
-    this.scroll();
+    if (this.on) this.scroll();
   }
 
   stop() {
@@ -47,7 +48,8 @@ export class Following {
 
   set(on) {
     this.on = on;
-    this.button.hidden = on || !this.offered;
+    this.button.hidden = !this.offered;
+    this.button.setAttribute("aria-pressed", String(on));
   }
 
   scroll() {

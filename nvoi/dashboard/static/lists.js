@@ -2,6 +2,7 @@
 // somebody looks at it.
 
 import { ConnectionNote } from "./connection.js";
+import { offerCopies } from "./copying.js";
 import { localise, setClock, startTicking } from "./times.js";
 import { showState } from "./summary.js";
 
@@ -61,6 +62,7 @@ function replace(page) {
 // What a list has but for its times, which are kept true here.
 function readContent(element) {
   const copy = element.cloneNode(true);
+  for (const button of copy.querySelectorAll("[data-copy]")) button.hidden = true;
   for (const time of copy.querySelectorAll("[data-since], [data-moment]")) {
     time.textContent = "";
     time.title = "";
@@ -77,5 +79,6 @@ function isInUse(element) {
 function take(element, now = element.dataset.now) {
   setClock(now);
   localise(element);
+  offerCopies(element);
   tick();
 }

@@ -1,7 +1,10 @@
-// Where the lines come from: whole pages of them first, then server-sent events, which go on
-// after the last line that is here.
+// Where the lines come from: an outline of the log first, any part of it as it is needed, and
+// server-sent events with what comes after all that.
 
-const PAGE_LINES = 5000;
+import { PAGE } from "./log.js";
+
+// Pages that are asked for at one time.
+const MOST_REQUESTS = 3;
 // Milliseconds between looks at a deploy whose page cannot be seen. Browsers allow six
 // connections to a host, so that an open stream is for those who look.
 const HIDDEN_POLL = 4000;
@@ -12,34 +15,43 @@ const MOST_RETRY = 8000;
 // Milliseconds for an answer.
 const PATIENCE = 15000;
 
-export class GoneError extends Error {}
+class GoneError extends Error {}
 
 export class Source {
-  // `api` is the deploy's address, `attempt` the attempt's number. `lines` knows what is here.
-  // Calls onLines(lines), onAttempt(attempt) and onState("live" | "reconnecting" | "gone" | "hidden").
-  constructor(api, attempt, lines, { onLines, onAttempt, onState }) {
-    Object.assign(this, { api, attempt, lines, onLines, onAttempt, onState });
+  // `api` is the deploy's address, `attempt` the attempt's number, `log` what is here. Calls
+  // onOutline(outline) when it has come, which puts it into the log, onPage() when lines that were asked for have,
+  // onLines(lines), onAttempt(attempt) and
+  // onState("live" | "reconnecting" | "gone" | "hidden").
+  constructor(api, attempt, log, callbacks) {
+    Object.assign(this, { api, attempt, log, ...callbacks });
     this.stream = null;
     this.retry = LEAST_RETRY;
     this.timers = new Set();
+    // Pages that are wanted, and those that are being fetched.
+    this.wanted = [];
+    this.fetching = new Set();
+    this.version = 0;
   }
 
-  // Everything that is stored, then what comes. Returns when all that was stored is here.
+  // The outline, then what comes. Returns when the outline is here.
   async start() {
-    await this.load();
+    await this.readOutline();
     document.addEventListener("visibilitychange", () => this.resume());
     window.addEventListener("online", () => this.resume());
     window.addEventListener("pageshow", (event) => event.persisted && this.resume());
-    this.resume();
+    // What the page opens with is asked for first.
+    setTimeout(() => this.resume(), 0);
   }
 
-  async load() {
+  // Reads the outline until it is here: at the start, and when lines came between others.
+  async readOutline() {
     for (;;) {
       try {
-        const attempt = await this.fetchAttempt();
-        await this.fetchLines();
-        this.onAttempt(attempt);
-        return;
+        const outline = await this.ask("outline.json");
+        this.version += 1;
+        this.wanted = [];
+        this.fetching.clear();
+        return await this.onOutline(outline);
       } catch (error) {
         if (this.handle(error)) await new Promise(() => {});
         await new Promise((resolve) => setTimeout(resolve, this.nextRetry()));
@@ -47,14 +59,54 @@ export class Source {
     }
   }
 
-  async fetchLines() {
-    for (;;) {
-      const query = new URLSearchParams({ attempt: this.attempt, after: this.lines.last, limit: PAGE_LINES });
-      const page = await fetchJson(`${this.api}/lines.json?${query}`);
-      this.onLines(page.lines);
-      if (!page.more || page.lines.length === 0) return;
+  ask(path, query = {}, signal = null) {
+    return fetchJson(`${this.api}/${path}?${new URLSearchParams({ attempt: this.attempt, ...query })}`, signal);
+  }
+
+  async findPosition(number) {
+    if (this.log.late === 0) return number >= 1 && number <= this.log.total ? number : null;
+    return (await this.ask("position.json", { number })).position;
+  }
+
+  // -- parts of the log ---------------------------------------------------------------------
+
+  // Fetches the lines at these positions; what was wanted before and is not under way is not.
+  need(positions) {
+    this.wanted = [...new Set(positions.map((position) => Math.floor((position - 1) / PAGE)))];
+    this.fetchNext();
+  }
+
+  fetchNext() {
+    while (this.wanted.length && this.fetching.size < MOST_REQUESTS) {
+      const page = this.wanted.shift();
+      if (!this.fetching.has(page)) this.fetchPage(page);
     }
   }
+
+  async fetchPage(page) {
+    const { version } = this;
+    this.fetching.add(page);
+    try {
+      let position = page * PAGE + 1;
+      const end = Math.min(position + PAGE, this.log.total + 1);
+      // Of very long lines there are fewer in an answer than were asked for.
+      while (position < end) {
+        const { lines } = await this.ask("lines.json", { position, limit: end - position });
+        if (version !== this.version || lines.length === 0) return;
+        this.log.keep(position, lines);
+        position += lines.length;
+      }
+    } catch (error) {
+      if (this.handle(error)) return;
+      await new Promise((resolve) => setTimeout(resolve, this.nextRetry()));
+    } finally {
+      if (version === this.version) this.fetching.delete(page);
+    }
+    this.onPage();
+    this.fetchNext();
+  }
+
+  // -- what comes ---------------------------------------------------------------------------
 
   async fetchAttempt() {
     const { attempts } = await fetchJson(`${this.api}.json`);
@@ -90,17 +142,36 @@ export class Source {
   }
 
   open() {
-    const query = new URLSearchParams({ attempt: this.attempt, after: this.lines.last });
+    // Numbers are given in the order of arrival, so all that is known has those up to the total.
+    const query = new URLSearchParams({ attempt: this.attempt, after: this.log.total });
     const stream = new EventSource(`${this.api}/events?${query}`);
     this.stream = stream;
     stream.addEventListener("open", () => {
       this.retry = LEAST_RETRY;
       this.onState("live");
     });
-    stream.addEventListener("lines", (event) => this.onLines(JSON.parse(event.data)));
-    stream.addEventListener("attempt", (event) => this.onAttempt(JSON.parse(event.data)));
+    stream.addEventListener("lines", (event) => this.take(JSON.parse(event.data)));
+    stream.addEventListener("attempt", (event) => this.takeAttempt(JSON.parse(event.data)));
     stream.addEventListener("error", () => this.reconnect(stream));
     this.after(WATCH, () => this.watch());
+  }
+
+  take(lines) {
+    const fresh = lines.filter((line) => line.number > this.log.total);
+    for (const line of fresh) if (!this.log.add(line)) return this.startAgain();
+    if (fresh.length) this.onLines(fresh);
+  }
+
+  takeAttempt(attempt) {
+    if (attempt.late !== this.log.late) return this.startAgain();
+    this.onAttempt(attempt);
+  }
+
+  // Lines came between others: positions are not what they were.
+  async startAgain() {
+    this.pause();
+    await this.readOutline();
+    this.resume();
   }
 
   // The browser tries again by itself where the connection broke, and names the last event it
@@ -115,7 +186,7 @@ export class Source {
   // Tells a server that is away from a deploy that is, or a session that has ended.
   async check() {
     try {
-      this.onAttempt(await this.fetchAttempt());
+      this.takeAttempt(await this.fetchAttempt());
     } catch (error) {
       if (!this.handle(error)) this.after(this.nextRetry(), () => this.check());
       return;
@@ -124,12 +195,12 @@ export class Source {
   }
 
   async watch() {
-    const before = this.lines.last;
+    const before = this.log.total;
     try {
       const attempt = await this.fetchAttempt();
-      this.onAttempt(attempt);
+      this.takeAttempt(attempt);
       // Nothing came, though there is something: the stream is dead.
-      if (attempt.lines > before && this.lines.last === before) return this.resume();
+      if (attempt.lines > before && this.log.total === before) return this.resume();
     } catch (error) {
       if (this.handle(error)) return;
       return this.reconnect(this.stream);
@@ -139,7 +210,7 @@ export class Source {
 
   async poll() {
     try {
-      this.onAttempt(await this.fetchAttempt());
+      this.takeAttempt(await this.fetchAttempt());
     } catch (error) {
       if (this.handle(error)) return;
     }
@@ -161,8 +232,9 @@ export class Source {
   }
 }
 
-async function fetchJson(url) {
-  const answer = await fetch(url, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(PATIENCE) });
+async function fetchJson(url, signal = null) {
+  const patience = AbortSignal.timeout(PATIENCE);
+  const answer = await fetch(url, { headers: { Accept: "application/json" }, signal: signal ? AbortSignal.any([signal, patience]) : patience });
   if (answer.redirected || [401, 403, 404].includes(answer.status)) throw new GoneError(`answered with ${answer.status}`);
   if (!answer.ok) throw new Error(`answered with ${answer.status}`);
   return answer.json();

@@ -3,7 +3,7 @@
 
 import { localise, setClock } from "./times.js";
 
-const PARTS = ["status", "git_sha", "git_ref", "ci_provider", "ci_run_url", "error", "tunnels", "log_dropped", "superseded", "ended_at"];
+const PARTS = ["status", "app", "command", "commit_title", "commit_author", "dirty", "duration", "git_sha", "git_ref", "ci_provider", "ci_run_url", "error", "tunnels", "log_dropped", "superseded", "ended_at"];
 
 export class Summary {
   constructor(element, attempt) {
@@ -43,9 +43,10 @@ export class Summary {
     const focused = this.element.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     this.element.replaceWith(fresh);
     this.element = fresh;
+    document.getElementById("state").replaceWith(document.adoptNode(page.getElementById("state")));
     if (focused) [...fresh.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus({ preventScroll: true });
     setClock(fresh.dataset.now);
-    localise(fresh);
+    localise(document);
     showState(fresh.dataset.title, fresh.dataset.icon);
   }
 }

@@ -18,20 +18,22 @@ function getNow() {
   return Date.now() + ahead;
 }
 
-// As formats.format_duration has it: "0.4 s", "12 s", "2 min 05 s", "1 h 02 min".
+// As formats.format_duration has it: "12.4 s", "2 min 05 s", "1 h 02 min".
 export function formatDuration(milliseconds) {
   const spent = Math.max(0, milliseconds);
   const pad = (number) => String(number).padStart(2, "0");
-  if (spent < 10 * SECOND) return `${(Math.floor(spent / 100) / 10).toFixed(1)} s`;
-  if (spent < MINUTE) return `${Math.floor(spent / SECOND)} s`;
-  if (spent < HOUR) return `${Math.floor(spent / MINUTE)} min ${pad(Math.floor((spent % MINUTE) / SECOND))} s`;
-  return `${Math.floor(spent / HOUR)} h ${pad(Math.floor((spent % HOUR) / MINUTE))} min`;
+  const tenths = Math.floor((spent + 50) / 100);
+  if (tenths < MINUTE / 100) return `${(tenths / 10).toFixed(1)} s`;
+  const seconds = Math.floor((spent + SECOND / 2) / SECOND);
+  if (seconds < HOUR / SECOND) return `${Math.floor(seconds / 60)} min ${pad(seconds % 60)} s`;
+  const minutes = Math.floor(seconds / 60);
+  return `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} min`;
 }
 
 // What has passed since a moment, in whole seconds.
 export function formatSince(moment) {
   const seconds = Math.max(0, Math.floor((getNow() - moment) / SECOND));
-  return seconds < 10 ? `${seconds} s` : formatDuration(seconds * SECOND);
+  return seconds < 60 ? `${seconds} s` : formatDuration(seconds * SECOND);
 }
 
 // As formats.format_ago has it: "just now" to "30 days ago".

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 from collections.abc import Iterator
 
 import pytest
 
 from tests.fakes.client import build_record, count_headers
 from tests.integration.dashboard.serving import Serving, build_path, get_messages
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,12 @@ def test_a_deploy_is_told_whole(filled: Serving) -> None:
         "last_seen_at": 0,
         "ended_at": 0,
         "duration_seconds": 12,
+        "duration": 12_000,
+        "app": None,
+        "command": None,
+        "commit_title": None,
+        "commit_author": None,
+        "dirty": False,
         "git_sha": None,
         "git_ref": None,
         "ci_provider": None,
@@ -54,6 +63,7 @@ def test_a_deploy_is_told_whole(filled: Serving) -> None:
         "error": None,
         "tunnels": [{"service_name": "web", "hostname": "www.example.com"}],
         "lines": 4,
+        "late": 1,
         "counts": {
             "debug": 0,
             "info": 4,
@@ -128,6 +138,68 @@ def test_lines_are_given_in_pages(filled: Serving) -> None:
     assert get_messages(filled.get_lines("many"))[-1] == "line 3000"
 
 
+def test_lines_are_given_by_position_in_the_order_of_reading(filled: Serving) -> None:
+    path = f"{build_path('gaps/ü')}/lines.json"
+    page = filled.get_json(f"{path}?position=2&limit=2")
+    assert (get_messages(page["lines"]), page["more"]) == (["three", "four"], True)
+    page = filled.get_json(f"{path}?position=4&limit=2")
+    assert (get_messages(page["lines"]), page["more"]) == (["seven"], False)
+    position = filled.get_json(f"{build_path('gaps/ü')}/position.json?number=4")
+    assert position == {"attempt": 1, "position": 1}
+
+
+def test_a_log_is_outlined_and_searched(filled: Serving) -> None:
+    outline = filled.get_json(f"{build_path('gaps/ü')}/outline.json")
+    assert (outline["lines"], outline["late"], outline["steps"]) == (4, 1, [])
+    assert outline["gaps"] == [
+        {"after": 1, "first": 2, "last": 2},
+        {"after": 3, "first": 5, "last": 6},
+        {"after": 4, "first": 8, "last": 9},
+    ]
+    matches = filled.get_json(f"{build_path('gaps/ü')}/matches.json?text=ONE%20RED")
+    assert matches == {"attempt": 1, "positions": [1], "more": False}
+    text = filled.get(f"{build_path('gaps/ü')}/log.txt?text=three&level=info").data.decode()
+    assert text.splitlines()[0].endswith(" three")
+    assert text.count("\n") == 1
+
+
+def test_results_are_told_as_json_and_as_a_feed(filled: Serving) -> None:
+    results = filled.get_json("/api/projects/default/results.json")
+    assert [run["deploy_id"] for run in results["results"]] == ["gaps/ü"]
+    assert results["live"]["deploy_id"] == "gaps/ü"
+    feed = filled.get("/projects/default/feed.atom")
+    assert feed.headers["Content-Type"].startswith("application/atom+xml")
+    assert f"{filled.url}/projects/default/deploys/gaps%2F%C3%BC?attempt=1".encode() in feed.data
+    assert filled.get("/projects/nobody/feed.atom").status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "is_small"),
+    [
+        ("/projects/default", True),
+        (f"{build_path('many')}/lines.json", True),
+        (f"{build_path('many')}/log.txt", True),
+        ("/static/style.css", True),
+        (f"{build_path('many')}/events", False),
+    ],
+)
+def test_pages_and_json_are_sent_compressed_and_streams_are_not(
+    filled: Serving, path: str, is_small: bool
+) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", filled.port, timeout=PATIENCE)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
+        answer = connection.getresponse()
+        assert (answer.getheader("Content-Encoding") == "gzip") is is_small
+        assert answer.status == 200
+
+
+def test_an_icon_is_there_for_what_names_none(filled: Serving) -> None:
+    icon = filled.get("/favicon.ico")
+    assert (icon.status, icon.headers["Content-Type"]) == (200, "image/svg+xml")
+    assert "max-age" in icon.headers["Cache-Control"]
+
+
 def test_deploys_are_given_in_pages_the_newest_first(filled: Serving) -> None:
     path = "/api/projects/default/deploys.json"
     seen, before = [], ""
@@ -176,6 +248,9 @@ def test_every_attempt_is_kept_apart(serving: Serving) -> None:
         ("/api/projects/default/deploys/many/lines.json?after=", 422),
         (f"/api/projects/default/deploys/many/lines.json?after={'9' * 30}", 422),
         ("/api/projects/default/deploys.json?before=x", 422),
+        ("/api/projects/default/deploys/many/matches.json?level=loud", 422),
+        ("/api/projects/default/deploys/nothing/outline.json", 404),
+        ("/api/projects/nobody/results.json", 404),
         ("/api", 404),
         ("/api/", 404),
         ("/api/projects.json/", 404),

@@ -14,6 +14,7 @@ from nvoi.log.levels import Logger
 from tests.integration.dashboard.browser import Browser
 from tests.integration.dashboard.serving import Serving
 from tests.integration.dashboard.watching import (
+    CONTEXT,
     WHOLE,
     build_page_url,
     expect_network_errors,
@@ -27,7 +28,9 @@ from tests.integration.dashboard.watching import (
 )
 from tests.waiting import wait_until
 
-BADGE = "#summary .badge .word"
+#: Whether the newest line is followed.
+FOLLOWS = "return document.querySelector('#follow').getAttribute('aria-pressed')"
+BADGE = "#state .badge .word"
 ICON = "document.querySelector('link[rel=icon]').getAttribute('href')"
 
 
@@ -49,6 +52,8 @@ STORY = (
     (0.8, "info", "web: listening on http://127.0.0.1:8000"),
     (0.98, "ok", "web passed its trial on port 38041 after 0.4 s"),
 )
+#: What it says at its end.
+END = (("ok", "Try the services: 0.6 s"), ("info", "Running at http://localhost:8000"))
 
 
 def tell_story(log: Logger, began: float) -> None:
@@ -74,7 +79,10 @@ def test_a_deploy_is_watched_live_from_start_to_end(
 ) -> None:
     browser.open(serving.url)
     browser.wait_for("document.body.innerText.includes('No deploy has been received yet')")
-    assert browser.list_texts(".empty pre") == [f"callback_url: {serving.callback_url}"]
+    line = f"callback_url: {serving.callback_url}"
+    assert browser.list_texts(".empty pre") == [line, "nvoi deploy"]
+    copied = "[...document.querySelectorAll('.empty [data-copy]')].map((one) => one.dataset.copy)"
+    assert browser.run(f"return {copied}") == [line, "nvoi deploy"]
 
     with start_run(serving, tmp_path, "1234") as run:
         began = time.time()
@@ -82,26 +90,35 @@ def test_a_deploy_is_watched_live_from_start_to_end(
         browser.click(".deploy .row")
         browser.wait_until_ready()
         browser.run("window.sameDocument = true")
-        assert browser.driver.title == "▶ main 1234 running · deploys"
+        assert browser.driver.title == "▶ main 3f2a9c1 running · deploys"
         tell_story(run.log, began)
         browser.wait_for("document.querySelectorAll('#log .line').length === 11")
         assert list_messages(browser) == [text for _, level, text in STORY if level != "step"]
+        assert browser.list_texts("#current bdi") == ["Try the services"]
         assert browser.list_texts("#log .step.running .name") == ["Try the services"]
         save_readme_screenshot(browser)
+        for level, message in END:
+            run.log.log(logging.getLevelName(level.upper()), "%s", message)
         run.log.success("Deploy of shop done")
         run.stream.completed([("web", "localhost:8000"), ("admin", "admin.example.com")])
 
-    browser.wait_for("document.title === '✓ main 1234 completed · deploys'")
-    browser.wait_for(f"{ICON} === '/static/favicon-completed.svg'")
+    browser.wait_for("document.title === '✓ main 3f2a9c1 completed · deploys'")
+    browser.wait_for(f"{ICON} ?.startsWith('/static/favicon-completed.svg?')")
     assert browser.list_texts(BADGE) == ["completed"]
     links = "[...document.querySelectorAll('#summary a')].map((link) => link.href)"
     assert browser.run(f"return {links}") == [
+        f"https://github.com/acme/shop/commit/{CONTEXT['git_sha']}",
         "https://github.com/acme/shop/actions/runs/1234",
         "http://localhost:8000/",
         "https://admin.example.com/",
     ]
     assert browser.list_texts("#log .step.running") == []
     assert list_messages(browser)[-1] == "Deploy of shop done"
+    # What a run says after its last step is no part of that.
+    assert browser.list_texts("#log h3 .name")[-2:] == ["Try the services", "Result"]
+    assert (
+        browser.run("return document.querySelector('#log .block:last-of-type .line').id") == "L17"
+    )
     assert browser.run("return window.sameDocument")
 
 
@@ -115,7 +132,7 @@ def test_a_failure_shows_its_reason_and_the_window_tells_it(
         run.stream.failed("GET /up answered 500\n| KeyError")
 
     browser.wait_for("document.title.startsWith('✗ main')")
-    browser.wait_for(f"{ICON} === '/static/favicon-failed.svg'")
+    browser.wait_for(f"{ICON} ?.startsWith('/static/favicon-failed.svg?')")
     assert browser.list_texts("#summary .banner.error pre") == ["GET /up answered 500\n| KeyError"]
 
 
@@ -135,6 +152,9 @@ def test_a_reload_loses_nothing_and_doubles_nothing(
         log_steps(run.log, {"Last": 10})
 
     browser.wait_for("document.querySelector('#count').innerText === '75 lines'")
+    # Of a page that was opened later only the step that ran then is open.
+    browser.click("#fold")
+    browser.click("#fold")
     heads = [1, 32, 43, 54, 65]
     browser.wait_for("document.querySelectorAll('#log .line').length === 70")
     assert list_numbers(browser) == [n for n in range(1, 76) if n not in heads]
@@ -172,18 +192,17 @@ def test_the_newest_line_is_followed_until_the_reader_scrolls_up(
         wait_until(lambda: shared.get_attempts(deploy_id), "the deploy")
         wait_until(lambda: len(shared.get_lines(deploy_id)) == 201, "the lines")
         open_deploy(browser, shared, deploy_id)
-        browser.wait_for(
-            "[...document.querySelectorAll('#log .number')].at(-1)?.innerText === '201'"
-        )
-        assert is_in_view(browser, "#L201")
-        assert browser.list_texts("#follow") == []
+        assert browser.run("return scrollY") == 0
+        assert browser.run(FOLLOWS) == "false"
+        browser.click("#follow")
+        wait_until(lambda: is_in_view(browser, "#L201"), "the newest line in view")
 
         run.log.info("followed")
         browser.wait_for("document.querySelector('#L202')")
         wait_until(lambda: is_in_view(browser, "#L202"), "the newest line in view")
 
         browser.wheel(-600)
-        browser.wait_for("!document.querySelector('#follow').hidden")
+        wait_until(lambda: browser.run(FOLLOWS) == "false", "the end of following")
         wait_until(lambda: find_rest(browser) >= 599, "the end of the scroll")
         before = browser.run("return scrollY")
         run.log.info("not followed")
@@ -212,10 +231,31 @@ def test_a_page_in_the_background_still_tells_the_state_without_a_stream(
             run.log.info("not seen at first")
             run.stream.completed()
             browser.wait_for("document.title.startsWith('✓ main')")
-            browser.wait_for(f"{ICON} === '/static/favicon-completed.svg'")
+            browser.wait_for(f"{ICON} ?.startsWith('/static/favicon-completed.svg?')")
             assert browser.run("return document.querySelector('#L2')") is None
     browser.wait_for("document.querySelector('#L2')")
     assert list_messages(browser) == ["seen", "not seen at first"]
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
+def test_a_live_page_opens_at_its_head_with_the_step_that_runs(
+    browser: Browser, shared: Serving, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    browser.resize(*size)
+    deploy_id = uuid.uuid4().hex[:8]
+    with start_run(shared, tmp_path, deploy_id) as run:
+        log_steps(run.log, {"Check": 30, "Build": 100})
+        wait_until(lambda: shared.get_attempts(deploy_id), "the deploy")
+        wait_until(lambda: len(shared.get_lines(deploy_id)) == 132, "the lines")
+        open_deploy(browser, shared, deploy_id)
+        assert browser.run("return scrollY") == 0
+        assert is_in_view(browser, "h1")
+        assert browser.list_texts("#log h3 [aria-expanded=true] .name") == ["Build"]
+        assert list_messages(browser)[0] == "Build: line 1"
+        first = browser.list_texts("#state .elapsed")
+        browser.wait_for(
+            "document.querySelector('#state .elapsed').innerText !== arguments[0]", *first
+        )
 
 
 def test_lists_show_a_deploy_when_it_begins_and_when_it_ends(
@@ -225,6 +265,7 @@ def test_lists_show_a_deploy_when_it_begins_and_when_it_ends(
     with start_run(serving, tmp_path, "77", context={"git_ref": "topic"}):
         browser.wait_for("document.querySelector('.deploy')")
         assert browser.list_texts(".deploy .name") == ["topic"]
+        assert browser.list_texts(".runs th")[:2] == ["Status", "Commit"]
         assert browser.list_texts(".deploy .badge .word") == ["running"]
         assert browser.list_texts(".deploy .who") == ["outside CI"]
         # A click that begins before a refresh ends where it began.
@@ -235,7 +276,7 @@ def test_lists_show_a_deploy_when_it_begins_and_when_it_ends(
         browser.wait_for(f"{requests} > arguments[0]", count, what="a refresh")
         assert browser.run("return row.isConnected")
     browser.wait_for("document.querySelector('.deploy.completed')")
-    assert browser.run(f"return {ICON}") == "/static/favicon-completed.svg"
+    assert browser.run(f"return {ICON}").startswith("/static/favicon-completed.svg?")
 
 
 def test_a_page_says_when_its_deploy_is_gone(serving: Serving, browser: Browser) -> None:

@@ -66,18 +66,40 @@ def test_all_steps_fold_and_open_at_once(page: Browser) -> None:
     assert all(is_open(page, step) for step in ("Check", "Build", "Start web"))
 
 
-def test_the_text_filter_shows_what_matches_also_in_folded_steps(page: Browser) -> None:
-    page.type("LINE 3", "#filter")
+def test_a_search_marks_what_it_finds_and_leads_from_match_to_match(page: Browser) -> None:
+    page.type("LINE 3", "#search")
+    page.wait_for("document.querySelector('#matches').innerText === '1 of 12'")
+    assert set(page.list_texts("#log mark")) == {"line 3"}
+    assert page.list_texts("#log .target .message") == ["Check: line 3"]
+    assert is_open(page, "Check")
 
+    page.type("\ue007", "#search")
+    page.wait_for("document.querySelector('#matches').innerText === '2 of 12'")
+    assert page.list_texts("#log .target .message") == ["Build: line 3"]
+    page.click("#copy")
+    page.type("N")
+    page.type("N")
+    page.wait_for("document.querySelector('#matches').innerText === '12 of 12'")
+    page.type("n")
+    page.wait_for("document.querySelector('#matches').innerText === '1 of 12'")
+
+    page.type("\ue00c", "#search")
+    page.wait_for("document.querySelector('#matches').hidden")
+    assert page.list_texts("#log mark") == []
+
+
+def test_all_lines_but_those_that_were_found_are_left_out_on_demand(page: Browser) -> None:
+    click_step(page, "Start web")
+    page.type("line 3", "#search")
+    page.wait_for("document.querySelector('#matches').innerText === '1 of 12'")
+    page.click("#only")
     page.wait_for("document.querySelector('#count').innerText === '12 of 96 lines'")
     assert list_messages(page)[:2] == ["Check: line 3", "Build: line 3"]
     assert page.list_texts("#log h3 .name") == ["Check", "Build"]
-    assert set(page.list_texts("#log mark")) == {"line 3"}
 
-    page.type("\ue00c", "#filter")
+    page.type("\ue00c", "#search")
     page.wait_for("document.querySelector('#count').innerText === '96 lines'")
-    assert not is_open(page, "Check")
-    assert page.list_texts("#log mark") == []
+    assert not is_open(page, "Start web")
 
 
 def test_the_level_filter_shows_what_is_at_least_as_severe(page: Browser) -> None:
@@ -92,7 +114,7 @@ def test_the_level_filter_shows_what_is_at_least_as_severe(page: Browser) -> Non
     ]
 
     page.run("document.querySelector('.levels [value=error]').click()")
-    assert page.list_texts("#count") == ["2 of 96 lines"]
+    page.wait_for("document.querySelector('#count').innerText === '2 of 96 lines'")
 
 
 def test_a_permalink_leads_to_its_line_in_a_folded_step(
@@ -112,7 +134,9 @@ def test_a_permalink_leads_to_a_step(browser: Browser, shared: Serving, failed: 
 
 
 def test_a_line_is_chosen_by_its_number_whatever_the_filter(page: Browser) -> None:
-    page.type("healthy", "#filter")
+    page.type("healthy", "#search")
+    page.wait_for("document.querySelector('#matches').innerText === '1 of 1'")
+    page.click("#only")
     page.wait_for("document.querySelectorAll('#log .line').length === 1")
     page.click("#L94 .number")
     assert page.driver.current_url.endswith("#L94")
@@ -137,29 +161,35 @@ def test_a_permalink_names_the_attempt_and_leaves_the_page_where_it_is(
     page.wait_for("document.querySelector('#L90.target')")
     page.driver.forward()
     page.wait_for("document.querySelector('#L91.target')")
-    page.run("document.querySelector('#log h3 .number').click()")
+    page.run("document.querySelector('#log h3 .anchor').click()")
     assert page.driver.current_url.endswith("?attempt=1#L2")
 
 
-def test_a_reload_keeps_the_filter(page: Browser) -> None:
-    page.type("line 3", "#filter")
+def test_a_reload_keeps_the_search(page: Browser) -> None:
+    page.type("line 3", "#search")
+    page.wait_for("document.querySelector('#matches').innerText === '1 of 12'")
+    page.click("#only")
     page.wait_for("document.querySelector('#count').innerText === '12 of 96 lines'")
     page.driver.refresh()
     page.wait_until_ready()
 
     assert page.list_texts("#count") == ["12 of 96 lines"]
-    assert page.run("return document.querySelector('#filter').value") == "line 3"
+    assert page.run("return document.querySelector('#search').value") == "line 3"
 
 
 def test_a_filter_that_nothing_passes_says_so_and_finds_steps_by_their_names(page: Browser) -> None:
-    page.type("nowhere", "#filter")
+    page.type("nowhere", "#search")
+    page.wait_for("document.querySelector('#matches').innerText === '0 found'")
+    page.click("#only")
     page.wait_for("!document.querySelector('#nothing').hidden")
     assert page.list_texts("#nothing") == ["No line passes the filter."]
 
-    page.type("\ue00c", "#filter")
-    page.type("start w", "#filter")
-    page.wait_for("document.querySelector('#count').innerText === '2 of 96 lines'")
-    assert page.list_texts("#log h3 .name") == ["Start web"]
+    page.type("\ue00c", "#search")
+    page.type("start w", "#search")
+    page.wait_for("document.querySelector('#matches').innerText.endsWith('of 2')")
+    page.click("#next")
+    page.wait_for("document.querySelector('#matches').innerText === '1 of 2'")
+    assert page.list_texts("#log .target .name") == ["Start web"]
 
 
 def test_a_permalink_to_nothing_changes_nothing(
@@ -170,33 +200,36 @@ def test_a_permalink_to_nothing_changes_nothing(
     assert browser.list_texts("#log .target") == []
 
 
-def test_keys_lead_to_the_filter_and_from_error_to_error(page: Browser) -> None:
+def test_keys_lead_to_the_search_and_from_error_to_error(page: Browser) -> None:
     page.type("n")
     assert page.list_texts("#log .target .message") == ["Could not undo it"]
-    page.type("p")
-    page.type("p")
+    page.type("N")
+    page.type("N")
     page.wait_for("document.querySelector('#L96.target')")
     page.type("k")
     page.wait_for("document.querySelector('#L95.target')")
     page.type("j")
     page.wait_for("document.querySelector('#L96.target')")
     page.type("/")
-    page.type("undo", "#filter")
-    page.wait_for("document.querySelector('#count').innerText === '2 of 96 lines'")
+    page.type("undo", "#search")
+    page.wait_for("document.querySelector('#matches').innerText.endsWith('of 2')")
 
 
 def test_keys_can_be_turned_off_for_good(page: Browser) -> None:
-    page.click("#keys summary")
+    page.type("?")
+    assert "next, previous line" in page.list_texts("#keys[open]")[0]
     page.click("#keys-on")
+    page.click("#keys form > button")
     page.driver.refresh()
     page.wait_until_ready()
     page.type("/")
-    assert page.run("return document.activeElement.id") != "filter"
+    assert page.run("return document.activeElement.id") != "search"
 
-    page.click("#keys summary")
+    page.click("#help")
     page.click("#keys-on")
+    page.type("\ue00c", "#keys")
     page.type("/")
-    assert page.run("return document.activeElement.id") == "filter"
+    assert page.run("return document.activeElement.id") == "search"
 
 
 def test_the_log_is_copied_as_the_text_that_is_downloaded(
@@ -228,3 +261,47 @@ def test_the_log_is_copied_also_where_there_is_no_clipboard_object(page: Browser
     assert page.run("return window.copied").count("\n") == 96
     assert page.run("return document.activeElement.id") == "copy"
     page.wait_for("document.querySelector('#copy').innerText === 'Copy'")
+
+
+def test_times_and_long_lines_are_shown_as_the_reader_chose(page: Browser) -> None:
+    assert page.list_texts("#log .line time") == []
+    page.click("#times")
+    page.click("#wrap")
+    page.driver.refresh()
+    page.wait_until_ready()
+    assert page.list_texts("#log .line time")[0].count(":") == 2
+    spaces = "getComputedStyle(document.querySelector('#log .line .message')).whiteSpace"
+    assert page.run(f"return {spaces}") == "pre"
+
+    page.type("w")
+    page.type("t")
+    assert page.run(f"return {spaces}") == "pre-wrap"
+    assert page.list_texts("#log .line time") == []
+    page.run("localStorage.clear()")
+
+
+def test_a_selection_is_copied_without_numbers_and_signs(page: Browser) -> None:
+    allowed = ["clipboardReadWrite", "clipboardSanitizedWrite"]
+    page.command("Browser.grantPermissions", permissions=allowed)
+    page.command("Emulation.setFocusEmulationEnabled", enabled=True)
+    page.run(
+        "const [one, other] = ['#L93', '#L95'].map((id) => document.querySelector(id));"
+        "getSelection().setBaseAndExtent(one, 0, other, other.childNodes.length)"
+    )
+    page.command("Input.dispatchKeyEvent", type="keyDown", key="c", modifiers=2, commands=["copy"])
+    assert page.run("return navigator.clipboard.readText()").strip().split("\n") == [
+        "waiting for web, try 45",
+        "web did not become healthy: GET /up answered 500",
+        "Undoing: Start web",
+    ]
+
+
+def test_the_head_sticks_and_leads_to_the_first_error(page: Browser) -> None:
+    click_step(page, "Build")
+    page.run("scrollTo(0, document.documentElement.scrollHeight)")
+    wait_until(lambda: is_in_view(page, "#state .badge"), "the head")
+    assert page.list_texts("#bar .what") == ["main 3f2a9c1"]
+    assert page.list_texts("#current bdi") == ["Start web"]
+    page.run("scrollTo(0, 0)")
+    page.click("#first-error")
+    wait_until(lambda: is_in_view(page, "#L94.target"), "the first error")

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from nvoi import protocol
 from tests.integration.dashboard.browser import Browser, open_browser
+from tests.integration.dashboard.contrasts import CONTRASTS
 from tests.integration.dashboard.serving import Serving
 from tests.integration.dashboard.watching import (
     build_page_url,
     is_in_view,
     list_numbers,
     open_deploy,
+    post,
     post_lines,
     start_run,
 )
@@ -38,37 +41,6 @@ def test_a_phone_needs_no_sideways_scroll(browser: Browser, shared: Serving, fai
         assert widths == [360, 360], url
 
 
-CONTRASTS = """
-const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-const paint = (colours) => {
-  for (const colour of colours) {
-    canvas.fillStyle = colour;
-    canvas.fillRect(0, 0, 1, 1);
-  }
-  return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-};
-const luminance = (colour) => {
-  const [r, g, b] = colour.map((part) => part / 255).map((part) =>
-    part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const found = {};
-for (const element of document.querySelectorAll("body *")) {
-  const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-  if (!own || !element.checkVisibility() || element.closest(".hidden, .skip")) continue;
-  const grounds = [];
-  for (let at = element; at; at = at.parentElement) {
-    grounds.unshift(getComputedStyle(at).backgroundColor);
-  }
-  const ground = paint(grounds);
-  const ink = paint([...grounds, getComputedStyle(element).color]);
-  const [light, dark] = [luminance(ink), luminance(ground)].sort((a, b) => b - a);
-  found[`${element.tagName}.${element.className}`] = (light + 0.05) / (dark + 0.05);
-}
-return found;
-"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_stands_out_from_its_ground(
     browser: Browser, shared: Serving, failed: str, scheme: str
@@ -77,15 +49,30 @@ def test_every_text_stands_out_from_its_ground(
     open_deploy(browser, shared, failed)
     browser.click("#fold")
     browser.click("#fold")
+    browser.type("line", "#search")
+    browser.wait_for("document.querySelector('#log mark')")
+    browser.click("#times")
+    found = browser.run(CONTRASTS)
+    browser.run("localStorage.clear()")
+    for state, reason in (("completed", ""), ("cancelled", "cancelled")):
+        post_run(shared, f"state-{state}", reason)
+    browser.open(f"{shared.url}/projects/default")
+    found |= browser.run(CONTRASTS)
 
-    weak = {name: ratio for name, ratio in browser.run(CONTRASTS).items() if ratio < 4.5}
-    assert weak == {}
+    assert {name: ratio for name, ratio in found.items() if ratio < 4.5} == {}
+
+
+def post_run(serving: Serving, deploy_id: str, reason: str) -> None:
+    """A rollback that was cancelled, or completed."""
+    post(serving, deploy_id, protocol.build_started({"commit_title": deploy_id, "dirty": "1"}))
+    end = protocol.build_failed("interrupted", reason=reason) if reason else None
+    post(serving, deploy_id, end or protocol.build_completed([("web", "localhost:80")], 1))
 
 
 def test_the_page_has_landmarks_and_headings_and_a_quiet_log(page: Browser) -> None:
     assert page.run("return document.documentElement.lang") == "en"
     assert page.run("return document.querySelectorAll('main, header, nav').length") >= 3
-    assert page.list_texts("h1 bdi, h1 .word") == ["main", "failed"]
+    assert page.list_texts("h1 bdi, #state .word") == ["main 3f2a9c1", "failed"]
     log = page.run("return document.querySelector('[role=log]').getAttribute('aria-live')")
     assert log == "off"
     nameless = (
@@ -107,7 +94,7 @@ def test_fifty_thousand_lines_are_at_hand_and_few_are_in_the_document(
     assert browser.run(f"return {nodes}") < 8_000
 
     seen = (
-        "[...document.querySelectorAll('#log .line')].filter((one) => {"
+        "[...document.querySelectorAll('#log .line:not(.pending)')].filter((one) => {"
         " const box = one.getBoundingClientRect();"
         " return box.bottom > 100 && box.top < innerHeight - 100; }).length > 10"
     )
@@ -134,9 +121,11 @@ def test_fifty_thousand_lines_are_at_hand_and_few_are_in_the_document(
     browser.run("scrollTo(0, arguments[0])", place)
     browser.wait_for("document.querySelector('#L31415.target')")
 
-    browser.type("line 4242", "#filter")
+    browser.type("line 4242", "#search")
+    browser.wait_for("document.querySelector('#matches').innerText.endsWith('of 11')")
+    browser.click("#only")
     browser.wait_for("document.querySelector('#count').innerText === '11 of 50,000 lines'")
-    assert len(list_numbers(browser)) == 11
+    browser.wait_for("document.querySelectorAll('#log .line:not(.pending)').length === 11")
 
 
 @pytest.fixture
@@ -154,16 +143,16 @@ def test_without_scripts_the_pages_show_the_same(
     assert [one.text for one in plain.find_all("#log details[open] h3")] == ["Start web"]
     messages = [one.text for one in plain.find_all("#log .message")]
     assert "web did not become healthy: GET /up answered 500" in messages
-    assert plain.find_all("#tools, #follow, #keys", visible=True) == []
+    assert plain.find_all("#tools, #follow, #keys, #loading", visible=True) == []
 
     deploy_id = uuid.uuid4().hex[:8]
     with start_run(shared, tmp_path, deploy_id) as run:
-        for number in range(1, 1051):
+        for number in range(1, 351):
             run.log.info("line %d", number)
         wait_until(lambda: shared.get_attempts(deploy_id), "the deploy")
-        wait_until(lambda: len(shared.get_lines(deploy_id)) == 1050, "the lines")
+        wait_until(lambda: len(shared.get_lines(deploy_id)) == 350, "the lines")
         plain.open(build_page_url(shared, deploy_id))
-        assert len(plain.find_all("#log .line")) == 1000
+        assert len(plain.find_all("#log .line")) == 300
         run.log.info("one more")
         wait_until(lambda: "one more" in plain.driver.page_source, "the page to reload")
     plain.open(build_page_url(shared, deploy_id))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 import nvoi
 from nvoi import protocol
 from tests.integration.dashboard.browser import Browser
+from tests.integration.dashboard.contrasts import CONTRASTS
 from tests.integration.dashboard.serving import Serving
 from tests.integration.dashboard.watching import (
     is_in_view,
@@ -17,6 +20,9 @@ from tests.integration.dashboard.watching import (
     post_lines,
 )
 from tests.waiting import wait_until
+
+#: The codes of all inks of a terminal.
+INKS = (*range(30, 38), *range(90, 98))
 
 HOSTILE = (
     "<script>window.broken = true</script><img src=x onerror='window.broken = true'>",
@@ -44,7 +50,7 @@ def test_nothing_in_a_message_is_taken_for_markup_or_a_command(
         HOSTILE[2],
         HOSTILE[3],
     ]
-    hosts = "[...document.querySelectorAll('#log a:not(.number)')].map((one) => one.href)"
+    hosts = "[...document.querySelectorAll('#log a:not(.number, .anchor)')].map((one) => one.href)"
     assert browser.run(f"return {hosts}") == ["https://example.com/"]
     assert browser.run("return window.broken") is None
     assert browser.run("return document.querySelector('main script, main img')") is None
@@ -59,7 +65,7 @@ def test_text_that_runs_the_other_way_stays_in_its_place(browser: Browser, share
     )
     assert browser.run(f"return {directions}") == ["isolate", "isolate"]
     place = "document.querySelector('#L{} {}').getBoundingClientRect().left"
-    for part in (".level", ".message"):
+    for part in (".sign", ".message"):
         lefts = [browser.run("return " + place.format(n, part)) for n in (1, 2)]
         assert lefts[0] == lefts[1]
 
@@ -97,7 +103,7 @@ def test_lines_that_were_never_received_are_told_where_they_belong(
     assert browser.list_texts("#summary .banner.warning") == [
         "2 lines were given up by the sender and cannot be shown."
     ]
-    assert browser.list_texts("#count") == ["5 lines, 3 missing"]
+    browser.wait_for("document.querySelector('#count').innerText === '5 lines, 3 missing'")
     assert browser.list_texts("#log .gap")[-1] == "Lines 7 to 8 of the sender were never received"
 
 
@@ -125,11 +131,13 @@ def test_a_line_that_is_given_twice_is_there_once(browser: Browser, shared: Serv
     browser.open(f"{shared.url}/login")
     count = (
         "const line = { number: 1, place: 1, level: 'info', message: 'a', logged_at: 0 };"
-        "return import('/static/lines.js').then(({ Lines }) => {"
-        " const lines = new Lines(); lines.add([line, { ...line }]);"
-        " return [lines.ordered.length, lines.counts.info] })"
+        "return import('/static/log.js').then(({ Log }) => {"
+        " const log = new Log((text) => text);"
+        " const none = { steps: [], errors: [], gaps: [], lines: 0, place: 0, late: 0 };"
+        " log.reset({ ...none, closing: null });"
+        " return [log.add(line), log.add({ ...line }), log.total] })"
     )
-    assert browser.run(count) == [1, 1]
+    assert browser.run(count) == [True, True, 1]
 
 
 def test_a_running_step_takes_as_long_as_it_does_whatever_the_senders_clock(
@@ -150,21 +158,76 @@ def test_a_megabyte_in_one_line_is_shown_filtered_and_without_end_of_marks(
     post_lines(shared, "huge", "last")
     open_deploy(browser, shared, "huge")
     browser.wait_for("document.querySelector('#L5')")
-    browser.type("a", "#filter")
-    browser.wait_for("document.querySelector('#count').innerText === '3 of 5 lines'")
+    assert browser.run("return document.querySelectorAll('#log *').length") < 3000
+    browser.type("a", "#search")
+    browser.wait_for("document.querySelector('#matches').innerText.endsWith('of 3')")
 
     assert browser.run("return document.querySelectorAll('#log *').length") < 3000
 
 
-def test_five_thousand_steps_are_bearable(browser: Browser, shared: Serving) -> None:
-    for first in range(1, 5000, 1000):
+def test_twenty_thousand_steps_open_at_the_first_error(browser: Browser, shared: Serving) -> None:
+    for first in range(1, 20_001, 1000):
         steps = [f"Step {number}" for number in range(first, first + 1000)]
         post_lines(shared, "steps", *steps, first=first, level=nvoi.STEP)
+    post_lines(shared, "steps", "it broke", first=20_001, level=40)
+    post_lines(shared, "steps", "it broke on", *["more"] * 99, first=20_002, level=40)
+    post(shared, "steps", protocol.StatusEvent({"status": "failed", "error": "it broke"}))
     open_deploy(browser, shared, "steps")
-    assert browser.list_texts("#count") == ["5,000 lines"]
+    assert browser.list_texts("#log .target .message") == ["it broke"]
+    assert browser.list_texts("#count") == ["20,101 lines"]
+    assert browser.run("return document.querySelectorAll('*').length") < 3000
 
-    browser.type("step 777", "#filter")
-    browser.wait_for("document.querySelector('#count').innerText === '1 of 5,000 lines'")
+    browser.run("scrollTo(0, document.documentElement.scrollHeight / 4)")
+    browser.wait_for("document.querySelector('#log h3 .name').innerText.startsWith('Step 4')")
+    browser.type("step 7777", "#search")
+    browser.wait_for("document.querySelector('#matches').innerText === '1 of 1'")
     browser.run("location.hash = '#L3000'")
     browser.wait_for("document.querySelector('#L3000.target')")
     wait_until(lambda: is_in_view(browser, "#L3000"), "step 3000 in view")
+
+
+COLOURS = (
+    "\x1b[1;31mred\x1b[0m plain \x1b[38;5;46mgreen\x1b[39m \x1b[38;2;10;20;250mblue",
+    "\x1b[30;40mblack on black\x1b[0m \x1b[8mconcealed\x1b[28m \x1b[37;47mwhite on white",
+    "\x1b[7minverse\x1b[27m \x1b[97mbright\x1b[38;2;300;0mx \x1b[1;1Hmoved \x1b[31",
+)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_of_terminals_are_shown_and_hide_nothing(
+    browser: Browser, shared: Serving, scheme: str
+) -> None:
+    browser.prefer_colours(scheme)
+    every = "".join(f"\x1b[{ink}m{ink} \x1b[{ink + 10}m{ink} \x1b[0m" for ink in INKS)
+    post_lines(shared, f"colours-{scheme}", *COLOURS, every)
+    open_deploy(browser, shared, f"colours-{scheme}")
+
+    assert list_messages(browser)[:3] == [
+        "red plain green blue",
+        "black on black concealed white on white",
+        "inverse brightx moved \u241b[31",
+    ]
+    spans = "[...document.querySelectorAll('#L1 .message span')].map((one) => one.className)"
+    assert browser.run(f"return {spans}") == ["ansi-bold ansi-1", "ansi-10", "ansi-12"]
+    assert browser.run("return document.querySelector('#log [style*=color]')") is None
+    weak = {name: ratio for name, ratio in browser.run(CONTRASTS).items() if ratio < 4.5}
+    assert weak == {}
+
+
+def test_a_long_line_of_json_stands_in_the_row_of_its_number(
+    browser: Browser, shared: Serving
+) -> None:
+    post_lines(shared, "json", '{"a":"' + "x" * 3000 + '"}', "next")
+    for width in (1440, 390):
+        browser.resize(width, 844)
+        open_deploy(browser, shared, "json")
+        for _ in range(2):
+            tops = (
+                "['.number', '.message'].map((part) => document.querySelector(`#L1 ${part}`))"
+                ".map((one) => one.getBoundingClientRect().top)"
+            )
+            assert len(set(browser.run(f"return {tops}"))) == 1
+            widths = browser.run("return [document.documentElement.scrollWidth, innerWidth]")
+            assert widths[0] == widths[1]
+            browser.type("w")
+    browser.run("localStorage.clear()")

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from tests.fakes.client import build_batch, build_record
 from tests.integration.dashboard.serving import Serving, build_path, get_messages, open_events
+from tests.integration.streams import Run
 from tests.ports import find_port
+from tests.waiting import wait_until
 
 
 def test_lines_and_states_come_as_they_are_stored(serving: Serving) -> None:
@@ -175,6 +177,21 @@ def test_a_line_is_sent_on_without_delay(serving: Serving) -> None:
                 events.read_until(lambda seen: seen.attempts[-1]["lines"] == len(delays) + 1)
                 delays.append(time.monotonic() - began)
     assert len(events.lines) == 5
+    assert min(delays) < 0.5
+
+
+def test_what_is_logged_is_seen_within_half_a_second(serving: Serving, tmp_path: Path) -> None:
+    delays: list[float] = []
+    with Run(serving.callback_url, tmp_path) as run:
+        run.log.info("before")
+        wait_until(serving.get_attempts, "the deploy")
+        with open_events(serving) as events:
+            events.read_until(lambda seen: seen.lines)
+            for number in range(5):
+                began = time.monotonic()
+                run.log.info("line %d", number)
+                events.read_until(lambda seen: len(seen.lines) == len(delays) + 2)
+                delays.append(time.monotonic() - began)
     assert min(delays) < 0.5
 
 

@@ -152,12 +152,12 @@ def post_lines(
 
 def list_numbers(browser: Browser) -> list[int]:
     """The numbers of the lines in the page."""
-    return [int(text) for text in browser.list_texts("#log .line .number")]
+    return [int(text) for text in browser.list_texts("#log .line:not(.pending) .number")]
 
 
 def list_messages(browser: Browser) -> list[str]:
     """The messages of the lines that can be seen."""
-    return browser.list_texts("#log .line .message")
+    return browser.list_texts("#log .line:not(.pending) .message")
 
 
 def is_in_view(browser: Browser, selector: str) -> bool:

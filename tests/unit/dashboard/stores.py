@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nvoi.dashboard import projects
 from nvoi.dashboard.database import Database, open_database
-from nvoi.dashboard.deliveries import Body, Completed, Delivery, Line, LogBatch, Numbers, Started
+from nvoi.dashboard.deliveries import (
+    About,
+    Body,
+    Completed,
+    Delivery,
+    Line,
+    LogBatch,
+    Numbers,
+    Started,
+)
 from nvoi.dashboard.keyring import Keyring, open_keyring
 from nvoi.dashboard.projects import Project
 from nvoi.dashboard.queries import Attempt, StoredLine, list_runs, read_lines, read_places
@@ -24,6 +35,7 @@ KEY = Secret("0123456789abcdef" * 4)
 NOON = 1_700_000_000_000
 
 COMPLETED = Completed((), 12)
+NOTHING = About()
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,7 @@ class Store:
         webhook: str | None = "",
         at: int = NOON,
         project: Project | None = None,
+        about: About = NOTHING,
     ) -> Receipt:
         """Store one request, as soon as it is committed. A webhook-id of its own where left out.
 
@@ -81,6 +94,7 @@ class Store:
             webhook: its webhook-id; None for a request without these headers.
             at: when it is received.
             project: whose.
+            about: what its headers say of the run.
         """
         body, numbers = (sent.body, sent.numbers) if isinstance(sent, Sent) else (sent, Numbers())
         delivery = Delivery(
@@ -92,6 +106,7 @@ class Store:
             at,
             body,
             numbers,
+            about,
         )
         return self.writer.submit(lambda sql: store_delivery(sql, delivery)).result(60)
 
@@ -144,6 +159,43 @@ def open_store(path: Path, *, busy_seconds: float = 5.0) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+ATTEMPT = Attempt(
+    id=1,
+    project="shop",
+    deploy_id="1234",
+    number=1,
+    status="running",
+    started_at=935_000,
+    last_seen_at=995_000,
+    ended_at=None,
+    duration_seconds=None,
+    duration=None,
+    app=None,
+    command=None,
+    commit_title=None,
+    commit_author=None,
+    dirty=False,
+    git_sha=None,
+    git_ref=None,
+    ci_provider=None,
+    ci_run_url=None,
+    error=None,
+    tunnels=(),
+    lines=0,
+    late=0,
+    counts={},
+    log_count=None,
+    log_dropped=None,
+    gaps=(),
+    superseded=False,
+)
+
+
+def build_attempt(**changes: Any) -> Attempt:
+    """A run of 65 s, seen from 1,000,000 ms after the epoch."""
+    return dataclasses.replace(ATTEMPT, **changes)
 
 
 def make_start() -> Started:

@@ -8,7 +8,9 @@ from typing import Any, get_args
 import pytest
 
 from nvoi.dashboard.deliveries import (
+    About,
     Completed,
+    Failed,
     Kind,
     Line,
     LogBatch,
@@ -18,6 +20,7 @@ from nvoi.dashboard.deliveries import (
     Tunnel,
     check_deploy_header,
     find_run_id,
+    parse_about,
     parse_request,
     parse_time,
 )
@@ -42,6 +45,49 @@ def refuse(kind: Kind, document: Any, **headers: str) -> ProtocolViolation:
     with pytest.raises(ProtocolViolation) as caught:
         parse(kind, document, **headers)
     return caught.value
+
+
+# -- what is said of a run --------------------------------------------------------------------
+
+STARTED = Started("a" * 40)
+
+
+def test_headers_say_of_a_run_what_they_say() -> None:
+    headers = {
+        "x-nvoi-app": "shop",
+        "x-nvoi-command": "deploy",
+        "x-nvoi-commit-title": "Gr%C3%B6%C3%9Fe%20%3Cb%3E",
+        "x-nvoi-commit-author": "Ada%20Lovelace",
+        "x-nvoi-dirty": "1",
+    }
+    about = About("shop", "deploy", "Größe <b>", "Ada Lovelace", dirty=True)
+    assert parse_about(STARTED, headers) == about
+    assert parse_about(STARTED, {}) == About()
+    assert parse_about(Failed("x"), {"x-nvoi-reason": "cancelled"}) == About(reason="cancelled")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Nvoi-App", ""),
+        ("X-Nvoi-App", "a b"),
+        ("X-Nvoi-Command", "%zz"),
+        ("X-Nvoi-Commit-Title", "%FF"),
+        ("X-Nvoi-Commit-Author", "x" * 201),
+        ("X-Nvoi-Dirty", "ö"),
+        ("X-Nvoi-Reason", "cancelled"),
+    ],
+)
+def test_headers_that_are_not_the_protocols_are_refused(name: str, value: str) -> None:
+    with pytest.raises(ProtocolViolation) as caught:
+        parse_about(STARTED, {name.lower(): value})
+    assert caught.value.field == name
+
+
+def test_what_belongs_on_a_start_belongs_on_no_other_request() -> None:
+    for name in ("X-Nvoi-Commit-Title", "X-Nvoi-Commit-Author", "X-Nvoi-Dirty"):
+        with pytest.raises(ProtocolViolation):
+            parse_about(LogBatch(()), {name.lower(): "1"})
 
 
 # -- what is taken -----------------------------------------------------------------------------

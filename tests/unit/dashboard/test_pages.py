@@ -1,49 +1,27 @@
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
 
 from nvoi.dashboard.deliveries import Tunnel
 from nvoi.dashboard.formats import build_sections
-from nvoi.dashboard.pages import BADGES, DeployView, ProjectView, render
+from nvoi.dashboard.history import History
+from nvoi.dashboard.pages import render
 from nvoi.dashboard.projects import Project
-from nvoi.dashboard.queries import Attempt, Gap, StoredLine
+from nvoi.dashboard.queries import Gap, StoredLine
+from nvoi.dashboard.views import BADGES, BAR_HEIGHT, LEAST_BAR, DeployView, ProjectView
+from tests.unit.dashboard.stores import build_attempt
 
 NOW = 1_000_000
 
-ATTEMPT = Attempt(
-    id=1,
-    project="shop",
-    deploy_id="1234",
-    number=1,
-    status="running",
-    started_at=NOW - 65_000,
-    last_seen_at=NOW - 5_000,
-    ended_at=None,
-    duration_seconds=None,
-    git_sha=None,
-    git_ref=None,
-    ci_provider=None,
-    ci_run_url=None,
-    error=None,
-    tunnels=(),
-    lines=0,
-    counts={},
-    log_count=None,
-    log_dropped=None,
-    gaps=(),
-    superseded=False,
-)
-
 
 def build_view(**changes: Any) -> DeployView:
-    return DeployView(dataclasses.replace(ATTEMPT, **changes), NOW)
+    return DeployView(build_attempt(**changes), NOW)
 
 
 def test_a_title_is_not_turned_by_what_was_sent() -> None:
-    view = build_view(git_ref="\u202enoitcudorp", deploy_id="1\u20672")
+    view = build_view(git_ref="\u202enoitcudorp", git_sha="1\u20672")
 
     assert view.title == "▶ noitcudorp 12 running · shop"
 
@@ -56,20 +34,65 @@ def test_the_default_project_is_not_called_default() -> None:
     assert build_view(project="default").title == "▶ 1234 running · deploys"
 
 
-def test_an_ended_deploy_lasted_as_long_as_its_sender_says() -> None:
-    view = build_view(status="completed", ended_at=NOW, duration_seconds=42)
+def test_the_default_project_has_the_name_of_its_only_app() -> None:
+    project = Project(1, "default", None, NOW)
+    shop, other = (build_view(project="default", app=app) for app in ("shop", "other"))
 
-    assert (view.duration, view.since) == (42_000, None)
+    assert ProjectView(project, (shop, shop)).name == "shop"
+    assert ProjectView(project, (shop, other)).name == "deploys"
+    assert ProjectView(Project(2, "web", "token", NOW), (shop,)).name == "web"
+    assert shop.title == "▶ 1234 running · shop"
 
 
-def test_a_failed_deploy_lasted_until_its_end() -> None:
-    assert build_view(status="failed", ended_at=NOW - 10_000).duration == 55_000
+def test_a_running_deploy_has_lasted_until_now() -> None:
+    assert (build_view().duration, build_view().since) == (65_000, NOW - 65_000)
+    assert build_view(status="completed", duration=42_000).since is None
 
 
-def test_a_lost_deploy_lasted_until_it_was_last_heard_of() -> None:
-    view = build_view(status="lost")
+def test_a_run_is_known_by_its_commit_else_by_branch_and_sha_else_by_its_id() -> None:
+    sha = "3f2a9c1be0d4a5f6e7b8c9d0e1f2a3b4c5d6e7f8"
 
-    assert (view.duration, view.silence) == (60_000, 5_000)
+    assert build_view(commit_title="Fix\nit", git_ref="main", git_sha=sha).name == "Fix it"
+    assert build_view(git_ref="main", git_sha=sha).name == "main 3f2a9c1"
+    assert build_view(git_ref="main").name == "main"
+    assert build_view().name == "1234"
+
+
+@pytest.mark.parametrize(
+    ("deploy_id", "short"),
+    [
+        ("9876543210", "9876543210"),
+        ("9f86d081-884c-4d65-9a2f-eaa0c55ad015", "9f86d081…"),
+        ("x" * 15, f"{'x' * 14}…"),
+    ],
+)
+def test_a_deploy_id_is_short_in_a_list(deploy_id: str, short: str) -> None:
+    assert build_view(deploy_id=deploy_id).short_id == short
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [(None, None), ("deploy", None), ("delete", "Delete"), ("rollback", "Rollback"), ("x", "x")],
+)
+def test_what_is_no_deploy_is_told(command: str | None, told: str | None) -> None:
+    assert build_view(command=command).command == told
+    assert (told or "running") in build_view(command=command).title
+
+
+def test_bars_are_as_high_as_their_runs_took_long_and_one_dwarfs_no_others() -> None:
+    runs = [
+        build_attempt(id=n, status="completed", duration=duration, deploy_id=str(n))
+        for n, duration in enumerate((3_600_000, 20_000, 10_000, 0))
+    ]
+    history = History(runs, None, None, None, None, None, None, None)
+    bars = ProjectView(Project(1, "shop", None, NOW), (), history, NOW).bars
+
+    assert [bar.view.attempt.deploy_id for bar in bars] == ["3", "2", "1", "0"]
+    heights = [bar.height for bar in bars]
+    assert heights[0] == LEAST_BAR
+    assert heights[-1] == BAR_HEIGHT
+    assert LEAST_BAR + 5 < heights[1] < heights[2] < BAR_HEIGHT - 5
+    assert bars[1].label == "2, completed in 10.0 s, 1 minute ago"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +125,7 @@ def test_only_the_default_project_says_where_its_deploys_are_sent() -> None:
 
 
 def render_summary(**changes: Any) -> str:
-    return bytes(render("summary.html", view=build_view(**changes)).body).decode()
+    return bytes(render("part.html", view=build_view(**changes)).body).decode()
 
 
 def render_lines(lines: list[StoredLine], *gaps: Gap) -> str:
@@ -113,12 +136,19 @@ def render_lines(lines: list[StoredLine], *gaps: Gap) -> str:
 def test_a_deploy_that_went_silent_says_for_how_long() -> None:
     text = render_summary(status="lost")
 
-    assert "Lost contact." in text
-    assert ">5.0 s</span>; it may still be running" in text
+    assert "<strong>Lost.</strong>" in text
+    assert ">5.0 s</span>: it was killed, or its network is down" in text
 
 
-def test_a_silent_deploy_that_was_started_again_is_not_said_to_run() -> None:
-    assert "may still be running" not in render_summary(status="lost", superseded=True)
+def test_a_silent_deploy_that_was_started_again_is_not_said_to_be_away() -> None:
+    assert "network" not in render_summary(status="lost", superseded=True)
+
+
+def test_a_cancelled_run_is_not_called_an_error() -> None:
+    text = render_summary(status="cancelled", error="interrupted by Ctrl-C")
+
+    assert ">Cancelled</h2>" in text
+    assert "Error" not in text
 
 
 @pytest.mark.parametrize(
@@ -141,7 +171,17 @@ def test_only_web_addresses_are_links(changes: dict[str, Any], link: bool) -> No
 def test_markup_in_what_was_sent_is_text() -> None:
     evil = "<script>\"'&"
     text = render_summary(
-        deploy_id=evil, git_ref=evil, git_sha=evil, ci_provider=evil, error=evil, status="failed"
+        deploy_id=evil,
+        app=evil,
+        command=evil,
+        commit_title=evil,
+        commit_author=evil,
+        git_ref=evil,
+        git_sha=evil,
+        ci_provider=evil,
+        error=evil,
+        status="failed",
+        duration=1,
     )
 
     assert "<script" not in text

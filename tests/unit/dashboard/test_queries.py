@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from nvoi.dashboard.deliveries import About, Completed, Failed
 from nvoi.dashboard.queries import LOST_AFTER, read_lines, read_places
 from tests.unit.dashboard.stores import COMPLETED, NOON, Store, make_batch, make_start
 
@@ -13,6 +16,60 @@ def test_a_deploy_that_is_silent_for_ten_minutes_is_lost_until_it_is_heard_of(
     assert store.get(deploy="silent").status == "lost"
     store.send(make_batch(1, 1), deploy="silent")
     assert store.get(deploy="silent").status == "running"
+
+
+def test_a_run_that_was_killed_is_lost_once_the_next_one_of_its_app_begins(store: Store) -> None:
+    shop, other = About(app="shop"), About(app="other")
+    store.send(make_start(), run="1", about=shop, at=NOON - 3000)
+    store.send(make_start(), deploy="other", run="2", about=other, at=NOON - 2000)
+    assert store.get().status == "running"
+
+    store.send(make_start(), deploy="next", run="3", about=shop, at=NOON - 1000)
+    assert store.get().status == "lost"
+    assert store.get(deploy="other").status == "running"
+    assert store.get(deploy="next").status == "running"
+    # One that is heard of again was not killed: it may have waited for the other's lock.
+    store.send(make_batch(1, 1), run="1", about=shop)
+    assert store.get().status == "running"
+
+
+def test_runs_of_senders_that_name_no_app_are_told_apart_by_silence_alone(store: Store) -> None:
+    store.send(make_start(), at=NOON - 3000)
+    store.send(make_start(), deploy="next", at=NOON - 1000)
+    assert store.get().status == "running"
+
+
+def test_a_run_that_a_signal_ended_is_cancelled(store: Store) -> None:
+    store.send(make_start())
+    store.send(Failed("interrupted"), about=About(reason="cancelled"))
+    assert (store.get().status, store.get().error) == ("cancelled", "interrupted")
+    # What comes after the end changes nothing of it.
+    store.send(make_start(), deploy="done")
+    store.send(COMPLETED, deploy="done")
+    store.send(Failed("interrupted"), deploy="done", about=About(reason="cancelled"))
+    assert store.get(deploy="done").status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("told", "duration"),
+    [(12, 12_400), (13, 12_400), (40, 40_000)],
+    ids=["rounded down", "rounded up", "lines are missing"],
+)
+def test_a_run_took_the_time_between_its_first_and_last_line(
+    store: Store, told: int, duration: int
+) -> None:
+    store.send(make_start())
+    store.send(make_batch(1, 1))
+    assert store.get().duration is None
+    store.send(make_batch(2, 2, at=NOON + 12_399))
+    store.send(Completed((), told), at=NOON + 99_000)
+    assert store.get().duration == duration
+
+
+def test_a_run_without_lines_took_until_its_end_was_told(store: Store) -> None:
+    store.send(make_start(), at=NOON - 9000)
+    store.send(Failed("it broke"), at=NOON - 4000)
+    assert store.get().duration == 5000
 
 
 def test_a_deploy_that_ended_is_never_lost(store: Store) -> None:

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import pytest
+
+from nvoi.dashboard.deliveries import About, Failed
+from nvoi.dashboard.history import RESULTS, History, read_history
+from nvoi.dashboard.queries import list_attempts
+from tests.unit.dashboard.stores import (
+    COMPLETED,
+    NOON,
+    Store,
+    make_batch,
+    make_plain,
+    make_start,
+)
+
+
+def deploy(
+    store: Store,
+    name: str,
+    *,
+    command: str | None = "deploy",
+    error: str = "",
+    reason: str | None = None,
+    said: str = "hello",
+) -> None:
+    about = About("shop", command)
+    store.send(make_start(), deploy=name, about=about)
+    store.send(make_plain(said), deploy=name)
+    store.send(
+        Failed(error) if error else COMPLETED,
+        deploy=name,
+        about=About("shop", command, reason=reason) if error else about,
+    )
+
+
+def read(store: Store) -> History:
+    with store.database.read() as sql:
+        return read_history(sql, store.project)
+
+
+def test_a_project_without_deploys_has_no_history(store: Store) -> None:
+    history = read(store)
+    assert (history.results, history.live, history.duration, history.rate) == ([], None, None, None)
+
+
+def test_what_is_live_comes_from_the_last_run_that_completed(store: Store) -> None:
+    deploy(store, "one")
+    deploy(store, "two")
+    deploy(store, "three", error="it broke")
+    store.send(make_start(), deploy="four")
+    history = read(store)
+
+    assert history.live
+    assert history.live.deploy_id == "two"
+    assert history.before
+    assert history.before.deploy_id == "one"
+    assert [run.deploy_id for run in history.results] == ["three", "two", "one"]
+    assert history.rate == pytest.approx(2 / 3)
+    assert history.duration == 12_000
+
+
+def test_after_a_delete_nothing_is_live(store: Store) -> None:
+    deploy(store, "one")
+    deploy(store, "gone", command="delete")
+    history = read(store)
+
+    assert history.live is None
+    assert history.deleted
+    assert history.deleted.deploy_id == "gone"
+
+
+def test_a_rollback_is_live_and_nothing_is_compared_with_it(store: Store) -> None:
+    deploy(store, "one")
+    deploy(store, "two", command="rollback", said="Going back from x to 20260304120000")
+    history = read(store)
+
+    assert history.live
+    assert history.live.deploy_id == "two"
+    assert (history.before, history.release) == (None, "20260304120000")
+
+
+def test_what_was_cancelled_or_is_no_deploy_does_not_count_for_the_rate(store: Store) -> None:
+    deploy(store, "one")
+    deploy(store, "two", error="interrupted", reason="cancelled")
+    deploy(store, "three", command="delete", error="it broke")
+
+    assert read(store).rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("said", "release"),
+    [
+        ("release 20260304120000: 214 files from /home/ada/shop", "20260304120000"),
+        ("Release 20260304120000 is kept", "20260304120000"),
+        ("Deploy of shop done in 3.1 s: release 20260304120000", "20260304120000"),
+        ("removing release 20260304120000", None),
+        ("Putting release 20260304120000 back", None),
+    ],
+)
+def test_the_release_is_the_one_that_the_log_says_was_made(
+    store: Store, said: str, release: str | None
+) -> None:
+    deploy(store, "one", said=said)
+    assert read(store).release == release
+
+
+def test_a_release_is_not_looked_for_in_the_middle_of_a_long_log(store: Store) -> None:
+    store.send(make_start())
+    store.send(make_batch(1, 2000, text="release 20260304120000: "))
+    store.send(COMPLETED)
+    with store.database.read() as sql:
+        steps = 0
+
+        def count() -> None:
+            nonlocal steps
+            steps += 1
+
+        sql.set_progress_handler(count, 1000)
+        assert read_history(sql, store.project).release == "20260304120000"
+        sql.set_progress_handler(None, 0)
+    assert steps < 40
+
+
+def test_the_last_results_are_told_and_no_more(store: Store) -> None:
+    for number in range(RESULTS + 5):
+        store.send(COMPLETED, deploy=str(number), at=NOON + number)
+    assert len(read(store).results) == RESULTS
+
+
+def test_a_page_of_a_project_reads_no_more_of_ten_thousand_runs_than_of_a_hundred(
+    store: Store,
+) -> None:
+    counts = []
+    for least, most in ((1, 100), (101, 10_000)):
+        with store.database.write() as sql:
+            sql.executemany(
+                "INSERT INTO attempts (project_id, deploy_id, number, app, outcome, started_at,"
+                " last_seen_at, duration_seconds) VALUES (?, ?, 1, 'shop', 'completed', ?, ?, 9)",
+                [(store.project.id, str(n), NOON + n, NOON + n) for n in range(least, most + 1)],
+            )
+        with store.database.read() as sql:
+            steps = 0
+
+            def count() -> None:
+                nonlocal steps
+                steps += 1
+
+            sql.set_progress_handler(count, 100)
+            read_history(sql, store.project)
+            list_attempts(sql, store.project, 51)
+            sql.set_progress_handler(None, 0)
+        counts.append(steps)
+    assert counts[1] <= counts[0] + 5
