@@ -25,6 +25,7 @@ from nvoi.k3s.requirements import check_all
 from nvoi.k3s.survey import WAITING, survey
 from nvoi.k3s.uninstall import DRAIN_SECONDS, remove_node
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.credentials import build_credentials
 from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.registry import DATA_FOLDER
 from nvoi.log.levels import get_logger
@@ -65,10 +66,10 @@ class Installer:
     app: str
     patience: Patience = field(default_factory=Patience)
 
-    def ensure_k3s(self, facts: Mapping[str, Facts]) -> dict[str, str]:
+    def ensure_k3s(self, facts: Mapping[str, Facts]) -> list[Task]:
         """Have every server run k3s as the config says, and be a node of the cluster.
 
-        Takes what the servers are like, and returns the names of their nodes, by their own.
+        Takes what the servers are like, and returns what each of them is now, the master first.
 
         Raises:
             HostsError: k3s could not be set up on several servers.
@@ -81,13 +82,15 @@ class Installer:
             tasks = self._install(check_all(self.servers, found, self.settings.version))
         else:
             log.info("k3s %s runs on all servers as it should", tasks[0].node.version)
-        self._ensure_nodes({task.node.name: task.server for task in tasks})
-        return {task.server.name: task.node.name for task in tasks}
+        self._ensure_nodes(tasks)
+        return tasks
 
-    def _ensure_nodes(self, servers: Mapping[str, Server]) -> None:
-        """Have the nodes of ``servers`` ready and marked, and no other node of the app's left."""
+    def _ensure_nodes(self, tasks: Sequence[Task]) -> None:
+        """Have the servers' nodes ready and marked, and no other node of the app's left."""
+        servers = {task.node.name: task.server for task in tasks}
         nodes = wait_until_ready(self.cluster, [*servers], seconds=self.patience.ready)
-        ensure_marks(self.cluster, nodes, servers, self.app)
+        access = build_credentials(tasks[0].node.token).mark
+        ensure_marks(self.cluster, nodes, servers, self.app, access)
         left = find_left(nodes, servers, self.app)
         shared = [node for node in left if len(node.markers) > 1]
         for node in shared:
@@ -179,7 +182,7 @@ def build_setup(
 
 
 def build_input(task: Task) -> bytes:
-    return (task.config.reveal() + task.registries).encode()
+    return (task.config.reveal() + task.registries.reveal()).encode()
 
 
 def tell_insecure(install_url: str, tasks: Sequence[Task], facts: Mapping[str, Facts]) -> None:

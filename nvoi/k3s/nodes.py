@@ -25,6 +25,8 @@ MASTER_LABEL = "node-role.kubernetes.io/control-plane"
 MARKER = "nvoi.io/"
 MARKER_NAME = "app."
 ADDRESS = "nvoi.io/address"
+#: Which password of the registry the node has.
+ACCESS = "nvoi.io/registry-access"
 NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -183,18 +185,23 @@ def check_groups(nodes: Sequence[ClusterNode], servers: Mapping[str, Server], ap
 
 
 def ensure_marks(
-    cluster: Cluster, nodes: Sequence[ClusterNode], servers: Mapping[str, Server], app: str
+    cluster: Cluster,
+    nodes: Sequence[ClusterNode],
+    servers: Mapping[str, Server],
+    app: str,
+    access: str,
 ) -> None:
-    """Have the nodes of ``app`` say so, and to which group they belong.
+    """Have the nodes of ``app`` say so, to which group they belong, and what they can pull.
 
-    ``servers`` are the app's by the names of their nodes.
+    ``servers`` are the app's by the names of their nodes; ``access`` tells which password of the
+    registry they have.
 
     Raises:
         NvoiError: a node belongs to another group for other apps.
     """
     check_groups(nodes, servers, app)
     mine = [node for node in nodes if node.name in servers]
-    marked = [build_marks(app, node, servers[node.name]) for node in mine]
+    marked = [build_marks(app, node, servers[node.name], access) for node in mine]
     changed = [new for node, new in zip(mine, marked, strict=True) if not is_marked(node, new)]
     if changed:
         # Each app owns its own marks, so that none removes another's.
@@ -208,8 +215,8 @@ def ensure_marks(
             )
 
 
-def build_marks(app: str, node: ClusterNode, server: Server) -> dict[str, Any]:
-    """The part of a node that nvoi has a say in: its group, its app, and the way to it.
+def build_marks(app: str, node: ClusterNode, server: Server, access: str) -> dict[str, Any]:
+    """The part of a node that nvoi has a say in: its group, its app, the way to it, its password.
 
     Another app's way to reach it is as good as this one's.
     """
@@ -218,7 +225,8 @@ def build_marks(app: str, node: ClusterNode, server: Server) -> dict[str, Any]:
     if node.address and node.markers - {own}:
         address = node.address
     labels = {SERVER_GROUP: server.group, own: "true"}
-    metadata = {"name": node.name, "labels": labels, "annotations": {ADDRESS: address}}
+    annotations = {ADDRESS: address, ACCESS: access}
+    metadata = {"name": node.name, "labels": labels, "annotations": annotations}
     return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
 
 
@@ -239,6 +247,15 @@ def find_left(
         for node in nodes
         if marker in node.labels and node.name not in servers and not node.is_master
     ]
+
+
+def list_without_access(nodes: Iterable[ClusterNode], app: str, access: str) -> list[ClusterNode]:
+    """The nodes that other apps use and that do not have the registry's password.
+
+    They are those of apps that have not been deployed since the registry can ask for one.
+    """
+    own = {build_marker(app)}
+    return [one for one in nodes if one.markers - own and one.annotations.get(ACCESS) != access]
 
 
 def forget_app(cluster: Cluster, nodes: Sequence[ClusterNode], app: str) -> None:

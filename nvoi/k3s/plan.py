@@ -11,8 +11,10 @@ from enum import IntEnum
 from types import MappingProxyType
 
 from nvoi.k3s.facts import HEADER, Facts, K3s
-from nvoi.k3s.networks import POD_NETWORK, SERVICE_NETWORK, choose_addresses, find_device
+from nvoi.k3s.networks import SERVICE_NETWORK, choose_addresses, find_device
 from nvoi.k3s.nodes import ClusterNode, format_address
+from nvoi.kubernetes.credentials import build_credentials
+from nvoi.kubernetes.isolation import POD_NETWORK
 from nvoi.kubernetes.names import SERVER_GROUP, build_checksum
 from nvoi.kubernetes.registry import ADDRESS, build_registries_file
 from nvoi.providers.provider import Server
@@ -83,7 +85,7 @@ class Task:
 
     Attributes:
         config: the text of config.yaml, which has the token.
-        registries: the text of registries.yaml.
+        registries: the text of registries.yaml, which has the registry's password.
         stamp: what is noted once k3s runs with all of it.
         work: what is to be done for that.
         is_running: whether it is a node of the cluster already.
@@ -92,7 +94,7 @@ class Task:
     server: Server
     node: Node
     config: Secret
-    registries: str
+    registries: Secret
     stamp: str
     work: Work
     is_running: bool
@@ -138,7 +140,8 @@ def build_tasks(
 
 def build_task(server: Server, node: Node, k3s: K3s, settings: K3sSettings) -> Task:
     config = build_config(node, settings)
-    registries = build_registries_file(ADDRESS, settings.mirrors)
+    credentials = build_credentials(node.token)
+    registries = build_registries_file(ADDRESS, settings.mirrors, credentials)
     stamp = build_stamp(node, config, registries)
     work = find_work(k3s, node.version, config, registries, stamp)
     return Task(server, node, config, registries, stamp, work, k3s.is_active)
@@ -202,10 +205,10 @@ def build_url(address: str) -> str:
     return f"https://{host}:{API_PORT}"
 
 
-def build_stamp(node: Node, config: Secret, registries: str) -> str:
+def build_stamp(node: Node, config: Secret, registries: Secret) -> str:
     """What changes whenever k3s has to be started again to be as it should."""
     lines = config.reveal().splitlines()
-    return build_checksum([node.version, *drop_label(lines), registries])
+    return build_checksum([node.version, *drop_label(lines), registries.reveal()])
 
 
 def drop_label(lines: Sequence[str]) -> list[str]:
@@ -213,12 +216,13 @@ def drop_label(lines: Sequence[str]) -> list[str]:
     return [line for line in lines if not line.startswith(f"{LABEL_KEY}:")]
 
 
-def find_work(k3s: K3s, version: str, config: Secret, registries: str, stamp: str) -> Work:
+def find_work(k3s: K3s, version: str, config: Secret, registries: Secret, stamp: str) -> Work:
     if k3s.program is None or k3s.role is None or k3s.version != version:
         return Work.INSTALL
     lines = config.reveal().splitlines()
     same = drop_label(k3s.lines) == drop_label(lines)
-    same = same and k3s.registries_checksum == hashlib.sha256(registries.encode()).hexdigest()
+    checksum = hashlib.sha256(registries.reveal().encode()).hexdigest()
+    same = same and k3s.registries_checksum == checksum
     # Whoever changed a file may also have restarted k3s with it.
     if not same or not k3s.is_active or k3s.applied != stamp:
         return Work.START

@@ -60,6 +60,9 @@ RESOURCES = (
     Resource("StatefulSet", "statefulsets", "apps/v1"),
     Resource("ReplicaSet", "replicasets", "apps/v1"),
     Resource("Job", "jobs", "batch/v1"),
+    Resource("CronJob", "cronjobs", "batch/v1"),
+    Resource("NetworkPolicy", "networkpolicies", "networking.k8s.io/v1"),
+    Resource("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1"),
     Resource("Pod", "pods"),
     Resource("Service", "services"),
     Resource("Secret", "secrets"),
@@ -67,6 +70,7 @@ RESOURCES = (
     Resource("PersistentVolumeClaim", "persistentvolumeclaims"),
     Resource("Event", "events"),
     Resource("Node", "nodes", is_namespaced=False),
+    Resource("PriorityClass", "priorityclasses", "scheduling.k8s.io/v1", is_namespaced=False),
     Resource("PersistentVolume", "persistentvolumes", is_namespaced=False),
 )
 BY_NAME = {name: one for one in RESOURCES for name in (one.kind, one.plural)}

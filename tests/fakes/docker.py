@@ -99,11 +99,24 @@ def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+def find_login(url: str) -> dict[str, str]:
+    """How a registry is logged in to: a helper is asked, where one is named, and else the file."""
+    home = os.environ.get("DOCKER_CONFIG") or f"{os.environ.get('HOME', '')}/.docker"
+    path = Path(home) / "config.json"
+    config = json.loads(path.read_text()) if path.exists() else {}
+    address = url.split("/")[2]
+    if config.get("credHelpers", {}).get(address, config.get("credsStore", "")):
+        return {}
+    login = config.get("auths", {}).get(address, {}).get("auth")
+    return {"Authorization": f"Basic {login}"} if login else {}
+
+
 def send(method: str, url: str, data: bytes, kind: str) -> str:
     """Send a request to a registry; returns where its answer leads."""
     import urllib.request
 
-    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": kind})
+    headers = {"Content-Type": kind, **find_login(url)}
+    request = urllib.request.Request(url, data=data, method=method, headers=headers)
     with urllib.request.urlopen(request, timeout=10) as answer:
         return str(answer.headers.get("Location", ""))
 
@@ -148,10 +161,12 @@ def pull(docker: FakeDocker, reference: str) -> None:
     place, _, stamp = reference.rpartition(":")
     address, _, repository = place.partition("/")
     base = f"http://{address}/v2/{repository}"
-    request = urllib.request.Request(f"{base}/manifests/{stamp}", headers={"Accept": MANIFEST})
+    headers = {"Accept": MANIFEST, **find_login(base)}
+    request = urllib.request.Request(f"{base}/manifests/{stamp}", headers=headers)
     with urllib.request.urlopen(request, timeout=10) as answer:
         config = json.load(answer)["config"]["digest"]
-    with urllib.request.urlopen(f"{base}/blobs/{config}", timeout=10) as answer:
+    request = urllib.request.Request(f"{base}/blobs/{config}", headers=headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
         docker.save_images({**docker.images, reference: answer.read().decode()})
 
 

@@ -16,6 +16,7 @@ from nvoi.images.build import Build
 from nvoi.images.engines import Engine
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.credentials import Credentials
 from nvoi.kubernetes.manifests import Manifests, build_manifests
 from nvoi.kubernetes.workloads import Manifest, Release
 from nvoi.naming import build_image_tag, build_prefix
@@ -33,7 +34,8 @@ class Survey:
     """The servers, the master first, and by their names what they are like and their nodes' names.
 
     It ``is_complete`` once they were found to be all that a deploy needs. ``registry`` is the
-    address and port of the cluster's registry, as the master sees them.
+    address and port of the cluster's registry, as the master sees them, and ``credentials`` what
+    it is logged in to with.
     """
 
     servers: tuple[Server, ...] = ()
@@ -41,6 +43,7 @@ class Survey:
     is_complete: bool = False
     nodes: dict[str, str] = field(default_factory=dict)
     registry: tuple[str, int] | None = None
+    credentials: Credentials | None = None
 
 
 @dataclass

@@ -22,6 +22,7 @@ from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.prepare import (
+    get_credentials,
     get_registry_address,
     hold_lock,
     list_volumes,
@@ -133,6 +134,8 @@ def empty_registry(context: ClusterContext) -> None:
     except NvoiError:
         log.info("There is no registry")
         return
+    token = context.survey.facts[context.master.name].k3s.token
+    context.survey.credentials = get_credentials(token) if token else None
     clean_registry(context, ())
 
 

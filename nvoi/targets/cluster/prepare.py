@@ -14,9 +14,11 @@ from nvoi.images.push import open_registry as open_registry_at
 from nvoi.images.push import push
 from nvoi.images.registry import Registry, find_same
 from nvoi.k3s.install import Installer
+from nvoi.k3s.nodes import list_nodes, list_other_apps, list_without_access
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
-from nvoi.k3s.survey import check_servers
+from nvoi.k3s.survey import check_servers, find_token
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.credentials import Credentials, build_credentials
 from nvoi.kubernetes.ownership import read_reference
 from nvoi.kubernetes.registry import (
     CLUSTER_IP,
@@ -28,9 +30,11 @@ from nvoi.kubernetes.registry import (
     build_registry,
 )
 from nvoi.log.levels import get_logger
+from nvoi.log.masking import add_secrets
 from nvoi.naming import build_image_tag, build_server_name, build_volume_path
 from nvoi.operation import Step
 from nvoi.parallel import work_on_all
+from nvoi.secret import Secret
 from nvoi.source import Source
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.checkout import read_checkout
@@ -137,7 +141,16 @@ def install_k3s(context: ClusterContext) -> None:
         build.wait()
     settings, cluster = build_settings(context), context.cluster
     installer = Installer(context.connections, cluster, survey.servers, settings, name)
-    survey.nodes = installer.ensure_k3s(survey.facts)
+    tasks = installer.ensure_k3s(survey.facts)
+    survey.nodes = {task.server.name: task.node.name for task in tasks}
+    survey.credentials = get_credentials(tasks[0].node.token)
+
+
+def get_credentials(token: Secret) -> Credentials:
+    """The registry's credentials, which no log shows from then on."""
+    credentials = build_credentials(token)
+    add_secrets(credentials.password.reveal(), credentials.basic.reveal())
+    return credentials
 
 
 def start_registry(context: ClusterContext) -> None:
@@ -145,11 +158,28 @@ def start_registry(context: ClusterContext) -> None:
         context.request.deploy_id,
         node=context.survey.nodes[context.master.name],
         image=context.application.k3s.registry_image or IMAGE,
+        credentials=find_usable_credentials(context),
     )
     found = context.cluster.roll_out(registry, seconds=REGISTRY_SECONDS)
     context.survey.registry = get_registry_address(found)
     # Both come up side by side on a new cluster, and whatever starts from here on needs names.
     wait_for_names(context.cluster)
+
+
+def find_usable_credentials(context: ClusterContext) -> Credentials | None:
+    """What the registry is to ask for: nothing while a server of another app could not tell it."""
+    credentials, app = context.survey.credentials, context.application.name
+    nodes = list_nodes(context.cluster)
+    late = list_without_access(nodes, app, credentials.mark) if credentials else []
+    if not late:
+        return credentials
+    log.warning(
+        "The registry asks for no password yet, as %s could not pull from it then: deploy %s "
+        "with this version too",
+        ", ".join(node.name for node in late),
+        ", ".join(list_other_apps(late, app)),
+    )
+    return None
 
 
 def get_registry_address(items: Iterable[Json]) -> tuple[str, int]:
@@ -210,17 +240,26 @@ def read_build(context: ClusterContext) -> tuple[Source, Path]:
     return source, dockerfile
 
 
-def find_cache(context: ClusterContext) -> Callable[[], str | None]:
+def find_cache(context: ClusterContext) -> Callable[[], Registry | None]:
     """How a build finds the layers of the last image, where the cluster is there already."""
     stack = context.stack.enter_context(ExitStack())
 
-    def find() -> str | None:
+    def find() -> Registry | None:
         try:
             servers = context.provider.list_servers(context.application)
             if not servers:
                 return None
-            opened = open_registry_at(context.connections, servers[0].host, CLUSTER_IP, PORT)
-            return stack.enter_context(opened).address
+            connections, host = context.connections, servers[0].host
+            token = find_token(connections, host)
+            opened = open_registry_at(
+                connections,
+                host,
+                CLUSTER_IP,
+                PORT,
+                credentials=get_credentials(token) if token else None,
+                patience=False,
+            )
+            return stack.enter_context(opened)
         except NvoiError as error:
             log.debug("No layers from the cluster: %s", error)
             return None
@@ -251,7 +290,13 @@ def open_registry(context: ClusterContext) -> AbstractContextManager[Registry]:
     if context.survey.registry is None:
         raise NvoiError("the cluster has no registry")
     address, port = context.survey.registry
-    return open_registry_at(context.connections, context.master.host, address, port)
+    return open_registry_at(
+        context.connections,
+        context.master.host,
+        address,
+        port,
+        credentials=context.survey.credentials,
+    )
 
 
 def make_volumes(context: ClusterContext) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import urllib3
 
 from tests.integration.cluster.conftest import StartFleet
 from tests.integration.cluster.fleet import IMAGE, Fleet
@@ -46,6 +47,34 @@ def test_an_app_is_brought_from_a_dockerfile_to_a_running_release(fleet: Fleet) 
     assert node["metadata"]["labels"]["nvoi.io/server-name"] == "main"
     assert fleet.hosts["main"].installations == ["server v1.36.5+k3s1 true"]
     assert "Deploy of shop done" in outcome.output
+    # Nobody who does not have the nodes' password reads an image or puts another in its place.
+    for method, path in (("GET", "tags/list"), ("PUT", f"manifests/{stamp}")):
+        url = f"{fleet.registry.url}/v2/nvoi-shop/{path}"
+        assert urllib3.request(method, url, body=b"{}").status == 401
+    credentials = fleet.client.credentials
+    assert credentials is not None
+    spoken = outcome.output + json.dumps(fleet.state.records) + "".join(fleet.read_commands("main"))
+    assert credentials.password.reveal() not in spoken
+    assert credentials.basic.reveal() not in spoken
+    (mark,) = {node["metadata"]["annotations"]["nvoi.io/registry-access"]}
+    assert mark == credentials.mark
+
+
+def test_a_registry_asks_for_no_password_while_another_app_s_servers_do_not_have_it(
+    fleet: Fleet,
+) -> None:
+    fleet.state.register_node("blog-1", ready=True, labels={"nvoi.io/app.blog": "true"})
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output
+    told = "asks for no password yet, as blog-1 could not pull from it then: deploy blog"
+    assert told in outcome.output
+    assert urllib3.request("GET", f"{fleet.registry.url}/v2/").status == 200
+    node = fleet.state.find("Node", "blog-1")
+    assert fleet.client.credentials is not None
+    node["metadata"]["annotations"] = {"nvoi.io/registry-access": fleet.client.credentials.mark}
+    fleet.state.add(node)
+    assert "no password" not in fleet.run().output
+    assert urllib3.request("GET", f"{fleet.registry.url}/v2/").status == 401
 
 
 def test_a_dockerfile_that_takes_the_key_ends_the_deploy_before_anything_is_done(

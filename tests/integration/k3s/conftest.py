@@ -103,7 +103,7 @@ class Fleet:
         patience = Patience(server=seconds, agent=seconds, ready=seconds, drain=2)
         kube = self.get_kube(connections)
         installer = Installer(connections, kube, self.servers, self.settings, app, patience)
-        return installer.ensure_k3s(facts)
+        return {task.server.name: task.node.name for task in installer.ensure_k3s(facts)}
 
     def stop(self) -> None:
         """Switch all machines off."""

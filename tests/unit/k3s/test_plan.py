@@ -30,7 +30,7 @@ TOKEN = Secret("5eed" * 16)
 MASTER = Node("main-1", "main", "10.0.0.1", TOKEN, None, VERSION)
 WORKER = Node("web-1", "web", "10.0.0.2", TOKEN, "10.0.0.1", VERSION)
 SERVERS = [build_server(1), build_server(2)]
-CONFIG, REGISTRIES = Secret("token: t\n"), "{}\n"
+CONFIG, REGISTRIES = Secret("token: t\n"), Secret("{}\n")
 SETTINGS = K3sSettings()
 GOOD = build_k3s(
     token=Secret("t"),
@@ -140,7 +140,7 @@ def test_an_address_of_ipv6_is_bracketed() -> None:
 
 
 def test_the_stamp_changes_with_all_but_the_label() -> None:
-    def build(node: Node, registries: str = REGISTRIES) -> str:
+    def build(node: Node, registries: Secret = REGISTRIES) -> str:
         return build_stamp(node, build_config(node, SETTINGS), registries)
 
     stamp = build(WORKER)
@@ -149,6 +149,6 @@ def test_the_stamp_changes_with_all_but_the_label() -> None:
         build(replace(WORKER, version="v1.36.6+k3s1")),
         build(replace(WORKER, ip="10.0.0.3")),
         build(replace(WORKER, token=Secret("other"))),
-        build(WORKER, "other"),
+        build(WORKER, Secret("other")),
     ]
     assert len({stamp, *others}) == 5
