@@ -145,7 +145,8 @@ class Build:
         if not found:
             raise CommandError(f"the image cannot be built: {self.engine.name} made no {self.tag}")
         log.ok("built %s in %.1f s", self.tag, time.monotonic() - began)
-        return Image(self.tag, strip_digest(found))
+        image_id, _, user = found.strip().partition(" ")
+        return Image(self.tag, strip_digest(image_id), user)
 
     def _build_with(
         self, folder: Path, platform: str, cache: Registry | None, environ: Mapping[str, str]

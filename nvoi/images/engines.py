@@ -54,10 +54,12 @@ class Image:
     Attributes:
         tag: ``P:<stamp>``.
         id: what the engine knows its content by, 64 hex without ``sha256:`` before them.
+        user: whom it names to run as, such as ``1000:1000`` or ``app``; empty for root.
     """
 
     tag: str
     id: str
+    user: str = ""
 
     @property
     def repository(self) -> str:
@@ -115,8 +117,9 @@ class Engine(ABC):
         return None
 
     def inspect(self, tag: str) -> Words:
-        """Print the id of an image that is here."""
-        return (self.program, "image", "inspect", "--format", "{{.Id}}", self.qualify(tag))
+        """Print the id of an image that is here, and its user."""
+        words = ("image", "inspect", "--format", "{{.Id}} {{.Config.User}}")
+        return (self.program, *words, self.qualify(tag))
 
     def list_tags(self, repository: str) -> Words:
         """Print the stamps of a repository that are here, a line each."""

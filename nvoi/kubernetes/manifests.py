@@ -6,14 +6,17 @@ import json
 import math
 from base64 import b64encode
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
+from nvoi.kubernetes.isolation import build_peers, build_policy
 from nvoi.kubernetes.names import (
+    PART_OF,
     SECRET_CHECKSUM,
     SERVER_GROUP,
     TEMPLATE,
     build_checksum,
     build_job_name,
+    build_label_value,
     build_labels,
     build_metadata,
     build_part_name,
@@ -21,6 +24,7 @@ from nvoi.kubernetes.names import (
     build_statefulset_name,
 )
 from nvoi.kubernetes.workloads import (
+    DATABASE_PRIORITY,
     Manifest,
     Mount,
     Release,
@@ -30,7 +34,9 @@ from nvoi.kubernetes.workloads import (
     build_auxiliary_workload,
     build_shell,
     find_database_workload,
+    find_user_id,
 )
+from nvoi.naming import build_label, build_prefix
 
 # Seconds that a container must run where nothing else says that it is ready.
 SETTLING_SECONDS = 3
@@ -38,6 +44,11 @@ SETTLING_SECONDS = 3
 DEADLINE_SECONDS = 600
 #: Seconds that an ended Job is kept for whoever wants to look at it.
 KEPT_SECONDS = 24 * 3600
+# The highest that may be given to anything but Kubernetes' own parts is a billion (its
+# documentation, "Pod Priority and Preemption"); it can never be changed.
+DATABASE_PRIORITY_VALUE = 1_000_000
+# Of the disk nothing is promised but a little: unless told, it would be as much as the limit.
+PROMISED_DISK = "50Mi"
 CLAIM = "data"
 CLAIM_SIZE = "10Gi"
 
@@ -46,11 +57,12 @@ CLAIM_SIZE = "10Gi"
 class Manifests:
     """An app's objects, one tuple for each stage of a deploy.
 
-    ``secrets`` come first, then ``database`` until it is ready, ``jobs`` one after the other,
-    ``services`` and at last ``apps``, each with the Services in front of them.
+    ``secrets`` come first, with ``policies``, then ``database`` until it is ready, ``jobs`` one
+    after the other, ``services`` and at last ``apps``, each with the Services in front of them.
     """
 
     secrets: tuple[Manifest, ...]
+    policies: tuple[Manifest, ...]
     database: tuple[Manifest, ...]
     jobs: tuple[Manifest, ...]
     services: tuple[Manifest, ...]
@@ -59,11 +71,11 @@ class Manifests:
     @property
     def kept(self) -> tuple[Manifest, ...]:
         """All but the Jobs: what the app consists of once it is deployed."""
-        return (*self.secrets, *self.database, *self.services, *self.apps)
+        return (*self.secrets, *self.policies, *self.database, *self.services, *self.apps)
 
     @property
     def all(self) -> tuple[Manifest, ...]:
-        return (*self.secrets, *self.database, *self.jobs, *self.services, *self.apps)
+        return tuple(item for stage in astuple(self) for item in stage)
 
 
 def build_manifests(release: Release) -> Manifests:
@@ -73,6 +85,7 @@ def build_manifests(release: Release) -> Manifests:
     databases = [database] if database else []
     return Manifests(
         secrets=tuple(build_secret(item) for item in (*databases, *services, *apps.values())),
+        policies=(build_app_policy(release),),
         database=tuple(
             item
             for workload in databases
@@ -86,8 +99,56 @@ def build_manifests(release: Release) -> Manifests:
             if item.pre_run_command
         ),
         services=(*build_services(services), *map(build_deployment, services)),
-        apps=(*build_services(apps.values()), *map(build_deployment, apps.values())),
+        apps=(
+            *build_services(apps.values()),
+            *build_budgets(apps.values()),
+            *map(build_deployment, apps.values()),
+        ),
     )
+
+
+def build_app_policy(release: Release) -> Manifest:
+    """Who reaches the app's pods, of whatever release they are, and its database."""
+    app = release.application.name
+    name = build_label(build_prefix(app))
+    labels = build_labels(app, "policy", name, "policy")
+    metadata = build_metadata(name, labels, release.deploy_id)
+    peers = build_peers(app, release.application.let_in)
+    return build_policy(metadata, {PART_OF: build_label_value(app)}, peers)
+
+
+def build_database_priority(deploy_id: str) -> Manifest:
+    """The class of all databases of a cluster: the first to get a place, the last to lose it."""
+    labels = build_labels("nvoi", "database", DATABASE_PRIORITY, "priority")
+    metadata = build_metadata(DATABASE_PRIORITY, labels, deploy_id)
+    return {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {key: value for key, value in metadata.items() if key != "namespace"},
+        "value": DATABASE_PRIORITY_VALUE,
+        "description": "Databases of apps that nvoi deploys",
+    }
+
+
+def build_budgets(workloads: Iterable[Workload]) -> list[Manifest]:
+    """Have nodes drained one pod of a service after the other, where it has more than one.
+
+    A pod that is not ready serves nobody, and holds no drain up.
+    """
+    return [
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": build_metadata(item.name, item.labels, item.deploy_id),
+            "spec": {
+                "maxUnavailable": 1,
+                "selector": {"matchLabels": build_selector(item.name)},
+                "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            },
+        }
+        for item in workloads
+        if item.replicas > 1
+    ]
 
 
 def build_secret(workload: Workload) -> Manifest:
@@ -255,6 +316,8 @@ def build_specification(workload: Workload) -> Manifest:
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "terminationGracePeriodSeconds": workload.drain_seconds + workload.stop_seconds,
     }
+    if workload.priority is not None:
+        specification["priorityClassName"] = workload.priority
     if workload.mounts:
         specification["volumes"] = build_volumes(workload.mounts)
     return specification | build_placement(workload.groups)
@@ -288,6 +351,7 @@ def build_container(workload: Workload) -> Manifest:
         "image": workload.image,
         "envFrom": [{"secretRef": {"name": workload.secret_name}}],
         "resources": build_resources(workload.resources),
+        "securityContext": build_security(workload),
     }
     if workload.command is not None:
         container["command"] = build_shell(workload.command)
@@ -302,6 +366,22 @@ def build_container(workload: Workload) -> Manifest:
     return container | workload.probes
 
 
+def build_security(workload: Workload) -> Manifest:
+    """The least that a container may do.
+
+    Kubernetes cannot tell of a user's name whether it is root's: then it is left to the image
+    (Kubernetes documentation, "Configure a Security Context").
+    """
+    given = workload.capabilities
+    context: Manifest = {
+        "allowPrivilegeEscalation": workload.security.privilege_escalation,
+        "capabilities": {"drop": ["ALL"]} | ({"add": list(given)} if given else {}),
+    }
+    if workload.user and find_user_id(workload.user):
+        context["runAsNonRoot"] = True
+    return context
+
+
 def build_volume_mounts(mounts: Iterable[Mount], claim: str | None = None) -> list[Manifest]:
     """``volumeMounts`` of a container; ``claim`` is the path of :func:`build_claim`'s disk."""
     claims: list[Manifest] = [{"name": CLAIM, "mountPath": claim}] if claim else []
@@ -311,7 +391,9 @@ def build_volume_mounts(mounts: Iterable[Mount], claim: str | None = None) -> li
 
 
 def build_resources(resources: Resources) -> Manifest:
-    return {
-        "requests": {"memory": resources.requested_memory, "cpu": resources.requested_cpu},
-        "limits": {"memory": resources.memory_limit, "cpu": resources.cpu_limit},
-    }
+    requests = {"memory": resources.requested_memory, "cpu": resources.requested_cpu}
+    limits = {"memory": resources.memory_limit, "cpu": resources.cpu_limit}
+    if resources.disk_limit is not None:
+        requests["ephemeral-storage"] = PROMISED_DISK
+        limits["ephemeral-storage"] = resources.disk_limit
+    return {"requests": requests, "limits": limits}

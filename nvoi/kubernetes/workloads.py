@@ -30,16 +30,34 @@ STARTUP_SECONDS = 60
 AUXILIARY_STARTUP_SECONDS = 300
 # Time for data to be recovered after a crash: ending a database that recovers only makes it last.
 DATABASE_STARTUP_SECONDS = 600
+# A database that is slow under load answers again once the load is over; one that is started anew
+# has to recover first, under the same load.
+DATABASE_HANG_SECONDS = 600
+# A service that is slow gets no requests as soon as it fails its healthcheck, and is started anew
+# only where that has not helped.
+PATIENCE_FACTOR = 3
+LEAST_HANG_SECONDS = 60
+DATABASE_PRIORITY = "nvoi-database"
+# What a process that begins as root needs to become another user, and to end what runs as one:
+# images of databases, caches and web servers do so.
+ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
+# Ports below it are root's (ip(7)), or of who has this capability.
+FIRST_FREE_PORT = 1024
+BIND = "NET_BIND_SERVICE"
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a container is promised, and what it may use at most, as Kubernetes writes it."""
+    """What a container is promised, and what it may use at most, as Kubernetes writes it.
+
+    ``disk_limit`` is for its log and what it writes beside its volumes; None is no limit.
+    """
 
     requested_memory: str = "128Mi"
     requested_cpu: str = "100m"
     memory_limit: str = "512Mi"
     cpu_limit: str = "500m"
+    disk_limit: str | None = "5Gi"
 
     def change(self, given: schema.Resources) -> Resources:
         values = {key: value for key, value in asdict(given).items() if value is not None}
@@ -48,18 +66,23 @@ class Resources:
 
 DEFAULT_RESOURCES = Resources()
 # MySQL 8.4 alone takes about 500 MB with its defaults (MySQL Reference Manual, "How MySQL Uses
-# Memory"): the limit of an app's service would end it.
-DATABASE_RESOURCES = Resources("256Mi", "100m", "1Gi", "1000m")
+# Memory"): the limit of an app's service would end it. A limit of disk would end its pod.
+DATABASE_RESOURCES = Resources(memory_limit="1Gi", cpu_limit="1000m", disk_limit=None)
 
 
 @dataclass(frozen=True)
 class Release:
-    """One release of an app: ``stamp`` is ``YYYYMMDDHHMMSS``, ``image`` the app's own, in full."""
+    """One release of an app.
+
+    ``stamp`` is ``YYYYMMDDHHMMSS``, ``image`` the app's own, in full, and ``user`` whom that names
+    to run as, empty for root.
+    """
 
     application: Application
     stamp: str
     deploy_id: str
     image: str
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +106,8 @@ class Workload:
     on. ``stamp`` is None where it does not follow the app's releases. ``claim`` is the path at
     which it sees a disk that the cluster finds for it. ``drain_seconds`` go by
     between the end of new connections and SIGTERM, ``stop_seconds`` between that and SIGKILL.
-    ``probes`` are fields of its container.
+    ``probes`` are fields of its container. ``user`` is whom its image names to run as, None where
+    that is not known. ``priority`` is the name of its PriorityClass.
     """
 
     app: str
@@ -106,6 +130,18 @@ class Workload:
     history: int = 2
     drain_seconds: int = 0
     stop_seconds: int = 30
+    security: schema.Security = field(default_factory=schema.Security)
+    user: str | None = None
+    priority: str | None = None
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What its processes may do that root may; who is not root by the image needs none."""
+        is_root = not self.user or find_user_id(self.user) == 0
+        needed = {*self.security.capabilities, *(ROOT_CAPABILITIES if is_root else ())}
+        if self.port is not None and self.port < FIRST_FREE_PORT:
+            needed.add(BIND)
+        return tuple(sorted(needed))
 
     @property
     def checksum(self) -> str:
@@ -149,6 +185,8 @@ def build_app_workload(release: Release, service: AppService) -> Workload:
         replicas=count_replicas(service, mounts),
         history=application.keep_count,
         drain_seconds=DRAIN_SECONDS if service.port else 0,
+        security=service.security,
+        user=release.user if service.image is None else None,
     )
 
 
@@ -170,6 +208,7 @@ def build_auxiliary_workload(release: Release, service: AuxiliaryService) -> Wor
         mounts=build_mounts(app, service.servers, service.mount),
         probes=build_port_probes(port, AUXILIARY_STARTUP_SECONDS) if port else {},
         history=release.application.keep_count,
+        security=service.security,
     )
 
 
@@ -187,7 +226,7 @@ def find_database_workload(release: Release) -> Workload | None:
         deploy_id=release.deploy_id,
         image=database.image or engine.image,
         environment=build_database_environment(database, folder),
-        resources=DATABASE_RESOURCES.change(database.resources),
+        resources=build_database_resources(database.resources),
         groups=database.servers,
         arguments=build_database_arguments(database, engine, folder),
         port=DEFAULT_PORTS[database.engine or ""],
@@ -195,7 +234,31 @@ def find_database_workload(release: Release) -> Workload | None:
         claim=None if database.mount else folder,
         probes=build_database_probes(engine.question),
         stop_seconds=DATABASE_STOP_SECONDS,
+        security=database.security,
+        priority=DATABASE_PRIORITY,
     )
+
+
+def build_database_resources(given: schema.Resources) -> Resources:
+    """All that a database may use is promised to it, unless the config says less.
+
+    Where a server runs out of memory, what has more than it was promised is ended first
+    (Kubernetes documentation, "Pod Quality of Service Classes").
+    """
+    found = DATABASE_RESOURCES.change(given)
+    return replace(
+        found,
+        requested_memory=given.requested_memory or found.memory_limit,
+        requested_cpu=given.requested_cpu or found.cpu_limit,
+    )
+
+
+def find_user_id(user: str) -> int | None:
+    """The number of an image's user, ``1000`` or ``1000:1000``; None for a name but root's."""
+    name = user.partition(":")[0]
+    if name == "root":
+        return 0
+    return int(name) if name.isdecimal() else None
 
 
 def count_replicas(service: AppService, mounts: tuple[Mount, ...]) -> int:
@@ -239,10 +302,13 @@ def build_app_probes(service: AppService) -> Manifest:
     interval, timeout = round_seconds(check.interval), round_seconds(check.timeout)
     regular = build_probe(action, interval, timeout, check.retries)
     patience = max(math.ceil(check.interval * check.retries), STARTUP_SECONDS)
+    hang = check.restart_after or max(
+        PATIENCE_FACTOR * interval * check.retries, LEAST_HANG_SECONDS
+    )
     return {
         "startupProbe": build_probe(action, 1, timeout, patience),
         "readinessProbe": regular,
-        "livenessProbe": regular,
+        "livenessProbe": build_probe(action, interval, timeout, math.ceil(hang / interval)),
     }
 
 
@@ -260,7 +326,7 @@ def build_database_probes(command: str) -> Manifest:
     return {
         "startupProbe": build_probe(action, 2, 5, DATABASE_STARTUP_SECONDS // 2),
         "readinessProbe": build_probe(action, 5),
-        "livenessProbe": build_probe(action, 10, 5, 6),
+        "livenessProbe": build_probe(action, 30, 30, DATABASE_HANG_SECONDS // 30),
     }
 
 

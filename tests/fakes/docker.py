@@ -7,6 +7,7 @@ it shall do stands in `scenario.json` of the folder:
     engine    whether its engine answers
     buildx    whether buildx is installed
     lines     what a build prints
+    user      whom images name to run as
     failures  how many builds end with exit code 1 from now on
     kills     the process that such a build ends before
 
@@ -54,7 +55,14 @@ class FakeDocker:
     @property
     def scenario(self) -> dict[str, Any]:
         """What it does."""
-        usual = {"engine": True, "buildx": True, "lines": ["built"], "failures": 0, "kills": 0}
+        usual = {
+            "engine": True,
+            "buildx": True,
+            "lines": ["built"],
+            "failures": 0,
+            "kills": 0,
+            "user": "",
+        }
         return {**usual, **self._read("scenario.json", {})}
 
     @property
@@ -216,8 +224,8 @@ def run(docker: FakeDocker, argv: list[str]) -> int:
             status = 0 if docker.scenario["buildx"] else 1
         case ["buildx", "build", *rest] | ["build", *rest]:
             status = build(docker, rest)
-        case ["image", "inspect", "--format", "{{.Id}}", reference]:
-            print(digest(docker.images[reference].encode()))
+        case ["image", "inspect", "--format", "{{.Id}} {{.Config.User}}", reference]:
+            print(digest(docker.images[reference].encode()), docker.scenario["user"])
         case ["image", "ls", "--format", "{{.Tag}}", repository]:
             list_stamps(docker, repository)
         case ["image", "rm", *references]:

@@ -51,7 +51,8 @@ class Image:
     """The app's own image, built for ``platform``, such as ``linux/amd64``.
 
     ``tags`` are the stamps of the app's images in the registry, as they were before the push;
-    ``reference`` is the image as the nodes pull it, empty until that is known.
+    ``reference`` is the image as the nodes pull it, empty until that is known, and ``user`` whom
+    it names to run as.
     """
 
     platform: Future[str] = field(default_factory=Future)
@@ -59,6 +60,7 @@ class Image:
     build: Build | None = None
     tags: tuple[str, ...] = ()
     reference: str = ""
+    user: str = ""
 
 
 @dataclass
@@ -144,8 +146,9 @@ class ClusterContext:
 
     @property
     def release(self) -> Release:
-        deploy_id = self.request.deploy_id
-        return Release(self.application, self.rollout.stamp, deploy_id, self.image.reference)
+        image, deploy_id = self.image, self.request.deploy_id
+        stamp = self.rollout.stamp
+        return Release(self.application, stamp, deploy_id, image.reference, image.user)
 
     @property
     def manifests(self) -> Manifests:

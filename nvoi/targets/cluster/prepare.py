@@ -19,6 +19,7 @@ from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
 from nvoi.k3s.survey import check_servers, find_token
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.credentials import Credentials, build_credentials
+from nvoi.kubernetes.manifests import build_database_priority
 from nvoi.kubernetes.ownership import read_reference
 from nvoi.kubernetes.registry import (
     CLUSTER_IP,
@@ -160,7 +161,9 @@ def start_registry(context: ClusterContext) -> None:
         image=context.application.k3s.registry_image or IMAGE,
         credentials=find_usable_credentials(context),
     )
-    found = context.cluster.roll_out(registry, seconds=REGISTRY_SECONDS)
+    # Databases of all apps name it, so it stays whichever of them goes.
+    shared = [*registry, build_database_priority(context.request.deploy_id)]
+    found = context.cluster.roll_out(shared, seconds=REGISTRY_SECONDS)
     context.survey.registry = get_registry_address(found)
     # Both come up side by side on a new cluster, and whatever starts from here on needs names.
     wait_for_names(context.cluster)
@@ -283,6 +286,7 @@ def push_image(context: ClusterContext) -> None:
         else:
             stamp, digest = same
             log.info("The image has not changed since %s: nothing to push", stamp)
+    context.image.user = image.user
     context.image.reference = build_reference(f"{context.repository}:{stamp}", digest)
 
 
