@@ -26,6 +26,7 @@ INSTALL_URL = "https://get.k3s.io"
 API_PORT = 6443
 FLANNEL_BACKEND = "wireguard-native"
 LABEL_KEY = "node-label"
+ENCRYPTION_KEY = "secrets-encryption"
 TOKEN_BYTES = 32
 NO_MIRRORS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
@@ -39,12 +40,18 @@ class K3sSettings:
         install_url: where the installer is.
         system_default_registry: where k3s pulls its own images from.
         mirrors: the endpoints of other registries, by their names.
+        encrypts: whether a new cluster encrypts the Secrets in its datastore.
+        log_size: at this size a container's log goes on in another file.
+        log_files: how many of these files are kept.
     """
 
     version: str | None = None
     install_url: str = INSTALL_URL
     system_default_registry: str | None = None
     mirrors: Mapping[str, Sequence[str]] = field(default_factory=lambda: NO_MIRRORS)
+    encrypts: bool = True
+    log_size: str = "10Mi"
+    log_files: int = 3
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class Node:
         ip: its address among the nodes.
         master_ip: the master's address; None for the master itself.
         device: the network device that has ``ip``, where the server could say it.
+        encrypts: whether it encrypts the Secrets in its datastore, if it is the master.
     """
 
     name: str
@@ -64,6 +72,7 @@ class Node:
     master_ip: str | None
     version: str
     device: str | None = None
+    encrypts: bool = False
 
     @property
     def role(self) -> str:
@@ -133,6 +142,7 @@ def build_tasks(
             master_ip=None if server.is_master else addresses[servers[0].name],
             version=version,
             device=find_device(addresses[server.name], facts[server.name]),
+            encrypts=encrypts(facts[server.name].k3s, settings),
         )
         tasks.append(build_task(server, node, facts[server.name].k3s, settings))
     return tasks
@@ -145,6 +155,15 @@ def build_task(server: Server, node: Node, k3s: K3s, settings: K3sSettings) -> T
     stamp = build_stamp(node, config, registries)
     work = find_work(k3s, node.version, config, registries, stamp)
     return Task(server, node, config, registries, stamp, work, k3s.is_active)
+
+
+def encrypts(k3s: K3s, settings: K3sSettings) -> bool:
+    """Whether Secrets are encrypted: what a cluster was begun with stays.
+
+    To change it takes several restarts, with a command of k3s' between them (its documentation,
+    "Secrets Encryption").
+    """
+    return settings.encrypts if k3s.role is None else bool(k3s.config.get(ENCRYPTION_KEY))
 
 
 def choose_version(wanted: str | None, installed: str | None) -> str:
@@ -181,6 +200,10 @@ def build_config(node: Node, settings: K3sSettings) -> Secret:
         "node-name": node.name,
         "node-ip": node.ip,
         LABEL_KEY: [f"{SERVER_GROUP}={node.group}"],
+        "kubelet-arg": [
+            f"container-log-max-size={settings.log_size}",
+            f"container-log-max-files={settings.log_files}",
+        ],
     }
     if node.device is not None:
         values["flannel-iface"] = node.device
@@ -194,6 +217,8 @@ def build_config(node: Node, settings: K3sSettings) -> Secret:
             "service-cidr": SERVICE_NETWORK,
             "write-kubeconfig-mode": "0600",
         }
+        if node.encrypts:
+            values[ENCRYPTION_KEY] = True
         if settings.system_default_registry:
             values["system-default-registry"] = settings.system_default_registry
     lines = [f"{key}: {json.dumps(value)}" for key, value in values.items()]

@@ -11,6 +11,7 @@ from nvoi import parallel
 from nvoi.command import Command, Result, build_script
 from nvoi.errors import ClusterSilenceError, HostsError, NvoiError, RemoteError
 from nvoi.k3s import read_script
+from nvoi.k3s.datastore import COPIES_FOLDER
 from nvoi.k3s.facts import FOLDER, HEADER
 from nvoi.k3s.nodes import ClusterNode, parse_address
 from nvoi.kubernetes.cluster import Cluster
@@ -36,9 +37,8 @@ FOREIGN = 94
 
 def build_removal() -> Command:
     """The command, to be run as root, that removes k3s and what nvoi has put beside it."""
-    return build_script(
-        "nvoi-k3s-removal", read_script("uninstall.sh"), FOLDER, HEADER, DATA_FOLDER
-    )
+    folders = (DATA_FOLDER, COPIES_FOLDER)
+    return build_script("nvoi-k3s-removal", read_script("uninstall.sh"), FOLDER, HEADER, *folders)
 
 
 def send_removal(connections: Connections, host: Host) -> Result:

@@ -17,6 +17,7 @@ from nvoi import parallel
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, PATIENCE, Client
 from nvoi.kubernetes.ownership import Json, Reference, read_reference
+from nvoi.kubernetes.refusals import find_conflicts
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.log.lines import LineCutter
@@ -31,7 +32,7 @@ WATCH_SECONDS = 240
 GRACE_SECONDS = 30.0
 #: Seconds from one beginning of a watch to the next, where the API ends each at once.
 PACE = 0.5
-NOT_FOUND, GONE, TOO_MANY = 404, 410, 429
+NOT_FOUND, CONFLICT, GONE, TOO_MANY = 404, 409, 410, 429
 #: Another name for objects without what they hold.
 NAMES_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 #: What pods print is no JSON.
@@ -109,12 +110,25 @@ class Api:
     def apply(self, manifest: Manifest, owner: str = FIELD_MANAGER) -> Json:
         """Have the cluster hold a manifest; what ``owner`` no longer names goes.
 
-        Fields that somebody else has set are taken over.
+        Fields that somebody else has set otherwise are taken back, and are told.
         """
+        try:
+            return self._apply(manifest, owner, force=False)
+        except RequestError as error:
+            if error.status != CONFLICT:
+                raise
+            taken = find_conflicts(error)
+        others = [f"{field} ({who})" for field, who in taken if not who.startswith(FIELD_MANAGER)]
+        if others:
+            reference = read_reference(manifest)
+            log.warning("%s: taking back what others have set: %s", reference, ", ".join(others))
+        return self._apply(manifest, owner, force=True)
+
+    def _apply(self, manifest: Manifest, owner: str, *, force: bool) -> Json:
         item = self._ask(
             "PATCH",
             build_path(read_reference(manifest)),
-            query={"fieldManager": owner, "force": "true"},
+            query={"fieldManager": owner, "force": str(force).lower()},
             body=manifest,
             headers={"Content-Type": "application/apply-patch+yaml"},
         )

@@ -38,6 +38,11 @@ USERS_FILE = "htpasswd"
 #: (Distribution, "Garbage collection"): under the lock. Without ``--delete-untagged``, which takes
 #: the images of an index for untagged (release 2.8).
 COLLECT_GARBAGE = ("registry", "garbage-collect", CONFIG_FILE)
+#: What a process of root's needs that reads and writes its own files alone.
+LEAST_SECURITY: Manifest = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+}
 MASTER_TAINTS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 
 
@@ -118,23 +123,29 @@ def build_settings(*, asks: bool) -> str:
 
 def build_registry_pod(node: str | None, image: str) -> Manifest:
     """The spec of the registry's pod, which runs beside its data."""
-    names = {"kubernetes.io/hostname": node} if node else {}
     return {
         "containers": [build_registry_container(image)],
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "priorityClassName": "system-cluster-critical",
-        "nodeSelector": {"node-role.kubernetes.io/control-plane": "true"} | names,
-        "tolerations": [
-            {"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in MASTER_TAINTS
-        ]
-        + [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
         "volumes": [
             {"name": "data", "hostPath": {"path": DATA_FOLDER, "type": "DirectoryOrCreate"}},
             {"name": "config", "configMap": {"name": NAME}},
             {"name": "users", "secret": {"secretName": NAME, "defaultMode": 0o400}},
         ],
+    } | build_master_placement(node)
+
+
+def build_master_placement(node: str | None) -> Manifest:
+    """The part of a pod's spec that holds it to a master; without ``node`` any will do."""
+    names = {"kubernetes.io/hostname": node} if node else {}
+    return {
+        "nodeSelector": {"node-role.kubernetes.io/control-plane": "true"} | names,
+        "tolerations": [
+            {"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in MASTER_TAINTS
+        ]
+        + [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
     }
 
 
@@ -149,10 +160,7 @@ def build_registry_container(image: str) -> Manifest:
         "env": [{"name": "OTEL_TRACES_EXPORTER", "value": "none"}],
         "ports": [{"containerPort": PORT, "protocol": "TCP"}],
         "resources": build_resources(DEFAULT_RESOURCES),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": LEAST_SECURITY,
         "volumeMounts": [
             {"name": "data", "mountPath": "/var/lib/registry"},
             {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},

@@ -13,6 +13,7 @@ from nvoi.images.engines import find_engine
 from nvoi.images.push import open_registry as open_registry_at
 from nvoi.images.push import push
 from nvoi.images.registry import Registry, find_same
+from nvoi.k3s.datastore import build_datastore_copies
 from nvoi.k3s.install import Installer
 from nvoi.k3s.nodes import list_nodes, list_other_apps, list_without_access
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
@@ -121,6 +122,9 @@ def build_settings(context: ClusterContext) -> K3sSettings:
         install_url=k3s.install_url,
         system_default_registry=k3s.system_default_registry,
         mirrors=k3s.mirrors,
+        encrypts=k3s.secrets_encryption,
+        log_size=k3s.container_log_size,
+        log_files=k3s.container_log_files,
     )
 
 
@@ -155,14 +159,15 @@ def get_credentials(token: Secret) -> Credentials:
 
 
 def start_registry(context: ClusterContext) -> None:
-    registry = build_registry(
-        context.request.deploy_id,
-        node=context.survey.nodes[context.master.name],
-        image=context.application.k3s.registry_image or IMAGE,
-        credentials=find_usable_credentials(context),
-    )
-    # Databases of all apps name it, so it stays whichever of them goes.
-    shared = [*registry, build_database_priority(context.request.deploy_id)]
+    """Have the cluster hold what all of its apps share."""
+    k3s, deploy_id = context.application.k3s, context.request.deploy_id
+    node, image = context.survey.nodes[context.master.name], k3s.registry_image or IMAGE
+    credentials = find_usable_credentials(context)
+    shared = [
+        *build_registry(deploy_id, node=node, image=image, credentials=credentials),
+        build_datastore_copies(deploy_id, node=node, image=image, keep=k3s.datastore_copies),
+        build_database_priority(deploy_id),
+    ]
     found = context.cluster.roll_out(shared, seconds=REGISTRY_SECONDS)
     context.survey.registry = get_registry_address(found)
     # Both come up side by side on a new cluster, and whatever starts from here on needs names.
@@ -346,6 +351,12 @@ def plan_push(context: ClusterContext) -> Iterator[str]:
         yield "pushes the image to the registry over SSH, only the layers that it lacks"
 
 
+def plan_registry(context: ClusterContext) -> Iterator[str]:
+    yield "sees that the registry of the cluster is up, and lets in nobody but its nodes"
+    copies = context.application.k3s.datastore_copies
+    yield f"has k3s' datastore copied once a day on the master, the last {copies} kept"
+
+
 def plan_servers(context: ClusterContext) -> Iterator[str]:
     yield from context.provider.describe(context.application)
     yield "checks their system, memory, disk, ports, clock and rights"
@@ -374,6 +385,6 @@ K3S: Step[ClusterContext] = Step(
 REGISTRY: Step[ClusterContext] = Step(
     name="Registry",
     run=start_registry,
-    plan=lambda _: ["sees that the registry of the cluster is up, inside the cluster only"],
+    plan=plan_registry,
 )
 VOLUMES: Step[ClusterContext] = Step(name="Volumes", run=make_volumes, plan=plan_volumes)

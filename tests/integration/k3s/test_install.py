@@ -54,6 +54,8 @@ def test_the_master_runs_without_traefik_and_joins_over_wireguard(
         "node-ip": "10.0.0.11",
         "flannel-iface": "eth0",
         "node-label": ["nvoi.io/server-name=main"],
+        "kubelet-arg": ["container-log-max-size=10Mi", "container-log-max-files=3"],
+        "secrets-encryption": True,
         "flannel-backend": "wireguard-native",
         "disable": ["traefik"],
         "cluster-cidr": "10.42.0.0/16",
@@ -63,7 +65,8 @@ def test_the_master_runs_without_traefik_and_joins_over_wireguard(
     }
     joined = worker.read_config()
     assert joined["server"] == "https://10.0.0.11:6443"
-    assert "system-default-registry" not in joined
+    assert not {"system-default-registry", "secrets-encryption"} & joined.keys()
+    assert joined["kubelet-arg"] == config["kubelet-arg"]
     for host in fleet.hosts:
         mirrors = json.loads(host.read(REGISTRIES_FILE))["mirrors"]
         assert mirrors["10.43.0.100:5000"] == {"endpoint": ["http://10.43.0.100:5000"]}
