@@ -8,18 +8,26 @@ from nvoi.command import Command, build_script
 from nvoi.config.schema import Application, ServerGroup
 from nvoi.errors import Fault
 from nvoi.naming import build_server_name, build_volume_path
-from nvoi.providers.provider import Server
+from nvoi.providers.provider import OWN_MODE, Server
 from nvoi.ssh.host import SSH_PORT, Host
 
-#: Its arguments: the folders. Their parent lets nobody list it; an image's user, which is not
-#: known, must be able to write into its folder.
+#: Its arguments: the mode of those with an owner, then each folder behind its owner, or `-`. Their
+#: parent lets nobody list it; where an image's user is not known, anyone must be able to write.
 MAKE = """\
 set -eu
+mode=$1
+shift
 mkdir -p /opt/nvoi/volumes
 chmod 0711 /opt/nvoi /opt/nvoi/volumes
-for folder; do
+while [ "$#" -gt 0 ]; do
+  owner=$1 folder=$2
+  shift 2
   mkdir "$folder" 2>/dev/null || [ -d "$folder" ]
-  chmod 0777 "$folder"
+  if [ "$owner" = - ]; then chmod 0777 "$folder"
+  else
+    chmod "$mode" "$folder"
+    chown "$owner:0" "$folder"
+  fi
 done
 """
 REMOVE = """\
@@ -51,8 +59,9 @@ class OwnServers:
         return self.list_servers(application)
 
     def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
-        del server
-        return build_script("nvoi-volumes", MAKE, *lacking)
+        pairs = [(server.find_owner(folder) or "-", folder) for folder in lacking]
+        words = [str(word) for pair in pairs for word in pair]
+        return build_script("nvoi-volumes", MAKE, OWN_MODE, *words)
 
     def build_volumes_removal(self, server: Server) -> Command | None:
         if not server.volumes:
@@ -81,6 +90,9 @@ def build_server(
 ) -> Server:
     """The server ``index``, counted from 1, of a group."""
     name = build_server_name(application.name, group.name, index)
+    folders = {
+        volume: build_volume_path(application.name, group.name, volume) for volume in group.volumes
+    }
     return Server(
         name=name,
         group=group.name,
@@ -93,7 +105,8 @@ def build_server(
         ),
         is_master=is_master,
         private_ip=group.private_ip,
-        volumes=tuple(
-            build_volume_path(application.name, group.name, volume) for volume in group.volumes
+        volumes=tuple(folders.values()),
+        owners=tuple(
+            (folder, uid) for name, folder in folders.items() if (uid := group.volumes[name].uid)
         ),
     )

@@ -14,6 +14,7 @@ from nvoi.images.push import open_registry as open_registry_at
 from nvoi.images.push import push
 from nvoi.images.registry import Registry, find_same
 from nvoi.k3s.datastore import build_datastore_copies
+from nvoi.k3s.facts import Facts
 from nvoi.k3s.install import Installer
 from nvoi.k3s.nodes import list_nodes, list_other_apps, list_without_access
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
@@ -36,6 +37,7 @@ from nvoi.log.masking import add_secrets
 from nvoi.naming import build_image_tag, build_server_name, build_volume_path
 from nvoi.operation import Step
 from nvoi.parallel import work_on_all
+from nvoi.providers.provider import Server
 from nvoi.secret import Secret
 from nvoi.source import Source
 from nvoi.ssh.host import Host, as_root
@@ -313,7 +315,7 @@ def make_volumes(context: ClusterContext) -> None:
     lacking = {
         server.host: (server, folders)
         for server in context.survey.servers
-        if (folders := [one for one in server.volumes if one not in facts[server.name].volumes])
+        if (folders := find_lacking(server, facts[server.name]))
     }
     if not lacking:
         log.info("All volumes are there")
@@ -325,9 +327,17 @@ def make_volumes(context: ClusterContext) -> None:
         command = context.provider.build_volumes(server, folders)
         context.connections.run(host, as_root(host, command))
         for folder in folders:
-            log.info("%s: made %s", server.name, folder)
+            owner = server.find_owner(folder)
+            done = "changed" if folder in facts[server.name].volumes else "made"
+            whose = f", of user {owner}" if owner else ""
+            log.info("%s: %s %s%s", server.name, done, folder, whose)
 
     work_on_all([*lacking], make)
+
+
+def find_lacking(server: Server, facts: Facts) -> list[str]:
+    """The folders of volumes that are not there, or are another's than the config says."""
+    return [folder for folder in server.volumes if not server.is_kept(folder, facts.volumes)]
 
 
 def list_volumes(context: ClusterContext) -> Iterator[tuple[str, str]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import stat
 
 import pytest
 import urllib3
 
 from tests.integration.cluster.conftest import StartFleet
 from tests.integration.cluster.fleet import IMAGE, Fleet
+from tests.integration.cluster.machine import DEPLOY_UID, IS_ROOT
 
 DATABASE = {
     "servers": ["main"],
@@ -118,9 +120,17 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
     }
     fleet.application["app"]["worker"] = {"servers": ["work"], "command": "work"}
     fleet.web["pre_run_command"] = "migrate"
-    fleet.build_image()
+    fleet.build_image("USER 1000:1000")
     assert fleet.run().code == 0
     pods = sorted(fleet.state.names("Pod"))
+    for name, own in (("web", True), ("worker", True), ("cache", None)):
+        found = fleet.state.find("Deployment", f"shop-{name}")
+        (container,) = found["spec"]["template"]["spec"]["containers"]
+        assert container["securityContext"].get("runAsNonRoot") is own
+    assert fleet.state.names("NetworkPolicy") == ["nvoi-shop"]
+    assert fleet.state.names("PodDisruptionBudget") == ["shop-web"]
+    assert fleet.state.names("PriorityClass") == ["nvoi-database"]
+    assert fleet.state.names("CronJob", "kube-system") == ["nvoi-datastore"]
     pushed = len(fleet.registry.asked)
     before = {group: machine.connection_count for group, machine in fleet.machines.items()}
     for group in fleet.machines:
@@ -203,6 +213,25 @@ def test_secrets_database_command_services_and_app_come_in_this_order(fleet: Fle
     spoken = outcome.output + json.dumps(fleet.state.records)
     assert "t0ken-of-the-app" not in spoken
     assert "pa55word-of-it" not in spoken
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="nobody else may give a folder away")
+def test_a_volume_is_everybody_s_until_the_config_says_whose_it_is(fleet: Fleet) -> None:
+    fleet.application["volumes"] = {"main": {"data": {}, "open": {}}}
+    fleet.web["mounts"] = {"data": "/data"}
+    assert fleet.run().code == 0
+    folders = [
+        fleet.master.root / f"opt/nvoi/volumes/shop-main-{name}" for name in ("data", "open")
+    ]
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o777, 0o777]
+    (folders[0] / "kept").write_text("kept")
+    fleet.application["volumes"]["main"]["data"] = {"uid": DEPLOY_UID}
+    outcome = fleet.run()
+    assert f"changed /opt/nvoi/volumes/shop-main-data, of user {DEPLOY_UID}" in outcome.output
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o770, 0o777]
+    assert folders[0].stat().st_uid == DEPLOY_UID
+    assert (folders[0] / "kept").read_text() == "kept"
+    assert "All volumes are there" in fleet.run().output
 
 
 def test_what_the_config_no_longer_names_is_removed_and_data_stays(fleet: Fleet) -> None:
