@@ -23,6 +23,7 @@ from nvoi.images.context import stage
 from nvoi.images.engines import Engine, Image, end_command, find_newest, strip_digest
 from nvoi.images.login import log_in
 from nvoi.images.registry import Registry
+from nvoi.images.user import find_numbers
 from nvoi.log.levels import get_logger
 from nvoi.process import Words, ask, follow
 from nvoi.source import Source
@@ -145,7 +146,8 @@ class Build:
         if not found:
             raise CommandError(f"the image cannot be built: {self.engine.name} made no {self.tag}")
         log.ok("built %s in %.1f s", self.tag, time.monotonic() - began)
-        image_id, _, user = found.strip().partition(" ")
+        image_id, _, name = found.strip().partition(" ")
+        user = find_numbers(self.engine, self.tag, name, self._environ)
         return Image(self.tag, strip_digest(image_id), user)
 
     def _build_with(

@@ -54,7 +54,8 @@ class Image:
     Attributes:
         tag: ``P:<stamp>``.
         id: what the engine knows its content by, 64 hex without ``sha256:`` before them.
-        user: whom it names to run as, such as ``1000:1000`` or ``app``; empty for root.
+        user: whom it names to run as, ``1000:1000``; a name where its numbers are not known, and
+            empty for root.
     """
 
     tag: str
@@ -120,6 +121,17 @@ class Engine(ABC):
         """Print the id of an image that is here, and its user."""
         words = ("image", "inspect", "--format", "{{.Id}} {{.Config.User}}")
         return (self.program, *words, self.qualify(tag))
+
+    def create(self, tag: str) -> Words:
+        """Make a container, which is not started, and print its id; without a command none is."""
+        return (self.program, "create", self.qualify(tag), "-")
+
+    def read(self, container: str, path: str) -> Words:
+        """Print a file of a container, within an archive."""
+        return (self.program, "cp", f"{container}:{path}", "-")
+
+    def remove_container(self, container: str) -> Words:
+        return (self.program, "rm", container)
 
     def list_tags(self, repository: str) -> Words:
         """Print the stamps of a repository that are here, a line each."""

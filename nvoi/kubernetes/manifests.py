@@ -34,7 +34,7 @@ from nvoi.kubernetes.workloads import (
     build_auxiliary_workload,
     build_shell,
     find_database_workload,
-    find_user_id,
+    find_user,
 )
 from nvoi.naming import build_label, build_prefix
 
@@ -369,7 +369,7 @@ def build_container(workload: Workload) -> Manifest:
 def build_security(workload: Workload) -> Manifest:
     """The least that a container may do.
 
-    Kubernetes cannot tell of a user's name whether it is root's: then it is left to the image
+    An image's user is told in numbers: of a name Kubernetes cannot tell whether it is root's
     (Kubernetes documentation, "Configure a Security Context").
     """
     given = workload.capabilities
@@ -377,8 +377,10 @@ def build_security(workload: Workload) -> Manifest:
         "allowPrivilegeEscalation": workload.security.privilege_escalation,
         "capabilities": {"drop": ["ALL"]} | ({"add": list(given)} if given else {}),
     }
-    if workload.user and find_user_id(workload.user):
-        context["runAsNonRoot"] = True
+    user, group = find_user(workload.user or "")
+    if user:
+        context |= {"runAsNonRoot": True, "runAsUser": user}
+        context |= {"runAsGroup": group} if group is not None else {}
     return context
 
 

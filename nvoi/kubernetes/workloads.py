@@ -137,7 +137,7 @@ class Workload:
     @property
     def capabilities(self) -> tuple[str, ...]:
         """What its processes may do that root may; who is not root by the image needs none."""
-        is_root = not self.user or find_user_id(self.user) == 0
+        is_root = not self.user or find_user(self.user)[0] == 0
         needed = {*self.security.capabilities, *(ROOT_CAPABILITIES if is_root else ())}
         if self.port is not None and self.port < FIRST_FREE_PORT:
             needed.add(BIND)
@@ -253,12 +253,11 @@ def build_database_resources(given: schema.Resources) -> Resources:
     )
 
 
-def find_user_id(user: str) -> int | None:
-    """The number of an image's user, ``1000`` or ``1000:1000``; None for a name but root's."""
-    name = user.partition(":")[0]
-    if name == "root":
-        return 0
-    return int(name) if name.isdecimal() else None
+def find_user(user: str) -> tuple[int | None, int | None]:
+    """The numbers of an image's user and group, ``1000:1000``; None for a name, but for root's."""
+    names = ["0" if name == "root" else name for name in user.split(":")]
+    numbers = [int(name) if name.isdecimal() else None for name in names]
+    return numbers[0], numbers[1] if len(numbers) > 1 else None
 
 
 def count_replicas(service: AppService, mounts: tuple[Mount, ...]) -> int:

@@ -8,6 +8,7 @@ it shall do stands in `scenario.json` of the folder:
     buildx    whether buildx is installed
     lines     what a build prints
     user      whom images name to run as
+    files     what is in their files, by their paths
     failures  how many builds end with exit code 1 from now on
     kills     the process that such a build ends before
 
@@ -62,6 +63,7 @@ class FakeDocker:
             "failures": 0,
             "kills": 0,
             "user": "",
+            "files": {},
         }
         return {**usual, **self._read("scenario.json", {})}
 
@@ -213,6 +215,14 @@ def remove(docker: FakeDocker, references: list[str]) -> None:
     docker.save_images(images)
 
 
+def look_inside(docker: FakeDocker, verb: str, what: str) -> None:
+    """Make a container of an image, print a file of one, or take one away."""
+    if verb == "create":
+        print(f"container-of-{digest(docker.images[what].encode())}")
+    elif verb == "cp":
+        print(docker.scenario["files"][what.rpartition(":")[2]])
+
+
 def run(docker: FakeDocker, argv: list[str]) -> int:
     """Do what the arguments ask for."""
     docker.record(argv)
@@ -232,10 +242,10 @@ def run(docker: FakeDocker, argv: list[str]) -> int:
             remove(docker, references)
         case ["tag", source, target]:
             docker.save_images({**docker.images, target: docker.images[source]})
-        case ["push", reference]:
-            push(docker, reference)
-        case ["pull", reference]:
-            pull(docker, reference)
+        case ["create" | "cp" | "rm", what, *_]:
+            look_inside(docker, argv[0], what)
+        case ["push" | "pull" as verb, reference]:
+            {"push": push, "pull": pull}[verb](docker, reference)
         case _:
             print(f"unknown command: docker {' '.join(argv)}", file=sys.stderr)
             status = 125

@@ -120,13 +120,15 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
     }
     fleet.application["app"]["worker"] = {"servers": ["work"], "command": "work"}
     fleet.web["pre_run_command"] = "migrate"
-    fleet.build_image("USER 1000:1000")
+    fleet.build_image("COPY passwd /etc/passwd", "USER app")
+    (fleet.checkout / "passwd").write_text("root:x:0:0::/:\napp:x:1001:1002::/:\n")
     assert fleet.run().code == 0
     pods = sorted(fleet.state.names("Pod"))
-    for name, own in (("web", True), ("worker", True), ("cache", None)):
+    for name, user in (("web", 1001), ("worker", 1001), ("cache", None)):
         found = fleet.state.find("Deployment", f"shop-{name}")
         (container,) = found["spec"]["template"]["spec"]["containers"]
-        assert container["securityContext"].get("runAsNonRoot") is own
+        assert container["securityContext"].get("runAsUser") == user
+        assert container["securityContext"].get("runAsNonRoot", False) is (user is not None)
     assert fleet.state.names("NetworkPolicy") == ["nvoi-shop"]
     assert fleet.state.names("PodDisruptionBudget") == ["shop-web"]
     assert fleet.state.names("PriorityClass") == ["nvoi-database"]

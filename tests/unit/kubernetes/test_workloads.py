@@ -141,7 +141,7 @@ def test_a_service_with_several_pods_loses_one_at_a_time_when_nodes_are_drained(
         ("1000", 3000, (), True),
         ("1000:1000", 1023, ("NET_BIND_SERVICE",), True),
         ("1000", 1024, (), True),
-        # Of a name Kubernetes cannot tell whose it is.
+        # Of a name that its image does not know nobody can tell whose it is.
         ("app", 3000, (), False),
     ],
 )
@@ -153,6 +153,10 @@ def test_a_container_may_do_what_its_user_and_its_port_need(
     context = container_of(web)["securityContext"]
     assert context["capabilities"].get("add", []) == [*added]
     assert context.get("runAsNonRoot", False) is not_root
+    number, _, group = user.partition(":")
+    wanted = {"runAsUser": number, "runAsGroup": group} if not_root else {}
+    for key in ("runAsUser", "runAsGroup"):
+        assert str(context.get(key, "")) == wanted.get(key, "")
 
 
 def test_what_others_have_made_may_begin_as_root() -> None:
