@@ -156,7 +156,11 @@ def build_marker(app: str) -> str:
 
 
 def list_other_apps(nodes: Iterable[ClusterNode], app: str) -> list[str]:
-    markers = {marker for node in nodes for marker in node.markers} - {build_marker(app)}
+    return [name for name in list_apps(nodes) if MARKER + MARKER_NAME + name != build_marker(app)]
+
+
+def list_apps(nodes: Iterable[ClusterNode]) -> list[str]:
+    markers = {marker for node in nodes for marker in node.markers}
     return sorted(marker.removeprefix(MARKER + MARKER_NAME) for marker in markers)
 
 
@@ -249,13 +253,17 @@ def find_left(
     ]
 
 
-def list_without_access(nodes: Iterable[ClusterNode], app: str, access: str) -> list[ClusterNode]:
-    """The nodes that other apps use and that do not have the registry's password.
+def list_without_access(nodes: Iterable[ClusterNode], access: str) -> list[ClusterNode]:
+    """The nodes that apps use and that do not have the registry's password.
 
-    They are those of apps that have not been deployed since the registry can ask for one.
+    They are those of apps that have not been deployed since the registry can ask for one, and
+    those that were away. A cordoned one gets no pods, and needs none.
     """
-    own = {build_marker(app)}
-    return [one for one in nodes if one.markers - own and one.annotations.get(ACCESS) != access]
+    return [
+        node
+        for node in nodes
+        if node.markers and node.annotations.get(ACCESS) != access and not node.is_cordoned
+    ]
 
 
 def forget_app(cluster: Cluster, nodes: Sequence[ClusterNode], app: str) -> None:

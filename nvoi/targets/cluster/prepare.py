@@ -16,7 +16,7 @@ from nvoi.images.registry import Registry, find_same
 from nvoi.k3s.datastore import build_datastore_copies
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.install import Installer
-from nvoi.k3s.nodes import list_nodes, list_other_apps, list_without_access
+from nvoi.k3s.nodes import list_apps, list_nodes, list_without_access
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
 from nvoi.k3s.survey import check_servers, find_token
 from nvoi.kubernetes.cluster import Cluster
@@ -177,17 +177,17 @@ def start_registry(context: ClusterContext) -> None:
 
 
 def find_usable_credentials(context: ClusterContext) -> Credentials | None:
-    """What the registry is to ask for: nothing while a server of another app could not tell it."""
-    credentials, app = context.survey.credentials, context.application.name
+    """What the registry is to ask for: nothing while a server could not tell it."""
+    credentials = context.survey.credentials
     nodes = list_nodes(context.cluster)
-    late = list_without_access(nodes, app, credentials.mark) if credentials else []
+    late = list_without_access(nodes, credentials.mark) if credentials else []
     if not late:
         return credentials
     log.warning(
-        "The registry asks for no password yet, as %s could not pull from it then: deploy %s "
-        "with this version too",
+        "The registry asks for no password yet, as %s could not pull from it then: the next "
+        "deploy of %s sees to that",
         ", ".join(node.name for node in late),
-        ", ".join(list_other_apps(late, app)),
+        " and ".join(list_apps(late)),
     )
     return None
 

@@ -68,7 +68,9 @@ def test_a_registry_asks_for_no_password_while_another_app_s_servers_do_not_have
     fleet.state.register_node("blog-1", ready=True, labels={"nvoi.io/app.blog": "true"})
     outcome = fleet.run()
     assert outcome.code == 0, outcome.output
-    told = "asks for no password yet, as blog-1 could not pull from it then: deploy blog"
+    told = (
+        "asks for no password yet, as blog-1 could not pull from it then: the next deploy of blog "
+    )
     assert told in outcome.output
     assert urllib3.request("GET", f"{fleet.registry.url}/v2/").status == 200
     node = fleet.state.find("Node", "blog-1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,7 +100,7 @@ def test_another_apps_way_to_a_node_is_not_overwritten() -> None:
     }
 
 
-def test_a_node_of_another_app_that_lacks_the_registry_s_password_is_known() -> None:
+def test_a_node_of_an_app_that_lacks_the_registry_s_password_is_known() -> None:
     def build(name: str, access: str, *apps: str) -> ClusterNode:
         marks = {f"nvoi.io/app.{app}": "true" for app in apps}
         noted = {"nvoi.io/registry-access": access} if access else {}
@@ -109,10 +110,10 @@ def test_a_node_of_another_app_that_lacks_the_registry_s_password_is_known() -> 
         build("has-it", "mark", "blog"),
         build("had-another", "other", "blog"),
         build("never-had-one", "", "blog", "shop"),
-        build("of-the-app-alone", "", "shop"),
         build("of-none", ""),
+        replace(build("gets-no-pods", "", "shop"), is_cordoned=True),
     ]
-    found = [node.name for node in list_without_access(nodes, "shop", "mark")]
+    found = [node.name for node in list_without_access(nodes, "mark")]
     assert found == ["had-another", "never-had-one"]
 
 
