@@ -11,10 +11,10 @@ from nvoi.kubernetes.manifests import build_resources
 from nvoi.kubernetes.names import build_labels, build_metadata
 from nvoi.kubernetes.registry import (
     IMAGE,
-    LEAST_SECURITY,
     SYSTEM_NAMESPACE,
     build_master_placement,
 )
+from nvoi.kubernetes.security import LEAST_SECURITY
 from nvoi.kubernetes.workloads import DEFAULT_RESOURCES, Manifest
 
 NAME = "nvoi-datastore"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 
-from nvoi.kubernetes.names import PART_OF, build_label_value
+from nvoi.kubernetes.names import PART_OF, build_label_value, build_labels, build_metadata
+from nvoi.naming import build_label, build_prefix
 
 #: k3s' own default, told to it all the same.
 POD_NETWORK = "10.42.0.0/16"
@@ -35,6 +36,16 @@ def build_nodes() -> tuple[Peer, ...]:
 
 
 NODES = build_nodes()
+
+
+def build_app_policy(app: str, others: Sequence[str], deploy_id: str) -> dict[str, object]:
+    """Who reaches an app's pods, of whatever release they are, and its database.
+
+    ``others`` are those whom its config lets in.
+    """
+    name = build_label(build_prefix(app))
+    metadata = build_metadata(name, build_labels(app, "policy", name, "policy"), deploy_id)
+    return build_policy(metadata, {PART_OF: build_label_value(app)}, build_peers(app, others))
 
 
 def build_peers(app: str, others: Sequence[str]) -> tuple[Peer, ...]:

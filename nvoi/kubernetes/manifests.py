@@ -8,23 +8,21 @@ from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, replace
 
-from nvoi.kubernetes.isolation import build_peers, build_policy
+from nvoi.kubernetes.isolation import build_app_policy
 from nvoi.kubernetes.names import (
-    PART_OF,
     SECRET_CHECKSUM,
     SERVER_GROUP,
     TEMPLATE,
     build_checksum,
     build_job_name,
-    build_label_value,
     build_labels,
     build_metadata,
     build_part_name,
     build_selector,
     build_statefulset_name,
 )
+from nvoi.kubernetes.security import build_security
 from nvoi.kubernetes.workloads import (
-    DATABASE_PRIORITY,
     Manifest,
     Mount,
     Release,
@@ -34,9 +32,7 @@ from nvoi.kubernetes.workloads import (
     build_auxiliary_workload,
     build_shell,
     find_database_workload,
-    find_user,
 )
-from nvoi.naming import build_label, build_prefix
 
 # Seconds that a container must run where nothing else says that it is ready.
 SETTLING_SECONDS = 3
@@ -44,9 +40,6 @@ SETTLING_SECONDS = 3
 DEADLINE_SECONDS = 600
 #: Seconds that an ended Job is kept for whoever wants to look at it.
 KEPT_SECONDS = 24 * 3600
-# The highest that may be given to anything but Kubernetes' own parts is a billion (its
-# documentation, "Pod Priority and Preemption"); it can never be changed.
-DATABASE_PRIORITY_VALUE = 1_000_000
 # Of the disk nothing is promised but a little: unless told, it would be as much as the limit.
 PROMISED_DISK = "50Mi"
 CLAIM = "data"
@@ -85,7 +78,7 @@ def build_manifests(release: Release) -> Manifests:
     databases = [database] if database else []
     return Manifests(
         secrets=tuple(build_secret(item) for item in (*databases, *services, *apps.values())),
-        policies=(build_app_policy(release),),
+        policies=(build_app_policy(application.name, application.let_in, release.deploy_id),),
         database=tuple(
             item
             for workload in databases
@@ -105,29 +98,6 @@ def build_manifests(release: Release) -> Manifests:
             *map(build_deployment, apps.values()),
         ),
     )
-
-
-def build_app_policy(release: Release) -> Manifest:
-    """Who reaches the app's pods, of whatever release they are, and its database."""
-    app = release.application.name
-    name = build_label(build_prefix(app))
-    labels = build_labels(app, "policy", name, "policy")
-    metadata = build_metadata(name, labels, release.deploy_id)
-    peers = build_peers(app, release.application.let_in)
-    return build_policy(metadata, {PART_OF: build_label_value(app)}, peers)
-
-
-def build_database_priority(deploy_id: str) -> Manifest:
-    """The class of all databases of a cluster: the first to get a place, the last to lose it."""
-    labels = build_labels("nvoi", "database", DATABASE_PRIORITY, "priority")
-    metadata = build_metadata(DATABASE_PRIORITY, labels, deploy_id)
-    return {
-        "apiVersion": "scheduling.k8s.io/v1",
-        "kind": "PriorityClass",
-        "metadata": {key: value for key, value in metadata.items() if key != "namespace"},
-        "value": DATABASE_PRIORITY_VALUE,
-        "description": "Databases of apps that nvoi deploys",
-    }
 
 
 def build_budgets(workloads: Iterable[Workload]) -> list[Manifest]:
@@ -351,7 +321,7 @@ def build_container(workload: Workload) -> Manifest:
         "image": workload.image,
         "envFrom": [{"secretRef": {"name": workload.secret_name}}],
         "resources": build_resources(workload.resources),
-        "securityContext": build_security(workload),
+        "securityContext": build_security(workload.security, workload.user),
     }
     if workload.command is not None:
         container["command"] = build_shell(workload.command)
@@ -364,24 +334,6 @@ def build_container(workload: Workload) -> Manifest:
     if workload.drain_seconds:
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": workload.drain_seconds}}}
     return container | workload.probes
-
-
-def build_security(workload: Workload) -> Manifest:
-    """The least that a container may do.
-
-    An image's user is told in numbers: of a name Kubernetes cannot tell whether it is root's
-    (Kubernetes documentation, "Configure a Security Context").
-    """
-    given = workload.capabilities
-    context: Manifest = {
-        "allowPrivilegeEscalation": workload.security.privilege_escalation,
-        "capabilities": {"drop": ["ALL"]} | ({"add": list(given)} if given else {}),
-    }
-    user, group = find_user(workload.user or "")
-    if user:
-        context |= {"runAsNonRoot": True, "runAsUser": user}
-        context |= {"runAsGroup": group} if group is not None else {}
-    return context
 
 
 def build_volume_mounts(mounts: Iterable[Mount], claim: str | None = None) -> list[Manifest]:

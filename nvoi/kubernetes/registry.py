@@ -14,6 +14,7 @@ from nvoi.kubernetes.credentials import Credentials, build_htpasswd
 from nvoi.kubernetes.isolation import NODES, build_policy
 from nvoi.kubernetes.manifests import build_resources, stamp_template
 from nvoi.kubernetes.names import build_checksum, build_labels, build_metadata, build_selector
+from nvoi.kubernetes.security import LEAST_SECURITY
 from nvoi.kubernetes.workloads import DEFAULT_RESOURCES, Manifest, build_probe
 from nvoi.secret import Secret
 
@@ -38,11 +39,6 @@ USERS_FILE = "htpasswd"
 #: (Distribution, "Garbage collection"): under the lock. Without ``--delete-untagged``, which takes
 #: the images of an index for untagged (release 2.8).
 COLLECT_GARBAGE = ("registry", "garbage-collect", CONFIG_FILE)
-#: What a process of root's needs that reads and writes its own files alone.
-LEAST_SECURITY: Manifest = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-}
 MASTER_TAINTS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 
 

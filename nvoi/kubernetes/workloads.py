@@ -10,6 +10,7 @@ from nvoi.config import schema
 from nvoi.config.environment import DEFAULT_PORTS, build_environment
 from nvoi.config.schema import Application, AppService, AuxiliaryService, Healthcheck
 from nvoi.kubernetes.database import (
+    PRIORITY,
     build_database_arguments,
     build_database_environment,
     find_engine,
@@ -37,13 +38,6 @@ DATABASE_HANG_SECONDS = 600
 # only where that has not helped.
 PATIENCE_FACTOR = 3
 LEAST_HANG_SECONDS = 60
-DATABASE_PRIORITY = "nvoi-database"
-# What a process that begins as root needs to become another user, and to end what runs as one:
-# images of databases, caches and web servers do so.
-ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
-# Ports below it are root's (ip(7)), or of who has this capability.
-FIRST_FREE_PORT = 1024
-BIND = "NET_BIND_SERVICE"
 
 
 @dataclass(frozen=True)
@@ -133,15 +127,6 @@ class Workload:
     security: schema.Security = field(default_factory=schema.Security)
     user: str | None = None
     priority: str | None = None
-
-    @property
-    def capabilities(self) -> tuple[str, ...]:
-        """What its processes may do that root may; who is not root by the image needs none."""
-        is_root = not self.user or find_user(self.user)[0] == 0
-        needed = {*self.security.capabilities, *(ROOT_CAPABILITIES if is_root else ())}
-        if self.port is not None and self.port < FIRST_FREE_PORT:
-            needed.add(BIND)
-        return tuple(sorted(needed))
 
     @property
     def checksum(self) -> str:
@@ -235,7 +220,7 @@ def find_database_workload(release: Release) -> Workload | None:
         probes=build_database_probes(engine.question),
         stop_seconds=DATABASE_STOP_SECONDS,
         security=database.security,
-        priority=DATABASE_PRIORITY,
+        priority=PRIORITY,
     )
 
 
@@ -251,13 +236,6 @@ def build_database_resources(given: schema.Resources) -> Resources:
         requested_memory=given.requested_memory or found.memory_limit,
         requested_cpu=given.requested_cpu or found.cpu_limit,
     )
-
-
-def find_user(user: str) -> tuple[int | None, int | None]:
-    """The numbers of an image's user and group, ``1000:1000``; None for a name, but for root's."""
-    names = ["0" if name == "root" else name for name in user.split(":")]
-    numbers = [int(name) if name.isdecimal() else None for name in names]
-    return numbers[0], numbers[1] if len(numbers) > 1 else None
 
 
 def count_replicas(service: AppService, mounts: tuple[Mount, ...]) -> int:

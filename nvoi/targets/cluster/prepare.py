@@ -21,7 +21,7 @@ from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
 from nvoi.k3s.survey import check_servers, find_token
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.credentials import Credentials, build_credentials
-from nvoi.kubernetes.manifests import build_database_priority
+from nvoi.kubernetes.database import build_priority
 from nvoi.kubernetes.ownership import read_reference
 from nvoi.kubernetes.registry import (
     CLUSTER_IP,
@@ -168,7 +168,7 @@ def start_registry(context: ClusterContext) -> None:
     shared = [
         *build_registry(deploy_id, node=node, image=image, credentials=credentials),
         build_datastore_copies(deploy_id, node=node, image=image, keep=k3s.datastore_copies),
-        build_database_priority(deploy_id),
+        build_priority(deploy_id),
     ]
     found = context.cluster.roll_out(shared, seconds=REGISTRY_SECONDS)
     context.survey.registry = get_registry_address(found)
