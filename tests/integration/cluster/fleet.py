@@ -16,7 +16,7 @@ from typing import Any
 from nvoi.config.schema import SSHKeys
 from nvoi.images.registry import Registry as Client
 from nvoi.kubernetes.credentials import Credentials
-from nvoi.kubernetes.registry import REGISTRIES_FILE
+from nvoi.kubernetes.registry import ADDRESS, REGISTRIES_FILE
 from nvoi.secret import Secret
 from nvoi.ssh.host import Host
 from tests.fakes.cluster_state import ClusterState
@@ -118,6 +118,11 @@ class Fleet:
         if (item["kind"], item["metadata"]["name"]) == ("Deployment", "nvoi-registry"):
             secret = self.state.find("Secret", "nvoi-registry", "kube-system")
             self.registry.ask(b64decode(secret["data"]["htpasswd"]).decode())
+
+    @property
+    def registry_url(self) -> str:
+        """Where the cluster's registry answers, as this machine sees it."""
+        return f"http://{ADDRESS}" if self._kubeconfig else self.registry.url
 
     @property
     def client(self) -> Client:
