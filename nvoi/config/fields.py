@@ -61,6 +61,10 @@ REGISTRY = re.compile(rf"{REGISTRY_HOST}(?:/{IMAGE_PART})*")
 # Configuration").
 MIRRORED = re.compile(rf"\*|{REGISTRY_HOST}")
 K3S_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+(?:-rc[0-9]+)?\+k3s[0-9]+")
+# An app, all that is in a namespace, or whoever there is.
+PEER = re.compile(r"\*|[a-z0-9_-]+|namespace/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+# As capabilities(7) has them, but for the `CAP_` before each, which Kubernetes leaves out.
+CAPABILITY = re.compile(r"(?!CAP_)[A-Z][A-Z_]*")
 # Amounts as Kubernetes writes them (API reference, "Quantity"), without exponents, fractions of
 # bytes and more than three decimals of a core.
 MEMORY = re.compile(r"([1-9][0-9]{0,12})(Ki|Mi|Gi|Ti|k|M|G|T|)")
@@ -118,6 +122,12 @@ def parse_boolean(text: str) -> bool:
 def parse_positive(text: str) -> int:
     if not INTEGER.fullmatch(text) or int(text) == 0:
         raise RejectedError("must be a whole number from 1")
+    return int(text)
+
+
+def parse_several(text: str) -> int:
+    if parse_positive(text) == 1:
+        raise RejectedError("must be a whole number from 2")
     return int(text)
 
 
@@ -293,6 +303,7 @@ EnvText = Annotated[str, Value(str, blank=True)]
 EnvSecret = Annotated[Secret, Value(Secret, blank=True)]
 Boolean = Annotated[bool, Value(parse_boolean)]
 Positive = Annotated[int, Value(parse_positive)]
+Several = Annotated[int, Value(parse_several)]
 KeepCount = Annotated[int, Value(parse_keep_count)]
 Port = Annotated[int, Value(parse_port)]
 Duration = Annotated[float, Value(parse_duration)]
@@ -318,6 +329,12 @@ Registry = Annotated[
 ]
 K3sVersion = Annotated[
     str, Value(build_matcher(K3S_VERSION, "must be a release of k3s, such as v1.33.4+k3s1"))
+]
+Peer = Annotated[
+    str, Value(build_matcher(PEER, "must be an app's name, namespace/NAME, or `*` for all"))
+]
+Capability = Annotated[
+    str, Value(build_matcher(CAPABILITY, "must be a capability without CAP_, such as NET_RAW"))
 ]
 Memory = Annotated[str, Value(parse_memory)]
 CPUTime = Annotated[str, Value(parse_cpu)]

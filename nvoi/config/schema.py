@@ -104,10 +104,11 @@ class SSHKeys:
 
 @dataclass(frozen=True)
 class Volume:
-    """``servers.G.volumes.V``; ``size`` in GB."""
+    """``servers.G.volumes.V``; ``size`` in GB, ``uid`` of the one user who may open it."""
 
     name: OwnName
     size: fields.Positive = 10
+    uid: fields.Positive | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,15 @@ class Resources:
     requested_cpu: Annotated[fields.CPUTime | None, At("requests.cpu")] = None
     memory_limit: Annotated[fields.Memory | None, At("limits.memory")] = None
     cpu_limit: Annotated[fields.CPUTime | None, At("limits.cpu")] = None
+    disk_limit: Annotated[fields.Memory | None, At("limits.ephemeral_storage")] = None
+
+
+@dataclass(frozen=True)
+class Security:
+    """``security`` of a service: what its processes may do beside what they may anyway."""
+
+    capabilities: tuple[fields.Capability, ...] = ()
+    privilege_escalation: fields.Boolean = False
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,10 @@ class K3s:
         system_default_registry: where k3s pulls the images of its own parts from.
         registry_image: the image of the registry that holds the app's images.
         mirrors: endpoints by the registry that they stand for.
+        secrets_encryption: whether a new cluster encrypts the Secrets in its datastore.
+        datastore_copies: how many daily copies of the datastore are kept.
+        container_log_size: at this size a container's log goes on in another file.
+        container_log_files: how many of these files are kept.
     """
 
     version: fields.K3sVersion | None = None
@@ -163,11 +177,18 @@ class K3s:
     mirrors: Mapping[fields.MirroredName, tuple[fields.URL, ...]] = field(
         default_factory=lambda: EMPTY
     )
+    secrets_encryption: fields.Boolean = True
+    datastore_copies: fields.Positive = 7
+    container_log_size: fields.Memory = "10Mi"
+    container_log_files: fields.Several = 3
 
 
 @dataclass(frozen=True)
 class Healthcheck:
-    """``app.N.healthcheck``; ``interval`` and ``timeout`` in seconds."""
+    """``app.N.healthcheck``; ``interval``, ``timeout`` and ``restart_after`` in seconds.
+
+    ``restart_after`` is how long it may fail until the service is started again.
+    """
 
     type: fields.CheckType = "http"
     path: fields.HTTPPath = "/health"
@@ -176,6 +197,7 @@ class Healthcheck:
     interval: fields.Duration = 10.0
     timeout: fields.Duration = 5.0
     retries: fields.Positive = 3
+    restart_after: fields.Duration | None = None
 
 
 @dataclass(frozen=True)
@@ -201,6 +223,7 @@ class AppService:
     pre_run_timeout: fields.Duration = 600.0
     min_ready: fields.ReadyTime = 10.0
     resources: Resources = field(default_factory=Resources)
+    security: Security = field(default_factory=Security)
 
 
 @dataclass(frozen=True)
@@ -214,6 +237,7 @@ class Database:
     mount: Mapping[str, fields.Text] = field(default_factory=lambda: EMPTY)
     secrets: Mapping[fields.EnvName, fields.EnvSecret] = field(default_factory=lambda: EMPTY)
     resources: Resources = field(default_factory=Resources)
+    security: Security = field(default_factory=Security)
 
     @property
     def engine(self) -> str | None:
@@ -233,6 +257,7 @@ class AuxiliaryService:
     env: Mapping[fields.EnvName, fields.EnvText] = field(default_factory=lambda: EMPTY)
     mount: Mapping[str, fields.Text] = field(default_factory=lambda: EMPTY)
     resources: Resources = field(default_factory=Resources)
+    security: Security = field(default_factory=Security)
 
 
 @dataclass(frozen=True)
@@ -250,6 +275,7 @@ class Application:
     env: Mapping[fields.EnvName, fields.EnvText] = field(default_factory=lambda: EMPTY)
     secrets: Mapping[fields.EnvName, fields.EnvSecret] = field(default_factory=lambda: EMPTY)
     k3s: K3s = field(default_factory=K3s)
+    let_in: tuple[fields.Peer, ...] = ()
 
 
 @dataclass(frozen=True)

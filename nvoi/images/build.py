@@ -21,7 +21,9 @@ from nvoi import parallel
 from nvoi.errors import CommandError, NvoiError
 from nvoi.images.context import stage
 from nvoi.images.engines import Engine, Image, end_command, find_newest, strip_digest
+from nvoi.images.login import log_in
 from nvoi.images.registry import Registry
+from nvoi.images.user import find_numbers
 from nvoi.log.levels import get_logger
 from nvoi.process import Words, ask, follow
 from nvoi.source import Source
@@ -86,8 +88,8 @@ class Build:
     Attributes:
         source: what of the checkout may be in it.
         platform: such as ``linux/amd64``; the build begins when it is known.
-        cache: gives ``ADDRESS:PORT`` at which the cluster's registry answers, None while it
-            cannot be reached. Asked once, when the build begins.
+        cache: gives the cluster's registry, None while it cannot be reached. Asked once, when the
+            build begins.
     """
 
     engine: Engine
@@ -96,7 +98,7 @@ class Build:
     tag: str
     platform: Future[str]
     environ: Mapping[str, str]
-    cache: Callable[[], str | None] = lambda: None
+    cache: Callable[[], Registry | None] = lambda: None
 
     def __post_init__(self) -> None:
         self._environ = {**self.environ, **self.engine.environment}
@@ -137,25 +139,30 @@ class Build:
         cache = self._find_cache()
         log.info("building %s for %s with %s", self.tag, platform, self.engine.name)
         began = time.monotonic()
-        self._build_with(folder, platform, cache)
+        with log_in(self.engine, cache, self._environ) as environ:
+            self._build_with(folder, platform, cache, environ)
         # An engine that was ended by a signal may say that all is well: the image tells.
         found = ask(self.engine.inspect(self.tag), self._environ)
         if not found:
             raise CommandError(f"the image cannot be built: {self.engine.name} made no {self.tag}")
         log.ok("built %s in %.1f s", self.tag, time.monotonic() - began)
-        return Image(self.tag, strip_digest(found))
+        image_id, _, name = found.strip().partition(" ")
+        user = find_numbers(self.engine, self.tag, name, self._environ)
+        return Image(self.tag, strip_digest(image_id), user)
 
-    def _build_with(self, folder: Path, platform: str, cache: Registry | None) -> None:
-        source = self._fetch_cache(cache) if cache else None
+    def _build_with(
+        self, folder: Path, platform: str, cache: Registry | None, environ: Mapping[str, str]
+    ) -> None:
+        source = self._fetch_cache(cache, environ) if cache else None
         try:
-            self._run_build(folder, platform, source)
+            self._run_build(folder, platform, source, environ)
         except CommandError as error:
             if cache is None or source is None or cache.is_up():
                 raise
             log.warning(
                 "%s; the layer cache was lost meanwhile, building without it", error.message
             )
-            self._run_build(folder, platform, None)
+            self._run_build(folder, platform, None, environ)
         finally:
             forget = self.engine.forget(source) if source else None
             if source and forget and self.engine.fetch_cache(source):
@@ -175,16 +182,13 @@ class Build:
         if not self.engine.can_use_cache:
             return None
         try:
-            address = self.cache()
+            registry = self.cache()
         except NvoiError as error:
             log.debug("no layer cache: %s", error)
             return None
-        if address is None:
-            return None
-        registry = Registry(address, patience=False)
-        return registry if registry.is_up() else None
+        return registry if registry is not None and registry.is_up() else None
 
-    def _fetch_cache(self, registry: Registry) -> str | None:
+    def _fetch_cache(self, registry: Registry, environ: Mapping[str, str]) -> str | None:
         """The last image of the app there; None where there is none, or it does not come."""
         repository = self.tag.rpartition(":")[0]
         try:
@@ -197,7 +201,7 @@ class Build:
         reference = f"{registry.address}/{repository}:{newest}"
         words = self.engine.fetch_cache(reference)
         # Who has built here before has the layers here, and more of them.
-        if words and (self._has_own(repository) or self._follow(words, EngineLog()) != 0):
+        if words and (self._has_own(repository) or self._follow(words, EngineLog(), environ) != 0):
             return None
         log.debug("layers may come from %s", reference)
         return reference
@@ -205,10 +209,12 @@ class Build:
     def _has_own(self, repository: str) -> bool:
         return bool((ask(self.engine.list_tags(repository), self._environ) or "").split())
 
-    def _run_build(self, folder: Path, platform: str, cache: str | None) -> None:
+    def _run_build(
+        self, folder: Path, platform: str, cache: str | None, environ: Mapping[str, str]
+    ) -> None:
         output = EngineLog()
         words = self.engine.build(folder, self.dockerfile, self.tag, platform, cache)
-        status = self._follow(words, output)
+        status = self._follow(words, output, environ)
         if status != 0:
             raise CommandError(
                 f"the image cannot be built: {output.describe(status)}",
@@ -216,8 +222,8 @@ class Build:
                 output=output.last_lines,
             )
 
-    def _follow(self, words: Words, output: EngineLog) -> int:
-        return follow(words, self._environ, output.feed, end=end_command)
+    def _follow(self, words: Words, output: EngineLog, environ: Mapping[str, str]) -> int:
+        return follow(words, environ, output.feed, end=end_command)
 
 
 class EngineLog:

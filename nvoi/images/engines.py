@@ -54,10 +54,13 @@ class Image:
     Attributes:
         tag: ``P:<stamp>``.
         id: what the engine knows its content by, 64 hex without ``sha256:`` before them.
+        user: whom it names to run as, ``1000:1000``; a name where its numbers are not known, and
+            empty for root.
     """
 
     tag: str
     id: str
+    user: str = ""
 
     @property
     def repository(self) -> str:
@@ -115,8 +118,20 @@ class Engine(ABC):
         return None
 
     def inspect(self, tag: str) -> Words:
-        """Print the id of an image that is here."""
-        return (self.program, "image", "inspect", "--format", "{{.Id}}", self.qualify(tag))
+        """Print the id of an image that is here, and its user."""
+        words = ("image", "inspect", "--format", "{{.Id}} {{.Config.User}}")
+        return (self.program, *words, self.qualify(tag))
+
+    def create(self, tag: str) -> Words:
+        """Make a container, which is not started, and print its id; without a command none is."""
+        return (self.program, "create", self.qualify(tag), "-")
+
+    def read(self, container: str, path: str) -> Words:
+        """Print a file of a container, within an archive."""
+        return (self.program, "cp", f"{container}:{path}", "-")
+
+    def remove_container(self, container: str) -> Words:
+        return (self.program, "rm", container)
 
     def list_tags(self, repository: str) -> Words:
         """Print the stamps of a repository that are here, a line each."""

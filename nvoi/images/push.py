@@ -13,7 +13,9 @@ from contextlib import ExitStack, contextmanager
 from nvoi.errors import CommandError, NvoiError
 from nvoi.images.build import EngineLog
 from nvoi.images.engines import Engine, Image, end_command
+from nvoi.images.login import log_in
 from nvoi.images.registry import POD_HINT, Registry
+from nvoi.kubernetes.credentials import Credentials
 from nvoi.log.levels import get_logger
 from nvoi.process import ask, follow
 from nvoi.ssh.connections import Connections
@@ -49,9 +51,17 @@ def choose_ports(identity: str) -> tuple[int, ...]:
 
 @contextmanager
 def open_registry(
-    connections: Connections, host: Host, address: str, port: int
+    connections: Connections,
+    host: Host,
+    address: str,
+    port: int,
+    *,
+    credentials: Credentials | None = None,
+    patience: bool = True,
 ) -> Iterator[Registry]:
     """The registry that ``host`` sees at ``address``, reached from this machine.
+
+    ``credentials`` and ``patience`` are as a :class:`Registry` has them.
 
     Its port here is the same in every run where it can be had: Podman remembers which layers
     a registry has by the registry's address, and sends all of them to one that it does not
@@ -71,7 +81,12 @@ def open_registry(
                 log.debug("%s", error)
                 continue
             break
-        yield Registry(f"127.0.0.1:{local_port}", name=f"the registry on {host.name}")
+        yield Registry(
+            f"127.0.0.1:{local_port}",
+            name=f"the registry on {host.name}",
+            patience=patience,
+            credentials=credentials,
+        )
 
 
 def push(
@@ -105,7 +120,8 @@ def push(
         for attempt in range(1, ATTEMPTS + 1):
             _wait_for_registry(registry, image, patience)
             try:
-                _run_push(engine, image, reference, environ, reminder)
+                with log_in(engine, registry, environ) as inside:
+                    _run_push(engine, image, reference, inside, reminder)
                 break
             except CommandError as error:
                 if attempt == ATTEMPTS:

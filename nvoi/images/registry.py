@@ -14,6 +14,7 @@ import urllib3
 from nvoi.errors import NvoiError, RequestError
 from nvoi.http import ANSWER_SECONDS, NO_TEXTS, Answer, Client
 from nvoi.images.engines import strip_digest
+from nvoi.kubernetes.credentials import Credentials
 
 #: What a manifest may be; a registry answers with another kind, or not at all, without it.
 MANIFESTS = (
@@ -59,6 +60,14 @@ class Manifest:
         return image_id in {strip_digest(one) for one in (self.digest, self.config) if one}
 
 
+def build_headers(credentials: Credentials | None) -> dict[str, str]:
+    # Kept open, a connection would outlive the forward that it went through.
+    headers = {"Connection": "close"}
+    if credentials is not None:
+        headers["Authorization"] = f"Basic {credentials.basic.reveal()}"
+    return headers
+
+
 class Registry:
     """The registry as it is reached from this machine.
 
@@ -68,19 +77,25 @@ class Registry:
         address: ``127.0.0.1:PORT``.
         name: how errors call it.
         patience: whether what fails on its way is tried again; else it also fails sooner.
+        credentials: what it is logged in to with, where it asks for a password.
     """
 
     def __init__(
-        self, address: str, *, name: str = "the cluster's registry", patience: bool = True
+        self,
+        address: str,
+        *,
+        name: str = "the cluster's registry",
+        patience: bool = True,
+        credentials: Credentials | None = None,
     ) -> None:
         self.address = address
         self.name = name
+        self.credentials = credentials
         self._patience = PATIENCE if patience else 0.0
         self._seconds = ANSWER_SECONDS if patience else PROMPT_SECONDS
         self._client = Client(
             lambda: urllib3.connection_from_url(f"http://{address}"),
-            # Kept open, a connection would outlive the forward that it went through.
-            headers={"Connection": "close"},
+            headers=build_headers(credentials),
             pause=0.2,
             is_temporary=lambda error: error.status == FAULT,
         )

@@ -39,6 +39,7 @@ LISTENING = re.compile(r"(?P<protocol>tcp|udp) [0-9A-F]+:(?P<port>[0-9A-F]{4}) (
 #: The first Linux that has WireGuard of its own (kernelnewbies.org, "Linux 5.6").
 WIREGUARD_KERNEL = (5, 6)
 EMPTY: Mapping[str, object] = MappingProxyType({})
+NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ class Facts:
         source: the address that it goes out with.
         supervisor: ``systemd`` or ``openrc``, where there is one.
         downloader: ``curl``, ``wget``, or ``busybox`` for its wget, where there is one.
-        volumes: the folders of volumes that exist, and those that note whose they are.
+        volumes: the folders of volumes that exist, and those that note whose they are, each with
+            its owner's number and its mode in octal digits, ``1000 770``, where these can be had.
         has_wireguard: whether the kernel knows WireGuard.
         firewall: ``ufw`` or ``firewalld``, where one is on that does not let everyone in.
         let_in: the networks that it lets in to all ports.
@@ -143,7 +145,7 @@ class Facts:
     supervisor: str | None = None
     downloader: str | None = None
     k3s: K3s = field(default_factory=K3s)
-    volumes: tuple[str, ...] = ()
+    volumes: Mapping[str, str] = field(default_factory=lambda: NO_TEXTS)
     has_wireguard: bool = True
     firewall: str = ""
     let_in: tuple[Network, ...] = ()
@@ -191,7 +193,7 @@ def read_facts(sections: Sections, clock_offset: float) -> Facts:
         supervisor=get_first(sections, "supervisor") or None,
         downloader=get_first(sections, "downloader") or None,
         k3s=read_k3s(sections),
-        volumes=tuple(sections.get("volumes", [])),
+        volumes=dict(map(read_volume, sections.get("volumes", []))),
         has_wireguard=kernel_release >= WIREGUARD_KERNEL or wireguard == "yes",
         firewall=get_first(sections, "firewall"),
         let_in=tuple(filter(None, map(find_network, sections.get("firewall", [])[1:]))),
@@ -259,6 +261,12 @@ def read_route(words: list[str]) -> Route | None:
     if network is None:
         return None
     return Route(network, words[words.index("dev") + 1], "via" not in words)
+
+
+def read_volume(line: str) -> tuple[str, str]:
+    """``1000 770 /opt/nvoi/volumes/shop-main-data``: the folder, then its owner and mode."""
+    owner, mode, folder = line.split(" ", 2)
+    return folder, f"{owner} {mode}"
 
 
 def read_kernel_route(words: list[str]) -> Route | None:

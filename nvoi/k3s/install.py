@@ -21,6 +21,7 @@ from nvoi.k3s.plan import API_PORT, K3sSettings, Task, build_tasks, find_stale
 from nvoi.k3s.requirements import check_all
 from nvoi.k3s.survey import WAITING, survey
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.credentials import build_credentials
 from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.registry import DATA_FOLDER
 from nvoi.log.levels import get_logger
@@ -61,10 +62,10 @@ class Installer:
     patience: Patience = field(default_factory=Patience)
     spare: Collection[str] = ()
 
-    def ensure_k3s(self, facts: Mapping[str, Facts]) -> dict[str, str]:
+    def ensure_k3s(self, facts: Mapping[str, Facts]) -> list[Task]:
         """Have every server run k3s as the config says, and be a node of the cluster.
 
-        Takes what the servers are like, and returns the names of their nodes, by their own. All
+        Takes what the servers are like, and returns what each of them is now, the master first. All
         nodes are ready then, but for those of servers in ``spare`` on which nothing was to do.
 
         Raises:
@@ -79,7 +80,7 @@ class Installer:
         else:
             log.info("k3s %s runs on all servers as it should", tasks[0].node.version)
         self._ensure_nodes(tasks)
-        return {task.server.name: task.node.name for task in tasks}
+        return tasks
 
     def _ensure_nodes(self, tasks: Sequence[Task]) -> None:
         """Have all nodes ready and marked, but those to spare that this run has left alone."""
@@ -89,7 +90,8 @@ class Installer:
         }
         seconds = self.patience.ready
         nodes = wait_until_ready(self.cluster, [*servers], seconds=seconds, spare=spare)
-        ensure_marks(self.cluster, nodes, servers, self.app)
+        access = build_credentials(tasks[0].node.token).mark
+        ensure_marks(self.cluster, nodes, servers, self.app, access)
 
     def _install(self, facts: Mapping[str, Facts]) -> list[Task]:
         """Do all that is to be done: the master first, new workers at once, others in turn."""
@@ -171,7 +173,7 @@ def build_setup(
 
 
 def build_input(task: Task) -> bytes:
-    return (task.config.reveal() + task.registries).encode()
+    return (task.config.reveal() + task.registries.reveal()).encode()
 
 
 def tell_insecure(install_url: str, tasks: Sequence[Task], facts: Mapping[str, Facts]) -> None:

@@ -6,10 +6,10 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 
 from nvoi.k3s.facts import NO_DEVICE, Address, Facts, Network
+from nvoi.kubernetes.isolation import POD_NETWORK
 from nvoi.providers.provider import Server
 
-#: k3s' own defaults, told to it all the same: servers may not be in these networks.
-POD_NETWORK = "10.42.0.0/16"
+#: k3s' own default, as that of the pods; told to it all the same: no server may be in either.
 SERVICE_NETWORK = "10.43.0.0/16"
 RANGES = (
     ("pods", ipaddress.IPv4Network(POD_NETWORK)),

@@ -11,8 +11,10 @@ from enum import IntEnum
 from types import MappingProxyType
 
 from nvoi.k3s.facts import HEADER, Facts, K3s
-from nvoi.k3s.networks import POD_NETWORK, SERVICE_NETWORK, choose_addresses, find_device
+from nvoi.k3s.networks import SERVICE_NETWORK, choose_addresses, find_device
 from nvoi.k3s.nodes import ClusterNode, format_address
+from nvoi.kubernetes.credentials import build_credentials
+from nvoi.kubernetes.isolation import POD_NETWORK
 from nvoi.kubernetes.names import SERVER_GROUP, build_checksum
 from nvoi.kubernetes.registry import ADDRESS, build_registries_file
 from nvoi.providers.provider import Server
@@ -24,6 +26,7 @@ INSTALL_URL = "https://get.k3s.io"
 API_PORT = 6443
 FLANNEL_BACKEND = "wireguard-native"
 LABEL_KEY = "node-label"
+ENCRYPTION_KEY = "secrets-encryption"
 TOKEN_BYTES = 32
 NO_MIRRORS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
@@ -37,12 +40,18 @@ class K3sSettings:
         install_url: where the installer is.
         system_default_registry: where k3s pulls its own images from.
         mirrors: the endpoints of other registries, by their names.
+        encrypts: whether a new cluster encrypts the Secrets in its datastore.
+        log_size: at this size a container's log goes on in another file.
+        log_files: how many of these files are kept.
     """
 
     version: str | None = None
     install_url: str = INSTALL_URL
     system_default_registry: str | None = None
     mirrors: Mapping[str, Sequence[str]] = field(default_factory=lambda: NO_MIRRORS)
+    encrypts: bool = True
+    log_size: str = "10Mi"
+    log_files: int = 3
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,7 @@ class Node:
         ip: its address among the nodes.
         master_ip: the master's address; None for the master itself.
         device: the network device that has ``ip``, where the server could say it.
+        encrypts: whether it encrypts the Secrets in its datastore, if it is the master.
     """
 
     name: str
@@ -62,6 +72,7 @@ class Node:
     master_ip: str | None
     version: str
     device: str | None = None
+    encrypts: bool = False
 
     @property
     def role(self) -> str:
@@ -83,7 +94,7 @@ class Task:
 
     Attributes:
         config: the text of config.yaml, which has the token.
-        registries: the text of registries.yaml.
+        registries: the text of registries.yaml, which has the registry's password.
         stamp: what is noted once k3s runs with all of it.
         work: what is to be done for that.
         is_running: whether it is a node of the cluster already.
@@ -92,7 +103,7 @@ class Task:
     server: Server
     node: Node
     config: Secret
-    registries: str
+    registries: Secret
     stamp: str
     work: Work
     is_running: bool
@@ -131,6 +142,7 @@ def build_tasks(
             master_ip=None if server.is_master else addresses[servers[0].name],
             version=version,
             device=find_device(addresses[server.name], facts[server.name]),
+            encrypts=encrypts(facts[server.name].k3s, settings),
         )
         tasks.append(build_task(server, node, facts[server.name].k3s, settings))
     return tasks
@@ -138,10 +150,20 @@ def build_tasks(
 
 def build_task(server: Server, node: Node, k3s: K3s, settings: K3sSettings) -> Task:
     config = build_config(node, settings)
-    registries = build_registries_file(ADDRESS, settings.mirrors)
+    credentials = build_credentials(node.token)
+    registries = build_registries_file(ADDRESS, settings.mirrors, credentials)
     stamp = build_stamp(node, config, registries)
     work = find_work(k3s, node.version, config, registries, stamp)
     return Task(server, node, config, registries, stamp, work, k3s.is_active)
+
+
+def encrypts(k3s: K3s, settings: K3sSettings) -> bool:
+    """Whether Secrets are encrypted: what a cluster was begun with stays.
+
+    To change it takes several restarts, with a command of k3s' between them (its documentation,
+    "Secrets Encryption").
+    """
+    return settings.encrypts if k3s.role is None else bool(k3s.config.get(ENCRYPTION_KEY))
 
 
 def choose_version(wanted: str | None, installed: str | None) -> str:
@@ -178,6 +200,10 @@ def build_config(node: Node, settings: K3sSettings) -> Secret:
         "node-name": node.name,
         "node-ip": node.ip,
         LABEL_KEY: [f"{SERVER_GROUP}={node.group}"],
+        "kubelet-arg": [
+            f"container-log-max-size={settings.log_size}",
+            f"container-log-max-files={settings.log_files}",
+        ],
     }
     if node.device is not None:
         values["flannel-iface"] = node.device
@@ -191,6 +217,8 @@ def build_config(node: Node, settings: K3sSettings) -> Secret:
             "service-cidr": SERVICE_NETWORK,
             "write-kubeconfig-mode": "0600",
         }
+        if node.encrypts:
+            values[ENCRYPTION_KEY] = True
         if settings.system_default_registry:
             values["system-default-registry"] = settings.system_default_registry
     lines = [f"{key}: {json.dumps(value)}" for key, value in values.items()]
@@ -202,10 +230,10 @@ def build_url(address: str) -> str:
     return f"https://{host}:{API_PORT}"
 
 
-def build_stamp(node: Node, config: Secret, registries: str) -> str:
+def build_stamp(node: Node, config: Secret, registries: Secret) -> str:
     """What changes whenever k3s has to be started again to be as it should."""
     lines = config.reveal().splitlines()
-    return build_checksum([node.version, *drop_label(lines), registries])
+    return build_checksum([node.version, *drop_label(lines), registries.reveal()])
 
 
 def drop_label(lines: Sequence[str]) -> list[str]:
@@ -213,12 +241,13 @@ def drop_label(lines: Sequence[str]) -> list[str]:
     return [line for line in lines if not line.startswith(f"{LABEL_KEY}:")]
 
 
-def find_work(k3s: K3s, version: str, config: Secret, registries: str, stamp: str) -> Work:
+def find_work(k3s: K3s, version: str, config: Secret, registries: Secret, stamp: str) -> Work:
     if k3s.program is None or k3s.role is None or k3s.version != version:
         return Work.INSTALL
     lines = config.reveal().splitlines()
     same = drop_label(k3s.lines) == drop_label(lines)
-    same = same and k3s.registries_checksum == hashlib.sha256(registries.encode()).hexdigest()
+    checksum = hashlib.sha256(registries.reveal().encode()).hexdigest()
+    same = same and k3s.registries_checksum == checksum
     # Whoever changed a file may also have restarted k3s with it.
     if not same or not k3s.is_active or k3s.applied != stamp:
         return Work.START

@@ -14,6 +14,7 @@ from nvoi.k3s import read_script
 from nvoi.k3s.facts import (
     ARCHITECTURES,
     CONFIG_FILE,
+    HEADER,
     MARK,
     SECRET_KEYS,
     STAMP_FILE,
@@ -21,17 +22,20 @@ from nvoi.k3s.facts import (
     read_facts,
     split_sections,
 )
-from nvoi.k3s.networks import POD_NETWORK, SERVICE_NETWORK, shuts_pods_out
+from nvoi.k3s.networks import SERVICE_NETWORK, shuts_pods_out
 from nvoi.k3s.nodes import format_address, list_nodes
 from nvoi.k3s.requirements import check_all
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.isolation import POD_NETWORK
 from nvoi.kubernetes.registry import REGISTRIES_FILE
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.parallel import work_on_all
 from nvoi.providers.provider import Server
+from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import Host, as_root
 
 log = get_logger("nvoi.k3s")
 
@@ -42,6 +46,8 @@ CLOUD_INIT_SECONDS = 600
 #: Seconds for all else that is asked.
 SURVEY_SECONDS = 120
 WAITING = "waiting "
+#: Its arguments: the config, and the first line of one that nvoi wrote.
+READ_ENTRY = '[ "$(head -n 1 "$1")" = "$2" ] && grep "^token:" "$1"'
 #: What lets pods and services in. Source: k3s documentation, "Requirements", "Operating Systems".
 REMEDIES = {
     "ufw": f"ufw allow from {POD_NETWORK} && ufw allow from {SERVICE_NETWORK}",
@@ -194,6 +200,20 @@ def ask(
             output=result.stderr[-5:],
         )
     return read_facts(sections, listener.clock_offset)
+
+
+def find_token(connections: Connections, host: Host) -> Secret | None:
+    """The token of the cluster whose master a server is; None where it is not nvoi's, or none.
+
+    Raises:
+        NvoiError: it cannot be asked.
+    """
+    command = build_script("nvoi-token", READ_ENTRY, CONFIG_FILE, HEADER)
+    result = connections.run(host, as_root(host, command), level=None, check=False)
+    line = next(iter(result.stdout.splitlines()), "")
+    token = find_secret(line)
+    add_secrets(token)
+    return Secret(token) if token else None
 
 
 def build_survey(*, is_master: bool) -> Command:

@@ -97,7 +97,9 @@ elif [ "$(systemctl is-active firewalld 2>/dev/null </dev/null)" = active ]; the
   sed -n 's/.*<source address="\([^"]*\)".*/\1/p' /etc/firewalld/zones/trusted.xml 2>/dev/null
 fi
 section volumes
-for folder in "$volumes"/* "$volumes"/.apps/*/*; do [ ! -d "$folder" ] || printf '%s\n' "$folder"; done
+for folder in "$volumes"/* "$volumes"/.apps/*/*; do
+  [ ! -d "$folder" ] || echo "$(stat -c '%u %a' "$folder" 2>/dev/null || echo '- -') $folder"
+done
 section token
 [ ! -r /var/lib/rancher/k3s/server/token ] || head -n 1 /var/lib/rancher/k3s/server/token
 section config

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from nvoi.command import Command, Result, build_script
 from nvoi.errors import HostsError, NvoiError, RemoteError
 from nvoi.k3s import read_script
+from nvoi.k3s.datastore import COPIES_FOLDER
 from nvoi.k3s.facts import FOLDER, HEADER
 from nvoi.kubernetes.registry import DATA_FOLDER
 from nvoi.log.levels import get_logger
@@ -24,9 +25,8 @@ FOREIGN = 94
 
 def build_removal() -> Command:
     """The command, to be run as root, that removes k3s and what nvoi has put beside it."""
-    return build_script(
-        "nvoi-k3s-removal", read_script("uninstall.sh"), FOLDER, HEADER, DATA_FOLDER
-    )
+    folders = (DATA_FOLDER, COPIES_FOLDER)
+    return build_script("nvoi-k3s-removal", read_script("uninstall.sh"), FOLDER, HEADER, *folders)
 
 
 def send_removal(connections: Connections, host: Host) -> Result:

@@ -17,6 +17,7 @@ from nvoi import parallel
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, PATIENCE, Client
 from nvoi.kubernetes.ownership import Json, Reference, read_reference
+from nvoi.kubernetes.refusals import find_conflicts
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.log.lines import LineCutter
@@ -60,6 +61,9 @@ RESOURCES = (
     Resource("StatefulSet", "statefulsets", "apps/v1"),
     Resource("ReplicaSet", "replicasets", "apps/v1"),
     Resource("Job", "jobs", "batch/v1"),
+    Resource("CronJob", "cronjobs", "batch/v1"),
+    Resource("NetworkPolicy", "networkpolicies", "networking.k8s.io/v1"),
+    Resource("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1"),
     Resource("Pod", "pods"),
     Resource("Service", "services"),
     Resource("Secret", "secrets"),
@@ -67,6 +71,7 @@ RESOURCES = (
     Resource("PersistentVolumeClaim", "persistentvolumeclaims"),
     Resource("Event", "events"),
     Resource("Node", "nodes", is_namespaced=False),
+    Resource("PriorityClass", "priorityclasses", "scheduling.k8s.io/v1", is_namespaced=False),
     Resource("PersistentVolume", "persistentvolumes", is_namespaced=False),
 )
 BY_NAME = {name: one for one in RESOURCES for name in (one.kind, one.plural)}
@@ -105,12 +110,25 @@ class Api:
     def apply(self, manifest: Manifest, owner: str = FIELD_MANAGER) -> Json:
         """Have the cluster hold a manifest; what ``owner`` no longer names goes.
 
-        Fields that somebody else has set are taken over.
+        Fields that somebody else has set otherwise are taken back, and are told.
         """
+        try:
+            return self._apply(manifest, owner, force=False)
+        except RequestError as error:
+            if error.status != CONFLICT:
+                raise
+            taken = find_conflicts(error)
+        others = [f"{field} ({who})" for field, who in taken if not who.startswith(FIELD_MANAGER)]
+        if others:
+            reference = read_reference(manifest)
+            log.warning("%s: taking back what others have set: %s", reference, ", ".join(others))
+        return self._apply(manifest, owner, force=True)
+
+    def _apply(self, manifest: Manifest, owner: str, *, force: bool) -> Json:
         item = self._ask(
             "PATCH",
             build_path(read_reference(manifest)),
-            query={"fieldManager": owner, "force": "true"},
+            query={"fieldManager": owner, "force": str(force).lower()},
             body=manifest,
             headers={"Content-Type": "application/apply-patch+yaml"},
         )

@@ -1,4 +1,4 @@
-"""What the images of databases need: variables, folders, arguments and the question for probes.
+"""What databases need: variables, folders, arguments, the question for probes, their priority.
 
 Their pages on Docker Hub, postgres and mysql, are the source.
 """
@@ -9,7 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nvoi.config.schema import Application, Database
+from nvoi.kubernetes.names import build_labels, build_metadata
 
+PRIORITY = "nvoi-database"
+# The highest that may be given to anything but Kubernetes' own parts is a billion (its
+# documentation, "Pod Priority and Preemption"); it can never be changed.
+PRIORITY_VALUE = 1_000_000
 # While an image sets a new database up it listens on a local socket only; over TCP there is no
 # answer before it is done.
 ASK_POSTGRES = 'pg_isready -q -h 127.0.0.1 -U "$POSTGRES_USER" -d "$POSTGRES_DB"'
@@ -82,3 +87,16 @@ def build_database_arguments(database: Database, engine: Engine, folder: str) ->
     if database.engine != "mysql" or folder == engine.folder:
         return ()
     return (f"--datadir={folder}",)
+
+
+def build_priority(deploy_id: str) -> dict[str, object]:
+    """The class of all databases of a cluster: the first to get a place, the last to lose it."""
+    labels = build_labels("nvoi", "database", PRIORITY, "priority")
+    metadata = build_metadata(PRIORITY, labels, deploy_id)
+    return {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {key: value for key, value in metadata.items() if key != "namespace"},
+        "value": PRIORITY_VALUE,
+        "description": "Databases of apps that nvoi deploys",
+    }

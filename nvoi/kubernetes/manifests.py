@@ -6,8 +6,9 @@ import json
 import math
 from base64 import b64encode
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
+from nvoi.kubernetes.isolation import build_app_policy
 from nvoi.kubernetes.names import (
     SECRET_CHECKSUM,
     SERVER_GROUP,
@@ -20,6 +21,7 @@ from nvoi.kubernetes.names import (
     build_selector,
     build_statefulset_name,
 )
+from nvoi.kubernetes.security import build_security
 from nvoi.kubernetes.workloads import (
     Manifest,
     Mount,
@@ -37,6 +39,8 @@ DEADLINE_SECONDS = 600
 #: Seconds that an ended Job is kept for whoever wants to look at it.
 KEPT_SECONDS = 24 * 3600
 PORT_NAME = "main"
+# Of the disk nothing is promised but a little: unless told, it would be as much as the limit.
+PROMISED_DISK = "50Mi"
 CLAIM = "data"
 CLAIM_SIZE = "10Gi"
 
@@ -45,11 +49,12 @@ CLAIM_SIZE = "10Gi"
 class Manifests:
     """An app's objects, one tuple for each stage of a deploy.
 
-    ``secrets`` come first, then ``database`` until it is ready, ``jobs`` one after the other,
-    ``services`` and at last ``apps``, each with the Services in front of them.
+    ``secrets`` come first, with ``policies``, then ``database`` until it is ready, ``jobs`` one
+    after the other, ``services`` and at last ``apps``, each with the Services in front of them.
     """
 
     secrets: tuple[Manifest, ...]
+    policies: tuple[Manifest, ...]
     database: tuple[Manifest, ...]
     jobs: tuple[Manifest, ...]
     services: tuple[Manifest, ...]
@@ -58,11 +63,11 @@ class Manifests:
     @property
     def kept(self) -> tuple[Manifest, ...]:
         """All but the Jobs: what the app consists of once it is deployed."""
-        return (*self.secrets, *self.database, *self.services, *self.apps)
+        return (*self.secrets, *self.policies, *self.database, *self.services, *self.apps)
 
     @property
     def all(self) -> tuple[Manifest, ...]:
-        return (*self.secrets, *self.database, *self.jobs, *self.services, *self.apps)
+        return tuple(item for stage in astuple(self) for item in stage)
 
 
 def build_manifests(release: Release) -> Manifests:
@@ -72,6 +77,7 @@ def build_manifests(release: Release) -> Manifests:
     databases = [database] if database else []
     return Manifests(
         secrets=tuple(build_secret(item) for item in (*databases, *services, *apps.values())),
+        policies=(build_app_policy(application.name, application.let_in, release.deploy_id),),
         database=tuple(
             item
             for workload in databases
@@ -85,8 +91,33 @@ def build_manifests(release: Release) -> Manifests:
             if item.pre_run_command
         ),
         services=(*build_services(services), *map(build_deployment, services)),
-        apps=(*build_services(apps.values()), *map(build_deployment, apps.values())),
+        apps=(
+            *build_services(apps.values()),
+            *build_budgets(apps.values()),
+            *map(build_deployment, apps.values()),
+        ),
     )
+
+
+def build_budgets(workloads: Iterable[Workload]) -> list[Manifest]:
+    """Have nodes drained one pod of a service after the other, where it has more than one.
+
+    A pod that is not ready serves nobody, and holds no drain up.
+    """
+    return [
+        {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": build_metadata(item.name, item.labels, item.deploy_id),
+            "spec": {
+                "maxUnavailable": 1,
+                "selector": {"matchLabels": build_selector(item.name)},
+                "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            },
+        }
+        for item in workloads
+        if item.replicas > 1
+    ]
 
 
 def build_secret(workload: Workload) -> Manifest:
@@ -268,6 +299,8 @@ def build_specification(workload: Workload) -> Manifest:
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "terminationGracePeriodSeconds": workload.drain_seconds + workload.stop_seconds,
     }
+    if workload.priority is not None:
+        specification["priorityClassName"] = workload.priority
     if workload.mounts:
         specification["volumes"] = build_volumes(workload.mounts)
     return specification | build_placement(workload.groups)
@@ -301,6 +334,7 @@ def build_container(workload: Workload) -> Manifest:
         "image": workload.image,
         "envFrom": [{"secretRef": {"name": workload.secret_name}}],
         "resources": build_resources(workload.resources),
+        "securityContext": build_security(workload.security, workload.user),
     }
     if workload.command is not None:
         container["command"] = build_shell(workload.command)
@@ -325,7 +359,9 @@ def build_volume_mounts(mounts: Iterable[Mount], claim: str | None = None) -> li
 
 
 def build_resources(resources: Resources) -> Manifest:
-    return {
-        "requests": {"memory": resources.requested_memory, "cpu": resources.requested_cpu},
-        "limits": {"memory": resources.memory_limit, "cpu": resources.cpu_limit},
-    }
+    requests = {"memory": resources.requested_memory, "cpu": resources.requested_cpu}
+    limits = {"memory": resources.memory_limit, "cpu": resources.cpu_limit}
+    if resources.disk_limit is not None:
+        requests["ephemeral-storage"] = PROMISED_DISK
+        limits["ephemeral-storage"] = resources.disk_limit
+    return {"requests": requests, "limits": limits}

@@ -32,6 +32,7 @@ VALUE = re.compile(
     r"(?:Invalid|Unsupported|Duplicate) value: "
     r'(?:"(?:[^"\\]|\\.)*"(?:: (.*)|$)|.*?(?:: |$)(supported values: .*|[^:]*)$)'
 )
+MANAGER = re.compile(r'conflict with "([^"]*)"')
 GOT = re.compile(r", got .*$")
 DUMP = re.compile(r"&?[\w.]*\{.*\}")
 
@@ -72,6 +73,21 @@ def read_causes(error: RequestError) -> Iterator[str]:
             yield strip(text)
         case _:
             yield error.message
+
+
+def find_conflicts(error: RequestError) -> list[tuple[str, str]]:
+    """The fields that others have set otherwise, and who, of an apply that was refused for them.
+
+    Source: Kubernetes documentation, "Server-Side Apply", "Conflicts".
+    """
+    document = error.document if isinstance(error.document, dict) else {}
+    causes = (document.get("details") or {}).get("causes") or ()
+    found = [
+        (str(cause.get("field", "")), MANAGER.search(str(cause.get("message", ""))))
+        for cause in causes
+        if cause.get("reason") == "FieldManagerConflict"
+    ]
+    return [(field, who[1] if who else "somebody") for field, who in found]
 
 
 def strip(cause: str) -> str:

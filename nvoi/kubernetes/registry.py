@@ -1,17 +1,22 @@
 """The registry that the nodes pull the app's images from. One serves every app of a cluster.
 
-It has no password and no TLS: its address is inside the cluster only, and pods that may reach
-it run images of the same owner.
+Whoever could write to it could replace what runs. It lets in whom it knows, and only the nodes
+reach it. It has no TLS: its address is inside the cluster, whose traffic WireGuard encrypts.
 """
 
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 
+from nvoi.kubernetes.credentials import Credentials, build_htpasswd
+from nvoi.kubernetes.isolation import NODES, build_policy
 from nvoi.kubernetes.manifests import build_resources, stamp_template
 from nvoi.kubernetes.names import build_checksum, build_labels, build_metadata, build_selector
+from nvoi.kubernetes.security import LEAST_SECURITY
 from nvoi.kubernetes.workloads import DEFAULT_RESOURCES, Manifest, build_probe
+from nvoi.secret import Secret
 
 NAME = "nvoi-registry"
 # Not the apps' namespace, in which an app `nvoi` with a service `registry` has this name.
@@ -28,6 +33,8 @@ REGISTRIES_FILE = "/etc/rancher/k3s/registries.yaml"
 # is passed over, so that either runs.
 CONFIG_FOLDER = "/etc/nvoi-registry"
 CONFIG_FILE = f"{CONFIG_FOLDER}/config.yml"
+USERS_FOLDER = "/etc/nvoi-registry-users"
+USERS_FILE = "htpasswd"
 #: Frees the disk of what images that were deleted have left. Nothing may be pushed meanwhile
 #: (Distribution, "Garbage collection"): under the lock. Without ``--delete-untagged``, which takes
 #: the images of an index for untagged (release 2.8).
@@ -36,7 +43,11 @@ MASTER_TAINTS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.
 
 
 def build_registry(
-    deploy_id: str, *, node: str | None = None, image: str = IMAGE
+    deploy_id: str,
+    *,
+    node: str | None = None,
+    image: str = IMAGE,
+    credentials: Credentials | None = None,
 ) -> tuple[Manifest, ...]:
     """All the objects of the registry.
 
@@ -44,10 +55,12 @@ def build_registry(
         deploy_id: the run's deploy id.
         node: the name of the master that holds the data. Without it any master may.
         image: the registry's own image.
+        credentials: who is let in; without them it is everybody.
     """
     labels = build_labels("registry", "registry", NAME, "registry")
     metadata = build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE)
-    settings = build_settings()
+    settings = build_settings(asks=credentials is not None)
+    users = build_htpasswd(credentials) if credentials else Secret()
     service: Manifest = {
         "type": "ClusterIP",
         "clusterIP": CLUSTER_IP,
@@ -60,26 +73,35 @@ def build_registry(
         "selector": {"matchLabels": build_selector(NAME)},
         "strategy": {"type": "Recreate"},
         "revisionHistoryLimit": 1,
-        "template": stamp_template(template, labels, build_checksum([settings])),
+        "template": stamp_template(template, labels, build_checksum([settings, users.reveal()])),
     }
     return (
+        build_policy(metadata, build_selector(NAME), NODES),
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata,
             "data": {"config.yml": settings},
         },
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": metadata,
+            "type": "Opaque",
+            "data": {USERS_FILE: b64encode(users.reveal().encode()).decode()},
+        },
         {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service},
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": deployment},
     )
 
 
-def build_settings() -> str:
+def build_settings(*, asks: bool) -> str:
     """The registry's own config, which its versions 2 and 3 read alike; JSON is YAML.
 
     Images can be deleted. No cache of what there is: one that is older than the last removal
-    makes a push leave out layers that are gone.
+    makes a push leave out layers that are gone. ``asks`` is whether it asks for a password.
     """
+    access = {"htpasswd": {"realm": NAME, "path": f"{USERS_FOLDER}/{USERS_FILE}"}}
     return json.dumps(
         {
             "version": "0.1",
@@ -89,34 +111,43 @@ def build_settings() -> str:
                 "delete": {"enabled": True},
             },
             "http": {"addr": f":{PORT}"},
-        },
+        }
+        | ({"auth": access} if asks else {}),
         indent=2,
     )
 
 
 def build_registry_pod(node: str | None, image: str) -> Manifest:
     """The spec of the registry's pod, which runs beside its data."""
-    names = {"kubernetes.io/hostname": node} if node else {}
     return {
         "containers": [build_registry_container(image)],
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "priorityClassName": "system-cluster-critical",
+        "volumes": [
+            {"name": "data", "hostPath": {"path": DATA_FOLDER, "type": "DirectoryOrCreate"}},
+            {"name": "config", "configMap": {"name": NAME}},
+            {"name": "users", "secret": {"secretName": NAME, "defaultMode": 0o400}},
+        ],
+    } | build_master_placement(node)
+
+
+def build_master_placement(node: str | None) -> Manifest:
+    """The part of a pod's spec that holds it to a master; without ``node`` any will do."""
+    names = {"kubernetes.io/hostname": node} if node else {}
+    return {
         "nodeSelector": {"node-role.kubernetes.io/control-plane": "true"} | names,
         "tolerations": [
             {"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in MASTER_TAINTS
         ]
         + [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
-        "volumes": [
-            {"name": "data", "hostPath": {"path": DATA_FOLDER, "type": "DirectoryOrCreate"}},
-            {"name": "config", "configMap": {"name": NAME}},
-        ],
     }
 
 
 def build_registry_container(image: str) -> Manifest:
-    action: Manifest = {"httpGet": {"path": "/v2/", "port": PORT, "scheme": "HTTP"}}
+    # Which it answers without a password, too (Distribution, registry.go, `alive`).
+    action: Manifest = {"httpGet": {"path": "/", "port": PORT, "scheme": "HTTP"}}
     return {
         "name": "registry",
         "image": image,
@@ -125,9 +156,11 @@ def build_registry_container(image: str) -> Manifest:
         "env": [{"name": "OTEL_TRACES_EXPORTER", "value": "none"}],
         "ports": [{"containerPort": PORT, "protocol": "TCP"}],
         "resources": build_resources(DEFAULT_RESOURCES),
+        "securityContext": LEAST_SECURITY,
         "volumeMounts": [
             {"name": "data", "mountPath": "/var/lib/registry"},
             {"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True},
+            {"name": "users", "mountPath": USERS_FOLDER, "readOnly": True},
         ],
         "startupProbe": build_probe(action, 1, 5, 120),
         "readinessProbe": build_probe(action, 5),
@@ -135,17 +168,21 @@ def build_registry_container(image: str) -> Manifest:
     }
 
 
-def build_registries_file(address: str, mirrors: Mapping[str, Sequence[str]]) -> str:
+def build_registries_file(
+    address: str, mirrors: Mapping[str, Sequence[str]], credentials: Credentials
+) -> Secret:
     """The text of :data:`REGISTRIES_FILE`, which tells containerd where to pull from.
 
     The registry at ``address`` is spoken to without TLS; ``mirrors`` are the endpoints of
-    other registries, by their names.
+    other registries, by their names. A registry that asks for no password is not told one.
 
     Source: k3s documentation, "Private Registry Configuration". JSON is YAML.
     """
     endpoints = {name: {"endpoint": list(urls)} for name, urls in sorted(mirrors.items())}
     endpoints[address] = {"endpoint": [f"http://{address}"]}
-    return json.dumps({"mirrors": endpoints}, indent=2) + "\n"
+    login = {"username": credentials.user, "password": credentials.password.reveal()}
+    content = {"mirrors": endpoints, "configs": {address: {"auth": login}}}
+    return Secret(json.dumps(content, indent=2) + "\n")
 
 
 def build_reference(tag: str, digest: str, address: str = ADDRESS) -> str:

@@ -10,6 +10,7 @@ from nvoi.config import schema
 from nvoi.config.environment import DEFAULT_PORTS, build_environment
 from nvoi.config.schema import Application, AppService, AuxiliaryService, Healthcheck
 from nvoi.kubernetes.database import (
+    PRIORITY,
     build_database_arguments,
     build_database_environment,
     find_engine,
@@ -32,16 +33,27 @@ STARTUP_SECONDS = 60
 AUXILIARY_STARTUP_SECONDS = 300
 # Time for data to be recovered after a crash: ending a database that recovers only makes it last.
 DATABASE_STARTUP_SECONDS = 600
+# A database that is slow under load answers again once the load is over; one that is started anew
+# has to recover first, under the same load.
+DATABASE_HANG_SECONDS = 600
+# A service that is slow gets no requests as soon as it fails its healthcheck, and is started anew
+# only where that has not helped.
+PATIENCE_FACTOR = 3
+LEAST_HANG_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a container is promised, and what it may use at most, as Kubernetes writes it."""
+    """What a container is promised, and what it may use at most, as Kubernetes writes it.
+
+    ``disk_limit`` is for its log and what it writes beside its volumes; None is no limit.
+    """
 
     requested_memory: str = "128Mi"
     requested_cpu: str = "100m"
     memory_limit: str = "512Mi"
     cpu_limit: str = "500m"
+    disk_limit: str | None = "5Gi"
 
     def change(self, given: schema.Resources) -> Resources:
         values = {key: value for key, value in asdict(given).items() if value is not None}
@@ -50,18 +62,23 @@ class Resources:
 
 DEFAULT_RESOURCES = Resources()
 # MySQL 8.4 alone takes about 500 MB with its defaults (MySQL Reference Manual, "How MySQL Uses
-# Memory"): the limit of an app's service would end it.
-DATABASE_RESOURCES = Resources("256Mi", "100m", "1Gi", "1000m")
+# Memory"): the limit of an app's service would end it. A limit of disk would end its pod.
+DATABASE_RESOURCES = Resources(memory_limit="1Gi", cpu_limit="1000m", disk_limit=None)
 
 
 @dataclass(frozen=True)
 class Release:
-    """One release of an app: ``stamp`` is ``YYYYMMDDHHMMSS``, ``image`` the app's own, in full."""
+    """One release of an app.
+
+    ``stamp`` is ``YYYYMMDDHHMMSS``, ``image`` the app's own, in full, and ``user`` whom that names
+    to run as, empty for root.
+    """
 
     application: Application
     stamp: str
     deploy_id: str
     image: str
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +103,8 @@ class Workload:
     which it sees a disk that the cluster finds for it. ``drain_seconds`` go by
     between the end of new connections and SIGTERM, ``stop_seconds`` between that and SIGKILL.
     A pod counts once it has been ready for ``min_ready`` seconds. ``probes`` are fields of its
-    container.
+    container. ``user`` is whom its image names to run as, None where that is not known.
+    ``priority`` is the name of its PriorityClass.
     """
 
     app: str
@@ -110,6 +128,9 @@ class Workload:
     drain_seconds: int = 0
     stop_seconds: int = 30
     min_ready: int = MIN_READY_SECONDS
+    security: schema.Security = field(default_factory=schema.Security)
+    user: str | None = None
+    priority: str | None = None
 
     @property
     def checksum(self) -> str:
@@ -154,6 +175,8 @@ def build_app_workload(release: Release, service: AppService) -> Workload:
         history=application.keep_count,
         drain_seconds=DRAIN_SECONDS if service.port else 0,
         min_ready=math.ceil(service.min_ready),
+        security=service.security,
+        user=release.user if service.image is None else None,
     )
 
 
@@ -175,6 +198,7 @@ def build_auxiliary_workload(release: Release, service: AuxiliaryService) -> Wor
         mounts=build_mounts(app, service.servers, service.mount),
         probes=build_port_probes(port, AUXILIARY_STARTUP_SECONDS) if port else {},
         history=release.application.keep_count,
+        security=service.security,
     )
 
 
@@ -192,7 +216,7 @@ def find_database_workload(release: Release) -> Workload | None:
         deploy_id=release.deploy_id,
         image=database.image or engine.image,
         environment=build_database_environment(database, folder),
-        resources=DATABASE_RESOURCES.change(database.resources),
+        resources=build_database_resources(database.resources),
         groups=database.servers,
         arguments=build_database_arguments(database, engine, folder),
         port=DEFAULT_PORTS[database.engine or ""],
@@ -200,6 +224,22 @@ def find_database_workload(release: Release) -> Workload | None:
         claim=None if database.mount else folder,
         probes=build_database_probes(engine.question),
         stop_seconds=DATABASE_STOP_SECONDS,
+        security=database.security,
+        priority=PRIORITY,
+    )
+
+
+def build_database_resources(given: schema.Resources) -> Resources:
+    """All that a database may use is promised to it, unless the config says less.
+
+    Where a server runs out of memory, what has more than it was promised is ended first
+    (Kubernetes documentation, "Pod Quality of Service Classes").
+    """
+    found = DATABASE_RESOURCES.change(given)
+    return replace(
+        found,
+        requested_memory=given.requested_memory or found.memory_limit,
+        requested_cpu=given.requested_cpu or found.cpu_limit,
     )
 
 
@@ -244,10 +284,13 @@ def build_app_probes(service: AppService) -> Manifest:
     interval, timeout = round_seconds(check.interval), round_seconds(check.timeout)
     regular = build_probe(action, interval, timeout, check.retries)
     patience = max(math.ceil(check.interval * check.retries), STARTUP_SECONDS)
+    hang = check.restart_after or max(
+        PATIENCE_FACTOR * interval * check.retries, LEAST_HANG_SECONDS
+    )
     return {
         "startupProbe": build_probe(action, 1, timeout, patience),
         "readinessProbe": regular,
-        "livenessProbe": regular,
+        "livenessProbe": build_probe(action, interval, timeout, math.ceil(hang / interval)),
     }
 
 
@@ -265,7 +308,7 @@ def build_database_probes(command: str) -> Manifest:
     return {
         "startupProbe": build_probe(action, 2, 5, DATABASE_STARTUP_SECONDS // 2),
         "readinessProbe": build_probe(action, 5),
-        "livenessProbe": build_probe(action, 10, 5, 6),
+        "livenessProbe": build_probe(action, 30, 30, DATABASE_HANG_SECONDS // 30),
     }
 
 

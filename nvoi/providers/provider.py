@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,9 @@ from nvoi.config.schema import Application
 from nvoi.errors import Fault
 from nvoi.ssh.host import Host
 from nvoi.ssh.routes import Routes
+
+#: Of the folder of a volume that has an owner. Root's group is let in, so that root needs no more.
+OWN_MODE = "770"
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Server:
         is_master: whether it is the one that runs the cluster.
         private_ip: its address among the servers, where it is known beforehand.
         volumes: the folders that its volumes are on.
+        owners: folders and the number of the user who alone may open each; others are everybody's.
         notes: the folder in which a folder of the same name says of each that it is the app's.
     """
 
@@ -34,6 +38,18 @@ class Server:
     private_ip: str | None = None
     volumes: tuple[str, ...] = ()
     notes: str = ""
+    owners: tuple[tuple[str, int], ...] = ()
+
+    def find_owner(self, folder: str) -> int | None:
+        return dict(self.owners).get(folder)
+
+    def is_kept(self, folder: str, found: Mapping[str, str]) -> bool:
+        """Whether a volume is as it is to be; ``found`` has the folders with owner and mode.
+
+        One that nobody owns by the config is left as it is.
+        """
+        owner = self.find_owner(folder)
+        return folder in found and (owner is None or found[folder] == f"{owner} {OWN_MODE}")
 
 
 class Provider(Protocol):
@@ -68,7 +84,9 @@ class Provider(Protocol):
     def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
         """The command that root runs on ``server`` to make the folders in ``lacking`` usable.
 
-        It notes whose they are; of one that is there already, nothing else changes.
+        It notes whose they are. They are their owner's from then on, where they have one; what is
+        in them stays, and of another that is there already nothing changes.
+
         A provider that rents disks has attached them in ``ensure_servers``, and knows which.
         """
         ...

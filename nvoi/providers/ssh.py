@@ -8,20 +8,27 @@ from nvoi.command import Command, build_script
 from nvoi.config.schema import Application, ServerGroup
 from nvoi.errors import Fault
 from nvoi.naming import build_notes_path, build_server_name, build_volume_path
-from nvoi.providers.provider import Server
+from nvoi.providers.provider import OWN_MODE, Server
 from nvoi.ssh.routes import Destination, Routes
 
-#: Its arguments: where it is noted whose the folders are, and these. Their parent lets nobody list
-#: it; an image's user, which is not known, must be able to write into its folder.
+#: Its arguments: where it is noted whose the folders are, the mode of those with an owner, then
+#: each folder behind its owner, or `-`. Their parent lets nobody list it; where an image's user is
+#: not known, anyone must be able to write into a new one.
 MAKE = """\
 set -eu
-notes=$1
-shift
+notes=$1 mode=$2
+shift 2
 mkdir -p "$notes"
 chmod 0711 /opt/nvoi /opt/nvoi/volumes
 chmod 0700 /opt/nvoi/volumes/.apps
-for folder; do
+while [ "$#" -gt 0 ]; do
+  owner=$1 folder=$2
+  shift 2
   mkdir -m 0777 "$folder" 2>/dev/null || [ -d "$folder" ]
+  if [ "$owner" != - ]; then
+    chmod "$mode" "$folder"
+    chown "$owner:0" "$folder"
+  fi
   mkdir -p "$notes/${folder##*/}"
 done
 """
@@ -62,7 +69,9 @@ class OwnServers:
         return self.list_servers(application)
 
     def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
-        return build_script("nvoi-volumes", MAKE, server.notes, *lacking)
+        pairs = [(server.find_owner(folder) or "-", folder) for folder in lacking]
+        words = [str(word) for pair in pairs for word in pair]
+        return build_script("nvoi-volumes", MAKE, server.notes, OWN_MODE, *words)
 
     def build_volumes_removal(self, server: Server) -> Command | None:
         if not server.volumes:
@@ -116,14 +125,18 @@ def build_server(
     is_master: bool,
 ) -> Server:
     host = routes.build_host(build_destination(application, group, index))
+    folders = {
+        volume: build_volume_path(application.name, group.name, volume) for volume in group.volumes
+    }
     return Server(
         name=host.name,
         group=group.name,
         host=host,
         is_master=is_master,
         private_ip=group.private_ip,
-        volumes=tuple(
-            build_volume_path(application.name, group.name, volume) for volume in group.volumes
+        volumes=tuple(folders.values()),
+        owners=tuple(
+            (folder, uid) for name, folder in folders.items() if (uid := group.volumes[name].uid)
         ),
         notes=build_notes_path(application.name),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,10 @@ class ClusterState:
         """All is well again."""
         with self._store.lock:
             self._store.scenario = {}
+
+    def listen(self, hear: Callable[[Any], None]) -> None:
+        """Have each object that is new or changed told, before whoever changed it is answered."""
+        self._store.listeners.append(hear)
 
     def forget_changes(self) -> None:
         """Have all who watch list again."""

@@ -7,6 +7,8 @@ it shall do stands in `scenario.json` of the folder:
     engine    whether its engine answers
     buildx    whether buildx is installed
     lines     what a build prints
+    user      whom images name to run as
+    files     what is in their files, by their paths
     failures  how many builds end with exit code 1 from now on
     kills     the process that such a build ends before
 
@@ -54,7 +56,15 @@ class FakeDocker:
     @property
     def scenario(self) -> dict[str, Any]:
         """What it does."""
-        usual = {"engine": True, "buildx": True, "lines": ["built"], "failures": 0, "kills": 0}
+        usual = {
+            "engine": True,
+            "buildx": True,
+            "lines": ["built"],
+            "failures": 0,
+            "kills": 0,
+            "user": "",
+            "files": {},
+        }
         return {**usual, **self._read("scenario.json", {})}
 
     @property
@@ -99,11 +109,24 @@ def digest(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+def find_login(url: str) -> dict[str, str]:
+    """How a registry is logged in to: a helper is asked, where one is named, and else the file."""
+    home = os.environ.get("DOCKER_CONFIG") or f"{os.environ.get('HOME', '')}/.docker"
+    path = Path(home) / "config.json"
+    config = json.loads(path.read_text()) if path.exists() else {}
+    address = url.split("/")[2]
+    if config.get("credHelpers", {}).get(address, config.get("credsStore", "")):
+        return {}
+    login = config.get("auths", {}).get(address, {}).get("auth")
+    return {"Authorization": f"Basic {login}"} if login else {}
+
+
 def send(method: str, url: str, data: bytes, kind: str) -> str:
     """Send a request to a registry; returns where its answer leads."""
     import urllib.request
 
-    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": kind})
+    headers = {"Content-Type": kind, **find_login(url)}
+    request = urllib.request.Request(url, data=data, method=method, headers=headers)
     with urllib.request.urlopen(request, timeout=10) as answer:
         return str(answer.headers.get("Location", ""))
 
@@ -148,10 +171,12 @@ def pull(docker: FakeDocker, reference: str) -> None:
     place, _, stamp = reference.rpartition(":")
     address, _, repository = place.partition("/")
     base = f"http://{address}/v2/{repository}"
-    request = urllib.request.Request(f"{base}/manifests/{stamp}", headers={"Accept": MANIFEST})
+    headers = {"Accept": MANIFEST, **find_login(base)}
+    request = urllib.request.Request(f"{base}/manifests/{stamp}", headers=headers)
     with urllib.request.urlopen(request, timeout=10) as answer:
         config = json.load(answer)["config"]["digest"]
-    with urllib.request.urlopen(f"{base}/blobs/{config}", timeout=10) as answer:
+    request = urllib.request.Request(f"{base}/blobs/{config}", headers=headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
         docker.save_images({**docker.images, reference: answer.read().decode()})
 
 
@@ -190,6 +215,14 @@ def remove(docker: FakeDocker, references: list[str]) -> None:
     docker.save_images(images)
 
 
+def look_inside(docker: FakeDocker, verb: str, what: str) -> None:
+    """Make a container of an image, print a file of one, or take one away."""
+    if verb == "create":
+        print(f"container-of-{digest(docker.images[what].encode())}")
+    elif verb == "cp":
+        print(docker.scenario["files"][what.rpartition(":")[2]])
+
+
 def run(docker: FakeDocker, argv: list[str]) -> int:
     """Do what the arguments ask for."""
     docker.record(argv)
@@ -201,18 +234,18 @@ def run(docker: FakeDocker, argv: list[str]) -> int:
             status = 0 if docker.scenario["buildx"] else 1
         case ["buildx", "build", *rest] | ["build", *rest]:
             status = build(docker, rest)
-        case ["image", "inspect", "--format", "{{.Id}}", reference]:
-            print(digest(docker.images[reference].encode()))
+        case ["image", "inspect", "--format", "{{.Id}} {{.Config.User}}", reference]:
+            print(digest(docker.images[reference].encode()), docker.scenario["user"])
         case ["image", "ls", "--format", "{{.Tag}}", repository]:
             list_stamps(docker, repository)
         case ["image", "rm", *references]:
             remove(docker, references)
         case ["tag", source, target]:
             docker.save_images({**docker.images, target: docker.images[source]})
-        case ["push", reference]:
-            push(docker, reference)
-        case ["pull", reference]:
-            pull(docker, reference)
+        case ["create" | "cp" | "rm", what, *_]:
+            look_inside(docker, argv[0], what)
+        case ["push" | "pull" as verb, reference]:
+            {"push": push, "pull": pull}[verb](docker, reference)
         case _:
             print(f"unknown command: docker {' '.join(argv)}", file=sys.stderr)
             status = 125

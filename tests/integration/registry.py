@@ -48,23 +48,32 @@ class Registry:
         self.config = folder / "config.yml"
         self._process: subprocess.Popen[bytes] | None = None
         self.storage.mkdir(parents=True)
-        self.config.write_text(
-            json.dumps(
-                {
-                    "version": "0.1",
-                    "log": {"level": "error"},
-                    "storage": {
-                        "filesystem": {"rootdirectory": str(self.storage)},
-                        "delete": {"enabled": deletes},
-                    },
-                    "http": {"addr": self.address},
-                }
-            )
-        )
+        self._settings: dict[str, object] = {
+            "version": "0.1",
+            "log": {"level": "error"},
+            "storage": {
+                "filesystem": {"rootdirectory": str(self.storage)},
+                "delete": {"enabled": deletes},
+            },
+            "http": {"addr": self.address},
+        }
+        self._users = folder / "htpasswd"
+        self.start()
+
+    def ask(self, users: str) -> None:
+        """Let in nobody but ``users``, an htpasswd(5), from now on; without any, everybody."""
+        if (self._users.read_text() if self._users.exists() else "") == users:
+            return
+        self.stop()
+        self._users.write_text(users)
+        access = {"htpasswd": {"realm": "test", "path": str(self._users)}}
+        self._settings.pop("auth", None)
+        self._settings |= {"auth": access} if users else {}
         self.start()
 
     def start(self) -> None:
         """Listen, on the same port as ever."""
+        self.config.write_text(json.dumps(self._settings))
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [PROGRAM, "serve", str(self.config)],
@@ -90,7 +99,7 @@ class Registry:
         """Whether it answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         with suppress(OSError, http.client.HTTPException), closing(connection):
-            connection.request("GET", "/v2/")
+            connection.request("GET", "/")
             return connection.getresponse().status == 200
         return False
 

@@ -12,7 +12,7 @@ from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, Fault
 from nvoi.images.context import find_dockerfile
 from nvoi.kubernetes.database import find_engine
-from nvoi.kubernetes.workloads import DATABASE_RESOURCES, DEFAULT_RESOURCES, Resources
+from nvoi.kubernetes.workloads import DEFAULT_RESOURCES, Resources, build_database_resources
 from nvoi.naming import build_database_name, build_prefix, build_workload_name
 from nvoi.operation import Request
 from nvoi.providers import get_provider
@@ -100,4 +100,4 @@ def list_resources(application: Application) -> Iterator[tuple[str, Resources]]:
         for name, service in services.items():
             yield join_path(f"{ROOT}.{key}", name), DEFAULT_RESOURCES.change(service.resources)
     if application.database and find_engine(application):
-        yield f"{ROOT}.database", DATABASE_RESOURCES.change(application.database.resources)
+        yield f"{ROOT}.database", build_database_resources(application.database.resources)

@@ -17,6 +17,7 @@ from nvoi.images.engines import Engine
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import ClusterNode
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.credentials import Credentials
 from nvoi.kubernetes.manifests import Manifests, build_manifests
 from nvoi.kubernetes.names import build_app_selector
 from nvoi.kubernetes.ownership import Reference
@@ -39,7 +40,8 @@ class Survey:
     It ``is_complete`` once they were found to be all that a deploy needs. ``away`` are the names
     of nodes that a deploy goes on without, ``leaving`` the nodes whose servers have left the
     config, ``regrouped`` the groups that nodes had before, by their names. ``registry`` is the
-    address and port of the cluster's registry, as the master sees them.
+    address and port of the cluster's registry, as the master sees them, and ``credentials`` what
+    it is logged in to with.
     """
 
     servers: tuple[Server, ...] = ()
@@ -50,6 +52,7 @@ class Survey:
     leaving: tuple[ClusterNode, ...] = ()
     regrouped: dict[str, str] = field(default_factory=dict)
     registry: tuple[str, int] | None = None
+    credentials: Credentials | None = None
 
 
 @dataclass
@@ -57,7 +60,8 @@ class Image:
     """The app's own image, built for ``platform``, such as ``linux/amd64``.
 
     ``tags`` are the stamps of the app's images in the registry, as they were before the push;
-    ``reference`` is the image as the nodes pull it, empty until that is known.
+    ``reference`` is the image as the nodes pull it, empty until that is known, and ``user`` whom
+    it names to run as.
     """
 
     platform: Future[str] = field(default_factory=Future)
@@ -65,6 +69,7 @@ class Image:
     build: Build | None = None
     tags: tuple[str, ...] = ()
     reference: str = ""
+    user: str = ""
 
 
 @dataclass
@@ -154,8 +159,9 @@ class ClusterContext:
 
     @property
     def release(self) -> Release:
-        deploy_id = self.request.deploy_id
-        return Release(self.application, self.rollout.stamp, deploy_id, self.image.reference)
+        image, deploy_id = self.image, self.request.deploy_id
+        stamp = self.rollout.stamp
+        return Release(self.application, stamp, deploy_id, image.reference, image.user)
 
     @property
     def stamp(self) -> str:

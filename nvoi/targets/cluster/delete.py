@@ -32,6 +32,7 @@ from nvoi.targets.cluster.prepare import (
     plan_lock,
 )
 from nvoi.targets.cluster.release import load_state
+from nvoi.targets.cluster.servers import get_credentials
 
 log = get_logger("nvoi.cluster")
 
@@ -138,6 +139,8 @@ def empty_registry(context: ClusterContext) -> None:
     except NvoiError:
         log.info("There is no registry")
         return
+    token = context.survey.facts[context.master.name].k3s.token
+    context.survey.credentials = get_credentials(token) if token else None
     clean_registry(context, ())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
@@ -13,7 +13,12 @@ from nvoi.images.engines import find_engine
 from nvoi.images.push import open_registry as open_registry_at
 from nvoi.images.push import push
 from nvoi.images.registry import Registry, find_same
+from nvoi.k3s.datastore import build_datastore_copies
+from nvoi.k3s.nodes import list_apps, list_nodes, list_without_access
+from nvoi.k3s.survey import find_token
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.credentials import Credentials
+from nvoi.kubernetes.database import build_priority
 from nvoi.kubernetes.names import INSTANCE
 from nvoi.kubernetes.ownership import read_reference
 from nvoi.kubernetes.registry import (
@@ -37,7 +42,7 @@ from nvoi.targets.checkout import read_checkout
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.lock import take_lock
 from nvoi.targets.cluster.pull import pull_all
-from nvoi.targets.cluster.servers import find_platform, survey_servers
+from nvoi.targets.cluster.servers import find_platform, get_credentials, survey_servers
 from nvoi.targets.cluster.state import Json, choose_stamp
 
 log = get_logger("nvoi.cluster")
@@ -64,19 +69,40 @@ def hold_lock(context: ClusterContext) -> None:
 
 
 def start_registry(context: ClusterContext) -> None:
-    registry = build_registry(
-        context.request.deploy_id,
-        node=context.survey.nodes[context.master.name],
-        image=context.application.k3s.registry_image or IMAGE,
-    )
+    """Have the cluster hold what all of its apps share."""
+    k3s, deploy_id = context.application.k3s, context.request.deploy_id
+    node, image = context.survey.nodes[context.master.name], k3s.registry_image or IMAGE
+    credentials = find_usable_credentials(context)
+    registry = build_registry(deploy_id, node=node, image=image, credentials=credentials)
     live = context.cluster.get(
         ["deployments"], selector=f"{INSTANCE}={NAME}", namespace=SYSTEM_NAMESPACE
     )
     pull_all(context, live, registry, [context.master])
-    found = context.cluster.roll_out(registry, seconds=REGISTRY_SECONDS)
+    shared = [
+        *registry,
+        build_datastore_copies(deploy_id, node=node, image=image, keep=k3s.datastore_copies),
+        build_priority(deploy_id),
+    ]
+    found = context.cluster.roll_out(shared, seconds=REGISTRY_SECONDS)
     context.survey.registry = get_registry_address(found)
     # Both come up side by side on a new cluster, and whatever starts from here on needs names.
     wait_for_names(context.cluster)
+
+
+def find_usable_credentials(context: ClusterContext) -> Credentials | None:
+    """What the registry is to ask for: nothing while a server could not tell it."""
+    credentials = context.survey.credentials
+    nodes = list_nodes(context.cluster)
+    late = list_without_access(nodes, credentials.mark) if credentials else []
+    if not late:
+        return credentials
+    log.warning(
+        "The registry asks for no password yet, as %s could not pull from it then: the next "
+        "deploy of %s sees to that",
+        ", ".join(node.name for node in late),
+        " and ".join(list_apps(late)),
+    )
+    return None
 
 
 def get_registry_address(items: Iterable[Json]) -> tuple[str, int]:
@@ -136,17 +162,26 @@ def read_build(context: ClusterContext) -> tuple[Source, Path]:
     return source, dockerfile
 
 
-def find_cache(context: ClusterContext) -> Callable[[], str | None]:
+def find_cache(context: ClusterContext) -> Callable[[], Registry | None]:
     """How a build finds the layers of the last image, where the cluster is there already."""
     stack = context.stack.enter_context(ExitStack())
 
-    def find() -> str | None:
+    def find() -> Registry | None:
         try:
             servers = context.provider.list_servers(context.application)
             if not servers:
                 return None
-            opened = open_registry_at(context.connections, servers[0].host, CLUSTER_IP, PORT)
-            return stack.enter_context(opened).address
+            connections, host = context.connections, servers[0].host
+            token = find_token(connections, host)
+            opened = open_registry_at(
+                connections,
+                host,
+                CLUSTER_IP,
+                PORT,
+                credentials=get_credentials(token) if token else None,
+                patience=False,
+            )
+            return stack.enter_context(opened)
         except NvoiError as error:
             log.debug("No layers from the cluster: %s", error)
             return None
@@ -169,6 +204,7 @@ def push_image(context: ClusterContext) -> None:
         else:
             stamp, digest = same
             log.info("The image has not changed since %s: nothing to push", stamp)
+    context.image.user = image.user
     context.image.reference = build_reference(f"{context.repository}:{stamp}", digest)
 
 
@@ -176,7 +212,13 @@ def open_registry(context: ClusterContext) -> AbstractContextManager[Registry]:
     if context.survey.registry is None:
         raise NvoiError("the cluster has no registry")
     address, port = context.survey.registry
-    return open_registry_at(context.connections, context.master.host, address, port)
+    return open_registry_at(
+        context.connections,
+        context.master.host,
+        address,
+        port,
+        credentials=context.survey.credentials,
+    )
 
 
 def make_volumes(context: ClusterContext) -> None:
@@ -195,15 +237,24 @@ def make_volumes(context: ClusterContext) -> None:
         command = context.provider.build_volumes(server, folders)
         context.connections.run(host, as_root(host, command))
         for folder in folders:
-            if folder not in facts[server.name].volumes:
-                log.info("%s: made %s", server.name, folder)
+            volumes = facts[server.name].volumes
+            if server.is_kept(folder, volumes):
+                continue
+            owner = server.find_owner(folder)
+            done = "changed" if folder in volumes else "made"
+            whose = f", of user {owner}" if owner else ""
+            log.info("%s: %s %s%s", server.name, done, folder, whose)
 
     work_on_all([*lacking], make)
 
 
-def find_lacking(server: Server, found: Collection[str]) -> list[str]:
-    """The folders of a server's volumes that are not there, or of which it is not noted whose."""
-    return [one for one in server.volumes if not {one, build_note(server, one)} <= {*found}]
+def find_lacking(server: Server, found: Mapping[str, str]) -> list[str]:
+    """The folders of volumes that are not there, are another's, or are not noted as the app's."""
+    return [
+        folder
+        for folder in server.volumes
+        if not server.is_kept(folder, found) or build_note(server, folder) not in found
+    ]
 
 
 def build_note(server: Server, folder: str) -> str:
@@ -238,6 +289,12 @@ def plan_push(context: ClusterContext) -> Iterator[str]:
         yield "pushes the image to the registry over SSH, only the layers that it lacks"
 
 
+def plan_registry(context: ClusterContext) -> Iterator[str]:
+    yield "sees that the registry of the cluster is up, and lets in nobody but its nodes"
+    copies = context.application.k3s.datastore_copies
+    yield f"has k3s' datastore copied once a day on the master, the last {copies} kept"
+
+
 def plan_lock(context: ClusterContext) -> Iterator[str]:
     yield f"takes the deploy lock of {context.application.name}'s master, which all its apps share"
 
@@ -255,6 +312,6 @@ LOCK: Step[ClusterContext] = Step(name="Lock", run=hold_lock, plan=plan_lock)
 REGISTRY: Step[ClusterContext] = Step(
     name="Registry",
     run=start_registry,
-    plan=lambda _: ["sees that the registry of the cluster is up, inside the cluster only"],
+    plan=plan_registry,
 )
 VOLUMES: Step[ClusterContext] = Step(name="Volumes", run=make_volumes, plan=plan_volumes)

@@ -112,11 +112,14 @@ def apply_secrets(context: ClusterContext) -> None:
     was cut off, and what served before it.
     """
     secrets = context.manifests.secrets
-    manifests = [*secrets, build_own_record(context, is_begun=True)]
+    policies = context.manifests.policies
+    manifests = [*secrets, *policies, build_own_record(context, is_begun=True)]
     context.rollout.applied += manifests
     context.cluster.apply(manifests)
     for item in secrets:
         log.info("%s: environment is there, in a Secret of its own", get_label(item, NAME))
+    others = ", ".join(context.application.let_in)
+    log.info("Reached by its own pods and the nodes%s", f", and by {others}" if others else "")
 
 
 def build_own_record(context: ClusterContext, *, is_begun: bool = False) -> Manifest:
@@ -182,6 +185,7 @@ def plan_secrets(context: ClusterContext) -> Iterator[str]:
     application = context.application
     names = [*application.app, *application.services, *(["database"] * bool(application.database))]
     yield f"puts the environment of each of {', '.join(names)} there as a Secret of its own"
+    yield "lets its own pods, the nodes and whom let_in names reach its pods, and nobody else"
 
 
 def plan_database(context: ClusterContext) -> Iterator[str]:

@@ -9,8 +9,11 @@ from nvoi.k3s.install import Installer
 from nvoi.k3s.nodes import format_address, list_nodes
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
 from nvoi.k3s.survey import check_servers
+from nvoi.kubernetes.credentials import Credentials, build_credentials
 from nvoi.kubernetes.names import SERVER_GROUP
+from nvoi.log.masking import add_secrets
 from nvoi.operation import Step
+from nvoi.secret import Secret
 from nvoi.targets.cluster.absence import find_spare, free_pods, leave_out
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.departures import hold_servers, keep_servers
@@ -95,7 +98,17 @@ def build_settings(context: ClusterContext) -> K3sSettings:
         install_url=k3s.install_url,
         system_default_registry=k3s.system_default_registry,
         mirrors=k3s.mirrors,
+        encrypts=k3s.secrets_encryption,
+        log_size=k3s.container_log_size,
+        log_files=k3s.container_log_files,
     )
+
+
+def get_credentials(token: Secret) -> Credentials:
+    """The registry's credentials, which no log shows from then on."""
+    credentials = build_credentials(token)
+    add_secrets(credentials.password.reveal(), credentials.basic.reveal())
+    return credentials
 
 
 def install_k3s(context: ClusterContext) -> None:
@@ -112,7 +125,9 @@ def install_k3s(context: ClusterContext) -> None:
         spare=find_spare(context),
     )
     before = list_groups(context)
-    survey.nodes = installer.ensure_k3s(survey.facts)
+    tasks = installer.ensure_k3s(survey.facts)
+    survey.nodes = {task.server.name: task.node.name for task in tasks}
+    survey.credentials = get_credentials(tasks[0].node.token)
     nodes = {node.name: node for node in list_nodes(context.cluster)}
     found = {server.name: nodes[survey.nodes[server.name]] for server in survey.servers}
     leave_out(context, {name: node for name, node in found.items() if not node.is_ready})

@@ -5,15 +5,20 @@ from __future__ import annotations
 import binascii
 import json
 import re
+from collections.abc import Iterator
 
 from tests.fakes.kubernetes.kinds import NAMESPACES, ApiError, Kind, Object, refuse
 from tests.fakes.kubernetes.refusals import check_change, check_valid
 from tests.fakes.kubernetes.store import HIDDEN, Store, copy
 
+#: Who applies and who patches are told apart, even of one name.
+UPDATE = " (update)"
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
-def apply(store: Store, kind: Kind, place: Object, manifest: Object, manager: str) -> Object:
+def apply(
+    store: Store, kind: Kind, place: Object, manifest: Object, manager: str, *, force: bool
+) -> Object:
     """Apply one object, and return it.
 
     Args:
@@ -22,6 +27,7 @@ def apply(store: Store, kind: Kind, place: Object, manifest: Object, manager: st
         place: the ``name`` and ``namespace`` that the path names.
         manifest: what is applied.
         manager: who does.
+        force: whether what others have set otherwise is taken from them.
     """
     check_shape(kind, place, manifest)
     manifest = copy(manifest)
@@ -32,7 +38,9 @@ def apply(store: Store, kind: Kind, place: Object, manifest: Object, manager: st
     encode_strings(manifest)
     live = store.get(kind.name, metadata["name"], metadata.get("namespace", ""))
     owners = (live or {}).get(HIDDEN, {})
-    others = [one for key, one in owners.items() if key != manager and isinstance(one, dict)]
+    writers = {key: one for key, one in owners.items() if key != manager and isinstance(one, dict)}
+    check_conflicts(live or {}, manifest, writers, force=force)
+    others = [*writers.values()]
     item = merge(live or {}, manifest, owners.get(manager, {}), others)
     check_valid(item)
     if live is not None:
@@ -41,6 +49,48 @@ def apply(store: Store, kind: Kind, place: Object, manifest: Object, manager: st
         give_address(store, item)
     item[HIDDEN] = (live or {}).get(HIDDEN, {}) | {manager: manifest}
     return put(store, live, item)
+
+
+def check_conflicts(
+    live: Object, wanted: Object, writers: dict[str, Object], *, force: bool
+) -> None:
+    """Whether others have set otherwise what is applied; they lose it where that is forced."""
+    found = [*find_conflicts(live, wanted, writers, force=force)]
+    if not found or force:
+        return
+    causes = [
+        {
+            "reason": "FieldManagerConflict",
+            "message": f'conflict with "{manager.removesuffix(UPDATE)}" using v1',
+            "field": field,
+        }
+        for field, manager in found
+    ]
+    message = f"Apply failed with {len(found)} conflicts"
+    raise ApiError(409, "Conflict", message, causes=causes)
+
+
+def find_conflicts(
+    live: Object, wanted: Object, writers: dict[str, Object], path: str = "", *, force: bool
+) -> Iterator[tuple[str, str]]:
+    """The fields, and who has set each."""
+    for key, value in wanted.items():
+        place = f"{path}.{key}"
+        if isinstance(value, dict):
+            inner = {manager: reach(one, key) for manager, one in writers.items()}
+            yield from find_conflicts(reach(live, key), value, inner, place, force=force)
+            continue
+        for manager, one in writers.items():
+            if key in one and live.get(key) != value:
+                yield place, manager
+                if force:
+                    del one[key]
+
+
+def note_writer(live: Object, change: Object, manager: str) -> None:
+    """Remember who has set what by a patch."""
+    writer = live[HIDDEN].setdefault(manager + UPDATE, {})
+    patch(writer, {key: part for key, part in copy(change).items() if part is not None})
 
 
 def patch(live: Object, change: Object) -> None:

@@ -22,7 +22,7 @@ from werkzeug import Request, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.fakes.kubernetes import logs, nodes
-from tests.fakes.kubernetes.applying import apply, patch
+from tests.fakes.kubernetes.applying import apply, note_writer, patch
 from tests.fakes.kubernetes.controllers import step
 from tests.fakes.kubernetes.images import pull
 from tests.fakes.kubernetes.kinds import BY_PLURAL, ApiError, Kind, Object, build_not_found
@@ -279,8 +279,9 @@ class Call:
                 return self._get()
             if words[0] == "apply":
                 place = {"name": self._name, "namespace": self._namespace}
-                manager = self._query["fieldManager"]
-                return answer(self._show(apply(self._store, self._kind, place, body, manager)))
+                manager, force = self._query["fieldManager"], self._query.get("force") == "true"
+                item = apply(self._store, self._kind, place, body, manager, force=force)
+                return answer(self._show(item))
             return self._change(words[0], body)
 
     def _change(self, verb: str, body: Object) -> Response:
@@ -294,6 +295,7 @@ class Call:
                 return answer({"kind": "Status", "apiVersion": "v1", "status": "Success"})
         else:
             patch(item, body)
+            note_writer(item, body, self._query.get("fieldManager", "unknown"))
         return answer(self._show(item))
 
     def _describe(self, body: Object) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from binascii import crc32
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import RLock
 
@@ -32,6 +32,8 @@ class Store:
         self.changes: list[tuple[int, str, Object]] = []
         self.forgotten = 0
         self._shown: dict[Key, Object] = {}
+        #: Called with each object that is new or changed.
+        self.listeners: list[Callable[[Object], None]] = []
 
     @property
     def version(self) -> int:
@@ -65,6 +67,8 @@ class Store:
                 item["metadata"]["resourceVersion"] = str(self.version + 1)
                 self._shown[key] = copy(show(item))
                 self._note("MODIFIED" if before else "ADDED", self._shown[key])
+                for hear in self.listeners:
+                    hear(copy(show(item)))
 
     def _note(self, kind: str, item: Object) -> None:
         number = self.count("version")

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nvoi.config.schema import SSHKeys
 from nvoi.images.registry import Registry as Client
+from nvoi.kubernetes.credentials import Credentials
+from nvoi.kubernetes.registry import ADDRESS, REGISTRIES_FILE
+from nvoi.secret import Secret
 from nvoi.ssh.host import Host
 from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import InstallerSite, K3sHost
@@ -61,6 +65,7 @@ class Fleet:
         self.registry = Registry(folder / "registry")
         self.visitors = Visitors()
         self.state = ClusterState(folder / "cluster")
+        self.state.listen(self._run_registry)
         kubeconfig = os.environ.get("NVOI_TEST_KUBECONFIG")
         self._kubeconfig = Path(kubeconfig) if kubeconfig else None
         #: What is in the cluster, whichever it is.
@@ -108,6 +113,27 @@ class Fleet:
         self.answer("nvoi-registry", self.registry.port)
         self.answer(f"{NAME}-web", self.visitors.port)
 
+    def _run_registry(self, item: dict[str, Any]) -> None:
+        """Have the registry be as its objects in the cluster say, as the kubelet would."""
+        if (item["kind"], item["metadata"]["name"]) == ("Deployment", "nvoi-registry"):
+            secret = self.state.find("Secret", "nvoi-registry", "kube-system")
+            self.registry.ask(b64decode(secret["data"]["htpasswd"]).decode())
+
+    @property
+    def registry_url(self) -> str:
+        """Where the cluster's registry answers, as this machine sees it."""
+        return f"http://{ADDRESS}" if self._kubeconfig else self.registry.url
+
+    @property
+    def client(self) -> Client:
+        """The registry as a node is let in by it, before there is one as anybody is."""
+        path = self.master.root / REGISTRIES_FILE.lstrip("/")
+        if not path.exists():
+            return Client(self.registry.address)
+        login = json.loads(path.read_text())["configs"]["10.43.0.100:5000"]["auth"]
+        credentials = Credentials(login["username"], Secret(login["password"]))
+        return Client(self.registry.address, credentials=credentials)
+
     @property
     def master(self) -> Machine:
         """The machine that runs the cluster."""
@@ -127,11 +153,11 @@ class Fleet:
 
     def list_tags(self) -> list[str]:
         """The tags of the app's images in the registry."""
-        return sorted(Client(self.registry.address).list_tags(f"nvoi-{NAME}"))
+        return sorted(self.client.list_tags(f"nvoi-{NAME}"))
 
     def find_image(self, stamp: str) -> str:
         """What the servers are to pull an image of the app by."""
-        digest = Client(self.registry.address).find_digest(f"nvoi-{NAME}", stamp)
+        digest = self.client.find_digest(f"nvoi-{NAME}", stamp)
         return f"10.43.0.100:5000/nvoi-{NAME}:{stamp}@{digest}"
 
     @property

@@ -7,9 +7,11 @@ import stat
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from tests.integration.cluster.conftest import StartFleet
 from tests.integration.cluster.fleet import IMAGE, Fleet
+from tests.integration.cluster.machine import DEPLOY_UID, IS_ROOT
 
 DATABASE = {
     "servers": ["main"],
@@ -63,6 +65,36 @@ def test_an_app_is_brought_from_a_dockerfile_to_a_running_release(fleet: Fleet) 
     assert not {"Volumes", "Database", "Pre-run commands", "Services"} & {
         *find_steps(outcome.output)
     }
+    # Nobody who does not have the nodes' password reads an image or puts another in its place.
+    for method, path in (("GET", "tags/list"), ("PUT", f"manifests/{stamp}")):
+        url = f"{fleet.registry.url}/v2/nvoi-shop/{path}"
+        assert urllib3.request(method, url, body=b"{}").status == 401
+    credentials = fleet.client.credentials
+    assert credentials is not None
+    spoken = outcome.output + json.dumps(fleet.state.records) + "".join(fleet.read_commands("main"))
+    assert credentials.password.reveal() not in spoken
+    assert credentials.basic.reveal() not in spoken
+    (mark,) = {node["metadata"]["annotations"]["nvoi.io/registry-access"]}
+    assert mark == credentials.mark
+
+
+def test_a_registry_asks_for_no_password_while_another_app_s_servers_do_not_have_it(
+    fleet: Fleet,
+) -> None:
+    fleet.state.register_node("blog-1", ready=True, labels={"nvoi.io/app.blog": "true"})
+    outcome = fleet.run()
+    assert outcome.code == 0, outcome.output
+    told = (
+        "asks for no password yet, as blog-1 could not pull from it then: the next deploy of blog "
+    )
+    assert told in outcome.output
+    assert urllib3.request("GET", f"{fleet.registry.url}/v2/").status == 200
+    node = fleet.state.find("Node", "blog-1")
+    assert fleet.client.credentials is not None
+    node["metadata"]["annotations"] = {"nvoi.io/registry-access": fleet.client.credentials.mark}
+    fleet.state.add(node)
+    assert "no password" not in fleet.run().output
+    assert urllib3.request("GET", f"{fleet.registry.url}/v2/").status == 401
 
 
 def test_a_dockerfile_that_takes_the_key_ends_the_deploy_before_anything_is_done(
@@ -106,9 +138,19 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
     }
     fleet.application["app"]["worker"] = {"servers": ["work"], "command": "work"}
     fleet.web["pre_run_command"] = "migrate"
-    fleet.build_image()
+    fleet.build_image("COPY passwd /etc/passwd", "USER app")
+    (fleet.checkout / "passwd").write_text("root:x:0:0::/:\napp:x:1001:1002::/:\n")
     assert fleet.run().code == 0
     pods = sorted(fleet.state.names("Pod"))
+    for name, user in (("web", 1001), ("worker", 1001), ("cache", None)):
+        found = fleet.state.find("Deployment", f"shop-{name}")
+        (container,) = found["spec"]["template"]["spec"]["containers"]
+        assert container["securityContext"].get("runAsUser") == user
+        assert container["securityContext"].get("runAsNonRoot", False) is (user is not None)
+    assert fleet.state.names("NetworkPolicy") == ["nvoi-shop"]
+    assert fleet.state.names("PodDisruptionBudget") == ["shop-web"]
+    assert fleet.state.names("PriorityClass") == ["nvoi-database"]
+    assert fleet.state.names("CronJob", "kube-system") == ["nvoi-datastore"]
     pushed = len(fleet.registry.asked)
     # As postgres wants its folder, made by a version that has not noted whose it is.
     volume = fleet.machines["main"].root / "opt/nvoi/volumes/shop-main-data"
@@ -197,6 +239,25 @@ def test_secrets_database_command_services_and_app_come_in_this_order(fleet: Fle
     spoken = outcome.output + json.dumps(fleet.state.records)
     assert "t0ken-of-the-app" not in spoken
     assert "pa55word-of-it" not in spoken
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="nobody else may give a folder away")
+def test_a_volume_is_everybody_s_until_the_config_says_whose_it_is(fleet: Fleet) -> None:
+    fleet.application["volumes"] = {"main": {"data": {}, "open": {}}}
+    fleet.web["mounts"] = {"data": "/data"}
+    assert fleet.run().code == 0
+    folders = [
+        fleet.master.root / f"opt/nvoi/volumes/shop-main-{name}" for name in ("data", "open")
+    ]
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o777, 0o777]
+    (folders[0] / "kept").write_text("kept")
+    fleet.application["volumes"]["main"]["data"] = {"uid": DEPLOY_UID}
+    outcome = fleet.run()
+    assert f"changed /opt/nvoi/volumes/shop-main-data, of user {DEPLOY_UID}" in outcome.output
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o770, 0o777]
+    assert folders[0].stat().st_uid == DEPLOY_UID
+    assert (folders[0] / "kept").read_text() == "kept"
+    assert "All volumes are there" in fleet.run().output
 
 
 def test_what_the_config_no_longer_names_is_removed_and_data_stays(fleet: Fleet) -> None:

@@ -11,6 +11,7 @@ import signal
 from typing import Any
 
 import pytest
+import urllib3
 
 from tests.integration.cluster.fleet import PATIENCE, REAL_PATIENCE, Fleet
 from tests.integration.commands import Outcome
@@ -54,6 +55,17 @@ def run(fleet: Fleet, *words: str) -> str:
     outcome = fleet.run(*words)
     assert outcome.code == 0, outcome.output + outcome.errors
     return outcome.output
+
+
+def test_nobody_without_the_password_puts_an_image_into_the_registry(fleet: Fleet) -> None:
+    fleet.web.update(image=IMAGES[0], command=SERVE)
+    run(fleet)
+    secret = fleet.cluster.find("Secret", "nvoi-registry", "kube-system")
+    assert secret["data"]["htpasswd"]
+    for method, path in (("GET", "_catalog"), ("PUT", "nvoi-shop/manifests/20260101000000")):
+        url = f"{fleet.registry_url}/v2/{path}"
+        assert urllib3.request(method, url, body=b"{}").status == 401
+    run(fleet, "delete")
 
 
 def test_an_app_is_deployed_changed_broken_gone_back_with_and_deleted(fleet: Fleet) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import stat
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -13,10 +15,13 @@ from nvoi.errors import CommandError, UsageError
 from nvoi.images.build import Build
 from nvoi.images.cleanup import remove_here
 from nvoi.images.engines import Buildx, Docker, Engine, Podman, find_engine
+from nvoi.images.login import log_in
 from nvoi.images.push import push
 from nvoi.images.registry import Registry as Client
 from nvoi.images.registry import find_same
+from nvoi.kubernetes.credentials import build_credentials, build_htpasswd
 from nvoi.parallel import CancelledError
+from nvoi.secret import Secret
 from nvoi.source import read_source
 from tests.fakes.docker import FakeDocker
 from tests.integration.podman import write_checkout
@@ -41,7 +46,9 @@ def environ(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def begin(docker: FakeDocker, environ: dict[str, str], checkout: Path) -> StartBuild:
     def begin(
-        stamp: str = "20260101000001", cache: str | None = None, engine: Engine | None = None
+        stamp: str = "20260101000001",
+        cache: Client | None = None,
+        engine: Engine | None = None,
     ) -> Build:
         platform: Future[str] = Future()
         platform.set_result("linux/arm64")
@@ -81,6 +88,28 @@ def test_buildx_builds_for_the_servers_platform_and_without_attestations(
     assert call["environment"] == {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 
 
+@pytest.mark.parametrize(
+    ("user", "wanted"),
+    [
+        ("", ""),
+        ("1000:1000", "1000:1000"),
+        ("app", "1001:1002"),
+        ("app:staff", "1001:50"),
+        ("1001:staff", "1001:50"),
+        ("app:7", "1001:7"),
+        ("nobody-there", "nobody-there"),
+    ],
+)
+def test_the_user_of_an_image_is_known_by_numbers(
+    docker: FakeDocker, begin: StartBuild, user: str, wanted: str
+) -> None:
+    passwd = "passwd\0\0root:x:0:0::/:/bin/sh\napp:x:1001:1002::/:/bin/sh\n"
+    files = {"/etc/passwd": passwd, "/etc/group": "group\0\0root:x:0:\nstaff:x:50:app\n"}
+    docker.set(user=user, files=files)
+    assert begin().wait().user == wanted
+    assert len(docker.find_calls("create")) == len(docker.find_calls("rm")) <= 1
+
+
 def test_another_machine_takes_its_layers_from_the_last_image_and_finds_the_same_one(
     docker: FakeDocker, begin: StartBuild, environ: dict[str, str], registry: Registry
 ) -> None:
@@ -88,7 +117,7 @@ def test_another_machine_takes_its_layers_from_the_last_image_and_finds_the_same
     for stamp in ("20260101000001", "20260101000002"):
         push(Buildx(), begin(stamp).wait(), client, environ)
     forget_all(docker)
-    image = begin("20260101000003", registry.address).wait()
+    image = begin("20260101000003", client).wait()
     argv = docker.find_calls("buildx", "build")[-1]
     reference = f"{registry.address}/nvoi-shop:20260101000002"
     assert argv[argv.index("--cache-from") + 1] == f"type=registry,ref={reference}"
@@ -98,13 +127,55 @@ def test_another_machine_takes_its_layers_from_the_last_image_and_finds_the_same
     assert docker.find_calls("pull") == []
 
 
+def test_a_registry_that_asks_is_told_beside_the_user_s_own_logins(
+    docker: FakeDocker, begin: StartBuild, environ: dict[str, str], registry: Registry
+) -> None:
+    credentials = build_credentials(Secret("of-the-cluster"))
+    registry.ask(build_htpasswd(credentials).reveal())
+    own = Path(environ["HOME"]) / ".docker"
+    (own / "contexts").mkdir(parents=True)
+    config = {"auths": {"ghcr.io": {"auth": "b3du"}}, "credsStore": "desktop"}
+    (own / "config.json").write_text(json.dumps(config))
+    client = Client(registry.address, credentials=credentials)
+    with log_in(Buildx(), client, environ) as inside:
+        folder = Path(inside["DOCKER_CONFIG"])
+        told = json.loads((folder / "config.json").read_text())
+        assert stat.S_IMODE((folder / "config.json").stat().st_mode) == 0o600
+        assert (folder / "contexts").samefile(own / "contexts")
+    assert not folder.exists()
+    assert told["auths"]["ghcr.io"] == {"auth": "b3du"}
+    assert told["credsStore"] == "desktop"
+    assert inside["BUILDX_CONFIG"] == str(own / "buildx")
+    engine = Docker()
+    push(engine, begin("20260101000001", engine=engine).wait(), client, environ)
+    forget_all(docker)
+    begin("20260101000002", client, engine=engine).wait()
+    assert len(docker.find_calls("pull")) == 1
+    assert "--cache-from" in docker.find_calls("build")[-1]
+    assert json.loads((own / "config.json").read_text()) == config
+    assert credentials.password.reveal() not in json.dumps(docker.calls)
+    with pytest.raises(CommandError, match="401"):
+        push(engine, begin("20260101000003", engine=engine).wait(), Stranger(client), environ)
+
+
+class Stranger(Client):
+    """One that is known to be there, and has no password."""
+
+    def __init__(self, known: Client) -> None:
+        super().__init__(known.address)
+        self._known = known
+
+    def is_up(self) -> bool:
+        return self._known.is_up()
+
+
 def test_without_buildx_the_last_image_is_pulled_for_its_layers(
     docker: FakeDocker, begin: StartBuild, environ: dict[str, str], registry: Registry
 ) -> None:
-    engine = Docker()
-    push(engine, begin("20260101000001", engine=engine).wait(), Client(registry.address), environ)
+    engine, client = Docker(), Client(registry.address)
+    push(engine, begin("20260101000001", engine=engine).wait(), client, environ)
     forget_all(docker)
-    begin("20260101000002", registry.address, engine=engine).wait()
+    begin("20260101000002", client, engine=engine).wait()
     reference = f"{registry.address}/nvoi-shop:20260101000001"
     assert docker.find_calls("pull") == [["pull", reference]]
     argv = docker.find_calls("build")[-1]
@@ -112,7 +183,7 @@ def test_without_buildx_the_last_image_is_pulled_for_its_layers(
     assert set(docker.images) == {"nvoi-shop:20260101000002"}
     assert {"DOCKER_BUILDKIT": "0"} in [call["environment"] for call in docker.calls]
     # It now has the layers itself.
-    begin("20260101000003", registry.address, engine=engine).wait()
+    begin("20260101000003", client, engine=engine).wait()
     assert len(docker.find_calls("pull")) == 1
     assert "--cache-from" not in docker.find_calls("build")[-1]
 
@@ -121,7 +192,7 @@ def test_a_registry_that_does_not_answer_holds_no_build_up(
     docker: FakeDocker, begin: StartBuild, registry: Registry
 ) -> None:
     registry.stop()
-    begin("20260101000001", registry.address).wait()
+    begin("20260101000001", Client(registry.address, patience=False)).wait()
     assert "--cache-from" not in docker.find_calls("buildx", "build")[-1]
 
 
@@ -134,7 +205,7 @@ def test_a_layer_cache_that_is_lost_meanwhile_breaks_no_build(
 ) -> None:
     push(Buildx(), begin("20260101000001").wait(), Client(registry.address), environ)
     docker.set(failures=1, kills=registry.pid, lines=["ERROR: failed to solve: unexpected EOF"])
-    begin("20260101000002", registry.address).wait()
+    begin("20260101000002", Client(registry.address, patience=False)).wait()
     first, second = docker.find_calls("buildx", "build")[-2:]
     assert "--cache-from" in first
     assert "--cache-from" not in second

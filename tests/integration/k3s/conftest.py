@@ -106,7 +106,8 @@ class Fleet:
         patience = Patience(server=seconds, agent=seconds, ready=seconds)
         kube = self.get_kube(connections)
         installer = Installer(connections, kube, self.servers, self.settings, app, patience, spare)
-        names = installer.ensure_k3s(facts)
+        tasks = installer.ensure_k3s(facts)
+        names = {task.server.name: task.node.name for task in tasks}
         left = find_left(list_nodes(kube), {*names.values()}, app)
         own = [node for node in left if len(node.markers) == 1]
         hold_nodes(kube, own)

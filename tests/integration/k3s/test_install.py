@@ -11,7 +11,9 @@ import pytest
 
 from nvoi.errors import ConnectionLostError, NvoiError
 from nvoi.k3s.facts import CONFIG_FILE, STAMP_FILE
+from nvoi.kubernetes.credentials import build_credentials
 from nvoi.kubernetes.registry import REGISTRIES_FILE
+from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import K3sHost, read_nodes, register_node
@@ -54,6 +56,8 @@ def test_the_master_runs_without_traefik_and_joins_over_wireguard(
         "node-ip": "10.0.0.11",
         "flannel-iface": "eth0",
         "node-label": ["nvoi.io/server-name=main"],
+        "kubelet-arg": ["container-log-max-size=10Mi", "container-log-max-files=3"],
+        "secrets-encryption": True,
         "flannel-backend": "wireguard-native",
         "disable": ["traefik"],
         "cluster-cidr": "10.42.0.0/16",
@@ -63,7 +67,8 @@ def test_the_master_runs_without_traefik_and_joins_over_wireguard(
     }
     joined = worker.read_config()
     assert joined["server"] == "https://10.0.0.11:6443"
-    assert "system-default-registry" not in joined
+    assert not {"system-default-registry", "secrets-encryption"} & joined.keys()
+    assert joined["kubelet-arg"] == config["kubelet-arg"]
     for host in fleet.hosts:
         mirrors = json.loads(host.read(REGISTRIES_FILE))["mirrors"]
         assert mirrors["10.43.0.100:5000"] == {"endpoint": ["http://10.43.0.100:5000"]}
@@ -77,6 +82,9 @@ def test_only_root_may_read_the_token_and_nobody_is_told_it(
     fleet.run(connections)
     fleet.run(connections)
     token = fleet.hosts[0].read_config()["token"]
+    password = build_credentials(Secret(token)).password.reveal()
+    assert password in worker.read(REGISTRIES_FILE)
+    assert password not in logged.text
     assert token == worker.read_config()["token"]
     assert len(token) == 64
     assert token not in logged.text
@@ -114,6 +122,30 @@ def test_five_hosts_are_installed_side_by_side(fleet: Fleet, connections: Connec
         host.set_fault("meet", "5")
     fleet.run(connections)
     assert len(read_nodes(fleet.cluster)) == 5
+
+
+def test_a_cluster_of_an_earlier_version_takes_up_all_but_the_encryption_of_its_secrets(
+    fleet: Fleet, connections: Connections
+) -> None:
+    worker = fleet.add()
+    fleet.run(connections)
+    for host in fleet.hosts:
+        config, registries = (host.root / one.lstrip("/") for one in (CONFIG_FILE, REGISTRIES_FILE))
+        lines = config.read_text().splitlines(keepends=True)
+        new = ("kubelet-arg:", "secrets-encryption:")
+        config.write_text("".join(line for line in lines if not line.startswith(new)))
+        mirrors = {"mirrors": json.loads(registries.read_text())["mirrors"]}
+        registries.write_text(json.dumps(mirrors, indent=2) + "\n")
+    fleet.run(connections)
+    for host in fleet.hosts:
+        assert json.loads(host.read(REGISTRIES_FILE))["configs"]["10.43.0.100:5000"]["auth"]
+        found = host.read_config()
+        assert found["kubelet-arg"] == ["container-log-max-size=10Mi", "container-log-max-files=3"]
+        assert "secrets-encryption" not in found
+    assert [host.starts for host in fleet.hosts] == [2, 2]
+    assert worker.installations == [f"agent {NEW} true"]
+    fleet.run(connections)
+    assert [host.starts for host in fleet.hosts] == [2, 2]
 
 
 def test_a_changed_registries_file_is_put_right_again(

@@ -42,7 +42,7 @@ def test_one_command_a_host_tells_what_it_is_like(fleet: Fleet, connections: Con
         assert own.k3s.role is None
     assert facts["shop-main-1"].source == "10.0.0.11"
     assert facts["shop-main-1"].machine_id != facts["shop-main-2"].machine_id
-    assert facts["shop-main-2"].volumes == ("/opt/nvoi/volumes/shop-web-data",)
+    assert facts["shop-main-2"].volumes == {"/opt/nvoi/volumes/shop-web-data": "0 755"}
 
 
 def test_a_host_with_busybox_alone_is_as_good(fleet: Fleet, connections: Connections) -> None:

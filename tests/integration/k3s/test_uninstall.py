@@ -250,6 +250,7 @@ class TestUninstall:
         assert pair.hosts[0].has("/opt/nvoi/registry")
         for host in pair.hosts:
             (host.root / "opt/nvoi/volumes/shop-main-data").mkdir(parents=True)
+            (host.root / "opt/nvoi/datastore/20260101T031700Z").mkdir(parents=True)
         uninstall(connections, pair.servers)
         uninstall(connections, pair.servers)
         assert [host.removals for host in pair.hosts] == [["k3s"], ["k3s-agent"]]
@@ -257,6 +258,8 @@ class TestUninstall:
             assert not host.has("/etc/rancher")
             assert not host.has("/usr/local/bin/k3s")
             assert not host.has("/opt/nvoi/registry")
+            # There are Secrets in it.
+            assert not host.has("/opt/nvoi/datastore")
             assert host.has("/opt/nvoi/volumes/shop-main-data")
 
     def test_does_the_rest_where_one_cannot_be_reached(

@@ -18,7 +18,7 @@ from urllib3 import HTTPSConnectionPool
 from nvoi.errors import RequestError, ServiceError
 from nvoi.http import Client
 from nvoi.kubernetes import api as module
-from nvoi.kubernetes.api import Api, Change
+from nvoi.kubernetes.api import Api, Change, build_path
 from nvoi.kubernetes.kubeconfig import build_ssl_context, parse_kubeconfig
 from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.refusals import explain
@@ -82,6 +82,30 @@ def test_what_an_owner_applies_is_its_own_until_it_names_it_no_more(api: Api) ->
     assert found["data"] == applied["data"] == {"one": "1", "three": "3"}
     assert (found["apiVersion"], found["kind"]) == ("v1", "ConfigMap")
     assert "managedFields" not in found["metadata"]
+
+
+def test_what_others_have_set_is_taken_back_and_told(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    reference = Reference("ConfigMap", "nvoi-a")
+    api.apply(build_map("nvoi-a", one="1", two="2"))
+    for manager, change in (("kubectl-edit", {"one": "9"}), ("nvoi-node-blog", {"two": "9"})):
+        api._client.request(
+            "PATCH",
+            build_path(reference),
+            query={"fieldManager": manager},
+            body={"data": change},
+            headers={"Content-Type": "application/merge-patch+json"},
+        )
+    api.apply(build_map("nvoi-a", one="1", two="2", three="3"))
+    found = api.find(reference)
+    assert found is not None
+    assert found["data"] == {"one": "1", "two": "2", "three": "3"}
+    wanted = "configmap/nvoi-a: taking back what others have set: .data.one (kubectl-edit)"
+    assert [record.getMessage() for record in caplog.records] == [wanted]
+    caplog.clear()
+    api.apply(build_map("nvoi-a", one="8"))
+    assert caplog.records == []
 
 
 def test_what_is_patched_with_none_goes(api: Api) -> None:

@@ -288,3 +288,42 @@ def test_the_keys_of_a_cluster_can_come_from_the_environment() -> None:
     application = parse(text, HOST_KEY=pair.public_key, K3S_VERSION="v1.33.4+k3s1").application
     assert application.servers["main"].host_keys == (pair.public_key,)
     assert application.k3s.version == "v1.33.4+k3s1"
+
+
+# What is safe unless the config says otherwise
+
+
+def test_what_services_may_do_and_who_reaches_them_can_be_set() -> None:
+    security = "security: {capabilities: [NET_RAW], privilege_escalation: yes}"
+    app = f"app: {{web: {{servers: [main], {security}}}}}"
+    application = parse(cluster(f"{app}\nlet_in: [blog, namespace/edge, '*']")).application
+    service = application.app["web"]
+    assert service.security.capabilities == ("NET_RAW",)
+    assert service.security.privilege_escalation is True
+    assert application.let_in == ("blog", "namespace/edge", "*")
+    assert parse(web("port: 1")).application.let_in == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            web("security: {capabilities: [CAP_KILL]}"),
+            "app.web.security.capabilities.0: must be a capability without CAP_, such as NET_RAW",
+        ),
+        (
+            cluster("let_in: [Blog]"),
+            "let_in.0: must be an app's name, namespace/NAME, or `*` for all",
+        ),
+        (
+            web("port: 1, healthcheck: {restart_after: 0}"),
+            "app.web.healthcheck.restart_after: must be a",
+        ),
+        (
+            cluster("k3s: {container_log_files: 1}"),
+            "k3s.container_log_files: must be a whole number from 2",
+        ),
+    ],
+)
+def test_what_cannot_be_so_is_refused(text: str, wanted: str) -> None:
+    assert fault(text).startswith(f"application.{wanted}")

@@ -91,7 +91,7 @@ unreachable 192.168.9.0/24
 192.0.2.1 via 172.31.1.1 dev eth0 src 203.0.113.7 uid 0
 
 @nvoi volumes
-/opt/nvoi/volumes/shop-main-data
+1000 770 /opt/nvoi/volumes/shop-main-data
 
 @nvoi token
 
@@ -114,7 +114,7 @@ def test_a_node_of_ubuntu() -> None:
     assert (facts.can_be_root, facts.clock_offset, facts.cloud_init) == (True, 1.5, "done")
     assert (facts.supervisor, facts.downloader, facts.has_wireguard) == ("systemd", "curl", True)
     assert facts.source == "203.0.113.7"
-    assert facts.volumes == ("/opt/nvoi/volumes/shop-main-data",)
+    assert facts.volumes == {"/opt/nvoi/volumes/shop-main-data": "1000 770"}
     assert [(one.protocol, one.port, one.program) for one in facts.used_ports] == [
         ("tcp", 6443, "nginx"),
         ("udp", 51820, ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from nvoi.k3s.nodes import (
     find_left,
     format_address,
     list_nodes,
+    list_without_access,
     parse_address,
     read_node,
     wait_until_ready,
@@ -115,11 +117,31 @@ def test_another_apps_way_to_a_node_is_not_overwritten() -> None:
         labels=MARKS,
         annotations={"nvoi.io/address": "admin@10.0.0.2:22"},
     )
-    assert build_marks("blog", node, WORKER)["metadata"] == {
+    assert build_marks("blog", node, WORKER, "mark")["metadata"] == {
         "name": "shop-main-2",
         "labels": {"nvoi.io/server-name": "main", "nvoi.io/app.blog": "true"},
-        "annotations": {"nvoi.io/address": "admin@10.0.0.2:22"},
+        "annotations": {
+            "nvoi.io/address": "admin@10.0.0.2:22",
+            "nvoi.io/registry-access": "mark",
+        },
     }
+
+
+def test_a_node_of_an_app_that_lacks_the_registry_s_password_is_known() -> None:
+    def build(name: str, access: str, *apps: str) -> ClusterNode:
+        marks = {f"nvoi.io/app.{app}": "true" for app in apps}
+        noted = {"nvoi.io/registry-access": access} if access else {}
+        return ClusterNode(name, is_ready=True, state="Ready", labels=marks, annotations=noted)
+
+    nodes = [
+        build("has-it", "mark", "blog"),
+        build("had-another", "other", "blog"),
+        build("never-had-one", "", "blog", "shop"),
+        build("of-none", ""),
+        replace(build("gets-no-pods", "", "shop"), is_cordoned=True),
+    ]
+    found = [node.name for node in list_without_access(nodes, "mark")]
+    assert found == ["had-another", "never-had-one"]
 
 
 def test_nodes_that_left_are_those_with_the_marker_but_never_the_master() -> None:

@@ -30,7 +30,7 @@ TOKEN = Secret("5eed" * 16)
 MASTER = Node("main-1", "main", "10.0.0.1", TOKEN, None, VERSION)
 WORKER = Node("web-1", "web", "10.0.0.2", TOKEN, "10.0.0.1", VERSION)
 SERVERS = [build_server(1), build_server(2)]
-CONFIG, REGISTRIES = Secret("token: t\n"), "{}\n"
+CONFIG, REGISTRIES = Secret("token: t\n"), Secret("{}\n")
 SETTINGS = K3sSettings()
 GOOD = build_k3s(
     token=Secret("t"),
@@ -131,6 +131,38 @@ def test_pods_of_other_servers_are_reached_over_the_device_of_the_nodes_address(
     assert '\nflannel-iface: "eth1"\n' in text
 
 
+@pytest.mark.parametrize(
+    ("k3s", "wanted"),
+    [
+        (K3s(), True),
+        (build_k3s(), False),
+        (build_k3s(config={"secrets-encryption": True}), True),
+        # Begun, and cut off before there was a cluster.
+        (build_k3s(None, config={"secrets-encryption": True}), True),
+    ],
+)
+def test_secrets_are_encrypted_in_new_clusters_and_as_before_in_others(
+    k3s: K3s, wanted: bool
+) -> None:
+    server = build_server(1)
+    facts = {server.name: build_facts(k3s=k3s)}
+    (task,) = build_tasks([server], facts, SETTINGS)
+    assert ("\nsecrets-encryption: true\n" in task.config.reveal()) is wanted
+    (task,) = build_tasks([server], facts, replace(SETTINGS, encrypts=False))
+    kept = wanted and k3s.role is not None
+    assert ("\nsecrets-encryption: true\n" in task.config.reveal()) is kept
+
+
+def test_the_registry_s_password_stays_as_long_as_the_token_does() -> None:
+    texts = {
+        build_tasks([SERVERS[0]], {SERVERS[0].name: build_facts(k3s=k3s)}, SETTINGS)[
+            0
+        ].registries.reveal()
+        for k3s in (build_k3s(), build_k3s(version="v1.35.5+k3s1", is_active=False))
+    }
+    assert len(texts) == 1
+
+
 def test_a_config_does_not_show_itself() -> None:
     assert TOKEN.reveal() not in f"{build_config(MASTER, SETTINGS)}{MASTER!r}"
 
@@ -140,7 +172,7 @@ def test_an_address_of_ipv6_is_bracketed() -> None:
 
 
 def test_the_stamp_changes_with_all_but_the_label() -> None:
-    def build(node: Node, registries: str = REGISTRIES) -> str:
+    def build(node: Node, registries: Secret = REGISTRIES) -> str:
         return build_stamp(node, build_config(node, SETTINGS), registries)
 
     stamp = build(WORKER)
@@ -149,6 +181,6 @@ def test_the_stamp_changes_with_all_but_the_label() -> None:
         build(replace(WORKER, version="v1.36.6+k3s1")),
         build(replace(WORKER, ip="10.0.0.3")),
         build(replace(WORKER, token=Secret("other"))),
-        build(WORKER, "other"),
+        build(WORKER, Secret("other")),
     ]
     assert len({stamp, *others}) == 5

@@ -28,7 +28,8 @@ def load_definitions(version: str) -> Registry[Any]:
 
 @functools.cache
 def build_validator(version: str, kind: str, api_version: str) -> Draft202012Validator:
-    group = api_version.replace("/", "-")
+    group, _, version_of_it = api_version.rpartition("/")
+    group = "-".join(filter(None, [group.partition(".")[0], version_of_it]))
     schema = json.loads((load_folder(version) / f"{kind.lower()}-{group}.json").read_text())
     return Draft202012Validator(schema, registry=load_definitions(version))
 

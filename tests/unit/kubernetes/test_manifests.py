@@ -87,12 +87,43 @@ def test_selectors_find_the_own_pods_only(name: str) -> None:
         selector = item.get("spec", {}).get("selector")
         if not selector:
             continue
+        if item["kind"] == "PodDisruptionBudget":
+            assert selector == find(configs.build(name), "Deployment", item)["spec"]["selector"]
+            continue
         wanted = selector.get("matchLabels", selector).items()
         found = [key for key, own in labels.items() if wanted <= own.items()]
         assert len(found) == 1
         assert found[0][0] != "Job"
         if item["kind"] != "Service":
             assert found == [(item["kind"], item["metadata"]["name"])]
+
+
+def find(manifests: Any, kind: str, of: Any) -> Any:
+    named = [item for item in manifests.all if item["metadata"]["name"] == of["metadata"]["name"]]
+    (found,) = [item for item in named if item["kind"] == kind]
+    return found
+
+
+@every_config
+def test_an_app_s_pods_are_reached_by_its_own_and_by_nodes_alone(name: str) -> None:
+    (policy,) = configs.build(name).policies
+    spec: Any = policy["spec"]
+    own = spec["podSelector"]["matchLabels"]
+    for item in pods(name):
+        assert own.items() <= item["spec"]["template"]["metadata"]["labels"].items()
+    assert spec["policyTypes"] == ["Ingress"]
+    (rule,) = spec["ingress"]
+    peers = [peer for peer in rule["from"] if "ipBlock" not in peer]
+    assert peers == [{"podSelector": {"matchLabels": own}}]
+
+
+@every_config
+def test_no_container_can_become_more_than_it_is(name: str) -> None:
+    for item in pods(name):
+        context = configs.container_of(item)["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"]["drop"] == ["ALL"]
+        assert configs.pod_of(item)["securityContext"]["seccompProfile"]
 
 
 @every_config

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from nvoi.kubernetes.database import build_priority
+from nvoi.kubernetes.security import BIND, ROOT_CAPABILITIES
 from tests.unit.config.texts import hetzner
 from tests.unit.kubernetes import configs
 from tests.unit.kubernetes.configs import build, container_of, find, pod_of
+from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 
 WEB = "app:\n  web: {servers: [main], port: 3000%s}\n"
 
@@ -83,16 +87,116 @@ def test_a_web_service_is_reached_at_its_port_by_its_name() -> None:
 
 def test_resources_have_defaults_and_can_be_set() -> None:
     assert container_of(deployment())["resources"] == {
-        "requests": {"memory": "128Mi", "cpu": "100m"},
-        "limits": {"memory": "512Mi", "cpu": "500m"},
+        "requests": {"memory": "128Mi", "cpu": "100m", "ephemeral-storage": "50Mi"},
+        "limits": {"memory": "512Mi", "cpu": "500m", "ephemeral-storage": "5Gi"},
     }
     manifests = build(
-        hetzner("app: {web: {servers: [main], port: 3000, resources: {limits: {memory: 2Gi}}}}")
+        hetzner("app: {web: {servers: [main], port: 3000, resources: {limits: %s}}}")
+        % "{memory: 2Gi, ephemeral_storage: 20Gi}"
     )
     assert container_of(find(manifests, "Deployment", "shop-web"))["resources"]["limits"] == {
         "memory": "2Gi",
         "cpu": "500m",
+        "ephemeral-storage": "20Gi",
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "requests", "limits"),
+    [
+        ("{}", ("1Gi", "1000m"), ("1Gi", "1000m")),
+        ("{limits: {memory: 4Gi, cpu: 2}}", ("4Gi", "2"), ("4Gi", "2")),
+        ("{requests: {memory: 256Mi, cpu: 100m}}", ("256Mi", "100m"), ("1Gi", "1000m")),
+    ],
+)
+def test_a_database_is_promised_what_it_may_use(
+    given: str, requests: tuple[str, str], limits: tuple[str, str]
+) -> None:
+    text = configs.POSTGRES.replace("adapter:", f"resources: {given}\n  adapter:")
+    database = find(build(hetzner(WEB % "" + text, configs.VOLUME)), "StatefulSet", "db-shop")
+    found = container_of(database)["resources"]
+    for pair, part in ((requests, "requests"), (limits, "limits")):
+        assert found[part] == dict(zip(("memory", "cpu"), pair, strict=True))
+
+
+def test_a_database_has_its_place_before_all_else_and_time_to_answer() -> None:
+    database = find(build("postgres"), "StatefulSet", "db-shop")
+    priority: Any = build_priority("run/1")
+    assert pod_of(database)["priorityClassName"] == priority["metadata"]["name"]
+    assert "priorityClassName" not in pod_of(deployment())
+    probe = container_of(database)["livenessProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 600
+    for version in VERSIONS:
+        assert find_errors(priority, version) == []
+
+
+def test_a_service_with_several_pods_loses_one_at_a_time_when_nodes_are_drained() -> None:
+    budget = find(build("web"), "PodDisruptionBudget", "shop-web")
+    assert budget["spec"]["maxUnavailable"] == 1
+    for name in ("least", "mounts"):
+        assert "PodDisruptionBudget" not in [item["kind"] for item in build(name).all]
+
+
+@pytest.mark.parametrize(
+    ("user", "added", "not_root"),
+    [
+        ("", ROOT_CAPABILITIES, False),
+        ("root", ROOT_CAPABILITIES, False),
+        ("0:0", ROOT_CAPABILITIES, False),
+        ("1000", (), True),
+        ("1000:1001", (), True),
+        # Of a name that its image does not know nobody can tell whose it is.
+        ("app", (), False),
+    ],
+)
+def test_a_container_may_do_what_its_user_needs(
+    user: str, added: Sequence[str], not_root: bool
+) -> None:
+    web = find(build(hetzner(WEB % ""), user=user), "Deployment", "shop-web")
+    context = container_of(web)["securityContext"]
+    assert context["capabilities"] == {"drop": ["ALL"], "add": sorted((BIND, *added))}
+    assert context.get("runAsNonRoot", False) is not_root
+    number, _, group = user.partition(":")
+    wanted = {"runAsUser": number, "runAsGroup": group} if not_root else {}
+    for key in ("runAsUser", "runAsGroup"):
+        assert str(context.get(key, "")) == wanted.get(key, "")
+
+
+def test_what_others_have_made_may_begin_as_root() -> None:
+    text = hetzner("app: {web: {servers: [main], image: 'nginx:1', port: 3000}}")
+    containers = [
+        container_of(find(build(text, user="1000"), "Deployment", "shop-web")),
+        container_of(find(build("groups", user="1000"), "Deployment", "shop-redis")),
+        container_of(find(build("postgres", user="1000"), "StatefulSet", "db-shop")),
+    ]
+    for container in containers:
+        assert {*ROOT_CAPABILITIES} < {*container["securityContext"]["capabilities"]["add"]}
+        assert "runAsNonRoot" not in container["securityContext"]
+
+
+def test_a_service_may_be_given_more() -> None:
+    given = "{capabilities: [NET_RAW, SYS_PTRACE], privilege_escalation: true}"
+    web = find(build(hetzner(WEB % f", security: {given}"), user="1000"), "Deployment", "shop-web")
+    context = container_of(web)["securityContext"]
+    assert context["capabilities"] == {"drop": ["ALL"], "add": [BIND, "NET_RAW", "SYS_PTRACE"]}
+    assert context["allowPrivilegeEscalation"] is True
+
+
+def test_other_apps_and_namespaces_are_let_in_where_the_config_names_them() -> None:
+    def list_peers(names: str) -> Any:
+        (policy,) = build(hetzner(WEB % "" + f"let_in: {names}\n")).policies
+        spec: Any = policy["spec"]
+        (rule,) = spec["ingress"]
+        return [one for one in rule.get("from", ["all"]) if "ipBlock" not in one]
+
+    own, *others = list_peers("[blog, namespace/cloudflared]")
+    assert own == {"podSelector": {"matchLabels": {"app.kubernetes.io/part-of": "shop"}}}
+    labels = {"kubernetes.io/metadata.name": "cloudflared"}
+    assert others == [
+        {"podSelector": {"matchLabels": {"app.kubernetes.io/part-of": "blog"}}},
+        {"namespaceSelector": {"matchLabels": labels}},
+    ]
+    assert list_peers('["*"]') == ["all"]
 
 
 def test_a_pod_is_taken_out_of_traffic_before_it_is_ended() -> None:
@@ -131,8 +235,25 @@ def test_a_healthcheck_becomes_all_three_probes_in_full() -> None:
         "successThreshold": 1,
         "failureThreshold": 7,
     }
-    assert container["readinessProbe"] == container["livenessProbe"] == expected
+    assert container["readinessProbe"] == expected
+    assert container["livenessProbe"] == expected | {"failureThreshold": 60}
     assert container["startupProbe"] == expected | {"failureThreshold": 60}
+
+
+@pytest.mark.parametrize(
+    ("check", "seconds"),
+    [
+        ("{interval: 10s, retries: 3}", 90),
+        ("{interval: 1s, retries: 3}", 60),
+        ("{interval: 10s, retries: 3, restart_after: 5m}", 300),
+        ("{interval: 10s, retries: 3, restart_after: 30s}", 30),
+    ],
+)
+def test_a_service_is_started_anew_long_after_it_gets_no_requests(check: str, seconds: int) -> None:
+    container = container_of(deployment(f", healthcheck: {check}"))
+    ready, live = container["readinessProbe"], container["livenessProbe"]
+    assert live["periodSeconds"] * live["failureThreshold"] == seconds
+    assert live["failureThreshold"] >= ready["failureThreshold"]
 
 
 def test_times_are_rounded_up_to_whole_seconds() -> None:

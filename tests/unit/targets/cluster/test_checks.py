@@ -57,13 +57,11 @@ GIVEN = {
             "{requests: {memory: 2Gi}, limits: {memory: 2G}}",
             "requests.memory is 2Gi, above limits.memory, 2G",
         ),
-        ("{limits: {memory: 64Mi}}", "above limits.memory, 64Mi"),
         ("{requests: {memory: 1025Mi}}", "requests.memory is 1025Mi, above limits.memory, "),
         (
             "{requests: {cpu: 1.001}, limits: {cpu: 1}}",
             "requests.cpu is 1.001, above limits.cpu, 1",
         ),
-        ("{limits: {cpu: 50m}}", "requests.cpu is 100m, above limits.cpu, 50m"),
         ("{requests: {cpu: 1001m}}", "requests.cpu is 1001m, above limits.cpu, "),
     ],
 )
@@ -74,6 +72,22 @@ def test_what_is_promised_more_than_it_may_use_is_refused(
     assert fault.startswith(f"application.{path}.resources: ")
     assert told in fault
     assert fault.endswith("; what is left out has its default")
+
+
+@pytest.mark.parametrize(
+    ("resources", "told"),
+    [
+        ("{limits: {memory: 64Mi}}", "requests.memory is 128Mi, above limits.memory, 64Mi"),
+        ("{limits: {cpu: 50m}}", "requests.cpu is 100m, above limits.cpu, 50m"),
+    ],
+)
+def test_a_limit_below_what_is_promised_by_default_is_refused_but_for_databases(
+    resources: str, told: str
+) -> None:
+    (fault,) = faults(hetzner(GIVEN["app.web"] % resources))
+    assert told in fault
+    volumes = "servers: {main: {volumes: {data: {}}}}"
+    assert faults(hetzner(GIVEN["database"] % resources, volumes)) == []
 
 
 @pytest.mark.parametrize("path", GIVEN)

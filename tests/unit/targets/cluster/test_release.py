@@ -21,6 +21,7 @@ from tests.unit.targets.cluster.runs import SERVERS, STAMPS, WEB, build, record,
 
 WITH_JOB = SERVERS + "app: {web: {servers: [main], port: 3000, pre_run_command: migrate}}"
 WITH_EXTRA = SERVERS + "app: {web: {servers: [main], port: 3000}, extra: {servers: [main]}}"
+WEB_ALONE = {"deployment/shop-web", "service/shop-web", "poddisruptionbudget/shop-web"}
 CACHE = "\nservices: {cache: {servers: [main], image: 'redis:7', port: 6379}}"
 
 
@@ -142,7 +143,7 @@ def test_what_there_was_comes_back_and_what_was_made_goes() -> None:
     context = see([record(STAMPS[0]), *build(WEB, STAMPS[0]).kept], text=WITH_EXTRA)
     run(context, WITH_EXTRA + CACHE)
     before, created = find_changes(context.state, context.rollout.applied)
-    assert names(before) == {"deployment/shop-web", "service/shop-web"}
+    assert names(before) == WEB_ALONE | {"networkpolicy/nvoi-shop"}
     served = Reference("Deployment", "shop-web")
     assert before[served] in context.state.records[0].manifests
     assert names(created) == {
@@ -174,7 +175,7 @@ def test_a_first_release_that_fails_leaves_nothing_even_of_one_that_was_cut_off(
     run(context, WEB)
     before, created = find_changes(context.state, context.rollout.applied)
     assert before == {}
-    assert names(created) == {"deployment/shop-web", "service/shop-web"}
+    assert names(created) == WEB_ALONE | {"networkpolicy/nvoi-shop"}
 
 
 POSTGRES = """
@@ -271,7 +272,7 @@ def test_where_the_record_of_what_runs_is_gone_it_comes_back_as_it_was_seen() ->
     context = see(build(WEB, STAMPS[0]).kept)
     run(context, WEB)
     before, created = find_changes(context.state, context.rollout.applied)
-    assert names(before) == {"deployment/shop-web", "service/shop-web"}
+    assert names(before) == WEB_ALONE | {"networkpolicy/nvoi-shop"}
     assert names(created) == set()
 
 
