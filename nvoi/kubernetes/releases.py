@@ -13,7 +13,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from nvoi.kubernetes.names import DEPLOY_ID, NAMESPACE, STAMP, build_labels, build_metadata
+from nvoi.kubernetes.names import (
+    COMPONENT,
+    DEPLOY_ID,
+    NAMESPACE,
+    STAMP,
+    build_labels,
+    build_metadata,
+)
 from nvoi.kubernetes.ownership import RECORD, Json, Reference, is_owned, read_reference
 from nvoi.kubernetes.workloads import Manifest, Release
 from nvoi.naming import build_label, build_prefix, shorten
@@ -138,9 +145,14 @@ def find_running(app: str, live: Iterable[Json]) -> str | None:
 
 
 def is_same(one: Record, other: Record) -> bool:
-    """Whether two releases run the same: nothing but their names and deploys differ."""
-    specs = [{read_reference(item): item.get("spec") for item in r.manifests} for r in (one, other)]
-    return specs[0] == specs[1]
+    """Whether two releases' own services run the same: only their names and deploys differ."""
+    return read_specs(one) == read_specs(other)
+
+
+def read_specs(record: Record) -> dict[Reference, Any]:
+    items: list[Any] = [*record.manifests]
+    own = [item for item in items if item["metadata"]["labels"].get(COMPONENT) == "app"]
+    return {read_reference(item): item.get("spec") for item in own}
 
 
 def find_before(records: Iterable[Record], running: str) -> Record | None:
