@@ -158,7 +158,7 @@ def find_running(app: str, live: Iterable[Json]) -> str | None:
 
 
 def is_same(one: Record, other: Record) -> bool:
-    """Whether two releases run the same: nothing but their names and deploys differ."""
+    """Whether two releases' own services run the same: only their names and deploys differ."""
     specs = [{read_reference(item): item.get("spec") for item in r.apps} for r in (one, other)]
     return specs[0] == specs[1]
 
