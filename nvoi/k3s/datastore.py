@@ -59,6 +59,7 @@ def build_datastore_copies(
         "metadata": build_metadata(NAME, labels, deploy_id, SYSTEM_NAMESPACE),
         "spec": {
             "schedule": SCHEDULE,
+            "timeZone": "UTC",
             "concurrencyPolicy": "Forbid",
             "startingDeadlineSeconds": LATEST_SECONDS,
             "successfulJobsHistoryLimit": 1,

@@ -13,6 +13,7 @@ from nvoi.errors import ConnectionFailedError, NvoiError
 from nvoi.k3s import read_script
 from nvoi.k3s.facts import CONFIG_FILE, read_facts, split_sections
 from nvoi.k3s.plan import K3sSettings
+from nvoi.k3s.survey import find_token
 from nvoi.k3s.uninstall import uninstall
 from nvoi.ssh.connections import Connections
 from tests.fakes.k3s_host import register_node
@@ -43,6 +44,18 @@ def test_one_command_a_host_tells_what_it_is_like(fleet: Fleet, connections: Con
     assert facts["shop-main-1"].source == "10.0.0.11"
     assert facts["shop-main-1"].machine_id != facts["shop-main-2"].machine_id
     assert facts["shop-main-2"].volumes == {"/opt/nvoi/volumes/shop-web-data": "0 755"}
+
+
+def test_a_master_tells_the_token_of_its_cluster_where_it_is_nvoi_s(
+    fleet: Fleet, connections: Connections
+) -> None:
+    host = fleet.servers[0].host
+    assert find_token(connections, host) is None
+    fleet.run(connections)
+    assert find_token(connections, host) == fleet.hosts[0].read_config()["token"]
+    config = fleet.hosts[0].root / "etc/rancher/k3s/config.yaml"
+    config.write_text("token: somebody-else-s\n")
+    assert find_token(connections, host) is None
 
 
 def test_a_host_with_busybox_alone_is_as_good(fleet: Fleet, connections: Connections) -> None:
