@@ -33,6 +33,7 @@ COMMENTS = {
     "application.ssh_keys": "With this pair nvoi reaches the servers.",
     "application.servers": "Volumes are on the disks of one server.",
     "application.app": "What runs. A service finds the port to listen on in $PORT.",
+    "application.services": "Finished images beside the app.",
     "application.database": "Its address is in each service's DATABASE_URL.",
     "application.env": "For every service.",
     "application.secrets": "For every service too, and masked wherever nvoi prints or sends.",
@@ -41,7 +42,7 @@ GONE = object()
 # Keys that say the same in two ways, or that another one decides: they go before it is set.
 RIVALS = {"host": ("hosts", "count"), "hosts": ("host", "count")}
 # What is asked is written, also where it is the default.
-ASKED = frozenset({"size", "zone"})
+ASKED = frozenset({"size", "zone", "path"})
 
 
 def is_deployable(provider: ComputeProvider) -> bool:
@@ -115,7 +116,7 @@ def build_tree(record: Any) -> Tree:
     for each in fields(record):
         key, value = each.name, getattr(record, each.name)
         _, _, markers = take_apart(types[key])
-        if OWN_NAME in markers or (is_default(each, value) and key not in ASKED):
+        if OWN_NAME in markers or (is_default(each, value) and not is_asked(record, key)):
             continue
         section = tree
         for marker in markers:
@@ -128,6 +129,11 @@ def build_tree(record: Any) -> Tree:
                     section = section.setdefault(parent, {})
         section[key] = to_data(value)
     return shorten_hosts(tree)
+
+
+def is_asked(record: Any, key: str) -> bool:
+    """Whether a key is written also where it is the default: a check of no page asks for none."""
+    return key in ASKED and getattr(record, "type", "http") == "http"
 
 
 def is_default(field: Field[Any], value: Any) -> bool:
@@ -144,6 +150,8 @@ def to_data(value: Any) -> Any:
         return {name: to_data(item) for name, item in value.items()}
     if isinstance(value, tuple):
         return list(value)
+    if isinstance(value, float):
+        return f"{value:g}s"
     return value.reveal() if isinstance(value, Secret) else value
 
 

@@ -28,7 +28,6 @@ def test_a_dashboard_that_takes_the_signed_call_is_kept_without_a_question(tmp_p
     with Receiver(KEY) as dashboard, Wizard(tmp_path) as wizard:
         dashboard.always(Answer(202))
         wizard.follow(LEAST)
-        wizard.wait_for("No dashboard yet? Once the config is saved, `nvoi dashboard`")
         wizard.answer("Callback URL:", f"{dashboard.url}/")
         wizard.wait_for("The dashboard answers (202)")
         wizard.pick("? What now?", "save it")
