@@ -139,7 +139,7 @@ class Adopted:
 def adopt(source: Source, checkout: Checkout) -> Adopted:
     """The answers of the file that was named, or of the checkout; nobody can be asked."""
     file = source.file or next(iter(find_files(source.folder)), None)
-    if file is None or str(file) == PROCFILE:
+    if file is None or file == PROCFILE:
         return adopt_checkout(source, checkout)
     proposal = source.read(source.place, file)
     place = Known(replace(source.place.answers, name=proposal.answers.name or checkout.name))

@@ -28,6 +28,9 @@ from nvoi.secret import Secret
 MAIN, WORKERS = "main", "workers"
 
 
+Mounting = AppService | AuxiliaryService
+
+
 @dataclass(frozen=True)
 class Answers:
     """All that the wizard asks about, and what a file of another tool adds to it.
@@ -115,21 +118,27 @@ def build_config(answers: Answers) -> Config:
 
 def complete_group(group: ServerGroup, home: ServerGroup | None, answers: Answers) -> ServerGroup:
     """A group with the volumes that hang there; how servers are reached is for own ones only."""
-    if group is home and not answers.is_local:
+    if not answers.is_local:
         known = {name for each in answers.groups for name in each.volumes}
-        wanted = [name for app in answers.apps for name in app.mounts]
-        wanted += [name for service in answers.services for name in service.mount]
-        fresh = {name: Volume(name) for name in wanted if name not in known}
-        sized = {answers.volume.name: answers.volume} if answers.volume and answers.database else {}
-        group = replace(group, volumes={**group.volumes, **fresh, **sized})
+        mounts: list[tuple[Mounting, Mapping[str, str]]]
+        mounts = [(app, app.mounts) for app in answers.apps]
+        mounts += [(service, service.mount) for service in answers.services]
+        wanted = [
+            name
+            for service, volumes in mounts
+            for name in volumes
+            if name not in known and place(service, home, answers)[:1] == (group.name,)
+        ]
+        fresh = {name: Volume(name) for name in wanted}
+        if group is home and answers.volume and answers.database:
+            fresh[answers.volume.name] = answers.volume
+        group = replace(group, volumes={**group.volumes, **fresh})
     if isinstance(answers.provider, SSHProvider | LocalProvider):
         return group
     return replace(group, hosts=(), user=None, port=None, private_ip=None, host_keys=())
 
 
-def place(
-    service: AppService | AuxiliaryService, home: ServerGroup | None, answers: Answers
-) -> tuple[str, ...]:
+def place(service: Mounting, home: ServerGroup | None, answers: Answers) -> tuple[str, ...]:
     """The groups that a service runs on: those it had, else all; beside its volumes."""
     names = tuple(group.name for group in answers.groups)
     wanted = tuple(name for name in service.servers if name in names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ COMMENTS = {
 GONE = object()
 # Keys that say the same in two ways, or that another one decides: they go before it is set.
 RIVALS = {"host": ("hosts", "count"), "hosts": ("host", "count")}
+#: A text of several lines that a block keeps as it is: none but its last ends in spaces or so.
+BLOCK = re.compile(r"(?=.*\n)[^\s][^\r\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]*[^\s]\n?", re.DOTALL)
+LINE_END = "\n"
 # What is asked is written, also where it is the default.
 ASKED = frozenset({"size", "zone", "path"})
 
@@ -193,8 +197,8 @@ def write_tree(tree: Tree, path: str = "", indent: str = "") -> Iterator[str]:
         if isinstance(value, dict) and value:
             yield name
             yield from write_tree(value, f"{place}.", f"{indent}  ")
-        elif isinstance(value, str) and "\n" in value:
-            yield f"{name} |"
+        elif isinstance(value, str) and BLOCK.fullmatch(value):
+            yield f"{name} |{'' if value.endswith(LINE_END) else '-'}"
             yield from (f"{indent}  {line}" for line in value.splitlines())
         else:
             yield f"{name} {write_value(value)}"

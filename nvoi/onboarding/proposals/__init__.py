@@ -37,8 +37,13 @@ SERVICES, SERVICE = (
 
 def find_files(folder: Path) -> list[str]:
     """The files of other tools in a checkout, one a format, those that say most first."""
-    there = ([name for name in names if (folder / name).is_file()] for names, _ in FORMATS)
+    there = ([name for name in names if is_there(folder, name)] for names, _ in FORMATS)
     return [names[0] for names in there if names]
+
+
+def is_there(folder: Path, name: str) -> bool:
+    """Whether a file is there, and no other tool's of the same name."""
+    return (folder / name).is_file() and not heroku.is_expos(name, read_text(folder / name))
 
 
 def read_proposal(

@@ -69,6 +69,8 @@ def read_compose(reading: Reading, file: str) -> Proposal:
         place = FilePlace(0, 0, name)
         reading.notes.append(Note(place, "", f"is merged over {file}, as docker compose does"))
     services = Section([], "services", child(root, "services"))
+    if not services:
+        raise ConfigError(file, [Fault(0, 0, "services", "names no service")])
     stack = Stack(
         reading,
         folder,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field, replace
 
-from nvoi.config.nodes import Mapping, Node, Scalar, to_data
+from nvoi.config.nodes import Mapping, Node, Scalar, Sequence, to_data
 from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import build_slug
@@ -164,7 +164,7 @@ def choose_database(sections: AnyMapping[str, tuple[str, Section]]) -> str | Non
     return next(iter([*(name for name in waited if name in found), *found]), None)
 
 
-def choose_context(stack: Stack, sections: Sequence[Section]) -> str:
+def choose_context(stack: Stack, sections: Iterable[Section]) -> str:
     """The folder of the one image that nvoi builds: the checkout's own where a service has that."""
     contexts = [values.find_context(stack, one) for one in sections if "build" in one]
     own = [context for context in contexts if context == stack.reading.root]
@@ -212,7 +212,9 @@ def read_auxiliary(stack: Stack, section: Section, service: str) -> AuxiliarySer
         section.add_note(None, "is one more database, and runs beside the app as its image does")
     env = values.read_environment(stack, section)
     texts = values.settle_variables(section, env)
-    entrypoint, arguments = (read_words(section.take(key)) for key in ("entrypoint", "command"))
+    entrypoint, arguments = (
+        read_words(section.take(key, Scalar, Sequence)) for key in ("entrypoint", "command")
+    )
     command = f"{entrypoint} {arguments}".strip() if entrypoint else arguments
     if command and not entrypoint:
         words = build_program(image, command)
@@ -291,7 +293,9 @@ class Command:
 
 def read_command(stack: Stack, section: Section, image: Image) -> Command:
     """What a service runs: its own words, in the place of the image's or behind them."""
-    entrypoint, arguments = (read_words(section.take(key)) for key in ("entrypoint", "command"))
+    entrypoint, arguments = (
+        read_words(section.take(key, Scalar, Sequence)) for key in ("entrypoint", "command")
+    )
     is_local = stack.reading.is_local
     if not entrypoint and not arguments:
         return Command(image.local_command if is_local else "", is_image_own=True)

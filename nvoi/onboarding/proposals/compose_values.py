@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Below it only root may listen on this machine (ip(7)).
 UNPRIVILEGED_PORT = 1024
 SHORT_PORT = re.compile(
-    r"(?:(?:\[[^\]]*\]|[\d.]+):)?(?:(?P<outside>[\d-]*):)?(?P<inside>[\d-]+)(?:/(?P<protocol>\w+))?"
+    r"(?:(?:\[[^\]]*\]|\d+\.[\d.]+):)?(?:(?P<outside>[\d-]*):)?(?P<inside>[\d-]+)(?:/(?P<protocol>\w+))?"
 )
 SECRET_FOLDER = "/run/secrets/"  # noqa: S105 - a folder
 #: Folders of this machine whose content no server has.
@@ -83,7 +83,7 @@ def find_context(stack: Stack, section: Section) -> str:
 
 
 def read_build(stack: Stack, section: Section) -> Build:
-    node = section.take("build")
+    node = section.take("build", Scalar, Mapping)
     if isinstance(node, Scalar):
         context = join(stack.folder, node.text)
         return Build(context, posixpath.join(context, "Dockerfile"))
@@ -124,7 +124,7 @@ def read_environment(stack: Stack, section: Section) -> dict[str, Scalar]:
             stack.reading.faults[name] = f"{where}the file with its variables is not here"
         for key, value in read_dotenv(text):
             found[key] = Scalar(value, plain=False, place=item.path.place)
-    node = section.take("environment")
+    node = section.take("environment", Mapping, Sequence)
     for key, scalar in list_variables(node):
         found[key] = scalar
         if scalar.is_null:
@@ -179,7 +179,7 @@ def read_secret_files(
         value = read_secret(stack, known.get(secret), plain, scalar)
         found.setdefault(plain, Scalar(value, plain=False, place=scalar.place))
         section.add_note(scalar, f"{name}: nvoi gives secrets as variables: {plain} holds it")
-    for item in list_service_secrets(section.take("secrets")):
+    for item in list_service_secrets(section.take("secrets", Sequence)):
         if item.text not in told:
             plain = re.sub(r"\W", "_", item.text).upper()
             value = read_secret(stack, known.get(item.text), plain, item)
@@ -231,7 +231,7 @@ def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None 
     Where it has several, its image's ``usual`` one is meant.
     """
     found: list[tuple[Ports, Node]] = []
-    node = section.take("ports")
+    node = section.take("ports", Sequence)
     for item in node.items if isinstance(node, Sequence) else []:
         ports = read_long_port(item) if isinstance(item, Mapping) else read_short_port(item)
         if ports is None:
@@ -239,7 +239,7 @@ def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None 
             section.add_note(item, f"port {shown} is no TCP port that can be told")
         else:
             found.append((ports, item))
-    exposed = section.take("expose")
+    exposed = section.take("expose", Sequence)
     for text in list_texts(exposed):
         port = find_port(text.text.partition("/")[0])
         if port and port not in {ports.inside for ports, _ in found}:
@@ -353,7 +353,7 @@ def read_resources(section: Section) -> Resources:
 def read_volumes(stack: Stack, section: Section, *, is_app: bool) -> dict[str, str]:
     """The paths of a service's volumes by their names; folders of this machine are told of."""
     mounts: dict[str, str] = {}
-    node = section.take("volumes")
+    node = section.take("volumes", Sequence)
     for item in node.items if isinstance(node, Sequence) else []:
         kind, source, target = read_volume(item)
         target = target.rstrip("/") or target
@@ -384,7 +384,8 @@ def read_volume(node: Node) -> tuple[str, str, str]:
     if len(parts) == 1:
         return "volume", "", parts[0]
     source, target = parts[:2]
-    return "bind" if re.match(r"[./~]|[A-Za-z]$", source) else "volume", source, target
+    is_folder = source.startswith((".", "/", "~")) or target.startswith("\\")
+    return "bind" if is_folder else "volume", source, target
 
 
 def judge_bind(stack: Stack, source: str, target: str, *, is_app: bool) -> tuple[str, str]:

@@ -203,7 +203,7 @@ def read_machines(section: Section, apps: dict[str, AppService]) -> None:
 
 
 def list_env(section: Section) -> list[tuple[str, object]]:
-    node = section.take("env")
+    node = section.take("env", Mapping)
     entries = node.entries.items() if isinstance(node, Mapping) else ()
     return [(name, entry.value) for name, entry in entries]
 

@@ -10,7 +10,7 @@ import secrets
 from dataclasses import replace
 
 from nvoi.config.nodes import Mapping, Scalar, Sequence
-from nvoi.config.schema import AppService, AuxiliaryService, Database
+from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
 from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import (
@@ -20,7 +20,7 @@ from nvoi.onboarding.checkout import (
     build_slug,
     read_procfile,
 )
-from nvoi.onboarding.databases import MYSQL, POSTGRES, Kind, complete
+from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, Kind, complete
 from nvoi.onboarding.dockerfile import Image
 from nvoi.onboarding.hosts import DATABASE_HOST
 from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal
@@ -60,7 +60,7 @@ def read_heroku(reading: Reading, file: str) -> Proposal:
     procfile, app_json = (posixpath.join(folder, name) for name in ("Procfile", "app.json"))
     text = reading.read_text(app_json)
     root = read_tree(text, app_json, reading.notes) if text.strip() else None
-    if root is not None and "expo" in root.entries:
+    if root is not None and is_expos(app_json, text):
         if file == app_json:
             raise ConfigError(file, [Fault(1, 1, "", "is Expo's, and says nothing of a server")])
         root = None
@@ -81,6 +81,11 @@ def read_heroku(reading: Reading, file: str) -> Proposal:
     answered |= {"Database", "Variables"} if root is not None else set()
     answered |= {"Application"} if answers.name else set()
     return build_proposal(reading, file, answers, frozenset(answered))
+
+
+def is_expos(file: str, text: str) -> bool:
+    """Whether an app.json is one of a mobile app's."""
+    return file.endswith("app.json") and '"expo"' in text
 
 
 def read_processes(reading: Reading, file: str) -> dict[str, str]:
@@ -122,7 +127,7 @@ def read_apps(
 
 def read_addons(section: Section, answers: Answers) -> Answers:
     """A database or Redis that was rented becomes one that runs beside the app."""
-    node = section.take("addons")
+    node = section.take("addons", Sequence)
     for item in node.items if isinstance(node, Sequence) else []:
         entry = item.entries.get("plan") if isinstance(item, Mapping) else None
         plan = entry.value if entry else item
@@ -130,7 +135,8 @@ def read_addons(section: Section, answers: Answers) -> Answers:
         name = text.partition(":")[0]
         if name in DATABASES and answers.database is None:
             kind = DATABASES[name]
-            answers = replace(answers, database=complete(Database(), kind))
+            database = complete(Database(), kind)
+            answers = replace(answers, database=database, volume=Volume(VOLUME))
         elif name in REDIS and not answers.services:
             redis = AuxiliaryService("redis", REDIS_IMAGE, port=REDIS_PORT)
             answers = replace(

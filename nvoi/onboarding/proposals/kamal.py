@@ -135,6 +135,8 @@ class Plan:
 
 
 def read_kamal(reading: Reading, file: str) -> Proposal:
+    """The app of a Kamal file, which runs on the servers that it names."""
+    reading.is_local = False
     text = expand_erb(reading, reading.read_text(file), file)
     section = Section(reading.notes, "", read_tree(text, file, reading.notes))
     name = build_slug(section.text("service"))
@@ -239,7 +241,7 @@ def read_roles(
             role.add_note(None, "no service can have this name")
             continue
         own = role.section("proxy") if "proxy" in role and key != primary else None
-        command = read_words(role.take("cmd"))
+        command = read_words(role.take("cmd", Scalar, Sequence))
         app = AppService(name, mounts=volumes)
         read_hosts(plan, role, name, is_single=bool(volumes))
         if key == primary or own:
@@ -365,7 +367,7 @@ def read_data(accessory: Section) -> dict[str, str]:
 
 def read_accessory(plan: Plan, accessory: Section, service: str, image: str) -> AuxiliaryService:
     env = {name: one.text for name, one in read_env(plan, accessory).items()}
-    command = read_words(accessory.take("cmd"))
+    command = read_words(accessory.take("cmd", Scalar, Sequence))
     words = build_program(image, command) if command else ""
     if words is None:
         accessory.add_note(None, "cmd: nvoi's `command` names the program too: it is left out")

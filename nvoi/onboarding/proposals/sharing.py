@@ -52,6 +52,8 @@ def share(
                 notes.append(Note(scalar.place, path, "nvoi sets it, for its own database"))
             elif name == "PORT" and app.port:
                 notes.append(Note(scalar.place, path, "nvoi sets it, to the service's `port`"))
+            elif name == "PORT":
+                own[app.name][name] = value
             elif is_secret(name, value):
                 first = shared.secrets.setdefault(name, Secret(value))
                 if first.reveal() != value:

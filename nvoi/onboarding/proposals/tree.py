@@ -21,6 +21,7 @@ from nvoi.errors import ConfigError, Fault
 NOTHING_ALIKE = "nvoi has nothing like it"
 TOO_DEEP = "is nested too deep"
 START = Place(1, 1)
+NAMES: AnyMapping[type[Node], str] = {Scalar: "text", Sequence: "list", Mapping: "mapping"}
 
 
 @dataclass(frozen=True)
@@ -181,8 +182,11 @@ class Section:
     def __contains__(self, key: str) -> bool:
         return key in self._entries
 
-    def take(self, key: str) -> Node | None:
-        """What is at ``key``; None where there is nothing."""
+    def take(self, key: str, *kinds: type[Node]) -> Node | None:
+        """What is at ``key``; None where there is nothing, or nothing of these ``kinds``."""
+        found = self._entries.get(key)
+        if found and kinds and not is_null(found.value) and not isinstance(found.value, kinds):
+            self.tell(key, f"is no {' and no '.join(NAMES[kind] for kind in kinds)}")
         entry = self._entries.pop(key, None)
         return None if entry is None or is_null(entry.value) else entry.value
 

@@ -46,6 +46,8 @@ TOKEN = re.compile(
     r"|sk-[\w-]{16,}|-----BEGIN [A-Z ]*PRIVATE KEY-----.*|base64:[\w+/=]{20,}",
     re.DOTALL,
 )
+#: A URL with a key in front of its host, as Sentry's.
+KEYED = re.compile(r"://[A-Za-z0-9_-]{16,}@")
 # Below so many characters, or so few bits a character, a word is no random key.
 KEY_LENGTH, KEY_BITS = 24, 3.2
 RANDOM = re.compile(r"[A-Za-z0-9+/_=-]+")
@@ -84,7 +86,7 @@ def divide(variables: Iterable[tuple[str, str]]) -> Variables:
 
 def is_secret(name: str, value: str) -> bool:
     """Whether a variable looks like a secret; in doubt it is one."""
-    if any(True for _ in find_passwords(value)) or TOKEN.fullmatch(value.strip()):
+    if any(find_passwords(value)) or KEYED.search(value) or TOKEN.fullmatch(value.strip()):
         return True
     if PUBLIC_NAME.search(name):
         return False

@@ -53,14 +53,15 @@ def prepare_app(
     own = build_path(app.pre_run_command, recipe) if app.pre_run_command else ""
     before = own or (recipe.release if is_first else "")
     if is_first and recipe.prepare:
-        before = f"{recipe.prepare.rstrip()}\n{before}".strip()
+        before = f"{recipe.prepare}{before}".rstrip()
+    before = f"{enter}{before}" if before else ""
     check = app.healthcheck
     if check is None and is_first and app.port and recipe.health:
         check = Healthcheck(path=recipe.health)
     return replace(
         app,
         command=command or None,
-        pre_run_command=f"{enter}{before}" if before else None,
+        pre_run_command=f"{before}\n" if "\n" in before else before or None,
         healthcheck=check,
         env=MappingProxyType({**recipe.env, **app.env}),
         mounts=MappingProxyType({**(recipe.mounts if is_first else {}), **app.mounts}),
