@@ -76,6 +76,11 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             return write_unasked(options, environ, source, signals)
         draft = find_draft(options, environ)
+        if draft.text is not None and (source.file or source.groups):
+            raise UsageError(
+                f"{draft.config_file} is there, and --from and --host are for a new config",
+                hint="move it away, or change it without them",
+            )
         dashboard = OwnDashboard(draft.key.value, environ)
         meeting = Meeting(options, environ, source, draft, dashboard, signals)
         prompts = RetracingPrompts(open_prompts(environ))

@@ -43,7 +43,7 @@ def find_files(folder: Path) -> list[str]:
 
 def is_there(folder: Path, name: str) -> bool:
     """Whether a file is there, and no other tool's of the same name."""
-    return (folder / name).is_file() and not heroku.is_expos(name, read_text(folder / name))
+    return (folder / name).is_file() and not heroku.is_foreign(name, read_text(folder / name))
 
 
 def read_proposal(

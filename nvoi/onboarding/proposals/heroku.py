@@ -5,6 +5,7 @@ Source: Heroku's documentation, "The Procfile" and "app.json Schema".
 
 from __future__ import annotations
 
+import json
 import posixpath
 import secrets
 from dataclasses import replace
@@ -31,6 +32,10 @@ from nvoi.onboarding.sources import find_health
 
 NAMES = ("app.json", "Procfile")
 SECRET_BYTES = 32
+#: Keys by which Heroku's file is known.
+OWN = frozenset(
+    ("env", "addons", "buildpacks", "formation", "scripts", "stack", "environments", "repository")
+)
 ABOUT = "says nothing of how the app runs"
 REASONS = {
     **dict.fromkeys(
@@ -60,9 +65,11 @@ def read_heroku(reading: Reading, file: str) -> Proposal:
     procfile, app_json = (posixpath.join(folder, name) for name in ("Procfile", "app.json"))
     text = reading.read_text(app_json)
     root = read_tree(text, app_json, reading.notes) if text.strip() else None
-    if root is not None and is_expos(app_json, text):
+    if root is not None and is_foreign(app_json, text):
         if file == app_json:
-            raise ConfigError(file, [Fault(1, 1, "", "is Expo's, and says nothing of a server")])
+            raise ConfigError(
+                file, [Fault(1, 1, "", "is of a mobile app, and says nothing of a server")]
+            )
         root = None
     processes = read_processes(reading, procfile)
     section = Section(reading.notes, "", root)
@@ -83,9 +90,15 @@ def read_heroku(reading: Reading, file: str) -> Proposal:
     return build_proposal(reading, file, answers, frozenset(answered))
 
 
-def is_expos(file: str, text: str) -> bool:
-    """Whether an app.json is one of a mobile app's."""
-    return file.endswith("app.json") and '"expo"' in text
+def is_foreign(file: str, text: str) -> bool:
+    """Whether an app.json is one of a mobile app's, or of another tool that has such a file."""
+    if not file.endswith("app.json"):
+        return False
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and ("expo" in content or not OWN.intersection(content))
 
 
 def read_processes(reading: Reading, file: str) -> dict[str, str]:
@@ -114,15 +127,30 @@ def read_apps(
         first, *others = build_services(processes, "", None)
         port = first.port or (8000 if first.name == "web" else None)
         apps = (replace(first, port=port), *others)
-    formation = section.section("formation")
-    counts = {}
-    for name in formation.list_keys():
-        process = formation.section(name)
-        text = process.text("quantity")
-        if text.isdigit() and int(text) > 0:
-            counts[name] = int(text)
-        process.tell_all({"size": "what a service may use is its `resources`"})
-    return tuple(replace(app, replicas=counts.get(app.name)) for app in apps)
+    counts = read_formation(section)
+    idle = [app.name for app in apps if counts.get(app.name) == 0]
+    for name in idle:
+        section.add_note(None, f"formation: {name} runs nowhere, and is left out")
+    left = [replace(app, replicas=counts.get(app.name)) for app in apps if app.name not in idle]
+    # What goes before a release does so whatever runs then.
+    before = next((app.pre_run_command for app in apps if app.pre_run_command), None)
+    return tuple(
+        replace(app, pre_run_command=before) if index == 0 else app
+        for index, app in enumerate(left)
+    )
+
+
+def read_formation(section: Section) -> dict[str, int]:
+    """How many of each process run; a mapping, or a list of them."""
+    counts: dict[str, int] = {}
+    for formation in section.sections("formation"):
+        for name in formation.list_keys():
+            process = formation.section(name)
+            text = process.text("quantity")
+            if text.isdigit():
+                counts[name] = int(text)
+            process.tell_all({"size": "what a service may use is its `resources`"})
+    return counts
 
 
 def read_addons(section: Section, answers: Answers) -> Answers:

@@ -43,10 +43,10 @@ from nvoi.onboarding.proposals.variables import read_dotenv
 from nvoi.onboarding.shell import use_port
 
 NAMES = ("config/deploy.yml", "config/deploy.yaml")
-#: ERB that looks a variable up: ENV["X"], ENV.fetch("X"), ENV.fetch("X", "default").
+#: ERB that looks a variable up: ENV["X"], ENV.fetch("X"), and a default in any of their ways.
 LOOKUP = re.compile(
-    r"""<%=?\s*ENV(?:\.fetch\(\s*|\[\s*)["'](?P<name>\w+)["']\s*
-        (?:,\s*["'](?P<default>[^"']*)["']\s*)?[\])](?:\.\w+)*\s*-?%>""",
+    r"""<%=?\s*ENV(?:\.fetch\(\s*|\[\s*)["'](?P<name>\w+)["']\s*(?:,\s*(?P<second>["'][^"']*["']))?\s*
+        [\])](?:\.\w+)*\s*(?:(?:\|\||\{|do)\s*(?P<third>["'][^"']*["'])\s*(?:\}|end)?)?\s*-?%>""",
     re.VERBOSE,
 )
 ERB = re.compile(r"<%.*?%>", re.DOTALL)
@@ -188,7 +188,8 @@ def expand_erb(reading: Reading, text: str, file: str) -> str:
     """``text`` with values in the place of variables; other Ruby is not run."""
 
     def look_up(match: re.Match[str]) -> str:
-        default: str | None = match["default"]
+        quoted: str | None = match["second"] or match["third"]
+        default = quoted[1:-1] if quoted else None
         value = reading.variables.get(match["name"]) or default
         if value is not None:
             return value
@@ -197,6 +198,8 @@ def expand_erb(reading: Reading, text: str, file: str) -> str:
 
     def tell(match: re.Match[str]) -> str:
         line = expanded.count("\n", 0, match.start()) + 1
+        if expanded.splitlines()[line - 1].lstrip().startswith("#"):
+            return ""
         place = FilePlace(line, 1, file)
         reading.notes.append(
             Note(place, "", "Ruby is not run here: what it stands for is left out")

@@ -186,12 +186,23 @@ def test_a_procfile_alone_is_taken_from_the_checkout(tmp_path: Path) -> None:
     assert application.app["web"].pre_run_command == "migrate"
 
 
-def test_an_app_of_expos_is_no_server(tmp_path: Path) -> None:
-    write(tmp_path, {"app.json": '{"expo": {"name": "x"}}', "Procfile": "web: serve\n"})
-    with pytest.raises(ConfigError, match="Expo's"):
+@pytest.mark.parametrize("text", ['{"expo": {"name": "x"}}', '{"name": "x", "displayName": "X"}'])
+def test_an_app_json_of_a_mobile_app_is_passed_over(tmp_path: Path, text: str) -> None:
+    write(tmp_path, {"app.json": text, "Procfile": "web: serve\n"})
+    with pytest.raises(ConfigError, match="of a mobile app"):
         read(tmp_path, "app.json")
+    assert find_files(tmp_path) == ["Procfile"]
     _, application = read(tmp_path, "Procfile")
     assert application.app["web"].command == "serve"
+
+
+def test_a_process_that_runs_nowhere_is_left_out(tmp_path: Path) -> None:
+    formation = '[{"web": {"quantity": 0}}, {"worker": {"quantity": 1}}]'
+    write(tmp_path, {"app.json": f'{{"formation": {formation}}}', "Procfile": PROCFILE})
+    adopted, application = read(tmp_path, "app.json")
+    assert set(application.app) == {"worker"}
+    assert application.app["worker"].pre_run_command == "python manage.py migrate"
+    assert "formation: web runs nowhere" in "\n".join(adopted.told)
 
 
 @pytest.mark.parametrize(

@@ -161,11 +161,14 @@ def test_a_service_with_a_volume_runs_on_one_server(tmp_path: Path) -> None:
 def test_ruby_is_not_run_and_that_is_told(tmp_path: Path) -> None:
     text = (
         "<% require 'x' %>\nservice: x\nservers: [<%= ENV['HOST'] %>]\n"
-        "env: {clear: {A: '<%= `id` %>'}}\n"
+        "env: {clear: {A: '<%= `id` %>', B: '<%= ENV[\"B\"] || \"b\" %>',"
+        ' C: \'<%= ENV.fetch("C") { "c" } %>\'}}\n# <%= commented %>\n'
     )
     write(tmp_path, {"config/deploy.yml": text})
     adopted, application = read(tmp_path, "config/deploy.yml", is_local=True, HOST="a.example")
     assert application.servers["main"].hosts == ("a.example",)
+    assert dict(application.env) == {"A": "", "B": "b", "C": "c"}
     told = "\n".join(adopted.told)
     assert "deploy.yml:1: Ruby is not run here" in told
     assert "deploy.yml:4: Ruby is not run here" in told
+    assert "deploy.yml:5" not in told
