@@ -15,6 +15,7 @@ from nvoi.onboarding.dockerfile import Image, read_dockerfile
 from nvoi.onboarding.hosts import DATABASE_HOST
 from nvoi.onboarding.proposals import compose_values as values
 from nvoi.onboarding.proposals.commands import read_words
+from nvoi.onboarding.proposals.compose_volumes import read_volumes
 from nvoi.onboarding.proposals.images import (
     build_database,
     build_program,
@@ -196,7 +197,7 @@ def read_database(stack: Stack, section: Section) -> tuple[Database, Volume]:
     kind = find_database_kind(image)
     assert kind  # noqa: S101 - it was chosen for it
     settings = {key: one.text for key, one in values.read_environment(stack, section).items()}
-    mounts = values.read_volumes(stack, section, is_app=False)
+    mounts = read_volumes(stack, section, is_app=False)
     folder = next((path for path in mounts.values() if path.startswith(kind.folder[:14])), None)
     mount = {name: path for name, path in mounts.items() if path == folder}
     for name, path in mounts.items():
@@ -228,7 +229,7 @@ def read_auxiliary(stack: Stack, section: Section, service: str) -> AuxiliarySer
     port = values.read_port(section, env, find_image_port(image)).inside
     if port is None:
         section.add_note(None, "has no port that is known: others reach it once `port` is set")
-    mount = values.read_volumes(stack, section, is_app=False)
+    mount = read_volumes(stack, section, is_app=False)
     tell_service(section, AUXILIARY)
     return AuxiliaryService(
         service, image, port=port, command=command or None, env=texts, mount=mount
@@ -239,23 +240,10 @@ def read_app(
     stack: Stack, section: Section, service: str, *, is_first: bool
 ) -> Iterator[AppService]:
     """The app service of one that is built; nothing where nvoi cannot build it."""
-    build = values.read_build(stack, section)
-    image = section.text("image")
-    finished = None
-    if build.context != stack.context and not stack.reading.is_local:
-        if "/" not in image:
-            folder = build.context or "."
-            section.add_note(
-                None,
-                f"is built from {folder}, and nvoi builds one image, from {stack.context or '.'}: "
-                f"it is left out, and `nvoi onboard -d {folder}` makes an app of it",
-            )
-            return
-        section.add_note(None, f"is not built: {image} is pulled as it is")
-        finished = image
-    elif build.context != stack.reading.root and not stack.reading.is_local:
-        place = f"-d {build.context} -c deploy.enc"
-        section.add_note(None, f"is built from {build.context}: deploy it by `nvoi deploy {place}`")
+    build, image = values.read_build(stack, section), section.text("image")
+    if not stack.reading.is_local and not tell_build(stack, section, build.context, image):
+        return
+    is_pulled = not stack.reading.is_local and build.context != stack.context
     dockerfile = read_dockerfile(stack.reading.read_text(build.file), build.target) or Image()
     env = values.read_environment(stack, section)
     ports = values.read_port(section, env)
@@ -266,11 +254,11 @@ def read_app(
     port = ports.choose(is_local=stack.reading.is_local)
     app = AppService(
         service,
-        image=finished,
+        image=image if is_pulled else None,
         command=use_port(command.text, ports.inside) or None,
         port=port,
         healthcheck=values.read_check(stack, section, ports.inside),
-        mounts=values.read_volumes(stack, section, is_app=True),
+        mounts=read_volumes(stack, section, is_app=True),
         replicas=values.read_replicas(section),
         resources=values.read_resources(section),
     )
@@ -281,6 +269,25 @@ def read_app(
         recipe = find_recipe(stack.reading.folder / (build.context or "."))
         app = prepare_app(app, recipe, is_first=is_first or folder != ".", folder=folder)
     yield app
+
+
+def tell_build(stack: Stack, section: Section, context: str, image: str) -> bool:
+    """Say where an image is built or pulled from; False where nvoi can do neither."""
+    folder = context or "."
+    if context == stack.context:
+        if context != stack.reading.root:
+            place = f"-d {folder} -c deploy.enc"
+            section.add_note(None, f"is built from {folder}: deploy it by `nvoi deploy {place}`")
+        return True
+    if "/" in image:
+        section.add_note(None, f"is not built: {image} is pulled as it is")
+        return True
+    section.add_note(
+        None,
+        f"is built from {folder}, and nvoi builds one image, from {stack.context or '.'}: it is "
+        f"left out, and `nvoi onboard -d {folder}` makes an app of it",
+    )
+    return False
 
 
 @dataclass(frozen=True)

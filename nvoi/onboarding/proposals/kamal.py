@@ -10,27 +10,27 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence
+from nvoi.config.nodes import Mapping, Scalar, Sequence
 from nvoi.config.schema import (
     AppService,
     AuxiliaryService,
     Database,
     Healthcheck,
-    ServerGroup,
     SSHProvider,
     Volume,
 )
-from nvoi.onboarding.answers import MAIN, Answers
+from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.hosts import DATABASE_HOST
 from nvoi.onboarding.proposals.commands import find_port, read_seconds, read_words
-from nvoi.onboarding.proposals.compose_values import clean_volume
+from nvoi.onboarding.proposals.compose_volumes import clean_volume
 from nvoi.onboarding.proposals.images import (
     build_database,
     build_program,
     find_database_kind,
     find_image_port,
 )
+from nvoi.onboarding.proposals.kamal_servers import Servers, wrap_hosts
 from nvoi.onboarding.proposals.proposal import (
     Proposal,
     Reading,
@@ -99,39 +99,13 @@ ACCESSORY = {
 
 @dataclass
 class Plan:
-    """What is known of the app so far.
-
-    ``places`` are the hosts of each role and accessory, by its name, in the order of the file;
-    ``single`` are those that have a volume, which is on one host's disk.
-    """
+    """What is known of the app so far; ``hosts`` are the names that services call each other by."""
 
     reading: Reading
     name: str
-    places: dict[str, list[str]] = field(default_factory=dict)
-    single: set[str] = field(default_factory=set)
+    servers: Servers
+    secrets: dict[str, str]
     hosts: dict[str, str] = field(default_factory=dict)
-    secrets: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def groups(self) -> dict[str, list[str]]:
-        """Hosts by the name of their group: those alike that the same roles run on."""
-        alone = {self.places[name][0] for name in self.single if self.places[name]}
-        signed: dict[tuple[str, ...], list[str]] = {}
-        for host in dict.fromkeys(host for hosts in self.places.values() for host in hosts):
-            users = tuple(name for name, hosts in self.places.items() if host in hosts)
-            signed.setdefault((*users, host) if host in alone else users, []).append(host)
-        named: dict[str, list[str]] = {}
-        for index, (users, hosts) in enumerate(signed.items()):
-            name = MAIN if index == 0 else build_service_name(users[0]) or "more"
-            while name in named:
-                name = f"{name}-{index + 1}"
-            named[name] = hosts
-        return named
-
-    def place(self, name: str) -> tuple[str, ...]:
-        """The groups of a role or an accessory; one with a volume has the first."""
-        wanted = self.places[name][:1] if name in self.single else self.places[name]
-        return tuple(group for group, hosts in self.groups.items() if set(hosts) & set(wanted))
 
 
 def read_kamal(reading: Reading, file: str) -> Proposal:
@@ -140,33 +114,15 @@ def read_kamal(reading: Reading, file: str) -> Proposal:
     text = expand_erb(reading, reading.read_text(file), file)
     section = Section(reading.notes, "", read_tree(text, file, reading.notes))
     name = build_slug(section.text("service"))
-    plan = Plan(reading, name, secrets=dict(read_secrets(reading, file)))
+    plan = Plan(reading, name, Servers(), dict(read_secrets(reading, file)))
     apps, variables = read_roles(plan, section)
-    others: list[AuxiliaryService] = []
-    database: Database | None = None
-    volume: Volume | None = None
-    accessories = section.section("accessories")
-    for key in accessories.list_keys():
-        accessory = accessories.section(key)
-        image = accessory.text("image")
-        service = build_service_name(key)
-        if database is None and (kind := find_database_kind(image)):
-            add_names(plan, accessory, key, DATABASE_HOST)
-            settings = {name: one.text for name, one in read_env(plan, accessory).items()}
-            mount = read_data(accessory)
-            read_hosts(plan, accessory, DATABASE_HOST, is_single=True)
-            told = {**ACCESSORY, "cmd": "nvoi starts a database as its image does", "port": ""}
-            accessory.tell_all(told)
-            database, volume = build_database(accessory, kind, image, settings, mount)
-        elif service:
-            add_names(plan, accessory, key, service)
-            others.append(read_accessory(plan, accessory, service, image))
-    apps = [replace(app, servers=plan.place(app.name)) for app in apps]
-    others = [replace(one, servers=plan.place(one.name)) for one in others]
+    others, database, volume = read_accessories(plan, section.section("accessories"))
+    apps = [replace(app, servers=plan.servers.place(app.name)) for app in apps]
+    others = [replace(one, servers=plan.servers.place(one.name)) for one in others]
     if database:
-        database = replace(database, servers=plan.place(DATABASE_HOST))
+        database = replace(database, servers=plan.servers.place(DATABASE_HOST))
     shared = share(reading.notes, apps, variables, database, plan.hosts)
-    groups = build_groups(section.section("ssh"), plan)
+    groups = plan.servers.build_groups(section.section("ssh"))
     section.tell_all(REASONS)
     answers = Answers(
         name=name,
@@ -182,6 +138,31 @@ def read_kamal(reading: Reading, file: str) -> Proposal:
     )
     answered = {"Apps", "Database", "Variables"} | ({"Place"} if groups else set())
     return build_proposal(reading, file, answers, frozenset({*answered, "Application"}))
+
+
+def read_accessories(
+    plan: Plan, accessories: Section
+) -> tuple[list[AuxiliaryService], Database | None, Volume | None]:
+    """What runs beside the app: the first known database is the app's."""
+    others: list[AuxiliaryService] = []
+    database: Database | None = None
+    volume: Volume | None = None
+    for key in accessories.list_keys():
+        accessory = accessories.section(key)
+        image = accessory.text("image")
+        service = build_service_name(key)
+        if database is None and (kind := find_database_kind(image)):
+            add_names(plan, accessory, key, DATABASE_HOST)
+            settings = {name: one.text for name, one in read_env(plan, accessory).items()}
+            mount = read_data(accessory)
+            plan.servers.read_hosts(accessory, DATABASE_HOST, is_single=True)
+            told = {**ACCESSORY, "cmd": "nvoi starts a database as its image does", "port": ""}
+            accessory.tell_all(told)
+            database, volume = build_database(accessory, kind, image, settings, mount)
+        elif service:
+            add_names(plan, accessory, key, service)
+            others.append(read_accessory(plan, accessory, service, image))
+    return others, database, volume
 
 
 def expand_erb(reading: Reading, text: str, file: str) -> str:
@@ -246,7 +227,7 @@ def read_roles(
         own = role.section("proxy") if "proxy" in role and key != primary else None
         command = read_words(role.take("cmd", Scalar, Sequence))
         app = AppService(name, mounts=volumes)
-        read_hosts(plan, role, name, is_single=bool(volumes))
+        plan.servers.read_hosts(role, name, is_single=bool(volumes))
         if key == primary or own:
             app = read_proxy(app, own or proxy, health)
         variables[name] = {**env, **read_env(plan, role)}
@@ -268,33 +249,6 @@ def list_roles(section: Section) -> Iterator[tuple[str, Section]]:
         node = roles.take(key)
         wrapped = node if isinstance(node, Mapping) else wrap_hosts(node)
         yield key, Section(section.notes, f"servers.{key}", wrapped)
-
-
-def wrap_hosts(node: Node | None) -> Mapping | None:
-    """``[HOST, …]`` as ``{hosts: [HOST, …]}``."""
-    if node is None:
-        return None
-    key = Scalar("hosts", plain=True, place=node.place)
-    return Mapping(node.place, {"hosts": Entry(key, node)})
-
-
-def read_hosts(plan: Plan, section: Section, name: str, *, is_single: bool) -> None:
-    """The hosts of a role or an accessory, which may name roles in their place."""
-    wanted: list[str] = []
-    for key in ("hosts", "host"):
-        node = section.take(key)
-        for item in node.items if isinstance(node, Sequence) else [node]:
-            # A host may have tags, as a mapping of one key.
-            tagged = list(item.entries) if isinstance(item, Mapping) else []
-            wanted += tagged or [one.text for one in list_texts(item)]
-    for key in ("roles", "role"):
-        for one in list_texts(section.take(key)):
-            wanted += plan.places.get(one.text, [])
-    plan.places[name] = list(dict.fromkeys(wanted))
-    if is_single and wanted:
-        plan.single.add(name)
-        if len(plan.places[name]) > 1:
-            section.add_note(None, f"runs on {wanted[0]} alone, as its volume is on one disk")
 
 
 def read_proxy(app: AppService, proxy: Section, health: Section) -> AppService:
@@ -376,7 +330,7 @@ def read_accessory(plan: Plan, accessory: Section, service: str, image: str) -> 
         accessory.add_note(None, "cmd: nvoi's `command` names the program too: it is left out")
     port = find_port(accessory.text("port").rpartition(":")[2]) or find_image_port(image)
     mount = {**read_volumes(accessory, "directories"), **read_volumes(accessory, "volumes")}
-    read_hosts(plan, accessory, service, is_single=True)
+    plan.servers.read_hosts(accessory, service, is_single=True)
     accessory.tell_all(ACCESSORY)
     return AuxiliaryService(service, image, port=port, command=words or None, env=env, mount=mount)
 
@@ -385,20 +339,3 @@ def add_names(plan: Plan, accessory: Section, key: str, service: str) -> None:
     """Kamal calls an accessory SERVICE-NAME, unless it is given another name."""
     names = (f"{plan.name}-{key}", accessory.text("service"), key)
     plan.hosts |= {name: service for name in names if name}
-
-
-def build_groups(ssh: Section, plan: Plan) -> tuple[ServerGroup, ...]:
-    user, port = ssh.text("user") or None, find_port(ssh.text("port"))
-    ssh.tell_all({"keys": "nvoi makes a key pair of its own, or is given one: `ssh_keys`"})
-    groups = plan.groups
-    return tuple(
-        ServerGroup(
-            name,
-            master=index == 0 and len(groups) > 1,
-            count=len(hosts),
-            hosts=tuple(hosts),
-            user=user,
-            port=port,
-        )
-        for index, (name, hosts) in enumerate(groups.items())
-    )
