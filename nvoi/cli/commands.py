@@ -108,6 +108,24 @@ def add_demo_options(parser: Parser) -> None:
     )
 
 
+def add_onboard_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=parse_path,
+        metavar="FILE",
+        help="take what a file of another tool says: compose.yaml, Kamal's config/deploy.yml, "
+        "Procfile, fly.toml, app.json",
+    )
+    parser.add_argument(
+        "--host",
+        action="append",
+        metavar="[USER@]HOST[:PORT]",
+        help="a server of yours that the app runs on; may be given several times (default: asked "
+        "at a terminal, else this machine)",
+    )
+
+
 def add_deploy_options(parser: Parser) -> None:
     parser.add_argument(
         "--dockerfile-path",
@@ -313,8 +331,8 @@ COMMANDS = (
         "onboard",
         "make a config by answering questions",
         "onboard",
-        "Make a config that can be deployed, by questions.",
-        [add_place_options],
+        "Make a config that can be deployed, by questions, or of what the checkout says of itself.",
+        [add_onboard_options, add_place_options],
     ),
     Command(
         "deploy",

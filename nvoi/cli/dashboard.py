@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from sqlite3 import Connection
 from urllib.parse import urlsplit
 
 from nvoi.cli import flush_output
@@ -18,9 +19,15 @@ from nvoi.dashboard import server
 from nvoi.dashboard.context import Settings, read_password
 from nvoi.dashboard.database import Database, StorageError, lock_database
 from nvoi.dashboard.keyring import Keyring
-from nvoi.dashboard.projects import ensure_default_project, list_projects
+from nvoi.dashboard.projects import (
+    DEFAULT_PROJECT,
+    ensure_default_project,
+    get_keys,
+    list_projects,
+)
 from nvoi.errors import UsageError
 from nvoi.log.console import ConsoleFormatter, choose_palette, set_up
+from nvoi.secret import Secret
 
 #: Addresses to listen on that nobody can connect to from another machine.
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with
@@ -116,8 +123,18 @@ def ensure_key(
     if key.warning:
         sys.stderr.write(f"nvoi: warning: {key.warning}\n")
     with database.write() as connection:
+        if has_own_project(connection, keyring, key.value):
+            return ""
         ensure_default_project(connection, keyring, key.value)
     return key.source
+
+
+def has_own_project(sql: Connection, keyring: Keyring, key: Secret) -> bool:
+    """Whether a key is that of an app which has a project of its own name, and no other."""
+    projects = list_projects(sql)
+    return all(project.name != DEFAULT_PROJECT for project in projects) and any(
+        key in get_keys(sql, keyring, project) for project in projects
+    )
 
 
 def say(text: str) -> None:

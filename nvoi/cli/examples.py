@@ -25,9 +25,11 @@ to its end, 129 SIGHUP, 130 Ctrl-C, 131 SIGQUIT, 143 SIGTERM
 examples:
   nvoi onboard               ask about the app in this folder, and make deploy.enc
   nvoi onboard -d ../app     another checkout
+  nvoi onboard --from compose.yaml --host root@server.example.com
 
-It asks at a terminal, and writes nothing before you save. Ctrl-C leaves nothing behind. A
-deploy.enc that is there is offered for editing. Without a terminal: nvoi config init.
+It asks at a terminal, and writes nothing before you save. Esc goes back one question; Ctrl-C
+leaves nothing behind. A deploy.enc that is there is offered for editing. Without a terminal it
+writes what the checkout, or the file of --from, says of the app, or names what is missing.
 
 exit codes: 0 saved or left as it was, 1 cancelled, 2 bad usage or config,
 129 SIGHUP, 130 Ctrl-C, 131 SIGQUIT, 143 SIGTERM

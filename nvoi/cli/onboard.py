@@ -1,16 +1,19 @@
-"""``nvoi onboard``: makes or changes a config by questions and answers."""
+"""``nvoi onboard``: makes or changes a config by questions and answers, or of what there is."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from nvoi.cli.inputs import check_folder
+from nvoi.cli.own_dashboard import OwnDashboard, is_installed
 from nvoi.config.credentials import (
     EncryptedConfig,
     check_ignore_files,
@@ -18,26 +21,37 @@ from nvoi.config.credentials import (
     find_key,
     get_key,
 )
+from nvoi.config.fields import RejectedError, parse_host, parse_port, parse_user
 from nvoi.config.loader import is_plain, load
-from nvoi.config.schema import Config, SSHProvider
+from nvoi.config.schema import Config, ServerGroup, SSHProvider
 from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, DeployKey, generate_key
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import ChangedError, ConfigError, InputError, UsageError
 from nvoi.log import masking
-from nvoi.onboarding.answers import Answers, read_answers
+from nvoi.onboarding.adoption import Source, adopt, begin
+from nvoi.onboarding.answers import Answers, build_groups, read_answers
 from nvoi.onboarding.checkout import read_checkout
 from nvoi.onboarding.dashboards import DEFAULT_URL, call_dashboard
 from nvoi.onboarding.document import compose, is_deployable
 from nvoi.onboarding.place import NOT_YET
 from nvoi.onboarding.prompts import Choice, Interview, Prompts
+from nvoi.onboarding.retracing import RetracingPrompts
 from nvoi.onboarding.terminal import open_prompts
 from nvoi.onboarding.wizard import hold_interview
 from nvoi.signals import Signals, interruptible
 
 NO_TERMINAL_HINT = (
-    "without one, `nvoi config init --name NAME` makes a config, and `nvoi credentials edit` or "
-    "`nvoi credentials set` changes it"
+    "at a terminal nvoi onboard asks for it; without one, variables are taken from the "
+    "environment and .env, servers from --host, and `nvoi config init --name NAME` makes a config "
+    "that `nvoi credentials edit` or `nvoi credentials set` fills in"
 )
+#: USER@HOST:PORT; an IPv6 address with a port is in brackets.
+HOST = re.compile(
+    r"(?:(?P<user>[^@]+)@)?(?:\[(?P<literal>[^\]]+)\]|(?P<host>[^:]+|[0-9A-Fa-f:]+))(?::(?P<port>\d+))?"
+)
+
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -57,11 +71,41 @@ class Draft:
 
 
 def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("nvoi onboard asks questions: it needs a terminal", hint=NO_TERMINAL_HINT)
     with interruptible() as signals:
+        source = build_source(options, environ)
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return write_unasked(options, environ, source, signals)
         draft = find_draft(options, environ)
-        prompts = open_prompts(environ)
+        if draft.text is not None and (source.file or source.groups):
+            raise UsageError(
+                f"{draft.config_file} is there, and --from and --host are for a new config",
+                hint="move it away, or change it without them",
+            )
+        dashboard = OwnDashboard(draft.key.value, environ)
+        meeting = Meeting(options, environ, source, draft, dashboard, signals)
+        prompts = RetracingPrompts(open_prompts(environ))
+        code = 1
+        try:
+            code = prompts.retrace(lambda: meeting.hold(prompts))
+        finally:
+            if code != 0:
+                dashboard.undo()
+        return code
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """All that is asked from the first question to a config that is saved."""
+
+    options: argparse.Namespace
+    environ: Mapping[str, str]
+    source: Source
+    draft: Draft
+    dashboard: OwnDashboard
+    signals: Signals
+
+    def hold(self, prompts: Prompts) -> int:
+        draft = self.draft
         if draft.key.warning:
             prompts.say(f"! {draft.key.warning}")
         choices = (Choice("change it", value=True), Choice("leave it as it is", value=False))
@@ -69,18 +113,110 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if draft.answers and not prompts.choose(question, choices, default=True):
             prompts.say(f"{draft.config_file} is as it was.")
             return 0
-        text = interview(environ, prompts, draft)
+        text = self.interview(prompts)
         if text is None:
             prompts.say("Nothing was saved.")
             return 1
-        save(draft, text, prompts, signals)
-        tell_next(prompts, options, draft, text)
+        save(draft, text, prompts, self.signals)
+        tell_next(prompts.say, prompts.show, self.options, draft, text)
+        if self.dashboard.pid:
+            prompts.say(
+                f"\nThe dashboard runs in the background, as process {self.dashboard.pid}; "
+                f"its log is {self.dashboard.log_file}. `nvoi dashboard` starts it again once it "
+                "was ended."
+            )
+        return 0
+
+    def interview(self, prompts: Prompts) -> str | None:
+        """The text of the config that the user wants saved; None where it is cancelled."""
+        draft, directory = self.draft, self.draft.checkout.absolute()
+
+        def build(answers: Answers) -> str:
+            return compose(draft.text, draft.answers, answers, directory)
+
+        answers = hold_interview(
+            Interview(
+                prompts=prompts,
+                checkout=read_checkout(directory, self.environ),
+                original=draft.answers,
+                call_dashboard=lambda url: call_dashboard(url, draft.key.value, self.environ),
+                start_dashboard=self.dashboard.start if is_installed() else None,
+            ),
+            build,
+            partial(begin, source=self.source),
+        )
+        if answers is None:
+            return None
+        if self.dashboard.project not in {"", answers.name}:
+            url = self.dashboard.rename(answers.callback_url or "", answers.name)
+            answers = replace(answers, callback_url=url)
+        return build(answers)
+
+
+def build_source(options: argparse.Namespace, environ: Mapping[str, str]) -> Source:
+    """Where answers may come from: the file and the servers that the command line names."""
+    check_folder(options.dir)
+    folder = options.dir.absolute()
+    file = options.source
+    if file is not None and not file.is_absolute() and file.exists():
+        # As the shell completes it; else it is one of the checkout's.
+        file = file.absolute()
+    return Source(folder, file, environ, build_host_groups(options.host or ()))
+
+
+def build_host_groups(texts: Sequence[str]) -> tuple[ServerGroup, ...]:
+    """The servers of ``--host``, which are reached alike."""
+    hosts, logins = [], set()
+    for text in texts:
+        match = HOST.fullmatch(text)
+        try:
+            host = parse_host((match["literal"] or match["host"]) if match else "")
+            user = parse_user(match["user"]) if match and match["user"] else None
+            port = parse_port(match["port"]) if match and match["port"] else None
+        except RejectedError as error:
+            raise UsageError(f"--host {error}", hint="as root@server.example.com") from None
+        hosts.append(host)
+        logins.add((user, port))
+    if len(logins) > 1:
+        raise UsageError("--host: all servers are reached by the same user and port")
+    if not hosts:
+        return ()
+    ((user, port),) = logins
+    return build_groups(hosts=tuple(dict.fromkeys(hosts)), user=user, port=port)
+
+
+def write_unasked(
+    options: argparse.Namespace, environ: Mapping[str, str], source: Source, signals: Signals
+) -> int:
+    """Write the config that the checkout describes; a UsageError says what it lacks."""
+    draft = find_draft(options, environ)
+    if draft.text is not None:
+        hint = "nvoi credentials edit or nvoi credentials set changes it"
+        raise UsageError(f"{draft.config_file} is there, and nobody can be asked", hint=hint)
+    adopted = adopt(source, read_checkout(source.folder, environ))
+    for line in adopted.told:
+        print_line(line)
+    faults = list(adopted.lacking)
+    try:
+        text = compose(None, None, adopted.answers, source.folder)
+    except ConfigError as error:
+        faults += [f"{fault.path}: {fault.message}" for fault in error.faults]
+    if faults:
+        lines = "\n".join(f"  {fault}" for fault in dict.fromkeys(faults))
+        raise UsageError(f"no config was written. It lacks:\n{lines}\n", hint=NO_TERMINAL_HINT)
+    with signals.hold():
+        write(draft, text)
+        signals.settle()
+    tell_next(print_line, print_line, options, draft, text)
     return 0
+
+
+def print_line(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
 
 
 def find_draft(options: argparse.Namespace, environ: Mapping[str, str]) -> Draft:
     """The config and key that the command line means; what they hold is masked from now on."""
-    check_folder(options.dir)
     config_file = choose_file(options.dir, options.config)
     if is_plain(config_file):
         raise UsageError(f"{config_file} is not encrypted", hint="edit the file as it is")
@@ -131,25 +267,6 @@ def begin_draft(
     return Draft(options.dir, config_file, DeployKey(generate_key(), str(key_file)), key_file)
 
 
-def interview(environ: Mapping[str, str], prompts: Prompts, draft: Draft) -> str | None:
-    """The text of the config that the user wants saved; None where it is cancelled."""
-    directory = draft.checkout.absolute()
-
-    def build(answers: Answers) -> str:
-        return compose(draft.text, draft.answers, answers, directory)
-
-    answers = hold_interview(
-        Interview(
-            prompts=prompts,
-            checkout=read_checkout(directory, environ),
-            original=draft.answers,
-            call_dashboard=lambda url: call_dashboard(url, draft.key.value, environ),
-        ),
-        build,
-    )
-    return build(answers) if answers else None
-
-
 def save(draft: Draft, text: str, prompts: Prompts, signals: Signals) -> None:
     """Write what there is to write; where that fails, ask whether to try again."""
     while True:
@@ -187,19 +304,19 @@ def write(draft: Draft, text: str) -> None:
             held.change(draft.text, text)
 
 
-def tell_next(prompts: Prompts, options: argparse.Namespace, draft: Draft, text: str) -> None:
+def tell_next(say: Say, show: Say, options: argparse.Namespace, draft: Draft, text: str) -> None:
+    """What was saved, and what comes next; ``show`` folds no line, as some are to be copied."""
     config = load(text, filename=str(draft.config_file), environ=None)
     application = config.application
-    prompts.say(f"\nSaved {draft.config_file}, encrypted: commit it. {describe_key(draft)}")
+    say(f"\nSaved {draft.config_file}, encrypted: commit it. {describe_key(draft)}")
     if isinstance(application.compute_provider, SSHProvider) and application.ssh_keys:
-        prompts.say("\nEach server needs this line in ~/.ssh/authorized_keys of its user:")
-        # Not folded: it is to be copied.
-        prompts.show(application.ssh_keys.public_key)
-    prompts.say("\nNext:")
+        say("\nEach server needs this line in ~/.ssh/authorized_keys of its user:")
+        show(application.ssh_keys.public_key)
+    say("\nNext:")
     for line in list_commands(options, config):
-        prompts.say(f"  {line}")
+        say(f"  {line}")
     if not is_deployable(application.compute_provider):
-        prompts.say(f"\n{NOT_YET}")
+        say(f"\n{NOT_YET}")
 
 
 def describe_key(draft: Draft) -> str:

@@ -9,6 +9,7 @@ from nvoi.config.schema import (
     EMPTY,
     Application,
     AppService,
+    AuxiliaryService,
     Cloudflare,
     ComputeProvider,
     Config,
@@ -20,18 +21,24 @@ from nvoi.config.schema import (
     SSHProvider,
     Volume,
 )
+from nvoi.onboarding.hosts import build_addresses, rename_all
 from nvoi.secret import Secret
 
 #: The group of the first server, which is the master and holds the volumes, and that of the rest.
 MAIN, WORKERS = "main", "workers"
 
 
+Mounting = AppService | AuxiliaryService
+
+
 @dataclass(frozen=True)
 class Answers:
-    """All that the wizard asks about.
+    """All that the wizard asks about, and what a file of another tool adds to it.
 
     ``volume`` is the database's, and needs no place in ``groups``; ``groups`` are empty where
-    the app runs on this machine. A service without ``servers`` runs on all groups.
+    the app runs on this machine. A service without ``servers`` runs on all groups. ``services``
+    are finished images beside the app. ``hosts`` are names by which services call each other in
+    variables that came from elsewhere, each with the service it means.
     """
 
     name: str = ""
@@ -40,11 +47,13 @@ class Answers:
     groups: tuple[ServerGroup, ...] = ()
     cloudflare: Cloudflare | None = None
     apps: tuple[AppService, ...] = ()
+    services: tuple[AuxiliaryService, ...] = ()
     database: Database | None = None
     volume: Volume | None = None
     env: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     secrets: Mapping[str, Secret] = field(default_factory=lambda: EMPTY)
     callback_url: str | None = None
+    hosts: Mapping[str, str] = field(default_factory=lambda: EMPTY)
 
     @property
     def is_local(self) -> bool:
@@ -62,6 +71,7 @@ def read_answers(config: Config) -> Answers:
         groups=groups,
         cloudflare=application.cloudflare,
         apps=tuple(application.app.values()),
+        services=tuple(application.services.values()),
         database=application.database,
         volume=find_volume(application.database, groups),
         env=application.env,
@@ -76,51 +86,69 @@ def build_config(answers: Answers) -> Config:
     On servers the database has its volume where it runs, and each service has its groups.
     """
     home = find_home(answers)
+    addresses = build_addresses(answers.hosts, answers.name, answers.database, answers.is_local)
+    secrets = {
+        name: Secret(rename_all({name: value.reveal()}, addresses)[name])
+        for name, value in answers.secrets.items()
+    }
     application = Application(
         name=answers.name,
         compute_provider=answers.provider,
-        env=answers.env,
-        secrets=answers.secrets,
+        env=rename_all(answers.env, addresses),
+        secrets=secrets,
         ssh_keys=answers.ssh_keys,
         cloudflare=answers.cloudflare,
         servers={group.name: complete_group(group, home, answers) for group in answers.groups},
-        app={app.name: build_app(app, home, answers) for app in answers.apps},
+        app={
+            app.name: replace(
+                app, servers=place(app, home, answers), env=rename_all(app.env, addresses)
+            )
+            for app in answers.apps
+        },
+        services={
+            one.name: replace(
+                one, servers=place(one, home, answers), env=rename_all(one.env, addresses)
+            )
+            for one in answers.services
+        },
         database=place_database(answers.database, home, answers),
     )
     return Config(application, answers.callback_url)
 
 
 def complete_group(group: ServerGroup, home: ServerGroup | None, answers: Answers) -> ServerGroup:
-    """A group with the database's volume; how servers are reached is for own ones only."""
-    if group is home and answers.volume and answers.database and not answers.is_local:
-        group = replace(group, volumes={**group.volumes, answers.volume.name: answers.volume})
+    """A group with the volumes that hang there; how servers are reached is for own ones only."""
+    if not answers.is_local:
+        known = {name for each in answers.groups for name in each.volumes}
+        mounts: list[tuple[Mounting, Mapping[str, str]]]
+        mounts = [(app, app.mounts) for app in answers.apps]
+        mounts += [(service, service.mount) for service in answers.services]
+        wanted = [
+            name
+            for service, volumes in mounts
+            for name in volumes
+            if name not in known and place(service, home, answers)[:1] == (group.name,)
+        ]
+        fresh = {name: Volume(name) for name in wanted}
+        if group is home and answers.volume and answers.database:
+            fresh[answers.volume.name] = answers.volume
+        group = replace(group, volumes={**group.volumes, **fresh})
     if isinstance(answers.provider, SSHProvider | LocalProvider):
         return group
     return replace(group, hosts=(), user=None, port=None, private_ip=None, host_keys=())
 
 
-def build_app(app: AppService, home: ServerGroup | None, answers: Answers) -> AppService:
-    """What is asked of a service; a check or a mount that it has is nobody's here."""
-    return AppService(
-        app.name,
-        servers=place_app(app, home, answers),
-        command=app.command,
-        port=app.port,
-        domain=app.domain,
-        subdomain=app.subdomain,
-        pre_run_command=app.pre_run_command,
-    )
-
-
-def place_app(app: AppService, home: ServerGroup | None, answers: Answers) -> tuple[str, ...]:
+def place(service: Mounting, home: ServerGroup | None, answers: Answers) -> tuple[str, ...]:
     """The groups that a service runs on: those it had, else all; beside its volumes."""
     names = tuple(group.name for group in answers.groups)
-    wanted = tuple(name for name in app.servers if name in names)
+    wanted = tuple(name for name in service.servers if name in names)
     if answers.is_local:
         return wanted
+    is_app = isinstance(service, AppService)
+    mounts = service.mounts if isinstance(service, AppService) else service.mount
     # A file, or a volume, is on one server's disk.
-    is_file = answers.database is not None and answers.database.engine == "sqlite3"
-    if home and (is_file or (app.mounts and not wanted)):
+    is_file = is_app and answers.database is not None and answers.database.engine == "sqlite3"
+    if home and (is_file or (not wanted and (mounts or not is_app))):
         return (home.name,)
     return wanted or names
 

@@ -1,57 +1,46 @@
-"""What an app's checkout says of how it is run. A file that is missing or broken says nothing.
-
-Of a Dockerfile the last stage counts; it begins with what the stage has that it is built from, and
-of several ``CMD`` the last one counts (Dockerfile reference).
-"""
+"""What an app's checkout says of how it is run. A file that is missing or broken says nothing."""
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from nvoi.ci import ask_git
-from nvoi.config.fields import LARGEST_PORT, SERVICE_NAME
+from nvoi.config.fields import SERVICE_NAME
 from nvoi.config.schema import AppService
-from nvoi.images.context import find_instructions
+from nvoi.onboarding.dockerfile import Image, read_dockerfile
+from nvoi.onboarding.recipes import Recipe, find_recipe, prepare_app
+from nvoi.onboarding.recipes.node import find_start, read_package
+from nvoi.onboarding.shell import use_port
+from nvoi.onboarding.sources import find_health, read_text
 
-# Whatever is larger than this was not written by hand.
-SIZE_LIMIT = 1 << 20
 ENTRY = re.compile(r"^\s*([A-Za-z0-9_-]+):\s*(\S.*)$")
 #: Procfile entries: the one that serves, and the one that is run before a release.
 SERVING, RELEASING = "web", "release"
-EXPOSED = re.compile(r"(\d{1,5})(?:/tcp)?", re.IGNORECASE)
-STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+as\s+(\S+))?")
-SHELLS = (["/bin/sh", "-c"], ["sh", "-c"], ["/bin/bash", "-c"], ["bash", "-c"])
-# Programs of images alone, which end with running what they are given.
-WRAPPERS = ("entrypoint", "tini", "dumb-init")
+DEFAULT_PORT = 8000
 
 
 @dataclass(frozen=True)
 class Checkout:
-    """Good first answers: the app's name and its services, the one that serves first."""
+    """Good first answers.
+
+    Attributes:
+        name: the app's name.
+        services: the app's services on servers, the one that serves first.
+        local: the same on this machine, where no image has what they depend on.
+        recipe: what prepares and starts the app on this machine, where that is known.
+        health: the path of its health page, "" where none is known.
+        dotenv: the text of the file with its variables.
+    """
 
     name: str
     services: tuple[AppService, ...]
-
-
-@dataclass(frozen=True)
-class Image:
-    entrypoint: str = ""
-    arguments: str = ""
-    port: int | None = None
-
-    @property
-    def command(self) -> str:
-        """What runs: ``CMD``, as the arguments of ``ENTRYPOINT`` where that is a program."""
-        program = self.entrypoint.partition(" ")[0].rpartition("/")[2]
-        if self.arguments and any(wrapper in program for wrapper in WRAPPERS):
-            return self.arguments
-        return f"{self.entrypoint} {self.arguments}".strip()
+    local: tuple[AppService, ...] = ()
+    recipe: Recipe | None = None
+    health: str = ""
+    dotenv: str = ""
 
 
 def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
@@ -62,24 +51,53 @@ def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
         directory.resolve().name,
     )
     slugs = (build_slug(name) for name in names if name)
+    recipe = find_recipe(directory)
+    processes = read_procfile(read_text(directory / "Procfile"))
+    image = read_dockerfile(read_text(directory / "Dockerfile")) or Image()
+    command = image.command or find_start(package)
+    health = recipe.health if recipe else find_health(directory)
     return Checkout(
         name=next((slug for slug in slugs if slug), "app"),
-        services=find_services(directory, package),
+        services=build_services(processes, command, image.port),
+        local=build_local_services(processes, image, recipe or Recipe("", health=health)),
+        recipe=recipe,
+        health=health,
+        dotenv=read_text(directory / ".env"),
     )
 
 
-def find_services(directory: Path, package: dict[str, Any]) -> tuple[AppService, ...]:
-    """The services: a Procfile's, else the one of the Dockerfile, else that of package.json."""
-    image = read_dockerfile(read_text(directory / "Dockerfile")) or Image()
-    processes = read_procfile(read_text(directory / "Procfile"))
-    release = processes.pop(RELEASING, None)
-    serving = processes.pop(SERVING, None)
-    others = tuple(AppService(name, command=text) for name, text in processes.items())
+def build_services(
+    processes: Mapping[str, str], command: str, port: int | None
+) -> tuple[AppService, ...]:
+    """The services of a Procfile, else the one that ``command`` is; ``port`` is the first one's."""
+    release = processes.get(RELEASING)
+    serving = processes.get(SERVING)
+    others = tuple(
+        AppService(name, command=text)
+        for name, text in processes.items()
+        if name not in {SERVING, RELEASING}
+    )
     if others and not serving:
         return (replace(others[0], pre_run_command=release), *others[1:])
-    command = serving or image.command or find_start(package) or None
-    first = AppService(SERVING, command=command, port=image.port, pre_run_command=release)
+    first = AppService(
+        SERVING, command=serving or command or None, port=port, pre_run_command=release
+    )
     return (first, *others)
+
+
+def build_local_services(
+    processes: Mapping[str, str], image: Image, recipe: Recipe
+) -> tuple[AppService, ...]:
+    """The services on this machine: what a recipe knows of a framework goes before an image's."""
+    command = "" if recipe.command else use_port(image.local_command, image.port)
+    first, *others = build_services(processes, command, image.port)
+    serves = first.name == SERVING and (bool(first.command) or recipe.serves)
+    if first.command is None and not recipe.serves:
+        first = replace(first, name="worker")
+    first = replace(first, port=(first.port or DEFAULT_PORT) if serves else None)
+    return tuple(
+        prepare_app(app, recipe, is_first=index == 0) for index, app in enumerate([first, *others])
+    )
 
 
 def read_procfile(text: str) -> dict[str, str]:
@@ -87,22 +105,6 @@ def read_procfile(text: str) -> dict[str, str]:
     found = (ENTRY.match(line) for line in text.splitlines())
     named = {match[1].lower().strip("-_"): match[2].strip() for match in found if match}
     return {name: command for name, command in named.items() if SERVICE_NAME.fullmatch(name)}
-
-
-def read_package(directory: Path) -> dict[str, Any]:
-    """``package.json``, if it is an object."""
-    try:
-        content = json.loads(read_text(directory / "package.json") or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def find_start(package: dict[str, Any]) -> str:
-    """How npm starts the package; by way of npm, which finds the programs it installed."""
-    scripts = package.get("scripts")
-    start = scripts.get("start") if isinstance(scripts, dict) else None
-    return "npm start" if isinstance(start, str) and start.strip() else ""
 
 
 def find_remote(directory: Path, environ: Mapping[str, str]) -> str:
@@ -126,63 +128,3 @@ def find_repository(url: str) -> str:
 def build_slug(name: str) -> str:
     """``name`` as an application may be called, perhaps empty."""
     return re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")[:63]
-
-
-def read_text(path: Path) -> str:
-    try:
-        if not path.is_file() or path.stat().st_size > SIZE_LIMIT:
-            return ""
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-        return text.replace("\0", "").replace("\t", " ")
-    except OSError:
-        return ""
-
-
-def read_dockerfile(text: str) -> Image | None:
-    """The last stage; None where there is none."""
-    image: Image | None = None
-    stages: dict[str, Image] = {}
-    stage = ""
-    for _, name, rest in find_instructions(text):
-        if name == "FROM":
-            source, stage = find_stage(rest)
-            image = stages.get(source, Image())
-        elif image is None:
-            continue
-        elif name == "EXPOSE" and image.port is None:
-            image = replace(image, port=find_port(rest))
-        elif name == "CMD":
-            image = replace(image, arguments=read_command(rest))
-        elif name == "ENTRYPOINT":
-            image = replace(image, entrypoint=read_command(rest))
-        if image and stage:
-            stages[stage] = image
-    return image
-
-
-def find_stage(text: str) -> tuple[str, str]:
-    """What a stage is built from, and its own name, in small letters; blank where unknown."""
-    match = STAGE.fullmatch(text.lower())
-    return (match[1], match[2] or "") if match else ("", "")
-
-
-def find_port(text: str) -> int | None:
-    """The first TCP port; one that a build argument names cannot be told."""
-    found = (EXPOSED.fullmatch(word) for word in text.split())
-    ports = (int(match[1]) for match in found if match)
-    return next((port for port in ports if 1 <= port <= LARGEST_PORT), None)
-
-
-def read_command(text: str) -> str:
-    """A command line for a shell, of the exec form (a JSON list) or the shell form."""
-    if not text.startswith("["):
-        return text
-    try:
-        words = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        return ""
-    if words[:2] in SHELLS and len(words) == 3:  # noqa: PLR2004 - a shell, -c, and its text
-        return str(words[2])
-    return shlex.join(words)

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -60,27 +61,47 @@ AFTER_TROUBLE = (
 )
 
 
+WHICH = (
+    Choice("start one on this machine, in the background", value=True),
+    Choice("one that runs already", value=False),
+)
+
+
 def ask_streaming(interview: Interview, answers: Answers) -> Answers:
     """``callback_url``, or none; one that does not answer well is kept if the user wants that."""
     prompts = interview.prompts
     before = answers.callback_url
     if not prompts.confirm("Stream deploy logs to a dashboard?", default=bool(before)):
         return replace(answers, callback_url=None)
-    if not before:
-        prompts.say(f"  No dashboard yet? {START}")
-    url = before or DEFAULT_URL
-    action = "change"
+    url = before or start(interview, answers.name) or ask_first_url(interview)
+    action = "change" if before else "again"
     while True:
         if action == "change":
             url = ask_url(prompts, url)
         prompts.say("  A test call ...")
-        verdict = interview.call_dashboard(url)
+        verdict = prompts.once(partial(interview.call_dashboard, url))
         prompts.say(f"{'  ' if verdict.ok else '! '}{verdict.text}")
         action = "keep" if verdict.ok else prompts.choose("What now?", AFTER_TROUBLE, None)
         if action == "none":
             return replace(answers, callback_url=None)
         if action == "keep":
             return replace(answers, callback_url=url)
+
+
+def start(interview: Interview, name: str) -> str:
+    """The callback URL of a dashboard that is started now; "" where the user has another one."""
+    prompts, begin = interview.prompts, interview.start_dashboard
+    if begin is None or not prompts.choose("Which one?", WHICH, default=True):
+        return ""
+    started = prompts.once(partial(begin, name))
+    prompts.say(f"{'  ' if started.url else '! '}{started.text}")
+    return started.url
+
+
+def ask_first_url(interview: Interview) -> str:
+    if interview.start_dashboard is None:
+        interview.prompts.say(f"  No dashboard yet? {START}")
+    return ask_url(interview.prompts, DEFAULT_URL)
 
 
 def ask_url(prompts: Prompts, before: str) -> str:

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from nvoi.config.environment import parse_database_url
+from nvoi.config.environment import SECRETS, parse_database_url
 from nvoi.config.fields import RejectedError, parse_positive
 from nvoi.config.schema import Database, Volume
 from nvoi.onboarding.answers import Answers, find_home
@@ -73,9 +73,12 @@ def ask_database(interview: Interview, answers: Answers) -> Answers:
     prompts.say(f"  {ON_THIS_MACHINE if answers.is_local else ON_SERVERS}")
     choices: list[Choice[Kind | str]] = [Choice("none", NO_DATABASE)]
     choices += [Choice(kind.title, kind) for kind in KINDS]
-    if answers.database:
+    default: Kind | None = None
+    if is_unreachable(answers):
+        default = find_kind(answers.database)
+    elif answers.database:
         choices.insert(0, Choice("keep the one it has", KEEP))
-    kind = prompts.choose("Database:", choices, None)
+    kind = prompts.choose("Database:", choices, default)
     if kind == KEEP:
         return answers
     if isinstance(kind, str):
@@ -85,6 +88,12 @@ def ask_database(interview: Interview, answers: Answers) -> Answers:
     if kind is not SQLITE and (answers.is_local or (before and before.url)):
         return ask_running(interview, answers, kind, before)
     return ask_volume(interview, answers, kind, before)
+
+
+def is_unreachable(answers: Answers) -> bool:
+    """Whether the database is one that this machine does not run, without an address."""
+    database = answers.database
+    return bool(answers.is_local and database and database.engine in SECRETS and not database.url)
 
 
 def find_kind(database: Database | None) -> Kind | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ COMMENTS = {
     "application.ssh_keys": "With this pair nvoi reaches the servers.",
     "application.servers": "Volumes are on the disks of one server.",
     "application.app": "What runs. A service finds the port to listen on in $PORT.",
+    "application.services": "Finished images beside the app.",
     "application.database": "Its address is in each service's DATABASE_URL.",
     "application.env": "For every service.",
     "application.secrets": "For every service too, and masked wherever nvoi prints or sends.",
@@ -40,8 +42,11 @@ COMMENTS = {
 GONE = object()
 # Keys that say the same in two ways, or that another one decides: they go before it is set.
 RIVALS = {"host": ("hosts", "count"), "hosts": ("host", "count")}
+#: A text of several lines that a block keeps as it is: none but its last ends in spaces or so.
+BLOCK = re.compile(r"(?=.*\n)[^\s][^\r\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]*[^\s]\n?", re.DOTALL)
+LINE_END = "\n"
 # What is asked is written, also where it is the default.
-ASKED = frozenset({"size", "zone"})
+ASKED = frozenset({"size", "zone", "path"})
 
 
 def is_deployable(provider: ComputeProvider) -> bool:
@@ -115,7 +120,7 @@ def build_tree(record: Any) -> Tree:
     for each in fields(record):
         key, value = each.name, getattr(record, each.name)
         _, _, markers = take_apart(types[key])
-        if OWN_NAME in markers or (is_default(each, value) and key not in ASKED):
+        if OWN_NAME in markers or (is_default(each, value) and not is_asked(record, key)):
             continue
         section = tree
         for marker in markers:
@@ -128,6 +133,11 @@ def build_tree(record: Any) -> Tree:
                     section = section.setdefault(parent, {})
         section[key] = to_data(value)
     return shorten_hosts(tree)
+
+
+def is_asked(record: Any, key: str) -> bool:
+    """Whether a key is written also where it is the default: a check of no page asks for none."""
+    return key in ASKED and getattr(record, "type", "http") == "http"
 
 
 def is_default(field: Field[Any], value: Any) -> bool:
@@ -144,6 +154,8 @@ def to_data(value: Any) -> Any:
         return {name: to_data(item) for name, item in value.items()}
     if isinstance(value, tuple):
         return list(value)
+    if isinstance(value, float):
+        return f"{value:g}s"
     return value.reveal() if isinstance(value, Secret) else value
 
 
@@ -185,8 +197,8 @@ def write_tree(tree: Tree, path: str = "", indent: str = "") -> Iterator[str]:
         if isinstance(value, dict) and value:
             yield name
             yield from write_tree(value, f"{place}.", f"{indent}  ")
-        elif isinstance(value, str) and "\n" in value:
-            yield f"{name} |"
+        elif isinstance(value, str) and BLOCK.fullmatch(value):
+            yield f"{name} |{'' if value.endswith(LINE_END) else '-'}"
             yield from (f"{indent}  {line}" for line in value.splitlines())
         else:
             yield f"{name} {write_value(value)}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nvoi import cloudflare
 from nvoi.config.fields import (
     RejectedError,
     parse_host,
@@ -21,6 +22,8 @@ from nvoi.config.fields import (
     parse_user,
 )
 from nvoi.config.schema import (
+    Application,
+    AppService,
     AWSProvider,
     Cloudflare,
     ComputeProvider,
@@ -133,21 +136,12 @@ CLOUDFLARE = Account(
     ),
 )
 
-INTRODUCTION = "\n".join(f"  {account.needs}" for account in ACCOUNTS)
 NOT_YET = (
     "This version of nvoi deploys to this machine and to own servers only. The config is made and "
     "checked all the same, and `nvoi deploy` refuses it before it touches anything."
 )
-NO_DOMAINS_YET = (
-    "This version of nvoi serves no domains from servers: `nvoi deploy` refuses a config in which "
-    "an app has one."
-)
 DEFAULT_USER, DEFAULT_PORT = "root", 22
-DOMAINS_ON_SERVERS = f"{CLOUDFLARE.needs} Without it services have no domain."
-DOMAINS_ON_THIS_MACHINE = (
-    "Domains are for servers: on this machine each service is on localhost, and what is "
-    "answered here counts once the app moves."
-)
+WITHOUT_DOMAINS = "Without it services have no domain."
 AFTER_TROUBLE = (
     Choice("type them again", value=True),
     Choice("keep them as they are", value=False),
@@ -156,8 +150,9 @@ AFTER_TROUBLE = (
 
 def ask_place(interview: Interview, answers: Answers) -> Answers:
     prompts = interview.prompts
-    prompts.say(INTRODUCTION)
-    choices = [Choice(account.title, account) for account in ACCOUNTS]
+    accounts = [account for account in ACCOUNTS if is_offered(interview, account)]
+    prompts.say("\n".join(f"  {account.needs}" for account in accounts))
+    choices = [Choice(account.title, account) for account in accounts]
     account = prompts.choose("Where does it run?", choices, get_account(answers.provider))
     if not is_deployable(build_blank(account)):
         prompts.say(f"! {NOT_YET}")
@@ -167,6 +162,22 @@ def ask_place(interview: Interview, answers: Answers) -> Answers:
         before = interview.original or Answers()
         return replace(answers, groups=before.groups, ssh_keys=before.ssh_keys)
     return ask_keys(interview, ask_servers(interview, answers, account))
+
+
+def is_offered(interview: Interview, account: Account) -> bool:
+    """Whether this version deploys there; a config that is there keeps what it has."""
+    before = interview.original.provider if interview.original else None
+    return isinstance(before, account.kind) or is_deployable(build_blank(account))
+
+
+def can_have_domains(answers: Answers) -> bool:
+    """Whether a domain would be served; what a config has of them already may be changed."""
+    has_some = answers.cloudflare is not None or any(app.domain for app in answers.apps)
+    if answers.is_local:
+        return False
+    probe = AppService("web", port=DEFAULT_PORT, domain="example.com")
+    application = Application("app", answers.provider, app={"web": probe})
+    return has_some or (is_deployable(answers.provider) and not cloudflare.find_faults(application))
 
 
 def ask_servers(interview: Interview, answers: Answers, account: Account) -> Answers:
@@ -235,14 +246,9 @@ def read_key_file(text: str) -> SSHKeys:
 def ask_domains(interview: Interview, answers: Answers) -> Answers:
     """Cloudflare or not; without it no service keeps a domain."""
     prompts = interview.prompts
-    about = DOMAINS_ON_THIS_MACHINE if answers.is_local else DOMAINS_ON_SERVERS
-    prompts.say(f"  {about}")
-    if not answers.is_local and is_deployable(answers.provider):
-        prompts.say(f"! {NO_DOMAINS_YET}")
+    prompts.say(f"  {CLOUDFLARE.needs} {WITHOUT_DOMAINS}")
     if prompts.confirm("Serve domains through Cloudflare?", default=bool(answers.cloudflare)):
         return replace(answers, cloudflare=ask_account(prompts, CLOUDFLARE, answers.cloudflare))
-    if answers.is_local:
-        return replace(answers, cloudflare=None)
     apps = tuple(replace(app, domain=None, subdomain=None) for app in answers.apps)
     return replace(answers, cloudflare=None, apps=apps)
 

@@ -20,12 +20,16 @@ T = TypeVar("T")
 
 #: What stands for a secret, however long it is.
 DOTS = "••••"
-#: What is typed for no answer where a blank one takes the default.
-NONE = "-"
+#: What is typed for no answer where a blank one takes the default, and to go back.
+NONE, BACK = "-", "<"
 NEEDED = "an answer is needed here"
 # What a value in a config cannot have, or has by accident: line ends, control characters, byte
 # order marks, halves of surrogate pairs.
 UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+class BackError(Exception):
+    """The user wants the question before this one."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ def find_index(choices: Sequence[Choice[T]], value: T | None) -> int:
 class Prompts:
     """Questions a line each, which a terminal takes that can do no more than print: ``TERM=dumb``.
 
-    A blank line takes what is in brackets, ``-`` is no answer. Each question raises
-    KeyboardInterrupt on Ctrl-C and Ctrl-D.
+    A blank line takes what is in brackets, ``-`` is no answer, ``<`` goes back. Each question
+    raises KeyboardInterrupt on Ctrl-C and Ctrl-D, and BackError where the user goes back.
     """
 
     @property
@@ -80,6 +84,14 @@ class Prompts:
                 return choices[int(answer) - 1].value
             self.say(f"! must be a number, 1 to {len(choices)}")
 
+    def refuse(self, reason: str) -> None:
+        """Say why the last answer will not do; its question is asked again."""
+        self.say(f"! {reason}")
+
+    def once(self, act: Callable[[], T]) -> T:
+        """What ``act`` returns, which is done once, also where the user goes back behind it."""
+        return act()
+
     def say(self, text: str = "") -> None:
         """Lines that ask nothing, folded to the width; indented ones stay indented."""
         write(fold_lines(text, self.width))
@@ -93,16 +105,28 @@ def read_line(prompt: str, read: Callable[[str], str] = input) -> str:
     """A line that ``read`` gives; asked again where it is not in the terminal's encoding."""
     while True:
         try:
-            return read(prompt)
+            line = read(prompt)
         except EOFError:
             raise KeyboardInterrupt from None
         except UnicodeDecodeError as error:
             write(f"! must be {error.encoding}, as the terminal is said to be")
+        else:
+            if line.strip() == BACK:
+                raise BackError
+            return line
 
 
 @dataclass(frozen=True)
 class Verdict:
     ok: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class StartedDashboard:
+    """The callback URL of a dashboard that was started, "" where that failed; and a word on it."""
+
+    url: str
     text: str
 
 
@@ -115,12 +139,15 @@ class Interview:
         checkout: what the app's files suggest.
         original: the answers of the config that is being edited; None where there is none.
         call_dashboard: makes a signed test call to a callback URL.
+        start_dashboard: has a dashboard of this machine take the deploys of the app of this name;
+            None where none can be started.
     """
 
     prompts: Prompts
     checkout: Checkout
     original: Answers | None
     call_dashboard: Callable[[str], Verdict]
+    start_dashboard: Callable[[str], StartedDashboard] | None = None
 
 
 def ask(prompts: Prompts, message: str, parse: Callable[[str], T], default: str = "") -> T:
@@ -129,7 +156,7 @@ def ask(prompts: Prompts, message: str, parse: Callable[[str], T], default: str 
         answer = ask_blank(prompts, message, parse, default)
         if answer is not None:
             return answer
-        prompts.say(f"! {NEEDED}")
+        prompts.refuse(NEEDED)
 
 
 def ask_blank(
@@ -142,7 +169,7 @@ def ask_blank(
         try:
             return parse(check_line(answer)) if answer else None
         except RejectedError as error:
-            prompts.say(f"! {error}")
+            prompts.refuse(str(error))
             answer = make_line(answer)
 
 
@@ -155,7 +182,7 @@ def ask_value(prompts: Prompts, message: str, before: str) -> str:
         try:
             return check_value(value)
         except RejectedError as error:
-            prompts.say(f"! {error}")
+            prompts.refuse(str(error))
 
 
 def ask_command(prompts: Prompts, message: str, before: str, *, needed: bool) -> str | None:
@@ -183,7 +210,7 @@ def ask_secret(
         try:
             parse(check_line(answer))
         except RejectedError as error:
-            prompts.say(f"! {error}")
+            prompts.refuse(str(error))
         else:
             return Secret(answer)
 
@@ -196,11 +223,11 @@ def ask_secret_value(prompts: Prompts, message: str, *, blank: bool = False) -> 
         try:
             check_value(answer)
         except RejectedError as error:
-            prompts.say(f"! {error}")
+            prompts.refuse(str(error))
         else:
             if blank or answer.strip():
                 return answer
-            prompts.say(f"! {NEEDED}")
+            prompts.refuse(NEEDED)
 
 
 def check_line(text: str) -> str:

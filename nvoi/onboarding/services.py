@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from nvoi.config.fields import (
+    LARGEST_PORT,
     SERVICE_NAME,
     SERVICE_RULE,
     RejectedError,
     parse_domain,
+    parse_http_path,
     parse_port,
     parse_subdomain,
 )
-from nvoi.config.schema import AppService
+from nvoi.config.schema import AppService, Healthcheck
 from nvoi.naming import build_hostnames, build_label
 from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.checkout import DEFAULT_PORT
 from nvoi.onboarding.prompts import (
     Choice,
     Interview,
+    Prompts,
     ask,
     ask_blank,
     ask_command,
 )
+from nvoi.secret import Secret
+from nvoi.targets.local.processes import is_port_free
 
 INTRODUCTION = (
-    "A service with a port must listen on $PORT and answer GET /health with 2xx or 3xx: "
-    "until it does, a deploy does not take it for running. One without a port is a worker."
+    "A service with a port must listen on $PORT. A deploy asks its health page until that answers "
+    "2xx or 3xx; before that it does not take the service for running. A service without a port "
+    "is a worker."
 )
-DEFAULT_PORT = 8000
+FOUND = "The checkout has {title}: what is offered here prepares and starts it."
+DEFAULT_HEALTH = "/health"
+HEALTH = "Health page (blank: none, only the port is looked at):"
+#: Ports that are offered in the place of one that is taken.
+MOST_PORTS = 200
 # Below it only root may listen (ip(7), ip_unprivileged_port_start); an image's port often is.
 UNPRIVILEGED_PORT = 1024
 Change = Callable[[Interview, Answers], Answers]
@@ -37,6 +49,9 @@ Change = Callable[[Interview, Answers], Answers]
 
 def ask_services(interview: Interview, answers: Answers) -> Answers:
     interview.prompts.say(f"  {INTRODUCTION}")
+    recipe = interview.checkout.recipe
+    if answers.is_local and recipe and recipe.title and not answers.apps:
+        interview.prompts.say(f"  {FOUND.format(title=recipe.title)}")
     if answers.apps:
         return change_services(interview, answers)
     while True:
@@ -72,26 +87,48 @@ def remove(app: AppService, _: Interview, answers: Answers) -> Answers:
 def add_service(interview: Interview, answers: Answers) -> Answers:
     """One more service; what the checkout suggests is there to be taken."""
     draft = next(iter(find_suggestions(interview, answers)), AppService(""))
-    port = draft.port or (DEFAULT_PORT if not answers.apps else None)
-    if answers.is_local and port and port < UNPRIVILEGED_PORT:
-        port = DEFAULT_PORT
+    is_first = not answers.apps
+    port = draft.port or (DEFAULT_PORT if is_first and not draft.name else None)
+    if answers.is_local and port:
+        port = find_free_port(port, answers)
     if port in {app.port for app in answers.apps}:
         port = None
     fresh = ask_service(interview, answers, replace(draft, port=port))
-    return replace(answers, apps=(*answers.apps, fresh))
+    answers = replace(answers, apps=(*answers.apps, fresh))
+    return take_secrets(interview, answers) if is_first else answers
+
+
+def find_free_port(port: int, answers: Answers) -> int:
+    """``port``, or the next one that nothing of this machine has, and no other service."""
+    taken = {app.port for app in answers.apps}
+    first = port if port >= UNPRIVILEGED_PORT else DEFAULT_PORT
+    ports = range(first, min(first + MOST_PORTS, LARGEST_PORT + 1))
+    return next((one for one in ports if one not in taken and is_port_free(one)), first)
+
+
+def take_secrets(interview: Interview, answers: Answers) -> Answers:
+    """The secrets that an app of the checkout's kind cannot start without on this machine."""
+    recipe = interview.checkout.recipe
+    if recipe is None or not answers.is_local:
+        return answers
+    made = {name: Secret(value) for name, value in recipe.secrets.items()}
+    return replace(answers, secrets={**made, **answers.secrets})
 
 
 def find_suggestions(interview: Interview, answers: Answers) -> list[AppService]:
     """The checkout's services that were not taken yet."""
     taken = {app.name for app in answers.apps}
-    return [one for one in interview.checkout.services if one.name not in taken]
+    checkout = interview.checkout
+    services = checkout.local if answers.is_local else checkout.services
+    return [one for one in services if one.name not in taken]
 
 
 def ask_service(interview: Interview, others: Answers, draft: AppService) -> AppService:
     """One service, beginning with ``draft``, beside those that ``others`` has."""
     prompts = interview.prompts
     original = interview.original.apps if interview.original else ()
-    if not any(draft.name == app.name for app in original):
+    is_new = not any(draft.name == app.name for app in original)
+    if is_new:
         # The name of one that is in the file already is what its other keys hang on.
         draft = replace(
             draft, name=ask(prompts, "App name:", build_name_parser(others), draft.name)
@@ -105,15 +142,36 @@ def ask_service(interview: Interview, others: Answers, draft: AppService) -> App
             prompts, "Port (blank: none):", build_port_parser(others), str(draft.port or "")
         ),
     )
+    offered = find_offered_health(interview) if is_new else ""
+    draft = replace(draft, healthcheck=ask_healthcheck(prompts, draft, offered))
     draft = ask_domain(interview, others, draft)
     message = "Command before each release (blank: none):"
+    if is_new and "\n" in (draft.pre_run_command or ""):
+        prompts.show(textwrap.indent(draft.pre_run_command or "", "    ").rstrip())
     release = ask_command(prompts, message, draft.pre_run_command or "", needed=False)
     return replace(draft, pre_run_command=release)
 
 
+def find_offered_health(interview: Interview) -> str:
+    """The page that the checkout has; where its code was read and has none, none is offered."""
+    checkout = interview.checkout
+    return checkout.health or ("" if checkout.recipe else DEFAULT_HEALTH)
+
+
+def ask_healthcheck(prompts: Prompts, draft: AppService, offered: str) -> Healthcheck | None:
+    """The check of a service with a port; one that asks no page is kept as it is."""
+    check = draft.healthcheck
+    if draft.port is None:
+        return check if check and (check.type == "exec" or check.port) else None
+    if check and check.type != "http":
+        return check
+    path = ask_blank(prompts, HEALTH, parse_http_path, check.path if check else offered)
+    return replace(check or Healthcheck(), path=path) if path else None
+
+
 def ask_domain(interview: Interview, answers: Answers, draft: AppService) -> AppService:
     """The domain, where one can be served."""
-    if answers.cloudflare is None and answers.is_local:
+    if answers.is_local:
         # It counts for nothing here, and is not lost.
         return draft
     if answers.cloudflare is None or draft.port is None:
@@ -133,7 +191,7 @@ def ask_subdomain(interview: Interview, answers: Answers, domain: str, before: s
         owner = find_owner(answers, build_hostnames(domain, subdomain))
         if owner is None:
             return subdomain
-        interview.prompts.say(f"! that is the host name of {owner} already")
+        interview.prompts.refuse(f"that is the host name of {owner} already")
         before = subdomain or ""
 
 

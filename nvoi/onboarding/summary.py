@@ -62,6 +62,10 @@ def describe_service(app: AppService) -> list[str]:
     lines = [f"{app.name}: {shorten(app.command or 'the command of its image')}"]
     if app.port:
         lines.append(f"  port {app.port}")
+    if app.healthcheck:
+        check = app.healthcheck
+        asked = check.command if check.type == "exec" else check.path
+        lines.append(f"  health: {check.type if check.type == 'tcp' else shorten(asked or '')}")
     if app.domain:
         lines.append(f"  {', '.join(build_hostnames(app.domain, app.subdomain))}")
     if app.pre_run_command:
@@ -72,6 +76,10 @@ def describe_service(app: AppService) -> list[str]:
 def shorten(command: str) -> str:
     first, _, rest = command.strip().partition("\n")
     return f"{first} …" if rest else first
+
+
+def describe_auxiliaries(answers: Answers) -> list[str]:
+    return [f"{service.name}: {service.image}" for service in answers.services]
 
 
 def describe_database(answers: Answers) -> list[str]:

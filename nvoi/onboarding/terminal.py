@@ -19,11 +19,13 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from questionary import Question
 
 from nvoi.onboarding.layout import clamp_width
-from nvoi.onboarding.prompts import NONE, Choice, Prompts, find_index
+from nvoi.onboarding.prompts import BACK, NONE, BackError, Choice, Prompts, find_index
 from nvoi.signals import ENDING
 
 T = TypeVar("T")
 Handler = Callable[[int, FrameType | None], object]
+#: Seconds in which what follows Esc belongs to it: a key such as an arrow sends several bytes.
+ESCAPE_SECONDS = 0.1
 #: More choices than this have no keys of their own: digits and letters are all that there are.
 MOST_NUMBERED = 36
 
@@ -32,9 +34,14 @@ def open_prompts(environ: Mapping[str, str]) -> Prompts:
     """What asks at this terminal, as the environment describes it."""
     if environ.get("TERM", "dumb") in {"dumb", "unknown", ""}:
         plain = Prompts()
-        plain.say(f"A blank line takes what is in [brackets]; {NONE} answers with nothing.")
+        plain.say(
+            f"A blank line takes what is in [brackets]; {NONE} answers with nothing. {BACK} goes "
+            "back to the question before. Ctrl-C ends it, and nothing is saved."
+        )
         return plain
-    return TerminalPrompts(colour=not environ.get("NO_COLOR"))
+    prompts = TerminalPrompts(colour=not environ.get("NO_COLOR"))
+    prompts.say("Esc goes back to the question before. Ctrl-C ends it, and nothing is saved.")
+    return prompts
 
 
 class TerminalPrompts(Prompts):
@@ -81,6 +88,7 @@ class TerminalPrompts(Prompts):
         application.key_bindings = merge_key_bindings(
             [application.key_bindings or KeyBindings(), build_bindings()]
         )
+        application.ttimeoutlen = ESCAPE_SECONDS
         with ended_by_signals(application):
             try:
                 return question.unsafe_ask()
@@ -143,7 +151,7 @@ def ended_by_signals(application: Application[Any]) -> Iterator[None]:
 
 
 def build_bindings() -> KeyBindings:
-    """What every kind of question takes: Ctrl-D, a SIGINT that was sent and not typed, Ctrl-Z."""
+    """What every kind of question takes: Esc, Ctrl-D, Ctrl-Z, a SIGINT that was not typed."""
     bindings = KeyBindings()
 
     @bindings.add("<sigint>")
@@ -153,6 +161,10 @@ def build_bindings() -> KeyBindings:
     @bindings.add("c-d", filter=Condition(lambda: not get_app().current_buffer.text))
     def end(event: KeyPressEvent) -> None:
         event.app.exit(exception=EOFError())
+
+    @bindings.add("escape", eager=True)
+    def go_back(event: KeyPressEvent) -> None:
+        event.app.exit(exception=BackError())
 
     @bindings.add("c-z")
     def suspend(event: KeyPressEvent) -> None:

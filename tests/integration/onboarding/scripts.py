@@ -5,15 +5,16 @@ from __future__ import annotations
 from tests.integration.onboarding.wizard import BLANK, ENTER, Step
 
 #: Secrets that are typed, none of which may show anywhere.
-TYPED = ("tok-5ecret-hetzner", "tok-5ecret-flare", "val-5ecret-api", "db-5ecret-word")
+TYPED = ("val-5ecret-api", "db-5ecret-word")
+HEALTH = "Health page (blank: none, only the port is looked at):"
 
 LOCAL: tuple[Step, ...] = (
     ("Application name:", "shop"),
     ("Where does it run?", ">this machine"),
-    ("Serve domains through Cloudflare?", "n"),
     ("App name:", "web"),
     ("Command:", "exec sleep 600"),
     ("Port (blank: none):", "8123"),
+    (HEALTH, "/up"),
     ("Command before each release (blank: none):", "echo ready"),
     ("Another app?", "y"),
     ("App name:", "worker"),
@@ -30,34 +31,9 @@ LOCAL: tuple[Step, ...] = (
     ("Value of API_TOKEN:", "val-5ecret-api"),
     ("Secret (blank: no more):", ENTER),
     ("Stream deploy logs to a dashboard?", "y"),
+    ("Which one?", ">one that runs already"),
     ("Callback URL:", "http://127.0.0.1:1/callbacks"),
     ("? What now?", ">keep this URL"),
-    ("? What now?", ">save it"),
-)
-
-RENTED: tuple[Step, ...] = (
-    ("Application name:", "shop"),
-    ("Where does it run?", ">Hetzner"),
-    ("Hetzner API token:", "tok-5ecret-hetzner"),
-    ("Server type:", "cx33"),
-    ("Location:", ENTER),
-    ("Architecture:", ">arm64"),
-    ("How many servers?", "2"),
-    ("Serve domains through Cloudflare?", "y"),
-    ("Cloudflare API token:", "tok-5ecret-flare"),
-    ("Account id:", "account-1"),
-    ("App name:", "web"),
-    ("Command (blank: the image's):", ENTER),
-    ("Port (blank: none):", "3000"),
-    ("Domain (blank: none):", "example.com"),
-    ("Subdomain (blank: example.com and all below):", "www"),
-    ("Command before each release (blank: none):", ENTER),
-    ("Another app?", "n"),
-    ("Database:", ">MySQL"),
-    ("Size of its volume in GB:", "20"),
-    ("Variable (blank: no more):", ENTER),
-    ("Secret (blank: no more):", ENTER),
-    ("Stream deploy logs to a dashboard?", "n"),
     ("? What now?", ">save it"),
 )
 
@@ -69,10 +45,10 @@ OWN_SERVERS: tuple[Step, ...] = (
     ("SSH port:", "2222"),
     ("SSH key:", ">use a key file of mine"),
     ("Private key file:", "~/id_ed25519"),
-    ("Serve domains through Cloudflare?", "n"),
     ("App name:", "web"),
     ("Command (blank: the image's):", "serve"),
     ("Port (blank: none):", "3000"),
+    (HEALTH, ENTER),
     ("Command before each release (blank: none):", ENTER),
     ("Another app?", "n"),
     ("Database:", ">SQLite"),
@@ -87,17 +63,20 @@ OWN_SERVERS: tuple[Step, ...] = (
 LEAST: tuple[Step, ...] = (
     ("Application name:", "shop"),
     ("Where does it run?", ENTER),
-    ("Serve domains through Cloudflare?", ENTER),
     ("App name:", "web"),
     ("Command:", "serve"),
     ("Port (blank: none):", ENTER),
+    (HEALTH, ENTER),
     ("Command before each release (blank: none):", ENTER),
     ("Another app?", ENTER),
     ("Database:", ENTER),
     ("Variable (blank: no more):", ENTER),
     ("Secret (blank: no more):", ENTER),
     ("Stream deploy logs to a dashboard?", "y"),
+    ("Which one?", ">one that runs already"),
 )
+#: The same without a dashboard.
+QUIET: tuple[Step, ...] = (*LEAST[:-2], (LEAST[-2][0], "n"))
 
 #: An interview with somebody who gets everything wrong first; a refusal is what is said of it.
 CAREFUL: tuple[tuple[str, str, str], ...] = (
@@ -120,30 +99,20 @@ CAREFUL: tuple[tuple[str, str, str], ...] = (
     ("Private key file:", "~/missing", "cannot read"),
     ("Private key file:", "~/app.py", "~/app.py must be an Ed25519 private key"),
     ("Private key file:", "~/id_ed25519", ""),
-    ("Serve domains through Cloudflare?", "y", ""),
-    ("Cloudflare API token:", BLANK, "an answer is needed here"),
-    ("Cloudflare API token:", "tok-5ecret-flare", ""),
-    ("Account id:", BLANK, "an answer is needed here"),
-    ("Account id:", "account", ""),
     ("App name:", "-web-", "must be lower-case letters"),
     ("App name:", "web", ""),
     ("Command (blank: the image's):", ENTER, ""),
     ("Port (blank: none):", "99999", "must be a port, 1 to 65535"),
     ("Port (blank: none):", "3000", ""),
-    ("Domain (blank: none):", "localhost", "must be a domain"),
-    ("Domain (blank: none):", "example.com", ""),
-    ("Subdomain (blank: example.com and all below):", "a b", "must be the part before"),
-    ("Subdomain (blank: example.com and all below):", "@", ""),
+    (HEALTH, "up", "must be a path that begins with"),
+    (HEALTH, "/up", ""),
     ("Command before each release (blank: none):", ENTER, ""),
     ("Another app?", "y", ""),
     ("App name:", "Web", "must be lower-case letters"),
     ("App name:", "web", "another service has this name"),
     ("App name:", "api", ""),
     ("Command (blank: the image's):", ENTER, ""),
-    ("Port (blank: none):", "3000", ""),
-    ("Domain (blank: none):", "example.com", ""),
-    ("Subdomain (blank: example.com and all below):", BLANK, "that is the host name of web"),
-    ("Subdomain (blank: example.com and all below):", "api", ""),
+    ("Port (blank: none):", BLANK, ""),
     ("Command before each release (blank: none):", ENTER, ""),
     ("Another app?", "n", ""),
     ("Database:", ">PostgreSQL with pgvector", ""),
@@ -159,6 +128,7 @@ CAREFUL: tuple[tuple[str, str, str], ...] = (
     ("Value of B:", "val-5ecret-api", ""),
     ("Secret (blank: no more):", ENTER, ""),
     ("Stream deploy logs to a dashboard?", "y", ""),
+    ("Which one?", ">one that runs already", ""),
     ("Callback URL:", "dashboard.example.com", "must be an http or https URL"),
     ("Callback URL:", "https://d.example.com/?a=b", "must be an http or https URL"),
     ("Callback URL:", "http://127.0.0.1:1/", "No answer: no connection"),
@@ -167,14 +137,13 @@ CAREFUL: tuple[tuple[str, str, str], ...] = (
 )
 
 CHANGE: Step = ("deploy.enc is there:", ">change it")
-#: Each way to ask for something in which all goes well, up to where it is saved.
-SCRIPTS = (
-    LOCAL,
-    RENTED,
-    OWN_SERVERS,
-    (*LEAST[:-1], (LEAST[-1][0], "n"), ("? What now?", ">save it")),
-    (CHANGE, ("? What now?", ">change Database"), *LOCAL[13:15]),
-    (CHANGE, ("? What now?", ">change Variables"), *LOCAL[15:18]),
-    (CHANGE, ("? What now?", ">change Variables"), LOCAL[17], *LOCAL[18:21]),
-    (CHANGE, ("? What now?", ">change Dashboard"), *LOCAL[21:]),
-)
+#: A question of each kind, in a new config or one that is there.
+KINDS: dict[str, tuple[Step, ...]] = {
+    "a-line": LOCAL[:1],
+    "a-choice": LOCAL[:2],
+    "yes-or-no": LOCAL[:8],
+    "a-secret": LOCAL[:15],
+    "the-summary": (*QUIET, ("? What now?", ">save it")),
+    "what-is-there": (CHANGE,),
+    "what-is-changed": (CHANGE, ("? What now?", ">change Database"), ("Database:", ">none")),
+}

@@ -13,18 +13,25 @@ from pathlib import Path
 import pexpect  # type: ignore[import-untyped]  # it has none
 import pytest
 
-from nvoi.config.schema import HetznerProvider, SSHProvider
-from tests.integration.commands import NVOI
+from nvoi.config.schema import Healthcheck, SSHProvider
 from tests.integration.onboarding.configs import make_config, read_config
 from tests.integration.onboarding.scripts import (
     CAREFUL,
+    KINDS,
     LOCAL,
     OWN_SERVERS,
-    RENTED,
-    SCRIPTS,
     TYPED,
 )
-from tests.integration.onboarding.wizard import BLANK, CTRL_C, CTRL_D, Step, Wizard, cut, list_files
+from tests.integration.onboarding.wizard import (
+    BLANK,
+    CTRL_C,
+    CTRL_D,
+    ERASE_LINE,
+    ESCAPE,
+    Wizard,
+    cut,
+    list_files,
+)
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*\b(?:3[0-8]|4[0-8]|9[0-7])\b[0-9;]*m")
 
@@ -60,6 +67,7 @@ def test_an_interview_leaves_a_config_that_says_what_was_answered(
     application = config.application
     assert application.name == "shop"
     web, worker = application.app.values()
+    assert web.healthcheck == Healthcheck(path="/up")
     assert (web.command, web.port, web.pre_run_command) == ("exec sleep 600", 8123, "echo ready")
     assert (worker.command, worker.port, worker.pre_run_command) == ("exec sleep 601", None, None)
     assert application.database
@@ -73,28 +81,6 @@ def test_an_interview_leaves_a_config_that_says_what_was_answered(
     assert bool(COLOURS.search(wizard.seen)) is (settings.keys() <= {"columns"})
     assert ("\x1b" in wizard.seen) is (settings.get("TERM") != "dumb")
     assert ("│" in wizard.seen) is ("columns" not in settings)
-
-
-def test_a_config_for_rented_servers_is_made_and_what_cannot_be_done_yet_is_said(
-    tmp_path: Path,
-) -> None:
-    with Wizard(tmp_path) as wizard:
-        wizard.follow(RENTED)
-        assert wizard.end() == 0
-    application = read_config(tmp_path).application
-    provider = application.compute_provider
-    assert isinstance(provider, HetznerProvider)
-    assert provider.api_token.reveal() == "tok-5ecret-hetzner"
-    assert (provider.server_type, provider.architecture) == ("cx33", "arm64")
-    assert [group.count for group in application.servers.values()] == [1, 1]
-    assert application.servers["main"].volumes["database"].size == 20
-    assert application.cloudflare
-    assert application.app["web"].subdomain == "www"
-    assert application.ssh_keys
-    assert wizard.seen.count("deploys to this machine and to own") == 2
-    assert not any(secret in wizard.seen for secret in TYPED)
-    done = subprocess.run([NVOI, "deploy"], cwd=tmp_path, capture_output=True, check=False)
-    assert done.returncode == 2
 
 
 def test_own_servers_are_reached_with_a_key_of_ones_own(tmp_path: Path) -> None:
@@ -115,36 +101,63 @@ def test_own_servers_are_reached_with_a_key_of_ones_own(tmp_path: Path) -> None:
     assert private not in wizard.seen
 
 
-#: Where each question is reached soonest, in a new config or one that is there; some are alike.
-PLACES = {
-    (question, typed in {">keep this URL", ">save it"} and typed): (script, index)
-    for index, script in sorted(
-        ((index, script) for script in SCRIPTS for index in range(len(script))), reverse=True
-    )
-    for question, typed in [script[index]]
-}
-
-
-@pytest.mark.parametrize(("script", "index"), PLACES.values(), ids=[key[0] for key in PLACES])
-def test_ctrl_c_and_ctrl_d_leave_nothing_behind_at_any_question(
-    tmp_path: Path, script: tuple[Step, ...], index: int
+@pytest.mark.parametrize("key", [CTRL_C, CTRL_D], ids=["ctrl-c", "ctrl-d"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_ctrl_c_and_ctrl_d_leave_nothing_behind_at_any_kind_of_question(
+    tmp_path: Path, kind: str, key: str
 ) -> None:
-    make_key(tmp_path)
     (tmp_path / ".gitignore").write_text("*.pyc\n")
+    script = KINDS[kind]
     if script[0][0] == "deploy.enc is there:":
         make_config(tmp_path)
     before = list_files(tmp_path)
-    steps, (question, typed) = cut(script, index)
+    steps, (question, typed) = cut(script, len(script) - 1)
     with Wizard(tmp_path) as wizard:
         wizard.follow(steps)
         wizard.wait_for(question)
         if typed.startswith(">"):
             wizard.wait_for(typed[1:])
         # Ctrl-D counts in an empty line: what is offered in it is taken out first.
-        wizard.process.send(CTRL_C if index % 2 else f"\x15{CTRL_D}")
+        wizard.process.send(CTRL_C if key == CTRL_C else f"{ERASE_LINE}{CTRL_D}")
         assert wizard.end() == 130
     assert "interrupted (Ctrl-C)" in wizard.seen
     assert list_files(tmp_path) == before
+
+
+@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
+def test_each_kind_of_question_leads_back_to_the_one_before(tmp_path: Path, term: str) -> None:
+    back = ESCAPE if term != "dumb" else "<\r"
+    with Wizard(tmp_path, TERM=term) as wizard:
+        wizard.wait_for("Application name:")
+        wizard.process.send(back)
+        wizard.wait_for("this is the first question")
+        wizard.answer("Application name:", "typo")
+        # From a choice to a line, which has what was answered.
+        wizard.wait_for("Where does it run?")
+        wizard.process.send(back)
+        wizard.wait_for("Application name:")
+        wizard.wait_for("typo")
+        wizard.process.send(f"{ERASE_LINE}shop\r")
+        wizard.follow(LOCAL[1:7])
+        # From yes or no, and from a secret, to where they were asked for.
+        wizard.wait_for("Another app?")
+        wizard.process.send(back)
+        wizard.follow(LOCAL[6:7])
+        wizard.follow([("Another app?", "n"), ("Database:", ">PostgreSQL")])
+        wizard.wait_for("URL (postgres://USER:PASSWORD@HOST/NAME):")
+        wizard.process.send(back)
+        wizard.follow([("Database:", ">none"), *LOCAL[15:21]])
+        wizard.follow([("Stream deploy logs to a dashboard?", "n")])
+        # From the summary.
+        wizard.wait_for("? What now?")
+        wizard.process.send(back)
+        wizard.follow([("Stream deploy logs to a dashboard?", "n"), ("? What now?", ">save it")])
+        assert wizard.end() == 0
+    application = read_config(tmp_path).application
+    assert application.name == "shop"
+    assert application.database is None
+    assert application.app["web"].healthcheck == Healthcheck(path="/up")
+    assert application.secrets["API_TOKEN"].reveal() == "val-5ecret-api"
 
 
 def test_each_wrong_answer_is_refused_with_its_reason_and_asked_again(tmp_path: Path) -> None:
@@ -157,17 +170,17 @@ def test_each_wrong_answer_is_refused_with_its_reason_and_asked_again(tmp_path: 
                 wizard.wait_for(f"! {refusal}")
         assert wizard.end() == 0
     application = read_config(tmp_path).application
-    assert application.app["web"].domain == "example.com"
+    assert application.app["web"].healthcheck == Healthcheck(path="/up")
     assert application.env == {"A": ""}
     assert not any(secret in wizard.seen for secret in TYPED)
 
 
 def test_wrong_answers_on_this_machine_are_refused_too(tmp_path: Path) -> None:
     with Wizard(tmp_path) as wizard:
-        wizard.follow(LOCAL[:4])
+        wizard.follow(LOCAL[:3])
         wizard.answer("Command:", BLANK)
         wizard.wait_for("! an answer is needed here")
-        wizard.follow(LOCAL[4:9])
+        wizard.follow(LOCAL[3:9])
         wizard.answer("Command:", "exec sleep 601")
         wizard.answer("Port (blank: none):", "8123")
         wizard.wait_for("! web has this port: on one machine each needs its own")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -15,20 +18,22 @@ from nvoi.config.credentials import get_key
 from tests.fakes.behaviours import Answer
 from tests.fakes.protocol import find_signature_faults
 from tests.fakes.receiver import Receiver
-from tests.integration.commands import NVOI, build_environment
+from tests.integration.commands import NVOI, build_environment, run_nvoi
 from tests.integration.onboarding.configs import read_config
 from tests.integration.onboarding.scripts import LEAST
 from tests.integration.onboarding.wizard import ENTER, Wizard
 from tests.integration.streams import KEY
 from tests.ports import find_port
-from tests.waiting import fetch
+from tests.waiting import fetch, wait_until
+
+#: As few questions as there can be, up to a dashboard that is started.
+START = (*LEAST[:-1], ("Which one?", ">start one on this machine, in the background"))
 
 
 def test_a_dashboard_that_takes_the_signed_call_is_kept_without_a_question(tmp_path: Path) -> None:
     with Receiver(KEY) as dashboard, Wizard(tmp_path) as wizard:
         dashboard.always(Answer(202))
         wizard.follow(LEAST)
-        wizard.wait_for("No dashboard yet? Once the config is saved, `nvoi dashboard`")
         wizard.answer("Callback URL:", f"{dashboard.url}/")
         wizard.wait_for("The dashboard answers (202)")
         wizard.pick("? What now?", "save it")
@@ -128,3 +133,82 @@ def test_nvois_own_dashboard_takes_the_call_and_stores_nothing(tmp_path: Path) -
             assert json.loads(fetch(address))["deploys"] == []
         finally:
             process.terminate()
+
+
+def test_a_dashboard_is_started_and_has_the_app_under_its_name(tmp_path: Path) -> None:
+    home = {"NVOI_HOME": str(tmp_path / "home")}
+    environ = build_environment(tmp_path) | home
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    pids: list[int] = []
+    try:
+        with Wizard(first, **home) as wizard:
+            wizard.follow(START)
+            wizard.wait_for("The dashboard answers (200)")
+            # Another name of the app is one of its project too.
+            wizard.follow((("? What now?", ">change Application"), ("Application name:", "store")))
+            wizard.pick("? What now?", "save it")
+            assert wizard.end() == 0
+        found = re.search(r"as process (\d+)", wizard.seen)
+        assert found
+        pids.append(int(found[1]))
+        url = read_config(first).callback_url or ""
+        listed = run_nvoi("dashboard", "project", "list", folder=tmp_path, environ=environ)
+        assert url in listed.stdout
+        assert [line.split()[0] for line in listed.stdout.splitlines()[1:]] == ["store"]
+        # A second app is added to the one that runs, and leaves nothing where it is not saved.
+        with Wizard(second, **home) as wizard:
+            wizard.follow((("Application name:", "second"), *START[1:]))
+            wizard.wait_for("The dashboard answers (200)")
+            listed = run_nvoi("dashboard", "project", "list", folder=tmp_path, environ=environ)
+            assert "second" in listed.stdout
+            wizard.wait_for("? What now?")
+            wizard.process.send("\x03")
+            assert wizard.end() == 130
+        listed = run_nvoi("dashboard", "project", "list", folder=tmp_path, environ=environ)
+        assert "second" not in listed.stdout
+        assert "store" in listed.stdout
+        page = f"{url.partition('/api/')[0]}/projects/store"
+        assert "store" in fetch(page)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+            wait_until(lambda pid=pid: not is_alive(pid), "the dashboard to end")  # type: ignore[misc]  # of the loop
+    # Started again in the app's folder, it has no second project for the same key.
+    with subprocess.Popen(
+        [NVOI, "dashboard", "--port", "0"],
+        cwd=first,
+        env={key: value for key, value in environ.items() if key != "DEPLOY_KEY"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline()
+        process.terminate()
+    listed = run_nvoi("dashboard", "project", "list", folder=tmp_path, environ=environ)
+    assert "default" not in listed.stdout
+
+
+def test_a_dashboard_that_was_started_ends_where_nothing_is_saved(tmp_path: Path) -> None:
+    with Wizard(tmp_path) as wizard:
+        wizard.follow(START)
+        wizard.wait_for("The dashboard answers (200)")
+        wizard.pick("? What now?", "cancel, save nothing")
+        assert wizard.end() == 1
+    folder = tmp_path / "home" / "dashboard.d"
+    lock = folder / "dashboard.sqlite3.lock"
+    with lock.open() as file:
+        # Nobody serves it any more.
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    environ = build_environment(tmp_path) | {"NVOI_HOME": str(tmp_path / "home")}
+    listed = run_nvoi("dashboard", "project", "list", folder=tmp_path, environ=environ)
+    assert len(listed.stdout.splitlines()) == 1
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

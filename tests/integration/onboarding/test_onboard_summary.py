@@ -16,7 +16,7 @@ from tests.fakes.protocol import find_signature_faults
 from tests.fakes.receiver import Receiver
 from tests.integration.commands import NVOI, build_environment, run_nvoi
 from tests.integration.onboarding.configs import OWN, make_config, read_config, read_text
-from tests.integration.onboarding.scripts import LEAST, LOCAL
+from tests.integration.onboarding.scripts import HEALTH, LOCAL, QUIET
 from tests.integration.onboarding.wizard import ENTER, Step, Wizard, list_files
 from tests.integration.streams import KEY
 from tests.ports import find_port
@@ -36,7 +36,6 @@ def test_every_section_can_be_changed_from_the_summary(tmp_path: Path) -> None:
     changes: tuple[tuple[str, tuple[Step, ...]], ...] = (
         ("change Application", (("Application name:", "store"),)),
         ("change Place", (("Where does it run?", ">this machine"),)),
-        ("change Domains", (("Serve domains through Cloudflare?", ENTER),)),
         ("change Apps", (("Apps:", ">remove worker"), ("Apps:", ">go on"))),
         ("change Database", (("Database:", ">SQLite"),)),
         (
@@ -77,15 +76,16 @@ def test_what_does_not_fit_together_is_not_saved_before_it_is_mended(tmp_path: P
                 ("User:", ENTER),
                 ("SSH port:", ENTER),
                 ("SSH key:", ">make a new pair"),
-                ("Serve domains through Cloudflare?", ENTER),
                 ("App name:", "web"),
                 ("Command (blank: the image's):", "serve"),
                 ("Port (blank: none):", "8000"),
+                (HEALTH, ENTER),
                 ("Command before each release (blank: none):", ENTER),
                 ("Another app?", "y"),
                 ("App name:", "api"),
                 ("Command (blank: the image's):", "serve"),
                 ("Port (blank: none):", "8000"),
+                (HEALTH, ENTER),
                 ("Command before each release (blank: none):", ENTER),
                 ("Another app?", ENTER),
                 ("Database:", ENTER),
@@ -108,6 +108,7 @@ def test_what_does_not_fit_together_is_not_saved_before_it_is_mended(tmp_path: P
                 ("App name:", "api"),
                 ("Command:", ENTER),
                 ("Port (blank: none):", "8001"),
+                (HEALTH, ENTER),
                 ("Command before each release (blank: none):", ENTER),
                 ("Apps:", ">go on"),
             )
@@ -119,9 +120,9 @@ def test_what_does_not_fit_together_is_not_saved_before_it_is_mended(tmp_path: P
 
 def test_everything_can_be_restarted_and_cancelled(tmp_path: Path) -> None:
     with Wizard(tmp_path) as wizard:
-        wizard.follow((*LEAST[:-1], (LEAST[-1][0], "n")))
+        wizard.follow(QUIET)
         wizard.pick("? What now?", "start again")
-        wizard.follow((("Application name:", "other"), *LEAST[1:-1], (LEAST[-1][0], "n")))
+        wizard.follow((("Application name:", "other"), *QUIET[1:]))
         wizard.wait_for("other")
         wizard.pick("? What now?", "cancel, save nothing")
         assert wizard.end() == 1
@@ -136,6 +137,7 @@ def test_a_config_that_is_there_can_be_changed_and_keeps_all_else(owned: Path) -
         wizard.pick("Apps:", "change web")
         wizard.answer("Command:", "serve --all")
         wizard.answer("Port (blank: none):", ENTER)
+        wizard.answer(HEALTH, ENTER)
         wizard.answer("keep the lines that it has?", ENTER)
         wizard.pick("Apps:", "go on")
         wizard.pick("? What now?", "change Variables")
@@ -214,9 +216,11 @@ def test_a_config_that_cannot_be_opened_is_left_with_a_clear_error(
     assert list_files(owned) == before
 
 
-def test_without_a_terminal_it_names_the_commands_to_use(tmp_path: Path) -> None:
+def test_without_a_terminal_an_empty_checkout_is_told_what_it_lacks(tmp_path: Path) -> None:
     done = run_nvoi("onboard", folder=tmp_path, environ=build_environment(tmp_path))
     assert done.returncode == 2
+    assert "no config was written. It lacks:" in done.stderr
+    assert "nothing in the checkout says how the app is started" in done.stderr
     assert "nvoi config init" in done.stderr
     assert "nvoi credentials edit" in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -227,7 +231,7 @@ def test_streams_that_are_closed_are_no_terminal_either(tmp_path: Path) -> None:
         words = ["sh", "-c", f'"$0" onboard {closed}', str(NVOI)]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 2
-        assert "it needs a terminal" in done.stderr
+        assert "no config was written" in done.stderr
 
 
 def test_a_plain_config_or_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -243,7 +247,7 @@ def test_a_plain_config_or_a_folder_that_is_none_is_refused(tmp_path: Path) -> N
 
 def test_what_cannot_be_written_can_be_saved_once_it_can(tmp_path: Path) -> None:
     with Wizard(tmp_path) as wizard:
-        wizard.follow((*LEAST[:-1], (LEAST[-1][0], "n")))
+        wizard.follow(QUIET)
         wizard.wait_for("? What now?")
         (tmp_path / "deploy.enc").mkdir()
         wizard.process.send("1\r")
@@ -304,10 +308,10 @@ def test_what_was_answered_is_deployed_and_followed(checkout: Path) -> None:
                 (
                     ("Application name:", "hello"),
                     ("Where does it run?", ">this machine"),
-                    ("Serve domains through Cloudflare?", ENTER),
                     ("App name:", ENTER),
                     ("Command:", ENTER),
                     ("Port (blank: none):", str(port)),
+                    (HEALTH, ENTER),
                     ("Command before each release (blank: none):", ENTER),
                     ("Another app?", ENTER),
                     ("Database:", ">SQLite"),
@@ -316,6 +320,7 @@ def test_what_was_answered_is_deployed_and_followed(checkout: Path) -> None:
                     ("Variable (blank: no more):", ENTER),
                     ("Secret (blank: no more):", ENTER),
                     ("Stream deploy logs to a dashboard?", "y"),
+                    ("Which one?", ">one that runs already"),
                     ("Callback URL:", dashboard.url),
                     ("? What now?", ">save it"),
                 )

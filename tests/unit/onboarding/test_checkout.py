@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nvoi.onboarding.checkout import Image, read_checkout, read_dockerfile
+from nvoi.onboarding.checkout import read_checkout
+from nvoi.onboarding.dockerfile import Image, read_dockerfile
 from tests.unit.onboarding.examples import build_service
 
 

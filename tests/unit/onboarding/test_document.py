@@ -244,14 +244,13 @@ def test_the_host_keys_of_own_servers_go_where_others_are_rented(text: str) -> N
 def test_another_provider_keeps_what_is_not_its_own_business(
     text: str, before: Answers, provider: str
 ) -> None:
-    # Images beside the app name their servers themselves; the wizard does not ask about them.
-    text = text.replace("  services:\n    redis: {image: redis, servers: [box]}\n", "")
     groups = before.groups
     if provider not in {"local", "ssh"}:
         groups = build_groups(count=2, before=before.groups)
     after = replace(before, provider=PROVIDERS[provider], groups=groups)
     application = read(change_document(text, before, after)).application
     assert application.compute_provider == PROVIDERS[provider]
+    assert set(application.services["redis"].servers) <= set(application.servers)
     assert application.keep_count == 5
     assert dict(application.app["web"].mounts) == {"uploads": "/uploads"}
     assert application.database

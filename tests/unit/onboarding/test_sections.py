@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
 import pytest
 
+from nvoi import cloudflare
 from nvoi.config.schema import (
     AppService,
     Cloudflare,
     Database,
+    Healthcheck,
     HetznerProvider,
     LocalProvider,
     SSHProvider,
@@ -24,18 +27,18 @@ from nvoi.onboarding.place import (
     ask_account,
     ask_domains,
     ask_place,
+    can_have_domains,
     get_account,
 )
 from nvoi.onboarding.prompts import Interview, Verdict
 from nvoi.onboarding.services import ask_services
-from nvoi.onboarding.wizard import ask_variables
+from nvoi.onboarding.variables import ask_variables
 from nvoi.secret import Secret
 from tests.unit.onboarding.examples import build_service
 from tests.unit.onboarding.script import ENTER, Script
 
-CHECKOUT = Checkout(
-    "shop", (build_service("web", "serve", 3000, "migrate"), build_service("work", "w"))
-)
+SERVICES = (build_service("web", "serve", 31_999, "migrate"), build_service("work", "w"))
+CHECKOUT = Checkout("shop", SERVICES, SERVICES)
 
 
 def interview(
@@ -49,17 +52,58 @@ def test_the_checkouts_services_can_be_taken_as_they_are() -> None:
     script = Script(*[ENTER] * 11)
     answers = ask_services(interview(script), Answers())
     assert answers.apps == (
-        AppService("web", command="serve", port=3000, pre_run_command="migrate"),
+        AppService(
+            "web",
+            command="serve",
+            port=31_999,
+            healthcheck=Healthcheck(path="/health"),
+            pre_run_command="migrate",
+        ),
         AppService("work", command="w"),
     )
-    assert script.left == 1
+    assert script.left == 0
+
+
+def test_the_health_page_that_is_asked_for_is_written_and_a_blank_one_leaves_the_port() -> None:
+    for typed, written in (("/up", Healthcheck(path="/up")), ("", None)):
+        answers = ask_services(
+            interview(Script(ENTER, ENTER, ENTER, typed, ENTER, False)), Answers()
+        )
+        assert answers.apps[0].healthcheck == written
+    check = Healthcheck(path="/up", interval=2.0)
+    before = Answers(apps=(AppService("web", command="x", port=1, healthcheck=check),))
+    script = Script("change web", *[ENTER] * 5, "go on")
+    assert ask_services(interview(script, before), before).apps[0].healthcheck == check
+    without = Answers(apps=(AppService("web", command="x", port=1),))
+    script = Script("change web", *[ENTER] * 4, "go on")
+    assert ask_services(interview(script, without), without).apps[0].healthcheck is None
+    tcp = Answers(apps=(AppService("web", command="x", port=1, healthcheck=Healthcheck("tcp")),))
+    script = Script("change web", *[ENTER] * 3, "go on")
+    assert ask_services(interview(script, tcp), tcp) == tcp
+
+
+def test_a_port_that_is_taken_is_not_offered_on_this_machine() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        services = (build_service("web", "serve", port),)
+        there = replace(
+            interview(Script(*[ENTER] * 6)), checkout=Checkout("shop", services, services)
+        )
+        local = ask_services(there, Answers()).apps[0].port
+        assert local is not None
+        assert local != port
+        there = replace(there, prompts=Script(*[ENTER] * 6))
+        assert ask_services(there, Answers(provider=SSHProvider())).apps[0].port == port
 
 
 def test_a_port_that_is_roots_is_not_offered_on_this_machine() -> None:
-    checkout = Checkout("shop", (build_service("web", "serve", 80),))
-    for provider, port in ((LocalProvider(), 8000), (SSHProvider(), 80)):
-        there = replace(interview(Script(*[ENTER] * 5)), checkout=checkout)
-        assert ask_services(there, Answers(provider=provider)).apps[0].port == port
+    services = (build_service("web", "serve", 80),)
+    for provider in (LocalProvider(), SSHProvider()):
+        there = replace(
+            interview(Script(*[ENTER] * 6)), checkout=Checkout("shop", services, services)
+        )
+        port = ask_services(there, Answers(provider=provider)).apps[0].port
+        assert port == 80 if isinstance(provider, SSHProvider) else port and port >= 8000
 
 
 def test_a_service_can_be_changed_and_removed_but_the_last_one_not() -> None:
@@ -85,11 +129,31 @@ def test_without_cloudflare_no_service_keeps_a_domain() -> None:
     assert ask_domains(interview(Script(False)), answers).apps[0].domain is None
 
 
-def test_that_own_servers_have_no_domains_yet_is_said_where_they_are_asked_for() -> None:
-    for provider, is_said in ((SSHProvider(), True), (LocalProvider(), False)):
-        script = Script(False)
-        ask_domains(interview(script), Answers(provider=provider))
-        assert any("serves no domains from servers" in text for text in script.said) is is_said
+def test_domains_are_a_matter_only_where_they_can_be_served_or_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    servers = Answers(provider=SSHProvider())
+    assert not can_have_domains(Answers())
+    assert not can_have_domains(Answers(cloudflare=Cloudflare(Secret("t"), "a")))
+    assert not can_have_domains(servers)
+    assert can_have_domains(replace(servers, cloudflare=Cloudflare(Secret("t"), "a")))
+    assert can_have_domains(replace(servers, apps=(AppService("a", domain="example.com"),)))
+    # A version that serves them asks for them.
+    monkeypatch.setattr(cloudflare, "find_faults", lambda _: [])
+    assert can_have_domains(servers)
+    assert not can_have_domains(Answers())
+
+
+def test_a_provider_that_cannot_be_deployed_to_is_offered_only_where_it_is_there() -> None:
+    script = Script("this machine")
+    ask_place(interview(script), Answers(name="shop"))
+    assert not any("Hetzner" in text for text in script.said)
+    with pytest.raises(StopIteration):
+        ask_place(interview(Script("Hetzner")), Answers(name="shop"))
+    before = Answers(name="shop", provider=HetznerProvider(Secret("t"), "cx23", "nbg1", "x86"))
+    script = Script("Hetzner", *[ENTER] * 5)
+    assert ask_place(interview(script, before), before).provider == before.provider
+    assert any("deploys to this machine and to own servers only" in text for text in script.said)
 
 
 def test_on_this_machine_a_database_server_is_named_by_its_url() -> None:
@@ -186,7 +250,8 @@ def test_servers_stay_in_their_groups_where_the_answer_is_the_same() -> None:
 
 
 def test_on_this_machine_nothing_is_left_of_servers_that_were_asked_for() -> None:
-    first = ask_place(interview(Script("Hetzner", "token", *[ENTER] * 4)), Answers(name="shop"))
+    script = Script("own servers", "a.example", ENTER, ENTER, "make a new pair")
+    first = ask_place(interview(script), Answers(name="shop"))
     assert first.groups
     assert first.ssh_keys
     again = ask_place(interview(Script("this machine")), first)

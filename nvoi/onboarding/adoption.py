@@ -1,0 +1,173 @@
+"""Takes over what a checkout says of itself: before the first question, or in place of them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nvoi.config.schema import ServerGroup, SSHProvider
+from nvoi.config.sensitive import collect_secrets
+from nvoi.config.ssh_keys import generate_ssh_keys
+from nvoi.log import masking
+from nvoi.log.rendering import format_count
+from nvoi.onboarding.answers import Answers, build_config
+from nvoi.onboarding.checkout import Checkout
+from nvoi.onboarding.databases import is_unreachable
+from nvoi.onboarding.prompts import Choice, Interview, Prompts, ask_secret_value, ask_value
+from nvoi.onboarding.proposals import Proposal, find_files, read_proposal
+from nvoi.onboarding.proposals.variables import divide, is_secret, read_dotenv
+from nvoi.onboarding.wizard import Known, ask_answers
+from nvoi.secret import Secret
+
+#: A file that the checkout's own suggestions say all of already.
+PROCFILE = "Procfile"
+ASK_ALL = "ask for everything"
+NOT_CARRIED = "What {file} says and the config does not have, or has in another way:"
+NOTHING_TO_START = "nothing in the checkout says how the app is started"
+PLACE = "Place"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where answers may come from.
+
+    Attributes:
+        folder: the checkout.
+        file: the file that the user named; None where none was.
+        variables: values that it may ask for, nvoi's own environment.
+        groups: the servers that the user named; none of them stands for this machine.
+    """
+
+    folder: Path
+    file: Path | None
+    variables: Mapping[str, str]
+    groups: tuple[ServerGroup, ...] = ()
+
+    @property
+    def place(self) -> Known:
+        """The place that the command line has named."""
+        if not self.groups:
+            return Known(Answers())
+        return Known(Answers(provider=SSHProvider(), groups=self.groups), frozenset({PLACE}))
+
+    def read(
+        self, known: Known, file: str | Path, given: Mapping[str, str] | None = None
+    ) -> Proposal:
+        """What ``file`` says for the place that is known, with the values that were ``given``."""
+        variables = {**self.variables, **(given or {})}
+        return read_proposal(self.folder, file, variables, is_local=known.answers.is_local)
+
+
+def begin(interview: Interview, source: Source) -> Known:
+    """The answers to begin with; what a file asks for first is asked here."""
+    file = source.file or choose_file(interview.prompts, source.folder)
+    if file is None:
+        return source.place
+    known = source.place
+    first = source.read(known, file)
+    # How it is read depends on where it runs, and a key pair is called after the app.
+    if "Application" not in first.answered:
+        known = ask_answers(interview, known, "Application")
+    if PLACE not in {*first.answered, *known.answered}:
+        known = ask_answers(interview, known, PLACE)
+    proposal = source.read(known, file)
+    given: dict[str, str] = {}
+    while wanted := [name for name in proposal.missing if name not in given]:
+        interview.prompts.say(f"\n  {proposal.file} asks for values that are not here:")
+        for name in wanted:
+            given[name] = ask_missing(interview.prompts, name)
+        proposal = source.read(known, file, given)
+    for line in list_notes(proposal):
+        interview.prompts.say(line)
+    return merge(known, proposal)
+
+
+def choose_file(prompts: Prompts, folder: Path) -> str | None:
+    """One of the checkout's files that the user wants to take; None where none is wanted."""
+    files = [file for file in find_files(folder) if file != PROCFILE]
+    if not files:
+        return None
+    choices: list[Choice[str | None]] = [Choice(f"take what {file} says", file) for file in files]
+    choices.append(Choice(ASK_ALL, None))
+    return prompts.choose("How does the config begin?", choices, files[0])
+
+
+def ask_missing(prompts: Prompts, name: str) -> str:
+    if is_secret(name, "unknown"):
+        return ask_secret_value(prompts, f"Value of {name}:", blank=True)
+    return ask_value(prompts, f"Value of {name}:", "")
+
+
+def list_notes(proposal: Proposal) -> list[str]:
+    """What is told of a file before anything is asked or written."""
+    masking.add_secrets(*collect_secrets(build_config(proposal.answers)))
+    lines = [f"  - {note}" for note in proposal.notes]
+    lines = [NOT_CARRIED.format(file=proposal.file), *lines] if lines else []
+    return [*lines, *(f"! {fault}" for fault in proposal.faults)]
+
+
+def merge(known: Known, proposal: Proposal) -> Known:
+    """What a file says, over what was known before: the name and the place."""
+    before, answers = known.answers, proposal.answers
+    answers = replace(answers, name=before.name or answers.name)
+    if PLACE in known.answered:
+        answers = replace(
+            answers, provider=before.provider, groups=before.groups, ssh_keys=before.ssh_keys
+        )
+    return ensure_keys(Known(answers, known.answered | proposal.answered))
+
+
+def ensure_keys(known: Known) -> Known:
+    """A pair for servers that need one and were given none."""
+    answers = known.answers
+    if answers.is_local or answers.ssh_keys or PLACE not in known.answered:
+        return known
+    keys = generate_ssh_keys(f"nvoi-{answers.name}")
+    return replace(known, answers=replace(answers, ssh_keys=keys))
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What is known without a question, what is told of it, and what lacks."""
+
+    answers: Answers
+    told: tuple[str, ...]
+    lacking: tuple[str, ...]
+
+
+def adopt(source: Source, checkout: Checkout) -> Adopted:
+    """The answers of the file that was named, or of the checkout; nobody can be asked."""
+    file = source.file or next(iter(find_files(source.folder)), None)
+    if file is None or file == PROCFILE:
+        return adopt_checkout(source, checkout)
+    proposal = source.read(source.place, file)
+    place = Known(replace(source.place.answers, name=proposal.answers.name or checkout.name))
+    known = merge(replace(place, answered=source.place.answered), proposal)
+    lacking = [f"{where} has no value" for where in proposal.missing.values()]
+    told = [f"The config is that of {proposal.file}.", *list_notes(replace(proposal, faults=()))]
+    answers = known.answers
+    if is_unreachable(answers):
+        # That is told already, in words of its own.
+        answers = replace(answers, database=None)
+    return Adopted(answers, tuple(told), (*lacking, *proposal.faults))
+
+
+def adopt_checkout(source: Source, checkout: Checkout) -> Adopted:
+    """What the files of a framework, a Dockerfile or a Procfile say."""
+    place = source.place
+    answers = replace(place.answers, name=checkout.name)
+    recipe = checkout.recipe if answers.is_local else None
+    apps = checkout.local if answers.is_local else checkout.services
+    variables = divide(read_dotenv(checkout.dotenv))
+    made = {name: Secret(value) for name, value in (recipe.secrets if recipe else {}).items()}
+    secrets = {**made, **{name: Secret(value) for name, value in variables.secrets.items()}}
+    answers = replace(answers, apps=apps, env=variables.env, secrets=secrets)
+    told = [f"The checkout has {recipe.title}."] if recipe and recipe.title else []
+    if variables:
+        count = format_count(len(variables.env) + len(variables.secrets), "variable")
+        told.append(f"The config has the {count} of .env.")
+    known = ensure_keys(replace(place, answers=answers))
+    is_startable = any(app.command for app in apps) or not answers.is_local
+    lacking = () if is_startable else (NOTHING_TO_START,)
+    return Adopted(known.answers, tuple(told), lacking)

@@ -1,0 +1,217 @@
+"""``fly.toml``: one app of one image, as processes, each with its ports, volumes and checks.
+
+Source: Fly.io's documentation, "Fly Launch configuration (fly.toml)".
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nvoi.config.nodes import Mapping, Scalar
+from nvoi.config.schema import AppService, Healthcheck, Resources
+from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.checkout import build_slug
+from nvoi.onboarding.dockerfile import Image, read_dockerfile
+from nvoi.onboarding.proposals.commands import find_port, read_memory, read_seconds, read_words
+from nvoi.onboarding.proposals.proposal import (
+    Proposal,
+    Reading,
+    build_proposal,
+    build_service_name,
+)
+from nvoi.onboarding.proposals.sharing import share
+from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, list_texts, read_tree
+from nvoi.onboarding.recipes import find_recipe, prepare_app
+from nvoi.onboarding.shell import use_port
+
+NAMES = ("fly.toml",)
+#: What the only process is called, and the port that it has without another.
+DEFAULT_PROCESS, DEFAULT_PORT = "app", 8080
+SCALING = "nvoi runs as many as `replicas` says, and stops none that is idle"
+TRAFFIC = "how traffic comes to a service from outside is nothing that fly.toml can say here"
+REASONS = {
+    "primary_region": "where servers are is their provider's, or they are yours",
+    "kill_signal": "a service is ended with SIGTERM",
+    "kill_timeout": "an app has 30 s to end",
+    "statics": "nvoi serves no files itself: the app does",
+    "metrics": "nvoi gathers no metrics",
+    "console_command": "nvoi opens no consoles",
+    "swap_size_mb": "a server's swap is its owner's",
+    "http_service": TRAFFIC,
+}
+SERVICE_REASONS = {
+    **dict.fromkeys(
+        ("auto_stop_machines", "auto_start_machines", "min_machines_running", "concurrency"),
+        SCALING,
+    ),
+    **dict.fromkeys(("force_https", "ports", "tls_options", "http_options", "protocol"), TRAFFIC),
+    "script_checks": "a check is of a page, a port or a command: `healthcheck`",
+    "machine_checks": "a release is tried by its `healthcheck`",
+}
+CHECK_REASONS = {
+    "grace_period": "a service has 60 s to start",
+    "method": "a health page is asked with GET",
+    "protocol": "a health page is asked over plain HTTP",
+    "headers": "a health page is asked without headers",
+    "restart_limit": "nvoi starts what ends again",
+    "tls_skip_verify": "a health page is asked over plain HTTP",
+}
+NO_SECRETS = (
+    "`fly secrets` are not in this file: `fly secrets list` names them, and "
+    "`nvoi credentials set application.secrets.NAME -` adds each"
+)
+
+
+def read_fly(reading: Reading, file: str) -> Proposal:
+    root = read_tree(reading.read_text(file), file, reading.notes)
+    section = Section(reading.notes, "", root)
+    name = build_slug(section.text("app"))
+    dockerfile, image = read_build(reading, section.section("build"))
+    processes = read_processes(section) or {DEFAULT_PROCESS: read_experimental(section)}
+    apps = {
+        key: AppService(key, command=text or None, image=image) for key, text in processes.items()
+    }
+    read_services(section, apps)
+    read_checks(section, apps)
+    read_mounts(section, apps)
+    read_machines(section, apps)
+    deploy = section.section("deploy")
+    first = next(iter(apps))
+    if release := deploy.text("release_command"):
+        apps[first] = replace(apps[first], pre_run_command=release)
+    deploy.tell_all({"strategy": "nvoi replaces one release by the next once that is well"})
+    finished = [
+        finish(reading, app, dockerfile, is_first=key == first) for key, app in apps.items()
+    ]
+    variables = {key: one for key, one in list_env(section) if isinstance(one, Scalar)}
+    shared = share(reading.notes, finished, {app.name: variables for app in finished}, None, {})
+    section.tell_all(REASONS)
+    reading.notes.append(Note(FilePlace(0, 0, file), "", NO_SECRETS))
+    answers = Answers(name=name, apps=shared.apps, env=shared.env, secrets=shared.secrets)
+    answered = {"Apps", "Variables", *(["Application"] if name else [])}
+    return build_proposal(reading, file, answers, frozenset(answered))
+
+
+def read_build(reading: Reading, build: Section) -> tuple[Image, str | None]:
+    """What the Dockerfile says, and a finished image."""
+    file = build.text("dockerfile")
+    if file not in {"", "Dockerfile", "./Dockerfile"} and not reading.is_local:
+        build.add_note(None, f"is deployed with: nvoi deploy --dockerfile-path {file}")
+    image = build.text("image") or None
+    build.tell_all(
+        {
+            "args": "nvoi gives a build no arguments: defaults belong into the Dockerfile",
+            "builder": "nvoi builds the checkout's Dockerfile",
+            "buildpacks": "nvoi builds the checkout's Dockerfile",
+            "build-target": "nvoi builds the last stage of a Dockerfile",
+        }
+    )
+    return read_dockerfile(reading.read_text(file or "Dockerfile")) or Image(), image
+
+
+def read_processes(section: Section) -> dict[str, str]:
+    processes = section.section("processes")
+    found: dict[str, str] = {}
+    for key in processes.list_keys():
+        if name := build_service_name(key):
+            found[name] = processes.text(key)
+        else:
+            processes.tell(key, "no service can have this name")
+    return found
+
+
+def read_experimental(section: Section) -> str:
+    """An older way to say what runs."""
+    experimental = section.section("experimental")
+    words = [read_words(experimental.take(key)) for key in ("entrypoint", "cmd")]
+    experimental.tell_all({})
+    return " ".join(word for word in words if word)
+
+
+def read_services(section: Section, apps: dict[str, AppService]) -> None:
+    """Ports and their checks; a service without `processes` is the first one's."""
+    services = [section.section("http_service")] if "http_service" in section else []
+    for service in [*services, *section.sections("services")]:
+        names = [build_service_name(one.text) for one in list_texts(service.take("processes"))]
+        port = find_port(service.text("internal_port")) or DEFAULT_PORT
+        checks = [
+            check
+            for key in ("checks", "http_checks", "tcp_checks")
+            for check in service.sections(key)
+        ]
+        for name in [name for name in names if name in apps] or [next(iter(apps))]:
+            if apps[name].port not in {None, port}:
+                service.add_note(
+                    None, f"port {port}: a service has one port here, and it is the first"
+                )
+                continue
+            found = [read_check(check) for check in checks]
+            apps[name] = replace(apps[name], port=port, healthcheck=next(iter(found), None))
+        for check in checks:
+            check.tell_all(CHECK_REASONS)
+        service.tell_all(SERVICE_REASONS)
+
+
+def read_check(check: Section, port: int | None = None) -> Healthcheck:
+    path, kind = check.text("path"), check.text("type")
+    defaults = Healthcheck()
+    return Healthcheck(
+        "http" if path or kind == "http" else "tcp",
+        path or "/",
+        port,
+        interval=read_seconds(check.text("interval")) or defaults.interval,
+        timeout=read_seconds(check.text("timeout")) or defaults.timeout,
+    )
+
+
+def read_checks(section: Section, apps: dict[str, AppService]) -> None:
+    """Checks that are of no service's port: the first becomes the first process's."""
+    checks = section.section("checks")
+    name = next(iter(apps))
+    for key in checks.list_keys():
+        if apps[name].healthcheck is not None:
+            checks.tell(key, "a service has one check here")
+            continue
+        check = checks.section(key)
+        names = [build_service_name(one.text) for one in list_texts(check.take("processes"))]
+        name = next((one for one in names if one in apps), name)
+        port = find_port(check.text("port"))
+        made = read_check(check, None if port == apps[name].port else port)
+        apps[name] = replace(apps[name], healthcheck=made)
+        check.tell_all(CHECK_REASONS)
+
+
+def read_mounts(section: Section, apps: dict[str, AppService]) -> None:
+    for mount in section.sections("mounts"):
+        source, target = build_service_name(mount.text("source")), mount.text("destination")
+        names = [build_service_name(one.text) for one in list_texts(mount.take("processes"))]
+        for name in [name for name in names if name in apps] or [next(iter(apps))]:
+            mounts = {**apps[name].mounts, source or "data": target.rstrip("/")}
+            apps[name] = replace(apps[name], mounts=mounts)
+        mount.tell_all({"initial_size": "a volume has 10 GB unless its `size` says otherwise"})
+
+
+def read_machines(section: Section, apps: dict[str, AppService]) -> None:
+    for machine in section.sections("vm"):
+        names = [build_service_name(one.text) for one in list_texts(machine.take("processes"))]
+        text = machine.text("memory") or machine.text("memory_mb")
+        # A number alone is of megabytes.
+        memory = read_memory(f"{text}m" if text.isdigit() else text)
+        for name in [name for name in names if name in apps] or apps:
+            apps[name] = replace(apps[name], resources=Resources(memory_limit=memory))
+        machine.tell_all({"size": "what a service may use is its `resources`"})
+
+
+def list_env(section: Section) -> list[tuple[str, object]]:
+    node = section.take("env", Mapping)
+    entries = node.entries.items() if isinstance(node, Mapping) else ()
+    return [(name, entry.value) for name, entry in entries]
+
+
+def finish(reading: Reading, app: AppService, image: Image, *, is_first: bool) -> AppService:
+    """A process as a service; on this machine with a command of its own."""
+    if not reading.is_local:
+        return replace(app, command=use_port(app.command, app.port) if app.command else None)
+    command = app.command or image.local_command
+    app = replace(app, image=None, command=use_port(command, app.port) or None)
+    return prepare_app(app, find_recipe(reading.folder), is_first=is_first)

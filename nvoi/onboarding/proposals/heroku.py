@@ -1,0 +1,206 @@
+"""``Procfile`` and ``app.json``, which belong together: processes, and what they need.
+
+Source: Heroku's documentation, "The Procfile" and "app.json Schema".
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import secrets
+from dataclasses import replace
+
+from nvoi.config.nodes import Mapping, Scalar, Sequence
+from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
+from nvoi.errors import ConfigError, Fault
+from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.checkout import (
+    ENTRY,
+    build_local_services,
+    build_services,
+    build_slug,
+    read_procfile,
+)
+from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, Kind, complete
+from nvoi.onboarding.dockerfile import Image
+from nvoi.onboarding.hosts import DATABASE_HOST
+from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal
+from nvoi.onboarding.proposals.sharing import share
+from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, read_tree
+from nvoi.onboarding.recipes import Recipe, find_recipe
+from nvoi.onboarding.sources import find_health
+
+NAMES = ("app.json", "Procfile")
+SECRET_BYTES = 32
+#: Keys by which Heroku's file is known.
+OWN = frozenset(
+    ("env", "addons", "buildpacks", "formation", "scripts", "stack", "environments", "repository")
+)
+ABOUT = "says nothing of how the app runs"
+REASONS = {
+    **dict.fromkeys(
+        ("$schema", "description", "keywords", "website", "repository", "logo", "success_url"),
+        ABOUT,
+    ),
+    "buildpacks": "on servers nvoi builds the checkout's Dockerfile",
+    "stack": "on servers nvoi builds the checkout's Dockerfile",
+    "image": "on servers nvoi builds the checkout's Dockerfile",
+    "environments": "an environment is a config of its own, or `--branch`",
+    "scripts": "nvoi runs `pre_run_command` before each release, and nothing once",
+}
+DATABASES: dict[str, Kind] = {
+    "heroku-postgresql": POSTGRES,
+    "crunchy-postgres": POSTGRES,
+    "jawsdb": MYSQL,
+    "jawsdb-maria": MYSQL,
+    "cleardb": MYSQL,
+}
+REDIS = frozenset({"heroku-redis", "rediscloud", "redistogo", "redisgreen", "openredis"})
+REDIS_IMAGE, REDIS_PORT = "redis:7", 6379
+
+
+def read_heroku(reading: Reading, file: str) -> Proposal:
+    """The app of a Procfile or an app.json, with the other one where it is there."""
+    folder = posixpath.dirname(file)
+    procfile, app_json = (posixpath.join(folder, name) for name in ("Procfile", "app.json"))
+    text = reading.read_text(app_json)
+    root = read_tree(text, app_json, reading.notes) if text.strip() else None
+    if root is not None and is_foreign(app_json, text):
+        if file == app_json:
+            raise ConfigError(
+                file, [Fault(1, 1, "", "is of a mobile app, and says nothing of a server")]
+            )
+        root = None
+    processes = read_processes(reading, procfile)
+    section = Section(reading.notes, "", root)
+    apps = read_apps(reading, section, processes)
+    answers = Answers(name=build_slug(section.text("name")), apps=apps)
+    answers = read_addons(section, answers)
+    variables = read_variables(reading, section)
+    hosts = {"redis": "redis", "": DATABASE_HOST}
+    shared = share(
+        reading.notes, apps, {app.name: variables for app in apps}, answers.database, hosts
+    )
+    section.tell_all(REASONS)
+    env = {**answers.env, **shared.env}
+    answers = replace(answers, apps=shared.apps, env=env, secrets=shared.secrets)
+    answered = {"Apps"} if processes else set()
+    answered |= {"Database", "Variables"} if root is not None else set()
+    answered |= {"Application"} if answers.name else set()
+    return build_proposal(reading, file, answers, frozenset(answered))
+
+
+def is_foreign(file: str, text: str) -> bool:
+    """Whether an app.json is one of a mobile app's, or of another tool that has such a file."""
+    if not file.endswith("app.json"):
+        return False
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and ("expo" in content or not OWN.intersection(content))
+
+
+def read_processes(reading: Reading, file: str) -> dict[str, str]:
+    """The processes of a Procfile; a line that is none is told of."""
+    text = reading.read_text(file)
+    processes = read_procfile(text)
+    for number, line in enumerate(text.splitlines(), 1):
+        match = ENTRY.match(line)
+        if line.strip() and not line.lstrip().startswith("#"):
+            place = FilePlace(number, 1, file)
+            if match is None:
+                reading.notes.append(Note(place, "", "is no process: NAME: COMMAND"))
+            elif match[1].lower().strip("-_") not in processes:
+                reading.notes.append(Note(place, match[1], "no service can have this name"))
+    return processes
+
+
+def read_apps(
+    reading: Reading, section: Section, processes: dict[str, str]
+) -> tuple[AppService, ...]:
+    if reading.is_local:
+        health = find_health(reading.folder)
+        recipe = find_recipe(reading.folder) or Recipe("", health=health)
+        apps = build_local_services(processes, Image(), recipe)
+    else:
+        first, *others = build_services(processes, "", None)
+        port = first.port or (8000 if first.name == "web" else None)
+        apps = (replace(first, port=port), *others)
+    counts = read_formation(section)
+    idle = [app.name for app in apps if counts.get(app.name) == 0]
+    for name in idle:
+        section.add_note(None, f"formation: {name} runs nowhere, and is left out")
+    left = [replace(app, replicas=counts.get(app.name)) for app in apps if app.name not in idle]
+    # What goes before a release does so whatever runs then.
+    before = next((app.pre_run_command for app in apps if app.pre_run_command), None)
+    return tuple(
+        replace(app, pre_run_command=before) if index == 0 else app
+        for index, app in enumerate(left)
+    )
+
+
+def read_formation(section: Section) -> dict[str, int]:
+    """How many of each process run; a mapping, or a list of them."""
+    counts: dict[str, int] = {}
+    for formation in section.sections("formation"):
+        for name in formation.list_keys():
+            process = formation.section(name)
+            text = process.text("quantity")
+            if text.isdigit():
+                counts[name] = int(text)
+            process.tell_all({"size": "what a service may use is its `resources`"})
+    return counts
+
+
+def read_addons(section: Section, answers: Answers) -> Answers:
+    """A database or Redis that was rented becomes one that runs beside the app."""
+    node = section.take("addons", Sequence)
+    for item in node.items if isinstance(node, Sequence) else []:
+        entry = item.entries.get("plan") if isinstance(item, Mapping) else None
+        plan = entry.value if entry else item
+        text = plan.text if isinstance(plan, Scalar) else ""
+        name = text.partition(":")[0]
+        if name in DATABASES and answers.database is None:
+            kind = DATABASES[name]
+            database = complete(Database(), kind)
+            answers = replace(answers, database=database, volume=Volume(VOLUME))
+        elif name in REDIS and not answers.services:
+            redis = AuxiliaryService("redis", REDIS_IMAGE, port=REDIS_PORT)
+            answers = replace(
+                answers,
+                services=(redis,),
+                hosts={"redis": "redis"},
+                env={"REDIS_URL": f"redis://redis:{REDIS_PORT}"},
+            )
+        else:
+            section.add_note(
+                item, f"addon {text}: nvoi rents nothing; give its address in a variable"
+            )
+    return answers
+
+
+def read_variables(reading: Reading, section: Section) -> dict[str, Scalar]:
+    """The variables with a value here or in the environment; Heroku makes some by chance."""
+    env = section.section("env")
+    found: dict[str, Scalar] = {}
+    for name in env.list_keys():
+        node = env.take(name)
+        if node is None or isinstance(node, Scalar):
+            text = node.text if node else reading.find_variable(name, FilePlace(0, 0), "env")
+            found[name] = Scalar(text, plain=False, place=node.place if node else FilePlace(0, 0))
+            continue
+        about = Section(reading.notes, f"env.{name}", node)
+        about.take("description")
+        text, generator = about.text("value") or about.text("default"), about.text("generator")
+        is_required = about.text("required").lower() != "false"
+        if generator == "secret":
+            text = reading.variables.get(name) or secrets.token_hex(SECRET_BYTES)
+        elif not text and (is_required or name in reading.variables):
+            text = reading.find_variable(name, node.place, f"env.{name}")
+        about.tell_all({})
+        if text or "value" in getattr(node, "entries", {}):
+            found[name] = Scalar(text, plain=False, place=node.place)
+        else:
+            about.add_note(node, "has no value and needs none: it is left out")
+    return found

@@ -1,0 +1,341 @@
+"""Kamal's ``config/deploy.yml``: roles on servers, and accessories beside them.
+
+Source: Kamal's documentation, "Configuration", of versions 1 and 2.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from nvoi.config.nodes import Mapping, Scalar, Sequence
+from nvoi.config.schema import (
+    AppService,
+    AuxiliaryService,
+    Database,
+    Healthcheck,
+    SSHProvider,
+    Volume,
+)
+from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.checkout import build_slug
+from nvoi.onboarding.hosts import DATABASE_HOST
+from nvoi.onboarding.proposals.commands import find_port, read_seconds, read_words
+from nvoi.onboarding.proposals.compose_volumes import clean_volume
+from nvoi.onboarding.proposals.images import (
+    build_database,
+    build_program,
+    find_database_kind,
+    find_image_port,
+)
+from nvoi.onboarding.proposals.kamal_servers import Servers, wrap_hosts
+from nvoi.onboarding.proposals.proposal import (
+    Proposal,
+    Reading,
+    build_proposal,
+    build_service_name,
+)
+from nvoi.onboarding.proposals.sharing import share
+from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, list_texts, read_tree
+from nvoi.onboarding.proposals.variables import read_dotenv
+from nvoi.onboarding.shell import use_port
+
+NAMES = ("config/deploy.yml", "config/deploy.yaml")
+#: ERB that looks a variable up: ENV["X"], ENV.fetch("X"), and a default in any of their ways.
+LOOKUP = re.compile(
+    r"""<%=?\s*ENV(?:\.fetch\(\s*|\[\s*)["'](?P<name>\w+)["']\s*(?:,\s*(?P<second>["'][^"']*["']))?\s*
+        [\])](?:\.\w+)*\s*(?:(?:\|\||\{|do)\s*(?P<third>["'][^"']*["'])\s*(?:\}|end)?)?\s*-?%>""",
+    re.VERBOSE,
+)
+ERB = re.compile(r"<%.*?%>", re.DOTALL)
+#: A secret that is a file of the checkout, or another variable.
+SHELL_FILE = re.compile(r"\$\(\s*(?:cat|<)\s*(?P<file>[\w./-]+)\s*\)")
+SHELL_VARIABLE = re.compile(r"\$\{?(?P<name>\w+)\}?")
+# Kamal 2 sends traffic to port 80 unless told otherwise, Kamal 1 to 3000.
+PROXY_PORT, TRAEFIK_PORT = 80, 3000
+PRIMARY = "web"
+NO_DOMAINS = "this version of nvoi serves no domains from servers"
+REASONS = {
+    "image": "nvoi names the image itself",
+    "registry": "nvoi's cluster has a registry of its own, and needs no account",
+    "builder": "nvoi builds the image on this machine, of the checkout's Dockerfile",
+    "aliases": "nvoi runs no commands in containers",
+    "asset_path": "a release has its own files only",
+    "traefik": NO_DOMAINS,
+    "boot": "nvoi replaces one container after the other once the next is well",
+    "hooks_path": "nvoi has no hooks; a CI's own steps go before and behind `nvoi deploy`",
+    "logging": "nvoi keeps the last lines of each service itself",
+    "labels": "nvoi sets its own labels",
+    "retain_containers": "how many releases are kept is `keep_count`",
+    "minimum_version": "is about Kamal alone",
+    "require_destination": "is about Kamal alone",
+    "readiness_delay": "a release is tried by its `healthcheck`",
+    "deploy_timeout": "a service has 60 s to start, or as long as its `healthcheck` says",
+    "drain_timeout": "an app has 30 s to end",
+    "stop_wait_time": "an app has 30 s to end",
+    "run_directory": "is about Kamal alone",
+    "allow_empty_roles": "is about Kamal alone",
+    "secrets_path": "is about Kamal alone",
+}
+ROLE = {
+    "labels": REASONS["labels"],
+    "logging": REASONS["logging"],
+    "options": "options of Docker are not nvoi's; limits are a service's `resources`",
+    "traefik": NO_DOMAINS,
+    "asset_path": REASONS["asset_path"],
+}
+ACCESSORY = {
+    "files": "files of this machine cannot be put into an image here",
+    "options": ROLE["options"],
+    "labels": REASONS["labels"],
+    "network": "all that an app has in a cluster reaches each other",
+    "proxy": NO_DOMAINS,
+    "registry": "nvoi's servers pull public images",
+    "restart": "nvoi starts what ends again",
+}
+
+
+@dataclass
+class Plan:
+    """What is known of the app so far; ``hosts`` are the names that services call each other by."""
+
+    reading: Reading
+    name: str
+    servers: Servers
+    secrets: dict[str, str]
+    hosts: dict[str, str] = field(default_factory=dict)
+
+
+def read_kamal(reading: Reading, file: str) -> Proposal:
+    """The app of a Kamal file, which runs on the servers that it names."""
+    reading.is_local = False
+    text = expand_erb(reading, reading.read_text(file), file)
+    section = Section(reading.notes, "", read_tree(text, file, reading.notes))
+    name = build_slug(section.text("service"))
+    plan = Plan(reading, name, Servers(), dict(read_secrets(reading, file)))
+    apps, variables = read_roles(plan, section)
+    others, database, volume = read_accessories(plan, section.section("accessories"))
+    apps = [replace(app, servers=plan.servers.place(app.name)) for app in apps]
+    others = [replace(one, servers=plan.servers.place(one.name)) for one in others]
+    if database:
+        database = replace(database, servers=plan.servers.place(DATABASE_HOST))
+    shared = share(reading.notes, apps, variables, database, plan.hosts)
+    groups = plan.servers.build_groups(section.section("ssh"))
+    section.tell_all(REASONS)
+    answers = Answers(
+        name=name,
+        provider=SSHProvider(),
+        groups=groups,
+        apps=shared.apps,
+        services=tuple(others),
+        database=database,
+        volume=volume,
+        env=shared.env,
+        secrets=shared.secrets,
+        hosts=plan.hosts,
+    )
+    answered = {"Apps", "Database", "Variables"} | ({"Place"} if groups else set())
+    return build_proposal(reading, file, answers, frozenset({*answered, "Application"}))
+
+
+def read_accessories(
+    plan: Plan, accessories: Section
+) -> tuple[list[AuxiliaryService], Database | None, Volume | None]:
+    """What runs beside the app: the first known database is the app's."""
+    others: list[AuxiliaryService] = []
+    database: Database | None = None
+    volume: Volume | None = None
+    for key in accessories.list_keys():
+        accessory = accessories.section(key)
+        image = accessory.text("image")
+        service = build_service_name(key)
+        if database is None and (kind := find_database_kind(image)):
+            add_names(plan, accessory, key, DATABASE_HOST)
+            settings = {name: one.text for name, one in read_env(plan, accessory).items()}
+            mount = read_data(accessory)
+            plan.servers.read_hosts(accessory, DATABASE_HOST, is_single=True)
+            told = {**ACCESSORY, "cmd": "nvoi starts a database as its image does", "port": ""}
+            accessory.tell_all(told)
+            database, volume = build_database(accessory, kind, image, settings, mount)
+        elif service:
+            add_names(plan, accessory, key, service)
+            others.append(read_accessory(plan, accessory, service, image))
+    return others, database, volume
+
+
+def expand_erb(reading: Reading, text: str, file: str) -> str:
+    """``text`` with values in the place of variables; other Ruby is not run."""
+
+    def look_up(match: re.Match[str]) -> str:
+        quoted: str | None = match["second"] or match["third"]
+        default = quoted[1:-1] if quoted else None
+        value = reading.variables.get(match["name"]) or default
+        if value is not None:
+            return value
+        line = text.count("\n", 0, match.start()) + 1
+        return reading.find_variable(match["name"], FilePlace(line, 1, file), "")
+
+    def tell(match: re.Match[str]) -> str:
+        line = expanded.count("\n", 0, match.start()) + 1
+        if expanded.splitlines()[line - 1].lstrip().startswith("#"):
+            return ""
+        place = FilePlace(line, 1, file)
+        reading.notes.append(
+            Note(place, "", "Ruby is not run here: what it stands for is left out")
+        )
+        return "\n" * match[0].count("\n")
+
+    expanded = LOOKUP.sub(look_up, text)
+    return ERB.sub(tell, expanded)
+
+
+def read_secrets(reading: Reading, file: str) -> Iterator[tuple[str, str]]:
+    """The secrets that Kamal would find: of its own files, of the checkout's, and of variables."""
+    root = posixpath.dirname(posixpath.dirname(file))
+    for name in (".env", ".kamal/secrets-common", ".kamal/secrets"):
+        for key, value in read_dotenv(reading.read_text(posixpath.join(root, name))):
+            if shell := SHELL_FILE.fullmatch(value):
+                text = reading.read_text(posixpath.join(root, shell["file"])).strip()
+                if text:
+                    yield key, text
+            elif variable := SHELL_VARIABLE.fullmatch(value):
+                if (found := reading.variables.get(variable["name"])) is not None:
+                    yield key, found
+            elif "$(" not in value:
+                yield key, value
+
+
+def read_roles(
+    plan: Plan, section: Section
+) -> tuple[list[AppService], dict[str, dict[str, Scalar]]]:
+    """A service for each role; the primary one serves."""
+    proxy, health = section.section("proxy"), section.section("healthcheck")
+    env = read_env(plan, section)
+    primary = section.text("primary_role") or PRIMARY
+    roles = dict(list_roles(section))
+    primary = primary if primary in roles else next(iter(roles), primary)
+    volumes = read_volumes(section, "volumes")
+    apps: list[AppService] = []
+    variables: dict[str, dict[str, Scalar]] = {}
+    for key, role in roles.items():
+        name = build_service_name(key)
+        if not name:
+            role.add_note(None, "no service can have this name")
+            continue
+        own = role.section("proxy") if "proxy" in role and key != primary else None
+        command = read_words(role.take("cmd", Scalar, Sequence))
+        app = AppService(name, mounts=volumes)
+        plan.servers.read_hosts(role, name, is_single=bool(volumes))
+        if key == primary or own:
+            app = read_proxy(app, own or proxy, health)
+        variables[name] = {**env, **read_env(plan, role)}
+        apps.append(replace(app, command=use_port(command, app.port) or None))
+        role.tell_all(ROLE)
+    return apps, variables
+
+
+def list_roles(section: Section) -> Iterator[tuple[str, Section]]:
+    """Each role with its mapping; hosts alone are those of the primary one."""
+    entries = section.node.entries if isinstance(section.node, Mapping) else {}
+    servers = entries.get("servers")
+    if servers is None or not isinstance(servers.value, Mapping):
+        node = section.take("servers")
+        yield PRIMARY, Section(section.notes, "servers", wrap_hosts(node))
+        return
+    roles = section.section("servers")
+    for key in roles.list_keys():
+        node = roles.take(key)
+        wrapped = node if isinstance(node, Mapping) else wrap_hosts(node)
+        yield key, Section(section.notes, f"servers.{key}", wrapped)
+
+
+def read_proxy(app: AppService, proxy: Section, health: Section) -> AppService:
+    """The port that traffic comes to, and the page that is asked; Kamal 1 had them elsewhere."""
+    check = proxy.section("healthcheck")
+    port = find_port(proxy.text("app_port")) or find_port(health.text("port"))
+    if port is None:
+        port = TRAEFIK_PORT if health else PROXY_PORT
+    path = check.text("path") or health.text("path") or "/up"
+    defaults = Healthcheck()
+    interval, timeout = (
+        read_seconds(check.text(name) or health.text(name)) for name in ("interval", "timeout")
+    )
+    check.tell_all({})
+    health.tell_all({"max_attempts": "a service has 60 s to start", "cord": "nvoi needs no cord"})
+    for key in ("host", "hosts", "ssl", "forward_headers", "response_timeout", "buffering"):
+        proxy.tell(key, NO_DOMAINS)
+    proxy.tell_all({"run": NO_DOMAINS, "logging": REASONS["logging"]})
+    made = Healthcheck(
+        path=path,
+        interval=interval or defaults.interval,
+        timeout=timeout or defaults.timeout,
+    )
+    return replace(app, port=port, healthcheck=made)
+
+
+def read_env(plan: Plan, section: Section) -> dict[str, Scalar]:
+    """Both forms: variables alone, or `clear` ones and the names of secret ones."""
+    env = section.section("env")
+    clear = env.section("clear") if "clear" in env else Section([], "", None)
+    node = env.take("secret")
+    found: dict[str, Scalar] = {}
+    for one in list_texts(node):
+        # NAME:OTHER is the secret OTHER under another name.
+        name, _, other = one.text.partition(":")
+        value = plan.secrets.get(other or name)
+        if value is None:
+            path = f"{section.path}.env.secret".lstrip(".")
+            value = plan.reading.find_variable(other or name, one.place, path)
+        found[name] = Scalar(value, plain=False, place=one.place)
+    env.tell("tags", "which host a container is on is nothing that it is told")
+    for part in (clear, env):
+        for key in part.list_keys():
+            value_node = part.take(key)
+            if isinstance(value_node, Scalar):
+                found[key] = value_node
+    return found
+
+
+def read_volumes(section: Section, key: str) -> dict[str, str]:
+    """``NAME:/path``; a folder of the server becomes a volume, which begins empty."""
+    mounts: dict[str, str] = {}
+    for text in list_texts(section.take(key)):
+        source, _, rest = text.text.partition(":")
+        target = rest.partition(":")[0].rstrip("/")
+        name = clean_volume(posixpath.basename(source.rstrip("/")))
+        if not target.startswith("/"):
+            section.add_note(text, f"{key}: {text.text} names no path in the container")
+            continue
+        mounts[name] = target
+        if key == "directories" or "/" in source:
+            section.add_note(text, f"{source}: is volume {name}, which begins empty")
+    return mounts
+
+
+def read_data(accessory: Section) -> dict[str, str]:
+    """A database's folder; it has one volume."""
+    mounts = {**read_volumes(accessory, "directories"), **read_volumes(accessory, "volumes")}
+    for name, path in list(mounts.items())[1:]:
+        accessory.add_note(None, f"volume {name} at {path}: a database has one, for its data")
+    return dict(list(mounts.items())[:1])
+
+
+def read_accessory(plan: Plan, accessory: Section, service: str, image: str) -> AuxiliaryService:
+    env = {name: one.text for name, one in read_env(plan, accessory).items()}
+    command = read_words(accessory.take("cmd", Scalar, Sequence))
+    words = build_program(image, command) if command else ""
+    if words is None:
+        accessory.add_note(None, "cmd: nvoi's `command` names the program too: it is left out")
+    port = find_port(accessory.text("port").rpartition(":")[2]) or find_image_port(image)
+    mount = {**read_volumes(accessory, "directories"), **read_volumes(accessory, "volumes")}
+    plan.servers.read_hosts(accessory, service, is_single=True)
+    accessory.tell_all(ACCESSORY)
+    return AuxiliaryService(service, image, port=port, command=words or None, env=env, mount=mount)
+
+
+def add_names(plan: Plan, accessory: Section, key: str, service: str) -> None:
+    """Kamal calls an accessory SERVICE-NAME, unless it is given another name."""
+    names = (f"{plan.name}-{key}", accessory.text("service"), key)
+    plan.hosts |= {name: service for name in names if name}

@@ -1,0 +1,87 @@
+"""The servers of a Kamal file, as groups: those that the same roles run on are alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence
+from nvoi.config.schema import ServerGroup
+from nvoi.onboarding.answers import MAIN
+from nvoi.onboarding.proposals.commands import find_port
+from nvoi.onboarding.proposals.proposal import build_service_name
+from nvoi.onboarding.proposals.tree import Section, list_texts
+
+
+@dataclass
+class Servers:
+    """Hosts as they were read.
+
+    ``places`` are the hosts of each role and accessory, by its name, in the order of the file;
+    ``single`` are those that have a volume, which is on one host's disk.
+    """
+
+    places: dict[str, list[str]] = field(default_factory=dict)
+    single: set[str] = field(default_factory=set)
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Hosts by the name of their group: those alike that the same roles run on."""
+        alone = {self.places[name][0] for name in self.single if self.places[name]}
+        signed: dict[tuple[str, ...], list[str]] = {}
+        for host in dict.fromkeys(host for hosts in self.places.values() for host in hosts):
+            users = tuple(name for name, hosts in self.places.items() if host in hosts)
+            signed.setdefault((*users, host) if host in alone else users, []).append(host)
+        named: dict[str, list[str]] = {}
+        for index, (users, hosts) in enumerate(signed.items()):
+            name = MAIN if index == 0 else build_service_name(users[0]) or "more"
+            while name in named:
+                name = f"{name}-{index + 1}"
+            named[name] = hosts
+        return named
+
+    def place(self, name: str) -> tuple[str, ...]:
+        """The groups of a role or an accessory; one with a volume has the first."""
+        wanted = self.places[name][:1] if name in self.single else self.places[name]
+        return tuple(group for group, hosts in self.groups.items() if set(hosts) & set(wanted))
+
+    def read_hosts(self, section: Section, name: str, *, is_single: bool) -> None:
+        """The hosts of a role or an accessory, which may name roles in their place."""
+        wanted: list[str] = []
+        for key in ("hosts", "host"):
+            node = section.take(key)
+            for item in node.items if isinstance(node, Sequence) else [node]:
+                # A host may have tags, as a mapping of one key.
+                tagged = list(item.entries) if isinstance(item, Mapping) else []
+                wanted += tagged or [one.text for one in list_texts(item)]
+        for key in ("roles", "role"):
+            for one in list_texts(section.take(key)):
+                wanted += self.places.get(one.text, [])
+        self.places[name] = list(dict.fromkeys(wanted))
+        if is_single and wanted:
+            self.single.add(name)
+            if len(self.places[name]) > 1:
+                section.add_note(None, f"runs on {wanted[0]} alone, as its volume is on one disk")
+
+    def build_groups(self, ssh: Section) -> tuple[ServerGroup, ...]:
+        user, port = ssh.text("user") or None, find_port(ssh.text("port"))
+        ssh.tell_all({"keys": "nvoi makes a key pair of its own, or is given one: `ssh_keys`"})
+        groups = self.groups
+        return tuple(
+            ServerGroup(
+                name,
+                master=index == 0 and len(groups) > 1,
+                count=len(hosts),
+                hosts=tuple(hosts),
+                user=user,
+                port=port,
+            )
+            for index, (name, hosts) in enumerate(groups.items())
+        )
+
+
+def wrap_hosts(node: Node | None) -> Mapping | None:
+    """``[HOST, …]`` as ``{hosts: [HOST, …]}``."""
+    if node is None:
+        return None
+    key = Scalar("hosts", plain=True, place=node.place)
+    return Mapping(node.place, {"hosts": Entry(key, node)})

@@ -1,0 +1,158 @@
+"""What a file of another tool says of an app, as far as nvoi has the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nvoi.config.environment import SECRETS, parse_database_url
+from nvoi.config.fields import SERVICE_NAME
+from nvoi.config.nodes import Place
+from nvoi.config.schema import AppService, Database
+from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.checkout import build_slug
+from nvoi.onboarding.proposals.tree import FilePlace, Note
+from nvoi.onboarding.recipes import find_recipe
+from nvoi.onboarding.sources import read_text
+from nvoi.secret import Secret
+
+# Stands in a text for a variable that has no value here, between two characters that nobody types.
+MARK = "\ue000"
+NO_SERVER = (
+    "the app's {engine} has to run already, as nvoi runs none on this machine: its address, "
+    "{engine}://USER:PASSWORD@HOST/NAME, in $DATABASE_URL"
+)
+MARKED = re.compile(f"{MARK}([^{MARK}]*){MARK}")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Answers that a file has.
+
+    Attributes:
+        file: its name, from the checkout on.
+        answers: what it says, and defaults for the rest.
+        answered: the titles of the sections that need not be asked.
+        notes: what is not carried over, or not as it stands, in the order of the lines.
+        missing: what a variable's value is needed for, by the variable's name.
+        faults: what else the file needs, and is not here.
+    """
+
+    file: str
+    answers: Answers
+    answered: frozenset[str]
+    notes: tuple[Note, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+
+
+@dataclass
+class Reading:
+    """What is known while a file is read, and what is gathered.
+
+    Attributes:
+        folder: the checkout.
+        variables: values that the file may ask for: the environment's, and what was answered.
+        is_local: whether the app will run on this machine.
+        root: the folder that stands for the checkout; a file that is elsewhere has its own.
+        wanted: where each variable without a value is asked for first.
+        faults: what else the user has to mend before the file can be used.
+    """
+
+    folder: Path
+    variables: Mapping[str, str]
+    is_local: bool
+    root: str = ""
+    notes: list[Note] = field(default_factory=list)
+    wanted: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def find_variable(self, name: str, place: Place, path: str) -> str:
+        """The value of a variable, or a mark that stands for it."""
+        value = self.variables.get(name)
+        if value is not None:
+            return value
+        self.wanted.setdefault(name, str(Note(place, path, f"${name}")))
+        return f"{MARK}{name}{MARK}"
+
+    def read_text(self, name: str) -> str:
+        return read_text(self.folder / name)
+
+
+def find_marks(value: Any) -> Iterator[str]:
+    """The names of the variables that a record's texts still want."""
+    if isinstance(value, str):
+        yield from MARKED.findall(value)
+    elif isinstance(value, Secret):
+        yield from MARKED.findall(value.reveal())
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from find_marks(key)
+            yield from find_marks(item)
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from find_marks(item)
+    elif is_dataclass(value):
+        for each in fields(value):
+            yield from find_marks(getattr(value, each.name))
+
+
+def build_proposal(
+    reading: Reading, file: str, answers: Answers, answered: frozenset[str]
+) -> Proposal:
+    """The proposal of what was read; what this machine needs beside it is told."""
+    if reading.is_local and answers.database and answers.database.engine in SECRETS:
+        database = find_running(reading, answers.database, answers.hosts)
+        answers = replace(answers, database=database, volume=None)
+        if database.url is None:
+            answered -= {"Database"}
+            reading.faults[database.engine or ""] = NO_SERVER.format(engine=database.engine)
+    if reading.is_local:
+        answers = replace(answers, apps=tuple(divide_ports(reading, file, answers.apps)))
+    if reading.is_local and (recipe := find_recipe(reading.folder)):
+        made = {name: Secret(value) for name, value in recipe.secrets.items()}
+        answers = replace(answers, secrets={**made, **answers.secrets})
+    needed = dict.fromkeys(find_marks(answers))
+    missing = {name: reading.wanted.get(name, f"${name}") for name in needed}
+    notes = sorted(dict.fromkeys(reading.notes), key=lambda note: note.position)
+    cleaned = tuple(Note(note.place, note.path, show_marks(note.message)) for note in notes)
+    return Proposal(file, answers, answered, cleaned, missing, tuple(reading.faults.values()))
+
+
+def divide_ports(reading: Reading, file: str, apps: Sequence[AppService]) -> Iterator[AppService]:
+    """On one machine each service needs a port of its own; the first keeps it."""
+    taken: set[int] = set()
+    for app in apps:
+        port = app.port
+        while port in taken:
+            port += 1
+        if port is not None and port != app.port:
+            message = f"port {app.port} is another service's too: it has {port}"
+            reading.notes.append(Note(FilePlace(0, 0, file), app.name, message))
+        taken |= {port} if port else set()
+        yield replace(app, port=port)
+
+
+def find_running(reading: Reading, database: Database, hosts: Mapping[str, str]) -> Database:
+    """The database as one that runs already, at ``$DATABASE_URL``; nvoi runs none here."""
+    engine = database.engine or ""
+    url = reading.variables.get("DATABASE_URL", "")
+    try:
+        host = parse_database_url(url, engine).host
+    except ValueError:
+        host = None
+    is_elsewhere = host is not None and host not in hosts
+    return Database(adapter=database.adapter, url=Secret(url) if is_elsewhere else None)
+
+
+def show_marks(text: str) -> str:
+    return MARKED.sub(r"$\1", text)
+
+
+def build_service_name(name: str) -> str:
+    """``name`` as a service may be called, perhaps empty."""
+    slug = build_slug(name.replace(".", "-"))
+    return slug if SERVICE_NAME.fullmatch(slug) else ""

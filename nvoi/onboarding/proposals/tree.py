@@ -1,0 +1,250 @@
+"""Files of other tools as one tree, YAML, TOML and JSON alike; each part knows its file and line.
+
+:class:`Section` reads a mapping key by key. What nobody took of it is told at the end: nothing
+is dropped in silence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nvoi.config.nodes import Entry, Mapping, Node, Place, Scalar, Sequence, compose, is_null
+from nvoi.errors import ConfigError, Fault
+
+NOTHING_ALIKE = "nvoi has nothing like it"
+TOO_DEEP = "is nested too deep"
+START = Place(1, 1)
+NAMES: AnyMapping[type[Node], str] = {Scalar: "text", Sequence: "list", Mapping: "mapping"}
+
+
+@dataclass(frozen=True)
+class FilePlace(Place):
+    """A position in one of several files."""
+
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something of a file that is not carried over, or not as it stands there, and why."""
+
+    place: Place
+    path: str
+    message: str
+
+    @property
+    def position(self) -> tuple[str, int]:
+        """Its file and line, to sort by."""
+        return self.place.file if isinstance(self.place, FilePlace) else "", self.place.line
+
+    def __str__(self) -> str:
+        file, _ = self.position
+        where = f"{file}:{self.place.line}: " if self.place.line else f"{file}: " if file else ""
+        return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
+
+
+Transform = Callable[[str, FilePlace, str], str]
+
+
+def read_tree(
+    text: str, file: str, notes: list[Note], transform: Transform | None = None
+) -> Mapping:
+    """The tree of ``text``, of the kind that the name of its file says.
+
+    Args:
+        file: its name, as notes and errors have it.
+        notes: gets what of the text had to be passed over.
+        transform: makes what it stands for of each value, given its place and path.
+
+    Raises:
+        ConfigError: it is not of its kind, or no mapping.
+    """
+    suffix = Path(file).suffix.lower()
+    if suffix in {".toml", ".json"}:
+        root = build_whole_tree(text, file, suffix)
+    else:
+        try:
+            root, faults = compose(text, file)
+        except ConfigError as error:
+            # What it says of nvoi's own config does not hold here.
+            raise ConfigError(file, [clean_fault(fault) for fault in error.faults]) from None
+        notes += [Note(FilePlace(f.line, f.column, file), f.path, f.message) for f in faults]
+    if not isinstance(root, Mapping):
+        raise ConfigError(file, [Fault(1, 1, "", "a mapping is needed")])
+    settled = settle(root, file, transform)
+    assert isinstance(settled, Mapping)  # noqa: S101 - a mapping stays one
+    return settled
+
+
+def build_whole_tree(text: str, file: str, suffix: str) -> Node:
+    try:
+        return build_tree(load_data(text, file, suffix), Locator(text))
+    except RecursionError:
+        raise ConfigError(file, [Fault(1, 1, "", TOO_DEEP)]) from None
+
+
+def clean_fault(fault: Fault) -> Fault:
+    message = re.split(r"; a (?:config|document) begins", fault.message)[0]
+    return Fault(fault.line, fault.column, fault.path, message)
+
+
+def load_data(text: str, file: str, suffix: str) -> Any:
+    try:
+        return tomllib.loads(text) if suffix == ".toml" else json.loads(text)
+    except json.JSONDecodeError as error:
+        fault = Fault(error.lineno, error.colno, "", f"not JSON: {error.msg.lower()}")
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"line (\d+), column (\d+)", str(error))
+        line, column = (int(found[1]), int(found[2])) if found else (1, 1)
+        fault = Fault(line, column, "", "not TOML")
+    raise ConfigError(file, [fault])
+
+
+class Locator:
+    """Finds keys in the text that data was read from, in their order there."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._position = 0
+
+    def find(self, key: str) -> Place:
+        pattern = re.compile(rf"(?<![\w-])[\"']?{re.escape(key)}[\"']?\s*[:=.\]]")
+        match = pattern.search(self._text, self._position) or pattern.search(self._text)
+        if match is None:
+            return START
+        self._position = match.start()
+        line = self._text.count("\n", 0, match.start()) + 1
+        return Place(line, match.start() - self._text.rfind("\n", 0, match.start()))
+
+
+def build_tree(data: Any, locator: Locator, place: Place = START) -> Node:
+    """``data`` as nodes; numbers and truths as they are written in YAML."""
+    if isinstance(data, dict):
+        mapping = Mapping(place)
+        for key, value in data.items():
+            found = locator.find(key)
+            entry = Entry(Scalar(key, plain=False, place=found), build_tree(value, locator, found))
+            mapping.entries[key] = entry
+        return mapping
+    if isinstance(data, list):
+        return Sequence(place, [build_tree(item, locator, place) for item in data])
+    if data is None:
+        return Scalar("", plain=True, place=place)
+    if isinstance(data, str):
+        return Scalar(data, plain=False, place=place)
+    return Scalar(
+        str(data).lower() if isinstance(data, bool) else str(data), plain=True, place=place
+    )
+
+
+def settle(node: Node, file: str, transform: Transform | None, path: str = "") -> Node:
+    """``node`` with its file in each place, and its values transformed."""
+    place = FilePlace(node.place.line, node.place.column, file)
+    if isinstance(node, Mapping):
+        entries = {}
+        for key, entry in node.entries.items():
+            where = FilePlace(entry.key.place.line, entry.key.place.column, file)
+            name = Scalar(key, plain=entry.key.plain, place=where)
+            below = f"{path}.{key}" if path else key
+            entries[key] = Entry(name, settle(entry.value, file, transform, below))
+        return Mapping(place, entries)
+    if isinstance(node, Sequence):
+        return Sequence(place, [settle(item, file, transform, path) for item in node.items])
+    text = transform(node.text, place, path) if transform else node.text
+    return Scalar(text, plain=node.plain and text == node.text, place=place)
+
+
+class Section:
+    """A mapping of which each key is taken once; one that is no mapping has none.
+
+    Args:
+        notes: gets a note for each key that is told of.
+        path: where it is in the file.
+        node: the mapping; a list of mappings is read as its first one.
+    """
+
+    def __init__(self, notes: list[Note], path: str, node: Node | None) -> None:
+        self.notes = notes
+        self.path = path
+        self.node = node
+        self._entries: dict[str, Entry] = dict(node.entries) if isinstance(node, Mapping) else {}
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
+    def take(self, key: str, *kinds: type[Node]) -> Node | None:
+        """What is at ``key``; None where there is nothing, or nothing of these ``kinds``."""
+        found = self._entries.get(key)
+        if found and kinds and not is_null(found.value) and not isinstance(found.value, kinds):
+            self.tell(key, f"is no {' and no '.join(NAMES[kind] for kind in kinds)}")
+        entry = self._entries.pop(key, None)
+        return None if entry is None or is_null(entry.value) else entry.value
+
+    def text(self, key: str) -> str:
+        """The text at ``key``, "" where there is none; anything else is told of."""
+        entry = self._entries.get(key)
+        if entry is not None and not isinstance(entry.value, Scalar):
+            self.tell(key, "is no text")
+            return ""
+        node = self.take(key)
+        return node.text.strip() if isinstance(node, Scalar) else ""
+
+    def section(self, key: str) -> Section:
+        found = self._entries.get(key)
+        if found is not None and not isinstance(found.value, Mapping) and not is_null(found.value):
+            self.tell(key, "is no mapping")
+        entry = self._entries.pop(key, None)
+        return Section(self.notes, self._join(key), entry.value if entry else None)
+
+    def sections(self, key: str) -> list[Section]:
+        """The mappings of a list, or the only one."""
+        node = self.take(key)
+        items = node.items if isinstance(node, Sequence) else [node] if node else []
+        return [Section(self.notes, self._join(key), item) for item in items]
+
+    def list_keys(self) -> list[str]:
+        """What was not taken yet."""
+        return list(self._entries)
+
+    def tell(self, key: str, message: str) -> None:
+        """Note what becomes of ``key``, if it is there; it is taken by that."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.notes.append(Note(entry.key.place, self._join(key), message))
+
+    def tell_all(self, reasons: AnyMapping[str, str]) -> None:
+        """Note every key that was not taken, with its reason or that nvoi has nothing like it.
+
+        Keys that begin with ``x-`` are their owner's, and one whose reason is empty says nothing
+        that is not so anyway.
+        """
+        for key, entry in list(self._entries.items()):
+            reason = reasons.get(key, NOTHING_ALIKE)
+            if key.startswith("x-") or not reason or is_null(entry.value):
+                del self._entries[key]
+            else:
+                self.tell(key, reason)
+
+    def add_note(self, node: Node | None, message: str) -> None:
+        """Note something of the whole section, at ``node`` or where the section begins."""
+        place = (node or self.node or Scalar("", plain=True, place=Place(0, 0))).place
+        self.notes.append(Note(place, self.path, message))
+
+    def _join(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+
+def list_texts(node: Node | None) -> Iterator[Scalar]:
+    """The texts of a list, or the only one."""
+    items = node.items if isinstance(node, Sequence) else [node]
+    yield from (item for item in items if isinstance(item, Scalar) and not item.is_null)

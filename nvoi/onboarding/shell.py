@@ -1,0 +1,68 @@
+"""Command lines that were written elsewhere, for ``/bin/sh``. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+
+from nvoi.config.fields import LARGEST_PORT
+
+SHELLS = (["/bin/sh", "-c"], ["sh", "-c"], ["/bin/bash", "-c"], ["bash", "-c"])
+# What more than a program and its arguments has: a shell's own signs and words.
+SIGNS = re.compile(r"[;&|<>()`\n]|^\s*(?:\w+=|(?:exec|cd|\.|source|export|if|for|while)\s)")
+
+TOLD_PORT = re.compile(
+    r"(?:--?(?:port|p|http-port)[= ]|--?(?:bind|b|listen)[= ]\S*:|\s[\d.]+:)(\d{2,5})(?![\w.:])"
+)
+
+
+def join_words(words: Sequence[str]) -> str:
+    """The command line of a program and its arguments; a shell that is given a text is that."""
+    if list(words[:2]) in SHELLS and len(words) == 3:  # noqa: PLR2004 - a shell, -c, and its text
+        return words[2].strip()
+    return shlex.join(words)
+
+
+def read_command(text: str) -> str:
+    """A command line of the exec form (a JSON list) or the shell form, as Dockerfiles have both."""
+    if not text.startswith("["):
+        return text
+    try:
+        words = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return ""
+    return join_words(words)
+
+
+def read_line(text: str) -> str:
+    """A command that no shell reads there: several lines are one, and a shell in it is left out."""
+    text = text.strip()
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return text
+    is_shell = words[:2] in SHELLS and len(words) == 3  # noqa: PLR2004 - as above
+    return join_words(words) if is_shell or "\n" in text else text
+
+
+def is_simple(command: str) -> bool:
+    """Whether a command is a program and its arguments, which may take the shell's place."""
+    return not SIGNS.search(command)
+
+
+def find_told_port(command: str) -> int | None:
+    """The port that a command is told to listen on, where that can be seen."""
+    match = TOLD_PORT.search(command)
+    return int(match[1]) if match and int(match[1]) <= LARGEST_PORT else None
+
+
+def use_port(command: str, port: int | None) -> str:
+    """``command`` with ``$PORT`` in the place of the port that it is told to listen on."""
+    if port is None or "'" in command:
+        return command
+    told = r"((?:^|\s)(?:--?(?:port|p|listen|bind|b|http-port|server\.port)[= ]|-p)|[\w.\]*]*:)"
+    return re.sub(rf"{told}{port}(?![\w.:/])", r"\1$PORT", command)

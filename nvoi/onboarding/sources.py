@@ -1,0 +1,64 @@
+"""The files of a checkout, as far as they were written by people: read, and searched."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+# Whatever is larger than this was not written by hand.
+SIZE_LIMIT = 1 << 20
+#: No more files than these are searched, and none deeper.
+MOST_FILES, MOST_FOLDERS = 400, 3
+#: Folders of others' code, and of tests.
+SKIPPED = frozenset({"node_modules", "vendor", "venv", "env", "dist", "build", "tests", "test"})
+SUFFIXES = (".py", ".js", ".mjs", ".cjs", ".ts", ".rb", ".go", ".php")
+#: A route of a page that tells whether the app is well, in any framework: a text, with a slash.
+HEALTH_ROUTE = re.compile(
+    r"""["'`](?:GET\ )?(?P<path>/?(?:api/|_)?
+        (?:health|healthz|health_?check|health-check|livez|readyz|up|ping|status)/?)["'`]""",
+    re.VERBOSE,
+)
+ROUTE = re.compile(
+    r"""(?:route|get|Get|handle|HandleFunc|all|use|path|root)\b\s*\(?\s*
+        ["'](?:GET\ )?(?P<path>/?)["']""",
+    re.VERBOSE,
+)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file; "" where it is missing, no file, or too large."""
+    try:
+        if not path.is_file() or path.stat().st_size > SIZE_LIMIT:
+            return ""
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+        return text.replace("\0", "")
+    except (OSError, ValueError):
+        return ""
+
+
+def list_sources(folder: Path) -> Iterator[Path]:
+    """Source files, those nearest to ``folder`` first, by name."""
+    found: list[tuple[int, str]] = []
+    for place, folders, files in os.walk(folder):
+        depth = len(Path(place).relative_to(folder).parts)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if depth < MOST_FOLDERS and name not in SKIPPED and not name.startswith(".")
+        )
+        found += [(depth, str(Path(place, name))) for name in files if name.endswith(SUFFIXES)]
+        if len(found) > MOST_FILES:
+            break
+    yield from (Path(name) for _, name in sorted(found)[:MOST_FILES])
+
+
+def find_health(folder: Path) -> str:
+    """The path of a health page that the app's code has; else of its first page, or ""."""
+    texts = [read_text(path) for path in list_sources(folder)]
+    for pattern in (HEALTH_ROUTE, ROUTE):
+        for text in texts:
+            if match := pattern.search(text):
+                return f"/{match['path'].lstrip('/')}"
+    return ""

@@ -1,0 +1,149 @@
+"""``nvoi onboard`` without a terminal, and with a file of another tool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nvoi.config.schema import SSHProvider
+from tests.integration.commands import build_environment, run_nvoi
+from tests.integration.onboarding.configs import make_config, read_config
+from tests.integration.onboarding.wizard import Wizard, list_files
+
+COMPOSE = """\
+services:
+  web:
+    build: .
+    ports: ["3000:3000"]
+    environment: {API_TOKEN: $API_TOKEN, MODE: fast}
+    tty: true
+  db:
+    image: postgres:16
+    environment: {POSTGRES_PASSWORD: w0rd-5ecret}
+"""
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    environ = build_environment(tmp_path)
+    del environ["DEPLOY_KEY"]
+    return environ
+
+
+def test_a_compose_file_becomes_a_config_for_servers(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    (tmp_path / ".env").write_text("API_TOKEN=t0ken-5ecret\n")
+    words = ("onboard", "--from", "compose.yaml", "--host", "deploy@one.example:2222")
+    done = run_nvoi(*words, "--host", "deploy@[fd00::2]:2222", folder=tmp_path, environ=environ)
+    assert done.returncode == 0, done.stderr
+    assert "The config is that of compose.yaml." in done.stdout
+    assert "compose.yaml:6: services.web.tty: is for somebody at a terminal" in done.stdout
+    assert "ssh-ed25519 " in done.stdout
+    assert "5ecret" not in done.stdout + done.stderr
+    application = read_config(tmp_path).application
+    assert isinstance(application.compute_provider, SSHProvider)
+    assert {name: group.hosts for name, group in application.servers.items()} == {
+        "main": ("one.example",),
+        "workers": ("fd00::2",),
+    }
+    assert application.servers["main"].user == "deploy"
+    assert application.app["web"].port == 3000
+    assert application.secrets["API_TOKEN"].reveal() == "t0ken-5ecret"
+    # One that is there is not touched.
+    before = list_files(tmp_path)
+    again = run_nvoi(*words, folder=tmp_path, environ=environ)
+    assert again.returncode == 2
+    assert "deploy.enc is there, and nobody can be asked" in again.stderr
+    assert list_files(tmp_path) == before
+
+
+def test_what_is_missing_is_told_and_nothing_is_written(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    done = run_nvoi("onboard", "--from", "compose.yaml", folder=tmp_path, environ=environ)
+    assert done.returncode == 2
+    assert "no config was written. It lacks:" in done.stderr
+    assert "compose.yaml:5: services.web.environment.API_TOKEN: $API_TOKEN has no v" in done.stderr
+    assert "postgres://USER:PASSWORD@HOST/NAME, in $DATABASE_URL" in done.stderr
+    assert "application.app.web.command: is required on this machine" in done.stderr
+    assert "application.database" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["compose.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--host", "-x"), "--host must be a host name or an IP address"),
+        (("--host", "a b@c.example"), "--host must be a login name"),
+        (("--host", "c.example:0"), "--host must be a port"),
+        (("--host", "a@c.example", "--host", "b@d.example"), "the same user and port"),
+        (("--from", "nowhere.yaml"), "nowhere.yaml cannot be read"),
+        (("--from", "notes.txt"), "is of no kind that nvoi reads"),
+        (("--from", "broken.yaml"), "broken.yaml:3:"),
+    ],
+)
+def test_what_the_command_line_names_wrongly_is_told(
+    tmp_path: Path, environ: dict[str, str], words: tuple[str, ...], told: str
+) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "broken.yaml").write_text("services:\n  a: [\n")
+    before = list_files(tmp_path)
+    options = [f"{words[0]}={words[1]}", *words[2:]]
+    done = run_nvoi("onboard", *options, folder=tmp_path, environ=environ)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert list_files(tmp_path) == before
+
+
+def test_a_file_of_another_folder_is_read_where_it_is(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    other, checkout = tmp_path / "other", tmp_path / "shop"
+    other.mkdir()
+    checkout.mkdir()
+    (other / "docker-compose.yml").write_text(
+        "services: {web: {build: ., env_file: web.env, ports: [8000]}}\n"
+    )
+    (other / "web.env").write_text("A=1\n")
+    words = ("onboard", "--from", str(other / "docker-compose.yml"), "--host", "a.example")
+    done = run_nvoi(*words, folder=checkout, environ=environ)
+    assert done.returncode == 0, done.stderr
+    application = read_config(checkout).application
+    assert (application.name, dict(application.env)) == ("shop", {"A": "1"})
+
+
+def test_at_a_terminal_a_file_leaves_few_questions(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(f"name: tiny\n{COMPOSE}")
+    with Wizard(tmp_path, "onboard", "--from", "compose.yaml") as wizard:
+        wizard.pick("Where does it run?", "own servers")
+        wizard.follow(
+            (
+                ("Hosts, separated by commas:", "a.example"),
+                ("User:", ""),
+                ("SSH port:", ""),
+                ("SSH key:", ">make a new pair"),
+                ("Value of API_TOKEN:", "t0ken-5ecret"),
+            )
+        )
+        wizard.wait_for("services.web.tty: is for somebody at a terminal")
+        wizard.follow((("Stream deploy logs to a dashboard?", "n"), ("? What now?", ">save it")))
+        assert wizard.end() == 0
+    assert "Application name:" not in wizard.seen
+    assert "5ecret" not in wizard.seen
+    application = read_config(tmp_path).application
+    assert application.name == "tiny"
+    assert application.secrets["API_TOKEN"].reveal() == "t0ken-5ecret"
+
+
+def test_a_config_that_is_there_is_not_made_of_a_file(tmp_path: Path) -> None:
+    make_config(tmp_path)
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    before = list_files(tmp_path)
+    with Wizard(tmp_path, "onboard", "--from", "compose.yaml") as wizard:
+        wizard.wait_for("deploy.enc is there")
+        assert wizard.end() == 2
+    assert list_files(tmp_path) == before

@@ -1,0 +1,456 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nvoi.config.schema import Healthcheck, Resources
+from nvoi.errors import ConfigError
+from tests.unit.onboarding.proposals.reading import read, reveal, write
+
+SHOP = """\
+x-env: &env
+  REDIS_URL: redis://redis:6379/0
+  DATABASE_URL: postgres://app:${DB_PASSWORD:-s3cret-word}@db:5432/app
+name: shop
+services:
+  web:
+    build: .
+    command: bundle exec rails s -b 0.0.0.0 -p 3000
+    ports: ["80:3000", "9000:9000/udp"]
+    environment:
+      <<: *env
+      API_KEY: ${API_KEY}
+      CACHE_HOST: redis
+      ROLE: redis
+    depends_on: [db, redis]
+    volumes: ["./:/app", "uploads:/app/uploads", "/app/tmp"]
+    healthcheck:
+      test: ["CMD", "curl", "-f", "http://localhost:3000/up"]
+      interval: 1m30s
+    restart: unless-stopped
+    deploy:
+      replicas: 2
+      resources: {limits: {cpus: "0.50", memory: 512M}}
+  worker:
+    build: {context: .}
+    command: ["bundle", "exec", "sidekiq", "-q", "two words"]
+    environment: ["REDIS_URL=redis://redis:6379/0", "QUEUES=a,b"]
+  db:
+    image: postgres:16-alpine
+    environment: {POSTGRES_USER: app, POSTGRES_PASSWORD: "${DB_PASSWORD:-s3cret-word}"}
+    volumes: ["pg:/var/lib/postgresql/data"]
+  redis:
+    image: redis:7
+    command: --appendonly yes
+    volumes: ["./redis-data:/data", "./redis.conf:/usr/local/etc/redis.conf"]
+  debug: {image: busybox, profiles: [dev]}
+volumes: {uploads: , pg: {external: true}}
+networks: {front: {}}
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return folder
+
+
+def test_a_whole_file_becomes_apps_a_database_and_what_runs_beside_them(checkout: Path) -> None:
+    write(checkout, {"compose.yaml": SHOP})
+    adopted, application = read(checkout, "compose.yaml", API_KEY="key-5ecret-word")
+    assert adopted.lacking == ()
+    assert application.name == "shop"
+    web, worker = application.app.values()
+    assert (web.command, web.port) == ("bundle exec rails s -b 0.0.0.0 -p $PORT", 3000)
+    assert web.healthcheck == Healthcheck(path="/up", interval=90.0)
+    assert (dict(web.mounts), web.replicas) == ({"uploads": "/app/uploads"}, 2)
+    assert web.resources == Resources(memory_limit="512Mi", cpu_limit="500m")
+    assert worker.command == "bundle exec sidekiq -q 'two words'"
+    assert worker.port is None
+    database = application.database
+    assert database
+    assert (database.adapter, database.image) == ("postgres", "postgres:16-alpine")
+    assert dict(database.mount) == {"pg": "/var/lib/postgresql/data"}
+    assert {name: value.reveal() for name, value in database.secrets.items()} == {
+        "POSTGRES_USER": "app",
+        "POSTGRES_DB": "app",
+        "POSTGRES_PASSWORD": "s3cret-word",
+    }
+    (redis,) = application.services.values()
+    assert (redis.command, redis.port) == ("redis-server --appendonly yes", 6379)
+    assert dict(redis.mount) == {"redis-data": "/data"}
+    # Hosts have the names that nvoi gives; what is no host stays.
+    assert dict(application.env) == {"REDIS_URL": "redis://shop-redis:6379/0"}
+    assert dict(web.env) == {"CACHE_HOST": "shop-redis", "ROLE": "redis"}
+    assert dict(worker.env) == {"QUEUES": "a,b"}
+    assert reveal(application) == {"API_KEY": "key-5ecret-word"}
+    assert set(application.servers["main"].volumes) == {"uploads", "pg", "redis-data"}
+
+
+def test_what_is_not_carried_over_is_told_with_its_line(checkout: Path) -> None:
+    write(checkout, {"compose.yaml": SHOP})
+    adopted, _ = read(checkout, "compose.yaml", API_KEY="key-5ecret-word")
+    told = "\n".join(adopted.told)
+    for line in (
+        "compose.yaml:3: web: DATABASE_URL: nvoi sets it",
+        "compose.yaml:9: services.web: port 9000:9000/udp is no TCP port",
+        "compose.yaml:15: services.web.depends_on: ",
+        "compose.yaml:16: services.web: ./ at /app: a folder of this machine",
+        "compose.yaml:16: services.web: volume at /app/tmp has no name",
+        "compose.yaml:35: services.redis: ./redis-data at /data: is volume redis-data",
+        "compose.yaml:35: services.redis: ./redis.conf at /usr/local/etc/redis.conf: files of",
+        "compose.yaml:36: services.debug: is of a profile",
+        "compose.yaml:37: volumes.pg: begins empty, as a volume of nvoi's own (external)",
+        "compose.yaml:38: networks: ",
+    ):
+        assert line in told, line
+    assert "s3cret" not in told
+    assert "5ecret" not in told
+
+
+def test_a_variable_without_a_value_lacks_where_it_is_asked_for(checkout: Path) -> None:
+    write(
+        checkout,
+        {
+            "compose.yaml": """
+            services:
+              web:
+                build: .
+                environment: [TOKEN, "A=${A}", "B=${B:-b}", "C=${C-}", "D=$$HOME", "E=${E:?no}"]
+                labels: ["x=${UNUSED}"]
+                image: web:${UNUSED_TOO}
+            """
+        },
+    )
+    adopted, _ = read(checkout, "compose.yaml")
+    assert [line.split(": ")[-1] for line in adopted.lacking] == [
+        "$A has no value",
+        "$E has no value",
+        "$TOKEN has no value",
+    ]
+    assert "compose.yaml:4: services.web.environment: $A has no value" in adopted.lacking
+    # The environment goes before the checkout's own file.
+    write(checkout, {".env": "A=from-file\nE='e e'\nTOKEN=t0ken-5ecret\n"})
+    adopted, application = read(checkout, "compose.yaml", A="from-environment")
+    assert adopted.lacking == ()
+    assert dict(application.env) == {
+        "A": "from-environment",
+        "B": "b",
+        "C": "",
+        "D": "$HOME",
+        "E": "e e",
+    }
+    assert reveal(application) == {"TOKEN": "t0ken-5ecret"}
+
+
+@pytest.mark.parametrize(
+    ("ports", "port"),
+    [
+        ('["3000"]', 3000),
+        ("[3000]", 3000),
+        ('["8080:3000"]', 3000),
+        ('["127.0.0.1:8080:3000"]', 3000),
+        ('["[::1]:8080:3000/tcp"]', 3000),
+        ('["127.0.0.1::3000"]', 3000),
+        ('["3000-3005:3000-3005"]', 3000),
+        ('["${PORT:-8080}:3000"]', 3000),
+        ('["${UNKNOWN}:3000"]', 3000),
+        ("[{target: 3000, published: 8080, protocol: tcp, mode: host}]", 3000),
+        ('["53:53/udp"]', None),
+        ("[{target: 53, protocol: udp}]", None),
+        ("[22:22]", 22),
+    ],
+)
+def test_ports_are_taken_in_all_their_forms(checkout: Path, ports: str, port: int | None) -> None:
+    write(checkout, {"compose.yaml": f"services: {{web: {{build: ., ports: {ports}}}}}\n"})
+    adopted, application = read(checkout, "compose.yaml")
+    assert application.app["web"].port == port
+    assert adopted.lacking == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("expose: ['4000']", 4000),
+        ("environment: {PORT: 5000}", 5000),
+        ("command: uvicorn main:app --host 0.0.0.0 --port 6000", 6000),
+        ("command: gunicorn app:app -b 0.0.0.0:7000", 7000),
+        ("{}", 8000),
+        ("command: sidekiq", None),
+    ],
+)
+def test_a_port_that_is_not_published_is_found_elsewhere(
+    checkout: Path, text: str, port: int | None
+) -> None:
+    text = text.replace("{}", "restart: always")
+    write(
+        checkout,
+        {
+            "compose.yaml": f"services:\n  web:\n    build: .\n    {text}\n",
+            "Dockerfile": "FROM x\nEXPOSE 8000\nCMD serve\n",
+        },
+    )
+    _, application = read(checkout, "compose.yaml")
+    web = application.app["web"]
+    assert web.port == port
+    assert "PORT" not in web.env
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("command: npm start", "npm start"),
+        ("command: [npm, start]", "npm start"),
+        ('command: sh -c "a && b"', "a && b"),
+        ('command: ["sh", "-c", "a && exec b"]', "a && exec b"),
+        ("command: |\n      serve\n      --all\n", "serve --all"),
+        ("command: >\n      serve\n      --all\n", "serve --all"),
+        ("entrypoint: [run]\n    command: [it]", "run it"),
+        ("entrypoint: run", "run"),
+        ("command: x", "docker-entrypoint.sh x"),
+        ("restart: always", None),
+        ("entrypoint: ''", None),
+    ],
+)
+def test_commands_are_taken_in_all_their_forms(
+    checkout: Path, text: str, command: str | None
+) -> None:
+    entrypoint = 'ENTRYPOINT ["docker-entrypoint.sh"]\n' if command and "docker" in command else ""
+    write(
+        checkout,
+        {
+            "compose.yaml": f"services:\n  web:\n    build: .\n    {text}\n",
+            "Dockerfile": f"FROM x\n{entrypoint}CMD own\n",
+        },
+    )
+    _, application = read(checkout, "compose.yaml")
+    assert application.app["web"].command == command
+
+
+def test_files_are_put_together_as_compose_does(checkout: Path) -> None:
+    write(
+        checkout,
+        {
+            "compose.yaml": """
+            include: [other/compose.yaml]
+            services:
+              web:
+                extends: {service: base, file: base.yaml}
+                environment: [A=1, B=2]
+                ports: ["8000:8000"]
+            """,
+            "base.yaml": """
+            services:
+              base: {extends: root, environment: {C: base, B: base}}
+              root: {build: ., command: serve, restart: always}
+            """,
+            "other/compose.yaml": "services: {mail: {image: 'axllent/mailpit'}}\n",
+            "compose.override.yml": """
+            services: {web: {environment: {A: over}, command: [other], volumes: ["d:/d"]}}
+            volumes: {d: }
+            """,
+        },
+    )
+    adopted, application = read(checkout, "compose.yaml")
+    web = application.app["web"]
+    assert (web.command, web.port, dict(web.mounts)) == ("other", 8000, {"d": "/d"})
+    assert dict(application.env) == {"A": "over", "B": "2", "C": "base"}
+    assert application.services["mail"].port == 1025
+    assert "compose.override.yml: is merged over compose.yaml" in "\n".join(adopted.told)
+
+
+def test_variables_of_files_are_the_services_own(checkout: Path) -> None:
+    write(
+        checkout,
+        {
+            "compose.yaml": """
+            services:
+              web:
+                build: .
+                env_file: [a.env, {path: none.env, required: false}]
+                environment: {B: own}
+            """,
+            "a.env": """
+            # a comment
+            export A="one two"  # why
+            B=file
+            KEY='multi
+            line'
+            API_TOKEN=abcdef123456
+            EMPTY=
+            """,
+        },
+    )
+    adopted, application = read(checkout, "compose.yaml")
+    assert adopted.lacking == ()
+    assert dict(application.env) == {
+        "A": "one two",
+        "B": "own",
+        "EMPTY": "",
+    }
+    assert reveal(application) == {"KEY": "multi\nline", "API_TOKEN": "abcdef123456"}
+    (checkout / "a.env").unlink()
+    adopted, _ = read(checkout, "compose.yaml")
+    (lacking,) = adopted.lacking
+    assert lacking.startswith("compose.yaml:4: services.web.env_file: ")
+
+
+def test_secrets_in_files_become_variables(checkout: Path) -> None:
+    write(
+        checkout,
+        {
+            "compose.yaml": """
+            services:
+              web:
+                build: .
+                environment: {DB_PASSWORD_FILE: /run/secrets/db_password}
+                secrets: [db_password, {source: api-key}]
+              db:
+                image: mariadb:11
+                environment:
+                  MARIADB_USER: shop
+                  MARIADB_DATABASE: shop
+                  MARIADB_PASSWORD_FILE: /run/secrets/db_password
+                secrets: [db_password]
+            secrets:
+              db_password: {file: ./db_password.txt}
+              api-key: {environment: API}
+            """,
+            "db_password.txt": "w0rd-5ecret\n",
+        },
+    )
+    adopted, application = read(checkout, "compose.yaml", API="api-5ecret")
+    assert reveal(application) == {"DB_PASSWORD": "w0rd-5ecret", "API_KEY": "api-5ecret"}
+    assert application.database
+    assert application.database.secrets["MYSQL_PASSWORD"].reveal() == "w0rd-5ecret"
+    assert "MYSQL_ROOT_PASSWORD: made by chance" in "\n".join(adopted.told)
+
+
+def test_one_image_is_built_and_what_is_built_elsewhere_is_told(checkout: Path) -> None:
+    text = """
+    services:
+      web: {build: {context: ., dockerfile: docker/Dockerfile, args: {A: 1}}}
+      front: {build: ./front}
+      ready: {build: ./x, image: ghcr.io/acme/ready:1}
+    """
+    write(checkout, {"compose.yaml": text})
+    adopted, application = read(checkout, "compose.yaml")
+    assert set(application.app) == {"web", "ready"}
+    assert application.app["ready"].image == "ghcr.io/acme/ready:1"
+    told = "\n".join(adopted.told)
+    assert "nvoi deploy --dockerfile-path docker/Dockerfile" in told
+    assert "services.front: is built from front" in told
+    assert "`nvoi onboard -d front` makes an app of it" in told
+    write(checkout, {"compose.yaml": "services: {web: {build: app}, two: {build: ./app}}\n"})
+    adopted, application = read(checkout, "compose.yaml")
+    assert set(application.app) == {"web", "two"}
+    assert "nvoi deploy -d app -c deploy.enc" in "\n".join(adopted.told)
+
+
+def test_on_this_machine_services_have_commands_ports_and_hosts_of_its_own(checkout: Path) -> None:
+    write(
+        checkout,
+        {
+            "compose.yaml": """
+            services:
+              web:
+                build: web
+                ports: ["31980:80"]
+                environment: {API: "http://api:80/", DB_HOST: db}
+              api: {build: api, ports: ["80:80"], command: npm run serve}
+              db: {image: "postgres:16"}
+            """,
+            "web/requirements.txt": "flask\n",
+            "web/app.py": "app = Flask(1)",
+            "api/package.json": "{}",
+        },
+    )
+    url = "postgres://u:pw-5ecret@db.example/shop"
+    adopted, application = read(checkout, "compose.yaml", is_local=True, DATABASE_URL=url)
+    assert adopted.lacking == ()
+    web, api = application.app.values()
+    assert web.command == 'cd web && exec .venv/bin/gunicorn --bind "127.0.0.1:$PORT" app:app'
+    assert (web.pre_run_command or "").startswith("cd web\nset -e\n")
+    assert web.port == 31980
+    assert dict(web.env) == {"API": "http://localhost:80/", "DB_HOST": "db.example"}
+    assert api.command == "cd api && exec npm run serve" or "npm run serve" in (api.command or "")
+    assert application.database
+    assert application.database.url
+    assert application.database.url.reveal() == url
+
+
+def test_a_database_that_this_machine_does_not_run_lacks_its_address(checkout: Path) -> None:
+    write(checkout, {"compose.yaml": SHOP})
+    adopted, _ = read(
+        checkout, "compose.yaml", is_local=True, API_KEY="x", DATABASE_URL="redis://x"
+    )
+    (lacking,) = adopted.lacking
+    assert "postgres://USER:PASSWORD@HOST/NAME, in $DATABASE_URL" in lacking
+
+
+def test_two_services_on_one_port_have_two_on_one_machine(checkout: Path) -> None:
+    services = (
+        "a: {build: ., command: x, expose: [31970]}, b: {build: ., command: y, expose: [31970]}"
+    )
+    write(checkout, {"compose.yaml": f"services: {{{services}}}\n"})
+    adopted, application = read(checkout, "compose.yaml", is_local=True)
+    assert [app.port for app in application.app.values()] == [31970, 31971]
+    assert "b: port 31970 is another service's too: it has 31971" in "\n".join(adopted.told)
+
+
+@pytest.mark.parametrize(
+    ("test", "check"),
+    [
+        ('["CMD-SHELL", "wget -qO- http://127.0.0.1/health || exit 1"]', ("http", "/health", None)),
+        ("curl -f http://localhost:9000/x?y=1", ("http", "/x?y=1", 9000)),
+        ('["CMD", "pg_isready", "-U", "a b"]', ("exec", "pg_isready -U 'a b'", None)),
+        ("curl http://other:80/", ("exec", "curl http://other:80/", None)),
+        ('["NONE"]', None),
+    ],
+)
+def test_a_check_that_asks_a_page_is_one_of_http(
+    checkout: Path, test: str, check: tuple[str, str, int | None] | None
+) -> None:
+    text = f"services: {{web: {{build: ., expose: [80], healthcheck: {{test: {test!s}}}}}}}\n"
+    write(checkout, {"compose.yaml": text})
+    _, application = read(checkout, "compose.yaml")
+    found = application.app["web"].healthcheck
+    shown = found and (found.type, found.command or found.path, found.port)
+    assert shown == check
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("services:\n  web: [\n", "not YAML"),
+        ("services: {a: {extends: a}}", "extends itself"),
+        ("services: {a: {extends: b}, b: {extends: a}}", "extends itself"),
+        ("services: {a: 1}", "services.a: is no mapping"),
+        ("services: [1]", "services: names no service"),
+        ("include: [compose.yaml]\nservices: {}", "too many files include each other"),
+        ("include: [nowhere.yaml]\nservices: {}", "nowhere.yaml: is missing or empty"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_fault(checkout: Path, text: str, words: str) -> None:
+    write(checkout, {"compose.yaml": text})
+    with pytest.raises(ConfigError, match=words):
+        read(checkout, "compose.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services: {web: {build: ., ports: 80, environment: x, deploy: [], healthcheck: 1}}",
+        "services: {web: {build: [], command: {}, env_file: {}, expose: {a: b}, scale: x}}",
+        "services: {web: {build: ., ports: [[], {}], environment: [[], '=x'], secrets: [{}]}}",
+        "services: {Web.App: {build: .}, web-app: {build: .}, _: {image: x}, n: {}}",
+        "services: {web: {build: ., environment: !reset {}, ports: !override [80]}}",
+        "services: {db: {image: 'postgres:1', volumes: ['/x'], environment: [A]}}\nvolumes: []",
+    ],
+)
+def test_what_makes_no_sense_is_told_and_no_crash(checkout: Path, text: str) -> None:
+    write(checkout, {"compose.yaml": text})
+    adopted, _ = read(checkout, "compose.yaml", A="1")
+    assert len(adopted.told) > 1

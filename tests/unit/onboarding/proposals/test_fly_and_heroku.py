@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nvoi.config.schema import Healthcheck, Resources
+from nvoi.errors import ConfigError, UsageError
+from nvoi.onboarding.proposals import find_files
+from tests.unit.onboarding.proposals.reading import read, reveal, write
+
+FLY = """\
+app = "Hello-World"
+primary_region = "ams"
+
+[build]
+  dockerfile = "docker/Dockerfile"
+  [build.args]
+    A = "1"
+
+[env]
+  PORT = "8080"
+  LOG_LEVEL = "debug"
+  WORKERS = 3
+  SECRET_KEY = "abcdefgh12345678"
+
+[processes]
+  web = "bundle exec rails server -p 8080"
+  worker = "bundle exec sidekiq"
+
+[deploy]
+  release_command = "bin/rails db:migrate"
+  strategy = "rolling"
+
+[[mounts]]
+  source = "data"
+  destination = "/data"
+  processes = ["worker"]
+  initial_size = "20gb"
+
+[http_service]
+  internal_port = 8080
+  force_https = true
+  processes = ["web"]
+  [http_service.concurrency]
+    hard_limit = 25
+  [[http_service.checks]]
+    grace_period = "10s"
+    interval = "30s"
+    path = "/up"
+
+[[vm]]
+  size = "shared-cpu-1x"
+  memory = "1gb"
+  processes = ["web"]
+"""
+
+
+def test_a_fly_app_has_a_service_for_each_process(tmp_path: Path) -> None:
+    write(tmp_path, {"fly.toml": FLY})
+    adopted, application = read(tmp_path, "fly.toml")
+    assert adopted.lacking == ()
+    assert application.name == "hello-world"
+    web, worker = application.app.values()
+    assert (web.command, web.port) == ("bundle exec rails server -p $PORT", 8080)
+    assert web.healthcheck == Healthcheck(path="/up", interval=30.0)
+    assert web.pre_run_command == "bin/rails db:migrate"
+    assert web.resources == Resources(memory_limit="1Gi")
+    assert dict(worker.mounts) == {"data": "/data"}
+    assert (worker.port, worker.pre_run_command) == (None, None)
+    assert dict(application.env) == {"LOG_LEVEL": "debug", "WORKERS": "3"}
+    assert reveal(application) == {"SECRET_KEY": "abcdefgh12345678"}
+    told = "\n".join(adopted.told)
+    for line in (
+        "fly.toml: `fly secrets` are not in this file",
+        "fly.toml:2: primary_region: ",
+        "fly.toml:4: build: is deployed with: nvoi deploy --dockerfile-path docker/Dockerfile",
+        "fly.toml:6: build.args: ",
+        "fly.toml:10: web: PORT: nvoi sets it",
+        "fly.toml:21: deploy.strategy: ",
+        "fly.toml:27: mounts.initial_size: ",
+        "fly.toml:31: http_service.force_https: ",
+        "fly.toml:33: http_service.concurrency: ",
+        "fly.toml:36: http_service.checks.grace_period: ",
+        "fly.toml:41: vm.size: ",
+    ):
+        assert line in told, line
+
+
+@pytest.mark.parametrize(
+    ("text", "port", "check"),
+    [
+        ("[http_service]\n", 8080, None),
+        (
+            """[[services]]\ninternal_port = 3000\n[[services.http_checks]]\npath = "/x"
+            interval = 10000\n[[services.ports]]\nport = 443\n""",
+            3000,
+            Healthcheck(path="/x", interval=10000.0),
+        ),
+        (
+            "[[services]]\ninternal_port = 25\n[[services.tcp_checks]]\n",
+            25,
+            Healthcheck("tcp", "/"),
+        ),
+        (
+            """[http_service]\ninternal_port = 80
+            [checks.a]\ntype = "http"\nport = 9000\npath = "/m"\n""",
+            80,
+            Healthcheck(path="/m", port=9000),
+        ),
+        ("", None, None),
+    ],
+)
+def test_ports_and_checks_of_all_forms_are_taken(
+    tmp_path: Path, text: str, port: int | None, check: Healthcheck | None
+) -> None:
+    write(tmp_path, {"fly.toml": f'app = "x"\n{text}'})
+    _, application = read(tmp_path, "fly.toml")
+    (app,) = application.app.values()
+    assert (app.port, app.healthcheck) == (port, check)
+
+
+APP_JSON = """\
+{
+\t"name": "Small Sharp Tool",
+\t"description": "x",
+\t"scripts": {"postdeploy": "rake bootstrap"},
+\t"env": {
+\t\t"BUNDLE_WITHOUT": {"value": "development:test"},
+\t\t"SECRET_TOKEN": {"description": "A secret", "generator": "secret"},
+\t\t"WEB_CONCURRENCY": "5",
+\t\t"API_KEY": {"required": true},
+\t\t"OPTIONAL": {"required": false}
+\t},
+\t"formation": {"web": {"quantity": 2, "size": "standard-1x"}},
+\t"addons": ["openredis", {"plan": "heroku-postgresql:mini", "as": "DB"}, "papertrail"]
+}
+"""
+PROCFILE = """\
+web: gunicorn app:app
+release: python manage.py migrate
+Worker.1: x
+worker: celery -A x
+broken
+"""
+
+
+def test_an_app_json_and_its_procfile_are_one_app(tmp_path: Path) -> None:
+    write(tmp_path, {"app.json": APP_JSON, "Procfile": PROCFILE})
+    for file in ("app.json", "Procfile"):
+        adopted, application = read(tmp_path, file, API_KEY="key-5ecret")
+        assert adopted.lacking == ()
+        assert application.name == "small-sharp-tool"
+        web, worker = application.app.values()
+        assert (web.command, web.port, web.replicas) == ("gunicorn app:app", 8000, 2)
+        assert web.pre_run_command == "python manage.py migrate"
+        assert worker.command == "celery -A x"
+        assert application.database
+        assert application.database.engine == "postgres"
+        assert application.services["redis"].image == "redis:7"
+        assert dict(application.env) == {
+            "REDIS_URL": "redis://small-sharp-tool-redis:6379",
+            "BUNDLE_WITHOUT": "development:test",
+            "WEB_CONCURRENCY": "5",
+        }
+        assert len(reveal(application)["SECRET_TOKEN"]) == 64
+        assert reveal(application)["API_KEY"] == "key-5ecret"
+        told = "\n".join(adopted.told)
+        for line in (
+            "Procfile:3: is no process: NAME: COMMAND",
+            "Procfile:5: is no process: NAME: COMMAND",
+            "app.json:3: description: ",
+            "app.json:4: scripts: ",
+            "app.json:10: env.OPTIONAL: has no value and needs none: it is left out",
+            "app.json:12: formation.web.size: ",
+            "app.json:13: addon papertrail: nvoi rents nothing",
+        ):
+            assert line in told, line
+    adopted, _ = read(tmp_path, "app.json")
+    assert adopted.lacking == ("app.json:9: env.API_KEY: $API_KEY has no value",)
+
+
+def test_a_procfile_alone_is_taken_from_the_checkout(tmp_path: Path) -> None:
+    write(tmp_path, {"Procfile": "web: serve\nrelease: migrate\n"})
+    _, application = read(tmp_path, None)
+    assert application.app["web"].pre_run_command == "migrate"
+
+
+@pytest.mark.parametrize("text", ['{"expo": {"name": "x"}}', '{"name": "x", "displayName": "X"}'])
+def test_an_app_json_of_a_mobile_app_is_passed_over(tmp_path: Path, text: str) -> None:
+    write(tmp_path, {"app.json": text, "Procfile": "web: serve\n"})
+    with pytest.raises(ConfigError, match="of a mobile app"):
+        read(tmp_path, "app.json")
+    assert find_files(tmp_path) == ["Procfile"]
+    _, application = read(tmp_path, "Procfile")
+    assert application.app["web"].command == "serve"
+
+
+def test_a_process_that_runs_nowhere_is_left_out(tmp_path: Path) -> None:
+    formation = '[{"web": {"quantity": 0}}, {"worker": {"quantity": 1}}]'
+    write(tmp_path, {"app.json": f'{{"formation": {formation}}}', "Procfile": PROCFILE})
+    adopted, application = read(tmp_path, "app.json")
+    assert set(application.app) == {"worker"}
+    assert application.app["worker"].pre_run_command == "python manage.py migrate"
+    assert "formation: web runs nowhere" in "\n".join(adopted.told)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("fly.toml", "app = ", "fly.toml:1:1: not TOML"),
+        ("app.json", '{"a": ', "app.json:1:7: not JSON"),
+        ("app.json", "[1]", "a mapping is needed"),
+        ("app.json", "[" * 50_000, "nested too deep|not JSON"),
+        ("config/deploy.yml", "service: [", "not YAML"),
+        ("notes.txt", "x", "is of no kind that nvoi reads .*compose.yaml"),
+        ("other.yaml", "a: 1", "is of no kind that nvoi reads"),
+        ("empty.yaml", "", "missing, empty or no file of text"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, text: str, words: str) -> None:
+    write(tmp_path, {name: text})
+    with pytest.raises((ConfigError, UsageError), match=words):
+        read(tmp_path, name)
+
+
+def test_the_files_that_say_most_come_first(tmp_path: Path) -> None:
+    names = ("Procfile", "compose.yml", "docker-compose.yml", "fly.toml", "config/deploy.yml")
+    write(tmp_path, dict.fromkeys(names, "x"))
+    assert find_files(tmp_path) == ["config/deploy.yml", "compose.yml", "fly.toml", "Procfile"]

@@ -1,0 +1,236 @@
+"""Every question leads back to the one before, and Ctrl-C at any leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from nvoi.config.fields import parse_port
+from nvoi.onboarding.adoption import Source, begin
+from nvoi.onboarding.answers import Answers
+from nvoi.onboarding.checkout import read_checkout
+from nvoi.onboarding.document import build_document
+from nvoi.onboarding.prompts import (
+    BackError,
+    Interview,
+    StartedDashboard,
+    Verdict,
+    ask,
+)
+from nvoi.onboarding.retracing import RetracingPrompts
+from nvoi.onboarding.wizard import hold_interview
+from tests.unit.onboarding.proposals.reading import write
+from tests.unit.onboarding.script import ENTER, Script
+
+T = TypeVar("T")
+Answer = str | bool | None
+
+#: A question of every section, with every kind of answer.
+WHOLE: tuple[Answer, ...] = (
+    "shop",
+    "own servers", "a.example, b.example", "deploy", ENTER, "make a new pair",
+    "web", "serve", "3000", "/up", "migrate", True,
+    "work", "w", ENTER, ENTER, False,
+    "PostgreSQL", "20",
+    "take 2 variables from .env", "LEVEL", "info", "", "TOKEN", "t0ken-5ecret", "",
+    True, "start one on this machine, in the background",
+    "change Database", "SQLite", "30",
+    "save it",
+)  # fmt: skip
+
+
+class Wavering(Script):
+    """Goes back once, at the question of a number, and then answers as it was told."""
+
+    def __init__(self, answers: Sequence[Answer], back_at: int) -> None:
+        super().__init__(*answers)
+        self._all = list(answers)
+        self._back_at: int | None = back_at
+        self._given = 0
+
+    def _next(self, message: str) -> Answer:
+        if self._given == self._back_at:
+            self._back_at = None
+            self._given = max(0, self._given - 1)
+            raise BackError
+        self.asked.append(message)
+        self._given += 1
+        return self._all[self._given - 1]
+
+
+def hold(script: Script, folder: Path, file: str | None = None) -> tuple[Answers | None, list[str]]:
+    """The interview of a checkout, and the dashboards that were started and called."""
+    done: list[str] = []
+
+    def start(name: str) -> StartedDashboard:
+        done.append(f"start {name}")
+        return StartedDashboard("http://127.0.0.1:1/c", "Its page: x")
+
+    def call(url: str) -> Verdict:
+        done.append(f"call {url}")
+        return Verdict(ok=True, text="well")
+
+    prompts = RetracingPrompts(script)
+    interview = Interview(prompts, read_checkout(folder, {}), None, call, start)
+    source = Source(folder, Path(file) if file else None, {})
+    answers = prompts.retrace(
+        lambda: hold_interview(interview, build_document, lambda one: begin(one, source))
+    )
+    return answers, done
+
+
+def describe(answers: Answers | None) -> object:
+    """The answers without what is made by chance each time."""
+    assert answers
+    database = answers.database
+    return (
+        *(answers.name, answers.provider, answers.groups, answers.apps, answers.volume),
+        *(dict(answers.env), {name: one.reveal() for name, one in answers.secrets.items()}),
+        *(answers.callback_url, database and (database.engine, dict(database.mount))),
+    )
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shop")
+    write(folder, {".env": "MODE=x\nAPI_KEY=key-5ecret\n"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def straight(checkout: Path) -> object:
+    """What somebody answers who never goes back."""
+    return describe(hold(Script(*WHOLE), checkout)[0])
+
+
+@pytest.mark.parametrize("number", range(len(WHOLE)))
+def test_each_question_leads_back_to_the_one_before(
+    checkout: Path, straight: object, number: int
+) -> None:
+    script = Wavering(WHOLE, number)
+    answers, done = hold(script, checkout)
+    assert describe(answers) == straight
+    # What was done is not done again, unless the question before it was answered anew.
+    assert done.count("start shop") == (2 if number == 28 else 1)
+    if number:
+        assert script.asked[number - 1] == script.asked[number]
+
+
+def test_an_answer_that_was_taken_back_is_offered_again(checkout: Path) -> None:
+    script = Script("typo")
+
+    prompts = RetracingPrompts(script)
+    offered: list[str] = []
+    answers = iter(["typo", None, "right", "x"])
+
+    def text(message: str, default: str) -> str:
+        offered.append(default)
+        answer = next(answers)
+        if answer is None:
+            raise BackError
+        return answer
+
+    script.text = text  # type: ignore[method-assign]  # a user who looks at what is offered
+    result = prompts.retrace(lambda: (prompts.text("Name:", "first"), prompts.text("Next:", "")))
+    assert result == ("right", "x")
+    assert offered == ["first", "", "typo", ""]
+
+
+def test_a_refused_answer_is_no_question_to_go_back_to() -> None:
+    class Going(Script):
+        def text(self, message: str, default: str) -> str:
+            answer = super().text(message, default)
+            if answer == "back":
+                raise BackError
+            return answer
+
+    script = Going("a", "0", "70000", "back", "b", "80")
+    prompts = RetracingPrompts(script)
+    found = prompts.retrace(
+        lambda: (prompts.text("Name:", ""), ask(prompts, "Port:", parse_port, ""))
+    )
+    assert found == ("b", 80)
+    assert script.asked == ["Name:", "Port:", "Port:", "Port:", "Name:", "Port:"]
+
+
+def test_at_the_first_question_there_is_nothing_to_go_back_to() -> None:
+    script = Wavering(["a"], 0)
+    prompts = RetracingPrompts(script)
+    assert prompts.retrace(lambda: prompts.text("Name:", "")) == "a"
+    assert script.said == ["! this is the first question"]
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, EOFError])
+def test_an_interview_that_ends_at_any_question_has_written_nothing(
+    checkout: Path, kind: type[BaseException]
+) -> None:
+    class Ending(Script):
+        def _next(self, message: str) -> Answer:
+            if not self._answers:
+                raise kind
+            return super()._next(message)
+
+    for length in range(0, len(WHOLE), 3):
+        with pytest.raises(kind):
+            hold(Ending(*WHOLE[:length]), checkout)
+    assert [path.name for path in checkout.iterdir()] == [".env"]
+
+
+# -- what a checkout says of itself ----------------------------------------------------------
+
+COMPOSE = """\
+services:
+  web: {build: ., command: serve, ports: ["3000:3000"], environment: [TOKEN, MODE=x], tty: true}
+  db: {image: "postgres:16", environment: {POSTGRES_PASSWORD: w0rd-5ecret}}
+"""
+
+
+def test_a_file_that_is_named_leaves_the_questions_that_it_answers(tmp_path: Path) -> None:
+    write(tmp_path, {"compose.yaml": COMPOSE})
+    servers = ("own servers", "a.example", ENTER, ENTER, "make a new pair")
+    script = Script("shop", *servers, "t0ken-5ecret", False, "save it")
+    answers, _ = hold(script, tmp_path, "compose.yaml")
+    assert answers
+    assert script.asked == [
+        "Application name:",
+        "Where does it run?",
+        "Hosts, separated by commas:",
+        "User:",
+        "SSH port:",
+        "SSH key:",
+        "Value of TOKEN:",
+        "Stream deploy logs to a dashboard?",
+        "What now?",
+    ]
+    assert answers.secrets["TOKEN"].reveal() == "t0ken-5ecret"
+    assert answers.database
+    said = "\n".join(script.said)
+    assert "compose.yaml:2: services.web.tty: " in said
+    assert "5ecret" not in said
+
+
+def test_on_this_machine_the_address_of_its_database_is_asked(tmp_path: Path) -> None:
+    write(tmp_path, {"compose.yaml": COMPOSE.replace("[TOKEN, MODE=x]", "{}")})
+    url = "postgres://u:w0rd-5ecret@db.example/shop"
+    script = Script("shop", "this machine", ENTER, url, False, "save it")
+    answers, _ = hold(script, tmp_path, "compose.yaml")
+    assert answers
+    assert answers.database
+    assert answers.database.url
+    assert script.asked[2:4] == ["Database:", "URL (postgres://USER:PASSWORD@HOST/NAME):"]
+
+
+def test_a_file_of_the_checkout_is_offered_and_can_be_left(tmp_path: Path) -> None:
+    write(tmp_path, {"fly.toml": 'app = "tiny"\n[http_service]\ninternal_port = 31960\n'})
+    script = Script("take what fly.toml says", "this machine", ENTER, False, "cancel, save nothing")
+    answers, _ = hold(script, tmp_path)
+    assert answers is None
+    assert "Application name:" not in script.asked
+    app = ("web", "serve", "", "", False)
+    rest = (ENTER, "", "", False, "cancel, save nothing")
+    script = Script("ask for everything", "other", "this machine", *app, *rest)
+    hold(script, tmp_path)
+    assert "Application name:" in script.asked
