@@ -7,7 +7,6 @@ the tests, which take next to no time, so that nvoi's own share is what is left.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import subprocess
 import tempfile
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from goals import Goals, describe, find_median
-from servers import App, Fleet, InstallerSite, connect, move_away, open_app, open_fleet
+from servers import App, Fleet, connect, move_away, open_app, open_fleet
 
 from nvoi.command import Command
 from nvoi.config.schema import SSHKeys
@@ -127,11 +126,11 @@ def judge_second_deploy(goals: Goals, folder: Path, keys: SSHKeys, rounds: int) 
 # Servers side by side
 
 
-def prepare(keys: SSHKeys, site: InstallerSite, number: int, milliseconds: float) -> Prepared:
+def prepare(keys: SSHKeys, number: int, milliseconds: float) -> Prepared:
     """Make new servers the nodes of a cluster."""
     with (
         tempfile.TemporaryDirectory() as name,
-        open_fleet(Path(name) / "servers", keys, site, number, milliseconds) as fleet,
+        open_fleet(Path(name) / "servers", keys, number, milliseconds) as fleet,
         connect(keys, Path(name)) as connections,
     ):
         began = time.perf_counter()
@@ -143,14 +142,12 @@ def prepare(keys: SSHKeys, site: InstallerSite, number: int, milliseconds: float
 
 def judge_preparation(goals: Goals, keys: SSHKeys, rounds: int) -> None:
     """Prepare five servers and one in turns, far away and next to each other."""
-    with contextlib.closing(InstallerSite()) as site:
-        pairs = {
-            distance: [
-                (prepare(keys, site, SERVERS, distance), prepare(keys, site, 1, distance))
-                for _ in range(rounds)
-            ]
-            for distance in (DISTANCE, 0.0)
-        }
+    pairs = {
+        distance: [
+            (prepare(keys, SERVERS, distance), prepare(keys, 1, distance)) for _ in range(rounds)
+        ]
+        for distance in (DISTANCE, 0.0)
+    }
     for distance, found in pairs.items():
         place = f"{distance:g} ms away" if distance else "on this machine"
         for what in ("seen", "whole"):
@@ -191,9 +188,8 @@ def build_program(fleet: Fleet, keys: SSHKeys, folder: Path) -> list[str]:
 def judge_commands(goals: Goals, keys: SSHKeys, rounds: int) -> None:
     """Run commands that do nothing, in turns by nvoi and by ssh(1), on the same sshd."""
     with (
-        contextlib.closing(InstallerSite()) as site,
         tempfile.TemporaryDirectory() as name,
-        open_fleet(Path(name) / "servers", keys, site, 1, 0.0) as fleet,
+        open_fleet(Path(name) / "servers", keys, 1, 0.0) as fleet,
         connect(keys, Path(name)) as connections,
     ):
         host = fleet.servers[0].host

@@ -21,19 +21,16 @@ from nvoi.ssh.known_hosts import KnownHosts
 # A program sees its own folder only, and the tests are beside it.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from tests.fakes.k3s_host import InstallerSite
 from tests.integration.cluster.fleet import Fleet as App
 from tests.integration.k3s.conftest import Fleet
 
-__all__ = ["App", "Fleet", "InstallerSite", "connect", "move_away", "open_app", "open_fleet"]
+__all__ = ["App", "Fleet", "connect", "move_away", "open_app", "open_fleet"]
 
 
 @contextlib.contextmanager
-def open_fleet(
-    folder: Path, keys: SSHKeys, site: InstallerSite, count: int, milliseconds: float
-) -> Iterator[Fleet]:
+def open_fleet(folder: Path, keys: SSHKeys, count: int, milliseconds: float) -> Iterator[Fleet]:
     """New servers, so far away each way, that nothing was done on yet."""
-    fleet = Fleet(folder, keys, site)
+    fleet = Fleet(folder, keys)
     with contextlib.ExitStack() as stack:
         stack.callback(fleet.stop)
         for _ in range(count):
