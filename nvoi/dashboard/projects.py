@@ -11,6 +11,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from sqlite3 import Connection
+from typing import Any
 
 from nvoi.dashboard.database import read_clock
 from nvoi.dashboard.keyring import Keyring
@@ -22,17 +23,22 @@ DEFAULT_PROJECT = "default"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 _TOKEN_BYTES = 16  # 128 random bits
-_SELECT = "SELECT id, name, token, created_at FROM projects"
+_SELECT = "SELECT id, name, token, created_at, needs_webhook FROM projects"
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """Who may send. ``token`` is part of its callback URL; the default project has none."""
+    """Who may send. ``token`` is part of its callback URL; the default project has none.
+
+    ``needs_webhook`` says that it has sent the webhook headers: what comes without them now was
+    captured, and may be of a run that is no longer stored.
+    """
 
     id: int
     name: str
     token: str | None
     created_at: int
+    needs_webhook: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,7 @@ def get_keys(
 
 def find_project(sql: Connection, name: str) -> Project | None:
     row = sql.execute(f"{_SELECT} WHERE name = ?", (name,)).fetchone()
-    return Project(*row) if row else None
+    return _build(row) if row else None
 
 
 def get_project(sql: Connection, name: str) -> Project:
@@ -140,21 +146,31 @@ def get_project(sql: Connection, name: str) -> Project:
 
 def find_project_by_token(sql: Connection, token: str) -> Project | None:
     row = sql.execute(f"{_SELECT} WHERE token = ?", (token,)).fetchone()
-    return Project(*row) if row else None
+    return _build(row) if row else None
 
 
 def list_projects(sql: Connection) -> tuple[Project, ...]:
-    return tuple(Project(*row) for row in sql.execute(f"{_SELECT} ORDER BY name"))
+    return tuple(map(_build, sql.execute(f"{_SELECT} ORDER BY name")))
 
 
 def list_summaries(sql: Connection) -> tuple[ProjectSummary, ...]:
     rows = sql.execute(
-        "SELECT projects.id, name, token, created_at, count(DISTINCT deploy_id),"
+        "SELECT projects.id, name, token, created_at, needs_webhook, count(DISTINCT deploy_id),"
         " count(attempts.id), max(last_seen_at)"
         " FROM projects LEFT JOIN attempts ON attempts.project_id = projects.id"
         " GROUP BY projects.id ORDER BY name"
     )
-    return tuple(ProjectSummary(Project(*row[:4]), *row[4:]) for row in rows)
+    return tuple(ProjectSummary(_build(row[:5]), *row[5:]) for row in rows)
+
+
+def note_webhook(sql: Connection, project_id: int) -> None:
+    """A project has sent the webhook headers: it needs them from now on."""
+    sql.execute("UPDATE projects SET needs_webhook = 1 WHERE id = ?", (project_id,))
+
+
+def _build(row: tuple[Any, ...]) -> Project:
+    *values, needs_webhook = row
+    return Project(*values, needs_webhook=bool(needs_webhook))
 
 
 def _insert(sql: Connection, name: str, token: str | None) -> Project:

@@ -59,7 +59,9 @@ class Writer:
     """
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._connection = database.connect()
+        database.watch_files(self._connection)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
@@ -95,6 +97,7 @@ class Writer:
             while group := self._take_group():
                 self._write_group(group)
         finally:
+            self._database.forget_files()
             self._connection.close()
 
     def _take_group(self) -> list[_Job]:
@@ -116,6 +119,7 @@ class Writer:
         try:
             with transaction(self._connection):
                 outcomes += [self._run_job(job) for job, _ in group]
+            self._database.check_files()
         except Exception as error:  # noqa: BLE001 - the thread has to live, and every job an answer
             outcomes = [(None, error) for _ in group]
         for (_, future), (result, fault) in zip(group, outcomes, strict=True):
