@@ -18,7 +18,7 @@ from nvoi.dashboard import server
 from nvoi.dashboard.context import Settings, read_password
 from nvoi.dashboard.database import Database, StorageError, lock_database
 from nvoi.dashboard.keyring import Keyring
-from nvoi.dashboard.projects import ensure_default_project, list_projects
+from nvoi.dashboard.projects import ensure_default_project, get_keys, list_projects
 from nvoi.errors import UsageError
 from nvoi.log.console import ConsoleFormatter, choose_palette, set_up
 
@@ -99,7 +99,7 @@ def ensure_key(
     """Give the default project the key that is found; without one there must be a project.
 
     Returns:
-        where the key was found, empty where there is none.
+        where the key was found, empty where there is none that the project takes.
     """
     key = find_key(
         options.dir, environ=environ, config_file=options.config, key_file=options.key_file
@@ -116,8 +116,15 @@ def ensure_key(
     if key.warning:
         sys.stderr.write(f"nvoi: warning: {key.warning}\n")
     with database.write() as connection:
-        ensure_default_project(connection, keyring, key.value)
-    return key.source
+        project = ensure_default_project(connection, keyring, key.value)
+        if key.value in get_keys(connection, keyring, project):
+            return key.source
+    sys.stderr.write(
+        f"nvoi: warning: the key of {key.source} has ended: 'nvoi dashboard project rotate-key"
+        f" {project.name}' gave the project another. Deploys that sign with it are refused; start"
+        " the dashboard with the new key\n"
+    )
+    return ""
 
 
 def say(text: str) -> None:

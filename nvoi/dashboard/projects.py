@@ -72,21 +72,24 @@ def add_project(sql: Connection, keyring: Keyring, name: str, key: Secret) -> Pr
 def ensure_default_project(sql: Connection, keyring: Keyring, key: Secret) -> Project:
     """The project of ``/api/deploys``, which needs no token, with ``key`` as a valid one.
 
-    Another key that it had ends at once, unless it was rotated to end later. A key that was
-    rotated to end later stays so: a start with it does not undo the rotation.
+    Another key that it had ends at once, unless it was rotated to end later. A start with a key
+    that was rotated does not undo that: the key ends when it was to end, or stays ended.
     """
     project = find_project(sql, DEFAULT_PROJECT)
     if project is None:
         project = _insert(sql, DEFAULT_PROJECT, None)
-    elif key in get_keys(sql, keyring, project):
+    elif key in (*get_keys(sql, keyring, project), *_get_rotated(sql, keyring, project)):
         return project
-    now = read_clock()
-    sql.execute(
-        "DELETE FROM keys WHERE project_id = ? AND (expires_at IS NULL OR expires_at <= ?)",
-        (project.id, now),
-    )
+    sql.execute("DELETE FROM keys WHERE project_id = ? AND expires_at IS NULL", (project.id,))
     _add_key(sql, keyring, project, key)
     return project
+
+
+def _get_rotated(sql: Connection, keyring: Keyring, project: Project) -> tuple[Secret, ...]:
+    """The keys that others have taken the place of: they are kept, to be known again."""
+    query = "SELECT sealed FROM keys WHERE project_id = ? AND expires_at IS NOT NULL"
+    rows = sql.execute(query, (project.id,))
+    return tuple(keyring.unseal(project.id, sealed) for (sealed,) in rows)
 
 
 def rotate_key(
@@ -99,7 +102,6 @@ def rotate_key(
         raise UsageError(
             f"this is the key that the project {name} has", hint="make another key first"
         )
-    sql.execute("DELETE FROM keys WHERE project_id = ? AND expires_at <= ?", (project.id, now))
     sql.execute(
         "UPDATE keys SET expires_at = min(coalesce(expires_at, :end), :end)"
         " WHERE project_id = :project_id",
