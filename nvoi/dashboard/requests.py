@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import ipaddress
 import math
 import re
@@ -39,7 +40,9 @@ _HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:/?#@\s]+
 _NETWORK_BITS = 64
 
 #: What a proxy adds to the requests that it passes on.
-_FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+_FORWARDING = frozenset(
+    (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via")
+)
 
 
 # -- paths ----------------------------------------------------------------------------------
@@ -182,8 +185,20 @@ def find_host(scope: Scope) -> str | None:
 
 
 def is_forwarded(scope: Scope) -> bool:
-    headers = Headers(scope=scope)
-    return any(name in headers for name in _FORWARDING)
+    return any(name in _FORWARDING for name, _ in scope["headers"])
+
+
+def is_asked_for(scope: Scope, public_url: str) -> bool:
+    """Whether a request names the host of ``public_url``, or this machine, as its own."""
+    host = find_host(scope) or ""
+    return is_loopback(host) or _normalize(host) == _normalize(urlsplit(public_url).hostname or "")
+
+
+def _normalize(name: str) -> str:
+    """A host's name as it is compared: ASCII, in lower case, without the root's dot."""
+    with contextlib.suppress(UnicodeError):
+        name = name.encode("idna").decode()
+    return name.rstrip(".").lower()
 
 
 def find_client(scope: Scope, settings: Settings) -> str:
@@ -195,13 +210,21 @@ def find_client(scope: Scope, settings: Settings) -> str:
     client = scope.get("client")
     address = _find_address(client[0]) if client else None
     if settings.trust_proxy:
-        last = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).rpartition(",")[2]
-        address = _find_address(last.strip()) or address
+        last = _find_last(scope, "x-forwarded-for")
+        # Some proxies add the client's port.
+        match = _HOST.fullmatch(last)
+        host = (match["address"] or match["name"]) if match else last
+        address = _find_address(host) or address
     if address is None:
         return "unknown"
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, _NETWORK_BITS), strict=False))
     return str(address)
+
+
+def _find_last(scope: Scope, name: str) -> str:
+    """The last value of a header that every proxy adds to: the nearest one's."""
+    return ",".join(Headers(scope=scope).getlist(name)).rpartition(",")[2].strip()
 
 
 def is_encrypted(scope: Scope, settings: Settings) -> bool:
@@ -210,8 +233,7 @@ def is_encrypted(scope: Scope, settings: Settings) -> bool:
         return settings.public_url.startswith("https://")
     scheme = str(scope.get("scheme", "http"))
     if settings.trust_proxy:
-        last = ",".join(Headers(scope=scope).getlist("x-forwarded-proto")).rpartition(",")[2]
-        scheme = last.strip().lower() or scheme
+        scheme = _find_last(scope, "x-forwarded-proto").lower() or scheme
     return scheme == "https"
 
 
