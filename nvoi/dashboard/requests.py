@@ -22,6 +22,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nvoi.dashboard.context import Settings
@@ -35,6 +36,9 @@ _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 # RFC 9110, 7.2: Host = uri-host [ ":" port ]. An IPv6 address stands in brackets (RFC 3986).
 _HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:/?#@\s]+))(?::\d{0,5})?")
+
+#: RFC 9110, 14.1.2: the first and the last byte, or how many at the end.
+_RANGE = re.compile(rb"bytes=([0-9]{0,15})-([0-9]{0,15})", re.IGNORECASE)
 
 #: The bits of an IPv6 address that name one customer's network; the rest is theirs to choose.
 _NETWORK_BITS = 64
@@ -64,6 +68,38 @@ class _Segment(Convertor[str | None]):
 
 
 register_url_convertor("segment", _Segment())
+
+
+class FramingMiddleware:
+    """Refuses what two readers may read as two different requests; leaves off a range that is none.
+
+    A proxy may have read a body by the one of its two lengths that this server does not (RFC 9112,
+    6.1). A range in another unit, and one of several, may be ignored (RFC 9110, 14.2).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        names = {name for name, _ in scope.get("headers", ())}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            text = "a body with both Content-Length and Transfer-Encoding is refused"
+            refusal = JSONResponse({"error": text}, 400, {"Connection": "close"})
+            await refusal(scope, receive, send)
+            return
+        if b"range" in names:
+            headers = scope["headers"]
+            scope["headers"] = [one for one in headers if one[0] != b"range" or _is_range(one[1])]
+        await self._app(scope, receive, send)
+
+
+def _is_range(value: bytes) -> bool:
+    """Whether a ``Range`` is one of bytes."""
+    match = _RANGE.fullmatch(value)
+    if match is None or not any(match.groups()):
+        return False
+    first, last = match.groups()
+    return not (first and last) or int(first) <= int(last)
 
 
 class RawPathMiddleware:
@@ -132,7 +168,10 @@ async def read_body(
                 if not is_allowed:
                     raise build_refusal(503, "too much is being sent at once", 1)
     except TimeoutError:
-        raise HTTPException(408, f"the body did not come in {seconds:.0f} s") from None
+        # What comes of it later is no request.
+        raise HTTPException(
+            408, f"the body did not come in {seconds:.0f} s", {"Connection": "close"}
+        ) from None
     except ClientDisconnect:
         raise HTTPException(400, "the request was cut off") from None
     return bytes(body)
@@ -143,11 +182,15 @@ def build_refusal(status: int, text: str, retry_after: float) -> HTTPException:
 
 
 async def read_form(request: Request) -> dict[str, str] | None:
-    """The first value of each field; None where it is too large, too slow or no form."""
+    """The first value of each field; None where it is too large or no form."""
     try:
         body = await read_body(request, _MOST_BYTES, _READ_SECONDS)
         fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=16)
-    except (HTTPException, ValueError):
+    except HTTPException as error:
+        if error.status_code == HTTPStatus.REQUEST_TIMEOUT:
+            raise
+        return None
+    except ValueError:
         return None
     return {name: values[0] for name, values in fields.items()}
 

@@ -319,6 +319,27 @@ def test_files_of_pages_are_asked_for_again_and_not_sent_again(reader: Reader) -
     assert (again.status, again.text) == (304, "")
 
 
+@pytest.mark.parametrize(
+    ("value", "status", "size"),
+    [
+        ("bytes=0-9", 206, 10),
+        ("bytes=-5", 206, 5),
+        ("bytes=99999999-", 416, 0),
+        ("bytes=5-2", 200, None),
+        ("bytes=-", 200, None),
+        ("bytes=0-1,3-4", 200, None),
+        ("lines=1-2", 200, None),
+    ],
+)
+def test_a_part_of_a_file_is_sent_where_it_is_one(
+    reader: Reader, value: str, status: int, size: int | None
+) -> None:
+    whole = reader.get("/static/style.css").text
+    answer = reader.get("/static/style.css", Range=value)
+    assert (answer.status, len(answer.text)) == (status, len(whole) if size is None else size)
+    assert answer.text in whole
+
+
 # -- sessions, guesses, and what lies outside ----------------------------------------------
 
 
