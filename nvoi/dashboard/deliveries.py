@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -242,7 +242,7 @@ def parse_batch(body: bytes) -> LogBatch:
     return LogBatch(tuple(lines))
 
 
-def _read_records(body: bytes) -> list[_Record] | list[_PlainRecord]:
+def _read_records(body: bytes) -> Sequence[_Record | _PlainRecord]:
     """What :func:`convert_json` reads of a batch, in a fifth of the time."""
     try:
         records = _DECODER.decode(body).logs

@@ -171,8 +171,8 @@ def note_webhook(sql: Connection, project_id: int) -> None:
 
 
 def _build(row: tuple[Any, ...]) -> Project:
-    *values, needs_webhook = row
-    return Project(*values, needs_webhook=bool(needs_webhook))
+    number, name, token, created_at, needs_webhook = row
+    return Project(number, name, token, created_at, bool(needs_webhook))
 
 
 def _insert(sql: Connection, name: str, token: str | None) -> Project:

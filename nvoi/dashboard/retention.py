@@ -45,6 +45,7 @@ class Retention:
 
     Every attempt counts as a run, so an id that is used again and again does not grow for ever.
     None for ``keep`` or ``keep_days`` keeps all, or for ever. The writer is closed after this.
+    ``clock`` gives Unix milliseconds, and may be wrong; ``passed`` monotonic seconds.
     """
 
     def __init__(
@@ -53,10 +54,14 @@ class Retention:
         *,
         keep: int | None = None,
         keep_days: float | None = None,
+        clock: Callable[[], int] = read_clock,
+        passed: Callable[[], float] = time.monotonic,
     ) -> None:
         self._writer = writer
         self._keep = keep
         self._keep_days = keep_days
+        self._clock = clock
+        self._passed = passed
         self._time: int | None = None
         self._moment = 0.0
         self._stored = 0
@@ -84,7 +89,7 @@ class Retention:
 
     def _follow_clock(self) -> int:
         """Now, as far as the clock is believed; never later than it says."""
-        clock, moment = read_clock(), time.monotonic()
+        clock, moment = self._clock(), self._passed()
         if self._time is None:
             found = self._writer.submit(find_time).result()
             most = clock if found is None else found + _BELIEVED

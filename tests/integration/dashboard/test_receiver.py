@@ -37,16 +37,15 @@ def send(
     path: str,
     document: Any,
     *,
-    webhook_id: str = "",
-    plain: bool = False,
+    webhook_id: str | None = "",
     key: str = KEY,
     **headers: str,
 ) -> Answer:
-    """A request that is signed in both ways, or in the plain one alone."""
+    """A request that is signed in both ways; in the plain one alone where its id is None."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    signed = sign(key, webhook_id or protocol.build_webhook_id(), body)
-    if plain:
-        signed = {"X-Nvoi-Signature": protocol.sign(body, key)}
+    signed = {"X-Nvoi-Signature": protocol.sign(body, key)}
+    if webhook_id is not None:
+        signed = sign(key, webhook_id or protocol.build_webhook_id(), body)
     return serving.post(path, body, JSON | signed | headers)
 
 
@@ -134,11 +133,11 @@ def test_a_request_that_comes_again_is_stored_once(shared: Serving) -> None:
 
 def test_a_project_that_has_sent_webhook_headers_needs_them_from_then_on(serving: Serving) -> None:
     path, document = "/api/deploys/plain/logs", build_batch("one")
-    assert [send(serving, path, document, plain=True).status for _ in range(2)] == [200, 200]
+    assert [send(serving, path, document, webhook_id=None).status for _ in range(2)] == [200, 200]
     assert send(serving, "/api/deploys/both/logs", document).status == 200
     # Neither what is still stored nor what retention has deleted comes again.
     for document in (build_batch("one"), build_batch("two")):
-        answer = send(serving, path, document, plain=True)
+        answer = send(serving, path, document, webhook_id=None)
         assert (answer.status, answer.json) == (
             401,
             {
@@ -148,7 +147,7 @@ def test_a_project_that_has_sent_webhook_headers_needs_them_from_then_on(serving
         )
     serving.stop()
     serving.start()
-    assert send(serving, path, build_batch("three"), plain=True).status == 401
+    assert send(serving, path, build_batch("three"), webhook_id=None).status == 401
     assert get_messages(serving.get_lines("plain")) == ["one"]
 
 
@@ -172,8 +171,8 @@ def test_a_captured_request_is_refused_when_it_is_old(shared: Serving) -> None:
 
 def test_a_captured_body_cannot_be_replayed_for_another_deploy(serving: Serving) -> None:
     document = build_batch("captured")
-    assert send(serving, "/api/deploys/mine/logs", document, plain=True).status == 200
-    answer = send(serving, "/api/deploys/yours/logs", document, plain=True)
+    assert send(serving, "/api/deploys/mine/logs", document, webhook_id=None).status == 200
+    answer = send(serving, "/api/deploys/yours/logs", document, webhook_id=None)
     assert (answer.status, answer.json["duplicate"]) == (200, True)
     assert serving.get_attempts("yours") == []
 

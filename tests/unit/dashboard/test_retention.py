@@ -146,17 +146,19 @@ class Clocks:
     clock: int
     passed: float = 0.0
 
+    def build(self, store: Store, **settings: int) -> Retention:
+        return Retention(
+            store.writer, **settings, clock=lambda: self.clock, passed=lambda: self.passed
+        )
+
     def go_on(self, days: float) -> None:
         self.clock += round(days * DAY)
         self.passed += days * 86_400
 
 
 @pytest.fixture
-def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    clocks = Clocks(read_clock())
-    monkeypatch.setattr(retention, "read_clock", lambda: clocks.clock)
-    monkeypatch.setattr(retention.time, "monotonic", lambda: clocks.passed)
-    return clocks
+def clocks() -> Clocks:
+    return Clocks(read_clock())
 
 
 def fill_days(store: Store) -> None:
@@ -169,12 +171,12 @@ def test_a_clock_that_jumps_ahead_for_a_minute_deletes_nothing(
     store: Store, clocks: Clocks, caplog: pytest.LogCaptureFixture, *, is_started: bool
 ) -> None:
     fill_days(store)
-    sweeping = Retention(store.writer, keep_days=90)
+    sweeping = clocks.build(store, keep_days=90)
     if not is_started:
         sweeping.sweep()
     clocks.clock += 400 * DAY
     if is_started:
-        sweeping = Retention(store.writer, keep_days=90)
+        sweeping = clocks.build(store, keep_days=90)
     for _ in range(3):
         sweeping.sweep()
         clocks.go_on(1 / 1440)
@@ -193,7 +195,7 @@ def test_a_clock_that_stays_ahead_is_followed_by_two_days_a_day(
     store: Store, clocks: Clocks
 ) -> None:
     fill_days(store)
-    sweeping = Retention(store.writer, keep_days=90)
+    sweeping = clocks.build(store, keep_days=90)
     sweeping.sweep()
     clocks.clock += 20 * DAY
     kept = []
@@ -209,12 +211,12 @@ def test_a_clock_that_stays_ahead_is_followed_by_two_days_a_day(
 
 def test_a_start_after_some_time_goes_on_where_retention_was(store: Store, clocks: Clocks) -> None:
     fill_days(store)
-    Retention(store.writer, keep_days=90).sweep()
+    clocks.build(store, keep_days=90).sweep()
     for days, kept in ((1, "abcd"), (8.5, "abcd"), (0.5, "abcd"), (1, "abcd")):
         clocks.go_on(days)
-        Retention(store.writer, keep_days=90).sweep()
+        clocks.build(store, keep_days=90).sweep()
         assert list_kept(store, "abcd") == kept
-    sweeping = Retention(store.writer, keep_days=90)
+    sweeping = clocks.build(store, keep_days=90)
     sweeping.sweep()
     clocks.go_on(8)
     sweeping.sweep()
@@ -228,13 +230,13 @@ def test_runs_heard_of_while_the_clock_was_wrong_are_as_new_as_those_before_them
         finish(store, name, ago=ago)
     finish(store, "e", ago=20_000 * DAY)
     finish(store, "f")
-    Retention(store.writer, keep_days=90).sweep()
+    clocks.build(store, keep_days=90).sweep()
     assert list_kept(store, "abcdef") == "bdef"
 
 
 def test_a_run_that_goes_on_is_kept_while_the_clock_is_ahead(store: Store, clocks: Clocks) -> None:
     store.send(make_start(), deploy="a", at=clocks.clock)
-    sweeping = Retention(store.writer, keep=0)
+    sweeping = clocks.build(store, keep=0)
     sweeping.sweep()
     clocks.clock += 400 * DAY
     sweeping.sweep()
