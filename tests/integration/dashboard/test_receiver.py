@@ -419,3 +419,27 @@ def test_while_the_disk_is_full_nothing_is_acknowledged(serving: Serving) -> Non
     assert (answer.status, answer.json["duplicate"]) == (200, False)
     assert len(serving.get_lines("full")) == 500
     assert "Traceback" not in serving.output
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_once_the_databases_file_has_gone_nothing_is_acknowledged(
+    serving: Serving, *, is_replaced: bool
+) -> None:
+    assert send(serving, LOGS, build_batch("one")).status == 200
+    kept = serving.database.rename(serving.folder / "kept")
+    if is_replaced:
+        serving.database.write_bytes(kept.read_bytes())
+    answers = [send(serving, LOGS, build_batch("two"), webhook_id="msg_two") for _ in range(3)]
+    assert [answer.status for answer in answers] == [503] * 3
+    assert answers[0].headers["Retry-After"] == "2"
+    for path in ("/healthz", "/", "/api/projects.json"):
+        response = serving.get(path)
+        assert response.status == 503
+        assert b"dashboard.sqlite3 was deleted or replaced" in response.data
+    told = "[WARNING] dashboard.sqlite3 was deleted or replaced while the dashboard used it"
+    assert serving.output.count(told) == 1
+    # What was acknowledged is there, and what was not is sent again.
+    kept.replace(serving.database)
+    assert send(serving, LOGS, build_batch("two"), webhook_id="msg_two").status == 200
+    assert get_messages(serving.get_lines()) == ["one", "two"]
+    assert serving.get("/healthz").status == 200
