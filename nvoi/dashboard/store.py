@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -303,6 +304,8 @@ def _place(sql: Connection, tail: Tail, lines: Sequence[Line], first: int | None
     there: dict[int, tuple[str, int]] = {}
     if lines and first <= tail.last_sequence:
         there = _read_sequences(sql, tail.id, first, first + len(lines) - 1)
+    if not there:
+        return [(sequence, sequence, line) for sequence, line in enumerate(lines, first)]
     return [
         (sequence, None if sequence in there else sequence, line)
         for sequence, line in enumerate(lines, first)
@@ -345,14 +348,18 @@ def _fill_gaps(sql: Connection, attempt_id: int, first: int, last: int) -> None:
 
 
 # A statement for many rows at once: between two of them another thread may take the interpreter,
-# and the writer would wait for it. 100 rows have 700 of the 999 values that any SQLite takes.
-_MOST_ROWS = 100
+# and the writer would wait for it. A sender's full request is 500 lines. 100 rows have 700 of the
+# 999 values that any SQLite takes.
+_MANY_ROWS, _MOST_ROWS = 500, 100
 _COLUMNS = "attempt_id, number, place, sequence, level, message, logged_at"
 
 
 def _insert(sql: Connection, tail: Tail, placed: Sequence[_Placed]) -> None:
-    for begin in range(0, len(placed), _MOST_ROWS):
-        part = placed[begin : begin + _MOST_ROWS]
+    allowed = sql.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+    takes_many = len(placed) >= _MANY_ROWS and allowed >= 7 * _MANY_ROWS
+    most = _MANY_ROWS if takes_many else _MOST_ROWS
+    for begin in range(0, len(placed), most):
+        part = placed[begin : begin + most]
         values: list[object] = []
         for number, (place, sequence, line) in enumerate(part, tail.lines + begin + 1):
             values += (tail.id, number, place, sequence, line.level, line.message, line.logged_at)

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 #: The most jobs of a transaction, so that none waits long for those after it.
 MOST_JOBS = 200
+#: Seconds that a job which comes alone waits for another: to commit two costs little more than one.
+COMPANY_SECONDS = 0.001
 #: A query is short, and SQLite lets Python go on meanwhile; more than one thread keeps small
 #: queries from waiting for a long text.
 READERS = 4
@@ -106,9 +108,12 @@ class Writer:
         job = self._jobs.get()
         while job is not None:
             group.append(job)
-            if len(group) == MOST_JOBS or self._jobs.empty():
+            if len(group) == MOST_JOBS:
                 return group
-            job = self._jobs.get()
+            try:
+                job = self._jobs.get(timeout=COMPANY_SECONDS if len(group) == 1 else 0.0)
+            except queue.Empty:
+                return group
         # What stands for the end stays there for the next look.
         self._jobs.put(None)
         return group

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import sqlite3
 
 import pytest
 
@@ -60,6 +61,20 @@ def test_text_of_any_kind_comes_back_as_it_was(store: Store) -> None:
     ]
     store.send(make_plain(*messages))
     assert [line.message for line in store.read()] == messages
+
+
+@pytest.mark.parametrize("size", [499, 500, 1001])
+@pytest.mark.parametrize("values", [999, 32_766])
+def test_batches_of_any_size_are_stored_whatever_sqlite_takes_at_once(
+    store: Store, size: int, values: int
+) -> None:
+    store.writer.submit(
+        lambda sql: sql.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, values)
+    ).result()
+    store.send_all([make_batch(1, 3), make_batch(4, 3 + size)])
+    lines = store.read()
+    assert [line.number for line in lines] == list(range(1, 4 + size))
+    assert [line.message for line in lines] == [f"line {n}" for n in range(1, 4 + size)]
 
 
 # -- what was stored before -----------------------------------------------------------------
