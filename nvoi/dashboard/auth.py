@@ -9,9 +9,6 @@ import hmac
 import logging
 import math
 import re
-import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote, urlencode
 
@@ -22,7 +19,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nvoi.dashboard.context import Settings
-from nvoi.dashboard.database import StorageError, read_clock
 from nvoi.dashboard.limits import LONGEST_WAIT, Guesses
 from nvoi.dashboard.pages import render
 from nvoi.dashboard.requests import (
@@ -36,19 +32,14 @@ from nvoi.dashboard.requests import (
     is_loopback,
     read_form,
 )
+from nvoi.dashboard.sessions import IDLE, Sessions
 from nvoi.dashboard.workers import Writer
 from nvoi.secret import Secret
-
-#: Milliseconds after its last use that a session ends.
-IDLE = 30 * 24 * 3600 * 1000
-#: Milliseconds after which a session's use is written down again, and its cookie renewed.
-RENEWAL = 24 * 3600 * 1000
 
 #: A path of this server. A browser takes `//` and `/\` for the beginning of a host's name.
 _PATH = re.compile(r"/(?![/\\])[!-~]*")
 
 _HINT = "start it with --password-file, or with --trust-proxy behind a proxy that decides who reads"
-_HOST_HINT = "a proxy must pass Host on, or --public-url must name what readers open"
 _PROXY_HINT = (
     "requests come through a proxy that is not trusted: all who are behind it count as one, also"
     " when they guess the password; if the proxy is yours, start the dashboard with --trust-proxy"
@@ -56,91 +47,6 @@ _PROXY_HINT = (
 _ORIGIN_HINT = "a proxy must pass Host on, or --public-url must name the URL that readers open"
 
 _log = logging.getLogger(__name__)
-
-
-# -- sessions -------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Session:
-    used_at: int
-    stored_at: int
-
-
-class Sessions:
-    """The sessions of one password: kept in memory, and in the database for the next start.
-
-    A session is known by the HMAC-SHA256 of the password under the session's token: what is
-    stored opens nothing, cannot be tried for the password without the token, and another
-    password makes other digests, so that changing it ends every session.
-    """
-
-    def __init__(
-        self, password: Secret, writer: Writer, clock: Callable[[], int] = read_clock
-    ) -> None:
-        self._password = password.reveal().encode()
-        self._writer = writer
-        self._clock = clock
-        query = "SELECT digest, used_at FROM sessions"
-        rows = writer.submit(lambda sql: sql.execute(query).fetchall()).result()
-        self._sessions = {digest: _Session(used, used) for digest, used in rows}
-
-    def find(self, token: str) -> bytes | None:
-        """The digest of an open session; using it keeps it open."""
-        digest = self._compute_digest(token)
-        session = self._sessions.get(digest)
-        now = self._clock()
-        if session is None or now - session.used_at > IDLE:
-            return None
-        session.used_at = now
-        return digest
-
-    def is_open(self, digest: bytes) -> bool:
-        return digest in self._sessions
-
-    async def open(self) -> str:
-        """Open a session, and give its token.
-
-        Where the database takes nothing, as its disk is full, the session lasts until the
-        dashboard is started again: somebody has to be able to look.
-        """
-        token, now = secrets.token_urlsafe(32), self._clock()
-        digest = self._compute_digest(token)
-        for old, session in list(self._sessions.items()):
-            if now - session.used_at > IDLE:
-                del self._sessions[old]
-        self._sessions[digest] = _Session(now, now)
-        await self._write("DELETE FROM sessions WHERE used_at < ?", now - IDLE)
-        await self._write("INSERT INTO sessions VALUES (?, ?, ?)", digest, now, now)
-        return token
-
-    async def renew(self, digest: bytes) -> bool:
-        """Write down that it is used, where that was not done for a day; whether it was due."""
-        session = self._sessions.get(digest)
-        if session is None or session.used_at - session.stored_at < RENEWAL:
-            return False
-        session.stored_at = session.used_at
-        await self._write(
-            "UPDATE sessions SET used_at = ? WHERE digest = ?", session.used_at, digest
-        )
-        return True
-
-    async def end(self, token: str) -> bool:
-        """End a session; False where it may come back with the next start of the dashboard."""
-        digest = self._compute_digest(token)
-        if self._sessions.pop(digest, None) is None:
-            return True
-        return await self._write("DELETE FROM sessions WHERE digest = ?", digest)
-
-    async def _write(self, statement: str, *values: bytes | int) -> bool:
-        try:
-            await self._writer.write(lambda sql: sql.execute(statement, values))
-        except StorageError:
-            return False
-        return True
-
-    def _compute_digest(self, token: str) -> bytes:
-        return hmac.digest(token.encode(), self._password, hashlib.sha256)
 
 
 # -- the password ---------------------------------------------------------------------------
@@ -255,7 +161,7 @@ class AuthMiddleware:
         settings = self._auth.settings
         url = settings.public_url
         if url is not None and scope["path"] != "/healthz" and not is_asked_for(scope, url):
-            return _refuse(scope, 421, f"this dashboard is read at {url}: {_HOST_HINT}")
+            return _refuse(scope, 421, f"this dashboard is read at {url}: {_ORIGIN_HINT}")
         if scope["method"] not in {"GET", "HEAD"} and is_foreign(scope, settings):
             return _refuse(scope, 403, f"another site's page sent this: {_ORIGIN_HINT}")
         if settings.password is not None or settings.trust_proxy or _is_free(scope):
