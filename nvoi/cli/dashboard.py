@@ -106,7 +106,7 @@ def ensure_key(
     """Give the default project the key that is found; without one there must be a project.
 
     Returns:
-        where the key was found, empty where there is none.
+        where the key was found, empty where there is none that the project takes.
     """
     key = find_key(
         options.dir, environ=environ, config_file=options.config, key_file=options.key_file
@@ -125,8 +125,15 @@ def ensure_key(
     with database.write() as connection:
         if has_own_project(connection, keyring, key.value):
             return ""
-        ensure_default_project(connection, keyring, key.value)
-    return key.source
+        project = ensure_default_project(connection, keyring, key.value)
+        if key.value in get_keys(connection, keyring, project):
+            return key.source
+    sys.stderr.write(
+        f"nvoi: warning: the key of {key.source} has ended: 'nvoi dashboard project rotate-key"
+        f" {project.name}' gave the project another. Deploys that sign with it are refused; start"
+        " the dashboard with the new key\n"
+    )
+    return ""
 
 
 def has_own_project(sql: Connection, keyring: Keyring, key: Secret) -> bool:

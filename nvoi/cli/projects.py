@@ -98,9 +98,9 @@ def rotate_key(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
             connection, keyring, options.name, key.value, grace_seconds=options.grace * 3600
         )
     hours = "hour" if options.grace == 1 else f"{options.grace:g} hours"
+    earlier = f"is taken for another {hours}" if options.grace else "has ended"
     sys.stdout.write(
-        f"The project {options.name} has the key of {key.source}. "
-        f"The earlier one is taken for another {hours}.\n"
+        f"The project {options.name} has the key of {key.source}. The earlier one {earlier}.\n"
     )
 
 

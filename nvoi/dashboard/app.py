@@ -22,10 +22,12 @@ from nvoi.dashboard.context import Dashboard, Settings
 from nvoi.dashboard.database import StorageError
 from nvoi.dashboard.deliveries import ProtocolViolation
 from nvoi.dashboard.pages import render
-from nvoi.dashboard.requests import RawPathMiddleware
+from nvoi.dashboard.requests import FramingMiddleware, RawPathMiddleware
 
 #: Seconds after which a sender may try again when the database did not take it.
 RETRY_SECONDS = 2
+#: Bytes of an answer that are sent at a time.
+PIECE_BYTES = 16 * 1024
 #: Seconds between two complaints of the same.
 PAUSE_SECONDS = 60.0
 
@@ -77,8 +79,10 @@ def build_app(dashboard: Dashboard) -> Starlette:
             *pages.ROUTES,
         ],
         middleware=[
+            Middleware(PieceMiddleware),
             Middleware(RawPathMiddleware),
             Middleware(SecurityHeadersMiddleware, settings=dashboard.settings),
+            Middleware(FramingMiddleware),
             Middleware(auth.AuthMiddleware, auth=guard),
             # Server-sent events are left as they are: what is sent is to arrive.
             Middleware(GZipMiddleware, minimum_size=LEAST_GZIP, compresslevel=GZIP_LEVEL),
@@ -137,6 +141,27 @@ async def answer_fault(_request: Request, _error: Exception) -> Response:
     # It is made outside all middleware.
     headers = {**SECURITY_HEADERS, "Cache-Control": "no-store"}
     return JSONResponse({"error": "internal error"}, status_code=500, headers=headers)
+
+
+class PieceMiddleware:
+    """Sends what is long in pieces, each once the reader has taken most of the one before it.
+
+    The server would copy the whole of it for a reader who takes nothing.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_pieces(message: Message) -> None:
+            body: bytes = message.get("body", b"")
+            last = max(0, len(body) - 1) // PIECE_BYTES * PIECE_BYTES
+            for start in range(0, last, PIECE_BYTES):
+                piece = body[start : start + PIECE_BYTES]
+                await send({"type": message["type"], "body": piece, "more_body": True})
+            await send({**message, "body": body[last:]} if last else message)
+
+        await self._app(scope, receive, send_in_pieces)
 
 
 class SecurityHeadersMiddleware:

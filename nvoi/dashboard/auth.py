@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 import logging
 import math
 import re
-import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote, urlencode
 
@@ -20,119 +19,34 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nvoi.dashboard.context import Settings
-from nvoi.dashboard.database import StorageError, read_clock
-from nvoi.dashboard.limits import Guesses
+from nvoi.dashboard.limits import LONGEST_WAIT, Guesses
 from nvoi.dashboard.pages import render
 from nvoi.dashboard.requests import (
     find_basic_password,
     find_client,
     find_host,
+    is_asked_for,
     is_encrypted,
     is_foreign,
     is_forwarded,
     is_loopback,
     read_form,
 )
+from nvoi.dashboard.sessions import IDLE, Sessions
 from nvoi.dashboard.workers import Writer
 from nvoi.secret import Secret
-
-#: Milliseconds after its last use that a session ends.
-IDLE = 30 * 24 * 3600 * 1000
-#: Milliseconds after which a session's use is written down again, and its cookie renewed.
-RENEWAL = 24 * 3600 * 1000
 
 #: A path of this server. A browser takes `//` and `/\` for the beginning of a host's name.
 _PATH = re.compile(r"/(?![/\\])[!-~]*")
 
 _HINT = "start it with --password-file, or with --trust-proxy behind a proxy that decides who reads"
+_PROXY_HINT = (
+    "requests come through a proxy that is not trusted: all who are behind it count as one, also"
+    " when they guess the password; if the proxy is yours, start the dashboard with --trust-proxy"
+)
 _ORIGIN_HINT = "a proxy must pass Host on, or --public-url must name the URL that readers open"
 
 _log = logging.getLogger(__name__)
-
-
-# -- sessions -------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Session:
-    used_at: int
-    stored_at: int
-
-
-class Sessions:
-    """The sessions of one password: kept in memory, and in the database for the next start.
-
-    A session is known by the HMAC-SHA256 of the password under the session's token: what is
-    stored opens nothing, cannot be tried for the password without the token, and another
-    password makes other digests, so that changing it ends every session.
-    """
-
-    def __init__(
-        self, password: Secret, writer: Writer, clock: Callable[[], int] = read_clock
-    ) -> None:
-        self._password = password.reveal().encode()
-        self._writer = writer
-        self._clock = clock
-        query = "SELECT digest, used_at FROM sessions"
-        rows = writer.submit(lambda sql: sql.execute(query).fetchall()).result()
-        self._sessions = {digest: _Session(used, used) for digest, used in rows}
-
-    def find(self, token: str) -> bytes | None:
-        """The digest of an open session; using it keeps it open."""
-        digest = self._compute_digest(token)
-        session = self._sessions.get(digest)
-        now = self._clock()
-        if session is None or now - session.used_at > IDLE:
-            return None
-        session.used_at = now
-        return digest
-
-    def is_open(self, digest: bytes) -> bool:
-        return digest in self._sessions
-
-    async def open(self) -> str:
-        """Open a session, and give its token.
-
-        Where the database takes nothing, as its disk is full, the session lasts until the
-        dashboard is started again: somebody has to be able to look.
-        """
-        token, now = secrets.token_urlsafe(32), self._clock()
-        digest = self._compute_digest(token)
-        for old, session in list(self._sessions.items()):
-            if now - session.used_at > IDLE:
-                del self._sessions[old]
-        self._sessions[digest] = _Session(now, now)
-        await self._write("DELETE FROM sessions WHERE used_at < ?", now - IDLE)
-        await self._write("INSERT INTO sessions VALUES (?, ?, ?)", digest, now, now)
-        return token
-
-    async def renew(self, digest: bytes) -> bool:
-        """Write down that it is used, where that was not done for a day; whether it was due."""
-        session = self._sessions.get(digest)
-        if session is None or session.used_at - session.stored_at < RENEWAL:
-            return False
-        session.stored_at = session.used_at
-        await self._write(
-            "UPDATE sessions SET used_at = ? WHERE digest = ?", session.used_at, digest
-        )
-        return True
-
-    async def end(self, token: str) -> bool:
-        """End a session; False where it may come back with the next start of the dashboard."""
-        digest = self._compute_digest(token)
-        if self._sessions.pop(digest, None) is None:
-            return True
-        return await self._write("DELETE FROM sessions WHERE digest = ?", digest)
-
-    async def _write(self, statement: str, *values: bytes | int) -> bool:
-        try:
-            await self._writer.write(lambda sql: sql.execute(statement, values))
-        except StorageError:
-            return False
-        return True
-
-    def _compute_digest(self, token: str) -> bytes:
-        return hmac.digest(token.encode(), self._password, hashlib.sha256)
 
 
 # -- the password ---------------------------------------------------------------------------
@@ -154,19 +68,20 @@ class Auth:
         self.guesses = Guesses()
         self.sessions = Sessions(settings.password, writer) if settings.password else None
 
-    def try_password(self, scope: Scope, guess: str) -> float | None:
+    async def try_password(self, scope: Scope, receive: Receive, guess: str) -> float | None:
         """Compare a guess with the password: None where it is right, 0 where it is wrong.
 
-        Else the seconds until this client may guess again; the guess was not looked at.
+        After many wrong ones it takes its time. Else the seconds after which this client may
+        guess again; the guess was not looked at.
         """
         client = find_client(scope, self.settings)
-        wait = self.guesses.find_wait(client)
-        if wait:
-            return wait
-        if self.settings.password is not None and is_same(self.settings.password, guess):
-            self.guesses.add_right(client)
-            return None
-        self.guesses.add_wrong(client)
+        with self.guesses.hold(client) as wait:
+            if wait is None or (wait and not await _stays(receive, wait)):
+                return LONGEST_WAIT
+            if self.settings.password is not None and is_same(self.settings.password, guess):
+                self.guesses.add_right(client)
+                return None
+            self.guesses.add_wrong(client)
         _log.warning("wrong password from %s", client)
         return 0.0
 
@@ -202,6 +117,16 @@ class Auth:
         return f"{prefix}nvoi-session"
 
 
+async def _stays(receive: Receive, seconds: float) -> bool:
+    """Wait; False as soon as the client has gone. Its body is not read."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return False
+    return True
+
+
 # -- every request --------------------------------------------------------------------------
 
 
@@ -214,8 +139,12 @@ class AuthMiddleware:
     def __init__(self, app: ASGIApp, auth: Auth) -> None:
         self._app = app
         self._auth = auth
+        self._awaits_proxy = not auth.settings.trust_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._awaits_proxy and scope["type"] == "http" and is_forwarded(scope):
+            self._awaits_proxy = False
+            _log.warning("%s", _PROXY_HINT)
         if scope["type"] != "http" or _is_delivery(scope):
             await self._app(scope, receive, send)
         elif refusal := self._find_refusal(scope):
@@ -225,11 +154,14 @@ class AuthMiddleware:
         elif session := self._auth.find_session(scope):
             await self._serve(self._auth.sessions, session, scope, receive, send)
         else:
-            denial = self._try_basic(scope)
+            denial = await self._try_basic(scope, receive)
             await (denial or self._app)(scope, receive, send)
 
     def _find_refusal(self, scope: Scope) -> Response | None:
         settings = self._auth.settings
+        url = settings.public_url
+        if url is not None and scope["path"] != "/healthz" and not is_asked_for(scope, url):
+            return _refuse(scope, 421, f"this dashboard is read at {url}: {_ORIGIN_HINT}")
         if scope["method"] not in {"GET", "HEAD"} and is_foreign(scope, settings):
             return _refuse(scope, 403, f"another site's page sent this: {_ORIGIN_HINT}")
         if settings.password is not None or settings.trust_proxy or _is_free(scope):
@@ -241,9 +173,9 @@ class AuthMiddleware:
             return _refuse(scope, 403, f"this dashboard does not trust a proxy: {_HINT}")
         return None
 
-    def _try_basic(self, scope: Scope) -> Response | None:
+    async def _try_basic(self, scope: Scope, receive: Receive) -> Response | None:
         guess = find_basic_password(scope)
-        wait = 0.0 if guess is None else self._auth.try_password(scope, guess)
+        wait = 0.0 if guess is None else await self._auth.try_password(scope, receive, guess)
         if wait is None:
             return None
         if wait:
@@ -341,7 +273,8 @@ async def _log_in(auth: Auth, request: Request) -> Response:
     following = choose_next(fields.get("next", ""))
     if auth.sessions is None:
         return RedirectResponse(following, 303)
-    wait = auth.try_password(request.scope, fields.get("password", ""))
+    guess = fields.get("password", "")
+    wait = await auth.try_password(request.scope, request.receive, guess)
     if wait is not None:
         status = 429 if wait else 403
         response = render("login.html", status_code=status, next=following, problem=_describe(wait))
@@ -373,6 +306,4 @@ def choose_next(path: str) -> str:
 def _describe(wait: float) -> str:
     if not wait:
         return "That is not the password."
-    minutes = math.ceil(wait / 60)
-    when = "1 minute" if minutes == 1 else f"{minutes} minutes"
-    return f"Too many wrong passwords. Please try again in {when}."
+    return f"Too many passwords are being tried. Please try again in {math.ceil(wait)} seconds."

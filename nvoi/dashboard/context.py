@@ -17,7 +17,7 @@ from nvoi.secret import Secret
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8787
 
-#: Characters of a password. At 50 guesses in 15 minutes even a poor one of this length holds.
+#: Characters of a password. At 40 guesses a minute even a poor one of this length holds.
 SHORTEST, LONGEST = 12, 1024
 
 

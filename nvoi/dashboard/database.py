@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
 import threading
@@ -22,7 +23,12 @@ BUSY_SECONDS = 5.0
 # What the write-ahead log is cut back to after a checkpoint, in bytes.
 _LOG_BYTES = 16 << 20
 
+#: What a migration rewrites in a second at the least, in bytes; and what it takes beside that.
+_REWRITTEN_A_SECOND, _MIGRATION_SECONDS = 5 << 20, 5
+
 _HINT = "name another file with --db, or mend this one"
+
+_log = logging.getLogger(__name__)
 
 _REASONS = {
     sqlite3.SQLITE_BUSY: "another process keeps it locked",
@@ -131,15 +137,41 @@ class Database:
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._closed = False
+        self._files: dict[Path, tuple[int, int] | None] = {}
 
     def connect(self) -> Connection:
         """A connection of the caller's own, to be closed by it."""
         with storage_errors("open"):
             return connect(self.path, busy_seconds=self._busy_seconds)
 
+    def watch_files(self, sql: Connection) -> None:
+        """From now on notice when a file of the database goes; ``sql`` is open all that time.
+
+        SQLite does not: it goes on with files that nobody will find again.
+        """
+        with storage_errors("read"):
+            # The files beside it are there once something was read.
+            sql.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        paths = [Path(f"{os.path.realpath(self.path)}{suffix}") for suffix in ("", "-wal", "-shm")]
+        self._files = {path: _identify(path) for path in (self.path, *paths)}
+
+    def forget_files(self) -> None:
+        """The end of :meth:`watch_files`: SQLite removes some of them itself with the last user."""
+        self._files = {}
+
+    def check_files(self) -> None:
+        """Raise StorageError if a file that is watched is gone, or another."""
+        for path, identity in self._files.items():
+            if _identify(path) != identity:
+                raise StorageError(
+                    f"{path.name} was deleted or replaced while the dashboard used it: "
+                    "put it back, or restore a backup, and start the dashboard again"
+                )
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Lends a connection that reads one state of the database, whatever is written now."""
+        self.check_files()
         with storage_errors("read"):
             sql = self._take()
             try:
@@ -186,6 +218,15 @@ class Database:
                 self._idle.append(sql)
                 return
         sql.close()
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    """What tells a file from any other that takes its place; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_usable(sql: Connection) -> bool:
@@ -238,7 +279,8 @@ def _prepare(sql: Connection, path: Path) -> None:
             f"the database {path} cannot have a write-ahead log where it lies",
             hint="put it on a local disk",
         )
-    migrate(sql)
+    with _told(sql, path):
+        migrate(sql)
     # Reading would succeed with a file or folder that cannot be written.
     with transaction(sql):
         pass
@@ -257,6 +299,26 @@ def _check_maker(sql: Connection, path: Path) -> None:
             f"this nvoi knows {len(MIGRATIONS)})",
             hint="upgrade nvoi, or name another file with --db",
         )
+
+
+@contextmanager
+def _told(sql: Connection, path: Path) -> Iterator[None]:
+    """Inside, an older database is migrated; tells how long that may take, and when it is done."""
+    if read_version(sql) in {0, len(MIGRATIONS)}:
+        yield
+        return
+    size = path.stat().st_size
+    seconds = _MIGRATION_SECONDS + size // _REWRITTEN_A_SECOND
+    _log.warning(
+        "the database %s of an earlier nvoi is rewritten: this takes up to %d s, and up to %d MB"
+        " more of the disk meanwhile; all of it is kept, also if this is cut off",
+        path,
+        seconds,
+        2 * (1 + (size >> 20)),
+    )
+    began = time.monotonic()
+    yield
+    _log.warning("the database is rewritten, after %.1f s", time.monotonic() - began)
 
 
 def read_version(sql: Connection) -> int:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -45,8 +46,10 @@ _CONTENT_TYPE = re.compile(r'application/json(\s*;\s*charset\s*=\s*"?utf-8"?\s*)
 _SEQUENCE = re.compile(r"([1-9][0-9]{0,14})-([1-9][0-9]{0,14})")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}")
 _TEXT = re.compile(r"(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+", re.ASCII)
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z", re.ASCII)
+_SECOND = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.", re.ASCII)
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+#: What follows a time's second, and how many milliseconds that are.
+_FRACTIONS = {f"{number:03}Z": number for number in range(1000)}
 
 #: Any characters but halves of surrogate pairs, which no UTF-8 can carry.
 _WHOLE = r"\A[^\ud800-\udfff]*\Z"
@@ -66,6 +69,21 @@ class _Record(Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Logs(Struct, frozen=True, forbid_unknown_fields=True):
     logs: list[_Record]
+
+
+class _PlainRecord(Struct, frozen=True, forbid_unknown_fields=True):
+    """A record of UTF-8, which has no halves of surrogate pairs."""
+
+    level: Level
+    message: str
+    logged_at: str
+
+
+class _PlainLogs(Struct, frozen=True, forbid_unknown_fields=True):
+    logs: list[_PlainRecord]
+
+
+_DECODER = msgspec.json.Decoder(_PlainLogs)
 
 
 class _Status(Struct, frozen=True, forbid_unknown_fields=True, tag_field="status", tag=str.lower):
@@ -279,7 +297,7 @@ def _refuse_headers(headers: Mapping[str, str], names: tuple[str, ...], place: s
 
 def parse_batch(body: bytes) -> LogBatch:
     lines = []
-    for index, record in enumerate(convert_json(body, _Logs).logs):
+    for index, record in enumerate(_read_records(body)):
         moment = parse_time(record.logged_at)
         if moment is None:
             raise ProtocolViolation(
@@ -289,12 +307,38 @@ def parse_batch(body: bytes) -> LogBatch:
     return LogBatch(tuple(lines))
 
 
+def _read_records(body: bytes) -> Sequence[_Record | _PlainRecord]:
+    """What :func:`convert_json` reads of a batch, in a fifth of the time."""
+    try:
+        records = _DECODER.decode(body).logs
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        records = None
+    # msgspec overlooks a key that is there twice, which all else of the batch cannot hide: it is
+    # one string, and each record is six.
+    if records is not None and _count_strings(body) == 1 + 6 * len(records):
+        return records
+    logs: _Logs = convert_json(body, _Logs)
+    return logs.logs
+
+
+def _count_strings(body: bytes) -> int:
+    """How many strings, keys among them, valid JSON has."""
+    bare = body.replace(rb"\\", b"") if b"\\" in body else body
+    return (bare.count(b'"') - bare.count(rb"\"")) // 2
+
+
 def parse_time(text: str) -> int | None:
     """Unix milliseconds of a time as the protocol writes it; None where it is none."""
-    if not _TIME.fullmatch(text):
+    second, fraction = _parse_second(text[:20]), _FRACTIONS.get(text[20:])
+    return None if second is None or fraction is None else second + fraction
+
+
+@lru_cache(1024)
+def _parse_second(text: str) -> int | None:
+    if not _SECOND.fullmatch(text):
         return None
     try:
-        return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND
+        return (datetime.fromisoformat(f"{text}000Z") - _EPOCH) // _MILLISECOND
     except ValueError:
         return None
 

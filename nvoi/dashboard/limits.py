@@ -11,8 +11,12 @@ from contextlib import contextmanager
 #: used fills up, so forgetting one gives away no more than a burst.
 MOST_BUCKETS = 10_000
 
-#: Wrong guesses of one address, and of all together, within so many seconds.
+#: Wrong guesses of one address, and of all together, within so many seconds, from which on the
+#: next one has to wait; and how many seconds it waits at the most.
 GUESSES_OF_ONE, GUESSES_OF_ALL, GUESS_WINDOW = 5, 50, 15 * 60.0
+LONGEST_WAIT = 30.0
+#: Guesses that wait at one time: of one address, and of all together.
+WAITING_OF_ONE, WAITING_OF_ALL = 5, 20
 
 #: Addresses remembered for having known the password.
 _KNOWN = 1000
@@ -76,29 +80,54 @@ class Allowance:
 
 
 class Guesses:
-    """Counts wrong passwords, and says who has to wait before the next is looked at.
+    """Counts wrong passwords, and says how long the next guess waits before it is looked at.
 
-    An address that knew the password is not stopped by the wrong guesses of others, so that
-    nobody can lock a team out of its own dashboard.
+    Nobody is locked out: the right password is taken, if late. An address that knew it does not
+    wait for the wrong guesses of others.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # Never more than the limits let in, so a few dozen.
+        # Waiting bounds how many there can be in the window, to some thousands.
         self._wrong: deque[tuple[float, str]] = deque()
         self._known: dict[str, None] = {}
+        self._waiting: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, client: str) -> Iterator[float | None]:
+        """Gives the seconds that a guess of ``client`` is to wait; it waits inside.
+
+        None says that too many wait already.
+        """
+        wait = self.find_wait(client)
+        if not wait:
+            yield wait
+            return
+        others = sum(number for who, number in self._waiting.items() if who not in self._known)
+        if self._waiting[client] >= WAITING_OF_ONE or (
+            client not in self._known and others >= WAITING_OF_ALL
+        ):
+            yield None
+            return
+        self._waiting[client] += 1
+        try:
+            yield wait
+        finally:
+            self._waiting[client] -= 1
+            if not self._waiting[client]:
+                del self._waiting[client]
 
     def find_wait(self, client: str) -> float:
-        """Seconds until ``client`` may guess again; 0 where it may now."""
+        """Seconds that the next guess of ``client`` waits: each wrong one doubles them."""
         now = self._clock()
         while self._wrong and self._wrong[0][0] <= now - GUESS_WINDOW:
             self._wrong.popleft()
-        own = [when for when, who in self._wrong if who == client]
-        others = [when for when, who in self._wrong if who not in self._known]
-        waits = [own[-GUESSES_OF_ONE]] if len(own) >= GUESSES_OF_ONE else []
-        if client not in self._known and len(others) >= GUESSES_OF_ALL:
-            waits.append(others[-GUESSES_OF_ALL])
-        return max(waits) + GUESS_WINDOW - now if waits else 0.0
+        own = sum(who == client for _, who in self._wrong)
+        wait = _double(own - GUESSES_OF_ONE)
+        if client not in self._known:
+            others = sum(who not in self._known for _, who in self._wrong)
+            wait = max(wait, _double((others - GUESSES_OF_ALL) // 10))
+        return wait
 
     def add_wrong(self, client: str) -> None:
         self._wrong.append((self._clock(), client))
@@ -109,3 +138,8 @@ class Guesses:
         self._known[client] = None
         if len(self._known) > _KNOWN:
             del self._known[next(iter(self._known))]
+
+
+def _double(times: int) -> float:
+    """1 s, doubled so many times, as far as that goes; 0 for what is below 0."""
+    return 0.0 if times < 0 else min(2.0 ** min(times, 10), LONGEST_WAIT)

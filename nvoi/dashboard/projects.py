@@ -11,6 +11,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from sqlite3 import Connection
+from typing import Any
 
 from nvoi.dashboard.database import read_clock
 from nvoi.dashboard.keyring import Keyring
@@ -22,17 +23,22 @@ DEFAULT_PROJECT = "default"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 _TOKEN_BYTES = 16  # 128 random bits
-_SELECT = "SELECT id, name, token, created_at FROM projects"
+_SELECT = "SELECT id, name, token, created_at, needs_webhook FROM projects"
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """Who may send. ``token`` is part of its callback URL; the default project has none."""
+    """Who may send. ``token`` is part of its callback URL; the default project has none.
+
+    ``needs_webhook`` says that it has sent the webhook headers: what comes without them now was
+    captured, and may be of a run that is no longer stored.
+    """
 
     id: int
     name: str
     token: str | None
     created_at: int
+    needs_webhook: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +72,24 @@ def add_project(sql: Connection, keyring: Keyring, name: str, key: Secret) -> Pr
 def ensure_default_project(sql: Connection, keyring: Keyring, key: Secret) -> Project:
     """The project of ``/api/deploys``, which needs no token, with ``key`` as a valid one.
 
-    Another key that it had ends at once, unless it was rotated to end later. A key that was
-    rotated to end later stays so: a start with it does not undo the rotation.
+    Another key that it had ends at once, unless it was rotated to end later. A start with a key
+    that was rotated does not undo that: the key ends when it was to end, or stays ended.
     """
     project = find_project(sql, DEFAULT_PROJECT)
     if project is None:
         project = _insert(sql, DEFAULT_PROJECT, None)
-    elif key in get_keys(sql, keyring, project):
+    elif key in (*get_keys(sql, keyring, project), *_get_rotated(sql, keyring, project)):
         return project
-    now = read_clock()
-    sql.execute(
-        "DELETE FROM keys WHERE project_id = ? AND (expires_at IS NULL OR expires_at <= ?)",
-        (project.id, now),
-    )
+    sql.execute("DELETE FROM keys WHERE project_id = ? AND expires_at IS NULL", (project.id,))
     _add_key(sql, keyring, project, key)
     return project
+
+
+def _get_rotated(sql: Connection, keyring: Keyring, project: Project) -> tuple[Secret, ...]:
+    """The keys that others have taken the place of: they are kept, to be known again."""
+    query = "SELECT sealed FROM keys WHERE project_id = ? AND expires_at IS NOT NULL"
+    rows = sql.execute(query, (project.id,))
+    return tuple(keyring.unseal(project.id, sealed) for (sealed,) in rows)
 
 
 def rotate_key(
@@ -93,7 +102,6 @@ def rotate_key(
         raise UsageError(
             f"this is the key that the project {name} has", hint="make another key first"
         )
-    sql.execute("DELETE FROM keys WHERE project_id = ? AND expires_at <= ?", (project.id, now))
     sql.execute(
         "UPDATE keys SET expires_at = min(coalesce(expires_at, :end), :end)"
         " WHERE project_id = :project_id",
@@ -125,7 +133,7 @@ def get_keys(
 
 def find_project(sql: Connection, name: str) -> Project | None:
     row = sql.execute(f"{_SELECT} WHERE name = ?", (name,)).fetchone()
-    return Project(*row) if row else None
+    return _build(row) if row else None
 
 
 def get_project(sql: Connection, name: str) -> Project:
@@ -140,21 +148,31 @@ def get_project(sql: Connection, name: str) -> Project:
 
 def find_project_by_token(sql: Connection, token: str) -> Project | None:
     row = sql.execute(f"{_SELECT} WHERE token = ?", (token,)).fetchone()
-    return Project(*row) if row else None
+    return _build(row) if row else None
 
 
 def list_projects(sql: Connection) -> tuple[Project, ...]:
-    return tuple(Project(*row) for row in sql.execute(f"{_SELECT} ORDER BY name"))
+    return tuple(map(_build, sql.execute(f"{_SELECT} ORDER BY name")))
 
 
 def list_summaries(sql: Connection) -> tuple[ProjectSummary, ...]:
     rows = sql.execute(
-        "SELECT projects.id, name, token, created_at, count(DISTINCT deploy_id),"
+        "SELECT projects.id, name, token, created_at, needs_webhook, count(DISTINCT deploy_id),"
         " count(attempts.id), max(last_seen_at)"
         " FROM projects LEFT JOIN attempts ON attempts.project_id = projects.id"
         " GROUP BY projects.id ORDER BY name"
     )
-    return tuple(ProjectSummary(Project(*row[:4]), *row[4:]) for row in rows)
+    return tuple(ProjectSummary(_build(row[:5]), *row[5:]) for row in rows)
+
+
+def note_webhook(sql: Connection, project_id: int) -> None:
+    """A project has sent the webhook headers: it needs them from now on."""
+    sql.execute("UPDATE projects SET needs_webhook = 1 WHERE id = ?", (project_id,))
+
+
+def _build(row: tuple[Any, ...]) -> Project:
+    number, name, token, created_at, needs_webhook = row
+    return Project(number, name, token, created_at, bool(needs_webhook))
 
 
 def _insert(sql: Connection, name: str, token: str | None) -> Project:

@@ -4,7 +4,7 @@ Nothing of a body is looked at before its signature is known to be right, and 2x
 only once what it brought is committed. ``X-Nvoi-Signature`` covers the body and is always asked
 for. The Standard Webhooks headers cover the request's id and time as well; where one of them is
 there, all are checked (https://github.com/standard-webhooks/standard-webhooks, "Verifying
-signatures").
+signatures"), and a project that has once sent them needs them from then on.
 """
 
 from __future__ import annotations
@@ -67,6 +67,9 @@ FORGERY_RATE, FORGERY_BURST = 1.0, 20.0
 #: Stands for the key of a project that has none, so that it costs as much to refuse.
 NO_KEY = Secret("0" * 64)
 
+#: Why a request with the plain signature alone is refused. Only the key's owner is told.
+UNSIGNED = "this project's requests have webhook headers; one without them may be a replay"
+
 _WEBHOOK_HEADERS = (WEBHOOK_ID, WEBHOOK_TIMESTAMP, WEBHOOK_SIGNATURE)
 #: Printable ASCII without a dot, which separates what is signed; longer ids have no use.
 _WEBHOOK_ID = re.compile(r"[!-\-/-~]{1,255}")
@@ -93,7 +96,12 @@ class Receiver:
         return JSONResponse({"ok": True, "duplicate": receipt.duplicate})
 
     async def _store(self, project: Project, delivery: Delivery) -> Receipt:
-        receipt = await self._dashboard.writer.write(lambda sql: store_delivery(sql, delivery))
+        def store(sql: Connection) -> Receipt:
+            if delivery.webhook_id is not None and not project.needs_webhook:
+                projects.note_webhook(sql, project.id)
+            return store_delivery(sql, delivery)
+
+        receipt = await self._dashboard.writer.write(store)
         if receipt.attempt_id is not None and not receipt.duplicate:
             self._dashboard.feed.notify((project.name, delivery.deploy_id))
         return receipt
@@ -121,7 +129,9 @@ class Receiver:
         """What a request brings, once it is known to be the project's, and within its rate."""
         headers = join_headers(request.headers.items())
         try:
-            webhook_id = verify_request(body, headers, keys, now=time.time())
+            webhook_id = verify_request(
+                body, headers, keys, now=time.time(), needs_webhook=project.needs_webhook
+            )
         except ForgeryError as error:
             raise self._refuse(request, error) from None
         if wait := self._rates.take(project.id):
@@ -187,7 +197,12 @@ class ForgeryError(Exception):
 
 
 def verify_request(
-    body: bytes, headers: Mapping[str, str], keys: Sequence[Secret], *, now: float
+    body: bytes,
+    headers: Mapping[str, str],
+    keys: Sequence[Secret],
+    *,
+    now: float,
+    needs_webhook: bool = False,
 ) -> str | None:
     """Check a request's signatures, at ``now`` in Unix seconds; gives its ``webhook-id``, if any.
 
@@ -198,6 +213,8 @@ def verify_request(
     if not keys or not any(fits):
         raise ForgeryError("the signature is missing or wrong")
     if not _has_webhook(headers):
+        if needs_webhook:
+            raise ForgeryError(UNSIGNED)
         return None
     off = abs(now - int(headers[WEBHOOK_TIMESTAMP]))
     if off > TOLERANCE_SECONDS:

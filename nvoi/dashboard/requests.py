@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import ipaddress
 import math
 import re
@@ -21,6 +22,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nvoi.dashboard.context import Settings
@@ -35,11 +37,16 @@ _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
 # RFC 9110, 7.2: Host = uri-host [ ":" port ]. An IPv6 address stands in brackets (RFC 3986).
 _HOST = re.compile(r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:/?#@\s]+))(?::\d{0,5})?")
 
+#: RFC 9110, 14.1.2: the first and the last byte, or how many at the end.
+_RANGE = re.compile(rb"bytes=([0-9]{0,15})-([0-9]{0,15})", re.IGNORECASE)
+
 #: The bits of an IPv6 address that name one customer's network; the rest is theirs to choose.
 _NETWORK_BITS = 64
 
 #: What a proxy adds to the requests that it passes on.
-_FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+_FORWARDING = frozenset(
+    (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via")
+)
 
 
 # -- paths ----------------------------------------------------------------------------------
@@ -61,6 +68,38 @@ class _Segment(Convertor[str | None]):
 
 
 register_url_convertor("segment", _Segment())
+
+
+class FramingMiddleware:
+    """Refuses what two readers may read as two different requests; leaves off a range that is none.
+
+    A proxy may have read a body by the one of its two lengths that this server does not (RFC 9112,
+    6.1). A range in another unit, and one of several, may be ignored (RFC 9110, 14.2).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        names = {name for name, _ in scope.get("headers", ())}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            text = "a body with both Content-Length and Transfer-Encoding is refused"
+            refusal = JSONResponse({"error": text}, 400, {"Connection": "close"})
+            await refusal(scope, receive, send)
+            return
+        if b"range" in names:
+            headers = scope["headers"]
+            scope["headers"] = [one for one in headers if one[0] != b"range" or _is_range(one[1])]
+        await self._app(scope, receive, send)
+
+
+def _is_range(value: bytes) -> bool:
+    """Whether a ``Range`` is one of bytes."""
+    match = _RANGE.fullmatch(value)
+    if match is None or not any(match.groups()):
+        return False
+    first, last = match.groups()
+    return not (first and last) or int(first) <= int(last)
 
 
 class RawPathMiddleware:
@@ -129,7 +168,10 @@ async def read_body(
                 if not is_allowed:
                     raise build_refusal(503, "too much is being sent at once", 1)
     except TimeoutError:
-        raise HTTPException(408, f"the body did not come in {seconds:.0f} s") from None
+        # What comes of it later is no request.
+        raise HTTPException(
+            408, f"the body did not come in {seconds:.0f} s", {"Connection": "close"}
+        ) from None
     except ClientDisconnect:
         raise HTTPException(400, "the request was cut off") from None
     return bytes(body)
@@ -140,11 +182,15 @@ def build_refusal(status: int, text: str, retry_after: float) -> HTTPException:
 
 
 async def read_form(request: Request) -> dict[str, str] | None:
-    """The first value of each field; None where it is too large, too slow or no form."""
+    """The first value of each field; None where it is too large or no form."""
     try:
         body = await read_body(request, _MOST_BYTES, _READ_SECONDS)
         fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=16)
-    except (HTTPException, ValueError):
+    except HTTPException as error:
+        if error.status_code == HTTPStatus.REQUEST_TIMEOUT:
+            raise
+        return None
+    except ValueError:
         return None
     return {name: values[0] for name, values in fields.items()}
 
@@ -182,8 +228,20 @@ def find_host(scope: Scope) -> str | None:
 
 
 def is_forwarded(scope: Scope) -> bool:
-    headers = Headers(scope=scope)
-    return any(name in headers for name in _FORWARDING)
+    return any(name in _FORWARDING for name, _ in scope["headers"])
+
+
+def is_asked_for(scope: Scope, public_url: str) -> bool:
+    """Whether a request names the host of ``public_url``, or this machine, as its own."""
+    host = find_host(scope) or ""
+    return is_loopback(host) or _normalize(host) == _normalize(urlsplit(public_url).hostname or "")
+
+
+def _normalize(name: str) -> str:
+    """A host's name as it is compared: ASCII, in lower case, without the root's dot."""
+    with contextlib.suppress(UnicodeError):
+        name = name.encode("idna").decode()
+    return name.rstrip(".").lower()
 
 
 def find_client(scope: Scope, settings: Settings) -> str:
@@ -195,13 +253,21 @@ def find_client(scope: Scope, settings: Settings) -> str:
     client = scope.get("client")
     address = _find_address(client[0]) if client else None
     if settings.trust_proxy:
-        last = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).rpartition(",")[2]
-        address = _find_address(last.strip()) or address
+        last = _find_last(scope, "x-forwarded-for")
+        # Some proxies add the client's port.
+        match = _HOST.fullmatch(last)
+        host = (match["address"] or match["name"]) if match else last
+        address = _find_address(host) or address
     if address is None:
         return "unknown"
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, _NETWORK_BITS), strict=False))
     return str(address)
+
+
+def _find_last(scope: Scope, name: str) -> str:
+    """The last value of a header that every proxy adds to: the nearest one's."""
+    return ",".join(Headers(scope=scope).getlist(name)).rpartition(",")[2].strip()
 
 
 def is_encrypted(scope: Scope, settings: Settings) -> bool:
@@ -210,8 +276,7 @@ def is_encrypted(scope: Scope, settings: Settings) -> bool:
         return settings.public_url.startswith("https://")
     scheme = str(scope.get("scheme", "http"))
     if settings.trust_proxy:
-        last = ",".join(Headers(scope=scope).getlist("x-forwarded-proto")).rpartition(",")[2]
-        scheme = last.strip().lower() or scheme
+        scheme = _find_last(scope, "x-forwarded-proto").lower() or scheme
     return scheme == "https"
 
 

@@ -8,6 +8,7 @@ import errno
 import logging
 import resource
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,6 +30,10 @@ from nvoi.signals import list_wanted
 #: Seconds for a request's line and headers to come, from the connection's begin on or from the
 #: first byte after an answer.
 HEAD_SECONDS = 30.0
+#: Bytes of an answer that wait for a slow reader, in this process and in the system, beside the
+#: piece that is being sent; and seconds in which some of them have to go. A page that is cut off
+#: connects again.
+WAITING_BYTES, SYSTEM_BYTES, STALL_SECONDS = 16 * 1024, 128 * 1024, 30.0
 #: Seconds that requests under way have once the server is to end.
 GRACE_SECONDS = 3.0
 #: Seconds that an idle connection is kept: longer than nginx keeps its own (60 s), which would
@@ -49,17 +54,28 @@ _SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Protocol(H11Protocol):
-    """One connection, whose client has to ask for something in time.
+    """One connection, whose client has to ask for something in time, and to take the answer.
 
-    uvicorn itself waits for ever for a first request, and for the rest of one that has begun: a
-    few thousand silent connections would take all files that the process may open.
+    uvicorn itself waits for ever for a first request, for the rest of one that has begun, and for
+    a client that reads nothing: a few thousand silent connections would take all files that the
+    process may open, and all memory.
     """
 
     _head_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(WAITING_BYTES)
         self._set_timer()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(STALL_SECONDS, self._abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._cancel_stall_timer()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -67,7 +83,19 @@ class Protocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
+        self._cancel_stall_timer()
         super().connection_lost(exc)
+
+    def _abort(self) -> None:
+        """Forget what waits, in the system too, which would offer it for minutes (socket(7))."""
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _cancel_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def _set_timer(self) -> None:
         if not self._is_waiting():
@@ -160,6 +188,8 @@ def open_socket(host: str, port: int) -> socket.socket:
         raise UsageError(f"cannot listen on --host {host}: {reason}") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Its connections inherit it (tcp(7)); else the system would hold up to 4 MB for each.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SYSTEM_BYTES)
         listening.bind(address)
         listening.listen(BACKLOG)
     except OSError as error:

@@ -1,7 +1,8 @@
 """Stores what was received: once, with the attempt it belongs to, its lines in their places.
 
 Requests with the same ``X-Nvoi-Run-Id`` are of one attempt; those without it are of the attempt
-that the last ``started`` began.
+that the last ``started`` without it began. Such an end that counts other lines than an attempt
+has is not that attempt's: it may come late, when the next has begun.
 
 Lines within a gap fill it; those above the highest sequence number leave a gap where numbers are
 skipped. Of what is there already the same is not stored again, and something else is stored
@@ -13,12 +14,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection
 
-from nvoi.dashboard.deliveries import About, Completed, Delivery, Failed, Line, LogBatch, Started
+from nvoi.dashboard.deliveries import (
+    About,
+    Completed,
+    Delivery,
+    Failed,
+    Line,
+    LogBatch,
+    Numbers,
+    Started,
+)
 from nvoi.protocol import LEVELS
 
 #: Bytes of SHA-256 by which a body or a webhook-id is known again.
@@ -113,11 +124,21 @@ def _shorten(webhook_id: str) -> bytes:
 # -- which attempt --------------------------------------------------------------------------
 
 
+_OF_DEPLOY = f"SELECT {_TAIL} FROM attempts WHERE project_id = :project AND deploy_id = :deploy"  # noqa: S608 - constants
+_OF_RUN = f"{_OF_DEPLOY} AND run_id = :run"
+#: Without a run's id: the newest that has none either; else the newest of all.
+_OF_NO_RUN = f"{_OF_DEPLOY} ORDER BY run_id IS NOT NULL, number DESC LIMIT 1"
+_NEWEST = f"{_OF_DEPLOY} ORDER BY number DESC LIMIT 1"
+
+
 def _find_attempt(sql: Connection, delivery: Delivery) -> Tail | None:
-    """The attempt of the request's run; the newest where its sender names no run."""
+    """The attempt of the request's run; where its sender names no run, the one it may be of."""
+    return _find(sql, delivery, _OF_NO_RUN if delivery.run_id is None else _OF_RUN)
+
+
+def _find(sql: Connection, delivery: Delivery, query: str) -> Tail | None:
     row = sql.execute(
-        f"SELECT {_TAIL} FROM attempts WHERE project_id = :project AND deploy_id = :deploy"  # noqa: S608 - constants
-        " AND (:run IS NULL OR run_id = :run) ORDER BY number DESC LIMIT 1",
+        query,
         {"project": delivery.project_id, "deploy": delivery.deploy_id, "run": delivery.run_id},
     ).fetchone()
     return Tail(*row) if row else None
@@ -151,10 +172,11 @@ def _add_attempt(sql: Connection, delivery: Delivery) -> Tail:
 def _store_start(sql: Connection, delivery: Delivery, body: Started) -> int:
     tail = _ensure_attempt(sql, delivery)
     if delivery.run_id is None:
-        had_start, outcome = sql.execute(
-            "SELECT has_started, outcome FROM attempts WHERE id = ?", (tail.id,)
+        had_start, outcome, run_id = sql.execute(
+            "SELECT has_started, outcome, run_id FROM attempts WHERE id = ?", (tail.id,)
         ).fetchone()
-        if had_start and (outcome or tail.lines):
+        is_newest = _find(sql, delivery, _NEWEST) == tail
+        if run_id or not is_newest or (had_start and (outcome or tail.lines)):
             tail = _add_attempt(sql, delivery)
     sql.execute(
         "UPDATE attempts SET has_started = 1, last_seen_at = max(last_seen_at, ?),"
@@ -175,7 +197,9 @@ def _store_start(sql: Connection, delivery: Delivery, body: Started) -> int:
 
 
 def _store_end(sql: Connection, delivery: Delivery, body: Completed | Failed) -> int:
-    tail = _ensure_attempt(sql, delivery)
+    tail = _find_ended(sql, delivery)
+    if tail is None:
+        return _note_end(sql, delivery, body)
     has_ended = "SELECT outcome IS NOT NULL FROM attempts WHERE id = ?"
     if sql.execute(has_ended, (tail.id,)).fetchone()[0]:
         return tail.id
@@ -212,6 +236,49 @@ def _store_about(sql: Connection, attempt_id: int, about: About) -> None:
         " dirty = max(?, dirty), reason = coalesce(?, reason) WHERE id = ?",
         (*dataclasses.astuple(about), attempt_id),
     )
+
+
+def _find_ended(sql: Connection, delivery: Delivery) -> Tail | None:
+    """The attempt that an end is of, a new one where the deploy is not known; None for no other.
+
+    One that goes on comes before one that has ended, a newer one before an older one.
+    """
+    newest = _find(sql, delivery, _NEWEST)
+    if newest is None or delivery.run_id is not None:
+        return _ensure_attempt(sql, delivery)
+    rows = sql.execute(
+        f"SELECT {_TAIL}, (SELECT total(last - first + 1) FROM gaps WHERE attempt_id = id)"  # noqa: S608 - constants
+        " FROM attempts WHERE project_id = ? AND deploy_id = ? AND run_id IS NULL"
+        " ORDER BY outcome IS NOT NULL, number DESC",
+        (delivery.project_id, delivery.deploy_id),
+    )
+    attempts = [(Tail(*row), int(missing)) for *row, missing in rows]
+    if delivery.numbers.count is None:
+        # Nothing tells its sender's runs apart but that it began one after the other.
+        return max((tail for tail, _ in attempts), key=lambda tail: tail.id, default=None)
+    return next((tail for tail, gone in attempts if _fits(tail, gone, delivery.numbers)), None)
+
+
+def _fits(tail: Tail, missing: int, numbers: Numbers) -> bool:
+    """Whether an attempt has what its end counts: all lines but those that were given up."""
+    count = numbers.count or 0
+    least = 0 if numbers.dropped is None else count - numbers.dropped
+    if not tail.last_sequence:
+        # Lines of the run's children have no numbers, and are not counted.
+        return tail.lines >= least
+    return tail.last_sequence <= count and tail.last_sequence - missing >= least
+
+
+def _note_end(sql: Connection, delivery: Delivery, body: Completed | Failed) -> int:
+    """Keep the end of a run that is not known as a line of the newest; that one goes on."""
+    tail = _find(sql, delivery, _NEWEST) or _add_attempt(sql, delivery)
+    how = f"failed: {body.error}" if isinstance(body, Failed) else "completed"
+    text = f"An end came that belongs to none of this deploy's runs, so it ended none: {how}"
+    placed = [(tail.last_place, None, Line("warning", text, delivery.received_at))]
+    _insert(sql, tail, placed)
+    # It is no sign of life of this run.
+    _update_attempt(sql, tail, placed, 0, 0)
+    return tail.id
 
 
 def _note_missing(sql: Connection, tail: Tail, log_count: int | None) -> int:
@@ -254,6 +321,8 @@ def _place(sql: Connection, tail: Tail, lines: Sequence[Line], first: int | None
     there: dict[int, tuple[str, int]] = {}
     if lines and first <= tail.last_sequence:
         there = _read_sequences(sql, tail.id, first, first + len(lines) - 1)
+    if not there:
+        return [(sequence, sequence, line) for sequence, line in enumerate(lines, first)]
     return [
         (sequence, None if sequence in there else sequence, line)
         for sequence, line in enumerate(lines, first)
@@ -296,14 +365,18 @@ def _fill_gaps(sql: Connection, attempt_id: int, first: int, last: int) -> None:
 
 
 # A statement for many rows at once: between two of them another thread may take the interpreter,
-# and the writer would wait for it. 100 rows have 700 of the 999 values that any SQLite takes.
-_MOST_ROWS = 100
+# and the writer would wait for it. A sender's full request is 500 lines. 100 rows have 700 of the
+# 999 values that any SQLite takes.
+_MANY_ROWS, _MOST_ROWS = 500, 100
 _COLUMNS = "attempt_id, number, place, sequence, level, message, logged_at"
 
 
 def _insert(sql: Connection, tail: Tail, placed: Sequence[_Placed]) -> None:
-    for begin in range(0, len(placed), _MOST_ROWS):
-        part = placed[begin : begin + _MOST_ROWS]
+    allowed = sql.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+    takes_many = len(placed) >= _MANY_ROWS and allowed >= 7 * _MANY_ROWS
+    most = _MANY_ROWS if takes_many else _MOST_ROWS
+    for begin in range(0, len(placed), most):
+        part = placed[begin : begin + most]
         values: list[object] = []
         for number, (place, sequence, line) in enumerate(part, tail.lines + begin + 1):
             values += (tail.id, number, place, sequence, line.level, line.message, line.logged_at)

@@ -28,8 +28,9 @@ from nvoi.dashboard.requests import find_number, get_deploy_id, get_number
 KEEP_ALIVE_SECONDS = 15.0
 #: Milliseconds that a browser waits before it connects again.
 RETRY_MILLISECONDS = 1000
-#: Lines and bytes of one event; the bytes may be exceeded by those of one line.
-MOST_LINES, MOST_BYTES = 500, 256 * 1024
+#: Lines and bytes of one event, which a slow reader holds; the bytes may be exceeded by those of
+#: one line.
+MOST_LINES, MOST_BYTES = 500, 32 * 1024
 
 #: HTML, "Server-sent events", parsing: a comment begins with a colon.
 _EVENT_ID = re.compile(r"[0-9]{1,15}", re.ASCII)

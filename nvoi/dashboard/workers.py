@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 #: The most jobs of a transaction, so that none waits long for those after it.
 MOST_JOBS = 200
+#: Seconds that a job which comes alone waits for another: to commit two costs little more than one.
+COMPANY_SECONDS = 0.001
 #: A query is short, and SQLite lets Python go on meanwhile; more than one thread keeps small
 #: queries from waiting for a long text.
 READERS = 4
@@ -59,7 +61,9 @@ class Writer:
     """
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._connection = database.connect()
+        database.watch_files(self._connection)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
@@ -95,6 +99,7 @@ class Writer:
             while group := self._take_group():
                 self._write_group(group)
         finally:
+            self._database.forget_files()
             self._connection.close()
 
     def _take_group(self) -> list[_Job]:
@@ -103,9 +108,12 @@ class Writer:
         job = self._jobs.get()
         while job is not None:
             group.append(job)
-            if len(group) == MOST_JOBS or self._jobs.empty():
+            if len(group) == MOST_JOBS:
                 return group
-            job = self._jobs.get()
+            try:
+                job = self._jobs.get(timeout=COMPANY_SECONDS if len(group) == 1 else 0.0)
+            except queue.Empty:
+                return group
         # What stands for the end stays there for the next look.
         self._jobs.put(None)
         return group
@@ -116,6 +124,7 @@ class Writer:
         try:
             with transaction(self._connection):
                 outcomes += [self._run_job(job) for job, _ in group]
+            self._database.check_files()
         except Exception as error:  # noqa: BLE001 - the thread has to live, and every job an answer
             outcomes = [(None, error) for _ in group]
         for (_, future), (result, fault) in zip(group, outcomes, strict=True):

@@ -92,6 +92,26 @@ def test_a_rotation_without_grace_ends_the_earlier_key_at_once(serving: Serving)
         assert client.started() == 200
 
 
+def test_a_start_with_a_key_whose_rotation_is_over_does_not_undo_it(serving: Serving) -> None:
+    result = rotate(serving, "default", "--grace", "0")
+    assert "The earlier one has ended." in result.stdout
+    serving.stop()
+    serving.start()
+    assert "warning: the key of $DEPLOY_KEY has ended: 'nvoi dashboard project" in serving.output
+    assert "callback_url: " not in serving.output
+    with serving.build_client(key=KEY) as client:
+        assert client.started() == 401
+    with serving.build_client(key=NEW_KEY) as client:
+        assert client.started() == 200
+    # Who means it may have it again.
+    assert rotate(serving, "default", "--grace", "0", key=KEY).returncode == 0
+    serving.stop()
+    serving.start()
+    assert "warning" not in serving.output
+    with serving.build_client(key=KEY) as client:
+        assert client.started() == 200
+
+
 def test_a_removed_project_is_gone_with_its_deploys(serving: Serving) -> None:
     url = add(serving, "shop")
     with serving.build_client("shop-1", key=SHOP_KEY, url=url) as client:

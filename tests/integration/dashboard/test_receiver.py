@@ -37,15 +37,15 @@ def send(
     path: str,
     document: Any,
     *,
-    webhook_id: str = "",
+    webhook_id: str | None = "",
     key: str = KEY,
     **headers: str,
 ) -> Answer:
-    """A request that is signed in both ways, or in the plain one alone."""
+    """A request that is signed in both ways; in the plain one alone where its id is None."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     signed = {"X-Nvoi-Signature": protocol.sign(body, key)}
-    if webhook_id:
-        signed = sign(key, webhook_id, body)
+    if webhook_id is not None:
+        signed = sign(key, webhook_id or protocol.build_webhook_id(), body)
     return serving.post(path, body, JSON | signed | headers)
 
 
@@ -85,7 +85,7 @@ def test_a_body_of_a_mebibyte_is_taken(shared: Serving) -> None:
 
 def test_a_body_that_comes_in_chunks_is_taken(shared: Serving) -> None:
     body = json.dumps(build_batch("in chunks")).encode()
-    headers = JSON | {"X-Nvoi-Signature": protocol.sign(body, KEY)}
+    headers = JSON | sign(KEY, "msg_chunks", body)
     chunks = (body[start : start + 7] for start in range(0, len(body), 7))
     assert shared.post("/api/deploys/chunks/logs", chunks, headers).status == 200
     assert get_messages(shared.get_lines("chunks")) == ["in chunks"]
@@ -131,12 +131,24 @@ def test_a_request_that_comes_again_is_stored_once(shared: Serving) -> None:
     assert get_messages(shared.get_lines("again")) == ["one"]
 
 
-def test_a_captured_request_without_its_webhook_headers_is_stored_once(shared: Serving) -> None:
-    path = "/api/deploys/stripped/logs"
-    assert send(shared, path, build_batch("one"), webhook_id="msg_stripped").status == 200
-    answer = send(shared, path, build_batch("one"))
-    assert (answer.status, answer.json["duplicate"]) == (200, True)
-    assert get_messages(shared.get_lines("stripped")) == ["one"]
+def test_a_project_that_has_sent_webhook_headers_needs_them_from_then_on(serving: Serving) -> None:
+    path, document = "/api/deploys/plain/logs", build_batch("one")
+    assert [send(serving, path, document, webhook_id=None).status for _ in range(2)] == [200, 200]
+    assert send(serving, "/api/deploys/both/logs", document).status == 200
+    # Neither what is still stored nor what retention has deleted comes again.
+    for document in (build_batch("one"), build_batch("two")):
+        answer = send(serving, path, document, webhook_id=None)
+        assert (answer.status, answer.json) == (
+            401,
+            {
+                "error": "this project's requests have webhook headers; "
+                "one without them may be a replay"
+            },
+        )
+    serving.stop()
+    serving.start()
+    assert send(serving, path, build_batch("three"), webhook_id=None).status == 401
+    assert get_messages(serving.get_lines("plain")) == ["one"]
 
 
 def test_a_captured_request_is_refused_when_it_is_old(shared: Serving) -> None:
@@ -157,12 +169,12 @@ def test_a_captured_request_is_refused_when_it_is_old(shared: Serving) -> None:
     assert "off this server's clock" in answer.json["error"]
 
 
-def test_a_captured_body_cannot_be_replayed_for_another_deploy(shared: Serving) -> None:
+def test_a_captured_body_cannot_be_replayed_for_another_deploy(serving: Serving) -> None:
     document = build_batch("captured")
-    assert send(shared, "/api/deploys/mine/logs", document, webhook_id="msg_mine").status == 200
-    answer = send(shared, "/api/deploys/yours/logs", document)
+    assert send(serving, "/api/deploys/mine/logs", document, webhook_id=None).status == 200
+    answer = send(serving, "/api/deploys/yours/logs", document, webhook_id=None)
     assert (answer.status, answer.json["duplicate"]) == (200, True)
-    assert shared.get_attempts("yours") == []
+    assert serving.get_attempts("yours") == []
 
 
 # -- what is not believed ----------------------------------------------------------------------
@@ -407,3 +419,27 @@ def test_while_the_disk_is_full_nothing_is_acknowledged(serving: Serving) -> Non
     assert (answer.status, answer.json["duplicate"]) == (200, False)
     assert len(serving.get_lines("full")) == 500
     assert "Traceback" not in serving.output
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_once_the_databases_file_has_gone_nothing_is_acknowledged(
+    serving: Serving, *, is_replaced: bool
+) -> None:
+    assert send(serving, LOGS, build_batch("one")).status == 200
+    kept = serving.database.rename(serving.folder / "kept")
+    if is_replaced:
+        serving.database.write_bytes(kept.read_bytes())
+    answers = [send(serving, LOGS, build_batch("two"), webhook_id="msg_two") for _ in range(3)]
+    assert [answer.status for answer in answers] == [503] * 3
+    assert answers[0].headers["Retry-After"] == "2"
+    for path in ("/healthz", "/", "/api/projects.json"):
+        response = serving.get(path)
+        assert response.status == 503
+        assert b"dashboard.sqlite3 was deleted or replaced" in response.data
+    told = "[WARNING] dashboard.sqlite3 was deleted or replaced while the dashboard used it"
+    assert serving.output.count(told) == 1
+    # What was acknowledged is there, and what was not is sent again.
+    kept.replace(serving.database)
+    assert send(serving, LOGS, build_batch("two"), webhook_id="msg_two").status == 200
+    assert get_messages(serving.get_lines()) == ["one", "two"]
+    assert serving.get("/healthz").status == 200

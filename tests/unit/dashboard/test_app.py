@@ -10,7 +10,14 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nvoi.dashboard.app import PAUSE_SECONDS, Complaints, SecurityHeadersMiddleware, answer_fault
+from nvoi.dashboard.app import (
+    PAUSE_SECONDS,
+    PIECE_BYTES,
+    Complaints,
+    PieceMiddleware,
+    SecurityHeadersMiddleware,
+    answer_fault,
+)
 from nvoi.dashboard.context import Settings
 
 
@@ -61,3 +68,25 @@ def test_the_same_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> Non
     now = PAUSE_SECONDS
     complaints.warn("the disk is full")
     assert caplog.messages == ["the disk is full", "it is locked", "the disk is full"]
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES])
+def test_what_is_long_is_sent_in_pieces(size: int) -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    body = bytes(number % 251 for number in range(size))
+    app = PieceMiddleware(Response(body))
+    asyncio.run(app({"type": "http", "method": "GET"}, receive, send))
+    _, *pieces = sent
+    assert b"".join(piece["body"] for piece in pieces) == body
+    assert max(len(piece["body"]) for piece in pieces) <= PIECE_BYTES
+    assert [piece.get("more_body", False) for piece in pieces] == [True] * (len(pieces) - 1) + [
+        False
+    ]
+    assert len(pieces) == max(1, -(-size // PIECE_BYTES))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from nvoi.dashboard.app import build_app
-from nvoi.dashboard.auth import IDLE, RENEWAL, Sessions, choose_next, is_same
+from nvoi.dashboard.auth import choose_next, is_same
 from nvoi.dashboard.database import Database
+from nvoi.dashboard.sessions import IDLE, RENEWAL, Sessions
 from nvoi.dashboard.workers import Writer
 from nvoi.secret import Secret
 from tests.unit.dashboard.asgi import Exchange, open_dashboard

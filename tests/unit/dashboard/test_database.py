@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from nvoi.dashboard.database import (
     migrate,
     open_database,
     read_version,
+    transaction,
 )
 from nvoi.dashboard.projects import find_option, store_option
 from nvoi.dashboard.schema import MIGRATIONS
@@ -390,3 +392,122 @@ def test_deploys_of_the_schema_before_run_ids_are_kept_and_go_on(path: Path) -> 
         assert (store.get().number, store.get().lines) == (1, 2)
         store.send(make_batch(1, 3), run="0f8fad5b-d9cb-469f-a165-70867728950e")
         assert (store.get().number, store.get().lines) == (2, 3)
+
+
+def build_earlier(path: Path, lines: int, size: int) -> None:
+    """A database of the schema before this one, with a run whose lines have so many characters."""
+    path.touch(0o600)
+    with contextlib.closing(connect(path)) as connection:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        migrate(connection, MIGRATIONS[:2])
+        connection.execute("INSERT INTO projects VALUES (1, 'default', NULL, 0)")
+        connection.execute(
+            "INSERT INTO attempts (id, project_id, deploy_id, number, started_at, last_seen_at,"
+            " lines, last_place, last_sequence) VALUES (7, 1, 'deploy', 1, 0, 0, ?, 1, ?)",
+            (lines, lines),
+        )
+        connection.execute("INSERT INTO deliveries VALUES (1, 1, 7, x'00', x'00')")
+        with transaction(connection):
+            connection.executemany(
+                "INSERT INTO lines VALUES (7, ?, ?, ?, 'info', ?, ?)",
+                # The second came before the first.
+                (
+                    (n, 3 - n if n < 3 else n, 3 - n if n < 3 else n, f"{n} " * (size // 5), n)
+                    for n in range(1, lines + 1)
+                ),
+            )
+
+
+def test_lines_of_an_earlier_schema_are_kept_in_their_order_and_the_time_is_told(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build_earlier(path, 3000, 1500)
+    before = path.stat().st_size
+    with open_store(path) as store:
+        assert [line.number for line in store.read()] == list(range(1, 3001))
+        assert [line.message.split()[0] for line in store.read()] == [
+            str(n) for n in range(1, 3001)
+        ]
+        assert [text.split()[0] for text in store.read_messages()[:4]] == ["2", "1", "3", "4"]
+        with store.database.read() as sql:
+            free, page = (
+                sql.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("freelist_count", "page_size")
+            )
+    assert path.stat().st_size - free * page < before / 2
+    first, last = [record.getMessage() for record in caplog.records]
+    assert re.search(r"is rewritten: this takes up to \d+ s, and up to \d+ MB more", first)
+    assert last.startswith("the database is rewritten, after ")
+
+
+def test_a_new_database_and_one_of_this_schema_tell_nothing(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        open_database(path).close()
+    assert not caplog.records
+
+
+def test_a_project_of_an_earlier_schema_that_has_sent_webhook_headers_needs_them(
+    path: Path,
+) -> None:
+    build_earlier(path, 1, 10)
+    with open_store(path) as store:
+        assert store.project.needs_webhook
+
+
+def test_every_index_that_a_migration_makes_is_there_in_the_end(
+    connection: sqlite3.Connection,
+) -> None:
+    statements = " ".join(statement for each in MIGRATIONS for statement in each)
+    names = re.findall(r"CREATE (?:UNIQUE )?INDEX (\w+)", statements)
+    assert set(names) <= list_tables(connection)
+
+
+@pytest.mark.parametrize("size", [300, 1100, 1600, 2600, 5000, 20_000])
+def test_a_database_is_at_most_twice_its_lines(path: Path, size: int) -> None:
+    count = 4_000_000 // size
+    with open_store(path) as store:
+        for first in range(1, count + 1, 100):
+            store.send(make_batch(first, min(count, first + 99), text="x" * size))
+    assert path.stat().st_size < 2 * count * size + 300_000
+
+
+# -- files that go ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "-wal", "-shm"])
+def test_what_is_stored_in_a_file_that_was_deleted_is_not_acknowledged(
+    path: Path, name: str
+) -> None:
+    with open_store(path) as store:
+        store.send(make_batch(1, 2))
+        file = path.with_name(f"{path.name}{name}")
+        away = file.rename(path.with_name("away"))
+        for _ in range(2):
+            with pytest.raises(StorageError, match=f"{re.escape(file.name)} was deleted"):
+                store.send(make_batch(3, 4))
+        with pytest.raises(StorageError, match="was deleted or replaced"), store.database.read():
+            pass
+        assert not file.exists()
+        # Another in its place is no better.
+        file.write_bytes(away.read_bytes())
+        with pytest.raises(StorageError, match="was deleted or replaced"):
+            store.send(make_batch(3, 4))
+        away.rename(file)
+        store.send(make_batch(5, 6))
+        assert store.get().lines >= 4
+
+
+def test_a_link_to_the_database_that_leads_elsewhere_is_noticed(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link.sqlite3"
+    link.symlink_to(path)
+    open_database(path).close()
+    with open_store(link) as store:
+        store.send(make_batch(1, 2))
+        link.unlink()
+        link.symlink_to(tmp_path / "other.sqlite3")
+        open_database(tmp_path / "other.sqlite3").close()
+        with pytest.raises(StorageError, match=r"link.sqlite3 was deleted or replaced"):
+            store.send(make_batch(3, 4))

@@ -124,6 +124,43 @@ def test_a_message_may_hold_any_character(message: str) -> None:
     assert batch.lines[0].message == message
 
 
+TRICKY = [
+    '"',
+    "\\",
+    '\\"',
+    '"\\',
+    '\\\\"',
+    '{"level":',
+    '","level":"info","x',
+    "\\u0022",
+    "\n\t",
+    "é\u2028",
+]
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_messages_that_look_like_json_are_only_messages(*, ascii_only: bool) -> None:
+    messages = [one + other for one in TRICKY for other in TRICKY]
+    document = {"logs": [LINE | {"message": message} for message in messages]}
+    batch, _ = parse("logs", json.dumps(document, ensure_ascii=ascii_only).encode())
+    assert [line.message for line in batch.lines] == messages
+
+
+@pytest.mark.parametrize("message", TRICKY)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("level", "info"), ("message", ""), ("logged_at", TIME), ("l\\u0065vel", "info")],
+)
+def test_a_key_that_is_there_twice_is_refused_whatever_lies_around_it(
+    message: str, key: str, value: str
+) -> None:
+    record = json.dumps(LINE | {"message": message})
+    doubled = f'{record[:-1]}, "{key}": {json.dumps(value)}}}'
+    body = f'{{"logs": [{record}, {doubled}, {record}]}}'.encode()
+    assert refuse("logs", body).message == "the key is there twice"
+    assert parse("logs", body.replace(doubled.encode(), record.encode()))
+
+
 @pytest.mark.parametrize(
     "content_type",
     [

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from nvoi.dashboard import limits
-from nvoi.dashboard.limits import GUESS_WINDOW, GUESSES_OF_ALL, GUESSES_OF_ONE, Guesses, RateLimit
+from nvoi.dashboard.limits import (
+    GUESS_WINDOW,
+    GUESSES_OF_ALL,
+    GUESSES_OF_ONE,
+    LONGEST_WAIT,
+    WAITING_OF_ALL,
+    WAITING_OF_ONE,
+    Guesses,
+    RateLimit,
+)
 
 
 class Clock:
@@ -71,29 +82,32 @@ def guesses(clock: Clock) -> Guesses:
     return Guesses(clock)
 
 
-def test_a_client_may_guess_wrong_a_few_times_and_then_waits(
+def test_a_client_may_guess_wrong_a_few_times_and_then_waits_longer_each_time(
     guesses: Guesses, clock: Clock
 ) -> None:
-    for _ in range(GUESSES_OF_ONE):
-        assert guesses.find_wait("a") == 0
+    waits = []
+    for _ in range(GUESSES_OF_ONE + 7):
+        waits.append(guesses.find_wait("a"))
         guesses.add_wrong("a")
-        clock.now += 10
-    assert guesses.find_wait("a") == GUESS_WINDOW - 10 * GUESSES_OF_ONE
+    assert waits == [0] * GUESSES_OF_ONE + [1, 2, 4, 8, 16, LONGEST_WAIT, LONGEST_WAIT]
     assert guesses.find_wait("b") == 0
-    clock.now += GUESS_WINDOW - 10 * GUESSES_OF_ONE
+    clock.now += GUESS_WINDOW
     assert guesses.find_wait("a") == 0
 
 
-def test_many_clients_together_are_stopped_too(guesses: Guesses, clock: Clock) -> None:
+def test_many_clients_together_have_to_wait_too(guesses: Guesses, clock: Clock) -> None:
     for number in range(GUESSES_OF_ALL):
         assert guesses.find_wait(f"client {number}") == 0
         guesses.add_wrong(f"client {number}")
-    assert guesses.find_wait("another") == GUESS_WINDOW
+    assert guesses.find_wait("another") == 1
+    for number in range(1000):
+        guesses.add_wrong(f"client {number}")
+    assert guesses.find_wait("another") == LONGEST_WAIT
     clock.now += GUESS_WINDOW
     assert guesses.find_wait("another") == 0
 
 
-def test_who_knew_the_password_is_not_stopped_by_the_guesses_of_others(guesses: Guesses) -> None:
+def test_who_knew_the_password_does_not_wait_for_the_guesses_of_others(guesses: Guesses) -> None:
     guesses.add_right("known")
     for number in range(GUESSES_OF_ALL):
         guesses.add_wrong(f"client {number}")
@@ -105,7 +119,7 @@ def test_who_knew_the_password_still_waits_for_guesses_of_its_own(guesses: Guess
     guesses.add_right("known")
     for _ in range(GUESSES_OF_ONE):
         guesses.add_wrong("known")
-    assert guesses.find_wait("known") == GUESS_WINDOW
+    assert guesses.find_wait("known") == 1
 
 
 def test_the_right_password_forgives_the_wrong_ones_before_it(guesses: Guesses) -> None:
@@ -114,3 +128,21 @@ def test_the_right_password_forgives_the_wrong_ones_before_it(guesses: Guesses) 
     guesses.add_right("a")
     guesses.add_wrong("a")
     assert guesses.find_wait("a") == 0
+
+
+def test_only_so_many_guesses_wait_at_one_time(guesses: Guesses) -> None:
+    guesses.add_right("known")
+    for _ in range(GUESSES_OF_ALL):
+        guesses.add_wrong("a")
+    with contextlib.ExitStack() as stack:
+
+        def hold(client: str) -> float | None:
+            return stack.enter_context(guesses.hold(client))
+
+        waits = [hold("a") for _ in range(WAITING_OF_ONE + 1)]
+        assert waits == [LONGEST_WAIT] * WAITING_OF_ONE + [None]
+        waits = [hold(f"client {number}") for number in range(WAITING_OF_ALL - WAITING_OF_ONE + 1)]
+        assert waits == [1] * (WAITING_OF_ALL - WAITING_OF_ONE) + [None]
+        assert hold("known") == 0
+    with guesses.hold("a") as wait:
+        assert wait == LONGEST_WAIT

@@ -11,6 +11,7 @@ from nvoi.dashboard.context import Settings
 from nvoi.dashboard.requests import (
     find_client,
     find_host,
+    is_asked_for,
     is_encrypted,
     is_foreign,
     is_forwarded,
@@ -80,6 +81,27 @@ def test_two_hosts_are_none() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "host", "is_so"),
+    [
+        ("https://deploys.example.com", "deploys.example.com", True),
+        ("https://deploys.example.com", "Deploys.Example.Com.:443", True),
+        ("https://deploys.example.com:8443", "deploys.example.com", True),
+        ("https://deploys.example.com", "127.0.0.1:8787", True),
+        ("https://deploys.example.com", "evil.example", False),
+        ("https://deploys.example.com", "deploys.example.com.evil.example", False),
+        ("https://deploys.example.com", "", False),
+        ("https://d\xe9p\xf4t.example", "xn--dpt-bma0d.example", True),
+        ("http://[2001:db8::1]:8787", "[2001:DB8::1]:8787", True),
+        ("http://[2001:db8::1]:8787", "[2001:db8::2]", False),
+    ],
+)
+def test_a_request_is_for_the_public_urls_host_or_this_machine(
+    url: str, host: str, is_so: bool
+) -> None:
+    assert is_asked_for(build_scope(("host", host)), url) is is_so
+
+
+@pytest.mark.parametrize(
     "name", ["x-forwarded-for", "forwarded", "x-forwarded-host", "x-real-ip", "via"]
 )
 def test_a_proxy_is_known_by_what_it_adds(name: str) -> None:
@@ -97,7 +119,12 @@ def test_forwarded_addresses_mean_nothing_without_a_trusted_proxy() -> None:
         (["203.0.113.1"], "203.0.113.1"),
         (["198.51.100.1, 203.0.113.1"], "203.0.113.1"),
         (["198.51.100.1", "203.0.113.1"], "203.0.113.1"),
+        (["198.51.100.1:80, 203.0.113.1:40001"], "203.0.113.1"),
+        (["2001:db8::1"], "2001:db8::/64"),
+        (["[2001:db8::1]"], "2001:db8::/64"),
+        (["[2001:db8::1]:40001"], "2001:db8::/64"),
         (["203.0.113.1, unknown"], "192.0.2.7"),
+        (["203.0.113.1:x"], "192.0.2.7"),
         ([""], "192.0.2.7"),
         ([], "192.0.2.7"),
     ],

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import logging
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from nvoi.dashboard import projects, retention
 from nvoi.dashboard.database import read_clock
@@ -10,7 +13,6 @@ from nvoi.dashboard.deliveries import Failed
 from nvoi.dashboard.projects import Project
 from nvoi.dashboard.queries import LOST_AFTER, list_runs
 from nvoi.dashboard.retention import MOST_ROWS, Retention, delete_rows
-from nvoi.secret import Secret
 from tests.unit.dashboard.faults import locked
 from tests.unit.dashboard.stores import (
     COMPLETED,
@@ -21,9 +23,6 @@ from tests.unit.dashboard.stores import (
     open_store,
 )
 from tests.waiting import wait_until
-
-if TYPE_CHECKING:
-    import pytest
 
 DAY = 86_400_000
 
@@ -140,12 +139,108 @@ def test_the_space_is_given_back_but_for_the_spare(
     assert after < 200
 
 
-def test_a_key_that_ended_is_deleted(store: Store) -> None:
-    with store.database.write() as connection:
-        projects.rotate_key(connection, store.keyring, "default", Secret("b" * 64), grace_seconds=0)
-    Retention(store.writer).sweep()
-    with store.database.read() as connection:
-        assert connection.execute("SELECT count(*) FROM keys").fetchone()[0] == 1
+@dataclass
+class Clocks:
+    """The machine's clock in Unix milliseconds, and the time that passes in seconds."""
+
+    clock: int
+    passed: float = 0.0
+
+    def build(self, store: Store, **settings: int) -> Retention:
+        return Retention(
+            store.writer, **settings, clock=lambda: self.clock, passed=lambda: self.passed
+        )
+
+    def go_on(self, days: float) -> None:
+        self.clock += round(days * DAY)
+        self.passed += days * 86_400
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks(read_clock())
+
+
+def fill_days(store: Store) -> None:
+    for name, ago in (("a", 80 * DAY), ("b", 50 * DAY), ("c", DAY), ("d", 0)):
+        finish(store, name, ago=ago)
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+def test_a_clock_that_jumps_ahead_for_a_minute_deletes_nothing(
+    store: Store, clocks: Clocks, caplog: pytest.LogCaptureFixture, *, is_started: bool
+) -> None:
+    fill_days(store)
+    sweeping = clocks.build(store, keep_days=90)
+    if not is_started:
+        sweeping.sweep()
+    clocks.clock += 400 * DAY
+    if is_started:
+        sweeping = clocks.build(store, keep_days=90)
+    for _ in range(3):
+        sweeping.sweep()
+        clocks.go_on(1 / 1440)
+    assert list_kept(store, "abcd") == "abcd"
+    assert re.search(r"the clock is (39\d|400) days ahead", caplog.text)
+    assert caplog.text.count("days ahead of when") == 1
+    clocks.clock -= 400 * DAY
+    sweeping.sweep()
+    clocks.go_on(12)
+    sweeping.sweep()
+    assert list_kept(store, "abcd") == "bcd"
+    assert caplog.text.count("days ahead of when") == 1
+
+
+def test_a_clock_that_stays_ahead_is_followed_by_two_days_a_day(
+    store: Store, clocks: Clocks
+) -> None:
+    fill_days(store)
+    sweeping = clocks.build(store, keep_days=90)
+    sweeping.sweep()
+    clocks.clock += 20 * DAY
+    kept = []
+    for _ in range(22):
+        clocks.go_on(1)
+        sweeping.sweep()
+        kept.append(list_kept(store, "abcd"))
+    # 10 days on, the run of 80 days ago; 40 days on, and no later, that of 50 days ago.
+    assert kept.count("abcd") == 5
+    assert kept[-1] == "cd"
+    assert kept.index("cd") == 20
+
+
+def test_a_start_after_some_time_goes_on_where_retention_was(store: Store, clocks: Clocks) -> None:
+    fill_days(store)
+    clocks.build(store, keep_days=90).sweep()
+    for days, kept in ((1, "abcd"), (8.5, "abcd"), (0.5, "abcd"), (1, "abcd")):
+        clocks.go_on(days)
+        clocks.build(store, keep_days=90).sweep()
+        assert list_kept(store, "abcd") == kept
+    sweeping = clocks.build(store, keep_days=90)
+    sweeping.sweep()
+    clocks.go_on(8)
+    sweeping.sweep()
+    assert list_kept(store, "abcd") == "bcd"
+
+
+def test_runs_heard_of_while_the_clock_was_wrong_are_as_new_as_those_before_them(
+    store: Store, clocks: Clocks
+) -> None:
+    for name, ago in (("a", 99 * DAY), ("b", -400 * DAY), ("c", 95 * DAY), ("d", DAY)):
+        finish(store, name, ago=ago)
+    finish(store, "e", ago=20_000 * DAY)
+    finish(store, "f")
+    clocks.build(store, keep_days=90).sweep()
+    assert list_kept(store, "abcdef") == "bdef"
+
+
+def test_a_run_that_goes_on_is_kept_while_the_clock_is_ahead(store: Store, clocks: Clocks) -> None:
+    store.send(make_start(), deploy="a", at=clocks.clock)
+    sweeping = clocks.build(store, keep=0)
+    sweeping.sweep()
+    clocks.clock += 400 * DAY
+    sweeping.sweep()
+    assert list_kept(store, "a") == "a"
 
 
 def test_it_sweeps_in_the_background_until_it_is_closed(

@@ -7,14 +7,17 @@ import contextlib
 import resource
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from nvoi.dashboard import server
+from nvoi.dashboard import receiver, requests, server
+from nvoi.dashboard.app import PIECE_BYTES, PieceMiddleware, build_app
 from nvoi.dashboard.server import Protocol, format_origin, raise_file_limit
+from tests.unit.dashboard.asgi import open_dashboard
 
 
 @pytest.mark.parametrize(
@@ -36,14 +39,14 @@ def test_a_system_that_refuses_more_files_is_served_with_what_it_has(
 
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter, asyncio.Event], Awaitable[None]]
 
 
-def converse(talk: Talk) -> None:
-    """Have ``talk`` speak to a connection, whose answers wait for the event."""
+def converse(talk: Talk, app: ASGIApp | None = None) -> None:
+    """Have ``talk`` speak to a connection, whose answers wait for the event, or are an app's."""
 
     async def run() -> None:
         go_on = asyncio.Event()
@@ -53,7 +56,7 @@ def converse(talk: Talk) -> None:
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body", "body": b""})
 
-        config = uvicorn.Config(answer, http=Protocol, lifespan="off", log_config=None)
+        config = uvicorn.Config(app or answer, http=Protocol, lifespan="off", log_config=None)
         config.load()
         here, there = socket.socketpair()
         await asyncio.get_running_loop().connect_accepted_socket(
@@ -113,3 +116,94 @@ def test_an_answer_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
 
     converse(talk)
+
+
+@pytest.mark.parametrize("path", ["/api/deploys/run-1/logs", "/login"])
+def test_after_a_body_that_did_not_come_the_connection_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(receiver, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(requests, "_READ_SECONDS", 0.05)
+
+    async def talk(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _go_on: asyncio.Event
+    ) -> None:
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nsome"
+        writer.write(head.encode())
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+
+    with open_dashboard(tmp_path) as dashboard:
+        converse(talk, build_app(dashboard))
+
+
+def test_a_body_of_two_lengths_is_refused_and_the_connection_closed(tmp_path: Path) -> None:
+    async def talk(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _go_on: asyncio.Event
+    ) -> None:
+        head = "POST /api/deploys/run-1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n"
+        writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode() + REQUEST)
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1 ") == 1
+
+    with open_dashboard(tmp_path) as dashboard:
+        converse(talk, build_app(dashboard))
+
+
+async def answer_at_length(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """16 MB, which no system holds for a connection."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": bytes(1 << 24)})
+
+
+def test_who_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STALL_SECONDS", 0.05)
+
+    async def talk(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _go_on: asyncio.Event
+    ) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(REQUEST)
+        # The other side has closed: what is said there fails.
+        while not writer.transport.is_closing():
+            writer.write(b"x")
+            await asyncio.sleep(0.01)
+        with contextlib.suppress(ConnectionError):
+            assert len(await reader.read()) < 1 << 24
+
+    converse(talk, PieceMiddleware(answer_at_length))
+
+
+def test_who_takes_it_in_small_parts_gets_all_of_it() -> None:
+    async def talk(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _go_on: asyncio.Event
+    ) -> None:
+        writer.write(REQUEST)
+        size = 0
+        while size < 1 << 24:
+            size += len(await reader.read(1 << 18))
+
+    converse(talk, PieceMiddleware(answer_at_length))
+
+
+def test_no_more_waits_for_a_slow_reader_than_a_piece_and_little_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+    pause = Protocol.pause_writing
+
+    def note(self: Protocol) -> None:
+        sizes.append(self.transport.get_write_buffer_size())
+        pause(self)
+
+    monkeypatch.setattr(Protocol, "pause_writing", note)
+
+    async def talk(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _go_on: asyncio.Event
+    ) -> None:
+        writer.write(REQUEST)
+        await reader.readexactly(1 << 24)
+
+    converse(talk, PieceMiddleware(answer_at_length))
+    assert sizes
+    assert max(sizes) <= server.WAITING_BYTES + PIECE_BYTES + 100

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import sqlite3
 
 import pytest
 
@@ -60,6 +61,20 @@ def test_text_of_any_kind_comes_back_as_it_was(store: Store) -> None:
     ]
     store.send(make_plain(*messages))
     assert [line.message for line in store.read()] == messages
+
+
+@pytest.mark.parametrize("size", [499, 500, 1001])
+@pytest.mark.parametrize("values", [999, 32_766])
+def test_batches_of_any_size_are_stored_whatever_sqlite_takes_at_once(
+    store: Store, size: int, values: int
+) -> None:
+    store.writer.submit(
+        lambda sql: sql.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, values)
+    ).result()
+    store.send_all([make_batch(1, 3), make_batch(4, 3 + size)])
+    lines = store.read()
+    assert [line.number for line in lines] == list(range(1, 4 + size))
+    assert [line.message for line in lines] == [f"line {n}" for n in range(1, 4 + size)]
 
 
 # -- what was stored before -----------------------------------------------------------------
@@ -141,9 +156,100 @@ def test_an_end_after_the_end_changes_nothing(store: Store) -> None:
 
 def test_what_comes_without_a_run_id_is_of_the_attempt_that_was_started_last(store: Store) -> None:
     store.send_all([make_start(), make_batch(1, 5), make_start(), make_batch(1, 2)])
-    store.send_all([make_batch(6, 6), make_end(5)])
+    store.send_all([make_batch(6, 6), make_end(6, dropped=3)])
     assert [store.get(number).status for number in (1, 2)] == ["lost", "completed"]
     assert store.read_messages(2) == ["line 1", "line 2", "line 6"]
+
+
+# -- ends without a run id ------------------------------------------------------------------
+
+BROKEN = Failed("it broke")
+
+
+def list_states(store: Store) -> list[str]:
+    """The state of each attempt, and how often a note is among its lines."""
+    states = []
+    for number in range(1, store.count_runs() + 1):
+        notes = sum("belongs to none of this" in text for text in store.read_messages(number))
+        states.append(store.get(number).status + " noted" * notes)
+    return states
+
+
+def test_a_late_end_ends_the_earlier_run_whose_lines_it_counts(store: Store) -> None:
+    store.send_all([make_start(), make_batch(1, 5), make_start(), make_batch(1, 2)])
+    store.send(make_end(5, body=BROKEN))
+    assert list_states(store) == ["failed", "running"]
+    store.send_all([make_batch(3, 4), make_end(4)])
+    assert list_states(store) == ["failed", "completed"]
+
+
+@pytest.mark.parametrize(
+    ("count", "dropped", "fits"),
+    [(4, 0, True), (4, 1, True), (6, 2, True), (3, 0, False), (5, 0, False), (9, 4, False)],
+)
+def test_an_end_fits_the_lines_that_its_sender_knows_to_be_stored(
+    store: Store, count: int, dropped: int, *, fits: bool
+) -> None:
+    store.send_all([make_start(), make_batch(1, 4), make_end(count, dropped=dropped)])
+    assert list_states(store) == ["completed" if fits else "running noted"]
+
+
+def test_lines_that_never_came_are_not_counted_as_stored(store: Store) -> None:
+    store.send_all([make_start(), make_batch(1, 2), make_batch(5, 6)])
+    store.send(make_end(6, dropped=1))
+    store.send(make_end(6, dropped=2))
+    assert list_states(store) == ["completed noted"]
+
+
+def test_an_end_that_fits_no_attempt_is_a_note_on_the_newest_which_goes_on(store: Store) -> None:
+    store.send_all([make_start(), make_batch(1, 2)])
+    receipt = store.send(make_end(500, body=BROKEN), webhook="msg_late", at=NOON + 5000)
+    assert receipt.attempt_id == store.get().id
+    assert store.send(make_end(500, body=BROKEN), webhook="msg_late").duplicate
+    assert list_states(store) == ["running noted"]
+    assert store.read()[-1].level == "warning"
+    assert store.read_messages()[-1].endswith("failed: it broke")
+    # It is no sign of life.
+    assert store.get().last_seen_at == NOON
+    store.send_all([make_batch(3, 3), make_end(3)])
+    assert list_states(store) == ["completed noted"]
+
+
+def test_an_end_without_an_id_is_never_that_of_a_run_with_one(store: Store) -> None:
+    for body in (make_start(), make_batch(1, 2)):
+        store.send(body, run=ONE)
+    for end in (make_end(2, body=BROKEN), BROKEN):
+        store.send(end)
+    assert list_states(store) == ["running noted noted"]
+    assert store.send(COMPLETED, run=ONE).attempt_id == store.get().id
+    assert store.get().status == "completed"
+
+
+def test_lines_without_an_id_are_of_the_attempt_that_has_none(store: Store) -> None:
+    store.send_all([make_start(), make_batch(1, 2)])
+    store.send(make_start(), run=ONE)
+    store.send_all([make_batch(3, 3), make_end(3)])
+    assert list_states(store) == ["completed", "running"]
+    assert store.read_messages(1) == ["line 1", "line 2", "line 3"]
+
+
+def test_a_start_without_an_id_begins_a_run_of_its_own_after_one_with_an_id(
+    store: Store,
+) -> None:
+    store.send(make_start(), run=ONE)
+    store.send(make_start())
+    assert list_states(store) == ["lost", "running"]
+
+
+def test_an_end_without_a_count_is_of_the_attempt_that_was_started_last(store: Store) -> None:
+    store.send_all([make_start(), make_batch(1, 2), make_start(), BROKEN])
+    assert list_states(store) == ["lost", "failed"]
+
+
+def test_lines_without_numbers_are_counted_too(store: Store) -> None:
+    store.send_all([make_start(), make_plain("a", "b"), make_start(), make_plain("c")])
+    store.send(make_end(2, body=BROKEN))
+    assert list_states(store) == ["failed", "running"]
 
 
 # -- runs -----------------------------------------------------------------------------------
