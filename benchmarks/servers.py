@@ -23,6 +23,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from tests.integration.cluster.fleet import Fleet as App
 from tests.integration.k3s.conftest import Fleet
+from tests.unit.kubernetes.configs import build
 
 __all__ = ["App", "Fleet", "build", "connect", "move_away", "open_app", "open_fleet"]
 

@@ -94,7 +94,7 @@ def test_a_very_long_name_of_a_step_is_cut(store: Store) -> None:
 def test_lines_that_never_came_have_their_place(store: Store) -> None:
     store.send(make_batch(1, 3))
     store.send(make_batch(10, 12))
-    store.send(make_end(20))
+    store.send(make_end(20, dropped=14))
     assert read(store).gaps == [Place(3, 4, 9), Place(6, 13, 20)]
 
 
