@@ -26,7 +26,8 @@ def wait_until_gone(api: Api, reference: Reference, deadline: float) -> bool:
             if change.type == DELETED or (change.type == LISTED and not change.items):
                 return
 
-    task, reminder = parallel.Task(look, "nvoi-watch"), Reminder(f"the end of {reference}", log)
+    task = parallel.Task(look, "nvoi-watch")
+    reminder = Reminder(f"the end of {reference}", log, first=NOTICE_SECONDS)
     try:
         task.start()
         left = deadline - time.monotonic()

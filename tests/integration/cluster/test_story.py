@@ -65,7 +65,7 @@ def test_nobody_without_the_password_puts_an_image_into_the_registry(fleet: Flee
     for method, path in (("GET", "_catalog"), ("PUT", "nvoi-shop/manifests/20260101000000")):
         url = f"{fleet.registry_url}/v2/{path}"
         assert urllib3.request(method, url, body=b"{}").status == 401
-    run(fleet, "delete")
+    run(fleet, "delete", "--yes")
 
 
 def test_an_app_is_deployed_changed_broken_gone_back_with_and_deleted(fleet: Fleet) -> None:
