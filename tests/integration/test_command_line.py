@@ -503,6 +503,17 @@ def test_a_stream_that_was_closed_before_nvoi_began_is_no_fault(app: App, redire
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_an_error_s_text_is_no_command_of_a_ci(app: App) -> None:
+    name = "x\r::add-mask::y\n::add-mask::z\n##[add-mask]z"
+    result = run_nvoi("deploy", "-c", name, folder=app.directory, environ=app.environ)
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        r"nvoi: there is no config x\r::add-mask::y",
+        "nvoi: ::add-mask::z",
+        r"nvoi: \x23#[add-mask]z",
+    ]
+
+
 def answer_on_a_terminal(app: App, answer: bytes, *words: str) -> tuple[int | None, str]:
     """Run ``nvoi delete`` in a pseudo-terminal, and type ``answer`` at its question."""
     seen = io.BytesIO()

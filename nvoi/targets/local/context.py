@@ -23,6 +23,7 @@ from nvoi.folders import check_way, make_own
 from nvoi.operation import Request
 from nvoi.outcome import Serving
 from nvoi.protocol import Tunnel
+from nvoi.targets.local.processes import is_port_free
 from nvoi.targets.local.state import (
     PRIVATE_FILE,
     Record,
@@ -96,20 +97,22 @@ class LocalContext:
         return [Program(name, self.previous or "") for name in self.previous_record]
 
     def find_serving(self) -> Serving:
-        """The release that is current, and what of it supervisord has running."""
+        """The release that is current: what of it runs, and listens on its port."""
         release = self.state.find_current()
         supervisor = find_supervisor(self.state)
         infos = supervisor.list_infos() if supervisor else {}
-        running = {name for name, info in infos.items() if info.is_alive}
         record = self.state.find_record(release) or {}
+        running = {
+            name: port
+            for name, port in record.items()
+            if (info := infos.get(SERVICE + name)) is not None
+            and info.is_alive
+            and (port is None or not is_port_free(port))
+        }
         return Serving(
             release or "",
-            [
-                build_url(port)
-                for name, port in record.items()
-                if port and SERVICE + name in running
-            ],
-            [name for name in record if SERVICE + name not in running],
+            [build_url(port) for port in running.values() if port],
+            [name for name in record if name not in running],
         )
 
     def find_log(self) -> str:

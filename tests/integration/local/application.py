@@ -53,7 +53,7 @@ class Server(http.server.ThreadingHTTPServer):
         # The stock one looks its own name up, which can take seconds.
         __import__("socketserver").TCPServer.server_bind(self)
 
-print("serving on", os.environ["PORT"], flush=True)
+print("serving on", os.environ["PORT"])
 Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
 
