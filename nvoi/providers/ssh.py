@@ -22,12 +22,8 @@ chmod 0711 /opt/nvoi /opt/nvoi/volumes
 while [ "$#" -gt 0 ]; do
   owner=$1 folder=$2
   shift 2
-  mkdir "$folder" 2>/dev/null || [ -d "$folder" ]
-  if [ "$owner" = - ]; then chmod 0777 "$folder"
-  else
-    chmod "$mode" "$folder"
-    chown "$owner:0" "$folder"
-  fi
+  mkdir -m 0777 "$folder" 2>/dev/null || [ -d "$folder" ]
+  [ "$owner" = - ] || { chmod "$mode" "$folder" && chown "$owner:0" "$folder"; }
 done
 """
 REMOVE = """\
