@@ -23,7 +23,9 @@ while [ "$#" -gt 0 ]; do
   owner=$1 folder=$2
   shift 2
   mkdir -m 0777 "$folder" 2>/dev/null || [ -d "$folder" ]
-  [ "$owner" = - ] || { chmod "$mode" "$folder" && chown "$owner:0" "$folder"; }
+  [ "$owner" != - ] || continue
+  chmod "$mode" "$folder"
+  chown "$owner:0" "$folder"
 done
 """
 REMOVE = """\
