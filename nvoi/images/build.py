@@ -147,7 +147,7 @@ class Build:
             raise CommandError(f"the image cannot be built: {self.engine.name} made no {self.tag}")
         log.ok("built %s in %.1f s", self.tag, time.monotonic() - began)
         image_id, _, name = found.strip().partition(" ")
-        user = find_numbers(self.engine, self.tag, name, self._environ)
+        user = find_numbers(self.engine, self.tag, platform, name, self._environ)
         return Image(self.tag, strip_digest(image_id), user)
 
     def _build_with(

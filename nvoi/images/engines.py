@@ -122,7 +122,7 @@ class Engine(ABC):
         words = ("image", "inspect", "--format", "{{.Id}} {{.Config.User}}")
         return (self.program, *words, self.qualify(tag))
 
-    def create(self, tag: str) -> Words:
+    def create(self, tag: str, platform: str) -> Words:  # noqa: ARG002 - for those that have to
         """Make a container, which is not started, and print its id; without a command none is."""
         return (self.program, "create", self.qualify(tag), "-")
 
@@ -161,6 +161,10 @@ class Docker(Engine):
         words = ("build", "--platform", platform, "--file", str(dockerfile), "--tag", tag)
         source = ("--cache-from", cache) if cache else ()
         return (self.program, *words, *source, str(folder))
+
+    def create(self, tag: str, platform: str) -> Words:
+        # It looks for an image of this machine's platform otherwise.
+        return (self.program, "create", "--platform", platform, tag, "-")
 
     def push(self, tag: str, reference: str) -> tuple[Words, ...]:
         # The name of an image says where it goes. A registry on 127.0.0.0/8 needs no TLS

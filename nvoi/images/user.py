@@ -15,12 +15,14 @@ from nvoi.process import ask
 PASSWD, GROUP = "/etc/passwd", "/etc/group"
 
 
-def find_numbers(engine: Engine, tag: str, user: str, environ: Mapping[str, str]) -> str:
+def find_numbers(
+    engine: Engine, tag: str, platform: str, user: str, environ: Mapping[str, str]
+) -> str:
     """``1000:1000`` for ``app``; what is a number already, or not known there, as it was."""
     name, _, group = user.partition(":")
     if all(part.isdecimal() for part in (name, group) if part):
         return user
-    container = (ask(engine.create(tag), environ) or "").strip()
+    container = (ask(engine.create(tag, platform), environ) or "").strip()
     if not container:
         return user
     try:

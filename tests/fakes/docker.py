@@ -242,7 +242,7 @@ def run(docker: FakeDocker, argv: list[str]) -> int:
             remove(docker, references)
         case ["tag", source, target]:
             docker.save_images({**docker.images, target: docker.images[source]})
-        case ["create" | "cp" | "rm", what, *_]:
+        case ["create", "--platform", _, what, "-"] | ["cp" | "rm", what, *_]:
             look_inside(docker, argv[0], what)
         case ["push" | "pull" as verb, reference]:
             {"push": push, "pull": pull}[verb](docker, reference)

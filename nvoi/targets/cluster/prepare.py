@@ -92,8 +92,9 @@ def start_registry(context: ClusterContext) -> None:
 def find_usable_credentials(context: ClusterContext) -> Credentials | None:
     """What the registry is to ask for: nothing while a server could not tell it."""
     credentials = context.survey.credentials
-    nodes = list_nodes(context.cluster)
-    late = list_without_access(nodes, credentials.mark) if credentials else []
+    if credentials is None:
+        return None
+    late = list_without_access(list_nodes(context.cluster), credentials.mark)
     if not late:
         return credentials
     log.warning(
