@@ -143,7 +143,7 @@ def test_a_dashboard_is_started_and_has_the_app_under_its_name(tmp_path: Path) -
     second.mkdir()
     pids: list[int] = []
     try:
-        with Wizard(first, **home) as wizard:
+        with Wizard(first, NVOI_HOME=home["NVOI_HOME"]) as wizard:
             wizard.follow(START)
             wizard.wait_for("The dashboard answers (200)")
             # Another name of the app is one of its project too.
@@ -158,7 +158,7 @@ def test_a_dashboard_is_started_and_has_the_app_under_its_name(tmp_path: Path) -
         assert url in listed.stdout
         assert [line.split()[0] for line in listed.stdout.splitlines()[1:]] == ["store"]
         # A second app is added to the one that runs, and leaves nothing where it is not saved.
-        with Wizard(second, **home) as wizard:
+        with Wizard(second, NVOI_HOME=home["NVOI_HOME"]) as wizard:
             wizard.follow((("Application name:", "second"), *START[1:]))
             wizard.wait_for("The dashboard answers (200)")
             listed = run_nvoi("dashboard", "project", "list", folder=tmp_path, environ=environ)
