@@ -391,6 +391,16 @@ def test_a_database_that_this_machine_does_not_run_lacks_its_address(checkout: P
     assert "postgres://USER:PASSWORD@HOST/NAME, in $DATABASE_URL" in lacking
 
 
+def test_finished_images_alone_are_nothing_for_this_machine(checkout: Path) -> None:
+    write(checkout, {"compose.yaml": "services: {wiki: {image: 'gitea/gitea:1', ports: [3000]}}\n"})
+    adopted, _ = read(checkout, "compose.yaml", is_local=True)
+    (lacking,) = adopted.lacking
+    assert "finished images run on servers alone" in lacking
+    adopted, application = read(checkout, "compose.yaml")
+    assert adopted.lacking == ()
+    assert application.services["wiki"].port == 3000
+
+
 def test_two_services_on_one_port_have_two_on_one_machine(checkout: Path) -> None:
     services = (
         "a: {build: ., command: x, expose: [31970]}, b: {build: ., command: y, expose: [31970]}"
