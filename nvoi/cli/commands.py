@@ -118,6 +118,9 @@ def add_onboard_options(parser: Parser) -> None:
         "Procfile, fly.toml, app.json",
     )
     parser.add_argument(
+        "--name", metavar="NAME", help="the app's name (default: asked, or what the checkout says)"
+    )
+    parser.add_argument(
         "--host",
         action="append",
         metavar="[USER@]HOST[:PORT]",

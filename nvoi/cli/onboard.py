@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,15 +20,15 @@ from nvoi.config.credentials import (
     find_key,
     get_key,
 )
-from nvoi.config.fields import RejectedError, parse_host, parse_port, parse_user
+from nvoi.config.fields import RejectedError, parse_application_name
 from nvoi.config.loader import is_plain, load
-from nvoi.config.schema import Config, ServerGroup, SSHProvider
+from nvoi.config.schema import Config, SSHProvider
 from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, DeployKey, generate_key
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import ChangedError, ConfigError, InputError, UsageError
 from nvoi.log import masking
-from nvoi.onboarding.adoption import Source, adopt, begin
-from nvoi.onboarding.answers import Answers, build_groups, read_answers
+from nvoi.onboarding.adoption import Source, adopt, begin, build_host_groups
+from nvoi.onboarding.answers import Answers, read_answers
 from nvoi.onboarding.checkout import read_checkout
 from nvoi.onboarding.dashboards import DEFAULT_URL, call_dashboard
 from nvoi.onboarding.document import compose, is_deployable
@@ -40,14 +39,10 @@ from nvoi.onboarding.terminal import open_prompts
 from nvoi.onboarding.wizard import hold_interview
 from nvoi.signals import Signals, interruptible
 
-NO_TERMINAL_HINT = (
-    "at a terminal nvoi onboard asks for it; without one, variables are taken from the "
-    "environment and .env, servers from --host, and `nvoi config init --name NAME` makes a config "
-    "that `nvoi credentials edit` or `nvoi credentials set` fills in"
-)
-#: USER@HOST:PORT; an IPv6 address with a port is in brackets.
-HOST = re.compile(
-    r"(?:(?P<user>[^@]+)@)?(?:\[(?P<literal>[^\]]+)\]|(?P<host>[^:]+|[0-9A-Fa-f:]+))(?::(?P<port>\d+))?"
+NO_TERMINAL = (
+    "At a terminal nvoi onboard asks for it. Without one it takes variables from the environment "
+    "and from .env, the app's name from --name and servers from --host; `nvoi config init --name "
+    "NAME` makes a config that `nvoi credentials edit` or `nvoi credentials set` fills in."
 )
 
 
@@ -76,9 +71,9 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             return write_unasked(options, environ, source, signals)
         draft = find_draft(options, environ)
-        if draft.text is not None and (source.file or source.groups):
+        if draft.text is not None and (source.file or source.groups or source.name):
             raise UsageError(
-                f"{draft.config_file} is there, and --from and --host are for a new config",
+                f"{draft.config_file} is there; --from, --host and --name are for a new config",
                 hint="move it away, or change it without them",
             )
         dashboard = OwnDashboard(draft.key.value, environ)
@@ -161,28 +156,14 @@ def build_source(options: argparse.Namespace, environ: Mapping[str, str]) -> Sou
     if file is not None and not file.is_absolute() and file.exists():
         # As the shell completes it; else it is one of the checkout's.
         file = file.absolute()
-    return Source(folder, file, environ, build_host_groups(options.host or ()))
+    return Source(folder, file, environ, build_host_groups(options.host or ()), read_name(options))
 
 
-def build_host_groups(texts: Sequence[str]) -> tuple[ServerGroup, ...]:
-    """The servers of ``--host``, which are reached alike."""
-    hosts, logins = [], set()
-    for text in texts:
-        match = HOST.fullmatch(text)
-        try:
-            host = parse_host((match["literal"] or match["host"]) if match else "")
-            user = parse_user(match["user"]) if match and match["user"] else None
-            port = parse_port(match["port"]) if match and match["port"] else None
-        except RejectedError as error:
-            raise UsageError(f"--host {error}", hint="as root@server.example.com") from None
-        hosts.append(host)
-        logins.add((user, port))
-    if len(logins) > 1:
-        raise UsageError("--host: all servers are reached by the same user and port")
-    if not hosts:
-        return ()
-    ((user, port),) = logins
-    return build_groups(hosts=tuple(dict.fromkeys(hosts)), user=user, port=port)
+def read_name(options: argparse.Namespace) -> str:
+    try:
+        return parse_application_name(options.name) if options.name is not None else ""
+    except RejectedError as error:
+        raise UsageError(f"--name {error}") from None
 
 
 def write_unasked(
@@ -203,7 +184,7 @@ def write_unasked(
         faults += [f"{fault.path}: {fault.message}" for fault in error.faults]
     if faults:
         lines = "\n".join(f"  {fault}" for fault in dict.fromkeys(faults))
-        raise UsageError(f"no config was written. It lacks:\n{lines}\n", hint=NO_TERMINAL_HINT)
+        raise UsageError(f"no config was written. It lacks:\n{lines}\n{NO_TERMINAL}")
     with signals.hold():
         write(draft, text)
         signals.settle()

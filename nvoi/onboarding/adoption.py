@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nvoi.config.schema import ServerGroup, SSHProvider
+from nvoi.config.fields import RejectedError, parse_host, parse_port, parse_user
+from nvoi.config.schema import AppService, Healthcheck, ServerGroup, SSHProvider
 from nvoi.config.sensitive import collect_secrets
 from nvoi.config.ssh_keys import generate_ssh_keys
+from nvoi.errors import UsageError
 from nvoi.log import masking
 from nvoi.log.rendering import format_count
-from nvoi.onboarding.answers import Answers, build_config
-from nvoi.onboarding.checkout import Checkout
+from nvoi.onboarding.answers import Answers, build_config, build_groups
+from nvoi.onboarding.checkout import DEFAULT_PORT, SERVING, Checkout
 from nvoi.onboarding.databases import is_unreachable
 from nvoi.onboarding.prompts import Choice, Interview, Prompts, ask_secret_value, ask_value
 from nvoi.onboarding.proposals import Proposal, find_files, read_proposal
@@ -25,7 +28,14 @@ PROCFILE = "Procfile"
 ASK_ALL = "ask for everything"
 NOT_CARRIED = "What {file} says and the config does not have, or has in another way:"
 NOTHING_TO_START = "nothing in the checkout says how the app is started"
-PLACE = "Place"
+NAME, PLACE = "Application", "Place"
+
+
+#: USER@HOST:PORT; an IPv6 address with a port is in brackets.
+HOST = re.compile(
+    r"(?:(?P<user>[^@]+)@)?(?:\[(?P<literal>[^\]]+)\]|(?P<host>[^:]+|[0-9A-Fa-f:]+))"
+    r"(?::(?P<port>\d+))?"
+)
 
 
 @dataclass(frozen=True)
@@ -37,19 +47,24 @@ class Source:
         file: the file that the user named; None where none was.
         variables: values that it may ask for, nvoi's own environment.
         groups: the servers that the user named; none of them stands for this machine.
+        name: the app's name, where the user gave one.
     """
 
     folder: Path
     file: Path | None
     variables: Mapping[str, str]
     groups: tuple[ServerGroup, ...] = ()
+    name: str = ""
 
     @property
-    def place(self) -> Known:
-        """The place that the command line has named."""
+    def known(self) -> Known:
+        """The name and the place that the command line has."""
+        answers = Answers(name=self.name)
+        answered = frozenset({NAME} if self.name else ())
         if not self.groups:
-            return Known(Answers())
-        return Known(Answers(provider=SSHProvider(), groups=self.groups), frozenset({PLACE}))
+            return Known(answers, answered)
+        answers = replace(answers, provider=SSHProvider(), groups=self.groups)
+        return Known(answers, answered | {PLACE})
 
     def read(
         self, known: Known, file: str | Path, given: Mapping[str, str] | None = None
@@ -59,16 +74,37 @@ class Source:
         return read_proposal(self.folder, file, variables, is_local=known.answers.is_local)
 
 
+def build_host_groups(texts: Sequence[str]) -> tuple[ServerGroup, ...]:
+    """The servers of ``--host``, which are reached alike."""
+    hosts, logins = [], set()
+    for text in texts:
+        match = HOST.fullmatch(text)
+        try:
+            host = parse_host((match["literal"] or match["host"]) if match else "")
+            user = parse_user(match["user"]) if match and match["user"] else None
+            port = parse_port(match["port"]) if match and match["port"] else None
+        except RejectedError as error:
+            raise UsageError(f"--host {error}", hint="as root@server.example.com") from None
+        hosts.append(host)
+        logins.add((user, port))
+    if len(logins) > 1:
+        raise UsageError("--host: all servers are reached by the same user and port")
+    if not hosts:
+        return ()
+    ((user, port),) = logins
+    return build_groups(hosts=tuple(dict.fromkeys(hosts)), user=user, port=port)
+
+
 def begin(interview: Interview, source: Source) -> Known:
     """The answers to begin with; what a file asks for first is asked here."""
     file = source.file or choose_file(interview.prompts, source.folder)
     if file is None:
-        return source.place
-    known = source.place
+        return source.known
+    known = source.known
     first = source.read(known, file)
     # How it is read depends on where it runs, and a key pair is called after the app.
-    if "Application" not in first.answered:
-        known = ask_answers(interview, known, "Application")
+    if NAME not in {*first.answered, *known.answered}:
+        known = ask_answers(interview, known, NAME)
     if PLACE not in {*first.answered, *known.answered}:
         known = ask_answers(interview, known, PLACE)
     proposal = source.read(known, file)
@@ -80,7 +116,7 @@ def begin(interview: Interview, source: Source) -> Known:
         proposal = source.read(known, file, given)
     for line in list_notes(proposal):
         interview.prompts.say(line)
-    return merge(known, proposal)
+    return ensure_keys(merge(known, proposal))
 
 
 def choose_file(prompts: Prompts, folder: Path) -> str | None:
@@ -115,7 +151,7 @@ def merge(known: Known, proposal: Proposal) -> Known:
         answers = replace(
             answers, provider=before.provider, groups=before.groups, ssh_keys=before.ssh_keys
         )
-    return ensure_keys(Known(answers, known.answered | proposal.answered))
+    return Known(answers, known.answered | proposal.answered)
 
 
 def ensure_keys(known: Known) -> Known:
@@ -125,6 +161,15 @@ def ensure_keys(known: Known) -> Known:
         return known
     keys = generate_ssh_keys(f"nvoi-{answers.name}")
     return replace(known, answers=replace(answers, ssh_keys=keys))
+
+
+def complete(checkout: Checkout) -> tuple[AppService, ...]:
+    """The services on servers, with what is offered for the one that serves."""
+    first, *others = checkout.services
+    if first.name == SERVING:
+        check = Healthcheck(path=checkout.health) if checkout.health else None
+        first = replace(first, port=first.port or DEFAULT_PORT, healthcheck=check)
+    return (first, *others)
 
 
 @dataclass(frozen=True)
@@ -141,9 +186,10 @@ def adopt(source: Source, checkout: Checkout) -> Adopted:
     file = source.file or next(iter(find_files(source.folder)), None)
     if file is None or file == PROCFILE:
         return adopt_checkout(source, checkout)
-    proposal = source.read(source.place, file)
-    place = Known(replace(source.place.answers, name=proposal.answers.name or checkout.name))
-    known = merge(replace(place, answered=source.place.answered), proposal)
+    proposal = source.read(source.known, file)
+    known = merge(source.known, proposal)
+    answers = replace(known.answers, name=known.answers.name or checkout.name)
+    known = ensure_keys(replace(known, answers=answers))
     lacking = [f"{where} has no value" for where in proposal.missing.values()]
     told = [f"The config is that of {proposal.file}.", *list_notes(replace(proposal, faults=()))]
     answers = known.answers
@@ -155,10 +201,10 @@ def adopt(source: Source, checkout: Checkout) -> Adopted:
 
 def adopt_checkout(source: Source, checkout: Checkout) -> Adopted:
     """What the files of a framework, a Dockerfile or a Procfile say."""
-    place = source.place
-    answers = replace(place.answers, name=checkout.name)
+    place = source.known
+    answers = replace(place.answers, name=source.name or checkout.name)
     recipe = checkout.recipe if answers.is_local else None
-    apps = checkout.local if answers.is_local else checkout.services
+    apps = checkout.local if answers.is_local else complete(checkout)
     variables = divide(read_dotenv(checkout.dotenv))
     made = {name: Secret(value) for name, value in (recipe.secrets if recipe else {}).items()}
     secrets = {**made, **{name: Secret(value) for name, value in variables.secrets.items()}}

@@ -13,6 +13,7 @@ from nvoi.config.schema import AppService
 from nvoi.onboarding.dockerfile import Image, read_dockerfile
 from nvoi.onboarding.recipes import Recipe, find_recipe, prepare_app
 from nvoi.onboarding.recipes.node import find_start, read_package
+from nvoi.onboarding.recipes.python import find_project_name
 from nvoi.onboarding.shell import use_port
 from nvoi.onboarding.sources import find_health, read_text
 
@@ -48,6 +49,7 @@ def read_checkout(directory: Path, environ: Mapping[str, str]) -> Checkout:
     names = (
         find_remote(directory, environ),
         str(package.get("name") or "").rpartition("/")[2],
+        find_project_name(directory),
         directory.resolve().name,
     )
     slugs = (build_slug(name) for name in names if name)

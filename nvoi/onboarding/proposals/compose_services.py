@@ -267,6 +267,9 @@ def read_app(
     if stack.reading.is_local:
         folder = posixpath.relpath(build.context or ".", stack.reading.root or ".")
         recipe = find_recipe(stack.reading.folder / (build.context or "."))
+        if recipe and recipe.command and command.is_image_own:
+            # What the recipe knows of a framework listens on $PORT.
+            app = replace(app, command=None)
         app = prepare_app(app, recipe, is_first=is_first or folder != ".", folder=folder)
     yield app
 

@@ -65,7 +65,7 @@ def judge_bind(stack: Stack, source: str, target: str, *, is_app: bool) -> tuple
     shown = f"{source} at {target}"
     if is_app:
         return (
-            f"{shown}: a folder of this machine is not there: a release has the checkout's files, "
+            f"{shown}: is not mounted: a release has the checkout's files, "
             "and data needs a volume (`mounts`)"
         ), ""
     path = posixpath.normpath(posixpath.join(stack.folder, source))

@@ -212,6 +212,7 @@ def finish(reading: Reading, app: AppService, image: Image, *, is_first: bool) -
     """A process as a service; on this machine with a command of its own."""
     if not reading.is_local:
         return replace(app, command=use_port(app.command, app.port) if app.command else None)
-    command = app.command or image.local_command
+    recipe = find_recipe(reading.folder)
+    command = app.command or ("" if recipe and recipe.command else image.local_command)
     app = replace(app, image=None, command=use_port(command, app.port) or None)
-    return prepare_app(app, find_recipe(reading.folder), is_first=is_first)
+    return prepare_app(app, recipe, is_first=is_first)

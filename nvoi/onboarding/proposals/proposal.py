@@ -25,6 +25,10 @@ NO_SERVER = (
     "the app's {engine} has to run already, as nvoi runs none on this machine: its address, "
     "{engine}://USER:PASSWORD@HOST/NAME, in $DATABASE_URL"
 )
+NO_APP = (
+    "an app: the file has none that is built from the checkout, and finished images run on servers "
+    "alone"
+)
 MARKED = re.compile(f"{MARK}([^{MARK}]*){MARK}")
 
 
@@ -110,6 +114,9 @@ def build_proposal(
         if database.url is None:
             answered -= {"Database"}
             reading.faults[database.engine or ""] = NO_SERVER.format(engine=database.engine)
+    if reading.is_local and not answers.apps:
+        answered -= {"Apps"}
+        reading.faults["app"] = NO_APP
     if reading.is_local:
         answers = replace(answers, apps=tuple(divide_ports(reading, file, answers.apps)))
     if reading.is_local and (recipe := find_recipe(reading.folder)):

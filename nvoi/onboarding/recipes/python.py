@@ -104,6 +104,12 @@ def read_project(folder: Path) -> dict[str, Any]:
     return content if isinstance(content.get("project"), dict) or is_poetry else {}
 
 
+def find_project_name(folder: Path) -> str:
+    """The name in pyproject.toml; "" where there is none."""
+    project = read_project(folder).get("project")
+    return str(project.get("name") or "") if isinstance(project, dict) else ""
+
+
 def find_packages(requirements: str, project: dict[str, Any]) -> frozenset[str]:
     """The names of the packages that the app itself names, in small letters."""
     names = {match[1] for match in PACKAGE.finditer(requirements)}

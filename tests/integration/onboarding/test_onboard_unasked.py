@@ -36,7 +36,8 @@ def test_a_compose_file_becomes_a_config_for_servers(
 ) -> None:
     (tmp_path / "compose.yaml").write_text(COMPOSE)
     (tmp_path / ".env").write_text("API_TOKEN=t0ken-5ecret\n")
-    words = ("onboard", "--from", "compose.yaml", "--host", "deploy@one.example:2222")
+    named = ("--name", "store", "--host", "deploy@one.example:2222")
+    words = ("onboard", "--from", "compose.yaml", *named)
     done = run_nvoi(*words, "--host", "deploy@[fd00::2]:2222", folder=tmp_path, environ=environ)
     assert done.returncode == 0, done.stderr
     assert "The config is that of compose.yaml." in done.stdout
@@ -44,6 +45,7 @@ def test_a_compose_file_becomes_a_config_for_servers(
     assert "ssh-ed25519 " in done.stdout
     assert "5ecret" not in done.stdout + done.stderr
     application = read_config(tmp_path).application
+    assert application.name == "store"
     assert isinstance(application.compute_provider, SSHProvider)
     assert {name: group.hosts for name, group in application.servers.items()} == {
         "main": ("one.example",),
@@ -77,6 +79,7 @@ def test_what_is_missing_is_told_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (("--name", "My Shop"), "--name must be lower-case letters"),
         (("--host", "-x"), "--host must be a host name or an IP address"),
         (("--host", "a b@c.example"), "--host must be a login name"),
         (("--host", "c.example:0"), "--host must be a port"),

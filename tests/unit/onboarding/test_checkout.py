@@ -38,6 +38,8 @@ def test_an_empty_checkout_suggests_its_folders_name_and_a_web_service(checkout:
     ],
 )
 def test_the_remotes_name_comes_first(checkout: Path, url: str, name: str) -> None:
+    (checkout / "pyproject.toml").write_text('[project]\nname = "project"\n')
+    assert read_checkout(checkout, {}).name == "project"
     (checkout / "package.json").write_text('{"name": "@acme/package"}')
     assert read_checkout(checkout, {}).name == "package"
     for words in (["init", "-q"], ["remote", "add", "origin", url]):

@@ -30,7 +30,7 @@ from nvoi.onboarding.place import (
     can_have_domains,
     get_account,
 )
-from nvoi.onboarding.prompts import Interview, Verdict
+from nvoi.onboarding.prompts import Interview, StartedDashboard, Verdict
 from nvoi.onboarding.services import ask_services
 from nvoi.onboarding.variables import ask_variables
 from nvoi.secret import Secret
@@ -234,6 +234,66 @@ def test_a_url_with_a_password_is_kept_without_being_shown() -> None:
     assert said.callback_url == "http://t0k@two.example"
     assert "Callback URL (blank: http://user:••••@one.example/c):" in script.asked
     assert "Callback URL (blank: http://••••@two.example):" in script.asked
+
+
+def test_a_dashboard_that_cannot_be_started_leaves_the_question_for_a_url() -> None:
+    script = Script(True, "start one on this machine, in the background", "http://d.example")
+    there = replace(
+        interview(script, verdicts=(True,)),
+        start_dashboard=lambda name: StartedDashboard("", f"none for {name}"),
+    )
+    answers = ask_streaming(there, Answers(name="shop"))
+    assert answers.callback_url == "http://d.example"
+    assert "! none for shop" in script.said
+    script = Script(True, "start one on this machine, in the background")
+    there = replace(
+        interview(script, verdicts=(True,)),
+        start_dashboard=lambda name: StartedDashboard("http://here/c", "Its page: x"),
+    )
+    assert ask_streaming(there, Answers(name="shop")).callback_url == "http://here/c"
+    assert "Callback URL:" not in script.asked
+
+
+@pytest.mark.parametrize(
+    ("chosen", "env", "masked"),
+    [
+        ("take 2 variables from .env", {"MODE": "fast"}, {"API_KEY": "key-5ecret"}),
+        ("take all of them as secrets", {}, {"MODE": "fast", "API_KEY": "key-5ecret"}),
+        ("leave .env out", {}, {}),
+    ],
+)
+def test_the_variables_of_a_dotenv_file_can_be_taken(
+    chosen: str, env: dict[str, str], masked: dict[str, str]
+) -> None:
+    script = Script(chosen, "", "")
+    checkout = replace(CHECKOUT, dotenv="MODE=fast\nAPI_KEY=key-5ecret\nKNOWN=1\n")
+    there = replace(interview(script), checkout=checkout)
+    answers = ask_variables(there, Answers(env={"KNOWN": "0"}))
+    assert dict(answers.env) == {"KNOWN": "0", **env}
+    assert {name: value.reveal() for name, value in answers.secrets.items()} == masked
+    assert not any("5ecret" in text for text in script.said)
+    # What a config has already is not asked again.
+    ask_variables(replace(there, original=answers, prompts=Script("", "")), answers)
+
+
+def test_domains_are_asked_of_servers_that_have_cloudflare_and_refused_where_wrong() -> None:
+    before = Answers(
+        provider=SSHProvider(),
+        cloudflare=Cloudflare(Secret("t"), "a"),
+        apps=(AppService("web", port=1, domain="example.com", subdomain="www"),),
+    )
+    script = Script(
+        "add an app", "api", "", "2", "", "localhost", "example.com", "a b", "www", "api", "",
+        "go on",
+    )  # fmt: skip
+    api = ask_services(interview(script), before).apps[1]
+    assert (api.domain, api.subdomain) == ("example.com", "api")
+    refusals = [text for text in script.said if text.startswith("! ")]
+    assert [text[:20] for text in refusals] == [
+        "! must be a domain, ",
+        "! must be the part b",
+        "! that is the host n",
+    ]
 
 
 def test_servers_stay_in_their_groups_where_the_answer_is_the_same() -> None:

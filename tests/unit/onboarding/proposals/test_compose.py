@@ -97,7 +97,7 @@ def test_what_is_not_carried_over_is_told_with_its_line(checkout: Path) -> None:
         "compose.yaml:3: web: DATABASE_URL: nvoi sets it",
         "compose.yaml:9: services.web: port 9000:9000/udp is no TCP port",
         "compose.yaml:15: services.web.depends_on: ",
-        "compose.yaml:16: services.web: ./ at /app: a folder of this machine",
+        "compose.yaml:16: services.web: ./ at /app: is not mounted",
         "compose.yaml:16: services.web: volume at /app/tmp has no name",
         "compose.yaml:35: services.redis: ./redis-data at /data: is volume redis-data",
         "compose.yaml:35: services.redis: ./redis.conf at /usr/local/etc/redis.conf: files of",
@@ -364,6 +364,7 @@ def test_on_this_machine_services_have_commands_ports_and_hosts_of_its_own(check
             """,
             "web/requirements.txt": "flask\n",
             "web/app.py": "app = Flask(1)",
+            "web/Dockerfile": "FROM x\nCMD python app.py\n",
             "api/package.json": "{}",
         },
     )
@@ -375,7 +376,7 @@ def test_on_this_machine_services_have_commands_ports_and_hosts_of_its_own(check
     assert (web.pre_run_command or "").startswith("cd web\nset -e\n")
     assert web.port == 31980
     assert dict(web.env) == {"API": "http://localhost:80/", "DB_HOST": "db.example"}
-    assert api.command == "cd api && exec npm run serve" or "npm run serve" in (api.command or "")
+    assert api.command == "cd api && npm run serve"
     assert application.database
     assert application.database.url
     assert application.database.url.reveal() == url
@@ -388,6 +389,16 @@ def test_a_database_that_this_machine_does_not_run_lacks_its_address(checkout: P
     )
     (lacking,) = adopted.lacking
     assert "postgres://USER:PASSWORD@HOST/NAME, in $DATABASE_URL" in lacking
+
+
+def test_finished_images_alone_are_nothing_for_this_machine(checkout: Path) -> None:
+    write(checkout, {"compose.yaml": "services: {wiki: {image: 'gitea/gitea:1', ports: [3000]}}\n"})
+    adopted, _ = read(checkout, "compose.yaml", is_local=True)
+    (lacking,) = adopted.lacking
+    assert "finished images run on servers alone" in lacking
+    adopted, application = read(checkout, "compose.yaml")
+    assert adopted.lacking == ()
+    assert application.services["wiki"].port == 3000
 
 
 def test_two_services_on_one_port_have_two_on_one_machine(checkout: Path) -> None:

@@ -181,9 +181,12 @@ def test_an_app_json_and_its_procfile_are_one_app(tmp_path: Path) -> None:
 
 
 def test_a_procfile_alone_is_taken_from_the_checkout(tmp_path: Path) -> None:
-    write(tmp_path, {"Procfile": "web: serve\nrelease: migrate\n"})
+    route = '@app.get("/up")'
+    write(tmp_path, {"Procfile": "web: serve\nrelease: migrate\n", "app.py": route})
     _, application = read(tmp_path, None)
-    assert application.app["web"].pre_run_command == "migrate"
+    web = application.app["web"]
+    assert (web.pre_run_command, web.port) == ("migrate", 8000)
+    assert web.healthcheck == Healthcheck(path="/up")
 
 
 @pytest.mark.parametrize("text", ['{"expo": {"name": "x"}}', '{"name": "x", "displayName": "X"}'])
