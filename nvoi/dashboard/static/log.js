@@ -51,7 +51,8 @@ export class Log {
   // Takes what the server tells of the whole log. Sections that are open stay so.
   reset(outline) {
     const open = new Set(this.sections.filter((section) => section.open && section.head).map((section) => section.head.number));
-    const { steps, lines, closing } = outline;
+    const { lines, closing } = outline;
+    const steps = outline.steps.map(([position, number, began, name, errors, warnings]) => ({ position, number, began, name, errors, warnings }));
     Object.assign(this, { total: lines, late: outline.late, errors: outline.errors, began: outline.began, latest: outline.latest });
     this.pages.clear();
     this.place = outline.place;
