@@ -338,7 +338,7 @@ function followPermalink(event) {
   event.preventDefault();
   history.pushState(history.state, "", link.href);
   following.hold();
-  view.reveal(Number(link.closest("[data-position]").dataset.position), { lazily: true });
+  view.reveal(Number(link.dataset.step ?? link.closest("[data-position]").dataset.position), { lazily: true });
 }
 
 // Shows the line that the address names, as soon as it is there.
