@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from starlette.requests import Request
@@ -16,6 +17,9 @@ from nvoi.secret import Secret
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8787
+
+#: Searches at one time: a second each in a log of a million lines.
+MOST_SEARCHES = 2
 
 #: Characters of a password. At 50 guesses in 15 minutes even a poor one of this length holds.
 SHORTEST, LONGEST = 12, 1024
@@ -83,6 +87,7 @@ class Dashboard:
 
     Only the writer changes the database. A topic of the feed is ``(project name, deploy id)``;
     ``url``, without a slash at its end, is where readers and senders find the dashboard.
+    ``searches`` keeps some of the reader's threads free of those who look through whole logs.
     """
 
     settings: Settings
@@ -91,6 +96,7 @@ class Dashboard:
     keyring: Keyring
     feed: Feed
     url: str
+    searches: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_SEARCHES))
 
 
 def get_dashboard(request: Request) -> Dashboard:
