@@ -18,11 +18,11 @@ from nvoi.secret import Secret
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8787
 
-#: Searches at one time: a second each in a log of a million lines.
-MOST_SEARCHES = 2
-
 #: Characters of a password. At 50 guesses in 15 minutes even a poor one of this length holds.
 SHORTEST, LONGEST = 12, 1024
+
+#: Searches at one time: a second each in a log of a million lines.
+MOST_SEARCHES = 2
 
 
 @dataclass(frozen=True)
