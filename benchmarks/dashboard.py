@@ -83,7 +83,7 @@ def start_dashboard(folder: Path) -> Iterator[str]:
     folder.mkdir()
     words = ["dashboard", "--port", "0", "--db", str(folder / "dashboard.sqlite3")]
     # What it can do is asked, not what it grants to one project.
-    words += ["--rate", "1000000"]
+    words += ["--rate", "1000000", "--keep", "0"]
     command = [str(Path(sys.executable).parent / "nvoi"), *words]
     environ = {**os.environ, "DEPLOY_KEY": KEY, "NVOI_HOME": str(folder)}
     environ.pop("NVOI_MASTER_KEY", None)
@@ -337,12 +337,19 @@ def build_long_deploy(deploy_id: str) -> list[Request]:
 
 
 def measure_page(url: str, path: str) -> float:
-    """Seconds until a page has come whole."""
+    """Seconds until a page has come whole.
+
+    Raises:
+        RuntimeError: it does not.
+    """
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     with contextlib.closing(connection):
         began = time.perf_counter()
         connection.request("GET", path)
-        connection.getresponse().read()
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{path} answered {answer.status}")
         return time.perf_counter() - began
 
 
@@ -360,9 +367,11 @@ def compare_pages(goals: Goals, folder: Path, options: argparse.Namespace) -> No
         for number in range(RUNS):
             send(url, build_deploy(f"small-{number}", 1, 1))
         pages = [measure_page(url, "/projects/default") for _ in range(options.rounds)]
-    goals.note(f"a log of {STEPS * STEP_LINES} lines at its first error: {describe(opened)} s")
+    goals.note(
+        f"a log of {STEPS * STEP_LINES} lines at its first error: {describe(opened, digits=2)} s"
+    )
     goals.at_most("a long log, median", find_median(opened), LOG_SECONDS, "s")
-    goals.note(f"the page of a project with {RUNS} runs: {describe(pages)} s")
+    goals.note(f"the page of a project with {RUNS} runs: {describe(pages, digits=3)} s")
     goals.at_most("the page of a project, median", find_median(pages), PROJECT_SECONDS, "s")
 
 

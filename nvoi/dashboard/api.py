@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
+from http import HTTPStatus
 from sqlite3 import Connection
 from typing import Any
 
@@ -135,7 +136,11 @@ async def answer_matches(request: Request) -> Response:
             "more": len(found) > MOST_MATCHES,
         }
 
-    return await _answer_attempt(request, query)
+    async with get_dashboard(request).searches:
+        if await request.is_disconnected():
+            # Who typed on has asked for something else since.
+            return Response(status_code=HTTPStatus.NO_CONTENT)
+        return await _answer_attempt(request, query)
 
 
 def _get_filter(request: Request) -> tuple[str, tuple[str, ...]]:

@@ -43,7 +43,9 @@ async def _read(request: Request) -> ProjectView:
 
     def query(sql: Connection) -> ProjectView:
         project = get_project(sql, name)
-        return ProjectView(project, (), read_history(sql, project), now)
+        history = read_history(sql, project)
+        views = [DeployView(run, now) for run in history.results]
+        return ProjectView(project, views, history, now)
 
     return await get_dashboard(request).reader.read(query)
 
@@ -66,16 +68,14 @@ def build_feed(project: ProjectView, url: str) -> bytes:
     """The feed's document; ``url`` is the dashboard's."""
     feed = Element("feed", xmlns=_NAMESPACE)
     page = f"{url}{project.url}"
-    results = project.history.results if project.history else ()
-    views = [DeployView(run, project.now) for run in results]
-    updated = max((view.ended_at for view in views), default=project.project.created_at)
+    updated = max((view.ended_at for view in project.deploys), default=project.project.created_at)
     _add(feed, "id", page)
     _add(feed, "title", f"Deploys of {project.name}")
     _add(feed, "updated", formats.format_iso(updated))
     SubElement(feed, "link", rel="alternate", type="text/html", href=page)
     SubElement(feed, "link", rel="self", type="application/atom+xml", href=f"{page}/feed.atom")
     _add(SubElement(feed, "author"), "name", "nvoi")
-    for view in views:
+    for view in project.deploys:
         _add_entry(feed, view, url)
     return bytes(tostring(feed, encoding="utf-8", xml_declaration=True))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from starlette.requests import Request
@@ -19,6 +20,9 @@ DEFAULT_PORT = 8787
 
 #: Characters of a password. At 40 guesses a minute even a poor one of this length holds.
 SHORTEST, LONGEST = 12, 1024
+
+#: Searches at one time: a second each in a log of a million lines.
+MOST_SEARCHES = 2
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Dashboard:
 
     Only the writer changes the database. A topic of the feed is ``(project name, deploy id)``;
     ``url``, without a slash at its end, is where readers and senders find the dashboard.
+    ``searches`` keeps some of the reader's threads free of those who look through whole logs.
     """
 
     settings: Settings
@@ -91,6 +96,7 @@ class Dashboard:
     keyring: Keyring
     feed: Feed
     url: str
+    searches: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_SEARCHES))
 
 
 def get_dashboard(request: Request) -> Dashboard:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any
 
+from msgspec import Struct
+
 from nvoi.dashboard.formats import clean_text, is_end
 from nvoi.dashboard.queries import Attempt, StoredLine, read_lines, take_lines
 
@@ -28,9 +30,11 @@ _COLUMNS = "number, place, sequence, level, message, logged_at"
 _MOST_CLOSING = 30_000
 
 
-@dataclass(slots=True)
-class Step:
-    """A step's line, and what of note follows it. ``began`` is in Unix milliseconds."""
+class Step(Struct, array_like=True):
+    """A step's line, and what of note follows it. ``began`` is in Unix milliseconds.
+
+    In JSON it is an array of these: there may be many thousands.
+    """
 
     position: int
     number: int

@@ -37,7 +37,7 @@ from nvoi.dashboard.views import DeployView, ProjectView
 PAGE_DEPLOYS, PROJECT_DEPLOYS = 50, 1
 #: Lines that a page has without JavaScript, which reads all of them; and characters, but for
 #: those of one line.
-PAGE_LINES, PAGE_CHARACTERS = 300, 1 << 18
+PAGE_LINES, PAGE_CHARACTERS = 200, 1 << 18
 
 _STATIC = Path(__file__).with_name("static")
 

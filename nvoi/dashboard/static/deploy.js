@@ -57,13 +57,17 @@ source.start().then(show);
 // -- from the server ----------------------------------------------------------------------------
 
 async function takeOutline(outline) {
-  const place = isShown ? view.notePlace() : null;
+  if (!isShown) return log.reset(outline);
+  // Lines came between others. What is seen is fetched first, so that it does not go away.
+  const place = view.notePlace();
   const marked = view.target === null ? null : log.findNumber(view.target);
+  const target = marked && (await source.askPosition(marked));
+  const position = place && (await source.askPosition(place.number));
+  const around = position && (await source.readAround(position));
   log.reset(outline);
-  view.target = marked && (await source.findPosition(marked));
+  if (around) log.keep(around.first, around.lines);
+  view.target = target;
   view.layout.passing = null;
-  if (!isShown) return;
-  const position = place && (await source.findPosition(place.number));
   redraw();
   if (position) view.place(position, place.top);
   if (search.state.query || search.filters) search.set({});
@@ -334,7 +338,7 @@ function followPermalink(event) {
   event.preventDefault();
   history.pushState(history.state, "", link.href);
   following.hold();
-  view.reveal(Number(link.closest("[data-position]").dataset.position), { lazily: true });
+  view.reveal(Number(link.dataset.step ?? link.closest("[data-position]").dataset.position), { lazily: true });
 }
 
 // Shows the line that the address names, as soon as it is there.

@@ -22,6 +22,8 @@ class Section {
     Object.assign(this, { head, first, last, closing });
     this.errors = head?.errors ?? 0;
     this.warnings = head?.warnings ?? 0;
+    // Lines in it that never came.
+    this.missing = 0;
     // When its end was told, in Unix milliseconds.
     this.ended = null;
     this.open = !head;
@@ -51,7 +53,8 @@ export class Log {
   // Takes what the server tells of the whole log. Sections that are open stay so.
   reset(outline) {
     const open = new Set(this.sections.filter((section) => section.open && section.head).map((section) => section.head.number));
-    const { steps, lines, closing } = outline;
+    const { lines, closing } = outline;
+    const steps = outline.steps.map(([position, number, began, name, errors, warnings]) => ({ position, number, began, name, errors, warnings }));
     Object.assign(this, { total: lines, late: outline.late, errors: outline.errors, began: outline.began, latest: outline.latest });
     this.pages.clear();
     this.place = outline.place;
@@ -82,7 +85,11 @@ export class Log {
   setGaps(gaps) {
     this.gaps = new Map();
     for (const gap of gaps) this.gaps.set(gap.after, [...(this.gaps.get(gap.after) ?? []), gap]);
-    this.missing = gaps.reduce((sum, gap) => sum + gap.last - gap.first + 1, 0);
+    this.missing = 0;
+    for (const { after, first, last } of gaps) {
+      this.missing += last - first + 1;
+      this.findSection(after).missing += last - first + 1;
+    }
   }
 
   get(position) {

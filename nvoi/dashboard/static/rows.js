@@ -81,11 +81,14 @@ export class Heading {
   }
 
   createLink(head, attempt) {
-    this.element.id = `L${head.number}`;
-    this.element.dataset.position = head.position;
+    // Where the name was cut, the row that has all of it is what the number leads to.
+    if (this.section.first > head.position) {
+      this.element.id = `L${head.number}`;
+      this.element.dataset.position = head.position;
+    }
     const link = createElement("a", "anchor", "#");
     link.href = `?attempt=${attempt}#L${head.number}`;
-    link.dataset.number = head.number;
+    link.dataset.step = head.position;
     link.ariaLabel = `Link to the step ${head.name}`;
     link.tabIndex = -1;
     return link;
@@ -93,10 +96,10 @@ export class Heading {
 
   // Tells how the section is. `state` is that of its step; `end` is when it ended, null while it
   // goes on; `whole` is how long all steps took, `skew` what the sender's clock is behind.
-  describe({ state, end, latest, whole, skew, missing }) {
+  describe({ state, end, latest, whole, skew }) {
     const { section } = this;
     this.button.setAttribute("aria-expanded", String(section.open));
-    this.describeCounts(missing);
+    this.describeCounts();
     if (!section.head) return;
     for (const each of Object.keys(STATES)) this.element.classList.toggle(each, each === state);
     this.state.textContent = STATES[state];
@@ -114,8 +117,8 @@ export class Heading {
     this.bar.style.width = `${Math.min(100, (100 * spent) / Math.max(1, whole))}%`;
   }
 
-  describeCounts(missing) {
-    const { errors, warnings, size, closing } = this.section;
+  describeCounts() {
+    const { errors, warnings, missing, size, closing } = this.section;
     const count = (number, word) => `${number.toLocaleString()} ${word}${number === 1 ? "" : "s"}`;
     const marks = [];
     if (errors) marks.push(createElement("span", "error", count(errors, "error")));

@@ -65,7 +65,17 @@ export class Source {
 
   async findPosition(number) {
     if (this.log.late === 0) return number >= 1 && number <= this.log.total ? number : null;
+    return this.askPosition(number);
+  }
+
+  async askPosition(number) {
     return (await this.ask("position.json", { number })).position;
+  }
+
+  // The lines around a position, whatever is here: from which one on, and they.
+  async readAround(position) {
+    const first = Math.max(1, position - PAGE);
+    return { first, lines: (await this.ask("lines.json", { position: first, limit: 2 * PAGE })).lines };
   }
 
   // -- parts of the log ---------------------------------------------------------------------

@@ -111,17 +111,12 @@ export class LogView {
 
   describeSection(section) {
     const { log } = this;
-    let missing = 0;
-    for (const [after, gaps] of log.gaps) {
-      if (after >= (section.head?.position ?? section.first - 1) && after <= section.last) for (const gap of gaps) missing += gap.last - gap.first + 1;
-    }
     section.heading.describe({
       state: this.judge(section),
       end: log.findEnd(section),
       latest: log.latest,
       whole: (log.lastStep.ended ?? log.latest) - log.firstStep.head.began,
       skew: this.skew,
-      missing,
     });
   }
 

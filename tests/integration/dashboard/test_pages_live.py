@@ -116,9 +116,8 @@ def test_a_deploy_is_watched_live_from_start_to_end(
     assert list_messages(browser)[-1] == "Deploy of shop done"
     # What a run says after its last step is no part of that.
     assert browser.list_texts("#log h3 .name")[-2:] == ["Try the services", "Result"]
-    assert (
-        browser.run("return document.querySelector('#log .block:last-of-type .line').id") == "L17"
-    )
+    last = "[...document.querySelectorAll('#log .block')].at(-1).firstChild.id"
+    assert browser.run(f"return {last}") == "L17"
     assert browser.run("return window.sameDocument")
 
 

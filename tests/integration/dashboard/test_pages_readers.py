@@ -147,12 +147,12 @@ def test_without_scripts_the_pages_show_the_same(
 
     deploy_id = uuid.uuid4().hex[:8]
     with start_run(shared, tmp_path, deploy_id) as run:
-        for number in range(1, 351):
+        for number in range(1, 251):
             run.log.info("line %d", number)
         wait_until(lambda: shared.get_attempts(deploy_id), "the deploy")
-        wait_until(lambda: len(shared.get_lines(deploy_id)) == 350, "the lines")
+        wait_until(lambda: len(shared.get_lines(deploy_id)) == 250, "the lines")
         plain.open(build_page_url(shared, deploy_id))
-        assert len(plain.find_all("#log .line")) == 300
+        assert len(plain.find_all("#log .line")) == 200
         run.log.info("one more")
         wait_until(lambda: "one more" in plain.driver.page_source, "the page to reload")
     plain.open(build_page_url(shared, deploy_id))

@@ -8,7 +8,7 @@ import msgspec
 from nvoi.dashboard.atom import build_feed, build_results
 from nvoi.dashboard.history import History
 from nvoi.dashboard.projects import Project
-from nvoi.dashboard.views import ProjectView
+from nvoi.dashboard.views import DeployView, ProjectView
 from tests.unit.dashboard.stores import build_attempt
 
 NAMES = {"a": "http://www.w3.org/2005/Atom"}
@@ -27,7 +27,8 @@ FAILED = build_attempt(
 def build_view() -> ProjectView:
     done = build_attempt(status="completed", duration=42_000, command="rollback")
     history = History((FAILED, done), done, None, None, "20260304120000", done, 42_000, 0.5)
-    return ProjectView(Project(2, "shop", "token", 5000), (), history, 1_000_000)
+    views = [DeployView(run, 1_000_000) for run in history.results]
+    return ProjectView(Project(2, "shop", "token", 5000), views, history, 1_000_000)
 
 
 def test_a_feed_tells_each_result_by_an_id_of_its_own() -> None:
