@@ -183,6 +183,7 @@ def give_back_pages(sql: Connection, *, spare: int) -> bool:
     free = sql.execute("PRAGMA freelist_count").fetchone()[0]
     if free <= spare:
         return False
-    # Each step of the statement frees one page.
-    sql.execute(f"PRAGMA incremental_vacuum({min(free - spare, MOST_PAGES)})").fetchall()
+    # Each step of the statement frees one page, and Python makes one step: it has no columns.
+    for _ in range(min(free - spare, MOST_PAGES)):
+        sql.execute("PRAGMA incremental_vacuum(1)")
     return True

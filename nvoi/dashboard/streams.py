@@ -110,9 +110,12 @@ def read_news(sql: Connection, attempt_id: int, after: int) -> _News:
         lines = read_lines(sql, attempt_id, last, 50)
         if not lines:
             break
-        chunks.append(msgspec.json.encode(lines)[1:-1])
-        size += len(chunks[-1])
-        last = lines[-1].number
+        for line in lines:
+            chunks.append(msgspec.json.encode(line))
+            size += len(chunks[-1])
+            last = line.number
+            if size >= MOST_BYTES:
+                break
     event = b""
     if chunks:
         event = b"event: lines\nid: %d\ndata: [%b]\n\n" % (last, b",".join(chunks))

@@ -20,6 +20,7 @@ from nvoi.dashboard.projects import DEFAULT_PROJECT, get_project, remove_project
 from nvoi.dashboard.requests import RawPathMiddleware
 from nvoi.dashboard.store import store_delivery
 from tests.unit.dashboard.asgi import Exchange, open_dashboard
+from tests.unit.dashboard.stores import Store, make_batch
 
 EVENTS = "/api/projects/default/deploys/run-1/events"
 
@@ -101,3 +102,17 @@ def test_a_stream_is_not_gathered_or_kept_by_what_lies_between(dashboard: Dashbo
     assert exchange.answered["content-type"].startswith("text/event-stream")
     assert exchange.answered["cache-control"] == "no-store"
     assert exchange.answered["x-accel-buffering"] == "no"
+
+
+def test_an_event_is_no_longer_than_its_bound_and_one_line(store: Store) -> None:
+    size = 40_000
+    store.send(make_batch(1, 120, text="x" * size))
+    store.send(make_batch(121, 300))
+    attempt, last, events = store.get().id, 0, []
+    with store.database.read() as sql:
+        while (news := streams.read_news(sql, attempt, last)).lines:
+            events.append(news.lines)
+            last = news.last
+    assert last == 300
+    assert max(map(len, events)) < streams.MOST_BYTES + size + 1000
+    assert b"".join(events).count(b'"number":') == 300
