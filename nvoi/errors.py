@@ -5,6 +5,7 @@
     NvoiError                    what failed, and a hint that says what to do next
     ├── InputError               exit code 2: nothing was touched
     │   ├── UsageError           the command line or an environment variable is wrong
+    │   │   └── ExtraError       nvoi is installed without the extra that this needs
     │   ├── ConfigError          the config has faults; carries all of them
     │   ├── CredentialsError     deploy.enc or its key is missing, unreadable or wrong
     │   └── ChangedError         others have changed the config meanwhile
@@ -28,6 +29,8 @@ place instead, and what was printed by a command is masked by the log.
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,6 +64,19 @@ class InputError(NvoiError):
 
 class UsageError(InputError):
     """The command line, or an environment variable that nvoi reads, is wrong."""
+
+
+class ExtraError(UsageError):
+    """nvoi is installed without an extra that is needed; the hint says how to get it.
+
+    Args:
+        message: what needs it.
+        extra: its name in setup.cfg.
+    """
+
+    def __init__(self, message: str, extra: str) -> None:
+        install = shlex.join([sys.executable, "-m", "pip", "install", f".[{extra}]"])
+        super().__init__(message, hint=f"in nvoi's checkout: {install}")
 
 
 @dataclass(frozen=True)

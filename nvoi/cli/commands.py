@@ -348,7 +348,7 @@ COMMANDS = (
         "delete",
         "take the app down",
         "operations",
-        "Take the app down and remove its releases. Its data is kept unless asked.",
+        "Take the app down and remove its releases. Its data stays, unless you say otherwise.",
         [add_run_options, add_delete_options],
     ),
     Command(

@@ -16,7 +16,7 @@ examples:
   nvoi demo --port 9000     the dashboard at a port of your choice
   nvoi demo --no-wait       as fast as it can, and end by itself, as in CI
 
-All of it is in a temporary folder, and gone at the end. It needs nvoi[demo].
+All of it is in a temporary folder, and gone at the end. It needs nvoi's extra `demo`.
 
 exit codes: 0 all went as it should, 1 something did not, 2 bad usage; where it did not come
 to its end, 129 SIGHUP, 130 Ctrl-C, 131 SIGQUIT, 143 SIGTERM
@@ -66,7 +66,7 @@ examples:
 """,
     "unlock": """\
 examples:
-  nvoi unlock           who holds the lock, and end that
+  nvoi unlock           show which run holds the lock, and end it
 
 A run that was killed frees its lock by itself within a minute. One that still works finds its
 lock gone before it changes anything more, and fails.

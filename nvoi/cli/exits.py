@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 
-from nvoi.errors import NvoiError, UsageError
+from nvoi.errors import ExtraError, NvoiError
 from nvoi.log import masking, rendering
 from nvoi.log.stream import is_told
 from nvoi.outcome import REPORT_HINT
@@ -43,10 +43,7 @@ def check_packages(options: argparse.Namespace) -> None:
     """Make sure that the extra of the command's name is installed."""
     missing = [name for name in options.packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(
-            f"nvoi {options.command} needs {', '.join(missing)}",
-            hint=f"pip install 'nvoi[{options.command}]'",
-        )
+        raise ExtraError(f"nvoi {options.command} needs {', '.join(missing)}", options.command)
 
 
 def _tell(

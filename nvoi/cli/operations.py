@@ -126,7 +126,7 @@ def confirm_deletion(options: argparse.Namespace, request: Request) -> bool:
     if options.yes:
         return True
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("nobody can be asked here whether that is meant", hint="add --yes")
+        raise UsageError("no terminal is here to ask at", hint="add --yes")
     what = [request.config.application.name]
     what += ["its data"] * options.delete_volumes + ["k3s on its servers"] * options.cluster
     return ask_yes(f"Delete {' and '.join(what)}?")

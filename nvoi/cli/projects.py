@@ -78,7 +78,7 @@ def remove_project(options: argparse.Namespace, environ: Mapping[str, str]) -> b
             name = projects.get_project(connection, options.name).name
         if not options.yes:
             if not sys.stdin.isatty():
-                raise UsageError("nobody can be asked here whether that is meant", hint="add --yes")
+                raise UsageError("no terminal is here to ask at", hint="add --yes")
             if not ask_yes(f"Remove the project {name} and all its deploys?"):
                 return False
         with database.write() as connection:

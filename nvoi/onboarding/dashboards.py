@@ -30,7 +30,7 @@ USERINFO = re.compile(r"://(?P<userinfo>[^/?#\s]*)@")
 
 START = (
     "Once the config is saved, `nvoi dashboard` in the app's folder starts one that has this "
-    f"app's key (pip install 'nvoi[dashboard]'). Its callback URL is {DEFAULT_URL}"
+    f"app's key (it needs nvoi's extra dashboard). Its callback URL is {DEFAULT_URL}"
 )
 ADD_KEY = (
     "Once the config is saved, give it the key: where it runs, `nvoi dashboard project add NAME "

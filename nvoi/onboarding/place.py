@@ -34,7 +34,7 @@ from nvoi.config.schema import (
     SSHProvider,
 )
 from nvoi.config.ssh_keys import KeyPairError, derive_ssh_keys, generate_ssh_keys
-from nvoi.errors import NvoiError, UsageError
+from nvoi.errors import ExtraError, NvoiError
 from nvoi.files import read_file
 from nvoi.onboarding.answers import Answers, build_groups
 from nvoi.onboarding.document import is_deployable
@@ -74,7 +74,7 @@ class Account:
 def check_local(_: LocalProvider) -> None:
     """Services on this machine are kept by supervisord, which an extra brings."""
     if importlib.util.find_spec("supervisor") is None:
-        raise UsageError("supervisor is not installed", hint="pip install 'nvoi[local]'")
+        raise ExtraError("supervisor is not installed", "local")
 
 
 ACCOUNTS: tuple[Account, ...] = (

@@ -13,8 +13,10 @@ from urllib.parse import quote
 import urllib3
 
 from nvoi import protocol
+from tests.waiting import PATIENCE
 
-TIMEOUT = urllib3.Timeout(connect=5.0, read=10.0)
+# Longer than a test waits for what ends a request otherwise.
+TIMEOUT = urllib3.Timeout(connect=PATIENCE, read=2 * PATIENCE)
 
 
 def build_record(message: str, level: str = "info") -> dict[str, str]:

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable
 
 from tests.fakes.connection import BadRequestError, Connection
+from tests.waiting import PATIENCE
 
 HOST = "127.0.0.1"
-JOIN_SECONDS = 10.0
 
 
 class Listener:
@@ -134,6 +134,6 @@ def bind(port: int) -> socket.socket:
 
 def join(thread: threading.Thread) -> None:
     """Wait for a thread's end; raises AssertionError where it does not come."""
-    thread.join(JOIN_SECONDS)
+    thread.join(PATIENCE)
     if thread.is_alive():
-        raise AssertionError(f"{thread.name} still runs after {JOIN_SECONDS:.0f} s")
+        raise AssertionError(f"{thread.name} still runs after {PATIENCE:.0f} s")

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from tests.fakes.connection import Connection, Head
 from tests.fakes.listener import HOST, Listener
 from tests.fakes.received import Headers
+from tests.waiting import PATIENCE
 
-CONNECT_SECONDS = 10.0
 CHUNK = 64 * 1024
 HOP_BY_HOP = frozenset(("connection", "keep-alive", "proxy-connection", "proxy-authorization"))
 LOOPBACK = frozenset((HOST, "localhost"))
@@ -67,7 +67,7 @@ class Proxy:
         if address is None:
             connection.write(REFUSED)
             return
-        origin = socket.create_connection(address, timeout=CONNECT_SECONDS)
+        origin = socket.create_connection(address, timeout=PATIENCE)
         connection.adopt(origin)
         origin.settimeout(None)
         if head.method == "CONNECT":

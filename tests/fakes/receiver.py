@@ -22,6 +22,7 @@ from tests.fakes.connection import Connection
 from tests.fakes.ledger import Counts, Ledger
 from tests.fakes.listener import HOST, Listener
 from tests.fakes.received import Received
+from tests.waiting import PATIENCE
 
 
 class Receiver:
@@ -136,7 +137,7 @@ class Receiver:
         """`nvoi resend` comes next: it may send logs of a run that has ended."""
         self._ledger.expect_resend()
 
-    def wait_for(self, predicate: Callable[[Receiver], bool], timeout: float = 10.0) -> None:
+    def wait_for(self, predicate: Callable[[Receiver], bool], timeout: float = PATIENCE) -> None:
         """Wait until ``predicate(self)`` holds.
 
         It is asked after every change, and must not wait itself.

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 PAGES = (
     ROOT / "README.md",
@@ -17,9 +19,6 @@ PAGES = (
     *sorted((ROOT / "examples").rglob("*.md")),
 )
 WORKFLOWS = sorted((ROOT / "examples" / "ci").glob("*.yml"))
-
-#: Seconds that a command of the documentation may take on a loaded machine.
-PATIENCE = 60.0
 
 BLOCK = re.compile(
     r"(?:<!-- (?P<mark>[^>]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$",

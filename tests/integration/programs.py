@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from nvoi.targets.local.processes import find_marked
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def start(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def run(folder: Path, *arguments: str, timeout: float = 60) -> tuple[int, str, str]:
+def run(folder: Path, *arguments: str, timeout: float = PATIENCE) -> tuple[int, str, str]:
     """The exit code, the output and the errors of Python with ``arguments``.
 
     Raises:

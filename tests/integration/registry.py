@@ -15,11 +15,10 @@ from pathlib import Path
 
 from nvoi.kubernetes.registry import COLLECT_GARBAGE, CONFIG_FILE
 from tests.ports import find_port
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 PROGRAM = shutil.which("docker-registry") or "registry"
 ACCESS = re.compile(r'"(?P<method>[A-Z]+) (?P<path>/v2/\S*) HTTP/1\.1" (?P<status>\d+)')
-START_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -92,12 +91,12 @@ class Registry:
             return
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(START_SECONDS)
+        self._process.wait(PATIENCE)
         self._process = None
 
     def is_up(self) -> bool:
         """Whether it answers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         with suppress(OSError, http.client.HTTPException), closing(connection):
             connection.request("GET", "/")
             return connection.getresponse().status == 200
@@ -130,7 +129,7 @@ class Registry:
         subprocess.run(
             [PROGRAM, *(config if word == CONFIG_FILE else word for word in words)],
             check=True,
-            timeout=60,
+            timeout=PATIENCE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

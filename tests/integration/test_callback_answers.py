@@ -21,6 +21,7 @@ from nvoi.cli.undelivered import open_undelivered
 from nvoi.log.delivery import Destination
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import LogBatch, Run
+from tests.waiting import PATIENCE
 
 KEY = "89abcdef01234567" * 4
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -125,7 +126,7 @@ def test_a_disk_that_is_full_neither_fails_the_run_nor_spoils_the_file(tmp_path:
         [sys.executable, "-c", FULL, url, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert (result.returncode, result.stderr) == (0, "")

@@ -21,6 +21,7 @@ from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages, read_records
 from tests.integration.commands import App
 from tests.integration.streams import KEY, Run
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("bare_network")
 
@@ -102,7 +103,7 @@ def run_program(program: str, *arguments: object, **settings: Any) -> tuple[int,
         [sys.executable, "-c", program.replace("KEY", KEY), *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
         **settings,
     )

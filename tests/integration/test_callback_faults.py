@@ -16,6 +16,7 @@ from tests.fakes.behaviours import Answer, Behaviour, On
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import gather, get_messages, read_records, read_states
 from tests.integration.streams import KEY, SLACK_SECONDS, Run, log_numbers
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("bare_network")
 
@@ -242,7 +243,7 @@ def test_a_receiver_that_reads_slowly_is_not_taken_for_one_that_is_broken(tmp_pa
     with run_slow_reader(pause_seconds=0.6) as (url, lengths):
         with Run(url, tmp_path, budget=1.0) as run:
             run.log.error("%s", "x" * 400_000)
-            run.stream.handler.flush(timeout=20)
+            run.stream.handler.flush(timeout=PATIENCE)
         assert run.stream.stats().retries == 0
         assert run.stream.stats().delivered == 1
     assert max(lengths) > 400_000
@@ -285,7 +286,7 @@ def run_slow_reader(pause_seconds: float) -> Iterator[tuple[str, list[int]]]:
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/api", lengths
         rest.set()
-        thread.join(10)
+        thread.join(PATIENCE)
 
 
 def read_head(reader: BufferedReader) -> dict[str, str]:

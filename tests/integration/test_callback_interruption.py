@@ -144,7 +144,7 @@ def test_a_second_ctrl_c_ends_the_process_at_once(app: App, receiver: Receiver) 
     # It is told after all is undone; what is left is to wait for the dashboard.
     running.wait_for("interrupted (Ctrl-C)")
     running.send(signal.SIGINT)
-    outcome = running.wait(timeout=3)
+    outcome = running.wait()
     assert outcome.code == -signal.SIGINT
 
 

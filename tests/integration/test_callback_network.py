@@ -23,6 +23,7 @@ from tests.fakes.proxy import Proxy
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages, read_records
 from tests.integration.streams import KEY, Run
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("bare_network")
 
@@ -275,7 +276,7 @@ class Resolver:
         """Say that there is no such name, and wait until those who asked have ended."""
         self._answers.set()
         for thread in self._asked:
-            thread.join(10)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
 

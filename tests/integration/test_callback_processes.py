@@ -239,7 +239,12 @@ def test_records_that_fill_memory_twice_take_under_48_mib_with_the_receiver_down
 ) -> None:
     receiver.pause()
     code, output, errors = run(
-        "flood", receiver, tmp_path, levels, str(count), str(threads), timeout=110
+        "flood",
+        receiver,
+        tmp_path,
+        levels,
+        str(count),
+        str(threads),
     )
     assert code == 0, errors
     while_logging, in_all = map(int, output.split())

@@ -11,6 +11,7 @@ from tests.fakes.receiver import Receiver
 from tests.integration import programs, signals
 from tests.integration.accounts import get_messages, read_records
 from tests.integration.streams import KEY
+from tests.waiting import PATIENCE
 
 STATES = ("new", "closed")
 
@@ -18,7 +19,7 @@ STATES = ("new", "closed")
 def run(scenario: str, receiver: Receiver, folder: Path, *rest: str) -> list[int]:
     """The numbers that a scenario prints."""
     arguments = programs.name(signals, scenario, receiver.url, folder, *rest)
-    code, output, errors = programs.run(folder, *arguments, timeout=100)
+    code, output, errors = programs.run(folder, *arguments)
     assert (code, "Traceback" in errors) == (0, False), errors
     return list(map(int, output.split()))
 
@@ -78,7 +79,7 @@ def test_ctrl_c_in_an_embedder_is_the_reason_of_failed(receiver: Receiver, tmp_p
     with programs.start(tmp_path, *arguments) as process:
         receiver.wait_for(lambda it: it.messages == ["ready"], 30)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGINT
     receiver.assert_protocol()
     assert receiver.statuses[-1] == {"status": "failed", "error": "interrupted (Ctrl-C)"}

@@ -23,6 +23,7 @@ from nvoi import CallbackStream
 from nvoi.errors import UsageError
 from tests.fakes.receiver import Receiver
 from tests.integration.streams import KEY
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("bare_network", "own_logging")
 
@@ -512,7 +513,7 @@ def test_what_children_put_into_a_queue_of_the_programs_own_arrives(
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

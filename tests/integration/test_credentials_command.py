@@ -22,7 +22,7 @@ from nvoi.config.loader import load, load_file
 from nvoi.config.sealing import decrypt, encrypt
 from nvoi.errors import ConfigError, CredentialsError, InputError, UsageError
 from nvoi.secret import Secret
-from tests.waiting import wait_for_text
+from tests.waiting import PATIENCE, wait_for_text
 
 ROOT = Path(__file__).parents[2]
 #: The key, and what a command that was killed may leave of it and of the config.
@@ -448,7 +448,7 @@ def start_edit(
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
 
 
 READY = 'echo changed >> "$1"; echo "$1" > "$NOTES/p"; mv "$NOTES/p" "$NOTES/path"\n'
@@ -471,7 +471,7 @@ def test_a_signal_that_ends_the_editor_leaves_neither_the_edited_file_nor_a_chan
         path = Path(wait_for_text(tmp_path / "notes" / "path").strip())
         assert path.exists()
         os.killpg(process.pid, number)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert errors == b"nvoi: interrupted (" + name + b"); the config was not saved\n"
     assert process.returncode == 128 + number
     assert list((tmp_path / "tmp").iterdir()) == []
@@ -487,7 +487,7 @@ def test_a_signal_to_nvoi_alone_ends_the_editor_too(
     with start_edit(app, editor(ending + READY + wait), tmp_path) as process:
         wait_for_text(tmp_path / "notes" / "path")
         process.send_signal(number)
-        assert process.wait(timeout=30) == 128 + number
+        assert process.wait(timeout=PATIENCE) == 128 + number
     assert (tmp_path / "notes" / "ended").read_text() == "ended\n"
     assert list((tmp_path / "tmp").iterdir()) == []
 
@@ -499,7 +499,7 @@ def test_an_editor_that_does_not_end_on_a_signal_is_killed(
     with start_edit(app, editor(stubborn), tmp_path) as process:
         wait_for_text(tmp_path / "notes" / "path")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 143
+        assert process.wait(timeout=PATIENCE) == 143
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
@@ -517,7 +517,7 @@ def test_an_editor_may_use_ctrl_c_for_itself(
     with start_edit(app, editor(script), tmp_path) as process:
         wait_for_text(tmp_path / "notes" / "path")
         os.killpg(process.pid, number)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (0, b"")
     assert text_of(app) == expected
 
@@ -667,7 +667,7 @@ def run_ruby(mode: str, key: Secret, source: Path, target: Path) -> None:
     ruby = shutil.which("ruby")
     assert ruby, "this test needs Ruby: apt-get install ruby"
     command: list[str | Path] = [ruby, "-e", RUBY, mode, key.reveal(), source, target]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=PATIENCE)
 
 
 def test_ruby_and_nvoi_open_each_others_files(app: Path, tmp_path: Path) -> None:
@@ -693,7 +693,7 @@ def test_ruby_reads_what_set_wrote_as_nvoi_does(app: Path, tmp_path: Path) -> No
         'require "yaml"; require "json"; puts YAML.load_file(ARGV[0])["application"]["env"].to_json'
     )
     result = subprocess.run(
-        [ruby, "-e", script, plain], check=True, capture_output=True, text=True, timeout=60
+        [ruby, "-e", script, plain], check=True, capture_output=True, text=True, timeout=PATIENCE
     )
     assert json.loads(result.stdout) == words
 

@@ -91,7 +91,7 @@ class Machine:
         assert {path.name for path in self.home.iterdir()} <= set(in_home)
         for port in map(int, re.findall(r"http://(?:127\.0\.0\.1|localhost):(\d+)", self.read())):
             with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(("127.0.0.1", port), timeout=1)
+                socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
 
     def tear_down(self) -> None:
         for process in self.processes:
@@ -271,12 +271,12 @@ def test_an_extra_that_is_missing_is_named(machine: Machine, name: str) -> None:
     )
     assert machine.start(sys.executable, "-c", script).wait(PATIENCE) == 2
     assert f"needs {name}" in machine.read()
-    assert "pip install 'nvoi[demo]'" in machine.read()
+    assert "-m pip install '.[demo]'" in machine.read()
     machine.assert_nothing_is_left()
 
 
-def test_the_readme_begins_with_a_demo_that_runs_from_a_bare_checkout(machine: Machine) -> None:
-    first, *_ = find_blocks("sh", "README.md")
+def test_the_readme_shows_a_demo_that_runs_from_a_bare_checkout(machine: Machine) -> None:
+    (first,) = [it for it in find_blocks("sh", "README.md") if it.mark == "run without waiting"]
     command, *_ = first.text.splitlines()[-1].split()
     assert command == "bin/demo"
     checkout = machine.folder / "checkout"
@@ -284,7 +284,7 @@ def test_the_readme_begins_with_a_demo_that_runs_from_a_bare_checkout(machine: M
         shutil.copytree(
             ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__", ".venv*")
         )
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, checkout)
     demo = machine.start(checkout / command, "--no-wait", PYTHON=sys.executable)
     assert wait_for_end(demo, WHOLE) == 0, machine.read()

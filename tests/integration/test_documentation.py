@@ -34,13 +34,13 @@ from tests.fakes.receiver import Receiver
 from tests.integration.pages import (
     LINK,
     PAGES,
-    PATIENCE,
     ROOT,
     WORKFLOWS,
     Block,
     find_blocks,
     run_python,
 )
+from tests.waiting import PATIENCE
 
 
 def list_anchors(page: Path) -> set[str]:

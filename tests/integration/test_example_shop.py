@@ -24,8 +24,9 @@ from nvoi.kubernetes.manifests import Manifests, build_manifests
 from nvoi.kubernetes.workloads import Manifest, Release
 from nvoi.providers import get_provider
 from nvoi.targets.cluster.checks import find_faults
-from tests.integration.pages import PATIENCE, ROOT
+from tests.integration.pages import ROOT
 from tests.ports import find_port
+from tests.waiting import PATIENCE
 
 SHOP = ROOT / "examples" / "shop"
 CODE = sorted(SHOP.glob("*.py"))

@@ -15,6 +15,7 @@ from nvoi.errors import CommandError
 from nvoi.parallel import CancelledError, Task
 from nvoi.process import Descendant, ask, find_process, follow
 from nvoi.waiting import Reminder
+from tests.waiting import PATIENCE
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 
@@ -89,9 +90,9 @@ def test_a_cancelled_command_is_ended_with_all_below_it(
 
     task = Task(lambda: follow(("/bin/sh", "-c", TREE), ENVIRON, listen))
     task.start()
-    assert told.wait(30)
+    assert told.wait(PATIENCE)
     task.cancel()
-    assert task.join(30)
+    assert task.join(PATIENCE)
     with pytest.raises(CancelledError):
         task.future.result()
     assert not any(one.is_running for one in found)
@@ -104,9 +105,9 @@ def test_a_command_that_ends_well_on_sigterm_is_given_the_time(tmp_path: Path) -
         lambda: follow(("/bin/sh", "-c", script), ENVIRON, lambda _: begun.set(), folder=tmp_path)
     )
     task.start()
-    assert begun.wait(30)
+    assert begun.wait(PATIENCE)
     task.cancel()
-    assert task.join(30)
+    assert task.join(PATIENCE)
     assert (tmp_path / "cleaned").exists()
 
 

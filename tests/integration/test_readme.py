@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.integration.pages import (
-    PATIENCE,
     ROOT,
     find_blocks,
 )
 from tests.ports import find_port
+from tests.waiting import PATIENCE
 
 #: Where the readme's app answers.
 APP = "http://localhost:8000"
@@ -57,8 +57,10 @@ class Shell:
 
     def run(self, text: str, folder: Path) -> str:
         """What the lines print, all of them ending well."""
+        # What runs in the background would hold the output open after a failure.
+        lines = f"trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{self.adapt(text)}"
         process = subprocess.Popen(
-            ["bash", "-euc", self.adapt(text)],
+            ["bash", "-euc", lines],
             cwd=folder,
             env=self.environ,
             stdin=subprocess.DEVNULL,

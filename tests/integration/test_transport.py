@@ -15,6 +15,7 @@ from nvoi.log.transport import Transport, TransportError
 from tests.fakes.connection import Connection
 from tests.fakes.listener import HOST, Listener
 from tests.fakes.received import Headers
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("bare_network")
 
@@ -134,7 +135,7 @@ def test_a_connection_is_kept_until_the_transport_is_closed() -> None:
         with connect(url) as post:
             assert [post(), post(), post(body=MUCH)] == [200, 200, 200]
             assert not site.ended.is_set()
-        assert site.ended.wait(10)
+        assert site.ended.wait(PATIENCE)
     assert {number for number, *_ in site.heads} == {1}
 
 

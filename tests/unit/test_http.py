@@ -16,6 +16,7 @@ from nvoi.http import Client
 from nvoi.log.masking import add_secrets
 from nvoi.parallel import CancelledError, Task
 from tests.ports import find_port
+from tests.waiting import PATIENCE
 
 BUSY = Response("", 503, headers={"Retry-After": "0"})
 
@@ -202,6 +203,6 @@ def test_an_answer_is_read_as_it_comes_until_who_reads_is_cancelled() -> None:
         task = Task(read)
         task.start()
         with pytest.raises(CancelledError):
-            task.future.result(timeout=10)
+            task.future.result(timeout=PATIENCE)
         is_over.set()
     assert pieces == [b"one\n", b"two\n"]

@@ -8,6 +8,7 @@ import pytest
 from nvoi import parallel
 from nvoi.errors import ConnectionFailedError, HostsError, NvoiError
 from nvoi.parallel import CancelledError, CancelScope, Task, run_together, work_on_all
+from tests.waiting import PATIENCE
 
 #: Longer than any test waits: only a cancellation ends it.
 FOREVER = 1000.0
@@ -117,9 +118,9 @@ def test_a_cancelled_task_ends_the_tasks_that_it_has_started() -> None:
 
     task = Task(lambda: work_on_all(["a", "b"], work))
     task.start()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     task.cancel()
-    assert task.join(60)
+    assert task.join(PATIENCE)
     with pytest.raises((CancelledError, HostsError), match="cancelled"):
         task.future.result()
 

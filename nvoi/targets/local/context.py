@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nvoi.config.schema import Application, AppService
-from nvoi.errors import LockError, UsageError
+from nvoi.errors import ExtraError, LockError
 from nvoi.folders import check_way, make_own
 from nvoi.operation import Request
 from nvoi.outcome import Serving
@@ -157,10 +157,7 @@ def require_extra() -> None:
     """Make sure that what the local target cannot do without is installed."""
     for name in ("supervisor", "psutil"):
         if importlib.util.find_spec(name) is None:
-            raise UsageError(
-                f"the local target needs {name}, which is not installed",
-                hint="pip install 'nvoi[local]'",
-            )
+            raise ExtraError(f"the local target needs {name}, which is not installed", "local")
 
 
 def check_room(state: State) -> None:

@@ -274,7 +274,7 @@ def test_without_its_extra_it_says_what_to_install(stopped: Serving) -> None:
         check=False,
     )
     assert result.returncode == 2
-    assert "pip install 'nvoi[dashboard]'" in result.stderr
+    assert "-m pip install '.[dashboard]'" in result.stderr
 
 
 def test_help_is_there_without_the_extra_and_quickly(stopped: Serving) -> None:

@@ -20,11 +20,11 @@ from pathlib import Path
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.ssh.host import Host
 from tests.ports import find_port
+from tests.waiting import PATIENCE
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 #: sshd as root wants this folder, which a system that never started it does not have.
 PRIVILEGE_FOLDER = Path("/run/sshd")
-START_SECONDS = 20.0
 
 SUDO = """\
 #!/bin/sh
@@ -153,7 +153,7 @@ class Server:
         for pid in family:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        process.wait(START_SECONDS)
+        process.wait(PATIENCE)
         self._process = None
 
     def end_sessions(self) -> None:
@@ -186,7 +186,7 @@ class Server:
         return "".join(f"{line}\n" for line in lines)
 
     def _wait_until_up(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE
         pause = 0.005
         while time.monotonic() < deadline:
             if process.poll() is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -18,7 +17,7 @@ from tests.integration.ssh.conftest import Connect, StartServer
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
 from tests.ports import find_port
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 
 def count_runs(server: Server) -> int:
@@ -45,10 +44,8 @@ def test_a_name_that_nobody_has_is_told(connections: Connections) -> None:
 
 def test_a_host_that_never_answers_is_given_up(relay: Relay, connect: Connect) -> None:
     relay.stall()
-    began = time.monotonic()
     with pytest.raises(ConnectionFailedError, match=r"no answer within 0\.5 s|SSH could not begin"):
         connect(connect=0.5).run(relay.host, Command("true"))
-    assert time.monotonic() - began < 5
 
 
 def test_what_is_no_ssh_server_is_told(connections: Connections) -> None:
@@ -113,10 +110,10 @@ def test_a_command_that_was_begun_is_never_run_again(
             relay.cut()
 
     with pytest.raises(ConnectionLostError) as caught:
-        connections.run(relay.host, script("count; echo begun; sleep 30"), on_line=cut)
+        connections.run(relay.host, script("count; echo begun; sleep 1000"), on_line=cut)
     error = caught.value
     assert "web-1 (127.0.0.1 port" in str(error)
-    assert "count; echo begun; sleep 30: the connection was lost" in str(error)
+    assert "count; echo begun; sleep 1000: the connection was lost" in str(error)
     assert error.output == ("begun",)
     assert connections.run(relay.host, Command("echo", "on")).stdout == "on\n"
     assert count_runs(server) == 1
@@ -143,10 +140,10 @@ def test_a_connection_that_fell_silent_is_noticed_while_a_command_runs(
     relay: Relay, connect: Connect
 ) -> None:
     connections = connect(silence=0.3)
-    began = time.monotonic()
     with pytest.raises(ConnectionLostError):
-        connections.run(relay.host, script("echo begun; sleep 30"), on_line=lambda _: relay.stall())
-    assert time.monotonic() - began < 10
+        connections.run(
+            relay.host, script("echo begun; sleep 1000"), on_line=lambda _: relay.stall()
+        )
 
 
 def test_a_quiet_command_is_not_taken_for_a_dead_connection(
@@ -182,21 +179,21 @@ def test_the_loss_reaches_all_who_wait(relay: Relay, connections: Connections) -
     errors: list[BaseException] = []
 
     def meet(_: str) -> None:
-        begun.wait(20)
+        begun.wait(PATIENCE)
 
     def work() -> None:
         try:
-            connections.run(relay.host, script("echo begun; sleep 30"), on_line=meet)
+            connections.run(relay.host, script("echo begun; sleep 1000"), on_line=meet)
         except ConnectionLostError as error:
             errors.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
         thread.start()
-    begun.wait(20)
+    begun.wait(PATIENCE)
     relay.cut()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE)
     assert len(errors) == 3
 
 

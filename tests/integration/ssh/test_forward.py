@@ -20,10 +20,10 @@ from tests.integration.ssh.conftest import StartRelay, StartServer
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
 from tests.ports import find_port
+from tests.waiting import PATIENCE
 
 Answer = Callable[[socket.socket], None]
 Listen = Callable[[Answer], int]
-SECONDS = 30.0
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def echo(client: socket.socket) -> None:
 
 
 def dial(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
+    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
 
 
 def ask(port: int, data: bytes) -> bytes:
@@ -117,7 +117,7 @@ def test_one_direction_may_end_before_the_other(
             assert read_all(client) == b"greeting"
             client.sendall(b"reply")
             client.shutdown(socket.SHUT_WR)
-            assert heard.wait(SECONDS)
+            assert heard.wait(PATIENCE)
         data = b"x" * 100_000
         with connections.forward(server.host, "127.0.0.1", listen(answer_digest)) as other:
             assert ask(other, data) == describe(data)
@@ -148,7 +148,7 @@ def test_whoever_reads_slowly_is_not_sent_more_than_fits(
     gate = threading.Event()
 
     def read_late(client: socket.socket) -> None:
-        gate.wait(SECONDS)
+        gate.wait(PATIENCE)
         answer_digest(client)
 
     data = os.urandom(1 << 20) * 64
@@ -165,7 +165,7 @@ def test_whoever_reads_slowly_is_not_sent_more_than_fits(
         # What waits there does not hold up anything else.
         assert connections.run(server.host, Command("echo", "on")).stdout == "on\n"
         gate.set()
-        client.settimeout(SECONDS)
+        client.settimeout(PATIENCE)
         client.sendall(data[sent:])
         client.shutdown(socket.SHUT_WR)
         assert read_all(client) == describe(data)

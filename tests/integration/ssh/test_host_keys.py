@@ -19,6 +19,7 @@ from nvoi.ssh.keys import Identities
 from nvoi.ssh.known_hosts import KnownHosts, read_key
 from tests.integration.ssh.conftest import Connect, StartServer
 from tests.integration.ssh.server import Server
+from tests.waiting import PATIENCE
 
 
 def fingerprint(text: str) -> str:
@@ -175,7 +176,7 @@ def test_contacts_of_many_threads_and_processes_are_all_kept(
     work_on_all(
         [server.host for server in servers], lambda host: connections.run(host, Command("true"))
     )
-    assert [process.wait(30) for process in processes] == [0, 0]
+    assert [process.wait(PATIENCE) for process in processes] == [0, 0]
     lines = store.read_text().splitlines()
     assert len(lines) == len(set(lines)) == 44
     assert {f"[127.0.0.1]:{server.port}" for server in servers} <= {

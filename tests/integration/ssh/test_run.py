@@ -7,7 +7,6 @@ import math
 import signal
 import sys
 import threading
-import time
 import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -27,7 +26,7 @@ from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
 from tests.integration.ssh.conftest import Connect, StartServer
 from tests.integration.ssh.server import Server
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 TOKEN = Secret("tok-4711-very-secret")
 
@@ -88,9 +87,9 @@ def test_a_host_without_room_beside_what_lasts_is_told_and_not_waited_for(
 
     thread = threading.Thread(target=last)
     thread.start()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     with pytest.raises(ConnectionFailedError, match=r"beside 1 that last.*MaxSessions"):
-        connections.run(server.host, Command("true"), timeout=10)
+        connections.run(server.host, Command("true"), timeout=PATIENCE)
     connections.close()
     thread.join()
 
@@ -102,9 +101,9 @@ def begin(
     begun = threading.Event()
     command = script(f"echo begun; {text}")
     running = pool.submit(
-        connections.run, server.host, command, on_line=lambda _: begun.set(), timeout=60
+        connections.run, server.host, command, on_line=lambda _: begun.set(), timeout=PATIENCE
     )
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     return running
 
 
@@ -149,7 +148,7 @@ def test_lines_arrive_while_the_command_runs(server: Server, connections: Connec
             gate.touch()
 
     command = script(f"echo first; while ! [ -e {gate} ]; do sleep 0.01; done; echo second >&2")
-    connections.run(server.host, command, on_line=listen, timeout=20)
+    connections.run(server.host, command, on_line=listen, timeout=PATIENCE)
     assert seen == ["first", "second"]
 
 
@@ -256,10 +255,8 @@ def test_a_silent_command_is_ended_and_a_talking_one_is_not(
 ) -> None:
     talking = script("for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.2; done")
     assert connections.run(server.host, talking, idle_timeout=1.2).is_ok
-    began = time.monotonic()
     with pytest.raises(RemoteTimeoutError, match=r"0\.3 s of silence"):
         connections.run(server.host, script("echo a; sleep 1000"), idle_timeout=0.3)
-    assert time.monotonic() - began < 5
 
 
 def test_a_large_input_and_output_pass_both_ways_at_once(
@@ -296,12 +293,11 @@ def test_what_a_command_leaves_in_the_background_is_not_waited_for(
     server: Server, connect: Connect
 ) -> None:
     connections = connect()
-    began = time.monotonic()
+    # Longer than a test may take.
     result = connections.run(
-        server.host, script("sleep 60 & echo begun; echo $! >bg; exit 4"), check=False
+        server.host, script("sleep 1000 & echo begun; echo $! >bg; exit 4"), check=False
     )
     assert (result.exit_code, result.stdout) == (4, "begun\n")
-    assert time.monotonic() - began < 30
     connections.run(server.host, script("kill $(cat bg)"))
 
 

@@ -20,7 +20,7 @@ from nvoi.ssh.host import Host
 from tests.integration.ssh.conftest import StartServer
 from tests.integration.ssh.server import Server
 from tests.ports import find_port
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_hosts_run_a_command_at_the_same_time(
     )
     results = work_on_all(
         [server.host for server in servers],
-        lambda host: connections.run(host, meet, timeout=20),
+        lambda host: connections.run(host, meet, timeout=PATIENCE),
     )
     assert list(results) == [server.host for server in servers]
     assert [result.stdout.strip() for result in results.values()] == [
@@ -135,7 +135,7 @@ def test_an_interruption_ends_what_runs_on_every_host(
     )
     pids = [int(file.read_text()) for file in files]
     os.kill(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert output.split() == ["interrupted", "undone", "undone", "undone"]
     assert process.returncode == 0
     wait_until(lambda: not any(is_running(pid) for pid in pids), "the commands to end")

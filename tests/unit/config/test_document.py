@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import random
 import textwrap
-import time
 
 import pytest
 
@@ -85,10 +84,8 @@ def test_an_anchor_bomb_is_refused_without_being_expanded(kind: str) -> None:
         ],
         "merge": [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 30)],
     }[kind]
-    start = time.monotonic()
     message = refused("a0: &a0 {x: 1}\n" + "\n".join(lines))
     assert "too many values: 10,000 are allowed" in message
-    assert time.monotonic() - start < 10
 
 
 def test_a_plain_flood_of_values_is_refused_before_the_end_is_read() -> None:

@@ -117,6 +117,6 @@ def test_a_piece_of_a_password_is_not_taken_for_a_password() -> None:
 def test_a_long_text_full_of_signs_is_searched_at_once() -> None:
     signs = "://:" * 20_000 + "://a:" + "@" * 50_000 + "?&token" * 20_000
     config = parse(local(f"env: {{A: '{signs}'}}"))
-    start = time.monotonic()
+    start = time.process_time()
     list(collect_secrets(config))
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5

@@ -12,6 +12,7 @@ from nvoi.log.buffer import Barrier, Buffer, End
 from nvoi.log.counts import Counts
 from nvoi.log.levels import OK, STEP, SUCCESS
 from nvoi.protocol import Line, LogBatch, StatusEvent
+from tests.waiting import PATIENCE
 
 END = End(began=0, budget=0)
 
@@ -103,7 +104,7 @@ def test_a_taker_that_waits_is_woken_by_an_error() -> None:
     taker, taken = take_in_thread(buffer)
     buffer.append(line("calm"))
     buffer.append(line("boom", logging.ERROR))
-    taker.join(30)
+    taker.join(PATIENCE)
     assert read(taken[0]) == ["calm", "boom"]
 
 
@@ -116,7 +117,7 @@ def test_after_an_error_lines_gather_again() -> None:
     taker.join(0.2)
     assert taker.is_alive()
     buffer.append(line("boom", logging.ERROR))
-    taker.join(30)
+    taker.join(PATIENCE)
     assert read(taken[0]) == ["calm", "boom"]
 
 
@@ -136,7 +137,7 @@ def test_a_buffer_that_was_stopped_gives_nothing_but_to_who_drains_it() -> None:
     buffer = Buffer(Counts(print), linger=3600, first_linger=3600)
     taker, taken = take_in_thread(buffer)
     buffer.stop(END)
-    taker.join(30)
+    taker.join(PATIENCE)
     assert taken == [END]
     buffer.append(line("late"))
     assert buffer.take() is END

@@ -9,6 +9,7 @@ import pytest
 
 from nvoi.errors import UsageError
 from nvoi.log import levels, masking
+from tests.waiting import PATIENCE
 
 SECRET = "9c1f-of-the-levels"
 
@@ -86,7 +87,7 @@ def test_a_level_below_the_loggers_is_not_logged(logger: levels.Logger) -> None:
 
 def run_python(code: str) -> str:
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert result.returncode == 0, result.stderr
     return result.stdout
