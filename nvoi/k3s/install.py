@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nvoi.command import Command, build_script
@@ -26,7 +26,7 @@ from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.registry import DATA_FOLDER
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
-from nvoi.parallel import work_on_all
+from nvoi.parallel import CancelledError, work_on_all
 from nvoi.providers.provider import Server
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import as_root
@@ -61,12 +61,13 @@ class Installer:
     app: str
     patience: Patience = field(default_factory=Patience)
     spare: Collection[str] = ()
+    _lost: set[str] = field(default_factory=set, init=False)
 
     def ensure_k3s(self, facts: Mapping[str, Facts]) -> list[Task]:
         """Have every server run k3s as the config says, and be a node of the cluster.
 
         Takes what the servers are like, and returns what each of them is now, the master first. All
-        nodes are ready then, but for those of servers in ``spare`` on which nothing was to do.
+        nodes are ready then, but for those of servers in ``spare`` that were not ready before.
 
         Raises:
             HostsError: k3s could not be set up on several servers.
@@ -83,10 +84,13 @@ class Installer:
         return tasks
 
     def _ensure_nodes(self, tasks: Sequence[Task]) -> None:
-        """Have all nodes ready and marked, but those to spare that this run has left alone."""
+        """Have all nodes ready and marked, but those to spare that this run has not set up."""
         servers = {task.node.name: task.server for task in tasks}
         spare = {
-            task.node.name for task in tasks if task.server.name in self.spare and not task.starts
+            task.node.name
+            for task in tasks
+            if task.server.name in self.spare
+            if not task.starts or task.node.name in self._lost
         }
         seconds = self.patience.ready
         nodes = wait_until_ready(self.cluster, [*servers], seconds=seconds, spare=spare)
@@ -104,18 +108,36 @@ class Installer:
         master, *agents = tasks
         add_secrets(master.node.token.reveal())
         new = [task for task in agents if task.work and not task.is_running]
+        down = {node.name for node in nodes if not node.is_ready}
         # What new workers need before they can start comes to them while the master starts.
-        work_on_all([master, *new] if master.work else new, self._bring)
+        work_on_all(
+            [master, *new] if master.work else new,
+            lambda task: self._attempt(task, self._bring, down),
+        )
         if master.work and master.is_running:
             self._wait_for(master)
         for node in stale:
             log.info("%s: its server was set up anew; the old node is removed", node.name)
             self.cluster.delete([Reference("Node", node.name)], wait=False)
-        work_on_all(new, lambda task: self._set_up(task, installs=False, starts=True))
+        work_on_all(new, lambda task: self._attempt(task, self._start, down))
         for task in agents:
             if task.work and task.is_running:
-                self._renew(task)
+                self._attempt(task, self._renew, down)
         return tasks
+
+    def _attempt(self, task: Task, work: Callable[[Task], None], down: Collection[str]) -> None:
+        """Do ``work``, unless it failed before on a server to spare whose node is ``down``."""
+        if task.node.name in self._lost:
+            return
+        try:
+            work(task)
+        except CancelledError:
+            raise
+        except NvoiError as error:
+            if task.server.name not in self.spare or task.node.name not in down:
+                raise
+            log.warning("%s", error)
+            self._lost.add(task.node.name)
 
     def _list_nodes(self, master: Facts) -> list[ClusterNode]:
         return list_nodes(self.cluster) if master.k3s.is_active and master.k3s.applied else []
@@ -124,6 +146,9 @@ class Installer:
         """Set up the master wholly, a new worker as far as it can be before the master is there."""
         starts = task.starts and task.server.is_master
         self._set_up(task, installs=task.installs, starts=starts)
+
+    def _start(self, task: Task) -> None:
+        self._set_up(task, installs=False, starts=True)
 
     def _renew(self, task: Task) -> None:
         self._set_up(task, installs=task.installs, starts=task.starts)

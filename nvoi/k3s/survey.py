@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nvoi.command import Command, build_script
-from nvoi.errors import AccessError, ConnectionFailedError, HostKeyError, NvoiError
+from nvoi.errors import AccessError, HostKeyError, NvoiError
 from nvoi.k3s import read_script
 from nvoi.k3s.facts import (
     ARCHITECTURES,
@@ -24,7 +24,7 @@ from nvoi.k3s.facts import (
 )
 from nvoi.k3s.networks import SERVICE_NETWORK, shuts_pods_out
 from nvoi.k3s.nodes import format_address, list_nodes
-from nvoi.k3s.requirements import check_all
+from nvoi.k3s.requirements import check_all, find_faults
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.isolation import POD_NETWORK
 from nvoi.kubernetes.registry import REGISTRIES_FILE
@@ -70,7 +70,8 @@ def check_servers(
 ) -> dict[str, Facts]:
     """What the servers are like, by their names, where all of them can be nodes.
 
-    One in ``spare`` that cannot be reached is not among them where its node is not ready either.
+    One in ``spare`` that can be none, or not be reached, is not among them where its node is not
+    ready either.
 
     Args:
         connections: those of the run.
@@ -84,12 +85,18 @@ def check_servers(
         NvoiError: tells of all servers that cannot be reached, and all that is missing.
     """
     found = survey(connections, servers, on_architectures)
-    master = found[servers[0].name]
-    if isinstance(master, Facts) and master.k3s.is_active:
+    try:
+        facts = check_all(servers, found, version)
+    except NvoiError:
         away = find_away(servers, found, cluster) & {*spare}
-        found = {name: one for name, one in found.items() if name not in away}
+        if not away:
+            raise
+        for server in servers:
+            if server.name in away:
+                tell_faults(server, found[server.name], version)
         servers = [server for server in servers if server.name not in away]
-    facts = check_all(servers, found, version)
+        found = {server.name: found[server.name] for server in servers}
+        facts = check_all(servers, found, version)
     for server in servers:
         tell_facts(server.name, facts[server.name])
     tell_architectures({server.name: facts[server.name].architecture for server in servers})
@@ -123,15 +130,24 @@ def tell_facts(name: str, facts: Facts) -> None:
         )
 
 
+def tell_faults(server: Server, found: Facts | NvoiError, version: str | None) -> None:
+    """Log why a server cannot be a node, where that is no error."""
+    if isinstance(found, NvoiError):
+        log.warning("%s", found.message)
+        return
+    for fault in find_faults(server, found, version):
+        log.warning("%s: %s", server.host, fault)
+
+
 def find_away(
     servers: Sequence[Server], found: Mapping[str, Facts | NvoiError], cluster: Cluster
 ) -> set[str]:
-    """The servers that do not answer, and whose nodes are not ready either; these are told.
+    """The servers whose nodes are not ready, where there is a cluster; these are told.
 
     One that answers and lets nobody in, or that is another one by its key, is not away.
     """
-    silent = [server for server in servers if is_silent(found[server.name])]
-    if not silent:
+    master = found[servers[0].name]
+    if not isinstance(master, Facts) or not master.k3s.is_active:
         return set()
     try:
         nodes = {node.address: node for node in list_nodes(cluster) if not node.is_ready}
@@ -139,17 +155,12 @@ def find_away(
         log.debug("cannot ask for the nodes: %s", error)
         return set()
     away = set()
-    for server in silent:
-        if node := nodes.get(format_address(server.host)):
+    for server in servers:
+        node = nodes.get(format_address(server.host))
+        if node and not isinstance(found[server.name], AccessError | HostKeyError):
             log.warning("the cluster says of the node %s: %s", node.name, node.state)
             away.add(server.name)
     return away
-
-
-def is_silent(found: Facts | NvoiError) -> bool:
-    return isinstance(found, ConnectionFailedError) and not isinstance(
-        found, AccessError | HostKeyError
-    )
 
 
 def survey(

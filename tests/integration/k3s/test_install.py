@@ -323,16 +323,23 @@ class TestFaults:
             fleet.run(connections, seconds=1)
         assert any("failed to get CA certs" in line for line in caught.value.output)
 
-    def test_a_node_that_is_not_ready(self, fleet: Fleet, connections: Connections) -> None:
+    def test_a_node_that_is_not_ready(
+        self, fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
+    ) -> None:
         worker = fleet.add()
         fleet.run(connections)
         set_dead(fleet.cluster, "shop-main-2")
         with pytest.raises(NvoiError, match="shop-main-2 is NotReady: Kubelet stopped posting"):
             fleet.run(connections, seconds=1)
         assert fleet.run(connections, seconds=1, spare=["shop-main-2"])["shop-main-2"]
-        # One that this very run has set up has to come up.
+        # Where k3s cannot even be started on it, that is told, and is no more of a hindrance.
         (fleet.cluster.folder / "master").rename(fleet.cluster.folder / "unplugged")
         (worker.folder / "k3s-agent.active").unlink()
+        told.clear()
+        fleet.run(connections, seconds=1, spare=["shop-main-2"])
+        assert told.text.count("k3s-agent did not start") == 1
+        # One that was well has to be well again.
+        register_node(fleet.cluster, "shop-main-2", ready=True)
         with pytest.raises(NvoiError, match="k3s-agent did not start"):
             fleet.run(connections, seconds=1, spare=["shop-main-2"])
 

@@ -54,11 +54,12 @@ OWN, OTHER = "root@203.0.113.2:22", "root@203.0.113.9:22"
         # It was set up anew, and is to be set right.
         (HostKeyError("another key"), "Unknown", OWN, set()),
         (AccessError("no key fits"), "Unknown", OWN, set()),
-        (NvoiError("its answer is none"), "Unknown", OWN, set()),
+        (NvoiError("its answer is none"), "Unknown", OWN, {"shop-main-2"}),
+        (build_facts(2, disk=0), "Unknown", OWN, {"shop-main-2"}),
     ],
 )
-def test_a_server_that_does_not_answer_is_away_where_its_node_is_not_ready_either(
-    error: NvoiError, ready: str, address: str, away: set[str]
+def test_a_server_is_away_where_its_node_is_not_ready_and_it_is_the_one_that_it_was(
+    error: Facts | NvoiError, ready: str, address: str, away: set[str]
 ) -> None:
     servers = [build_server(1), build_server(2)]
     found: dict[str, Facts | NvoiError] = {"shop-main-1": build_facts(1, k3s=build_k3s())}
