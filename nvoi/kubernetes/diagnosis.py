@@ -25,10 +25,10 @@ FINAL_IMAGE_REASONS = frozenset(
 # OCI Distribution specification, "Error Codes").
 FINAL_PULLS = re.compile(
     r"not found|manifest unknown|name unknown|unauthori[sz]ed|authorization failed|denied|forbidden"
-    r"|no match for platform|no matching manifest",
+    r"|invalid reference|no match for platform|no matching manifest",
     re.IGNORECASE,
 )
-#: Seconds for which kubelet may go on trying to pull: registries restart, lines break.
+#: Seconds for which an image is tried again: registries restart, lines break.
 PULL_SECONDS = 60.0
 #: What a pod has to end where nothing is said (API reference, PodSpec).
 GRACE_SECONDS = 30

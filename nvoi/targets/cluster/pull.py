@@ -16,6 +16,7 @@ from nvoi import parallel
 from nvoi.command import Result, build_script
 from nvoi.errors import ConnectionFailedError, RemoteError, RemoteTimeoutError, ServiceError
 from nvoi.kubernetes.data import list_groups, name_service
+from nvoi.kubernetes.diagnosis import FINAL_PULLS, PULL_SECONDS
 from nvoi.kubernetes.kubeconfig import FIND_K3S
 from nvoi.kubernetes.ownership import read_reference, read_template
 from nvoi.kubernetes.workloads import Manifest
@@ -39,14 +40,7 @@ k3s crictl inspecti -q "$1" >/dev/null 2>&1 || exec k3s crictl pull "$1"
 """
 #: How crictl begins to tell that an image cannot be pulled: else it has not even been asked for.
 FAILED = re.compile(r"(?:pulling image|PullImage).*?(?:desc = |: )(.*)", re.IGNORECASE)
-# What registries and containerd say of a pull that no later one makes good.
-FINAL_PULLS = re.compile(
-    r"not found|manifest unknown|name unknown|unauthori[sz]ed|authorization failed|denied|forbidden"
-    r"|invalid reference|no match for platform|no matching manifest",
-    re.IGNORECASE,
-)
-#: Seconds for which a registry may be away, and between two questions.
-PULL_SECONDS = 60.0
+#: Seconds between two questions of a registry that is away.
 PAUSE = 2.0
 
 
