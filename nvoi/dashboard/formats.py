@@ -30,6 +30,8 @@ _ANSI = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 #: What ends a step: ``Build: 1.2 s`` or ``Build: failed after 2 min 05 s`` of the step ``Build``.
 _STEP_TIME = re.compile(r": (failed after )?[0-9][0-9a-z. ]*", re.ASCII)
+#: What begins the end of a run: its times, its URLs, or what was done.
+_SUMMARY = re.compile(r"Where the time went:\Z|Running at https?://|\w+ of .+ done(:| in) ")
 #: Unicode's Bidi_Control characters (UAX 9): they would turn the text around them.
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _URL = re.compile(r"https?://[^\s<>\"'`\\{}|^]+", re.IGNORECASE)
@@ -245,20 +247,29 @@ def build_sections(
     return sections
 
 
-def is_end(name: str, message: str) -> bool:
-    """Whether ``message`` tells the end of the step ``name``."""
-    return message.startswith(f"{name}: ") and bool(_STEP_TIME.fullmatch(message, len(name)))
+def is_end(name: str, level: str, message: str) -> bool:
+    """Whether a line tells the end of the step ``name``."""
+    if level not in {"ok", "warning"} or not message.startswith(f"{name}: "):
+        return False
+    return bool(_STEP_TIME.fullmatch(message, len(name)))
+
+
+def is_summary(level: str, message: str) -> bool:
+    """Whether a line begins what nvoi says of a whole run, where no step told its end."""
+    return level in {"info", "success"} and bool(_SUMMARY.match(message))
 
 
 def _split_closing(section: Section, head: StoredLine) -> list[Section]:
     """Take what follows the end of a step out of its section."""
     name = clean_text(head.message)
-    for index, item in reversed(list(enumerate(section.items))):
-        if isinstance(item, Gap) or item.level not in {"ok", "warning"}:
+    for index, item in enumerate(section.items):
+        if isinstance(item, Gap):
             continue
-        if is_end(name, clean_text(item.message)):
-            rest = section.items[index + 1 :]
-            del section.items[index + 1 :]
+        message = clean_text(item.message)
+        ends = is_end(name, item.level, message)
+        if ends or is_summary(item.level, message):
+            rest = section.items[index + ends :]
+            del section.items[index + ends :]
             return [Section(None, rest, closing=True)] if rest else []
     return []
 

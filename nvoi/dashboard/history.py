@@ -19,7 +19,7 @@ _ENDS = 500
 #: What nvoi logs of the release that a run has made, or gone back to.
 _RELEASE = re.compile(
     r"release (\d{14}): |Release (\d{14}) is kept|Going back from \S+ to (\d{14})"
-    r"|.* done in .*\brelease (\d{14})\b"
+    r"|.* done: release (\d{14})\b"
 )
 
 

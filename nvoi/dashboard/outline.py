@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from nvoi.dashboard.formats import clean_text, is_end
+from nvoi.dashboard.formats import clean_text, is_end, is_summary
 from nvoi.dashboard.queries import Attempt, StoredLine, read_lines, take_lines
 
 #: Characters of a step's name that its heading has; the rest is a line of its own.
@@ -102,7 +102,7 @@ def read_outline(sql: Connection, attempt: Attempt) -> Outline:
             Place(_count_before(sql, attempt, gap.first), gap.first, gap.last)
             for gap in attempt.gaps
         ],
-        end[0] + 1 if end else None,
+        end[0] if end else None,
         end[1] if end else None,
     )
 
@@ -194,17 +194,20 @@ def _read_of_note(sql: Connection, attempt: Attempt) -> Iterator[Any]:
 
 
 def _find_end(sql: Connection, attempt: Attempt, step: Step) -> tuple[int, int] | None:
-    """The position and the time of the line that tells the end of the last step."""
+    """The position of the first line after the last step, and the time of the step's end."""
     source, order = _order(attempt)
     rows = sql.execute(
-        f"SELECT position, logged_at, message FROM ({source}) WHERE position > ?"  # noqa: S608 - constants
-        f" AND level IN ('ok', 'warning') AND length(message) < {LONGEST_NAME + 60}"
-        f" ORDER BY {order} DESC",
+        f"SELECT position, logged_at, level, message FROM ({source}) WHERE position > ?"  # noqa: S608 - constants
+        f" AND length(message) < {LONGEST_NAME + 60} AND (level IN ('ok', 'warning')"
+        " OR message LIKE 'Where %' OR message LIKE 'Running %' OR message LIKE '% done%')"
+        f" ORDER BY {order}",
         (attempt.id, max(step.position, attempt.lines - _MOST_CLOSING)),
     )
-    for position, logged_at, message in rows:
-        if is_end(step.name, clean_text(message)):
-            return position, logged_at
+    for position, logged_at, level, message in rows:
+        text = clean_text(message)
+        ends = is_end(step.name, level, text)
+        if ends or is_summary(level, text):
+            return position + ends, logged_at
     return None
 
 

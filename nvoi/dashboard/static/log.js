@@ -10,8 +10,15 @@ const TIME = /^: (failed after )?[0-9][0-9a-z. ]*$/;
 // As outline.LONGEST_NAME: what a heading has of a step's name.
 const LONGEST_NAME = 300;
 
-export function isEnd(name, message) {
-  return message.startsWith(`${name}: `) && TIME.test(message.slice(name.length));
+function isEnd(name, level, message) {
+  return (level === "ok" || level === "warning") && message.startsWith(`${name}: `) && TIME.test(message.slice(name.length));
+}
+
+// As formats.is_summary has it.
+const SUMMARY = /^(Where the time went:$|Running at https?:\/\/|[\p{L}\p{N}_]+ of .+ done(:| in) )/u;
+
+function isSummary(level, message) {
+  return (level === "info" || level === "success") && SUMMARY.test(message);
 }
 
 // A step and what follows it up to the next one; `head` is null for what comes before the first
@@ -146,12 +153,13 @@ export class Log {
 
   addToLast(position, line) {
     let section = this.sections.at(-1);
+    const text = this.clean(line.message);
+    if (section.head && section.ended === null && isSummary(line.level, text)) section.ended = line.logged_at;
     if (section.head && section.ended !== null) this.sections.push((section = new Section(null, position, position, true)));
     section.last = position;
     if (line.level === "error") section.errors += 1;
     if (line.level === "warning") section.warnings += 1;
-    const ends = section.head && (line.level === "ok" || line.level === "warning") && isEnd(section.head.name, this.clean(line.message));
-    if (ends) section.ended = line.logged_at;
+    if (section.head && isEnd(section.head.name, line.level, text)) section.ended = line.logged_at;
   }
 
   // The number of the line at a position; null where it cannot be known yet.

@@ -230,6 +230,16 @@ def test_the_last_step_of_a_failed_deploy_is_the_one_that_failed() -> None:
     assert [section.open for section in sections if section.head] == [False, True]
 
 
+def test_what_is_said_of_the_whole_run_is_no_part_of_the_last_step() -> None:
+    ended = StoredLine(8, 8, 8, "ok", "line 5: 2.0 s", 8000)
+    after = StoredLine(9, 9, 9, "success", "Deploy of shop done in 9.0 s", 9000)
+    for lines in ([*LINES, ended, after], [*LINES, after]):
+        sections = build_sections(lines, (), "completed")
+        assert describe(sections)[-1] == (None, [9])
+        assert sections[-1].closing
+        assert sections[-1].open
+
+
 def test_errors_and_missing_lines_of_a_step_are_counted() -> None:
     _, first, last = build_sections(LINES, [Gap(3, 3)], "failed")
 

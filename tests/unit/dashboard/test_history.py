@@ -93,7 +93,7 @@ def test_what_was_cancelled_or_is_no_deploy_does_not_count_for_the_rate(store: S
     [
         ("release 20260304120000: 214 files from /home/ada/shop", "20260304120000"),
         ("Release 20260304120000 is kept", "20260304120000"),
-        ("Deploy of shop done in 3.1 s: release 20260304120000", "20260304120000"),
+        ("Deploy of shop done: release 20260304120000, in 3.1 s", "20260304120000"),
         ("removing release 20260304120000", None),
         ("Putting release 20260304120000 back", None),
     ],

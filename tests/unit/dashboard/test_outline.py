@@ -74,6 +74,27 @@ def test_what_follows_the_end_of_the_last_step_is_the_closing(store: Store) -> N
     assert (read(store).closing, read(store).ended) == (9, NOON + 8000)
 
 
+@pytest.mark.parametrize(
+    ("level", "message"),
+    [
+        ("info", "Where the time went:"),
+        ("info", "Running at http://localhost:8000"),
+        ("success", "Deploy of shop done: release 20260304120000, in 3.2 s"),
+        ("success", "Delete of shop done in 3.2 s"),
+    ],
+)
+def test_what_is_said_of_the_whole_run_is_the_closing_where_no_step_told_its_end(
+    store: Store, level: str, message: str
+) -> None:
+    send(store, ("step", "Try"), ("info", "web: Running at http://x"), (level, message))
+    assert (read(store).closing, read(store).ended) == (3, NOON + 3000)
+
+    send(store, ("success", "Deploy of shop done in 1 s"), ("info", "more"), first=4)
+    assert read(store).closing == 3
+    send(store, ("step", "Again"), first=6)
+    assert read(store).closing is None
+
+
 @pytest.mark.parametrize("message", ["Try: listening on port 80", "Try", "Tryst: 1.2 s", "Try: x"])
 def test_what_a_step_says_of_itself_is_not_its_end(store: Store, message: str) -> None:
     send(store, ("step", "Try"), ("ok", message), ("info", "more"))
