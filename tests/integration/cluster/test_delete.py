@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.integration.cluster.conftest import StartFleet
 from tests.integration.cluster.fleet import Fleet
+from tests.waiting import PATIENCE
 
 DATABASE = {
     "servers": ["main"],
@@ -145,7 +146,7 @@ def list_images(fleet: Fleet) -> str:
     """The images on this machine, as podman tells them."""
     words = ["podman", "images", "--format", "{{.Repository}}"]
     run = subprocess.run(
-        words, env=fleet.environ, check=True, capture_output=True, text=True, timeout=60
+        words, env=fleet.environ, check=True, capture_output=True, text=True, timeout=PATIENCE
     )
     return run.stdout
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode
 
+from tests.waiting import PATIENCE
+
 PASSWORD = "correct horse battery"
 
 
@@ -45,7 +47,7 @@ class Reader:
         whole = self._headers | rename(headers)
         if self.cookies:
             whole["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
         try:
             connection.request(method, path, body, whole)
             response = connection.getresponse()

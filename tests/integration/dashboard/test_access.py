@@ -14,6 +14,7 @@ import pytest
 from tests.integration.dashboard.readers import PASSWORD, Reader, build_basic
 from tests.integration.dashboard.serving import Serving, build_path, open_events
 from tests.ports import find_port
+from tests.waiting import PATIENCE
 
 #: Stands in a line, so that an answer which has it gives away what is stored.
 LINE = "a line for readers alone"
@@ -403,7 +404,7 @@ def test_a_guess_that_waits_does_not_hold_up_the_end(tmp_path: Path) -> None:
         body = b"password=wrong"
         head = f"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         for _ in range(5):
-            connection = socket.create_connection(("127.0.0.1", serving.port), timeout=20)
+            connection = socket.create_connection(("127.0.0.1", serving.port), timeout=PATIENCE)
             stack.enter_context(connection).sendall(head.encode() + body)
         assert serving.get("/healthz").status == 200
         assert serving.stop() == 0

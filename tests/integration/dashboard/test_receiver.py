@@ -18,6 +18,7 @@ from nvoi import protocol
 from tests.fakes.client import build_batch, build_record, sign
 from tests.integration.dashboard.serving import Answer, Serving, get_messages
 from tests.integration.streams import KEY
+from tests.waiting import PATIENCE
 
 LOGS = "/api/deploys/run-1/logs"
 JSON = {"Content-Type": "application/json"}
@@ -376,7 +377,7 @@ def test_what_is_no_http_is_refused_and_the_next_is_answered(shared: Serving, te
 def connect(serving: Serving) -> socket.socket:
     """A bare connection."""
     parts = urlsplit(serving.url)
-    return socket.create_connection((parts.hostname, parts.port), timeout=20)
+    return socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE)
 
 
 # -- a database that fails ---------------------------------------------------------------------

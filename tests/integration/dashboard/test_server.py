@@ -138,7 +138,7 @@ def test_it_serves_though_nobody_reads_what_it_says(stopped: Serving, output: st
     def answers() -> bool:
         with contextlib.suppress(urllib3.exceptions.HTTPError):
             url = f"http://127.0.0.1:{port}/healthz"
-            return urllib3.request("GET", url, retries=False, timeout=5).status == 200
+            return urllib3.request("GET", url, retries=False, timeout=PATIENCE).status == 200
         return False
 
     try:
@@ -185,7 +185,7 @@ def test_beyond_this_machine_it_is_served_where_a_reader_is_asked(
     password.write_text("correct horse battery\n")
     password.chmod(0o600)
     with Serving(tmp_path, "--host", "0.0.0.0", *options) as serving:
-        with socket.create_connection(("127.0.0.1", serving.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", serving.port), timeout=PATIENCE) as connection:
             connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
             assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
         assert "correct horse" not in serving.output

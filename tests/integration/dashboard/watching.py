@@ -18,6 +18,7 @@ from nvoi.log.levels import Logger
 from tests.integration.dashboard.browser import NETWORK, Browser, open_browser
 from tests.integration.dashboard.serving import Serving
 from tests.integration.streams import KEY, Run
+from tests.waiting import PATIENCE
 
 CONTEXT = {
     "git_sha": "3f2a9c1be0d4a5f6e7b8c9d0e1f2a3b4c5d6e7f8",
@@ -138,7 +139,7 @@ def post(
     )
     url = protocol.build_url(serving.callback_url, deploy_id, request.kind)
     asked = urllib.request.Request(url, body, headers)
-    with urllib.request.urlopen(asked, timeout=30) as answer:
+    with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
         assert answer.status == 200
 
 

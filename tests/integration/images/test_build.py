@@ -17,12 +17,17 @@ from nvoi.parallel import CancelledError
 from tests.integration.images.conftest import MakeImage, StartBuild
 from tests.integration.images.processes import find_processes
 from tests.integration.podman import write_checkout
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 
 def ask(environ: dict[str, str], *words: str) -> str:
     done = subprocess.run(
-        ["podman", *words], env=environ, capture_output=True, text=True, timeout=60, check=True
+        ["podman", *words],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
     )
     return done.stdout.strip()
 

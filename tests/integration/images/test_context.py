@@ -20,6 +20,7 @@ from nvoi.parallel import CancelledError, Task
 from nvoi.source import read_source
 from tests.integration.images.conftest import MakeImage, StartBuild
 from tests.integration.podman import write_checkout
+from tests.waiting import PATIENCE
 
 ReadImage = Callable[[Image], dict[str, tarfile.TarInfo]]
 TIME = 1_000_000_000
@@ -184,7 +185,7 @@ def test_a_cancelled_build_stops_taking_files(
     task = Task(work)
     task.start()
     with pytest.raises(CancelledError):
-        task.future.result(20)
+        task.future.result(PATIENCE)
     assert list(temporary.iterdir()) == []
 
 

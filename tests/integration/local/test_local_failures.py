@@ -15,7 +15,7 @@ from nvoi.targets.local.context import open_context
 from nvoi.targets.local.supervisor import get_supervisor
 from tests.integration.local.application import App
 from tests.ports import find_port
-from tests.waiting import fetch_from, wait_until
+from tests.waiting import PATIENCE, fetch_from, wait_until
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_a_failing_service_does_not_wait_for_the_others(app: App) -> None:
     began = time.monotonic()
     with pytest.raises(ServiceError, match="broken exited with 7"):
         app.deploy()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < PATIENCE
 
 
 def test_a_failed_first_deploy_leaves_nothing_running(app: App) -> None:
@@ -279,7 +279,7 @@ def test_an_answer_of_one_byte_at_a_time_is_cut_off_by_the_timeout(app: App) -> 
     began = time.monotonic()
     with pytest.raises(ServiceError, match="web was not healthy"):
         app.deploy()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 30
 
 
 def test_a_full_disk_is_told_and_leaves_no_half_made_release(app: App) -> None:

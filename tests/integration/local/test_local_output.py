@@ -73,7 +73,7 @@ def test_a_daemon_that_keeps_the_output_open_does_not_hold_up_the_deploy(
 ) -> None:
     began = time.monotonic()
     run_command(app, "echo before; setsid sleep 60 & echo after")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 55
     assert sorted(get_lines(caplog)) == ["after", "before"]
     assert len(app.find_processes()) == 1
 

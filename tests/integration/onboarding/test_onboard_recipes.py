@@ -16,7 +16,7 @@ from nvoi.config.credentials import get_key
 from nvoi.config.loader import load_file
 from tests.apps import write_app
 from tests.integration.commands import NVOI, build_environment
-from tests.waiting import fetch_from
+from tests.waiting import PATIENCE, fetch_from
 
 #: What each kind needs of the machine, and what its first page says.
 KINDS = {
@@ -45,7 +45,7 @@ def checkout() -> Iterator[Path]:
 
 def is_answering(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5):
+        with urllib.request.urlopen(url, timeout=PATIENCE):
             return True
     except OSError:
         return False

@@ -29,6 +29,7 @@ from nvoi.dashboard.queries import Attempt, StoredLine, list_runs, read_lines, r
 from nvoi.dashboard.store import Receipt, store_delivery
 from nvoi.dashboard.workers import Writer
 from nvoi.secret import Secret
+from tests.waiting import PATIENCE
 
 KEY = Secret("0123456789abcdef" * 4)
 #: When all of the tests happens, in Unix milliseconds.
@@ -108,7 +109,7 @@ class Store:
             numbers,
             about,
         )
-        return self.writer.submit(lambda sql: store_delivery(sql, delivery)).result(60)
+        return self.writer.submit(lambda sql: store_delivery(sql, delivery)).result(PATIENCE)
 
     def send_all(self, bodies: Sequence[Body | Sent], *, deploy: str = "deploy") -> None:
         for body in bodies:

@@ -24,6 +24,7 @@ from nvoi.dashboard.schema import MIGRATIONS
 from nvoi.errors import InputError, UsageError
 from tests.unit.dashboard.faults import locked, start_python, without_privileges
 from tests.unit.dashboard.stores import make_batch, open_store
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -189,7 +190,7 @@ def test_a_killed_process_leaves_no_lock(path: Path) -> None:
         with pytest.raises(UsageError), lock_database(path):
             pass
         process.send_signal(signal.SIGKILL)
-        process.wait(30)
+        process.wait(PATIENCE)
     with lock_database(path):
         pass
 
@@ -370,7 +371,7 @@ migrate(connection, (*MIGRATIONS, ("CREATE TABLE half (x)", "DROP TABLE lines", 
 def test_a_migration_that_is_killed_leaves_nothing(path: Path) -> None:
     open_database(path).close()
     with start_python(KILLED, path) as process:
-        assert process.wait(30) == -signal.SIGKILL
+        assert process.wait(PATIENCE) == -signal.SIGKILL
     with contextlib.closing(connect(path)) as connection:
         assert read_version(connection) == len(MIGRATIONS)
         assert "lines" in list_tables(connection)

@@ -19,6 +19,7 @@ from nvoi.dashboard.receiver import ForgeryError, verify_request
 from nvoi.protocol import sign, sign_webhook
 from nvoi.secret import Secret
 from tests.unit.dashboard.asgi import KEY, Exchange, open_dashboard
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -69,7 +70,7 @@ def test_a_request_that_is_given_up_while_it_is_stored_wakes_the_open_pages(
 
     def hold(_connection: object) -> None:
         begun.set()
-        go_on.wait(30)
+        go_on.wait(PATIENCE)
 
     async def run() -> bool:
         dashboard.writer.submit(hold)

@@ -22,7 +22,7 @@ from tests.unit.dashboard.stores import (
     make_start,
     open_store,
 )
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 DAY = 86_400_000
 
@@ -98,7 +98,7 @@ def test_a_long_run_is_deleted_in_small_parts_and_seen_by_nobody_meanwhile(store
     with store.database.write() as connection:
         connection.execute("UPDATE attempts SET project_id = NULL")
     sizes = [5000]
-    while store.writer.submit(delete_rows).result(30):
+    while store.writer.submit(delete_rows).result(PATIENCE):
         assert store.find() is None
         sizes.append(count_rows(store)[1])
     assert sizes[:4] == [5000, 5000 - MOST_ROWS, 1000, 0]

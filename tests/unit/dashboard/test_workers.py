@@ -16,6 +16,7 @@ from nvoi.dashboard.projects import find_option, store_option
 from nvoi.dashboard.workers import Writer
 from tests.unit.dashboard.faults import locked
 from tests.unit.dashboard.stores import open_store
+from tests.waiting import PATIENCE
 
 Job = Callable[[sqlite3.Connection], None]
 
@@ -36,13 +37,13 @@ def one_group(writer: Writer) -> Iterator[None]:
 
     def wait(connection: sqlite3.Connection) -> None:
         begun.set()
-        assert go.wait(30)
+        assert go.wait(PATIENCE)
 
     future = writer.submit(wait)
-    assert begun.wait(30)
+    assert begun.wait(PATIENCE)
     yield
     go.set()
-    future.result(30)
+    future.result(PATIENCE)
 
 
 def test_a_result_is_given_once_it_is_committed(database: Database, writer: Writer) -> None:
@@ -54,7 +55,7 @@ def test_a_result_is_given_once_it_is_committed(database: Database, writer: Writ
     future = writer.submit(job)
     seen: list[str | None] = []
     future.add_done_callback(lambda _: seen.append(read(database, "a")))
-    assert future.result(30) == 7
+    assert future.result(PATIENCE) == 7
     writer.close()
     assert seen == ["there"]
 
@@ -69,7 +70,7 @@ def test_what_waits_is_written_in_one_transaction_in_its_order(
         writer.submit(keep("a"))
         writer.submit(keep("b"))
         future = writer.submit(look)
-    assert future.result(30) == ("there", None)
+    assert future.result(PATIENCE) == ("there", None)
     assert read(database, "b") == "there"
 
 
@@ -85,9 +86,9 @@ def test_a_job_that_raises_leaves_nothing_and_does_not_touch_the_others(
         failed = writer.submit(fail)
         after = writer.submit(keep("after"))
     with pytest.raises(KeyError, match="why"):
-        failed.result(30)
-    before.result(30)
-    after.result(30)
+        failed.result(PATIENCE)
+    before.result(PATIENCE)
+    after.result(PATIENCE)
     assert [read(database, name) for name in ("before", "failed", "after")] == [
         "there",
         None,
@@ -100,8 +101,8 @@ def test_a_fault_of_sqlite_in_a_job_is_a_storage_error(database: Database, write
         failed = writer.submit(lambda connection: connection.execute("SELECT * FROM missing"))
         after = writer.submit(keep("after"))
     with pytest.raises(StorageError, match="no such table"):
-        failed.result(30)
-    after.result(30)
+        failed.result(PATIENCE)
+    after.result(PATIENCE)
 
 
 def test_a_fault_that_rolls_all_back_fails_all_of_the_group(
@@ -117,9 +118,9 @@ def test_a_fault_that_rolls_all_back_fails_all_of_the_group(
         ]
     for future in futures:
         with pytest.raises(StorageError):
-            future.result(30)
+            future.result(PATIENCE)
     assert [read(database, name) for name in ("before", "a", "after")] == [None, None, None]
-    writer.submit(keep("later")).result(30)
+    writer.submit(keep("later")).result(PATIENCE)
     assert read(database, "later") == "there"
 
 
@@ -127,8 +128,8 @@ def test_a_database_that_stays_locked_fails_the_job_and_the_next_succeeds(
     database: Database, writer: Writer
 ) -> None:
     with locked(database.path), pytest.raises(StorageError, match="keeps it locked"):
-        writer.submit(keep("a")).result(30)
-    writer.submit(keep("b")).result(30)
+        writer.submit(keep("a")).result(PATIENCE)
+    writer.submit(keep("b")).result(PATIENCE)
     assert (read(database, "a"), read(database, "b")) == (None, "there")
 
 
@@ -136,7 +137,7 @@ def test_a_lock_that_ends_in_time_fails_nothing(tmp_path: Path) -> None:
     with open_store(tmp_path / "x.sqlite3", busy_seconds=30) as store:
         with locked(store.database.path):
             future = store.writer.submit(keep("a"))
-        future.result(60)
+        future.result(PATIENCE)
         assert read(store.database, "a") == "there"
 
 
@@ -146,25 +147,25 @@ def test_a_full_database_fails_the_job_and_takes_more_when_there_is_room(
     def limit(pages: int) -> Callable[[sqlite3.Connection], None]:
         return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").close()
 
-    writer.submit(keep("before")).result(30)
-    writer.submit(limit(1)).result(30)
+    writer.submit(keep("before")).result(PATIENCE)
+    writer.submit(limit(1)).result(PATIENCE)
     with pytest.raises(StorageError, match="the disk is full"):
-        writer.submit(keep("big", "x" * 1_000_000)).result(30)
+        writer.submit(keep("big", "x" * 1_000_000)).result(PATIENCE)
     assert (read(database, "before"), read(database, "big")) == ("there", None)
-    writer.submit(limit(100_000)).result(30)
-    writer.submit(keep("big", "x" * 1_000_000)).result(30)
+    writer.submit(limit(100_000)).result(PATIENCE)
+    writer.submit(keep("big", "x" * 1_000_000)).result(PATIENCE)
     assert read(database, "big") == "x" * 1_000_000
 
 
 def test_a_database_that_became_read_only_fails_the_job_until_it_is_writable(
     database: Database, writer: Writer
 ) -> None:
-    connection = writer.submit(lambda connection: connection).result(30)
+    connection = writer.submit(lambda connection: connection).result(PATIENCE)
     connection.execute("PRAGMA query_only = ON")
     with pytest.raises(StorageError, match="it is read-only"):
-        writer.submit(keep("a")).result(30)
+        writer.submit(keep("a")).result(PATIENCE)
     connection.execute("PRAGMA query_only = OFF")
-    writer.submit(keep("a")).result(30)
+    writer.submit(keep("a")).result(PATIENCE)
     assert read(database, "a") == "there"
 
 
@@ -174,7 +175,7 @@ def test_closing_runs_what_was_submitted_and_takes_no_more(database: Database) -
         futures = [writer.submit(keep(f"option {number}")) for number in range(500)]
         closing = threading.Thread(target=writer.close)
         closing.start()
-    closing.join(30)
+    closing.join(PATIENCE)
     writer.close()
     assert all(future.done() and future.exception() is None for future in futures)
     assert read(database, "option 499") == "there"
@@ -187,7 +188,7 @@ def test_a_job_that_is_cancelled_in_time_does_not_run(database: Database, writer
         cancelled = writer.submit(keep("cancelled"))
         after = writer.submit(keep("after"))
         assert cancelled.cancel()
-    after.result(30)
+    after.result(PATIENCE)
     assert read(database, "cancelled") is None
 
 
@@ -203,5 +204,5 @@ def test_an_event_loop_that_no_longer_waits_harms_nothing(
                 await task
 
     asyncio.run(give_up())
-    writer.submit(keep("after")).result(30)
+    writer.submit(keep("after")).result(PATIENCE)
     assert read(database, "after") == "there"
