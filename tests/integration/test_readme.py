@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -159,3 +160,12 @@ END
 kill $!
 """
     assert "answered 401" in shell.run(lines, tmp_path / "examples")
+
+
+def test_the_readme_shows_a_picture_for_light_and_dark_and_a_config_of_20_lines() -> None:
+    picture = (ROOT / "docs" / "model.svg").read_text()
+    assert ET.fromstring(picture).tag.endswith("svg")
+    assert "prefers-color-scheme: dark" in picture
+    assert "](docs/model.svg)" in (ROOT / "README.md").read_text()
+    (config,) = find_blocks("yaml", "README.md")
+    assert len(config.text.splitlines()) <= 20

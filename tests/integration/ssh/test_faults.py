@@ -159,7 +159,7 @@ def test_a_quiet_command_is_not_taken_for_a_dead_connection(
 def test_a_connection_that_fell_silent_between_commands_is_opened_again(
     server: Server, relay: Relay, connect: Connect
 ) -> None:
-    connections = connect(connect=0.5)
+    connections = connect()
     connections.run(relay.host, Command("count"))
     relay.stall()
 

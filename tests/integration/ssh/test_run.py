@@ -253,8 +253,8 @@ def test_a_command_that_never_stops_talking_has_its_time(
 def test_a_silent_command_is_ended_and_a_talking_one_is_not(
     server: Server, connections: Connections
 ) -> None:
-    talking = script("for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.2; done")
-    assert connections.run(server.host, talking, idle_timeout=1.2).is_ok
+    talking = script("for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.4; done")
+    assert connections.run(server.host, talking, idle_timeout=3).is_ok
     with pytest.raises(RemoteTimeoutError, match=r"0\.3 s of silence"):
         connections.run(server.host, script("echo a; sleep 1000"), idle_timeout=0.3)
 
