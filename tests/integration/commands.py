@@ -40,8 +40,9 @@ class Outcome:
 
     @cached_property
     def console(self) -> list[dict[str, Any]]:
-        """Every record of the console."""
-        return [json.loads(line) for line in self.output.splitlines()]
+        """Every record of the console, without the result that ends it."""
+        lines = [json.loads(line) for line in self.output.splitlines()]
+        return [line for line in lines if "result" not in line]
 
     @property
     def records(self) -> list[dict[str, Any]]:
