@@ -192,8 +192,13 @@ class RolloutWatch:
         return sorted(self._objects["Pod"].values(), key=lambda pod: str(pod["metadata"]["name"]))
 
     def _note_beginnings(self) -> None:
-        """What was wrong before the workloads were followed is no reason to give them up."""
-        self._beginnings = note_beginnings(self._pods, self._objects["Event"].values())
+        """What was wrong before the workloads were followed is no reason to give them up.
+
+        A Job is made anew: all that its pods do is of this rollout, however early it was.
+        """
+        jobs = self._objects.get("Job", {}).values()
+        others = [pod for pod in self._pods if not any(belongs(pod, job) for job in jobs)]
+        self._beginnings = note_beginnings(others, self._objects["Event"].values())
         for items in self._objects.values():
             self._overdue |= {read_reference(item) for item in items.values() if is_overdue(item)}
 

@@ -107,8 +107,15 @@ class Running:
         return self._output.read_text("utf-8")
 
     def wait_for(self, text: str) -> None:
-        """Wait until its output has ``text``."""
-        wait_until(lambda: text in self.read_output(), f"{text!r} in {self.read_output()}")
+        """Wait until its output has ``text``; a command that ends without it has failed."""
+
+        def has_come() -> bool:
+            is_over = self.process.poll() is not None
+            output = self.read_output()
+            assert text in output or not is_over, f"it ended without {text!r}: {output}"
+            return text in output
+
+        wait_until(has_come, repr(text))
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""

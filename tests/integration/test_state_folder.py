@@ -15,7 +15,7 @@ from tests.integration.commands import build_environment, run_nvoi
 
 APPLICATION = {"name": "tiny", "compute_provider": {"local": {}}, "app": {}}
 #: Commands that make something in nvoi's own folder.
-DELETE = ("delete", "-c", "deploy.yml")
+DELETE = ("delete", "--yes", "-c", "deploy.yml")
 DASHBOARD = ("dashboard", "project", "add", "blog")
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root gives folders away")

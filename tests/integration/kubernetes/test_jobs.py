@@ -29,6 +29,16 @@ def fail(cluster: Cluster) -> ServiceError:
     return caught.value
 
 
+def test_a_job_that_has_failed_before_it_is_first_looked_at_has_failed(
+    cluster: Cluster, state: ClusterState
+) -> None:
+    cluster.apply([JOB])
+    state.behave(NAME, "unschedulable")
+    for _ in range(5):
+        cluster.get(["jobs"])
+    assert "Unschedulable" in fail(cluster).message
+
+
 def test_the_lines_of_a_job_are_told_while_it_runs_and_all_of_them_before_its_end(
     cluster: Cluster,
     state: ClusterState,
