@@ -15,6 +15,7 @@ from nvoi.config.credentials import get_key
 from nvoi.config.loader import load_file
 from tests.apps import write_app
 from tests.integration.commands import NVOI, build_environment
+from tests.ports import find_port
 from tests.waiting import fetch_from
 
 #: What each kind needs of the machine, and what its first page says.
@@ -83,6 +84,8 @@ def test_the_proposal_for_an_app_is_deployed_and_answers(checkout: Path, kind: s
         subprocess.run(words, cwd=checkout, check=True, capture_output=True)
     made = run(checkout, "onboard")
     assert made.returncode == 0, made.stdout + made.stderr
+    # What it offers may be in use by now, by others that are tried.
+    run(checkout, "credentials", "set", "application.app.web.port", str(find_port()))
     config = load_file(checkout / "deploy.enc", key=get_key(checkout, environ=environ), environ={})
     try:
         done = run(checkout, "deploy")
