@@ -235,17 +235,20 @@ class Cluster:
         *,
         selector: str | None = None,
         is_patient: bool = False,
+        is_quiet: bool = False,
     ) -> None:
         """Follow workloads of one namespace until all are done.
 
         With ``is_patient`` containers may end that were well before: what they need may have
-        been away.
+        been away. With ``is_quiet`` only failures are told.
 
         Raises:
             ServiceError: one has failed, is gone, or was not done in ``seconds``; or a container
                 has ended that was well before in this run.
         """
-        self._watch(references, seconds, selector=selector, is_patient=is_patient).follow()
+        self._watch(
+            references, seconds, selector=selector, is_patient=is_patient, is_quiet=is_quiet
+        ).follow()
 
     def restore(
         self,

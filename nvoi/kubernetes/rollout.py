@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -60,6 +61,7 @@ class RolloutWatch:
         describe: makes of what the API says what a person is told.
         free: deletes pods that hold the rollout up; where it is left out none is.
         is_patient: whether what fails has until the end to come right by itself.
+        is_quiet: whether only failures are told, as all else was told before.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class RolloutWatch:
         describe: Callable[[RequestError], NvoiError],
         free: Callable[[Sequence[Json]], None] | None = None,
         is_patient: bool = False,
+        is_quiet: bool = False,
     ) -> None:
         self._api = api
         self._restarts = restarts
@@ -84,6 +87,7 @@ class RolloutWatch:
         self._describe = describe
         self._free = free
         self._is_patient = is_patient
+        self._level = logging.DEBUG if is_quiet else logging.INFO
         self._beginnings: dict[str, Beginning] = {}
         self._overdue: set[Reference] = set()
         self._freed: set[str] = set()
@@ -252,7 +256,7 @@ class RolloutWatch:
             if verdict.state is State.DONE and reference not in self._done:
                 self._done.add(reference)
                 self._end_streams(item)
-                log.info("%s", verdict.sentence)
+                log.log(self._level, "%s", verdict.sentence)
             verdicts.append(verdict)
         return verdicts
 
@@ -291,7 +295,7 @@ class RolloutWatch:
             self._seen = describe_changes({}, old)[1]
         sentences, self._seen = describe_changes(self._seen, own)
         for sentence in sentences:
-            log.info("%s", sentence)
+            log.log(self._level, "%s", sentence)
 
     def _stream(self, job: Json, pods: Iterable[Json]) -> None:
         """Have the lines of a Job told, from when its container has started."""

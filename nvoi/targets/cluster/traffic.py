@@ -88,7 +88,7 @@ def check_steadiness(context: ClusterContext) -> None:
     workloads = [one for one in applied if one.kind in {"Deployment", "StatefulSet"}]
     if workloads:
         selector = build_app_selector(context.application.name)
-        context.cluster.follow(workloads, STEADY_SECONDS, selector=selector)
+        context.cluster.follow(workloads, STEADY_SECONDS, selector=selector, is_quiet=True)
 
 
 def find_questions(context: ClusterContext, stack: ExitStack) -> Iterator[tuple[str, Question]]:

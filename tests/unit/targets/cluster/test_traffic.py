@@ -37,7 +37,14 @@ class Cluster:
             raise RemoteTimeoutError("main", "kubectl exec", "ended after its time-out")
         return Result(self._answer(len(self.asked)), "", (), self._seconds)
 
-    def follow(self, references: Sequence[Reference], seconds: float, *, selector: str) -> None:
+    def follow(
+        self,
+        references: Sequence[Reference],
+        seconds: float,
+        *,
+        selector: str,
+        is_quiet: bool = False,
+    ) -> None:
         assert "app.kubernetes.io/part-of=shop" in selector
         self.asked.append(f"follow {', '.join(map(str, references))}")
 
