@@ -50,6 +50,20 @@ def keep_servers(context: ClusterContext) -> None:
         log.info("%s is in the server group %s again", name, group)
 
 
+def describe_held(context: ClusterContext) -> str:
+    """What :func:`keep_servers` takes back; empty where that is nothing."""
+    survey = context.survey
+    held = ["the cordon of old servers"] if survey.leaving else []
+    held += ["the groups of servers"] if survey.regrouped else []
+    return " and ".join(held)
+
+
+def free_servers(context: ClusterContext) -> None:
+    """Have all of the app's servers take pods again that a deploy was to remove."""
+    own = find_left(list_nodes(context.cluster), (), context.application.name)
+    keep_nodes(context.cluster, own)
+
+
 def remove_servers(context: ClusterContext) -> None:
     """Move what is left on servers that leave, and take these out of the cluster.
 
