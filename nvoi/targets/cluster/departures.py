@@ -72,7 +72,6 @@ def remove_servers(context: ClusterContext) -> None:
     """
     names = {node.name for node in context.survey.leaving}
     if not names:
-        log.info("No server leaves")
         return
     left = [node for node in list_nodes(context.cluster) if node.name in names]
     shared = [node for node in left if len(node.markers) > 1]
@@ -103,8 +102,9 @@ def wait_for_moved(context: ClusterContext) -> None:
 
 
 def plan(context: ClusterContext) -> Iterator[str]:
-    del context
-    yield "drains and removes servers that the config no longer names: the release serves by now"
+    # Which these are is known once the nodes are.
+    if context.survey.leaving or not context.survey.nodes:
+        yield "drains and removes servers that the config no longer names, as the release serves"
 
 
 DEPART: Step[ClusterContext] = Step(name="Old servers", run=remove_servers, plan=plan)

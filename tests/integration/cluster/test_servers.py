@@ -28,6 +28,7 @@ def test_a_server_that_leaves_serves_until_the_new_release_does(start_fleet: Sta
     fleet = start_fleet("main", "work")
     fleet.web["servers"] = ["main", "work"]
     assert (first := fleet.run()).code == 0, first.output
+    assert find_steps(first.output)[-1] == "Clean-up"
     (serving,) = list_pods(fleet, "shop-work-1")
     del fleet.places["work"]
     fleet.web.update(servers=["main"], image=NEW)
