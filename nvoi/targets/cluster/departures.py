@@ -31,7 +31,12 @@ def hold_servers(context: ClusterContext, nodes: Iterable[ClusterNode]) -> None:
     survey, app = context.survey, context.application.name
     left = find_left([*nodes], {*survey.nodes.values(), *survey.away}, app)
     survey.leaving = tuple(left)
-    hold_nodes(context.cluster, [node for node in left if len(node.markers) == 1])
+    hold_nodes(context.cluster, [*filter(is_own, left)])
+
+
+def is_own(node: ClusterNode) -> bool:
+    """Whether no other app uses a node that bears this one's marker."""
+    return len(node.markers) == 1
 
 
 def keep_servers(context: ClusterContext) -> None:
@@ -53,7 +58,7 @@ def keep_servers(context: ClusterContext) -> None:
 def describe_held(context: ClusterContext) -> str:
     """What :func:`keep_servers` takes back; empty where that is nothing."""
     survey = context.survey
-    held = ["the cordon of old servers"] if survey.leaving else []
+    held = ["the cordon of old servers"] * any(map(is_own, survey.leaving))
     held += ["the groups of servers"] if survey.regrouped else []
     return " and ".join(held)
 
@@ -74,7 +79,7 @@ def remove_servers(context: ClusterContext) -> None:
     if not names:
         return
     left = [node for node in list_nodes(context.cluster) if node.name in names]
-    shared = [node for node in left if len(node.markers) > 1]
+    shared = [node for node in left if not is_own(node)]
     for node in shared:
         log.info("%s stays a node for other apps", node.name)
     forget_app(context.cluster, shared, context.application.name)
