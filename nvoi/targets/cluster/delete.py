@@ -262,15 +262,13 @@ def unmark_nodes(context: ClusterContext) -> None:
 
 def uninstall_k3s(context: ClusterContext) -> None:
     nodes = list_nodes(context.cluster)
-    others = list_other_apps(nodes, context.application.name)
-    if others:
+    if others := list_other_apps(nodes, context.application.name):
         raise NvoiError(
             f"the cluster also runs {', '.join(others)}",
             hint="delete them first, the last one with it",
         )
     # Also what an app that was deleted earlier has left there.
-    claims = [str(read_reference(item)) for item in context.cluster.get(CLAIMS)]
-    if claims:
+    if claims := [str(read_reference(item)) for item in context.cluster.get(CLAIMS)]:
         raise NvoiError(
             f"the cluster's own disk has data, which would go with it: {', '.join(claims)}",
             hint="delete the apps that own this data, with --delete-volumes",
@@ -281,10 +279,12 @@ def uninstall_k3s(context: ClusterContext) -> None:
 
 def list_strays(context: ClusterContext, nodes: Iterable[ClusterNode]) -> Iterator[Server]:
     """The servers of nodes that the config does not name, such as one that left it since."""
-    known = {format_address(server.host) for server in context.survey.servers}
+    # Of a server that is reached the node's name counts: there may be another way to it by now.
+    known = {one.k3s.node_name for one in context.survey.facts.values()}
+    known |= {format_address(server.host) for server in context.survey.servers}
     for node in nodes:
         host = parse_address(node.address or "", node.name)
-        if host is not None and node.address not in known and not node.is_master:
+        if host is not None and not {node.name, node.address} & known and not node.is_master:
             yield Server(node.name, node.labels.get(SERVER_GROUP, ""), host)
 
 
