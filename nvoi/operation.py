@@ -120,14 +120,15 @@ class Step(Generic[C]):
     plan is empty has nothing to do: it is run, and not told. A run asks no further than for the
     first line. ``undo`` takes back what ``run`` did or had begun to do; it is called in
     reverse order for every step that was started when a later one fails or the run
-    is interrupted. ``undoes`` is what that takes back, where it is more than the step.
+    is interrupted. ``undoes`` says what that takes back, where it is more than the step; where it
+    says nothing there is nothing to take back, and that is not told.
     """
 
     name: str
     run: Callable[[C], None]
     plan: Callable[[C], Iterable[str]]
     undo: Callable[[C], None] | None = None
-    undoes: str = ""
+    undoes: Callable[[C], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -287,13 +288,13 @@ def undo(context: C, steps: Sequence[Step[C]], told: Collection[str]) -> None:
     for step in reversed(steps):
         if step.undo is None:
             continue
-        what = step.undoes or step.name
-        if step.name in told:
+        what = step.undoes(context) if step.undoes else step.name
+        if what and step.name in told:
             log.info("Undoing: %s", what)
         try:
             step.undo(context)
         except Exception as error:  # noqa: BLE001 - the first error is the one to report
-            log.error("Could not undo %s: %s", what, error)  # noqa: TRY400 - told in a line
+            log.error("Could not undo %s: %s", what or step.name, error)  # noqa: TRY400 - told in a line
 
 
 def find_rest(outcome: Outcome, context: Context) -> Outcome:

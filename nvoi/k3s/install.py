@@ -95,7 +95,9 @@ class Installer:
         seconds = self.patience.ready
         nodes = wait_until_ready(self.cluster, [*servers], seconds=seconds, spare=spare)
         access = build_credentials(tasks[0].node.token).mark
-        ensure_marks(self.cluster, nodes, servers, self.app, access)
+        # What could not be set up may not have the registry's password.
+        done = [node for node in nodes if node.name not in self._lost]
+        ensure_marks(self.cluster, done, servers, self.app, access)
 
     def _install(self, facts: Mapping[str, Facts]) -> list[Task]:
         """Do all that is to be done: the master first, new workers at once, others in turn."""

@@ -299,12 +299,14 @@ def list_without_access(nodes: Iterable[ClusterNode], access: str) -> list[Clust
     """The nodes that apps use and that do not have the registry's password.
 
     They are those of apps that have not been deployed since the registry can ask for one, and
-    those that were away. A cordoned one gets no pods, and needs none.
+    those that were away. One that others have cordoned gets no pods, and needs none; one that
+    leaves may have to take pods again.
     """
     return [
         node
         for node in nodes
-        if node.markers and node.annotations.get(ACCESS) != access and not node.is_cordoned
+        if node.markers and node.annotations.get(ACCESS) != access
+        if not node.is_cordoned or node.is_leaving
     ]
 
 

@@ -288,7 +288,10 @@ def advise(failure: Failure) -> str:
     if failure.reason == UNPLACED:
         if AFFINITY in failure.message:
             return "see that a server of its group in `servers` is ready and is not cordoned"
-        return "add a server, make `replicas` fewer, or free memory and CPU on the servers"
+        return (
+            "lower its `resources.requests`, make `replicas` fewer, add a server, or free memory "
+            "and CPU on the servers"
+        )
     return ADVICE.get(failure.reason, "")
 
 

@@ -230,17 +230,14 @@ def find_database_workload(release: Release) -> Workload | None:
 
 
 def build_database_resources(given: schema.Resources) -> Resources:
-    """All that a database may use is promised to it, unless the config says less.
+    """All the memory that a database may use is promised to it, unless the config says less.
 
     Where a server runs out of memory, what has more than it was promised is ended first
-    (Kubernetes documentation, "Pod Quality of Service Classes").
+    (Kubernetes documentation, "Pod Quality of Service Classes"). A lack of processor time only
+    makes it slow, and a server with one processor could not promise it a whole one.
     """
     found = DATABASE_RESOURCES.change(given)
-    return replace(
-        found,
-        requested_memory=given.requested_memory or found.memory_limit,
-        requested_cpu=given.requested_cpu or found.cpu_limit,
-    )
+    return replace(found, requested_memory=given.requested_memory or found.memory_limit)
 
 
 def count_replicas(service: AppService, mounts: tuple[Mount, ...]) -> int:

@@ -207,11 +207,24 @@ def test_a_failure_whose_surroundings_cannot_be_looked_at_still_has_its_reason(
 def test_an_undo_that_takes_back_more_than_its_step_says_what(
     request_: Request, lines: pytest.LogCaptureFixture
 ) -> None:
-    step = replace(build_step("a", CommandError("no"), undo_error="stuck"), undoes="the release")
+    failing = build_step("a", CommandError("no"), undo_error="stuck")
+    step = replace(failing, undoes=lambda _: "the release")
     with pytest.raises(CommandError):
         run(request_, build_target(Trail(), step))
     assert "Undoing: the release" in lines.text
     assert "Could not undo the release: stuck" in lines.text
+
+
+def test_an_undo_with_nothing_to_take_back_is_not_told(
+    request_: Request, lines: pytest.LogCaptureFixture
+) -> None:
+    trail = Trail()
+    held = replace(build_step("hold"), undoes=lambda _: "")
+    with pytest.raises(CommandError):
+        run(request_, build_target(trail, held, build_step("a", CommandError("no"))))
+    assert trail.done[-2:] == ["undo a", "undo hold"]
+    assert "Undoing: a" in lines.text
+    assert lines.text.count("Undoing") == 1
 
 
 def test_an_interruption_is_undone_too(request_: Request) -> None:

@@ -78,13 +78,15 @@ class Rollout:
 
     ``stamp`` is the new release's name: the moment the run began, or later than all stamps there.
     ``applied`` may have to be taken back, unless all ``is_restored``; what of it has come up is
-    ``ready``. ``apps`` are the manifests of the app's own services in the release, and ``services``
-    the Services in front of it, as they are in the cluster.
+    ``ready``. Once the release ``is_kept`` it serves, and nothing is taken back any more.
+    ``apps`` are the manifests of the app's own services in the release, and ``services`` the
+    Services in front of it, as they are in the cluster.
     """
 
     stamp: str
     applied: list[Manifest] = field(default_factory=list)
     is_restored: bool = False
+    is_kept: bool = False
     ready: set[Reference] = field(default_factory=set)
     apps: tuple[Manifest, ...] = ()
     services: list[Json] = field(default_factory=list)
@@ -173,7 +175,7 @@ class ClusterContext:
         is_lost = self.lock is not None and self.lock.is_lost
         if not self.state.app or is_mixed or is_lost or self.deletion.has_begun:
             return None
-        return Serving(self.state.running or "")
+        return Serving(self.rollout.stamp if self.rollout.is_kept else self.state.running or "")
 
     def find_log(self) -> str:
         """The command that prints what all pods of the app have printed last."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -12,9 +12,17 @@ from nvoi.errors import ClusterSilenceError, ConnectionFailedError, HostsError, 
 from nvoi.images.cleanup import remove_here
 from nvoi.images.engines import find_engine
 from nvoi.k3s.facts import Facts
-from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
+from nvoi.k3s.nodes import (
+    ClusterNode,
+    forget_app,
+    format_address,
+    list_nodes,
+    list_other_apps,
+    parse_address,
+)
 from nvoi.k3s.survey import survey
 from nvoi.k3s.uninstall import uninstall
+from nvoi.kubernetes.names import SERVER_GROUP
 from nvoi.kubernetes.ownership import KINDS, find_claims, is_owned, read_reference
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
@@ -253,21 +261,31 @@ def unmark_nodes(context: ClusterContext) -> None:
 
 
 def uninstall_k3s(context: ClusterContext) -> None:
-    others = list_other_apps(list_nodes(context.cluster), context.application.name)
-    if others:
+    nodes = list_nodes(context.cluster)
+    if others := list_other_apps(nodes, context.application.name):
         raise NvoiError(
             f"the cluster also runs {', '.join(others)}",
             hint="delete them first, the last one with it",
         )
     # Also what an app that was deleted earlier has left there.
-    claims = [str(read_reference(item)) for item in context.cluster.get(CLAIMS)]
-    if claims:
+    if claims := [str(read_reference(item)) for item in context.cluster.get(CLAIMS)]:
         raise NvoiError(
             f"the cluster's own disk has data, which would go with it: {', '.join(claims)}",
             hint="delete the apps that own this data, with --delete-volumes",
         )
     context.check_lock()
-    uninstall(context.connections, list_reached(context))
+    uninstall(context.connections, [*list_strays(context, nodes), *list_reached(context)])
+
+
+def list_strays(context: ClusterContext, nodes: Iterable[ClusterNode]) -> Iterator[Server]:
+    """The servers of nodes that the config does not name, such as one that left it since."""
+    # Of a server that is reached the node's name counts: there may be another way to it by now.
+    known = {one.k3s.node_name for one in context.survey.facts.values()}
+    known |= {format_address(server.host) for server in context.survey.servers}
+    for node in nodes:
+        host = parse_address(node.address or "", node.name)
+        if host is not None and not {node.name, node.address} & known and not node.is_master:
+            yield Server(node.name, node.labels.get(SERVER_GROUP, ""), host)
 
 
 def finish(context: ClusterContext) -> None:

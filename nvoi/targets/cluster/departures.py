@@ -31,7 +31,12 @@ def hold_servers(context: ClusterContext, nodes: Iterable[ClusterNode]) -> None:
     survey, app = context.survey, context.application.name
     left = find_left([*nodes], {*survey.nodes.values(), *survey.away}, app)
     survey.leaving = tuple(left)
-    hold_nodes(context.cluster, [node for node in left if len(node.markers) == 1])
+    hold_nodes(context.cluster, [*filter(is_own, left)])
+
+
+def is_own(node: ClusterNode) -> bool:
+    """Whether no other app uses a node that bears this one's marker."""
+    return len(node.markers) == 1
 
 
 def keep_servers(context: ClusterContext) -> None:
@@ -50,6 +55,20 @@ def keep_servers(context: ClusterContext) -> None:
         log.info("%s is in the server group %s again", name, group)
 
 
+def describe_held(context: ClusterContext) -> str:
+    """What :func:`keep_servers` takes back; empty where that is nothing."""
+    survey = context.survey
+    held = ["the cordon of old servers"] * any(map(is_own, survey.leaving))
+    held += ["the groups of servers"] if survey.regrouped else []
+    return " and ".join(held)
+
+
+def free_servers(context: ClusterContext) -> None:
+    """Have all of the app's servers take pods again that a deploy was to remove."""
+    own = find_left(list_nodes(context.cluster), (), context.application.name)
+    keep_nodes(context.cluster, own)
+
+
 def remove_servers(context: ClusterContext) -> None:
     """Move what is left on servers that leave, and take these out of the cluster.
 
@@ -58,10 +77,9 @@ def remove_servers(context: ClusterContext) -> None:
     """
     names = {node.name for node in context.survey.leaving}
     if not names:
-        log.info("No server leaves")
         return
     left = [node for node in list_nodes(context.cluster) if node.name in names]
-    shared = [node for node in left if len(node.markers) > 1]
+    shared = [node for node in left if not is_own(node)]
     for node in shared:
         log.info("%s stays a node for other apps", node.name)
     forget_app(context.cluster, shared, context.application.name)
@@ -89,8 +107,9 @@ def wait_for_moved(context: ClusterContext) -> None:
 
 
 def plan(context: ClusterContext) -> Iterator[str]:
-    del context
-    yield "drains and removes servers that the config no longer names: the release serves by now"
+    # Which these are is known once the nodes are.
+    if context.survey.leaving or not context.survey.nodes:
+        yield "drains and removes servers that the config no longer names, as the release serves"
 
 
 DEPART: Step[ClusterContext] = Step(name="Old servers", run=remove_servers, plan=plan)

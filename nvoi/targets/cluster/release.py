@@ -149,7 +149,7 @@ def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: fl
         delete_first=find_fixed(live, manifests),
     )
     if turned := [item for item in manifests if item not in held]:
-        context.cluster.apply(turned)
+        found = (*found, *context.cluster.apply(turned))
     context.rollout.ready |= {read_reference(item) for item in manifests}
     named = {read_reference(item) for item in manifests if item["kind"] == "Service"}
     context.rollout.services += [item for item in found if read_reference(item) in named]
@@ -176,6 +176,7 @@ def roll_out_apps(context: ClusterContext, apps: Sequence[Manifest]) -> None:
 def keep_release(context: ClusterContext) -> None:
     context.cluster.apply([build_own_record(context)])
     # It serves and can be gone back to: nothing that comes now is a reason to take it back.
+    context.rollout.is_kept = True
     context.rollout.applied.clear()
     context.survey.regrouped.clear()
     log.info("Release %s is kept", context.rollout.stamp)
@@ -220,7 +221,7 @@ SECRETS: Step[ClusterContext] = Step(
     plan=plan_secrets,
     # Of all that comes from here on: the cluster is put back in one go.
     undo=restore,
-    undoes="the release",
+    undoes=lambda context: "the release" if context.rollout.applied else "",
 )
 DATABASE: Step[ClusterContext] = Step(
     name="Database",

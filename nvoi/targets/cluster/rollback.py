@@ -10,6 +10,7 @@ from nvoi.log.levels import get_logger
 from nvoi.operation import KeptRelease, Request, Step
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext, open_context
+from nvoi.targets.cluster.departures import free_servers
 from nvoi.targets.cluster.pull import pull_all
 from nvoi.targets.cluster.release import check_data, load_state, roll_out_apps
 from nvoi.targets.cluster.state import State, build_state, read_objects
@@ -40,6 +41,8 @@ def go_back(context: ClusterContext) -> None:
     log.info("Going back from %s to %s", context.state.running or "nothing", record.stamp)
     check_data(context, record.apps)
     pull_all(context, context.state.objects, record.apps, context.survey.servers)
+    # A run that was cut off has left them without new pods, and the release may need them.
+    free_servers(context)
     context.rollout.stamp = record.stamp
     roll_out_apps(context, record.apps)
 
@@ -85,6 +88,7 @@ def find_release(state: State, stamp: str | None) -> Record | None:
 
 def remove_newer(context: ClusterContext) -> None:
     """Remove the app's own services that the release did not have. It serves by now."""
+    context.rollout.is_kept = True
     context.rollout.applied.clear()
     attempt("what the release did not have", lambda: remove_services(context))
 
@@ -115,7 +119,7 @@ GO_BACK: Step[ClusterContext] = Step(
         f"rolls out {context.request.stamp or 'the release before the one that runs'}"
     ],
     undo=restore,
-    undoes="the rollback",
+    undoes=lambda context: "the rollback" if context.rollout.applied else "",
 )
 REMOVE_NEWER: Step[ClusterContext] = Step(
     name="Clean-up",

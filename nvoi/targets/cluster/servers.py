@@ -16,7 +16,7 @@ from nvoi.operation import Step
 from nvoi.secret import Secret
 from nvoi.targets.cluster.absence import find_spare, free_pods, leave_out
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.departures import hold_servers, keep_servers
+from nvoi.targets.cluster.departures import describe_held, hold_servers, keep_servers
 
 #: What engines call the architectures of the config.
 PLATFORMS = {"x86": "linux/amd64", "arm64": "linux/arm64"}
@@ -130,12 +130,12 @@ def install_k3s(context: ClusterContext) -> None:
     survey.credentials = get_credentials(tasks[0].node.token)
     nodes = {node.name: node for node in list_nodes(context.cluster)}
     found = {server.name: nodes[survey.nodes[server.name]] for server in survey.servers}
-    leave_out(context, {name: node for name, node in found.items() if not node.is_ready})
     survey.regrouped = {
         name: group
         for name, group in before.items()
         if name in nodes and group != nodes[name].labels.get(SERVER_GROUP)
     }
+    leave_out(context, {name: node for name, node in found.items() if not node.is_ready})
     hold_servers(context, nodes.values())
     free_pods(context, nodes.values())
 
@@ -163,5 +163,5 @@ K3S: Step[ClusterContext] = Step(
     run=install_k3s,
     plan=plan_k3s,
     undo=keep_servers,
-    undoes="the cordon of old servers",
+    undoes=describe_held,
 )

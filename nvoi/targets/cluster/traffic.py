@@ -14,6 +14,7 @@ from nvoi import parallel
 from nvoi.errors import RemoteTimeoutError, ServiceError
 from nvoi.kubernetes.names import build_app_selector
 from nvoi.kubernetes.ownership import read_reference
+from nvoi.kubernetes.progress import count_settling
 from nvoi.log.levels import get_logger
 from nvoi.operation import PORT_ALONE, Step
 from nvoi.parallel import work_on_all
@@ -84,11 +85,13 @@ def check_steadiness(context: ClusterContext) -> None:
     Raises:
         ServiceError: something does not, or has.
     """
-    applied = map(read_reference, context.rollout.applied)
-    workloads = [one for one in applied if one.kind in {"Deployment", "StatefulSet"}]
+    applied = context.rollout.applied
+    references = map(read_reference, applied)
+    workloads = [one for one in references if one.kind in {"Deployment", "StatefulSet"}]
     if workloads:
         selector = build_app_selector(context.application.name)
-        context.cluster.follow(workloads, STEADY_SECONDS, selector=selector, is_quiet=True)
+        seconds = STEADY_SECONDS + count_settling(applied)
+        context.cluster.follow(workloads, seconds, selector=selector, is_quiet=True)
 
 
 def find_questions(context: ClusterContext, stack: ExitStack) -> Iterator[tuple[str, Question]]:

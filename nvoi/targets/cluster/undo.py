@@ -35,7 +35,6 @@ def restore(context: ClusterContext) -> None:
     """Apply what was there before, delete what was not, and wait until the old release serves."""
     keep_servers(context)
     if not context.rollout.applied:
-        log.info("There is nothing to take back")
         return
     if context.state.running is None:
         log.info("No release has served before this one: removing what was made of it")

@@ -82,12 +82,14 @@ def test_data_is_told_and_goes_where_that_is_asked_for(fleet: Fleet) -> None:
 
 
 def test_k3s_goes_where_that_is_asked_for_and_the_worker_s_first(start_fleet: StartFleet) -> None:
-    fleet = start_fleet("main", "work")
+    fleet = start_fleet("main", "work", "left")
     deploy(fleet)
+    # One that the config does not name any more is still a node.
+    del fleet.places["left"]
     outcome = fleet.run("delete", "--yes", "--cluster")
     assert outcome.code == 0, outcome.output
     assert fleet.hosts["main"].removals == ["k3s"]
-    assert fleet.hosts["work"].removals == ["k3s-agent"]
+    assert fleet.hosts["work"].removals == fleet.hosts["left"].removals == ["k3s-agent"]
     assert fleet.run("delete", "--yes", "--cluster").code == 0
 
 

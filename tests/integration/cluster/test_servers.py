@@ -28,6 +28,7 @@ def test_a_server_that_leaves_serves_until_the_new_release_does(start_fleet: Sta
     fleet = start_fleet("main", "work")
     fleet.web["servers"] = ["main", "work"]
     assert (first := fleet.run()).code == 0, first.output
+    assert find_steps(first.output)[-1] == "Clean-up"
     (serving,) = list_pods(fleet, "shop-work-1")
     del fleet.places["work"]
     fleet.web.update(servers=["main"], image=NEW)
@@ -38,6 +39,7 @@ def test_a_server_that_leaves_serves_until_the_new_release_does(start_fleet: Sta
     assert find_image(fleet) == IMAGE
     assert list_pods(fleet, "shop-work-1") == [serving]
     assert not is_cordoned(fleet, "shop-work-1")
+    assert "Undoing: the cordon" not in failed.output
     assert fleet.hosts["work"].removals == []
     # Where its pods cannot go, the new release stands and the server stays.
     fleet.state.behave(NEW, "ready")
@@ -52,6 +54,16 @@ def test_a_server_that_leaves_serves_until_the_new_release_does(start_fleet: Sta
     assert find_steps(kept.output)[-4:] == ["Traffic check", "Release", "Clean-up", "Old servers"]
     assert find_image(fleet) == NEW
     assert not is_cordoned(fleet, "shop-work-1")
+    assert "Undoing" not in kept.output
+    # One that was cut off would have left it without new pods, which the release before may need.
+    held = fleet.state.find("Node", "shop-work-1")
+    held["spec"]["unschedulable"] = True
+    held["metadata"]["annotations"]["nvoi.io/leaving"] = "true"
+    fleet.state.add(held)
+    back = fleet.run("rollback")
+    assert back.code == 0, back.output
+    assert find_image(fleet) == IMAGE
+    assert not is_cordoned(fleet, "shop-work-1")
     gone = fleet.run()
     assert gone.code == 0, gone.output
     assert fleet.state.names("Node", None) == ["shop-main-1"]
@@ -61,8 +73,8 @@ def test_a_server_that_leaves_serves_until_the_new_release_does(start_fleet: Sta
 def test_a_server_whose_group_is_renamed_is_in_the_old_one_again_where_the_release_fails(
     start_fleet: StartFleet,
 ) -> None:
-    def get_group() -> str:
-        labels = fleet.state.find("Node", "shop-work-1")["metadata"]["labels"]
+    def get_group(node: str = "shop-work-1") -> str:
+        labels = fleet.state.find("Node", node)["metadata"]["labels"]
         return str(labels["nvoi.io/server-name"])
 
     fleet = start_fleet("main", "work")
@@ -82,6 +94,15 @@ def test_a_server_whose_group_is_renamed_is_in_the_old_one_again_where_the_relea
     outcome = fleet.run()
     assert outcome.code == 0, outcome.output
     assert get_group() == "front"
+    # Also where the run ends before it has come to the release.
+    fleet.places = {"base": fleet.places["main"], "front": fleet.places["front"]}
+    fleet.machines = {"base": fleet.machines["main"], "front": fleet.machines["front"]}
+    fleet.state.register_node("shop-work-1", ready=False, since=LONG_AGO)
+    needed = fleet.run()
+    assert needed.code == 1
+    assert "web can run nowhere else" in needed.output
+    assert "Undoing: the groups of servers" in needed.output
+    assert get_group("shop-main-1") == "main"
 
 
 def test_a_worker_that_is_away_is_gone_on_without_unless_it_is_needed(

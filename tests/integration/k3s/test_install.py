@@ -335,9 +335,15 @@ class TestFaults:
         # Where k3s cannot even be started on it, that is told, and is no more of a hindrance.
         (fleet.cluster.folder / "master").rename(fleet.cluster.folder / "unplugged")
         (worker.folder / "k3s-agent.active").unlink()
+        node = fleet.cluster.find("Node", "shop-main-2")
+        del node["metadata"]["annotations"]["nvoi.io/registry-access"]
+        fleet.cluster.add(node)
         told.clear()
         fleet.run(connections, seconds=1, spare=["shop-main-2"])
         assert told.text.count("k3s-agent did not start") == 1
+        # And nobody takes it for one that can pull from a registry that asks for a password.
+        node = fleet.cluster.find("Node", "shop-main-2")
+        assert "nvoi.io/registry-access" not in node["metadata"]["annotations"]
         # One that was well has to be well again.
         register_node(fleet.cluster, "shop-main-2", ready=True)
         with pytest.raises(NvoiError, match="k3s-agent did not start"):

@@ -10,6 +10,7 @@ import pytest
 
 from nvoi.errors import NvoiError
 from nvoi.k3s.nodes import (
+    LEAVING,
     ClusterNode,
     build_marks,
     find_lacking,
@@ -139,9 +140,10 @@ def test_a_node_of_an_app_that_lacks_the_registry_s_password_is_known() -> None:
         build("never-had-one", "", "blog", "shop"),
         build("of-none", ""),
         replace(build("gets-no-pods", "", "shop"), is_cordoned=True),
+        replace(build("leaves", "", "shop"), is_cordoned=True, annotations={LEAVING: "true"}),
     ]
     found = [node.name for node in list_without_access(nodes, "mark")]
-    assert found == ["had-another", "never-had-one"]
+    assert found == ["had-another", "never-had-one", "leaves"]
 
 
 def test_nodes_that_left_are_those_with_the_marker_but_never_the_master() -> None:

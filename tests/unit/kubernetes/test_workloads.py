@@ -104,12 +104,12 @@ def test_resources_have_defaults_and_can_be_set() -> None:
 @pytest.mark.parametrize(
     ("given", "requests", "limits"),
     [
-        ("{}", ("1Gi", "1000m"), ("1Gi", "1000m")),
-        ("{limits: {memory: 4Gi, cpu: 2}}", ("4Gi", "2"), ("4Gi", "2")),
-        ("{requests: {memory: 256Mi, cpu: 100m}}", ("256Mi", "100m"), ("1Gi", "1000m")),
+        ("{}", ("1Gi", "100m"), ("1Gi", "1000m")),
+        ("{limits: {memory: 4Gi, cpu: 2}}", ("4Gi", "100m"), ("4Gi", "2")),
+        ("{requests: {memory: 256Mi, cpu: 1}}", ("256Mi", "1"), ("1Gi", "1000m")),
     ],
 )
-def test_a_database_is_promised_what_it_may_use(
+def test_a_database_is_promised_the_memory_that_it_may_use(
     given: str, requests: tuple[str, str], limits: tuple[str, str]
 ) -> None:
     text = configs.POSTGRES.replace("adapter:", f"resources: {given}\n  adapter:")

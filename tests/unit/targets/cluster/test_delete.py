@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from nvoi.errors import ClusterSilenceError, ConnectionLostError, HostsError, NvoiError
+from nvoi.k3s.nodes import ClusterNode, format_address
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.delete import (
     attempt,
+    list_strays,
     remove_cluster,
     remove_volumes,
 )
@@ -77,3 +79,22 @@ def test_an_app_that_could_not_be_removed_keeps_its_marks(context: ClusterContex
     context.deletion.is_away = True
     remove_cluster(context)
     assert context.deletion.failures == ["the app's workloads"]
+
+
+def test_k3s_is_taken_off_nodes_that_no_server_of_the_config_is(context: ClusterContext) -> None:
+    def build(name: str, address: str, *, is_master: bool = False) -> ClusterNode:
+        noted = {"nvoi.io/address": address} if address else {}
+        return ClusterNode(name, is_ready=True, state="", is_master=is_master, annotations=noted)
+
+    context.list_servers()
+    (server,) = context.survey.servers
+    k3s = build_k3s(config={"node-name": "by-another-way"})
+    context.survey.facts = {server.name: build_facts(k3s=k3s)}
+    nodes = [
+        build("old-master", "root@10.0.0.9:22", is_master=True),
+        build("by-another-way", "admin@10.0.0.1:2222"),
+        build("away", format_address(server.host)),
+        build("nobody-s", ""),
+        build("left", "root@10.0.0.2:22"),
+    ]
+    assert [one.name for one in list_strays(context, nodes)] == ["left"]

@@ -12,8 +12,15 @@ import pytest
 from nvoi.errors import NvoiError, ServiceError, UsageError
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.ownership import Reference, get_label, read_reference
+from nvoi.outcome import Serving
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.release import apply_secrets, check_data, keep_release, roll_out_apps
+from nvoi.targets.cluster.release import (
+    SECRETS,
+    apply_secrets,
+    check_data,
+    keep_release,
+    roll_out_apps,
+)
 from nvoi.targets.cluster.rollback import remove_newer
 from nvoi.targets.cluster.undo import find_changes, find_unready, restore
 from tests.unit.kubernetes.configs import IMAGE
@@ -33,8 +40,10 @@ class Recorder:
     asked: list[tuple[str, list[str]]] = field(default_factory=list)
     rolled_out: list[Any] = field(default_factory=list)
 
-    def apply(self, manifests: Iterable[Any]) -> None:
-        self._take("apply", map(read_reference, manifests))
+    def apply(self, manifests: Iterable[Any]) -> tuple[Any, ...]:
+        applied = (*manifests,)
+        self._take("apply", map(read_reference, applied))
+        return applied
 
     def delete(self, references: Iterable[Reference], *, wait: bool = True) -> None:
         self._take("delete" if wait else "delete later", references)
@@ -45,7 +54,7 @@ class Recorder:
         del seconds, delete_first
         self.rolled_out = [*manifests]
         self._take("roll out", map(read_reference, self.rolled_out))
-        return ()
+        return (*self.rolled_out,)
 
     def restore(
         self, before: Iterable[Any], created: Iterable[Reference], *, unready: Iterable[Reference]
@@ -73,6 +82,19 @@ def test_a_release_that_is_kept_is_not_taken_back() -> None:
     keep_release(context)
     restore(context)
     assert [verb for verb, _ in recorder.asked] == ["apply", "apply"]
+    # What serves is this one, also where a server of before cannot be removed.
+    assert context.find_serving() == Serving(context.rollout.stamp)
+
+
+def test_where_nothing_of_a_release_was_applied_nothing_is_taken_back() -> None:
+    assert SECRETS.undoes is not None
+    context = see([])
+    connect(context)
+    assert SECRETS.undoes(context) == ""
+    apply_secrets(context)
+    assert SECRETS.undoes(context) == "the release"
+    keep_release(context)
+    assert SECRETS.undoes(context) == ""
 
 
 def test_one_that_has_only_begun_is_known_to_the_cluster_from_its_first_change() -> None:
@@ -123,6 +145,8 @@ def test_a_service_leads_to_a_name_once_its_pods_have_it() -> None:
     roll_out_apps(context, apps)
     assert get_target(recorder.rolled_out) == 3000
     assert recorder.asked[1:] == [("apply", ["service/shop-web"])]
+    # The traffic check asks there as visitors do by then.
+    assert get_target(context.rollout.services[-1:]) == "main"
     context = see([record(STAMPS[0]), *build(WEB, STAMPS[0]).kept])
     recorder = connect(context)
     roll_out_apps(context, apps)

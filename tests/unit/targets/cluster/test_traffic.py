@@ -11,6 +11,7 @@ import pytest
 from nvoi.command import Result
 from nvoi.errors import RemoteTimeoutError, ServiceError
 from nvoi.kubernetes.ownership import Reference
+from nvoi.kubernetes.workloads import MIN_READY_SECONDS
 from nvoi.targets.cluster import traffic
 from nvoi.targets.cluster.context import ClusterContext, Rollout
 from tests.unit.targets.cluster.runs import SERVERS, STAMPS, build
@@ -46,6 +47,8 @@ class Cluster:
         is_quiet: bool = False,
     ) -> None:
         assert "app.kubernetes.io/part-of=shop" in selector
+        # A pod that is ready again counts once it has stayed so.
+        assert seconds == traffic.STEADY_SECONDS + MIN_READY_SECONDS
         self.asked.append(f"follow {', '.join(map(str, references))}")
 
     def sleep(self, seconds: float) -> None:
