@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from nvoi.config.nodes import Mapping, Node, Scalar, Sequence, is_null
 from nvoi.config.schema import Healthcheck, Resources
 from nvoi.onboarding.proposals.commands import (
     build_check,
+    find_count,
     find_port,
     read_cpus,
     read_memory,
@@ -23,6 +25,7 @@ from nvoi.onboarding.proposals.commands import (
 from nvoi.onboarding.proposals.images import FILE_SUFFIX
 from nvoi.onboarding.proposals.tree import Note, Section, list_texts
 from nvoi.onboarding.proposals.variables import is_secret, read_dotenv
+from nvoi.onboarding.sources import is_file
 
 if TYPE_CHECKING:
     from nvoi.onboarding.proposals.compose_services import Stack
@@ -88,7 +91,9 @@ def read_build(stack: Stack, section: Section) -> Build:
     target = build.text("target")
     whole = posixpath.normpath(posixpath.join(context, file or "Dockerfile"))
     if file and whole != "Dockerfile" and not stack.reading.is_local:
-        build.add_note(node, f"is deployed with: nvoi deploy --dockerfile-path {whole}")
+        build.add_note(
+            node, f"is deployed with: nvoi deploy --dockerfile-path {shlex.quote(whole)}"
+        )
     if target and not stack.reading.is_local:
         build.add_note(node, f"stage {target}: nvoi builds the last stage of a Dockerfile")
     build.tell_all(
@@ -114,7 +119,7 @@ def read_environment(stack: Stack, section: Section) -> dict[str, Scalar]:
     for item in list_env_files(section.take("env_file")):
         name = posixpath.normpath(posixpath.join(stack.folder, item.path.text))
         text = stack.reading.read_text(name)
-        if not text and item.required and not (stack.reading.folder / name).is_file():
+        if not text and item.required and not is_file(stack.reading.folder / name):
             where = Note(item.path.place, f"{section.path}.env_file", "")
             stack.reading.faults[name] = f"{where}the file with its variables is not here"
         for key, value in read_dotenv(text):
@@ -303,7 +308,7 @@ def read_check(stack: Stack, section: Section, port: int | None) -> Healthcheck 
         found.port,
         found.command,
         **times,
-        retries=int(retries) if retries.isdigit() and int(retries) else found.retries,
+        retries=find_count(retries) or found.retries,
     )
 
 
@@ -316,7 +321,7 @@ def read_replicas(section: Section) -> int | None:
         else None
     )
     text = entry.value.text if entry and isinstance(entry.value, Scalar) else scale
-    return int(text) if text.isdigit() and int(text) > 0 else None
+    return find_count(text) or None
 
 
 def read_resources(section: Section) -> Resources:
