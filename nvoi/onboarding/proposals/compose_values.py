@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nvoi.config.fields import ENV_NAME
-from nvoi.config.nodes import Mapping, Node, Scalar, Sequence, is_null
+from nvoi.config.nodes import Mapping, Node, Scalar, Sequence, is_null, join_path
 from nvoi.config.schema import Healthcheck, Resources
 from nvoi.onboarding.proposals.commands import (
     build_check,
@@ -35,6 +35,7 @@ UNPRIVILEGED_PORT = 1024
 SHORT_PORT = re.compile(
     r"(?:(?:\[[^\]]*\]|\d+\.[\d.]+):)?(?:(?P<outside>[\d-]*):)?(?P<inside>[\d-]+)(?:/(?P<protocol>\w+))?"
 )
+SHOWN_PORT = re.compile(r"[\d.:\[\]-]+(?:/\w{1,4})?")
 SECRET_FOLDER = "/run/secrets/"  # noqa: S105 - a folder
 
 
@@ -159,9 +160,13 @@ def list_variables(node: Node | None) -> Iterator[tuple[str, Scalar]]:
         for key, entry in node.entries.items():
             if isinstance(entry.value, Scalar):
                 yield key, entry.value
-    for item in list_texts(node if isinstance(node, Sequence) else None):
-        name, equals, value = item.text.partition("=")
-        yield name.strip(), Scalar(value, plain=not equals, place=item.place)
+    for item in node.items if isinstance(node, Sequence) else []:
+        if isinstance(item, Mapping):
+            # `- NAME: value`, which is met though Compose refuses it.
+            yield from list_variables(item)
+        for text in list_texts(item if isinstance(item, Scalar) else None):
+            name, equals, value = text.text.partition("=")
+            yield name.strip(), Scalar(value, plain=not equals, place=text.place)
 
 
 def read_secret_files(
@@ -215,8 +220,12 @@ def settle_variables(section: Section, env: AnyMapping[str, Scalar]) -> dict[str
     """The variables of what runs beside the app: only the app's own secrets are masked."""
     for name, scalar in env.items():
         if not ENV_NAME.fullmatch(name):
-            section.add_note(scalar, f"{name} is no name that a variable can have")
-    names = [name for name, scalar in env.items() if is_secret(name, scalar.text)]
+            section.add_note(scalar, f"{join_path('', name)} is no name that a variable can have")
+    names = [
+        name
+        for name, scalar in env.items()
+        if ENV_NAME.fullmatch(name) and is_secret(name, scalar.text)
+    ]
     if names:
         section.add_note(
             None,
@@ -235,7 +244,9 @@ def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None 
     for item in node.items if isinstance(node, Sequence) else []:
         ports = read_long_port(item) if isinstance(item, Mapping) else read_short_port(item)
         if ports is None:
-            shown = item.text if isinstance(item, Scalar) else "this"
+            # Whatever else stands there may be a value of something else.
+            is_shown = isinstance(item, Scalar) and SHOWN_PORT.fullmatch(item.text)
+            shown = item.text if is_shown else "this"
             section.add_note(item, f"port {shown} is no TCP port that can be told")
         else:
             found.append((ports, item))

@@ -15,7 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nvoi.config.nodes import Entry, Mapping, Node, Place, Scalar, Sequence, compose, is_null
+from nvoi.config.nodes import (
+    Entry,
+    Mapping,
+    Node,
+    Place,
+    Scalar,
+    Sequence,
+    compose,
+    is_null,
+    join_path,
+)
 from nvoi.errors import ConfigError, Fault
 
 NOTHING_ALIKE = "nvoi has nothing like it"
@@ -251,7 +261,7 @@ class Section:
         self.notes.append(Note(place, self.path, message))
 
     def _join(self, key: str) -> str:
-        return f"{self.path}.{key}" if self.path else key
+        return join_path(self.path, key)
 
 
 def list_texts(node: Node | None) -> Iterator[Scalar]:

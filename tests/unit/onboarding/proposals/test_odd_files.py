@@ -11,6 +11,7 @@ from nvoi.errors import ConfigError
 from nvoi.onboarding.proposals import read_proposal
 from nvoi.onboarding.proposals.commands import find_count, read_memory, read_seconds
 from nvoi.onboarding.recipes import find_recipe
+from tests.unit.onboarding.proposals.reading import read, reveal, write
 
 LONG = "9" * 5000
 APP = "services:\n  web:\n    build: {build}\n    env_file: {env_file}\n"
@@ -79,3 +80,35 @@ def test_a_script_whose_name_has_signs_of_a_shell_is_started_as_it_is(tmp_path: 
     recipe = find_recipe(tmp_path)
     assert recipe
     assert recipe.command == "exec node 'my app.js'"
+
+
+def test_a_value_in_the_place_of_a_name_is_not_told(tmp_path: Path) -> None:
+    text = """
+    services:
+      web:
+        build: .
+        ports: ["$WORD"]
+        environment: ["DB_PASSWORD: hunter2secret"]
+      cache:
+        image: redis
+        environment: ["DB PASSWORD: hunter2secret"]
+    "word: hunter2secret": 1
+    """
+    write(tmp_path, {"compose.yaml": text})
+    adopted, _ = read(tmp_path, "compose.yaml", WORD="hunter2secret")
+    told = "\n".join((*adopted.told, *adopted.lacking))
+    assert "hunter2secret" not in told
+    assert "web: ?: is no name that a variable can have" in told
+    assert "port this is no TCP port" in told
+
+
+def test_variables_in_a_list_of_mappings_are_kept(tmp_path: Path) -> None:
+    base = "services:\n  web:\n    build: .\n    environment: [{API_KEY: hunter2secret}, {A: b}]\n"
+    over = "services:\n  web:\n    environment: {A: c}\n"
+    write(tmp_path, {"compose.yaml": base})
+    _, application = read(tmp_path, "compose.yaml")
+    assert (reveal(application), application.env) == ({"API_KEY": "hunter2secret"}, {"A": "b"})
+
+    write(tmp_path, {"compose.override.yaml": over})
+    _, application = read(tmp_path, "compose.yaml")
+    assert (reveal(application), application.env) == ({"API_KEY": "hunter2secret"}, {"A": "c"})
