@@ -10,6 +10,7 @@ import pytest
 from nvoi.errors import ConfigError
 from nvoi.onboarding.proposals import read_proposal
 from nvoi.onboarding.proposals.commands import find_count, read_memory, read_seconds
+from nvoi.onboarding.proposals.interpolation import interpolate
 from nvoi.onboarding.recipes import find_recipe
 from tests.unit.onboarding.proposals.reading import read, reveal, write
 
@@ -112,3 +113,8 @@ def test_variables_in_a_list_of_mappings_are_kept(tmp_path: Path) -> None:
     write(tmp_path, {"compose.override.yaml": over})
     _, application = read(tmp_path, "compose.yaml")
     assert (reveal(application), application.env) == ({"API_KEY": "hunter2secret"}, {"A": "c"})
+
+
+@pytest.mark.parametrize("text", ["${A:-" * 20_000 + "x" + "}" * 20_000, "${A:-" * 50_000])
+def test_defaults_in_defaults_without_end_are_texts(text: str) -> None:
+    assert interpolate(f"{text} ${{B:-${{C-d}}}}", {}.get, str).endswith(" d")
