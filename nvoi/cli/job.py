@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 from nvoi.ci import find_ci
 from nvoi.config.loader import is_plain
 from nvoi.errors import ConfigError
-from nvoi.log import levels, masking
+from nvoi.log import console, levels, masking
 from nvoi.log.console import ConsoleFormatter, Palette
 from nvoi.log.levels import get_logger
 from nvoi.log.stream import describe
@@ -106,7 +106,8 @@ def annotate(error: BaseException, environ: Mapping[str, str]) -> None:
     provider, _ = find_ci(environ)
     if provider in GITHUB and isinstance(error, Exception):
         with contextlib.suppress(OSError):
-            sys.stdout.writelines(f"{line}\n" for line in build_annotations(error, environ))
+            for line in build_annotations(error, environ):
+                console.write(sys.stdout, f"{line}\n")
 
 
 def build_annotations(error: Exception, environ: Mapping[str, str]) -> Iterator[str]:

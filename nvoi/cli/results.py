@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any
 
 from nvoi import protocol
 from nvoi.errors import ConfigError, NvoiError
-from nvoi.log import masking
+from nvoi.log import console, masking
 from nvoi.log.stream import describe
 from nvoi.outcome import Outcome
 
@@ -53,5 +52,19 @@ def write_error(error: BaseException, result: Mapping[str, Any] | None = None) -
 
 def write(level: str, message: str, result: Mapping[str, Any]) -> None:
     line = {"time": protocol.format_time(time.time()), "level": level, "message": message}
-    text = json.dumps({**line, "logger": "nvoi", "result": result}, ensure_ascii=False)
-    sys.stdout.write(f"{masking.masker.mask_text(text)}\n")
+    try:
+        content = clean({**line, "logger": "nvoi", "result": result})
+        text = console.encode_json(content, sys.stdout.encoding)
+        console.write(sys.stdout, f"{text}\n")
+    except OSError:
+        # As with any line of the log: that it cannot be written changes no outcome.
+        console.discard(sys.stdout)
+
+
+def clean(content: Any) -> Any:
+    """``content`` with its texts masked one by one: what stands around them is no secret."""
+    if isinstance(content, dict):
+        return {key: clean(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [clean(item) for item in content]
+    return masking.masker.clean_text(content) if isinstance(content, str) else content

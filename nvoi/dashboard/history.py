@@ -9,7 +9,7 @@ from sqlite3 import Connection
 from statistics import median
 
 from nvoi.dashboard.projects import Project
-from nvoi.dashboard.queries import Attempt, list_attempts, list_completed
+from nvoi.dashboard.queries import Attempt, find_standing, list_attempts, list_completed
 
 #: Results that are told of a project.
 RESULTS = 30
@@ -50,9 +50,10 @@ def read_history(sql: Connection, project: Project) -> History:
     deploys = [run for run in results if is_deploy(run)]
     times = [run.duration for run in deploys if run.status == "completed" and run.duration]
     judged = [run for run in deploys if run.status != "cancelled"]
-    newest, *older = list_completed(sql, project, 2) or (None,)
-    live = None if newest and newest.command == "delete" else newest
-    before = older[0] if older and live and is_deploy(live) and is_deploy(older[0]) else None
+    newest = next(iter(list_completed(sql, project, 1)), None)
+    # A project may have several apps, of branches for instance.
+    live = find_standing(sql, project) if newest and newest.command == "delete" else newest
+    before = find_before(sql, project, live) if live else None
     return History(
         results,
         live,
@@ -68,6 +69,12 @@ def read_history(sql: Connection, project: Project) -> History:
 def is_deploy(run: Attempt) -> bool:
     """Whether it is a deploy; a sender that says nothing of it is taken to be one."""
     return run.command in {None, "deploy"}
+
+
+def find_before(sql: Connection, project: Project, run: Attempt) -> Attempt | None:
+    """The deploy that served before one; None where something else was done since."""
+    found = list_completed(sql, project, 1, run.id, run.app) if is_deploy(run) else ()
+    return found[0] if found and is_deploy(found[0]) else None
 
 
 def find_release(sql: Connection, run: Attempt) -> str | None:

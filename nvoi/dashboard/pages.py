@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from nvoi.dashboard import formats, views
 from nvoi.dashboard.context import get_dashboard
 from nvoi.dashboard.database import read_clock
-from nvoi.dashboard.history import is_deploy, read_history
+from nvoi.dashboard.history import find_before, read_history
 from nvoi.dashboard.projects import Project, list_projects
 from nvoi.dashboard.queries import (
     Attempt,
@@ -26,7 +26,6 @@ from nvoi.dashboard.queries import (
     get_attempt,
     get_project,
     list_attempts,
-    list_completed,
     list_runs,
     read_lines,
 )
@@ -140,7 +139,7 @@ async def show_deploy(request: Request) -> Response:
         lines = [] if part else _read_page(sql, attempt, end)
         return (
             project,
-            DeployView(attempt, now, numbers, _find_before(sql, project, attempt)),
+            DeployView(attempt, now, numbers, find_before(sql, project, attempt)),
             lines,
         )
 
@@ -180,12 +179,6 @@ def _read_page(sql: Connection, attempt: Attempt, end: int) -> list[StoredLine]:
         if size <= PAGE_CHARACTERS or end - first <= 1:
             return lines
         count = min(count, end - first) // 2
-
-
-def _find_before(sql: Connection, project: Project, attempt: Attempt) -> Attempt | None:
-    """The deploy that served before one; None where something else was done since."""
-    found = list_completed(sql, project, 1, attempt.id) if is_deploy(attempt) else ()
-    return found[0] if found and is_deploy(found[0]) else None
 
 
 def _build_project(sql: Connection, project: Project, deploys: Sequence[DeployView]) -> ProjectView:

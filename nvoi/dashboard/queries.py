@@ -128,16 +128,40 @@ def list_attempts(
 
 
 def list_completed(
-    sql: Connection, project: Project, limit: int, before: int | None = None
+    sql: Connection,
+    project: Project,
+    limit: int,
+    before: int | None = None,
+    app: str | None = None,
 ) -> tuple[Attempt, ...]:
-    """As :func:`list_attempts`, those that completed alone."""
+    """As :func:`list_attempts`, those that completed alone.
+
+    With ``app`` those of that app; a run whose app is not known may be any's.
+    """
     older = "" if before is None else "AND attempts.id < :before"
+    its = "" if app is None else "AND (app = :app OR app IS NULL)"
     return _read(
         sql,
         "WHERE project_id = :project AND outcome = 'completed'"
-        f" {older} ORDER BY attempts.id DESC LIMIT :limit",
-        {"project": project.id, "before": before, "limit": limit},
+        f" {older} {its} ORDER BY attempts.id DESC LIMIT :limit",
+        {"project": project.id, "before": before, "limit": limit, "app": app},
     )
+
+
+def find_standing(sql: Connection, project: Project) -> Attempt | None:
+    """The newest run that completed and whose app was not deleted since."""
+    found = _read(
+        sql,
+        "WHERE project_id = :project AND outcome = 'completed' AND command IS NOT 'delete'"
+        # Gone once; where an app is not known, it may be any.
+        " AND attempts.id > coalesce((SELECT max(id) FROM ("
+        "SELECT app, max(id) AS id FROM attempts AS gone WHERE project_id = :project"
+        " AND outcome = 'completed' AND command = 'delete' GROUP BY app) AS gone"
+        " WHERE gone.app = attempts.app OR gone.app IS NULL OR attempts.app IS NULL), 0)"
+        " ORDER BY attempts.id DESC LIMIT 1",
+        {"project": project.id},
+    )
+    return found[0] if found else None
 
 
 def list_runs(

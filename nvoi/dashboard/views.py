@@ -67,8 +67,8 @@ class DeployView:
     def name(self) -> str:
         """What it is known by: its commit's title, else branch and commit, else its id."""
         run = self.attempt
-        if run.commit_title:
-            return formats.clean_name(run.commit_title)
+        if title := formats.clean_name(run.commit_title or ""):
+            return title
         sha = formats.shorten_sha(run.git_sha) if run.git_sha else ""
         return formats.clean_name(f"{run.git_ref or ''} {sha}") or formats.clean_name(run.deploy_id)
 
@@ -236,7 +236,7 @@ class ProjectView:
 
 def name_project(name: str, app: str | None = None) -> str:
     """A project's name for people; the one that needs no name has that of its only ``app``."""
-    return name if name != DEFAULT_PROJECT else formats.clean_title(app or "deploys")
+    return name if name != DEFAULT_PROJECT else formats.clean_title(app or "") or "deploys"
 
 
 def build_project_url(name: str) -> str:

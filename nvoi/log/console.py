@@ -60,19 +60,29 @@ class ConsoleFormatter(logging.Formatter):
 class JSONFormatter(logging.Formatter):
     """One JSON object a line: ``time``, ``level``, ``message``, ``logger``."""
 
+    def __init__(self, encoding: str | None = "utf-8") -> None:
+        super().__init__()
+        self._encoding = encoding
+
     def format(self, record: logging.LogRecord) -> str:
         """The line of ``record``."""
-        line = json.dumps(
+        return encode_json(
             {
                 "time": protocol.format_time(record.created),
                 "level": protocol.name_level(record.levelno),
                 "message": masking.masker.clean_text(rendering.render(record)),
                 "logger": record.name,
             },
-            ensure_ascii=False,
+            self._encoding,
         )
-        # Read as JSON it is the same; a CI would take what follows for a command of its own.
-        return re.sub("#(?=#)", r"\\u0023", line)
+
+
+def encode_json(content: Mapping[str, Any], encoding: str | None) -> str:
+    """``content`` as a line that no CI takes for a command of its own, for such a stream."""
+    # What the stream's encoding lacks is left to no other escapes than JSON's own.
+    is_whole = (encoding or "").lower().replace("-", "") == "utf8"
+    # Read as JSON it is the same.
+    return re.sub("#(?=#)", r"\\u0023", json.dumps(content, ensure_ascii=not is_whole))
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
@@ -91,7 +101,7 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         if self._is_lost:
             return
         try:
-            self._write(self.format(record) + self.terminator)
+            write(self.stream, self.format(record) + self.terminator)
         except OSError as error:
             self._is_lost = True
             discard(self.stream)
@@ -101,18 +111,20 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         except Exception:  # noqa: BLE001 - logging's own way to deal with a handler's fault
             self.handleError(record)
 
-    def _write(self, text: str) -> None:
-        try:
-            self.stream.write(text)
-        except UnicodeEncodeError:
-            encoding = self.stream.encoding or "ascii"
-            self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        try:
-            self.stream.flush()
-        except BlockingIOError:
-            # A program that shares the stream wants it so; what did not fit waits in its buffer.
-            os.set_blocking(self.stream.fileno(), True)
-            self.stream.flush()
+
+def write(stream: TextIO, text: str) -> None:
+    """Write ``text`` at once, with escapes for what the stream's encoding lacks."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    try:
+        stream.flush()
+    except BlockingIOError:
+        # A program that shares the stream wants it so; what did not fit waits in its buffer.
+        os.set_blocking(stream.fileno(), True)
+        stream.flush()
 
 
 def discard(stream: TextIO) -> None:
@@ -149,8 +161,10 @@ def build_handler(
     """The console's handler, ready to be added to a logger."""
     handler = ConsoleHandler(stream)
     handler.setLevel(level)
-    formatter = JSONFormatter() if as_json else ConsoleFormatter(choose_palette(stream, environ))
-    handler.setFormatter(formatter)
+    if as_json:
+        handler.setFormatter(JSONFormatter(stream.encoding))
+    else:
+        handler.setFormatter(ConsoleFormatter(choose_palette(stream, environ)))
     return handler
 
 

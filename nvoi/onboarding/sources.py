@@ -38,6 +38,14 @@ def read_text(path: Path) -> str:
         return ""
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; a name that is too long is none's."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def list_sources(folder: Path) -> Iterator[Path]:
     """Source files, those nearest to ``folder`` first, by name."""
     found: list[tuple[int, str]] = []

@@ -12,10 +12,10 @@ from nvoi.onboarding.proposals.tree import list_texts
 from nvoi.onboarding.shell import join_words, read_line
 
 # Go's durations, which Compose and fly.toml have: `1m30s`, `1.5h`, `300ms`.
-DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>h|ms|us|m|s)")
+DURATION = re.compile(r"(?P<number>\d{1,9}(?:\.\d{1,9})?)(?P<unit>h|ms|us|m|s)")
 SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000001}
 # Docker's and fly's amounts of memory count in 1024s, whatever their case.
-MEMORY = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?)i?b?", re.IGNORECASE)
+MEMORY = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>[kmgt]?)i?b?", re.IGNORECASE)
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 PORT = re.compile(r"(\d{1,5})(?:-\d{1,5})?")
 ASKED = re.compile(r"https?://[^\s'\"|;&)]+")
@@ -37,9 +37,14 @@ def find_port(text: str) -> int | None:
     return port if 1 <= port <= LARGEST_PORT else None
 
 
+def find_count(text: str) -> int | None:
+    """A whole number; None for what is none, or more than there can be of anything."""
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
 def read_seconds(text: str) -> float | None:
     """Seconds of a duration; None for what is none, or not above 0."""
-    if re.fullmatch(r"\d+(?:\.\d+)?", text):
+    if re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", text):
         seconds = float(text)
     elif text and DURATION.sub("", text) == "":
         seconds = sum(float(m["number"]) * SECONDS[m["unit"]] for m in DURATION.finditer(text))
@@ -69,7 +74,10 @@ def read_cpus(text: str) -> str | None:
 
 def build_check(command: str, port: int | None) -> Healthcheck:
     """The check that a command makes: one that asks a page of this service is of type http."""
-    found = [urlsplit(url) for url in ASKED.findall(command)]
+    try:
+        found = [urlsplit(url) for url in ASKED.findall(command)]
+    except ValueError:
+        return Healthcheck(type="exec", command=command)
     if ASKING.search(command) and len(found) == 1 and found[0].hostname in LOCAL_HOSTS:
         try:
             asked = found[0].port or 80

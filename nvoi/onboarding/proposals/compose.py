@@ -167,6 +167,8 @@ def pair(node: Node) -> Node:
     if not isinstance(node, Sequence):
         return node
     mapping = Mapping(node.place)
+    for item in node.items:
+        mapping.entries |= item.entries if isinstance(item, Mapping) else {}
     for item in list_texts(node):
         name, equals, value = item.text.partition("=")
         key = Scalar(name.strip(), plain=False, place=item.place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field, replace
@@ -279,7 +280,7 @@ def tell_build(stack: Stack, section: Section, context: str, image: str) -> bool
     folder = context or "."
     if context == stack.context:
         if context != stack.reading.root:
-            place = f"-d {folder} -c deploy.enc"
+            place = f"-d {shlex.quote(folder)} -c deploy.enc"
             section.add_note(None, f"is built from {folder}: deploy it by `nvoi deploy {place}`")
         return True
     if "/" in image:
@@ -288,7 +289,7 @@ def tell_build(stack: Stack, section: Section, context: str, image: str) -> bool
     section.add_note(
         None,
         f"is built from {folder}, and nvoi builds one image, from {stack.context or '.'}: it is "
-        f"left out, and `nvoi onboard -d {folder}` makes an app of it",
+        f"left out, and `nvoi onboard -d {shlex.quote(folder)}` makes an app of it",
     )
     return False
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nvoi.config.fields import ENV_NAME
-from nvoi.config.nodes import Mapping, Node, Scalar, Sequence, is_null
+from nvoi.config.nodes import Mapping, Node, Scalar, Sequence, is_null, join_path
 from nvoi.config.schema import Healthcheck, Resources
 from nvoi.onboarding.proposals.commands import (
     build_check,
+    find_count,
     find_port,
     read_cpus,
     read_memory,
@@ -23,6 +25,7 @@ from nvoi.onboarding.proposals.commands import (
 from nvoi.onboarding.proposals.images import FILE_SUFFIX
 from nvoi.onboarding.proposals.tree import Note, Section, list_texts
 from nvoi.onboarding.proposals.variables import is_secret, read_dotenv
+from nvoi.onboarding.sources import is_file
 
 if TYPE_CHECKING:
     from nvoi.onboarding.proposals.compose_services import Stack
@@ -32,6 +35,7 @@ UNPRIVILEGED_PORT = 1024
 SHORT_PORT = re.compile(
     r"(?:(?:\[[^\]]*\]|\d+\.[\d.]+):)?(?:(?P<outside>[\d-]*):)?(?P<inside>[\d-]+)(?:/(?P<protocol>\w+))?"
 )
+SHOWN_PORT = re.compile(r"[\d.:\[\]-]+(?:/\w{1,4})?")
 SECRET_FOLDER = "/run/secrets/"  # noqa: S105 - a folder
 
 
@@ -88,7 +92,9 @@ def read_build(stack: Stack, section: Section) -> Build:
     target = build.text("target")
     whole = posixpath.normpath(posixpath.join(context, file or "Dockerfile"))
     if file and whole != "Dockerfile" and not stack.reading.is_local:
-        build.add_note(node, f"is deployed with: nvoi deploy --dockerfile-path {whole}")
+        build.add_note(
+            node, f"is deployed with: nvoi deploy --dockerfile-path {shlex.quote(whole)}"
+        )
     if target and not stack.reading.is_local:
         build.add_note(node, f"stage {target}: nvoi builds the last stage of a Dockerfile")
     build.tell_all(
@@ -114,7 +120,7 @@ def read_environment(stack: Stack, section: Section) -> dict[str, Scalar]:
     for item in list_env_files(section.take("env_file")):
         name = posixpath.normpath(posixpath.join(stack.folder, item.path.text))
         text = stack.reading.read_text(name)
-        if not text and item.required and not (stack.reading.folder / name).is_file():
+        if not text and item.required and not is_file(stack.reading.folder / name):
             where = Note(item.path.place, f"{section.path}.env_file", "")
             stack.reading.faults[name] = f"{where}the file with its variables is not here"
         for key, value in read_dotenv(text):
@@ -154,9 +160,13 @@ def list_variables(node: Node | None) -> Iterator[tuple[str, Scalar]]:
         for key, entry in node.entries.items():
             if isinstance(entry.value, Scalar):
                 yield key, entry.value
-    for item in list_texts(node if isinstance(node, Sequence) else None):
-        name, equals, value = item.text.partition("=")
-        yield name.strip(), Scalar(value, plain=not equals, place=item.place)
+    for item in node.items if isinstance(node, Sequence) else []:
+        if isinstance(item, Mapping):
+            # `- NAME: value`, which is met though Compose refuses it.
+            yield from list_variables(item)
+        for text in list_texts(item if isinstance(item, Scalar) else None):
+            name, equals, value = text.text.partition("=")
+            yield name.strip(), Scalar(value, plain=not equals, place=text.place)
 
 
 def read_secret_files(
@@ -210,8 +220,12 @@ def settle_variables(section: Section, env: AnyMapping[str, Scalar]) -> dict[str
     """The variables of what runs beside the app: only the app's own secrets are masked."""
     for name, scalar in env.items():
         if not ENV_NAME.fullmatch(name):
-            section.add_note(scalar, f"{name} is no name that a variable can have")
-    names = [name for name, scalar in env.items() if is_secret(name, scalar.text)]
+            section.add_note(scalar, f"{join_path('', name)} is no name that a variable can have")
+    names = [
+        name
+        for name, scalar in env.items()
+        if ENV_NAME.fullmatch(name) and is_secret(name, scalar.text)
+    ]
     if names:
         section.add_note(
             None,
@@ -230,7 +244,9 @@ def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None 
     for item in node.items if isinstance(node, Sequence) else []:
         ports = read_long_port(item) if isinstance(item, Mapping) else read_short_port(item)
         if ports is None:
-            shown = item.text if isinstance(item, Scalar) else "this"
+            # Whatever else stands there may be a value of something else.
+            is_shown = isinstance(item, Scalar) and SHOWN_PORT.fullmatch(item.text)
+            shown = item.text if is_shown else "this"
             section.add_note(item, f"port {shown} is no TCP port that can be told")
         else:
             found.append((ports, item))
@@ -303,7 +319,7 @@ def read_check(stack: Stack, section: Section, port: int | None) -> Healthcheck 
         found.port,
         found.command,
         **times,
-        retries=int(retries) if retries.isdigit() and int(retries) else found.retries,
+        retries=find_count(retries) or found.retries,
     )
 
 
@@ -316,7 +332,7 @@ def read_replicas(section: Section) -> int | None:
         else None
     )
     text = entry.value.text if entry and isinstance(entry.value, Scalar) else scale
-    return int(text) if text.isdigit() and int(text) > 0 else None
+    return find_count(text) or None
 
 
 def read_resources(section: Section) -> Resources:

@@ -5,6 +5,7 @@ Source: Fly.io's documentation, "Fly Launch configuration (fly.toml)".
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 
 from nvoi.config.nodes import Mapping, Scalar
@@ -96,7 +97,7 @@ def read_build(reading: Reading, build: Section) -> tuple[Image, str | None]:
     """What the Dockerfile says, and a finished image."""
     file = build.text("dockerfile")
     if file not in {"", "Dockerfile", "./Dockerfile"} and not reading.is_local:
-        build.add_note(None, f"is deployed with: nvoi deploy --dockerfile-path {file}")
+        build.add_note(None, f"is deployed with: nvoi deploy --dockerfile-path {shlex.quote(file)}")
     image = build.text("image") or None
     build.tell_all(
         {

@@ -24,6 +24,7 @@ from nvoi.onboarding.checkout import (
 from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, Kind, complete
 from nvoi.onboarding.dockerfile import Image
 from nvoi.onboarding.hosts import DATABASE_HOST
+from nvoi.onboarding.proposals.commands import find_count
 from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal
 from nvoi.onboarding.proposals.sharing import share
 from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, read_tree
@@ -147,8 +148,8 @@ def read_formation(section: Section) -> dict[str, int]:
         for name in formation.list_keys():
             process = formation.section(name)
             text = process.text("quantity")
-            if text.isdigit():
-                counts[name] = int(text)
+            if (count := find_count(text)) is not None:
+                counts[name] = count
             process.tell_all({"size": "what a service may use is its `resources`"})
     return counts
 

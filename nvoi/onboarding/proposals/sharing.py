@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from nvoi.config.fields import ENV_NAME
-from nvoi.config.nodes import Scalar
+from nvoi.config.nodes import Scalar, join_path
 from nvoi.config.schema import AppService, Database
 from nvoi.onboarding.hosts import DATABASE_HOST, rename_hosts
 from nvoi.onboarding.proposals.tree import Note
@@ -45,7 +45,7 @@ def share(
     everybody = [variables.get(app.name, {}) for app in apps]
     for app in apps:
         for name, scalar in variables.get(app.name, {}).items():
-            value, path = scalar.text, f"{app.name}: {name}"
+            value, path = scalar.text, f"{app.name}: {join_path('', name)}"
             if not ENV_NAME.fullmatch(name):
                 notes.append(Note(scalar.place, path, "is no name that a variable can have"))
             elif database and is_set_by_nvoi(name, value, database, hosts):

@@ -15,7 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nvoi.config.nodes import Entry, Mapping, Node, Place, Scalar, Sequence, compose, is_null
+from nvoi.config.nodes import (
+    Entry,
+    Mapping,
+    Node,
+    Place,
+    Scalar,
+    Sequence,
+    compose,
+    is_null,
+    join_path,
+)
 from nvoi.errors import ConfigError, Fault
 
 NOTHING_ALIKE = "nvoi has nothing like it"
@@ -97,14 +107,24 @@ def clean_fault(fault: Fault) -> Fault:
 
 def load_data(text: str, file: str, suffix: str) -> Any:
     try:
-        return tomllib.loads(text) if suffix == ".toml" else json.loads(text)
+        return tomllib.loads(text) if suffix == ".toml" else load_json(text)
     except json.JSONDecodeError as error:
         fault = Fault(error.lineno, error.colno, "", f"not JSON: {error.msg.lower()}")
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+), column (\d+)", str(error))
         line, column = (int(found[1]), int(found[2])) if found else (1, 1)
         fault = Fault(line, column, "", "not TOML")
+    except ValueError:
+        # int() refuses numbers of thousands of digits.
+        fault = Fault(1, 1, "", "has a number that is too long, or half of a character")
     raise ConfigError(file, [fault])
+
+
+def load_json(text: str) -> Any:
+    data = json.loads(text)
+    # Escapes may stand for halves of characters, which no file can hold.
+    json.dumps(data, ensure_ascii=False).encode()
+    return data
 
 
 class Locator:
@@ -241,7 +261,7 @@ class Section:
         self.notes.append(Note(place, self.path, message))
 
     def _join(self, key: str) -> str:
-        return f"{self.path}.{key}" if self.path else key
+        return join_path(self.path, key)
 
 
 def list_texts(node: Node | None) -> Iterator[Scalar]:

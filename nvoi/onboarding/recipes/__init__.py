@@ -31,6 +31,11 @@ FINDERS = (
 
 def find_recipe(folder: Path) -> Recipe | None:
     """The recipe for what is in ``folder``: one that can start it, else one that prepares it."""
+    try:
+        folder.stat()
+    except (OSError, ValueError):
+        # A name from elsewhere, which no folder has.
+        return None
     found = [recipe for find in FINDERS if (recipe := find(folder))]
     able = [recipe for recipe in found if recipe.command]
     return next(iter([*able, *found]), None)

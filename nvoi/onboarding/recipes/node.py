@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 from nvoi.onboarding.recipes.recipe import Recipe
-from nvoi.onboarding.sources import find_health, read_text
+from nvoi.onboarding.sources import find_health, is_file, read_text
 
 #: A program that may be missing is one that npm can fetch.
 FALLBACK = 'command -v {name} >/dev/null || {name}() {{ npx --yes {package} "$@"; }}\n'
@@ -111,11 +112,11 @@ def build_command(folder: Path, package: dict[str, Any]) -> str:
         return "exec npm start"
     main = package.get("main")
     candidates = [main] if isinstance(main, str) else []
-    found = [name for name in [*candidates, *SCRIPTS] if (folder / name).is_file()]
-    return f"exec node {found[0]}" if found else ""
+    found = [name for name in [*candidates, *SCRIPTS] if is_file(folder / name)]
+    return f"exec node {shlex.quote(found[0])}" if found else ""
 
 
 def read_sources(folder: Path, command: str) -> str:
     """The script that a command starts, or all there is in package.json to start."""
     script = command.removeprefix("exec node ")
-    return read_text(folder / script) if script != command else "PORT"
+    return read_text(folder / shlex.split(script)[0]) if script != command else "PORT"

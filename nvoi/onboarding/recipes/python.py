@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nvoi.onboarding.recipes.recipe import Recipe
-from nvoi.onboarding.sources import find_health, list_sources, read_text
+from nvoi.onboarding.sources import find_health, is_file, list_sources, read_text
 
 VOLUME, MOUNT = "venvs", ".venvs"
 KEPT = """\
@@ -140,7 +140,7 @@ def build_preparation(
         install = [f"{PIP} -r requirements.txt{extra}"]
         if ITSELF.search(requirements):
             return "requirements.txt", build_fresh(install)
-        included = [name for name in INCLUDED.findall(requirements) if (folder / name).is_file()]
+        included = [name for name in INCLUDED.findall(requirements) if is_file(folder / name)]
         return "requirements.txt", build_kept("requirements.txt", included, install)
     if is_package:
         return "pyproject.toml", build_fresh([f"{PIP} .{extra}"])

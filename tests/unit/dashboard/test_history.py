@@ -23,14 +23,15 @@ def deploy(
     error: str = "",
     reason: str | None = None,
     said: str = "hello",
+    app: str | None = "shop",
 ) -> None:
-    about = About("shop", command)
+    about = About(app, command)
     store.send(make_start(), deploy=name, about=about)
     store.send(make_plain(said), deploy=name)
     store.send(
         Failed(error) if error else COMPLETED,
         deploy=name,
-        about=About("shop", command, reason=reason) if error else about,
+        about=About(app, command, reason=reason) if error else about,
     )
 
 
@@ -152,3 +153,26 @@ def test_a_page_of_a_project_reads_no_more_of_ten_thousand_runs_than_of_a_hundre
             sql.set_progress_handler(None, 0)
         counts.append(steps)
     assert counts[1] <= counts[0] + 5
+
+
+def test_what_became_of_one_app_of_a_project_says_nothing_of_another(store: Store) -> None:
+    deploy(store, "one")
+    deploy(store, "branch", app="shop-x")
+    deploy(store, "two")
+    history = read(store)
+    assert history.before
+    assert history.before.deploy_id == "one"
+
+    deploy(store, "branch-gone", app="shop-x", command="delete")
+    history = read(store)
+    assert (history.live and history.live.deploy_id, history.deleted) == ("two", None)
+
+    deploy(store, "gone", command="delete")
+    history = read(store)
+    assert (history.live, history.deleted and history.deleted.deploy_id) == (None, "gone")
+
+
+def test_what_told_no_app_is_deleted_by_any_delete(store: Store) -> None:
+    deploy(store, "one", app=None)
+    deploy(store, "gone", command="delete")
+    assert read(store).live is None

@@ -56,6 +56,8 @@ def test_a_run_is_known_by_its_commit_else_by_branch_and_sha_else_by_its_id() ->
     assert build_view(git_ref="main", git_sha=sha).name == "main 3f2a9c1"
     assert build_view(git_ref="main").name == "main"
     assert build_view().name == "1234"
+    assert build_view(commit_title=" ", git_ref="main").name == "main"
+    assert build_view(project="default", app=" ").project_name == "deploys"
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,13 @@ def test_characters_that_the_stream_lacks_are_escaped(encoding: str) -> None:
     assert "\\u2713" in text or "✓" in text
 
 
+def test_a_line_of_json_is_json_in_any_encoding() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii", write_through=True)
+    console.build_handler(stream, {}, as_json=True).handle(make_record("✓ 🚀 ü"))
+    assert json.loads(raw.getvalue())["message"] == "✓ 🚀 ü"
+
+
 def test_a_level_below_the_handlers_is_not_shown() -> None:
     stream = io.StringIO()
     handler = console.build_handler(stream, {}, level=logging.WARNING)

@@ -1,0 +1,120 @@
+"""Values that no tool takes, and that somebody's file has all the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nvoi.errors import ConfigError
+from nvoi.onboarding.proposals import read_proposal
+from nvoi.onboarding.proposals.commands import find_count, read_memory, read_seconds
+from nvoi.onboarding.proposals.interpolation import interpolate
+from nvoi.onboarding.recipes import find_recipe
+from tests.unit.onboarding.proposals.reading import read, reveal, write
+
+LONG = "9" * 5000
+APP = "services:\n  web:\n    build: {build}\n    env_file: {env_file}\n"
+
+
+@pytest.mark.parametrize("text", ["²", "٣", LONG, "", "-1", "1.5"])
+def test_what_is_no_count_counts_nothing(text: str) -> None:
+    assert find_count(text) is None
+
+
+def test_amounts_without_end_are_none() -> None:
+    assert read_memory(f"{LONG}g") is None
+    assert read_seconds(LONG) is None
+    assert read_seconds(f"{LONG}h") is None
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("app.json", f'{{"name": "a", "formation": {{"web": {{"quantity": {LONG}}}}}}}'),
+        ("app.json", '{"name": "a", "env": {"A": "\\ud800"}}'),
+        ("fly.toml", f"app = 'a'\nprimary = {LONG}"),
+    ],
+)
+def test_what_no_value_can_hold_is_a_fault_of_the_file(
+    tmp_path: Path, file: str, text: str
+) -> None:
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ConfigError, match="too long, or half of a character"):
+        read_proposal(tmp_path, file, {}, is_local=True)
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+@pytest.mark.parametrize("name", ["x" * 5000, "a/\0"])
+def test_a_folder_that_no_disk_can_have_is_told_of(
+    tmp_path: Path, name: str, is_local: bool
+) -> None:
+    text = APP.format(build=json.dumps(name), env_file=json.dumps(name))
+    (tmp_path / "compose.yaml").write_text(text)
+    proposal = read_proposal(tmp_path, "compose.yaml", {}, is_local=is_local)
+    assert any("the file with its variables is not here" in fault for fault in proposal.faults)
+
+
+def test_a_check_whose_address_is_none_is_a_command(tmp_path: Path) -> None:
+    check = "healthcheck: {test: 'curl http://[bad'}"
+    text = f"services:\n  web:\n    build: .\n    ports: ['8000']\n    {check}\n"
+    (tmp_path / "compose.yaml").write_text(text)
+    (app,) = read_proposal(tmp_path, "compose.yaml", {}, is_local=False).answers.apps
+    assert app.healthcheck
+    assert (app.healthcheck.type, app.healthcheck.command) == ("exec", "curl http://[bad")
+
+
+def test_a_command_that_is_told_takes_a_folder_s_name_for_nothing_else(tmp_path: Path) -> None:
+    text = "services:\n  web:\n    build: {context: ., dockerfile: 'a; reboot'}\n"
+    text += "  other:\n    build: 'b; reboot'\n"
+    (tmp_path / "compose.yaml").write_text(text)
+    proposal = read_proposal(tmp_path, "compose.yaml", {}, is_local=False)
+    told = "\n".join(map(str, proposal.notes))
+    assert "nvoi deploy --dockerfile-path 'a; reboot'" in told
+    assert "nvoi onboard -d 'b; reboot'" in told
+
+
+def test_a_script_whose_name_has_signs_of_a_shell_is_started_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text('{"main": "my app.js"}')
+    (tmp_path / "my app.js").write_text("require('http').createServer().listen(process.env.PORT)")
+    recipe = find_recipe(tmp_path)
+    assert recipe
+    assert recipe.command == "exec node 'my app.js'"
+
+
+def test_a_value_in_the_place_of_a_name_is_not_told(tmp_path: Path) -> None:
+    text = """
+    services:
+      web:
+        build: .
+        ports: ["$WORD"]
+        environment: ["DB_PASSWORD: hunter2secret"]
+      cache:
+        image: redis
+        environment: ["DB PASSWORD: hunter2secret"]
+    "word: hunter2secret": 1
+    """
+    write(tmp_path, {"compose.yaml": text})
+    adopted, _ = read(tmp_path, "compose.yaml", WORD="hunter2secret")
+    told = "\n".join((*adopted.told, *adopted.lacking))
+    assert "hunter2secret" not in told
+    assert "web: ?: is no name that a variable can have" in told
+    assert "port this is no TCP port" in told
+
+
+def test_variables_in_a_list_of_mappings_are_kept(tmp_path: Path) -> None:
+    base = "services:\n  web:\n    build: .\n    environment: [{API_KEY: hunter2secret}, {A: b}]\n"
+    over = "services:\n  web:\n    environment: {A: c}\n"
+    write(tmp_path, {"compose.yaml": base})
+    _, application = read(tmp_path, "compose.yaml")
+    assert (reveal(application), application.env) == ({"API_KEY": "hunter2secret"}, {"A": "b"})
+
+    write(tmp_path, {"compose.override.yaml": over})
+    _, application = read(tmp_path, "compose.yaml")
+    assert (reveal(application), application.env) == ({"API_KEY": "hunter2secret"}, {"A": "c"})
+
+
+@pytest.mark.parametrize("text", ["${A:-" * 20_000 + "x" + "}" * 20_000, "${A:-" * 50_000])
+def test_defaults_in_defaults_without_end_are_texts(text: str) -> None:
+    assert interpolate(f"{text} ${{B:-${{C-d}}}}", {}.get, str).endswith(" d")
