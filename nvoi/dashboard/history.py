@@ -53,13 +53,14 @@ def read_history(sql: Connection, project: Project) -> History:
     newest, *older = list_completed(sql, project, 2) or (None,)
     live = None if newest and newest.command == "delete" else newest
     before = older[0] if older and live and is_deploy(live) and is_deploy(older[0]) else None
+    succeeded = [run for run in recent if run.status == "completed" and run.command != "delete"]
     return History(
         results,
         live,
         None if live else newest,
         before,
         find_release(sql, live) if live else None,
-        newest,
+        live or next(iter(succeeded), None),
         round(median(times)) if times else None,
         len([run for run in judged if run.status == "completed"]) / len(judged) if judged else None,
     )
