@@ -6,7 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+#: How argparse begins to say what lacks.
+REQUIRED = "the following arguments are required: "
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -37,6 +40,13 @@ class Parser(argparse.ArgumentParser):
             kind = "option" if word.startswith("-") else "argument"
             self.error(f"unknown {kind}: {word}{suggest(word.partition('=')[0], known)}")
         return options, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """End with 2; where no command was named, the help says which ones there are."""
+        if "COMMAND" in message.partition(REQUIRED)[2].split(", "):
+            self.print_help(sys.stderr)
+            self.exit(2, f"\n{self.prog}: error: name one of these commands\n")
+        super().error(message)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices: Sequence[str] = tuple(map(str, action.choices or ()))

@@ -173,6 +173,14 @@ def test_a_mistyped_word_is_told_with_the_nearest(
     assert result.stderr.endswith(f"; did you mean {nearest}?\n")
 
 
+@pytest.mark.parametrize(("words", "command"), [([], "onboard"), (["credentials"], "edit")])
+def test_who_names_no_command_is_shown_them(app: App, words: list[str], command: str) -> None:
+    result = app.run(*words)
+    assert result.returncode == 2
+    assert f"\n    {command} " in result.stderr
+    assert result.stderr.endswith("error: name one of these commands\n")
+
+
 def test_a_deploy_tells_its_steps_their_times_and_the_url(app: App) -> None:
     result = app.run("deploy")
     assert result.returncode == 0, result.stdout
