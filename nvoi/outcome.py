@@ -30,11 +30,12 @@ UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 @dataclass(frozen=True)
 class Timing:
-    """The ``seconds`` that a step took; whether it failed."""
+    """The ``seconds`` that a step took; whether it failed, and whether it had work to tell of."""
 
     name: str
     seconds: float
     failed: bool = False
+    told: bool = True
 
 
 @dataclass(frozen=True)
