@@ -29,10 +29,12 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"formatter_class": HelpFormatter, **settings})
+        self._words: list[str] = []
 
     # Typed as argparse has it for each kind of namespace.
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; a command's own parser refuses what is left, whose usage is the one to show."""
+        self._words = sys.argv[1:] if args is None else list(args)
         options, unknown = super().parse_known_args(args, namespace)
         if unknown:
             word = unknown[0]
@@ -46,6 +48,10 @@ class Parser(argparse.ArgumentParser):
         if "COMMAND" in message.partition(REQUIRED)[2].split(", "):
             self.print_help(sys.stderr)
             self.exit(2, f"\n{self.prog}: error: name one of these commands\n")
+        if wants_json(self._words):
+            from nvoi.cli.results import write  # noqa: PLC0415 - takes as long as --help in all
+
+            write("error", message, {"ok": False, "error": message})
         super().error(message)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -54,6 +60,12 @@ class Parser(argparse.ArgumentParser):
             nearest = suggest(str(value), choices)
             allowed = nearest or f": it is one of {', '.join(choices)}"
             raise argparse.ArgumentError(action, f"{value} is unknown{allowed}")
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Whether ``words``, which could not be parsed, ask for the result as JSON."""
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return "--log-format=json" in words or ("--log-format", "json") in pairs
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -609,6 +609,15 @@ def test_an_error_before_the_run_is_a_json_object_too(app: App) -> None:
     assert told["faults"][0]["line"] > 0
 
 
+@pytest.mark.parametrize("form", [["--log-format", "json"], ["--log-format=json"]])
+def test_a_mistyped_option_is_a_json_object_too(app: App, form: list[str]) -> None:
+    result = app.run("deploy", *form, "--dryrun")
+    told = json.loads(result.stdout)["result"]
+    assert (result.returncode, told["ok"]) == (2, False)
+    assert told["error"] == "unknown option: --dryrun; did you mean --dry-run?"
+    assert told["error"] in result.stderr
+
+
 def test_a_key_file_in_the_checkout_is_in_no_release(app: App) -> None:
     (app.directory / "prod.key").write_text(KEY)
     assert app.run("deploy", "--key-file", "prod.key").returncode == 0
