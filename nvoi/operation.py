@@ -272,7 +272,8 @@ def run_steps(
             log.warning("%s: failed after %s", step.name, format_seconds(seconds))
             undo(context, steps[: index + 1], told)
             raise
-        timings.append(Timing(step.name, time.monotonic() - began))
+        seconds = time.monotonic() - began
+        timings.append(Timing(step.name, seconds, told=step.name in told))
 
 
 def has_work(context: C, step: Step[C]) -> bool:

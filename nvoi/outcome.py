@@ -30,11 +30,12 @@ UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 @dataclass(frozen=True)
 class Timing:
-    """The ``seconds`` that a step took; whether it failed."""
+    """The ``seconds`` that a step took; whether it failed, and whether it had work to tell of."""
 
     name: str
     seconds: float
     failed: bool = False
+    told: bool = True
 
 
 @dataclass(frozen=True)
@@ -119,15 +120,16 @@ def tell_failure(outcome: Outcome, *, verbose: bool) -> None:
 
 
 def tell_timings(outcome: Outcome) -> None:
-    """Log which steps took long; one that failed has told its time itself."""
-    long = [one for one in outcome.timings if one.seconds > LONG_SECONDS and not one.failed]
-    if not long:
+    """Log which steps took long, where that says more than the line of the one that failed."""
+    long = [one for one in outcome.timings if one.seconds > LONG_SECONDS]
+    if all(one.failed for one in long):
         return
     width = max(len(one.name) for one in long)
     log.info("Where the time went:")
     for one in long:
         share = round(100 * one.seconds / outcome.seconds)
-        log.info("  %-*s  %8s  %3d %%", width, one.name, format_seconds(one.seconds), share)
+        time, end = format_seconds(one.seconds), ", failed" if one.failed else ""
+        log.info("  %-*s  %8s  %3d %%%s", width, one.name, time, share, end)
 
 
 def describe_serving(app: str, serving: Serving, now: datetime) -> str:

@@ -334,7 +334,7 @@ COMMANDS = (
         "onboard",
         "make a config by answering questions",
         "onboard",
-        "Make a config that can be deployed, by questions, or of what the checkout says of itself.",
+        "Make a config that can be deployed, from your answers or from what the checkout has.",
         [add_onboard_options, add_place_options],
     ),
     Command(

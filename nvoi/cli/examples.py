@@ -5,8 +5,8 @@ from __future__ import annotations
 EXAMPLES = {
     "nvoi": """\
 examples:
-  nvoi config init --name myapp    make deploy.enc and its key
-  nvoi credentials edit            write down what the app is
+  nvoi demo                        see how it works
+  nvoi onboard                     make deploy.enc and its key for the app in this folder
   nvoi deploy                      deploy it
   nvoi delete                      take it down
 """,

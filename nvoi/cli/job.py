@@ -179,9 +179,10 @@ def build_summary(outcome: Outcome, page: str) -> Iterator[str]:
     facts += [f"- commit {outcome.commit}"] if outcome.commit else []
     facts += [f"- [the log on the dashboard]({page})"] if page else []
     yield from (*facts, "")
-    if outcome.timings:
+    timings = [one for one in outcome.timings if one.told]
+    if timings:
         yield from ("| step | time |", "|---|---:|")
-    for one in outcome.timings:
+    for one in timings:
         name = one.name.replace("|", "\\|")
         yield f"| {name}{': failed' if one.failed else ''} | {format_seconds(one.seconds)} |"
 

@@ -6,7 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+#: How argparse begins to say what lacks.
+REQUIRED = "the following arguments are required: "
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -26,10 +29,12 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"formatter_class": HelpFormatter, **settings})
+        self._words: list[str] = []
 
     # Typed as argparse has it for each kind of namespace.
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; a command's own parser refuses what is left, whose usage is the one to show."""
+        self._words = sys.argv[1:] if args is None else list(args)
         options, unknown = super().parse_known_args(args, namespace)
         if unknown:
             word = unknown[0]
@@ -38,12 +43,29 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unknown {kind}: {word}{suggest(word.partition('=')[0], known)}")
         return options, unknown
 
+    def error(self, message: str) -> NoReturn:
+        """End with 2; where no command was named, the help says which ones there are."""
+        if "COMMAND" in message.partition(REQUIRED)[2].split(", "):
+            self.print_help(sys.stderr)
+            self.exit(2, f"\n{self.prog}: error: name one of these commands\n")
+        if wants_json(self._words):
+            from nvoi.cli.results import write  # noqa: PLC0415 - takes as long as --help in all
+
+            write("error", message, {"ok": False, "error": message})
+        super().error(message)
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices: Sequence[str] = tuple(map(str, action.choices or ()))
         if choices and value not in choices:
             nearest = suggest(str(value), choices)
             allowed = nearest or f": it is one of {', '.join(choices)}"
             raise argparse.ArgumentError(action, f"{value} is unknown{allowed}")
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Whether ``words``, which could not be parsed, ask for the result as JSON."""
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return "--log-format=json" in words or ("--log-format", "json") in pairs
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -55,7 +55,7 @@ def get_config_file(directory: Path, explicit: Path | None = None) -> Path:
             return place
     raise CredentialsError(
         f"there is no config: neither {places[0]} nor {places[1]}",
-        hint="nvoi config init --name NAME makes one; --config FILE names another",
+        hint="nvoi onboard makes one; --config FILE names another",
     )
 
 

@@ -54,13 +54,14 @@ def read_history(sql: Connection, project: Project) -> History:
     # A project may have several apps, of branches for instance.
     live = find_standing(sql, project) if newest and newest.command == "delete" else newest
     before = find_before(sql, project, live) if live else None
+    succeeded = [run for run in recent if run.status == "completed" and run.command != "delete"]
     return History(
         results,
         live,
         None if live else newest,
         before,
         find_release(sql, live) if live else None,
-        newest,
+        live or next(iter(succeeded), None),
         round(median(times)) if times else None,
         len([run for run in judged if run.status == "completed"]) / len(judged) if judged else None,
     )

@@ -88,6 +88,11 @@ def read_outline(sql: Connection, attempt: Attempt) -> Outline:
         if level == "error" and len(errors) < MOST_ERRORS:
             errors.append(position)
     end = _find_end(sql, attempt, steps[-1]) if steps else None
+    if end:
+        # What is said of the whole run is none of the last step's.
+        after = _count_of_note(sql, attempt, end[0])
+        steps[-1].errors -= after.get("error", 0)
+        steps[-1].warnings -= after.get("warning", 0)
     first, last = (read_positions(sql, attempt, at, 1) for at in (1, max(1, attempt.lines)))
     return Outline(
         attempt.number,
@@ -209,6 +214,13 @@ def _find_end(sql: Connection, attempt: Attempt, step: Step) -> tuple[int, int] 
         if ends or is_summary(level, text):
             return position + ends, logged_at
     return None
+
+
+def _count_of_note(sql: Connection, attempt: Attempt, first: int) -> dict[str, int]:
+    """How many lines there are of each level of note, from the position ``first`` on."""
+    source, _ = _order(attempt)
+    query = f"SELECT level, count(*) FROM ({source}) WHERE {_OF_NOTE} AND position >= ? GROUP BY 1"  # noqa: S608 - constants
+    return dict(sql.execute(query, (attempt.id, first)).fetchall())
 
 
 def _count_before(sql: Connection, attempt: Attempt, sequence: int) -> int:

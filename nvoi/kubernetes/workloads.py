@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from nvoi.config import schema
 from nvoi.config.environment import DEFAULT_PORTS, build_environment
+from nvoi.config.fields import find_millicores
 from nvoi.config.schema import Application, AppService, AuxiliaryService, Healthcheck
 from nvoi.kubernetes.database import (
     PRIORITY,
@@ -237,7 +238,12 @@ def build_database_resources(given: schema.Resources) -> Resources:
     makes it slow, and a server with one processor could not promise it a whole one.
     """
     found = DATABASE_RESOURCES.change(given)
-    return replace(found, requested_memory=given.requested_memory or found.memory_limit)
+    least = min(found.requested_cpu, found.cpu_limit, key=lambda text: find_millicores(text) or 0)
+    return replace(
+        found,
+        requested_memory=given.requested_memory or found.memory_limit,
+        requested_cpu=given.requested_cpu or least,
+    )
 
 
 def count_replicas(service: AppService, mounts: tuple[Mount, ...]) -> int:

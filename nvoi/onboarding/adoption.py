@@ -20,6 +20,7 @@ from nvoi.onboarding.databases import is_unreachable
 from nvoi.onboarding.prompts import Choice, Interview, Prompts, ask_secret_value, ask_value
 from nvoi.onboarding.proposals import Proposal, find_files, read_proposal
 from nvoi.onboarding.proposals.variables import divide, is_secret, read_dotenv
+from nvoi.onboarding.services import find_free_port
 from nvoi.onboarding.wizard import Known, ask_answers
 from nvoi.secret import Secret
 
@@ -185,7 +186,24 @@ def adopt(source: Source, checkout: Checkout) -> Adopted:
     """The answers of the file that was named, or of the checkout; nobody can be asked."""
     file = source.file or next(iter(find_files(source.folder)), None)
     if file is None or file == PROCFILE:
-        return adopt_checkout(source, checkout)
+        return choose_ports(adopt_checkout(source, checkout))
+    return choose_ports(adopt_file(source, checkout, file))
+
+
+def choose_ports(adopted: Adopted) -> Adopted:
+    """The same with ports that are free, where this machine is to serve."""
+    answers, told = adopted.answers, list(adopted.told)
+    apps, answers = answers.apps, replace(answers, apps=())
+    for app in apps:
+        port = find_free_port(app.port, answers) if app.port and answers.is_local else app.port
+        if port != app.port:
+            told.append(f"{app.name} has port {port}: {app.port} is taken on this machine.")
+        answers = replace(answers, apps=(*answers.apps, replace(app, port=port)))
+    return replace(adopted, answers=answers, told=tuple(told))
+
+
+def adopt_file(source: Source, checkout: Checkout, file: str | Path) -> Adopted:
+    """What a file of another tool says."""
     proposal = source.read(source.known, file)
     known = merge(source.known, proposal)
     answers = replace(known.answers, name=known.answers.name or checkout.name)

@@ -173,6 +173,14 @@ def test_a_mistyped_word_is_told_with_the_nearest(
     assert result.stderr.endswith(f"; did you mean {nearest}?\n")
 
 
+@pytest.mark.parametrize(("words", "command"), [([], "onboard"), (["credentials"], "edit")])
+def test_who_names_no_command_is_shown_them(app: App, words: list[str], command: str) -> None:
+    result = app.run(*words)
+    assert result.returncode == 2
+    assert f"\n    {command} " in result.stderr
+    assert result.stderr.endswith("error: name one of these commands\n")
+
+
 def test_a_deploy_tells_its_steps_their_times_and_the_url(app: App) -> None:
     result = app.run("deploy")
     assert result.returncode == 0, result.stdout
@@ -599,6 +607,15 @@ def test_an_error_before_the_run_is_a_json_object_too(app: App) -> None:
     told = json.loads(line)["result"]
     assert (result.returncode, told["ok"]) == (2, False)
     assert told["faults"][0]["line"] > 0
+
+
+@pytest.mark.parametrize("form", [["--log-format", "json"], ["--log-format=json"]])
+def test_a_mistyped_option_is_a_json_object_too(app: App, form: list[str]) -> None:
+    result = app.run("deploy", *form, "--dryrun")
+    told = json.loads(result.stdout)["result"]
+    assert (result.returncode, told["ok"]) == (2, False)
+    assert told["error"] == "unknown option: --dryrun; did you mean --dry-run?"
+    assert told["error"] in result.stderr
 
 
 def test_a_key_file_in_the_checkout_is_in_no_release(app: App) -> None:

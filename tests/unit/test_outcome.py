@@ -56,8 +56,16 @@ def test_only_what_took_long_is_in_the_table_of_times(caplog: pytest.LogCaptureF
     timings = [Timing("quick", 0.9), Timing("build", 30), Timing("try", 9, failed=True)]
     error = RuntimeError("no")
     tell_failure(Outcome("Deploy", "shop", 40, timings, error=error), verbose=False)
-    assert caplog.messages[:2] == ["Where the time went:", "  build    30.0 s   75 %"]
-    assert caplog.messages[2] == "RuntimeError: no"
+    assert caplog.messages[:4] == [
+        "Where the time went:",
+        "  build    30.0 s   75 %",
+        "  try       9.0 s   22 %, failed",
+        "RuntimeError: no",
+    ]
+    caplog.clear()
+    # The line of the step that failed says all of this.
+    tell_failure(Outcome("Deploy", "shop", 10, timings[::2], error=error), verbose=False)
+    assert caplog.messages[0] == "RuntimeError: no"
     caplog.clear()
     tell_success(Outcome("Delete", "shop", 0.9, timings[:1]))
     assert caplog.messages == ["Delete of shop done in 0.9 s"]

@@ -85,7 +85,6 @@ export class Log {
     if (last < first) return;
     const section = new Section(null, first, last, true);
     section.errors = this.errors.filter((position) => position >= first).length;
-    step.errors -= Math.min(step.errors, section.errors);
     this.sections.push(section);
   }
 
@@ -145,6 +144,7 @@ export class Log {
       const step = this.sections.at(-1);
       step.last = last.last;
       step.errors += last.errors;
+      step.warnings += last.warnings;
     }
     const name = this.clean(line.message).slice(0, LONGEST_NAME + 1);
     const head = { position, number: line.number, began: line.logged_at, name, errors: 0, warnings: 0 };

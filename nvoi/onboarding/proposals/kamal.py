@@ -21,7 +21,7 @@ from nvoi.config.schema import (
 )
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import build_slug
-from nvoi.onboarding.hosts import DATABASE_HOST
+from nvoi.onboarding.hosts import DATABASE_HOST, build_addresses
 from nvoi.onboarding.proposals.commands import find_port, read_seconds, read_words
 from nvoi.onboarding.proposals.compose_volumes import clean_volume
 from nvoi.onboarding.proposals.images import (
@@ -122,6 +122,9 @@ def read_kamal(reading: Reading, file: str) -> Proposal:
     if database:
         database = replace(database, servers=plan.servers.place(DATABASE_HOST))
     shared = share(reading.notes, apps, variables, database, plan.hosts)
+    names = build_addresses(plan.hosts, name, database, is_local=False)
+    reached = {service: names[known] for known, service in plan.hosts.items()}
+    reading.notes += plan.servers.find_addresses(variables, reached)
     groups = plan.servers.build_groups(section.section("ssh"))
     section.tell_all(REASONS)
     answers = Answers(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from collections.abc import Mapping as Names
 from dataclasses import dataclass, field
 
 from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence
 from nvoi.config.schema import ServerGroup
 from nvoi.onboarding.answers import MAIN
+from nvoi.onboarding.hosts import rename_hosts
 from nvoi.onboarding.proposals.commands import find_port
 from nvoi.onboarding.proposals.proposal import build_service_name
-from nvoi.onboarding.proposals.tree import Section, list_texts
+from nvoi.onboarding.proposals.sharing import Variables
+from nvoi.onboarding.proposals.tree import Note, Section, list_texts
 
 
 @dataclass
@@ -43,6 +47,18 @@ class Servers:
         """The groups of a role or an accessory; one with a volume has the first."""
         wanted = self.places[name][:1] if name in self.single else self.places[name]
         return tuple(group for group, hosts in self.groups.items() if set(hosts) & set(wanted))
+
+    def find_addresses(self, variables: Variables, reached: Names[str, str]) -> Iterator[Note]:
+        """The variables that have the server of an accessory; ``reached`` has each one's name."""
+        told = {
+            (name, one.place): one.text for each in variables.values() for name, one in each.items()
+        }
+        for host in dict.fromkeys(host for one in reached for host in self.places.get(one, ())):
+            names = [name for one, name in reached.items() if host in self.places.get(one, ())]
+            reason = f"the app reaches what runs on {host} as {' and '.join(names)}, not by address"
+            for (name, place), text in told.items():
+                if rename_hosts(name, text, {host: ""}) != text:
+                    yield Note(place, name, reason)
 
     def read_hosts(self, section: Section, name: str, *, is_single: bool) -> None:
         """The hosts of a role or an accessory, which may name roles in their place."""

@@ -40,7 +40,7 @@ set -e
 python3 -m venv --clear .venv
 {install}
 """
-PIP = "-m pip install --disable-pip-version-check"
+PIP = "-m pip install --disable-pip-version-check --progress-bar off"
 #: The packages of a pyproject.toml without those of tools, a line each.
 READ_DEPENDENCIES = (
     'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))'

@@ -191,6 +191,8 @@ def ensure_programs(
         supervisor.add(name)
     infos = supervisor.list_infos()
     idle = [program for program in programs if not infos[program.name].is_alive]
+    # What one has left running may have the port that it is about to need.
+    stop_daemons(state, [program.name for program in idle])
     for program in idle:
         supervisor.start(program.name)
     return [program.service for program in idle]

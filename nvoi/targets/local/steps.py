@@ -19,6 +19,7 @@ from nvoi.targets.local.health import is_ours
 from nvoi.targets.local.processes import (
     describe_process,
     find_marked,
+    is_marked,
     is_port_free,
     list_listeners,
 )
@@ -92,8 +93,11 @@ def is_given_up(context: LocalContext, port: int, listeners: Sequence[int]) -> b
         # What it has left running is stopped before anything is started.
         return bool(listeners)
     alive = {info.name for info in supervisor.list_infos().values() if info.is_alive}
-    record = context.previous_record.items()
-    return any(own == port and SERVICE + name in alive for name, own in record)
+    owners = [SERVICE + name for name, own in context.previous_record.items() if own == port]
+    marks = [context.state.build_marks(program=owner) for owner in owners]
+    # One that has ended may have left running what listens: that is stopped with it.
+    is_left = any(is_marked(pid, each) for pid in listeners for each in marks)
+    return is_left or not alive.isdisjoint(owners)
 
 
 def describe_holder(listeners: list[int]) -> str:

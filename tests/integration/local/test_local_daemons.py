@@ -11,7 +11,7 @@ import pytest
 from nvoi.errors import ServiceError
 from nvoi.targets.local.processes import find_marked, list_listeners
 from tests.integration.local.application import App
-from tests.waiting import fetch_from
+from tests.waiting import fetch_from, wait_until
 
 SERVE = f"{sys.executable} -S server.py >/dev/null 2>&1"
 CHECK = {"interval": "1s", "path": "/health"}
@@ -41,6 +41,22 @@ def test_a_daemon_of_pre_run_command_goes_on(app: App) -> None:
     app.deploy()
     app.deploy()
     assert len(app.find_processes()) == 3
+
+
+def test_a_deploy_ends_what_a_service_left_running_when_it_ended(app: App) -> None:
+    gone = app.home.parent / "gone"
+    command = f"setsid {SERVE} & until [ -e {gone} ]; do sleep 0.05; done"
+    port = app.add_server(command=command, healthcheck=CHECK)
+    app.deploy()
+    [left] = list_listeners(port)
+    gone.touch()
+    marks = app.state.build_marks(program="service.web")
+    wait_until(lambda: find_marked(marks) == [left], "the end of what started the server")
+    app.write("page", "new")
+    app.services["web"]["command"] = f"exec {SERVE}"
+    app.deploy()
+    assert fetch_from(port, "file/page") == "new"
+    assert left not in list_listeners(port)
 
 
 def test_a_deploy_fails_while_a_server_of_the_old_release_has_the_port(app: App) -> None:

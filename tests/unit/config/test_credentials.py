@@ -192,7 +192,7 @@ def test_a_config_that_is_not_there_says_where_it_was_looked_for(tmp_path: Path)
         get_config_file(tmp_path)
     assert str(tmp_path / "deploy.enc") in str(caught.value)
     assert str(tmp_path / "config" / "deploy.enc") in str(caught.value)
-    assert "nvoi config init" in caught.value.hint
+    assert "nvoi onboard" in caught.value.hint
     with pytest.raises(CredentialsError, match=r"there is no config .*gone\.yml"):
         get_config_file(tmp_path, tmp_path / "gone.yml")
 

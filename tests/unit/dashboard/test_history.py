@@ -69,6 +69,8 @@ def test_after_a_delete_nothing_is_live(store: Store) -> None:
     assert history.live is None
     assert history.deleted
     assert history.deleted.deploy_id == "gone"
+    assert history.last_success
+    assert history.last_success.deploy_id == "one"
 
 
 def test_a_rollback_is_live_and_nothing_is_compared_with_it(store: Store) -> None:

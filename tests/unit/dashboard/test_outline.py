@@ -52,6 +52,7 @@ STORY = (
     ("warning", "Try: failed after 2 min 05 s"),
     ("info", "Undoing: Try"),
     ("error", "it broke"),
+    ("warning", "the app's log: x"),
 )
 
 
@@ -60,10 +61,10 @@ def test_an_outline_has_the_steps_and_what_of_note_is_in_them(store: Store) -> N
     outline = read(store)
 
     assert [(step.position, step.name) for step in outline.steps] == [(2, "Build"), (6, "Try")]
-    assert [(step.errors, step.warnings) for step in outline.steps] == [(0, 1), (2, 1)]
+    assert [(step.errors, step.warnings) for step in outline.steps] == [(0, 1), (1, 1)]
     assert [step.began for step in outline.steps] == [NOON + 2000, NOON + 6000]
     assert outline.errors == [7, 10]
-    assert (outline.began, outline.latest) == (NOON + 1000, NOON + 10_000)
+    assert (outline.began, outline.latest) == (NOON + 1000, NOON + 11_000)
 
 
 def test_what_follows_the_end_of_the_last_step_is_the_closing(store: Store) -> None:
@@ -180,7 +181,7 @@ def test_a_text_is_found_whatever_its_case_and_colours(
 
 def test_levels_are_found_with_a_text_or_without(store: Store) -> None:
     send(store, *STORY)
-    assert find(store, "", ["warning", "error"]) == [4, 7, 8, 10]
+    assert find(store, "", ["warning", "error"]) == [4, 7, 8, 10, 11]
     assert find(store, "b", ["error"]) == [10]
 
 

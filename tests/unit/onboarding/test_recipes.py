@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from nvoi.config.loader import load
 from nvoi.config.schema import Application, Healthcheck
 from nvoi.onboarding.adoption import Source, adopt
-from nvoi.onboarding.checkout import read_checkout
+from nvoi.onboarding.checkout import DEFAULT_PORT, read_checkout
 from nvoi.onboarding.document import compose
 from nvoi.onboarding.recipes import find_recipe
 from nvoi.onboarding.sources import find_health
@@ -59,8 +60,21 @@ def test_the_page_on_recipes_shows_what_is_offered(checkout: Path, kind: str, ti
     assert block
     shown = load(block[1], filename="f", environ={"SECRET_KEY_BASE": "x"}).application
     offered = propose(checkout)
+    # Another, where a program of this machine has the usual one.
+    offered = replace(offered, app={"web": replace(offered.app["web"], port=DEFAULT_PORT)})
     assert offered.secrets.keys() == shown.secrets.keys()
     assert replace(offered, secrets={}) == replace(shown, secrets={})
+
+
+def test_without_a_question_the_port_is_one_that_is_free(checkout: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        write(checkout, Dockerfile=f"FROM scratch\nEXPOSE {taken}\nCMD serve\n")
+        adopted = adopt(Source(checkout, None, {}), read_checkout(checkout, {}))
+    [web] = adopted.answers.apps
+    assert web.port
+    assert web.port > taken
+    assert f"web has port {web.port}: {taken} is taken on this machine." in adopted.told
 
 
 PYPROJECT = '[project]\nname = "x"\n'
@@ -89,12 +103,12 @@ NEXT = '{"scripts": {"start": "next start", "build": "next build"}}'
         (
             {"pyproject.toml": f"{PYPROJECT}dependencies = ['flask']\n", "app.py": "a = Flask(1)"},
             "app:a",
-            'pip install --disable-pip-version-check -r "$venv/requirements.txt" gunicorn',
+            ' --progress-bar off -r "$venv/requirements.txt" gunicorn',
         ),
         (
             {"pyproject.toml": f"{PYPROJECT}[build-system]\nrequires = []\n", "app.py": ""},
             "python app.py",
-            ".venv/bin/python -m pip install --disable-pip-version-check .\n",
+            ".venv/bin/python -m pip install --disable-pip-version-check --progress-bar off .\n",
         ),
         (
             {"uv.lock": "version = 1\n", "pyproject.toml": PYPROJECT, "app.py": ""},

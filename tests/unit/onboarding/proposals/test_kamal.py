@@ -172,3 +172,28 @@ def test_ruby_is_not_run_and_that_is_told(tmp_path: Path) -> None:
     assert "deploy.yml:1: Ruby is not run here" in told
     assert "deploy.yml:4: Ruby is not run here" in told
     assert "deploy.yml:5" not in told
+
+
+def test_a_variable_with_the_server_of_an_accessory_is_told(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "config/deploy.yml": """
+            service: shop
+            servers: [192.168.0.1]
+            env:
+              clear:
+                DB_HOST: 192.168.0.2
+                REDIS_URL: redis://192.168.0.2:6379/0
+                RELEASE: 192.168.0.2-7
+                APP_HOST: 192.168.0.1
+            accessories:
+              db: {image: "postgres:15", host: 192.168.0.2, env: {clear: {POSTGRES_PASSWORD: x}}}
+              redis: {image: "redis:7", host: 192.168.0.2}
+            """
+        },
+    )
+    adopted, _ = read(tmp_path, "config/deploy.yml", is_local=True)
+    reason = "the app reaches what runs on 192.168.0.2 as db-shop and shop-redis, not by address"
+    told = [line.removeprefix("  - config/deploy.yml:") for line in adopted.told if reason in line]
+    assert told == [f"5: DB_HOST: {reason}", f"6: REDIS_URL: {reason}"]
