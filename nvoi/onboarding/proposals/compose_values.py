@@ -245,8 +245,8 @@ def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None 
         ports = read_long_port(item) if isinstance(item, Mapping) else read_short_port(item)
         if ports is None:
             # Whatever else stands there may be a value of something else.
-            is_shown = isinstance(item, Scalar) and SHOWN_PORT.fullmatch(item.text)
-            shown = item.text if is_shown else "this"
+            told = item.text if isinstance(item, Scalar) else ""
+            shown = told if SHOWN_PORT.fullmatch(told) else "this"
             section.add_note(item, f"port {shown} is no TCP port that can be told")
         else:
             found.append((ports, item))

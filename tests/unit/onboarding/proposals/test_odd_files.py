@@ -117,4 +117,4 @@ def test_variables_in_a_list_of_mappings_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["${A:-" * 20_000 + "x" + "}" * 20_000, "${A:-" * 50_000])
 def test_defaults_in_defaults_without_end_are_texts(text: str) -> None:
-    assert interpolate(f"{text} ${{B:-${{C-d}}}}", {}.get, str).endswith(" d")
+    assert interpolate(f"{text} ${{B:-${{C-d}}}}", lambda _: None, str).endswith(" d")
