@@ -60,7 +60,7 @@ class Outline:
     ``place`` is that of the last line: what comes before it comes late. ``steps`` are in order,
     and ``errors`` the positions of the first errors. ``closing`` is the
     position of the first line after the end of the last step, which ``ended`` at that time; None
-    where it has not ended.
+    where it has not ended. ``closing_warnings`` come from there on.
     """
 
     attempt: int
@@ -73,6 +73,7 @@ class Outline:
     errors: list[int]
     gaps: list[Place]
     closing: int | None
+    closing_warnings: int
     ended: int | None
 
 
@@ -88,9 +89,9 @@ def read_outline(sql: Connection, attempt: Attempt) -> Outline:
         if level == "error" and len(errors) < MOST_ERRORS:
             errors.append(position)
     end = _find_end(sql, attempt, steps[-1]) if steps else None
-    if end:
-        # What is said of the whole run is none of the last step's.
-        after = _count_of_note(sql, attempt, end[0])
+    # What is said of the whole run is none of the last step's.
+    after = _count_of_note(sql, attempt, end[0]) if end else {}
+    if after:
         steps[-1].errors -= after.get("error", 0)
         steps[-1].warnings -= after.get("warning", 0)
     first, last = (read_positions(sql, attempt, at, 1) for at in (1, max(1, attempt.lines)))
@@ -108,6 +109,7 @@ def read_outline(sql: Connection, attempt: Attempt) -> Outline:
             for gap in attempt.gaps
         ],
         end[0] if end else None,
+        after.get("warning", 0),
         end[1] if end else None,
     )
 

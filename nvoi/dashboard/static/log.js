@@ -75,16 +75,17 @@ export class Log {
     const before = (steps[0]?.position ?? lines + 1) - 1;
     // There is always one, be it empty, for what comes live.
     if (before > 0 || outline.gaps.some((gap) => gap.after === 0) || steps.length === 0) this.sections.unshift(new Section(null, 1, before));
-    if (closing !== null) this.addClosing(closing, lines, outline.ended);
+    if (closing !== null) this.addClosing(closing, lines, outline);
     this.setGaps(outline.gaps);
   }
 
-  addClosing(first, last, ended) {
+  addClosing(first, last, { ended, closing_warnings: warnings }) {
     const step = this.sections.at(-1);
     step.ended = ended;
     if (last < first) return;
     const section = new Section(null, first, last, true);
     section.errors = this.errors.filter((position) => position >= first).length;
+    section.warnings = warnings;
     this.sections.push(section);
   }
 

@@ -73,6 +73,7 @@ def test_what_follows_the_end_of_the_last_step_is_the_closing(store: Store) -> N
 
     send(store, *STORY[7:], first=8)
     assert (read(store).closing, read(store).ended) == (9, NOON + 8000)
+    assert read(store).closing_warnings == 1
 
 
 @pytest.mark.parametrize(
