@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, NoReturn
 
 #: How argparse begins to say what lacks.
@@ -64,8 +65,7 @@ class Parser(argparse.ArgumentParser):
 
 def wants_json(words: Sequence[str]) -> bool:
     """Whether ``words``, which could not be parsed, ask for the result as JSON."""
-    pairs = zip(words, [*words[1:], ""], strict=True)
-    return "--log-format=json" in words or ("--log-format", "json") in pairs
+    return "--log-format=json" in words or ("--log-format", "json") in pairwise(words)
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
