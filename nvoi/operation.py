@@ -40,8 +40,8 @@ class Request:
     ``environ`` the caller's environment, ``key_file`` the file that the config's key was
     read from, None where it came from the environment or was not needed. ``lock_wait`` is
     how many seconds to wait for another run to end, ``dockerfile`` what to build the image
-    from instead of the checkout's own, ``require_all_servers`` whether a deploy may go on without
-    one that is away, ``with_cluster`` whether ``delete`` takes the cluster
+    from instead of the checkout's own, ``require_all_servers`` whether a deploy ends where one
+    is away, ``with_cluster`` whether ``delete`` takes the cluster
     away too, ``stamp`` the release that ``rollback`` goes to, None for the one before,
     ``accept_data_move`` whether services may go on without the data that they have now.
     """
