@@ -10,7 +10,18 @@ import pytest
 from nvoi.log.masking import masker
 
 #: Where tests run whole deploys. They take seconds each, and wait for much.
-LONG = ("tests/integration/cluster/", "tests/integration/local/", "tests/integration/test_demo")
+LONG = tuple(
+    f"tests/integration/{name}"
+    for name in (
+        "cluster/",
+        "local/",
+        "kubernetes/test_restoring",
+        "onboarding/test_onboard_dashboard",
+        "onboarding/test_onboard_recipes",
+        "test_credentials_together",
+        "test_demo",
+    )
+)
 
 # A shell has its background jobs ignore SIGINT and SIGQUIT, nohup SIGHUP: what is run inherits it.
 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
