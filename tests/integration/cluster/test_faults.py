@@ -302,6 +302,9 @@ def test_a_connection_lost_in_any_step_leaves_what_the_next_run_goes_on_with(
     for step in steps:
         if step == "Image":
             fleet.build_image()
+        if step == "Volumes" and (fleet.master.root / "opt/nvoi/volumes/shop-main-data").exists():
+            # The run before it was cut too late, and has made them: the step has nothing to do.
+            continue
         running = fleet.start("deploy", "--lock-wait", "60")
         running.wait_for(f"[STEP] {step}\n")
         relay.cut()

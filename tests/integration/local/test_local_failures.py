@@ -221,7 +221,7 @@ def test_the_port_of_another_app_of_nvois_is_taken(app: App, folder: object) -> 
     ],
 )
 def test_what_a_healthcheck_saw_last_is_told(app: App, check: dict[str, str], seen: str) -> None:
-    app.add_server(healthcheck=check | {"interval": "100ms", "retries": 3})
+    app.add_server(healthcheck=check | {"interval": "100ms", "retries": 20})
     with pytest.raises(ServiceError, match=seen):
         app.deploy()
 
@@ -244,7 +244,7 @@ def test_a_service_that_speaks_no_http_is_told_so(app: App, answer: str, seen: s
         f"        connection.sendall({answer.encode()!r})\n"
         "        connection.close()\n",
     )
-    app.add_server(healthcheck={"interval": "100ms", "retries": 3})
+    app.add_server(healthcheck={"interval": "100ms", "retries": 20})
     with pytest.raises(ServiceError, match=seen):
         app.deploy()
 
@@ -256,7 +256,7 @@ def test_a_service_that_accepts_and_never_answers_is_not_healthy(app: App) -> No
         "server = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))\n"
         "time.sleep(1000)\n",
     )
-    app.add_server(healthcheck={"interval": "200ms", "retries": 3, "timeout": "200ms"})
+    app.add_server(healthcheck={"interval": "200ms", "retries": 10, "timeout": "200ms"})
     with pytest.raises(ServiceError, match="gave no answer in time"):
         app.deploy()
 
@@ -275,7 +275,7 @@ def test_an_answer_of_one_byte_at_a_time_is_cut_off_by_the_timeout(app: App) -> 
         "    except OSError:\n"
         "        pass\n",
     )
-    app.add_server(healthcheck={"interval": "100ms", "retries": 3, "timeout": "300ms"})
+    app.add_server(healthcheck={"interval": "100ms", "retries": 10, "timeout": "300ms"})
     began = time.monotonic()
     with pytest.raises(ServiceError, match="web was not healthy"):
         app.deploy()
