@@ -69,7 +69,11 @@ class Wizard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.close(force=True)
+        try:
+            self.process.close(force=True)
+        except pexpect.ExceptionPexpect:
+            # Its last word is SIGKILL, whose effect takes a moment on a loaded machine.
+            self.process.wait()
 
     def wait_for(self, text: str) -> None:
         """Wait until ``text`` is shown, however it is folded."""
