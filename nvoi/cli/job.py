@@ -22,6 +22,7 @@ from nvoi.log import console, levels, masking
 from nvoi.log.console import ConsoleFormatter, Palette
 from nvoi.log.levels import get_logger
 from nvoi.log.stream import describe
+from nvoi.network import strip_auth
 from nvoi.outcome import LOGGER, Outcome, format_seconds
 
 log = get_logger("nvoi.cli")
@@ -189,12 +190,12 @@ def build_summary(outcome: Outcome, page: str) -> Iterator[str]:
 
 def find_page(callback_url: str | None, deploy_id: str) -> str:
     """The page of a run on nvoi's own dashboard; empty for another one, or none."""
-    parts = urlsplit(callback_url or "")
+    parts = urlsplit(strip_auth(callback_url or ""))
     if (
         parts.hostname is None
         or not (found := RECEIVING.search(parts.path))
         or found.end() != len(parts.path)
     ):
         return ""
-    base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path[: found.start()]}"
+    base = f"{parts.scheme}://{parts.netloc}{parts.path[: found.start()]}"
     return f"{base}{found[1]}/deploys/{quote(deploy_id, safe='')}" if found[1] else f"{base}/"
