@@ -430,6 +430,15 @@ def test_a_database_that_crashes_gets_its_new_settings(
     assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == "2Gi"
 
 
+def wait_for_back_off(cluster: Cluster, state: ClusterState) -> None:
+    """Let the kubelets go on, a step a question, until all pods of the app wait after a crash."""
+    while any(
+        pod["metadata"]["name"].startswith("shop-web") and "CrashLoopBackOff" not in str(pod)
+        for pod in state.objects("Pod")
+    ):
+        cluster.get(["pods"])
+
+
 def test_what_crashed_before_a_rollout_is_started_anew_and_judged_by_that(
     cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
 ) -> None:
@@ -439,16 +448,16 @@ def test_what_crashed_before_a_rollout_is_started_anew_and_judged_by_that(
     roll_out(cluster)
     # Its database restarts: by the time that is ready again, both are in back-off.
     state.remove("Pod", "db-shop-0")
-    while state.find("Pod", "db-shop-0") is None or "CrashLoopBackOff" not in str(
-        state.objects("Pod")
-    ):
-        cluster.get(["pods"])
+    wait_for_back_off(cluster, state)
+    assert state.find("Pod", "db-shop-0")
     cluster.roll_out(build("postgres").database, seconds=SECONDS)
     logged.clear()
     roll_out(cluster)
     assert "shop-web: 2 of 2 pods are ready" in get_messages(logged)
     state.remove("StatefulSet", "db-shop")
     state.remove("Pod", "db-shop-0")
+    # Pods that still ran when it looks first would be told to have ended since they were ready.
+    wait_for_back_off(cluster, state)
     error = fail(cluster)
     assert "CrashLoopBackOff" in error.message
     assert "no database" in error.output
