@@ -39,6 +39,19 @@ def build_prefix(name: str) -> str:
     return shorten(f"nvoi-{name}")
 
 
+def build_firewall_name(name: str) -> str:
+    return f"{build_prefix(name)}-firewall"
+
+
+def build_network_name(name: str) -> str:
+    return f"{build_prefix(name)}-network"
+
+
+def build_tunnel_name(name: str, service: str) -> str:
+    """The tunnel that brings a service's host names to it."""
+    return f"{build_prefix(name)}-{service}"
+
+
 def build_server_name(name: str, group: str, index: int) -> str:
     """``<name>-<group>-<index>`` as a DNS label; ``index`` counts from 1."""
     return build_label(f"{name}-{group}-{index}")

@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from nvoi import cloudflare
+from nvoi import domains
 from nvoi.config.document import SAFE_TEXT, YAML_11_WORDS, Document
 from nvoi.config.loader import load
 from nvoi.config.reading import find_types, take_apart
@@ -77,7 +77,7 @@ def check_target(config: Config, directory: Path) -> None:
     A Dockerfile may still be written, and a domain is one for a version that serves it.
     """
     request = Request(config, directory, home=directory, deploy_id="onboard")
-    later = cloudflare.find_faults(config.application)
+    later = domains.find_faults(config.application)
     try:
         get_target(config).check(request)
     except UsageError:

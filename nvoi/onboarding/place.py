@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nvoi import cloudflare
+from nvoi import domains
 from nvoi.config.fields import (
     RejectedError,
     parse_host,
@@ -177,7 +177,7 @@ def can_have_domains(answers: Answers) -> bool:
         return False
     probe = AppService("web", port=DEFAULT_PORT, domain="example.com")
     application = Application("app", answers.provider, app={"web": probe})
-    return has_some or (is_deployable(answers.provider) and not cloudflare.find_faults(application))
+    return has_some or (is_deployable(answers.provider) and not domains.find_faults(application))
 
 
 def ask_servers(interview: Interview, answers: Answers, account: Account) -> Answers:

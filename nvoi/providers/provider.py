@@ -17,6 +17,23 @@ OWN_MODE = "770"
 
 
 @dataclass(frozen=True)
+class Disk:
+    """A rented volume, attached to a server.
+
+    Attributes:
+        name: as the provider has it.
+        folder: where it is mounted.
+        device: the path under which the server sees it, which no restart changes.
+        size: in GB, as the config has it.
+    """
+
+    name: str
+    folder: str
+    device: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Server:
     """One server of an app.
 
@@ -29,6 +46,9 @@ class Server:
         volumes: the folders that its volumes are on.
         owners: folders and the number of the user who alone may open each; others are everybody's.
         notes: the folder in which a folder of the same name says of each that it is the app's.
+        disks: the rented volumes that its folders are on; empty where the folders are all.
+        is_new: whether its host key is still the one that it was made with, which others on the
+            server may have read.
     """
 
     name: str
@@ -39,6 +59,8 @@ class Server:
     volumes: tuple[str, ...] = ()
     notes: str = ""
     owners: tuple[tuple[str, int], ...] = ()
+    disks: tuple[Disk, ...] = ()
+    is_new: bool = False
 
     def find_owner(self, folder: str) -> int | None:
         return dict(self.owners).get(folder)
@@ -56,10 +78,12 @@ class Provider(Protocol):
     """Who has the servers of an app.
 
     What is asked for by a config and not there is made by ``ensure_servers``, found again by
-    its name, and never made twice. ``routes`` are the ways to the servers.
+    its name and labels, and never made twice. ``routes`` are the ways to the servers. Where
+    ``is_rented``, all there is was made for the app alone, and costs money until it is deleted.
     """
 
     routes: Routes
+    is_rented: bool
 
     def find_faults(self, application: Application) -> list[Fault]:
         """What of a valid config it cannot do. Touches nothing, calls nobody."""
@@ -76,8 +100,32 @@ class Provider(Protocol):
     def ensure_servers(self, application: Application) -> tuple[Server, ...]:
         """All servers of the config, the master first; those that lack are made.
 
+        All that the config says of them is checked against the account before anything is made.
+        Their network, firewall and disks are there too when it returns; the servers may still
+        be starting.
+
         Raises:
-            NvoiError: one could not be had.
+            ConfigError: the account cannot have what the config says, which names what it can.
+            NvoiError: one could not be had. It names what was made; the next run goes on from it.
+        """
+        ...
+
+    def list_surplus(self, application: Application) -> tuple[Server, ...]:
+        """The app's servers that the config no longer names.
+
+        Raises:
+            NvoiError: the provider cannot be asked.
+        """
+        ...
+
+    def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
+        """Have every later run know ``server`` by these public host keys, ``ssh-ed25519 AAAA…``.
+
+        One key is the server's from now on, and it is no longer new. Two are the one that it
+        has and the one that it gets next: whichever it shows, it is that server.
+
+        Raises:
+            NvoiError: the provider cannot note them.
         """
         ...
 
@@ -87,7 +135,8 @@ class Provider(Protocol):
         It notes whose they are. They are their owner's from then on, where they have one; what is
         in them stays, and of another that is there already nothing changes.
 
-        A provider that rents disks has attached them in ``ensure_servers``, and knows which.
+        A provider that rents disks has attached them in ``ensure_servers``: the command makes a
+        file system on one that is blank, mounts it, and has it fill its disk.
         """
         ...
 
@@ -98,14 +147,35 @@ class Provider(Protocol):
         """
         ...
 
-    def delete_servers(self, application: Application, *, with_volumes: bool) -> None:
-        """Give back what was rented for the app; ``with_volumes`` the disks with its data too.
+    def delete_surplus(
+        self, application: Application, servers: Sequence[Server], *, with_volumes: bool
+    ) -> None:
+        """Give back servers that the config no longer names; they are out of the cluster.
 
         Raises:
             NvoiError: something is left.
         """
         ...
 
+    def delete_servers(self, application: Application, *, with_volumes: bool) -> None:
+        """Give back what was rented for the app; ``with_volumes`` the disks with its data too.
+
+        It looks for all of it by name and labels, goes on past what cannot be deleted, and looks
+        again at the end.
+
+        Raises:
+            NvoiError: something is left, which it names.
+        """
+        ...
+
     def describe(self, application: Application) -> list[str]:
-        """What ``ensure_servers`` would do, a line each, without asking anybody."""
+        """What ``ensure_servers`` would do, a line each.
+
+        Of rented servers also what would be changed and removed, and what a month costs now and
+        afterwards. The account is only read; where it cannot be asked, a line says so.
+        """
+        ...
+
+    def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+        """What ``delete_servers`` would do, likewise."""
         ...

@@ -46,6 +46,8 @@ DEFAULT_USER = "root"
 class OwnServers:
     """``compute_provider: {ssh: {}}``."""
 
+    is_rented = False
+
     def __init__(self, routes: Routes | None = None) -> None:
         self.routes = routes or Routes()
 
@@ -68,6 +70,16 @@ class OwnServers:
     def ensure_servers(self, application: Application) -> tuple[Server, ...]:
         return self.list_servers(application)
 
+    def list_surplus(self, application: Application) -> tuple[Server, ...]:
+        # Only their nodes tell of them.
+        del application
+        return ()
+
+    def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
+        # Their host keys are known as they are met, or from the config.
+        del keys
+        return server
+
     def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
         pairs = [(server.find_owner(folder) or "-", folder) for folder in lacking]
         words = [str(word) for pair in pairs for word in pair]
@@ -78,6 +90,11 @@ class OwnServers:
             return None
         return build_script("nvoi-volumes", REMOVE, server.notes, *server.volumes)
 
+    def delete_surplus(
+        self, application: Application, servers: Sequence[Server], *, with_volumes: bool
+    ) -> None:
+        del application, servers, with_volumes
+
     def delete_servers(self, application: Application, *, with_volumes: bool) -> None:
         # They are not nvoi's.
         del application, with_volumes
@@ -87,6 +104,10 @@ class OwnServers:
             f"reaches {server.host} as {server.host.user}{', the master' * server.is_master}"
             for server in self.list_servers(application)
         ]
+
+    def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+        del with_volumes
+        return self.describe(application)
 
 
 def get_master_group(application: Application) -> ServerGroup:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from nvoi import cloudflare
+from nvoi import domains
 from nvoi.config.fields import find_bytes, find_millicores
 from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application
@@ -33,7 +33,7 @@ def check_request(request: Request) -> None:
     faults: list[Fault] = [
         *get_provider(application, request.environ).find_faults(application),
         *find_faults(application),
-        *cloudflare.find_faults(application),
+        *domains.find_faults(application),
     ]
     if faults:
         raise ConfigError("config", faults)

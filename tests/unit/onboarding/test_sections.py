@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from nvoi import cloudflare
+from nvoi import domains
 from nvoi.config.schema import (
     AppService,
     Cloudflare,
@@ -139,7 +139,7 @@ def test_domains_are_a_matter_only_where_they_can_be_served_or_are_there(
     assert can_have_domains(replace(servers, cloudflare=Cloudflare(Secret("t"), "a")))
     assert can_have_domains(replace(servers, apps=(AppService("a", domain="example.com"),)))
     # A version that serves them asks for them.
-    monkeypatch.setattr(cloudflare, "find_faults", lambda _: [])
+    monkeypatch.setattr(domains, "find_faults", lambda _: [])
     assert can_have_domains(servers)
     assert not can_have_domains(Answers())
 
