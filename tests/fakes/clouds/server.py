@@ -1,4 +1,4 @@
-"""What the stand-ins share: routes, a record of calls, faults at chosen calls, things that take time.
+"""What the stand-ins share: routes, a record of calls, faults at chosen calls, slow things.
 
 A stand-in is a subclass of `Cloud` whose methods bear `@route`. It takes part in a test by its
 `url`; its state is plain attributes, which a test reads and changes under no lock: the cloud is at
@@ -118,7 +118,7 @@ class Progress:
 
 
 def route(method: str, path: str) -> Callable[[F], F]:
-    """Have the method answer `method` on paths that match the whole pattern; groups are arguments."""
+    """Have it answer `method` on paths that are of the pattern, whose groups are arguments."""
 
     def mark(function: F) -> F:
         function.route = method, re.compile(path)  # type: ignore[attr-defined]
