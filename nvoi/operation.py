@@ -99,6 +99,11 @@ class Context(Protocol):
         """The release that the run has put in place, once it is done; empty where none is."""
         ...
 
+    @property
+    def remark(self) -> str:
+        """The last line of a run, once it is done; empty where all is said."""
+        ...
+
     def find_serving(self) -> Serving | None:
         """What serves after a failure, all being undone; None where that is not known."""
         ...
@@ -236,6 +241,7 @@ def run(operation: Operation[C], request: Request, report: Report) -> C:
             release=context.stamp,
             commit=request.commit,
             urls=context.urls,
+            remark=context.remark,
         )
         tell_success(report.outcome)
         if report.stream is not None:
