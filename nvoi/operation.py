@@ -314,7 +314,7 @@ def find_rest(outcome: Outcome, context: Context) -> Outcome:
 
 
 def tell_plan(operation: Operation[C], request: Request) -> None:
-    """Log what each step would change. Touches nothing, calls nobody.
+    """Log what a run would do. Touches nothing, and asks who rents servers out, reading alone.
 
     Raises:
         NvoiError: the run would fail with it, as far as that can be seen.
@@ -322,11 +322,16 @@ def tell_plan(operation: Operation[C], request: Request) -> None:
     app = request.config.application.name
     log.info("nvoi %s: what %s of %s would do", __version__, operation.title.lower(), app)
     operation.check(request)
+    tell_steps(operation, request)
+    if request.config.callback_url:
+        log.info("A real run reports to callback_url; a dry run does not")
+
+
+def tell_steps(operation: Operation[C], request: Request) -> None:
+    """Log what each step would change."""
     context = operation.target.preview(request)
     for step in operation.steps:
         for number, line in enumerate(step.plan(context)):
             if number == 0:
                 log.step("%s", step.name)
             log.info("  %s", line)
-    if request.config.callback_url:
-        log.info("A real run reports to callback_url; a dry run does not")
