@@ -13,6 +13,7 @@ from nvoi.config.schema import (
     Healthcheck,
     HetznerProvider,
     LocalProvider,
+    ScalewayProvider,
     SSHProvider,
 )
 from nvoi.errors import UsageError
