@@ -55,7 +55,8 @@ def get_config() -> Application:
     return build_config()
 
 
-def start(others: int = 1000) -> Hetzner:
+def start(others: int = 300) -> Hetzner:
+    """A project with more of each kind than an answer has."""
     cloud = Hetzner()
     cloud.add_others(others)
     return cloud
