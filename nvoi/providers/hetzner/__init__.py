@@ -144,8 +144,14 @@ class Hetzner:
             return self._plan_deletion(found, with_volumes=with_volumes)
 
         with self._tell():
-            found = self._remove(application, select, with_keys=True)
-            check_strangers(application, found, with_volumes=with_volumes)
+            found = self._get_found(application)
+            strangers = Situation(application, found).list_strangers(with_volumes=with_volumes)
+            try:
+                found = self._remove(application, select, with_keys=True)
+            except NvoiError as error:
+                raise add_strangers(error, strangers) from error
+        if strangers:
+            raise add_strangers(None, strangers)
         return () if with_volumes else sorted(found.volumes.own)
 
     def describe(self, application: Application) -> list[str]:
@@ -358,10 +364,12 @@ class Hetzner:
             raise add_made(error, made or []) from error
 
 
-def check_strangers(application: Application, found: Found, *, with_volumes: bool) -> None:
-    strangers = Situation(application, found).list_strangers(with_volumes=with_volumes)
-    if strangers:
-        raise NvoiError(
-            f"left at Hetzner: {', '.join(strangers)}: no label says whose they are",
-            hint="deploy once, which takes them over, or delete them in Hetzner's console",
-        )
+def add_strangers(error: NvoiError | None, strangers: Sequence[str]) -> NvoiError:
+    """The error of a delete with what it leaves because nobody knows whose it is."""
+    if error is not None and not strangers:
+        return error
+    text = f"left at Hetzner: {', '.join(strangers)}: no label says whose they are"
+    hint = "deploy once, which takes them over, or delete them in Hetzner's console"
+    if error is None:
+        return NvoiError(text, hint=hint)
+    return NvoiError(f"{error.message}\n{text}", hint=f"{error.hint}; {hint}".lstrip("; "))
