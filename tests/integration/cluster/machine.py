@@ -86,9 +86,7 @@ class Machine(Server):
         for place in PLACES:
             (self.root / place).mkdir(parents=True, exist_ok=True)
         self._fill_etc()
-        super().__init__(
-            folder, authorized, name=name, address=address, port=port, options=options
-        )
+        super().__init__(folder, authorized, name=name, address=address, port=port, options=options)
 
     @property
     def host(self) -> Host:
