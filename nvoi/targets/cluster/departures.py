@@ -31,7 +31,7 @@ MOVE_SECONDS = 600.0
 
 
 def check_surplus(context: ClusterContext) -> None:
-    """Say which rented servers leave, before anything is changed.
+    """Find the rented servers that leave, before anything is changed.
 
     Raises:
         UsageError: they have volumes, or the cluster itself may be on them.
@@ -54,7 +54,10 @@ def check_surplus(context: ClusterContext) -> None:
             hint="name the group in the config again; or save the data, and deploy with "
             "--delete-volumes",
         )
-    for server in surplus:
+
+
+def tell_surplus(context: ClusterContext) -> None:
+    for server in context.survey.surplus:
         log.info(
             "%s is not in the config any more: it is drained once the new release serves, and "
             "given back%s",

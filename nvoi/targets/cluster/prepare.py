@@ -166,11 +166,12 @@ def read_build(context: ClusterContext) -> tuple[Source, Path]:
 def find_cache(context: ClusterContext) -> Callable[[], Registry | None]:
     """How a build finds the layers of the last image, where the cluster is there already."""
     stack = context.stack.enter_context(ExitStack())
+    # Whoever rents them out is asked once, and before the next step asks.
+    servers = context.provider.list_servers(context.application)
 
     def find() -> Registry | None:
         try:
-            servers = context.provider.list_servers(context.application)
-            if not servers:
+            if not servers or not servers[0].is_master:
                 return None
             connections, host = context.connections, servers[0].host
             token = find_token(connections, host)
