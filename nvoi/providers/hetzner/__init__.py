@@ -154,7 +154,7 @@ class Hetzner:
             raise add_strangers(None, strangers)
         return () if with_volumes else sorted(found.volumes.own)
 
-    def describe(self, application: Application) -> list[str]:
+    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
         self._api.patience = min(GLANCE, self._api.patience)
         try:
             with self._tell():
@@ -167,10 +167,14 @@ class Hetzner:
         lines = [
             *map(str, plan.list_works()),
             *(f"deletes {SERVER} {one.name}, which the config no longer names" for one in servers),
-            *(f"keeps {VOLUME} {one.name}; --delete-volumes deletes it" for one in volumes),
+            *(describe_unwanted(one, with_volumes=with_volumes) for one in volumes),
         ]
         what = lines or ["has all that the config names, as it is to be"]
-        return [*plan.list_warnings(), *what, str(plan.build_costs(catalog))]
+        costs = plan.build_costs(catalog)
+        if with_volumes:
+            less = sum(one.size for one in volumes) * catalog.volume_price
+            costs = replace(costs, afterwards=costs.afterwards - less)
+        return [*plan.list_warnings(), *what, str(costs)]
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
         self._api.patience = min(GLANCE, self._api.patience)
@@ -373,3 +377,10 @@ def add_strangers(error: NvoiError | None, strangers: Sequence[str]) -> NvoiErro
     if error is None:
         return NvoiError(text, hint=hint)
     return NvoiError(f"{error.message}\n{text}", hint=f"{error.hint}; {hint}".lstrip("; "))
+
+
+def describe_unwanted(volume: VolumeRecord, *, with_volumes: bool) -> str:
+    """What becomes of a volume that the config no longer names."""
+    if with_volumes:
+        return f"deletes {VOLUME} {volume.name} with all its data"
+    return f"keeps {VOLUME} {volume.name}; --delete-volumes deletes it"

@@ -183,7 +183,8 @@ def plan_servers(context: ClusterContext) -> Iterator[str]:
     if context.provider.is_rented:
         # A run asks the provider for no more than it needs.
         yield "makes what the account lacks of the config"
-        yield from context.provider.describe(context.application)
+        with_volumes = context.request.delete_volumes
+        yield from context.provider.describe(context.application, with_volumes=with_volumes)
         try:
             check_surplus(context)
         except UsageError:

@@ -537,6 +537,10 @@ def test_a_plan_names_what_would_be_changed_and_removed(cloud: Hetzner) -> None:
         "keeps volume shop-work-data; --delete-volumes deletes it",
         "costs EUR 5.83 a month afterwards, EUR 11.19 now",
     ]
+    assert build_provider(cloud, application).describe(application, with_volumes=True)[1:] == [
+        "deletes volume shop-work-data with all its data",
+        "costs EUR 5.36 a month afterwards, EUR 11.19 now",
+    ]
     cloud.get(FIREWALLS, "nvoi-shop-firewall")["rules"].clear()
     lines = build_provider(cloud, application).describe(application)
     assert lines[0] == "corrects firewall nvoi-shop-firewall, which lets in tcp/22"

@@ -87,7 +87,7 @@ class Account:
         self.deleted.append("all")
         return () if with_volumes else self.kept
 
-    def describe(self, application: Application) -> list[str]:
+    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
         self.asked += 1
         return ["makes server shop-main-1"]
 

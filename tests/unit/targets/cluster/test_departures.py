@@ -17,6 +17,7 @@ from nvoi.targets.cluster.servers import K3S, SERVERS
 from tests.unit.k3s.servers import Answers
 from tests.unit.targets.cluster.rented import Account, build_server
 from tests.unit.targets.cluster.runs import see
+from tests.unit.targets.cluster.test_pull import connect, say
 
 MASTER = build_server("shop-main-1", is_master=True)
 
@@ -144,4 +145,17 @@ def test_disks_are_given_back_that_an_earlier_run_has_left() -> None:
     assert account.deleted == []
     context.request = replace(context.request, delete_volumes=True)
     remove_servers(context)
+    assert account.deleted == ["volumes"]
+
+
+def test_a_server_that_stays_lets_go_of_a_disk_before_that_is_given_back() -> None:
+    context, account = rent()
+    account.servers = (build_server("shop-main-1", is_master=True, disk="shop-main-old"),)
+    context.__dict__["cluster"] = Cluster(account)
+    machine = connect(context, say(code=0))
+    remove_servers(context)
+    assert machine.asked == []
+    context.request = replace(context.request, delete_volumes=True)
+    remove_servers(context)
+    assert machine.asked == [("shop-main-1", "nvoi-disks /opt/nvoi/volumes/shop-main-old")]
     assert account.deleted == ["volumes"]
