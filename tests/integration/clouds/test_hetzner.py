@@ -27,6 +27,7 @@ from tests.fakes.clouds.hetzner import (
 from tests.fakes.clouds.server import Call, Fault, Refused
 from tests.integration.clouds.case import deploy_servers
 from tests.integration.clouds.hetzner_case import (
+    BRISK,
     PACE,
     build_config,
     build_provider,
@@ -391,7 +392,8 @@ def test_what_passes_is_waited_for(cloud: Hetzner, fault: Fault) -> None:
 def test_an_answer_that_was_lost_makes_nothing_twice(cloud: Hetzner) -> None:
     for path in ("/networks$", "/firewalls$", "/ssh_keys$", "/servers$", "/volumes$", "/attach$"):
         cloud.fail_on("POST", path, Fault(acts=True, hangs=path == "/servers$"))
-    ensure(cloud, DISK)
+    application = build_config(DISK)
+    build_provider(cloud, application, BRISK).ensure_servers(application)
     assert [len(things) for things in cloud.show_all().values()] == [1, 1, 1, 1, 1]
 
 
