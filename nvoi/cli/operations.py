@@ -15,6 +15,7 @@ from typing import Any
 from nvoi import ci
 from nvoi.cli import job, results
 from nvoi.cli.inputs import Inputs, ask_yes, find_home, load_inputs, open_console
+from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import UsageError
 from nvoi.log.levels import Logger
 from nvoi.log.stream import CallbackStream
@@ -40,6 +41,8 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if getattr(options, "branch", None) is not None:
             config = inputs.config.for_branch(check_branch(options.branch))
             inputs = replace(inputs, config=config)
+        if options.log_format == "text":
+            job.register_secrets(collect_secrets(inputs.config), environ)
         target = get_target(inputs.config)
         request = build_request(options, environ, inputs)
         if options.command in _QUESTIONS:
