@@ -109,6 +109,7 @@ def is_earlier(item: Json, named: Collection[Reference]) -> bool:
 
 def find_secret_names(item: Json) -> Iterator[str]:
     template = (item.get("spec") or {}).get("template") or {"spec": {"containers": ()}}
+    yield from (one["name"] for one in template["spec"].get("imagePullSecrets") or ())
     for container in template["spec"]["containers"]:
         for source in container.get("envFrom") or ():
             if "secretRef" in source:

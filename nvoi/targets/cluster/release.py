@@ -113,11 +113,14 @@ def apply_secrets(context: ClusterContext) -> None:
     """
     secrets = context.manifests.secrets
     policies = context.manifests.policies
-    manifests = [*secrets, *policies, build_own_record(context, is_begun=True)]
+    logins = context.manifests.logins
+    manifests = [*secrets, *logins, *policies, build_own_record(context, is_begun=True)]
     context.rollout.applied += manifests
     context.cluster.apply(manifests)
     for item in secrets:
         log.info("%s: environment is there, in a Secret of its own", get_label(item, NAME))
+    if logins:
+        log.info("The logins of private images are there, in a Secret of their own")
     others = ", ".join(context.application.let_in)
     log.info("Reached by its own pods and the nodes%s", f", and by {others}" if others else "")
 
@@ -186,6 +189,8 @@ def plan_secrets(context: ClusterContext) -> Iterator[str]:
     application = context.application
     names = [*application.app, *application.services, *(["database"] * bool(application.database))]
     yield f"puts the environment of each of {', '.join(names)} there as a Secret of its own"
+    if context.manifests.logins:
+        yield "puts the logins there with which the nodes pull its private images"
     yield "lets its own pods, the nodes and whom let_in names reach its pods, and nobody else"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from nvoi.errors import NvoiError
+from nvoi.kubernetes.logins import COMPONENT as LOGINS
 from nvoi.kubernetes.names import COMPONENT, INSTANCE
 from nvoi.kubernetes.ownership import (
     WORKLOADS,
@@ -76,8 +77,8 @@ def find_changes(
         live = state.find(reference)
         if live is None or state.running is None:
             created.add(reference)
-        elif reference.kind in {"Secret", "Job"}:
-            # A Secret of this name is the same, and a Job of this name has run.
+        elif reference.kind == "Job" or (reference.kind == "Secret" and not is_login(item)):
+            # An environment of this name is the same, and a Job of this name has run.
             continue
         elif reference in recorded:
             before[reference] = recorded[reference]
@@ -86,6 +87,11 @@ def find_changes(
         else:
             before[reference] = find_last_ready(state, live) or build_manifest(live)
     return before, created
+
+
+def is_login(item: Manifest) -> bool:
+    """Whether it is the Secret with the app's logins, which changes in its place."""
+    return get_label(item, COMPONENT) == LOGINS
 
 
 def find_mended(state: State, rollout: Rollout) -> set[str]:

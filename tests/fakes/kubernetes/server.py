@@ -235,7 +235,7 @@ class ApiServer:
                 nodes.register(store, given["name"], given["given"])
                 return answer({})
             if request.path == "/pull":
-                return answer(pull(store, given["image"]))
+                return answer(pull(store, given["image"], given["login"]))
             down = store.scenario.get("api-down")
             if down:
                 text = "The connection to the server 127.0.0.1:6443 was refused\n"
