@@ -141,6 +141,12 @@ def add_deploy_options(parser: Parser) -> None:
         action="store_true",
         help="fail if a server is away, even one that the app can do without",
     )
+    parser.add_argument(
+        "--adopt",
+        action="store_true",
+        help="take over what the Ruby gem nvoi 0.2 has made, after it was shown; asks first where "
+        "there is a terminal",
+    )
     add_data_option(parser)
 
 

@@ -95,6 +95,8 @@ def build_request(
         with_cluster=getattr(options, "cluster", False),
         stamp=getattr(options, "stamp", None),
         accept_data_move=getattr(options, "accept_data_move", False),
+        adopt=getattr(options, "adopt", False),
+        confirm=ask_yes if has_terminal() else lambda _: True,
     )
 
 
@@ -125,11 +127,15 @@ def confirm_deletion(options: argparse.Namespace, request: Request) -> bool:
     """
     if options.yes:
         return True
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not has_terminal():
         raise UsageError("no terminal is here to ask at", hint="add --yes")
     what = [request.config.application.name]
     what += ["its data"] * options.delete_volumes + ["k3s on its servers"] * options.cluster
     return ask_yes(f"Delete {' and '.join(what)}?")
+
+
+def has_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def describe_commit(found: ci.RunContext) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nvoi.errors import NvoiError, ServiceError, UsageError
+from nvoi.kubernetes.adoption import build_turn, find_detached, find_turned
 from nvoi.kubernetes.data import find_moves
 from nvoi.kubernetes.names import NAME, build_app_selector
 from nvoi.kubernetes.ownership import find_fixed, get_label, read_reference
@@ -19,6 +20,7 @@ from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name, build_workload_name
 from nvoi.operation import Step
+from nvoi.targets.cluster.adoption import find_all, refuse
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.state import choose_stamp, read_state
 from nvoi.targets.cluster.undo import restore
@@ -57,6 +59,8 @@ def check_state(context: ClusterContext) -> None:
     wanted = {read_reference(item) for item in context.manifests.all}
     own = {read_reference(item) for item in context.state.objects}
     foreign = sorted(context.cluster.find_existing(wanted - own))
+    if foreign and (made := find_all(context)):
+        raise refuse(context, made)
     if foreign:
         names = ", ".join(map(str, foreign))
         raise NvoiError(
@@ -145,12 +149,16 @@ def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: fl
         return
     context.rollout.applied += manifests
     live = context.state.objects
-    held = hold_targets(live, manifests)
+    detached, adopted = find_detached(live, manifests), find_turned(live, manifests)
+    context.cluster.detach(detached)
+    held = hold_targets(live, [item for item in manifests if item not in adopted])
     found = context.cluster.roll_out(
         held,
         seconds=seconds + count_settling(manifests),
-        delete_first=find_fixed(live, manifests),
+        delete_first=[one for one in find_fixed(live, manifests) if one not in detached],
     )
+    for item in adopted:
+        context.cluster.change(read_reference(item), build_turn(item))
     if turned := [item for item in manifests if item not in held]:
         found = (*found, *context.cluster.apply(turned))
     context.rollout.ready |= {read_reference(item) for item in manifests}

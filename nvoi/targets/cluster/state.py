@@ -19,7 +19,15 @@ from nvoi.kubernetes.names import (
     build_app_selector,
     build_label_value,
 )
-from nvoi.kubernetes.ownership import LISTED, RECORD, Reference, is_owned, read_reference
+from nvoi.kubernetes.ownership import (
+    LISTED,
+    RECORD,
+    WORKLOADS,
+    Reference,
+    is_adopted,
+    is_owned,
+    read_reference,
+)
 from nvoi.kubernetes.releases import Record, find_running, list_begun, list_records
 from nvoi.outcome import STAMP_FORMAT
 
@@ -48,6 +56,11 @@ class State:
     records: tuple[Record, ...] = ()
     begun: tuple[Record, ...] = ()
     running: str | None = None
+
+    @property
+    def has_adopted(self) -> bool:
+        """Whether what serves, or a part of it, was made by the Ruby gem."""
+        return any(is_adopted(item) for item in self.objects if item["kind"] in WORKLOADS)
 
     def find(self, reference: Reference) -> Json | None:
         return next((item for item in self.objects if read_reference(item) == reference), None)

@@ -115,7 +115,8 @@ class Fleet:
 
     def _run_registry(self, item: dict[str, Any]) -> None:
         """Have the registry be as its objects in the cluster say, as the kubelet would."""
-        if (item["kind"], item["metadata"]["name"]) == ("Deployment", "nvoi-registry"):
+        place = item["metadata"].get("namespace"), item["metadata"]["name"]
+        if item["kind"] == "Deployment" and place == ("kube-system", "nvoi-registry"):
             secret = self.state.find("Secret", "nvoi-registry", "kube-system")
             self.registry.ask(b64decode(secret["data"]["htpasswd"]).decode())
 
