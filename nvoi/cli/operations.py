@@ -16,12 +16,12 @@ from nvoi import ci
 from nvoi.cli import job, results
 from nvoi.cli.inputs import Inputs, ask_yes, find_home, load_inputs, open_console
 from nvoi.errors import UsageError
-from nvoi.log.levels import Logger
+from nvoi.log.levels import Logger, get_logger
 from nvoi.log.stream import CallbackStream
 from nvoi.naming import check_branch
 from nvoi.operation import KeptRelease, Operation, Report, Request, Target, tell_plan
 from nvoi.operation import run as run_operation
-from nvoi.outcome import Outcome
+from nvoi.outcome import LOGGER, Outcome
 from nvoi.signals import interruptible
 from nvoi.targets import get_target
 
@@ -96,7 +96,7 @@ def build_request(
         stamp=getattr(options, "stamp", None),
         accept_data_move=getattr(options, "accept_data_move", False),
         adopt=getattr(options, "adopt", False),
-        confirm=ask_yes if has_terminal() else lambda _: True,
+        confirm=ask_meanwhile if has_terminal() else lambda _: True,
     )
 
 
@@ -132,6 +132,12 @@ def confirm_deletion(options: argparse.Namespace, request: Request) -> bool:
     what = [request.config.application.name]
     what += ["its data"] * options.delete_volumes + ["k3s on its servers"] * options.cluster
     return ask_yes(f"Delete {' and '.join(what)}?")
+
+
+def ask_meanwhile(question: str) -> bool:
+    """Ask in the middle of a run. A record of this logger ends the line that shows the time."""
+    get_logger(LOGGER).info("%s", question)
+    return ask_yes("Go on?")
 
 
 def has_terminal() -> bool:

@@ -208,7 +208,7 @@ def describe(item: Json, wanted: Iterable[Manifest]) -> str:
 
 def rolls(item: Manifest) -> bool:
     """Whether pods of two releases may run at once."""
-    specification: Any = item["spec"]
+    specification: Any = item.get("spec") or {}
     strategy = specification.get("strategy") or {}
     return item["kind"] == "Deployment" and strategy.get("type") == "RollingUpdate"
 

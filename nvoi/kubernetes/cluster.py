@@ -16,7 +16,14 @@ from nvoi.kubernetes.deletion import wait_until_gone
 from nvoi.kubernetes.diagnosis import is_crashing
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
 from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAMESPACE
-from nvoi.kubernetes.ownership import Json, Reference, find_fixed, get_label, read_reference
+from nvoi.kubernetes.ownership import (
+    Json,
+    Reference,
+    find_fixed,
+    get_label,
+    is_adopted,
+    read_reference,
+)
 from nvoi.kubernetes.progress import Restarts, count_settling, find_stuck
 from nvoi.kubernetes.refusals import explain, is_temporary, summarize
 from nvoi.kubernetes.rollout import RolloutWatch
@@ -455,7 +462,8 @@ def build_selector(manifests: Iterable[Manifest]) -> str | None:
     for manifest in manifests:
         metadata: Any = manifest["metadata"]
         name = (metadata.get("labels") or {}).get(INSTANCE)
-        if name is None:
+        # The pods of what was taken over bear other labels.
+        if name is None or is_adopted(manifest):
             return None
         names.add(name)
     return f"{INSTANCE} in ({','.join(sorted(names))})"

@@ -74,9 +74,10 @@ def is_owned(item: Json, app: str) -> bool:
     return bool(labels.get(MANAGED_BY) == OWNER and labels.get(PART_OF) == build_label_value(app))
 
 
-def is_adopted(item: Json) -> bool:
+def is_adopted(item: Json | Manifest) -> bool:
     """Whether the Ruby gem has made it, and it was taken over."""
-    return ADOPTED in (item["metadata"].get("annotations") or {})
+    metadata: Any = item["metadata"]
+    return ADOPTED in (metadata.get("annotations") or {})
 
 
 def is_removable(item: Json) -> bool:

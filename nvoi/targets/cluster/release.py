@@ -150,7 +150,8 @@ def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: fl
     context.rollout.applied += manifests
     live = context.state.objects
     detached, adopted = find_detached(live, manifests), find_turned(live, manifests)
-    context.cluster.detach(detached)
+    if detached:
+        context.cluster.detach(detached)
     held = hold_targets(live, [item for item in manifests if item not in adopted])
     found = context.cluster.roll_out(
         held,

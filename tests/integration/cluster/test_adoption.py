@@ -1,14 +1,18 @@
-"""`nvoi deploy --adopt`: what the Ruby gem nvoi 0.2 has made becomes nvoi's, and goes on serving."""
+"""`nvoi deploy --adopt`: what the Ruby gem has made becomes nvoi's, and goes on serving."""
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
+import pexpect  # type: ignore[import-untyped]  # it has none
 import pytest
 
 from tests.fakes import gem
 from tests.integration.cluster.fleet import Fleet
 from tests.integration.cluster.test_deploy import DATABASE, list_applied
+from tests.integration.commands import NVOI
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -81,7 +85,7 @@ def test_what_the_gem_has_made_is_taken_over_once_that_is_asked_for_and_goes_on_
     assert found["metadata"]["name"] == fleet.hosts["main"].read_config()["node-name"] == node
     assert fleet.hosts["main"].read_config()["node-ip"] == "10.0.0.11"
     assert fleet.hosts["main"].installations[-1] == f"server {gem.VERSION} true"
-    assert "shop-web" not in fleet.state.gaps
+    assert not {"shop-web", "shop-cache"} & {*fleet.state.gaps}
     for name in ("shop-web", "shop-worker", "shop-cache"):
         selector = {"app.kubernetes.io/instance": name}
         assert find_selector(fleet, "Deployment", name) == selector
@@ -122,6 +126,26 @@ def test_a_take_over_that_fails_leaves_the_gem_s_pods_serving_and_goes_on_the_ne
     assert (outcome := fleet.run()).code == 0, outcome.output
     assert "shop-web" not in fleet.state.gaps
     assert list_pods(fleet, "shop-web") == {}
+
+
+def test_on_a_terminal_it_is_shown_and_asked_and_anything_but_yes_changes_nothing(
+    fleet: Fleet, node: str
+) -> None:
+    before = list_applied(fleet)
+    seen = io.BytesIO()
+    environ = fleet.environ | {"NVOI_HOME": str(fleet.home), "TERM": "xterm"}
+    words = fleet.prepare("deploy", "--adopt")
+    with pexpect.spawn(str(NVOI), words, env=environ, timeout=PATIENCE) as terminal:
+        terminal.logfile_read = seen
+        terminal.expect_exact("Go on? [y/N] ")
+        terminal.sendline("n")
+        terminal.expect_exact(pexpect.EOF)
+    assert terminal.exitstatus == 1
+    shown = seen.getvalue().decode()
+    assert "deployment/shop-web: is made anew" in shown.partition("Take all of it over?")[0]
+    assert "nothing was taken over, and nothing changed" in shown
+    assert list_applied(fleet) == before
+    assert fleet.state.names("Node", None) == [node]
 
 
 def test_what_only_has_a_name_of_the_gem_s_or_would_be_lost_is_not_taken_over(
