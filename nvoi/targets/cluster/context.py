@@ -201,7 +201,13 @@ class ClusterContext:
         """The release that served when the run looked first, where all is as it was then."""
         is_mixed = bool(self.rollout.applied) and not self.rollout.is_restored
         is_lost = self.lock is not None and self.lock.is_lost
-        if not self.state.app or is_mixed or is_lost or self.deletion.has_begun:
+        if (
+            self.state.has_adopted
+            or not self.state.app
+            or is_mixed
+            or is_lost
+            or self.deletion.has_begun
+        ):
             return None
         return Serving(self.rollout.stamp if self.rollout.is_kept else self.state.running or "")
 
