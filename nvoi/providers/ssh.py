@@ -95,9 +95,10 @@ class OwnServers:
     ) -> None:
         del application, servers, with_volumes
 
-    def delete_servers(self, application: Application, *, with_volumes: bool) -> None:
+    def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
         # They are not nvoi's.
         del application, with_volumes
+        return ()
 
     def describe(self, application: Application) -> list[str]:
         return [
