@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,7 +13,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from werkzeug import Request, Response
 
 from nvoi.errors import AccessError, ConnectionLostError, RequestError, UsageError
-from nvoi.http import Client, build_connect
+from nvoi.http import Client, build_connect, find_refill
 from nvoi.log.masking import add_secrets
 from nvoi.parallel import CancelledError, Task
 from tests.ports import find_port
@@ -247,3 +248,17 @@ def test_bytes_are_sent_as_they_are_and_all_else_as_json(httpserver: HTTPServer)
     client = Client(build_connect(httpserver.url_for("/"), {}))
     assert client.request("PATCH", "/x", body=b"#plain", headers=kinds).status == 200
     assert client.request("PATCH", "/x", body={"a": 1}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("remaining", "seconds"), [("0", 1.0), ("3599", 3600.0), ("none", 0.0), ("3600", 3600.0)]
+)
+def test_a_limit_that_grows_again_says_when_to_come_back(remaining: str, seconds: float) -> None:
+    reset = int(time.time()) + 3600
+    headers = {
+        "RateLimit-Limit": "3600",
+        "RateLimit-Remaining": remaining,
+        "RateLimit-Reset": str(reset),
+    }
+    found = find_refill(headers)
+    assert (float(found) if found else 0.0) == pytest.approx(seconds, abs=2)

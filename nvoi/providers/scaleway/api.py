@@ -67,7 +67,9 @@ INSTANCE, BLOCK = "/instance/v1/zones/{place}", "/block/v1/zones/{place}"
 VPC_V2, IPAM = "/vpc/v2/regions/{place}", "/ipam/v1/regions/{place}"
 SERVER = Kind("server", f"{INSTANCE}/servers", "servers", "server")
 ADDRESS = Kind("address", f"{INSTANCE}/ips", "ips", "ip")
-FIREWALL = Kind("security group", f"{INSTANCE}/security_groups", "security_groups", "security_group")
+FIREWALL = Kind(
+    "security group", f"{INSTANCE}/security_groups", "security_groups", "security_group"
+)
 VOLUME = Kind("volume", f"{BLOCK}/volumes", "volumes")
 NETWORK = Kind("private network", f"{VPC_V2}/private-networks", "private_networks")
 VPC = Kind("VPC", f"{VPC_V2}/vpcs", "vpcs")
