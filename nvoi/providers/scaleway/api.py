@@ -1,45 +1,32 @@
-"""Scaleway's API, as far as nvoi uses it: what there is, all pages of it, and errors in plain words.
+"""Scaleway's API, as far as nvoi uses it: what there is of each kind, and how it is asked.
 
 Facts are of Scaleway's API reference: Instances v1, Block Storage v1, VPC v2, IPAM v1 and
-Marketplace v2; errors as its own clients read them (scaleway-sdk-go, ``scw/errors.go``).
+Marketplace v2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from nvoi.errors import RequestError
-from nvoi.http import ANSWER_SECONDS, NO_TEXTS, PATIENCE, Answer, Client, build_connect
+from nvoi.http import ANSWER_SECONDS, NO_TEXTS, PATIENCE, PAUSE, Answer, Client, build_connect
+from nvoi.log.levels import get_logger
+from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient
 from nvoi.secret import Secret
+from nvoi.version import __version__
+from nvoi.waiting import wait_for
+
+log = get_logger("nvoi.providers")
 
 Json = dict[str, Any]
 
 URL, URL_VARIABLE = "https://api.scaleway.com", "SCW_API_URL"
-#: Seconds between the first two looks at what goes on in the background.
-PAUSE = 0.5
 #: Entries of a list that are asked for at once: the most that there may be.
 PAGE = 100
-NOT_FOUND, SERVER_FAULT = 404, 500
-#: What an API key needs, all of them for the project.
-RIGHTS = (
-    "InstancesFullAccess",
-    "BlockStorageFullAccess",
-    "VPCFullAccess",
-    "PrivateNetworksFullAccess",
-    "IPAMReadOnly",
-)
-KEY_PATH = "application.compute_provider.scaleway.secret_key"
-AGAIN = "what was made stays: run nvoi again, and it goes on from there"
-HINTS = {
-    "denied_authentication": f"make an API key in the console under IAM, as {KEY_PATH}",
-    "permissions_denied": f"its policy needs, for the project: {', '.join(RIGHTS)}",
-    "quotas_exceeded": "free some, or ask for more in the console under Organization > Quotas; "
-    + AGAIN,
-    "out_of_stock": f"name another server type or zone; {AGAIN}",
-}
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True)
@@ -103,14 +90,34 @@ class Resource:
         return f"the {self.kind.noun} {self.name} in {self.place}"
 
 
+@dataclass(frozen=True)
+class Pace:
+    """Seconds.
+
+    Attributes:
+        answer: for which the API may be silent.
+        patience: for which it is asked again.
+        pause: between the first two times.
+        poll: from one look at what it does in the background to the next, at first.
+        longest_poll: later.
+        deadline: until servers run, or are gone.
+        release: until something may go that others used.
+    """
+
+    answer: float = ANSWER_SECONDS
+    patience: float = PATIENCE
+    pause: float = PAUSE
+    poll: float = 0.5
+    longest_poll: float = 3.0
+    deadline: float = 300.0
+    release: float = 120.0
+
+
 class ScalewayAPI:
     """The API as one key and one project see it. Usable from any thread.
 
     Args:
         environ: names another address of the API as ``SCW_API_URL``, and proxies.
-        seconds: how long an answer may take.
-        patience: seconds for which one who does not answer is asked again.
-        pause: seconds between the first two looks at what goes on in the background.
 
     Raises:
         UsageError: the address or a proxy cannot be used.
@@ -121,19 +128,19 @@ class ScalewayAPI:
         secret_key: Secret,
         project: str,
         environ: Mapping[str, str],
-        *,
-        seconds: float = ANSWER_SECONDS,
-        patience: float = PATIENCE,
-        pause: float = PAUSE,
+        pace: Pace,
     ) -> None:
-        self.pause = pause
-        self.project = project
+        self.project, self.pace = project, pace
         self.url = (environ.get(URL_VARIABLE) or URL).rstrip("/")
         self._base = urlsplit(self.url).path
-        self._seconds, self._patience = seconds, patience
         self._client = Client(
             build_connect(self.url, environ),
-            headers={"X-Auth-Token": secret_key.reveal()},
+            headers={
+                "X-Auth-Token": secret_key.reveal(),
+                "User-Agent": f"nvoi/{__version__}",
+            },
+            pause=pace.pause,
+            listen=tell_trouble,
             is_temporary=is_transient,
             is_undone=is_transient,
         )
@@ -164,17 +171,15 @@ class ScalewayAPI:
                 query=query,
                 body=body,
                 headers=headers,
-                seconds=self._seconds,
-                patience=self._patience,
+                seconds=self.pace.answer,
+                patience=self.pace.patience,
             )
             return read(answer)
         except RequestError as error:
-            raise self._explain(error, what) from error
+            raise explain(error, what, self.url) from error
 
     def list_all(self, path: str, key: str, what: str, query: Mapping[str, str]) -> list[Json]:
-        """The entries of all pages of a list; of one that is a mapping each with its key as
-        ``name``.
-        """
+        """The entries of all pages of a list; those of a mapping with their keys as ``name``."""
         entries: list[Json] = []
         size = "per_page" if path.startswith("/instance/") else "page_size"
         page = 0
@@ -264,23 +269,25 @@ class ScalewayAPI:
             if not is_lost(error) or not has_begun(self.find(server)):
                 raise
 
-    def _explain(self, error: RequestError, what: str) -> RequestError:
-        """``error`` in words that say what was to be done, why it cannot be, and what to do."""
-        if error.is_silence:
-            message = f"Scaleway's API ({self.url}) does not answer, and cannot {what}"
-            reason, hint = error.message, f"see https://status.scaleway.com; {AGAIN}"
-        else:
-            document = error.document if isinstance(error.document, dict) else {}
-            message = f"Scaleway cannot {what}"
-            reason = describe_refusal(document) or error.message
-            hint = HINTS.get(document.get("type", ""), AGAIN)
-        return RequestError(
-            f"{message}: {reason}",
-            hint=hint,
-            status=error.status,
-            is_silence=error.is_silence,
-            document=error.document,
+    def wait(self, look: Callable[[], None], what: str, seconds: float) -> None:
+        """Look until it raises no ``NotReadyError`` any more.
+
+        Raises:
+            NotReadyError: it still does after ``seconds``.
+        """
+        wait_for(
+            look,
+            what=what,
+            seconds=seconds,
+            log=log,
+            pause=self.pace.poll,
+            longest_pause=self.pace.longest_poll,
         )
+
+
+def tell_trouble(error: RequestError | None) -> None:
+    if error is not None:
+        log.warning("Scaleway's API does not answer as it should, and is asked again: %s", error)
 
 
 def read(answer: Answer) -> Json:
@@ -297,48 +304,3 @@ def unwrap(kind: Kind, place: str, content: Json) -> Resource:
 def build_resource(kind: Kind, place: str, data: Json) -> Resource:
     name = data.get("name") or data.get("address") or data["id"]
     return Resource(kind, data["id"], name, place, tuple(data.get("tags") or ()), data)
-
-
-def find_type(error: RequestError) -> str:
-    """The API's word for what kind of refusal it is."""
-    document = error.document
-    found = document.get("type") if isinstance(document, dict) else None
-    return found if isinstance(found, str) else ""
-
-
-def is_transient(error: RequestError) -> bool:
-    """Whether it has done nothing, as something else goes on with the resource."""
-    return find_type(error) == "transient_state"
-
-
-def is_lost(error: RequestError) -> bool:
-    """Whether what was asked may have been done all the same."""
-    return error.is_silence or (error.status or 0) >= SERVER_FAULT
-
-
-def describe_refusal(document: Mapping[str, Any]) -> str:
-    """Why the API refuses, by the fields that each type of refusal has; empty for other types."""
-    found = document.get("details")
-    details: Sequence[Mapping[str, Any]] = found if isinstance(found, list) else ()
-    match document.get("type"):
-        case "denied_authentication":
-            reasons = {"not_found": "it does not exist", "expired": "it has expired"}
-            reason = reasons.get(str(document.get("reason")), "it is none")
-            return f"the secret key is refused, as {reason}"
-        case "permissions_denied":
-            lacking = [f"{one.get('action')} {one.get('resource')}" for one in details]
-            return f"the API key may not {' and '.join(lacking) or 'do that'}"
-        case "quotas_exceeded":
-            full = [
-                f"{one.get('resource')} ({one.get('current')} of {one.get('quota')})"
-                for one in details
-            ]
-            return f"the quota is reached: {', '.join(full)}"
-        case "out_of_stock":
-            return f"{document.get('resource')} is out of stock"
-        case "invalid_arguments":
-            wrong = [f"{one.get('argument_name')}: {one.get('help_message')}" for one in details]
-            return "; ".join(wrong)
-        case "precondition_failed":
-            return str(document.get("help_message") or document.get("precondition") or "")
-    return ""

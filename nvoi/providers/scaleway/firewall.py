@@ -62,6 +62,7 @@ def ensure_firewall(
     zone: str,
     name: str,
     labels: Mapping[str, str],
+    *,
     ports: Sequence[int],
     found: Resource | None,
 ) -> tuple[Resource, list[str]]:

@@ -66,6 +66,30 @@ class Inventory:
         """The disks that services keep their data on."""
         return tuple(one for one in self.list(VOLUME) if OF_SERVER not in one.labels)
 
+    def list_priced(self) -> tuple[Resource, ...]:
+        return (*self.list(SERVER), *self.list(VOLUME))
+
+    def get_server_name(self, resource: Resource) -> str:
+        """The name of the server that it is, or is a part of; empty for all else."""
+        name = resource.name if resource.kind is SERVER else resource.labels.get(OF_SERVER)
+        return name or ""
+
+    def list_surplus(self, application: Application) -> tuple[Resource, ...]:
+        """The app's servers that the config no longer names."""
+        names = {one.name for one in list_wanted(application)}
+        return tuple(one for one in self.list(SERVER) if one.name not in names)
+
+    def list_surplus_data(self, application: Application) -> tuple[Resource, ...]:
+        """The app's disks with data that the config no longer names."""
+        names = {volume.name for one in list_wanted(application) for volume in one.volumes}
+        return tuple(one for one in self.list_data() if one.name not in names)
+
+    def drop_others(self) -> Inventory:
+        """Without what is another's."""
+        return replace(
+            self, resources=tuple(one for one in self.resources if is_free(one, self.own))
+        )
+
     def replace(self, changed: Iterable[Resource]) -> Inventory:
         """With resources as they are now, and new ones."""
         by_id = {one.id: one for one in (*self.resources, *changed)}
@@ -87,36 +111,51 @@ class Inventory:
         counts = Counter((one.kind.noun, one.name) for one in self.resources)
         (noun, name), count = next(iter(counts.most_common(1)), (("", ""), 0))
         if count > 1 and noun != FIREWALL.noun:
-            places = [one.place for one in self.resources if (one.kind.noun, one.name) == (noun, name)]
+            places = [
+                one.place for one in self.resources if (one.kind.noun, one.name) == (noun, name)
+            ]
             raise NvoiError(
                 f"{count} {noun}s are called {name}, in {' and '.join(places)}",
                 hint="keep the one with your data, and delete the other in Scaleway's console",
             )
 
 
-def read_inventory(
-    api: ScalewayAPI, application: Application, regions: Sequence[str]
-) -> Inventory:
+def read_inventory(api: ScalewayAPI, application: Application, regions: Sequence[str]) -> Inventory:
     """What of the app is in these regions; all lists are read side by side.
 
     Raises:
         NvoiError: the API cannot be asked.
     """
-    own, names = build_labels(application), list_names(application)
     places = [(kind, region) for region in regions for kind in REGIONAL]
     places += [(kind, zone) for region in regions for zone in ZONES[region] for kind in ZONAL]
-    found = work_on_all(places, lambda place: api.list_resources(*place))
-    resources = tuple(
-        one
-        for listed in found.values()
-        for one in listed
-        if is_own(one, own) or one.name in names[one.kind.noun]
-    )
-    inventory = Inventory(own, resources)
+    own = build_labels(application)
+    inventory = Inventory(own, read_resources(api, application, places))
     networks = [one for one in inventory.list(NETWORK) if is_free(one, own)]
     addresses = work_on_all(networks, lambda one: list_private_ips(api, one)) if networks else {}
     return replace(
         inventory, private_ips={key: ip for one in addresses.values() for key, ip in one.items()}
+    )
+
+
+def read_networks(
+    api: ScalewayAPI, application: Application, regions: Sequence[str]
+) -> tuple[Resource, ...]:
+    """The app's networks in these regions: it has nothing where it has none."""
+    places = [(NETWORK, region) for region in regions]
+    own = build_labels(application)
+    return tuple(one for one in read_resources(api, application, places) if is_free(one, own))
+
+
+def read_resources(
+    api: ScalewayAPI, application: Application, places: Sequence[tuple[Kind, str]]
+) -> tuple[Resource, ...]:
+    own, names = build_labels(application), list_names(application)
+    found = work_on_all(places, lambda place: api.list_resources(*place))
+    return tuple(
+        one
+        for listed in found.values()
+        for one in listed
+        if is_own(one, own) or one.name in names[one.kind.noun]
     )
 
 

@@ -6,9 +6,8 @@ in one request.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError, RequestError
@@ -18,10 +17,9 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import rented
 from nvoi.providers.cloud_init import build_user_data
 from nvoi.providers.host_keys import FIRST_HOST_KEY, encode_host_key, generate_host_key
-from nvoi.providers.rented import WantedServer, WantedVolume, build_labels, list_open_ports
+from nvoi.providers.rented import WantedVolume, build_labels, list_open_ports
 from nvoi.providers.scaleway.api import (
     ADDRESS,
-    AGAIN,
     FIREWALL,
     NETWORK,
     SERVER,
@@ -31,7 +29,6 @@ from nvoi.providers.scaleway.api import (
     Kind,
     Resource,
     ScalewayAPI,
-    find_type,
 )
 from nvoi.providers.scaleway.firewall import ensure_firewall
 from nvoi.providers.scaleway.inventory import (
@@ -46,34 +43,21 @@ from nvoi.providers.scaleway.inventory import (
     list_private_ips,
 )
 from nvoi.providers.scaleway.offers import DISK_IOPS, GB, ROOT_SIZE
-from nvoi.waiting import NotReadyError, wait_for
+from nvoi.providers.scaleway.orders import (
+    Order,
+    is_stopped,
+    list_stopped,
+    list_unconnected,
+    list_unmade,
+)
+from nvoi.providers.scaleway.refusals import AGAIN, find_type
+from nvoi.waiting import NotReadyError
 
 log = get_logger("nvoi.providers")
 
-#: Seconds until a disk is made or attached, and until a server runs.
-DISK_SECONDS = 180.0
-START_SECONDS = 300.0
-#: Seconds that the pause between two looks grows to.
-LONGEST_PAUSE = 3.0
 #: The key of the user data that cloud-init reads.
 CLOUD_INIT = "cloud-init"
 TEXT = {"Content-Type": "text/plain"}
-
-
-@dataclass(frozen=True)
-class Order:
-    """A wanted server with what it is made of.
-
-    Attributes:
-        image: its id; None where the server is there.
-        shortage: what to say where there are none left of its type.
-    """
-
-    wanted: WantedServer
-    zone: str
-    type: str
-    image: str | None = None
-    shortage: str = ""
 
 
 class Maker:
@@ -98,14 +82,15 @@ class Maker:
             firewalls = work_on_all(zones, self._ensure_firewall)
             self._note([*firewalls.values(), network])
             self._do(orders, lambda order: self._ensure_parts(order, firewalls[order.zone]))
-            self._wait(VOLUME, DISK_SECONDS, "disks", lambda: self._list_unmade(orders))
+            self._wait(VOLUME, "disks", lambda: list_unmade(self.inventory, orders))
             self._do(orders, lambda order: self._connect(order, firewalls[order.zone], network))
             self._wait(
-                SERVER, DISK_SECONDS, "disks and networks of servers",
-                lambda: self._list_unconnected(orders, network),
+                SERVER,
+                "disks and networks of servers",
+                lambda: list_unconnected(self.inventory, orders, network),
             )
             self._do(orders, self._start)
-            self._wait(SERVER, START_SECONDS, "servers", lambda: self._list_stopped(orders))
+            self._wait(SERVER, "servers", lambda: list_stopped(self.inventory, orders))
             return self._add_private_ips(network)
         except NvoiError as error:
             if not self._made:
@@ -120,7 +105,6 @@ class Maker:
         name, labels = build_network_name(self.application.name), self.inventory.own
         network = self.inventory.find(NETWORK, name)
         if network is not None:
-            check_range(network)
             return self._label(network, labels)
         vpc = self.inventory.find(VPC, name)
         if vpc is None:
@@ -140,7 +124,9 @@ class Maker:
             None,
         )
         ports = list_open_ports(self.application)
-        group, drift = ensure_firewall(self.api, zone, name, self.inventory.own, ports, found)
+        group, drift = ensure_firewall(
+            self.api, zone, name, self.inventory.own, ports=ports, found=found
+        )
         if found is None:
             self._tell(group)
         for text in drift:
@@ -228,7 +214,7 @@ class Maker:
 
     def _connect(self, order: Order, firewall: Resource, network: Resource) -> list[Resource]:
         """Have the server its firewall, its place in the network, and its disks."""
-        server = self._get_server(order)
+        server = order.get_server(self.inventory)
         changed = []
         if (server.data.get("security_group") or {}).get("id") != firewall.id:
             body = {"security_group": {"id": firewall.id, "name": firewall.name}}
@@ -241,7 +227,7 @@ class Maker:
                 f"join {network} by",
                 lambda now: now is not None and find_nic(now, network) is not None,
             )
-        for volume in self._list_volumes(order):
+        for volume in order.list_volumes(self.inventory):
             if volume.id not in list_attached(server):
                 self._attach(server, volume)
         return changed
@@ -264,7 +250,7 @@ class Maker:
 
     def _start(self, order: Order) -> list[Resource]:
         """Start a server that does not run. A new one learns before who may log in."""
-        server = self._get_server(order)
+        server = order.get_server(self.inventory)
         if not is_stopped(server):
             return []
         path = f"{server.path}/user_data"
@@ -291,49 +277,9 @@ class Maker:
         self.api.ask("PATCH", path, what, body=user_data.encode(), headers=TEXT)
         return server
 
-    # What is not there yet
+    # What takes its time
 
-    def _list_unmade(self, orders: Sequence[Order]) -> list[str]:
-        volumes = [(order, volume) for order in orders for volume in self._list_volumes(order)]
-        for _, volume in volumes:
-            if volume.data["status"] == "error":
-                raise NvoiError(f"{volume} could not be made", hint=f"delete it, and {AGAIN}")
-        sizes = {one.name: one.size * GB for order in orders for one in order.wanted.volumes}
-        return [
-            f"{volume.name} is {volume.data['status']}"
-            for _, volume in volumes
-            if volume.data["status"] not in {"available", "in_use"}
-            or volume.data["size"] < sizes[volume.name]
-        ]
-
-    def _list_unconnected(self, orders: Sequence[Order], network: Resource) -> list[str]:
-        pending = []
-        for order in orders:
-            server = self._get_server(order)
-            disks = list_attached(server)
-            states = [disks.get(volume.id, "missing") for volume in self._list_volumes(order)]
-            states += [find_nic_state(server, network)]
-            waits = [state for state in states if state not in {"", "available"}]
-            if waits or not server.data.get("allowed_actions", True):
-                pending.append(f"{server.name} is {(waits or ['busy'])[0]}")
-        return pending
-
-    def _list_stopped(self, orders: Sequence[Order]) -> list[str]:
-        pending = []
-        for order in orders:
-            server = self._get_server(order)
-            state, detail = server.data["state"], server.data.get("state_detail")
-            if state == "locked":
-                raise NvoiError(
-                    f"Scaleway has locked {server}", hint="their support says why, and unlocks it"
-                )
-            if state != "running":
-                pending.append(f"{server.name} is {state}{f' ({detail})' if detail else ''}")
-        return pending
-
-    def _wait(
-        self, kind: Kind, seconds: float, what: str, list_pending: Callable[[], list[str]]
-    ) -> None:
+    def _wait(self, kind: Kind, what: str, list_pending: Callable[[], list[str]]) -> None:
         """Read everything of a kind anew until nothing is pending.
 
         Raises:
@@ -346,15 +292,9 @@ class Maker:
             if pending := list_pending():
                 raise NotReadyError(", ".join(pending))
 
+        seconds = self.api.pace.deadline
         try:
-            wait_for(
-                look,
-                what=f"{what} at Scaleway",
-                seconds=seconds,
-                log=log,
-                pause=self.api.pause,
-                longest_pause=LONGEST_PAUSE,
-            )
+            self.api.wait(look, f"{what} at Scaleway", seconds)
         except NotReadyError as last:
             message = f"{what} at Scaleway are not ready after {seconds:.0f} s: {last}"
             raise NvoiError(message, hint=AGAIN) from last
@@ -408,43 +348,3 @@ class Maker:
             return resource
         log.info("takes over %s", resource)
         return self.api.update(resource, {"tags": build_tags(resource, labels)})
-
-    def _get_server(self, order: Order) -> Resource:
-        server = self.inventory.find(SERVER, order.wanted.name)
-        assert server is not None  # noqa: S101 - the step before has made it
-        return server
-
-    def _list_volumes(self, order: Order) -> list[Resource]:
-        names = {volume.name for volume in order.wanted.volumes}
-        return [one for one in self.inventory.list(VOLUME) if one.name in names]
-
-
-def is_stopped(server: Resource) -> bool:
-    return server.data["state"] in {"stopped", "stopped in place", "stopped_in_place"}
-
-
-def find_nic_state(server: Resource, network: Resource) -> str:
-    for nic in server.data.get("private_nics") or ():
-        if nic.get("private_network_id") == network.id:
-            return str(nic.get("state") or "")
-    return "missing"
-
-
-def check_range(network: Resource) -> None:
-    """See that a network's addresses are in the range that an app's have.
-
-    Raises:
-        NvoiError: they are not.
-    """
-    ranges = [
-        ipaddress.ip_network(one["subnet"])
-        for one in network.data.get("subnets") or ()
-        if ":" not in one["subnet"]
-    ]
-    whole = ipaddress.ip_network(rented.NETWORK)
-    if not any(isinstance(one, ipaddress.IPv4Network) and one.subnet_of(whole) for one in ranges):
-        raise NvoiError(
-            f"{network} has {', '.join(map(str, ranges)) or 'no IPv4 addresses'}, "
-            f"and not {rented.SUBNET}",
-            hint="delete it, where nothing uses it, or give this app another name",
-        )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from nvoi.errors import Fault
 from nvoi.providers.scaleway.api import ScalewayAPI
 
 #: Zones with Instances, by their regions (scaleway-sdk-go, ``scw/locality.go``).
@@ -32,7 +31,6 @@ ROOT_SIZE = 40
 HOURS = 730
 CURRENCY = "EUR"
 SHORTAGE = "shortage"
-TYPE_PATH = "application.compute_provider.scaleway.server_type"
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,15 @@ class Shelf:
     zone: str
     offers: Mapping[str, Offer]
     disk: Decimal
+
+    def list_fitting(self, architecture: str) -> list[Offer]:
+        """What can be had of an architecture, the cheapest first."""
+        fitting = (
+            one
+            for one in self.offers.values()
+            if one.architecture == ARCHITECTURES[architecture] and not (one.is_ended or one.is_out)
+        )
+        return sorted(fitting, key=lambda one: (one.monthly, one.name))
 
 
 def read_shelf(api: ScalewayAPI, zone: str) -> Shelf:
@@ -124,36 +131,29 @@ def find_image(api: ScalewayAPI, zone: str, architecture: str, type_: str) -> st
     return None
 
 
-def find_type_fault(shelf: Shelf, type_: str, architecture: str, path: str) -> Fault | None:
+def find_type_fault(shelf: Shelf, type_: str, architecture: str) -> str | None:
     """Why servers of this type cannot be had in the zone, with those that can."""
-    fitting = [
-        one
-        for one in shelf.offers.values()
-        if one.architecture == ARCHITECTURES[architecture] and not (one.is_ended or one.is_out)
-    ]
     offer = shelf.offers.get(type_)
-    names = ", ".join(one.name for one in sorted(fitting, key=lambda one: one.monthly))
-    can = f"{shelf.zone} has these for {architecture}: {names or 'none'}"
+    names = ", ".join(one.name for one in shelf.list_fitting(architecture))
+    can = f"{shelf.zone} has these of {architecture}: {names or 'none'}"
     if offer is None:
-        return Fault(0, 0, path, f"there is no server type {type_} in {shelf.zone}; {can}")
+        return f"there is no server type {type_} in {shelf.zone}; {can}"
     if offer.architecture != ARCHITECTURES[architecture]:
-        message = f"{type_} is {offer.architecture}, and `architecture` says {architecture}; {can}"
-        return Fault(0, 0, path, message)
+        return f"{type_} is {offer.architecture}, and `architecture` says {architecture}; {can}"
     if offer.is_ended:
-        return Fault(0, 0, path, f"{type_} is no longer sold; {can}")
-    if offer.is_out:
-        return Fault(0, 0, path, describe_shortage(offer, shelf.zone, fitting))
-    return None
+        return f"{type_} is no longer sold; {can}"
+    return describe_shortage(shelf, type_, architecture) if offer.is_out else None
 
 
-def describe_shortage(offer: Offer, zone: str, fitting: Iterable[Offer]) -> str:
+def describe_shortage(shelf: Shelf, type_: str, architecture: str) -> str:
     """That a type is out of stock, and the nearest that is not: no smaller, if there is one."""
-    others = [one for one in fitting if one.name != offer.name]
-    larger = [one for one in others if one.cores >= offer.cores and one.memory >= offer.memory]
-    nearest = min(
-        larger or others, key=lambda one: (abs(one.monthly - offer.monthly), one.name), default=None
-    )
-    text = f"{offer.name} is out of stock in {zone}"
-    if nearest is None:
-        return f"{text}, and so is every other type; try another zone"
+    text = f"{type_} is out of stock in {shelf.zone}"
+    offer = shelf.offers.get(type_)
+    others = [one for one in shelf.list_fitting(architecture) if one is not offer]
+    larger = [
+        one for one in others if offer and one.cores >= offer.cores and one.memory >= offer.memory
+    ]
+    if not others:
+        return f"{text}, and so is every other type of {architecture}; try another zone"
+    nearest = larger[0] if larger else max(others, key=lambda one: (one.cores, one.memory))
     return f"{text}; the nearest that can be had there is {nearest}"

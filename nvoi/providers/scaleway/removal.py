@@ -23,18 +23,14 @@ from nvoi.providers.scaleway.api import (
     Kind,
     Resource,
     ScalewayAPI,
-    find_type,
-    is_lost,
 )
 from nvoi.providers.scaleway.inventory import OF_SERVER, Inventory, build_tags, find_root
-from nvoi.providers.scaleway.making import LONGEST_PAUSE, is_stopped
-from nvoi.waiting import NotReadyError, wait_for
+from nvoi.providers.scaleway.orders import is_stopped
+from nvoi.providers.scaleway.refusals import find_type, is_lost
+from nvoi.waiting import NotReadyError
 
 log = get_logger("nvoi.providers")
 
-#: Seconds until servers are gone, and until something that they used may go.
-GONE_SECONDS = 300.0
-FREE_SECONDS = 120.0
 #: The order in which kinds go; all of one kind go side by side.
 KINDS = (SERVER, VOLUME, ADDRESS, FIREWALL, NETWORK, VPC)
 #: How often something is asked to go where the answer gets lost.
@@ -86,18 +82,14 @@ class Remover:
         going = {one.id: one for one in resources}
         if not going:
             return
+        pace = self._api.pace
         # Where its users stay, it stays too.
-        seconds = 0.0 if self.left else GONE_SECONDS if kind is SERVER else FREE_SECONDS
+        seconds = 0.0 if self.left else pace.deadline if kind is SERVER else pace.release
         try:
-            wait_for(
-                lambda: self._look(kind, going),
-                what=f"{kind.noun}s at Scaleway to go",
-                seconds=seconds,
-                log=log,
-                pause=self._api.pause,
-                longest_pause=LONGEST_PAUSE,
+            self._api.wait(
+                lambda: self._look(kind, going), f"{kind.noun}s at Scaleway to go", seconds
             )
-        except (NotReadyError, RequestError) as last:
+        except (NotReadyError, NvoiError) as last:
             self.left.update(going)
             for one in going:
                 self.reasons.setdefault(one, NvoiError(str(last)))
@@ -110,7 +102,7 @@ class Remover:
         for key in [key for key in going if key not in now]:
             log.info("deleted %s", going.pop(key))
             self.reasons.pop(key, None)
-        for one, may_go in work_on_all([now[key] for key in going], self._try).items() if going else ():
+        for one, may_go in work_on_all([now[key] for key in going], self._try).items():
             if not may_go:
                 self.left[one.id] = going.pop(one.id)
         if going:
@@ -131,7 +123,7 @@ class Remover:
         return True
 
     def _delete_server(self, server: Resource) -> None:
-        """One that runs is terminated, one that does not is deleted; until it is either, it waits."""
+        """Terminate one that runs, delete one that does not, and wait until it is either."""
         may_terminate = "terminate" in server.data.get("allowed_actions", ())
         if not (may_terminate or is_stopped(server)):
             return
