@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from nvoi.config.schema import Application, SSHProvider
+from nvoi.config.schema import Application, ScalewayProvider, SSHProvider
 from nvoi.errors import ConfigError, Fault
 from nvoi.providers.provider import Provider, Server
 from nvoi.providers.ssh import OwnServers, list_destinations
@@ -29,6 +29,10 @@ def get_provider(
     if isinstance(application.compute_provider, SSHProvider):
         servers = list_destinations(application)
         return OwnServers(replace(read_routes(environ), servers=servers))
+    if isinstance(application.compute_provider, ScalewayProvider):
+        from nvoi.providers.scaleway import Scaleway  # noqa: PLC0415 - imported where it is used
+
+        return Scaleway(application, read_routes(environ), environ)
     name = type(application.compute_provider).__name__.removesuffix("Provider").lower()
     path = f"application.compute_provider.{name}"
     message = "this version of nvoi deploys to `local` and `ssh` only"

@@ -43,13 +43,12 @@ from nvoi.providers.scaleway.plan import (
     list_config_faults,
     read_situation,
 )
-from nvoi.providers.scaleway.refusals import KEY_PATH
+from nvoi.providers.scaleway.refusals import KEY_PATH, KEY_REFUSALS, find_type
 from nvoi.providers.scaleway.removal import Remover
-from nvoi.ssh.routes import read_routes
+from nvoi.ssh.routes import Routes
 
 log = get_logger("nvoi.providers")
 
-UNKNOWN_KEY, NO_RIGHTS = 401, 403
 #: Where a server sees a disk of block storage, whatever it calls it.
 DEVICE = "/dev/disk/by-id/scsi-0SCW_sbs_volume-{id}"
 
@@ -59,16 +58,19 @@ class Scaleway:
 
     Raises:
         UsageError: the address of the API, or a proxy, in ``environ`` cannot be used.
-        ConfigError: the user's ``~/.ssh/config`` cannot be used.
     """
 
     is_rented = True
 
     def __init__(
-        self, application: Application, environ: Mapping[str, str], pace: Pace | None = None
+        self,
+        application: Application,
+        routes: Routes,
+        environ: Mapping[str, str],
+        pace: Pace | None = None,
     ) -> None:
         account = get_account(application)
-        self.routes = read_routes(environ)
+        self.routes = routes
         self._api = ScalewayAPI(account.secret_key, account.project_id, environ, pace or Pace())
         self._region = find_region(account.zone)
         #: What was seen of each app last, and of servers by their names.
@@ -250,7 +252,7 @@ def asking() -> Iterator[None]:
         yield
     except (HostsError, RequestError) as failed:
         error = failed.errors[0] if isinstance(failed, HostsError) else failed
-        if isinstance(error, RequestError) and error.status in {UNKNOWN_KEY, NO_RIGHTS}:
+        if isinstance(error, RequestError) and find_type(error) in KEY_REFUSALS:
             fault = Fault(0, 0, KEY_PATH, error.message)
             raise ConfigError("config", [fault], hint=error.hint) from failed
         raise error from failed

@@ -129,14 +129,17 @@ class Situation:
 
     def _sum_costs(self) -> Costs:
         going = {one.name for one in self.surplus}
-        there = {one.id: self._price(one) for one in self.inventory.resources}
-        now = sum(there.values(), Decimal())
-        gone = [
-            there[one.id]
-            for one in self.inventory.resources
-            if self.inventory.get_server_name(one) in going
+        prices = {
+            one: price_resource(self.shelves[one.place], one)
+            for one in self.inventory.list_priced()
+        }
+        stays = [
+            price
+            for one, price in prices.items()
+            if self.inventory.get_server_name(one) not in going
         ]
-        return Costs(CURRENCY, now, now - sum(gone, Decimal()) + self._price_new())
+        now = sum(prices.values(), Decimal())
+        return Costs(CURRENCY, now, sum(stays, Decimal()) + self._price_new())
 
     def _price_new(self) -> Decimal:
         total = Decimal()
@@ -148,9 +151,6 @@ class Situation:
                 found = self.inventory.find(VOLUME, volume.name)
                 total += shelf.disk * max(volume.size - (get_size(found) if found else 0), 0)
         return total
-
-    def _price(self, resource: Resource) -> Decimal:
-        return price_resource(self.shelves[resource.place], resource)
 
 
 def read_situation(

@@ -22,6 +22,8 @@ RIGHTS = (
     "PrivateNetworksFullAccess",
     "IPAMReadOnly",
 )
+#: Refusals of the key, whatever is asked with it.
+KEY_REFUSALS = frozenset({"denied_authentication", "permissions_denied"})
 KEY_PATH = "application.compute_provider.scaleway.secret_key"
 AGAIN = "what was made stays: run nvoi again, and it goes on from there"
 HINTS = {
