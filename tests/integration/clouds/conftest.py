@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.integration.clouds.loop_disk import LoopDisk
-from tests.integration.cluster.conftest import (  # noqa: F401 - fixtures
+from tests.integration.cluster.conftest import start_machine  # noqa: F401 - a fixture
+from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
     connect,
     connections,
     home,
     keys,
-    start_machine,
 )
 
 MakeDisk = Callable[..., LoopDisk]
