@@ -22,7 +22,7 @@ from nvoi.providers.rented import (
     build_surplus,
     list_wanted,
 )
-from nvoi.providers.scaleway.api import NETWORK, SERVER, Pace, Resource, ScalewayAPI
+from nvoi.providers.scaleway.api import NETWORK, SERVER, VPC, Pace, Resource, ScalewayAPI
 from nvoi.providers.scaleway.inventory import (
     Inventory,
     find_nic,
@@ -36,6 +36,7 @@ from nvoi.providers.scaleway.offers import ZONES, read_shelf
 from nvoi.providers.scaleway.plan import (
     Situation,
     describe_deletion,
+    describe_wanted,
     find_overlap,
     find_region,
     get_account,
@@ -130,7 +131,7 @@ class Scaleway:
     def delete_surplus(
         self, application: Application, servers: Sequence[Server], *, with_volumes: bool
     ) -> None:
-        inventory = self._read(application).drop_others()
+        inventory = self._read(application, [self._region]).drop_strangers()
         names = {server.name for server in servers}
         names &= {one.name for one in inventory.list_surplus(application)}
         these = [one for one in inventory.resources if inventory.get_server_name(one) in names]
@@ -142,14 +143,21 @@ class Scaleway:
         check_left(remover.left.values(), remover.reasons)
 
     def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
-        inventory = self._read(application, everywhere=True).drop_others()
+        regions = self._find_regions(application)
+        inventory = self._read(application, regions).drop_strangers()
         kept = {} if with_volumes else {one.id: one for one in inventory.list_data()}
         remover = Remover(self._api, inventory)
         self._seen.pop(application.name, None)
         remover.delete_all(one for one in inventory.resources if one.id not in kept)
-        after = self._read(application, everywhere=True).drop_others()
-        left = {one.id: one for one in after.resources if one.id not in kept}
-        check_left({**remover.left, **left}.values(), remover.reasons)
+        after = self._read(application, regions).drop_others()
+        spared = () if with_volumes else after.list_data()
+        left = {one.id: one for one in after.resources if one not in spared}
+        strangers = {
+            key: NvoiError("no tag says whose it is; nvoi deploy takes it over")
+            for key, one in left.items()
+            if not after.is_own(one)
+        }
+        check_left({**remover.left, **left}.values(), {**remover.reasons, **strangers})
         return [one.name for one in kept.values()]
 
     def describe(self, application: Application) -> list[str]:
@@ -160,7 +168,8 @@ class Scaleway:
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
         try:
-            inventory = self._read(application, everywhere=True).drop_others()
+            regions = self._find_regions(application)
+            inventory = self._read(application, regions).drop_strangers()
             zones = dict.fromkeys(one.place for one in inventory.list_priced())
             with asking():
                 shelves = work_on_all([*zones], lambda zone: read_shelf(self._api, zone))
@@ -191,13 +200,18 @@ class Scaleway:
     def _look(self, application: Application) -> Inventory:
         """What there is of the app, as far as it was seen already."""
         if application.name not in self._seen:
-            self._seen[application.name] = self._read(application)
+            self._seen[application.name] = self._read(application, [self._region])
         return self._seen[application.name]
 
-    def _read(self, application: Application, *, everywhere: bool = False) -> Inventory:
-        regions = list(ZONES) if everywhere else [self._region]
+    def _read(self, application: Application, regions: Sequence[str]) -> Inventory:
         with asking():
             return read_inventory(self._api, application, regions)
+
+    def _find_regions(self, application: Application) -> list[str]:
+        """The regions where the app has something, and that of the config."""
+        with asking():
+            networks = read_networks(self._api, application, list(ZONES), (NETWORK, VPC))
+        return list(dict.fromkeys([self._region, *(one.place for one in networks)]))
 
     def _check_regions(self, application: Application) -> None:
         """See that the app has nothing in another region: its cluster cannot be in two.
@@ -275,11 +289,7 @@ def list_disks(inventory: Inventory, server: Resource, wanted: WantedServer) -> 
 
 
 def describe_unknown(error: NvoiError) -> list[str]:
-    return [f"cannot tell what there is at Scaleway: {error.message}"]
-
-
-def describe_wanted(application: Application) -> list[str]:
-    return [f"wants server {one.name}" for one in list_wanted(application)]
+    return [f"cannot ask what there is: {error}"]
 
 
 def check_left(left: Iterable[Resource], reasons: Mapping[str, NvoiError]) -> None:

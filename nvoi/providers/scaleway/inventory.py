@@ -77,7 +77,8 @@ class Inventory:
     def list_surplus(self, application: Application) -> tuple[Resource, ...]:
         """The app's servers that the config no longer names."""
         names = {one.name for one in list_wanted(application)}
-        return tuple(one for one in self.list(SERVER) if one.name not in names)
+        surplus = (one for one in self.list(SERVER) if one.name not in names)
+        return tuple(sorted(surplus, key=lambda one: one.name))
 
     def list_surplus_data(self, application: Application) -> tuple[Resource, ...]:
         """The app's disks with data that the config no longer names."""
@@ -86,9 +87,19 @@ class Inventory:
 
     def drop_others(self) -> Inventory:
         """Without what is another's."""
-        return replace(
-            self, resources=tuple(one for one in self.resources if is_free(one, self.own))
-        )
+        return replace(self, resources=tuple(filter(self.is_free, self.resources)))
+
+    def drop_strangers(self) -> Inventory:
+        """With what bears the app's labels alone."""
+        return replace(self, resources=tuple(filter(self.is_own, self.resources)))
+
+    def is_own(self, resource: Resource) -> bool:
+        """Whether it bears the app's labels."""
+        return self.own.items() <= resource.labels.items()
+
+    def is_free(self, resource: Resource) -> bool:
+        """Whether it is the app's, or bears nobody's labels."""
+        return find_other_owner(resource.labels, self.own) is None
 
     def replace(self, changed: Iterable[Resource]) -> Inventory:
         """With resources as they are now, and new ones."""
@@ -128,22 +139,24 @@ def read_inventory(api: ScalewayAPI, application: Application, regions: Sequence
     """
     places = [(kind, region) for region in regions for kind in REGIONAL]
     places += [(kind, zone) for region in regions for zone in ZONES[region] for kind in ZONAL]
-    own = build_labels(application)
-    inventory = Inventory(own, read_resources(api, application, places))
-    networks = [one for one in inventory.list(NETWORK) if is_free(one, own)]
-    addresses = work_on_all(networks, lambda one: list_private_ips(api, one)) if networks else {}
+    inventory = Inventory(build_labels(application), read_resources(api, application, places))
+    networks = [one for one in inventory.list(NETWORK) if inventory.is_free(one)]
+    addresses = work_on_all(networks, lambda one: list_private_ips(api, one))
     return replace(
-        inventory, private_ips={key: ip for one in addresses.values() for key, ip in one.items()}
+        inventory, private_ips={nic: ip for one in addresses.values() for nic, ip in one.items()}
     )
 
 
 def read_networks(
-    api: ScalewayAPI, application: Application, regions: Sequence[str]
+    api: ScalewayAPI,
+    application: Application,
+    regions: Sequence[str],
+    kinds: Sequence[Kind] = (NETWORK,),
 ) -> tuple[Resource, ...]:
-    """The app's networks in these regions: it has nothing where it has none."""
-    places = [(NETWORK, region) for region in regions]
-    own = build_labels(application)
-    return tuple(one for one in read_resources(api, application, places) if is_free(one, own))
+    """The app's networks in these regions: where it has none, it has nothing else."""
+    places = [(kind, region) for region in regions for kind in kinds]
+    inventory = Inventory(build_labels(application), read_resources(api, application, places))
+    return inventory.drop_others().resources
 
 
 def read_resources(
@@ -155,7 +168,7 @@ def read_resources(
         one
         for listed in found.values()
         for one in listed
-        if is_own(one, own) or one.name in names[one.kind.noun]
+        if own.items() <= one.labels.items() or one.name in names[one.kind.noun]
     )
 
 
@@ -174,16 +187,6 @@ def list_names(application: Application) -> dict[str, set[str]]:
         VPC.noun: {network},
         ADDRESS.noun: set(),
     }
-
-
-def is_own(resource: Resource, own: Mapping[str, str]) -> bool:
-    """Whether it bears the app's labels."""
-    return own.items() <= resource.labels.items()
-
-
-def is_free(resource: Resource, own: Mapping[str, str]) -> bool:
-    """Whether it is the app's, or bears nobody's labels."""
-    return find_other_owner(resource.labels, own) is None
 
 
 def build_tags(resource: Resource | None, labels: Mapping[str, str]) -> list[str]:

@@ -38,7 +38,6 @@ from nvoi.providers.scaleway.inventory import (
     find_nic,
     find_public_ip,
     find_root,
-    is_own,
     list_attached,
     list_private_ips,
 )
@@ -103,10 +102,11 @@ class Maker:
 
     def _ensure_network(self) -> Resource:
         name, labels = build_network_name(self.application.name), self.inventory.own
-        network = self.inventory.find(NETWORK, name)
+        network, vpc = self.inventory.find(NETWORK, name), self.inventory.find(VPC, name)
+        if vpc is not None:
+            vpc = self._label(vpc, labels)
         if network is not None:
             return self._label(network, labels)
-        vpc = self.inventory.find(VPC, name)
         if vpc is None:
             vpc = self._make(VPC, self.region, {"name": name, "tags": build_tags(None, labels)})
         body = {
@@ -332,7 +332,7 @@ class Maker:
         is_it: Callable[[Resource], bool] | None = None,
     ) -> Resource:
         def is_same(one: Resource) -> bool:
-            return one.name == body["name"] and is_own(one, self.inventory.own)
+            return one.name == body["name"] and self.inventory.is_own(one)
 
         resource = self.api.create(kind, place, body, is_it or is_same)
         self._tell(resource)

@@ -30,7 +30,7 @@ from nvoi.providers.scaleway.api import (
     ScalewayAPI,
 )
 from nvoi.providers.scaleway.firewall import find_drift, list_rules
-from nvoi.providers.scaleway.inventory import Inventory, is_own
+from nvoi.providers.scaleway.inventory import Inventory
 from nvoi.providers.scaleway.offers import (
     CURRENCY,
     GB,
@@ -79,8 +79,9 @@ class Situation:
         lines += [
             f"deletes server {one.name}, which the config no longer names" for one in self.surplus
         ]
-        lines += self.list_differences()
-        return [*lines, describe_costs(self._sum_costs())]
+        lines += map(describe_kept, self.inventory.list_surplus_data(self.application))
+        what = lines or ["has all that the config names, as it is to be"]
+        return [*self.list_differences(), *what, describe_costs(self._sum_costs())]
 
     def list_differences(self) -> Iterator[str]:
         """What of a server that is there the config says in vain."""
@@ -124,7 +125,7 @@ class Situation:
 
     def _list_takeovers(self) -> Iterator[str]:
         for one in self.inventory.resources:
-            if not is_own(one, self.inventory.own):
+            if not self.inventory.is_own(one):
                 yield f"takes over {one.kind.noun} {one.name}, and labels it"
 
     def _sum_costs(self) -> Costs:
@@ -285,7 +286,7 @@ def describe_deletion(
     lines = []
     for one in inventory.resources:
         if one in kept:
-            lines.append(f"keeps volume {one.name}, {get_size(one)} GB, with its data")
+            lines.append(describe_kept(one))
         else:
             detail = f", a {one.data['commercial_type']}" if one.kind is SERVER else ""
             data = " with all its data" if one in inventory.list_data() else ""
@@ -293,6 +294,20 @@ def describe_deletion(
     prices = {one.id: price_resource(shelves[one.place], one) for one in inventory.list_priced()}
     stays = sum((prices[one.id] for one in kept), Decimal())
     return [*lines, describe_costs(Costs(CURRENCY, sum(prices.values(), Decimal()), stays))]
+
+
+def describe_wanted(application: Application) -> Iterator[str]:
+    """What the config names, where nobody knows what of it is there."""
+    account = get_account(application)
+    for server in list_wanted(application):
+        type_, zone = server.type or account.server_type, server.location or account.zone
+        yield f"needs server {server.name}, a {type_} in {zone}"
+        for volume in server.volumes:
+            yield f"needs volume {volume.name}, {volume.size} GB"
+
+
+def describe_kept(volume: Resource) -> str:
+    return f"keeps volume {volume.name}; --delete-volumes deletes it"
 
 
 def describe_costs(costs: Costs) -> str:

@@ -88,13 +88,20 @@ class Scaleway(Cloud):
         """All there is, to be compared."""
         return {kind: list(self.things[kind].values()) for kind in KINDS}
 
+    def add(self, kind: str, place: str, name: str, tags: Iterable[str]) -> Json:
+        """Something that others have made."""
+        made = self._add(kind, place, {"name": name, "tags": tags}, **SHAPES[kind])
+        if kind == FIREWALLS:
+            self.rules[made["id"]] = []
+        return made
+
     def add_others(self, count: int) -> None:
         """Resources that are not nvoi's: so many, spread over all kinds."""
         for index in range(count):
             kind = KINDS[index % len(KINDS)]
             tags = [[], ["team=a"], ["managed-by=terraform", "plain"]][index % 3]
             place = "fr-par" if kind in {NETWORKS, VPCS} else "fr-par-1"
-            self._add(kind, place, {"name": f"other-{index}", "tags": tags}, **SHAPES[kind])
+            self.add(kind, place, f"other-{index}", tags)
 
     # What the API says of itself
 
