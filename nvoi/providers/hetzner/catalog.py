@@ -14,8 +14,7 @@ from typing import Any
 
 from hcloud.server_types import BoundServerType
 
-from nvoi import parallel
-from nvoi.providers.hetzner.api import API
+from nvoi.providers.hetzner.api import API, ask_all
 
 #: Hetzner's words for the architectures of the config.
 ARCHITECTURES = {"x86": "x86", "arm64": "arm"}
@@ -116,7 +115,7 @@ def read_catalog(api: API, architecture: str) -> Catalog:
             sort=["created:desc"],
         ),
     }
-    found = parallel.work_on_all(list(asks), lambda name: asks[name]())
+    found = ask_all(list(asks), lambda name: asks[name]())
     zones = {one.name: one.network_zone for one in found["locations"]}
     prices = found["prices"]
     return Catalog(

@@ -152,7 +152,7 @@ def test_a_provider_that_cannot_be_deployed_to_is_offered_only_where_it_is_there
     with pytest.raises(StopIteration):
         ask_place(interview(Script("Scaleway")), Answers(name="shop"))
     before = Answers(name="shop", provider=ScalewayProvider(Secret("t"), "p", "DEV1-S", "x86"))
-    script = Script("Scaleway", *[ENTER] * 5)
+    script = Script("Scaleway", *[ENTER] * 6)
     assert ask_place(interview(script, before), before).provider == before.provider
     assert any("deploys to this machine and to own servers only" in text for text in script.said)
 
