@@ -22,14 +22,16 @@ from nvoi.providers.rented import (
     build_surplus,
     list_wanted,
 )
-from nvoi.providers.scaleway.api import NETWORK, SERVER, VPC, Pace, Resource, ScalewayAPI
+from nvoi.providers.scaleway.api import NETWORK, SERVER, Pace, Resource, ScalewayAPI
 from nvoi.providers.scaleway.inventory import (
     Inventory,
     find_nic,
     find_public_ip,
+    find_region,
     list_attached,
     read_inventory,
     read_networks,
+    read_regions,
 )
 from nvoi.providers.scaleway.making import Maker
 from nvoi.providers.scaleway.offers import ZONES, read_shelf
@@ -38,10 +40,10 @@ from nvoi.providers.scaleway.plan import (
     describe_deletion,
     describe_wanted,
     find_overlap,
-    find_region,
     get_account,
     get_size,
     list_config_faults,
+    list_zones,
     read_situation,
 )
 from nvoi.providers.scaleway.refusals import KEY_PATH, KEY_REFUSALS, find_type
@@ -191,7 +193,8 @@ class Scaleway:
             hint = "delete it where nothing uses it, or give this app another name"
             raise NvoiError(overlap, hint=hint)
         with asking():
-            self._check_regions(application)
+            if inventory.find_in(NETWORK, self._region) is None:
+                self._check_regions(application)
             situation = read_situation(self._api, application, inventory, with_prices=with_prices)
         if situation.faults:
             raise ConfigError("config", situation.faults)
@@ -200,17 +203,19 @@ class Scaleway:
     def _look(self, application: Application) -> Inventory:
         """What there is of the app, as far as it was seen already."""
         if application.name not in self._seen:
-            self._seen[application.name] = self._read(application, [self._region])
+            with asking():
+                found = read_inventory(self._api, application, list_zones(application))
+            self._seen[application.name] = found
         return self._seen[application.name]
 
     def _read(self, application: Application, regions: Sequence[str]) -> Inventory:
         with asking():
-            return read_inventory(self._api, application, regions)
+            return read_regions(self._api, application, regions)
 
     def _find_regions(self, application: Application) -> list[str]:
         """The regions where the app has something, and that of the config."""
         with asking():
-            networks = read_networks(self._api, application, list(ZONES), (NETWORK, VPC))
+            networks = read_networks(self._api, application, list(ZONES))
         return list(dict.fromkeys([self._region, *(one.place for one in networks)]))
 
     def _check_regions(self, application: Application) -> None:

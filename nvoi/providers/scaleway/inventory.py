@@ -28,7 +28,9 @@ from nvoi.providers.scaleway.offers import ZONES
 #: The tag of an address and of the disk that a server starts from: the server's name. The API
 #: gives the one no name, and the other that of its image.
 OF_SERVER = "server"
+#: Kinds that are in zones and in regions; of those what a deploy looks at where nothing lacks.
 ZONAL, REGIONAL = (SERVER, ADDRESS, VOLUME, FIREWALL), (NETWORK, VPC)
+NEEDED = (SERVER, VOLUME, FIREWALL)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ class Inventory:
         name = resource.name if resource.kind is SERVER else resource.labels.get(OF_SERVER)
         return name or ""
 
+    def list_orphans(self) -> tuple[Resource, ...]:
+        """The disks that servers started from which are gone."""
+        roots = {find_root(server) for server in self.list(SERVER)}
+        return tuple(one for one in self.list_roots() if one.id not in roots)
+
     def list_surplus(self, application: Application) -> tuple[Resource, ...]:
         """The app's servers that the config no longer names."""
         names = {one.name for one in list_wanted(application)}
@@ -101,6 +108,19 @@ class Inventory:
         """Whether it is the app's, or bears nobody's labels."""
         return find_other_owner(resource.labels, self.own) is None
 
+    def is_complete(self, application: Application) -> bool:
+        """Whether all that the config names is there and the app's, and nothing hints at more."""
+        wanted = list(list_wanted(application))
+        servers = [self.find(SERVER, one.name) for one in wanted]
+        volumes = [self.find(VOLUME, volume.name) for one in wanted for volume in one.volumes]
+        network = self.find(NETWORK, build_network_name(application.name))
+        nics = {find_nic(one, network) for one in self.list(SERVER)}
+        return (
+            all(one is not None and self.is_own(one) for one in (*servers, *volumes, network))
+            and all(one is not None and find_public_ip(one) for one in servers)
+            and nics >= set(self.private_ips)
+        )
+
     def replace(self, changed: Iterable[Resource]) -> Inventory:
         """With resources as they are now, and new ones."""
         by_id = {one.id: one for one in (*self.resources, *changed)}
@@ -119,26 +139,43 @@ class Inventory:
                     f"{one} is not this app's: its tag is {other}",
                     hint="give this app another name, or that one in Scaleway's console",
                 )
-        counts = Counter((one.kind.noun, one.name) for one in self.resources)
-        (noun, name), count = next(iter(counts.most_common(1)), (("", ""), 0))
-        if count > 1 and noun != FIREWALL.noun:
-            places = [
-                one.place for one in self.resources if (one.kind.noun, one.name) == (noun, name)
-            ]
-            raise NvoiError(
-                f"{count} {noun}s are called {name}, in {' and '.join(places)}",
-                hint="keep the one with your data, and delete the other in Scaleway's console",
-            )
+        named = [one for one in self.resources if one.kind in {SERVER, NETWORK, VPC}]
+        named += self.list_data()
+        counts = Counter((one.kind.noun, one.name) for one in named)
+        for (noun, name), count in counts.items():
+            if count > 1:
+                raise NvoiError(
+                    f"{count} {noun}s are called {name}",
+                    hint="keep the one with your data, and delete the other in Scaleway's console",
+                )
 
 
-def read_inventory(api: ScalewayAPI, application: Application, regions: Sequence[str]) -> Inventory:
-    """What of the app is in these regions; all lists are read side by side.
+def read_inventory(api: ScalewayAPI, application: Application, zones: Sequence[str]) -> Inventory:
+    """What of the app is in these zones, and in those of their region where something lacks.
+
+    A deploy with nothing to change asks no more than it needs.
 
     Raises:
         NvoiError: the API cannot be asked.
     """
+    region = find_region(zones[0])
+    places = [(NETWORK, region), *((kind, zone) for zone in zones for kind in NEEDED)]
+    inventory = build_inventory(api, application, places)
+    if inventory.is_complete(application):
+        return inventory
+    return read_regions(api, application, [region])
+
+
+def read_regions(api: ScalewayAPI, application: Application, regions: Sequence[str]) -> Inventory:
+    """All of the app that is in these regions."""
     places = [(kind, region) for region in regions for kind in REGIONAL]
     places += [(kind, zone) for region in regions for zone in ZONES[region] for kind in ZONAL]
+    return build_inventory(api, application, places)
+
+
+def build_inventory(
+    api: ScalewayAPI, application: Application, places: Sequence[tuple[Kind, str]]
+) -> Inventory:
     inventory = Inventory(build_labels(application), read_resources(api, application, places))
     networks = [one for one in inventory.list(NETWORK) if inventory.is_free(one)]
     addresses = work_on_all(networks, lambda one: list_private_ips(api, one))
@@ -148,15 +185,16 @@ def read_inventory(api: ScalewayAPI, application: Application, regions: Sequence
 
 
 def read_networks(
-    api: ScalewayAPI,
-    application: Application,
-    regions: Sequence[str],
-    kinds: Sequence[Kind] = (NETWORK,),
+    api: ScalewayAPI, application: Application, regions: Sequence[str]
 ) -> tuple[Resource, ...]:
     """The app's networks in these regions: where it has none, it has nothing else."""
-    places = [(kind, region) for region in regions for kind in kinds]
+    places = [(kind, region) for region in regions for kind in REGIONAL]
     inventory = Inventory(build_labels(application), read_resources(api, application, places))
     return inventory.drop_others().resources
+
+
+def find_region(zone: str) -> str:
+    return zone.rpartition("-")[0]
 
 
 def read_resources(

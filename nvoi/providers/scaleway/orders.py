@@ -31,10 +31,17 @@ class Order:
     shortage: str = ""
 
     def get_server(self, inventory: Inventory) -> Resource:
-        """The server, which a step before has made."""
+        """The server, which a step before has made.
+
+        Raises:
+            NvoiError: Scaleway has locked it: nothing can be done with it.
+        """
         server = inventory.find(SERVER, self.wanted.name)
         if server is None:
             raise AssertionError(f"there is no server {self.wanted.name}")
+        if server.data["state"] == "locked":
+            hint = "their support says why, and unlocks it"
+            raise NvoiError(f"Scaleway has locked {server}", hint=hint)
         return server
 
     def list_volumes(self, inventory: Inventory) -> list[Resource]:
@@ -75,18 +82,11 @@ def list_unconnected(inventory: Inventory, orders: Sequence[Order], network: Res
 
 
 def list_stopped(inventory: Inventory, orders: Sequence[Order]) -> list[str]:
-    """The servers that do not run yet, each with its state.
-
-    Raises:
-        NvoiError: Scaleway has locked one.
-    """
+    """The servers that do not run yet, each with its state."""
     pending = []
     for order in orders:
         server = order.get_server(inventory)
         state, detail = server.data["state"], server.data.get("state_detail")
-        if state == "locked":
-            hint = "their support says why, and unlocks it"
-            raise NvoiError(f"Scaleway has locked {server}", hint=hint)
         if state != "running":
             pending.append(f"{server.name} is {state}{f' ({detail})' if detail else ''}")
     return pending

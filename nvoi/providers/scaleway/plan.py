@@ -30,7 +30,7 @@ from nvoi.providers.scaleway.api import (
     ScalewayAPI,
 )
 from nvoi.providers.scaleway.firewall import find_drift, list_rules
-from nvoi.providers.scaleway.inventory import Inventory
+from nvoi.providers.scaleway.inventory import Inventory, find_region
 from nvoi.providers.scaleway.offers import (
     CURRENCY,
     GB,
@@ -84,7 +84,12 @@ class Situation:
         return [*self.list_differences(), *what, describe_costs(self._sum_costs())]
 
     def list_differences(self) -> Iterator[str]:
-        """What of a server that is there the config says in vain."""
+        """What the config says in vain of a server that is there, and what is of none."""
+        for one in self.inventory.list_orphans():
+            yield (
+                f"volume {one.name} is of a server that is gone, and goes on costing money: "
+                "delete it in Scaleway's console where nothing on it is needed"
+            )
         account = get_account(self.application)
         for order in self.orders:
             wanted = order.wanted
@@ -331,15 +336,18 @@ def get_size(volume: Resource) -> int:
     return int(volume.data["size"]) // GB
 
 
+def list_zones(application: Application) -> list[str]:
+    """The zones of the config, that of the account first."""
+    account = get_account(application)
+    places = (group.location for group in application.servers.values())
+    return list(dict.fromkeys([account.zone, *filter(None, places)]))
+
+
 def get_account(application: Application) -> ScalewayProvider:
     account = application.compute_provider
     if not isinstance(account, ScalewayProvider):
         raise TypeError("the config has another provider")
     return account
-
-
-def find_region(zone: str) -> str:
-    return zone.rpartition("-")[0]
 
 
 def build_path(group: str, key: str) -> str:

@@ -281,10 +281,11 @@ class Scaleway(Cloud):
         disk = body["volumes"]["0"]
         if disk["volume_type"] != "sbs_volume" or disk["size"] < 10 * GB:
             raise invalid("volumes.0", "a volume of at least 10 GB of block storage is needed")
+        root = {"name": f"{IMAGE_NAME}_sbs_volume_0", "project_id": body["project"], "tags": []}
+        self._check_quota(SERVERS)
+        volume = self._make(VOLUMES, zone, root, **build_volume_shape(disk["size"]))
         server = self._make(SERVERS, zone, body, **build_server_shape(body, type_["arch"]))
         server["security_group"] = {"id": group["id"], "name": group["name"]}
-        root = {"name": f"{IMAGE_NAME}_sbs_volume_0", "project_id": body["project"], "tags": []}
-        volume = self._make(VOLUMES, zone, root, **build_volume_shape(disk["size"]))
         self._attach(server, volume)
         self.user_data[server["id"]] = {}
         for address in addresses:
@@ -608,11 +609,14 @@ class Scaleway(Cloud):
         if (body.get("project") or body.get("project_id")) != PROJECT:
             details = [{"action": "write", "resource": kind}]
             raise Refused(403, "permissions_denied", "insufficient permissions", details=details)
+        self._check_quota(kind)
+        return self._add(kind, place, body, **shape)
+
+    def _check_quota(self, kind: str) -> None:
         count = len(self.things[kind])
         if count >= self.limits.get(kind, 1_000_000):
             details = [{"resource": kind, "quota": count, "current": count}]
             raise Refused(403, "quotas_exceeded", "quota exceeded", details=details)
-        return self._add(kind, place, body, **shape)
 
     def _add(self, kind: str, place: str, body: Json, **shape: Any) -> Json:
         self._count += 1
