@@ -7,6 +7,7 @@ What goes on in the background comes nearer to its end with each look.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -45,6 +46,8 @@ ALL_RIGHTS = frozenset(one for _, one, _ in RIGHTS)
 #: Mail is blocked by rules that nobody can edit.
 MAIL = tuple((port, addresses) for addresses in ("0.0.0.0/0", "::/0") for port in (25, 465, 587))
 GB = 10**9
+#: The public addresses of servers count from here.
+FIRST_ADDRESS = ipaddress.ip_address("198.18.0.0")
 ZONE, REGION, ID = r"([a-z]{2}-[a-z]{3}-\d)", r"([a-z]{2}-[a-z]{3})", r"([0-9a-f-]{36})"
 INSTANCE, BLOCK = f"/instance/v1/zones/{ZONE}", f"/block/v1/zones/{ZONE}"
 VPC, IPAM = f"/vpc/v2/regions/{REGION}", f"/ipam/v1/regions/{REGION}"
@@ -73,7 +76,7 @@ class Scaleway(Cloud):
         self.on_start: Callable[[Json], object] = lambda _: None
         self.on_delete: Callable[[Json], object] = lambda _: None
         self._going: list[tuple[Progress, Callable[[], None]]] = []
-        self._count = 0
+        self._count, self._addresses = 0, itertools.count()
         super().__init__(**options)
 
     # What a test asks for
@@ -83,6 +86,16 @@ class Scaleway(Cloud):
 
     def get(self, kind: str, name: str) -> Json:
         return next(one for one in self.things[kind].values() if one["name"] == name)
+
+    def find_address(self, server: Json) -> str:
+        """The public address of a server."""
+        addresses = self.things[ADDRESSES].values()
+        return next(one["address"] for one in addresses if one["server"] == server["id"])
+
+    def find_private_ip(self, nic: Json) -> str:
+        """The IPv4 address of an interface in its network."""
+        first, *_ = (self.things[PRIVATE_IPS][number] for number in nic["ipam_ip_ids"])
+        return str(first["address"].partition("/")[0])
 
     def show_all(self) -> dict[str, list[Json]]:
         """All there is, to be compared."""
@@ -176,7 +189,7 @@ class Scaleway(Cloud):
         body = take(call, "project", "type", tags=[], server=None)
         if body["type"] != "routed_ipv4":
             raise invalid("type", "only routed IPs exist")
-        address = str(ipaddress.ip_address("198.18.0.1") + self._count)
+        address = str(FIRST_ADDRESS + next(self._addresses))
         made = self._make(ADDRESSES, zone, body, address=address, server=None, state="detached")
         if body["server"]:
             self._place(made, self._get(SERVERS, zone, body["server"]))
