@@ -14,7 +14,7 @@ from typing import Any
 
 from nvoi import ci
 from nvoi.cli import job, results
-from nvoi.cli.inputs import Inputs, ask_name, find_home, load_inputs, open_console
+from nvoi.cli.inputs import Inputs, ask_name, ask_yes, find_home, load_inputs, open_console
 from nvoi.config.schema import LocalProvider, SSHProvider
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import UsageError
