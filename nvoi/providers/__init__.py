@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from nvoi.config.schema import Application, HetznerProvider, SSHProvider
+from nvoi.config.schema import Application, HetznerProvider, ScalewayProvider, SSHProvider
 from nvoi.errors import ConfigError, ExtraError, Fault
 from nvoi.providers.provider import Provider, Server
 from nvoi.providers.ssh import OwnServers, list_destinations
@@ -37,7 +37,11 @@ def get_provider(
             message = f"{error.name} is not installed, which `hetzner` needs"
             raise ExtraError(message, "hetzner") from error
         return Hetzner(application, read_routes(environ), environ)
+    if isinstance(application.compute_provider, ScalewayProvider):
+        from nvoi.providers.scaleway import Scaleway  # noqa: PLC0415 - imported where it is used
+
+        return Scaleway(application, read_routes(environ), environ)
     name = type(application.compute_provider).__name__.removesuffix("Provider").lower()
     path = f"application.compute_provider.{name}"
-    message = "this version of nvoi deploys to `local`, `ssh` and `hetzner` only"
+    message = "this version of nvoi deploys to `local`, `ssh`, `hetzner` and `scaleway` only"
     raise ConfigError("config", [Fault(0, 0, path, message)])

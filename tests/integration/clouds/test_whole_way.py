@@ -15,10 +15,11 @@ from nvoi.naming import VOLUMES_FOLDER
 from nvoi.targets.cluster.boot import KEY_FILE
 from tests.integration.clouds.datacenter import Datacenter, RentedFleet, Site
 from tests.integration.clouds.hetzner_site import HetznerSite
+from tests.integration.clouds.scaleway_site import ScalewaySite
 from tests.integration.cluster.machine import IS_ROOT
 
 #: Each cloud is one line here.
-SITES: tuple[type[Site], ...] = (HetznerSite,)
+SITES: tuple[type[Site], ...] = (HetznerSite, ScalewaySite)
 #: That a deploy with nothing to change may make.
 MOST_CALLS = 12
 FOLDER = f"{VOLUMES_FOLDER}/shop-main-data"

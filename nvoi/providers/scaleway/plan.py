@@ -1,0 +1,359 @@
+"""What of an app's config Scaleway can have: checked, put against what there is, and told."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from nvoi.config.nodes import join_path
+from nvoi.config.schema import Application, ScalewayProvider
+from nvoi.errors import Fault
+from nvoi.naming import build_firewall_name, build_network_name
+from nvoi.parallel import work_on_all
+from nvoi.providers import rented
+from nvoi.providers.rented import (
+    Costs,
+    WantedServer,
+    WantedVolume,
+    list_open_ports,
+    list_wanted,
+)
+from nvoi.providers.scaleway.api import (
+    FIREWALL,
+    NETWORK,
+    SERVER,
+    VOLUME,
+    Resource,
+    ScalewayAPI,
+)
+from nvoi.providers.scaleway.firewall import find_drift, list_rules
+from nvoi.providers.scaleway.inventory import Inventory, find_region
+from nvoi.providers.scaleway.offers import (
+    CURRENCY,
+    GB,
+    ROOT_SIZE,
+    ZONES,
+    Shelf,
+    describe_shortage,
+    find_image,
+    find_type_fault,
+    read_shelf,
+)
+from nvoi.providers.scaleway.orders import Order
+
+ACCOUNT = "application.compute_provider.scaleway"
+PROJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+IPV4 = 4
+#: GB that a disk of block storage may have (Block Storage v1, "Create a volume").
+LARGEST = 10_000
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a config says, and what there is.
+
+    Attributes:
+        shelves: what is sold, by zone; empty where nothing has to be made.
+        orders: the servers of the config, the master first.
+        faults: what of the config the account cannot have.
+        drift: what of the security groups that are there is not as it is to be, by zone.
+    """
+
+    application: Application
+    inventory: Inventory
+    orders: tuple[Order, ...]
+    shelves: Mapping[str, Shelf] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    drift: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def surplus(self) -> tuple[Resource, ...]:
+        return self.inventory.list_surplus(self.application)
+
+    def describe(self) -> list[str]:
+        """What is made, changed and removed, a line each, and what a month costs."""
+        lines = [*self._list_shared(), *self._list_parts(), *self._list_takeovers()]
+        lines += [
+            f"deletes server {one.name}, which the config no longer names" for one in self.surplus
+        ]
+        lines += map(describe_kept, self.inventory.list_surplus_data(self.application))
+        what = lines or ["has all that the config names, as it is to be"]
+        return [*self.list_differences(), *what, describe_costs(self._sum_costs())]
+
+    def list_differences(self) -> Iterator[str]:
+        """What the config says in vain of a server that is there, and what is of none."""
+        for one in self.inventory.list_orphans():
+            yield (
+                f"volume {one.name} is of a server that is gone, and goes on costing money: "
+                "delete it in Scaleway's console where nothing on it is needed"
+            )
+        account = get_account(self.application)
+        for order in self.orders:
+            wanted = order.wanted
+            for what, there, said in (
+                ("type", order.type, wanted.type or account.server_type),
+                ("zone", order.zone, wanted.location or account.zone),
+            ):
+                if there != said:
+                    yield (
+                        f"server {wanted.name} keeps its {what} {there}, though the config says "
+                        f"{said}: delete it first to have another"
+                    )
+
+    def _list_shared(self) -> Iterator[str]:
+        network = build_network_name(self.application.name)
+        if self.inventory.find(NETWORK, network) is None:
+            yield f"makes private network {network}, {rented.SUBNET}, in a VPC of its own"
+        ports = ", ".join(f"tcp/{port}" for port in list_open_ports(self.application))
+        firewall = build_firewall_name(self.application.name)
+        for zone in dict.fromkeys(order.zone for order in self.orders):
+            group = f"security group {firewall} in {zone}"
+            if zone not in self.drift:
+                yield f"makes {group}, which lets in {ports}"
+            elif self.drift[zone]:
+                yield f"corrects {group}: {', '.join(self.drift[zone])}"
+
+    def _list_parts(self) -> Iterator[str]:
+        for order in self.orders:
+            if self.inventory.find(SERVER, order.wanted.name) is None:
+                yield f"makes server {order.wanted.name}, a {order.type} in {order.zone}"
+            for volume in order.wanted.volumes:
+                found = self.inventory.find(VOLUME, volume.name)
+                if found is None:
+                    yield f"makes volume {volume.name}, {volume.size} GB in {order.zone}"
+                elif get_size(found) < volume.size:
+                    sizes = f"from {get_size(found)} GB to {volume.size} GB"
+                    yield f"extends volume {volume.name} {sizes}"
+
+    def _list_takeovers(self) -> Iterator[str]:
+        for one in self.inventory.resources:
+            if not self.inventory.is_own(one):
+                yield f"takes over {one.kind.noun} {one.name}, and labels it"
+
+    def _sum_costs(self) -> Costs:
+        going = {one.name for one in self.surplus}
+        prices = {
+            one: price_resource(self.shelves[one.place], one)
+            for one in self.inventory.list_priced()
+        }
+        stays = [
+            price
+            for one, price in prices.items()
+            if self.inventory.get_server_name(one) not in going
+        ]
+        now = sum(prices.values(), Decimal())
+        return Costs(CURRENCY, now, sum(stays, Decimal()) + self._price_new())
+
+    def _price_new(self) -> Decimal:
+        total = Decimal()
+        for order in self.orders:
+            shelf = self.shelves[order.zone]
+            if self.inventory.find(SERVER, order.wanted.name) is None:
+                total += get_price(shelf, order.type) + shelf.disk * ROOT_SIZE
+            for volume in order.wanted.volumes:
+                found = self.inventory.find(VOLUME, volume.name)
+                total += shelf.disk * max(volume.size - (get_size(found) if found else 0), 0)
+        return total
+
+
+def read_situation(
+    api: ScalewayAPI, application: Application, inventory: Inventory, *, with_prices: bool
+) -> Situation:
+    """What there is to be done.
+
+    Args:
+        with_prices: read also what is sold where nothing has to be made.
+
+    Raises:
+        NvoiError: the API cannot be asked.
+    """
+    account, wanted = get_account(application), list(list_wanted(application))
+    servers = {one.name: inventory.find(SERVER, one.name) for one in wanted}
+    new = [one for one in wanted if servers[one.name] is None]
+    zones = {one.location or account.zone for one in new}
+    if with_prices:
+        zones |= {one.place for one in inventory.resources if one.kind in {SERVER, VOLUME}}
+        zones |= {found.place for found in servers.values() if found}
+    shelves = work_on_all(sorted(zones), lambda zone: read_shelf(api, zone))
+    types = dict.fromkeys(
+        (one.location or account.zone, one.type or account.server_type) for one in new
+    )
+    images = work_on_all([*types], lambda it: find_image(api, it[0], account.architecture, it[1]))
+    orders = tuple(
+        build_order(application, one, servers[one.name], shelves, images) for one in wanted
+    )
+    faults = [*list_volume_faults(application, inventory, orders)]
+    faults += [
+        fault for one in new if (fault := find_fault(application, one, shelves, images)) is not None
+    ]
+    groups = {one.place: one for one in inventory.list(FIREWALL)}
+    ports = list_open_ports(application)
+    drift = (
+        {
+            zone: find_drift(groups[zone], rules, ports)
+            for zone, rules in work_on_all([*groups], lambda z: list_rules(api, groups[z])).items()
+        }
+        if with_prices
+        else {}
+    )
+    return Situation(application, inventory, orders, shelves, tuple(dict.fromkeys(faults)), drift)
+
+
+def build_order(
+    application: Application,
+    wanted: WantedServer,
+    found: Resource | None,
+    shelves: Mapping[str, Shelf],
+    images: Mapping[tuple[str, str], str | None],
+) -> Order:
+    if found is not None:
+        return Order(wanted, found.place, found.data["commercial_type"])
+    account = get_account(application)
+    zone, type_ = wanted.location or account.zone, wanted.type or account.server_type
+    shortage = describe_shortage(shelves[zone], type_, account.architecture)
+    return Order(wanted, zone, type_, images[zone, type_], shortage)
+
+
+def find_fault(
+    application: Application,
+    wanted: WantedServer,
+    shelves: Mapping[str, Shelf],
+    images: Mapping[tuple[str, str], str | None],
+) -> Fault | None:
+    """Why a server cannot be made as the config says."""
+    account = get_account(application)
+    zone, type_ = wanted.location or account.zone, wanted.type or account.server_type
+    path = build_path(wanted.group, "type") if wanted.type else f"{ACCOUNT}.server_type"
+    message = find_type_fault(shelves[zone], type_, account.architecture)
+    if message is None and images[zone, type_] is None:
+        message = f"there is no image of Ubuntu 24.04 for {type_} in {zone}"
+    return None if message is None else Fault(0, 0, path, message)
+
+
+def list_volume_faults(
+    application: Application, inventory: Inventory, orders: Iterable[Order]
+) -> Iterator[Fault]:
+    for order in orders:
+        for volume in order.wanted.volumes:
+            found = inventory.find(VOLUME, volume.name)
+            path = build_volume_path(application, order.wanted, volume)
+            if found is not None and get_size(found) > volume.size:
+                message = f"the volume has {get_size(found)} GB, and none can shrink; give it these"
+                yield Fault(0, 0, f"{path}.size", message)
+            if found is not None and found.place != order.zone:
+                message = f"the volume is in {found.place}, and its server in {order.zone}"
+                yield Fault(0, 0, path, f"{message}; both must be in one zone")
+
+
+def list_config_faults(application: Application) -> Iterator[Fault]:
+    """What of a config nobody can have at Scaleway."""
+    account = get_account(application)
+    if not PROJECT.fullmatch(account.project_id):
+        message = "must be the id of a project, as the console shows it in the project's settings"
+        yield Fault(0, 0, f"{ACCOUNT}.project_id", message)
+    zones = [zone for region in ZONES.values() for zone in region]
+    places = {f"{ACCOUNT}.zone": account.zone}
+    for group in application.servers.values():
+        if group.location:
+            places[build_path(group.name, "location")] = group.location
+    for path, zone in places.items():
+        if zone not in zones:
+            yield Fault(0, 0, path, f"there is no zone {zone}; there are {', '.join(zones)}")
+        elif account.zone in zones and find_region(zone) != find_region(account.zone):
+            here = ", ".join(ZONES[find_region(account.zone)])
+            message = f"all servers must be in one region; {account.zone} is in that of {here}"
+            yield Fault(0, 0, path, message)
+    for wanted in list_wanted(application):
+        for volume in wanted.volumes:
+            if volume.size > LARGEST:
+                path = build_volume_path(application, wanted, volume)
+                yield Fault(0, 0, f"{path}.size", f"a volume has at most {LARGEST} GB")
+
+
+def find_overlap(application: Application, inventory: Inventory) -> str | None:
+    """Why the app's servers cannot be in the network that has its name."""
+    network = inventory.find(NETWORK, build_network_name(application.name))
+    subnets = [] if network is None else [one["subnet"] for one in network.data["subnets"]]
+    ranges = [one for text in subnets if (one := ipaddress.ip_network(text)).version == IPV4]
+    if network is None or any(one.overlaps(ipaddress.ip_network(rented.NETWORK)) for one in ranges):
+        return None
+    return f"{network} has {', '.join(map(str, ranges)) or 'no IPv4'}, and not {rented.SUBNET}"
+
+
+def describe_deletion(
+    inventory: Inventory, shelves: Mapping[str, Shelf], *, with_volumes: bool
+) -> list[str]:
+    """What is deleted and what stays, a line each, and what a month costs."""
+    kept = () if with_volumes else inventory.list_data()
+    lines = []
+    for one in inventory.resources:
+        if one in kept:
+            lines.append(describe_kept(one))
+        else:
+            detail = f", a {one.data['commercial_type']}" if one.kind is SERVER else ""
+            data = " with all its data" if one in inventory.list_data() else ""
+            lines.append(f"deletes {one.kind.noun} {one.name}{detail} in {one.place}{data}")
+    prices = {one.id: price_resource(shelves[one.place], one) for one in inventory.list_priced()}
+    stays = sum((prices[one.id] for one in kept), Decimal())
+    return [*lines, describe_costs(Costs(CURRENCY, sum(prices.values(), Decimal()), stays))]
+
+
+def describe_wanted(application: Application) -> Iterator[str]:
+    """What the config names, where nobody knows what of it is there."""
+    account = get_account(application)
+    for server in list_wanted(application):
+        type_, zone = server.type or account.server_type, server.location or account.zone
+        yield f"needs server {server.name}, a {type_} in {zone}"
+        for volume in server.volumes:
+            yield f"needs volume {volume.name}, {volume.size} GB"
+
+
+def describe_kept(volume: Resource) -> str:
+    return f"keeps volume {volume.name}; --delete-volumes deletes it"
+
+
+def describe_costs(costs: Costs) -> str:
+    # Scaleway's API tells no prices of addresses.
+    return f"{costs}, without public addresses"
+
+
+def price_resource(shelf: Shelf, resource: Resource) -> Decimal:
+    """Of a server or a disk for a month; of all else it has no price."""
+    if resource.kind is SERVER:
+        return get_price(shelf, resource.data["commercial_type"])
+    return shelf.disk * get_size(resource) if resource.kind is VOLUME else Decimal()
+
+
+def get_price(shelf: Shelf, type_: str) -> Decimal:
+    offer = shelf.offers.get(type_)
+    return offer.monthly if offer else Decimal()
+
+
+def get_size(volume: Resource) -> int:
+    return int(volume.data["size"]) // GB
+
+
+def list_zones(application: Application) -> list[str]:
+    """The zones of the config, that of the account first."""
+    account = get_account(application)
+    places = (group.location for group in application.servers.values())
+    return list(dict.fromkeys([account.zone, *filter(None, places)]))
+
+
+def get_account(application: Application) -> ScalewayProvider:
+    account = application.compute_provider
+    if not isinstance(account, ScalewayProvider):
+        raise TypeError("the config has another provider")
+    return account
+
+
+def build_path(group: str, key: str) -> str:
+    return f"{join_path('application.servers', group)}.{key}"
+
+
+def build_volume_path(application: Application, wanted: WantedServer, volume: WantedVolume) -> str:
+    key = volume.name.removeprefix(f"{application.name}-{wanted.group}-")
+    return f"{build_path(wanted.group, 'volumes')}.{key}"
