@@ -551,7 +551,8 @@ class Scaleway(Cloud):
             if one["_network"] == network
             and (call.find("is_ipv6") or "false") == str(one["is_ipv6"]).lower()
         ]
-        return paginate("ips", found, call)
+        shown = [{key: value for key, value in one.items() if key != "name"} for one in found]
+        return paginate("ips", shown, call)
 
     def _book_ips(self, network: Json) -> list[str]:
         ips = self.things[PRIVATE_IPS]
@@ -592,7 +593,9 @@ class Scaleway(Cloud):
             servers = self.things[SERVERS]
             server = servers.get(thing["server"] or "")
             summary = {"id": server["id"], "name": server["name"]} if server else None
-            return {key: one for key, one in {**thing, "server": summary}.items() if key != "name"}
+            hidden = {"name", "creation_date"}
+            shown = {key: one for key, one in thing.items() if key not in hidden}
+            return {**shown, "server": summary}
         if kind == FIREWALLS:
             users = [
                 {"id": one["id"], "name": one["name"]}
