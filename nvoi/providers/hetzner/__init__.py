@@ -144,11 +144,17 @@ class Hetzner:
             return self._plan_deletion(found, with_volumes=with_volumes)
 
         with self._tell():
-            found = self._remove(application, select, with_keys=True)
-            check_strangers(application, found, with_volumes=with_volumes)
+            found = self._get_found(application)
+            strangers = Situation(application, found).list_strangers(with_volumes=with_volumes)
+            try:
+                found = self._remove(application, select, with_keys=True)
+            except NvoiError as error:
+                raise add_strangers(error, strangers) from error
+        if strangers:
+            raise add_strangers(None, strangers)
         return () if with_volumes else sorted(found.volumes.own)
 
-    def describe(self, application: Application) -> list[str]:
+    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
         self._api.patience = min(GLANCE, self._api.patience)
         try:
             with self._tell():
@@ -161,10 +167,14 @@ class Hetzner:
         lines = [
             *map(str, plan.list_works()),
             *(f"deletes {SERVER} {one.name}, which the config no longer names" for one in servers),
-            *(f"keeps {VOLUME} {one.name}; --delete-volumes deletes it" for one in volumes),
+            *(describe_unwanted(one, with_volumes=with_volumes) for one in volumes),
         ]
         what = lines or ["has all that the config names, as it is to be"]
-        return [*plan.list_warnings(), *what, str(plan.build_costs(catalog))]
+        costs = plan.build_costs(catalog)
+        if with_volumes:
+            less = sum(one.size for one in volumes) * catalog.volume_price
+            costs = replace(costs, afterwards=costs.afterwards - less)
+        return [*plan.list_warnings(), *what, str(costs)]
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
         self._api.patience = min(GLANCE, self._api.patience)
@@ -358,10 +368,19 @@ class Hetzner:
             raise add_made(error, made or []) from error
 
 
-def check_strangers(application: Application, found: Found, *, with_volumes: bool) -> None:
-    strangers = Situation(application, found).list_strangers(with_volumes=with_volumes)
-    if strangers:
-        raise NvoiError(
-            f"left at Hetzner: {', '.join(strangers)}: no label says whose they are",
-            hint="deploy once, which takes them over, or delete them in Hetzner's console",
-        )
+def add_strangers(error: NvoiError | None, strangers: Sequence[str]) -> NvoiError:
+    """The error of a delete with what it leaves because nobody knows whose it is."""
+    if error is not None and not strangers:
+        return error
+    text = f"left at Hetzner: {', '.join(strangers)}: no label says whose they are"
+    hint = "deploy once, which takes them over, or delete them in Hetzner's console"
+    if error is None:
+        return NvoiError(text, hint=hint)
+    return NvoiError(f"{error.message}\n{text}", hint=f"{error.hint}; {hint}".lstrip("; "))
+
+
+def describe_unwanted(volume: VolumeRecord, *, with_volumes: bool) -> str:
+    """What becomes of a volume that the config no longer names."""
+    if with_volumes:
+        return f"deletes {VOLUME} {volume.name} with all its data"
+    return f"keeps {VOLUME} {volume.name}; --delete-volumes deletes it"

@@ -49,8 +49,8 @@ T = TypeVar("T")
 #: The variable that names another address of the API, as Hetzner's own programs have it.
 ENDPOINT_VARIABLE = "HCLOUD_ENDPOINT"
 ENDPOINT = "https://api.hetzner.cloud/v1"
-#: Objects that one answer has at most.
-PAGE = 50
+#: Actions that are asked for at once: an answer that is not told how long it may be has so many.
+PAGE = 25
 RUNNING, FAILED = "running", "error"
 
 
@@ -220,7 +220,7 @@ class API:
 
     def _list_actions(self, ids: Sequence[int]) -> Iterable[dict[str, Any]]:
         for begin in range(0, len(ids), PAGE):
-            params = {"id": ids[begin : begin + PAGE], "per_page": PAGE}
+            params = {"id": ids[begin : begin + PAGE]}
             yield from self.request("GET", "/actions", params=params)["actions"]
 
 

@@ -83,7 +83,9 @@ class Catalog:
     def list_alternatives(self, offer: Offer) -> list[Offer]:
         """What comes nearest to what cannot be had: another type there, the same type elsewhere."""
         fitting = [
-            one for one in self.offers if one.can_be_had and one.architecture == offer.architecture
+            one
+            for one in self.offers
+            if one.can_be_had and one.architecture == offer.architecture and one != offer
         ]
         here = [one for one in fitting if one.location == offer.location]
         enough = [one for one in here if one.cores >= offer.cores and one.memory >= offer.memory]

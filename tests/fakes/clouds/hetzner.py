@@ -76,7 +76,16 @@ class Hetzner(Cloud):
         for index in range(count):
             kind = KINDS[index % len(KINDS)]
             labels = [{}, {"team": "a"}, {"managed-by": "terraform"}][index % 3]
-            self._add(kind, f"other-{kind}-{index}".replace("_", "-"), labels, **SHAPES[kind]())
+            self.add_other(kind, f"other-{kind}-{index}".replace("_", "-"), labels)
+
+    def add_other(self, kind: str, name: str, labels: Json) -> Json:
+        return self._add(kind, name, labels, **SHAPES[kind]())
+
+    def finish_all(self) -> None:
+        """All that goes on ends, however long it would take."""
+        for _, finish in list(self._going.values()):
+            finish()
+        self._going.clear()
 
     def show_all(self) -> dict[str, list[Json]]:
         """All there is, to be compared."""

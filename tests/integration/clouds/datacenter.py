@@ -39,7 +39,6 @@ class Site(ABC):
     Attributes:
         provider: ``compute_provider`` of the config.
         environ: what leads nvoi to the stand-in.
-        first_address: the public addresses of its servers count from here.
     """
 
     cloud: Cloud

@@ -54,10 +54,9 @@ class RentedMachine(Machine):
         self._keys = found["ssh_keys"]
         self._cluster, self._private_ip = cluster, private_ip
         self.disks: dict[str, LoopDisk] = {}
-        (self_user,) = found["users"]
         super().__init__(
             folder,
-            self_user["ssh_authorized_keys"],
+            found["users"][0]["ssh_authorized_keys"],
             name=name,
             user="deploy",
             address=address,
