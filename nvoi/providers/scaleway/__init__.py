@@ -52,6 +52,8 @@ from nvoi.ssh.routes import Routes
 
 log = get_logger("nvoi.providers")
 
+#: Seconds for which an API that does not answer is asked again, where nothing depends on it.
+GLANCE = 5.0
 #: Where a server sees a disk of block storage, whatever it calls it.
 DEVICE = "/dev/disk/by-id/scsi-0SCW_sbs_volume-{id}"
 
@@ -162,13 +164,16 @@ class Scaleway:
         check_left({**remover.left, **left}.values(), {**remover.reasons, **strangers})
         return [one.name for one in kept.values()]
 
-    def describe(self, application: Application) -> list[str]:
+    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
+        self._api.patience = min(GLANCE, self._api.patience)
         try:
-            return self._read_situation(application, with_prices=True).describe()
+            situation = self._read_situation(application, with_prices=True)
         except RequestError as error:
             return [*describe_unknown(error), *describe_wanted(application)]
+        return situation.describe(with_volumes=with_volumes)
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+        self._api.patience = min(GLANCE, self._api.patience)
         try:
             regions = self._find_regions(application)
             inventory = self._read(application, regions).drop_strangers()

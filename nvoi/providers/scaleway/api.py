@@ -131,6 +131,8 @@ class ScalewayAPI:
         pace: Pace,
     ) -> None:
         self.project, self.pace = project, pace
+        #: Seconds for which one who does not answer is asked again.
+        self.patience = pace.patience
         self.url = (environ.get(URL_VARIABLE) or URL).rstrip("/")
         self._base = urlsplit(self.url).path
         self._client = Client(
@@ -172,7 +174,7 @@ class ScalewayAPI:
                 body=body,
                 headers=headers,
                 seconds=self.pace.answer,
-                patience=self.pace.patience,
+                patience=self.patience,
             )
             return read(answer)
         except RequestError as error:

@@ -73,15 +73,19 @@ class Situation:
     def surplus(self) -> tuple[Resource, ...]:
         return self.inventory.list_surplus(self.application)
 
-    def describe(self) -> list[str]:
+    def describe(self, *, with_volumes: bool) -> list[str]:
         """What is made, changed and removed, a line each, and what a month costs."""
         lines = [*self._list_shared(), *self._list_parts(), *self._list_takeovers()]
         lines += [
             f"deletes server {one.name}, which the config no longer names" for one in self.surplus
         ]
-        lines += map(describe_kept, self.inventory.list_surplus_data(self.application))
+        lines += [
+            describe_data(one, goes=with_volumes)
+            for one in self.inventory.list_surplus_data(self.application)
+        ]
         what = lines or ["has all that the config names, as it is to be"]
-        return [*self.list_differences(), *what, describe_costs(self._sum_costs())]
+        costs = describe_costs(self._sum_costs(with_volumes=with_volumes))
+        return [*self.list_differences(), *what, costs]
 
     def list_differences(self) -> Iterator[str]:
         """What the config says in vain of a server that is there, and what is of none."""
@@ -133,17 +137,18 @@ class Situation:
             if not self.inventory.is_own(one):
                 yield f"takes over {one.kind.noun} {one.name}, and labels it"
 
-    def _sum_costs(self) -> Costs:
-        going = {one.name for one in self.surplus}
+    def _sum_costs(self, *, with_volumes: bool) -> Costs:
+        names = {one.name for one in self.surplus}
+        going = {
+            one for one in self.inventory.resources if self.inventory.get_server_name(one) in names
+        }
+        if with_volumes:
+            going.update(self.inventory.list_surplus_data(self.application))
         prices = {
             one: price_resource(self.shelves[one.place], one)
             for one in self.inventory.list_priced()
         }
-        stays = [
-            price
-            for one, price in prices.items()
-            if self.inventory.get_server_name(one) not in going
-        ]
+        stays = [price for one, price in prices.items() if one not in going]
         now = sum(prices.values(), Decimal())
         return Costs(CURRENCY, now, sum(stays, Decimal()) + self._price_new())
 
@@ -291,11 +296,12 @@ def describe_deletion(
     lines = []
     for one in inventory.resources:
         if one in kept:
-            lines.append(describe_kept(one))
+            lines.append(describe_data(one, goes=False))
+        elif one in inventory.list_data():
+            lines.append(describe_data(one, goes=True))
         else:
             detail = f", a {one.data['commercial_type']}" if one.kind is SERVER else ""
-            data = " with all its data" if one in inventory.list_data() else ""
-            lines.append(f"deletes {one.kind.noun} {one.name}{detail} in {one.place}{data}")
+            lines.append(f"deletes {one.kind.noun} {one.name}{detail} in {one.place}")
     prices = {one.id: price_resource(shelves[one.place], one) for one in inventory.list_priced()}
     stays = sum((prices[one.id] for one in kept), Decimal())
     return [*lines, describe_costs(Costs(CURRENCY, sum(prices.values(), Decimal()), stays))]
@@ -311,7 +317,10 @@ def describe_wanted(application: Application) -> Iterator[str]:
             yield f"needs volume {volume.name}, {volume.size} GB"
 
 
-def describe_kept(volume: Resource) -> str:
+def describe_data(volume: Resource, *, goes: bool) -> str:
+    """What becomes of a disk with data."""
+    if goes:
+        return f"deletes volume {volume.name} with all its data"
     return f"keeps volume {volume.name}; --delete-volumes deletes it"
 
 

@@ -90,7 +90,7 @@ class Scaleway(Cloud):
     def find_address(self, server: Json) -> str:
         """The public address of a server."""
         addresses = self.things[ADDRESSES].values()
-        return next(one["address"] for one in addresses if one["server"] == server["id"])
+        return next(str(one["address"]) for one in addresses if one["server"] == server["id"])
 
     def find_private_ip(self, nic: Json) -> str:
         """The IPv4 address of an interface in its network."""
@@ -120,8 +120,8 @@ class Scaleway(Cloud):
 
     def authorize(self, call: Call) -> None:
         if call.headers.get("X-Auth-Token") != KEY:
-            details = {"method": "api_key", "reason": "not_found"}
-            raise Refused(401, "denied_authentication", "authentication is denied", **details)
+            reason = {"method": "api_key", "reason": "not_found"}
+            raise Refused(401, "denied_authentication", "authentication is denied", **reason)
         for path, right, resource in RIGHTS:
             if path in call.path:
                 if right not in self.rights:

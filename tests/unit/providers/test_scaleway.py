@@ -320,6 +320,12 @@ def test_servers_that_the_config_no_longer_names_are_given_back_with_what_is_the
     lines = provider.describe(smaller)
     assert "deletes server shop-work-1, which the config no longer names" in lines
     assert "keeps volume shop-work-data; --delete-volumes deletes it" in lines
+    assert lines[-1] == (
+        "costs EUR 10.86 a month afterwards, EUR 30.86 now, without public addresses"
+    )
+    lines = provider.describe(smaller, with_volumes=True)
+    assert "deletes volume shop-work-data with all its data" in lines
+    assert lines[-1].startswith("costs EUR 10.00 a month afterwards, EUR 30.86 now")
     surplus = provider.list_surplus(smaller)
     assert [(one.name, one.group, len(one.disks)) for one in surplus] == [
         ("shop-work-1", "work", 1),
