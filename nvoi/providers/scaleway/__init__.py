@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import Lock
 
 from nvoi.command import Command
 from nvoi.config.schema import Application
@@ -78,6 +79,8 @@ class Scaleway:
         self.routes = routes
         self._api = ScalewayAPI(account.secret_key, account.project_id, environ, pace or Pace())
         self._region = find_region(account.zone)
+        #: Of what follows, which servers that are worked on side by side change.
+        self._lock = Lock()
         #: What was seen of each app last, and of servers by their names.
         self._seen: dict[str, Inventory] = {}
         self._servers: dict[str, Resource] = {}
@@ -117,10 +120,11 @@ class Scaleway:
         others = [tag for tag in resource.tags if "=" not in tag]
         tags = [*others, *(f"{key}={value}" for key, value in labels.items())]
         resource = self._api.update(resource, {"tags": tags})
-        self._servers[server.name] = resource
-        for name, inventory in self._seen.items():
-            if resource.id in {one.id for one in inventory.resources}:
-                self._seen[name] = inventory.replace([resource])
+        with self._lock:
+            self._servers[server.name] = resource
+            for name, inventory in self._seen.items():
+                if resource.id in {one.id for one in inventory.resources}:
+                    self._seen[name] = inventory.replace([resource])
         host = replace(server.host, host_keys=tuple(keys))
         return replace(server, host=host, is_new=FIRST_HOST_KEY in labels)
 

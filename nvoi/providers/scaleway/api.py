@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from nvoi.errors import RequestError
 from nvoi.http import ANSWER_SECONDS, NO_TEXTS, PATIENCE, PAUSE, Answer, Client, build_connect
 from nvoi.log.levels import get_logger
-from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient
+from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient, may_pass
 from nvoi.secret import Secret
 from nvoi.version import __version__
 from nvoi.waiting import wait_for
@@ -143,7 +143,7 @@ class ScalewayAPI:
             },
             pause=pace.pause,
             listen=tell_trouble,
-            is_temporary=is_transient,
+            is_temporary=may_pass,
             is_undone=is_transient,
         )
 
