@@ -367,6 +367,17 @@ def test_all_is_given_back_and_only_what_is_the_apps(cloud: Cloud) -> None:
     assert {call.find("page") for call in lists} == {"1", "2"}
 
 
+def test_pages_that_are_shorter_than_what_was_asked_for_are_all_read(cloud: Cloud) -> None:
+    cloud.largest_page = 2
+    application = read()
+    rent(cloud, application).ensure_servers(application)
+    found = rent(cloud, application).list_servers(application)
+    assert [one.name for one in found] == ["shop-main-1", "shop-work-1", "shop-work-2"]
+    assert found[0].disks
+    rent(cloud, application).delete_servers(application, with_volumes=True)
+    assert not any(cloud.show_all().values())
+
+
 def test_volumes_stay_until_they_are_asked_for(cloud: Cloud) -> None:
     application = read()
     provider = rent(cloud, application)
