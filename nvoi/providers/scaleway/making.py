@@ -150,7 +150,7 @@ class Maker:
     def _ensure_volume(
         self, wanted: WantedVolume, order: Order, labels: Mapping[str, str]
     ) -> Resource:
-        volume = self.inventory.find(VOLUME, wanted.name)
+        volume = self.inventory.find_data(wanted.name)
         if volume is None:
             body = {
                 "name": wanted.name,
@@ -333,7 +333,8 @@ class Maker:
         is_it: Callable[[Resource], bool] | None = None,
     ) -> Resource:
         def is_same(one: Resource) -> bool:
-            return one.name == body["name"] and self.inventory.is_own(one)
+            is_own = self.inventory.is_own(one) and OF_SERVER not in one.labels
+            return is_own and one.name == body["name"]
 
         resource = self.api.create(kind, place, body, is_it or is_same)
         self._tell(resource)

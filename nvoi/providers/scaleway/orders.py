@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nvoi.errors import NvoiError
 from nvoi.providers.rented import WantedServer
-from nvoi.providers.scaleway.api import SERVER, VOLUME, Resource
+from nvoi.providers.scaleway.api import SERVER, Resource
 from nvoi.providers.scaleway.inventory import Inventory, list_attached
 from nvoi.providers.scaleway.offers import GB
 from nvoi.providers.scaleway.refusals import AGAIN
@@ -46,7 +46,7 @@ class Order:
 
     def list_volumes(self, inventory: Inventory) -> list[Resource]:
         names = {volume.name for volume in self.wanted.volumes}
-        return [one for one in inventory.list(VOLUME) if one.name in names]
+        return [one for one in inventory.list_data() if one.name in names]
 
 
 def list_unmade(inventory: Inventory, orders: Sequence[Order]) -> list[str]:

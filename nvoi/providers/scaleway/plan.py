@@ -125,7 +125,7 @@ class Situation:
             if self.inventory.find(SERVER, order.wanted.name) is None:
                 yield f"makes server {order.wanted.name}, a {order.type} in {order.zone}"
             for volume in order.wanted.volumes:
-                found = self.inventory.find(VOLUME, volume.name)
+                found = self.inventory.find_data(volume.name)
                 if found is None:
                     yield f"makes volume {volume.name}, {volume.size} GB in {order.zone}"
                 elif get_size(found) < volume.size:
@@ -159,7 +159,7 @@ class Situation:
             if self.inventory.find(SERVER, order.wanted.name) is None:
                 total += get_price(shelf, order.type) + shelf.disk * ROOT_SIZE
             for volume in order.wanted.volumes:
-                found = self.inventory.find(VOLUME, volume.name)
+                found = self.inventory.find_data(volume.name)
                 total += shelf.disk * max(volume.size - (get_size(found) if found else 0), 0)
         return total
 
@@ -243,7 +243,7 @@ def list_volume_faults(
 ) -> Iterator[Fault]:
     for order in orders:
         for volume in order.wanted.volumes:
-            found = inventory.find(VOLUME, volume.name)
+            found = inventory.find_data(volume.name)
             path = build_volume_path(application, order.wanted, volume)
             if found is not None and get_size(found) > volume.size:
                 message = f"the volume has {get_size(found)} GB, and none can shrink; give it these"

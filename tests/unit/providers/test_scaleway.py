@@ -170,6 +170,20 @@ def test_the_provider_of_a_config_is_asked_where_the_environment_says(cloud: Clo
     assert cloud.calls
 
 
+def test_a_volume_that_is_called_like_the_disk_of_a_server_is_told_from_it(cloud: Cloud) -> None:
+    application = read("servers: {main: {master: true}, main-1: {volumes: {root: {size: 7}}}}")
+    first = rent(cloud, application).ensure_servers(application)
+    assert cloud.list_names(VOLUMES) == [
+        "shop-main-1-1-root",
+        "shop-main-1-root",
+        "shop-main-1-root",
+    ]
+    assert [[disk.size for disk in one.disks] for one in first] == [[], [7]]
+    assert rent(cloud, application).ensure_servers(application) == first
+    rent(cloud, application).delete_servers(application, with_volumes=True)
+    assert not any(cloud.show_all().values())
+
+
 # Taken up
 
 
