@@ -24,6 +24,13 @@ from nvoi.providers.rented import (
     list_wanted,
 )
 from nvoi.providers.scaleway.api import NETWORK, SERVER, Pace, Resource, ScalewayAPI
+from nvoi.providers.scaleway.faults import (
+    find_overlap,
+    get_account,
+    get_size,
+    list_config_faults,
+    list_zones,
+)
 from nvoi.providers.scaleway.inventory import (
     Inventory,
     find_nic,
@@ -40,11 +47,6 @@ from nvoi.providers.scaleway.plan import (
     Situation,
     describe_deletion,
     describe_wanted,
-    find_overlap,
-    get_account,
-    get_size,
-    list_config_faults,
-    list_zones,
     read_situation,
 )
 from nvoi.providers.scaleway.refusals import KEY_PATH, KEY_REFUSALS, find_type
