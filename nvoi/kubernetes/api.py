@@ -64,6 +64,7 @@ RESOURCES = (
     Resource("CronJob", "cronjobs", "batch/v1"),
     Resource("NetworkPolicy", "networkpolicies", "networking.k8s.io/v1"),
     Resource("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1"),
+    Resource("Ingress", "ingresses", "networking.k8s.io/v1"),
     Resource("Pod", "pods"),
     Resource("Service", "services"),
     Resource("Secret", "secrets"),
@@ -264,7 +265,7 @@ class Api:
         Args:
             reference: the object.
             propagation: what becomes of what was made for it: with ``Foreground`` it is gone
-                before the object is, with ``Background`` after.
+                before the object is, with ``Background`` after, with ``Orphan`` never.
             uid: that of the object; another one that has its name by now stays.
         """
         body: dict[str, object] = {"propagationPolicy": propagation}

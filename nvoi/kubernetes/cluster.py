@@ -15,8 +15,15 @@ from nvoi.kubernetes.api import FIELD_MANAGER, Api
 from nvoi.kubernetes.deletion import wait_until_gone
 from nvoi.kubernetes.diagnosis import is_crashing
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
-from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAMESPACE
-from nvoi.kubernetes.ownership import Json, Reference, find_fixed, get_label, read_reference
+from nvoi.kubernetes.names import COMPONENT, DOMAIN, INSTANCE, NAMESPACE
+from nvoi.kubernetes.ownership import (
+    Json,
+    Reference,
+    find_fixed,
+    get_label,
+    is_adopted,
+    read_reference,
+)
 from nvoi.kubernetes.progress import Restarts, count_settling, find_stuck
 from nvoi.kubernetes.refusals import explain, is_temporary, summarize
 from nvoi.kubernetes.rollout import RolloutWatch
@@ -41,7 +48,7 @@ LOOKED_AT = ("deployments", "statefulsets", "services")
 DELETE_SECONDS = 300.0
 #: Seconds that each component of an app has to be ready again, after those that it needs: it may
 #: crash until these are. A database may have to end and to recover first.
-RESTORE_SECONDS = {"database": 900.0, "service": 300.0, "app": 300.0}
+RESTORE_SECONDS = {"database": 900.0, "service": 300.0, "app": 300.0, DOMAIN: 120.0}
 LOOKING, APPLYING = "looking at the cluster", "applying to the cluster"
 DELETING = "deleting from the cluster"
 
@@ -188,17 +195,29 @@ class Cluster:
             RemoteError: one cannot be deleted, or is not gone in time.
             LockError: this run may not change the cluster.
         """
+        self._delete(references, "Foreground" if wait else "Background", wait=wait)
+
+    def _delete(self, references: Iterable[Reference], propagation: str, *, wait: bool) -> None:
         left = []
         with self._telling(DELETING):
             for reference in references:
                 self._check()
-                if not self._api.delete(reference, "Foreground" if wait else "Background"):
+                if not self._api.delete(reference, propagation):
                     left.append(reference)
             deadline = time.monotonic() + DELETE_SECONDS
             for reference in left if wait else ():
                 if not wait_until_gone(self._api, reference, deadline):
                     outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
                     raise RemoteError(str(self._host), "deleting from the cluster", outcome)
+
+    def detach(self, references: Iterable[Reference]) -> None:
+        """Delete Deployments, and leave what was made for them: their pods go on by themselves.
+
+        Raises:
+            RemoteError: one cannot be deleted, or is not gone in time.
+            LockError: this run may not change the cluster.
+        """
+        self._delete(references, "Orphan", wait=True)
 
     def roll_out(
         self,
@@ -274,7 +293,12 @@ class Cluster:
         """
         old = [item for item in before if item["kind"] != "Job"]
         if old:
-            self.delete(find_fixed(self._look(old), old))
+            fixed = find_fixed(self._look(old), old)
+            if fixed:
+                # Others that are as they were go on while these are away.
+                services = [one for one in old if one["kind"] == "Service"]
+                self.apply([one for one in services if read_reference(one) not in fixed])
+            self.delete(fixed)
             self.apply(old)
         self.delete(created, wait=False)
         left = [item for item in old if read_reference(item) in unready]
@@ -438,7 +462,8 @@ def build_selector(manifests: Iterable[Manifest]) -> str | None:
     for manifest in manifests:
         metadata: Any = manifest["metadata"]
         name = (metadata.get("labels") or {}).get(INSTANCE)
-        if name is None:
+        # The pods of what was taken over bear other labels.
+        if name is None or is_adopted(manifest):
             return None
         names.add(name)
     return f"{INSTANCE} in ({','.join(sorted(names))})"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, replace
 
 from nvoi.kubernetes.isolation import build_app_policy
+from nvoi.kubernetes.logins import build_logins
 from nvoi.kubernetes.names import (
     SECRET_CHECKSUM,
     SERVER_GROUP,
@@ -23,6 +24,7 @@ from nvoi.kubernetes.names import (
 )
 from nvoi.kubernetes.security import build_security
 from nvoi.kubernetes.workloads import (
+    PUBLIC_PORT,
     Manifest,
     Mount,
     Release,
@@ -39,6 +41,7 @@ DEADLINE_SECONDS = 600
 #: Seconds that an ended Job is kept for whoever wants to look at it.
 KEPT_SECONDS = 24 * 3600
 PORT_NAME = "main"
+PUBLIC_NAME = "public"
 # Of the disk nothing is promised but a little: unless told, it would be as much as the limit.
 PROMISED_DISK = "50Mi"
 CLAIM = "data"
@@ -49,11 +52,13 @@ CLAIM_SIZE = "10Gi"
 class Manifests:
     """An app's objects, one tuple for each stage of a deploy.
 
-    ``secrets`` come first, with ``policies``, then ``database`` until it is ready, ``jobs`` one
-    after the other, ``services`` and at last ``apps``, each with the Services in front of them.
+    ``secrets`` and ``logins`` come first, with ``policies``, then ``database`` until it is ready,
+    ``jobs`` one after the other, ``services`` and at last ``apps``, each with the Services in
+    front of them.
     """
 
     secrets: tuple[Manifest, ...]
+    logins: tuple[Manifest, ...]
     policies: tuple[Manifest, ...]
     database: tuple[Manifest, ...]
     jobs: tuple[Manifest, ...]
@@ -63,7 +68,8 @@ class Manifests:
     @property
     def kept(self) -> tuple[Manifest, ...]:
         """All but the Jobs: what the app consists of once it is deployed."""
-        return (*self.secrets, *self.policies, *self.database, *self.services, *self.apps)
+        needs = (*self.secrets, *self.logins, *self.policies)
+        return (*needs, *self.database, *self.services, *self.apps)
 
     @property
     def all(self) -> tuple[Manifest, ...]:
@@ -75,8 +81,11 @@ def build_manifests(release: Release) -> Manifests:
     apps = {item.name: build_app_workload(release, item) for item in application.app.values()}
     services = [build_auxiliary_workload(release, item) for item in application.services.values()]
     databases = [database] if database else []
+    workloads = (*databases, *services, *apps.values())
+    images = [item.image for item in workloads]
     return Manifests(
-        secrets=tuple(build_secret(item) for item in (*databases, *services, *apps.values())),
+        secrets=tuple(map(build_secret, workloads)),
+        logins=tuple(build_logins(application, images, release.deploy_id)),
         policies=(build_app_policy(application.name, application.let_in, release.deploy_id),),
         database=tuple(
             item
@@ -148,19 +157,21 @@ def build_services(workloads: Iterable[Workload]) -> list[Manifest]:
             "spec": {
                 "type": "ClusterIP",
                 "selector": build_selector(item.name),
-                "ports": [
-                    {
-                        "name": PORT_NAME,
-                        "port": item.port,
-                        "targetPort": PORT_NAME if names_port(item) else item.port,
-                        "protocol": "TCP",
-                    }
-                ],
+                "ports": build_ports(item, item.port),
             },
         }
         for item in workloads
         if item.port is not None
     ]
+
+
+def build_ports(workload: Workload, port: int) -> list[Manifest]:
+    """The ports of a Service, the service's own first."""
+    target = PORT_NAME if names_port(workload) else port
+    own: Manifest = {"name": PORT_NAME, "port": port, "targetPort": target, "protocol": "TCP"}
+    if not workload.is_public or port == PUBLIC_PORT:
+        return [own]
+    return [own, own | {"name": PUBLIC_NAME, "port": PUBLIC_PORT}]
 
 
 def names_port(workload: Workload) -> bool:
@@ -301,6 +312,8 @@ def build_specification(workload: Workload) -> Manifest:
     }
     if workload.priority is not None:
         specification["priorityClassName"] = workload.priority
+    if workload.login is not None:
+        specification["imagePullSecrets"] = [{"name": workload.login}]
     if workload.mounts:
         specification["volumes"] = build_volumes(workload.mounts)
     return specification | build_placement(workload.groups)

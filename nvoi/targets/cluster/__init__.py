@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 from nvoi.log.levels import get_logger
 from nvoi.operation import KeptRelease, Request, Step, Target
+from nvoi.targets.cluster.adoption import ADOPT
 from nvoi.targets.cluster.checks import check_request
 from nvoi.targets.cluster.cleanup import CLEAN
 from nvoi.targets.cluster.context import ClusterContext, open_context, preview
 from nvoi.targets.cluster.delete import DELETE
 from nvoi.targets.cluster.departures import DEPART
+from nvoi.targets.cluster.domains import ADDRESSES, DOMAINS, OLD_ROUTES, PUBLIC, ROUTES
 from nvoi.targets.cluster.lock_file import end_holder, find_holder
 from nvoi.targets.cluster.prepare import BUILD, LOCK, PUSH, REGISTRY, VOLUMES
 from nvoi.targets.cluster.pull import PULL
@@ -26,9 +28,12 @@ log = get_logger("nvoi.lock")
 
 #: What `nvoi deploy` does here. Until APPS the old release serves undisturbed.
 DEPLOY: tuple[Step[ClusterContext], ...] = (
+    DOMAINS,
     BUILD,
     SERVERS,
+    ADDRESSES,
     LOCK,
+    ADOPT,
     K3S,
     REGISTRY,
     PUSH,
@@ -41,7 +46,10 @@ DEPLOY: tuple[Step[ClusterContext], ...] = (
     SERVICES,
     APPS,
     TRAFFIC,
+    ROUTES,
+    PUBLIC,
     RECORD,
+    OLD_ROUTES,
     CLEAN,
     DEPART,
 )

@@ -29,7 +29,7 @@ from nvoi.k3s.nodes import (
 from nvoi.k3s.survey import survey
 from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.names import SERVER_GROUP
-from nvoi.kubernetes.ownership import KINDS, find_claims, is_owned, read_reference
+from nvoi.kubernetes.ownership import find_claims, is_owned, is_removable, read_reference
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
 from nvoi.naming import NOTES_FOLDER, VOLUMES_FOLDER
@@ -38,6 +38,7 @@ from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.domains import plan_removal, remove
 from nvoi.targets.cluster.lease import (
     CLAIMS,
     check_data,
@@ -146,11 +147,15 @@ def delete_objects(context: ClusterContext) -> None:
     load_state(context)
     context.deletion.has_begun = True
     app = context.application.name
-    own = [read_reference(item) for item in context.state.objects if is_owned(item, app)]
-    gone = sorted(reference for reference in own if reference.kind in KINDS)
+    own = [item for item in context.state.objects if is_owned(item, app)]
+    gone = sorted(read_reference(item) for item in own if is_removable(item))
     if gone:
         context.cluster.delete(gone)
     tell_removed(gone)
+
+
+def remove_domains(context: ClusterContext) -> None:
+    attempt(context, "what leads its domains to it", partial(remove, context))
 
 
 def remove_images(context: ClusterContext) -> None:
@@ -385,6 +390,7 @@ DELETE: tuple[Step[ClusterContext], ...] = (
             f"removes all of {context.application.name} in the cluster but its data"
         ],
     ),
+    Step(name="Domains", run=remove_domains, plan=plan_removal),
     Step(name="Images", run=remove_images, plan=plan_images),
     Step(name="Volumes", run=remove_volumes, plan=plan_volumes),
     Step(name="Cluster", run=remove_cluster, plan=plan_cluster),

@@ -149,6 +149,7 @@ def begin_build(context: ClusterContext) -> None:
         platform=context.image.platform,
         environ=context.request.environ,
         cache=find_cache(context),
+        logins=context.application.registries,
     ).start()
     # Whatever ends the run ends the build.
     context.stack.callback(context.image.build.cancel)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nvoi.errors import NvoiError, ServiceError, UsageError
+from nvoi.kubernetes.adoption import build_turn, find_detached, find_turned
 from nvoi.kubernetes.data import find_moves
 from nvoi.kubernetes.names import NAME, build_app_selector
 from nvoi.kubernetes.ownership import find_fixed, get_label, read_reference
@@ -19,6 +20,7 @@ from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name, build_workload_name
 from nvoi.operation import Step
+from nvoi.targets.cluster.adoption import find_all, refuse
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.state import choose_stamp, read_state
 from nvoi.targets.cluster.undo import restore
@@ -54,17 +56,28 @@ def check_state(context: ClusterContext) -> None:
             stamp,
         )
         context.rollout.stamp = stamp
-    wanted = {read_reference(item) for item in context.manifests.all}
+    check_owners(context, context.manifests.all)
+    check_data(context, context.manifests.kept)
+    wait_for_jobs(context)
+
+
+def check_owners(context: ClusterContext, manifests: Iterable[Manifest]) -> None:
+    """See that nothing in the place of ``manifests`` is another's.
+
+    Raises:
+        NvoiError: something is.
+    """
+    wanted = {read_reference(item) for item in manifests}
     own = {read_reference(item) for item in context.state.objects}
     foreign = sorted(context.cluster.find_existing(wanted - own))
+    if foreign and (made := find_all(context)):
+        raise refuse(context, made)
     if foreign:
         names = ", ".join(map(str, foreign))
         raise NvoiError(
             f"the cluster has {names}, which nvoi did not make for {context.application.name}",
             hint="rename the app or its service, or delete them with kubectl",
         )
-    check_data(context, context.manifests.kept)
-    wait_for_jobs(context)
 
 
 def check_data(context: ClusterContext, wanted: Iterable[Manifest]) -> None:
@@ -113,11 +126,14 @@ def apply_secrets(context: ClusterContext) -> None:
     """
     secrets = context.manifests.secrets
     policies = context.manifests.policies
-    manifests = [*secrets, *policies, build_own_record(context, is_begun=True)]
+    logins = context.manifests.logins
+    manifests = [*secrets, *logins, *policies, build_own_record(context, is_begun=True)]
     context.rollout.applied += manifests
     context.cluster.apply(manifests)
     for item in secrets:
         log.info("%s: environment is there, in a Secret of its own", get_label(item, NAME))
+    if logins:
+        log.info("The logins of private images are there, in a Secret of their own")
     others = ", ".join(context.application.let_in)
     log.info("Reached by its own pods and the nodes%s", f", and by {others}" if others else "")
 
@@ -142,12 +158,17 @@ def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: fl
         return
     context.rollout.applied += manifests
     live = context.state.objects
-    held = hold_targets(live, manifests)
+    detached, adopted = find_detached(live, manifests), find_turned(live, manifests)
+    if detached:
+        context.cluster.detach(detached)
+    held = hold_targets(live, [item for item in manifests if item not in adopted])
     found = context.cluster.roll_out(
         held,
         seconds=seconds + count_settling(manifests),
-        delete_first=find_fixed(live, manifests),
+        delete_first=[one for one in find_fixed(live, manifests) if one not in detached],
     )
+    for item in adopted:
+        context.cluster.change(read_reference(item), build_turn(item))
     if turned := [item for item in manifests if item not in held]:
         found = (*found, *context.cluster.apply(turned))
     context.rollout.ready |= {read_reference(item) for item in manifests}
@@ -186,6 +207,8 @@ def plan_secrets(context: ClusterContext) -> Iterator[str]:
     application = context.application
     names = [*application.app, *application.services, *(["database"] * bool(application.database))]
     yield f"puts the environment of each of {', '.join(names)} there as a Secret of its own"
+    if context.manifests.logins:
+        yield "puts the logins there with which the nodes pull its private images"
     yield "lets its own pods, the nodes and whom let_in names reach its pods, and nobody else"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from nvoi.errors import NvoiError, RemoteError
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.logins import COMPONENT as LOGINS
 from nvoi.kubernetes.names import (
     COMPONENT,
     MANAGED_BY,
@@ -18,7 +19,15 @@ from nvoi.kubernetes.names import (
     build_app_selector,
     build_label_value,
 )
-from nvoi.kubernetes.ownership import LISTED, RECORD, Reference, is_owned, read_reference
+from nvoi.kubernetes.ownership import (
+    LISTED,
+    RECORD,
+    WORKLOADS,
+    Reference,
+    is_adopted,
+    is_owned,
+    read_reference,
+)
 from nvoi.kubernetes.releases import Record, find_running, list_begun, list_records
 from nvoi.outcome import STAMP_FORMAT
 
@@ -26,6 +35,8 @@ Json = Mapping[str, Any]
 
 #: Seconds that a Job of a run that was cut off is waited for, where it says nothing of its own.
 JOB_SECONDS = 600
+#: The app's Secrets of which a run needs what they hold, and all others.
+READ, UNREAD = (f"{COMPONENT} {word} ({RECORD},{LOGINS})" for word in ("in", "notin"))
 #: The exit code of a shell that does not find a program (POSIX, "Exit Status for Commands").
 NOT_FOUND = 127
 
@@ -34,7 +45,8 @@ NOT_FOUND = 127
 class State:
     """The app in the cluster.
 
-    Of ``objects`` that are Secrets and no records there are names and labels alone. ``records``
+    Of ``objects`` that are Secrets, and neither records nor logins, there are names and labels
+    alone. ``records``
     are the releases that are kept and ``begun`` those that were cut off before they served, newest
     first; ``running`` is the stamp of the one that serves.
     """
@@ -44,6 +56,11 @@ class State:
     records: tuple[Record, ...] = ()
     begun: tuple[Record, ...] = ()
     running: str | None = None
+
+    @property
+    def has_adopted(self) -> bool:
+        """Whether what serves, or a part of it, was made by the Ruby gem."""
+        return any(is_adopted(item) for item in self.objects if item["kind"] in WORKLOADS)
 
     def find(self, reference: Reference) -> Json | None:
         return next((item for item in self.objects if read_reference(item) == reference), None)
@@ -79,7 +96,7 @@ def read_state(cluster: Cluster, app: str) -> State:
 
 
 def read_objects(cluster: Cluster, app: str, kinds: Sequence[str]) -> tuple[Json, ...]:
-    """The app's objects of ``kinds``, and the records of its releases.
+    """The app's objects of ``kinds``, the records of its releases, and its logins to registries.
 
     Raises:
         NvoiError: there is no cluster, or it does not answer.
@@ -87,7 +104,7 @@ def read_objects(cluster: Cluster, app: str, kinds: Sequence[str]) -> tuple[Json
     own = build_app_selector(app)
     try:
         objects = cluster.get(kinds, selector=own)
-        return objects + cluster.get(["secrets"], selector=f"{own},{COMPONENT}={RECORD}")
+        return objects + cluster.get(["secrets"], selector=f"{own},{READ}")
     except RemoteError as error:
         if error.status != NOT_FOUND:
             raise
@@ -100,7 +117,7 @@ def list_environments(cluster: Cluster, app: str) -> tuple[Json, ...]:
 
     What is in them is needed by nobody here: their names hold it.
     """
-    selector = f"{build_app_selector(app)},{COMPONENT}!={RECORD}"
+    selector = f"{build_app_selector(app)},{UNREAD}"
     labels = {MANAGED_BY: OWNER, PART_OF: build_label_value(app)}
     return tuple(
         {"kind": one.kind, "metadata": {"name": one.name, "labels": labels}}

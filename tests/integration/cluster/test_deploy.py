@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import stat
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 import urllib3
 
+from nvoi.kubernetes.registry import REGISTRIES_FILE
 from tests.integration.cluster.conftest import StartFleet
 from tests.integration.cluster.fleet import IMAGE, Fleet
 from tests.integration.cluster.machine import DEPLOY_UID, IS_ROOT
@@ -194,6 +196,45 @@ def test_no_secret_is_read_but_the_records_of_the_app_s_own_releases(fleet: Flee
     assert read
     assert {name.rpartition("-")[0] for name in read} == {"nvoi-shop-release"}
     assert fleet.state.names("Secret") == ["blog-web", "tls"]
+
+
+def test_private_images_are_pulled_with_the_config_s_login_which_nobody_else_sees(
+    fleet: Fleet,
+) -> None:
+    login = {"username": "robot", "password": "pa55word-of-the-registry"}
+    fleet.state.scenario(logins={"registry.example": "robot:pa55word-of-the-registry"})
+    fleet.application |= {"volumes": {"main": {"data": {}}}, "registries": {}}
+    service = {"servers": ["main"], "image": "registry.example/search:1", "mount": {"data": "/d"}}
+    fleet.application["services"] = {"search": service}
+    refused = fleet.run()
+    assert refused.code == 1
+    assert "its registry is under `registries` in the config" in refused.output
+    fleet.application["registries"] = {"registry.example": login}
+    outcomes = [fleet.run()]
+    # Its one pod ends before the next starts: the node pulls the image first, with the login.
+    service["image"] = "registry.example/search:2"
+    outcomes.append(fleet.run())
+    assert [one.code for one in outcomes] == [0, 0], outcomes[-1].output
+    assert "shop-main-1: pulling registry.example/search:2 for search" in outcomes[-1].output
+    pods = fleet.state.objects("Pod")
+    assert {str(pod["spec"]["imagePullSecrets"]) for pod in pods} == {
+        "[{'name': 'nvoi-shop-registries'}]"
+    }
+    before = fleet.state.find("Secret", "nvoi-shop-registries")["data"]
+    fleet.application["registries"] = {"registry.example": login | {"password": "wr0ng-password"}}
+    fleet.web["image"] = "registry.example/web:2"
+    outcomes.append(fleet.run())
+    assert outcomes[-1].code == 1
+    assert "401 Unauthorized" in outcomes[-1].output
+    assert fleet.state.find("Secret", "nvoi-shop-registries")["data"] == before
+    secret = b64encode(b"robot:pa55word-of-the-registry").decode()
+    told = "".join(one.output + one.errors for one in outcomes)
+    told += fleet.hosts["main"].read("opt/fake/crictl.log") + fleet.master.log
+    told += fleet.master.read(REGISTRIES_FILE) + json.dumps(fleet.state.records)
+    for hidden in ("pa55word-of-the-registry", secret, "wr0ng-password"):
+        assert hidden not in told
+    assert fleet.run("delete", "--yes").code == 0
+    assert fleet.state.names("Secret") == []
 
 
 @pytest.mark.parametrize("kind", ["Service", "Secret"])
@@ -422,15 +463,6 @@ def test_a_fault_in_the_users_ssh_config_is_told_before_anything_is_touched(flee
         assert outcome.code == 2
         told = outcome.output + outcome.errors
         assert f"{file}:2:1: nvoi runs no ProxyCommand: write ProxyJump" in told
-    assert fleet.master.connection_count == 0
-
-
-def test_a_config_with_a_domain_is_refused_before_anything_is_touched(fleet: Fleet) -> None:
-    fleet.web["domain"] = "example.com"
-    fleet.application["domain_provider"] = {"cloudflare": {"api_token": "t", "account_id": "a"}}
-    outcome = fleet.run()
-    assert outcome.code == 2
-    assert "application.app.web.domain" in outcome.output + outcome.errors
     assert fleet.master.connection_count == 0
 
 
