@@ -39,7 +39,8 @@ class Survey:
 
     It ``is_complete`` once they were found to be all that a deploy needs. ``away`` are the names
     of nodes that a deploy goes on without, ``leaving`` the nodes whose servers have left the
-    config, ``regrouped`` the groups that nodes had before, by their names. ``registry`` is the
+    config, ``all_nodes`` those of the cluster once k3s is as it should, ``regrouped`` the groups
+    that nodes had before, by their names. ``registry`` is the
     address and port of the cluster's registry, as the master sees them, and ``credentials`` what
     it is logged in to with.
     """
@@ -50,6 +51,7 @@ class Survey:
     nodes: dict[str, str] = field(default_factory=dict)
     away: tuple[str, ...] = ()
     leaving: tuple[ClusterNode, ...] = ()
+    all_nodes: tuple[ClusterNode, ...] = ()
     regrouped: dict[str, str] = field(default_factory=dict)
     registry: tuple[str, int] | None = None
     credentials: Credentials | None = None
@@ -80,7 +82,8 @@ class Rollout:
     ``applied`` may have to be taken back, unless all ``is_restored``; what of it has come up is
     ``ready``. Once the release ``is_kept`` it serves, and nothing is taken back any more.
     ``apps`` are the manifests of the app's own services in the release, and ``services`` the
-    Services in front of it, as they are in the cluster.
+    Services in front of it, as they are in the cluster. Workloads that stay as they are are
+    ``watched`` once it is known which of their pods are well.
     """
 
     stamp: str
@@ -90,6 +93,7 @@ class Rollout:
     ready: set[Reference] = field(default_factory=set)
     apps: tuple[Manifest, ...] = ()
     services: list[Json] = field(default_factory=list)
+    watched: set[Reference] = field(default_factory=set)
 
 
 @dataclass
