@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nvoi.config.schema import Application, ServerGroup
+from nvoi.kubernetes.ingress import PORTS as INGRESS_PORTS
 from nvoi.naming import build_server_name, build_volume_name, build_volume_path
 from nvoi.providers.ssh import get_master_group
 from nvoi.ssh.host import SSH_PORT
@@ -75,8 +76,7 @@ def list_volumes(application: Application, group: ServerGroup) -> Iterator[Wante
 
 def list_open_ports(application: Application) -> tuple[int, ...]:
     """The TCP ports that everybody may reach; whatever else is for the servers among themselves."""
-    del application
-    return (SSH_PORT,)
+    return (SSH_PORT, *(INGRESS_PORTS if application.uses_ingress else ()))
 
 
 def build_labels(application: Application) -> dict[str, str]:
