@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import ssl
 import threading
 import time
@@ -19,8 +20,14 @@ from urllib3 import exceptions
 from urllib3.exceptions import HTTPError, InvalidHeader, NewConnectionError
 from urllib3.util import Retry, Timeout
 
-from nvoi import parallel
-from nvoi.errors import AccessError, ConnectionFailedError, HostKeyError, RequestError
+from nvoi import network, parallel
+from nvoi.errors import (
+    AccessError,
+    ConnectionFailedError,
+    HostKeyError,
+    RequestError,
+    UsageError,
+)
 from nvoi.log.masking import masker
 
 JSON = "application/json"
@@ -28,12 +35,15 @@ JSON = "application/json"
 CONNECT_SECONDS = 15.0
 ANSWER_SECONDS = 30.0
 #: Seconds for which one who does not answer is asked again, and between the first two times;
-#: each next pause is twice as long, up to the longest.
+#: each next pause is twice as long, up to the longest. Up to half of a pause is left out, so that
+#: those who failed together do not all come back together.
 PATIENCE = 60.0
 PAUSE = 0.5
 LONGEST_PAUSE = 5.0
 #: Characters of a refusal that an error shows.
 SHOWN = 300
+#: Connections to a public server that are kept for the next requests.
+CONNECTIONS = 16
 BAD = 400
 #: Too Many Requests, Bad Gateway, Service Unavailable, Gateway Timeout (RFC 6585; RFC 9110, 15.6).
 TEMPORARY = frozenset({429, 502, 503, 504})
@@ -96,6 +106,7 @@ class Client:
         listen: called with the error once the server does not answer, and with None once all
             requests that failed have been answered.
         is_temporary: whether a refusal may be none the next moment, beside the usual statuses.
+        is_undone: whether by a refusal the server says that it has done nothing, likewise.
     """
 
     connect: Callable[[], Pool]
@@ -104,6 +115,7 @@ class Client:
     pause: float = PAUSE
     listen: Callable[[RequestError | None], None] = lambda _: None
     is_temporary: Callable[[RequestError], bool] = lambda _: False
+    is_undone: Callable[[RequestError], bool] = lambda _: False
 
     def __post_init__(self) -> None:
         self._connecting = threading.Lock()
@@ -183,7 +195,8 @@ class Client:
                 if not answer.may_pass or left <= 0:
                     raise answer.error
                 self._note(key, answer.error)
-                parallel.sleep(min(max(pause, find_wait(answer.error)), left))
+                jittered = pause * random.uniform(0.5, 1)  # noqa: S311 - no secret
+                parallel.sleep(min(max(jittered, find_wait(answer.error)), left))
                 pause = min(pause * 2, LONGEST_PAUSE)
             self._note(key, None)
             return answer
@@ -212,7 +225,7 @@ class Client:
         except ConnectionFailedError as failure:
             # One who was never reached may be none at all.
             return Failure(failure, may_pass=self._has_connected)
-        is_undone = request.method != "POST" or error.status in UNDONE
+        is_undone = request.method != "POST" or error.status in UNDONE or self.is_undone(error)
         may_pass = error.status in TEMPORARY or self.is_temporary(error)
         return Failure(error, may_pass and is_undone)
 
@@ -254,6 +267,29 @@ class Stream:
         # It has ended by itself meanwhile.
         with suppress(ValueError, RuntimeError, OSError):
             self._response.shutdown()
+
+
+def build_connect(url: str, environ: Mapping[str, str]) -> Callable[[], Pool]:
+    """How a :class:`Client` connects to the server of ``url``.
+
+    Args:
+        environ: names a proxy and CAs, if any.
+
+    Raises:
+        UsageError: these cannot be used, or ``url`` is none.
+    """
+
+    def connect() -> Pool:
+        # A pool that was closed is of no use, and a manager would hand it out again.
+        manager = network.build_manager(url, environ, connections=CONNECTIONS)
+        return manager.connection_from_url(url)
+
+    try:
+        connect()
+    except (network.NetworkError, HTTPError, KeyError, ValueError) as error:
+        reason = str(error) if isinstance(error, network.NetworkError) else "it is no URL"
+        raise UsageError(f"{url}: {reason}") from error
+    return connect
 
 
 def send(pool: Pool, request: Request, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:

@@ -30,14 +30,17 @@ class NetworkError(Exception):
     """The environment names a proxy or a CA bundle that cannot be used."""
 
 
-def build_manager(url: str, environ: Environ) -> urllib3.PoolManager:
+def build_manager(url: str, environ: Environ, *, connections: int = 1) -> urllib3.PoolManager:
     """What connects to the host of ``url``: directly or by a proxy, TLS verified.
+
+    Args:
+        connections: how many are kept for the next requests.
 
     Raises:
         NetworkError: a proxy or CA bundle that ``environ`` names cannot be used.
     """
     proxy = find_proxy(url, environ)
-    options: dict[str, Any] = {"num_pools": 2, "maxsize": 1}
+    options: dict[str, Any] = {"num_pools": 2, "maxsize": connections}
     try:
         if "https" in {urlsplit(url).scheme, urlsplit(proxy or "").scheme}:
             options["ssl_context"] = build_tls(environ)

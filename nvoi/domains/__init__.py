@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application
+from nvoi.domains.cloudflare import Tunnels
 from nvoi.domains.domain import Domains, Site, list_sites
 from nvoi.errors import Fault
 
-__all__ = ["Domains", "Site", "find_faults", "list_sites"]
+__all__ = ["Domains", "Site", "find_faults", "get_domains", "list_sites"]
+
+
+def get_domains(application: Application, environ: Mapping[str, str]) -> Domains | None:
+    """The way of the config's ``domain_provider``; None where it has none.
+
+    Args:
+        environ: the caller's environment, which names proxies, CAs and stand-ins.
+    """
+    if application.cloudflare is not None:
+        return Tunnels(application.cloudflare, environ)
+    return None
 
 
 def find_faults(application: Application) -> list[Fault]:

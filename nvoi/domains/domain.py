@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from nvoi.config.schema import Application
+from nvoi.config.schema import Application, AppService
 from nvoi.errors import Fault
-from nvoi.kubernetes.workloads import Manifest
+from nvoi.kubernetes.workloads import PUBLIC_PORT, Manifest
 from nvoi.naming import build_hostnames, build_workload_name
+
+Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -20,50 +22,103 @@ class Site:
         service: its name in the config.
         hostnames: in lower case; ``*.example.com`` stands for all names below.
         workload: its Service in the cluster.
-        port: of that.
+        port: of that, whichever the service's own is: it stays the same over all releases.
+        path: what its healthcheck asks for; None where it has none that a visitor could ask.
     """
 
     service: str
     hostnames: tuple[str, ...]
     workload: str
     port: int
+    path: str | None = None
+
+    @property
+    def hostname(self) -> str:
+        return self.hostnames[0]
 
     @property
     def url(self) -> str:
         """The address that a person opens."""
-        return f"https://{self.hostnames[0]}"
+        return f"https://{self.hostname}"
 
 
 class Domains(Protocol):
     """What brings host names to an app's services.
 
-    Like servers, all of it is found again by its name, and never made twice.
+    Like servers, all of it is found again by its name, and never made twice. In the order of a
+    deploy: ``check`` and ``check_addresses`` before anything is made; ``connect`` once the
+    services answer inside the cluster, which then holds what that returns; ``publish`` once all
+    of that is up; ``trim`` once the release serves. ``restore`` takes a deploy that failed back.
     """
 
     def find_faults(self, application: Application) -> list[Fault]:
         """What of a valid config it cannot do. Touches nothing, calls nobody."""
         ...
 
-    def check(self, application: Application, addresses: Sequence[str]) -> None:
-        """See that the names can be brought to servers at ``addresses``. Changes nothing.
+    def check(self, application: Application) -> None:
+        """See that the account can have what the config says. Changes nothing.
+
+        What it found is what ``connect`` starts from: called again, it looks again.
 
         Raises:
-            NvoiError: they cannot, or who has to be asked cannot be.
+            NvoiError: the account cannot, or cannot be asked.
         """
         ...
 
-    def connect(self, application: Application) -> Sequence[Manifest]:
-        """Make what is outside the cluster; returns what the cluster is to hold for it.
+    def check_addresses(self, application: Application, addresses: Sequence[str]) -> None:
+        """See that the names can be brought to servers at ``addresses``. Changes nothing.
+
+        Raises:
+            NvoiError: they cannot.
+        """
+        ...
+
+    def connect(self, application: Application, deploy_id: str) -> Sequence[Manifest]:
+        """Make what leads visitors to the cluster; returns what that is to hold for it.
+
+        Its objects are of the component :data:`nvoi.kubernetes.names.DOMAIN`.
 
         Raises:
             NvoiError: something of it could not be made; the next run goes on from there.
         """
         ...
 
-    def disconnect(self, application: Application) -> None:
-        """Take away what ``connect`` has ever made for the app outside the cluster.
+    def publish(self, application: Application) -> None:
+        """Lead the names to what ``connect`` made, which is up by now.
 
-        What stands for it in the cluster is gone by then.
+        Raises:
+            NvoiError: one cannot be.
+        """
+        ...
+
+    def restore(self) -> None:
+        """Change back what this run has changed, so that the release before is reached again.
+
+        What was not there before may stay; the next run takes it up.
+
+        Raises:
+            NvoiError: something could not be.
+        """
+        ...
+
+    def trim(self, application: Application, live: Sequence[Json]) -> None:
+        """Take away what the app had outside the cluster for names and services that are gone.
+
+        Args:
+            application: what it is to have.
+            live: what the cluster still holds for these; it no longer runs.
+
+        Raises:
+            NvoiError: something is left, which it names.
+        """
+        ...
+
+    def disconnect(self, application: Application, live: Sequence[Json]) -> None:
+        """Take away all that the app has outside the cluster.
+
+        Args:
+            application: what it was to have.
+            live: what the cluster held for it, which is gone by now.
 
         Raises:
             NvoiError: something is left, which it names.
@@ -71,7 +126,15 @@ class Domains(Protocol):
         ...
 
     def describe(self, application: Application) -> list[str]:
-        """What ``connect`` would do, a line each. Who has to be asked is only read from."""
+        """What ``connect`` and ``publish`` would do, a line each. The account is only read.
+
+        Raises:
+            NvoiError: it cannot be asked, or cannot have what the config says.
+        """
+        ...
+
+    def describe_deletion(self, application: Application) -> list[str]:
+        """What ``disconnect`` would do, likewise."""
         ...
 
 
@@ -83,5 +146,17 @@ def list_sites(application: Application) -> Iterator[Site]:
                 service=name,
                 hostnames=build_hostnames(service.domain, service.subdomain),
                 workload=build_workload_name(application.name, name),
-                port=service.port,
+                port=PUBLIC_PORT,
+                path=find_path(service),
             )
+
+
+def find_path(service: AppService) -> str | None:
+    check = service.healthcheck
+    if check is None or check.type != "http" or check.port not in (None, service.port):
+        return None
+    return check.path
+
+
+def list_hostnames(sites: Iterable[Site]) -> list[str]:
+    return [name for site in sites for name in site.hostnames]

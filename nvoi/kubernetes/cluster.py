@@ -15,7 +15,7 @@ from nvoi.kubernetes.api import FIELD_MANAGER, Api
 from nvoi.kubernetes.deletion import wait_until_gone
 from nvoi.kubernetes.diagnosis import is_crashing
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
-from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAMESPACE
+from nvoi.kubernetes.names import COMPONENT, DOMAIN, INSTANCE, NAMESPACE
 from nvoi.kubernetes.ownership import Json, Reference, find_fixed, get_label, read_reference
 from nvoi.kubernetes.progress import Restarts, count_settling, find_stuck
 from nvoi.kubernetes.refusals import explain, is_temporary, summarize
@@ -41,7 +41,7 @@ LOOKED_AT = ("deployments", "statefulsets", "services")
 DELETE_SECONDS = 300.0
 #: Seconds that each component of an app has to be ready again, after those that it needs: it may
 #: crash until these are. A database may have to end and to recover first.
-RESTORE_SECONDS = {"database": 900.0, "service": 300.0, "app": 300.0}
+RESTORE_SECONDS = {"database": 900.0, "service": 300.0, "app": 300.0, DOMAIN: 120.0}
 LOOKING, APPLYING = "looking at the cluster", "applying to the cluster"
 DELETING = "deleting from the cluster"
 

@@ -23,6 +23,7 @@ from nvoi.kubernetes.names import (
 )
 from nvoi.kubernetes.security import build_security
 from nvoi.kubernetes.workloads import (
+    PUBLIC_PORT,
     Manifest,
     Mount,
     Release,
@@ -39,6 +40,7 @@ DEADLINE_SECONDS = 600
 #: Seconds that an ended Job is kept for whoever wants to look at it.
 KEPT_SECONDS = 24 * 3600
 PORT_NAME = "main"
+PUBLIC_NAME = "public"
 # Of the disk nothing is promised but a little: unless told, it would be as much as the limit.
 PROMISED_DISK = "50Mi"
 CLAIM = "data"
@@ -155,19 +157,21 @@ def build_services(workloads: Iterable[Workload]) -> list[Manifest]:
             "spec": {
                 "type": "ClusterIP",
                 "selector": build_selector(item.name),
-                "ports": [
-                    {
-                        "name": PORT_NAME,
-                        "port": item.port,
-                        "targetPort": PORT_NAME if names_port(item) else item.port,
-                        "protocol": "TCP",
-                    }
-                ],
+                "ports": build_ports(item, item.port),
             },
         }
         for item in workloads
         if item.port is not None
     ]
+
+
+def build_ports(workload: Workload, port: int) -> list[Manifest]:
+    """The ports of a Service, the service's own first."""
+    target = PORT_NAME if names_port(workload) else port
+    own: Manifest = {"name": PORT_NAME, "port": port, "targetPort": target, "protocol": "TCP"}
+    if not workload.is_public or port == PUBLIC_PORT:
+        return [own]
+    return [own, own | {"name": PUBLIC_NAME, "port": PUBLIC_PORT}]
 
 
 def names_port(workload: Workload) -> bool:

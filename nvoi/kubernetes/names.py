@@ -19,6 +19,8 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 OWNER = "nvoi"
 STAMP = "app.kubernetes.io/version"
 COMPONENT = "app.kubernetes.io/component"
+#: The component of what leads visitors to an app.
+DOMAIN = "domain"
 DEPLOY_ID = "nvoi.io/deploy-id"
 SERVER_GROUP = "nvoi.io/server-name"
 SECRET_CHECKSUM = "nvoi.io/secret-checksum"  # noqa: S105 - an annotation's name

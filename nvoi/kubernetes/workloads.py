@@ -23,6 +23,9 @@ from nvoi.naming import build_database_name, build_volume_path, build_workload_n
 Manifest = dict[str, object]
 
 WEB_REPLICAS = 2
+#: At which the Service of whatever has a domain can always be asked, whatever its own port is: who
+#: leads visitors there need not change with a release.
+PUBLIC_PORT = 80
 # It takes a moment until every node knows that a pod is about to go; until then requests come.
 DRAIN_SECONDS = 5
 # What an app's service has unless the config says otherwise.
@@ -105,7 +108,7 @@ class Workload:
     between the end of new connections and SIGTERM, ``stop_seconds`` between that and SIGKILL.
     A pod counts once it has been ready for ``min_ready`` seconds. ``probes`` are fields of its
     container. ``user`` is whom its image names to run as, None where that is not known.
-    ``priority`` is the name of its PriorityClass.
+    ``priority`` is the name of its PriorityClass. Visitors from outside reach what ``is_public``.
     """
 
     app: str
@@ -132,6 +135,7 @@ class Workload:
     security: schema.Security = field(default_factory=schema.Security)
     user: str | None = None
     priority: str | None = None
+    is_public: bool = False
 
     @property
     def checksum(self) -> str:
@@ -178,6 +182,7 @@ def build_app_workload(release: Release, service: AppService) -> Workload:
         min_ready=math.ceil(service.min_ready),
         security=service.security,
         user=release.user if service.image is None else None,
+        is_public=service.domain is not None,
     )
 
 

@@ -11,8 +11,8 @@ from pytest_httpserver import HTTPServer
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from werkzeug import Request, Response
 
-from nvoi.errors import AccessError, ConnectionLostError, RequestError
-from nvoi.http import Client
+from nvoi.errors import AccessError, ConnectionLostError, RequestError, UsageError
+from nvoi.http import Client, build_connect
 from nvoi.log.masking import add_secrets
 from nvoi.parallel import CancelledError, Task
 from tests.ports import find_port
@@ -206,3 +206,33 @@ def test_an_answer_is_read_as_it_comes_until_who_reads_is_cancelled() -> None:
             task.future.result(timeout=PATIENCE)
         is_over.set()
     assert pieces == [b"one\n", b"two\n"]
+
+
+def test_a_public_server_is_asked_again_after_its_connection_was_lost(
+    httpserver: HTTPServer,
+) -> None:
+    answer_in_turn(httpserver, drop, well)
+    client = Client(build_connect(httpserver.url_for("/"), {}), pause=0.01)
+    assert client.request("GET", "/x").read() == {"a": 1}
+
+
+@pytest.mark.parametrize("url", ["", "host", "ftp://host"])
+def test_what_is_no_address_of_a_server_is_told(url: str) -> None:
+    with pytest.raises(UsageError, match="it is no URL"):
+        build_connect(url, {})
+
+
+def test_a_post_is_repeated_where_the_refusal_says_that_nothing_was_done(
+    httpserver: HTTPServer,
+) -> None:
+    def locked(request: Request) -> Response:
+        return Response('{"error": {"code": "locked", "message": "busy"}}', 423)
+
+    answer_in_turn(httpserver, locked, well)
+    client = Client(
+        lambda: HTTPConnectionPool(httpserver.host, httpserver.port),
+        pause=0.01,
+        is_temporary=lambda error: error.status == 423,
+        is_undone=lambda error: error.status == 423,
+    )
+    assert client.request("POST", "/x", body={}).read() == {"a": 1}

@@ -14,6 +14,7 @@ from nvoi.targets.cluster.cleanup import CLEAN
 from nvoi.targets.cluster.context import ClusterContext, open_context, preview
 from nvoi.targets.cluster.delete import DELETE
 from nvoi.targets.cluster.departures import DEPART
+from nvoi.targets.cluster.domains import ADDRESSES, DOMAINS, OLD_ROUTES, PUBLIC, ROUTES
 from nvoi.targets.cluster.lock_file import end_holder, find_holder
 from nvoi.targets.cluster.prepare import BUILD, LOCK, PUSH, REGISTRY, VOLUMES
 from nvoi.targets.cluster.pull import PULL
@@ -26,8 +27,10 @@ log = get_logger("nvoi.lock")
 
 #: What `nvoi deploy` does here. Until APPS the old release serves undisturbed.
 DEPLOY: tuple[Step[ClusterContext], ...] = (
+    DOMAINS,
     BUILD,
     SERVERS,
+    ADDRESSES,
     LOCK,
     K3S,
     REGISTRY,
@@ -41,7 +44,10 @@ DEPLOY: tuple[Step[ClusterContext], ...] = (
     SERVICES,
     APPS,
     TRAFFIC,
+    ROUTES,
+    PUBLIC,
     RECORD,
+    OLD_ROUTES,
     CLEAN,
     DEPART,
 )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from nvoi import domains
 from nvoi.config.fields import find_bytes, find_millicores
 from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application
+from nvoi.domains import get_domains
 from nvoi.errors import ConfigError, Fault
 from nvoi.images.context import find_dockerfile
 from nvoi.kubernetes.database import find_engine
@@ -30,10 +30,11 @@ def check_request(request: Request) -> None:
         UsageError: there is nothing to build an image from.
     """
     application = request.config.application
+    brought = get_domains(application, request.environ)
     faults: list[Fault] = [
         *get_provider(application, request.environ).find_faults(application),
         *find_faults(application),
-        *domains.find_faults(application),
+        *(brought.find_faults(application) if brought else ()),
     ]
     if faults:
         raise ConfigError("config", faults)

@@ -11,7 +11,8 @@ from nvoi.images.cleanup import (
     remove_from_registry,
     remove_here,
 )
-from nvoi.kubernetes.ownership import Reference, find_obsolete, read_reference
+from nvoi.kubernetes.names import COMPONENT, DOMAIN
+from nvoi.kubernetes.ownership import Reference, find_obsolete, get_label, read_reference
 from nvoi.kubernetes.registry import ADDRESS, COLLECT_GARBAGE, NAME, SYSTEM_NAMESPACE
 from nvoi.kubernetes.releases import Record, find_expired, read_record
 from nvoi.log.levels import get_logger
@@ -66,7 +67,14 @@ def remove_objects(
     context: ClusterContext, kept: Sequence[Record], expired: Sequence[Record]
 ) -> None:
     """Remove the app's objects that are not in this release or a kept one. Data stays."""
-    wanted = [*context.manifests.kept, *context.manifests.jobs]
+    # What led to names that are gone is removed by a step of its own.
+    routes = [dict(one) for one in context.state.objects if get_label(one, COMPONENT) == DOMAIN]
+    wanted = [
+        *context.manifests.kept,
+        *context.manifests.jobs,
+        *context.rollout.routes,
+        *routes,
+    ]
     manifests = [item for one in kept for item in one.apps]
     obsolete = find_obsolete(context.application.name, context.state.objects, wanted, manifests)
     own = read_reference(build_own_record(context))

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from nvoi.config.schema import Application
+from nvoi.domains import Domains, get_domains
 from nvoi.errors import NvoiError
 from nvoi.images.build import Build
 from nvoi.images.engines import Engine
@@ -80,7 +81,7 @@ class Rollout:
     ``applied`` may have to be taken back, unless all ``is_restored``; what of it has come up is
     ``ready``. Once the release ``is_kept`` it serves, and nothing is taken back any more.
     ``apps`` are the manifests of the app's own services in the release, and ``services`` the
-    Services in front of it, as they are in the cluster.
+    Services in front of it, as they are in the cluster. ``routes`` lead visitors to it.
     """
 
     stamp: str
@@ -90,6 +91,7 @@ class Rollout:
     ready: set[Reference] = field(default_factory=set)
     apps: tuple[Manifest, ...] = ()
     services: list[Json] = field(default_factory=list)
+    routes: tuple[Manifest, ...] = ()
 
 
 @dataclass
@@ -116,6 +118,7 @@ class ClusterContext:
     stack: ExitStack
     moment: datetime
     rollout: Rollout
+    domains: Domains | None = None
     survey: Survey = field(default_factory=Survey)
     state: State = field(default_factory=State)
     image: Image = field(default_factory=Image)
@@ -229,6 +232,7 @@ def preview(request: Request) -> ClusterContext:
         stack=ExitStack(),
         moment=moment,
         rollout=Rollout(build_stamp(moment)),
+        domains=get_domains(application, request.environ),
     )
 
 

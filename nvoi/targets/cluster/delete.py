@@ -32,6 +32,7 @@ from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.domains import plan_removal, remove
 from nvoi.targets.cluster.prepare import (
     build_note,
     get_registry_address,
@@ -130,6 +131,10 @@ def delete_objects(context: ClusterContext) -> None:
     if gone:
         context.cluster.delete(gone)
     tell_removed(gone)
+
+
+def remove_domains(context: ClusterContext) -> None:
+    attempt(context, "what leads its domains to it", partial(remove, context))
 
 
 def remove_images(context: ClusterContext) -> None:
@@ -337,6 +342,7 @@ DELETE: tuple[Step[ClusterContext], ...] = (
             f"removes all of {context.application.name} in the cluster but its data"
         ],
     ),
+    Step(name="Domains", run=remove_domains, plan=plan_removal),
     Step(
         name="Images",
         run=remove_images,

@@ -54,7 +54,18 @@ def check_state(context: ClusterContext) -> None:
             stamp,
         )
         context.rollout.stamp = stamp
-    wanted = {read_reference(item) for item in context.manifests.all}
+    check_owners(context, context.manifests.all)
+    check_data(context, context.manifests.kept)
+    wait_for_jobs(context)
+
+
+def check_owners(context: ClusterContext, manifests: Iterable[Manifest]) -> None:
+    """See that nothing in the place of ``manifests`` is another's.
+
+    Raises:
+        NvoiError: something is.
+    """
+    wanted = {read_reference(item) for item in manifests}
     own = {read_reference(item) for item in context.state.objects}
     foreign = sorted(context.cluster.find_existing(wanted - own))
     if foreign:
@@ -63,8 +74,6 @@ def check_state(context: ClusterContext) -> None:
             f"the cluster has {names}, which nvoi did not make for {context.application.name}",
             hint="rename the app or its service, or delete them with kubectl",
         )
-    check_data(context, context.manifests.kept)
-    wait_for_jobs(context)
 
 
 def check_data(context: ClusterContext, wanted: Iterable[Manifest]) -> None:

@@ -120,7 +120,8 @@ def build_address_question(
     context: ClusterContext, stack: ExitStack, name: str, service: Json, container: Json
 ) -> tuple[str, Callable[[], None]]:
     """Ask at a Service's address, as the probes do at the pods behind it."""
-    (ports,) = service["ports"]
+    # Its own port is the first.
+    ports = service["ports"][0]
     host, address, port = context.master.host, service["clusterIP"], ports["port"]
     probe = container.get("readinessProbe") or {}
     http = probe.get("httpGet") or {}

@@ -1,0 +1,292 @@
+"""The public check: an app's addresses asked as visitors do, and what their answers mean.
+
+Cloudflare's pages and codes are of its documentation, "Cloudflare 1xxx errors" and "Cloudflare 5xx
+errors".
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import urllib3
+from urllib3.exceptions import (
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+)
+from urllib3.exceptions import TimeoutError as LateError
+
+from nvoi import network, parallel
+from nvoi.command import build_script
+from nvoi.domains.domain import Site
+from nvoi.errors import ServiceError
+from nvoi.http import build_connect, find_cause
+from nvoi.log.levels import get_logger
+from nvoi.parallel import work_on_all
+from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import Host
+from nvoi.version import __version__
+from nvoi.waiting import NotReadyError, wait_for
+
+log = get_logger("nvoi.domains")
+
+#: Good answers in a row, seconds between two of them, and seconds within which they come.
+TIMES = 3
+PAUSE = 0.2
+SECONDS = 60.0
+#: Seconds between two rounds.
+ROUND_PAUSE = 1.0
+#: Seconds until a connection is there, and without a byte of an answer.
+ANSWER_SECONDS = 10.0
+#: Bytes of an answer that are looked at.
+LOOKED_AT = 64 * 1024
+HTTPS = 443
+#: What a healthcheck takes for good, as a probe of Kubernetes does.
+LEAST, LARGEST = 200, 399
+SERVER_ERROR = 500
+#: The status of Cloudflare's pages with a code of four digits.
+NO_ORIGIN = 530
+#: Cloudflare's own pages: the code of its error in text and in HTML.
+CODE = re.compile(r"\berror(?: code:)?\s+(\d{3,4})\b", re.IGNORECASE)
+PAGE = re.compile(r"cf-error|cloudflare ray id", re.IGNORECASE)
+#: What the codes say that a tunnel may bring about, and what to do about it.
+CODES: Mapping[int, tuple[str, str]] = {
+    1014: (
+        "the DNS record leads to a tunnel of another account",
+        "`account_id` must be that of the account which has the domain's zone",
+    ),
+    1016: (
+        "the DNS record leads to a tunnel that is gone",
+        "deploy again: a tunnel is made anew where it lacks",
+    ),
+    1033: (
+        "no cloudflared is connected to the tunnel",
+        "see what the cloudflared pods print: the servers must reach Cloudflare at port 7844",
+    ),
+    502: (
+        "cloudflared does not reach the service in the cluster",
+        "see what the cloudflared pods print",
+    ),
+}
+ELSEWHERE = "the DNS record leads elsewhere than to the app: see it at Cloudflare"
+#: Rules that an account has made, which turn this check away as they are to turn others away.
+OWN_RULES = frozenset({1005, 1006, 1007, 1008, 1009, 1010, 1012, 1015, 1020})
+LOOK_UP = 'getent ahosts "$1" >/dev/null'
+
+
+class BadAnswerError(NotReadyError):
+    """An answer that is not what a visitor is to see, or none; ``hint`` says what to do."""
+
+    def __init__(self, seen: str, hint: str = "") -> None:
+        super().__init__(seen)
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An answer as it came; ``text`` is the beginning of its body."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to an address: ``place`` is where it begins, as it reads after "from".
+
+    ``connect`` makes a new pool of connections; ``resolves`` says whether the name is known there.
+    """
+
+    place: str
+    connect: Callable[[], urllib3.HTTPConnectionPool]
+    resolves: Callable[[], bool] = lambda: True
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks, from this machine and through the master, which is a part of the cluster.
+
+    ``environ`` names proxies and CAs, if any.
+    """
+
+    environ: Mapping[str, str]
+    connections: Connections
+    master: Host
+
+    def ask(
+        self,
+        sites: Sequence[Site],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = parallel.sleep,
+    ) -> None:
+        """Ask for all sites from both places at once, until all have answered well.
+
+        Raises:
+            HostsError: several do not answer well three times in a row within 60 s.
+            ServiceError: one does not.
+        """
+        with ExitStack() as stack:
+            questions = {
+                (site, way.place): way for site in sites for way in self._list_ways(site, stack)
+            }
+            work_on_all(
+                [*questions],
+                lambda key: wait_for_answers(key[0], questions[key], clock=clock, sleep=sleep),
+            )
+
+    def _list_ways(self, site: Site, stack: ExitStack) -> tuple[Way, Way]:
+        host, name, environ = self.master, site.hostname, self.environ
+        local = stack.enter_context(self.connections.forward(host, name, HTTPS))
+
+        def connect() -> urllib3.HTTPConnectionPool:
+            return urllib3.HTTPSConnectionPool(
+                "127.0.0.1",
+                local,
+                ssl_context=network.build_tls(environ),
+                server_hostname=name,
+                assert_hostname=name,
+            )
+
+        def resolves() -> bool:
+            return self.connections.run(
+                host, build_script("nvoi-look-up", LOOK_UP, name), check=False, level=None
+            ).is_ok
+
+        return Way("here", build_connect(site.url, environ)), Way("the cluster", connect, resolves)
+
+
+def wait_for_answers(
+    site: Site,
+    way: Way,
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], object],
+) -> None:
+    """Ask until there were good answers in a row.
+
+    Raises:
+        ServiceError: there was still a bad one after 60 s.
+    """
+
+    def look() -> str:
+        limits = []
+        for number in range(TIMES):
+            if number:
+                sleep(PAUSE)
+            limits.append(judge(site, ask_once(site, way)))
+        return limits[-1]
+
+    try:
+        limit = wait_for(
+            look,
+            what=f"{site.url} to answer from {way.place}",
+            seconds=SECONDS,
+            log=log,
+            pause=ROUND_PAUSE,
+            longest_pause=ROUND_PAUSE,
+            sleep=sleep,
+            clock=clock,
+        )
+    except BadAnswerError as seen:
+        message = f"{site.url} does not answer well from {way.place}: {seen}"
+        raise ServiceError(message, hint=seen.hint) from None
+    if limit:
+        log.warning("%s, asked from %s: %s", site.url, way.place, limit)
+    else:
+        log.info("%s answers from %s", site.url, way.place)
+
+
+def ask_once(site: Site, way: Way) -> Seen:
+    """One question over a connection of its own.
+
+    Raises:
+        BadAnswerError: there is no answer.
+    """
+    pool = way.connect()
+    try:
+        answer = pool.urlopen(
+            "GET",
+            site.path or "/",
+            headers={"Host": site.hostname, "User-Agent": f"nvoi/{__version__}"},
+            timeout=ANSWER_SECONDS,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        text = answer.read(LOOKED_AT, decode_content=True).decode(errors="replace")
+        answer.close()
+    except (HTTPError, OSError) as error:
+        raise find_silence(site, way, error) from error
+    finally:
+        pool.close()
+    return Seen(answer.status, answer.headers, text)
+
+
+def find_silence(site: Site, way: Way, error: HTTPError | OSError) -> BadAnswerError:
+    """Why there is no answer: the name, the certificate, or the connection."""
+    cause = find_cause(error)
+    if isinstance(error, NameResolutionError) or not way.resolves():
+        return BadAnswerError(
+            f"DNS: {site.hostname} has no address there",
+            "a resolver that was asked before the record was there may remember that for 30 "
+            "minutes; see that the domain's name servers are those that its zone names",
+        )
+    if isinstance(error, ProxyError):
+        return BadAnswerError("the proxy that the environment names does not lead there")
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return BadAnswerError(
+            f"TLS: the certificate is not good for {site.hostname}: {cause.verify_message}",
+            "the certificate of a domain that is new may take some minutes",
+        )
+    if isinstance(error, SSLError) or isinstance(cause, ssl.SSLError):
+        reason = getattr(cause, "reason", None) or "it was ended"
+        return BadAnswerError(
+            f"TLS: no connection can be made: {reason}",
+            "the certificate of a domain that is new may take some minutes",
+        )
+    if isinstance(error, LateError) and not isinstance(error, NewConnectionError):
+        return BadAnswerError(f"no answer came within {ANSWER_SECONDS:g} s")
+    reason = cause.strerror if isinstance(cause, OSError) else None
+    text = "the connection was refused or lost"
+    return BadAnswerError(f"{text}: {reason}" if reason else text)
+
+
+def judge(site: Site, seen: Seen) -> str:
+    """What of an answer that will do was not looked at; empty where it was the app's own.
+
+    Raises:
+        BadAnswerError: it will not do.
+    """
+    is_good = LEAST <= seen.status <= LARGEST
+    if seen.headers.get("server", "").lower() == "cloudflare" and not is_good:
+        code = find_code(seen)
+        if "cf-mitigated" in seen.headers or code in OWN_RULES:
+            which = f"error {code}" if code in OWN_RULES else "a challenge"
+            return f"Cloudflare's rules turn it away ({which}); only the way there was checked"
+        if code is not None:
+            what, hint = CODES.get(code, ("", ELSEWHERE))
+            text = f"Cloudflare's own page, error {code}"
+            raise BadAnswerError(f"{text}: {what}" if what else text, hint)
+    if is_good or (site.path is None and seen.status < SERVER_ERROR):
+        return ""
+    raise BadAnswerError(
+        f"the app answered {seen.status} to {site.path or '/'}",
+        "it answers well inside the cluster: does it know the name that it is asked by?",
+    )
+
+
+def find_code(seen: Seen) -> int | None:
+    """The code of a page that is Cloudflare's own, None where the app has answered."""
+    match = CODE.search(seen.text)
+    if match and (len(seen.text) <= len(match[0]) + 2 or PAGE.search(seen.text)):
+        return int(match[1])
+    return seen.status if PAGE.search(seen.text) or seen.status == NO_ORIGIN else None

@@ -1,0 +1,176 @@
+"""The steps that lead visitors to the release, and see that they come there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from nvoi.domains import list_sites
+from nvoi.domains.public import Asker
+from nvoi.kubernetes.names import COMPONENT, DOMAIN
+from nvoi.kubernetes.ownership import Reference, get_label, is_owned, read_reference
+from nvoi.log.levels import get_logger
+from nvoi.operation import Step
+from nvoi.protocol import Tunnel
+from nvoi.targets.cluster.cleanup import attempt, tell_removed
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.release import check_owners, roll_out
+from nvoi.targets.cluster.state import Json
+
+log = get_logger("nvoi.domains")
+
+#: Seconds that what leads visitors to the app may take to be up, image pulls included.
+ROUTE_SECONDS = 300.0
+
+
+def check(context: ClusterContext) -> None:
+    """See that the names can be had, before anything is made."""
+    if context.domains is None:
+        return
+    context.domains.check(context.application)
+    # Servers that are rented may have yet to be made.
+    if not context.provider.is_rented:
+        servers = context.provider.list_servers(context.application)
+        addresses = [server.host.address for server in servers]
+        context.domains.check_addresses(context.application, addresses)
+
+
+def check_addresses(context: ClusterContext) -> None:
+    if context.domains is not None and context.provider.is_rented:
+        addresses = [server.host.address for server in context.survey.servers]
+        context.domains.check_addresses(context.application, addresses)
+
+
+def connect(context: ClusterContext) -> None:
+    """Lead the names to the release, whose services answer inside the cluster."""
+    domains, application = context.domains, context.application
+    if domains is None:
+        return
+    if context.lock is not None and context.lock.rival is not None:
+        # Another run was at work since they were looked at.
+        domains.check(application)
+    routes = domains.connect(application, context.request.deploy_id)
+    check_owners(context, routes)
+    context.rollout.routes = tuple(routes)
+    roll_out(context, routes, ROUTE_SECONDS)
+    context.check_lock()
+    domains.publish(application)
+
+
+def disconnect(context: ClusterContext) -> None:
+    """Change back what was changed, before the cluster is put back too."""
+    if context.domains is not None:
+        context.domains.restore()
+
+
+def ask(context: ClusterContext) -> None:
+    """Ask every service as its visitors do, from here and from the cluster, all at once.
+
+    Raises:
+        HostsError: several do not answer well three times in a row.
+        ServiceError: one does not.
+    """
+    if context.domains is None:
+        return
+    sites = [*list_sites(context.application)]
+    Asker(context.request.environ, context.connections, context.master.host).ask(sites)
+    for site in sites:
+        context.tunnels.append(Tunnel(site.service, site.hostname))
+        context.urls.append(site.url)
+
+
+def remove_old(context: ClusterContext) -> None:
+    """Remove what led to names and services that are gone. The release serves: it is only told."""
+    named = {read_reference(item) for item in context.rollout.routes}
+    old = [item for item in list_routes(context) if read_reference(item) not in named]
+    attempt("what led to names that are gone", partial(trim, context, old))
+
+
+def list_routes(context: ClusterContext) -> list[Json]:
+    """What of the app in the cluster leads visitors to it. Secrets are not among it."""
+    state = context.state
+    return [
+        item
+        for item in state.objects
+        if is_owned(item, state.app) and get_label(item, COMPONENT) == DOMAIN
+    ]
+
+
+def trim(context: ClusterContext, old: Sequence[Json]) -> None:
+    references = [read_reference(item) for item in old]
+    stop(context, references)
+    if context.domains is not None:
+        context.domains.trim(context.application, old)
+    elif old:
+        log.warning(
+            "What was made for the app's domains outside the cluster stays: the config no longer "
+            "says whose account it is in"
+        )
+    if references:
+        context.cluster.delete(references, wait=False)
+    tell_removed(references)
+
+
+def stop(context: ClusterContext, references: Sequence[Reference]) -> None:
+    """Have nothing of it run; the objects stay until what they stand for is gone."""
+    for one in references:
+        if one.kind == "Deployment":
+            context.cluster.change(one, {"spec": {"replicas": 0}})
+
+
+def remove(context: ClusterContext) -> None:
+    """Take all away that brought names to the app; what did so in the cluster is gone."""
+    if context.domains is not None:
+        context.domains.disconnect(context.application, list_routes(context))
+
+
+def plan_check(context: ClusterContext) -> Iterator[str]:
+    names = [name for site in list_sites(context.application) for name in site.hostnames]
+    if context.domains is not None and names:
+        yield f"sees that {', '.join(names)} can be led to the app"
+
+
+def plan_addresses(_: ClusterContext) -> Iterator[str]:
+    # It is told with the first look, which is at the same names.
+    return iter(())
+
+
+def plan_connect(context: ClusterContext) -> Iterator[str]:
+    if context.domains is None:
+        return
+    for site in list_sites(context.application):
+        yield f"leads {' and '.join(site.hostnames)} to {site.service}"
+    # Looked for behind the first line: a run asks only whether there is one.
+    yield from context.domains.describe(context.application)
+
+
+def plan_ask(context: ClusterContext) -> Iterator[str]:
+    for site in list_sites(context.application) if context.domains else ():
+        yield f"asks {site.url} from here and from the cluster, three times good in a row"
+
+
+def plan_old(context: ClusterContext) -> Iterator[str]:
+    named = {read_reference(item) for item in context.rollout.routes}
+    if any(read_reference(item) not in named for item in list_routes(context)):
+        yield "removes what led to names and services that are gone"
+
+
+def plan_removal(context: ClusterContext) -> Iterator[str]:
+    if context.domains is None:
+        return
+    for site in list_sites(context.application):
+        yield f"takes {' and '.join(site.hostnames)} away"
+    yield from context.domains.describe_deletion(context.application)
+
+
+DOMAINS: Step[ClusterContext] = Step(name="Domains", run=check, plan=plan_check)
+ADDRESSES: Step[ClusterContext] = Step(name="Addresses", run=check_addresses, plan=plan_addresses)
+ROUTES: Step[ClusterContext] = Step(
+    name="Routes",
+    run=connect,
+    plan=plan_connect,
+    undo=disconnect,
+    undoes=lambda context: "the routes" if context.domains is not None else "",
+)
+PUBLIC: Step[ClusterContext] = Step(name="Public check", run=ask, plan=plan_ask)
+OLD_ROUTES: Step[ClusterContext] = Step(name="Old routes", run=remove_old, plan=plan_old)

@@ -1,0 +1,1 @@
+"""Stand-ins for the APIs of clouds: stateful, over real HTTP, from their public documentation."""
