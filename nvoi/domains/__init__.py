@@ -8,6 +8,7 @@ from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application
 from nvoi.domains.cloudflare import Tunnels
 from nvoi.domains.domain import Domains, Site, list_sites
+from nvoi.domains.ingress import ClusterIngress
 from nvoi.errors import Fault
 
 __all__ = ["Domains", "Site", "find_faults", "get_domains", "list_sites"]
@@ -21,6 +22,8 @@ def get_domains(application: Application, environ: Mapping[str, str]) -> Domains
     """
     if application.cloudflare is not None:
         return Tunnels(application.cloudflare, environ)
+    if application.ingress is not None:
+        return ClusterIngress(application.ingress)
     return None
 
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from nvoi.domains import list_sites
 from nvoi.domains.public import Asker
+from nvoi.errors import ConfigError, NvoiError
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
 from nvoi.kubernetes.ownership import Reference, get_label, is_owned, read_reference
 from nvoi.log.levels import get_logger
@@ -14,6 +15,7 @@ from nvoi.operation import Step
 from nvoi.protocol import Tunnel
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.ingress import explain, give_back
 from nvoi.targets.cluster.release import check_owners, roll_out
 from nvoi.targets.cluster.state import Json
 
@@ -29,16 +31,29 @@ def check(context: ClusterContext) -> None:
         return
     context.domains.check(context.application)
     # Servers that are rented may have yet to be made.
-    if not context.provider.is_rented:
+    if context.application.uses_ingress:
         servers = context.provider.list_servers(context.application)
         addresses = [server.host.address for server in servers]
-        context.domains.check_addresses(context.application, addresses)
+        if addresses:
+            context.domains.check_addresses(context.application, addresses)
 
 
 def check_addresses(context: ClusterContext) -> None:
-    if context.domains is not None and context.provider.is_rented:
-        addresses = [server.host.address for server in context.survey.servers]
+    """Look at the names once rented servers are made, and have their addresses.
+
+    Raises:
+        NvoiError: they do not lead there yet.
+    """
+    if context.domains is None or not context.provider.is_rented:
+        return
+    addresses = [server.host.address for server in context.survey.servers]
+    try:
         context.domains.check_addresses(context.application, addresses)
+    except ConfigError as error:
+        names = ", ".join(server.name for server in context.survey.servers)
+        raise NvoiError(
+            error.message, hint=f"{names} stay; set the records, and deploy again"
+        ) from error
 
 
 def connect(context: ClusterContext) -> None:
@@ -73,7 +88,9 @@ def ask(context: ClusterContext) -> None:
     if context.domains is None:
         return
     sites = [*list_sites(context.application)]
-    Asker(context.request.environ, context.connections, context.master.host).ask(sites)
+    asker = Asker(context.request.environ, context.connections, context.master.host)
+    with explain(context):
+        asker.ask(sites)
     for site in sites:
         context.tunnels.append(Tunnel(site.service, site.hostname))
         context.urls.append(site.url)
@@ -84,6 +101,8 @@ def remove_old(context: ClusterContext) -> None:
     named = {read_reference(item) for item in context.rollout.routes}
     old = [item for item in list_routes(context) if read_reference(item) not in named]
     attempt("what led to names that are gone", partial(trim, context, old))
+    if old and not context.application.uses_ingress:
+        attempt("what the ingress was set up with", partial(give_back, context))
 
 
 def list_routes(context: ClusterContext) -> list[Json]:
@@ -101,7 +120,7 @@ def trim(context: ClusterContext, old: Sequence[Json]) -> None:
     stop(context, references)
     if context.domains is not None:
         context.domains.trim(context.application, old)
-    elif old:
+    if context.application.cloudflare is None and any(one.kind != "Ingress" for one in references):
         log.warning(
             "What was made for the app's domains outside the cluster stays: the config no longer "
             "says whose account it is in"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 
+from nvoi.domains import list_sites
 from nvoi.errors import NvoiError, ServiceError
 from nvoi.kubernetes.ingress import (
     NAME,
@@ -13,9 +15,11 @@ from nvoi.kubernetes.ingress import (
     is_set_up,
 )
 from nvoi.kubernetes.names import MANAGED_BY, OWNER, PART_OF, build_label_value
-from nvoi.kubernetes.ownership import Reference, get_label, is_owned
+from nvoi.kubernetes.names import NAME as LABEL
+from nvoi.kubernetes.ownership import Reference, get_label, read_reference
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
+from nvoi.log.masking import masker
 from nvoi.operation import Step
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.state import Json
@@ -26,6 +30,9 @@ log = get_logger("nvoi.cluster")
 #: Seconds that k3s may take to install Traefik, or to set it up anew, and then that its pod may.
 INSTALL_SECONDS = 180.0
 START_SECONDS = 300.0
+#: Lines that Traefik has printed last, among which are its refusals.
+LINES = 200
+PODS = f"{LABEL}={NAME}"
 DEPLOYMENT = Reference("Deployment", NAME, SYSTEM_NAMESPACE)
 
 
@@ -95,14 +102,30 @@ def give_back(context: ClusterContext) -> None:
     log.info("No app needs the ingress: Traefik gives ports 80 and 443 back")
 
 
-def needed(context: ClusterContext) -> bool:
-    """Whether the app may have used the ingress before this run."""
-    app = context.application.name
-    return any(one["kind"] == "Ingress" and is_owned(one, app) for one in context.state.objects)
+@contextmanager
+def explain(context: ClusterContext) -> Iterator[None]:
+    """Have an error of the public check say what Traefik has heard from the authority."""
+    try:
+        yield
+    except NvoiError as error:
+        if context.application.uses_ingress:
+            names = [name for site in list_sites(context.application) for name in site.hostnames]
+            error.output = (*error.output, *read_refusals(context, names))
+        raise
+
+
+def read_refusals(context: ClusterContext, names: Collection[str]) -> Iterator[str]:
+    """What Traefik has printed last of certificates for ``names`` that it could not get."""
+    with suppress(NvoiError):
+        pods = context.cluster.get(["pods"], namespace=SYSTEM_NAMESPACE, selector=PODS)
+        for pod in map(read_reference, pods):
+            for line in context.cluster.read_lines(pod, NAME, lines=LINES):
+                if "certificate" in line and any(name in line for name in names):
+                    yield masker.clean_text(line)
 
 
 def list_others(context: ClusterContext) -> list[str]:
-    """Whom else Traefik leads visitors to: apps by their names, others by those of their objects."""
+    """Whom else Traefik leads visitors to: apps by their names, others by those of objects."""
     own = build_label_value(context.application.name)
     items = context.cluster.get(["ingresses"], namespace=None)
     names = [
