@@ -48,6 +48,8 @@ ANSWER_SECONDS = 10.0
 #: Bytes of an answer that are looked at.
 LOOKED_AT = 64 * 1024
 HTTPS = 443
+#: Of a certificate that nobody else has signed (OpenSSL, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT).
+SELF_SIGNED = 18
 #: What a healthcheck takes for good, as a probe of Kubernetes does.
 LEAST, LARGEST = 200, 399
 SERVER_ERROR = 500
@@ -242,6 +244,13 @@ def find_silence(site: Site, way: Way, error: HTTPError | OSError) -> BadAnswerE
         )
     if isinstance(error, ProxyError):
         return BadAnswerError("the proxy that the environment names does not lead there")
+    if isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code == SELF_SIGNED:
+        return BadAnswerError(
+            f"TLS: there is no certificate for {site.hostname} yet: the one that is shown has "
+            "signed itself, as Traefik's default certificate has",
+            f"the authority must reach {site.hostname} at port 80 of the first server: open it, "
+            "and 443, in every firewall before it",
+        )
     if isinstance(cause, ssl.SSLCertVerificationError):
         return BadAnswerError(
             f"TLS: the certificate is not good for {site.hostname}: {cause.verify_message}",
