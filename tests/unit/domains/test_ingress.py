@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from nvoi.config.schema import Application
-from nvoi.domains import ClusterIngress, get_domains
+from nvoi.domains import get_domains
+from nvoi.domains.ingress import ClusterIngress
 from nvoi.errors import ConfigError
 from tests.unit.config.texts import parse, ssh
 
