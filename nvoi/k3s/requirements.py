@@ -118,7 +118,7 @@ def find_network_faults(server: Server, facts: Facts) -> Iterator[str]:
         # Where k3s runs, its ports are its own. Requests at those of the ingress are led into its
         # pod: nothing on the server itself listens there for it.
         is_public = one.port in INGRESS_PORTS
-        if facts.k3s.role is None or is_public:
+        if (is_public and not one.is_inner) or (not is_public and facts.k3s.role is None):
             has = f"{one.program} has" if one.program else "something has"
             who = "the ingress" if is_public else "k3s"
             yield (

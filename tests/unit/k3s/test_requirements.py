@@ -51,6 +51,8 @@ def test_ports_of_the_ingress_are_free_and_those_of_k3s_its_own_where_it_runs() 
     ports = (UsedPort("tcp", 6443, "k3s-server"), UsedPort("tcp", 443, "caddy"))
     taken = "caddy has port 443/tcp, which the ingress needs: stop it, or have it move"
     assert look(build_facts(used_ports=ports, k3s=build_k3s())) == [taken]
+    inner = (UsedPort("tcp", 443, "caddy", is_inner=True),)
+    assert look(build_facts(used_ports=inner)) == []
     both = look(build_facts(used_ports=ports))
     assert both == [
         "k3s-server has port 6443/tcp, which k3s needs: stop it, or have it move",
