@@ -15,7 +15,6 @@ from nvoi.targets.cluster.context import ClusterContext, open_context, preview
 from nvoi.targets.cluster.delete import DELETE
 from nvoi.targets.cluster.departures import DEPART
 from nvoi.targets.cluster.domains import ADDRESSES, DOMAINS, OLD_ROUTES, PUBLIC, ROUTES
-from nvoi.targets.cluster.ingress import INGRESS
 from nvoi.targets.cluster.lock_file import end_holder, find_holder
 from nvoi.targets.cluster.prepare import BUILD, LOCK, PUSH, REGISTRY, VOLUMES
 from nvoi.targets.cluster.pull import PULL
@@ -35,7 +34,6 @@ DEPLOY: tuple[Step[ClusterContext], ...] = (
     LOCK,
     K3S,
     REGISTRY,
-    INGRESS,
     PUSH,
     STATE,
     VOLUMES,

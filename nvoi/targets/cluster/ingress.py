@@ -20,7 +20,6 @@ from nvoi.kubernetes.ownership import Reference, get_label, read_reference
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import masker
-from nvoi.operation import Step
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.state import Json
 from nvoi.waiting import NotReadyError, wait_for
@@ -148,6 +147,3 @@ def find_in_system(context: ClusterContext, kind: str) -> Json | None:
 def plan(context: ClusterContext) -> Iterator[str]:
     if context.application.uses_ingress:
         yield "has k3s' Traefik take visitors at ports 80 and 443 of the master"
-
-
-INGRESS: Step[ClusterContext] = Step(name="Ingress", run=set_up, plan=plan)

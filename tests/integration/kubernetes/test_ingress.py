@@ -13,8 +13,10 @@ from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ingress import build_ingress
 from nvoi.targets.cluster import ingress
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.delete import WORKLOADS, remove_domains
 from nvoi.targets.cluster.ingress import explain, give_back, set_up
 from tests.fakes.cluster_state import ClusterState
+from tests.unit.k3s.servers import build_facts, build_k3s
 from tests.unit.targets.cluster.runs import see
 
 TEXT = """\
@@ -118,6 +120,19 @@ def test_it_is_given_back_once_no_app_needs_it(state: ClusterState, begin: Begin
     assert state.objects("Pod", "kube-system") == []
     set_up(begin("other@example.com"))
     assert "--certificatesResolvers.nvoi.acme.email=other@example.com" in list_arguments(state)
+
+
+@pytest.mark.parametrize("failures", [[], [WORKLOADS]])
+def test_a_deletion_gives_it_back_unless_something_of_the_app_is_left(
+    state: ClusterState, begin: Begin, failures: list[str]
+) -> None:
+    context = begin()
+    set_up(context)
+    context.survey.facts = {context.master.name: build_facts(k3s=build_k3s())}
+    context.deletion.failures += failures
+    remove_domains(context)
+    state.api.move()
+    assert bool(list_arguments(state)) is bool(failures)
 
 
 def test_k3s_that_does_not_set_it_up_is_told(
