@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from nvoi.domains import list_sites
+from nvoi.domains import Domains, list_sites
 from nvoi.domains.public import Asker
 from nvoi.errors import ConfigError, NvoiError
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
@@ -13,6 +13,7 @@ from nvoi.kubernetes.ownership import Reference, get_label, is_owned, read_refer
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.protocol import Tunnel
+from nvoi.providers import Server
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.ingress import explain, give_back
@@ -30,12 +31,16 @@ def check(context: ClusterContext) -> None:
     if context.domains is None:
         return
     context.domains.check(context.application)
-    # Servers that are rented may have yet to be made.
     if context.application.uses_ingress:
         servers = context.provider.list_servers(context.application)
-        addresses = [server.host.address for server in servers]
-        if addresses:
-            context.domains.check_addresses(context.application, addresses)
+        look_up(context, context.domains, servers)
+
+
+def look_up(context: ClusterContext, domains: Domains, servers: Sequence[Server]) -> None:
+    """See that the names can be brought to the master. Where that is rented, it may not be yet."""
+    addresses = [server.host.address for server in servers if server.is_master]
+    if addresses:
+        domains.check_addresses(context.application, addresses)
 
 
 def check_addresses(context: ClusterContext) -> None:
@@ -46,14 +51,12 @@ def check_addresses(context: ClusterContext) -> None:
     """
     if context.domains is None or not context.provider.is_rented:
         return
-    addresses = [server.host.address for server in context.survey.servers]
     try:
-        context.domains.check_addresses(context.application, addresses)
+        look_up(context, context.domains, context.survey.servers)
     except ConfigError as error:
         names = ", ".join(server.name for server in context.survey.servers)
-        raise NvoiError(
-            error.message, hint=f"{names} stay; set the records, and deploy again"
-        ) from error
+        hint = f"{names} stay; set the records, and deploy again"
+        raise NvoiError(error.message, hint=hint) from error
 
 
 def connect(context: ClusterContext) -> None:
@@ -145,8 +148,12 @@ def remove(context: ClusterContext) -> None:
 
 def plan_check(context: ClusterContext) -> Iterator[str]:
     names = [name for site in list_sites(context.application) for name in site.hostnames]
-    if context.domains is not None and names:
-        yield f"sees that {', '.join(names)} can be led to the app"
+    if context.domains is None or not names:
+        return
+    yield f"sees that {', '.join(names)} can be led to the app"
+    if context.application.uses_ingress and not context.provider.is_rented:
+        servers = context.provider.list_servers(context.application)
+        look_up(context, context.domains, servers)
 
 
 def plan_addresses(_: ClusterContext) -> Iterator[str]:
