@@ -22,6 +22,9 @@ FOLDER = "/etc/rancher/k3s"
 CONFIG_FILE = f"{FOLDER}/config.yaml"
 #: What k3s was last started with; not there from before a change until k3s runs with it.
 STAMP_FILE = f"{FOLDER}/nvoi-applied"
+#: The service that keeps pods from the cloud's metadata.
+GUARD = "nvoi-metadata"
+GUARD_FILE = f"/etc/systemd/system/{GUARD}.service"
 #: The first line of a config that nvoi wrote.
 HEADER = "# Written by nvoi, which replaces it: what is to differ belongs in the deploy config."
 SECRET_KEYS = ("token", "agent-token")
@@ -131,6 +134,7 @@ class Facts:
         has_wireguard: whether the kernel knows WireGuard.
         firewall: ``ufw`` or ``firewalld``, where one is on that does not let everyone in.
         let_in: the networks that it lets in to all ports.
+        guard_checksum: SHA-256 of what keeps its pods from the cloud's metadata; empty without.
     """
 
     architecture: str
@@ -157,6 +161,7 @@ class Facts:
     has_wireguard: bool = True
     firewall: str = ""
     let_in: tuple[Network, ...] = ()
+    guard_checksum: str = ""
 
 
 def split_sections(text: str) -> dict[str, list[str]]:
@@ -205,6 +210,7 @@ def read_facts(sections: Sections, clock_offset: float) -> Facts:
         has_wireguard=kernel_release >= WIREGUARD_KERNEL or wireguard == "yes",
         firewall=get_first(sections, "firewall"),
         let_in=tuple(filter(None, map(find_network, sections.get("firewall", [])[1:]))),
+        guard_checksum=get_first(sections, "guard"),
     )
 
 

@@ -14,6 +14,7 @@ from nvoi.k3s import read_script
 from nvoi.k3s.facts import (
     ARCHITECTURES,
     CONFIG_FILE,
+    GUARD_FILE,
     HEADER,
     MARK,
     SECRET_KEYS,
@@ -241,7 +242,7 @@ def build_survey(*, is_master: bool, ingress: bool = False) -> Command:
     if is_master and ingress:
         ports += tuple(("tcp", port) for port in INGRESS_PORTS)
     asked = " ".join(f"{protocol}:{port:04X}" for protocol, port in ports)
-    paths = (CONFIG_FILE, REGISTRIES_FILE, STAMP_FILE, VOLUMES_FOLDER)
+    paths = (CONFIG_FILE, REGISTRIES_FILE, STAMP_FILE, VOLUMES_FOLDER, GUARD_FILE)
     script = f"as_root={shlex.quote(read_script('survey_as_root.sh'))}\n{read_script('survey.sh')}"
     return build_script("nvoi-survey", script, CLOUD_INIT_SECONDS, asked, *paths)
 

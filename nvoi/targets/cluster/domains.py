@@ -16,7 +16,7 @@ from nvoi.protocol import Tunnel
 from nvoi.providers import Server
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.ingress import explain, give_back
+from nvoi.targets.cluster.ingress import explain, give_ports_back
 from nvoi.targets.cluster.release import check_owners, roll_out
 from nvoi.targets.cluster.state import Json
 
@@ -105,7 +105,7 @@ def remove_old(context: ClusterContext) -> None:
     old = [item for item in list_routes(context) if read_reference(item) not in named]
     attempt("what led to names that are gone", partial(trim, context, old))
     if old and not context.application.uses_ingress:
-        attempt("what the ingress was set up with", partial(give_back, context))
+        attempt("what the ingress was set up with", partial(give_ports_back, context))
 
 
 def list_routes(context: ClusterContext) -> list[Json]:

@@ -91,7 +91,7 @@ def check_rivals(context: ClusterContext, live: Json) -> None:
         )
 
 
-def give_back(context: ClusterContext) -> None:
+def give_ports_back(context: ClusterContext) -> None:
     """Have Traefik take no ports any more, where no app needs it."""
     live = find_chart_config(context)
     is_in_use = live is not None and live["metadata"].get("annotations", {}).get(SETTINGS)

@@ -229,7 +229,8 @@ def make_volumes(context: ClusterContext) -> None:
     lacking = {
         server.host: (server, folders)
         for server in context.survey.servers
-        if (folders := find_lacking(server, facts[server.name].volumes))
+        # A disk may have grown, or not be mounted.
+        if (folders := find_lacking(server, facts[server.name].volumes)) or server.disks
     }
     if not lacking:
         return
@@ -238,7 +239,8 @@ def make_volumes(context: ClusterContext) -> None:
     def make(host: Host) -> None:
         server, folders = lacking[host]
         command = context.provider.build_volumes(server, folders)
-        context.connections.run(host, as_root(host, command))
+        for line in context.connections.run(host, as_root(host, command)).lines:
+            log.info("%s: %s", server.name, line)
         for folder in folders:
             volumes = facts[server.name].volumes
             if server.is_kept(folder, volumes):
@@ -270,7 +272,9 @@ def list_volumes(context: ClusterContext) -> Iterator[tuple[str, str]]:
     name = context.application.name
     for key, group in context.application.servers.items():
         for volume in group.volumes:
-            for index in range(1, (len(group.hosts) or group.count) + 1):
+            # Disks that are rented are one server's.
+            count = 1 if context.provider.is_rented else len(group.hosts) or group.count
+            for index in range(1, count + 1):
                 yield build_server_name(name, key, index), build_volume_path(name, key, volume)
 
 

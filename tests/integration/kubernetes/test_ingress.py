@@ -14,7 +14,7 @@ from nvoi.kubernetes.ingress import build_ingress
 from nvoi.targets.cluster import ingress
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.delete import WORKLOADS, remove_domains
-from nvoi.targets.cluster.ingress import explain, give_back, set_up
+from nvoi.targets.cluster.ingress import explain, give_ports_back, set_up
 from tests.fakes.cluster_state import ClusterState
 from tests.unit.k3s.servers import build_facts, build_k3s
 from tests.unit.targets.cluster.runs import see
@@ -95,26 +95,26 @@ def test_what_others_have_set_up_is_left_to_them(state: ClusterState, begin: Beg
     state.add({"kind": "HelmChartConfig", "metadata": metadata, "spec": spec})
     with pytest.raises(NvoiError, match="helmchartconfig/traefik, which nvoi did not make"):
         set_up(begin())
-    give_back(begin())
+    give_ports_back(begin())
     found = state.find("HelmChartConfig", "traefik", "kube-system")
     assert found["spec"] == spec
 
 
 def test_it_is_given_back_once_no_app_needs_it(state: ClusterState, begin: Begin) -> None:
-    give_back(begin())
+    give_ports_back(begin())
     assert state.find("HelmChartConfig", "traefik", "kube-system") is None
     set_up(begin())
     add_ingress(state, "blog")
-    give_back(begin())
+    give_ports_back(begin())
     assert list_arguments(state)
     state.remove("Ingress", "blog-web")
     # What is not nvoi's counts just as well.
     spec = {"rules": [{"host": "x.example.com"}]}
     state.add({"kind": "Ingress", "metadata": {"name": "own"}, "spec": spec})
-    give_back(begin())
+    give_ports_back(begin())
     assert list_arguments(state)
     state.remove("Ingress", "own")
-    give_back(begin())
+    give_ports_back(begin())
     state.api.move()
     assert state.objects("Deployment", "kube-system") == []
     assert state.objects("Pod", "kube-system") == []
