@@ -58,6 +58,11 @@ def build_tunnel_name(name: str, service: str) -> str:
     return f"{build_prefix(name)}-{service}"
 
 
+def build_connector_name(name: str, service: str) -> str:
+    """What connects the cluster to that tunnel, as a DNS label."""
+    return build_label(f"cloudflared-{name}-{service}")
+
+
 def build_server_name(name: str, group: str, index: int) -> str:
     """``<name>-<group>-<index>`` as a DNS label; ``index`` counts from 1."""
     return build_label(f"{name}-{group}-{index}")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application
 from nvoi.domains.cloudflare import Tunnels
 from nvoi.domains.domain import Domains, Site, list_sites
 from nvoi.domains.ingress import ClusterIngress
-from nvoi.errors import Fault
 
-__all__ = ["Domains", "Site", "find_faults", "get_domains", "list_sites"]
+__all__ = ["Domains", "Site", "get_domains", "list_sites"]
 
 
 def get_domains(application: Application, environ: Mapping[str, str]) -> Domains | None:
@@ -25,13 +23,3 @@ def get_domains(application: Application, environ: Mapping[str, str]) -> Domains
     if application.ingress is not None:
         return ClusterIngress(application.ingress)
     return None
-
-
-def find_faults(application: Application) -> list[Fault]:
-    """The domains that cannot be served."""
-    message = "this version of nvoi serves no domains from servers; leave it out"
-    return [
-        Fault(0, 0, f"{join_path('application.app', name)}.domain", message)
-        for name, service in application.app.items()
-        if service.domain
-    ]

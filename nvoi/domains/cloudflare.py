@@ -2,54 +2,351 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
 
-from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application, Cloudflare
-from nvoi.domains.domain import Json, list_sites
-from nvoi.errors import Fault
+from nvoi.domains.cloudflare_api import (
+    CONNECTED,
+    TAKEN,
+    Account,
+    Record,
+    RefusedError,
+    Tunnel,
+    read_codes,
+)
+from nvoi.domains.cloudflare_survey import (
+    Survey,
+    build_rules,
+    has_rules,
+    list_names,
+    list_wanted_records,
+)
+from nvoi.domains.domain import Json, Site, list_hostnames, list_sites
+from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
+from nvoi.http import TEMPORARY
+from nvoi.kubernetes.cloudflared import TUNNEL, Connector, build_cloudflared
 from nvoi.kubernetes.workloads import Manifest
+from nvoi.log.levels import get_logger
+from nvoi.naming import build_tunnel_name
+from nvoi.secret import Secret
+from nvoi.waiting import NotReadyError, wait_for
+
+T = TypeVar("T")
+
+log = get_logger("nvoi.domains")
+
+PROVIDER = "application.domain_provider.cloudflare"
+UNSEEN = "what there is at Cloudflare cannot be seen from here: {reason}"
+#: Seconds until the rules of a tunnel are there once they were taken, and until the connections of
+#: a tunnel that nobody serves any more are gone.
+RULES_SECONDS, CONNECTIONS_SECONDS = 30.0, 90.0
+#: How often something is made anew whose making was not answered, and that is not there.
+TRIES = 3
 
 
 class Tunnels:
-    """The tunnels of an app and the DNS records that lead to them."""
+    """The tunnels of an app and the DNS records that lead to them.
+
+    Args:
+        account: the section of the config.
+        environ: names a proxy and CAs, if any, and a stand-in for the API.
+    """
 
     def __init__(self, account: Cloudflare, environ: Mapping[str, str]) -> None:
-        self._account = account
-        self._environ = environ
+        self._account = Account(account, environ)
+        self._survey: Survey | None = None
+        self._tokens: dict[str, Secret] = {}
+        self._made: list[str] = []
+        self._undo: list[Callable[[], None]] = []
 
     def find_faults(self, application: Application) -> list[Fault]:
-        message = "this version of nvoi serves no domains from servers; leave it out"
-        return [
-            Fault(0, 0, f"{join_path('application.app', site.service)}.domain", message)
-            for site in list_sites(application)
-        ]
+        """None: which names can be had is known to the account."""
+        del application
+        return []
 
     def check(self, application: Application) -> None:
-        del application
+        sites = [*list_sites(application)]
+        with told_as_faults():
+            survey = self._look(application, sites)
+            self._check_rights(survey, sites)
 
     def check_addresses(self, application: Application, addresses: Sequence[str]) -> None:
         """A tunnel is opened from inside: no address has to be known outside."""
 
     def connect(self, application: Application, deploy_id: str) -> Sequence[Manifest]:
-        del application, deploy_id
-        return ()
+        survey, manifests = self._get_survey(application), list[Manifest]()
+        with self._telling_made():
+            for site in list_sites(application):
+                tunnel = survey.find_tunnel(site) or self._make_tunnel(survey, site)
+                self._ensure_rules(survey, site, tunnel)
+                token = self._tokens.get(tunnel.id) or self._account.get_token(tunnel)
+                connector = Connector(application.name, site.service, tunnel.id, token, deploy_id)
+                manifests += build_cloudflared(connector)
+        return manifests
 
     def publish(self, application: Application) -> None:
-        del application
+        survey = self._get_survey(application)
+        with self._telling_made():
+            for wanted in list_wanted_records(survey, [*list_sites(application)]):
+                self._ensure_record(survey, wanted)
 
-    def restore(self) -> None: ...
+    def restore(self) -> None:
+        """The last change is taken back first; what was made stays, and leads nowhere."""
+        while self._undo:
+            self._undo.pop()()
 
     def trim(self, application: Application, live: Sequence[Json]) -> None:
-        del application, live
+        sites, ids = [*list_sites(application)], find_ids(live)
+        survey = self._get_survey(application)
+        if ids and not sites:
+            survey.look(sites)
+        tunnels = survey.list_old_tunnels(sites, ids)
+        for tunnel in tunnels:
+            survey.look_at(tunnel, list_hostnames(sites))
+        self._remove(survey.list_old_records(sites), tunnels)
 
     def disconnect(self, application: Application, live: Sequence[Json]) -> None:
-        del application, live
+        survey, tunnels = self._find_all(application, live)
+        self._remove([*survey.records.values()], tunnels)
 
     def describe(self, application: Application) -> list[str]:
-        del application
-        return []
+        sites = [*list_sites(application)]
+        try:
+            with told_as_faults():
+                survey = self._survey or self._look(application, sites)
+        except RequestError as error:
+            return [UNSEEN.format(reason=error.message)]
+        made = [line for site in sites for line in describe_site(survey, site)]
+        tunnels = survey.list_old_tunnels(sites)
+        return made + describe_removal(survey.list_old_records(sites), tunnels)
 
     def describe_deletion(self, application: Application) -> list[str]:
-        del application
-        return []
+        try:
+            survey, tunnels = self._find_all(application, ())
+        except RequestError as error:
+            return [UNSEEN.format(reason=error.message)]
+        return describe_removal(survey.records.values(), tunnels)
+
+    # What there is
+
+    def _get_survey(self, application: Application) -> Survey:
+        if self._survey is None:
+            return self._look(application, [*list_sites(application)])
+        return self._survey
+
+    def _look(self, application: Application, sites: Sequence[Site]) -> Survey:
+        """Read what there is. Without a name nothing is asked.
+
+        Raises:
+            ConfigError: something stands in the way of what the config says.
+        """
+        survey = Survey(self._account, application.name)
+        faults = (survey.look_for_zones(sites) or survey.look(sites)) if sites else []
+        if faults:
+            raise ConfigError("config", [*dict.fromkeys(faults)])
+        self._survey = survey
+        return survey
+
+    def _check_rights(self, survey: Survey, sites: Sequence[Site]) -> None:
+        """See that the token may make what lacks, and change what is to be changed."""
+        known = survey.list_named_tunnels(sites)
+        # Whoever may read a tunnel's token may change it.
+        self._tokens = {tunnel.id: self._account.get_token(tunnel) for tunnel in known}
+        if sites and not known:
+            self._account.check_tunnel_rights()
+        for zone in survey.list_changing(sites):
+            self._account.check_record_rights(zone)
+
+    def _find_all(
+        self, application: Application, live: Sequence[Json]
+    ) -> tuple[Survey, list[Tunnel]]:
+        """All that the app has, whatever the config says of it by now."""
+        survey, sites = Survey(self._account, application.name), [*list_sites(application)]
+        ids = find_ids(live)
+        if sites or ids:
+            survey.look(sites)
+        old = survey.list_old_tunnels(sites, ids)
+        for tunnel in old:
+            survey.look_at(tunnel)
+        return survey, [*survey.list_named_tunnels(sites), *old]
+
+    # What is made and changed
+
+    def _make_tunnel(self, survey: Survey, site: Site) -> Tunnel:
+        name = build_tunnel_name(survey.app, site.service)
+        tunnel = make(
+            lambda: self._account.create_tunnel(name), lambda: self._account.find_tunnel(name)
+        )
+        survey.tunnels[name] = tunnel
+        # One that another run has made meanwhile may have some.
+        survey.settings[tunnel.id] = self._account.get_settings(tunnel)
+        self._tell("made", f"the tunnel {name}")
+        return tunnel
+
+    def _ensure_rules(self, survey: Survey, site: Site, tunnel: Tunnel) -> None:
+        """Have the tunnel lead visitors to the service.
+
+        Raises:
+            NvoiError: its rules are not there half a minute after they were taken.
+        """
+        before, rules = survey.settings[tunnel.id], build_rules(site)
+        if has_rules(before, rules):
+            return
+        self._put_settings(tunnel, before | {"ingress": rules})
+        if list_names(before):
+            self._undo.append(lambda: self._account.put_settings(tunnel, before))
+        self._tell("changed", f"the rules of the tunnel {tunnel.name}")
+
+    def _put_settings(self, tunnel: Tunnel, settings: dict[str, Any]) -> None:
+        self._account.put_settings(tunnel, settings)
+
+        def look() -> None:
+            if not has_rules(self._account.get_settings(tunnel), settings["ingress"]):
+                raise NotReadyError(f"the tunnel {tunnel.name} does not have its rules yet")
+
+        what = f"the rules of the tunnel {tunnel.name}"
+        try:
+            wait_for(look, what=what, seconds=RULES_SECONDS, log=log, pause=0.2)
+        except NotReadyError as seen:
+            raise NvoiError(f"Cloudflare: {seen}", hint="deploy again in a while") from None
+
+    def _ensure_record(self, survey: Survey, wanted: Record) -> None:
+        """Have a name lead to its tunnel. A record that is another's stays as it is.
+
+        Raises:
+            NvoiError: there is one.
+        """
+        before = survey.records.get(wanted.name)
+        if before == wanted:
+            return
+        if before is None:
+            make(
+                lambda: self._account.create_record(wanted),
+                lambda: survey.find_own_record(wanted),
+            )
+            self._tell("made", f"the DNS record {wanted.name}")
+            return
+        self._account.change_record(wanted)
+        self._undo.append(lambda: self._account.change_record(before))
+        self._tell("changed", f"the DNS record {wanted.name}")
+
+    def _tell(self, verb: str, what: str) -> None:
+        log.info("Cloudflare: %s %s", verb, what)
+        if verb == "made":
+            self._made.append(what)
+
+    @contextmanager
+    def _telling_made(self) -> Iterator[None]:
+        """Have an error name what was made before it, and stays."""
+        try:
+            yield
+        except NvoiError as error:
+            if not self._made:
+                raise
+            made = f"made and kept: {', '.join(self._made)}; the next deploy goes on from there"
+            hint = f"{error.hint}; {made}" if error.hint else made
+            raise NvoiError(error.message, hint=hint, output=error.output) from error
+
+    # What goes
+
+    def _remove(self, records: Sequence[Record], tunnels: Sequence[Tunnel]) -> None:
+        """Remove all of it, the names first; go on past what cannot be.
+
+        Raises:
+            NvoiError: something is left.
+        """
+        works: dict[str, Callable[[], None]] = {}
+        for record in records:
+            works[f"the DNS record {record.name}"] = partial(self._account.delete_record, record)
+        for tunnel in tunnels:
+            works[f"the tunnel {tunnel.name}"] = partial(self._remove_tunnel, tunnel)
+        failures: list[NvoiError] = []
+        for what, work in works.items():
+            try:
+                work()
+                log.info("Cloudflare: removed %s", what)
+            except NvoiError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0] if len(failures) == 1 else HostsError(failures)
+
+    def _remove_tunnel(self, tunnel: Tunnel) -> None:
+        """Remove a tunnel whose cloudflared has been ended, which may still be on its way out."""
+
+        def look() -> None:
+            self._account.delete_connections(tunnel)
+            try:
+                self._account.delete_tunnel(tunnel)
+            except RequestError as error:
+                if CONNECTED not in read_codes(error):
+                    raise
+                raise NotReadyError(error.message) from error
+
+        what, seconds = f"the connections of {tunnel.name} to end", CONNECTIONS_SECONDS
+        try:
+            wait_for(look, what=what, seconds=seconds, log=log, pause=0.5, longest_pause=5.0)
+        except NotReadyError as seen:
+            raise NvoiError(
+                f"the tunnel {tunnel.name} is still served: {seen}",
+                hint="end the cloudflared that serves it, and run this again",
+            ) from None
+
+
+def make(create: Callable[[], T], find: Callable[[], T | None]) -> T:
+    """Make something once: where it is not known whether it was made, it is looked for.
+
+    Raises:
+        RequestError: it was not, and cannot be.
+    """
+    for number in range(TRIES):
+        try:
+            return create()
+        except RequestError as error:
+            is_unknown = error.is_silence or error.status in TEMPORARY
+            if not is_unknown and not read_codes(error) & TAKEN:
+                raise
+            found = find()
+            if found is not None:
+                return found
+            if not is_unknown or number == TRIES - 1:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+@contextmanager
+def told_as_faults() -> Iterator[None]:
+    """Have what an account refuses told at the key of the config that should change."""
+    try:
+        yield
+    except RefusedError as error:
+        fault = Fault(0, 0, f"{PROVIDER}.{error.key}", error.message)
+        raise ConfigError("config", [fault], hint=error.hint) from error
+
+
+def find_ids(live: Iterable[Json]) -> set[str]:
+    """The ids of the tunnels that objects of the cluster stand for."""
+    found = ((item["metadata"].get("annotations") or {}).get(TUNNEL) for item in live)
+    return {tunnel_id for tunnel_id in found if tunnel_id}
+
+
+def describe_site(survey: Survey, site: Site) -> Iterator[str]:
+    tunnel, name = survey.find_tunnel(site), build_tunnel_name(survey.app, site.service)
+    if tunnel is None:
+        yield f"makes the tunnel {name}"
+    elif not has_rules(survey.settings[tunnel.id], build_rules(site)):
+        yield f"changes the rules of the tunnel {name}"
+    for hostname in site.hostnames:
+        if hostname not in survey.records:
+            yield f"makes the DNS record {hostname}, which leads to it"
+        elif not survey.leads(site, hostname, tunnel):
+            yield f"changes the DNS record {hostname} to lead to it"
+
+
+def describe_removal(records: Iterable[Record], tunnels: Iterable[Tunnel]) -> list[str]:
+    return [
+        *(f"removes the DNS record {record.name}" for record in records),
+        *(f"removes the tunnel {tunnel.name}" for tunnel in tunnels),
+    ]

@@ -20,6 +20,7 @@ class Site:
 
     Attributes:
         service: its name in the config.
+        domain: that of the config, in lower case.
         hostnames: in lower case; ``*.example.com`` stands for all names below.
         workload: its Service in the cluster.
         port: of that, whichever the service's own is: it stays the same over all releases.
@@ -27,6 +28,7 @@ class Site:
     """
 
     service: str
+    domain: str
     hostnames: tuple[str, ...]
     workload: str
     port: int
@@ -144,6 +146,7 @@ def list_sites(application: Application) -> Iterator[Site]:
         if service.domain and service.port:
             yield Site(
                 service=name,
+                domain=service.domain.lower(),
                 hostnames=build_hostnames(service.domain, service.subdomain),
                 workload=build_workload_name(application.name, name),
                 port=PUBLIC_PORT,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from nvoi import domains
 from nvoi.config.document import SAFE_TEXT, YAML_11_WORDS, Document
 from nvoi.config.loader import load
 from nvoi.config.reading import find_types, take_apart
@@ -72,20 +72,10 @@ def compose(text: str | None, before: Answers | None, answers: Answers, director
 
 
 def check_target(config: Config, directory: Path) -> None:
-    """Whether the config's target can do what it asks for, now or with what comes later.
-
-    A Dockerfile may still be written, and a domain is one for a version that serves it.
-    """
+    """Whether the config's target can do what it asks for. A Dockerfile may still be written."""
     request = Request(config, directory, home=directory, deploy_id="onboard")
-    later = domains.find_faults(config.application)
-    try:
+    with suppress(UsageError):
         get_target(config).check(request)
-    except UsageError:
-        return
-    except ConfigError as error:
-        faults = [fault for fault in error.faults if fault not in later]
-        if faults:
-            raise ConfigError(error.filename, faults, hint=error.hint) from None
 
 
 def build_document(answers: Answers) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nvoi import domains
 from nvoi.config.fields import (
     RejectedError,
     parse_host,
@@ -22,8 +21,6 @@ from nvoi.config.fields import (
     parse_user,
 )
 from nvoi.config.schema import (
-    Application,
-    AppService,
     AWSProvider,
     Cloudflare,
     ComputeProvider,
@@ -175,9 +172,7 @@ def can_have_domains(answers: Answers) -> bool:
     has_some = answers.cloudflare is not None or any(app.domain for app in answers.apps)
     if answers.is_local:
         return False
-    probe = AppService("web", port=DEFAULT_PORT, domain="example.com")
-    application = Application("app", answers.provider, app={"web": probe})
-    return has_some or (is_deployable(answers.provider) and not domains.find_faults(application))
+    return has_some or is_deployable(answers.provider)
 
 
 def ask_servers(interview: Interview, answers: Answers, account: Account) -> Answers:

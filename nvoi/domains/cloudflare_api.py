@@ -1,0 +1,357 @@
+"""An account at Cloudflare, as its API has it: zones, DNS records, tunnels.
+
+Facts are of Cloudflare's API reference: "Zones", "DNS Records for a Zone", "Cloudflare Tunnel" and
+"Verify Token", and of its documentation, "Troubleshooting Cloudflare API".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from nvoi.config.schema import Cloudflare
+from nvoi.errors import RequestError
+from nvoi.http import NO_TEXTS, TEMPORARY, Client, build_connect
+from nvoi.log.levels import get_logger
+from nvoi.log.masking import add_secrets
+from nvoi.secret import Secret
+
+log = get_logger("nvoi.domains")
+
+BASE_URL = "https://api.cloudflare.com/client/v4"
+#: The variable that names another one.
+BASE_URL_VARIABLE = "CLOUDFLARE_BASE_URL"
+#: What a page has at most of each.
+ZONES_PAGE, RECORDS_PAGE, TUNNELS_PAGE = 50, 1000, 1000
+#: Where a tunnel is, as DNS has it.
+TUNNEL_DOMAIN = "cfargotunnel.com"
+SERVER_ERROR = 500
+#: HTTP statuses: what was asked for is refused to this token, or is not there.
+UNAUTHORIZED, FORBIDDEN, MISSING = 401, 403, 404
+#: Codes of errors: a header that no token has; an id that is none; a tunnel or record that is there
+#: already, be it of a kind that cannot be beside the new one; a tunnel that is connected.
+NO_TOKEN = frozenset({6003, 6103, 6111})
+NO_SUCH_ID = frozenset({7000, 7003})
+TAKEN = frozenset({1013, 81053, 81054, 81056, 81057, 81058})
+CONNECTED = 1022
+#: The id of nothing: what is asked about it is refused to those who may not, and found by nobody.
+NOTHING = "00000000000000000000000000000000"
+NO_TUNNEL = "00000000-0000-0000-0000-000000000000"
+
+
+#: What to do where the account refuses.
+MAKE_TOKEN = "make one at dash.cloudflare.com, My Profile, API Tokens"  # noqa: S105 - advice
+RIGHTS = (
+    "it needs Zone: Read and DNS: Edit on the domain's zone, and Cloudflare Tunnel: Edit on the "
+    "account {account}"
+)
+UNREACHED = "is api.cloudflare.com reached from here? see www.cloudflarestatus.com"
+FULL = "remove what is not needed at dash.cloudflare.com, or have the limit raised there"
+QUOTA = re.compile(r"\b(?:quota|limit|too many)\b", re.IGNORECASE)
+
+
+class RefusedError(RequestError):
+    """The account refuses this token; ``key`` is the one of the config that should change."""
+
+    def __init__(self, message: str, key: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint, status=FORBIDDEN)
+        self.key = key
+
+
+@dataclass(frozen=True)
+class Zone:
+    id: str
+    name: str
+    account_id: str
+    account_name: str
+    status: str
+    is_paused: bool
+    name_servers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A DNS record, of the zone ``zone_id``; without an id it has yet to be made."""
+
+    id: str
+    zone_id: str
+    name: str
+    type: str
+    content: str
+    is_proxied: bool
+    comment: str
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    id: str
+    name: str
+
+    @property
+    def target(self) -> str:
+        """What a DNS record that leads to it holds."""
+        return f"{self.id}.{TUNNEL_DOMAIN}"
+
+
+class Account:
+    """An account, asked with the token of the config.
+
+    Each of its methods raises :class:`RefusedError` where the token may not do that, and
+    :class:`~nvoi.errors.RequestError` where the account says no or does not answer.
+
+    Args:
+        account: the section of the config.
+        environ: names a proxy and CAs, if any, and a stand-in for the API.
+    """
+
+    def __init__(self, account: Cloudflare, environ: Mapping[str, str]) -> None:
+        base = (environ.get(BASE_URL_VARIABLE) or BASE_URL).rstrip("/")
+        self.id = account.account_id
+        self._root = urlsplit(base).path
+        self._tunnels = f"/accounts/{self.id}/cfd_tunnel"
+        self._client = Client(
+            build_connect(base, environ),
+            headers={"Authorization": f"Bearer {account.api_token.reveal()}"},
+            listen=tell_trouble,
+            is_temporary=lambda error: (error.status or 0) >= SERVER_ERROR,
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    # Zones
+
+    def find_zone(self, name: str) -> Zone | None:
+        """The zone ``name``, rather of this account than of another one that the token reads."""
+        found = [*self._list("zones", "/zones", {"name": name}, ZONES_PAGE)]
+        zones = sorted(map(read_zone, found), key=lambda zone: zone.account_id != self.id)
+        return zones[0] if zones else None
+
+    def list_zones(self) -> list[Zone]:
+        """The account's zones, as far as the token sees them."""
+        query = {"account.id": self.id}
+        return [*map(read_zone, self._list("zones", "/zones", query, ZONES_PAGE))]
+
+    # DNS records
+
+    def list_records(self, zone_id: str, **filters: str) -> list[Record]:
+        """The records of a zone that are exactly so: ``name``, ``comment``."""
+        query = {f"{key}.exact": text for key, text in filters.items()}
+        path = f"/zones/{zone_id}/dns_records"
+        found = self._list("DNS records", path, query, RECORDS_PAGE)
+        return [read_record(item, zone_id) for item in found]
+
+    def create_record(self, record: Record) -> Record:
+        path = f"/zones/{record.zone_id}/dns_records"
+        item = self._ask("POST", path, f"the record {record.name}", body=build_body(record))
+        return read_record(item, record.zone_id)
+
+    def change_record(self, record: Record) -> None:
+        path = f"/zones/{record.zone_id}/dns_records/{record.id}"
+        self._ask("PATCH", path, f"the record {record.name}", body=build_body(record))
+
+    def delete_record(self, record: Record) -> None:
+        """A record that is gone is no error."""
+        path = f"/zones/{record.zone_id}/dns_records/{record.id}"
+        self._remove(path, f"the record {record.name}")
+
+    # Tunnels
+
+    def list_tunnels(self, prefix: str) -> list[Tunnel]:
+        """The tunnels whose names begin with ``prefix``."""
+        query = {"is_deleted": "false", "include_prefix": prefix}
+        found = self._list("tunnels", self._tunnels, query, TUNNELS_PAGE)
+        return [Tunnel(item["id"], item["name"]) for item in found]
+
+    def find_tunnel(self, name: str) -> Tunnel | None:
+        found = self.list_tunnels(name)
+        return next((one for one in found if one.name == name), None)
+
+    def create_tunnel(self, name: str) -> Tunnel:
+        body = {"name": name, "config_src": "cloudflare"}
+        item = self._ask("POST", self._tunnels, f"the tunnel {name}", body=body)
+        return Tunnel(item["id"], item["name"])
+
+    def get_settings(self, tunnel: Tunnel) -> dict[str, Any]:
+        """The tunnel's configuration; empty where it has none yet."""
+        path = f"{self._tunnels}/{tunnel.id}/configurations"
+        found = self._ask("GET", path, f"the tunnel {tunnel.name}") or {}
+        return found.get("config") or {}
+
+    def put_settings(self, tunnel: Tunnel, settings: Mapping[str, Any]) -> None:
+        path = f"{self._tunnels}/{tunnel.id}/configurations"
+        self._ask("PUT", path, f"the tunnel {tunnel.name}", body={"config": settings})
+
+    def get_token(self, tunnel: Tunnel) -> Secret:
+        """What cloudflared connects to the tunnel with; no log shows it from now on."""
+        path = f"{self._tunnels}/{tunnel.id}/token"
+        token = Secret(self._ask("GET", path, f"the tunnel {tunnel.name}"))
+        add_secrets(token.reveal())
+        return token
+
+    def delete_connections(self, tunnel: Tunnel) -> None:
+        self._remove(f"{self._tunnels}/{tunnel.id}/connections", f"the tunnel {tunnel.name}")
+
+    def delete_tunnel(self, tunnel: Tunnel) -> None:
+        """A tunnel that is gone is no error."""
+        self._remove(f"{self._tunnels}/{tunnel.id}", f"the tunnel {tunnel.name}")
+
+    # Rights
+
+    def check_tunnel_rights(self) -> None:
+        """See that the token may change tunnels: even of none it is refused to who may not."""
+        self._probe(f"{self._tunnels}/{NO_TUNNEL}", "changing tunnels of the account")
+
+    def check_record_rights(self, zone: Zone) -> None:
+        """The same for DNS records."""
+        path = f"/zones/{zone.id}/dns_records/{NOTHING}"
+        self._probe(path, f"changing DNS records of {zone.name}")
+
+    def _probe(self, path: str, what: str) -> None:
+        try:
+            self._ask("PATCH", path, what, body={})
+        except RefusedError:
+            raise
+        except RequestError as error:
+            if error.is_silence or error.status in TEMPORARY:
+                raise
+
+    def find_trouble(self) -> str:
+        """What is wrong with the token itself; empty where nothing is."""
+        trouble = ""
+        # An account's own token is known to the account alone.
+        for path in ("/user/tokens/verify", f"/accounts/{self.id}/tokens/verify"):
+            try:
+                status = self._send("GET", path)["status"]
+            except RequestError as error:
+                if error.is_silence or error.status in TEMPORARY:
+                    return ""
+                trouble = "Cloudflare knows no such token"
+                continue
+            return "" if status == "active" else f"the token is {status}"
+        return trouble
+
+    # Requests
+
+    def _list(
+        self, what: str, path: str, query: Mapping[str, str], size: int
+    ) -> Iterator[dict[str, Any]]:
+        """All items of a list, page by page."""
+        page = 1
+        while True:
+            pages = {"page": str(page), "per_page": str(size)}
+            document = self._ask("GET", path, what, query={**query, **pages}, is_whole=True)
+            items = document.get("result") or []
+            yield from items
+            # A page may be shorter than was asked for.
+            if len(items) < (document.get("result_info") or {}).get("per_page", size):
+                return
+            page += 1
+
+    def _remove(self, path: str, what: str) -> None:
+        try:
+            self._ask("DELETE", path, what)
+        except RefusedError:
+            raise
+        except RequestError as error:
+            if error.status != MISSING:
+                raise
+
+    def _ask(self, method: str, path: str, what: str, **more: Any) -> Any:
+        """The result of a request.
+
+        Raises:
+            RequestError: in words that say what it was about.
+        """
+        try:
+            return self._send(method, path, **more)
+        except RequestError as error:
+            raise self._explain(error, what, path) from error
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] = NO_TEXTS,
+        body: object = None,
+        is_whole: bool = False,
+    ) -> Any:
+        document = self._client.request(method, self._root + path, query=query, body=body).read()
+        return document if is_whole else document.get("result")
+
+    def _explain(self, error: RequestError, what: str, path: str) -> RequestError:
+        codes = read_codes(error)
+        text = f"{what}: {error.message}"
+        if codes & NO_SUCH_ID and path.startswith("/accounts/"):
+            return RefusedError(f"Cloudflare knows no account {self.id}: {text}", "account_id")
+        if error.status in {UNAUTHORIZED, FORBIDDEN} or codes & NO_TOKEN:
+            trouble = self.find_trouble()
+            hint = MAKE_TOKEN if trouble else RIGHTS.format(account=self.id)
+            text = f"{trouble or 'the token has no right to this'}: {text}"
+            return RefusedError(text, "api_token", hint=hint)
+        hint = UNREACHED if error.is_silence else FULL if QUOTA.search(error.message) else ""
+        return RequestError(
+            f"Cloudflare: {text}",
+            hint=hint,
+            status=error.status,
+            is_silence=error.is_silence,
+            document=error.document,
+            retry_after=error.retry_after,
+        )
+
+
+def read_zone(item: Mapping[str, Any]) -> Zone:
+    account = item.get("account") or {}
+    return Zone(
+        id=item["id"],
+        name=item["name"],
+        account_id=account.get("id") or "",
+        account_name=account.get("name") or "",
+        status=item.get("status") or "",
+        is_paused=bool(item.get("paused")),
+        name_servers=tuple(item.get("name_servers") or ()),
+    )
+
+
+def read_record(item: Mapping[str, Any], zone_id: str) -> Record:
+    return Record(
+        id=item["id"],
+        zone_id=zone_id,
+        name=item["name"],
+        type=item["type"],
+        content=item.get("content") or "",
+        is_proxied=bool(item.get("proxied")),
+        comment=item.get("comment") or "",
+    )
+
+
+def build_body(record: Record) -> dict[str, Any]:
+    """A record as the API takes it; a ``ttl`` of 1 is one that Cloudflare chooses."""
+    return {
+        "type": record.type,
+        "name": record.name,
+        "content": record.content,
+        "proxied": record.is_proxied,
+        "ttl": 1,
+        "comment": record.comment,
+    }
+
+
+def read_codes(error: RequestError) -> frozenset[int]:
+    """The codes of an error, and of those behind it."""
+    document = error.document if isinstance(error.document, dict) else {}
+    errors = [one for one in document.get("errors") or () if isinstance(one, dict)]
+    chain = [each for one in errors for each in one.get("error_chain") or ()]
+    codes = (one.get("code") for one in [*errors, *chain] if isinstance(one, dict))
+    return frozenset(code for code in codes if isinstance(code, int))
+
+
+def tell_trouble(error: RequestError | None) -> None:
+    if error is None:
+        log.info("Cloudflare answers again")
+    else:
+        log.warning("Cloudflare does not answer, and is asked again: %s", error.message)

@@ -1,0 +1,256 @@
+"""What an account at Cloudflare has of an app, against what its config says. It is only read.
+
+A tunnel is the app's by its name, a DNS record by its comment. The Ruby gem has written none: a
+record that it made leads to one of the app's tunnels, and has a name that this tunnel serves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nvoi.config.nodes import join_path
+from nvoi.domains.cloudflare_api import Account, Record, Tunnel, Zone
+from nvoi.domains.domain import Site, list_hostnames
+from nvoi.errors import Fault
+from nvoi.naming import build_prefix, build_tunnel_name, shorten
+
+ACCOUNT_ID = "application.domain_provider.cloudflare.account_id"
+#: Characters that Cloudflare takes in a comment on every plan.
+LONGEST_COMMENT = 100
+COMMENT = re.compile(r"managed-by=nvoi app=(\S+)")
+#: The records that cannot be beside a CNAME of the same name.
+RIVALS = frozenset({"A", "AAAA", "CNAME", "NS"})
+#: What answers visitors whose name no rule has. It has to be the last.
+LAST_RULE = {"service": "http_status:404"}
+#: The parts of a rule that say whom it leads where.
+KEYS = ("hostname", "path", "service")
+
+
+@dataclass(eq=False)
+class Survey:
+    """What was found: the app's tunnels by their names, others beside them, and its records.
+
+    ``settings`` are those of tunnels that the config names, by their ids, and ``records`` those of
+    the app by their names.
+    """
+
+    account: Account
+    app: str
+    tunnels: dict[str, Tunnel] = field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    _zones: dict[str, Zone | None] = field(default_factory=dict)
+
+    @property
+    def comment(self) -> str:
+        return build_comment(self.app)
+
+    def find_zone(self, name: str) -> Zone | None:
+        """The longest zone that ends ``name``."""
+        labels = name.removeprefix("*.").split(".")
+        for start in range(len(labels) - 1):
+            candidate = ".".join(labels[start:])
+            if candidate not in self._zones:
+                self._zones[candidate] = self.account.find_zone(candidate)
+            if zone := self._zones[candidate]:
+                return zone
+        return None
+
+    def find_tunnel(self, site: Site) -> Tunnel | None:
+        return self.tunnels.get(build_tunnel_name(self.app, site.service))
+
+    def list_named_tunnels(self, sites: Iterable[Site]) -> list[Tunnel]:
+        """The tunnels of the config that are there."""
+        return [tunnel for site in sites if (tunnel := self.find_tunnel(site))]
+
+    def look_for_zones(self, sites: Sequence[Site]) -> list[Fault]:
+        """See that there is a zone for each of the names; what is wrong with them."""
+        return [fault for site in sites for fault in self._judge_zone(site)]
+
+    def look(self, sites: Sequence[Site]) -> list[Fault]:
+        """Find the app's tunnels and records; what stands in the way of the config's."""
+        found = self.account.list_tunnels(f"{build_prefix(self.app)}-")
+        self.tunnels = {tunnel.name: tunnel for tunnel in found}
+        named = self.list_named_tunnels(sites)
+        self.settings = {tunnel.id: self.account.get_settings(tunnel) for tunnel in named}
+        zones = {zone.id for site in sites if (zone := self.find_zone(site.domain))}
+        for zone_id in sorted(zones):
+            records = self.account.list_records(zone_id, comment=self.comment)
+            self.records |= {record.name: record for record in records if self.is_own(record)}
+        faults = [fault for site in sites for fault in self._judge_names(site)]
+        return faults + [fault for site in sites for fault in self._look_back(site, sites)]
+
+    def is_own(self, record: Record) -> bool:
+        if record.type != "CNAME":
+            return False
+        if record.comment:
+            return record.comment == self.comment
+        return any(
+            record.content == tunnel.target
+            and record.name in list_names(self.settings.get(tunnel.id, {}))
+            for tunnel in self.tunnels.values()
+        )
+
+    def look_at(self, tunnel: Tunnel, wanted: Collection[str] = ()) -> list[Record]:
+        """Find the app's records of what a tunnel serves beside ``wanted``; others' to it."""
+        if tunnel.id not in self.settings:
+            self.settings[tunnel.id] = self.account.get_settings(tunnel)
+        names = [one for one in list_names(self.settings[tunnel.id]) if one not in wanted]
+        foreign = [
+            record for name in names for record in self._look_at_name(name, self.find_zone(name))
+        ]
+        return [record for record in foreign if record.content == tunnel.target]
+
+    def leads(self, site: Site, name: str, tunnel: Tunnel | None) -> bool:
+        """Whether the app's record of a site's name is as it is to be."""
+        found = self.records.get(name)
+        return bool(found and tunnel and found == self.build_record(site, name, tunnel))
+
+    def list_changing(self, sites: Iterable[Site]) -> list[Zone]:
+        """The zones in which a record is to be made or changed."""
+        zones: dict[str, Zone] = {}
+        for site in sites:
+            tunnel = self.find_tunnel(site)
+            for name in site.hostnames:
+                zone = self.find_zone(site.domain)
+                if zone is not None and not self.leads(site, name, tunnel):
+                    zones[zone.id] = zone
+        return [*zones.values()]
+
+    def build_record(self, site: Site, name: str, tunnel: Tunnel) -> Record:
+        """The record that leads a site's name to its tunnel: the app's own one, as it is to be."""
+        found, zone = self.records.get(name), self.find_zone(site.domain)
+        return Record(
+            id=found.id if found else "",
+            zone_id=found.zone_id if found else zone.id if zone else "",
+            name=name,
+            type="CNAME",
+            content=tunnel.target,
+            is_proxied=True,
+            comment=self.comment,
+        )
+
+    def find_own_record(self, wanted: Record) -> Record | None:
+        """The app's record of that name as it is there now."""
+        found = self.account.list_records(wanted.zone_id, name=wanted.name)
+        return next((record for record in found if self.is_own(record)), None)
+
+    def list_old_records(self, sites: Sequence[Site]) -> list[Record]:
+        """The app's records of names that the config does not have."""
+        wanted = list_hostnames(sites)
+        return [record for name, record in self.records.items() if name not in wanted]
+
+    def list_old_tunnels(self, sites: Sequence[Site], ids: Collection[str] = ()) -> list[Tunnel]:
+        """Its tunnels that the config does not have: those of ``ids``, and those of its records.
+
+        A name alone does not say it: ``nvoi-shop-blue-web`` may be of ``shop`` or ``shop-blue``.
+        """
+        wanted = {build_tunnel_name(self.app, site.service) for site in sites}
+        targets = {record.content for record in self.records.values()}
+        others = [one for name, one in self.tunnels.items() if name not in wanted]
+        return [one for one in others if one.id in ids or one.target in targets]
+
+    def _judge_zone(self, site: Site) -> Iterator[Fault]:
+        path, zone = join_path("application.app", site.service), self.find_zone(site.domain)
+        if zone is None:
+            seen = ", ".join(one.name for one in self.account.list_zones()) or "none"
+            message = f"no zone at Cloudflare ends {site.domain}; the token sees {seen}"
+            yield Fault(0, 0, f"{path}.domain", f"{message}: add it there, or let the token see it")
+            return
+        if zone.account_id != self.account.id:
+            owner = f"{zone.account_id} ({zone.account_name})"
+            yield Fault(0, 0, ACCOUNT_ID, f"the zone {zone.name} is in the account {owner}")
+        if zone.is_paused:
+            message = f"Cloudflare is paused for {zone.name}: enable it there"
+            yield Fault(0, 0, f"{path}.domain", message)
+        elif zone.status != "active":
+            servers = " and ".join(zone.name_servers) or "those that Cloudflare names"
+            message = f"the zone {zone.name} is {zone.status}: its name servers must be {servers}"
+            yield Fault(0, 0, f"{path}.domain", message)
+        for name in site.hostnames:
+            labels = name.removesuffix(zone.name).rstrip(".").split(".")
+            if len(labels) > 1:
+                flat = "-".join(label for label in labels if label != "*")
+                yield Fault(
+                    0,
+                    0,
+                    f"{path}.domain",
+                    f"{name} is more than one level below {zone.name}, and Cloudflare's universal "
+                    f"certificate does not cover that: write `domain: {zone.name}`, and a "
+                    f"`subdomain` of one level, such as {flat}",
+                )
+
+    def _judge_names(self, site: Site) -> Iterator[Fault]:
+        """What another has in the place of the site's records."""
+        path = join_path("application.app", site.service)
+        for name in site.hostnames:
+            if name in self.records:
+                continue
+            for record in self._look_at_name(name, self.find_zone(site.domain)):
+                yield Fault(
+                    0,
+                    0,
+                    f"{path}.domain",
+                    f"{name} has a DNS record that is {name_owner(record)}: {record.type} "
+                    f"{record.content}; remove it at Cloudflare, or choose another subdomain",
+                )
+
+    def _look_back(self, site: Site, sites: Sequence[Site]) -> Iterator[Fault]:
+        """Find what the site's tunnel has served; whether it is another app's."""
+        tunnel = self.find_tunnel(site)
+        wanted = [*list_hostnames(sites), *self.records]
+        for record in self.look_at(tunnel, wanted) if tunnel else ():
+            if COMMENT.fullmatch(record.comment):
+                path, name = join_path("application.app", site.service), record.name
+                tunnel_name = build_tunnel_name(self.app, site.service)
+                message = f"the tunnel {tunnel_name} is {name_owner(record)}, by its record {name}"
+                yield Fault(0, 0, path, f"{message}: rename one of the two")
+
+    def _look_at_name(self, name: str, zone: Zone | None) -> list[Record]:
+        """Find the app's record of a name in its zone; others' that cannot be beside it."""
+        if zone is None:
+            return []
+        found = self.account.list_records(zone.id, name=name)
+        rivals = [record for record in found if record.type in RIVALS]
+        self.records |= {record.name: record for record in rivals if self.is_own(record)}
+        return [record for record in rivals if not self.is_own(record)]
+
+
+def build_comment(app: str) -> str:
+    """By which an app's records are told from all others."""
+    return f"managed-by=nvoi app={shorten(app)}"[:LONGEST_COMMENT]
+
+
+def name_owner(record: Record) -> str:
+    match = COMMENT.fullmatch(record.comment)
+    return f"of nvoi's app {match[1]}" if match else "not nvoi's"
+
+
+def build_rules(site: Site) -> list[dict[str, str]]:
+    """What a tunnel does with visitors: those of each name are led to the service."""
+    service = f"http://{site.workload}.default.svc.cluster.local:{site.port}"
+    rules = [{"hostname": name, "service": service} for name in site.hostnames]
+    return [*rules, LAST_RULE]
+
+
+def has_rules(settings: dict[str, Any], rules: Iterable[dict[str, str]]) -> bool:
+    """Whether visitors are led so; what else a rule says of the way there is its owner's."""
+    found = [{key: rule.get(key) or "" for key in KEYS} for rule in settings.get("ingress") or ()]
+    return found == [{key: rule.get(key) or "" for key in KEYS} for rule in rules]
+
+
+def list_names(settings: dict[str, Any]) -> list[str]:
+    """The names that a tunnel serves."""
+    rules = settings.get("ingress") or ()
+    return [*dict.fromkeys(rule["hostname"].lower() for rule in rules if rule.get("hostname"))]
+
+
+def list_wanted_records(survey: Survey, sites: Iterable[Site]) -> Iterator[Record]:
+    """The records that lead the sites' names to their tunnels, which are there by now."""
+    for site in sites:
+        tunnel = survey.find_tunnel(site)
+        if tunnel is not None:
+            yield from (survey.build_record(site, name, tunnel) for name in site.hostnames)

@@ -1,0 +1,537 @@
+"""Cloudflare's tunnels and DNS records, over HTTP with a stand-in for its API."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from nvoi.config.schema import Application
+from nvoi.errors import ConfigError, HostsError, NvoiError
+from tests.fakes.clouds.cloudflare import ACCOUNT, OTHER_ACCOUNT, RIGHTS, TOKEN, Access, Cloudflare
+from tests.fakes.clouds.server import Fault, Refused
+from tests.unit.domains.accounts import (
+    WEB,
+    build_application,
+    build_config,
+    delete,
+    deploy,
+    open_domains,
+)
+
+COMMENT = "managed-by=nvoi app=shop"
+SERVICE = "http://shop-web.default.svc.cluster.local:80"
+API = "api: {servers: [main], port: 4000, domain: example.com, subdomain: api}"
+
+
+@pytest.fixture
+def cloudflare() -> Iterator[Cloudflare]:
+    with Cloudflare() as found:
+        yield found
+
+
+def find_faults(cloudflare: Cloudflare, application: Application) -> dict[str, str]:
+    """The faults that a check finds, by their paths; what it changes is nothing."""
+    with pytest.raises(ConfigError) as caught:
+        open_domains(cloudflare, application).check(application)
+    assert not [call for call in cloudflare.calls if call.method in {"POST", "PUT", "DELETE"}]
+    return {fault.path: fault.message for fault in caught.value.faults}
+
+
+def test_a_deploy_makes_a_tunnel_its_rules_and_a_record(cloudflare: Cloudflare) -> None:
+    cloudflare.lag = 2
+    manifests = deploy(cloudflare, build_application())
+    tunnel = cloudflare.live_tunnels["nvoi-shop-web"]
+    assert tunnel.settings == {
+        "ingress": [
+            {"hostname": "www.example.com", "service": SERVICE},
+            {"service": "http_status:404"},
+        ]
+    }
+    (record,) = cloudflare.all_records.values()
+    assert (record["name"], record["type"]) == ("www.example.com", "CNAME")
+    assert (record["content"], record["proxied"]) == (tunnel.target, True)
+    assert record["comment"] == COMMENT
+    (secret,) = (item for item in manifests if item["kind"] == "Secret")
+    token = b64decode(secret["data"]["token"]).decode()
+    assert tunnel.id in b64decode(token).decode()
+    created = next(call for call in cloudflare.calls if call.method == "POST")
+    assert created.json == {"name": "nvoi-shop-web", "config_src": "cloudflare"}
+
+
+def test_an_unchanged_deploy_asks_five_times_at_most(cloudflare: Cloudflare) -> None:
+    application = build_application()
+    deploy(cloudflare, application)
+    with cloudflare.record() as calls:
+        deploy(cloudflare, application)
+    assert len(calls) <= 5, [*map(str, calls)]
+    assert all(call.is_reading for call in calls)
+
+
+def test_a_blank_subdomain_is_the_domain_and_all_names_below(cloudflare: Cloudflare) -> None:
+    deploy(cloudflare, build_application("web: {servers: [main], port: 80, domain: Example.com}"))
+    names = ["example.com", "*.example.com"]
+    assert [*cloudflare.live_tunnels["nvoi-shop-web"].rules] == [*names, ""]
+    assert {record["name"] for record in cloudflare.all_records.values()} == {*names}
+
+
+def test_the_longest_zone_that_ends_the_domain_is_taken(cloudflare: Cloudflare) -> None:
+    inner = cloudflare.add_zone("shop.example.com")
+    web = WEB.replace("domain: example.com", "domain: shop.example.com")
+    deploy(cloudflare, build_application(web))
+    assert [one["name"] for one in cloudflare.records[inner]] == ["www.shop.example.com"]
+
+
+def test_other_records_of_the_same_name_stay_beside_it(cloudflare: Cloudflare) -> None:
+    cloudflare.add_record("www.example.com", "TXT", "hello")
+    deploy(cloudflare, build_application())
+    assert len(cloudflare.all_records) == 2
+
+
+# What is not nvoi's
+
+
+@pytest.mark.parametrize(
+    ("type_", "content"), [("A", "192.0.2.9"), ("CNAME", "elsewhere.example.net")]
+)
+def test_a_record_that_is_not_nvois_is_never_overwritten(
+    cloudflare: Cloudflare, type_: str, content: str
+) -> None:
+    before = cloudflare.add_record("www.example.com", type_, content, comment="by hand")
+    faults = find_faults(cloudflare, build_application())
+    message = faults["application.app.web.domain"]
+    assert message.startswith(f"www.example.com has a DNS record that is not nvoi's: {type_} ")
+    assert "remove it at Cloudflare, or choose another subdomain" in message
+    delete(cloudflare, build_application())
+    assert [*cloudflare.all_records.values()] == [before]
+
+
+def test_a_record_of_another_app_is_named(cloudflare: Cloudflare) -> None:
+    comment = "managed-by=nvoi app=blog"
+    cloudflare.add_record("www.example.com", "CNAME", "x.cfargotunnel.com", comment=comment)
+    faults = find_faults(cloudflare, build_application())
+    assert "of nvoi's app blog" in faults["application.app.web.domain"]
+
+
+def test_a_record_that_comes_meanwhile_is_not_overwritten(cloudflare: Cloudflare) -> None:
+    application = build_application()
+    domains = open_domains(cloudflare, application)
+    domains.check(application)
+    domains.connect(application, "run")
+    before = cloudflare.add_record("www.example.com", "A", "192.0.2.9")
+    with pytest.raises(NvoiError, match="already exists") as caught:
+        domains.publish(application)
+    assert "made and kept: the tunnel nvoi-shop-web" in caught.value.hint
+    assert [*cloudflare.all_records.values()] == [before]
+
+
+def test_a_tunnel_of_another_app_with_this_name_is_named(cloudflare: Cloudflare) -> None:
+    tunnel = cloudflare.add_tunnel("nvoi-shop-blue-web", "blue.example.com")
+    comment = "managed-by=nvoi app=shop-blue"
+    cloudflare.add_record("blue.example.com", "CNAME", tunnel.target, comment=comment)
+    faults = find_faults(cloudflare, build_application(WEB.replace("web:", "blue-web:")))
+    assert "is of nvoi's app shop-blue" in faults["application.app.blue-web"]
+
+
+def test_nothing_of_a_thousand_others_is_touched(cloudflare: Cloudflare) -> None:
+    for number in range(1000):
+        cloudflare.add_tunnel(f"nvoi-shop-{number}-web", f"x{number}.example.com")
+        cloudflare.add_record(f"x{number}.example.com", "A", "192.0.2.9")
+    cloudflare.quota = 2000
+    for number in range(60):
+        cloudflare.add_zone(f"zone-{number}.example.net")
+    before = [*cloudflare.all_records], [*cloudflare.live_tunnels]
+    application = build_application()
+    deploy(cloudflare, application)
+    assert len(cloudflare.live_tunnels) == 1001
+    delete(cloudflare, application)
+    assert ([*cloudflare.all_records], [*cloudflare.live_tunnels]) == before
+
+
+# Bad input
+
+
+def test_a_zone_that_lacks_is_told_with_those_there_are(cloudflare: Cloudflare) -> None:
+    for number in range(60):
+        cloudflare.add_zone(f"zone-{number}.example.net")
+    faults = find_faults(cloudflare, build_application(WEB.replace("example.com", "example.org")))
+    message = faults["application.app.web.domain"]
+    assert message.startswith("no zone at Cloudflare ends example.org")
+    # All pages of the list were read.
+    assert "zone-59.example.net" in message
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"status": "pending"}, "its name servers must be ada.ns.cloudflare.com and bob"),
+        ({"paused": True}, "Cloudflare is paused for example.com"),
+    ],
+)
+def test_a_zone_that_does_not_serve_is_told(
+    cloudflare: Cloudflare, state: dict[str, Any], words: str
+) -> None:
+    cloudflare.zones[0].update(state)
+    faults = find_faults(cloudflare, build_application())
+    assert words in faults["application.app.web.domain"]
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "advice"),
+    [
+        ("domain: shop.example.com, subdomain: www", "www.shop.example.com", "www-shop"),
+        ("domain: shop.example.com", "*.shop.example.com", "shop"),
+        ("domain: example.com, subdomain: a.b", "a.b.example.com", "a-b"),
+    ],
+)
+def test_two_levels_below_the_zone_are_refused(
+    cloudflare: Cloudflare, service: str, name: str, advice: str
+) -> None:
+    application = build_application(f"web: {{servers: [main], port: 80, {service}}}")
+    message = find_faults(cloudflare, application)["application.app.web.domain"]
+    assert message.startswith(f"{name} is more than one level below example.com")
+    assert message.endswith(f"such as {advice}")
+    assert "domain: example.com" in message
+
+
+@pytest.mark.parametrize(
+    ("token", "access", "words"),
+    [
+        ("unknown", None, "Cloudflare knows no such token"),
+        ("not.a.token", None, "Cloudflare knows no such token"),
+        ("old", Access(status="expired"), "the token is expired"),
+        ("off", Access(status="disabled"), "the token is disabled"),
+        ("own", Access(status="expired", is_accounts=True), "the token is expired"),
+    ],
+)
+def test_a_token_that_is_none_is_told(
+    cloudflare: Cloudflare, token: str, access: Access | None, words: str
+) -> None:
+    if access:
+        cloudflare.tokens[token] = access
+    faults = find_faults(cloudflare, build_application(token=token))
+    message = faults["application.domain_provider.cloudflare.api_token"]
+    assert message.startswith(words)
+    assert token not in message or token in {"own", "old", "off"}
+
+
+@pytest.mark.parametrize(
+    ("right", "words"),
+    [
+        ("zone:read", "zones"),
+        ("dns:read", "DNS records"),
+        ("dns:edit", "changing DNS records of example.com"),
+        ("tunnel:read", "tunnels"),
+        ("tunnel:edit", "changing tunnels of the account"),
+    ],
+)
+def test_a_right_that_lacks_is_told_before_anything_is_made(
+    cloudflare: Cloudflare, right: str, words: str
+) -> None:
+    cloudflare.tokens[TOKEN].rights = RIGHTS - {right}
+    faults = find_faults(cloudflare, build_application())
+    message = faults["application.domain_provider.cloudflare.api_token"]
+    assert message.startswith(f"the token has no right to this: {words}: ")
+
+
+def test_an_account_of_its_own_token_will_do(cloudflare: Cloudflare) -> None:
+    cloudflare.tokens["cfat-own"] = Access(is_accounts=True)
+    deploy(cloudflare, build_application(token="cfat-own"))
+    assert len(cloudflare.live_tunnels) == 1
+
+
+def test_an_account_that_is_none_is_told(cloudflare: Cloudflare) -> None:
+    faults = find_faults(cloudflare, build_application(account="none"))
+    key = "application.domain_provider.cloudflare.account_id"
+    assert f"the zone example.com is in the account {ACCOUNT}" in faults[key]
+
+
+def test_a_zone_of_another_account_names_that(cloudflare: Cloudflare) -> None:
+    cloudflare.tokens[TOKEN].accounts = (ACCOUNT, OTHER_ACCOUNT)
+    cloudflare.add_zone("example.org", account=OTHER_ACCOUNT)
+    faults = find_faults(cloudflare, build_application(WEB.replace("example.com", "example.org")))
+    key = "application.domain_provider.cloudflare.account_id"
+    assert f"is in the account {OTHER_ACCOUNT}" in faults[key]
+
+
+def test_a_full_zone_is_told(cloudflare: Cloudflare) -> None:
+    cloudflare.quota = 0
+    with pytest.raises(NvoiError, match=r"the record www.example.com: .*quota") as caught:
+        deploy(cloudflare, build_application())
+    assert "made and kept: the tunnel nvoi-shop-web" in caught.value.hint
+    cloudflare.quota = 1
+    deploy(cloudflare, build_application())
+    assert len(cloudflare.live_tunnels) == 1
+
+
+# What changes
+
+
+def test_a_record_that_has_drifted_is_put_right(cloudflare: Cloudflare) -> None:
+    application = build_application()
+    deploy(cloudflare, application)
+    (record,) = cloudflare.all_records.values()
+    record["proxied"] = False
+    deploy(cloudflare, application)
+    assert [one["proxied"] for one in cloudflare.all_records.values()] == [True]
+
+
+def test_what_the_owner_says_of_the_way_to_the_service_stays(cloudflare: Cloudflare) -> None:
+    application = build_application()
+    deploy(cloudflare, application)
+    settings = cloudflare.live_tunnels["nvoi-shop-web"].settings
+    assert settings is not None
+    settings["ingress"][0]["originRequest"] = {"connectTimeout": 5}
+    settings["warp-routing"] = {"enabled": True}
+    with cloudflare.record() as calls:
+        deploy(cloudflare, application)
+    assert all(call.is_reading for call in calls)
+    deploy(cloudflare, build_application(WEB.replace("www", "shop")))
+    changed = cloudflare.live_tunnels["nvoi-shop-web"].settings
+    assert changed is not None
+    assert changed["warp-routing"] == {"enabled": True}
+
+
+def test_a_name_that_the_config_leaves_goes_once_the_release_serves(cloudflare: Cloudflare) -> None:
+    deploy(cloudflare, build_application())
+    application = build_application(WEB.replace("www", "shop"))
+    domains = open_domains(cloudflare, application)
+    domains.check(application)
+    domains.connect(application, "run")
+    domains.publish(application)
+    assert len(cloudflare.all_records) == 2
+    domains.trim(application, ())
+    assert [*cloudflare.all_records] == ["shop.example.com CNAME"]
+
+
+def test_a_service_that_the_config_leaves_takes_its_tunnel_along(cloudflare: Cloudflare) -> None:
+    deploy(cloudflare, build_application(WEB, API))
+    deploy(cloudflare, build_application())
+    assert [*cloudflare.live_tunnels] == ["nvoi-shop-web"]
+    assert [*cloudflare.all_records] == ["www.example.com CNAME"]
+
+
+def test_a_service_with_another_name_gets_the_record(cloudflare: Cloudflare) -> None:
+    deploy(cloudflare, build_application())
+    deploy(cloudflare, build_application(WEB.replace("web:", "site:")))
+    assert [*cloudflare.live_tunnels] == ["nvoi-shop-site"]
+    (record,) = cloudflare.all_records.values()
+    assert record["content"] == cloudflare.live_tunnels["nvoi-shop-site"].target
+
+
+def test_without_any_domain_what_the_cluster_held_says_what_goes(cloudflare: Cloudflare) -> None:
+    live = deploy(cloudflare, build_application())
+    deploy(cloudflare, build_application("web: {servers: [main], port: 80}"), live)
+    assert not cloudflare.live_tunnels
+    assert not cloudflare.all_records
+
+
+def test_a_deploy_that_fails_leads_the_names_back(cloudflare: Cloudflare) -> None:
+    deploy(cloudflare, build_application(WEB, API))
+    before = {name: record["content"] for name, record in cloudflare.all_records.items()}
+    rules = {name: one.rules for name, one in cloudflare.live_tunnels.items()}
+    # A name changes its service, and a service its name.
+    application = build_application(
+        WEB.replace("web:", "site:"), API.replace("subdomain: api", "subdomain: rest")
+    )
+    domains = open_domains(cloudflare, application)
+    domains.check(application)
+    domains.connect(application, "run")
+    domains.publish(application)
+    assert cloudflare.all_records["www.example.com CNAME"]["content"] != before
+    domains.restore()
+    after = {name: record["content"] for name, record in cloudflare.all_records.items()}
+    assert {name: after[name] for name in before} == before
+    assert {name: cloudflare.live_tunnels[name].rules for name in rules} == rules
+
+
+# What the gem made
+
+
+def test_what_the_gem_made_is_taken_over(cloudflare: Cloudflare) -> None:
+    tunnel = cloudflare.add_tunnel("nvoi-shop-web", "www.example.com", "old.example.com")
+    cloudflare.add_record("www.example.com", "CNAME", tunnel.target, proxied=True)
+    cloudflare.add_record("old.example.com", "CNAME", tunnel.target, proxied=True)
+    # It leads to the app's tunnel, and is none of its names.
+    cloudflare.add_record("mine.example.com", "CNAME", tunnel.target, proxied=True)
+    deploy(cloudflare, build_application())
+    assert [*cloudflare.live_tunnels.values()] == [tunnel]
+    assert tunnel.rules["www.example.com"] == SERVICE
+    records = cloudflare.all_records
+    assert {name: record["comment"] for name, record in records.items()} == {
+        "www.example.com CNAME": COMMENT,
+        "mine.example.com CNAME": None,
+    }
+
+
+def test_what_the_gem_made_is_deleted(cloudflare: Cloudflare) -> None:
+    tunnel = cloudflare.add_tunnel("nvoi-shop-web", "www.example.com")
+    cloudflare.add_record("www.example.com", "CNAME", tunnel.target, proxied=True)
+    delete(cloudflare, build_application())
+    assert not cloudflare.live_tunnels
+    assert not cloudflare.all_records
+
+
+# Delete
+
+
+def test_delete_takes_all_of_it_in_order(cloudflare: Cloudflare) -> None:
+    application = build_application(WEB, API)
+    deploy(cloudflare, application)
+    for tunnel in cloudflare.tunnels:
+        tunnel.connections = 4
+    with cloudflare.record() as calls:
+        delete(cloudflare, application)
+    assert not cloudflare.live_tunnels
+    assert not cloudflare.all_records
+    paths = [call.path for call in calls if call.method == "DELETE"]
+    assert [path.rpartition("/")[2] == "connections" for path in paths] == [
+        *[False, False],
+        *[True, False] * 2,
+    ]
+    assert all("dns_records" in path for path in paths[:2])
+
+
+def test_delete_waits_for_a_cloudflared_on_its_way_out(cloudflare: Cloudflare) -> None:
+    deploy(cloudflare, build_application())
+    (tunnel,) = cloudflare.tunnels
+    refused = Fault(Refused(400, "1022", "Cannot delete tunnel because it has active connections"))
+    cloudflare.fail_on("DELETE", f"/cfd_tunnel/{tunnel.id}$", refused, times=2)
+    delete(cloudflare, build_application())
+    assert not cloudflare.live_tunnels
+
+
+def test_delete_finds_nothing_twice(cloudflare: Cloudflare) -> None:
+    deploy(cloudflare, build_application())
+    delete(cloudflare, build_application())
+    with cloudflare.record() as calls:
+        delete(cloudflare, build_application())
+    assert all(call.is_reading for call in calls)
+
+
+def test_delete_goes_on_past_what_fails_and_names_it(cloudflare: Cloudflare) -> None:
+    application = build_application(WEB, API)
+    deploy(cloudflare, application)
+    refused = Fault(Refused(400, "1004", "no"))
+    cloudflare.fail_on("DELETE", "/dns_records/", refused, times=2)
+    with pytest.raises(HostsError) as caught:
+        delete(cloudflare, application)
+    assert [str(error) for error in caught.value.errors] == [
+        "Cloudflare: the record www.example.com: HTTP 400: no",
+        "Cloudflare: the record api.example.com: HTTP 400: no",
+    ]
+    assert not cloudflare.live_tunnels
+    delete(cloudflare, application)
+    assert not cloudflare.all_records
+
+
+# Branches
+
+
+def test_a_branch_has_its_own_and_its_deletion_takes_just_that(cloudflare: Cloudflare) -> None:
+    main, branch = build_config(), build_config().for_branch("login")
+    deploy(cloudflare, main.application)
+    before = [*cloudflare.all_records], [*cloudflare.live_tunnels]
+    deploy(cloudflare, branch.application)
+    assert [*cloudflare.live_tunnels] == ["nvoi-shop-web", "nvoi-shop-login-web"]
+    assert "login-www.example.com CNAME" in cloudflare.all_records
+    # Neither takes the other's for its own.
+    deploy(cloudflare, main.application)
+    assert len(cloudflare.live_tunnels) == 2
+    delete(cloudflare, branch.application)
+    assert ([*cloudflare.all_records], [*cloudflare.live_tunnels]) == before
+
+
+def test_a_branch_two_levels_below_is_refused(cloudflare: Cloudflare) -> None:
+    web = WEB.replace("domain: example.com, subdomain: www", "domain: shop.example.com")
+    faults = find_faults(cloudflare, build_config(web).for_branch("login").application)
+    assert "login.shop.example.com is more than" in faults["application.app.web.domain"]
+
+
+def test_an_app_with_a_long_name_has_a_comment_that_is_taken(cloudflare: Cloudflare) -> None:
+    application = build_config().for_branch("x" * 90).application
+    service = build_application(WEB.replace("subdomain: www", "subdomain: other")).app
+    deploy(
+        cloudflare,
+        Application(
+            application.name,
+            application.compute_provider,
+            app=service,
+            cloudflare=application.cloudflare,
+        ),
+    )
+    (record,) = cloudflare.all_records.values()
+    assert len(record["comment"]) <= 100
+    delete(
+        cloudflare,
+        Application(
+            application.name,
+            application.compute_provider,
+            app=service,
+            cloudflare=application.cloudflare,
+        ),
+    )
+    assert not cloudflare.all_records
+
+
+# Dry run
+
+
+def test_a_dry_run_reads_alone_and_says_what_would_be_done(cloudflare: Cloudflare) -> None:
+    application = build_application()
+    assert open_domains(cloudflare, application).describe(application) == [
+        "makes the tunnel nvoi-shop-web",
+        "makes the DNS record www.example.com, which leads to it",
+    ]
+    deploy(cloudflare, build_application(WEB, API))
+    with cloudflare.record() as calls:
+        assert open_domains(cloudflare, application).describe(application) == [
+            "removes the DNS record api.example.com",
+            "removes the tunnel nvoi-shop-api",
+        ]
+        assert open_domains(cloudflare, application).describe_deletion(application) == [
+            "removes the DNS record www.example.com",
+            "removes the DNS record api.example.com",
+            "removes the tunnel nvoi-shop-web",
+            "removes the tunnel nvoi-shop-api",
+        ]
+    assert all(call.is_reading for call in calls)
+
+
+# Faults on the way
+
+
+def test_what_was_made_without_an_answer_is_not_made_twice(cloudflare: Cloudflare) -> None:
+    cloudflare.fail_on("POST", "/cfd_tunnel$", Fault(acts=True))
+    cloudflare.fail_on("POST", "/dns_records$", Fault(acts=True))
+    deploy(cloudflare, build_application())
+    assert len(cloudflare.tunnels) == 1
+    assert len(cloudflare.all_records) == 1
+
+
+def test_what_was_not_made_is_made_by_the_next_try(cloudflare: Cloudflare) -> None:
+    cloudflare.fail_on("POST", "/cfd_tunnel$", Fault())
+    cloudflare.fail_on("POST", "/dns_records$", Fault())
+    deploy(cloudflare, build_application())
+    assert len(cloudflare.tunnels) == len(cloudflare.all_records) == 1
+
+
+def test_a_tunnel_that_another_run_makes_meanwhile_is_taken(cloudflare: Cloudflare) -> None:
+    application = build_application()
+    domains = open_domains(cloudflare, application)
+    domains.check(application)
+    deploy(cloudflare, application)
+    domains.connect(application, "run")
+    domains.publish(application)
+    assert len(cloudflare.tunnels) == len(cloudflare.all_records) == 1
+
+
+def test_a_rate_limit_is_waited_for(cloudflare: Cloudflare) -> None:
+    limit = Refused(429, "10429", "More than 1200 requests per 300 seconds reached.")
+    limit.headers["Retry-After"] = "1"
+    cloudflare.fail_on("GET", "/zones$", Fault(limit))
+    cloudflare.fail_on("POST", "/cfd_tunnel$", Fault(limit))
+    deploy(cloudflare, build_application())
+    assert len(cloudflare.tunnels) == 1
