@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from nvoi.domains.domain import Site
 from nvoi.domains.public import BadAnswerError, Way, ask_once
 
-SITE = Site("web", ("shop.example.com",), "shop-web", 80)
+SITE = Site("web", "example.com", ("shop.example.com",), "shop-web", 80)
 
 
 def build_traefiks_own(folder: Path) -> ssl.SSLContext:
