@@ -168,11 +168,8 @@ def is_offered(interview: Interview, account: Account) -> bool:
 
 
 def can_have_domains(answers: Answers) -> bool:
-    """Whether a domain would be served; what a config has of them already may be changed."""
-    has_some = answers.cloudflare is not None or any(app.domain for app in answers.apps)
-    if answers.is_local:
-        return False
-    return has_some or is_deployable(answers.provider)
+    """Whether a domain would be served."""
+    return not answers.is_local
 
 
 def ask_servers(interview: Interview, answers: Answers, account: Account) -> Answers:

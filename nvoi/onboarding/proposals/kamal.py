@@ -56,7 +56,7 @@ SHELL_VARIABLE = re.compile(r"\$\{?(?P<name>\w+)\}?")
 # Kamal 2 sends traffic to port 80 unless told otherwise, Kamal 1 to 3000.
 PROXY_PORT, TRAEFIK_PORT = 80, 3000
 PRIMARY = "web"
-NO_DOMAINS = "this version of nvoi serves no domains from servers"
+NO_DOMAINS = "a service's `domain` needs `domain_provider`: docs/domains.md"
 REASONS = {
     "image": "nvoi names the image itself",
     "registry": "nvoi's cluster has a registry of its own, and needs no account",

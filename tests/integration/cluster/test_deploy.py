@@ -425,15 +425,6 @@ def test_a_fault_in_the_users_ssh_config_is_told_before_anything_is_touched(flee
     assert fleet.master.connection_count == 0
 
 
-def test_a_config_with_a_domain_is_refused_before_anything_is_touched(fleet: Fleet) -> None:
-    fleet.web["domain"] = "example.com"
-    fleet.application["domain_provider"] = {"cloudflare": {"api_token": "t", "account_id": "a"}}
-    outcome = fleet.run()
-    assert outcome.code == 2
-    assert "application.app.web.domain" in outcome.output + outcome.errors
-    assert fleet.master.connection_count == 0
-
-
 def test_no_dockerfile_is_told_before_anything_is_touched(fleet: Fleet) -> None:
     del fleet.web["image"]
     outcome = fleet.run()

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from nvoi import domains
 from nvoi.config.schema import (
     AppService,
     Cloudflare,
@@ -130,19 +129,10 @@ def test_without_cloudflare_no_service_keeps_a_domain() -> None:
     assert ask_domains(interview(Script(False)), answers).apps[0].domain is None
 
 
-def test_domains_are_a_matter_only_where_they_can_be_served_or_are_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    servers = Answers(provider=SSHProvider())
+def test_domains_are_a_matter_only_where_there_are_servers() -> None:
     assert not can_have_domains(Answers())
     assert not can_have_domains(Answers(cloudflare=Cloudflare(Secret("t"), "a")))
-    assert not can_have_domains(servers)
-    assert can_have_domains(replace(servers, cloudflare=Cloudflare(Secret("t"), "a")))
-    assert can_have_domains(replace(servers, apps=(AppService("a", domain="example.com"),)))
-    # A version that serves them asks for them.
-    monkeypatch.setattr(domains, "find_faults", lambda _: [])
-    assert can_have_domains(servers)
-    assert not can_have_domains(Answers())
+    assert can_have_domains(Answers(provider=SSHProvider()))
 
 
 def test_a_provider_that_cannot_be_deployed_to_is_offered_only_where_it_is_there() -> None:

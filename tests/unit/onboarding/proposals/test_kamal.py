@@ -102,8 +102,8 @@ def test_roles_and_accessories_run_where_they_did(tmp_path: Path) -> None:
     for line in (
         "deploy.yml:2: image: ",
         "deploy.yml:11: servers.job.options: ",
-        "deploy.yml:13: proxy.ssl: this version of nvoi serves no domains",
-        "deploy.yml:14: proxy.host: this version of nvoi serves no domains",
+        "deploy.yml:13: proxy.ssl: a service's `domain` needs `domain_provider`",
+        "deploy.yml:14: proxy.host: a service's `domain` needs `domain_provider`",
         "deploy.yml:16: registry: ",
         "deploy.yml:28: builder: ",
         "deploy.yml:38: accessories.db.files: ",

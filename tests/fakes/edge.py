@@ -1,0 +1,81 @@
+"""Where visitors of a domain come to: TLS for its names, before the tunnels or instead of them."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import trustme
+from werkzeug import Request, Response
+
+from tests.fakes.kubernetes.server import Server
+from tests.fakes.proxy import Proxy
+
+HTTPS = 443
+
+
+class Edge:
+    """Answers to `names` with `status`, `text` and `headers`, from `with` to its end.
+
+    Args:
+        names: its certificate is for these.
+        folder: where the file with its authority is written.
+        address: one of 127.0.0.0/8 at whose port 443 it answers too, where that can be had.
+    """
+
+    def __init__(self, *names: str, folder: Path, address: str = "127.0.0.1") -> None:
+        self.names = names
+        self.status, self.text = 200, "hello"
+        self.headers: dict[str, str] = {"server": "cloudflare"}
+        #: The host names and paths that were asked for.
+        self.requests: list[tuple[str, str]] = []
+        self.address = address
+        authority = trustme.CA()
+        self.authority = folder / "edge.pem"
+        authority.cert_pem.write_to_path(str(self.authority))
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(*names).configure_cert(self._context)
+        self._server = self._start("127.0.0.1", 0)
+        self.port = self._server.port
+        self._proxy = Proxy(dict.fromkeys(names, self.port))
+        try:
+            self._public: Server | None = self._start(address, HTTPS)
+        except OSError:
+            self._public = None
+
+    def __enter__(self) -> Self:
+        self._proxy.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._proxy.__exit__()
+        for server in filter(None, (self._server, self._public)):
+            server.stop()
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it answers at port 443, which is somebody else's or root's alone."""
+        return self._public is not None
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """By which a command comes here, and trusts it."""
+        return {"HTTPS_PROXY": self._proxy.url, "SSL_CERT_FILE": str(self.authority)}
+
+    @property
+    def hosts(self) -> str:
+        """The lines of hosts(5) by which a machine comes here."""
+        return "".join(f"{self.address} {name}\n" for name in self.names)
+
+    def _start(self, address: str, port: int) -> Server:
+        server = Server(address, port, ssl_context=self._context, threaded=True)
+        server.expect_request(re.compile(".*")).respond_with_handler(self._answer)
+        server.start()
+        return server
+
+    def _answer(self, request: Request) -> Response:
+        self.requests.append((request.headers["Host"], request.path))
+        return Response(self.text, self.status, self.headers)
