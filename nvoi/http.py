@@ -374,8 +374,22 @@ def read_refusal(answer: urllib3.BaseHTTPResponse) -> RequestError:
         f"HTTP {answer.status}: {text}" if text else f"HTTP {answer.status}",
         status=answer.status,
         document=document,
-        retry_after=answer.headers.get("Retry-After"),
+        retry_after=answer.headers.get("Retry-After") or find_refill(answer.headers),
     )
+
+
+def find_refill(headers: Mapping[str, str]) -> str | None:
+    """The seconds until one more request is allowed, of a limit that grows again steadily.
+
+    ``RateLimit-Reset`` is the time when all of ``RateLimit-Limit`` are allowed again: Hetzner's
+    API reference, "Rate Limiting".
+    """
+    try:
+        limit, left = int(headers["RateLimit-Limit"]), int(headers["RateLimit-Remaining"])
+        seconds = int(headers["RateLimit-Reset"]) - time.time()
+    except (KeyError, ValueError):
+        return None
+    return str(math.ceil(max(seconds, 0.0) / max(limit - left, 1)))
 
 
 def find_message(document: Any) -> str:

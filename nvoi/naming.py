@@ -47,6 +47,12 @@ def build_network_name(name: str) -> str:
     return f"{build_prefix(name)}-network"
 
 
+def build_key_name(name: str, public_key: str) -> str:
+    """The SSH key that new servers are made with; another key has another name."""
+    digest = hashlib.sha256(public_key.encode()).hexdigest()[:HASH_LENGTH]
+    return f"{build_prefix(name)}-key-{digest}"
+
+
 def build_tunnel_name(name: str, service: str) -> str:
     """The tunnel that brings a service's host names to it."""
     return f"{build_prefix(name)}-{service}"

@@ -99,6 +99,11 @@ class Context(Protocol):
         """The release that the run has put in place, once it is done; empty where none is."""
         ...
 
+    @property
+    def remark(self) -> str:
+        """The last line of a run, once it is done; empty where all is said."""
+        ...
+
     def find_serving(self) -> Serving | None:
         """What serves after a failure, all being undone; None where that is not known."""
         ...
@@ -236,6 +241,7 @@ def run(operation: Operation[C], request: Request, report: Report) -> C:
             release=context.stamp,
             commit=request.commit,
             urls=context.urls,
+            remark=context.remark,
         )
         tell_success(report.outcome)
         if report.stream is not None:
@@ -308,7 +314,7 @@ def find_rest(outcome: Outcome, context: Context) -> Outcome:
 
 
 def tell_plan(operation: Operation[C], request: Request) -> None:
-    """Log what each step would change. Touches nothing, calls nobody.
+    """Log what a run would do. Touches nothing, and asks who rents servers out, reading alone.
 
     Raises:
         NvoiError: the run would fail with it, as far as that can be seen.
@@ -316,11 +322,16 @@ def tell_plan(operation: Operation[C], request: Request) -> None:
     app = request.config.application.name
     log.info("nvoi %s: what %s of %s would do", __version__, operation.title.lower(), app)
     operation.check(request)
+    tell_steps(operation, request)
+    if request.config.callback_url:
+        log.info("A real run reports to callback_url; a dry run does not")
+
+
+def tell_steps(operation: Operation[C], request: Request) -> None:
+    """Log what each step would change."""
     context = operation.target.preview(request)
     for step in operation.steps:
         for number, line in enumerate(step.plan(context)):
             if number == 0:
                 log.step("%s", step.name)
             log.info("  %s", line)
-    if request.config.callback_url:
-        log.info("A real run reports to callback_url; a dry run does not")

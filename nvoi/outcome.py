@@ -56,8 +56,8 @@ class Outcome:
     """How a run ended. ``error`` is what it failed with, None where it did not.
 
     ``release`` is the one that serves now by this run, with its ``commit`` and ``urls``, as far as
-    there is one. Of a run that failed: ``serving``, None where that is not known, and ``app_log``,
-    where the app's own log is.
+    there is one; ``remark`` is the last line, where there is one more. Of a run that failed:
+    ``serving``, None where that is not known, and ``app_log``, where the app's own log is.
     """
 
     title: str
@@ -67,6 +67,7 @@ class Outcome:
     release: str = ""
     commit: str = ""
     urls: Sequence[str] = ()
+    remark: str = ""
     error: BaseException | None = None
     serving: Serving | None = None
     app_log: str = ""
@@ -100,6 +101,8 @@ def tell_success(outcome: Outcome) -> None:
     parts = [f"{noun} {name}, " for noun, name in named.items() if name]
     what = f"{outcome.title} of {outcome.app} done{':' if parts else ''}"
     log.success("%s %sin %s", what, "".join(parts), format_seconds(outcome.seconds))
+    if outcome.remark:
+        log.info("%s", outcome.remark)
 
 
 def tell_failure(outcome: Outcome, *, verbose: bool) -> None:

@@ -141,6 +141,11 @@ def add_deploy_options(parser: Parser) -> None:
         action="store_true",
         help="fail if a server is away, even one that the app can do without",
     )
+    parser.add_argument(
+        "--delete-volumes",
+        action="store_true",
+        help="give back rented volumes, with their data, of servers that left the config",
+    )
     add_data_option(parser)
 
 

@@ -59,7 +59,7 @@ SERVER_SERVICE = """\
       port: 8000
       healthcheck:
         path: /health
-      # domain: example.com     # needs domain_provider.cloudflare: api_token, account_id
+      # domain: example.com     # needs domain_provider.ingress: email, or .cloudflare
       # subdomain: www
 """
 

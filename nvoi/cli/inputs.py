@@ -119,6 +119,15 @@ def load_inputs(
 
 def ask_yes(question: str) -> bool:
     """Ask at the terminal; anything but yes is no."""
-    sys.stdout.write(f"{question} [y/N] ")
+    return ask(f"{question} [y/N] ").lower() in {b"y", b"yes"}
+
+
+def ask_name(question: str, name: str) -> bool:
+    """Ask at the terminal; anything but the name is no."""
+    return ask(f"{question} Type {name} to go on: ") == name.encode()
+
+
+def ask(prompt: str) -> bytes:
+    sys.stdout.write(prompt)
     sys.stdout.flush()
-    return sys.stdin.buffer.readline().strip().lower() in {b"y", b"yes"}
+    return sys.stdin.buffer.readline().strip()

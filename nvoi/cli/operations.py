@@ -14,12 +14,21 @@ from typing import Any
 
 from nvoi import ci
 from nvoi.cli import job, results
-from nvoi.cli.inputs import Inputs, ask_yes, find_home, load_inputs, open_console
+from nvoi.cli.inputs import Inputs, ask_name, find_home, load_inputs, open_console
+from nvoi.config.schema import LocalProvider, SSHProvider
 from nvoi.errors import UsageError
 from nvoi.log.levels import Logger
 from nvoi.log.stream import CallbackStream
 from nvoi.naming import check_branch
-from nvoi.operation import KeptRelease, Operation, Report, Request, Target, tell_plan
+from nvoi.operation import (
+    KeptRelease,
+    Operation,
+    Report,
+    Request,
+    Target,
+    tell_plan,
+    tell_steps,
+)
 from nvoi.operation import run as run_operation
 from nvoi.outcome import Outcome
 from nvoi.signals import interruptible
@@ -49,7 +58,7 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if options.dry_run:
             tell_plan(operation, request)
             return 0
-        if options.command == "delete" and not confirm_deletion(options, request):
+        if options.command == "delete" and not confirm_deletion(options, operation, request):
             logger.info("Nothing was deleted")
             return 1
         found = ci.find_context(environ, request.directory)
@@ -101,7 +110,7 @@ def build_request(
 def build_operation(command: str, target: Target[Any]) -> Operation[Any]:
     """What ``deploy``, ``delete`` or ``rollback`` does on the target."""
     if command == "deploy":
-        return Operation("Deploy", target, target.deploy, target.check)
+        return Operation("Deploy", target, target.deploy, partial(check_deploy, target))
     if command == "delete":
         return Operation("Delete", target, target.delete, partial(check_deletion, target))
     if not target.rollback:
@@ -112,24 +121,40 @@ def build_operation(command: str, target: Target[Any]) -> Operation[Any]:
     return Operation("Rollback", target, target.rollback)
 
 
+def check_deploy(target: Target[Any], request: Request) -> None:
+    provider = request.config.application.compute_provider
+    if request.delete_volumes and isinstance(provider, LocalProvider | SSHProvider):
+        raise UsageError(
+            "--delete-volumes: a deploy gives back volumes of rented servers, and has none here",
+            hint="leave it out",
+        )
+    target.check(request)
+
+
 def check_deletion(target: Target[Any], request: Request) -> None:
     if request.with_cluster and not target.has_cluster:
         raise UsageError(f"--cluster: the {target.name} target has none", hint="leave it out")
 
 
-def confirm_deletion(options: argparse.Namespace, request: Request) -> bool:
-    """Ask, unless the options say that it is meant.
+def confirm_deletion(
+    options: argparse.Namespace, operation: Operation[Any], request: Request
+) -> bool:
+    """Say what goes, and ask, unless the options say that it is meant.
 
     Raises:
         UsageError: nobody can be asked, as in CI.
+        NvoiError: the deletion would fail with it.
     """
     if options.yes:
         return True
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("no terminal is here to ask at", hint="add --yes")
-    what = [request.config.application.name]
+    operation.check(request)
+    tell_steps(operation, request)
+    name = request.config.application.name
+    what = [name]
     what += ["its data"] * options.delete_volumes + ["k3s on its servers"] * options.cluster
-    return ask_yes(f"Delete {' and '.join(what)}?")
+    return ask_name(f"Delete {' and '.join(what)}?", name)
 
 
 def describe_commit(found: ci.RunContext) -> str:

@@ -66,7 +66,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="say what each step would change; touch nothing and call nobody",
+        help="say what each step would change, and touch nothing",
     )
     parser.add_argument(
         "--callback-budget",

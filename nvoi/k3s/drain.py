@@ -51,14 +51,30 @@ def remove_nodes(
     settle: Callable[[], None] = lambda: None,
     seconds: float = DRAIN_SECONDS,
 ) -> None:
-    """Take nodes out of the cluster, and k3s off their servers where these can be reached.
+    """Drain nodes, take them out of the cluster, and k3s off their servers that can be reached.
 
-    Servers with one of the addresses in ``kept`` keep their k3s. ``settle`` returns once what
-    was on the nodes runs elsewhere.
+    Servers with one of the addresses in ``kept`` keep their k3s.
 
     Raises:
-        NvoiError: that does not; or a disk has data that would go with k3s. All of them stay,
-            and take pods again where nvoi had them take none.
+        NvoiError: they cannot be drained, and stay.
+    """
+    drain_nodes(cluster, nodes, settle=settle, seconds=seconds)
+    for node in nodes:
+        remove_node(connections, cluster, node, kept)
+
+
+def drain_nodes(
+    cluster: Cluster,
+    nodes: Sequence[ClusterNode],
+    *,
+    settle: Callable[[], None] = lambda: None,
+    seconds: float = DRAIN_SECONDS,
+) -> None:
+    """Move what is on nodes elsewhere. ``settle`` returns once that runs there.
+
+    Raises:
+        NvoiError: it does not; or a disk has data that would go with its node. All nodes take pods
+            again where nvoi had them take none.
     """
     try:
         for node in nodes:
@@ -73,8 +89,6 @@ def remove_nodes(
         with suppress(NvoiError):
             keep_nodes(cluster, nodes)
         raise
-    for node in nodes:
-        remove_node(connections, cluster, node, kept)
 
 
 def keep_nodes(cluster: Cluster, nodes: Sequence[ClusterNode]) -> None:

@@ -22,6 +22,9 @@ FOLDER = "/etc/rancher/k3s"
 CONFIG_FILE = f"{FOLDER}/config.yaml"
 #: What k3s was last started with; not there from before a change until k3s runs with it.
 STAMP_FILE = f"{FOLDER}/nvoi-applied"
+#: The service that keeps pods from the cloud's metadata.
+GUARD = "nvoi-metadata"
+GUARD_FILE = f"/etc/systemd/system/{GUARD}.service"
 #: The first line of a config that nvoi wrote.
 HEADER = "# Written by nvoi, which replaces it: what is to differ belongs in the deploy config."
 SECRET_KEYS = ("token", "agent-token")
@@ -35,7 +38,11 @@ ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64
 KIBIBYTE = 1024
 RELEASE = re.compile(r"\bv\d+\.\d+\.\d+\S*")
 KERNEL = re.compile(r"(\d+)\.(\d+)")
-LISTENING = re.compile(r"(?P<protocol>tcp|udp) [0-9A-F]+:(?P<port>[0-9A-F]{4}) (?P<inode>\d+)")
+LISTENING = re.compile(
+    r"(?P<protocol>tcp|udp) (?P<address>[0-9A-F]+):(?P<port>[0-9A-F]{4}) (?P<inode>\d+)"
+)
+#: 127.0.0.0/8 and ::1 as proc(5) has them, each four bytes the other way round.
+LOOPBACK = re.compile(r"[0-9A-F]{6}7F|0{24}01000000")
 #: The first Linux that has WireGuard of its own (kernelnewbies.org, "Linux 5.6").
 WIREGUARD_KERNEL = (5, 6)
 EMPTY: Mapping[str, object] = MappingProxyType({})
@@ -59,11 +66,15 @@ class Route:
 
 @dataclass(frozen=True)
 class UsedPort:
-    """A port that is in use; ``program`` has it, where that can be seen."""
+    """A port that is in use; ``program`` has it, where that can be seen.
+
+    One that ``is_inner`` is reached from the server itself alone.
+    """
 
     protocol: str
     port: int
     program: str = ""
+    is_inner: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,6 +134,7 @@ class Facts:
         has_wireguard: whether the kernel knows WireGuard.
         firewall: ``ufw`` or ``firewalld``, where one is on that does not let everyone in.
         let_in: the networks that it lets in to all ports.
+        guard_checksum: SHA-256 of what keeps its pods from the cloud's metadata; empty without.
     """
 
     architecture: str
@@ -149,6 +161,7 @@ class Facts:
     has_wireguard: bool = True
     firewall: str = ""
     let_in: tuple[Network, ...] = ()
+    guard_checksum: str = ""
 
 
 def split_sections(text: str) -> dict[str, list[str]]:
@@ -197,6 +210,7 @@ def read_facts(sections: Sections, clock_offset: float) -> Facts:
         has_wireguard=kernel_release >= WIREGUARD_KERNEL or wireguard == "yes",
         firewall=get_first(sections, "firewall"),
         let_in=tuple(filter(None, map(find_network, sections.get("firewall", [])[1:]))),
+        guard_checksum=get_first(sections, "guard"),
     )
 
 
@@ -222,7 +236,12 @@ def read_used_ports(sections: Sections) -> tuple[UsedPort, ...]:
     programs = dict(read_pairs(sections.get("holders", []), " "))
     found = filter(None, map(LISTENING.fullmatch, sections.get("listening", [])))
     ports = [
-        UsedPort(one["protocol"], int(one["port"], 16), programs.get(one["inode"], ""))
+        UsedPort(
+            one["protocol"],
+            int(one["port"], 16),
+            programs.get(one["inode"], ""),
+            is_inner=bool(LOOPBACK.fullmatch(one["address"])),
+        )
         for one in found
     ]
     return tuple(dict.fromkeys(ports))

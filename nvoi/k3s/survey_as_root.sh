@@ -5,7 +5,7 @@
 # one that is not connected in 07. Of firewalls it reads the files: ufw(8) keeps each rule as
 # "### tuple ### ACTION PROTOCOL PORT TO PORT FROM in", firewalld.zone(5) the trusted sources.
 PATH=$PATH:/usr/local/bin:/opt/bin:/usr/sbin:/sbin
-ports=" $1 " config=$2 registries=$3 stamp=$4 volumes=$5
+ports=" $1 " config=$2 registries=$3 stamp=$4 volumes=$5 guard=$6
 section() { printf '\n@nvoi %s\n' "$1"; }
 # Of the first of the folders that exists.
 free() {
@@ -68,7 +68,9 @@ found=$(
 )
 [ -z "$found" ] || printf '%s\n' "$found"
 section holders
-if [ -n "$found" ] && [ -z "$role" ]; then
+# Where there is k3s, it has its ports itself; 80 and 443 are asked for where nobody is to have them.
+if [ -n "$found" ] &&
+  { [ -z "$role" ] || printf '%s\n' "$found" | grep -q -e ':0050 ' -e ':01BB '; }; then
   ls -l /proc/[0-9]*/fd/ 2>/dev/null |
     awk -v inodes=" $(printf '%s\n' "$found" | awk '{ printf "%s ", $3 }')" '
       /^\/proc\// { split($1, part, "/"); next }
@@ -96,6 +98,8 @@ elif [ "$(systemctl is-active firewalld 2>/dev/null </dev/null)" = active ]; the
   ! grep -q '^DefaultZone=trusted' /etc/firewalld/firewalld.conf 2>/dev/null || echo 0.0.0.0/0
   sed -n 's/.*<source address="\([^"]*\)".*/\1/p' /etc/firewalld/zones/trusted.xml 2>/dev/null
 fi
+section guard
+[ ! -r "$guard" ] || sha256sum 2>/dev/null <"$guard" | cut -d ' ' -f 1
 section volumes
 for folder in "$volumes"/* "$volumes"/.apps/*/*; do
   [ ! -d "$folder" ] || echo "$(stat -c '%u %a' "$folder" 2>/dev/null || echo '- -') $folder"

@@ -79,7 +79,14 @@ def build_manifests(release: Release) -> Manifests:
     databases = [database] if database else []
     return Manifests(
         secrets=tuple(build_secret(item) for item in (*databases, *services, *apps.values())),
-        policies=(build_app_policy(application.name, application.let_in, release.deploy_id),),
+        policies=(
+            build_app_policy(
+                application.name,
+                application.let_in,
+                release.deploy_id,
+                ingress=application.uses_ingress,
+            ),
+        ),
         database=tuple(
             item
             for workload in databases

@@ -23,14 +23,14 @@ RECORD = "release"
 #: The kinds that nvoi makes for an app. None of them holds data.
 KINDS = (
     *("Deployment", "StatefulSet", "Service", "Secret", "Job"),
-    *("NetworkPolicy", "PodDisruptionBudget"),
+    *("NetworkPolicy", "PodDisruptionBudget", "Ingress"),
 )
 #: Those whose pods are to stay.
 WORKLOADS = frozenset({"Deployment", "StatefulSet"})
 #: All but Secrets, as the paths of the API call them, and who else may need a Secret.
 LISTED = (
     *("deployments", "statefulsets", "services", "jobs", "replicasets"),
-    *("networkpolicies", "poddisruptionbudgets"),
+    *("networkpolicies", "poddisruptionbudgets", "ingresses"),
 )
 # What Kubernetes refuses to change (API reference, "Deployment" and "StatefulSet").
 IMMUTABLE = {

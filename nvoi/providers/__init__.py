@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from nvoi.config.schema import Application, SSHProvider
-from nvoi.errors import ConfigError, Fault
+from nvoi.config.schema import Application, HetznerProvider, SSHProvider
+from nvoi.errors import ConfigError, ExtraError, Fault
 from nvoi.providers.provider import Provider, Server
 from nvoi.providers.ssh import OwnServers, list_destinations
 from nvoi.ssh.routes import read_routes
@@ -25,11 +25,19 @@ def get_provider(
 
     Raises:
         ConfigError: this version has no servers from there, or that file cannot be used.
+        ExtraError: what asks there is not installed.
     """
     if isinstance(application.compute_provider, SSHProvider):
         servers = list_destinations(application)
         return OwnServers(replace(read_routes(environ), servers=servers))
+    if isinstance(application.compute_provider, HetznerProvider):
+        try:
+            from nvoi.providers.hetzner import Hetzner  # noqa: PLC0415 - needs its extra
+        except ModuleNotFoundError as error:
+            message = f"{error.name} is not installed, which `hetzner` needs"
+            raise ExtraError(message, "hetzner") from error
+        return Hetzner(application, read_routes(environ), environ)
     name = type(application.compute_provider).__name__.removesuffix("Provider").lower()
     path = f"application.compute_provider.{name}"
-    message = "this version of nvoi deploys to `local` and `ssh` only"
+    message = "this version of nvoi deploys to `local`, `ssh` and `hetzner` only"
     raise ConfigError("config", [Fault(0, 0, path, message)])

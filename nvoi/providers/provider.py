@@ -21,7 +21,7 @@ class Disk:
     """A rented volume, attached to a server.
 
     Attributes:
-        name: as the provider has it.
+        name: of the volume at the provider.
         folder: where it is mounted.
         device: the path under which the server sees it, which no restart changes.
         size: in GB, as the config has it.
@@ -111,7 +111,7 @@ class Provider(Protocol):
         ...
 
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
-        """The app's servers that the config no longer names.
+        """The app's servers that the config no longer names, with the disks attached to them.
 
         Raises:
             NvoiError: the provider cannot be asked.
@@ -135,15 +135,16 @@ class Provider(Protocol):
         It notes whose they are. They are their owner's from then on, where they have one; what is
         in them stays, and of another that is there already nothing changes.
 
-        A provider that rents disks has attached them in ``ensure_servers``: the command makes a
-        file system on one that is blank, mounts it, and has it fill its disk.
+        A provider that rents disks has attached them in ``ensure_servers``: the command, as
+        ``disks.build_volumes`` has it, makes a file system on one that is blank, mounts it, and has
+        it fill its disk. It is run in each deploy where a server has ``disks``.
         """
         ...
 
     def build_volumes_removal(self, server: Server) -> Command | None:
         """The command that removes the server's volumes with all data; None where it has none.
 
-        Disks that were rented are given back by ``delete_servers``.
+        None also of disks that were rented: ``delete_servers`` gives them back.
         """
         ...
 
@@ -152,16 +153,22 @@ class Provider(Protocol):
     ) -> None:
         """Give back servers that the config no longer names; they are out of the cluster.
 
+        ``with_volumes`` also the app's disks that the config no longer names, those too whose
+        servers an earlier run has given back.
+
         Raises:
             NvoiError: something is left.
         """
         ...
 
-    def delete_servers(self, application: Application, *, with_volumes: bool) -> None:
+    def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
         """Give back what was rented for the app; ``with_volumes`` the disks with its data too.
 
         It looks for all of it by name and labels, goes on past what cannot be deleted, and looks
         again at the end.
+
+        Returns:
+            The names of the disks that stay, and go on costing money; none ``with_volumes``.
 
         Raises:
             NvoiError: something is left, which it names.

@@ -5,19 +5,40 @@ Pure. Names are those of docs/config.md, so that what other versions made is fou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from nvoi.config.schema import Application, ServerGroup
-from nvoi.naming import build_server_name, build_volume_name, build_volume_path
+from nvoi.kubernetes.ingress import PORTS as INGRESS_PORTS
+from nvoi.naming import (
+    HASH_LENGTH,
+    LABEL_LENGTH,
+    VOLUMES_FOLDER,
+    build_notes_path,
+    build_server_name,
+    build_volume_name,
+    build_volume_path,
+)
+from nvoi.providers.host_keys import read_host_keys
+from nvoi.providers.provider import Disk, Server
 from nvoi.providers.ssh import get_master_group
 from nvoi.ssh.host import SSH_PORT
+from nvoi.ssh.routes import Destination, Routes
 
 #: All that nvoi makes in an account bears this label.
 MANAGED_BY = ("managed-by", "nvoi")
 NETWORK, SUBNET = "10.0.0.0/16", "10.0.1.0/24"
 #: Who logs in, made by cloud-init.
 USER = "deploy"
+#: The label with the group of a server or a volume.
+GROUP = "group"
+#: Of a label, at the strictest of the clouds: Hetzner's, "Labels".
+LABEL_VALUE = re.compile(rf"[A-Za-z0-9]([A-Za-z0-9._-]{{0,{LABEL_LENGTH - 2}}}[A-Za-z0-9])?")
+#: Labels of other tools by which they know what is theirs end in this.
+OWNER_SUFFIX = "managed-by"
 
 
 @dataclass(frozen=True)
@@ -46,6 +67,23 @@ class WantedServer:
     volumes: tuple[WantedVolume, ...]
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What a month costs, of what there is now and of what there is afterwards."""
+
+    currency: str
+    now: Decimal
+    afterwards: Decimal
+
+    def __str__(self) -> str:
+        if self.now == self.afterwards:
+            return f"costs {self.currency} {self.now:.2f} a month, as now"
+        return (
+            f"costs {self.currency} {self.afterwards:.2f} a month afterwards, "
+            f"{self.currency} {self.now:.2f} now"
+        )
+
+
 def list_wanted(application: Application) -> Iterator[WantedServer]:
     """The servers of the config, the master first."""
     master = get_master_group(application)
@@ -59,7 +97,8 @@ def list_wanted(application: Application) -> Iterator[WantedServer]:
                 is_master=group == master and index == 1,
                 type=group.type,
                 location=group.location,
-                volumes=tuple(list_volumes(application, group)),
+                # They are one server's.
+                volumes=tuple(list_volumes(application, group)) if index == 1 else (),
             )
 
 
@@ -75,11 +114,73 @@ def list_volumes(application: Application, group: ServerGroup) -> Iterator[Wante
 
 def list_open_ports(application: Application) -> tuple[int, ...]:
     """The TCP ports that everybody may reach; whatever else is for the servers among themselves."""
-    del application
-    return (SSH_PORT,)
+    return (SSH_PORT, *(INGRESS_PORTS if application.uses_ingress else ()))
 
 
-def build_labels(application: Application) -> dict[str, str]:
+def build_labels(application: Application, group: str | None = None) -> dict[str, str]:
     """What all that is made for an app bears; by them it is told from what is not nvoi's."""
     key, value = MANAGED_BY
-    return {key: value, "app": application.name, "environment": application.environment}
+    own = {key: value, "app": application.name, "environment": application.environment}
+    texts = own if group is None else {**own, GROUP: group}
+    return {key: build_label_value(text) for key, text in texts.items()}
+
+
+def build_label_value(text: str) -> str:
+    """``text`` where a label takes it; else what it takes of that, and 8 hex of its SHA-256."""
+    if LABEL_VALUE.fullmatch(text):
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+    part = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("._-")
+    return f"{part[: LABEL_LENGTH - HASH_LENGTH - 1]}-{digest}".lstrip("-")
+
+
+def find_other_owner(labels: Mapping[str, str], own: Mapping[str, str]) -> str | None:
+    """The label by which something is another's than of whom ``own`` are; None where it is free.
+
+    What earlier versions made bears no labels. Labels that say nothing of who owns it are no
+    hindrance.
+    """
+    for key, value in labels.items():
+        if key in own and key != GROUP and own[key] != value:
+            return f"{key}={value}"
+        if key.endswith(f"/{OWNER_SUFFIX}"):
+            return f"{key}={value}"
+    return None
+
+
+def build_server(
+    application: Application,
+    wanted: WantedServer,
+    routes: Routes,
+    address: str,
+    *,
+    labels: Mapping[str, str],
+    private_ip: str | None = None,
+    disks: Sequence[Disk] = (),
+) -> Server:
+    """A server as it is reached, held to the host keys that its labels name."""
+    keys, is_new = read_host_keys(labels)
+    given = Destination(address, default_user=USER, name=wanted.name, host_keys=keys)
+    folders = [*(one.folder for one in wanted.volumes), *(one.folder for one in disks)]
+    return Server(
+        name=wanted.name,
+        group=wanted.group,
+        host=routes.build_host(given),
+        is_master=wanted.is_master,
+        private_ip=private_ip,
+        volumes=tuple(dict.fromkeys(folders)),
+        owners=tuple((one.folder, one.uid) for one in wanted.volumes if one.uid),
+        notes=build_notes_path(application.name),
+        disks=tuple(disks),
+        is_new=is_new,
+    )
+
+
+def build_surplus(name: str, group: str) -> WantedServer:
+    """What is known of a server that the config no longer names."""
+    return WantedServer(name, group, 0, is_master=False, type=None, location=None, volumes=())
+
+
+def build_disk_folder(volume: str) -> str:
+    """Where the volume of this name at the provider is mounted."""
+    return f"{VOLUMES_FOLDER}/{volume}"

@@ -81,9 +81,7 @@ class OwnServers:
         return server
 
     def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
-        pairs = [(server.find_owner(folder) or "-", folder) for folder in lacking]
-        words = [str(word) for pair in pairs for word in pair]
-        return build_script("nvoi-volumes", MAKE, server.notes, OWN_MODE, *words)
+        return build_script("nvoi-volumes", MAKE, *list_make_words(server, lacking))
 
     def build_volumes_removal(self, server: Server) -> Command | None:
         if not server.volumes:
@@ -95,9 +93,10 @@ class OwnServers:
     ) -> None:
         del application, servers, with_volumes
 
-    def delete_servers(self, application: Application, *, with_volumes: bool) -> None:
+    def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
         # They are not nvoi's.
         del application, with_volumes
+        return ()
 
     def describe(self, application: Application) -> list[str]:
         return [
@@ -108,6 +107,12 @@ class OwnServers:
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
         del with_volumes
         return self.describe(application)
+
+
+def list_make_words(server: Server, folders: Sequence[str]) -> list[str]:
+    """The arguments of :data:`MAKE`."""
+    pairs = [(server.find_owner(folder) or "-", folder) for folder in folders]
+    return [server.notes, OWN_MODE, *(str(word) for pair in pairs for word in pair)]
 
 
 def get_master_group(application: Application) -> ServerGroup:

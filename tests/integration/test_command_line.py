@@ -389,6 +389,7 @@ def test_a_fault_in_the_config_exits_2_and_names_its_place(
         (["rollback", "--dry-run"], "check an earlier commit out"),
         (["releases"], "check an earlier commit out"),
         (["unlock"], "end that run"),
+        (["deploy", "--delete-volumes"], "--delete-volumes"),
         (["delete", "--cluster", "--yes"], "--cluster"),
         (["delete", "--cluster", "--dry-run"], "--cluster"),
     ],
@@ -532,7 +533,7 @@ def answer_on_a_terminal(app: App, answer: bytes, *words: str) -> tuple[int | No
         str(NVOI), arguments, cwd=app.directory, env=app.environ, timeout=PATIENCE
     ) as terminal:
         terminal.logfile_read = seen
-        if terminal.expect_exact(["[y/N]", pexpect.EOF]) == 0:
+        if terminal.expect_exact(["Type hello to go on: ", pexpect.EOF]) == 0:
             terminal.send(answer)
             terminal.expect_exact(pexpect.EOF)
     return terminal.exitstatus, seen.getvalue().decode(errors="replace")
@@ -628,12 +629,16 @@ def test_a_key_file_in_the_checkout_is_in_no_release(app: App) -> None:
 
 def test_delete_asks_on_a_terminal(app: App) -> None:
     assert app.run("deploy").returncode == 0
-    for answer in (b"n\n", b"\xff\n"):
+    for answer in (b"y\n", b"\xff\n", b"hello-2\n"):
         code, output = answer_on_a_terminal(app, answer)
         assert code == 1
         assert "Nothing was deleted" in output
+    # What goes is said before.
+    listed, asked, _ = output.partition("Delete hello? Type hello to go on: ")
+    assert asked
+    assert "Remove releases and state" in listed
     assert app.fetch("health")
-    code, output = answer_on_a_terminal(app, b"y\n")
+    code, output = answer_on_a_terminal(app, b"hello\n")
     assert code == 0, output
     assert "\x1b[" in output
     assert not (app.home / "hello" / "releases").exists()
@@ -643,7 +648,7 @@ def test_delete_with_yes_does_not_ask(app: App) -> None:
     assert app.run("deploy").returncode == 0
     code, output = answer_on_a_terminal(app, b"", "--yes")
     assert code == 0
-    assert "[y/N]" not in output
+    assert "to go on" not in output
 
 
 def test_delete_is_content_when_there_is_nothing_to_delete(app: App) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,7 +13,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from werkzeug import Request, Response
 
 from nvoi.errors import AccessError, ConnectionLostError, RequestError, UsageError
-from nvoi.http import Client, build_connect
+from nvoi.http import Client, build_connect, find_refill
 from nvoi.log.masking import add_secrets
 from nvoi.parallel import CancelledError, Task
 from tests.ports import find_port
@@ -236,3 +237,17 @@ def test_a_post_is_repeated_where_the_refusal_says_that_nothing_was_done(
         is_undone=lambda error: error.status == 423,
     )
     assert client.request("POST", "/x", body={}).read() == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("remaining", "seconds"), [("0", 1.0), ("3599", 3600.0), ("none", 0.0), ("3600", 3600.0)]
+)
+def test_a_limit_that_grows_again_says_when_to_come_back(remaining: str, seconds: float) -> None:
+    reset = int(time.time()) + 3600
+    headers = {
+        "RateLimit-Limit": "3600",
+        "RateLimit-Remaining": remaining,
+        "RateLimit-Reset": str(reset),
+    }
+    found = find_refill(headers)
+    assert (float(found) if found else 0.0) == pytest.approx(seconds, abs=2)

@@ -25,6 +25,7 @@ class Trail:
     tunnels: list[Tunnel] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
     stamp: str = "20260115103000"
+    remark: str = ""
     serving: Serving | None = None
     log: str = ""
 

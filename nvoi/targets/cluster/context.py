@@ -40,7 +40,8 @@ class Survey:
 
     It ``is_complete`` once they were found to be all that a deploy needs. ``away`` are the names
     of nodes that a deploy goes on without, ``leaving`` the nodes whose servers have left the
-    config, ``regrouped`` the groups that nodes had before, by their names. ``registry`` is the
+    config, ``surplus`` such servers that were rented, ``regrouped`` the groups that nodes had
+    before, by their names. ``registry`` is the
     address and port of the cluster's registry, as the master sees them, and ``credentials`` what
     it is logged in to with.
     """
@@ -51,9 +52,22 @@ class Survey:
     nodes: dict[str, str] = field(default_factory=dict)
     away: tuple[str, ...] = ()
     leaving: tuple[ClusterNode, ...] = ()
+    surplus: tuple[Server, ...] = ()
     regrouped: dict[str, str] = field(default_factory=dict)
     registry: tuple[str, int] | None = None
     credentials: Credentials | None = None
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether there is a master, and it has told what it is like."""
+        return any(one.is_master and one.name in self.facts for one in self.servers)
+
+    @property
+    def has_cluster(self) -> bool:
+        return self.is_reached and self.facts[self.servers[0].name].k3s.role is not None
+
+    def list_reached(self) -> list[Server]:
+        return [server for server in self.servers if server.name in self.facts]
 
 
 @dataclass
@@ -96,11 +110,15 @@ class Rollout:
 
 @dataclass
 class Deletion:
-    """What a deletion has begun and could not do, and whether the cluster does not answer."""
+    """What a deletion has begun and could not do, and whether the cluster does not answer.
+
+    ``remark`` is its last line, once it is done.
+    """
 
     has_begun: bool = False
     failures: list[str] = field(default_factory=list)
     is_away: bool = False
+    remark: str = ""
 
 
 @dataclass
@@ -151,11 +169,14 @@ class ClusterContext:
         Raises:
             NvoiError: there is none.
         """
-        if not self.survey.servers:
+        servers = self.survey.servers
+        if not servers or not servers[0].is_master:
+            what = "master" if servers else "servers"
             raise NvoiError(
-                f"{self.application.name} has no servers yet", hint="`nvoi deploy` makes them"
+                f"{self.application.name} has no {what} yet",
+                hint="`nvoi deploy` makes what it lacks",
             )
-        return self.survey.servers[0]
+        return servers[0]
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -171,6 +192,10 @@ class ClusterContext:
     @property
     def stamp(self) -> str:
         return self.rollout.stamp if self.rollout.apps else ""
+
+    @property
+    def remark(self) -> str:
+        return self.deletion.remark
 
     def find_serving(self) -> Serving | None:
         """The release that served when the run looked first, where all is as it was then."""

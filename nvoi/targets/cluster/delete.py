@@ -6,9 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from nvoi.errors import ClusterSilenceError, ConnectionFailedError, HostsError, NvoiError
+from nvoi.errors import (
+    ClusterSilenceError,
+    ConnectionFailedError,
+    HostsError,
+    LockError,
+    NvoiError,
+)
 from nvoi.images.cleanup import remove_here
 from nvoi.images.engines import find_engine
 from nvoi.k3s.facts import Facts
@@ -33,6 +38,14 @@ from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.domains import plan_removal, remove
+from nvoi.targets.cluster.ingress import give_ports_back
+from nvoi.targets.cluster.lease import (
+    CLAIMS,
+    check_data,
+    detach_disks,
+    give_back,
+    list_wanted_disks,
+)
 from nvoi.targets.cluster.prepare import (
     build_note,
     get_registry_address,
@@ -45,7 +58,6 @@ from nvoi.targets.cluster.servers import get_credentials
 
 log = get_logger("nvoi.cluster")
 
-CLAIMS = ("persistentvolumeclaims",)
 WORKLOADS = "the app's workloads"
 
 
@@ -58,26 +70,18 @@ def reach_servers(context: ClusterContext) -> None:
     for name, one in survey(context.connections, found.servers).items():
         if isinstance(one, Facts):
             found.facts[name] = one
+        elif context.provider.is_rented:
+            log.warning("%s; it is given back all the same", one)
         else:
             log.error("%s", one)
             failures.append(f"what is on {name}, which cannot be reached")
-    if not is_reached(context):
+    if context.provider.is_rented:
+        check_data(context)
+    elif not context.survey.is_reached:
         # Without its lock and its word nothing is known of what runs on the others.
         log.warning("The master cannot be reached: all on the servers stays as it is")
         failures += [f"what is on {name}, of which its master must tell" for name in found.facts]
         found.facts.clear()
-
-
-def is_reached(context: ClusterContext) -> bool:
-    return bool(context.survey.servers) and context.master.name in context.survey.facts
-
-
-def has_cluster(context: ClusterContext) -> bool:
-    return is_reached(context) and context.survey.facts[context.master.name].k3s.role is not None
-
-
-def list_reached(context: ClusterContext) -> list[Server]:
-    return [server for server in context.survey.servers if server.name in context.survey.facts]
 
 
 def attempt(
@@ -107,16 +111,21 @@ def take_lock(context: ClusterContext) -> None:
     Raises:
         LockError: another run has it.
     """
-    if is_reached(context):
-        hold_lock(context)
-    else:
+    if not context.survey.is_reached:
         log.info("There is none to take")
+        return
+    try:
+        hold_lock(context)
+    except NvoiError as error:
+        if isinstance(error, LockError) or not context.provider.is_rented:
+            raise
+        log.warning("%s: its servers are given back all the same", error)
 
 
 def remove_workloads(context: ClusterContext) -> None:
-    if has_cluster(context):
+    if context.survey.has_cluster:
         attempt(context, WORKLOADS, lambda: delete_objects(context))
-    elif is_reached(context):
+    elif context.survey.is_reached:
         log.info("There is no cluster")
     else:
         log.info("Its master cannot be reached")
@@ -135,11 +144,17 @@ def delete_objects(context: ClusterContext) -> None:
 
 def remove_domains(context: ClusterContext) -> None:
     attempt(context, "what leads its domains to it", partial(remove, context))
+    had_ingress = any(one["kind"] == "Ingress" for one in context.state.objects)
+    is_left = context.survey.has_cluster and not context.provider.is_rented
+    is_free = is_left and WORKLOADS not in context.deletion.failures
+    if is_free and (had_ingress or context.application.uses_ingress):
+        shared = partial(give_ports_back, context)
+        attempt(context, "what the ingress was set up with", shared, in_cluster=True)
 
 
 def remove_images(context: ClusterContext) -> None:
-    if has_cluster(context):
-        registry, servers = partial(empty_registry, context), list_reached(context)
+    if context.survey.has_cluster and not context.provider.is_rented:
+        registry, servers = partial(empty_registry, context), context.survey.list_reached()
         attempt(context, "the images in the registry", registry, in_cluster=True)
         attempt(context, "the images on the servers", lambda: clean_nodes(context, servers, ()))
     attempt(context, "the images on this machine", partial(remove_images_here, context))
@@ -166,6 +181,9 @@ def remove_images_here(context: ClusterContext) -> None:
 
 
 def remove_volumes(context: ClusterContext) -> None:
+    if context.provider.is_rented:
+        detach_disks(context)
+        return
     if not context.request.delete_volumes:
         tell_data(context)
         return
@@ -173,10 +191,10 @@ def remove_volumes(context: ClusterContext) -> None:
         log.error("Not removed: its data: what uses it may still run")
         context.deletion.failures.append("its data")
         return
-    if has_cluster(context):
+    if context.survey.has_cluster:
         disks = partial(delete_claims, context)
         attempt(context, "its disks in the cluster", disks, in_cluster=True)
-    for server in list_reached(context):
+    for server in context.survey.list_reached():
         attempt(context, f"the volumes of {server.name}", partial(delete_folders, context, server))
 
 
@@ -187,13 +205,13 @@ def tell_data(context: ClusterContext) -> None:
         for server in context.survey.servers
         for folder in list_folders(context, server)
     ]
-    if has_cluster(context):
+    if context.survey.has_cluster:
         with suppress(NvoiError):
             claims = find_claims(context.application.name, context.cluster.get(CLAIMS))
             left += map(str, claims)
     for one in left:
         log.info("Its data stays: %s", one)
-    for server in list_reached(context):
+    for server in context.survey.list_reached():
         tell_doubtful(context, server)
     if left:
         log.info("`nvoi delete --delete-volumes` removes it")
@@ -251,7 +269,7 @@ def delete_folders(context: ClusterContext, server: Server) -> None:
 
 def remove_cluster(context: ClusterContext) -> None:
     """Take the app's marks off its servers, and k3s where that was asked for."""
-    if not has_cluster(context):
+    if not context.survey.has_cluster or context.provider.is_rented:
         return
     if WORKLOADS not in context.deletion.failures:
         # By its marks other apps know that the cluster is still needed.
@@ -279,7 +297,7 @@ def uninstall_k3s(context: ClusterContext) -> None:
             hint="delete the apps that own this data, with --delete-volumes",
         )
     context.check_lock()
-    uninstall(context.connections, [*list_strays(context, nodes), *list_reached(context)])
+    uninstall(context.connections, [*list_strays(context, nodes), *context.survey.list_reached()])
 
 
 def list_strays(context: ClusterContext, nodes: Iterable[ClusterNode]) -> Iterator[Server]:
@@ -299,13 +317,13 @@ def finish(context: ClusterContext) -> None:
     Raises:
         NvoiError: it is not.
     """
-    with_volumes = context.request.delete_volumes
-    rented = partial(
-        context.provider.delete_servers, context.application, with_volumes=with_volumes
-    )
-    attempt(context, "what was rented for it", rented)
-    if context.deletion.failures:
-        left = ", ".join(dict.fromkeys(context.deletion.failures))
+    deletion = context.deletion
+    if context.provider.is_rented:
+        # What was left on the servers goes with them.
+        deletion.failures = [one for one in deletion.failures if one != WORKLOADS]
+        attempt(context, "what was rented for it", partial(give_back, context))
+    if deletion.failures:
+        left = ", ".join(dict.fromkeys(deletion.failures))
         raise NvoiError(
             f"not all of {context.application.name} is gone; left: {left}",
             hint="mend what is said above and run it again: it goes on from what is there",
@@ -314,26 +332,45 @@ def finish(context: ClusterContext) -> None:
 
 def plan_volumes(context: ClusterContext) -> Iterator[str]:
     verb = "removes" if context.request.delete_volumes else "keeps"
+    if context.provider.is_rented:
+        yield f"{verb} all volumes with their data"
+        return
     for server, folder in list_volumes(context):
         yield f"{verb} {server}: {folder}"
     yield f"{verb} volumes that the config no longer names"
-    for item in context.manifests.database:
-        spec: Any = item["spec"]
-        if spec.get("volumeClaimTemplates"):
-            yield f"{verb} the disk that the cluster found for {read_reference(item)}"
+    for one in list_wanted_disks(context):
+        yield f"{verb} the disk that the cluster found for {one}"
 
 
 def plan_cluster(context: ClusterContext) -> Iterator[str]:
-    if context.request.with_cluster:
+    if context.request.with_cluster and not context.provider.is_rented:
         yield "takes k3s off all servers, where no other app uses it"
 
 
+def plan_servers(context: ClusterContext) -> Iterator[str]:
+    if context.provider.is_rented:
+        yield "reaches the servers that there are and that answer"
+    else:
+        yield from context.provider.describe(context.application)
+
+
+def plan_images(context: ClusterContext) -> Iterator[str]:
+    places = "this machine" if context.provider.is_rented else "registry, servers and this machine"
+    yield f"removes {context.repository} from {places}"
+
+
+def plan_end(context: ClusterContext) -> Iterator[str]:
+    if context.provider.is_rented:
+        yield "gives back what was rented"
+        with_volumes = context.request.delete_volumes
+        yield from context.provider.describe_deletion(
+            context.application, with_volumes=with_volumes
+        )
+    yield "says what could not be removed"
+
+
 DELETE: tuple[Step[ClusterContext], ...] = (
-    Step(
-        name="Servers",
-        run=reach_servers,
-        plan=lambda context: context.provider.describe(context.application),
-    ),
+    Step(name="Servers", run=reach_servers, plan=plan_servers),
     Step(name="Lock", run=take_lock, plan=plan_lock),
     Step(
         name="App",
@@ -343,14 +380,8 @@ DELETE: tuple[Step[ClusterContext], ...] = (
         ],
     ),
     Step(name="Domains", run=remove_domains, plan=plan_removal),
-    Step(
-        name="Images",
-        run=remove_images,
-        plan=lambda context: [
-            f"removes {context.repository} from registry, servers and this machine"
-        ],
-    ),
+    Step(name="Images", run=remove_images, plan=plan_images),
     Step(name="Volumes", run=remove_volumes, plan=plan_volumes),
     Step(name="Cluster", run=remove_cluster, plan=plan_cluster),
-    Step(name="End", run=finish, plan=lambda _: ["says what could not be removed"]),
+    Step(name="End", run=finish, plan=plan_end),
 )

@@ -5,10 +5,18 @@ Until a release serves, the one before it needs the servers that it runs on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
-from nvoi.errors import NvoiError
-from nvoi.k3s.drain import hold_nodes, keep_nodes, remove_nodes
+from nvoi.errors import NvoiError, UsageError
+from nvoi.k3s.drain import (
+    check_claims,
+    drain_nodes,
+    hold_nodes,
+    keep_nodes,
+    list_claims,
+    remove_nodes,
+)
 from nvoi.k3s.nodes import ClusterNode, find_left, forget_app, format_address, list_nodes
 from nvoi.kubernetes.names import SERVER_GROUP, build_app_selector
 from nvoi.kubernetes.ownership import Reference, read_reference
@@ -20,6 +28,39 @@ log = get_logger("nvoi.k3s")
 
 #: Seconds that pods of servers that leave may take to start elsewhere.
 MOVE_SECONDS = 600.0
+
+
+def check_surplus(context: ClusterContext) -> None:
+    """Say which rented servers leave, before anything is changed.
+
+    Raises:
+        UsageError: they have volumes, or the cluster itself may be on them.
+    """
+    provider, application = context.provider, context.application
+    surplus = context.survey.surplus = provider.list_surplus(application)
+    if not surplus:
+        return
+    names = ", ".join(server.name for server in surplus)
+    if not any(server.is_master for server in provider.list_servers(application)):
+        raise UsageError(
+            f"the config names another master, and the cluster may be on {names}",
+            hint="a cluster does not move: name its group as master again; or save the data, "
+            "`nvoi delete`, and deploy anew",
+        )
+    disks = ", ".join(disk.name for server in surplus for disk in server.disks)
+    if disks and not context.request.delete_volumes:
+        raise UsageError(
+            f"{names}: not in the config any more, and all data on {disks} would go",
+            hint="name the group in the config again; or save the data, and deploy with "
+            "--delete-volumes",
+        )
+    for server in surplus:
+        log.info(
+            "%s is not in the config any more: it is drained once the new release serves, and "
+            "given back%s",
+            server.name,
+            " with its volumes" if server.disks else "",
+        )
 
 
 def hold_servers(context: ClusterContext, nodes: Iterable[ClusterNode]) -> None:
@@ -70,30 +111,51 @@ def free_servers(context: ClusterContext) -> None:
 
 
 def remove_servers(context: ClusterContext) -> None:
-    """Move what is left on servers that leave, and take these out of the cluster.
+    """Move what is left on servers that leave, take these out of the cluster, and give them back.
 
     Raises:
-        NvoiError: it cannot be moved; they stay.
+        NvoiError: it cannot be moved, and they stay; or they cannot be given back.
     """
-    names = {node.name for node in context.survey.leaving}
-    if not names:
-        return
-    left = [node for node in list_nodes(context.cluster) if node.name in names]
+    survey, cluster = context.survey, context.cluster
+    names = {node.name for node in survey.leaving}
+    left = [node for node in list_nodes(cluster) if node.name in names] if names else []
     shared = [node for node in left if not is_own(node)]
+    own = [node for node in left if node not in shared]
     for node in shared:
         log.info("%s stays a node for other apps", node.name)
-    forget_app(context.cluster, shared, context.application.name)
+    forget_app(cluster, shared, context.application.name)
     try:
-        remove_nodes(
-            context.connections,
-            context.cluster,
-            [node for node in left if node not in shared],
-            kept={format_address(server.host) for server in context.survey.servers},
-            settle=lambda: wait_for_moved(context),
-        )
+        if context.provider.is_rented:
+            give_back(context, own)
+        elif left:
+            kept = {format_address(server.host) for server in survey.servers}
+            settle = partial(wait_for_moved, context)
+            remove_nodes(context.connections, cluster, own, kept=kept, settle=settle)
     except NvoiError as error:
         message = f"release {context.rollout.stamp} serves, but {error.message}"
         raise NvoiError(message, hint=error.hint, output=error.output) from error
+
+
+def give_back(context: ClusterContext, nodes: Sequence[ClusterNode]) -> None:
+    """Give rented servers back, once nothing is on them.
+
+    Their nodes go last: an agent that still runs would bring one back.
+    """
+    surplus, with_volumes = context.survey.surplus, context.request.delete_volumes
+    names = {server.name for server in surplus}
+    for node in nodes:
+        if not node.is_ready and node.name in names:
+            check_claims(node, list_claims(context.cluster, node.name))
+    if nodes:
+        drain_nodes(context.cluster, nodes, settle=partial(wait_for_moved, context))
+    # Also disks whose servers an earlier run has given back.
+    if surplus or with_volumes:
+        context.check_lock()
+        context.provider.delete_surplus(context.application, surplus, with_volumes=with_volumes)
+    if nodes:
+        context.cluster.delete([Reference("Node", node.name) for node in nodes], wait=False)
+    for server in surplus:
+        log.ok("%s is given back", server.name)
 
 
 def wait_for_moved(context: ClusterContext) -> None:
@@ -108,7 +170,8 @@ def wait_for_moved(context: ClusterContext) -> None:
 
 def plan(context: ClusterContext) -> Iterator[str]:
     # Which these are is known once the nodes are.
-    if context.survey.leaving or not context.survey.nodes:
+    survey = context.survey
+    if survey.leaving or survey.surplus or not survey.nodes:
         yield "drains and removes servers that the config no longer names, as the release serves"
 
 

@@ -39,6 +39,7 @@ from nvoi.providers import Server
 from nvoi.source import Source
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.checkout import read_checkout
+from nvoi.targets.cluster import ingress
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.lock import take_lock
 from nvoi.targets.cluster.pull import pull_all
@@ -87,6 +88,7 @@ def start_registry(context: ClusterContext) -> None:
     context.survey.registry = get_registry_address(found)
     # Both come up side by side on a new cluster, and whatever starts from here on needs names.
     wait_for_names(context.cluster)
+    ingress.set_up(context)
 
 
 def find_usable_credentials(context: ClusterContext) -> Credentials | None:
@@ -227,7 +229,8 @@ def make_volumes(context: ClusterContext) -> None:
     lacking = {
         server.host: (server, folders)
         for server in context.survey.servers
-        if (folders := find_lacking(server, facts[server.name].volumes))
+        # A disk may have grown, or not be mounted.
+        if (folders := find_lacking(server, facts[server.name].volumes)) or server.disks
     }
     if not lacking:
         return
@@ -236,7 +239,8 @@ def make_volumes(context: ClusterContext) -> None:
     def make(host: Host) -> None:
         server, folders = lacking[host]
         command = context.provider.build_volumes(server, folders)
-        context.connections.run(host, as_root(host, command))
+        for line in context.connections.run(host, as_root(host, command)).lines:
+            log.info("%s: %s", server.name, line)
         for folder in folders:
             volumes = facts[server.name].volumes
             if server.is_kept(folder, volumes):
@@ -268,7 +272,9 @@ def list_volumes(context: ClusterContext) -> Iterator[tuple[str, str]]:
     name = context.application.name
     for key, group in context.application.servers.items():
         for volume in group.volumes:
-            for index in range(1, (len(group.hosts) or group.count) + 1):
+            # Disks that are rented are one server's.
+            count = 1 if context.provider.is_rented else len(group.hosts) or group.count
+            for index in range(1, count + 1):
                 yield build_server_name(name, key, index), build_volume_path(name, key, volume)
 
 
@@ -294,6 +300,7 @@ def plan_registry(context: ClusterContext) -> Iterator[str]:
     yield "sees that the registry of the cluster is up, and lets in nobody but its nodes"
     copies = context.application.k3s.datastore_copies
     yield f"has k3s' datastore copied once a day on the master, the last {copies} kept"
+    yield from ingress.plan(context)
 
 
 def plan_lock(context: ClusterContext) -> Iterator[str]:

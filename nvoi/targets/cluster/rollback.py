@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from nvoi.errors import NvoiError, UsageError
 from nvoi.kubernetes.names import COMPONENT
 from nvoi.kubernetes.ownership import Reference, find_obsolete, find_secret_names, is_owned
@@ -107,10 +109,15 @@ def remove_services(context: ClusterContext) -> None:
     tell_removed(gone)
 
 
+def plan_servers(context: ClusterContext) -> Iterator[str]:
+    if context.provider.is_rented:
+        yield "finds the servers that there are"
+    else:
+        yield from context.provider.describe(context.application)
+
+
 FIND: Step[ClusterContext] = Step(
-    name="Servers",
-    run=ClusterContext.list_servers,
-    plan=lambda context: context.provider.describe(context.application),
+    name="Servers", run=ClusterContext.list_servers, plan=plan_servers
 )
 GO_BACK: Step[ClusterContext] = Step(
     name="Release",

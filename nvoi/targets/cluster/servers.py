@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from nvoi.errors import NvoiError
 from nvoi.k3s.install import Installer
+from nvoi.k3s.metadata import ensure_guards
 from nvoi.k3s.nodes import format_address, list_nodes
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
 from nvoi.k3s.survey import check_servers
 from nvoi.kubernetes.credentials import Credentials, build_credentials
 from nvoi.kubernetes.names import SERVER_GROUP
+from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.operation import Step
+from nvoi.providers import Server
 from nvoi.secret import Secret
 from nvoi.targets.cluster.absence import find_spare, free_pods, leave_out
+from nvoi.targets.cluster.boot import note_host_keys, welcome
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.departures import describe_held, hold_servers, keep_servers
+from nvoi.targets.cluster.departures import (
+    check_surplus,
+    describe_held,
+    hold_servers,
+    keep_servers,
+)
+
+log = get_logger("nvoi.cluster")
 
 #: What engines call the architectures of the config.
 PLATFORMS = {"x86": "linux/amd64", "arm64": "linux/arm64"}
 
 
 def reach_servers(context: ClusterContext) -> None:
-    context.survey.servers = context.provider.ensure_servers(context.application)
-    survey_servers(context)
+    check_surplus(context)
+    found = context.provider.ensure_servers(context.application)
+    try:
+        context.survey.servers = welcome(context, found)
+        survey_servers(context)
+    except NvoiError:
+        tell_made(found)
+        raise
+    note_host_keys(context)
+
+
+def tell_made(servers: Sequence[Server]) -> None:
+    """Say which servers were made for a deploy that fails before it could use them."""
+    if new := [server.name for server in servers if server.is_new]:
+        log.warning(
+            "%s stay, and cost money: the next deploy goes on with them, `nvoi delete` gives them "
+            "back",
+            ", ".join(new),
+        )
 
 
 def survey_servers(context: ClusterContext) -> None:
@@ -36,6 +64,7 @@ def survey_servers(context: ClusterContext) -> None:
         context.cluster,
         lambda architectures: settle_platform(context, architectures),
         spare=find_spare(context),
+        ingress=context.application.uses_ingress,
     )
     leave_out_silent(context)
     check_architecture(context)
@@ -101,6 +130,7 @@ def build_settings(context: ClusterContext) -> K3sSettings:
         encrypts=k3s.secrets_encryption,
         log_size=k3s.container_log_size,
         log_files=k3s.container_log_files,
+        ingress=context.application.uses_ingress,
     )
 
 
@@ -125,6 +155,8 @@ def install_k3s(context: ClusterContext) -> None:
         spare=find_spare(context),
     )
     before = list_groups(context)
+    if context.provider.is_rented:
+        ensure_guards(context.connections, survey.servers, survey.facts)
     tasks = installer.ensure_k3s(survey.facts)
     survey.nodes = {task.server.name: task.node.name for task in tasks}
     survey.credentials = get_credentials(tasks[0].node.token)
@@ -148,6 +180,9 @@ def list_groups(context: ClusterContext) -> dict[str, str]:
 
 
 def plan_servers(context: ClusterContext) -> Iterator[str]:
+    if context.provider.is_rented:
+        # A run asks the provider for no more than it needs.
+        yield "makes what the account lacks of the config"
     yield from context.provider.describe(context.application)
     yield "checks their system, memory, disk, ports, clock and rights"
 

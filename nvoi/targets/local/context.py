@@ -49,6 +49,7 @@ class LocalContext:
         failed_log: what the service printed that did not come up.
         tunnels: the services that can be reached, once the run is done.
         urls: where a person can open them.
+        remark: the last line of a run, where there is more to say.
     """
 
     request: Request
@@ -60,6 +61,7 @@ class LocalContext:
     failed_log: Path | None = None
     tunnels: list[Tunnel] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
+    remark: str = ""
 
     @property
     def stamp(self) -> str:

@@ -25,6 +25,8 @@ from tests.fakes.kubernetes.server import start_server
 from tests.waiting import PATIENCE
 
 Json = dict[str, Any]
+#: More calls than any run makes.
+FOREVER = 1_000_000
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -88,17 +90,6 @@ class Fault:
     refusal: Refused | None = None
     acts: bool = False
     hangs: bool = False
-
-
-#: The faults of the kill table, by what a reader calls them.
-def build_faults() -> dict[str, Fault]:
-    return {
-        "an error": Fault(Refused(500, "server_error", "something went wrong")),
-        "a time-out": Fault(hangs=True),
-        "a time-out after it acted": Fault(hangs=True, acts=True),
-        "a cut connection": Fault(),
-        "a cut connection after it acted": Fault(acts=True),
-    }
 
 
 @dataclass
@@ -178,6 +169,16 @@ class Cloud:
                 times,
             )
         )
+
+    def stop_at(self, number: int, fault: Fault) -> None:
+        """Let the `number`-th call from now on meet `fault`, and refuse all after it.
+
+        So a run that is killed there looks from here.
+        """
+        at = len(self.calls) + number
+        self._faults.append((lambda count, _: count == at, fault, 1))
+        refusal = Fault(Refused(403, "forbidden", "the run was ended here"))
+        self._faults.append((lambda count, _: count > at, refusal, FOREVER))
 
     def heal(self) -> None:
         self._faults.clear()

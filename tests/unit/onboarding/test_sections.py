@@ -12,6 +12,7 @@ from nvoi.config.schema import (
     Healthcheck,
     HetznerProvider,
     LocalProvider,
+    ScalewayProvider,
     SSHProvider,
 )
 from nvoi.errors import UsageError
@@ -137,11 +138,11 @@ def test_domains_are_a_matter_only_where_there_are_servers() -> None:
 def test_a_provider_that_cannot_be_deployed_to_is_offered_only_where_it_is_there() -> None:
     script = Script("this machine")
     ask_place(interview(script), Answers(name="shop"))
-    assert not any("Hetzner" in text for text in script.said)
+    assert not any("Scaleway" in text for text in script.said)
     with pytest.raises(StopIteration):
-        ask_place(interview(Script("Hetzner")), Answers(name="shop"))
-    before = Answers(name="shop", provider=HetznerProvider(Secret("t"), "cx23", "nbg1", "x86"))
-    script = Script("Hetzner", *[ENTER] * 5)
+        ask_place(interview(Script("Scaleway")), Answers(name="shop"))
+    before = Answers(name="shop", provider=ScalewayProvider(Secret("t"), "p", "DEV1-S", "x86"))
+    script = Script("Scaleway", *[ENTER] * 6)
     assert ask_place(interview(script, before), before).provider == before.provider
     assert any("deploys to this machine and to own servers only" in text for text in script.said)
 

@@ -1,0 +1,398 @@
+"""Servers of Hetzner Cloud: ``compute_provider: {hetzner: …}``. hcloud is imported only here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from hcloud.actions import BoundAction
+
+from nvoi import parallel
+from nvoi.command import Command
+from nvoi.config.schema import Application
+from nvoi.errors import ConfigError, Fault, NvoiError, RequestError
+from nvoi.naming import build_firewall_name, build_network_name
+from nvoi.providers.disks import build_volumes
+from nvoi.providers.hetzner.api import API, Pace, log
+from nvoi.providers.hetzner.catalog import Catalog, read_catalog
+from nvoi.providers.hetzner.plan import Plan, Work, build_fingerprint, get_public_key, plan_removal
+from nvoi.providers.hetzner.records import (
+    FIREWALL,
+    NETWORK,
+    SERVER,
+    VOLUME,
+    Found,
+    KeyRecord,
+    ServerRecord,
+    VolumeRecord,
+)
+from nvoi.providers.hetzner.refusals import (
+    add_made,
+    explain,
+    find_config_fault,
+    is_gone,
+    may_pass,
+)
+from nvoi.providers.hetzner.situation import (
+    Situation,
+    describe_wanted,
+    find_limits,
+    get_account,
+)
+from nvoi.providers.host_keys import replace_host_key_labels
+from nvoi.providers.provider import Disk, Server
+from nvoi.providers.rented import (
+    GROUP,
+    Costs,
+    WantedServer,
+    build_disk_folder,
+    build_labels,
+    build_server,
+    build_surplus,
+    list_volumes,
+    list_wanted,
+)
+from nvoi.ssh.routes import Routes
+from nvoi.waiting import NotReadyError
+
+#: How often what may pass is tried.
+TRIES = 4
+
+Select = Callable[[Found], Iterator[Work]]
+
+
+class Hetzner:
+    """A project at Hetzner. What it has of an app is looked at once in a run, and after changes.
+
+    Raises:
+        UsageError: ``environ`` names a proxy or an address of the API that cannot be used.
+    """
+
+    is_rented = True
+
+    def __init__(
+        self,
+        application: Application,
+        routes: Routes,
+        environ: Mapping[str, str],
+        pace: Pace | None = None,
+    ) -> None:
+        self.routes = routes
+        self._api = API(get_account(application).api_token, environ, pace or Pace())
+        self._found: dict[str, Found] = {}
+        self._catalog: Catalog | None = None
+
+    def find_faults(self, application: Application) -> list[Fault]:
+        return list(find_limits(application))
+
+    def list_servers(self, application: Application) -> tuple[Server, ...]:
+        with self._tell():
+            found = self._get_found(application)
+        return tuple(self._list_servers(application, found))
+
+    def ensure_servers(self, application: Application) -> tuple[Server, ...]:
+        made: list[str] = []
+        with self._tell(made):
+            found = self._converge(application, made)
+        return tuple(self._list_servers(application, found))
+
+    def list_surplus(self, application: Application) -> tuple[Server, ...]:
+        with self._tell():
+            found = self._get_found(application)
+        servers, _ = self._list_unwanted(application, found)
+        return tuple(
+            self._build_server(
+                application, build_surplus(one.name, one.labels.get(GROUP, "")), found
+            )
+            for one in servers
+        )
+
+    def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
+        found, record = self._get_record(server)
+        labels = replace_host_key_labels(record.labels, keys)
+        with self._tell():
+            updated = self._api.label_server(record.id, labels)
+        found.servers.own[server.name] = updated
+        return replace(
+            server,
+            host=replace(server.host, host_keys=tuple(keys)),
+            is_new=server.is_new and len(keys) > 1,
+        )
+
+    def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
+        return build_volumes(server, lacking)
+
+    def build_volumes_removal(self, server: Server) -> Command | None:
+        del server
+        return None
+
+    def delete_surplus(
+        self, application: Application, servers: Sequence[Server], *, with_volumes: bool
+    ) -> None:
+        names = {one.name for one in servers}
+
+        def select(found: Found) -> Iterator[Work]:
+            surplus, disks = self._list_unwanted(application, found)
+            gone = [one for one in surplus if one.name in names]
+            return plan_removal(self._api, gone, disks if with_volumes else [])
+
+        with self._tell():
+            self._remove(application, select)
+
+    def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
+        def select(found: Found) -> Iterator[Work]:
+            return self._plan_deletion(found, with_volumes=with_volumes)
+
+        with self._tell():
+            found = self._remove(application, select, with_keys=True)
+            check_strangers(application, found, with_volumes=with_volumes)
+        return () if with_volumes else sorted(found.volumes.own)
+
+    def describe(self, application: Application) -> list[str]:
+        try:
+            with self._tell():
+                found = self._get_found(application)
+                plan, catalog = self._build_plan(application, found), self._get_catalog(application)
+        except RequestError as error:
+            # Whatever else is wrong was raised as another.
+            return [f"cannot ask what there is: {error}", *describe_wanted(application)]
+        servers, volumes = self._list_unwanted(application, found)
+        lines = [
+            *map(str, plan.list_works()),
+            *(f"deletes {SERVER} {one.name}, which the config no longer names" for one in servers),
+            *(f"keeps {VOLUME} {one.name}; --delete-volumes deletes it" for one in volumes),
+        ]
+        what = lines or ["has all that the config names, as it is to be"]
+        return [*plan.list_warnings(), *what, str(plan.build_costs(catalog))]
+
+    def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+        try:
+            with self._tell():
+                found = self._look(application, with_keys=True)
+                catalog = self._get_catalog(application)
+        except RequestError as error:
+            return [f"cannot ask what there is: {error}"]
+        kept = [] if with_volumes else list(found.volumes.own.values())
+        now = Situation(application, found).build_costs(catalog).now
+        after = sum(one.size for one in kept) * catalog.volume_price
+        return [
+            *map(str, self._plan_deletion(found, with_volumes=with_volumes)),
+            *(f"keeps {VOLUME} {one.name}; --delete-volumes deletes it" for one in kept),
+            str(Costs(catalog.currency, now, after)),
+        ]
+
+    # What there is
+
+    def _get_found(self, application: Application) -> Found:
+        """As the last look of this run saw it."""
+        if application.name not in self._found:
+            self._look(application)
+        return self._found[application.name]
+
+    def _look(self, application: Application, *, with_keys: bool = False) -> Found:
+        names: dict[str, Collection[str]] = {
+            SERVER: [one.name for one in list_wanted(application)],
+            VOLUME: [
+                volume.name
+                for group in application.servers.values()
+                for volume in list_volumes(application, group)
+            ],
+            NETWORK: [build_network_name(application.name)],
+            FIREWALL: [build_firewall_name(application.name)],
+        }
+        found = self._api.look(build_labels(application), names, with_keys=with_keys)
+        self._found[application.name] = found
+        return found
+
+    def _settle(self, application: Application) -> Found:
+        """Look until all that a run has begun is done, be it this one or one before."""
+
+        def look() -> Found:
+            found = self._look(application)
+            if busy := found.list_busy():
+                raise NotReadyError(", ".join(busy))
+            return found
+
+        return self._api.wait(look, "Hetzner to end what it does")
+
+    def _get_catalog(self, application: Application) -> Catalog:
+        if self._catalog is None:
+            self._catalog = read_catalog(self._api, get_account(application).architecture)
+        return self._catalog
+
+    def _get_record(self, server: Server) -> tuple[Found, ServerRecord]:
+        for found in self._found.values():
+            if record := found.servers.find(server.name):
+                return found, record
+        raise NvoiError(f"server {server.name} is not there any more")
+
+    def _list_unwanted(
+        self, application: Application, found: Found
+    ) -> tuple[list[ServerRecord], list[VolumeRecord]]:
+        wanted = list(list_wanted(application))
+        volumes = {volume.name for one in wanted for volume in one.volumes}
+        return found.list_unwanted({one.name for one in wanted}, volumes)
+
+    def _list_servers(self, application: Application, found: Found) -> Iterator[Server]:
+        for wanted in list_wanted(application):
+            if found.servers.find(wanted.name) is not None:
+                yield self._build_server(application, wanted, found)
+
+    def _build_server(self, application: Application, wanted: WantedServer, found: Found) -> Server:
+        record = found.servers.find(wanted.name)
+        if record is None or record.address is None:
+            raise NvoiError(
+                f"server {wanted.name} has no public address",
+                hint="give it one in Hetzner's console, or delete it there: nvoi makes a new one",
+            )
+        network = found.networks.find(build_network_name(application.name))
+        sizes = {one.name: one.size for one in wanted.volumes}
+        return build_server(
+            application,
+            wanted,
+            self.routes,
+            record.address,
+            labels=record.labels,
+            private_ip=record.networks.get(network.id) if network else None,
+            disks=[
+                Disk(
+                    one.name,
+                    build_disk_folder(one.name),
+                    one.device,
+                    sizes.get(one.name, one.size),
+                )
+                for one in found.list_disks(record)
+            ],
+        )
+
+    # Changes
+
+    def _converge(self, application: Application, made: list[str]) -> Found:
+        """Make what lacks, in rounds: what one has made, the next one finds."""
+        found = self._get_found(application)
+        if found.list_busy():
+            found = self._settle(application)
+        for line in Situation(application, found).list_warnings():
+            log.warning("%s", line)
+        tries = TRIES
+        while works := list(self._build_plan(application, found).list_works()):
+            stage = min(work.stage for work in works)
+            errors = self._work([work for work in works if work.stage == stage], made)
+            tries -= bool(errors)
+            if errors and (tries <= 0 or not all(map(may_pass, errors.values()))):
+                raise self._build_error(errors)
+            found = self._settle(application)
+        return found
+
+    def _build_plan(self, application: Application, found: Found) -> Plan:
+        """What lacks, once it is seen that it can be had."""
+        plan = Plan(application, found, api=self._api)
+        catalog, key = None, None
+        if plan.needs_catalog:
+            catalog = self._get_catalog(application)
+        if plan.lacking:
+            key = self._find_key(application)
+        plan = Plan(application, found, catalog, key, api=self._api)
+        faults = plan.list_faults()
+        if faults:
+            raise ConfigError("config", faults)
+        hindrances = [*plan.list_clashes(), *filter(None, [plan.find_overlap()])]
+        if hindrances:
+            raise NvoiError(
+                "\n".join(hindrances),
+                hint="rename it at Hetzner, or the app in the config; nothing was made or changed",
+            )
+        return plan
+
+    def _find_key(self, application: Application) -> KeyRecord | None:
+        return self._api.find_key(build_fingerprint(get_public_key(application)))
+
+    def _work(self, works: Sequence[Work], made: list[str]) -> dict[Work, NvoiError]:
+        """Do all of them side by side, and wait for what they began; returns what failed."""
+        results = parallel.work_on_all(works, try_work)
+        errors = {work: one for work, one in results.items() if isinstance(one, NvoiError)}
+        made += [one.thing for one in works if one.verb == "makes" and one not in errors]
+        begun = {
+            action.id: (work, action)
+            for work, actions in results.items()
+            if not isinstance(actions, NvoiError)
+            for action in actions
+        }
+        failed = self._api.wait_for_actions([action for _, action in begun.values()])
+        return errors | {begun[number][0]: error for number, error in failed.items()}
+
+    def _build_error(self, errors: Mapping[Work, NvoiError]) -> NvoiError:
+        told = [explain(error, work.thing) for work, error in errors.items()]
+        hints = dict.fromkeys(one.hint for one in told if one.hint)
+        return NvoiError("\n".join(one.message for one in told), hint="; ".join(hints))
+
+    def _plan_deletion(self, found: Found, *, with_volumes: bool) -> Iterator[Work]:
+        others = [
+            (kind, record)
+            for kind, listing in found.list_kinds()
+            if kind not in {SERVER, VOLUME}
+            for record in listing.own.values()
+        ]
+        volumes = list(found.volumes.own.values()) if with_volumes else []
+        return plan_removal(self._api, list(found.servers.own.values()), volumes, others)
+
+    def _remove(
+        self, application: Application, select: Select, *, with_keys: bool = False
+    ) -> Found:
+        """Delete what ``select`` finds, going on past failures, and look again at the end."""
+        errors: dict[Work, NvoiError] = {}
+        for _ in range(TRIES):
+            found = self._look(application, with_keys=with_keys)
+            works = list(select(found))
+            if not works:
+                return found
+            errors = {}
+            for stage in sorted({work.stage for work in works}):
+                errors |= self._work([work for work in works if work.stage == stage], [])
+            if errors and not any(map(may_pass, errors.values())):
+                break
+        found = self._look(application, with_keys=with_keys)
+        left = list(select(found))
+        if not left:
+            return found
+        reason = self._build_error(errors)
+        names = ", ".join(work.thing for work in left)
+        raise NvoiError(f"left at Hetzner: {names}\n{reason.message}".rstrip(), hint=reason.hint)
+
+    @contextmanager
+    def _tell(self, made: list[str] | None = None) -> Iterator[None]:
+        """Word what the API refuses, and name what was made before it did."""
+        try:
+            yield
+        except RequestError as error:
+            fault = find_config_fault(error)
+            if fault is not None and not made:
+                raise ConfigError("config", [fault]) from error
+            raise add_made(explain(error, ""), made or []) from error
+        except ConfigError:
+            raise
+        except NvoiError as error:
+            raise add_made(error, made or []) from error
+
+
+def try_work(work: Work) -> Sequence[BoundAction] | NvoiError:
+    """Do it; an error is returned, so that others go on."""
+    log.info("%s", work)
+    try:
+        return work.do()
+    except parallel.CancelledError:
+        raise
+    except RequestError as error:
+        return [] if work.verb == "deletes" and is_gone(error) else error
+    except NvoiError as error:
+        return error
+
+
+def check_strangers(application: Application, found: Found, *, with_volumes: bool) -> None:
+    strangers = Situation(application, found).list_strangers(with_volumes=with_volumes)
+    if strangers:
+        raise NvoiError(
+            f"left at Hetzner: {', '.join(strangers)}: no label says whose they are",
+            hint="deploy once, which takes them over, or delete them in Hetzner's console",
+        )

@@ -1,0 +1,232 @@
+"""Hetzner's API: how it is asked, what an account has of an app, and actions that are waited for.
+
+hcloud builds what is sent and reads what comes; its own way of sending has no time-out, repeats a
+POST that may have been heard, and does not ask again where something is locked.
+
+Facts are of Hetzner's API reference: "Errors", "Rate Limiting", "Label Selector" and "Actions".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+import hcloud
+from hcloud.actions import BoundAction
+from hcloud.servers import Server
+
+from nvoi import parallel
+from nvoi.errors import NvoiError, RequestError
+from nvoi.http import ANSWER_SECONDS, PATIENCE, PAUSE, Client, build_connect
+from nvoi.log.levels import get_logger
+from nvoi.providers.hetzner.records import (
+    FIREWALL,
+    KEY,
+    NETWORK,
+    SERVER,
+    VOLUME,
+    Found,
+    KeyRecord,
+    Listing,
+    ServerRecord,
+    read_firewall,
+    read_key,
+    read_network,
+    read_server,
+    read_volume,
+)
+from nvoi.providers.hetzner.refusals import PASSING, SILENCE_HINT, UNDONE, ActionError, find_code
+from nvoi.secret import Secret
+from nvoi.version import __version__
+from nvoi.waiting import NotReadyError, wait_for
+
+log = get_logger("nvoi.providers")
+
+T = TypeVar("T")
+
+#: The variable that names another address of the API, as Hetzner's own programs have it.
+ENDPOINT_VARIABLE = "HCLOUD_ENDPOINT"
+ENDPOINT = "https://api.hetzner.cloud/v1"
+#: Objects that one answer has at most.
+PAGE = 50
+RUNNING, FAILED = "running", "error"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds.
+
+    Attributes:
+        answer: for which the API may be silent.
+        patience: for which it is asked again.
+        pause: between the first two times.
+        poll: from one look at what it does in the background to the next, at first.
+        longest_poll: later.
+        deadline: that all it does in the background together may take.
+    """
+
+    answer: float = ANSWER_SECONDS
+    patience: float = PATIENCE
+    pause: float = PAUSE
+    poll: float = 0.5
+    longest_poll: float = 3.0
+    deadline: float = 600.0
+
+
+class API:
+    """The API of one project, which its token stands for.
+
+    Its methods raise a ``RequestError`` where it refuses, or does not answer within ``pace``.
+
+    Raises:
+        UsageError: the address or the proxy in ``environ`` cannot be used.
+    """
+
+    def __init__(self, token: Secret, environ: Mapping[str, str], pace: Pace) -> None:
+        endpoint = environ.get(ENDPOINT_VARIABLE) or ENDPOINT
+        self.pace = pace
+        self._base = urlsplit(endpoint).path.rstrip("/")
+        self._client = Client(
+            build_connect(endpoint, environ),
+            headers={
+                "Authorization": f"Bearer {token.reveal()}",
+                "User-Agent": f"nvoi/{__version__}",
+            },
+            pause=pace.pause,
+            listen=tell_trouble,
+            is_temporary=lambda error: find_code(error) in PASSING,
+            is_undone=lambda error: find_code(error) in UNDONE,
+        )
+        self.cloud = hcloud.Client(token=token.reveal(), api_endpoint=endpoint)
+        # All of hcloud's clients send through this one, which has no public way to another.
+        self.cloud._client.request = self.request  # type: ignore[method-assign]  # noqa: SLF001
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: object = None,
+        **_: object,
+    ) -> dict[str, Any]:
+        """The JSON of an answer; hcloud calls it so."""
+        query = f"?{urlencode(params, doseq=True)}" if params else ""
+        answer = self._client.request(
+            method,
+            f"{self._base}{url}{query}",
+            body=json,
+            seconds=self.pace.answer,
+            patience=self.pace.patience,
+        )
+        document = answer.read() if answer.body else {}
+        return document if isinstance(document, dict) else {}
+
+    def look(
+        self,
+        labels: Mapping[str, str],
+        names: Mapping[str, Collection[str]],
+        *,
+        with_keys: bool = False,
+    ) -> Found:
+        """What there is with these labels, and of ``names``, by kind, what has other labels."""
+        kinds: dict[str, tuple[Any, Callable[[Any], Any]]] = {
+            SERVER: (self.cloud.servers, read_server),
+            VOLUME: (self.cloud.volumes, read_volume),
+            NETWORK: (self.cloud.networks, read_network),
+            FIREWALL: (self.cloud.firewalls, read_firewall),
+        }
+        if with_keys:
+            kinds[KEY] = (self.cloud.ssh_keys, read_key)
+        found = parallel.work_on_all(
+            list(kinds), lambda kind: self._list(*kinds[kind], labels, names.get(kind, ()))
+        )
+        return Found(
+            found[SERVER],
+            found[VOLUME],
+            found[NETWORK],
+            found[FIREWALL],
+            found.get(KEY, Listing()),
+        )
+
+    def _list(
+        self,
+        client: Any,
+        read: Callable[[Any], Any],
+        labels: Mapping[str, str],
+        names: Collection[str],
+    ) -> Listing[Any]:
+        """Those of a kind; where one of ``names`` lacks the labels, all of the account are read."""
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        own = {one.name: one for one in map(read, client.get_all(label_selector=selector))}
+        lacking = set(names) - set(own)
+        rest = client.get_all() if lacking else []
+        others = {one.name: read(one) for one in rest if one.name in lacking}
+        return Listing(own, others)
+
+    def find_key(self, fingerprint: str) -> KeyRecord | None:
+        """The SSH key, whoever's it is: an account takes each only once."""
+        found = self.cloud.ssh_keys.get_by_fingerprint(fingerprint)
+        return None if found is None else read_key(found)
+
+    def label_server(self, number: int, labels: Mapping[str, str]) -> ServerRecord:
+        """Have the server bear these labels and no others."""
+        return read_server(self.cloud.servers.update(Server(number), labels=dict(labels)))
+
+    def wait_for_actions(self, actions: Sequence[BoundAction]) -> dict[int, ActionError]:
+        """Wait until all that goes on in the background has ended; returns by id what has failed.
+
+        Raises:
+            NvoiError: it has not ended by the deadline. It says how far it was.
+        """
+        left = {action.id: action.command or "" for action in actions}
+        failed: dict[int, ActionError] = {}
+        if not left:
+            return failed
+
+        def look() -> None:
+            for action in self._list_actions(list(left)):
+                left[action["id"]] = f"{action['command']} ({action['progress']} %)"
+                if action["status"] == FAILED:
+                    failed[action["id"]] = ActionError(describe_failure(action))
+                if action["status"] != RUNNING:
+                    del left[action["id"]]
+            if left:
+                raise NotReadyError(", ".join(left.values()))
+
+        self.wait(look, f"Hetzner to end {len(left)} action{'s' * (len(left) > 1)}")
+        return failed
+
+    def wait(self, look: Callable[[], T], what: str) -> T:
+        pace = self.pace
+        try:
+            return wait_for(
+                look,
+                what=what,
+                seconds=pace.deadline,
+                log=log,
+                pause=pace.poll,
+                longest_pause=pace.longest_poll,
+            )
+        except NotReadyError as error:
+            raise NvoiError(
+                f"waited {pace.deadline:.0f} s for {what}: {error}",
+                hint=SILENCE_HINT,
+            ) from error
+
+    def _list_actions(self, ids: Sequence[int]) -> Iterable[dict[str, Any]]:
+        for begin in range(0, len(ids), PAGE):
+            params = {"id": ids[begin : begin + PAGE], "per_page": PAGE}
+            yield from self.request("GET", "/actions", params=params)["actions"]
+
+
+def tell_trouble(error: RequestError | None) -> None:
+    if error is not None:
+        log.warning("Hetzner's API does not answer as it should, and is asked again: %s", error)
+
+
+def describe_failure(action: Mapping[str, Any]) -> str:
+    error = action.get("error") or {}
+    return f"{action['command']} failed: {error.get('message', 'no reason is given')}"

@@ -1,0 +1,154 @@
+"""What Hetzner sells: server types by location, with what a month costs.
+
+Pure, but for :func:`read_catalog`. Facts are of Hetzner's API reference, "Server Types",
+"Locations" and "Pricing".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from hcloud.server_types import BoundServerType
+
+from nvoi import parallel
+from nvoi.providers.hetzner.api import API
+
+#: Hetzner's words for the architectures of the config.
+ARCHITECTURES = {"x86": "x86", "arm64": "arm"}
+#: What servers run, of which Hetzner has an image for each architecture.
+IMAGE = "ubuntu-24.04"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A server type in a location.
+
+    Attributes:
+        architecture: in the words of the config.
+        zone: the network zone of the location.
+        memory: in GB.
+        price: of a month, with VAT.
+        is_available: whether there are any now.
+        leaves: when it is no longer sold, where that was announced.
+    """
+
+    type: str
+    location: str
+    architecture: str
+    zone: str
+    cores: int
+    memory: float
+    price: Decimal
+    is_available: bool = True
+    leaves: datetime | None = None
+
+    @property
+    def can_be_had(self) -> bool:
+        return self.is_available and self.leaves is None
+
+    def describe(self, currency: str) -> str:
+        return f"{self.type} in {self.location} for {currency} {self.price:.2f} a month"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All offers, the network zones of the locations, and what else costs money.
+
+    Attributes:
+        address_prices: of an IPv4 address for a month, by location, with VAT.
+        volume_price: of a GB, likewise.
+        image: the newest of Ubuntu for the architecture of the config.
+    """
+
+    offers: tuple[Offer, ...]
+    zones: Mapping[str, str]
+    currency: str
+    address_prices: Mapping[str, Decimal]
+    volume_price: Decimal
+    image: int | None
+
+    def find_offer(self, type_: str, location: str) -> Offer | None:
+        fitting = (one for one in self.offers if (one.type, one.location) == (type_, location))
+        return next(fitting, None)
+
+    def get_server_price(self, type_: str, location: str) -> Decimal:
+        """Of a server with its address; 0 where it is not sold and has no price any more."""
+        offer = self.find_offer(type_, location)
+        price = offer.price if offer else Decimal(0)
+        return price + self.address_prices.get(location, Decimal(0))
+
+    def list_alternatives(self, offer: Offer) -> list[Offer]:
+        """What comes nearest to what cannot be had: another type there, the same type elsewhere."""
+        fitting = [
+            one for one in self.offers if one.can_be_had and one.architecture == offer.architecture
+        ]
+        here = [one for one in fitting if one.location == offer.location]
+        enough = [one for one in here if one.cores >= offer.cores and one.memory >= offer.memory]
+        # Where nothing is as large, the largest comes nearest.
+        types = sorted(enough, key=lambda one: one.price) or sorted(
+            here, key=lambda one: (one.cores, one.memory), reverse=True
+        )
+        elsewhere = sorted(
+            (one for one in fitting if one.type == offer.type),
+            key=lambda one: (one.zone != offer.zone, one.price, one.location),
+        )
+        return [*types[:1], *elsewhere[:1]]
+
+
+def read_catalog(api: API, architecture: str) -> Catalog:
+    """Ask for all of it.
+
+    Raises:
+        RequestError: the API refuses, or does not answer.
+    """
+    asks: dict[str, Callable[[], Any]] = {
+        "types": api.cloud.server_types.get_all,
+        "locations": api.cloud.locations.get_all,
+        "prices": lambda: api.request("GET", "/pricing")["pricing"],
+        "images": lambda: api.cloud.images.get_all(
+            name=IMAGE,
+            type=["system"],
+            architecture=[ARCHITECTURES[architecture]],
+            sort=["created:desc"],
+        ),
+    }
+    found = parallel.work_on_all(list(asks), lambda name: asks[name]())
+    zones = {one.name: one.network_zone for one in found["locations"]}
+    prices = found["prices"]
+    return Catalog(
+        offers=tuple(offer for one in found["types"] for offer in read_offers(one, zones)),
+        zones=zones,
+        currency=prices["currency"],
+        address_prices=dict(read_address_prices(prices)),
+        volume_price=Decimal(prices["volume"]["price_per_gb_month"]["gross"]),
+        image=next((one.id for one in found["images"]), None),
+    )
+
+
+def read_offers(type_: BoundServerType, zones: Mapping[str, str]) -> Iterator[Offer]:
+    words = {hetzners: ours for ours, hetzners in ARCHITECTURES.items()}
+    prices = {one["location"]: one["price_monthly"]["gross"] for one in type_.prices or []}
+    for place in type_.locations or []:
+        name = place.location.name or ""
+        yield Offer(
+            type=type_.name or "",
+            location=name,
+            architecture=words.get(type_.architecture or "", type_.architecture or ""),
+            zone=zones.get(name, ""),
+            cores=type_.cores or 0,
+            memory=type_.memory or 0,
+            price=Decimal(prices.get(name, 0)),
+            is_available=bool(place.available),
+            leaves=place.deprecation.unavailable_after if place.deprecation else None,
+        )
+
+
+def read_address_prices(prices: Mapping[str, Any]) -> Iterator[tuple[str, Decimal]]:
+    for one in prices["primary_ips"]:
+        if one["type"] == "ipv4":
+            for place in one["prices"]:
+                yield place["location"], Decimal(place["price_monthly"]["gross"])

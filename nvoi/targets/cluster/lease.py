@@ -1,0 +1,88 @@
+"""Rented servers at their end: nothing of value goes with them unasked, and all is given back."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from nvoi.errors import NvoiError, UsageError
+from nvoi.k3s.nodes import list_nodes, list_other_apps
+from nvoi.kubernetes.ownership import read_reference
+from nvoi.log.levels import get_logger
+from nvoi.log.rendering import format_count
+from nvoi.parallel import work_on_all
+from nvoi.providers.disks import build_detachment
+from nvoi.ssh.host import Host, as_root
+from nvoi.targets.cluster.context import ClusterContext
+
+log = get_logger("nvoi.cluster")
+
+CLAIMS = ("persistentvolumeclaims",)
+
+
+def check_data(context: ClusterContext) -> None:
+    """Whether no data on the own disks of rented servers goes unasked, and no other app.
+
+    Raises:
+        UsageError: some would.
+    """
+    others, claims = find_company(context)
+    if others:
+        raise UsageError(
+            f"the servers also run {', '.join(others)}",
+            hint="delete these first, and the app whose servers they are last",
+        )
+    if claims and not context.request.delete_volumes:
+        raise UsageError(
+            f"the servers' own disks have data, which would go with them: {', '.join(claims)}",
+            hint="save it, and add --delete-volumes",
+        )
+
+
+def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
+    """The other apps on the servers, and what data is on disks that the cluster found for it.
+
+    Where the cluster cannot tell, the config does.
+    """
+    if not context.survey.servers or (context.survey.is_reached and not context.survey.has_cluster):
+        return [], []
+    if context.survey.is_reached:
+        with suppress(NvoiError):
+            others = list_other_apps(list_nodes(context.cluster), context.application.name)
+            return others, [str(read_reference(item)) for item in context.cluster.get(CLAIMS)]
+    return [], list_wanted_disks(context)
+
+
+def list_wanted_disks(context: ClusterContext) -> list[str]:
+    """What the config has on disks that the cluster finds."""
+    items: Any = context.manifests.database
+    return [str(read_reference(item)) for item in items if item["spec"].get("volumeClaimTemplates")]
+
+
+def detach_disks(context: ClusterContext) -> None:
+    """Have all that was written be on the disks that stay, before their servers go."""
+    servers = [server for server in context.survey.list_reached() if server.disks]
+    if context.request.delete_volumes or not servers:
+        return
+
+    def detach(host: Host) -> None:
+        server = next(one for one in servers if one.host == host)
+        context.connections.run(host, as_root(host, build_detachment(server)))
+
+    try:
+        work_on_all([server.host for server in servers], detach)
+    except NvoiError as error:
+        log.warning("What was written last may not be on the volumes: %s", error)
+
+
+def give_back(context: ClusterContext) -> None:
+    with_volumes = context.request.delete_volumes
+    kept = context.provider.delete_servers(context.application, with_volumes=with_volumes)
+    for disk in kept:
+        log.info("Its data stays: volume %s", disk)
+    context.deletion.remark = "0 billable resources left"
+    if kept:
+        volumes = format_count(len(kept), "volume")
+        context.deletion.remark = (
+            f"{volumes} left, which cost money: `nvoi delete --delete-volumes` gives them back"
+        )

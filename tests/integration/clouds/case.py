@@ -1,0 +1,54 @@
+"""What the kill table does with a cloud, or with whoever brings host names: a case of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nvoi.config.schema import Application
+from nvoi.providers import Provider
+from nvoi.providers.host_keys import generate_host_key
+from tests.fakes.clouds.server import Cloud
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    Attributes:
+        name: of the cloud.
+        start: a stand-in with resources of others, and its delays at 0.
+        deploy, delete: all calls of the API that such a run of nvoi makes, by an object of their
+            own, as a new process has it.
+        check_whole: raises AssertionError where something of the app lacks, or is there twice.
+        list_left: what there is of the app.
+        show_others: all that is not the app's, to be compared.
+    """
+
+    name: str
+    start: Callable[[], Cloud]
+    deploy: Callable[[Any], None]
+    delete: Callable[[Any], None]
+    check_whole: Callable[[Any], None]
+    list_left: Callable[[Any], list[str]]
+    show_others: Callable[[Any], object]
+
+
+def deploy_servers(provider: Provider, application: Application) -> None:
+    """What a deploy asks of a provider, in its order; the servers themselves are never reached."""
+    assert not provider.find_faults(application)
+    provider.list_servers(application)
+    surplus = provider.list_surplus(application)
+    servers = provider.ensure_servers(application)
+    for server in servers:
+        if server.is_new:
+            present, following = server.host.host_keys[-1], generate_host_key().public
+            both = provider.keep_host_keys(server, [present, following])
+            assert not provider.keep_host_keys(both, [following]).is_new
+    if surplus:
+        provider.delete_surplus(application, surplus, with_volumes=True)
+
+
+def delete_servers(provider: Provider, application: Application) -> None:
+    provider.list_servers(application)
+    assert not provider.delete_servers(application, with_volumes=True)

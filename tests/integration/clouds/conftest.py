@@ -1,0 +1,33 @@
+"""What the tests of rented servers share: machines, connections to them, and their disks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.clouds.loop_disk import LoopDisk
+from tests.integration.cluster.conftest import start_machine  # noqa: F401 - a fixture
+from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
+    connect,
+    connections,
+    home,
+    keys,
+)
+
+MakeDisk = Callable[..., LoopDisk]
+
+
+@pytest.fixture
+def make_disk(tmp_path: Path) -> Iterator[MakeDisk]:
+    """Makes disks of a size in MiB, which a server on this machine sees."""
+    made: list[LoopDisk] = []
+
+    def make(mebibytes: int = 400) -> LoopDisk:
+        made.append(LoopDisk(tmp_path / f"disk-{len(made)}", mebibytes))
+        return made[-1]
+
+    yield make
+    for disk in made:
+        disk.remove()

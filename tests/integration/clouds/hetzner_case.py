@@ -1,0 +1,113 @@
+"""Hetzner in the kill table: two groups, a volume, and a server that the config no longer names."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from nvoi.config.schema import Application
+from nvoi.providers.hetzner import Hetzner as Provider
+from nvoi.providers.hetzner.api import ENDPOINT_VARIABLE, Pace
+from nvoi.ssh.routes import Routes
+from tests.fakes.clouds.hetzner import KEYS, KINDS, SERVERS, TOKEN, VOLUMES, Hetzner
+from tests.fakes.clouds.server import Json
+from tests.integration.clouds.case import Case, delete_servers, deploy_servers
+from tests.unit.config.texts import parse
+
+#: Seconds: what takes long does so on purpose.
+PACE = Pace(answer=0.4, patience=2.0, pause=0.01, poll=0.005, longest_poll=0.05, deadline=30.0)
+CONFIG = """\
+application:
+  name: shop
+  compute_provider:
+    hetzner:
+      api_token: {token}
+      server_type: {type}
+      server_location: {location}
+      architecture: {architecture}
+  ssh_keys: {{private_key: $PRIVATE_KEY, public_key: $PUBLIC_KEY}}
+  servers: {servers}
+  app: {{web: {{servers: [main]}}}}
+"""
+SERVER_GROUPS = "{main: {master: true, volumes: {data: {size: 20}}}, work: {type: cx33}}"
+
+
+def build_config(
+    servers: str = SERVER_GROUPS,
+    *,
+    token: str = TOKEN,
+    type_: str = "cx23",
+    location: str = "fsn1",
+    architecture: str = "x86",
+) -> Application:
+    text = CONFIG.format(
+        servers=servers, token=token, type=type_, location=location, architecture=architecture
+    )
+    return parse(text).application
+
+
+def build_provider(cloud: Hetzner, application: Application, pace: Pace = PACE) -> Provider:
+    """A provider as a new run has it."""
+    return Provider(application, Routes(), {ENDPOINT_VARIABLE: cloud.url}, pace)
+
+
+@cache
+def get_config() -> Application:
+    return build_config()
+
+
+def start(others: int = 1000) -> Hetzner:
+    cloud = Hetzner()
+    cloud.add_others(others)
+    return cloud
+
+
+def is_apps(thing: Json) -> bool:
+    return thing["labels"].get("app") == "shop" or "shop" in thing["name"]
+
+
+def list_left(cloud: Hetzner) -> list[str]:
+    return [
+        f"{kind} {one['name']}"
+        for kind in KINDS
+        for one in cloud.things[kind].values()
+        if is_apps(one)
+    ]
+
+
+def show_others(cloud: Hetzner) -> object:
+    return {
+        kind: [one for one in things if not is_apps(one)]
+        for kind, things in cloud.show_all().items()
+    }
+
+
+def check_whole(cloud: Hetzner) -> None:
+    names = sorted(name.partition("-key-")[0] for name in list_left(cloud))
+    assert names == [
+        "firewalls nvoi-shop-firewall",
+        "networks nvoi-shop-network",
+        "servers shop-main-1",
+        "servers shop-work-1",
+        f"{KEYS} nvoi-shop",
+        "volumes shop-main-data",
+    ]
+    volume, server = cloud.get(VOLUMES, "shop-main-data"), cloud.get(SERVERS, "shop-main-1")
+    assert (volume["server"], volume["size"]) == (server["id"], 20)
+    for name in ("shop-main-1", "shop-work-1"):
+        server = cloud.get(SERVERS, name)
+        assert server["status"] == "running", server["status"]
+        assert len(server["private_net"]) == 1
+        assert len(server["public_net"]["firewalls"]) == 1
+        assert {"host-key", "group", "app"} <= set(server["labels"])
+        assert "host-key-first" not in server["labels"]
+
+
+CASE = Case(
+    name="Hetzner",
+    start=start,
+    deploy=lambda cloud: deploy_servers(build_provider(cloud, get_config()), get_config()),
+    delete=lambda cloud: delete_servers(build_provider(cloud, get_config()), get_config()),
+    check_whole=check_whole,
+    list_left=list_left,
+    show_others=show_others,
+)

@@ -1,0 +1,176 @@
+"""The kill table: a fault at each single call of a cloud's API in turn, and what becomes of it.
+
+    python -m tests.integration.clouds.kill_table [CLOUD…]
+
+runs all of it, which takes minutes, and prints the table of docs/providers.md. Every cell is a
+run of its own, on a stand-in of its own: the run with the fault, then the next run, which has to
+heal it, then a delete, after which nothing may be left; and once more with the delete right after
+the broken run. What is of others stays as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from nvoi.errors import NvoiError
+from tests.fakes.clouds.server import Cloud, Fault, Refused
+from tests.integration.clouds import hetzner_case
+from tests.integration.clouds.case import Case
+
+CASES = {case.name.lower(): case for case in (hetzner_case.CASE,)}
+DEPLOY, DELETE = "deploy", "delete"
+
+
+def fail(fault: Fault) -> Callable[[Cloud, int], None]:
+    return lambda cloud, number: cloud.fail_call(number, fault)
+
+
+def stop(fault: Fault) -> Callable[[Cloud, int], None]:
+    return lambda cloud, number: cloud.stop_at(number, fault)
+
+
+#: What happens at a call. The last two end the run there, as a machine that is switched off.
+FAULTS: dict[str, Callable[[Cloud, int], None]] = {
+    "error": fail(Fault(Refused(500, "server_error", "something went wrong"))),
+    "time-out": fail(Fault(hangs=True)),
+    "cut after it acted": fail(Fault(acts=True)),
+    "killed before it acted": stop(Fault()),
+    "killed after it acted": stop(Fault(acts=True)),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The `number`-th call of an operation, counted from 1, and what happens to it."""
+
+    cloud: str
+    operation: str
+    number: int
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.cloud} {self.operation} {self.number} {self.fault}"
+
+
+def count_calls(case: Case) -> dict[str, int]:
+    """The calls of a deploy into an empty account, and of a delete after it."""
+    with case.start() as cloud:
+        with cloud.record() as calls:
+            case.deploy(cloud)
+        case.check_whole(cloud)
+        with cloud.record() as deletions:
+            case.delete(cloud)
+        assert not case.list_left(cloud)
+    return {DEPLOY: len(calls), DELETE: len(deletions)}
+
+
+def list_cells(case: Case) -> Iterator[Cell]:
+    for operation, count in count_calls(case).items():
+        for number, fault in product(range(1, count + 1), FAULTS):
+            yield Cell(case.name.lower(), operation, number, fault)
+
+
+def sample(cells: Sequence[Cell], count: int) -> list[Cell]:
+    """So many of them, evenly spread over the calls and over the faults."""
+    step = max(len(cells) // count, 1)
+    # A step that shares no factor with the number of faults meets each of them.
+    return list(cells[:: step + (step % len(FAULTS) == 0)])
+
+
+def play(cell: Cell) -> None:
+    """Play a cell through; raises AssertionError or the error of a run where it does not heal."""
+    case = CASES[cell.cloud]
+    if cell.operation == DELETE:
+        with start(case) as (cloud, others):
+            case.deploy(cloud)
+            break_run(case.delete, cloud, cell)
+            finish(case, cloud, others)
+        return
+    with start(case) as (cloud, others):
+        break_run(case.deploy, cloud, cell)
+        case.deploy(cloud)
+        case.check_whole(cloud)
+        finish(case, cloud, others)
+    with start(case) as (cloud, others):
+        break_run(case.deploy, cloud, cell)
+        finish(case, cloud, others)
+
+
+class start:  # noqa: N801 - reads as what it does
+    """A stand-in, and what of others is in it."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+
+    def __enter__(self) -> tuple[Cloud, object]:
+        self.cloud = self.case.start()
+        return self.cloud, copy.deepcopy(self.case.show_others(self.cloud))
+
+    def __exit__(self, *_: object) -> None:
+        self.cloud.close()
+
+
+def break_run(run: Callable[[Any], None], cloud: Cloud, cell: Cell) -> None:
+    """A run that meets the fault, whether it gets over it by itself or fails in nvoi's words."""
+    FAULTS[cell.fault](cloud, cell.number)
+    with suppress(NvoiError):
+        run(cloud)
+    cloud.heal()
+
+
+def finish(case: Case, cloud: Cloud, others: object) -> None:
+    case.delete(cloud)
+    left = case.list_left(cloud)
+    assert not left, f"left: {', '.join(left)}"
+    assert case.show_others(cloud) == others, "what is of others was touched"
+
+
+def judge(cell: Cell) -> str | None:
+    """Why a cell is not healed; None where it is."""
+    logging.disable()
+    try:
+        play(cell)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it stands in the report
+        return f"{cell}: {type(error).__name__}: {error}"
+    return None
+
+
+def build_row(case: Case, operation: str, cells: Sequence[Cell], failed: int) -> str:
+    calls = len(cells) // len(FAULTS)
+    healed = f"{len(cells) - failed} of {len(cells)}"
+    return f"| {case.name} | {operation} | {calls} | {len(FAULTS)} | {healed} | {failed} |"
+
+
+def main(names: Sequence[str]) -> int:
+    """Print the table; 0 where all of it is healed."""
+    logging.disable()
+    faults: list[str] = []
+    rows = [
+        "| cloud | run | calls | faults at each | healed | not healed |",
+        "|---|---|---|---|---|---|",
+    ]
+    with ProcessPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
+        for name in names or CASES:
+            case = CASES[name.lower()]
+            cells = list(list_cells(case))
+            results = dict(zip(cells, pool.map(judge, cells), strict=True))
+            for operation in (DEPLOY, DELETE):
+                chosen = [cell for cell in cells if cell.operation == operation]
+                bad = [text for cell in chosen if (text := results[cell])]
+                rows.append(build_row(case, operation, chosen, len(bad)))
+                faults += bad
+    print("\n".join([*rows, *faults]))
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
