@@ -43,6 +43,10 @@ UNSEEN = "what there is at Cloudflare cannot be seen from here: {reason}"
 #: Seconds until the rules of a tunnel are there once they were taken, and until the connections of
 #: a tunnel that nobody serves any more are gone.
 RULES_SECONDS, CONNECTIONS_SECONDS = 30.0, 90.0
+#: Seconds until all of Cloudflare's name servers have a new record.
+SETTLE_SECONDS = 5.0
+#: Seconds for which the account is asked again where that is only for a look.
+LOOK_PATIENCE = 5.0
 #: How often something is made anew whose making was not answered, and that is not there.
 TRIES = 3
 
@@ -87,11 +91,13 @@ class Tunnels:
                 manifests += build_cloudflared(connector)
         return manifests
 
-    def publish(self, application: Application) -> None:
+    def publish(self, application: Application) -> float:
         survey = self._get_survey(application)
+        wanted = [*list_wanted_records(survey, [*list_sites(application)])]
         with self._telling_made():
-            for wanted in list_wanted_records(survey, [*list_sites(application)]):
-                self._ensure_record(survey, wanted)
+            for record in wanted:
+                self._ensure_record(survey, record)
+        return 0.0 if all(record.id for record in wanted) else SETTLE_SECONDS
 
     def restore(self) -> None:
         """The last change is taken back first; what was made stays, and leads nowhere."""
@@ -113,7 +119,7 @@ class Tunnels:
         self._remove([*survey.records.values()], tunnels)
 
     def describe(self, application: Application) -> list[str]:
-        sites = [*list_sites(application)]
+        sites, self._account.patience = [*list_sites(application)], LOOK_PATIENCE
         try:
             with told_as_faults():
                 survey = self._survey or self._look(application, sites)
@@ -124,6 +130,7 @@ class Tunnels:
         return made + describe_removal(survey.list_old_records(sites), tunnels)
 
     def describe_deletion(self, application: Application) -> list[str]:
+        self._account.patience = LOOK_PATIENCE
         try:
             survey, tunnels = self._find_all(application, ())
         except RequestError as error:

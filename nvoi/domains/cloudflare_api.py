@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from nvoi.config.schema import Cloudflare
 from nvoi.errors import RequestError
-from nvoi.http import NO_TEXTS, TEMPORARY, Client, build_connect
+from nvoi.http import NO_TEXTS, PATIENCE, TEMPORARY, Client, build_connect
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.secret import Secret
@@ -110,6 +110,8 @@ class Account:
     def __init__(self, account: Cloudflare, environ: Mapping[str, str]) -> None:
         base = (environ.get(BASE_URL_VARIABLE) or BASE_URL).rstrip("/")
         self.id = account.account_id
+        #: Seconds for which it is asked again where it does not answer.
+        self.patience = PATIENCE
         self._root = urlsplit(base).path
         self._tunnels = f"/accounts/{self.id}/cfd_tunnel"
         self._client = Client(
@@ -280,7 +282,10 @@ class Account:
         body: object = None,
         is_whole: bool = False,
     ) -> Any:
-        document = self._client.request(method, self._root + path, query=query, body=body).read()
+        answer = self._client.request(
+            method, self._root + path, query=query, body=body, patience=self.patience
+        )
+        document = answer.read()
         return document if is_whole else document.get("result")
 
     def _explain(self, error: RequestError, what: str, path: str) -> RequestError:

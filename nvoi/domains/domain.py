@@ -85,8 +85,12 @@ class Domains(Protocol):
         """
         ...
 
-    def publish(self, application: Application) -> None:
+    def publish(self, application: Application) -> float:
         """Lead the names to what ``connect`` made, which is up by now.
+
+        Returns:
+            The seconds until the names are known everywhere. Who asks for one before may be told
+            that there is none, and remember that for long.
 
         Raises:
             NvoiError: one cannot be.

@@ -155,7 +155,6 @@ class Asker:
                 local,
                 ssl_context=network.build_tls(environ),
                 server_hostname=name,
-                assert_hostname=name,
             )
 
         def resolves() -> bool:
@@ -278,7 +277,7 @@ def judge(site: Site, seen: Seen) -> str:
         BadAnswerError: it will not do.
     """
     is_good = LEAST <= seen.status <= LARGEST
-    if seen.headers.get("server", "").lower() == "cloudflare" and not is_good:
+    if "cloudflare" in seen.headers.get("server", "").lower() and not is_good:
         code = find_code(seen)
         if "cf-mitigated" in seen.headers or code in OWN_RULES:
             which = f"error {code}" if code in OWN_RULES else "a challenge"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -23,16 +25,15 @@ class Edge:
     Args:
         names: its certificate is for these.
         folder: where the file with its authority is written.
-        address: one of 127.0.0.0/8 at whose port 443 it answers too, where that can be had.
+        is_public: whether it answers at port 443 too, of an address of its own.
     """
 
-    def __init__(self, *names: str, folder: Path, address: str = "127.0.0.1") -> None:
+    def __init__(self, *names: str, folder: Path, is_public: bool = False) -> None:
         self.names = names
         self.status, self.text = 200, "hello"
         self.headers: dict[str, str] = {"server": "cloudflare"}
         #: The host names and paths that were asked for.
         self.requests: list[tuple[str, str]] = []
-        self.address = address
         authority = trustme.CA()
         self.authority = folder / "edge.pem"
         authority.cert_pem.write_to_path(str(self.authority))
@@ -41,10 +42,9 @@ class Edge:
         self._server = self._start("127.0.0.1", 0)
         self.port = self._server.port
         self._proxy = Proxy(dict.fromkeys(names, self.port))
-        try:
-            self._public: Server | None = self._start(address, HTTPS)
-        except OSError:
-            self._public = None
+        #: That, which is empty where none can be had.
+        self.address = find_address() if is_public else ""
+        self._public = self._start(self.address, HTTPS) if self.address else None
 
     def __enter__(self) -> Self:
         self._proxy.__enter__()
@@ -54,11 +54,6 @@ class Edge:
         self._proxy.__exit__()
         for server in filter(None, (self._server, self._public)):
             server.stop()
-
-    @property
-    def is_public(self) -> bool:
-        """Whether it answers at port 443, which is somebody else's or root's alone."""
-        return self._public is not None
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -79,3 +74,12 @@ class Edge:
     def _answer(self, request: Request) -> Response:
         self.requests.append((request.headers["Host"], request.path))
         return Response(self.text, self.status, self.headers)
+
+
+def find_address() -> str:
+    """One of 127.0.0.0/8 whose port 443 is free; empty where that is root's alone."""
+    for number in range(61, 100):
+        with suppress(OSError):
+            socket.create_server((f"127.0.0.{number}", HTTPS)).close()
+            return f"127.0.0.{number}"
+    return ""

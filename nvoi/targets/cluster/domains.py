@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from nvoi import parallel
 from nvoi.domains import Domains, list_sites
 from nvoi.domains.public import Asker
 from nvoi.errors import ConfigError, NvoiError
@@ -72,7 +73,7 @@ def connect(context: ClusterContext) -> None:
     context.rollout.routes = tuple(routes)
     roll_out(context, routes, ROUTE_SECONDS)
     context.check_lock()
-    domains.publish(application)
+    parallel.sleep(domains.publish(application))
 
 
 def disconnect(context: ClusterContext) -> None:

@@ -11,6 +11,7 @@ from tests.fakes.clouds.cloudflare import ACCOUNT, TOKEN, Cloudflare
 from tests.unit.config.texts import parse, ssh
 
 WEB = "web: {servers: [main], port: 3000, domain: example.com, subdomain: www}"
+API = "api: {servers: [main], port: 4000, domain: example.com, subdomain: api}"
 
 
 def build_config(*apps: str, token: str = TOKEN, account: str = ACCOUNT) -> Config:

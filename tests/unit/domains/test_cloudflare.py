@@ -13,6 +13,7 @@ from nvoi.errors import ConfigError, HostsError, NvoiError
 from tests.fakes.clouds.cloudflare import ACCOUNT, OTHER_ACCOUNT, RIGHTS, TOKEN, Access, Cloudflare
 from tests.fakes.clouds.server import Fault, Refused
 from tests.unit.domains.accounts import (
+    API,
     WEB,
     build_application,
     build_config,
@@ -23,7 +24,6 @@ from tests.unit.domains.accounts import (
 
 COMMENT = "managed-by=nvoi app=shop"
 SERVICE = "http://shop-web.default.svc.cluster.local:80"
-API = "api: {servers: [main], port: 4000, domain: example.com, subdomain: api}"
 
 
 @pytest.fixture

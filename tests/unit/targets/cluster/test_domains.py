@@ -1,0 +1,131 @@
+"""How what leads visitors to an app comes and goes with its releases."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nvoi.kubernetes.ownership import Reference
+from nvoi.targets.cluster import cleanup, domains
+from nvoi.targets.cluster.domains import ROUTES
+from tests.fakes.clouds.cloudflare import Cloudflare
+from tests.fakes.clouds.server import Fault, Refused
+from tests.unit.domains.accounts import API, WEB, build_application, deploy, open_domains
+from tests.unit.targets.cluster.runs import see
+
+CONNECTOR = "deployment/cloudflared-shop-api"
+
+
+class Cluster:
+    """Notes what it is asked to do, and what there is at Cloudflare by then."""
+
+    def __init__(self, cloudflare: Cloudflare) -> None:
+        self.done: list[str] = []
+        self._cloudflare = cloudflare
+
+    def change(self, reference: Reference, change: Mapping[str, Any]) -> None:
+        self._note(f"{reference} {change['spec']['replicas']}")
+
+    def delete(self, references: Iterable[Reference], *, wait: bool = True) -> None:
+        assert not wait
+        self._note(f"delete {', '.join(map(str, references))}")
+
+    def find_existing(self, references: Iterable[Reference]) -> frozenset[Reference]:
+        del references
+        return frozenset()
+
+    def roll_out(self, manifests: Sequence[Any], **_: object) -> tuple[Any, ...]:
+        self._note(f"roll out {len(manifests)}")
+        return tuple(manifests)
+
+    def _note(self, what: str) -> None:
+        there = len(self._cloudflare.live_tunnels), len(self._cloudflare.all_records)
+        self.done.append(f"{what}: %d tunnels, %d records" % there)
+
+
+@pytest.fixture
+def cloudflare() -> Iterator[Cloudflare]:
+    with Cloudflare() as found:
+        yield found
+
+
+def begin(cloudflare: Cloudflare, application: Any, live: Sequence[Any] = ()) -> Any:
+    """A run that has looked at the account and the cluster."""
+    # Of Secrets a run reads the names alone.
+    context: Any = see([item for item in live if item["kind"] != "Secret"])
+    config = SimpleNamespace(application=application)
+    context.request = SimpleNamespace(config=config, deploy_id="run", environ={})
+    context.domains = open_domains(cloudflare, application)
+    context.domains.check(application)
+    context.__dict__["cluster"] = Cluster(cloudflare)
+    return context
+
+
+def test_a_service_that_is_gone_is_led_to_until_its_tunnel_is_gone(cloudflare: Cloudflare) -> None:
+    live = deploy(cloudflare, build_application(WEB, API))
+    context = begin(cloudflare, build_application(WEB), live)
+    domains.connect(context)
+    domains.remove_old(context)
+    budget = CONNECTOR.replace("deployment", "poddisruptionbudget")
+    assert context.cluster.done == [
+        "roll out 3: 2 tunnels, 2 records",
+        f"{CONNECTOR} 0: 2 tunnels, 2 records",
+        f"delete {budget}, {CONNECTOR}: 1 tunnels, 1 records",
+    ]
+
+
+def test_what_cannot_be_removed_at_cloudflare_stays_in_the_cluster_for_the_next_run(
+    cloudflare: Cloudflare, caplog: pytest.LogCaptureFixture
+) -> None:
+    live = deploy(cloudflare, build_application(WEB, API))
+    context = begin(cloudflare, build_application(WEB), live)
+    domains.connect(context)
+    cloudflare.fail_on("DELETE", "/connections$", Fault(Refused(400, "1001", "not now")))
+    with caplog.at_level(logging.WARNING):
+        domains.remove_old(context)
+    assert "Not removed: what led to names that are gone" in caplog.text
+    assert not [line for line in context.cluster.done if line.startswith("delete")]
+    # The last step takes it for what the config no longer names, and leaves it there.
+    cleanup.remove_objects(context, (), ())
+    assert not [line for line in context.cluster.done if CONNECTOR in line and "delete" in line]
+
+    again = begin(cloudflare, build_application(WEB), live)
+    domains.remove_old(again)
+    assert [*cloudflare.live_tunnels] == ["nvoi-shop-web"]
+    assert CONNECTOR in again.cluster.done[-1]
+
+
+def test_a_config_without_an_account_says_what_stays(
+    cloudflare: Cloudflare, caplog: pytest.LogCaptureFixture
+) -> None:
+    live = deploy(cloudflare, build_application(WEB))
+    context = begin(cloudflare, build_application("web: {servers: [main], port: 80}"), live)
+    context.domains = None
+    with caplog.at_level(logging.WARNING):
+        domains.remove_old(context)
+    assert "outside the cluster stays" in caplog.text
+    assert context.cluster.done[-1].startswith("delete")
+
+
+def test_names_are_looked_at_again_where_another_run_was_at_work(cloudflare: Cloudflare) -> None:
+    deploy(cloudflare, build_application(WEB))
+    context = begin(cloudflare, build_application(WEB))
+    context.lock = SimpleNamespace(rival=object(), check=lambda: None, is_lost=False)
+    with cloudflare.record() as calls:
+        domains.connect(context)
+    assert calls[0].path == "/zones"
+
+
+def test_a_release_that_fails_has_its_names_led_back_first(cloudflare: Cloudflare) -> None:
+    deploy(cloudflare, build_application(WEB))
+    target = cloudflare.all_records["www.example.com CNAME"]["content"]
+    context = begin(cloudflare, build_application(WEB.replace("web:", "site:")))
+    domains.connect(context)
+    assert cloudflare.all_records["www.example.com CNAME"]["content"] != target
+    assert ROUTES.undo is not None
+    ROUTES.undo(context)
+    assert cloudflare.all_records["www.example.com CNAME"]["content"] == target
