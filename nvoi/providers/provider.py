@@ -175,11 +175,12 @@ class Provider(Protocol):
         """
         ...
 
-    def describe(self, application: Application) -> list[str]:
+    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
         """What ``ensure_servers`` would do, a line each.
 
-        Of rented servers also what would be changed and removed, and what a month costs now and
-        afterwards. The account is only read; where it cannot be asked, a line says so.
+        Of rented servers also what would be changed, what ``delete_surplus`` would remove, and what
+        a month costs now and afterwards. The account is only read; where it cannot be asked, a line
+        says so.
         """
         ...
 

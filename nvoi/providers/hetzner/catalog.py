@@ -14,8 +14,7 @@ from typing import Any
 
 from hcloud.server_types import BoundServerType
 
-from nvoi import parallel
-from nvoi.providers.hetzner.api import API
+from nvoi.providers.hetzner.api import API, ask_all
 
 #: Hetzner's words for the architectures of the config.
 ARCHITECTURES = {"x86": "x86", "arm64": "arm"}
@@ -84,7 +83,9 @@ class Catalog:
     def list_alternatives(self, offer: Offer) -> list[Offer]:
         """What comes nearest to what cannot be had: another type there, the same type elsewhere."""
         fitting = [
-            one for one in self.offers if one.can_be_had and one.architecture == offer.architecture
+            one
+            for one in self.offers
+            if one.can_be_had and one.architecture == offer.architecture and one != offer
         ]
         here = [one for one in fitting if one.location == offer.location]
         enough = [one for one in here if one.cores >= offer.cores and one.memory >= offer.memory]
@@ -116,7 +117,7 @@ def read_catalog(api: API, architecture: str) -> Catalog:
             sort=["created:desc"],
         ),
     }
-    found = parallel.work_on_all(list(asks), lambda name: asks[name]())
+    found = ask_all(list(asks), lambda name: asks[name]())
     zones = {one.name: one.network_zone for one in found["locations"]}
     prices = found["prices"]
     return Catalog(
