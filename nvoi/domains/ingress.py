@@ -99,8 +99,10 @@ class ClusterIngress:
             for site in list_sites(application)
         ]
 
-    def publish(self, application: Application) -> None:
+    def publish(self, application: Application) -> float:
         """Do nothing: Traefik leads visitors as soon as the cluster has what it is to know."""
+        del application
+        return 0.0
 
     def restore(self) -> None:
         """Do nothing: the cluster is put back as a whole."""
