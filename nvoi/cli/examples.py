@@ -46,7 +46,7 @@ exit codes: 0 done, 1 the deploy failed, 2 bad usage or config; 129 SIGHUP, 130 
 """,
     "delete": """\
 examples:
-  nvoi delete                       asks first; without a terminal it refuses
+  nvoi delete                       lists what goes, and asks; without a terminal it refuses
   nvoi delete --yes                 does not ask, as in CI
   nvoi delete --dry-run             what would be removed
   nvoi delete --delete-volumes      the data too, which is kept otherwise

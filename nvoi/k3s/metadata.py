@@ -40,10 +40,12 @@ ExecStart=/bin/sh -c '{ENSURE}'
 [Install]
 WantedBy=multi-user.target
 """
-#: Its arguments: the unit's name, its file, and its text.
-INSTALL = """\
+#: Its arguments: the unit's name, and its file.
+INSTALL = f"""\
 set -eu
-printf '%s' "$3" >"$2.new"
+mkdir -p "${{2%/*}}"
+cat >"$2.new" <<'END'
+{UNIT}END
 mv -f "$2.new" "$2"
 systemctl daemon-reload
 systemctl enable "$1"
@@ -53,7 +55,7 @@ systemctl restart "$1"
 
 def build_guard() -> Command:
     """The command that root runs on a node, before it has pods."""
-    return build_script(GUARD, INSTALL, GUARD, GUARD_FILE, UNIT)
+    return build_script(GUARD, INSTALL, GUARD, GUARD_FILE)
 
 
 def ensure_guards(

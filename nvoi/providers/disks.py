@@ -114,6 +114,9 @@ DETACH = """\
 set -eu
 for folder; do
   ! mountpoint -q "$folder" || umount "$folder" || sync -f "$folder"
+  awk -v folder="$folder" '$2 != folder' /etc/fstab >/etc/fstab.nvoi
+  chmod 0644 /etc/fstab.nvoi
+  mv -f /etc/fstab.nvoi /etc/fstab
 done
 """
 

@@ -98,15 +98,15 @@ class OwnServers:
         del application, with_volumes
         return ()
 
-    def describe(self, application: Application) -> list[str]:
+    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
+        del with_volumes
         return [
             f"reaches {server.host} as {server.host.user}{', the master' * server.is_master}"
             for server in self.list_servers(application)
         ]
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
-        del with_volumes
-        return self.describe(application)
+        return self.describe(application, with_volumes=with_volumes)
 
 
 def list_make_words(server: Server, folders: Sequence[str]) -> list[str]:

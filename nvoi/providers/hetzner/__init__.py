@@ -6,9 +6,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from hcloud.actions import BoundAction
-
-from nvoi import parallel
 from nvoi.command import Command
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, Fault, NvoiError, RequestError
@@ -16,6 +13,7 @@ from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers.disks import build_volumes
 from nvoi.providers.hetzner.api import API, Pace, log
 from nvoi.providers.hetzner.catalog import Catalog, read_catalog
+from nvoi.providers.hetzner.changes import build_error, change
 from nvoi.providers.hetzner.plan import Plan, Work, build_fingerprint, get_public_key, plan_removal
 from nvoi.providers.hetzner.records import (
     FIREWALL,
@@ -31,7 +29,6 @@ from nvoi.providers.hetzner.refusals import (
     add_made,
     explain,
     find_config_fault,
-    is_gone,
     may_pass,
 )
 from nvoi.providers.hetzner.situation import (
@@ -58,6 +55,8 @@ from nvoi.waiting import NotReadyError
 
 #: How often what may pass is tried.
 TRIES = 4
+#: Seconds for which an API that does not answer is asked again, where nothing depends on it.
+GLANCE = 5.0
 
 Select = Callable[[Found], Iterator[Work]]
 
@@ -145,11 +144,18 @@ class Hetzner:
             return self._plan_deletion(found, with_volumes=with_volumes)
 
         with self._tell():
-            found = self._remove(application, select, with_keys=True)
-            check_strangers(application, found, with_volumes=with_volumes)
+            found = self._get_found(application)
+            strangers = Situation(application, found).list_strangers(with_volumes=with_volumes)
+            try:
+                found = self._remove(application, select, with_keys=True)
+            except NvoiError as error:
+                raise add_strangers(error, strangers) from error
+        if strangers:
+            raise add_strangers(None, strangers)
         return () if with_volumes else sorted(found.volumes.own)
 
-    def describe(self, application: Application) -> list[str]:
+    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
+        self._api.patience = min(GLANCE, self._api.patience)
         try:
             with self._tell():
                 found = self._get_found(application)
@@ -161,12 +167,17 @@ class Hetzner:
         lines = [
             *map(str, plan.list_works()),
             *(f"deletes {SERVER} {one.name}, which the config no longer names" for one in servers),
-            *(f"keeps {VOLUME} {one.name}; --delete-volumes deletes it" for one in volumes),
+            *(describe_unwanted(one, with_volumes=with_volumes) for one in volumes),
         ]
         what = lines or ["has all that the config names, as it is to be"]
-        return [*plan.list_warnings(), *what, str(plan.build_costs(catalog))]
+        costs = plan.build_costs(catalog)
+        if with_volumes:
+            less = sum(one.size for one in volumes) * catalog.volume_price
+            costs = replace(costs, afterwards=costs.afterwards - less)
+        return [*plan.list_warnings(), *what, str(costs)]
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+        self._api.patience = min(GLANCE, self._api.patience)
         try:
             with self._tell():
                 found = self._look(application, with_keys=True)
@@ -278,10 +289,10 @@ class Hetzner:
         tries = TRIES
         while works := list(self._build_plan(application, found).list_works()):
             stage = min(work.stage for work in works)
-            errors = self._work([work for work in works if work.stage == stage], made)
+            errors = change(self._api, [work for work in works if work.stage == stage], made)
             tries -= bool(errors)
             if errors and (tries <= 0 or not all(map(may_pass, errors.values()))):
-                raise self._build_error(errors)
+                raise build_error(errors, is_untouched=not made)
             found = self._settle(application)
         return found
 
@@ -308,25 +319,6 @@ class Hetzner:
     def _find_key(self, application: Application) -> KeyRecord | None:
         return self._api.find_key(build_fingerprint(get_public_key(application)))
 
-    def _work(self, works: Sequence[Work], made: list[str]) -> dict[Work, NvoiError]:
-        """Do all of them side by side, and wait for what they began; returns what failed."""
-        results = parallel.work_on_all(works, try_work)
-        errors = {work: one for work, one in results.items() if isinstance(one, NvoiError)}
-        made += [one.thing for one in works if one.verb == "makes" and one not in errors]
-        begun = {
-            action.id: (work, action)
-            for work, actions in results.items()
-            if not isinstance(actions, NvoiError)
-            for action in actions
-        }
-        failed = self._api.wait_for_actions([action for _, action in begun.values()])
-        return errors | {begun[number][0]: error for number, error in failed.items()}
-
-    def _build_error(self, errors: Mapping[Work, NvoiError]) -> NvoiError:
-        told = [explain(error, work.thing) for work, error in errors.items()]
-        hints = dict.fromkeys(one.hint for one in told if one.hint)
-        return NvoiError("\n".join(one.message for one in told), hint="; ".join(hints))
-
     def _plan_deletion(self, found: Found, *, with_volumes: bool) -> Iterator[Work]:
         others = [
             (kind, record)
@@ -349,14 +341,14 @@ class Hetzner:
                 return found
             errors = {}
             for stage in sorted({work.stage for work in works}):
-                errors |= self._work([work for work in works if work.stage == stage], [])
+                errors |= change(self._api, [work for work in works if work.stage == stage], [])
             if errors and not any(map(may_pass, errors.values())):
                 break
         found = self._look(application, with_keys=with_keys)
         left = list(select(found))
         if not left:
             return found
-        reason = self._build_error(errors)
+        reason = build_error(errors, is_untouched=False)
         names = ", ".join(work.thing for work in left)
         raise NvoiError(f"left at Hetzner: {names}\n{reason.message}".rstrip(), hint=reason.hint)
 
@@ -376,23 +368,19 @@ class Hetzner:
             raise add_made(error, made or []) from error
 
 
-def try_work(work: Work) -> Sequence[BoundAction] | NvoiError:
-    """Do it; an error is returned, so that others go on."""
-    log.info("%s", work)
-    try:
-        return work.do()
-    except parallel.CancelledError:
-        raise
-    except RequestError as error:
-        return [] if work.verb == "deletes" and is_gone(error) else error
-    except NvoiError as error:
+def add_strangers(error: NvoiError | None, strangers: Sequence[str]) -> NvoiError:
+    """The error of a delete with what it leaves because nobody knows whose it is."""
+    if error is not None and not strangers:
         return error
+    text = f"left at Hetzner: {', '.join(strangers)}: no label says whose they are"
+    hint = "deploy once, which takes them over, or delete them in Hetzner's console"
+    if error is None:
+        return NvoiError(text, hint=hint)
+    return NvoiError(f"{error.message}\n{text}", hint=f"{error.hint}; {hint}".lstrip("; "))
 
 
-def check_strangers(application: Application, found: Found, *, with_volumes: bool) -> None:
-    strangers = Situation(application, found).list_strangers(with_volumes=with_volumes)
-    if strangers:
-        raise NvoiError(
-            f"left at Hetzner: {', '.join(strangers)}: no label says whose they are",
-            hint="deploy once, which takes them over, or delete them in Hetzner's console",
-        )
+def describe_unwanted(volume: VolumeRecord, *, with_volumes: bool) -> str:
+    """What becomes of a volume that the config no longer names."""
+    if with_volumes:
+        return f"deletes {VOLUME} {volume.name} with all its data"
+    return f"keeps {VOLUME} {volume.name}; --delete-volumes deletes it"

@@ -18,7 +18,7 @@ from hcloud.actions import BoundAction
 from hcloud.servers import Server
 
 from nvoi import parallel
-from nvoi.errors import NvoiError, RequestError
+from nvoi.errors import HostsError, NvoiError, RequestError
 from nvoi.http import ANSWER_SECONDS, PATIENCE, PAUSE, Client, build_connect
 from nvoi.log.levels import get_logger
 from nvoi.providers.hetzner.records import (
@@ -37,7 +37,14 @@ from nvoi.providers.hetzner.records import (
     read_server,
     read_volume,
 )
-from nvoi.providers.hetzner.refusals import PASSING, SILENCE_HINT, UNDONE, ActionError, find_code
+from nvoi.providers.hetzner.refusals import (
+    PASSING,
+    SILENCE_HINT,
+    UNDONE,
+    ActionError,
+    find_code,
+    is_gone,
+)
 from nvoi.secret import Secret
 from nvoi.version import __version__
 from nvoi.waiting import NotReadyError, wait_for
@@ -49,8 +56,10 @@ T = TypeVar("T")
 #: The variable that names another address of the API, as Hetzner's own programs have it.
 ENDPOINT_VARIABLE = "HCLOUD_ENDPOINT"
 ENDPOINT = "https://api.hetzner.cloud/v1"
-#: Objects that one answer has at most.
-PAGE = 50
+#: Actions that are asked for at once: an answer that is not told how long it may be has so many.
+PAGE = 25
+#: The id of nothing.
+NOBODY = 0
 RUNNING, FAILED = "running", "error"
 
 
@@ -87,6 +96,8 @@ class API:
     def __init__(self, token: Secret, environ: Mapping[str, str], pace: Pace) -> None:
         endpoint = environ.get(ENDPOINT_VARIABLE) or ENDPOINT
         self.pace = pace
+        #: Seconds for which one who does not answer is asked again.
+        self.patience = pace.patience
         self._base = urlsplit(endpoint).path.rstrip("/")
         self._client = Client(
             build_connect(endpoint, environ),
@@ -119,7 +130,7 @@ class API:
             f"{self._base}{url}{query}",
             body=json,
             seconds=self.pace.answer,
-            patience=self.pace.patience,
+            patience=self.patience,
         )
         document = answer.read() if answer.body else {}
         return document if isinstance(document, dict) else {}
@@ -140,7 +151,7 @@ class API:
         }
         if with_keys:
             kinds[KEY] = (self.cloud.ssh_keys, read_key)
-        found = parallel.work_on_all(
+        found = ask_all(
             list(kinds), lambda kind: self._list(*kinds[kind], labels, names.get(kind, ()))
         )
         return Found(
@@ -165,6 +176,14 @@ class API:
         rest = client.get_all() if lacking else []
         others = {one.name: read(one) for one in rest if one.name in lacking}
         return Listing(own, others)
+
+    def check_rights(self) -> None:
+        """See that the token may change things, by deleting what is not there."""
+        try:
+            self.request("DELETE", f"/ssh_keys/{NOBODY}")
+        except RequestError as error:
+            if not is_gone(error):
+                raise
 
     def find_key(self, fingerprint: str) -> KeyRecord | None:
         """The SSH key, whoever's it is: an account takes each only once."""
@@ -218,8 +237,20 @@ class API:
 
     def _list_actions(self, ids: Sequence[int]) -> Iterable[dict[str, Any]]:
         for begin in range(0, len(ids), PAGE):
-            params = {"id": ids[begin : begin + PAGE], "per_page": PAGE}
+            params = {"id": ids[begin : begin + PAGE]}
             yield from self.request("GET", "/actions", params=params)["actions"]
+
+
+def ask_all(what: Sequence[str], ask: Callable[[str], T]) -> dict[str, T]:
+    """Ask for all of it side by side.
+
+    Raises:
+        RequestError: the first that the API refuses or does not answer.
+    """
+    try:
+        return parallel.work_on_all(what, ask)
+    except HostsError as error:
+        raise error.errors[0] from error
 
 
 def tell_trouble(error: RequestError | None) -> None:

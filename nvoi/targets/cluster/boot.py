@@ -56,10 +56,17 @@ rm -f "$next" "$next.pub"
 (umask 077 && ssh-keygen -q -t ed25519 -N '' -C '' -f "$next")
 cut -d ' ' -f 1,2 "$next.pub"
 """
-#: Its arguments: the files of the host key and of the next one.
+#: Its arguments: the files of the host key and of the next one, and what the key is to be. It may
+#: be in place already, or another run may be at work too.
 INSTALL = """\
 set -eu
-if [ -e "$2" ]; then
+present=$1
+[ ! -e "$2" ] || present=$2
+if [ "$(ssh-keygen -y -f "$present" | cut -d ' ' -f 1,2)" != "$3" ]; then
+  echo 'another run replaces the host key at the same time' >&2
+  exit 1
+fi
+if [ "$present" = "$2" ]; then
   mv -f "$2.pub" "$1.pub"
   mv -f "$2" "$1"
 fi
@@ -87,7 +94,7 @@ def replace_host_key(context: ClusterContext, server: Server) -> Server:
     present, following = make_host_key(context, server)
     if following != present:
         context.provider.keep_host_keys(server, [present, following])
-    install = build_script("nvoi-host-key", INSTALL, KEY_FILE, NEXT_FILE)
+    install = build_script("nvoi-host-key", INSTALL, KEY_FILE, NEXT_FILE, following)
     context.connections.run(server.host, as_root(server.host, install))
     # Over a connection of its own, which no other key opens.
     wait_for_answer(context, replace(server.host, host_keys=(following,)), RELOAD_SECONDS)

@@ -11,6 +11,7 @@ from nvoi.errors import (
     ClusterSilenceError,
     ConnectionFailedError,
     HostsError,
+    InputError,
     LockError,
     NvoiError,
 )
@@ -62,9 +63,9 @@ WORKLOADS = "the app's workloads"
 
 
 def reach_servers(context: ClusterContext) -> None:
-    context.list_servers()
+    is_known = list_known(context)
     found, failures = context.survey, context.deletion.failures
-    if not found.servers:
+    if not found.servers and is_known:
         log.info("There are no servers")
         return
     for name, one in survey(context.connections, found.servers).items():
@@ -76,12 +77,24 @@ def reach_servers(context: ClusterContext) -> None:
             log.error("%s", one)
             failures.append(f"what is on {name}, which cannot be reached")
     if context.provider.is_rented:
-        check_data(context)
+        check_data(context, is_known=is_known)
     elif not context.survey.is_reached:
         # Without its lock and its word nothing is known of what runs on the others.
         log.warning("The master cannot be reached: all on the servers stays as it is")
         failures += [f"what is on {name}, of which its master must tell" for name in found.facts]
         found.facts.clear()
+
+
+def list_known(context: ClusterContext) -> bool:
+    """Find the servers; whether that could be done. Rented ones are looked for at the end again."""
+    try:
+        context.list_servers()
+    except NvoiError as error:
+        if isinstance(error, InputError) or not context.provider.is_rented:
+            raise
+        log.warning("%s; all that is rented is looked for once more at the end", error)
+        return False
+    return True
 
 
 def attempt(
@@ -321,7 +334,12 @@ def finish(context: ClusterContext) -> None:
     if context.provider.is_rented:
         # What was left on the servers goes with them.
         deletion.failures = [one for one in deletion.failures if one != WORKLOADS]
-        attempt(context, "what was rented for it", partial(give_back, context))
+        try:
+            give_back(context)
+        except NvoiError as error:
+            log.error("Not given back: %s", error)  # noqa: TRY400 - told in a line
+            reason = error.message.partition("\n")[0]
+            deletion.failures.append(f"what was rented for it ({reason})")
     if deletion.failures:
         left = ", ".join(dict.fromkeys(deletion.failures))
         raise NvoiError(

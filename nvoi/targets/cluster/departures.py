@@ -6,6 +6,7 @@ Until a release serves, the one before it needs the servers that it runs on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from nvoi.errors import NvoiError, UsageError
@@ -22,6 +23,9 @@ from nvoi.kubernetes.names import SERVER_GROUP, build_app_selector
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
+from nvoi.providers.disks import build_detachment
+from nvoi.providers.rented import list_wanted
+from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
 
 log = get_logger("nvoi.k3s")
@@ -31,7 +35,7 @@ MOVE_SECONDS = 600.0
 
 
 def check_surplus(context: ClusterContext) -> None:
-    """Say which rented servers leave, before anything is changed.
+    """Find the rented servers that leave, before anything is changed.
 
     Raises:
         UsageError: they have volumes, or the cluster itself may be on them.
@@ -54,7 +58,10 @@ def check_surplus(context: ClusterContext) -> None:
             hint="name the group in the config again; or save the data, and deploy with "
             "--delete-volumes",
         )
-    for server in surplus:
+
+
+def tell_surplus(context: ClusterContext) -> None:
+    for server in context.survey.surplus:
         log.info(
             "%s is not in the config any more: it is drained once the new release serves, and "
             "given back%s",
@@ -151,11 +158,24 @@ def give_back(context: ClusterContext, nodes: Sequence[ClusterNode]) -> None:
     # Also disks whose servers an earlier run has given back.
     if surplus or with_volumes:
         context.check_lock()
+        detach_unwanted(context)
         context.provider.delete_surplus(context.application, surplus, with_volumes=with_volumes)
     if nodes:
         context.cluster.delete([Reference("Node", node.name) for node in nodes], wait=False)
     for server in surplus:
         log.ok("%s is given back", server.name)
+
+
+def detach_unwanted(context: ClusterContext) -> None:
+    """Have servers that stay no longer use disks that the config does not name any more."""
+    wanted = {disk.name for one in list_wanted(context.application) for disk in one.volumes}
+    if not context.request.delete_volumes:
+        return
+    for server in context.survey.servers:
+        disks = tuple(disk for disk in server.disks if disk.name not in wanted)
+        if disks:
+            command = build_detachment(replace(server, disks=disks))
+            context.connections.run(server.host, as_root(server.host, command))
 
 
 def wait_for_moved(context: ClusterContext) -> None:

@@ -20,13 +20,16 @@ log = get_logger("nvoi.cluster")
 CLAIMS = ("persistentvolumeclaims",)
 
 
-def check_data(context: ClusterContext) -> None:
+def check_data(context: ClusterContext, *, is_known: bool) -> None:
     """Whether no data on the own disks of rented servers goes unasked, and no other app.
+
+    Args:
+        is_known: whether the servers could be looked for.
 
     Raises:
         UsageError: some would.
     """
-    others, claims = find_company(context)
+    others, claims = find_company(context) if is_known else ([], list_wanted_disks(context))
     if others:
         raise UsageError(
             f"the servers also run {', '.join(others)}",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from nvoi.errors import NvoiError, ServiceError
+from nvoi.errors import NvoiError, RemoteError, ServiceError
 from nvoi.images.build import Build
 from nvoi.images.context import check_copies, find_dockerfile
 from nvoi.images.engines import find_engine
@@ -168,11 +168,12 @@ def read_build(context: ClusterContext) -> tuple[Source, Path]:
 def find_cache(context: ClusterContext) -> Callable[[], Registry | None]:
     """How a build finds the layers of the last image, where the cluster is there already."""
     stack = context.stack.enter_context(ExitStack())
+    # Whoever rents them out is asked once, and before the next step asks.
+    servers = context.provider.list_servers(context.application)
 
     def find() -> Registry | None:
         try:
-            servers = context.provider.list_servers(context.application)
-            if not servers:
+            if not servers or not servers[0].is_master:
                 return None
             connections, host = context.connections, servers[0].host
             token = find_token(connections, host)
@@ -238,8 +239,7 @@ def make_volumes(context: ClusterContext) -> None:
 
     def make(host: Host) -> None:
         server, folders = lacking[host]
-        command = context.provider.build_volumes(server, folders)
-        for line in context.connections.run(host, as_root(host, command)).lines:
+        for line in bring_volumes(context, server, folders):
             log.info("%s: %s", server.name, line)
         for folder in folders:
             volumes = facts[server.name].volumes
@@ -251,6 +251,20 @@ def make_volumes(context: ClusterContext) -> None:
             log.info("%s: %s %s%s", server.name, done, folder, whose)
 
     work_on_all([*lacking], make)
+
+
+def bring_volumes(
+    context: ClusterContext, server: Server, folders: Sequence[str]
+) -> tuple[str, ...]:
+    """What was done so that ``folders`` can be used."""
+    command = as_root(server.host, context.provider.build_volumes(server, folders))
+    try:
+        return context.connections.run(server.host, command).lines
+    except RemoteError as error:
+        if not error.output:
+            raise
+        reason = error.output[-1]
+        raise NvoiError(f"{server.host}: {reason}", output=error.output[:-1]) from error
 
 
 def find_lacking(server: Server, found: Mapping[str, str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from nvoi.errors import NvoiError
+from nvoi.errors import NvoiError, UsageError
 from nvoi.k3s.install import Installer
 from nvoi.k3s.metadata import ensure_guards
 from nvoi.k3s.nodes import format_address, list_nodes
@@ -25,6 +25,7 @@ from nvoi.targets.cluster.departures import (
     describe_held,
     hold_servers,
     keep_servers,
+    tell_surplus,
 )
 
 log = get_logger("nvoi.cluster")
@@ -35,6 +36,7 @@ PLATFORMS = {"x86": "linux/amd64", "arm64": "linux/arm64"}
 
 def reach_servers(context: ClusterContext) -> None:
     check_surplus(context)
+    tell_surplus(context)
     found = context.provider.ensure_servers(context.application)
     try:
         context.survey.servers = welcome(context, found)
@@ -183,7 +185,16 @@ def plan_servers(context: ClusterContext) -> Iterator[str]:
     if context.provider.is_rented:
         # A run asks the provider for no more than it needs.
         yield "makes what the account lacks of the config"
-    yield from context.provider.describe(context.application)
+        with_volumes = context.request.delete_volumes
+        yield from context.provider.describe(context.application, with_volumes=with_volumes)
+        try:
+            check_surplus(context)
+        except UsageError:
+            raise
+        except NvoiError as error:
+            log.debug("What leaves is not known: %s", error)
+    else:
+        yield from context.provider.describe(context.application)
     yield "checks their system, memory, disk, ports, clock and rights"
 
 

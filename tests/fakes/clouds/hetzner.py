@@ -44,7 +44,7 @@ class Hetzner(Cloud):
         types: what is sold; a test takes some of it off the shelves.
         limits: how many of a kind the project may have.
         failing: commands of which the next action fails, with code and message.
-        on_start, on_delete: called with a server that starts for the first time, or that is gone.
+        on_start, on_delete: called with a server that has started, or that is gone.
     """
 
     base = "/v1"
@@ -76,7 +76,16 @@ class Hetzner(Cloud):
         for index in range(count):
             kind = KINDS[index % len(KINDS)]
             labels = [{}, {"team": "a"}, {"managed-by": "terraform"}][index % 3]
-            self._add(kind, f"other-{kind}-{index}".replace("_", "-"), labels, **SHAPES[kind]())
+            self.add_other(kind, f"other-{kind}-{index}".replace("_", "-"), labels)
+
+    def add_other(self, kind: str, name: str, labels: Json) -> Json:
+        return self._add(kind, name, labels, **SHAPES[kind]())
+
+    def finish_all(self) -> None:
+        """All that goes on ends, however long it would take."""
+        for _, finish in list(self._going.values()):
+            finish()
+        self._going.clear()
 
     def show_all(self) -> dict[str, list[Json]]:
         """All there is, to be compared."""
@@ -212,7 +221,10 @@ class Hetzner(Cloud):
         def end() -> None:
             volume["status"] = "available"
 
-        action = self._start("create_volume", VOLUMES, volume, end)
+        def give_up() -> None:
+            del self.things[VOLUMES][volume["id"]]
+
+        action = self._start("create_volume", VOLUMES, volume, end, give_up)
         return Answer(201, {"volume": volume, "action": action, "next_actions": []})
 
     @route("POST", r"/volumes/(\d+)/actions/attach")
@@ -272,7 +284,13 @@ class Hetzner(Cloud):
         for network in networks:
             self._connect(server, network)
         server["locked"] = True
-        action = self._start("create_server", SERVERS, server, lambda: self._end_making(server))
+        action = self._start(
+            "create_server",
+            SERVERS,
+            server,
+            lambda: server.update(locked=False, status="off"),
+            lambda: self._forget_server(server),
+        )
         start = self._start("start_server", SERVERS, server, lambda: self._start_server(server))
         answer = {"server": server, "action": action, "next_actions": [start]}
         return Answer(201, {**answer, "root_password": None})
@@ -313,13 +331,9 @@ class Hetzner(Cloud):
         )
         network["servers"].append(server["id"])
 
-    def _end_making(self, server: Json) -> None:
-        server.update(locked=False, status="off")
-
     def _start_server(self, server: Json) -> None:
-        is_first = server.pop("_started", None) is None
-        server.update(status="running")
-        if is_first:
+        if server["id"] in self.things[SERVERS]:
+            server.update(status="running")
             self.on_start(server)
 
     @route("POST", r"/servers/(\d+)/actions/attach_to_network")
@@ -333,7 +347,7 @@ class Hetzner(Cloud):
     def start_server(self, call: Call, number: str) -> Answer:
         server = self._get(SERVERS, number)
         self._check_free(server)
-        return self._act("start_server", SERVERS, server, lambda: server.update(status="running"))
+        return self._act("start_server", SERVERS, server, lambda: self._start_server(server))
 
     # Changing and deleting
 
@@ -351,23 +365,27 @@ class Hetzner(Cloud):
         self._check_free(server)
         server["locked"] = True
 
-        def end() -> None:
-            self.things[SERVERS].pop(server["id"], None)
-            for volume in self.things[VOLUMES].values():
-                if volume["server"] == server["id"]:
-                    volume["server"] = None
-            for network in self.things[NETWORKS].values():
-                network["servers"] = [one for one in network["servers"] if one != server["id"]]
-            for wall in self.things[FIREWALLS].values():
-                wall["applied_to"] = [
-                    one for one in wall["applied_to"] if one["server"]["id"] != server["id"]
-                ]
-            self.on_delete(server)
-
         def give_up() -> None:
             server["locked"] = False
 
+        def end() -> None:
+            self._forget_server(server)
+            self.on_delete(server)
+
         return {"action": self._start("delete_server", SERVERS, server, end, give_up)}
+
+    def _forget_server(self, server: Json) -> None:
+        """It leaves what it was in; what was attached to it stays."""
+        self.things[SERVERS].pop(server["id"], None)
+        for volume in self.things[VOLUMES].values():
+            if volume["server"] == server["id"]:
+                volume["server"] = None
+        for network in self.things[NETWORKS].values():
+            network["servers"] = [one for one in network["servers"] if one != server["id"]]
+        for wall in self.things[FIREWALLS].values():
+            wall["applied_to"] = [
+                one for one in wall["applied_to"] if one["server"]["id"] != server["id"]
+            ]
 
     @route("DELETE", r"/(volumes|networks|firewalls|ssh_keys)/(\d+)")
     def delete(self, call: Call, kind: str, number: str) -> Answer:

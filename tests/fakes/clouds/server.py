@@ -144,7 +144,8 @@ class Cloud:
         self.url = f"http://127.0.0.1:{self._server.port}{self.base}"
 
     def close(self) -> None:
-        self._server.stop()
+        if self._server.is_running():
+            self._server.stop()
 
     def __enter__(self) -> Self:
         return self

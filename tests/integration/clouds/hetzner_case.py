@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from nvoi.config.schema import Application
@@ -12,9 +13,12 @@ from tests.fakes.clouds.hetzner import KEYS, KINDS, SERVERS, TOKEN, VOLUMES, Het
 from tests.fakes.clouds.server import Json
 from tests.integration.clouds.case import Case, delete_servers, deploy_servers
 from tests.unit.config.texts import parse
+from tests.waiting import PATIENCE
 
-#: Seconds: what takes long does so on purpose.
-PACE = Pace(answer=0.4, patience=2.0, pause=0.01, poll=0.005, longest_poll=0.05, deadline=30.0)
+#: Whoever answers does so in the end, however busy the machine is.
+PACE = Pace(pause=0.01, poll=0.005, longest_poll=0.05, deadline=PATIENCE)
+#: The same where some answers never come.
+BRISK = replace(PACE, answer=0.4, patience=20.0)
 CONFIG = """\
 application:
   name: shop
@@ -55,7 +59,8 @@ def get_config() -> Application:
     return build_config()
 
 
-def start(others: int = 1000) -> Hetzner:
+def start(others: int = 300) -> Hetzner:
+    """A project with more of each kind than an answer has."""
     cloud = Hetzner()
     cloud.add_others(others)
     return cloud
@@ -105,8 +110,8 @@ def check_whole(cloud: Hetzner) -> None:
 CASE = Case(
     name="Hetzner",
     start=start,
-    deploy=lambda cloud: deploy_servers(build_provider(cloud, get_config()), get_config()),
-    delete=lambda cloud: delete_servers(build_provider(cloud, get_config()), get_config()),
+    deploy=lambda cloud: deploy_servers(build_provider(cloud, get_config(), BRISK), get_config()),
+    delete=lambda cloud: delete_servers(build_provider(cloud, get_config(), BRISK), get_config()),
     check_whole=check_whole,
     list_left=list_left,
     show_others=show_others,

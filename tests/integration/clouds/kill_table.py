@@ -136,7 +136,6 @@ def finish(case: Case, cloud: Cloud, others: object) -> None:
 
 def judge(cell: Cell) -> str | None:
     """Why a cell is not healed; None where it is."""
-    logging.disable()
     try:
         play(cell)
     except Exception as error:  # noqa: BLE001 - whatever it is, it stands in the report
@@ -158,7 +157,7 @@ def main(names: Sequence[str]) -> int:
         "| cloud | run | calls | faults at each | healed | not healed |",
         "|---|---|---|---|---|---|",
     ]
-    with ProcessPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
+    with ProcessPoolExecutor(2 * (os.cpu_count() or 1), initializer=logging.disable) as pool:
         for name in names or CASES:
             case = CASES[name.lower()]
             cells = list(list_cells(case))

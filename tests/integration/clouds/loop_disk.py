@@ -10,10 +10,11 @@ MEBIBYTE = 1 << 20
 
 
 class LoopDisk:
-    """A blank disk. ``device`` is where it is seen."""
+    """A disk, which is blank where ``file`` is not there yet. ``device`` is where it is seen."""
 
     def __init__(self, file: Path, mebibytes: int) -> None:
         self.file = file
+        self.mebibytes = 0
         file.touch()
         self._set_size(mebibytes)
         self.device = run("losetup", "--find", "--show", str(file))
@@ -38,14 +39,19 @@ class LoopDisk:
         """The file system's."""
         return run("blkid", "--probe", "--match-tag", "UUID", "--output", "value", self.device)
 
+    def detach(self) -> None:
+        """Have no server see it; what is on it stays in the file."""
+        run("losetup", "--detach", self.device)
+
     def remove(self) -> None:
         """Have it gone, once nothing uses it any more."""
-        run("losetup", "--detach", self.device)
+        self.detach()
         self.file.unlink()
 
     def _set_size(self, mebibytes: int) -> None:
         with self.file.open("r+b") as file:
             file.truncate(mebibytes * MEBIBYTE)
+        self.mebibytes = mebibytes
 
 
 def run(*words: str) -> str:

@@ -206,6 +206,7 @@ def test_a_disk_that_leaves_has_all_that_was_written(
     server = build_server(machine, disk)
     connections.run(machine.host, as_root(machine.host, build_detachment(server)))
     assert ask(f"mountpoint -q {FOLDER} || echo away") == "away"
+    assert FOLDER not in machine.read("/etc/fstab")
     assert bring(disk).lines == (f"shop-main-data: mounted at {FOLDER}",)
     assert ask(f"cat {FOLDER}/kept") == "data"
     # Also where something still uses it.

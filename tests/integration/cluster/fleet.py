@@ -73,24 +73,11 @@ class Fleet:
         self.places: dict[str, tuple[str, int]] = {}
         self.machines: dict[str, Machine] = {}
         self.hosts: dict[str, K3sHost] = {}
+        self.keys = keys
         for number, group in enumerate(groups, start=1):
-            machine = Machine(
-                folder / "machines" / group,
-                [keys.public_key],
-                name=f"{NAME}-{group}-1",
-                address=f"127.0.0.{10 + number}",
-                user=user,
-                sudo=sudo,
-                options=("LogLevel VERBOSE",),
-            )
-            self.machines[group] = machine
-            self.places[group] = (machine.address, machine.port)
-            self.hosts[group] = K3sHost(
-                machine.root, self.state, f"10.0.0.{10 + number}", self._kubeconfig
-            )
+            self._add_machine(number, group, user=user, sudo=sudo)
         if isinstance(self.cluster, RealCluster):
             self.hosts[groups[0]].adopt(self.master.enter, self.cluster.get_node())
-        self.keys = keys
         #: Where its runs are told.
         self.callback_url: str | None = None
         self._running: list[Running] = []
@@ -112,6 +99,22 @@ class Fleet:
         self._environ = self.environ = build_environment(folder)
         self.answer("nvoi-registry", self.registry.port)
         self.answer(f"{NAME}-web", self.visitors.port)
+
+    def _add_machine(self, number: int, group: str, *, user: str, sudo: bool) -> None:
+        machine = Machine(
+            self.folder / "machines" / group,
+            [self.keys.public_key],
+            name=f"{NAME}-{group}-1",
+            address=f"127.0.0.{10 + number}",
+            user=user,
+            sudo=sudo,
+            options=("LogLevel VERBOSE",),
+        )
+        self.machines[group] = machine
+        self.places[group] = (machine.address, machine.port)
+        self.hosts[group] = K3sHost(
+            machine.root, self.state, f"10.0.0.{10 + number}", self._kubeconfig
+        )
 
     def _run_registry(self, item: dict[str, Any]) -> None:
         """Have the registry be as its objects in the cluster say, as the kubelet would."""

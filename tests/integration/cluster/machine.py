@@ -33,7 +33,9 @@ ENTER = """\
 set -e
 root=$1
 shift
-for place in etc opt usr/local/bin home; do mount --bind "$root/$place" "/$place"; done
+for place in etc opt usr/local/bin home dev/disk; do
+  [ ! -d "$root/$place" ] || mount --bind "$root/$place" "/$place"
+done
 exec "$@"
 """
 #: What sudo(8) is for those who are not root: it reads the same options.
@@ -62,6 +64,7 @@ class Machine(Server):
         user: who logs in: ``root`` or ``deploy``.
         sudo: whether ``deploy`` may become root.
         address: one of 127.0.0.0/8.
+        port: any that is free where it is left out.
         options: more lines of sshd_config(5).
     """
 
@@ -74,6 +77,7 @@ class Machine(Server):
         user: str = "root",
         sudo: bool = True,
         address: str = "127.0.0.1",
+        port: int | None = None,
         options: Sequence[str] = (),
     ) -> None:
         self.root = folder / "root"
@@ -82,7 +86,7 @@ class Machine(Server):
         for place in PLACES:
             (self.root / place).mkdir(parents=True, exist_ok=True)
         self._fill_etc()
-        super().__init__(folder, authorized, name=name, address=address, options=options)
+        super().__init__(folder, authorized, name=name, address=address, port=port, options=options)
 
     @property
     def host(self) -> Host:

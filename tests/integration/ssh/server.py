@@ -46,6 +46,7 @@ class Server:
         authorized: the public keys that it lets in.
         name: how the log names it.
         address: one of 127.0.0.0/8.
+        port: any that is free where it is left out.
         options: more lines of sshd_config(5), which come first and so win.
     """
 
@@ -56,11 +57,12 @@ class Server:
         *,
         name: str = "web-1",
         address: str = "127.0.0.1",
+        port: int | None = None,
         options: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.address = address
-        self.port = find_port()
+        self.port = port or find_port()
         self.user = pwd.getpwuid(os.getuid()).pw_name
         self.home = folder / "home"
         self.programs = folder / "bin"
@@ -70,6 +72,8 @@ class Server:
         self._authorized = folder / "authorized_keys"
         # As sshd sees it.
         self._authorized_path = str(self._authorized)
+        self._key_file = folder / "host_key"
+        self._pid_file = "none"
         self._process: subprocess.Popen[bytes] | None = None
         for made in (self.home, self.programs):
             made.mkdir(parents=True)
@@ -111,12 +115,14 @@ class Server:
     def change_host_key(self) -> str:
         """Give it a new host key, from its next start on; returns the public half."""
         keys = generate_ssh_keys(self.name)
-        file = self.folder / "host_key"
-        file.unlink(missing_ok=True)
-        file.touch(0o600)
-        file.write_text(keys.private_key.reveal())
+        self._write_host_key(keys.private_key.reveal())
         self.host_key = " ".join(keys.public_key.split()[:2])
         return self.host_key
+
+    def _write_host_key(self, private: str) -> None:
+        self._key_file.unlink(missing_ok=True)
+        self._key_file.touch(0o600)
+        self._key_file.write_text(private)
 
     def add_program(self, name: str, script: str) -> None:
         """Put a program of this name before all others in the host's PATH."""
@@ -169,10 +175,10 @@ class Server:
             *more,
             f"ListenAddress {self.address}",
             f"Port {self.port}",
-            f"HostKey {self.folder / 'host_key'}",
+            f"HostKey {self._key_file}",
             f"AuthorizedKeysFile {self._authorized_path}",
             f'SetEnv "HOME={self._home_path}" "PATH={self._path}"',
-            "PidFile none",
+            f"PidFile {self._pid_file}",
             "UsePAM no",
             "StrictModes no",
             "PermitRootLogin prohibit-password",

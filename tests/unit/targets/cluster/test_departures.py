@@ -1,12 +1,25 @@
-"""What a failed run says of the servers that it held."""
+"""What a failed run says of the servers that it held; how rented ones are given back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from nvoi.errors import NvoiError, UsageError
 from nvoi.k3s.nodes import ClusterNode
-from nvoi.targets.cluster.servers import K3S
+from nvoi.kubernetes.ownership import Reference
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.departures import check_surplus, remove_servers, tell_surplus
+from nvoi.targets.cluster.servers import K3S, SERVERS
+from tests.unit.k3s.servers import Answers
+from tests.unit.targets.cluster.rented import Account, build_server
 from tests.unit.targets.cluster.runs import see
+from tests.unit.targets.cluster.test_pull import connect, say
+
+MASTER = build_server("shop-main-1", is_master=True)
 
 
 def build(*apps: str) -> ClusterNode:
@@ -36,3 +49,113 @@ def test_only_what_was_held_is_told_to_be_undone(
     context.survey.leaving, context.survey.regrouped = tuple(leaving), regrouped
     assert K3S.undoes is not None
     assert K3S.undoes(context) == told
+
+
+def rent(*surplus: Any, **given: Any) -> tuple[ClusterContext, Account]:
+    """The context of an app with a master, and servers that the config no longer names."""
+    context, account = see([]), Account(servers=(MASTER,), surplus=tuple(surplus), **given)
+    context.provider = account
+    return context, account
+
+
+class Cluster(Answers):
+    """A cluster of nodes that are away, with disks that claims have."""
+
+    def __init__(self, account: Account, *names: str, claimed: Sequence[str] = ()) -> None:
+        super().__init__(*({"metadata": {"name": name, "labels": MARKS}} for name in names))
+        self.account, self.claimed = account, claimed
+
+    def get(self, names: Sequence[str], **_: object) -> tuple[Any, ...]:  # type: ignore[override]
+        return self.nodes if names == ["nodes"] else tuple(map(build_disk, self.claimed))
+
+    def delete(self, references: Sequence[Reference], **_: object) -> None:  # type: ignore[override]
+        self.account.deleted += [str(one) for one in references]
+
+    def follow(self, *_: object, **__: object) -> None:
+        self.account.deleted.append("its pods are elsewhere")
+
+
+MARKS = {"nvoi.io/app.shop": "true"}
+
+
+def build_disk(node: str) -> Any:
+    term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "values": [node]}]}
+    spec = {"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}
+    return {"metadata": {"name": "disk"}, "spec": spec}
+
+
+def test_volumes_of_servers_that_leave_go_only_where_that_is_asked_for() -> None:
+    context, account = rent(build_server("shop-work-1", disk="shop-work-data"))
+    for look in (check_surplus, lambda context: [*SERVERS.plan(context)]):
+        with pytest.raises(UsageError, match="all data on shop-work-data would go") as caught:
+            look(context)
+        assert "--delete-volumes" in caught.value.hint
+    assert caught.value.exit_code == 2
+    assert account.deleted == []
+    context.request = replace(context.request, delete_volumes=True)
+    check_surplus(context)
+
+
+def test_a_cluster_does_not_move_to_another_master() -> None:
+    context, account = rent(build_server("shop-old-1"))
+    account.servers = ()
+    with pytest.raises(UsageError, match="the cluster may be on shop-old-1"):
+        check_surplus(context)
+
+
+def test_servers_that_leave_are_told_before_anything_is_done(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    context, _ = rent(build_server("shop-work-1"))
+    check_surplus(context)
+    tell_surplus(context)
+    (told,) = caplog.messages
+    assert told.startswith("shop-work-1 is not in the config any more: it is drained once")
+
+
+def test_a_node_goes_after_its_server_which_would_bring_it_back() -> None:
+    context, account = rent(build_server("shop-work-1"))
+    context.survey.leaving = (build("shop"),)
+    context.__dict__["cluster"] = Cluster(account, "shop-work-1")
+    check_surplus(context)
+    remove_servers(context)
+    assert account.deleted == [
+        "its pods are elsewhere",
+        "shop-work-1",
+        "node/shop-work-1",
+    ]
+
+
+def test_a_server_that_is_away_is_not_given_back_with_data_on_its_own_disk() -> None:
+    context, account = rent(build_server("shop-work-1"))
+    context.survey.leaving = (build("shop"),)
+    context.__dict__["cluster"] = Cluster(account, "shop-work-1", claimed=["shop-work-1"])
+    check_surplus(context)
+    with pytest.raises(NvoiError, match="serves, but the node shop-work-1 cannot be removed"):
+        remove_servers(context)
+    assert account.deleted == []
+
+
+def test_disks_are_given_back_that_an_earlier_run_has_left() -> None:
+    context, account = rent()
+    context.__dict__["cluster"] = Cluster(account)
+    check_surplus(context)
+    remove_servers(context)
+    assert account.deleted == []
+    context.request = replace(context.request, delete_volumes=True)
+    remove_servers(context)
+    assert account.deleted == ["volumes"]
+
+
+def test_a_server_that_stays_lets_go_of_a_disk_before_that_is_given_back() -> None:
+    context, account = rent()
+    account.servers = (build_server("shop-main-1", is_master=True, disk="shop-main-old"),)
+    context.__dict__["cluster"] = Cluster(account)
+    machine = connect(context, say(code=0))
+    remove_servers(context)
+    assert machine.asked == []
+    context.request = replace(context.request, delete_volumes=True)
+    remove_servers(context)
+    assert machine.asked == [("shop-main-1", "nvoi-disks /opt/nvoi/volumes/shop-main-old")]
+    assert account.deleted == ["volumes"]

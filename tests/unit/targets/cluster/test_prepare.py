@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from nvoi.config.schema import Config, SSHProvider
-from nvoi.errors import NvoiError, ServiceError
+from nvoi.errors import NvoiError, RemoteError, ServiceError
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.ownership import WORKLOADS
 from nvoi.kubernetes.registry import build_registry
 from nvoi.targets.cluster.absence import find_spare
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.prepare import list_volumes, start_registry
+from nvoi.targets.cluster.prepare import list_volumes, make_volumes, start_registry
 from nvoi.targets.cluster.servers import (
     check_architecture,
     leave_out_silent,
@@ -128,3 +128,14 @@ class Registry:
 
     def roll_out(self, manifests: Sequence[Any], **_: object) -> None:
         self.applied += manifests
+
+
+def test_why_a_disk_cannot_be_used_is_the_error(context: ClusterContext) -> None:
+    reason = "shop-main-data: carries swap: it is neither formatted nor used"
+    lost = RemoteError("shop-main-1", "nvoi-disks", "exit code 1", output=("before", reason))
+    connect(context, lost)
+    context.survey.facts = {one.name: Facts("amd64") for one in context.survey.servers[:1]}
+    context.survey.servers = context.survey.servers[:1]
+    with pytest.raises(NvoiError, match=f": {reason}$") as caught:
+        make_volumes(context)
+    assert caught.value.output == ("before",)

@@ -1,0 +1,140 @@
+"""`nvoi deploy` from an empty account to an app that serves, and back, for each cloud."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nvoi.config.schema import SSHKeys
+from nvoi.k3s.facts import GUARD, GUARD_FILE
+from nvoi.naming import VOLUMES_FOLDER
+from nvoi.targets.cluster.boot import KEY_FILE
+from tests.integration.clouds.datacenter import Datacenter, RentedFleet, Site
+from tests.integration.clouds.hetzner_site import HetznerSite
+from tests.integration.cluster.machine import IS_ROOT
+
+#: Each cloud is one line here.
+SITES: tuple[type[Site], ...] = (HetznerSite,)
+#: That a deploy with nothing to change may make.
+MOST_CALLS = 12
+FOLDER = f"{VOLUMES_FOLDER}/shop-main-data"
+WORD = re.compile(r"[a-z0-9-]+")
+
+StartTenant = Callable[..., RentedFleet]
+
+pytestmark = pytest.mark.skipif(not IS_ROOT, reason="nobody else may make disks")
+
+
+@pytest.fixture(params=SITES, ids=lambda site: site.__name__.removesuffix("Site").lower())
+def datacenter(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Datacenter]:
+    made = Datacenter(tmp_path / "datacenter", request.param())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def rent(tmp_path: Path, keys: SSHKeys, datacenter: Datacenter) -> Iterator[StartTenant]:
+    """Prepares apps that are to run on rented servers."""
+    made: list[RentedFleet] = []
+
+    def start(**settings: Any) -> RentedFleet:
+        made.append(RentedFleet(tmp_path / f"fleet-{len(made)}", keys, datacenter, **settings))
+        return made[-1]
+
+    yield start
+    for fleet in made:
+        fleet.close()
+
+
+def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
+    rent: StartTenant, datacenter: Datacenter
+) -> None:
+    fleet, site, cloud = rent(), datacenter.site, datacenter.site.cloud
+    fleet.servers = {"main": {"master": True, "volumes": {"data": {}}}, "work": {"count": 2}}
+    fleet.web.update(servers=["work"])
+    with cloud.record() as calls:
+        dry = fleet.run("deploy", "--dry-run")
+    assert dry.code == 0, dry.output + dry.errors
+    assert {"shop-main-1", "shop-main-data", "shop-work-2"} <= {*WORD.findall(dry.output)}
+    assert [str(call) for call in calls if not call.is_reading] == []
+    assert site.list_all() == {}
+
+    made = fleet.run()
+    assert made.code == 0, made.output
+    assert sorted(datacenter.machines) == ["shop-main-1", "shop-work-1", "shop-work-2"]
+    assert [path for _, path in fleet.visitors.requests] == ["/up"] * 3
+    assert sorted(fleet.state.names("Node", None)) == sorted(datacenter.machines)
+    master = datacenter.machines["shop-main-1"]
+    assert f"{FOLDER} xfs defaults,nofail" in master.read("/etc/fstab")
+    for machine in datacenter.machines.values():
+        # Whoever reads the user data knows no key of it, and no first contact was trusted.
+        assert machine.host_key not in machine.read(f"{KEY_FILE}.pub")
+        assert machine.read(GUARD_FILE)
+    assert not (fleet.home / "known_hosts").exists()
+
+    with cloud.record() as calls:
+        again = fleet.run()
+    assert again.code == 0, again.output
+    assert [str(call) for call in calls if not call.is_reading] == []
+    assert len(calls) <= MOST_CALLS, calls
+    assert "Waiting until" not in again.output
+    assert "with XFS" not in again.output
+    for machine in datacenter.machines.values():
+        asked = machine.k3s.read_log("systemctl.log")
+        assert [asked.count(verb) for verb in ("reload ssh", f"restart {GUARD}")] == [1, 1]
+
+    fleet.servers["main"]["volumes"]["data"] = {"size": 20}
+    fleet.servers["work"]["count"] = 1
+    changed = fleet.run()
+    assert changed.code == 0, changed.output
+    said, done = "shop-work-2 is not in the config any more", "shop-work-2 is given back"
+    assert changed.output.index(said) < changed.output.index("[STEP] App")
+    assert changed.output.index("[STEP] Old servers") < changed.output.index(done)
+    assert "shop-main-data: its file system has grown to fill it" in changed.output
+    assert sorted(datacenter.machines) == ["shop-main-1", "shop-work-1"]
+    assert sorted(fleet.state.names("Node", None)) == ["shop-main-1", "shop-work-1"]
+
+    kept = fleet.run("delete", "--yes")
+    assert kept.code == 0, kept.output
+    assert "volume shop-main-data" in kept.output
+    assert kept.output.splitlines()[-1].endswith(
+        "1 volume left, which cost money: `nvoi delete --delete-volumes` gives them back"
+    )
+    assert site.list_all() == {"volumes": ["shop-main-data"]}
+    gone = fleet.run("delete", "--yes", "--delete-volumes")
+    assert gone.code == 0, gone.output
+    assert gone.output.splitlines()[-1].endswith("] 0 billable resources left")
+    assert site.list_all() == {}
+    assert datacenter.machines == {}
+
+
+@pytest.mark.parametrize("datacenter", SITES[:1], indirect=True)
+def test_a_branch_comes_and_goes_beside_an_app_that_a_cut_off_run_has_half_made(
+    rent: StartTenant, datacenter: Datacenter
+) -> None:
+    fleet, branch, site = rent(), rent(branch="topic"), datacenter.site
+    running = fleet.start()
+    running.wait_for("[STEP] k3s")
+    running.process.kill()
+    running.process.wait()
+    half = site.list_all()
+    outcome = branch.run()
+    assert outcome.code == 0, outcome.output
+    assert sorted(datacenter.machines) == ["shop-main-1", "shop-topic-main-1"]
+    assert branch.state.names("Deployment") == ["shop-topic-web"]
+    listed = branch.run("releases")
+    assert listed.code == 0, listed.errors
+    gone = branch.run("delete", "--yes")
+    assert gone.code == 0, gone.output
+    assert gone.output.splitlines()[-1].endswith("] 0 billable resources left")
+    assert site.list_all() == half
+    # One that does not answer is given back all the same.
+    datacenter.machines["shop-main-1"].stop()
+    rest = fleet.run("delete", "--yes")
+    assert rest.code == 0, rest.output
+    assert "it is given back all the same" in rest.output
+    assert site.list_all() == {}
