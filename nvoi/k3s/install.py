@@ -85,7 +85,7 @@ class Installer:
         tasks = build_tasks(self.servers, facts, self.settings)
         if any(task.work for task in tasks):
             # Another run may have had the lock since they were asked.
-            found = survey(self.connections, self.servers)
+            found = survey(self.connections, self.servers, ingress=self.settings.ingress)
             tasks = self._install(check_all(self.servers, found, self.settings.version))
         else:
             log.info("k3s %s runs on all servers as it should", tasks[0].node.version)

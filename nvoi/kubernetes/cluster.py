@@ -407,6 +407,15 @@ class Cluster:
             check=check,
         )
 
+    def read_lines(self, pod: Reference, container: str, *, lines: int) -> tuple[str, ...]:
+        """The last lines that a container has printed.
+
+        Raises:
+            NvoiError: they cannot be had.
+        """
+        with self._telling(LOOKING):
+            return self._api.read_lines(pod, container, lines=lines)
+
     def _follow(
         self, manifests: Sequence[Manifest], seconds: float, *, is_patient: bool = False
     ) -> None:

@@ -40,6 +40,7 @@ from nvoi.providers import Server
 from nvoi.source import Source
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.checkout import read_checkout
+from nvoi.targets.cluster import ingress
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.lock import take_lock
 from nvoi.targets.cluster.pull import pull_all
@@ -91,6 +92,7 @@ def start_registry(context: ClusterContext) -> None:
     context.survey.registry = get_registry_address(found)
     # Whatever starts from here on needs names.
     wait_for_names(context.cluster, live)
+    ingress.set_up(context)
 
 
 def find_usable_credentials(context: ClusterContext) -> Credentials | None:
@@ -320,6 +322,7 @@ def plan_registry(context: ClusterContext) -> Iterator[str]:
     yield "sees that the registry of the cluster is up, and lets in nobody but its nodes"
     copies = context.application.k3s.datastore_copies
     yield f"has k3s' datastore copied once a day on the master, the last {copies} kept"
+    yield from ingress.plan(context)
 
 
 def plan_lock(context: ClusterContext) -> Iterator[str]:

@@ -66,6 +66,7 @@ def survey_servers(context: ClusterContext) -> None:
         context.cluster,
         lambda architectures: settle_platform(context, architectures),
         spare=find_spare(context),
+        ingress=context.application.uses_ingress,
     )
     leave_out_silent(context)
     check_architecture(context)
@@ -131,6 +132,7 @@ def build_settings(context: ClusterContext) -> K3sSettings:
         encrypts=k3s.secrets_encryption,
         log_size=k3s.container_log_size,
         log_files=k3s.container_log_files,
+        ingress=context.application.uses_ingress,
     )
 
 
