@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import Lock
 
 from nvoi.command import Command
 from nvoi.config.schema import Application
@@ -23,6 +24,13 @@ from nvoi.providers.rented import (
     list_wanted,
 )
 from nvoi.providers.scaleway.api import NETWORK, SERVER, Pace, Resource, ScalewayAPI
+from nvoi.providers.scaleway.faults import (
+    find_overlap,
+    get_account,
+    get_size,
+    list_config_faults,
+    list_zones,
+)
 from nvoi.providers.scaleway.inventory import (
     Inventory,
     find_nic,
@@ -39,11 +47,6 @@ from nvoi.providers.scaleway.plan import (
     Situation,
     describe_deletion,
     describe_wanted,
-    find_overlap,
-    get_account,
-    get_size,
-    list_config_faults,
-    list_zones,
     read_situation,
 )
 from nvoi.providers.scaleway.refusals import KEY_PATH, KEY_REFUSALS, find_type
@@ -52,6 +55,8 @@ from nvoi.ssh.routes import Routes
 
 log = get_logger("nvoi.providers")
 
+#: Seconds for which an API that does not answer is asked again, where nothing depends on it.
+GLANCE = 5.0
 #: Where a server sees a disk of block storage, whatever it calls it.
 DEVICE = "/dev/disk/by-id/scsi-0SCW_sbs_volume-{id}"
 
@@ -76,6 +81,8 @@ class Scaleway:
         self.routes = routes
         self._api = ScalewayAPI(account.secret_key, account.project_id, environ, pace or Pace())
         self._region = find_region(account.zone)
+        #: Of what follows, which servers that are worked on side by side change.
+        self._lock = Lock()
         #: What was seen of each app last, and of servers by their names.
         self._seen: dict[str, Inventory] = {}
         self._servers: dict[str, Resource] = {}
@@ -115,10 +122,11 @@ class Scaleway:
         others = [tag for tag in resource.tags if "=" not in tag]
         tags = [*others, *(f"{key}={value}" for key, value in labels.items())]
         resource = self._api.update(resource, {"tags": tags})
-        self._servers[server.name] = resource
-        for name, inventory in self._seen.items():
-            if resource.id in {one.id for one in inventory.resources}:
-                self._seen[name] = inventory.replace([resource])
+        with self._lock:
+            self._servers[server.name] = resource
+            for name, inventory in self._seen.items():
+                if resource.id in {one.id for one in inventory.resources}:
+                    self._seen[name] = inventory.replace([resource])
         host = replace(server.host, host_keys=tuple(keys))
         return replace(server, host=host, is_new=FIRST_HOST_KEY in labels)
 
@@ -162,13 +170,16 @@ class Scaleway:
         check_left({**remover.left, **left}.values(), {**remover.reasons, **strangers})
         return [one.name for one in kept.values()]
 
-    def describe(self, application: Application) -> list[str]:
+    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
+        self._api.patience = min(GLANCE, self._api.patience)
         try:
-            return self._read_situation(application, with_prices=True).describe()
+            situation = self._read_situation(application, with_prices=True)
         except RequestError as error:
             return [*describe_unknown(error), *describe_wanted(application)]
+        return situation.describe(with_volumes=with_volumes)
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+        self._api.patience = min(GLANCE, self._api.patience)
         try:
             regions = self._find_regions(application)
             inventory = self._read(application, regions).drop_strangers()

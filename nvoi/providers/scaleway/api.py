@@ -6,6 +6,7 @@ Marketplace v2.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from nvoi.errors import RequestError
 from nvoi.http import ANSWER_SECONDS, NO_TEXTS, PATIENCE, PAUSE, Answer, Client, build_connect
 from nvoi.log.levels import get_logger
-from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient
+from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient, may_pass
 from nvoi.secret import Secret
 from nvoi.version import __version__
 from nvoi.waiting import wait_for
@@ -26,6 +27,8 @@ Json = dict[str, Any]
 URL, URL_VARIABLE = "https://api.scaleway.com", "SCW_API_URL"
 #: Entries of a list that are asked for at once: the most that there may be.
 PAGE = 100
+#: How many entries a list has in all; Instances tell it in a header of their own.
+TOTAL = "total_count"
 NOT_FOUND = 404
 
 
@@ -131,6 +134,8 @@ class ScalewayAPI:
         pace: Pace,
     ) -> None:
         self.project, self.pace = project, pace
+        #: Seconds for which one who does not answer is asked again.
+        self.patience = pace.patience
         self.url = (environ.get(URL_VARIABLE) or URL).rstrip("/")
         self._base = urlsplit(self.url).path
         self._client = Client(
@@ -141,7 +146,7 @@ class ScalewayAPI:
             },
             pause=pace.pause,
             listen=tell_trouble,
-            is_temporary=is_transient,
+            is_temporary=may_pass,
             is_undone=is_transient,
         )
 
@@ -172,7 +177,7 @@ class ScalewayAPI:
                 body=body,
                 headers=headers,
                 seconds=self.pace.answer,
-                patience=self.pace.patience,
+                patience=self.patience,
             )
             return read(answer)
         except RequestError as error:
@@ -182,16 +187,18 @@ class ScalewayAPI:
         """The entries of all pages of a list; those of a mapping with their keys as ``name``."""
         entries: list[Json] = []
         size = "per_page" if path.startswith("/instance/") else "page_size"
-        page = 0
-        while True:
-            page += 1
+        for page in itertools.count(1):
             paging = {"page": str(page), size: str(PAGE)}
-            found = self.ask("GET", path, what, query={**query, **paging}).get(key) or []
+            answer = self.ask("GET", path, what, query={**query, **paging})
+            found = answer.get(key) or []
             if isinstance(found, dict):
                 found = [{**one, "name": name} for name, one in found.items()]
             entries += found
-            if len(found) < PAGE:
-                return entries
+            # A page may be shorter than what was asked for; not all lists tell how long they are.
+            total = answer.get(TOTAL)
+            if not found or (len(entries) >= total if total else len(found) < PAGE):
+                break
+        return entries
 
     def list_resources(
         self, kind: Kind, place: str, query: Mapping[str, str] = NO_TEXTS
@@ -291,9 +298,11 @@ def tell_trouble(error: RequestError | None) -> None:
 
 
 def read(answer: Answer) -> Json:
-    """The JSON of an answer, empty where it has no body."""
-    content = answer.read() if answer.body.strip() else {}
-    return content if isinstance(content, dict) else {}
+    """The JSON of an answer, empty where it has no body; how long a list is, always with it."""
+    found = answer.read() if answer.body.strip() else {}
+    content: Json = found if isinstance(found, dict) else {}
+    total = answer.headers.get("X-Total-Count", "")
+    return {**content, TOTAL: int(total)} if total.isdecimal() else content
 
 
 def unwrap(kind: Kind, place: str, content: Json) -> Resource:

@@ -52,6 +52,10 @@ class Inventory:
     def find(self, kind: Kind, name: str) -> Resource | None:
         return next((one for one in self.list(kind) if one.name == name), None)
 
+    def find_data(self, name: str) -> Resource | None:
+        """The disk with data of this name; one that a server starts from may have it too."""
+        return next((one for one in self.list_data() if one.name == name), None)
+
     def find_in(self, kind: Kind, place: str) -> Resource | None:
         return next((one for one in self.list(kind) if one.place == place), None)
 
@@ -112,7 +116,7 @@ class Inventory:
         """Whether all that the config names is there and the app's, and nothing hints at more."""
         wanted = list(list_wanted(application))
         servers = [self.find(SERVER, one.name) for one in wanted]
-        volumes = [self.find(VOLUME, volume.name) for one in wanted for volume in one.volumes]
+        volumes = [self.find_data(volume.name) for one in wanted for volume in one.volumes]
         network = self.find(NETWORK, build_network_name(application.name))
         nics = {find_nic(one, network) for one in self.list(SERVER)}
         return (

@@ -45,9 +45,9 @@ from nvoi.providers.scaleway.offers import DISK_IOPS, GB, ROOT_SIZE
 from nvoi.providers.scaleway.orders import (
     Order,
     is_stopped,
-    list_stopped,
     list_unconnected,
     list_unmade,
+    list_unready,
 )
 from nvoi.providers.scaleway.refusals import AGAIN, find_type
 from nvoi.waiting import NotReadyError
@@ -85,11 +85,11 @@ class Maker:
             self._do(orders, lambda order: self._connect(order, firewalls[order.zone], network))
             self._wait(
                 SERVER,
-                "disks and networks of servers",
-                lambda: list_unconnected(self.inventory, orders, network),
+                "disks of servers",
+                lambda: list_unconnected(self.inventory, orders),
             )
             self._do(orders, self._start)
-            self._wait(SERVER, "servers", lambda: list_stopped(self.inventory, orders))
+            self._wait(SERVER, "servers", lambda: list_unready(self.inventory, orders, network))
             return self._add_private_ips(network)
         except NvoiError as error:
             if not self._made:
@@ -150,7 +150,7 @@ class Maker:
     def _ensure_volume(
         self, wanted: WantedVolume, order: Order, labels: Mapping[str, str]
     ) -> Resource:
-        volume = self.inventory.find(VOLUME, wanted.name)
+        volume = self.inventory.find_data(wanted.name)
         if volume is None:
             body = {
                 "name": wanted.name,
@@ -269,7 +269,8 @@ class Maker:
     def _give_user_data(self, server: Resource, path: str) -> Resource:
         """Its host key is noted first: what is once there is what it starts with."""
         keys, host_key = self.application.ssh_keys, generate_host_key()
-        assert keys is not None  # noqa: S101 - of a valid config for servers
+        if keys is None:
+            raise AssertionError("a config for rented servers has SSH keys")
         user_data = build_user_data(server.name, keys.public_key, host_key)
         labels = {FIRST_HOST_KEY: encode_host_key(host_key.public)}
         server = self.api.update(server, {"tags": build_tags(server, labels)})
@@ -332,7 +333,8 @@ class Maker:
         is_it: Callable[[Resource], bool] | None = None,
     ) -> Resource:
         def is_same(one: Resource) -> bool:
-            return one.name == body["name"] and self.inventory.is_own(one)
+            is_own = self.inventory.is_own(one) and OF_SERVER not in one.labels
+            return is_own and one.name == body["name"]
 
         resource = self.api.create(kind, place, body, is_it or is_same)
         self._tell(resource)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nvoi.errors import NvoiError
 from nvoi.providers.rented import WantedServer
-from nvoi.providers.scaleway.api import SERVER, VOLUME, Resource
+from nvoi.providers.scaleway.api import SERVER, Resource
 from nvoi.providers.scaleway.inventory import Inventory, list_attached
 from nvoi.providers.scaleway.offers import GB
 from nvoi.providers.scaleway.refusals import AGAIN
@@ -46,7 +46,7 @@ class Order:
 
     def list_volumes(self, inventory: Inventory) -> list[Resource]:
         names = {volume.name for volume in self.wanted.volumes}
-        return [one for one in inventory.list(VOLUME) if one.name in names]
+        return [one for one in inventory.list_data() if one.name in names]
 
 
 def list_unmade(inventory: Inventory, orders: Sequence[Order]) -> list[str]:
@@ -66,29 +66,31 @@ def list_unmade(inventory: Inventory, orders: Sequence[Order]) -> list[str]:
     return pending
 
 
-def list_unconnected(inventory: Inventory, orders: Sequence[Order], network: Resource) -> list[str]:
-    """The servers whose disks or interfaces are not there yet, each with the state of one."""
+def list_unconnected(inventory: Inventory, orders: Sequence[Order]) -> list[str]:
+    """The servers whose disks are not there yet, each with the state of one."""
     pending = []
     for order in orders:
         server = order.get_server(inventory)
         disks = list_attached(server)
         states = [disks.get(one.id, MISSING) for one in order.list_volumes(inventory)]
-        states.append(find_nic_state(server, network))
         waits = [state for state in states if state not in {"", AVAILABLE}]
         if not waits and not server.data.get("allowed_actions", True):
             waits = ["busy"]
-        pending += [f"a part of {server.name} is {state}" for state in waits[:1]]
+        pending += [f"a disk of {server.name} is {state}" for state in waits[:1]]
     return pending
 
 
-def list_stopped(inventory: Inventory, orders: Sequence[Order]) -> list[str]:
-    """The servers that do not run yet, each with its state."""
+def list_unready(inventory: Inventory, orders: Sequence[Order], network: Resource) -> list[str]:
+    """The servers that do not run yet, or are not in the network, each with its state."""
     pending = []
     for order in orders:
         server = order.get_server(inventory)
         state, detail = server.data["state"], server.data.get("state_detail")
+        nic = find_nic_state(server, network)
         if state != "running":
             pending.append(f"{server.name} is {state}{f' ({detail})' if detail else ''}")
+        elif nic not in {"", AVAILABLE}:
+            pending.append(f"the private interface of {server.name} is {nic}")
     return pending
 
 

@@ -1,15 +1,12 @@
-"""What of an app's config Scaleway can have: checked, put against what there is, and told."""
+"""What an app's config says put against what there is at Scaleway, and told, with what it costs."""
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from nvoi.config.nodes import join_path
-from nvoi.config.schema import Application, ScalewayProvider
+from nvoi.config.schema import Application
 from nvoi.errors import Fault
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.parallel import work_on_all
@@ -17,7 +14,6 @@ from nvoi.providers import rented
 from nvoi.providers.rented import (
     Costs,
     WantedServer,
-    WantedVolume,
     list_open_ports,
     list_wanted,
 )
@@ -29,26 +25,23 @@ from nvoi.providers.scaleway.api import (
     Resource,
     ScalewayAPI,
 )
+from nvoi.providers.scaleway.faults import (
+    find_fault,
+    get_account,
+    get_size,
+    list_volume_faults,
+)
 from nvoi.providers.scaleway.firewall import find_drift, list_rules
-from nvoi.providers.scaleway.inventory import Inventory, find_region
+from nvoi.providers.scaleway.inventory import Inventory
 from nvoi.providers.scaleway.offers import (
     CURRENCY,
-    GB,
     ROOT_SIZE,
-    ZONES,
     Shelf,
     describe_shortage,
     find_image,
-    find_type_fault,
     read_shelf,
 )
 from nvoi.providers.scaleway.orders import Order
-
-ACCOUNT = "application.compute_provider.scaleway"
-PROJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-IPV4 = 4
-#: GB that a disk of block storage may have (Block Storage v1, "Create a volume").
-LARGEST = 10_000
 
 
 @dataclass(frozen=True)
@@ -73,15 +66,19 @@ class Situation:
     def surplus(self) -> tuple[Resource, ...]:
         return self.inventory.list_surplus(self.application)
 
-    def describe(self) -> list[str]:
+    def describe(self, *, with_volumes: bool) -> list[str]:
         """What is made, changed and removed, a line each, and what a month costs."""
         lines = [*self._list_shared(), *self._list_parts(), *self._list_takeovers()]
         lines += [
             f"deletes server {one.name}, which the config no longer names" for one in self.surplus
         ]
-        lines += map(describe_kept, self.inventory.list_surplus_data(self.application))
+        lines += [
+            describe_data(one, goes=with_volumes)
+            for one in self.inventory.list_surplus_data(self.application)
+        ]
         what = lines or ["has all that the config names, as it is to be"]
-        return [*self.list_differences(), *what, describe_costs(self._sum_costs())]
+        costs = describe_costs(self._sum_costs(with_volumes=with_volumes))
+        return [*self.list_differences(), *what, costs]
 
     def list_differences(self) -> Iterator[str]:
         """What the config says in vain of a server that is there, and what is of none."""
@@ -121,7 +118,7 @@ class Situation:
             if self.inventory.find(SERVER, order.wanted.name) is None:
                 yield f"makes server {order.wanted.name}, a {order.type} in {order.zone}"
             for volume in order.wanted.volumes:
-                found = self.inventory.find(VOLUME, volume.name)
+                found = self.inventory.find_data(volume.name)
                 if found is None:
                     yield f"makes volume {volume.name}, {volume.size} GB in {order.zone}"
                 elif get_size(found) < volume.size:
@@ -133,17 +130,18 @@ class Situation:
             if not self.inventory.is_own(one):
                 yield f"takes over {one.kind.noun} {one.name}, and labels it"
 
-    def _sum_costs(self) -> Costs:
-        going = {one.name for one in self.surplus}
+    def _sum_costs(self, *, with_volumes: bool) -> Costs:
+        names = {one.name for one in self.surplus}
+        going = {
+            one for one in self.inventory.resources if self.inventory.get_server_name(one) in names
+        }
+        if with_volumes:
+            going.update(self.inventory.list_surplus_data(self.application))
         prices = {
             one: price_resource(self.shelves[one.place], one)
             for one in self.inventory.list_priced()
         }
-        stays = [
-            price
-            for one, price in prices.items()
-            if self.inventory.get_server_name(one) not in going
-        ]
+        stays = [price for one, price in prices.items() if one not in going]
         now = sum(prices.values(), Decimal())
         return Costs(CURRENCY, now, sum(stays, Decimal()) + self._price_new())
 
@@ -154,7 +152,7 @@ class Situation:
             if self.inventory.find(SERVER, order.wanted.name) is None:
                 total += get_price(shelf, order.type) + shelf.disk * ROOT_SIZE
             for volume in order.wanted.volumes:
-                found = self.inventory.find(VOLUME, volume.name)
+                found = self.inventory.find_data(volume.name)
                 total += shelf.disk * max(volume.size - (get_size(found) if found else 0), 0)
         return total
 
@@ -217,72 +215,6 @@ def build_order(
     return Order(wanted, zone, type_, images[zone, type_], shortage)
 
 
-def find_fault(
-    application: Application,
-    wanted: WantedServer,
-    shelves: Mapping[str, Shelf],
-    images: Mapping[tuple[str, str], str | None],
-) -> Fault | None:
-    """Why a server cannot be made as the config says."""
-    account = get_account(application)
-    zone, type_ = wanted.location or account.zone, wanted.type or account.server_type
-    path = build_path(wanted.group, "type") if wanted.type else f"{ACCOUNT}.server_type"
-    message = find_type_fault(shelves[zone], type_, account.architecture)
-    if message is None and images[zone, type_] is None:
-        message = f"there is no image of Ubuntu 24.04 for {type_} in {zone}"
-    return None if message is None else Fault(0, 0, path, message)
-
-
-def list_volume_faults(
-    application: Application, inventory: Inventory, orders: Iterable[Order]
-) -> Iterator[Fault]:
-    for order in orders:
-        for volume in order.wanted.volumes:
-            found = inventory.find(VOLUME, volume.name)
-            path = build_volume_path(application, order.wanted, volume)
-            if found is not None and get_size(found) > volume.size:
-                message = f"the volume has {get_size(found)} GB, and none can shrink; give it these"
-                yield Fault(0, 0, f"{path}.size", message)
-            if found is not None and found.place != order.zone:
-                message = f"the volume is in {found.place}, and its server in {order.zone}"
-                yield Fault(0, 0, path, f"{message}; both must be in one zone")
-
-
-def list_config_faults(application: Application) -> Iterator[Fault]:
-    """What of a config nobody can have at Scaleway."""
-    account = get_account(application)
-    if not PROJECT.fullmatch(account.project_id):
-        message = "must be the id of a project, as the console shows it in the project's settings"
-        yield Fault(0, 0, f"{ACCOUNT}.project_id", message)
-    zones = [zone for region in ZONES.values() for zone in region]
-    places = {f"{ACCOUNT}.zone": account.zone}
-    for group in application.servers.values():
-        if group.location:
-            places[build_path(group.name, "location")] = group.location
-    for path, zone in places.items():
-        if zone not in zones:
-            yield Fault(0, 0, path, f"there is no zone {zone}; there are {', '.join(zones)}")
-        elif account.zone in zones and find_region(zone) != find_region(account.zone):
-            here = ", ".join(ZONES[find_region(account.zone)])
-            message = f"all servers must be in one region; {account.zone} is in that of {here}"
-            yield Fault(0, 0, path, message)
-    for wanted in list_wanted(application):
-        for volume in wanted.volumes:
-            if volume.size > LARGEST:
-                path = build_volume_path(application, wanted, volume)
-                yield Fault(0, 0, f"{path}.size", f"a volume has at most {LARGEST} GB")
-
-
-def find_overlap(application: Application, inventory: Inventory) -> str | None:
-    """Why the app's servers cannot be in the network that has its name."""
-    network = inventory.find(NETWORK, build_network_name(application.name))
-    subnets = [] if network is None else [one["subnet"] for one in network.data["subnets"]]
-    ranges = [one for text in subnets if (one := ipaddress.ip_network(text)).version == IPV4]
-    if network is None or any(one.overlaps(ipaddress.ip_network(rented.NETWORK)) for one in ranges):
-        return None
-    return f"{network} has {', '.join(map(str, ranges)) or 'no IPv4'}, and not {rented.SUBNET}"
-
-
 def describe_deletion(
     inventory: Inventory, shelves: Mapping[str, Shelf], *, with_volumes: bool
 ) -> list[str]:
@@ -291,11 +223,12 @@ def describe_deletion(
     lines = []
     for one in inventory.resources:
         if one in kept:
-            lines.append(describe_kept(one))
+            lines.append(describe_data(one, goes=False))
+        elif one in inventory.list_data():
+            lines.append(describe_data(one, goes=True))
         else:
             detail = f", a {one.data['commercial_type']}" if one.kind is SERVER else ""
-            data = " with all its data" if one in inventory.list_data() else ""
-            lines.append(f"deletes {one.kind.noun} {one.name}{detail} in {one.place}{data}")
+            lines.append(f"deletes {one.kind.noun} {one.name}{detail} in {one.place}")
     prices = {one.id: price_resource(shelves[one.place], one) for one in inventory.list_priced()}
     stays = sum((prices[one.id] for one in kept), Decimal())
     return [*lines, describe_costs(Costs(CURRENCY, sum(prices.values(), Decimal()), stays))]
@@ -311,7 +244,10 @@ def describe_wanted(application: Application) -> Iterator[str]:
             yield f"needs volume {volume.name}, {volume.size} GB"
 
 
-def describe_kept(volume: Resource) -> str:
+def describe_data(volume: Resource, *, goes: bool) -> str:
+    """What becomes of a disk with data."""
+    if goes:
+        return f"deletes volume {volume.name} with all its data"
     return f"keeps volume {volume.name}; --delete-volumes deletes it"
 
 
@@ -330,30 +266,3 @@ def price_resource(shelf: Shelf, resource: Resource) -> Decimal:
 def get_price(shelf: Shelf, type_: str) -> Decimal:
     offer = shelf.offers.get(type_)
     return offer.monthly if offer else Decimal()
-
-
-def get_size(volume: Resource) -> int:
-    return int(volume.data["size"]) // GB
-
-
-def list_zones(application: Application) -> list[str]:
-    """The zones of the config, that of the account first."""
-    account = get_account(application)
-    places = (group.location for group in application.servers.values())
-    return list(dict.fromkeys([account.zone, *filter(None, places)]))
-
-
-def get_account(application: Application) -> ScalewayProvider:
-    account = application.compute_provider
-    if not isinstance(account, ScalewayProvider):
-        raise TypeError("the config has another provider")
-    return account
-
-
-def build_path(group: str, key: str) -> str:
-    return f"{join_path('application.servers', group)}.{key}"
-
-
-def build_volume_path(application: Application, wanted: WantedServer, volume: WantedVolume) -> str:
-    key = volume.name.removeprefix(f"{application.name}-{wanted.group}-")
-    return f"{build_path(wanted.group, 'volumes')}.{key}"

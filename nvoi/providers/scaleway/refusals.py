@@ -71,6 +71,11 @@ def is_transient(error: RequestError) -> bool:
     return find_type(error) == "transient_state"
 
 
+def may_pass(error: RequestError) -> bool:
+    """Whether the same may be asked again with more success, where that does no harm."""
+    return is_transient(error) or (error.status or 0) >= SERVER_FAULT
+
+
 def is_lost(error: RequestError) -> bool:
     """Whether what was asked may have been done all the same."""
     return error.is_silence or (error.status or 0) >= SERVER_FAULT

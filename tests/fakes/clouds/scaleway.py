@@ -63,6 +63,7 @@ class Scaleway(Cloud):
         types: what is sold in every zone; `shortages` are zones and types that are out of stock.
         limits: how many of a kind the project may have.
         rights: the permission sets of the API key.
+        largest_page: entries that an answer has at most, whatever is asked for.
         on_start, on_delete: called with a server that starts for the first time, or that is gone.
     """
 
@@ -73,6 +74,7 @@ class Scaleway(Cloud):
         self.types, self.shortages = build_types(), set[tuple[str, str]]()
         self.limits: dict[str, int] = {}
         self.rights = set(ALL_RIGHTS)
+        self.largest_page = 100
         self.on_start: Callable[[Json], object] = lambda _: None
         self.on_delete: Callable[[Json], object] = lambda _: None
         self._going: list[tuple[Progress, Callable[[], None]]] = []
@@ -90,7 +92,7 @@ class Scaleway(Cloud):
     def find_address(self, server: Json) -> str:
         """The public address of a server."""
         addresses = self.things[ADDRESSES].values()
-        return next(one["address"] for one in addresses if one["server"] == server["id"])
+        return next(str(one["address"]) for one in addresses if one["server"] == server["id"])
 
     def find_private_ip(self, nic: Json) -> str:
         """The IPv4 address of an interface in its network."""
@@ -120,8 +122,8 @@ class Scaleway(Cloud):
 
     def authorize(self, call: Call) -> None:
         if call.headers.get("X-Auth-Token") != KEY:
-            details = {"method": "api_key", "reason": "not_found"}
-            raise Refused(401, "denied_authentication", "authentication is denied", **details)
+            reason = {"method": "api_key", "reason": "not_found"}
+            raise Refused(401, "denied_authentication", "authentication is denied", **reason)
         for path, right, resource in RIGHTS:
             if path in call.path:
                 if right not in self.rights:
@@ -147,14 +149,14 @@ class Scaleway(Cloud):
         for name, one in self.types.items():
             state = "shortage" if (zone, name) in self.shortages else "available"
             found[name] = {"availability": state} if stock else one
-        begin, end = read_page(call, "per_page")
+        begin, end = self.read_page(call, "per_page")
         page = dict(list(found.items())[begin:end])
         return Answer(200, {"servers": page}, {"X-Total-Count": str(len(found))})
 
     @route("GET", rf"{BLOCK}/volume-types")
     def list_volume_types(self, call: Call, zone: str) -> Json:
         check_zone(zone)
-        return paginate("volume_types", [{**one, "zone": zone} for one in VOLUME_TYPES], call)
+        return self.paginate("volume_types", [{**one, "zone": zone} for one in VOLUME_TYPES], call)
 
     @route("GET", r"/marketplace/v2/local-images")
     def list_images(self, call: Call) -> Json:
@@ -167,14 +169,14 @@ class Scaleway(Cloud):
             for one in found
             if architecture in {None, one["arch"]} and type_ in {None, one["type"]}
         ]
-        return paginate("local_images", images, call)
+        return self.paginate("local_images", images, call)
 
     # Instances: lists, and all that are alike
 
     @route("GET", rf"{INSTANCE}/(servers|ips|security_groups)")
     def list_instances(self, call: Call, zone: str, kind: str) -> Answer:
         check_zone(zone)
-        begin, end = read_page(call, "per_page")
+        begin, end = self.read_page(call, "per_page")
         found = [one for one in self._list(kind, zone) if matches_instance(one, call)]
         found.reverse()
         body = {kind: [self._show(kind, one) for one in found[begin:end]]}
@@ -251,7 +253,7 @@ class Scaleway(Cloud):
     @route("GET", rf"{INSTANCE}/security_groups/{ID}/rules")
     def list_rules(self, call: Call, zone: str, number: str) -> Answer:
         self._get(FIREWALLS, zone, number)
-        begin, end = read_page(call, "per_page")
+        begin, end = self.read_page(call, "per_page")
         rules = [*build_mail_rules(), *self.rules[number]]
         return Answer(200, {"rules": rules[begin:end]}, {"X-Total-Count": str(len(rules))})
 
@@ -452,7 +454,7 @@ class Scaleway(Cloud):
     def list_volumes(self, call: Call, zone: str) -> Json:
         check_zone(zone)
         found = [one for one in self._list(VOLUMES, zone) if matches(one, call)]
-        return paginate(VOLUMES, found, call)
+        return self.paginate(VOLUMES, found, call)
 
     @route("GET", rf"{BLOCK}/volumes/{ID}")
     def show_volume(self, call: Call, zone: str, number: str) -> Json:
@@ -497,7 +499,9 @@ class Scaleway(Cloud):
     @route("GET", rf"{VPC}/(vpcs|private-networks)")
     def list_networks(self, call: Call, region: str, word: str) -> Json:
         kind = word.replace("-", "_")
-        return paginate(kind, [one for one in self._list(kind, region) if matches(one, call)], call)
+        return self.paginate(
+            kind, [one for one in self._list(kind, region) if matches(one, call)], call
+        )
 
     @route("POST", rf"{VPC}/vpcs")
     def make_vpc(self, call: Call, region: str) -> Json:
@@ -551,7 +555,8 @@ class Scaleway(Cloud):
             if one["_network"] == network
             and (call.find("is_ipv6") or "false") == str(one["is_ipv6"]).lower()
         ]
-        return paginate("ips", found, call)
+        shown = [{key: value for key, value in one.items() if key != "name"} for one in found]
+        return self.paginate("ips", shown, call)
 
     def _book_ips(self, network: Json) -> list[str]:
         ips = self.things[PRIVATE_IPS]
@@ -592,7 +597,9 @@ class Scaleway(Cloud):
             servers = self.things[SERVERS]
             server = servers.get(thing["server"] or "")
             summary = {"id": server["id"], "name": server["name"]} if server else None
-            return {key: one for key, one in {**thing, "server": summary}.items() if key != "name"}
+            hidden = {"name", "creation_date"}
+            shown = {key: one for key, one in thing.items() if key not in hidden}
+            return {**shown, "server": summary}
         if kind == FIREWALLS:
             users = [
                 {"id": one["id"], "name": one["name"]}
@@ -616,6 +623,21 @@ class Scaleway(Cloud):
         allowed = [] if is_busy else ALLOWED.get(thing["state"], [])
         shown = {key: one for key, one in thing.items() if not key.startswith("_")}
         return {**shown, "public_ips": addresses, "allowed_actions": allowed}
+
+    def read_page(self, call: Call, key: str, default: int = 50) -> tuple[int, int]:
+        page, size = call.get_number("page", 1), call.get_number(key, default)
+        if not 1 <= size <= 100:
+            raise invalid(key, "must be at most 100")
+        size = min(size, self.largest_page)
+        return (page - 1) * size, page * size
+
+    def paginate(self, key: str, found: Iterable[Json], call: Call) -> Json:
+        things = list(found)
+        begin, end = self.read_page(call, "page_size", 20)
+        page = [
+            {k: v for k, v in one.items() if not k.startswith("_")} for one in things[begin:end]
+        ]
+        return {key: page, "total_count": len(things)}
 
     def _make(self, kind: str, place: str, body: Json, **shape: Any) -> Json:
         check_zone(place)
@@ -773,20 +795,6 @@ def matches(thing: Json, call: Call) -> bool:
         and (name is None or name in thing["name"])
         and (tags is None or bool(set(tags) & set(thing["tags"])))
     )
-
-
-def read_page(call: Call, key: str, default: int = 50) -> tuple[int, int]:
-    page, size = call.get_number("page", 1), call.get_number(key, default)
-    if not 1 <= size <= 100:
-        raise invalid(key, "must be at most 100")
-    return (page - 1) * size, page * size
-
-
-def paginate(key: str, found: Iterable[Json], call: Call) -> Json:
-    things = list(found)
-    begin, end = read_page(call, "page_size", 20)
-    shown = [{k: v for k, v in one.items() if not k.startswith("_")} for one in things[begin:end]]
-    return {key: shown, "total_count": len(things)}
 
 
 def invalid(argument: str, message: str) -> Refused:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from tests.fakes.clouds.server import Json
 
-ZONES = ("fr-par-1", "fr-par-2", "fr-par-3", "nl-ams-1", "nl-ams-2", "nl-ams-3")
-ZONES += ("pl-waw-1", "pl-waw-2", "pl-waw-3", "it-mil-1")
+PLACES = ("fr-par", "nl-ams", "pl-waw")
+ZONES = (*(f"{place}-{number}" for place in PLACES for number in (1, 2, 3)), "it-mil-1")
 GIB = 2**30
-#: The name, architecture, cores, GiB and EUR an hour of types; those of one more row have no
-#: monthly price, or are no longer sold.
+#: The name, architecture, cores, GiB and EUR an hour of types, and those that are no longer sold.
 TYPES = (
     ("DEV1-S", "x86_64", 2, 2, 0.008976),
     ("DEV1-M", "x86_64", 3, 4, 0.020196),

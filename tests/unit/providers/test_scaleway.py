@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,18 +20,21 @@ from tests.fakes.clouds.scaleway import (
     ADDRESSES,
     FIREWALLS,
     GB,
+    KEY,
     KINDS,
     NETWORKS,
     PRIVATE_IPS,
+    PROJECT,
     SERVERS,
     VOLUMES,
     VPCS,
 )
 from tests.fakes.clouds.scaleway import Scaleway as Cloud
 from tests.fakes.clouds.server import Call, Fault, Json, Refused
-from tests.unit.config.texts import parse, scaleway
+from tests.unit.config.texts import keys, parse, scaleway
 from tests.waiting import PATIENCE
 
+ROOT = Path(__file__).parents[3]
 PACE = Pace(
     answer=5.0,
     patience=1.0,
@@ -163,8 +167,21 @@ def test_the_provider_of_a_config_is_asked_where_the_environment_says(cloud: Clo
     application = read("servers: {main: {}}")
     provider = get_provider(application, {"SCW_API_URL": cloud.url})
     assert provider.list_servers(application) == ()
-    assert provider.build_volumes_removal is not None
     assert cloud.calls
+
+
+def test_a_volume_that_is_called_like_the_disk_of_a_server_is_told_from_it(cloud: Cloud) -> None:
+    application = read("servers: {main: {master: true}, main-1: {volumes: {root: {size: 7}}}}")
+    first = rent(cloud, application).ensure_servers(application)
+    assert cloud.list_names(VOLUMES) == [
+        "shop-main-1-1-root",
+        "shop-main-1-root",
+        "shop-main-1-root",
+    ]
+    assert [[disk.size for disk in one.disks] for one in first] == [[], [7]]
+    assert rent(cloud, application).ensure_servers(application) == first
+    rent(cloud, application).delete_servers(application, with_volumes=True)
+    assert not any(cloud.show_all().values())
 
 
 # Taken up
@@ -320,6 +337,12 @@ def test_servers_that_the_config_no_longer_names_are_given_back_with_what_is_the
     lines = provider.describe(smaller)
     assert "deletes server shop-work-1, which the config no longer names" in lines
     assert "keeps volume shop-work-data; --delete-volumes deletes it" in lines
+    assert lines[-1] == (
+        "costs EUR 10.86 a month afterwards, EUR 30.86 now, without public addresses"
+    )
+    lines = provider.describe(smaller, with_volumes=True)
+    assert "deletes volume shop-work-data with all its data" in lines
+    assert lines[-1].startswith("costs EUR 10.00 a month afterwards, EUR 30.86 now")
     surplus = provider.list_surplus(smaller)
     assert [(one.name, one.group, len(one.disks)) for one in surplus] == [
         ("shop-work-1", "work", 1),
@@ -356,6 +379,17 @@ def test_all_is_given_back_and_only_what_is_the_apps(cloud: Cloud) -> None:
     assert cloud.things[PRIVATE_IPS] == {}
     lists = [call for call in cloud.calls if call.is_reading and call.path.endswith("-1/servers")]
     assert {call.find("page") for call in lists} == {"1", "2"}
+
+
+def test_pages_that_are_shorter_than_what_was_asked_for_are_all_read(cloud: Cloud) -> None:
+    cloud.largest_page = 2
+    application = read()
+    rent(cloud, application).ensure_servers(application)
+    found = rent(cloud, application).list_servers(application)
+    assert [one.name for one in found] == ["shop-main-1", "shop-work-1", "shop-work-2"]
+    assert found[0].disks
+    rent(cloud, application).delete_servers(application, with_volumes=True)
+    assert not any(cloud.show_all().values())
 
 
 def test_volumes_stay_until_they_are_asked_for(cloud: Cloud) -> None:
@@ -420,3 +454,22 @@ def test_delete_finds_the_app_in_another_region_than_that_of_the_config(cloud: C
         deploy(cloud, application)
     rent(cloud, application).delete_servers(application, with_volumes=True)
     assert not any(cloud.show_all().values())
+
+
+def test_the_example_can_be_deployed(cloud: Cloud) -> None:
+    text = (ROOT / "examples" / "scaleway" / "deploy.yml").read_text()
+    pair = keys()
+    application = parse(
+        text,
+        SCALEWAY_SECRET_KEY=KEY,
+        SCALEWAY_PROJECT_ID=PROJECT,
+        SSH_PRIVATE_KEY=pair["PRIVATE_KEY"],
+        SSH_PUBLIC_KEY=pair["PUBLIC_KEY"],
+        POSTGRES_PASSWORD="of-the-database",
+    ).application
+    provider = get_provider(application, {"SCW_API_URL": cloud.url})
+    assert provider.find_faults(application) == []
+    lines = provider.describe(application)
+    assert "makes server shop-main-1, a DEV1-M in fr-par-1" in lines
+    assert "makes volume shop-main-database, 20 GB in fr-par-1" in lines
+    assert all(call.is_reading for call in cloud.calls)
