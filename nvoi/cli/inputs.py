@@ -122,6 +122,11 @@ def ask_name(question: str, name: str) -> bool:
     return ask(f"{question} Type {name} to go on: ") == name.encode()
 
 
+def ask_yes(question: str) -> bool:
+    """Ask at the terminal; anything but yes is no."""
+    return ask(f"{question} [y/N] ").lower() in {b"y", b"yes"}
+
+
 def ask(prompt: str) -> bytes:
     sys.stdout.write(prompt)
     sys.stdout.flush()

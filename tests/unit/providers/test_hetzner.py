@@ -28,7 +28,7 @@ def build_catalog(*offers: Offer) -> Catalog:
 
 
 def build_public(four: IPv4Address | None, six: IPv6Network | None) -> PublicNetwork:
-    return PublicNetwork(four, six, [], None, None)  # type: ignore[arg-type]  # either may lack
+    return PublicNetwork(four, six, [], None, None)
 
 
 GONE = build_offer("cx33", "fsn1", 4, "7", stock=False)
