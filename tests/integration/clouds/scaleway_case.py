@@ -16,11 +16,11 @@ from tests.unit.config.texts import parse, scaleway
 #: Seconds: what takes long does so on purpose.
 PACE = Pace(
     answer=0.4,
-    patience=2.0,
+    patience=20.0,
     pause=0.01,
     poll=0.005,
     longest_poll=0.05,
-    deadline=30.0,
+    deadline=120.0,
     release=30.0,
 )
 SERVER_GROUPS = "servers: {main: {master: true, volumes: {data: {size: 20}}}, work: {type: DEV1-M}}"
