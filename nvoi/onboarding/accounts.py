@@ -22,6 +22,7 @@ from nvoi.config.schema import (
     SSHProvider,
 )
 from nvoi.domains.cloudflare_api import Account as CloudflareAccount
+from nvoi.domains.cloudflare_api import Pace as CloudflarePace
 from nvoi.domains.cloudflare_api import Zone
 from nvoi.errors import ExtraError, NvoiError
 from nvoi.onboarding.prompts import Choice, Prompts, ask, ask_secret
@@ -92,8 +93,8 @@ def choose_type(prompts: Prompts, record: Any, types: Sequence[ServerType]) -> A
 
 def check_cloudflare(record: Cloudflare, environ: Environ) -> Sequence[Zone]:
     """The zones that the token sees; it may change tunnels, and records of one of them."""
-    with closing(CloudflareAccount(record, environ)) as account:
-        account.patience = ASKING_SECONDS
+    pace = CloudflarePace(patience=ASKING_SECONDS)
+    with closing(CloudflareAccount(record, environ, pace)) as account:
         account.check_tunnel_rights()
         zones = account.list_zones()
         trouble: NvoiError | None = None

@@ -105,7 +105,7 @@ def remove_old(context: ClusterContext) -> None:
     named = {read_reference(item) for item in context.rollout.routes}
     old = [item for item in list_routes(context) if read_reference(item) not in named]
     attempt("what led to names that are gone", partial(trim, context, old))
-    if old and not context.application.uses_ingress:
+    if any(item["kind"] == "Ingress" for item in old) and not context.application.uses_ingress:
         attempt("what the ingress was set up with", partial(give_ports_back, context))
 
 
