@@ -131,6 +131,11 @@ class Client:
         with self._lock:
             return next(reversed(self._failing.values()), None)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the way was opened, and not lost since."""
+        return self._pool is not None
+
     def close(self) -> None:
         pool, self._pool = self._pool, None
         if pool is not None:
@@ -151,7 +156,7 @@ class Client:
 
         Args:
             method: a POST whose connection was lost is not sent again: it may have been heard.
-            body: sent as JSON, unless ``headers`` name another kind of it.
+            body: sent as JSON, of another kind where ``headers`` name one; bytes as they are.
             seconds: how long the server may be silent.
             patience: seconds for which it is asked again.
 
@@ -300,7 +305,7 @@ def send(pool: Pool, request: Request, headers: Mapping[str, str]) -> urllib3.Ba
     return pool.urlopen(
         request.method,
         request.path + query,
-        body=json.dumps(request.body).encode() if has_body else None,
+        body=encode(request.body) if has_body else None,
         headers={"Accept": JSON, **kind, **headers, **request.headers},
         retries=False,
         redirect=False,
@@ -310,6 +315,10 @@ def send(pool: Pool, request: Request, headers: Mapping[str, str]) -> urllib3.Ba
         ),
         preload_content=request.is_whole,
     )
+
+
+def encode(body: object) -> bytes:
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
 
 
 def read_pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

@@ -43,7 +43,9 @@ class Request:
     from instead of the checkout's own, ``require_all_servers`` whether a deploy ends where one
     is away, ``with_cluster`` whether ``delete`` takes the cluster
     away too, ``stamp`` the release that ``rollback`` goes to, None for the one before,
-    ``accept_data_move`` whether services may go on without the data that they have now.
+    ``accept_data_move`` whether services may go on without the data that they have now, ``adopt``
+    whether a deploy takes over what the Ruby gem has made, and ``confirm`` asks whoever is there
+    whether what was shown is meant; where nobody is, the options are taken for that.
     """
 
     config: Config
@@ -61,6 +63,8 @@ class Request:
     with_cluster: bool = False
     stamp: str | None = None
     accept_data_move: bool = False
+    adopt: bool = False
+    confirm: Callable[[str], bool] = lambda _: True
 
     @property
     def user(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 REDACTED = "[REDACTED]"
 
 
@@ -27,3 +29,8 @@ class Secret(str):
 
     def __format__(self, spec: str) -> str:
         return format(REDACTED, spec)
+
+
+def build_basic(user: str, password: Secret) -> Secret:
+    """User and password as HTTP and the files of engines have them (RFC 7617)."""
+    return Secret(b64encode(f"{user}:{password.reveal()}".encode()).decode())

@@ -146,6 +146,12 @@ def add_deploy_options(parser: Parser) -> None:
         action="store_true",
         help="give back rented volumes, with their data, of servers that left the config",
     )
+    parser.add_argument(
+        "--adopt",
+        action="store_true",
+        help="take over what the Ruby gem nvoi 0.2 has made, after it was shown; asks first where "
+        "there is a terminal",
+    )
     add_data_option(parser)
 
 
@@ -375,7 +381,7 @@ COMMANDS = (
         "end the run that holds the lock of the servers",
         "operations",
         "End the run that holds the lock of the servers.",
-        _ASKING_OPTIONS,
+        [*_ASKING_OPTIONS, add_branch_option],
     ),
     Command(
         "resend",

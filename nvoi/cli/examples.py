@@ -40,6 +40,7 @@ examples:
   nvoi deploy --dry-run                  what would change
   nvoi deploy -c deploy.yml -d ../app    a plain config, another checkout
   nvoi deploy --branch feature-x         a deploy of its own, beside production's
+  nvoi deploy --adopt                    take over what the Ruby gem nvoi 0.2 has made
 
 exit codes: 0 done, 1 the deploy failed, 2 bad usage or config; 129 SIGHUP, 130 Ctrl-C,
 131 SIGQUIT, 143 SIGTERM

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
+import stat
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -28,6 +30,9 @@ from nvoi.outcome import LOGGER, Outcome, format_seconds
 log = get_logger("nvoi.cli")
 
 GITHUB = {"github_actions", "gitea_actions", "forgejo_actions"}
+
+#: The programs that read what a step prints, by their names in /proc/PID/comm.
+RUNNERS = {"Runner.Worker", "act_runner", "forgejo-runner"}
 
 #: What a callback_url of nvoi's own dashboard ends with: docs/dashboard.md.
 RECEIVING = re.compile(r"/api(/projects/[^/]+)?/deploys/?")
@@ -102,6 +107,49 @@ def find_formatter(environ: Mapping[str, str], palette: Palette) -> SectionForma
     return GitLabFormatter(palette) if provider == "gitlab_ci" else None
 
 
+def register_secrets(secrets: Iterable[str], environ: Mapping[str, str]) -> None:
+    """Have GitHub mask secrets in the whole job, also in what comes after nvoi.
+
+    It knows those of the environment. The command carries each in the clear: it is given only
+    where the runner itself reads it, and no file and no other program does.
+    """
+    provider, _ = find_ci(environ)
+    if provider not in GITHUB or not is_read_by_runner():
+        return
+    from nvoi.log.secret_forms import SHORTEST_SECRET  # noqa: PLC0415 - for those alone who mask
+
+    known = {line for value in environ.values() for line in value.splitlines()}
+    lines = dict.fromkeys(line for secret in secrets for line in secret.splitlines())
+    with contextlib.suppress(OSError):
+        for line in lines:
+            if len(line) >= SHORTEST_SECRET and line not in known:
+                sys.stdout.write(f"{format_command('add-mask', line, {})}\n")
+        sys.stdout.flush()
+
+
+def is_read_by_runner() -> bool:
+    """Whether standard output is a pipe whose other end a CI's runner holds (proc(5), Linux)."""
+    try:
+        own = os.fstat(sys.stdout.fileno())
+    except (OSError, ValueError):
+        return False
+    if not stat.S_ISFIFO(own.st_mode):
+        return False
+    return any(os.path.samestat(own, found) for found in list_runner_files())
+
+
+def list_runner_files() -> Iterator[os.stat_result]:
+    """The open files of all runners that this user may look at."""
+    for process in Path("/proc").glob("[0-9]*"):
+        # It may end at any moment, or be another user's.
+        with contextlib.suppress(OSError):
+            if (process / "comm").read_text().strip() not in RUNNERS:
+                continue
+            for file in (process / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    yield file.stat()
+
+
 def annotate(error: BaseException, environ: Mapping[str, str]) -> None:
     """Show on GitHub's pages what ended a command; its own cancellation GitHub shows itself."""
     provider, _ = find_ci(environ)
@@ -133,11 +181,17 @@ def find_path(file: Path, environ: Mapping[str, str]) -> str:
 
 
 def build_command(name: str, text: str, **properties: str) -> str:
+    """A workflow command whose ``text`` shows no secret."""
+    return format_command(name, masking.masker.clean_text(text), properties)
+
+
+def format_command(name: str, text: str, properties: Mapping[str, str]) -> str:
     """A workflow command, with the escapes of GitHub's own toolkit."""
     data = {"%": "%25", "\r": "%0D", "\n": "%0A"}
     in_data, in_property = str.maketrans(data), str.maketrans(data | {":": "%3A", ",": "%2C"})
     pairs = [f"{key}={value.translate(in_property)}" for key, value in properties.items()]
-    return f"::{name} {','.join(pairs)}::{masking.masker.clean_text(text).translate(in_data)}"
+    head = f"{name} {','.join(pairs)}" if pairs else name
+    return f"::{head}::{text.translate(in_data)}"
 
 
 def write_files(outcome: Outcome, environ: Mapping[str, str], page: str) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 
 from nvoi import ci
 from nvoi.cli import job, results
-from nvoi.cli.inputs import Inputs, ask_name, find_home, load_inputs, open_console
+from nvoi.cli.inputs import Inputs, ask_name, ask_yes, find_home, load_inputs, open_console
 from nvoi.config.schema import LocalProvider, SSHProvider
+from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import UsageError
-from nvoi.log.levels import Logger
+from nvoi.log.levels import Logger, get_logger
 from nvoi.log.stream import CallbackStream
 from nvoi.naming import check_branch
 from nvoi.operation import (
@@ -30,7 +31,7 @@ from nvoi.operation import (
     tell_steps,
 )
 from nvoi.operation import run as run_operation
-from nvoi.outcome import Outcome
+from nvoi.outcome import LOGGER, Outcome
 from nvoi.signals import interruptible
 from nvoi.targets import get_target
 
@@ -49,6 +50,8 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if getattr(options, "branch", None) is not None:
             config = inputs.config.for_branch(check_branch(options.branch))
             inputs = replace(inputs, config=config)
+        if options.log_format == "text":
+            job.register_secrets(collect_secrets(inputs.config), environ)
         target = get_target(inputs.config)
         request = build_request(options, environ, inputs)
         if options.command in _QUESTIONS:
@@ -104,6 +107,8 @@ def build_request(
         with_cluster=getattr(options, "cluster", False),
         stamp=getattr(options, "stamp", None),
         accept_data_move=getattr(options, "accept_data_move", False),
+        adopt=getattr(options, "adopt", False),
+        confirm=ask_meanwhile if has_terminal() else lambda _: True,
     )
 
 
@@ -147,7 +152,7 @@ def confirm_deletion(
     """
     if options.yes:
         return True
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not has_terminal():
         raise UsageError("no terminal is here to ask at", hint="add --yes")
     operation.check(request)
     tell_steps(operation, request)
@@ -155,6 +160,16 @@ def confirm_deletion(
     what = [name]
     what += ["its data"] * options.delete_volumes + ["k3s on its servers"] * options.cluster
     return ask_name(f"Delete {' and '.join(what)}?", name)
+
+
+def ask_meanwhile(question: str) -> bool:
+    """Ask in the middle of a run. A record of this logger ends the line that shows the time."""
+    get_logger(LOGGER).info("%s", question)
+    return ask_yes("Go on?")
+
+
+def has_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def describe_commit(found: ci.RunContext) -> str:

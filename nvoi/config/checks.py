@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from nvoi.config.environment import SECRETS, parse_database_url
 from nvoi.config.nodes import join_path, suggest
 from nvoi.config.reading import Reading
+from nvoi.config.registries import normalize
 from nvoi.config.schema import (
     Application,
     AppService,
@@ -228,6 +229,14 @@ def check_names(application: Application, reading: Reading) -> None:
             check_seen_once(path, (build_label(running.name),), workloads, reading, "the name")
 
 
+def check_registries(application: Application, reading: Reading) -> None:
+    """A registry has one login, however it is called."""
+    seen: dict[str, str] = {}
+    for name in application.registries:
+        path = join_path(f"{ROOT}.registries", name)
+        check_seen_once(path, (normalize(name),), seen, reading, "the registry")
+
+
 CHECKS: tuple[Callable[[Application, Reading], None], ...] = (
     check_accounts,
     check_key_pair,
@@ -237,6 +246,7 @@ CHECKS: tuple[Callable[[Application, Reading], None], ...] = (
     check_database,
     check_healthchecks,
     check_names,
+    check_registries,
 )
 
 

@@ -62,6 +62,10 @@ REGISTRY = re.compile(rf"{REGISTRY_HOST}(?:/{IMAGE_PART})*")
 # Whose place a mirror takes: `*` is all registries' (k3s documentation, "Private Registry
 # Configuration").
 MIRRORED = re.compile(rf"\*|{REGISTRY_HOST}")
+# Whose login it is: without a dot or a port it would be the first part of a name on Docker Hub.
+LOGGED_IN = re.compile(rf"localhost|(?=[^:]*[.:]){REGISTRY_HOST}")
+# HTTP's own login ends a user's name at a colon (RFC 7617).
+LOGIN_NAME = re.compile(r"[^:\s]+")
 K3S_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+(?:-rc[0-9]+)?\+k3s[0-9]+")
 # An app, all that is in a namespace, or whoever there is.
 PEER = re.compile(r"\*|[a-z0-9_-]+|namespace/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -337,6 +341,9 @@ Image = Annotated[str, Value(build_matcher(IMAGE, "must be an image, such as ghc
 Registry = Annotated[
     str, Value(build_matcher(REGISTRY, "must be a registry, such as mirror.example.com:5000"))
 ]
+LoginName = Annotated[
+    str, Value(build_matcher(LOGIN_NAME, "must be a user's name, without a colon or a space"))
+]
 K3sVersion = Annotated[
     str, Value(build_matcher(K3S_VERSION, "must be a release of k3s, such as v1.33.4+k3s1"))
 ]
@@ -352,4 +359,8 @@ CPUTime = Annotated[str, Value(parse_cpu)]
 ServiceName = Annotated[str, Name(SERVICE_NAME, SERVICE_RULE)]
 GroupName = Annotated[str, Name(GROUP_NAME, GROUP_RULE)]
 EnvName = Annotated[str, Name(ENV_NAME, ENV_RULE, hidden=True)]
+RegistryName = Annotated[
+    str,
+    Name(LOGGED_IN, "a registry without a path, such as ghcr.io or registry.example.com:5000"),
+]
 MirroredName = Annotated[str, Name(MIRRORED, "a registry, such as docker.io, or `*` for all")]

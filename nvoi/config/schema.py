@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Annotated, Any
 
 from nvoi.config import fields
+from nvoi.secret import Secret, build_basic
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -111,6 +112,18 @@ class SSHKeys:
 
     private_key: fields.PrivateKey
     public_key: fields.PublicKey
+
+
+@dataclass(frozen=True)
+class Login:
+    """``registries.R``: what a registry of finished images is logged in to with."""
+
+    username: fields.LoginName
+    password: fields.SecretText
+
+    @property
+    def basic(self) -> Secret:
+        return build_basic(self.username, self.password)
 
 
 @dataclass(frozen=True)
@@ -280,6 +293,7 @@ class Application:
     cloudflare: Annotated[Cloudflare | None, At("domain_provider.cloudflare")] = None
     ingress: Annotated[Ingress | None, At("domain_provider.ingress")] = None
     ssh_keys: SSHKeys | None = None
+    registries: Mapping[fields.RegistryName, Login] = field(default_factory=lambda: EMPTY)
     servers: Mapping[fields.GroupName, ServerGroup] = field(default_factory=lambda: EMPTY)
     app: Mapping[fields.ServiceName, AppService] = field(default_factory=lambda: EMPTY)
     database: Database | None = None

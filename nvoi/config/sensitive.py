@@ -41,6 +41,8 @@ def find_declared(application: Application) -> Iterator[str]:
         values = [getattr(holder, field.name) for field in fields(holder)] if holder else []
         yield from (value.reveal() for value in values if isinstance(value, Secret))
     yield from (value.reveal() for value in application.secrets.values())
+    for login in application.registries.values():
+        yield from (login.password.reveal(), login.basic.reveal())
     if application.database:
         yield from (value.reveal() for value in application.database.secrets.values())
 

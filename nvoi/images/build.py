@@ -13,15 +13,16 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError as FutureCancelledError
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from nvoi import parallel
+from nvoi.config.schema import Login
 from nvoi.errors import CommandError, NvoiError
 from nvoi.images.context import stage
 from nvoi.images.engines import Engine, Image, end_command, find_newest, strip_digest
-from nvoi.images.login import log_in
+from nvoi.images.login import NO_LOGINS, log_in
 from nvoi.images.registry import Registry
 from nvoi.images.user import find_numbers
 from nvoi.log.levels import get_logger
@@ -76,7 +77,10 @@ HINTS = (
     ),
     (
         ("pull access denied", "unauthorized:", "requested access to the resource is denied"),
-        "log in to the base image's registry with docker login or podman login",
+        (
+            "name the base image's registry under `registries` in the config, or log in to it "
+            "with docker login or podman login"
+        ),
     ),
 )
 
@@ -90,6 +94,7 @@ class Build:
         platform: such as ``linux/amd64``; the build begins when it is known.
         cache: gives the cluster's registry, None while it cannot be reached. Asked once, when the
             build begins.
+        logins: those of the registries that base images are in.
     """
 
     engine: Engine
@@ -99,6 +104,7 @@ class Build:
     platform: Future[str]
     environ: Mapping[str, str]
     cache: Callable[[], Registry | None] = lambda: None
+    logins: Mapping[str, Login] = field(default_factory=lambda: NO_LOGINS)
 
     def __post_init__(self) -> None:
         self._environ = {**self.environ, **self.engine.environment}
@@ -139,7 +145,7 @@ class Build:
         cache = self._find_cache()
         log.info("building %s for %s with %s", self.tag, platform, self.engine.name)
         began = time.monotonic()
-        with log_in(self.engine, cache, self._environ) as environ:
+        with log_in(self.engine, cache, self._environ, self.logins) as environ:
             self._build_with(folder, platform, cache, environ)
         # An engine that was ended by a signal may say that all is well: the image tells.
         found = ask(self.engine.inspect(self.tag), self._environ)

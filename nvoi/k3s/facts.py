@@ -27,6 +27,17 @@ GUARD = "nvoi-metadata"
 GUARD_FILE = f"/etc/systemd/system/{GUARD}.service"
 #: The first line of a config that nvoi wrote.
 HEADER = "# Written by nvoi, which replaces it: what is to differ belongs in the deploy config."
+#: What the Ruby gem nvoi 0.2 started k3s with, by its roles (getnvoi/cli v0.2.2, setup_k3s.rb).
+GEM_ARGUMENTS = {
+    "server": frozenset(
+        (
+            *("bind-address", "advertise-address", "node-ip", "tls-san", "flannel-iface"),
+            *("flannel-backend", "disable", "write-kubeconfig-mode", "cluster-cidr"),
+            "service-cidr",
+        )
+    ),
+    "agent": frozenset(("node-ip", "flannel-iface", "node-name")),
+}
 SECRET_KEYS = ("token", "agent-token")
 
 #: What a line of the survey's output begins with that names a section.
@@ -85,7 +96,8 @@ class K3s:
         version: its release, ``v1.36.5+k3s1``.
         role: ``server`` or ``agent``, where a service is set up; else None.
         is_active: whether the service runs.
-        is_ours: whether its config is one that nvoi wrote.
+        is_ours: whether its config is one that nvoi wrote, or it was set up by the Ruby gem.
+        is_of_gem: whether it was; what it is started with is then in ``config``.
         config: what is in its config, but the token.
         token: what nodes join with.
         lines: the lines of its config that are not empty, with the token.
@@ -98,6 +110,7 @@ class K3s:
     role: str | None = None
     is_active: bool = False
     is_ours: bool = False
+    is_of_gem: bool = False
     config: Mapping[str, object] = field(default_factory=lambda: EMPTY)
     token: Secret | None = None
     lines: tuple[str, ...] = field(default=(), repr=False)
@@ -334,12 +347,20 @@ def read_k3s(sections: Sections) -> K3s:
     config = read_yaml(lines)
     # Else the token that k3s keeps with its data.
     token = config.get("token") or get_first(sections, "token")
+    arguments = dict(read_pairs(sections.get("unit", []), "="))
+    known = GEM_ARGUMENTS.get(found.get("role", ""), frozenset[str]())
+    is_of_gem = bool(known) and not lines and known == arguments.keys()
+    if is_of_gem:
+        # Without a name of its own a node has its host's, in lower case.
+        name = arguments.get("node-name") or found.get("host", "").lower()
+        config = {**arguments, "node-name": name, "server": found.get("url", "")}
     return K3s(
         program=found.get("program"),
         version=version[0] if version else None,
         role=found.get("role"),
         is_active=found.get("state") == "active",
-        is_ours=lines[:1] == [HEADER],
+        is_ours=lines[:1] == [HEADER] or is_of_gem,
+        is_of_gem=is_of_gem,
         config={key: value for key, value in config.items() if key not in SECRET_KEYS},
         token=Secret(token) if isinstance(token, str) and token else None,
         lines=tuple(lines),

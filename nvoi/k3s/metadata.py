@@ -2,8 +2,9 @@
 
 It has the user data that a server was made with and, with some clouds, credentials, and gives them
 to whoever asks from the server. All clouds have it at a link-local address (RFC 3927), which pods
-need nothing of. A rule on each node holds for all pods of the cluster from their first packet on; a
-NetworkPolicy would hold for those of its namespace, and from some time after their start on.
+need nothing of; some also at one of IPv6, which k3s gives pods none of. A rule on each node holds
+for all pods of the cluster from their first packet on; a NetworkPolicy would hold for those of its
+namespace, and from some time after their start on.
 """
 
 from __future__ import annotations

@@ -254,7 +254,8 @@ def drop_label(lines: Sequence[str]) -> list[str]:
 
 
 def find_work(k3s: K3s, version: str, config: Secret, registries: Secret, stamp: str) -> Work:
-    if k3s.program is None or k3s.role is None or k3s.version != version:
+    # What the gem starts it with is in its service, which the installer writes anew.
+    if k3s.program is None or k3s.role is None or k3s.version != version or k3s.is_of_gem:
         return Work.INSTALL
     lines = config.reveal().splitlines()
     same = drop_label(k3s.lines) == drop_label(lines)

@@ -215,7 +215,9 @@ def check_agents(
         k3s = facts[server.name].k3s
         if k3s.role != "agent" or not k3s.is_ours:
             continue
-        if k3s.applied and k3s.token != master.token:
+        master_url = build_url(str(master.config.get("node-ip")))
+        is_strange = k3s.is_of_gem and k3s.config.get("server") != master_url
+        if is_strange or (k3s.applied and k3s.token != master.token):
             url = k3s.config.get("server") or build_url("?")
             yield (
                 f"{server.host}: belongs to another cluster, that of {url}: remove it there, and "

@@ -55,6 +55,19 @@ done
 [ ! -r "$registries" ] ||
   echo "registries $(sha256sum 2>/dev/null <"$registries" | cut -d ' ' -f 1)"
 [ ! -r "$stamp" ] || echo "applied $(head -n 1 "$stamp")"
+echo "host $(uname -n)"
+[ ! -r "/etc/systemd/system/$unit.service.env" ] ||
+  sed -n "s/^K3S_URL='*\([^']*\).*/url \1/p" "/etc/systemd/system/$unit.service.env"
+section unit
+# What k3s is started with, as its installer writes it, a line each. Most values are left out: some
+# are passwords.
+[ ! -r "/etc/systemd/system/$unit.service" ] ||
+  awk -F"'" '$2 ~ /^--[a-z0-9-]+/ {
+    name = value = substr($2, 3)
+    sub(/=.*/, "", name)
+    if (!sub(/^[^=]*=/, "", value) || name !~ /^(node-ip|node-name|flannel-iface)$/) value = ""
+    print name "=" value
+  }' "/etc/systemd/system/$unit.service"
 section listening
 found=$(
   for kind in tcp udp; do

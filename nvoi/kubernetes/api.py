@@ -266,7 +266,7 @@ class Api:
         Args:
             reference: the object.
             propagation: what becomes of what was made for it: with ``Foreground`` it is gone
-                before the object is, with ``Background`` after.
+                before the object is, with ``Background`` after, with ``Orphan`` never.
             uid: that of the object; another one that has its name by now stays.
         """
         body: dict[str, object] = {"propagationPolicy": propagation}

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from base64 import b64encode
 from dataclasses import dataclass
 
 import bcrypt
 
-from nvoi.secret import Secret
+from nvoi.secret import Secret, build_basic
 
 USER = "nvoi"
 PURPOSE = b"nvoi-registry"
@@ -31,8 +30,7 @@ class Credentials:
 
     @property
     def basic(self) -> Secret:
-        """User and password as HTTP and the engines' files have them (RFC 7617)."""
-        return Secret(b64encode(f"{self.user}:{self.password.reveal()}".encode()).decode())
+        return build_basic(self.user, self.password)
 
     @property
     def mark(self) -> str:

@@ -59,6 +59,10 @@ AFFINITY = "affinity/selector"
 CRASHED = (
     "its last lines say why; `command`, `env` and `secrets` in the config are what it runs with"
 )
+IMAGE_ADVICE = (
+    "see that the image's name is right, that the servers can reach where it is, and that its "
+    "registry is under `registries` in the config if it asks for a login"
+)
 ADVICE = {
     CRASHING: CRASHED,
     RESTARTED: CRASHED,
@@ -282,7 +286,7 @@ def belongs(pod: Json, item: Json) -> bool:
 
 def advise(failure: Failure) -> str:
     if failure.reason in IMAGE_REASONS:
-        return "see that the image's name is right, and that the servers can reach where it is"
+        return IMAGE_ADVICE
     if failure.reason in MOUNT_REASONS:
         return "see that the volume's folder is on the server that it runs on"
     if failure.reason == UNPLACED:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, replace
 
 from nvoi.kubernetes.isolation import build_app_policy
+from nvoi.kubernetes.logins import build_logins
 from nvoi.kubernetes.names import (
     SECRET_CHECKSUM,
     SERVER_GROUP,
@@ -51,11 +52,13 @@ CLAIM_SIZE = "10Gi"
 class Manifests:
     """An app's objects, one tuple for each stage of a deploy.
 
-    ``secrets`` come first, with ``policies``, then ``database`` until it is ready, ``jobs`` one
-    after the other, ``services`` and at last ``apps``, each with the Services in front of them.
+    ``secrets`` and ``logins`` come first, with ``policies``, then ``database`` until it is ready,
+    ``jobs`` one after the other, ``services`` and at last ``apps``, each with the Services in
+    front of them.
     """
 
     secrets: tuple[Manifest, ...]
+    logins: tuple[Manifest, ...]
     policies: tuple[Manifest, ...]
     database: tuple[Manifest, ...]
     jobs: tuple[Manifest, ...]
@@ -65,7 +68,8 @@ class Manifests:
     @property
     def kept(self) -> tuple[Manifest, ...]:
         """All but the Jobs: what the app consists of once it is deployed."""
-        return (*self.secrets, *self.policies, *self.database, *self.services, *self.apps)
+        needs = (*self.secrets, *self.logins, *self.policies)
+        return (*needs, *self.database, *self.services, *self.apps)
 
     @property
     def all(self) -> tuple[Manifest, ...]:
@@ -77,8 +81,11 @@ def build_manifests(release: Release) -> Manifests:
     apps = {item.name: build_app_workload(release, item) for item in application.app.values()}
     services = [build_auxiliary_workload(release, item) for item in application.services.values()]
     databases = [database] if database else []
+    workloads = (*databases, *services, *apps.values())
+    images = [item.image for item in workloads]
     return Manifests(
-        secrets=tuple(build_secret(item) for item in (*databases, *services, *apps.values())),
+        secrets=tuple(map(build_secret, workloads)),
+        logins=tuple(build_logins(application, images, release.deploy_id)),
         policies=(
             build_app_policy(
                 application.name,
@@ -312,6 +319,8 @@ def build_specification(workload: Workload) -> Manifest:
     }
     if workload.priority is not None:
         specification["priorityClassName"] = workload.priority
+    if workload.login is not None:
+        specification["imagePullSecrets"] = [{"name": workload.login}]
     if workload.mounts:
         specification["volumes"] = build_volumes(workload.mounts)
     return specification | build_placement(workload.groups)

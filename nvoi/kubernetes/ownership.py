@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nvoi.kubernetes.names import (
+    ADOPTED,
     COMPONENT,
     MANAGED_BY,
     NAMESPACE,
@@ -73,6 +74,20 @@ def is_owned(item: Json, app: str) -> bool:
     return bool(labels.get(MANAGED_BY) == OWNER and labels.get(PART_OF) == build_label_value(app))
 
 
+def is_adopted(item: Json | Manifest) -> bool:
+    """Whether the Ruby gem has made it, and it was taken over."""
+    metadata: Any = item["metadata"]
+    return ADOPTED in (metadata.get("annotations") or {})
+
+
+def is_removable(item: Json) -> bool:
+    """Whether nvoi removes it by itself: all else that is made for these goes with them.
+
+    The gem's ReplicaSets outlive their Deployments, so that their pods go on for a while.
+    """
+    return item["kind"] in KINDS or (item["kind"] == "ReplicaSet" and is_adopted(item))
+
+
 def find_obsolete(
     app: str, live: Iterable[Json], wanted: Iterable[Manifest], kept: Iterable[Manifest] = ()
 ) -> list[Reference]:
@@ -93,7 +108,7 @@ def find_obsolete(
     return sorted(
         reference
         for item in items
-        if item["kind"] in KINDS and is_owned(item, app) and not is_going(item)
+        if is_removable(item) and is_owned(item, app) and not is_going(item)
         if item["metadata"]["labels"].get(COMPONENT) != RECORD
         if (reference := read_reference(item)) not in named and reference not in needed
     )
@@ -109,6 +124,7 @@ def is_earlier(item: Json, named: Collection[Reference]) -> bool:
 
 def find_secret_names(item: Json) -> Iterator[str]:
     template = (item.get("spec") or {}).get("template") or {"spec": {"containers": ()}}
+    yield from (one["name"] for one in template["spec"].get("imagePullSecrets") or ())
     for container in template["spec"]["containers"]:
         for source in container.get("envFrom") or ():
             if "secretRef" in source:

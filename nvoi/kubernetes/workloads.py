@@ -17,6 +17,7 @@ from nvoi.kubernetes.database import (
     find_engine,
     find_folder,
 )
+from nvoi.kubernetes.logins import find_login_name
 from nvoi.kubernetes.names import build_checksum, build_labels, build_secret_name
 from nvoi.naming import build_database_name, build_volume_path, build_workload_name
 
@@ -108,7 +109,8 @@ class Workload:
     between the end of new connections and SIGTERM, ``stop_seconds`` between that and SIGKILL.
     A pod counts once it has been ready for ``min_ready`` seconds. ``probes`` are fields of its
     container. ``user`` is whom its image names to run as, None where that is not known.
-    ``priority`` is the name of its PriorityClass. Visitors from outside reach what ``is_public``.
+    ``priority`` is the name of its PriorityClass, ``login`` that of the Secret that its image is
+    pulled with. Visitors from outside reach what ``is_public``.
     """
 
     app: str
@@ -136,6 +138,7 @@ class Workload:
     user: str | None = None
     priority: str | None = None
     is_public: bool = False
+    login: str | None = None
 
     @property
     def checksum(self) -> str:
@@ -183,6 +186,7 @@ def build_app_workload(release: Release, service: AppService) -> Workload:
         security=service.security,
         user=release.user if service.image is None else None,
         is_public=service.domain is not None,
+        login=find_login_name(application, service.image or release.image),
     )
 
 
@@ -205,6 +209,7 @@ def build_auxiliary_workload(release: Release, service: AuxiliaryService) -> Wor
         probes=build_port_probes(port, AUXILIARY_STARTUP_SECONDS) if port else {},
         history=release.application.keep_count,
         security=service.security,
+        login=find_login_name(release.application, service.image),
     )
 
 
@@ -213,14 +218,14 @@ def find_database_workload(release: Release) -> Workload | None:
     database, engine = application.database, find_engine(application)
     if database is None or engine is None:
         return None
-    folder = find_folder(database, engine)
+    folder, image = find_folder(database, engine), database.image or engine.image
     return Workload(
         app=application.name,
         service="database",
         name=build_database_name(application.name),
         component="database",
         deploy_id=release.deploy_id,
-        image=database.image or engine.image,
+        image=image,
         environment=build_database_environment(database, folder),
         resources=build_database_resources(database.resources),
         groups=database.servers,
@@ -232,6 +237,7 @@ def find_database_workload(release: Release) -> Workload | None:
         stop_seconds=DATABASE_STOP_SECONDS,
         security=database.security,
         priority=PRIORITY,
+        login=find_login_name(application, image),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import threading
@@ -125,6 +124,9 @@ class CallbackStream:
         error: BaseException | None,
         traceback: types.TracebackType | None,
     ) -> None:
+        # Whoever gets here has it; every other command would wait for it in vain.
+        import asyncio  # noqa: PLC0415
+
         await asyncio.to_thread(self.__exit__, kind, error, traceback)
 
     def started(self, **context: object) -> None:

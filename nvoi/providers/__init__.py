@@ -7,7 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 
-from nvoi.config.schema import Application, ComputeProvider, HetznerProvider, SSHProvider
+from nvoi.config.schema import (
+    Application,
+    ComputeProvider,
+    HetznerProvider,
+    ScalewayProvider,
+    SSHProvider,
+)
 from nvoi.errors import ConfigError, ExtraError, Fault
 from nvoi.providers.provider import Provider, Server, ServerType
 from nvoi.providers.ssh import OwnServers, list_destinations
@@ -35,9 +41,13 @@ def get_provider(
         with needing("hetzner"):
             from nvoi.providers.hetzner import Hetzner  # noqa: PLC0415 - needs its extra
         return Hetzner(application, read_routes(environ), environ)
+    if isinstance(application.compute_provider, ScalewayProvider):
+        from nvoi.providers.scaleway import Scaleway  # noqa: PLC0415 - imported where it is used
+
+        return Scaleway(application, read_routes(environ), environ)
     name = type(application.compute_provider).__name__.removesuffix("Provider").lower()
     path = f"application.compute_provider.{name}"
-    message = "this version of nvoi deploys to `local`, `ssh` and `hetzner` only"
+    message = "this version of nvoi deploys to `local`, `ssh`, `hetzner` and `scaleway` only"
     raise ConfigError("config", [Fault(0, 0, path, message)])
 
 

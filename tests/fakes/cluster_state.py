@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes.kubernetes import nodes
+from tests.fakes.kubernetes.applying import apply
+from tests.fakes.kubernetes.controllers import step
+from tests.fakes.kubernetes.kinds import KINDS
 from tests.fakes.kubernetes.server import ApiServer, build_kubeconfig
 from tests.fakes.kubernetes.store import Store, copy, show
 
@@ -72,6 +75,11 @@ class ClusterState:
             for key in [key for key in counters if key == "down" or key.startswith("fail ")]:
                 del counters[key]
 
+    def advance(self) -> None:
+        """Have all that there is go one step further, without that anybody looks."""
+        with self._store.opened() as store:
+            step(store)
+
     def reset(self) -> None:
         """All is well again."""
         with self._store.lock:
@@ -105,6 +113,13 @@ class ClusterState:
         with self._store.opened() as store:
             added = store.add(copy(item))
         item["metadata"] |= copy(show(added))["metadata"]
+
+    def apply(self, item: Any, manager: str) -> None:
+        """Apply an object, as a program of that name does."""
+        with self._store.opened() as store:
+            metadata = item["metadata"]
+            place = {"name": metadata["name"], "namespace": metadata.get("namespace", "default")}
+            apply(store, KINDS[item["kind"]], place, copy(item), manager, force=True)
 
     def remove(self, kind: str, name: str, namespace: str = "default") -> None:
         """Take an object away."""

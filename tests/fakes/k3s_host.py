@@ -174,9 +174,13 @@ class K3sHost:
         config = self.root / "etc/rancher/k3s/config.yaml"
         config.parent.mkdir(parents=True)
         config.write_text(f"{HEADER}\nnode-name: {node}\ntoken: its-own\n")
+        self.install(enter, "server", DEFAULT_VERSION)
+
+    def install(self, enter: Sequence[str], role: str, version: str) -> None:
+        """Run the installer on it, as somebody else may have done."""
         settings = {
-            "INSTALL_K3S_VERSION": DEFAULT_VERSION,
-            "INSTALL_K3S_EXEC": "server",
+            "INSTALL_K3S_VERSION": version,
+            "INSTALL_K3S_EXEC": role,
             "INSTALL_K3S_SKIP_START": "true",
         }
         environ = os.environ | settings

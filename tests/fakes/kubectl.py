@@ -7,6 +7,7 @@ time to import is imported.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 
@@ -33,7 +34,7 @@ def main(port: str, folder: str, argv: list[str]) -> int:
             print(file.read())
         return 0
     if words[0] == "--pull":
-        answer = ask(port, "/pull", {"image": words[1]})
+        answer = ask(port, "/pull", {"image": words[1], "login": os.environ.get("CRICTL_AUTH", "")})
     elif words[0] == "get":
         answer = ask(port, "/readyz", {})
     else:

@@ -576,6 +576,43 @@ def test_a_deploy_on_github_has_groups_a_summary_and_outputs(app: App, tmp_path:
     assert re.fullmatch(rf"url={url}\nrelease=\d{{14}}\n", files["GITHUB_OUTPUT"].read_text())
 
 
+#: A runner: it reads what a command prints, and then shows it.
+RUNNER = """
+import subprocess, sys
+print(subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, text=True, check=True).stdout)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who reads a pipe")
+def test_the_runner_alone_is_told_secrets_that_it_does_not_know(app: App, tmp_path: Path) -> None:
+    runner = tmp_path / "Runner.Worker"
+    runner.symlink_to(sys.executable)
+    secrets = '{NEW: "first%\\nsecond", KNOWN: $KNOWN, SHORT: abc}'
+    app.write_config(**{"  env:": f"  secrets: {secrets}\n  env:"})
+    environ = app.environ | {"GITHUB_ACTIONS": "true", "KNOWN": "known to GitHub"}
+    deploy = [str(NVOI), "deploy", "--dry-run", "-c", "deploy.yml"]
+    piped = ["sh", "-c", '"$@" | cat', "sh", *deploy]
+
+    def read(*words: str) -> list[str]:
+        return subprocess.run(
+            [runner, "-c", RUNNER, *words],
+            capture_output=True,
+            text=True,
+            env=environ,
+            cwd=app.directory,
+            timeout=2 * PATIENCE,
+            check=True,
+        ).stdout.splitlines()
+
+    told = read(*deploy)
+    masks = [line for line in told if line.startswith("::add-mask::")]
+    assert masks == ["::add-mask::first%25", "::add-mask::second"]
+    assert told[: len(masks)] == masks
+    # Whoever else reads it may keep it.
+    for words in (piped, [*deploy, "--log-format", "json"]):
+        assert "second" not in "".join(read(*words))
+
+
 def test_a_fault_of_the_config_is_an_annotation_on_github(app: App) -> None:
     app.write_config(**{"port:": "prt:"})
     environ = {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(app.directory.parent)}

@@ -566,9 +566,11 @@ def test_a_text_is_kept_where_another_command_does_not_end(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("nvoi.config.sealing.LOCK_SECONDS", 0.1)
-    with pytest.raises(UsageError, match=r"process \d+ has been at work") as caught:
-        edit(app, editor(HOLD.replace("{}", str(app))))
+    # Afterwards there is time for the other one to end.
+    with monkeypatch.context() as hurried:
+        hurried.setattr("nvoi.config.sealing.LOCK_SECONDS", 0.1)
+        with pytest.raises(UsageError, match=r"process \d+ has been at work") as caught:
+            edit(app, editor(HOLD.replace("{}", str(app))))
     os.kill(int(caught.value.message.split()[1]), signal.SIGKILL)
     assert "deploy.edited-1.enc, encrypted with the same key" in caught.value.hint
     run("credentials", "show", "-c", app / "deploy.edited-1.enc")

@@ -239,6 +239,17 @@ def test_a_post_is_repeated_where_the_refusal_says_that_nothing_was_done(
     assert client.request("POST", "/x", body={}).read() == {"a": 1}
 
 
+def test_bytes_are_sent_as_they_are_and_all_else_as_json(httpserver: HTTPServer) -> None:
+    kinds = {"Content-Type": "text/plain"}
+    httpserver.expect_request("/x", method="PATCH", data="#plain", headers=kinds).respond_with_data(
+        ""
+    )
+    httpserver.expect_request("/x", method="PATCH", json={"a": 1}).respond_with_data("")
+    client = Client(build_connect(httpserver.url_for("/"), {}))
+    assert client.request("PATCH", "/x", body=b"#plain", headers=kinds).status == 200
+    assert client.request("PATCH", "/x", body={"a": 1}).status == 200
+
+
 @pytest.mark.parametrize(
     ("remaining", "seconds"), [("0", 1.0), ("3599", 3600.0), ("none", 0.0), ("3600", 3600.0)]
 )

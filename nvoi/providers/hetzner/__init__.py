@@ -26,6 +26,7 @@ from nvoi.providers.hetzner.records import (
     VolumeRecord,
 )
 from nvoi.providers.hetzner.refusals import (
+    SILENCE_HINT,
     add_made,
     explain,
     find_config_fault,
@@ -53,8 +54,8 @@ from nvoi.providers.rented import (
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
 
-#: How often what may pass is tried.
-TRIES = 4
+#: How often what may pass is tried, and rounds after which what lacks will never be there.
+TRIES, ROUNDS = 4, 12
 #: Seconds for which an API that does not answer is asked again, where nothing depends on it.
 GLANCE = 5.0
 
@@ -287,14 +288,20 @@ class Hetzner:
         for line in Situation(application, found).list_warnings():
             log.warning("%s", line)
         tries = TRIES
-        while works := list(self._build_plan(application, found).list_works()):
+        for _ in range(ROUNDS):
+            works = list(self._build_plan(application, found).list_works())
+            if not works:
+                return found
             stage = min(work.stage for work in works)
             errors = change(self._api, [work for work in works if work.stage == stage], made)
             tries -= bool(errors)
             if errors and (tries <= 0 or not all(map(may_pass, errors.values()))):
                 raise build_error(errors, is_untouched=not made)
             found = self._settle(application)
-        return found
+        raise NvoiError(
+            f"Hetzner takes this and does not do it: {', '.join(map(str, works))}",
+            hint=SILENCE_HINT,
+        )
 
     def _build_plan(self, application: Application, found: Found) -> Plan:
         """What lacks, once it is seen that it can be had."""
@@ -312,7 +319,7 @@ class Hetzner:
         if hindrances:
             raise NvoiError(
                 "\n".join(hindrances),
-                hint="rename it at Hetzner, or the app in the config; nothing was made or changed",
+                hint="rename it at Hetzner, or the app in the config",
             )
         return plan
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from nvoi.log.levels import get_logger
 from nvoi.operation import KeptRelease, Request, Step, Target
+from nvoi.targets.cluster.adoption import ADOPT
 from nvoi.targets.cluster.checks import check_request
 from nvoi.targets.cluster.cleanup import CLEAN
 from nvoi.targets.cluster.context import ClusterContext, open_context, preview
@@ -32,6 +33,7 @@ DEPLOY: tuple[Step[ClusterContext], ...] = (
     SERVERS,
     ADDRESSES,
     LOCK,
+    ADOPT,
     K3S,
     REGISTRY,
     PUSH,

@@ -29,7 +29,7 @@ from nvoi.k3s.nodes import (
 from nvoi.k3s.survey import survey
 from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.names import SERVER_GROUP
-from nvoi.kubernetes.ownership import KINDS, find_claims, is_owned, read_reference
+from nvoi.kubernetes.ownership import find_claims, is_owned, is_removable, read_reference
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
 from nvoi.naming import NOTES_FOLDER, VOLUMES_FOLDER
@@ -148,8 +148,8 @@ def delete_objects(context: ClusterContext) -> None:
     load_state(context)
     context.deletion.has_begun = True
     app = context.application.name
-    own = [read_reference(item) for item in context.state.objects if is_owned(item, app)]
-    gone = sorted(reference for reference in own if reference.kind in KINDS)
+    own = [item for item in context.state.objects if is_owned(item, app)]
+    gone = sorted(read_reference(item) for item in own if is_removable(item))
     if gone:
         context.cluster.delete(gone)
     tell_removed(gone)

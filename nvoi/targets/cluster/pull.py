@@ -14,9 +14,10 @@ from typing import Any
 
 from nvoi import parallel
 from nvoi.command import Result, build_script
+from nvoi.config.registries import find_login
 from nvoi.errors import ConnectionFailedError, RemoteError, RemoteTimeoutError, ServiceError
 from nvoi.kubernetes.data import list_groups, name_service
-from nvoi.kubernetes.diagnosis import FINAL_PULLS, PULL_SECONDS
+from nvoi.kubernetes.diagnosis import FINAL_PULLS, IMAGE_ADVICE, PULL_SECONDS
 from nvoi.kubernetes.kubeconfig import FIND_K3S
 from nvoi.kubernetes.ownership import read_reference, read_template
 from nvoi.kubernetes.workloads import Manifest
@@ -24,6 +25,7 @@ from nvoi.log.levels import get_logger
 from nvoi.log.masking import masker
 from nvoi.operation import Step
 from nvoi.providers import Server
+from nvoi.secret import Secret
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.release import ROLLOUT_SECONDS
@@ -33,10 +35,14 @@ from nvoi.waiting import NotReadyError, wait_for
 log = get_logger("nvoi.cluster")
 
 #: Its argument: the image. The node's own way to it, with the mirrors and accounts of its
-#: registries.yaml (k3s documentation, "Private Registry Configuration").
+#: registries.yaml (k3s documentation, "Private Registry Configuration"). On its standard input is
+#: what the image's registry is logged in to with, where that is anything: crictl takes it from its
+#: environment, which root alone may read (crictl pull --help).
 SCRIPT = f"""\
 {FIND_K3S}
-k3s crictl inspecti -q "$1" >/dev/null 2>&1 || exec k3s crictl pull "$1"
+k3s crictl inspecti -q "$1" >/dev/null 2>&1 && exit
+read -r CRICTL_AUTH && export CRICTL_AUTH
+exec k3s crictl pull "$1"
 """
 #: How crictl begins to tell that an image cannot be pulled: else it has not even been asked for.
 FAILED = re.compile(r"(?:pulling image|PullImage).*?(?:desc = |: )(.*)", re.IGNORECASE)
@@ -139,9 +145,14 @@ def try_to_pull(context: ClusterContext, server: Server, pull: Pull) -> None:
         NotReadyError: this time it cannot.
     """
     script = build_script("nvoi-pull", SCRIPT, pull.image)
-    command = as_root(server.host, script)
+    login = find_login(context.application.registries, pull.image)
     result = context.connections.run(
-        server.host, command, timeout=ROLLOUT_SECONDS, idle_timeout=ROLLOUT_SECONDS, check=False
+        server.host,
+        as_root(server.host, script),
+        stdin=Secret(f"{login.basic.reveal()}\n") if login else None,
+        timeout=ROLLOUT_SECONDS,
+        idle_timeout=ROLLOUT_SECONDS,
+        check=False,
     )
     if result.is_ok:
         return
@@ -165,8 +176,7 @@ def find_reason(result: Result) -> str | None:
 def build_failure(server: Server, pull: Pull, reason: str) -> ServiceError:
     return ServiceError(
         f"{pull.service}: {pull.image} cannot be pulled on {server.name}: {reason}",
-        hint="see that the image's name is right, and that the servers can reach where it is; "
-        "what runs goes on",
+        hint=f"{IMAGE_ADVICE}; what runs goes on",
     )
 
 

@@ -8,17 +8,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nvoi.errors import NvoiError, RemoteError
-from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.cluster import Cluster, Query
+from nvoi.kubernetes.logins import COMPONENT as LOGINS
 from nvoi.kubernetes.names import (
     COMPONENT,
-    MANAGED_BY,
-    OWNER,
-    PART_OF,
     STAMP,
     build_app_selector,
-    build_label_value,
 )
-from nvoi.kubernetes.ownership import LISTED, RECORD, Reference, is_owned, read_reference
+from nvoi.kubernetes.ownership import (
+    LISTED,
+    RECORD,
+    WORKLOADS,
+    Reference,
+    is_adopted,
+    is_owned,
+    read_reference,
+)
 from nvoi.kubernetes.releases import Record, find_running, list_begun, list_records
 from nvoi.outcome import STAMP_FORMAT
 
@@ -26,6 +31,8 @@ Json = Mapping[str, Any]
 
 #: Seconds that a Job of a run that was cut off is waited for, where it says nothing of its own.
 JOB_SECONDS = 600
+#: The app's Secrets of which a run needs what they hold, and all others.
+READ, UNREAD = (f"{COMPONENT} {word} ({RECORD},{LOGINS})" for word in ("in", "notin"))
 #: The exit code of a shell that does not find a program (POSIX, "Exit Status for Commands").
 NOT_FOUND = 127
 
@@ -34,7 +41,8 @@ NOT_FOUND = 127
 class State:
     """The app in the cluster.
 
-    Of ``objects`` that are Secrets and no records there are names and labels alone. ``records``
+    Of ``objects`` that are Secrets, and neither records nor logins, there are names and labels
+    alone. ``records``
     are the releases that are kept and ``begun`` those that were cut off before they served, newest
     first; ``running`` is the stamp of the one that serves.
     """
@@ -44,6 +52,11 @@ class State:
     records: tuple[Record, ...] = ()
     begun: tuple[Record, ...] = ()
     running: str | None = None
+
+    @property
+    def has_adopted(self) -> bool:
+        """Whether what serves, or a part of it, was made by the Ruby gem."""
+        return any(is_adopted(item) for item in self.objects if item["kind"] in WORKLOADS)
 
     def find(self, reference: Reference) -> Json | None:
         return next((item for item in self.objects if read_reference(item) == reference), None)
@@ -75,37 +88,28 @@ def build_state(app: str, objects: Sequence[Json]) -> State:
 
 
 def read_state(cluster: Cluster, app: str) -> State:
-    return build_state(app, read_objects(cluster, app, LISTED) + list_environments(cluster, app))
+    # What is in an environment is needed by nobody here: its name holds it.
+    environments = Query("secrets", f"{build_app_selector(app)},{UNREAD}", names_only=True)
+    return build_state(app, read_objects(cluster, app, LISTED, environments))
 
 
-def read_objects(cluster: Cluster, app: str, kinds: Sequence[str]) -> tuple[Json, ...]:
-    """The app's objects of ``kinds``, and the records of its releases.
+def read_objects(
+    cluster: Cluster, app: str, kinds: Sequence[str], *others: Query
+) -> tuple[Json, ...]:
+    """The app's objects of ``kinds``, the records of its releases, its logins, and ``others``.
 
     Raises:
         NvoiError: there is no cluster, or it does not answer.
     """
     own = build_app_selector(app)
+    queries = [*(Query(kind, own) for kind in kinds), Query("secrets", f"{own},{READ}"), *others]
     try:
-        objects = cluster.get(kinds, selector=own)
-        return objects + cluster.get(["secrets"], selector=f"{own},{COMPONENT}={RECORD}")
+        return cluster.get_all(queries)
     except RemoteError as error:
         if error.status != NOT_FOUND:
             raise
         message = f"{error.host} has no k3s: nothing was deployed to it yet"
         raise NvoiError(message, hint="`nvoi deploy` installs it") from error
-
-
-def list_environments(cluster: Cluster, app: str) -> tuple[Json, ...]:
-    """The Secrets that the app's pods have their environment from, without their values.
-
-    What is in them is needed by nobody here: their names hold it.
-    """
-    selector = f"{build_app_selector(app)},{COMPONENT}!={RECORD}"
-    labels = {MANAGED_BY: OWNER, PART_OF: build_label_value(app)}
-    return tuple(
-        {"kind": one.kind, "metadata": {"name": one.name, "labels": labels}}
-        for one in sorted(cluster.list_names("secrets", selector=selector))
-    )
 
 
 def has_ended(job: Json) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from nvoi.errors import NvoiError
+from nvoi.kubernetes.logins import COMPONENT as LOGINS
 from nvoi.kubernetes.names import COMPONENT, INSTANCE
 from nvoi.kubernetes.ownership import (
     WORKLOADS,
     Reference,
     get_label,
+    is_adopted,
     read_reference,
     read_template,
 )
@@ -36,7 +38,9 @@ def restore(context: ClusterContext) -> None:
     keep_servers(context)
     if not context.rollout.applied:
         return
-    if context.state.running is None:
+    if context.state.has_adopted:
+        log.info("Putting back what the gem has made")
+    elif context.state.running is None:
         log.info("No release has served before this one: removing what was made of it")
     else:
         log.info("Putting release %s back", context.state.running)
@@ -64,8 +68,9 @@ def find_changes(
     """What of ``applied`` was there before, as it was, and what was not.
 
     A run that was cut off may have left a mixture; the record has what served last, and all
-    else of the app's own services was made since. Where no release has served yet, all was. What
-    they need, such as the database, follows no releases: it comes back as it was last ready.
+    else of the app's own services was made since. Where no release has served yet, all was, but
+    for what the gem has made. What they need, such as the database, follows no releases: it
+    comes back as it was last ready.
     """
     record = state.find_record(state.running)
     recorded = {read_reference(item): item for item in record.apps} if record else {}
@@ -74,10 +79,12 @@ def find_changes(
     for item in applied:
         reference = read_reference(item)
         live = state.find(reference)
-        if live is None or state.running is None:
+        if live is not None and is_adopted(live):
+            before[reference] = build_manifest(live)
+        elif live is None or state.running is None:
             created.add(reference)
-        elif reference.kind in {"Secret", "Job"}:
-            # A Secret of this name is the same, and a Job of this name has run.
+        elif reference.kind == "Job" or (reference.kind == "Secret" and not is_login(item)):
+            # An environment of this name is the same, and a Job of this name has run.
             continue
         elif reference in recorded:
             before[reference] = recorded[reference]
@@ -86,6 +93,11 @@ def find_changes(
         else:
             before[reference] = find_last_ready(state, live) or build_manifest(live)
     return before, created
+
+
+def is_login(item: Manifest) -> bool:
+    """Whether it is the Secret with the app's logins, which changes in its place."""
+    return get_label(item, COMPONENT) == LOGINS
 
 
 def find_mended(state: State, rollout: Rollout) -> set[str]:

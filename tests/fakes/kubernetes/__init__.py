@@ -11,6 +11,7 @@ which an image can be pulled, ``grace`` how many a pod takes to end; ``needs`` i
 which it crashes. A container that crashes again and again is in back-off until its pod is deleted,
 or for ``back_off`` steps. Servers that pull an image get the ``message`` of ``image-pull``, the
 first ``times`` only. A second of ``minReadySeconds`` is a look.
+``logins``: registry → ``user:password`` without which nodes get none of its images.
 ``addresses``: Service → ``[clusterIP, port]`` that is answered instead.
 ``fail``: verb, or verb and kind as in ``get pods`` → ``{"times": n, "after": n}``: the connection
 is dropped; with ``status``, ``reason`` and ``message`` it is refused.

@@ -11,7 +11,7 @@ from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
 from tests.fakes.kubernetes.kubelet import advance
 from tests.fakes.kubernetes.objects import end, finalize, is_going
-from tests.fakes.kubernetes.pods import is_available, is_ready, make_pod, own
+from tests.fakes.kubernetes.pods import build_owner, is_available, is_ready, make_pod, own
 from tests.fakes.kubernetes.store import HIDDEN, Store, spell
 
 HASH = "pod-template-hash"
@@ -71,6 +71,8 @@ def find_newest(store: Store, deployment: Object) -> Object:
             "template": template | {"metadata": template["metadata"] | {"labels": labels}},
         }
         deployment[HIDDEN]["looks"] = 0
+    elif not found["metadata"]["ownerReferences"]:
+        found["metadata"]["ownerReferences"] = [build_owner(deployment)]
     elif int(found["metadata"]["annotations"][REVISION]) < last:
         found["metadata"]["annotations"][REVISION] = str(last + 1)
         deployment[HIDDEN]["looks"] = 0

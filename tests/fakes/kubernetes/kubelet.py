@@ -7,6 +7,7 @@ import math
 from tests.fakes.kubernetes import scheduling
 from tests.fakes.kubernetes.behaviours import Report, find_rule, report
 from tests.fakes.kubernetes.events import emit
+from tests.fakes.kubernetes.images import find_refused_pod
 from tests.fakes.kubernetes.kinds import Object
 from tests.fakes.kubernetes.objects import finish, is_going, is_ready
 from tests.fakes.kubernetes.pods import is_ready as is_well
@@ -40,7 +41,12 @@ def advance(store: Store, pod: Object) -> None:
     hidden["age"] = hidden.get("age", -1) + 1
     if hidden["age"] > hidden.get("back-off-end", math.inf):
         hidden.pop("back-off", None)
-    rule = hidden.get("back-off") or find_missing(store, pod) or find_crash(store, pod, rule)
+    rule = (
+        hidden.get("back-off")
+        or find_refusal(store, pod)
+        or find_missing(store, pod)
+        or find_crash(store, pod, rule)
+    )
     reports = [
         report(rule, pod, container, hidden["age"]) for container in pod["spec"]["containers"]
     ]
@@ -49,6 +55,15 @@ def advance(store: Store, pod: Object) -> None:
         hidden.setdefault("back-off", rule)
         hidden.setdefault("back-off-end", hidden["age"] + rule.get("back_off", math.inf))
     tell(store, pod, reports, rule)
+
+
+def find_refusal(store: Store, pod: Object) -> Object | None:
+    """A rule for a pod whose image its registry keeps back; a node that has it asks no more."""
+    if pod[HIDDEN].get("has image"):
+        return None
+    refused = find_refused_pod(store, pod)
+    pod[HIDDEN]["has image"] = refused is None
+    return refused
 
 
 def find_crash(store: Store, pod: Object, rule: Object) -> Object:

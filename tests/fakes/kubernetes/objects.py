@@ -54,6 +54,15 @@ def end(store: Store, item: Object, *, is_last: bool = False) -> None:
         store.add(item)
 
 
+def orphan(store: Store, item: Object) -> None:
+    """Have what was made for an object outlive it."""
+    for other in store.objects.values():
+        owners = other["metadata"].get("ownerReferences", ())
+        kept = [one for one in owners if one["uid"] != item["metadata"]["uid"]]
+        if len(kept) < len(owners):
+            other["metadata"]["ownerReferences"] = kept
+
+
 def finalize(store: Store) -> None:
     """Remove the objects whose pods they had to wait for are gone."""
     uids = {pod["metadata"]["uid"] for pod in store.select("Pod")}

@@ -7,9 +7,9 @@ from tests.fakes.kubernetes.objects import is_going
 from tests.fakes.kubernetes.store import HIDDEN, Store, copy
 
 
-def own(store: Store, owner: Object, kind: str, name: str) -> Object:
-    """A new object that goes when its owner goes."""
-    reference = {
+def build_owner(owner: Object) -> Object:
+    """By which an object goes when its owner goes."""
+    return {
         "apiVersion": KINDS[owner["kind"]].version,
         "kind": owner["kind"],
         "name": owner["metadata"]["name"],
@@ -17,7 +17,11 @@ def own(store: Store, owner: Object, kind: str, name: str) -> Object:
         "controller": True,
         "blockOwnerDeletion": True,
     }
-    metadata = {"name": name, "ownerReferences": [reference]}
+
+
+def own(store: Store, owner: Object, kind: str, name: str) -> Object:
+    """A new object that goes when its owner goes."""
+    metadata: Object = {"name": name, "ownerReferences": [build_owner(owner)]}
     metadata["namespace"] = owner["metadata"]["namespace"]
     return store.add(
         {"kind": kind, "metadata": metadata, HIDDEN: {"number": store.count("number")}}

@@ -26,7 +26,7 @@ from tests.fakes.kubernetes.applying import apply, note_writer, patch
 from tests.fakes.kubernetes.controllers import step
 from tests.fakes.kubernetes.images import pull
 from tests.fakes.kubernetes.kinds import BY_PLURAL, ApiError, Kind, Object, build_not_found
-from tests.fakes.kubernetes.objects import end, is_going, override
+from tests.fakes.kubernetes.objects import end, is_going, orphan, override
 from tests.fakes.kubernetes.selectors import matches, matches_fields
 from tests.fakes.kubernetes.store import Store, show
 
@@ -237,7 +237,7 @@ class ApiServer:
                 nodes.register(store, given["name"], given["given"])
                 return answer({})
             if request.path == "/pull":
-                return answer(pull(store, given["image"]))
+                return answer(pull(store, given["image"], given["login"]))
             down = store.scenario.get("api-down")
             if down:
                 text = "The connection to the server 127.0.0.1:6443 was refused\n"
@@ -292,6 +292,8 @@ class Call:
         if verb == "evict":
             end(self._store, item)
         elif verb == "delete":
+            if body.get("propagationPolicy") == "Orphan":
+                orphan(self._store, item)
             end(self._store, item, is_last=body.get("propagationPolicy") == "Foreground")
             if self._store.get(self._kind.name, self._name, self._namespace or "") is None:
                 return answer({"kind": "Status", "apiVersion": "v1", "status": "Success"})

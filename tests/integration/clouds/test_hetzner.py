@@ -11,10 +11,13 @@ from dataclasses import replace
 import pytest
 from ruamel.yaml import YAML
 
+from nvoi.config.loader import load
+from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import ConfigError, ExtraError, NvoiError
 from nvoi.providers import get_provider
 from nvoi.providers.hetzner import Hetzner as Provider
 from nvoi.providers.host_keys import decode_host_key, generate_host_key
+from nvoi.targets.cluster.checks import find_faults
 from tests.fakes.clouds.hetzner import (
     FIREWALLS,
     NETWORKS,
@@ -24,7 +27,7 @@ from tests.fakes.clouds.hetzner import (
     VOLUMES,
     Hetzner,
 )
-from tests.fakes.clouds.server import Call, Fault, Refused
+from tests.fakes.clouds.server import Answer, Call, Fault, Refused, route
 from tests.integration.clouds.case import deploy_servers
 from tests.integration.clouds.hetzner_case import (
     BRISK,
@@ -35,6 +38,7 @@ from tests.integration.clouds.hetzner_case import (
     list_left,
     show_others,
 )
+from tests.integration.pages import ROOT
 
 ONE = "{main: {master: true}}"
 DISK = "{main: {master: true, volumes: {data: {size: 20}}}}"
@@ -436,6 +440,21 @@ def test_one_that_fails_again_and_again_is_told_after_all(cloud: Hetzner) -> Non
     assert "network nvoi-shop-network" in caught.value.hint
 
 
+class Forgetful(Hetzner):
+    @route("POST", r"/firewalls/(\d+)/actions/set_rules")
+    def set_rules(self, call: Call, number: str) -> Answer:
+        return Answer(201, {"actions": []})
+
+
+def test_what_is_taken_and_never_done_is_told_after_all() -> None:
+    application = build_config(ONE)
+    with Forgetful() as cloud:
+        ensure(cloud)
+        cloud.get(FIREWALLS, "nvoi-shop-firewall")["rules"].clear()
+        with pytest.raises(NvoiError, match="does not do it: corrects firewall nvoi-shop-fire"):
+            build_provider(cloud, application).ensure_servers(application)
+
+
 def test_the_token_is_in_no_line(cloud: Hetzner, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     cloud.fail_on("POST", "/servers$", Fault(Refused(400, "invalid_input", "no")))
@@ -569,6 +588,22 @@ def test_a_plan_without_a_connection_says_so_and_shows_the_rest(cloud: Hetzner) 
     ]
     [line] = provider.describe_deletion(application, with_volumes=True)
     assert line.startswith("cannot ask what there is")
+
+
+def test_the_example_is_a_config_that_hetzner_can_have(cloud: Hetzner) -> None:
+    pair = generate_ssh_keys("example")
+    environ = {
+        "HETZNER_API_TOKEN": TOKEN,
+        "SSH_PRIVATE_KEY": pair.private_key.reveal(),
+        "SSH_PUBLIC_KEY": pair.public_key,
+        "POSTGRES_PASSWORD": "made-up",
+    }
+    text = (ROOT / "examples/hetzner/deploy.yml").read_text()
+    application = load(text, filename="deploy.yml", environ=environ).application
+    assert find_faults(application) == []
+    lines = build_provider(cloud, application).describe(application)
+    assert "makes server shop-main-1, a cx23 in fsn1" in lines
+    assert "makes volume shop-main-database, 20 GB in fsn1" in lines
 
 
 # The library

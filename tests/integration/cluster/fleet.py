@@ -118,7 +118,8 @@ class Fleet:
 
     def _run_registry(self, item: dict[str, Any]) -> None:
         """Have the registry be as its objects in the cluster say, as the kubelet would."""
-        if (item["kind"], item["metadata"]["name"]) == ("Deployment", "nvoi-registry"):
+        place = item["metadata"].get("namespace"), item["metadata"]["name"]
+        if item["kind"] == "Deployment" and place == ("kube-system", "nvoi-registry"):
             secret = self.state.find("Secret", "nvoi-registry", "kube-system")
             self.registry.ask(b64decode(secret["data"]["htpasswd"]).decode())
 
@@ -179,12 +180,16 @@ class Fleet:
         """Have the config name another way to a machine."""
         self.places[group] = (host.address, host.port)
 
-    def start(self, verb: str = "deploy", *options: str, **environ: str) -> Running:
-        """Start a command on the app; ``environ`` adds to its environment."""
+    def prepare(self, verb: str, *options: str) -> list[str]:
+        """Write the config, and return the words of a command on the app."""
         config = self.folder / "deploy.yml"
         told = {"callback_url": self.callback_url} if self.callback_url else {}
         config.write_text(json.dumps(told | {"application": self._build_application()}))
-        words = (verb, "-c", str(config), "-d", str(self.checkout), *options)
+        return [verb, "-c", str(config), "-d", str(self.checkout), *options]
+
+    def start(self, verb: str = "deploy", *options: str, **environ: str) -> Running:
+        """Start a command on the app; ``environ`` adds to its environment."""
+        words = self.prepare(verb, *options)
         whole = self.environ | {"NVOI_HOME": str(self.home), **environ}
         self._running.append(Running(words, self.folder, whole, self.home))
         return self._running[-1]

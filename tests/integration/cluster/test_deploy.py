@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import stat
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 import urllib3
 
+from nvoi.kubernetes.registry import REGISTRIES_FILE
 from tests.integration.cluster.conftest import StartFleet
 from tests.integration.cluster.fleet import IMAGE, Fleet
 from tests.integration.cluster.machine import DEPLOY_UID, IS_ROOT
@@ -159,9 +161,18 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
     before = {group: machine.connection_count for group, machine in fleet.machines.items()}
     for group in fleet.machines:
         fleet.read_commands(group)
+    calls = len(fleet.state.calls)
     outcome = fleet.run()
     assert outcome.code == 0, outcome.output
     assert "nothing to push" in outcome.output
+    # Of which those of a pre_run_command are a quarter.
+    asked = [" ".join(call) for call in fleet.state.calls[calls:]]
+    assert len(asked) <= 41, asked
+    assert asked.count("get nodes") == 1
+    applied = [one.partition(" ")[2] for one in asked if one.startswith("apply")]
+    assert not [one for one in applied if "db-shop" in one or "shop-cache" in one]
+    assert "networkpolicy/nvoi-shop" not in applied
+    assert "deployment/nvoi-registry" not in applied
     for group, machine in fleet.machines.items():
         assert machine.connection_count == before[group] + 1
         assert len(fleet.read_commands(group)) <= 12
@@ -172,6 +183,26 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
     assert note.is_dir()
     assert stat.S_IMODE(volume.stat().st_mode) == 0o700
     assert all(len(host.installations) == 1 for host in fleet.hosts.values())
+
+
+def test_what_others_have_changed_is_taken_back_though_the_config_has_not_changed(
+    fleet: Fleet,
+) -> None:
+    fleet.application |= {"database": DATABASE, "volumes": {"main": {"data": {}}}}
+    assert fleet.run().code == 0
+    database = fleet.state.find("StatefulSet", "db-shop")
+    (container,) = database["spec"]["template"]["spec"]["containers"]
+    image, container["image"] = container["image"], "postgres:13"
+    policy, registry = fleet.state.find("NetworkPolicy", "nvoi-shop"), "nvoi-registry"
+    policy["spec"]["ingress"] = [{}]
+    for item in (database, policy):
+        fleet.state.add(item)
+    fleet.state.remove("NetworkPolicy", registry, "kube-system")
+    assert (outcome := fleet.run()).code == 0, outcome.output
+    database = fleet.state.find("StatefulSet", "db-shop")
+    assert [one["image"] for one in database["spec"]["template"]["spec"]["containers"]] == [image]
+    assert fleet.state.find("NetworkPolicy", "nvoi-shop")["spec"]["ingress"] != [{}]
+    assert fleet.state.find("NetworkPolicy", registry, "kube-system") is not None
 
 
 def test_no_secret_is_read_but_the_records_of_the_app_s_own_releases(fleet: Fleet) -> None:
@@ -194,6 +225,45 @@ def test_no_secret_is_read_but_the_records_of_the_app_s_own_releases(fleet: Flee
     assert read
     assert {name.rpartition("-")[0] for name in read} == {"nvoi-shop-release"}
     assert fleet.state.names("Secret") == ["blog-web", "tls"]
+
+
+def test_private_images_are_pulled_with_the_config_s_login_which_nobody_else_sees(
+    fleet: Fleet,
+) -> None:
+    login = {"username": "robot", "password": "pa55word-of-the-registry"}
+    fleet.state.scenario(logins={"registry.example": "robot:pa55word-of-the-registry"})
+    fleet.application |= {"volumes": {"main": {"data": {}}}, "registries": {}}
+    service = {"servers": ["main"], "image": "registry.example/search:1", "mount": {"data": "/d"}}
+    fleet.application["services"] = {"search": service}
+    refused = fleet.run()
+    assert refused.code == 1
+    assert "its registry is under `registries` in the config" in refused.output
+    fleet.application["registries"] = {"registry.example": login}
+    outcomes = [fleet.run()]
+    # Its one pod ends before the next starts: the node pulls the image first, with the login.
+    service["image"] = "registry.example/search:2"
+    outcomes.append(fleet.run())
+    assert [one.code for one in outcomes] == [0, 0], outcomes[-1].output
+    assert "shop-main-1: pulling registry.example/search:2 for search" in outcomes[-1].output
+    pods = fleet.state.objects("Pod")
+    assert {str(pod["spec"]["imagePullSecrets"]) for pod in pods} == {
+        "[{'name': 'nvoi-shop-registries'}]"
+    }
+    before = fleet.state.find("Secret", "nvoi-shop-registries")["data"]
+    fleet.application["registries"] = {"registry.example": login | {"password": "wr0ng-password"}}
+    fleet.web["image"] = "registry.example/web:2"
+    outcomes.append(fleet.run())
+    assert outcomes[-1].code == 1
+    assert "401 Unauthorized" in outcomes[-1].output
+    assert fleet.state.find("Secret", "nvoi-shop-registries")["data"] == before
+    secret = b64encode(b"robot:pa55word-of-the-registry").decode()
+    told = "".join(one.output + one.errors for one in outcomes)
+    told += fleet.hosts["main"].read("opt/fake/crictl.log") + fleet.master.log
+    told += fleet.master.read(REGISTRIES_FILE) + json.dumps(fleet.state.records)
+    for hidden in ("pa55word-of-the-registry", secret, "wr0ng-password"):
+        assert hidden not in told
+    assert fleet.run("delete", "--yes").code == 0
+    assert fleet.state.names("Secret") == []
 
 
 @pytest.mark.parametrize("kind", ["Service", "Secret"])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
+from nvoi.config.schema import Login
 from nvoi.images.build import Build
 from nvoi.images.engines import Image, Podman
+from nvoi.images.login import NO_LOGINS
 from nvoi.source import read_source
 from tests.integration.podman import build_podman_environ, write_checkout
 from tests.integration.registry import Registry
@@ -62,7 +64,10 @@ def begin(environ: dict[str, str], checkout: Path) -> Iterator[StartBuild]:
     begun: list[Build] = []
 
     def begin(
-        stamp: str = "20260101000000", platform: Future[str] | str = PLATFORM, **more: object
+        stamp: str = "20260101000000",
+        platform: Future[str] | str = PLATFORM,
+        logins: Mapping[str, Login] = NO_LOGINS,
+        **more: object,
     ) -> Build:
         known: Future[str] = Future()
         if isinstance(platform, str):
@@ -74,6 +79,7 @@ def begin(environ: dict[str, str], checkout: Path) -> Iterator[StartBuild]:
             tag=f"{REPOSITORY}:{stamp}",
             platform=known if isinstance(platform, str) else platform,
             environ={**environ, **more},  # type: ignore[dict-item]  # more variables
+            logins=logins,
         )
         begun.append(build)
         return build.start()

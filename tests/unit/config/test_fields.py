@@ -129,6 +129,30 @@ def test_a_value_is_read_as_what_it_means(
     assert getattr(holder, key) == read
 
 
+@pytest.mark.parametrize("name", ["ghcr", "https://ghcr.io", "ghcr.io/acme", "ghcr.io:port", "*"])
+def test_a_registry_is_named_as_images_name_it(name: str) -> None:
+    text = cluster(f"registries: {{{json.dumps(name)}: {{username: u, password: pa55word}}}}")
+    (message,) = faults(text)
+    assert "a registry without a path, such as ghcr.io" in message
+
+
+@pytest.mark.parametrize(
+    ("login", "missing"),
+    [("username: u", "password"), ("password: p", "username"), ("", "username")],
+)
+def test_a_registry_s_login_is_whole(login: str, missing: str) -> None:
+    found = faults(cluster(f"registries: {{ghcr.io: {{{login}}}}}"))
+    assert f"application.registries.ghcr.io.{missing}: is required" in found
+    (message,) = faults(cluster("registries: {ghcr.io: {username: 'a:b', password: p}}"))
+    assert message.endswith("must be a user's name, without a colon or a space")
+
+
+def test_a_registry_has_one_login_however_it_is_called() -> None:
+    text = "registries: {docker.io: {username: u, password: p}, index.docker.io: "
+    (message,) = faults(cluster(f"{text}{{username: u, password: p}}}}"))
+    assert message.endswith("the registry is that of application.registries.docker.io already")
+
+
 def test_without_an_image_a_service_runs_the_app_s_own() -> None:
     assert parse(web("port: 1")).application.app["web"].image is None
 

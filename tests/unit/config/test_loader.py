@@ -45,6 +45,11 @@ def test_every_key_is_read() -> None:
     assert isinstance(app.compute_provider, HetznerProvider)
     assert app.compute_provider.api_token.reveal() == "hetzner-t0ken"
     assert app.compute_provider.architecture == "arm64"
+    assert {name: one.username for name, one in app.registries.items()} == {
+        "docker.io": "acme",
+        "registry.example.com:5000": "robot",
+    }
+    assert app.registries["docker.io"].password.reveal() == "hub-pa55word"
     assert app.cloudflare is not None
     assert (app.cloudflare.api_token.reveal(), app.cloudflare.account_id) == (
         "cloudflare-t0ken",

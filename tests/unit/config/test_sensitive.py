@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 
 import pytest
 
@@ -23,6 +24,10 @@ def test_every_secret_of_a_config_is_collected_once() -> None:
             "app_production",
             "c4llback-pw",
             "c4che-pw",
+            "hub-pa55word",
+            b64encode(b"acme:hub-pa55word").decode(),
+            "r0bot-pa55word",
+            b64encode(b"robot:r0bot-pa55word").decode(),
         ]
     )
 

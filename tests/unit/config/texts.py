@@ -41,6 +41,22 @@ def hetzner(extra: str = "", servers: str = "servers: {main: {}}") -> str:
     return head + textwrap.indent(f"{servers}\n{textwrap.dedent(extra)}", "  ")
 
 
+def scaleway(extra: str = "", servers: str = "servers: {main: {}}", project: str = "") -> str:
+    """A config for servers rented of Scaleway."""
+    head = textwrap.dedent(f"""\
+        application:
+          name: shop
+          compute_provider:
+            scaleway:
+              secret_key: 5cc0ffee-0000-4000-8000-5ca1e3a75ec7
+              project_id: {project or "105bdce1-64c0-48ab-899d-868455867ecf"}
+              server_type: DEV1-S
+              architecture: x86
+          ssh_keys: {{private_key: $PRIVATE_KEY, public_key: $PUBLIC_KEY}}
+    """)
+    return head + textwrap.indent(f"{servers}\n{textwrap.dedent(extra)}", "  ")
+
+
 def ssh(servers: str) -> str:
     """A config for servers that one has."""
     head = "name: shop\ncompute_provider: {ssh: {}}\n"

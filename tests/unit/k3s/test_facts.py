@@ -8,6 +8,7 @@ import pytest
 
 from nvoi.k3s.facts import (
     HEADER,
+    K3s,
     read_addresses,
     read_facts,
     read_routes,
@@ -233,3 +234,59 @@ def test_what_is_no_yaml_has_no_settings() -> None:
 def test_without_a_token_in_its_config_it_is_the_one_beside_its_data() -> None:
     sections = {"config": ["node-name: a"], "token": ["K10abc::server:def"]}
     assert read_facts(sections, 0.0).k3s.token == Secret("K10abc::server:def")
+
+
+GEM_UNIT = """\
+@nvoi k3s
+program /usr/local/bin/k3s
+version k3s version v1.33.4+k3s1 (abc)
+role {role}
+state active
+host Shop-Main-1
+url https://10.0.0.11:6443
+@nvoi unit
+{unit}
+@nvoi token
+K10abc::server:of-the-gem
+@nvoi config
+{config}
+@nvoi end
+"""
+GEM_SERVER = "\n".join(
+    (
+        *("bind-address=", "advertise-address=", "node-ip=10.0.0.11", "tls-san="),
+        *("flannel-iface=eth0", "flannel-backend=", "disable=", "write-kubeconfig-mode="),
+        *("cluster-cidr=", "service-cidr="),
+    )
+)
+GEM_AGENT = "node-ip=10.0.0.12\nflannel-iface=eth0\nnode-name=shop-work-1"
+
+
+def read_unit(role: str, unit: str, config: str = "") -> K3s:
+    text = GEM_UNIT.format(role=role, unit=unit, config=config)
+    return read_facts(split_sections(text), 0.0).k3s
+
+
+@pytest.mark.parametrize(
+    ("role", "unit", "name", "address"),
+    [
+        ("server", GEM_SERVER, "shop-main-1", "10.0.0.11"),
+        ("agent", GEM_AGENT, "shop-work-1", "10.0.0.12"),
+    ],
+)
+def test_k3s_that_the_gem_has_set_up_is_known_by_what_it_is_started_with(
+    role: str, unit: str, name: str, address: str
+) -> None:
+    k3s = read_unit(role, unit)
+    assert (k3s.is_of_gem, k3s.is_ours, k3s.node_name) == (True, True, name)
+    assert k3s.config["node-ip"] == address
+    assert k3s.token == Secret("K10abc::server:of-the-gem")
+
+
+@pytest.mark.parametrize(
+    ("unit", "config"),
+    [("", ""), (f"{GEM_SERVER}\ntoken=", ""), (GEM_AGENT, ""), (GEM_SERVER, "token: x")],
+)
+def test_k3s_that_is_started_otherwise_is_somebody_else_s(unit: str, config: str) -> None:
+    k3s = read_unit("server", unit, config)
+    assert (k3s.is_of_gem, k3s.is_ours, k3s.node_name) == (False, False, None)

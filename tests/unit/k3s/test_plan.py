@@ -55,6 +55,8 @@ def build_all(*k3s: K3s) -> dict[str, Facts]:
         (K3s(), Work.INSTALL),
         (replace(GOOD, version="v1.35.5+k3s1"), Work.INSTALL),
         (replace(GOOD, role=None), Work.INSTALL),
+        # The installer writes its service without the gem's arguments.
+        (replace(GOOD, is_of_gem=True), Work.INSTALL),
         (replace(GOOD, is_active=False), Work.START),
         (replace(GOOD, applied=""), Work.START),
         (OTHER_LABEL, Work.WRITE),

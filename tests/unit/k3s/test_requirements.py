@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,6 +146,19 @@ class TestTogether:
             build_facts(3, k3s=build_k3s("agent", config=config)),
         )
         assert "shop-main-3 (203.0.113.3): is the node 'shop-main-2', as shop-main-2" in text
+
+    def test_a_worker_that_the_gem_has_joined_to_another_cluster(self) -> None:
+        master = build_k3s(is_of_gem=True, config={"node-ip": "10.0.0.11"}, applied="")
+        config = {"node-name": "shop-work-1", "server": "https://10.0.0.11:6443"}
+        worker = build_k3s("agent", is_of_gem=True, config=config, applied="", token=None)
+        facts = {
+            "shop-main-1": build_facts(1, k3s=master),
+            "shop-main-2": build_facts(2, k3s=worker),
+        }
+        assert check_all([MASTER, WORKER], facts, None) == facts
+        elsewhere = replace(worker, config=config | {"server": "https://10.0.0.99:6443"})
+        text = self.check(facts["shop-main-1"], build_facts(2, k3s=elsewhere))
+        assert "belongs to another cluster, that of https://10.0.0.99:6443" in text
 
     def test_a_worker_whose_first_installation_was_cut_short_is_taken(self) -> None:
         facts = {

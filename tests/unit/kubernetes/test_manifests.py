@@ -159,12 +159,14 @@ def test_no_secret_is_seen_outside_of_the_secrets(name: str) -> None:
     if application.database:
         values += [value.reveal() for key, value in application.database.secrets.items()]
         values += [application.database.url.reveal()] if application.database.url else []
+    for login in application.registries.values():
+        values += [login.password.reveal(), login.basic.reveal()]
     manifests = configs.build(name)
     shown = json.dumps([*manifests.database, *manifests.jobs, *manifests.services, *manifests.apps])
     for value in values:
         if len(value) > 4 and value not in application.name:
             assert value not in shown
-    for release in (configs.build_release(name), *manifests.secrets):
+    for release in (configs.build_release(name), *manifests.secrets, *manifests.logins):
         assert not any(f"'{value}'" in repr(release) for value in values if len(value) > 5)
 
 

@@ -1,0 +1,352 @@
+"""Makes what an app wants of Scaleway, and takes up what is there of it already.
+
+Servers go through each step side by side, and what takes its time is looked at for all of them
+in one request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from nvoi.config.schema import Application
+from nvoi.errors import NvoiError, RequestError
+from nvoi.log.levels import get_logger
+from nvoi.naming import build_firewall_name, build_network_name
+from nvoi.parallel import work_on_all
+from nvoi.providers import rented
+from nvoi.providers.cloud_init import build_user_data
+from nvoi.providers.host_keys import FIRST_HOST_KEY, encode_host_key, generate_host_key
+from nvoi.providers.rented import WantedVolume, build_labels, list_open_ports
+from nvoi.providers.scaleway.api import (
+    ADDRESS,
+    FIREWALL,
+    NETWORK,
+    SERVER,
+    VOLUME,
+    VPC,
+    Json,
+    Kind,
+    Resource,
+    ScalewayAPI,
+)
+from nvoi.providers.scaleway.firewall import ensure_firewall
+from nvoi.providers.scaleway.inventory import (
+    OF_SERVER,
+    Inventory,
+    build_tags,
+    find_nic,
+    find_public_ip,
+    find_root,
+    list_attached,
+    list_private_ips,
+)
+from nvoi.providers.scaleway.offers import DISK_IOPS, GB, ROOT_SIZE
+from nvoi.providers.scaleway.orders import (
+    Order,
+    is_stopped,
+    list_unconnected,
+    list_unmade,
+    list_unready,
+)
+from nvoi.providers.scaleway.refusals import AGAIN, find_type
+from nvoi.waiting import NotReadyError
+
+log = get_logger("nvoi.providers")
+
+#: The key of the user data that cloud-init reads.
+CLOUD_INIT = "cloud-init"
+TEXT = {"Content-Type": "text/plain"}
+
+
+class Maker:
+    """One run of making. ``inventory`` is what there is as it goes on."""
+
+    def __init__(
+        self, api: ScalewayAPI, application: Application, inventory: Inventory, region: str
+    ) -> None:
+        self.api, self.application = api, application
+        self.inventory, self.region = inventory, region
+        self._made: list[str] = []
+
+    def ensure_all(self, orders: Sequence[Order]) -> Inventory:
+        """What there is once all the orders are fulfilled, and every server runs.
+
+        Raises:
+            NvoiError: something could not be had; it says what was made.
+        """
+        try:
+            network = self._ensure_network()
+            zones = list(dict.fromkeys(order.zone for order in orders))
+            firewalls = work_on_all(zones, self._ensure_firewall)
+            self._note([*firewalls.values(), network])
+            self._do(orders, lambda order: self._ensure_parts(order, firewalls[order.zone]))
+            self._wait(VOLUME, "disks", lambda: list_unmade(self.inventory, orders))
+            self._do(orders, lambda order: self._connect(order, firewalls[order.zone], network))
+            self._wait(
+                SERVER,
+                "disks of servers",
+                lambda: list_unconnected(self.inventory, orders),
+            )
+            self._do(orders, self._start)
+            self._wait(SERVER, "servers", lambda: list_unready(self.inventory, orders, network))
+            return self._add_private_ips(network)
+        except NvoiError as error:
+            if not self._made:
+                raise
+            made = f"made so far: {', '.join(self._made)}"
+            hint = f"{error.hint}; {made}" if error.hint else made
+            raise NvoiError(error.message, hint=hint, output=error.output) from error
+
+    # What servers share
+
+    def _ensure_network(self) -> Resource:
+        name, labels = build_network_name(self.application.name), self.inventory.own
+        network, vpc = self.inventory.find(NETWORK, name), self.inventory.find(VPC, name)
+        if vpc is not None:
+            vpc = self._label(vpc, labels)
+        if network is not None:
+            return self._label(network, labels)
+        if vpc is None:
+            vpc = self._make(VPC, self.region, {"name": name, "tags": build_tags(None, labels)})
+        body = {
+            "name": name,
+            "tags": build_tags(None, labels),
+            "vpc_id": vpc.id,
+            "subnets": [rented.SUBNET],
+        }
+        return self._make(NETWORK, self.region, body)
+
+    def _ensure_firewall(self, zone: str) -> Resource:
+        name = build_firewall_name(self.application.name)
+        found = next(
+            (one for one in self.inventory.list(FIREWALL) if (one.name, one.place) == (name, zone)),
+            None,
+        )
+        ports = list_open_ports(self.application)
+        group, drift = ensure_firewall(
+            self.api, zone, name, self.inventory.own, ports=ports, found=found
+        )
+        if found is None:
+            self._tell(group)
+        for text in drift:
+            log.info("%s: %s", group, text)
+        return group
+
+    # A server and its disks
+
+    def _ensure_parts(self, order: Order, firewall: Resource) -> list[Resource]:
+        """The server, its disks and its address, each by itself; a new server does not run yet."""
+        labels = build_labels(self.application, order.wanted.group)
+        parts = [self._ensure_volume(volume, order, labels) for volume in order.wanted.volumes]
+        server = self.inventory.find(SERVER, order.wanted.name)
+        if server is None or find_public_ip(server) is None:
+            address = self._ensure_address(order, server)
+            parts.append(address)
+            server = server or self._make_server(order, labels, firewall, address)
+        server = self._label(server, labels)
+        return [*parts, server, *self._ensure_root(order, server)]
+
+    def _ensure_volume(
+        self, wanted: WantedVolume, order: Order, labels: Mapping[str, str]
+    ) -> Resource:
+        volume = self.inventory.find_data(wanted.name)
+        if volume is None:
+            body = {
+                "name": wanted.name,
+                "tags": build_tags(None, labels),
+                "from_empty": {"size": wanted.size * GB},
+                "perf_iops": DISK_IOPS,
+            }
+            return self._make(VOLUME, order.zone, body)
+        volume = self._label(volume, labels)
+        if volume.data["size"] < wanted.size * GB:
+            log.info("%s grows to %d GB", volume, wanted.size)
+            volume = self.api.update(volume, {"size": wanted.size * GB})
+        return volume
+
+    def _ensure_address(self, order: Order, server: Resource | None) -> Resource:
+        name = order.wanted.name
+        address = self.inventory.find_address(name)
+        if address is None:
+            labels = {**self.inventory.own, OF_SERVER: name}
+            tags = build_tags(None, labels)
+            body = {"type": "routed_ipv4", "tags": tags}
+            address = self._make(
+                ADDRESS, order.zone, body, lambda one: labels.items() <= one.labels.items()
+            )
+        if server is not None:
+            address = self.api.update(address, {"server": server.id})
+        return address
+
+    def _make_server(
+        self, order: Order, labels: Mapping[str, str], firewall: Resource, address: Resource
+    ) -> Resource:
+        body = {
+            "name": order.wanted.name,
+            "commercial_type": order.type,
+            "image": order.image,
+            "tags": build_tags(None, labels),
+            "security_group": firewall.id,
+            "public_ips": [address.id],
+            "dynamic_ip_required": False,
+            "protected": False,
+            "volumes": {"0": {"volume_type": "sbs_volume", "size": ROOT_SIZE * GB}},
+        }
+        try:
+            return self._make(SERVER, order.zone, body)
+        except RequestError as error:
+            if find_type(error) != "out_of_stock" or not order.shortage:
+                raise
+            raise NvoiError(order.shortage, hint=AGAIN) from error
+
+    def _ensure_root(self, order: Order, server: Resource) -> list[Resource]:
+        """The disk that the server starts from, marked: it outlives the server."""
+        root = find_root(server)
+        if root is None:
+            return []
+        labels = {**self.inventory.own, OF_SERVER: server.name}
+        found = next((one for one in self.inventory.list_roots() if one.id == root), None)
+        if found is not None and labels.items() <= found.labels.items():
+            return [found]
+        disk = found or Resource(VOLUME, root, f"{server.name}-root", order.zone, (), {"id": root})
+        return [self.api.update(disk, {"name": disk.name, "tags": build_tags(found, labels)})]
+
+    def _connect(self, order: Order, firewall: Resource, network: Resource) -> list[Resource]:
+        """Have the server its firewall, its place in the network, and its disks."""
+        server = order.get_server(self.inventory)
+        changed = []
+        if (server.data.get("security_group") or {}).get("id") != firewall.id:
+            body = {"security_group": {"id": firewall.id, "name": firewall.name}}
+            changed.append(self.api.update(server, body))
+        if find_nic(server, network) is None:
+            self.api.act(
+                server,
+                "private_nics",
+                {"private_network_id": network.id},
+                f"join {network} by",
+                lambda now: now is not None and find_nic(now, network) is not None,
+            )
+        for volume in order.list_volumes(self.inventory):
+            if volume.id not in list_attached(server):
+                self._attach(server, volume)
+        return changed
+
+    def _attach(self, server: Resource, volume: Resource) -> None:
+        for one in volume.data.get("references") or ():
+            if one.get("product_resource_id") not in {None, server.id}:
+                raise NvoiError(
+                    f"{volume} is attached to another server than {server.name}: "
+                    f"{one['product_resource_id']}",
+                    hint="detach it in Scaleway's console",
+                )
+        self.api.act(
+            server,
+            "attach-volume",
+            {"volume_id": volume.id, "volume_type": "sbs_volume"},
+            f"attach {volume} to",
+            lambda now: now is not None and volume.id in list_attached(now),
+        )
+
+    def _start(self, order: Order) -> list[Resource]:
+        """Start a server that does not run. A new one learns before who may log in."""
+        server = order.get_server(self.inventory)
+        if not is_stopped(server):
+            return []
+        path = f"{server.path}/user_data"
+        keys = self.api.ask("GET", path, f"read the user data of {server}").get("user_data") or ()
+        if CLOUD_INIT not in keys:
+            server = self._give_user_data(server, f"{path}/{CLOUD_INIT}")
+        self.api.act(
+            server,
+            "action",
+            {"action": "poweron"},
+            "start",
+            lambda now: now is not None and not is_stopped(now),
+        )
+        return [server]
+
+    def _give_user_data(self, server: Resource, path: str) -> Resource:
+        """Its host key is noted first: what is once there is what it starts with."""
+        keys, host_key = self.application.ssh_keys, generate_host_key()
+        if keys is None:
+            raise AssertionError("a config for rented servers has SSH keys")
+        user_data = build_user_data(server.name, keys.public_key, host_key)
+        labels = {FIRST_HOST_KEY: encode_host_key(host_key.public)}
+        server = self.api.update(server, {"tags": build_tags(server, labels)})
+        what = f"give {server} its user data"
+        self.api.ask("PATCH", path, what, body=user_data.encode(), headers=TEXT)
+        return server
+
+    # What takes its time
+
+    def _wait(self, kind: Kind, what: str, list_pending: Callable[[], list[str]]) -> None:
+        """Read everything of a kind anew until nothing is pending.
+
+        Raises:
+            NvoiError: it took too long; it says what was seen last.
+        """
+
+        def look() -> None:
+            if list_pending():
+                self._refresh(kind)
+            if pending := list_pending():
+                raise NotReadyError(", ".join(pending))
+
+        seconds = self.api.pace.deadline
+        try:
+            self.api.wait(look, f"{what} at Scaleway", seconds)
+        except NotReadyError as last:
+            message = f"{what} at Scaleway are not ready after {seconds:.0f} s: {last}"
+            raise NvoiError(message, hint=AGAIN) from last
+
+    def _refresh(self, kind: Kind) -> None:
+        known = {one.id for one in self.inventory.list(kind)}
+        zones = list(dict.fromkeys(one.place for one in self.inventory.list(kind)))
+        tags = build_tags(None, dict([rented.MANAGED_BY]))
+        found = work_on_all(
+            zones, lambda zone: self.api.list_resources(kind, zone, {"tags": ",".join(tags)})
+        )
+        self._note([one for listed in found.values() for one in listed if one.id in known])
+
+    def _add_private_ips(self, network: Resource) -> Inventory:
+        nics = [find_nic(server, network) for server in self.inventory.list(SERVER)]
+        if any(nic and nic not in self.inventory.private_ips for nic in nics):
+            ips = list_private_ips(self.api, network)
+            self.inventory = replace(self.inventory, private_ips=ips)
+        return self.inventory
+
+    # What was made
+
+    def _do(self, orders: Sequence[Order], work: Callable[[Order], list[Resource]]) -> None:
+        for resources in work_on_all(orders, work).values():
+            self._note(resources)
+
+    def _note(self, resources: Sequence[Resource]) -> None:
+        self.inventory = self.inventory.replace(resources)
+
+    def _make(
+        self,
+        kind: Kind,
+        place: str,
+        body: Json,
+        is_it: Callable[[Resource], bool] | None = None,
+    ) -> Resource:
+        def is_same(one: Resource) -> bool:
+            is_own = self.inventory.is_own(one) and OF_SERVER not in one.labels
+            return is_own and one.name == body["name"]
+
+        resource = self.api.create(kind, place, body, is_it or is_same)
+        self._tell(resource)
+        return resource
+
+    def _tell(self, resource: Resource) -> None:
+        self._made.append(str(resource))
+        log.info("made %s", resource)
+
+    def _label(self, resource: Resource, labels: Mapping[str, str]) -> Resource:
+        """It with ``labels``; what the gem made bears none."""
+        if labels.items() <= resource.labels.items():
+            return resource
+        log.info("takes over %s", resource)
+        return self.api.update(resource, {"tags": build_tags(resource, labels)})

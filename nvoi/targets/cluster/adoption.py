@@ -1,0 +1,117 @@
+"""The step that takes over what the Ruby gem nvoi 0.2 has made, once it was shown and accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from nvoi.errors import NvoiError, UsageError
+from nvoi.kubernetes.adoption import (
+    MADE,
+    build_marks,
+    build_way_in,
+    describe,
+    find_faults,
+    find_made,
+    is_data_inside,
+)
+from nvoi.kubernetes.names import MANAGED_BY, OWNER
+from nvoi.kubernetes.ownership import WORKLOADS, Json, read_reference
+from nvoi.log.levels import get_logger
+from nvoi.operation import Step
+from nvoi.targets.cluster.context import ClusterContext
+
+log = get_logger("nvoi.cluster")
+
+OPTION = "`nvoi deploy --adopt` takes it over, after it has shown what becomes of it"
+
+
+def adopt(context: ClusterContext) -> None:
+    """Show what the gem has made, ask, and mark it as the app's.
+
+    Raises:
+        UsageError: there is something, and nobody has asked for it to be taken over; or something
+            of the app would be lost by that.
+        NvoiError: whoever was asked does not want it.
+    """
+    servers = list_servers(context)
+    if not servers and not context.request.adopt:
+        return
+    made = find_all(context) if has_cluster(context) else []
+    if not made and not servers:
+        log.info("Nothing of the gem's is there")
+        return
+    if not context.request.adopt:
+        raise refuse(context, made)
+    check(context, made)
+    log.info("The gem nvoi 0.2 has made this, which becomes nvoi's:")
+    for line in (*servers, *describe_all(context, made)):
+        log.info("  %s", line)
+    if not context.request.confirm("Take all of it over?"):
+        raise NvoiError("nothing was taken over, and nothing changed")
+    mark(context, made)
+    log.ok("Taken over")
+
+
+def has_cluster(context: ClusterContext) -> bool:
+    return context.survey.facts[context.master.name].k3s.is_active
+
+
+def list_servers(context: ClusterContext) -> list[str]:
+    """What becomes of the k3s that the gem has set up."""
+    return [
+        f"{name}: k3s {one.k3s.version} gets nvoi's settings and starts anew; pods go on"
+        for name, one in context.survey.facts.items()
+        if one.k3s.is_of_gem
+    ]
+
+
+def find_all(context: ClusterContext) -> list[Json]:
+    """What the gem has made for the app, and was not taken over yet."""
+    live = context.cluster.get(MADE)
+    secrets = context.cluster.list_names("secrets", selector=f"{MANAGED_BY}!={OWNER}")
+    return find_made(context.application, live, secrets)
+
+
+def refuse(context: ClusterContext, made: Sequence[Json]) -> UsageError:
+    names = [str(read_reference(item)) for item in made if item["kind"] != "ReplicaSet"]
+    names += [f"k3s on {line.partition(':')[0]}" for line in list_servers(context)]
+    return UsageError(
+        f"the gem nvoi 0.2 has made {', '.join(names)} for {context.application.name}",
+        hint=OPTION,
+    )
+
+
+def check(context: ClusterContext, made: Sequence[Json]) -> None:
+    faults = [*find_faults(context.application, made, context.manifests.all)]
+    if faults:
+        raise UsageError("; ".join(faults), hint="nothing was changed")
+    for item in made:
+        if is_data_inside(item) and not context.request.accept_data_move:
+            raise UsageError(
+                f"the data of {read_reference(item)} is inside its container and ends with it: "
+                "the gem mounted its volume where this database has no data",
+                hint="dump it, deploy with --adopt --accept-data-move, and load the dump",
+            )
+
+
+def describe_all(context: ClusterContext, made: Sequence[Json]) -> Iterator[str]:
+    wanted = context.manifests.all
+    yield from (describe(item, wanted) for item in made if item["kind"] != "ReplicaSet")
+
+
+def mark(context: ClusterContext, made: Sequence[Json]) -> None:
+    """Make it the app's. What leads to its pods now is to reach the new ones too."""
+    if made:
+        context.cluster.apply([build_way_in(context.application, context.request.deploy_id)])
+    # What belongs to a workload is found by it: that comes last.
+    for item in sorted(made, key=lambda one: one["kind"] in WORKLOADS):
+        context.cluster.change(read_reference(item), build_marks(context.application, item))
+
+
+def plan(context: ClusterContext) -> Iterator[str]:
+    # What the servers have is known once they were looked at.
+    if context.request.adopt or (context.survey.facts and list_servers(context)):
+        yield "shows what the gem nvoi 0.2 has made, and takes it over"
+
+
+ADOPT: Step[ClusterContext] = Step(name="Adoption", run=adopt, plan=plan)

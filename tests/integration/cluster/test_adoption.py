@@ -1,0 +1,167 @@
+"""`nvoi deploy --adopt`: what the Ruby gem has made becomes nvoi's, and goes on serving."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pexpect  # type: ignore[import-untyped]  # it has none
+import pytest
+
+from tests.fakes import gem
+from tests.integration.cluster.fleet import Fleet
+from tests.integration.cluster.test_deploy import DATABASE, list_applied
+from tests.integration.commands import NVOI
+from tests.waiting import PATIENCE
+
+
+@pytest.fixture
+def node(fleet: Fleet) -> str:
+    """A server with all that the gem makes of an app, whose config nvoi reads; its node's name."""
+    address = "10.0.0.11"
+    name = gem.make_master(fleet.hosts["main"], fleet.state, fleet.master.enter, address)
+    gem.make_app(fleet.state)
+    fleet.application |= {
+        "database": DATABASE,
+        "services": {"cache": {"servers": ["main"], "image": "redis:7", "port": 6379}},
+        "volumes": {"main": {"data": {}}},
+    }
+    worker = {"servers": ["main"], "command": "work", "image": "registry.example/web:1"}
+    fleet.application["app"]["worker"] = worker
+    return name
+
+
+def list_pods(fleet: Fleet, app: str) -> dict[str, str]:
+    """The gem's pods of a workload that go on, with their uids."""
+    return {
+        pod["metadata"]["name"]: pod["metadata"]["uid"]
+        for pod in fleet.state.objects("Pod")
+        if pod["metadata"]["labels"].get("app") == app
+        if "deletionTimestamp" not in pod["metadata"]
+    }
+
+
+def wait_for_pods(fleet: Fleet) -> dict[str, str]:
+    """Let the gem's pods come up."""
+    for _ in range(6):
+        fleet.state.advance()
+    pods = list_pods(fleet, "shop-web")
+    assert len(pods) == 2
+    return pods
+
+
+def find_selector(fleet: Fleet, kind: str, name: str) -> Any:
+    found = fleet.state.find(kind, name)["spec"]["selector"]
+    return found.get("matchLabels", found)
+
+
+def test_what_the_gem_has_made_is_taken_over_once_that_is_asked_for_and_goes_on_serving(
+    fleet: Fleet, node: str
+) -> None:
+    wait_for_pods(fleet)
+    before = list_applied(fleet)
+    refused = fleet.run()
+    assert refused.code == 2, refused.output
+    for name in ("deployment/shop-web", "statefulset/db-shop", "k3s on shop-main-1"):
+        assert name in refused.output
+    assert "`nvoi deploy --adopt` takes it over" in refused.output
+    assert list_applied(fleet) == before
+    outcome = fleet.run("deploy", "--adopt")
+    assert outcome.code == 0, outcome.output
+    told, _, rest = outcome.output.partition("Taken over")
+    for line in (
+        f"shop-main-1: k3s {gem.VERSION} gets nvoi's settings and starts anew; pods go on",
+        "deployment/shop-web: is made anew; its pods go on until the release serves",
+        "service/shop-web: leads to the new pods once they are ready",
+        "statefulset/db-shop: stops and is made anew, on the data that it has",
+        "deployment/cloudflared-web: is removed once the release serves",
+        "deployment/nvoi-registry: is removed once the release serves",
+        "secret/app-secret-shop: is removed once the release serves",
+    ):
+        assert line in told
+    assert "Removed deployment/cloudflared-web" in rest
+    # The node keeps its name, or its pods and disks would be another's.
+    (found,) = fleet.state.objects("Node", None)
+    assert found["metadata"]["name"] == fleet.hosts["main"].read_config()["node-name"] == node
+    assert fleet.hosts["main"].read_config()["node-ip"] == "10.0.0.11"
+    assert fleet.hosts["main"].installations[-1] == f"server {gem.VERSION} true"
+    assert not {"shop-web", "shop-cache"} & {*fleet.state.gaps}
+    for name in ("shop-web", "shop-worker", "shop-cache"):
+        selector = {"app.kubernetes.io/instance": name}
+        assert find_selector(fleet, "Deployment", name) == selector
+    assert find_selector(fleet, "StatefulSet", "db-shop") == {
+        "app.kubernetes.io/instance": "db-shop"
+    }
+    web = fleet.state.find("Service", "shop-web")
+    assert web["spec"]["selector"] == {"app.kubernetes.io/instance": "shop-web"}
+    assert web["spec"]["ports"][0]["name"] == "main"
+    assert list_pods(fleet, "shop-web") == list_pods(fleet, "shop-worker") == {}
+    left = {*fleet.state.names("Secret"), *fleet.state.names("Deployment")}
+    assert not left & {"app-secret-shop", "db-secret-shop", "cloudflared-web", "nvoi-registry"}
+    assert fleet.state.names("NetworkPolicy") == ["nvoi-shop"]
+    again = fleet.run()
+    assert again.code == 0, again.output
+    assert "gem" not in again.output
+
+
+def test_a_take_over_that_fails_leaves_the_gem_s_pods_serving_and_goes_on_the_next_time(
+    fleet: Fleet, node: str
+) -> None:
+    del node
+    pods = wait_for_pods(fleet)
+    fleet.state.behave("shop-web", "ready")
+    fleet.state.behave("registry.example/web:broken", "crash")
+    good, fleet.web["image"] = fleet.web["image"], "registry.example/web:broken"
+    outcome = fleet.run("deploy", "--adopt")
+    assert outcome.code == 1
+    assert "Putting back what the gem has made" in outcome.output
+    assert "could not undo" not in outcome.output.lower()
+    assert list_pods(fleet, "shop-web") == pods
+    assert find_selector(fleet, "Service", "shop-web") == {"app": "shop-web"}
+    assert find_selector(fleet, "Deployment", "shop-web") == {"app": "shop-web"}
+    assert "app-secret-shop" in fleet.state.names("Secret")
+    assert "shop-web" not in fleet.state.gaps
+    fleet.web["image"] = good
+    # It was accepted, and need not be again.
+    assert (outcome := fleet.run()).code == 0, outcome.output
+    assert "shop-web" not in fleet.state.gaps
+    assert list_pods(fleet, "shop-web") == {}
+
+
+def test_on_a_terminal_it_is_shown_and_asked_and_anything_but_yes_changes_nothing(
+    fleet: Fleet, node: str
+) -> None:
+    before = list_applied(fleet)
+    seen = io.BytesIO()
+    environ = fleet.environ | {"NVOI_HOME": str(fleet.home), "TERM": "xterm"}
+    words = fleet.prepare("deploy", "--adopt")
+    with pexpect.spawn(str(NVOI), words, env=environ, timeout=PATIENCE) as terminal:
+        terminal.logfile_read = seen
+        terminal.expect_exact("Go on? [y/N] ")
+        terminal.sendline("n")
+        terminal.expect_exact(pexpect.EOF)
+    assert terminal.exitstatus == 1
+    shown = seen.getvalue().decode()
+    assert "deployment/shop-web: is made anew" in shown.partition("Take all of it over?")[0]
+    assert "nothing was taken over, and nothing changed" in shown
+    assert list_applied(fleet) == before
+    assert fleet.state.names("Node", None) == [node]
+
+
+def test_what_only_has_a_name_of_the_gem_s_or_would_be_lost_is_not_taken_over(
+    fleet: Fleet, node: str
+) -> None:
+    del node
+    before = list_applied(fleet)
+    del fleet.application["services"]["cache"]["port"]
+    outcome = fleet.run("deploy", "--adopt")
+    assert outcome.code == 2
+    assert "add `port: 6379` to services.cache" in outcome.output
+    fleet.application["services"]["cache"]["port"] = 6379
+    for item in gem.build_database("mysql", "mysql:8.4", 3306):
+        fleet.state.remove(item["kind"], item["metadata"]["name"])
+        fleet.state.apply(item, gem.MANAGER)
+    outcome = fleet.run("deploy", "--adopt")
+    assert outcome.code == 2
+    assert "the data of statefulset/db-shop is inside its container" in outcome.output
+    assert list_applied(fleet) == before

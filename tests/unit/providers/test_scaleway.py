@@ -1,0 +1,475 @@
+"""Servers rented of Scaleway: made, found again, changed and given back, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nvoi.config.schema import Application
+from nvoi.errors import ConfigError, NvoiError
+from nvoi.providers import get_provider
+from nvoi.providers.host_keys import encode_host_key, generate_host_key
+from nvoi.providers.scaleway import Scaleway
+from nvoi.providers.scaleway.api import Pace
+from nvoi.ssh.routes import Routes
+from tests.fakes.clouds.scaleway import (
+    ADDRESSES,
+    FIREWALLS,
+    GB,
+    KEY,
+    KINDS,
+    NETWORKS,
+    PRIVATE_IPS,
+    PROJECT,
+    SERVERS,
+    VOLUMES,
+    VPCS,
+)
+from tests.fakes.clouds.scaleway import Scaleway as Cloud
+from tests.fakes.clouds.server import Call, Fault, Json, Refused
+from tests.unit.config.texts import keys, parse, scaleway
+from tests.waiting import PATIENCE
+
+ROOT = Path(__file__).parents[3]
+PACE = Pace(
+    answer=5.0,
+    patience=1.0,
+    pause=0.01,
+    poll=0.005,
+    longest_poll=0.02,
+    deadline=PATIENCE,
+    release=PATIENCE,
+)
+HASTE = replace(PACE, patience=0.1, deadline=0.1, release=0.1)
+APP = "app: {web: {servers: [main], port: 3000}}"
+SERVERS_TEXT = """\
+servers:
+  main: {master: true, volumes: {data: {size: 20, uid: 999}}}
+  work: {count: 2}
+"""
+OWN = {"managed-by=nvoi", "app=shop", "environment=production"}
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    with Cloud(polls=1) as cloud:
+        yield cloud
+
+
+def read(servers: str = SERVERS_TEXT, **options: str) -> Application:
+    return parse(scaleway(APP, servers, **options)).application
+
+
+def rent(cloud: Cloud, application: Application, pace: Pace = PACE) -> Scaleway:
+    return Scaleway(application, Routes(), {"SCW_API_URL": cloud.url}, pace)
+
+
+def deploy(cloud: Cloud, application: Application) -> None:
+    rent(cloud, application).ensure_servers(application)
+
+
+def add(cloud: Cloud, kind: str, name: str, tags: list[str] | None = None, **shape: object) -> Json:
+    """Something that is there before, made behind the API's back."""
+    place = "fr-par" if kind in {NETWORKS, VPCS} else "fr-par-1"
+    thing = cloud.add(kind, place, name, tags or [])
+    thing.update(shape)
+    return thing
+
+
+def list_changes(calls: list[Call]) -> list[str]:
+    return [str(call) for call in calls if not call.is_reading]
+
+
+# Made
+
+
+def test_servers_are_made_with_all_they_need_and_found_by_name_and_tags(cloud: Cloud) -> None:
+    application = read()
+    main, *work = rent(cloud, application).ensure_servers(application)
+    assert [one.name for one in (main, *work)] == ["shop-main-1", "shop-work-1", "shop-work-2"]
+    assert cloud.list_names(SERVERS) == ["shop-main-1", "shop-work-1", "shop-work-2"]
+    assert cloud.list_names(VOLUMES) == [
+        "shop-main-1-root",
+        "shop-main-data",
+        "shop-work-1-root",
+        "shop-work-2-root",
+    ]
+    assert cloud.list_names(NETWORKS) == cloud.list_names(VPCS) == ["nvoi-shop-network"]
+    assert cloud.list_names(FIREWALLS) == ["nvoi-shop-firewall"]
+    assert len(cloud.things[ADDRESSES]) == 3
+    # Nothing can be lost: each of them says whose it is.
+    assert all(set(one["tags"]) >= OWN for kind in KINDS for one in cloud.things[kind].values())
+    network = cloud.get(NETWORKS, "nvoi-shop-network")
+    assert [one["subnet"] for one in network["subnets"]] == ["10.0.1.0/24"]
+    server = cloud.get(SERVERS, "shop-main-1")
+    assert (server["state"], server["commercial_type"]) == ("running", "DEV1-S")
+    assert "group=main" in server["tags"]
+    assert main.is_master
+    assert main.host.user == "deploy"
+    assert main.private_ip in {"10.0.1.2", "10.0.1.3", "10.0.1.4"}
+    volume = cloud.get(VOLUMES, "shop-main-data")
+    assert volume["size"] == 20 * GB
+    (disk,) = main.disks
+    assert disk.device == f"/dev/disk/by-id/scsi-0SCW_sbs_volume-{volume['id']}"
+    assert disk.folder == "/opt/nvoi/volumes/shop-main-data"
+    assert main.owners == ((disk.folder, 999),)
+
+
+def test_a_new_server_starts_once_it_knows_who_logs_in(cloud: Cloud) -> None:
+    application = read("servers: {main: {}}")
+    (server,) = rent(cloud, application).ensure_servers(application)
+    changes = list_changes(cloud.calls)
+    (data,) = [place for place, one in enumerate(changes) if one.endswith("user_data/cloud-init")]
+    starts = [place for place, one in enumerate(changes) if one.endswith("/action")]
+    assert starts == [data + 1]
+    (values,) = cloud.user_data.values()
+    document = json.loads(values["cloud-init"].removeprefix("#cloud-config\n"))
+    assert server.is_new
+    assert server.host.host_keys == (document["ssh_keys"]["ed25519_public"],)
+    assert document["users"][0]["name"] == "deploy"
+    assert document["package_upgrade"] is False
+
+
+def test_a_second_run_changes_nothing(cloud: Cloud) -> None:
+    application = read()
+    first = rent(cloud, application).ensure_servers(application)
+    with cloud.record() as calls:
+        provider = rent(cloud, application)
+        assert provider.ensure_servers(application) == first
+        assert provider.list_servers(application) == first
+        assert provider.list_surplus(application) == ()
+    assert list_changes(calls) == []
+    assert len(calls) == 6
+
+
+def test_a_server_is_known_by_the_keys_that_were_noted(cloud: Cloud) -> None:
+    application = read("servers: {main: {}}")
+    provider = rent(cloud, application)
+    (server,) = provider.ensure_servers(application)
+    (first,) = server.host.host_keys
+    then = generate_host_key().public
+    both = provider.keep_host_keys(server, [first, then])
+    assert (both.host.host_keys, both.is_new) == ((first, then), True)
+    assert rent(cloud, application).list_servers(application) == (both,)
+    last = provider.keep_host_keys(both, [then])
+    assert (last.host.host_keys, last.is_new) == ((then,), False)
+    assert rent(cloud, application).list_servers(application) == (last,)
+    tags = cloud.get(SERVERS, "shop-main-1")["tags"]
+    assert [tag for tag in tags if "key" in tag] == [f"host-key={encode_host_key(then)}"]
+    assert set(tags) >= OWN
+
+
+def test_the_provider_of_a_config_is_asked_where_the_environment_says(cloud: Cloud) -> None:
+    application = read("servers: {main: {}}")
+    provider = get_provider(application, {"SCW_API_URL": cloud.url})
+    assert provider.list_servers(application) == ()
+    assert cloud.calls
+
+
+def test_a_volume_that_is_called_like_the_disk_of_a_server_is_told_from_it(cloud: Cloud) -> None:
+    application = read("servers: {main: {master: true}, main-1: {volumes: {root: {size: 7}}}}")
+    first = rent(cloud, application).ensure_servers(application)
+    assert cloud.list_names(VOLUMES) == [
+        "shop-main-1-1-root",
+        "shop-main-1-root",
+        "shop-main-1-root",
+    ]
+    assert [[disk.size for disk in one.disks] for one in first] == [[], [7]]
+    assert rent(cloud, application).ensure_servers(application) == first
+    rent(cloud, application).delete_servers(application, with_volumes=True)
+    assert not any(cloud.show_all().values())
+
+
+# Taken up
+
+
+def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(cloud: Cloud) -> None:
+    """It bears the names of docs/config.md, and no tags."""
+    application = read()
+    deploy(cloud, application)
+    for kind in (SERVERS, FIREWALLS, NETWORKS, VPCS):
+        for one in cloud.things[kind].values():
+            one["tags"] = ["of-mine"]
+    cloud.get(VOLUMES, "shop-main-data")["tags"] = []
+    provider = rent(cloud, application)
+    lines = provider.describe(application)
+    assert "takes over server shop-main-1, and labels it" in lines
+    assert "takes over volume shop-main-data, and labels it" in lines
+    assert not any(line.startswith("makes") for line in lines)
+    with cloud.record() as calls:
+        provider.ensure_servers(application)
+    assert {call.method for call in calls} == {"GET", "PATCH"}
+    assert all(set(one["tags"]) >= OWN for kind in KINDS for one in cloud.things[kind].values())
+    assert "of-mine" in cloud.get(SERVERS, "shop-main-1")["tags"]
+
+
+def test_a_server_that_was_never_given_user_data_gets_it_with_a_key_that_is_noted(
+    cloud: Cloud,
+) -> None:
+    application = read("servers: {main: {}}")
+    cloud.fail_on("PATCH", r"/user_data/", Fault(Refused(403, "quotas_exceeded", "no", details=[])))
+    with pytest.raises(NvoiError, match="give the server shop-main-1 in fr-par-1 its user data"):
+        deploy(cloud, application)
+    assert cloud.get(SERVERS, "shop-main-1")["state"] == "stopped"
+    (server,) = rent(cloud, application).ensure_servers(application)
+    (values,) = cloud.user_data.values()
+    assert server.host.host_keys[0] in values["cloud-init"]
+    assert cloud.get(SERVERS, "shop-main-1")["state"] == "running"
+
+
+def test_a_server_that_was_stopped_starts_and_keeps_its_host_key(cloud: Cloud) -> None:
+    application = read("servers: {main: {}}")
+    before = rent(cloud, application).ensure_servers(application)
+    cloud.get(SERVERS, "shop-main-1")["state"] = "stopped"
+    with cloud.record() as calls:
+        assert rent(cloud, application).ensure_servers(application) == before
+    assert [one.rpartition("/")[2] for one in list_changes(calls)] == ["action"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/vpcs",
+        "/private-networks",
+        "/security_groups",
+        "/ips",
+        "/servers",
+        "/volumes",
+        "/private_nics",
+        "/attach-volume",
+        "/action",
+    ],
+)
+def test_what_was_made_though_no_answer_came_is_used_and_not_made_twice(
+    cloud: Cloud, path: str
+) -> None:
+    application = read("servers: {main: {volumes: {data: {}}}}")
+    cloud.fail_on("POST", f"{path}$", Fault(acts=True))
+    (server,) = rent(cloud, application).ensure_servers(application)
+    assert not cloud.has_faults
+    assert len(server.disks) == 1
+    counts = {kind: len(cloud.things[kind]) for kind in KINDS}
+    expected = {SERVERS: 1, ADDRESSES: 1, FIREWALLS: 1, VOLUMES: 2, NETWORKS: 1, VPCS: 1}
+    assert counts == expected
+
+
+def test_what_is_busy_or_limited_for_a_moment_is_asked_again(cloud: Cloud) -> None:
+    application = read("servers: {main: {}}")
+    busy = Refused(409, "transient_state", "resource is in a transient state")
+    limited = Refused(429, "too_many_requests", "slow down")
+    limited.headers["Retry-After"] = "0"
+    cloud.fail_on("POST", "/private_nics$", Fault(busy))
+    cloud.fail_on("POST", "/servers$", Fault(limited))
+    cloud.fail_on("GET", "/volumes$", Fault(Refused(503, "unavailable", "later")), times=2)
+    deploy(cloud, application)
+    assert not cloud.has_faults
+    assert len(cloud.things[SERVERS]) == 1
+
+
+# Changed
+
+
+def test_a_security_group_that_was_changed_is_put_right(cloud: Cloud) -> None:
+    application = read("servers: {main: {}}")
+    deploy(cloud, application)
+    group = cloud.get(FIREWALLS, "nvoi-shop-firewall")
+    assert (group["stateful"], group["inbound_default_policy"]) == (True, "drop")
+    good = {key: one for key, one in cloud.rules[group["id"]][0].items() if key != "id"}
+    assert (good["protocol"], good["dest_port_from"], good["ip_range"]) == ("TCP", 22, "0.0.0.0/0")
+    opened = {**good, "dest_port_from": 6443, "dest_port_to": 6444}
+    cloud.rules[group["id"]] = [opened]
+    group["inbound_default_policy"] = "accept"
+    (line,) = [
+        one for one in rent(cloud, application).describe(application) if "security group" in one
+    ]
+    assert "opens TCP port 22 for all" in line
+    assert "no longer accepts inbound TCP ports 6443-6444 for all" in line
+    assert "inbound_default_policy is drop again" in line
+    deploy(cloud, application)
+    assert group["inbound_default_policy"] == "drop"
+    (rule,) = cloud.rules[group["id"]]
+    assert {**rule, "id": ""} == {**good, "id": ""}
+
+
+def test_a_server_is_behind_the_security_group_and_in_the_network_again(cloud: Cloud) -> None:
+    application = read("servers: {main: {}}")
+    deploy(cloud, application)
+    group = add(cloud, FIREWALLS, "Default security group")
+    server = cloud.get(SERVERS, "shop-main-1")
+    server["security_group"] = {"id": group["id"], "name": group["name"]}
+    server["private_nics"], cloud.things[PRIVATE_IPS] = [], {}
+    address = next(iter(cloud.things[ADDRESSES].values()))
+    address.update(server=None, state="detached")
+    (found,) = rent(cloud, application).ensure_servers(application)
+    assert server["security_group"]["name"] == "nvoi-shop-firewall"
+    assert found.private_ip == "10.0.1.2"
+    assert found.host.address == address["address"]
+
+
+def test_a_volume_grows_with_the_config_and_never_shrinks(cloud: Cloud) -> None:
+    deploy(cloud, read())
+    larger = read(SERVERS_TEXT.replace("size: 20", "size: 30"))
+    provider = rent(cloud, larger)
+    lines = provider.describe(larger)
+    assert "extends volume shop-main-data from 20 GB to 30 GB" in lines
+    main, *_ = provider.ensure_servers(larger)
+    assert cloud.get(VOLUMES, "shop-main-data")["size"] == 30 * GB
+    assert main.disks[0].size == 30
+    with cloud.record() as calls, pytest.raises(ConfigError) as raised:
+        deploy(cloud, read())
+    (fault,) = raised.value.faults
+    assert fault.path == "application.servers.main.volumes.data.size"
+    assert "has 30 GB, and none can shrink" in fault.message
+    assert list_changes(calls) == []
+
+
+def test_servers_that_the_config_no_longer_names_are_given_back_with_what_is_theirs(
+    cloud: Cloud,
+) -> None:
+    text = "servers:\n  main: {master: true}\n  work: {count: 2, volumes: {data: {}}}\n"
+    deploy(cloud, read(text))
+    smaller = read("servers: {main: {}}")
+    provider = rent(cloud, smaller)
+    lines = provider.describe(smaller)
+    assert "deletes server shop-work-1, which the config no longer names" in lines
+    assert "keeps volume shop-work-data; --delete-volumes deletes it" in lines
+    assert lines[-1] == (
+        "costs EUR 10.86 a month afterwards, EUR 30.86 now, without public addresses"
+    )
+    lines = provider.describe(smaller, with_volumes=True)
+    assert "deletes volume shop-work-data with all its data" in lines
+    assert lines[-1].startswith("costs EUR 10.00 a month afterwards, EUR 30.86 now")
+    surplus = provider.list_surplus(smaller)
+    assert [(one.name, one.group, len(one.disks)) for one in surplus] == [
+        ("shop-work-1", "work", 1),
+        ("shop-work-2", "work", 0),
+    ]
+    provider.delete_surplus(smaller, surplus, with_volumes=False)
+    assert cloud.list_names(SERVERS) == ["shop-main-1"]
+    assert cloud.list_names(VOLUMES) == ["shop-main-1-root", "shop-work-data"]
+    assert len(cloud.things[ADDRESSES]) == 1
+    provider.delete_surplus(smaller, [], with_volumes=True)
+    assert cloud.list_names(VOLUMES) == ["shop-main-1-root"]
+    assert len(provider.ensure_servers(smaller)) == 1
+
+
+def test_a_type_that_the_config_says_in_vain_is_told(cloud: Cloud) -> None:
+    deploy(cloud, read("servers: {main: {}}"))
+    other = read("servers: {main: {type: DEV1-M}}")
+    lines = rent(cloud, other).describe(other)
+    assert any("keeps its type DEV1-S, though the config says DEV1-M" in one for one in lines)
+
+
+# Given back
+
+
+def test_all_is_given_back_and_only_what_is_the_apps(cloud: Cloud) -> None:
+    """Among 1,000 resources of others, over many pages."""
+    cloud.add_others(1000)
+    others = cloud.show_all()
+    application = read()
+    provider = rent(cloud, application)
+    provider.ensure_servers(application)
+    assert provider.delete_servers(application, with_volumes=True) == []
+    assert cloud.show_all() == others
+    assert cloud.things[PRIVATE_IPS] == {}
+    lists = [call for call in cloud.calls if call.is_reading and call.path.endswith("-1/servers")]
+    assert {call.find("page") for call in lists} == {"1", "2"}
+
+
+def test_pages_that_are_shorter_than_what_was_asked_for_are_all_read(cloud: Cloud) -> None:
+    cloud.largest_page = 2
+    application = read()
+    rent(cloud, application).ensure_servers(application)
+    found = rent(cloud, application).list_servers(application)
+    assert [one.name for one in found] == ["shop-main-1", "shop-work-1", "shop-work-2"]
+    assert found[0].disks
+    rent(cloud, application).delete_servers(application, with_volumes=True)
+    assert not any(cloud.show_all().values())
+
+
+def test_volumes_stay_until_they_are_asked_for(cloud: Cloud) -> None:
+    application = read()
+    provider = rent(cloud, application)
+    provider.ensure_servers(application)
+    assert "keeps volume shop-main-data; --delete-volumes deletes it" in (
+        provider.describe_deletion(application, with_volumes=False)
+    )
+    assert provider.delete_servers(application, with_volumes=False) == ["shop-main-data"]
+    left = {kind: cloud.list_names(kind) for kind in KINDS if cloud.things[kind]}
+    assert left == {VOLUMES: ["shop-main-data"]}
+    (main, *_) = provider.ensure_servers(application)
+    assert main.disks[0].device.endswith(cloud.get(VOLUMES, "shop-main-data")["id"])
+    assert provider.delete_servers(application, with_volumes=True) == []
+    assert not any(cloud.show_all().values())
+
+
+def test_delete_goes_on_past_what_stays_and_names_it(cloud: Cloud) -> None:
+    application = read()
+    provider = rent(cloud, application, HASTE)
+    deploy(cloud, application)
+    cloud.get(SERVERS, "shop-work-2")["protected"] = True
+    with pytest.raises(NvoiError) as raised:
+        provider.delete_servers(application, with_volumes=True)
+    assert "the server shop-work-2 in fr-par-1: Scaleway cannot delete" in raised.value.message
+    assert "the server is protected" in raised.value.message
+    assert cloud.list_names(SERVERS) == ["shop-work-2"]
+    assert cloud.list_names(VOLUMES) == ["shop-work-2-root"]
+    cloud.get(SERVERS, "shop-work-2")["protected"] = False
+    rent(cloud, application).delete_servers(application, with_volumes=True)
+    assert not any(cloud.show_all().values())
+
+
+def test_delete_takes_what_a_broken_run_left_of_a_server(cloud: Cloud) -> None:
+    """A server that never started, and whose disk nobody has marked yet."""
+    application = read("servers: {main: {}}")
+    cloud.fail_on("PATCH", "/volumes/", Fault(Refused(403, "x", "no")))
+    with pytest.raises(NvoiError, match="no"):
+        deploy(cloud, application)
+    assert cloud.list_names(VOLUMES) == ["Ubuntu 24.04 Noble Numbat_sbs_volume_0"]
+    rent(cloud, application).delete_servers(application, with_volumes=True)
+    assert not any(cloud.show_all().values())
+
+
+def test_delete_leaves_what_no_tag_says_whose_it_is_and_tells(cloud: Cloud) -> None:
+    application = read("servers: {main: {}}")
+    add(cloud, SERVERS, "shop-main-1")
+    with pytest.raises(NvoiError, match="no tag says whose it is; nvoi deploy takes it over"):
+        rent(cloud, application).delete_servers(application, with_volumes=True)
+    assert cloud.list_names(SERVERS) == ["shop-main-1"]
+
+
+def test_delete_finds_the_app_in_another_region_than_that_of_the_config(cloud: Cloud) -> None:
+    text = "servers: {main: {location: nl-ams-2}}"
+    deploy(
+        cloud,
+        parse(scaleway(APP, text).replace("DEV1-S", "DEV1-S\n      zone: nl-ams-1")).application,
+    )
+    application = read("servers: {main: {}}")
+    with pytest.raises(NvoiError, match="in nl-ams already, and the config says fr-par"):
+        deploy(cloud, application)
+    rent(cloud, application).delete_servers(application, with_volumes=True)
+    assert not any(cloud.show_all().values())
+
+
+def test_the_example_can_be_deployed(cloud: Cloud) -> None:
+    text = (ROOT / "examples" / "scaleway" / "deploy.yml").read_text()
+    pair = keys()
+    application = parse(
+        text,
+        SCALEWAY_SECRET_KEY=KEY,
+        SCALEWAY_PROJECT_ID=PROJECT,
+        SSH_PRIVATE_KEY=pair["PRIVATE_KEY"],
+        SSH_PUBLIC_KEY=pair["PUBLIC_KEY"],
+        POSTGRES_PASSWORD="of-the-database",
+    ).application
+    provider = get_provider(application, {"SCW_API_URL": cloud.url})
+    assert provider.find_faults(application) == []
+    lines = provider.describe(application)
+    assert "makes server shop-main-1, a DEV1-M in fr-par-1" in lines
+    assert "makes volume shop-main-database, 20 GB in fr-par-1" in lines
+    assert all(call.is_reading for call in cloud.calls)
