@@ -23,7 +23,7 @@ from nvoi.config.schema import (
 )
 from nvoi.domains.cloudflare_api import Account as CloudflareAccount
 from nvoi.domains.cloudflare_api import Pace as CloudflarePace
-from nvoi.domains.cloudflare_api import Zone
+from nvoi.domains.cloudflare_records import Zone
 from nvoi.errors import ExtraError, NvoiError
 from nvoi.onboarding.prompts import Choice, Prompts, ask, ask_secret
 from nvoi.providers import ServerType, list_types
