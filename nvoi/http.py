@@ -131,6 +131,11 @@ class Client:
         with self._lock:
             return next(reversed(self._failing.values()), None)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the way was opened, and not lost since."""
+        return self._pool is not None
+
     def close(self) -> None:
         pool, self._pool = self._pool, None
         if pool is not None:

@@ -381,7 +381,7 @@ COMMANDS = (
         "end the run that holds the lock of the servers",
         "operations",
         "End the run that holds the lock of the servers.",
-        _ASKING_OPTIONS,
+        [*_ASKING_OPTIONS, add_branch_option],
     ),
     Command(
         "resend",

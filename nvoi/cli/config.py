@@ -14,7 +14,7 @@ from nvoi.config.loader import load
 from nvoi.config.sealing import CONFIG_FILE, KEY_FILE, generate_key
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import UsageError
-from nvoi.onboarding.place import ACCOUNTS, Account
+from nvoi.onboarding.accounts import ACCOUNTS, Account
 
 
 def build_section(account: Account) -> str:
@@ -59,7 +59,7 @@ SERVER_SERVICE = """\
       port: 8000
       healthcheck:
         path: /health
-      # domain: example.com     # needs domain_provider.cloudflare: api_token, account_id
+      # domain: example.com     # needs domain_provider.ingress: email, or .cloudflare
       # subdomain: www
 """
 

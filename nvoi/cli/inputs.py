@@ -117,11 +117,6 @@ def load_inputs(
     return Inputs(config, file, key)
 
 
-def ask_yes(question: str) -> bool:
-    """Ask at the terminal; anything but yes is no."""
-    return ask(f"{question} [y/N] ").lower() in {b"y", b"yes"}
-
-
 def ask_name(question: str, name: str) -> bool:
     """Ask at the terminal; anything but the name is no."""
     return ask(f"{question} Type {name} to go on: ") == name.encode()

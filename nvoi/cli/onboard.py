@@ -136,6 +136,7 @@ class Meeting:
                 original=draft.answers,
                 call_dashboard=lambda url: call_dashboard(url, draft.key.value, self.environ),
                 start_dashboard=self.dashboard.start if is_installed() else None,
+                environ=self.environ,
             ),
             build,
             partial(begin, source=self.source),

@@ -34,7 +34,9 @@ def check_application(application: Application, reading: Reading) -> None:
 
 
 def check_accounts(application: Application, reading: Reading) -> None:
-    """Servers are reached with a key pair, and domains served by Cloudflare."""
+    """Servers are reached with a key pair, and domains served by Cloudflare or the ingress."""
+    if application.cloudflare and application.ingress:
+        reading.report(f"{ROOT}.domain_provider", "exactly one of cloudflare, ingress is needed")
     if is_local(application):
         return
     if application.ssh_keys is None:
@@ -42,8 +44,11 @@ def check_accounts(application: Application, reading: Reading) -> None:
     faulty = reading.is_faulty(f"{ROOT}.domain_provider", below=True)
     for name, service in application.app.items():
         path = app_path(name)
-        if service.domain and application.cloudflare is None and not faulty:
-            message = f"{ROOT}.domain_provider.cloudflare is required to serve a domain"
+        if service.domain and not (application.cloudflare or application.ingress or faulty):
+            message = (
+                f"{ROOT}.domain_provider.cloudflare or {ROOT}.domain_provider.ingress is required "
+                "to serve a domain"
+            )
             reading.report(f"{path}.domain", message)
         if service.domain and service.port is None:
             message = "a `port` is required to serve a domain"

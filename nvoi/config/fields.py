@@ -48,6 +48,8 @@ LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 HOSTNAME = re.compile(rf"{LABEL}(?:\.{LABEL})*")
 DOMAIN = re.compile(rf"{LABEL}(?:\.{LABEL})+")
 HOSTNAME_LENGTH = 253
+# What stands before the `@` of an address without quotes (RFC 5322, 3.2.3).
+NAME_OF_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+")
 # A registry with a port, a path, a tag, a digest (Distribution, reference/reference.go's grammar).
 REGISTRY_HOST = r"[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?"
 IMAGE_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
@@ -233,6 +235,13 @@ def parse_url(text: str) -> str:
     return text
 
 
+def parse_email(text: str) -> str:
+    name, _, domain = text.rpartition("@")
+    if not NAME_OF_EMAIL.fullmatch(name) or not DOMAIN.fullmatch(domain):
+        raise RejectedError("must be an e-mail address, such as admin@example.com")
+    return text
+
+
 def parse_host_key(text: str) -> str:
     """A server's public host key, as OpenSSH writes it.
 
@@ -324,6 +333,7 @@ Address = Annotated[str, Value(parse_address)]
 User = Annotated[str, Value(parse_user)]
 CallbackURL = Annotated[str, Value(parse_callback_url)]
 URL = Annotated[str, Value(parse_url)]
+Email = Annotated[str, Value(parse_email)]
 HostKey = Annotated[str, Value(parse_host_key)]
 PrivateKey = Annotated[Secret, Value(lambda text: Secret(f"{text.strip()}\n"))]
 PublicKey = Annotated[str, Value(str.strip)]

@@ -96,6 +96,17 @@ class Cloudflare:
 
 
 @dataclass(frozen=True)
+class Ingress:
+    """``domain_provider.ingress``: k3s' own Traefik, with certificates by ACME.
+
+    ``email`` is whom the authority may write to, ``directory_url`` where it is asked.
+    """
+
+    email: fields.Email
+    directory_url: fields.URL = "https://acme-v02.api.letsencrypt.org/directory"
+
+
+@dataclass(frozen=True)
 class SSHKeys:
     """``ssh_keys``: an Ed25519 pair as OpenSSH text."""
 
@@ -280,6 +291,7 @@ class Application:
     environment: fields.Text = "production"
     keep_count: fields.KeepCount = fields.DEFAULT_KEEP_COUNT
     cloudflare: Annotated[Cloudflare | None, At("domain_provider.cloudflare")] = None
+    ingress: Annotated[Ingress | None, At("domain_provider.ingress")] = None
     ssh_keys: SSHKeys | None = None
     registries: Mapping[fields.RegistryName, Login] = field(default_factory=lambda: EMPTY)
     servers: Mapping[fields.GroupName, ServerGroup] = field(default_factory=lambda: EMPTY)
@@ -290,6 +302,11 @@ class Application:
     secrets: Mapping[fields.EnvName, fields.EnvSecret] = field(default_factory=lambda: EMPTY)
     k3s: K3s = field(default_factory=K3s)
     let_in: tuple[fields.Peer, ...] = ()
+
+    @property
+    def uses_ingress(self) -> bool:
+        """Whether the public reaches a service through the cluster's own ingress."""
+        return self.ingress is not None and any(one.domain for one in self.app.values())
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from nvoi.config.schema import Application
 from nvoi.domains.cloudflare import Tunnels
 from nvoi.domains.domain import Domains, Site, list_sites
+from nvoi.domains.ingress import ClusterIngress
 
 __all__ = ["Domains", "Site", "get_domains", "list_sites"]
 
@@ -19,4 +20,6 @@ def get_domains(application: Application, environ: Mapping[str, str]) -> Domains
     """
     if application.cloudflare is not None:
         return Tunnels(application.cloudflare, environ)
+    if application.ingress is not None:
+        return ClusterIngress(application.ingress)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from nvoi.domains.cloudflare_api import (
     CONNECTED,
     TAKEN,
     Account,
+    Pace,
     Record,
     RefusedError,
     Tunnel,
@@ -59,8 +61,10 @@ class Tunnels:
         environ: names a proxy and CAs, if any, and a stand-in for the API.
     """
 
-    def __init__(self, account: Cloudflare, environ: Mapping[str, str]) -> None:
-        self._account = Account(account, environ)
+    def __init__(
+        self, account: Cloudflare, environ: Mapping[str, str], pace: Pace | None = None
+    ) -> None:
+        self._account = Account(account, environ, pace)
         self._survey: Survey | None = None
         self._tokens: dict[str, Secret] = {}
         self._made: list[str] = []
@@ -119,7 +123,8 @@ class Tunnels:
         self._remove([*survey.records.values()], tunnels)
 
     def describe(self, application: Application) -> list[str]:
-        sites, self._account.patience = [*list_sites(application)], LOOK_PATIENCE
+        sites = [*list_sites(application)]
+        self._hurry()
         try:
             with told_as_faults():
                 survey = self._survey or self._look(application, sites)
@@ -130,12 +135,17 @@ class Tunnels:
         return made + describe_removal(survey.list_old_records(sites), tunnels)
 
     def describe_deletion(self, application: Application) -> list[str]:
-        self._account.patience = LOOK_PATIENCE
+        self._hurry()
         try:
             survey, tunnels = self._find_all(application, ())
         except RequestError as error:
             return [UNSEEN.format(reason=error.message)]
         return describe_removal(survey.records.values(), tunnels)
+
+    def _hurry(self) -> None:
+        """Give up soon where the account does not answer: it is only looked at."""
+        pace = self._account.pace
+        self._account.pace = replace(pace, patience=min(pace.patience, LOOK_PATIENCE))
 
     # What there is
 
@@ -216,7 +226,7 @@ class Tunnels:
 
         what = f"the rules of the tunnel {tunnel.name}"
         try:
-            wait_for(look, what=what, seconds=RULES_SECONDS, log=log, pause=0.2)
+            wait_for(look, what=what, seconds=RULES_SECONDS, log=log, pause=self._account.pace.poll)
         except NotReadyError as seen:
             raise NvoiError(f"Cloudflare: {seen}", hint="deploy again in a while") from None
 
@@ -260,16 +270,26 @@ class Tunnels:
     # What goes
 
     def _remove(self, records: Sequence[Record], tunnels: Sequence[Tunnel]) -> None:
-        """Remove all of it, the names first; go on past what cannot be.
+        """Remove all of it; go on past what cannot be.
+
+        A record with nvoi's comment is the last to go: the tunnel that it leads to is found by it,
+        should this be cut off. One without is told by that tunnel alone.
 
         Raises:
             NvoiError: something is left.
         """
-        works: dict[str, Callable[[], None]] = {}
-        for record in records:
-            works[f"the DNS record {record.name}"] = partial(self._account.delete_record, record)
-        for tunnel in tunnels:
-            works[f"the tunnel {tunnel.name}"] = partial(self._remove_tunnel, tunnel)
+        named = {f"the DNS record {one.name}": one for one in records}
+        works: dict[str, Callable[[], None]] = {
+            what: partial(self._account.delete_record, one)
+            for what, one in named.items()
+            if not one.comment
+        }
+        works |= {f"the tunnel {one.name}": partial(self._remove_tunnel, one) for one in tunnels}
+        works |= {
+            what: partial(self._account.delete_record, one)
+            for what, one in named.items()
+            if one.comment
+        }
         failures: list[NvoiError] = []
         for what, work in works.items():
             try:
@@ -294,7 +314,7 @@ class Tunnels:
 
         what, seconds = f"the connections of {tunnel.name} to end", CONNECTIONS_SECONDS
         try:
-            wait_for(look, what=what, seconds=seconds, log=log, pause=0.5, longest_pause=5.0)
+            wait_for(look, what=what, seconds=seconds, log=log, pause=self._account.pace.poll)
         except NotReadyError as seen:
             raise NvoiError(
                 f"the tunnel {tunnel.name} is still served: {seen}",

@@ -14,7 +14,15 @@ from urllib.parse import urlsplit
 
 from nvoi.config.schema import Cloudflare
 from nvoi.errors import RequestError
-from nvoi.http import NO_TEXTS, PATIENCE, TEMPORARY, Client, build_connect
+from nvoi.http import (
+    ANSWER_SECONDS,
+    NO_TEXTS,
+    PATIENCE,
+    PAUSE,
+    TEMPORARY,
+    Client,
+    build_connect,
+)
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.secret import Secret
@@ -51,6 +59,23 @@ RIGHTS = (
 UNREACHED = "is api.cloudflare.com reached from here? see www.cloudflarestatus.com"
 FULL = "remove what is not needed at dash.cloudflare.com, or have the limit raised there"
 QUOTA = re.compile(r"\b(?:quota|limit|too many)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds.
+
+    Attributes:
+        answer: for which the API may be silent.
+        patience: for which it is asked again.
+        pause: between the first two times.
+        poll: from one look at what takes a while to the next, at first.
+    """
+
+    answer: float = ANSWER_SECONDS
+    patience: float = PATIENCE
+    pause: float = PAUSE
+    poll: float = 0.5
 
 
 class RefusedError(RequestError):
@@ -107,16 +132,18 @@ class Account:
         environ: names a proxy and CAs, if any, and a stand-in for the API.
     """
 
-    def __init__(self, account: Cloudflare, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, account: Cloudflare, environ: Mapping[str, str], pace: Pace | None = None
+    ) -> None:
+        self.pace = pace or Pace()
         base = (environ.get(BASE_URL_VARIABLE) or BASE_URL).rstrip("/")
         self.id = account.account_id
-        #: Seconds for which it is asked again where it does not answer.
-        self.patience = PATIENCE
         self._root = urlsplit(base).path
         self._tunnels = f"/accounts/{self.id}/cfd_tunnel"
         self._client = Client(
             build_connect(base, environ),
             headers={"Authorization": f"Bearer {account.api_token.reveal()}"},
+            pause=self.pace.pause,
             listen=tell_trouble,
             is_temporary=lambda error: (error.status or 0) >= SERVER_ERROR,
         )
@@ -283,7 +310,12 @@ class Account:
         is_whole: bool = False,
     ) -> Any:
         answer = self._client.request(
-            method, self._root + path, query=query, body=body, patience=self.patience
+            method,
+            self._root + path,
+            query=query,
+            body=body,
+            seconds=self.pace.answer,
+            patience=self.pace.patience,
         )
         document = answer.read()
         return document if is_whole else document.get("result")

@@ -68,7 +68,7 @@ class Domains(Protocol):
         ...
 
     def check_addresses(self, application: Application, addresses: Sequence[str]) -> None:
-        """See that the names can be brought to servers at ``addresses``. Changes nothing.
+        """See that the names can be brought to the master at ``addresses``. Changes nothing.
 
         Raises:
             NvoiError: they cannot.

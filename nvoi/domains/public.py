@@ -48,6 +48,8 @@ ANSWER_SECONDS = 10.0
 #: Bytes of an answer that are looked at.
 LOOKED_AT = 64 * 1024
 HTTPS = 443
+#: Of a certificate that nobody else has signed (OpenSSL, X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT).
+SELF_SIGNED = 18
 #: What a healthcheck takes for good, as a probe of Kubernetes does.
 LEAST, LARGEST = 200, 399
 SERVER_ERROR = 500
@@ -241,22 +243,31 @@ def find_silence(site: Site, way: Way, error: HTTPError | OSError) -> BadAnswerE
         )
     if isinstance(error, ProxyError):
         return BadAnswerError("the proxy that the environment names does not lead there")
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return BadAnswerError(
-            f"TLS: the certificate is not good for {site.hostname}: {cause.verify_message}",
-            "the certificate of a domain that is new may take some minutes",
-        )
     if isinstance(error, SSLError) or isinstance(cause, ssl.SSLError):
-        reason = getattr(cause, "reason", None) or "it was ended"
-        return BadAnswerError(
-            f"TLS: no connection can be made: {reason}",
-            "the certificate of a domain that is new may take some minutes",
-        )
+        return build_tls_fault(site, cause)
     if isinstance(error, LateError) and not isinstance(error, NewConnectionError):
         return BadAnswerError(f"no answer came within {ANSWER_SECONDS:g} s")
     reason = cause.strerror if isinstance(cause, OSError) else None
     text = "the connection was refused or lost"
     return BadAnswerError(f"{text}: {reason}" if reason else text)
+
+
+def build_tls_fault(site: Site, cause: BaseException | None) -> BadAnswerError:
+    """Why no connection that can be trusted is made."""
+    soon = "the certificate of a domain that is new may take some minutes"
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        reason = getattr(cause, "reason", None) or "it was ended"
+        return BadAnswerError(f"TLS: no connection can be made: {reason}", soon)
+    if cause.verify_code == SELF_SIGNED:
+        return BadAnswerError(
+            f"TLS: there is no certificate for {site.hostname} yet: the one that is shown has "
+            "signed itself, as Traefik's default certificate has",
+            f"the authority must reach {site.hostname} at port 80 of the first server: open it, "
+            "and 443, in every firewall before it",
+        )
+    return BadAnswerError(
+        f"TLS: the certificate is not good for {site.hostname}: {cause.verify_message}", soon
+    )
 
 
 def judge(site: Site, seen: Seen) -> str:

@@ -49,7 +49,11 @@ ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64
 KIBIBYTE = 1024
 RELEASE = re.compile(r"\bv\d+\.\d+\.\d+\S*")
 KERNEL = re.compile(r"(\d+)\.(\d+)")
-LISTENING = re.compile(r"(?P<protocol>tcp|udp) [0-9A-F]+:(?P<port>[0-9A-F]{4}) (?P<inode>\d+)")
+LISTENING = re.compile(
+    r"(?P<protocol>tcp|udp) (?P<address>[0-9A-F]+):(?P<port>[0-9A-F]{4}) (?P<inode>\d+)"
+)
+#: 127.0.0.0/8 and ::1 as proc(5) has them, each four bytes the other way round.
+LOOPBACK = re.compile(r"[0-9A-F]{6}7F|0{24}01000000")
 #: The first Linux that has WireGuard of its own (kernelnewbies.org, "Linux 5.6").
 WIREGUARD_KERNEL = (5, 6)
 EMPTY: Mapping[str, object] = MappingProxyType({})
@@ -73,11 +77,15 @@ class Route:
 
 @dataclass(frozen=True)
 class UsedPort:
-    """A port that is in use; ``program`` has it, where that can be seen."""
+    """A port that is in use; ``program`` has it, where that can be seen.
+
+    One that ``is_inner`` is reached from the server itself alone.
+    """
 
     protocol: str
     port: int
     program: str = ""
+    is_inner: bool = False
 
 
 @dataclass(frozen=True)
@@ -241,7 +249,12 @@ def read_used_ports(sections: Sections) -> tuple[UsedPort, ...]:
     programs = dict(read_pairs(sections.get("holders", []), " "))
     found = filter(None, map(LISTENING.fullmatch, sections.get("listening", [])))
     ports = [
-        UsedPort(one["protocol"], int(one["port"], 16), programs.get(one["inode"], ""))
+        UsedPort(
+            one["protocol"],
+            int(one["port"], 16),
+            programs.get(one["inode"], ""),
+            is_inner=bool(LOOPBACK.fullmatch(one["address"])),
+        )
         for one in found
     ]
     return tuple(dict.fromkeys(ports))

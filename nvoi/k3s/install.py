@@ -14,6 +14,7 @@ from nvoi.k3s.nodes import (
     ClusterNode,
     check_groups,
     ensure_marks,
+    list_groups,
     list_nodes,
     wait_until_ready,
 )
@@ -54,6 +55,12 @@ class Patience:
 
 @dataclass(frozen=True)
 class Installer:
+    """Has servers run k3s.
+
+    Once they do, ``nodes`` are the cluster's, and ``groups`` the groups that these had before, by
+    their names.
+    """
+
     connections: Connections
     cluster: Cluster
     servers: Sequence[Server]
@@ -61,6 +68,8 @@ class Installer:
     app: str
     patience: Patience = field(default_factory=Patience)
     spare: Collection[str] = ()
+    nodes: list[ClusterNode] = field(default_factory=list, init=False)
+    groups: dict[str, str] = field(default_factory=dict, init=False)
     _lost: set[str] = field(default_factory=set, init=False)
 
     def ensure_k3s(self, facts: Mapping[str, Facts]) -> list[Task]:
@@ -76,7 +85,7 @@ class Installer:
         tasks = build_tasks(self.servers, facts, self.settings)
         if any(task.work for task in tasks):
             # Another run may have had the lock since they were asked.
-            found = survey(self.connections, self.servers)
+            found = survey(self.connections, self.servers, ingress=self.settings.ingress)
             tasks = self._install(check_all(self.servers, found, self.settings.version))
         else:
             log.info("k3s %s runs on all servers as it should", tasks[0].node.version)
@@ -97,7 +106,10 @@ class Installer:
         access = build_credentials(tasks[0].node.token).mark
         # What could not be set up may not have the registry's password.
         done = [node for node in nodes if node.name not in self._lost]
-        ensure_marks(self.cluster, done, servers, self.app, access)
+        self.groups.update(list_groups(nodes))
+        if ensure_marks(self.cluster, done, servers, self.app, access):
+            nodes = list_nodes(self.cluster)
+        self.nodes.extend(nodes)
 
     def _install(self, facts: Mapping[str, Facts]) -> list[Task]:
         """Do all that is to be done: the master first, new workers at once, others in turn."""

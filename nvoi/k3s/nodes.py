@@ -187,6 +187,11 @@ def build_marker(app: str) -> str:
     return MARKER + shorten(MARKER_NAME + build_label_value(app))
 
 
+def list_groups(nodes: Iterable[ClusterNode]) -> dict[str, str]:
+    """The groups of nodes that are in one, by their names."""
+    return {one.name: one.labels[SERVER_GROUP] for one in nodes if SERVER_GROUP in one.labels}
+
+
 def list_other_apps(nodes: Iterable[ClusterNode], app: str) -> list[str]:
     return [name for name in list_apps(nodes) if MARKER + MARKER_NAME + name != build_marker(app)]
 
@@ -226,11 +231,11 @@ def ensure_marks(
     servers: Mapping[str, Server],
     app: str,
     access: str,
-) -> None:
+) -> bool:
     """Have the nodes of ``app`` say so, to which group they belong, and what they can pull.
 
     ``servers`` are the app's by the names of their nodes; ``access`` tells which password of the
-    registry they have.
+    registry they have. Returns whether a node was changed.
 
     Raises:
         NvoiError: a node belongs to another group for other apps.
@@ -251,6 +256,7 @@ def ensure_marks(
                 node.name,
                 node.name,
             )
+    return bool(changed) or any(node.is_leaving for node in mine)
 
 
 def set_leaving(cluster: Cluster, node: ClusterNode, *, is_on: bool) -> None:

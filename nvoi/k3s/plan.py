@@ -27,6 +27,7 @@ API_PORT = 6443
 FLANNEL_BACKEND = "wireguard-native"
 LABEL_KEY = "node-label"
 ENCRYPTION_KEY = "secrets-encryption"
+DISABLE_KEY, TRAEFIK = "disable", "traefik"
 TOKEN_BYTES = 32
 NO_MIRRORS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
@@ -43,6 +44,7 @@ class K3sSettings:
         encrypts: whether a new cluster encrypts the Secrets in its datastore.
         log_size: at this size a container's log goes on in another file.
         log_files: how many of these files are kept.
+        ingress: whether Traefik, which comes with k3s, is to run.
     """
 
     version: str | None = None
@@ -52,6 +54,7 @@ class K3sSettings:
     encrypts: bool = True
     log_size: str = "10Mi"
     log_files: int = 3
+    ingress: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Node:
         master_ip: the master's address; None for the master itself.
         device: the network device that has ``ip``, where the server could say it.
         encrypts: whether it encrypts the Secrets in its datastore, if it is the master.
+        disabled: the parts of k3s that it does without, likewise.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Node:
     version: str
     device: str | None = None
     encrypts: bool = False
+    disabled: tuple[str, ...] = (TRAEFIK,)
 
     @property
     def role(self) -> str:
@@ -143,6 +148,7 @@ def build_tasks(
             version=version,
             device=find_device(addresses[server.name], facts[server.name]),
             encrypts=encrypts(facts[server.name].k3s, settings),
+            disabled=choose_disabled(facts[server.name].k3s, settings),
         )
         tasks.append(build_task(server, node, facts[server.name].k3s, settings))
     return tasks
@@ -164,6 +170,12 @@ def encrypts(k3s: K3s, settings: K3sSettings) -> bool:
     "Secrets Encryption").
     """
     return settings.encrypts if k3s.role is None else bool(k3s.config.get(ENCRYPTION_KEY))
+
+
+def choose_disabled(k3s: K3s, settings: K3sSettings) -> tuple[str, ...]:
+    """The parts of k3s that a master does without. Another app may need what there is."""
+    has_traefik = settings.ingress or k3s.config.get(DISABLE_KEY) == []
+    return () if has_traefik else (TRAEFIK,)
 
 
 def choose_version(wanted: str | None, installed: str | None) -> str:
@@ -212,7 +224,7 @@ def build_config(node: Node, settings: K3sSettings) -> Secret:
     else:
         values |= {
             "flannel-backend": FLANNEL_BACKEND,
-            "disable": ["traefik"],
+            DISABLE_KEY: node.disabled,
             "cluster-cidr": POD_NETWORK,
             "service-cidr": SERVICE_NETWORK,
             "write-kubeconfig-mode": "0600",

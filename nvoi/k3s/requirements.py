@@ -9,6 +9,7 @@ from nvoi.errors import NvoiError
 from nvoi.k3s.facts import FOLDER, Facts, K3s
 from nvoi.k3s.networks import choose_addresses, find_overlaps, list_addresses
 from nvoi.k3s.plan import build_url, choose_version
+from nvoi.kubernetes.ingress import PORTS as INGRESS_PORTS
 from nvoi.providers.provider import Server
 
 MEBIBYTE = 1 << 20
@@ -113,10 +114,16 @@ def find_room_faults(facts: Facts, *, is_master: bool) -> Iterator[str]:
 
 
 def find_network_faults(server: Server, facts: Facts) -> Iterator[str]:
-    if facts.k3s.role is None:
-        for one in facts.used_ports:
+    for one in facts.used_ports:
+        # Where k3s runs, its ports are its own. Requests at those of the ingress are led into its
+        # pod: nothing on the server itself listens there for it.
+        is_public = one.port in INGRESS_PORTS
+        if (is_public and not one.is_inner) or (not is_public and facts.k3s.role is None):
             has = f"{one.program} has" if one.program else "something has"
-            yield f"{has} port {one.port}/{one.protocol}, which k3s needs: stop it, or have it move"
+            who = "the ingress" if is_public else "k3s"
+            yield (
+                f"{has} port {one.port}/{one.protocol}, which {who} needs: stop it, or have it move"
+            )
     yield from (f"{one}: give the server another network" for one in find_overlaps(facts))
     own = list_addresses(facts)
     if server.private_ip and server.private_ip not in own:

@@ -27,6 +27,7 @@ from nvoi.k3s.networks import SERVICE_NETWORK, shuts_pods_out
 from nvoi.k3s.nodes import format_address, list_nodes
 from nvoi.k3s.requirements import check_all, find_faults
 from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.ingress import PORTS as INGRESS_PORTS
 from nvoi.kubernetes.isolation import POD_NETWORK
 from nvoi.kubernetes.registry import REGISTRIES_FILE
 from nvoi.log.levels import get_logger
@@ -68,6 +69,7 @@ def check_servers(
     on_architectures: OnArchitectures,
     *,
     spare: Collection[str] = (),
+    ingress: bool = False,
 ) -> dict[str, Facts]:
     """What the servers are like, by their names, where all of them can be nodes.
 
@@ -81,11 +83,12 @@ def check_servers(
         cluster: asked of the nodes that cannot be reached, where the master can.
         on_architectures: called once all have told theirs, while cloud-init may still run.
         spare: the names of the servers that there may be nodes without.
+        ingress: whether the master is to take the public's requests.
 
     Raises:
         NvoiError: tells of all servers that cannot be reached, and all that is missing.
     """
-    found = survey(connections, servers, on_architectures)
+    found = survey(connections, servers, on_architectures, ingress=ingress)
     try:
         facts = check_all(servers, found, version)
     except NvoiError:
@@ -168,6 +171,8 @@ def survey(
     connections: Connections,
     servers: Sequence[Server],
     on_architectures: OnArchitectures = lambda _architectures: None,
+    *,
+    ingress: bool = False,
 ) -> dict[str, Facts | NvoiError]:
     architectures: dict[str, str] = {}
     lock = threading.Lock()
@@ -180,7 +185,7 @@ def survey(
 
     def look(server: Server) -> Facts | NvoiError:
         try:
-            return ask(connections, server, hear)
+            return ask(connections, server, hear, ingress=ingress)
         except NvoiError as error:
             return error
 
@@ -188,7 +193,11 @@ def survey(
 
 
 def ask(
-    connections: Connections, server: Server, on_architecture: Callable[[str, str], None]
+    connections: Connections,
+    server: Server,
+    on_architecture: Callable[[str, str], None],
+    *,
+    ingress: bool = False,
 ) -> Facts:
     """What one server is like.
 
@@ -198,7 +207,7 @@ def ask(
     listener = Listener(server.name, on_architecture)
     result = connections.run(
         server.host,
-        build_survey(is_master=server.is_master),
+        build_survey(is_master=server.is_master, ingress=ingress),
         timeout=CLOUD_INIT_SECONDS + SURVEY_SECONDS,
         on_line=listener.hear,
         level=None,
@@ -228,8 +237,10 @@ def find_token(connections: Connections, host: Host) -> Secret | None:
     return Secret(token) if token else None
 
 
-def build_survey(*, is_master: bool) -> Command:
+def build_survey(*, is_master: bool, ingress: bool = False) -> Command:
     ports = (*(MASTER_PORTS if is_master else ()), *NODE_PORTS)
+    if is_master and ingress:
+        ports += tuple(("tcp", port) for port in INGRESS_PORTS)
     asked = " ".join(f"{protocol}:{port:04X}" for protocol, port in ports)
     paths = (CONFIG_FILE, REGISTRIES_FILE, STAMP_FILE, VOLUMES_FOLDER, GUARD_FILE)
     script = f"as_root={shlex.quote(read_script('survey_as_root.sh'))}\n{read_script('survey.sh')}"

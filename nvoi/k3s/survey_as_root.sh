@@ -81,7 +81,9 @@ found=$(
 )
 [ -z "$found" ] || printf '%s\n' "$found"
 section holders
-if [ -n "$found" ] && [ -z "$role" ]; then
+# Where there is k3s, it has its ports itself; 80 and 443 are asked for where nobody is to have them.
+if [ -n "$found" ] &&
+  { [ -z "$role" ] || printf '%s\n' "$found" | grep -q -e ':0050 ' -e ':01BB '; }; then
   ls -l /proc/[0-9]*/fd/ 2>/dev/null |
     awk -v inodes=" $(printf '%s\n' "$found" | awk '{ printf "%s ", $3 }')" '
       /^\/proc\// { split($1, part, "/"); next }

@@ -65,6 +65,7 @@ RESOURCES = (
     Resource("NetworkPolicy", "networkpolicies", "networking.k8s.io/v1"),
     Resource("PodDisruptionBudget", "poddisruptionbudgets", "policy/v1"),
     Resource("Ingress", "ingresses", "networking.k8s.io/v1"),
+    Resource("HelmChartConfig", "helmchartconfigs", "helm.cattle.io/v1"),
     Resource("Pod", "pods"),
     Resource("Service", "services"),
     Resource("Secret", "secrets"),

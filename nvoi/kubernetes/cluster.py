@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from nvoi import parallel
@@ -14,6 +15,7 @@ from nvoi.http import Client
 from nvoi.kubernetes.api import FIELD_MANAGER, Api
 from nvoi.kubernetes.deletion import wait_until_gone
 from nvoi.kubernetes.diagnosis import is_crashing
+from nvoi.kubernetes.drift import sign
 from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
 from nvoi.kubernetes.names import COMPONENT, DOMAIN, INSTANCE, NAMESPACE
 from nvoi.kubernetes.ownership import (
@@ -51,6 +53,15 @@ DELETE_SECONDS = 300.0
 RESTORE_SECONDS = {"database": 900.0, "service": 300.0, "app": 300.0, DOMAIN: 120.0}
 LOOKING, APPLYING = "looking at the cluster", "applying to the cluster"
 DELETING = "deleting from the cluster"
+
+
+@dataclass(frozen=True)
+class Query:
+    """Objects of a kind that have labels; of them the metadata alone, with ``names_only``."""
+
+    name: str
+    selector: str | None = None
+    names_only: bool = False
 
 
 class Cluster:
@@ -114,12 +125,29 @@ class Cluster:
         Raises:
             NvoiError: they cannot be had.
         """
+        queries = [Query(name, selector) for name in dict.fromkeys(names)]
+        return self.get_all(queries, fields=fields, namespace=namespace)
 
-        def look(name: str) -> tuple[Json, ...]:
-            return self._api.list_all(name, namespace, selector=selector, fields=fields).items
+    def get_all(
+        self,
+        queries: Sequence[Query],
+        *,
+        fields: str | None = None,
+        namespace: str | None = NAMESPACE,
+    ) -> tuple[Json, ...]:
+        """As :meth:`get`, each kind with a selector of its own."""
+
+        def look(query: Query) -> tuple[Json, ...]:
+            return self._api.list_all(
+                query.name,
+                namespace,
+                selector=query.selector,
+                fields=fields,
+                names_only=query.names_only,
+            ).items
 
         with self._telling(LOOKING):
-            found = ask_all([*dict.fromkeys(names)], look)
+            found = self._ask_all(queries, look)
         return tuple(item for items in found.values() for item in items)
 
     def list_names(self, name: str, *, selector: str | None = None) -> frozenset[Reference]:
@@ -139,7 +167,7 @@ class Cluster:
             NvoiError: they cannot be had.
         """
         with self._telling(LOOKING):
-            found = ask_all([*references], lambda one: self._api.find(one, names_only=True))
+            found = self._ask_all([*references], lambda one: self._api.find(one, names_only=True))
         return frozenset(reference for reference, item in found.items() if item)
 
     def apply(
@@ -151,7 +179,8 @@ class Cluster:
             RemoteError: the cluster refuses one; the others are applied.
             LockError: this run may not change the cluster.
         """
-        items = [*manifests]
+        # Others own but a part of what they apply.
+        items = [sign(one) if owner == FIELD_MANAGER else one for one in manifests]
 
         def apply(number: int) -> Json | RequestError:
             try:
@@ -168,7 +197,7 @@ class Cluster:
             if numbers:
                 self._check()
             with self._telling(APPLYING):
-                found |= ask_all(numbers, apply)
+                found |= self._ask_all(numbers, apply)
         refusals = [one for one in found.values() if isinstance(one, RequestError)]
         if refusals:
             raise self._build_error(refusals, APPLYING, items)
@@ -198,12 +227,12 @@ class Cluster:
         self._delete(references, "Foreground" if wait else "Background", wait=wait)
 
     def _delete(self, references: Iterable[Reference], propagation: str, *, wait: bool) -> None:
-        left = []
+        items = [*dict.fromkeys(references)]
+        if items:
+            self._check()
         with self._telling(DELETING):
-            for reference in references:
-                self._check()
-                if not self._api.delete(reference, propagation):
-                    left.append(reference)
+            found = self._ask_all(items, lambda one: self._api.delete(one, propagation))
+            left = [one for one, is_gone in found.items() if not is_gone]
             deadline = time.monotonic() + DELETE_SECONDS
             for reference in left if wait else ():
                 if not wait_until_gone(self._api, reference, deadline):
@@ -313,6 +342,14 @@ class Cluster:
             stage = [item for item in awaited if get_label(item, COMPONENT) == component]
             self._follow(stage, limit + count_settling(stage), is_patient=True)
 
+    def note_pods(self, selector: str | None) -> None:
+        """Remember the containers that are well: none of these may end from now on.
+
+        Raises:
+            NvoiError: they cannot be asked for.
+        """
+        self._restarts.note(self.get(["pods"], selector=selector), is_done=True)
+
     def free_crashing(self, selector: str) -> None:
         """Delete pods that are in back-off, for what they crashed of is mended by now.
 
@@ -370,6 +407,15 @@ class Cluster:
             check=check,
         )
 
+    def read_lines(self, pod: Reference, container: str, *, lines: int) -> tuple[str, ...]:
+        """The last lines that a container has printed.
+
+        Raises:
+            NvoiError: they cannot be had.
+        """
+        with self._telling(LOOKING):
+            return self._api.read_lines(pod, container, lines=lines)
+
     def _follow(
         self, manifests: Sequence[Manifest], seconds: float, *, is_patient: bool = False
     ) -> None:
@@ -415,6 +461,13 @@ class Cluster:
             for pod in pods:
                 self._api.delete(read_reference(pod), "Background", uid=pod["metadata"]["uid"])
 
+    def _ask_all(self, items: Sequence[H], ask: Callable[[H], T]) -> dict[H, T]:
+        """Ask for all at once; for the first alone where the way has yet to be opened."""
+        first = [] if self._client.is_connected else items[:1]
+        found = {item: ask(item) for item in first}
+        rest = items[len(first) :]
+        return found | (parallel.work_on_all(rest, ask) if rest else {})
+
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:
         """Have what the API refuses told as what was done to the cluster."""
@@ -439,13 +492,6 @@ class Cluster:
             hint = errors[0].hint or f"see `systemctl status k3s` on {self._host.name}"
             return ClusterSilenceError(host, what, summary, hint=hint, output=output)
         return RemoteError(host, what, summary, hint=errors[0].hint, output=output)
-
-
-def ask_all(items: Sequence[H], ask: Callable[[H], T]) -> dict[H, T]:
-    """Ask for the first, which opens the way where that can be, and then for all others at once."""
-    if not items:
-        return {}
-    return {items[0]: ask(items[0])} | parallel.work_on_all(items[1:], ask)
 
 
 def tell_trouble(error: RequestError | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 
-from nvoi.kubernetes.names import PART_OF, build_label_value, build_labels, build_metadata
+from nvoi.kubernetes.names import NAME, PART_OF, build_label_value, build_labels, build_metadata
 from nvoi.naming import build_label, build_prefix
 
 #: k3s' own default, told to it all the same.
@@ -21,6 +21,12 @@ NAMESPACE_PREFIX = "namespace/"
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
 Peer = Mapping[str, object]
+
+#: The pods of k3s' own Traefik, which has the public's requests.
+INGRESS: Peer = {
+    "namespaceSelector": {"matchLabels": {NAMESPACE_NAME: "kube-system"}},
+    "podSelector": {"matchLabels": {NAME: "traefik"}},
+}
 
 
 def build_nodes() -> tuple[Peer, ...]:
@@ -38,18 +44,22 @@ def build_nodes() -> tuple[Peer, ...]:
 NODES = build_nodes()
 
 
-def build_app_policy(app: str, others: Sequence[str], deploy_id: str) -> dict[str, object]:
+def build_app_policy(
+    app: str, others: Sequence[str], deploy_id: str, *, ingress: bool = False
+) -> dict[str, object]:
     """Who reaches an app's pods, of whatever release they are, and its database.
 
-    ``others`` are those whom its config lets in.
+    ``others`` are those whom its config lets in; ``ingress`` is whether the cluster's is too.
     """
     name = build_label(build_prefix(app))
     metadata = build_metadata(name, build_labels(app, "policy", name, "policy"), deploy_id)
-    return build_policy(metadata, {PART_OF: build_label_value(app)}, build_peers(app, others))
+    peers = build_peers(app, others)
+    peers = (*peers, INGRESS) if peers and ingress else peers
+    return build_policy(metadata, {PART_OF: build_label_value(app)}, peers)
 
 
 def build_peers(app: str, others: Sequence[str]) -> tuple[Peer, ...]:
-    """Who reaches an app: its own pods, and ``others`` as its config names them."""
+    """Who reaches an app: its own pods, and ``others`` as its config names them; none is all."""
     if EVERYBODY in others:
         return ()
     return (*map(build_peer, (app, *others)), *NODES)

@@ -34,8 +34,8 @@ printf '%s\\n' "$config"
 """
 LOOPBACK = "127.0.0.1"
 HTTPS_PORT = 443
-#: Requests that go on at once: a rollout's watches, the lines of a Job, and one more.
-CONNECTIONS = 8
+#: Requests that go on at once: a rollout's watches and the lines of a Job, or one for each kind.
+CONNECTIONS = 12
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,14 @@ def build_manifests(release: Release) -> Manifests:
     return Manifests(
         secrets=tuple(map(build_secret, workloads)),
         logins=tuple(build_logins(application, images, release.deploy_id)),
-        policies=(build_app_policy(application.name, application.let_in, release.deploy_id),),
+        policies=(
+            build_app_policy(
+                application.name,
+                application.let_in,
+                release.deploy_id,
+                ingress=application.uses_ingress,
+            ),
+        ),
         database=tuple(
             item
             for workload in databases

@@ -25,6 +25,8 @@ DEPLOY_ID = "nvoi.io/deploy-id"
 SERVER_GROUP = "nvoi.io/server-name"
 SECRET_CHECKSUM = "nvoi.io/secret-checksum"  # noqa: S105 - an annotation's name
 TEMPLATE = "nvoi.io/template"
+#: A checksum of the manifest that was applied last.
+MANIFEST = "nvoi.io/manifest"
 #: Says of an object that the Ruby gem nvoi 0.2 has made it, and that it was taken over.
 ADOPTED = "nvoi.io/adopted"
 # A label's value: at most 63 characters, letters and digits at both ends

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
@@ -106,7 +106,9 @@ class RolloutWatch:
             ServiceError: one has failed, is gone, or was not done in time; or nothing could be
                 learnt of them.
         """
-        listings = self._list()
+        listings = self._list(self._kinds)
+        if not self._is_over():
+            listings |= self._list({"Event"})
         self._note_beginnings()
         tasks = [
             Task(lambda kind=kind, since=since: self._watch(kind, since), "nvoi-watch")  # type: ignore[misc]
@@ -133,16 +135,29 @@ class RolloutWatch:
                 task.cancel()
             self._end_streams()
 
-    def _list(self) -> dict[str, Listing]:
-        kinds = sorted({reference.kind for reference in self._references} | {"Pod", "Event"})
+    @property
+    def _kinds(self) -> set[str]:
+        return {reference.kind for reference in self._references} | {"Pod"}
 
+    def _is_over(self) -> bool:
+        """Whether all are done by now, and their pods are well: no event says more."""
+        self._objects.setdefault("Event", {})
+        found = [one for kind in self._kinds for one in self._objects[kind].values()]
+        own = [one for one in found if read_reference(one) in self._references]
+        verdicts = [judge(item, self._pods) for item in own]
+        return len(own) == len(self._references) and all(
+            verdict.state is State.DONE and has_ended(item, verdict, self._pods)
+            for item, verdict in zip(own, verdicts, strict=True)
+        )
+
+    def _list(self, kinds: Collection[str]) -> dict[str, Listing]:
         def look(kind: str) -> Listing:
             return self._api.list_all(
                 kind, self._namespace, selector=self._find_selector(kind), patience=self._seconds
             )
 
         try:
-            found = parallel.work_on_all(kinds, look)
+            found = parallel.work_on_all(sorted(kinds), look)
         except HostsError as error:
             raise self._build_unknown(error.errors[0]) from error
         except NvoiError as error:

@@ -14,6 +14,7 @@ from nvoi.config.schema import (
     ComputeProvider,
     Config,
     Database,
+    Ingress,
     LocalProvider,
     Resources,
     ServerGroup,
@@ -46,6 +47,7 @@ class Answers:
     ssh_keys: SSHKeys | None = None
     groups: tuple[ServerGroup, ...] = ()
     cloudflare: Cloudflare | None = None
+    ingress: Ingress | None = None
     apps: tuple[AppService, ...] = ()
     services: tuple[AuxiliaryService, ...] = ()
     database: Database | None = None
@@ -70,6 +72,7 @@ def read_answers(config: Config) -> Answers:
         ssh_keys=application.ssh_keys,
         groups=groups,
         cloudflare=application.cloudflare,
+        ingress=application.ingress,
         apps=tuple(application.app.values()),
         services=tuple(application.services.values()),
         database=application.database,
@@ -98,6 +101,7 @@ def build_config(answers: Answers) -> Config:
         secrets=secrets,
         ssh_keys=answers.ssh_keys,
         cloudflare=answers.cloudflare,
+        ingress=answers.ingress,
         servers={group.name: complete_group(group, home, answers) for group in answers.groups},
         app={
             app.name: replace(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import getpass
 import re
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from nvoi.config.fields import RejectedError
+from nvoi.config.schema import EMPTY
 from nvoi.log import masking
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import Checkout
@@ -141,6 +142,7 @@ class Interview:
         call_dashboard: makes a signed test call to a callback URL.
         start_dashboard: has a dashboard of this machine take the deploys of the app of this name;
             None where none can be started.
+        environ: the caller's environment, which names proxies, CAs and stand-ins for accounts.
     """
 
     prompts: Prompts
@@ -148,6 +150,7 @@ class Interview:
     original: Answers | None
     call_dashboard: Callable[[str], Verdict]
     start_dashboard: Callable[[str], StartedDashboard] | None = None
+    environ: Mapping[str, str] = field(default_factory=lambda: EMPTY)
 
 
 def ask(prompts: Prompts, message: str, parse: Callable[[str], T], default: str = "") -> T:

@@ -174,7 +174,7 @@ def ask_domain(interview: Interview, answers: Answers, draft: AppService) -> App
     if answers.is_local:
         # It counts for nothing here, and is not lost.
         return draft
-    if answers.cloudflare is None or draft.port is None:
+    if not (answers.cloudflare or answers.ingress) or draft.port is None:
         return replace(draft, domain=None, subdomain=None)
     domain = ask_blank(interview.prompts, "Domain (blank: none):", parse_domain, draft.domain or "")
     if domain is None:
@@ -185,7 +185,8 @@ def ask_domain(interview: Interview, answers: Answers, draft: AppService) -> App
 
 def ask_subdomain(interview: Interview, answers: Answers, domain: str, before: str) -> str | None:
     """The part before the domain; no two services share a host name."""
-    message = f"Subdomain (blank: {domain} and all below):"
+    whole = f"{domain} and all below" if answers.cloudflare else f"{domain} itself"
+    message = f"Subdomain (blank: {whole}):"
     while True:
         subdomain = ask_blank(interview.prompts, message, parse_subdomain, before)
         owner = find_owner(answers, build_hostnames(domain, subdomain))

@@ -13,11 +13,11 @@ from nvoi.config.schema import (
 from nvoi.config.sensitive import find_embedded
 from nvoi.log.masking import REDACTED, Masker
 from nvoi.naming import build_hostnames
+from nvoi.onboarding.accounts import get_account
 from nvoi.onboarding.answers import Answers, build_config
 from nvoi.onboarding.dashboards import hide_password
 from nvoi.onboarding.databases import find_kind
 from nvoi.onboarding.layout import find_head
-from nvoi.onboarding.place import get_account
 from nvoi.onboarding.prompts import DOTS
 
 # Longer lines are cut: nobody reads a value of thousands of letters here.
@@ -48,6 +48,8 @@ def describe_place(answers: Answers) -> list[str]:
 
 
 def describe_domains(answers: Answers) -> list[str]:
+    if answers.ingress is not None:
+        return ["the servers themselves", f"certificates for {answers.ingress.email}"]
     if answers.cloudflare is None:
         return ["none"]
     return [f"Cloudflare, account {answers.cloudflare.account_id}", f"API token {DOTS}"]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 
-from nvoi.config.schema import Application, HetznerProvider, ScalewayProvider, SSHProvider
+from nvoi.config.schema import (
+    Application,
+    ComputeProvider,
+    HetznerProvider,
+    ScalewayProvider,
+    SSHProvider,
+)
 from nvoi.errors import ConfigError, ExtraError, Fault
-from nvoi.providers.provider import Provider, Server
+from nvoi.providers.provider import Provider, Server, ServerType
 from nvoi.providers.ssh import OwnServers, list_destinations
 from nvoi.ssh.routes import read_routes
 
-__all__ = ["Provider", "Server", "get_provider"]
+__all__ = ["Provider", "Server", "ServerType", "get_provider", "list_types"]
 
 
 def get_provider(
@@ -31,11 +38,8 @@ def get_provider(
         servers = list_destinations(application)
         return OwnServers(replace(read_routes(environ), servers=servers))
     if isinstance(application.compute_provider, HetznerProvider):
-        try:
+        with needing("hetzner"):
             from nvoi.providers.hetzner import Hetzner  # noqa: PLC0415 - needs its extra
-        except ModuleNotFoundError as error:
-            message = f"{error.name} is not installed, which `hetzner` needs"
-            raise ExtraError(message, "hetzner") from error
         return Hetzner(application, read_routes(environ), environ)
     if isinstance(application.compute_provider, ScalewayProvider):
         from nvoi.providers.scaleway import Scaleway  # noqa: PLC0415 - imported where it is used
@@ -45,3 +49,29 @@ def get_provider(
     path = f"application.compute_provider.{name}"
     message = "this version of nvoi deploys to `local`, `ssh`, `hetzner` and `scaleway` only"
     raise ConfigError("config", [Fault(0, 0, path, message)])
+
+
+def list_types(account: ComputeProvider, environ: Mapping[str, str]) -> Sequence[ServerType]:
+    """What an account can have now; where its provider cannot be asked yet, nothing.
+
+    ``account`` needs no more than its credentials.
+
+    Raises:
+        NvoiError: the account refuses them, or does not answer.
+        ExtraError: what asks there is not installed.
+    """
+    if isinstance(account, HetznerProvider):
+        with needing("hetzner"):
+            from nvoi.providers.hetzner import catalog  # noqa: PLC0415 - needs its extra
+        return catalog.list_types(account, environ)
+    return ()
+
+
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Have a library that is not there told as the extra of nvoi that brings it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is not installed, which `{extra}` needs"
+        raise ExtraError(message, extra) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 from nvoi.command import Command
@@ -72,6 +73,30 @@ class Server:
         """
         owner = self.find_owner(folder)
         return folder in found and (owner is None or found[folder] == f"{owner} {OWN_MODE}")
+
+
+@dataclass(frozen=True)
+class ServerType:
+    """A server type that an account can have now, in a location.
+
+    Attributes:
+        architecture: in the words of the config.
+        memory: in GB.
+        price: of a month, with a public address; None where the provider tells none.
+    """
+
+    name: str
+    location: str
+    architecture: str
+    cores: int
+    memory: float
+    price: Decimal | None = None
+    currency: str = ""
+
+    def describe(self) -> str:
+        cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
+        price = f", {self.currency} {self.price:.2f} a month" if self.price is not None else ""
+        return f"{self.name}: {cores}, {self.memory:g} GB, {self.architecture}{price}"
 
 
 class Provider(Protocol):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from nvoi.config.schema import Application, ServerGroup
+from nvoi.kubernetes.ingress import PORTS as INGRESS_PORTS
 from nvoi.naming import (
     HASH_LENGTH,
     LABEL_LENGTH,
@@ -113,8 +114,7 @@ def list_volumes(application: Application, group: ServerGroup) -> Iterator[Wante
 
 def list_open_ports(application: Application) -> tuple[int, ...]:
     """The TCP ports that everybody may reach; whatever else is for the servers among themselves."""
-    del application
-    return (SSH_PORT,)
+    return (SSH_PORT, *(INGRESS_PORTS if application.uses_ingress else ()))
 
 
 def build_labels(application: Application, group: str | None = None) -> dict[str, str]:

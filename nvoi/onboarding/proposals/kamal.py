@@ -59,7 +59,8 @@ PRIMARY = "web"
 NO_DOMAINS = "a service's `domain` needs `domain_provider`: docs/domains.md"
 REASONS = {
     "image": "nvoi names the image itself",
-    "registry": "nvoi's cluster has a registry of its own, and needs no account",
+    "registry": "nvoi's cluster has a registry of its own; logins for other images, and for those "
+    "that yours is built on, are `registries`",
     "builder": "nvoi builds the image on this machine, of the checkout's Dockerfile",
     "aliases": "nvoi runs no commands in containers",
     "asset_path": "a release has its own files only",
@@ -92,7 +93,7 @@ ACCESSORY = {
     "labels": REASONS["labels"],
     "network": "all that an app has in a cluster reaches each other",
     "proxy": NO_DOMAINS,
-    "registry": "nvoi's servers pull public images",
+    "registry": "the login of a private image's registry is one of `registries`",
     "restart": "nvoi starts what ends again",
 }
 

@@ -37,7 +37,14 @@ from nvoi.providers.hetzner.records import (
     read_server,
     read_volume,
 )
-from nvoi.providers.hetzner.refusals import PASSING, SILENCE_HINT, UNDONE, ActionError, find_code
+from nvoi.providers.hetzner.refusals import (
+    PASSING,
+    SILENCE_HINT,
+    UNDONE,
+    ActionError,
+    find_code,
+    is_gone,
+)
 from nvoi.secret import Secret
 from nvoi.version import __version__
 from nvoi.waiting import NotReadyError, wait_for
@@ -51,6 +58,8 @@ ENDPOINT_VARIABLE = "HCLOUD_ENDPOINT"
 ENDPOINT = "https://api.hetzner.cloud/v1"
 #: Actions that are asked for at once: an answer that is not told how long it may be has so many.
 PAGE = 25
+#: The id of nothing.
+NOBODY = 0
 RUNNING, FAILED = "running", "error"
 
 
@@ -167,6 +176,14 @@ class API:
         rest = client.get_all() if lacking else []
         others = {one.name: read(one) for one in rest if one.name in lacking}
         return Listing(own, others)
+
+    def check_rights(self) -> None:
+        """See that the token may change things, by deleting what is not there."""
+        try:
+            self.request("DELETE", f"/ssh_keys/{NOBODY}")
+        except RequestError as error:
+            if not is_gone(error):
+                raise
 
     def find_key(self, fingerprint: str) -> KeyRecord | None:
         """The SSH key, whoever's it is: an account takes each only once."""

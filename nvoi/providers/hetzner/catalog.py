@@ -14,12 +14,18 @@ from typing import Any
 
 from hcloud.server_types import BoundServerType
 
-from nvoi.providers.hetzner.api import API, ask_all
+from nvoi.config.schema import HetznerProvider
+from nvoi.errors import NvoiError, RequestError
+from nvoi.providers.hetzner.api import API, Pace, ask_all
+from nvoi.providers.hetzner.refusals import explain, find_config_fault
+from nvoi.providers.provider import ServerType
 
 #: Hetzner's words for the architectures of the config.
 ARCHITECTURES = {"x86": "x86", "arm64": "arm"}
 #: What servers run, of which Hetzner has an image for each architecture.
 IMAGE = "ubuntu-24.04"
+#: Seconds for which somebody at a terminal waits for the API to answer again.
+ASKING_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,34 @@ def read_catalog(api: API, architecture: str) -> Catalog:
         address_prices=dict(read_address_prices(prices)),
         volume_price=Decimal(prices["volume"]["price_per_gb_month"]["gross"]),
         image=next((one.id for one in found["images"]), None),
+    )
+
+
+def list_types(account: HetznerProvider, environ: Mapping[str, str]) -> tuple[ServerType, ...]:
+    """What a project can have now, of all locations.
+
+    Raises:
+        NvoiError: the token is not known or may only read, or the API does not answer.
+    """
+    api = API(account.api_token, environ, Pace(patience=ASKING_SECONDS))
+    try:
+        catalog = read_catalog(api, "x86")
+        api.check_rights()
+    except RequestError as error:
+        fault = find_config_fault(error)
+        raise (NvoiError(fault.message) if fault else explain(error, "")) from error
+    return tuple(
+        ServerType(
+            one.type,
+            one.location,
+            one.architecture,
+            one.cores,
+            one.memory,
+            catalog.get_server_price(one.type, one.location),
+            catalog.currency,
+        )
+        for one in catalog.offers
+        if one.can_be_had
     )
 
 

@@ -9,10 +9,11 @@ any two of these steps is gone on from by the next one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from nvoi.command import Command, build_script
-from nvoi.errors import ConnectionFailedError, HostKeyError, NvoiError
+from nvoi.errors import AccessError, ConnectionFailedError, HostKeyError, NvoiError
 from nvoi.log.levels import get_logger
 from nvoi.parallel import work_on_all
 from nvoi.providers import Server
@@ -25,6 +26,8 @@ log = get_logger("nvoi.cluster")
 #: Seconds that a new server may take until it lets nvoi in, and then until cloud-init has ended.
 ANSWER_SECONDS = 300.0
 CLOUD_INIT_SECONDS = 600
+#: Seconds that one may take which was there already.
+START_SECONDS = 90.0
 #: Seconds for its address among the servers, whose device may come later.
 ADDRESS_SECONDS = 120
 #: Seconds that sshd may take to show another key.
@@ -77,16 +80,29 @@ READ = 'cut -d " " -f 1,2 "$1.pub"'
 
 
 def welcome(context: ClusterContext, servers: Sequence[Server]) -> tuple[Server, ...]:
-    """The servers, once all answer and show host keys that nobody else can have.
+    """The servers, once all new ones answer and show host keys that nobody else can have.
+
+    Of others, which may have been switched on again just now, some may still be away.
 
     Raises:
-        NvoiError: one of them does not.
+        NvoiError: a new one does not.
     """
-    new = [server for server in servers if server.is_new]
-    if new:
-        log.info("Waiting until %s can be reached", ", ".join(server.name for server in new))
-    known = work_on_all(new, lambda server: replace_host_key(context, server))
-    return tuple(known.get(server, server) for server in servers)
+    if not context.provider.is_rented:
+        return tuple(servers)
+    if new := [server.name for server in servers if server.is_new]:
+        log.info("Waiting until %s can be reached", ", ".join(new))
+    known = work_on_all(
+        servers,
+        lambda server: (replace_host_key if server.is_new else wait_for_start)(context, server),
+    )
+    return tuple(known[server] for server in servers)
+
+
+def wait_for_start(context: ClusterContext, server: Server) -> Server:
+    """Wait a while for a server that is known; whether it can be done without is seen later."""
+    with suppress(ConnectionFailedError):
+        wait_for_answer(context, server.host, START_SECONDS, is_known=True)
+    return server
 
 
 def replace_host_key(context: ClusterContext, server: Server) -> Server:
@@ -102,16 +118,21 @@ def replace_host_key(context: ClusterContext, server: Server) -> Server:
     return context.provider.keep_host_keys(server, [following])
 
 
-def wait_for_answer(context: ClusterContext, host: Host, seconds: float) -> None:
+def wait_for_answer(
+    context: ClusterContext, host: Host, seconds: float, *, is_known: bool = False
+) -> None:
     """Wait until the host lets nvoi in and shows one of its keys.
 
-    One that starts may listen before it knows who may come in, and with another key for a moment.
+    One that was never met may listen before it knows who may come in, and with another key for a
+    moment.
     """
 
     def look() -> None:
         try:
             context.connections.run(host, Command("true"), level=None)
         except ConnectionFailedError as error:
+            if is_known and isinstance(error, HostKeyError | AccessError):
+                raise
             raise NotReadyError(error.message) from error
 
     what = f"{host.name} to answer"

@@ -40,8 +40,9 @@ class Survey:
 
     It ``is_complete`` once they were found to be all that a deploy needs. ``away`` are the names
     of nodes that a deploy goes on without, ``leaving`` the nodes whose servers have left the
-    config, ``surplus`` such servers that were rented, ``regrouped`` the groups that nodes had
-    before, by their names. ``registry`` is the
+    config, ``surplus`` such servers that were rented, ``all_nodes`` those of the cluster once k3s
+    is as it should, ``regrouped`` the groups that nodes had before, by their names. ``registry`` is
+    the
     address and port of the cluster's registry, as the master sees them, and ``credentials`` what
     it is logged in to with.
     """
@@ -53,6 +54,7 @@ class Survey:
     away: tuple[str, ...] = ()
     leaving: tuple[ClusterNode, ...] = ()
     surplus: tuple[Server, ...] = ()
+    all_nodes: tuple[ClusterNode, ...] = ()
     regrouped: dict[str, str] = field(default_factory=dict)
     registry: tuple[str, int] | None = None
     credentials: Credentials | None = None
@@ -95,7 +97,8 @@ class Rollout:
     ``applied`` may have to be taken back, unless all ``is_restored``; what of it has come up is
     ``ready``. Once the release ``is_kept`` it serves, and nothing is taken back any more.
     ``apps`` are the manifests of the app's own services in the release, and ``services`` the
-    Services in front of it, as they are in the cluster. ``routes`` lead visitors to it.
+    Services in front of it, as they are in the cluster. ``routes`` lead visitors to it. Workloads
+    that stay as they are are ``watched`` once it is known which of their pods are well.
     """
 
     stamp: str
@@ -106,6 +109,7 @@ class Rollout:
     apps: tuple[Manifest, ...] = ()
     services: list[Json] = field(default_factory=list)
     routes: tuple[Manifest, ...] = ()
+    watched: set[Reference] = field(default_factory=set)
 
 
 @dataclass

@@ -6,15 +6,18 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from nvoi import parallel
-from nvoi.domains import list_sites
+from nvoi.domains import Domains, list_sites
 from nvoi.domains.public import Asker
+from nvoi.errors import ConfigError, NvoiError
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
 from nvoi.kubernetes.ownership import Reference, get_label, is_owned, read_reference
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.protocol import Tunnel
+from nvoi.providers import Server
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.ingress import explain, give_ports_back
 from nvoi.targets.cluster.release import check_owners, roll_out
 from nvoi.targets.cluster.state import Json
 
@@ -29,17 +32,32 @@ def check(context: ClusterContext) -> None:
     if context.domains is None:
         return
     context.domains.check(context.application)
-    # Servers that are rented may have yet to be made.
-    if not context.provider.is_rented:
+    if context.application.uses_ingress:
         servers = context.provider.list_servers(context.application)
-        addresses = [server.host.address for server in servers]
-        context.domains.check_addresses(context.application, addresses)
+        look_up(context, context.domains, servers)
+
+
+def look_up(context: ClusterContext, domains: Domains, servers: Sequence[Server]) -> None:
+    """See that the names can be brought to the master. Where that is rented, it may not be yet."""
+    addresses = [server.host.address for server in servers if server.is_master]
+    if addresses:
+        domains.check_addresses(context.application, addresses)
 
 
 def check_addresses(context: ClusterContext) -> None:
-    if context.domains is not None and context.provider.is_rented:
-        addresses = [server.host.address for server in context.survey.servers]
-        context.domains.check_addresses(context.application, addresses)
+    """Look at the names once rented servers are made, and have their addresses.
+
+    Raises:
+        NvoiError: they do not lead there yet.
+    """
+    if context.domains is None or not context.provider.is_rented:
+        return
+    try:
+        look_up(context, context.domains, context.survey.servers)
+    except ConfigError as error:
+        names = ", ".join(server.name for server in context.survey.servers)
+        hint = f"{names} stay; set the records, and deploy again"
+        raise NvoiError(error.message, hint=hint) from error
 
 
 def connect(context: ClusterContext) -> None:
@@ -74,7 +92,9 @@ def ask(context: ClusterContext) -> None:
     if context.domains is None:
         return
     sites = [*list_sites(context.application)]
-    Asker(context.request.environ, context.connections, context.master.host).ask(sites)
+    asker = Asker(context.request.environ, context.connections, context.master.host)
+    with explain(context):
+        asker.ask(sites)
     for site in sites:
         context.tunnels.append(Tunnel(site.service, site.hostname))
         context.urls.append(site.url)
@@ -85,6 +105,8 @@ def remove_old(context: ClusterContext) -> None:
     named = {read_reference(item) for item in context.rollout.routes}
     old = [item for item in list_routes(context) if read_reference(item) not in named]
     attempt("what led to names that are gone", partial(trim, context, old))
+    if any(item["kind"] == "Ingress" for item in old) and not context.application.uses_ingress:
+        attempt("what the ingress was set up with", partial(give_ports_back, context))
 
 
 def list_routes(context: ClusterContext) -> list[Json]:
@@ -102,7 +124,7 @@ def trim(context: ClusterContext, old: Sequence[Json]) -> None:
     stop(context, references)
     if context.domains is not None:
         context.domains.trim(context.application, old)
-    elif old:
+    if context.application.cloudflare is None and any(one.kind != "Ingress" for one in references):
         log.warning(
             "What was made for the app's domains outside the cluster stays: the config no longer "
             "says whose account it is in"
@@ -127,8 +149,12 @@ def remove(context: ClusterContext) -> None:
 
 def plan_check(context: ClusterContext) -> Iterator[str]:
     names = [name for site in list_sites(context.application) for name in site.hostnames]
-    if context.domains is not None and names:
-        yield f"sees that {', '.join(names)} can be led to the app"
+    if context.domains is None or not names:
+        return
+    yield f"sees that {', '.join(names)} can be led to the app"
+    if context.application.uses_ingress and not context.provider.is_rented:
+        servers = context.provider.list_servers(context.application)
+        look_up(context, context.domains, servers)
 
 
 def plan_addresses(_: ClusterContext) -> Iterator[str]:

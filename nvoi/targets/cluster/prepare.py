@@ -14,13 +14,14 @@ from nvoi.images.push import open_registry as open_registry_at
 from nvoi.images.push import push
 from nvoi.images.registry import Registry, find_same
 from nvoi.k3s.datastore import build_datastore_copies
-from nvoi.k3s.nodes import list_apps, list_nodes, list_without_access
+from nvoi.k3s.nodes import list_apps, list_without_access
 from nvoi.k3s.survey import find_token
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.credentials import Credentials
 from nvoi.kubernetes.database import build_priority
-from nvoi.kubernetes.names import INSTANCE
-from nvoi.kubernetes.ownership import read_reference
+from nvoi.kubernetes.drift import is_unchanged
+from nvoi.kubernetes.ownership import get_label, read_reference
+from nvoi.kubernetes.progress import is_ready
 from nvoi.kubernetes.registry import (
     CLUSTER_IP,
     IMAGE,
@@ -39,6 +40,7 @@ from nvoi.providers import Server
 from nvoi.source import Source
 from nvoi.ssh.host import Host, as_root
 from nvoi.targets.checkout import read_checkout
+from nvoi.targets.cluster import ingress
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.lock import take_lock
 from nvoi.targets.cluster.pull import pull_all
@@ -54,7 +56,7 @@ REGISTRY_SECONDS = 300.0
 NAME_SERVICE_SECONDS = 120.0
 # CoreDNS has kept the label of what it replaced (Kubernetes documentation, "Using CoreDNS for
 # Service Discovery"; k3s, manifests/coredns.yaml).
-NAME_SERVICE = "k8s-app=kube-dns"
+NAME_KEY, NAME_SERVICE = "k8s-app", "kube-dns"
 
 
 def hold_lock(context: ClusterContext) -> None:
@@ -73,20 +75,24 @@ def start_registry(context: ClusterContext) -> None:
     k3s, deploy_id = context.application.k3s, context.request.deploy_id
     node, image = context.survey.nodes[context.master.name], k3s.registry_image or IMAGE
     credentials = find_usable_credentials(context)
-    registry = build_registry(deploy_id, node=node, image=image, credentials=credentials)
-    live = context.cluster.get(
-        ["deployments"], selector=f"{INSTANCE}={NAME}", namespace=SYSTEM_NAMESPACE
-    )
-    pull_all(context, live, registry, [context.master])
-    shared = [
-        *registry,
+    *parts, registry = build_registry(deploy_id, node=node, image=image, credentials=credentials)
+    parts += [
         build_datastore_copies(deploy_id, node=node, image=image, keep=k3s.datastore_copies),
         build_priority(deploy_id),
     ]
-    found = context.cluster.roll_out(shared, seconds=REGISTRY_SECONDS)
+    live = context.cluster.get(["deployments"], namespace=SYSTEM_NAMESPACE)
+    own = next((item for item in live if item["metadata"]["name"] == NAME), None)
+    if own is not None and is_unchanged(own, registry) and is_ready(own):
+        found = context.cluster.apply(parts)
+    else:
+        pull_all(context, live, [registry], [context.master])
+        found = context.cluster.roll_out([*parts, registry], seconds=REGISTRY_SECONDS)
+        # On a new cluster both come up side by side.
+        live = context.cluster.get(["deployments"], namespace=SYSTEM_NAMESPACE)
     context.survey.registry = get_registry_address(found)
-    # Both come up side by side on a new cluster, and whatever starts from here on needs names.
-    wait_for_names(context.cluster)
+    # Whatever starts from here on needs names.
+    wait_for_names(context.cluster, live)
+    ingress.set_up(context)
 
 
 def find_usable_credentials(context: ClusterContext) -> Credentials | None:
@@ -94,7 +100,7 @@ def find_usable_credentials(context: ClusterContext) -> Credentials | None:
     credentials = context.survey.credentials
     if credentials is None:
         return None
-    late = list_without_access(list_nodes(context.cluster), credentials.mark)
+    late = list_without_access(context.survey.all_nodes, credentials.mark)
     if not late:
         return credentials
     log.warning(
@@ -113,14 +119,17 @@ def get_registry_address(items: Iterable[Json]) -> tuple[str, int]:
     raise ServiceError("the registry has no address in the cluster")
 
 
-def wait_for_names(cluster: Cluster) -> None:
+def wait_for_names(cluster: Cluster, deployments: Iterable[Json]) -> None:
     """Wait until names are answered in the cluster; say so where they are not.
 
-    A cluster may have another name service than k3s's own, and an app may need none.
+    ``deployments`` are those of the system's namespace. A cluster may have another name service
+    than k3s's own, and an app may need none.
     """
-    found = cluster.get(["deployments"], selector=NAME_SERVICE, namespace=SYSTEM_NAMESPACE)
     waiting = [
-        read_reference(item) for item in found if not item.get("status", {}).get("readyReplicas")
+        read_reference(item)
+        for item in deployments
+        if get_label(item, NAME_KEY) == NAME_SERVICE
+        if not (item.get("status") or {}).get("readyReplicas")
     ]
     if not waiting:
         return
@@ -313,6 +322,7 @@ def plan_registry(context: ClusterContext) -> Iterator[str]:
     yield "sees that the registry of the cluster is up, and lets in nobody but its nodes"
     copies = context.application.k3s.datastore_copies
     yield f"has k3s' datastore copied once a day on the master, the last {copies} kept"
+    yield from ingress.plan(context)
 
 
 def plan_lock(context: ClusterContext) -> Iterator[str]:

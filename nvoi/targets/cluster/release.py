@@ -10,11 +10,13 @@ from typing import Any
 
 from nvoi.errors import NvoiError, ServiceError, UsageError
 from nvoi.kubernetes.adoption import build_turn, find_detached, find_turned
+from nvoi.kubernetes.cluster import build_selector
 from nvoi.kubernetes.data import find_moves
-from nvoi.kubernetes.names import NAME, build_app_selector
-from nvoi.kubernetes.ownership import find_fixed, get_label, read_reference
+from nvoi.kubernetes.drift import is_unchanged
+from nvoi.kubernetes.names import NAME, STAMP, build_app_selector
+from nvoi.kubernetes.ownership import WORKLOADS, find_fixed, get_label, read_reference
 from nvoi.kubernetes.ports import hold_targets
-from nvoi.kubernetes.progress import count_settling
+from nvoi.kubernetes.progress import count_settling, is_ready
 from nvoi.kubernetes.releases import build_record, is_same, read_record
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
@@ -124,10 +126,10 @@ def apply_secrets(context: ClusterContext) -> None:
     With them the record of a release that has begun, by which the next run sees that this one
     was cut off, and what served before it.
     """
-    secrets = context.manifests.secrets
-    policies = context.manifests.policies
-    logins = context.manifests.logins
-    manifests = [*secrets, *logins, *policies, build_own_record(context, is_begun=True)]
+    secrets, logins = context.manifests.secrets, context.manifests.logins
+    needs = (*secrets, *logins, *context.manifests.policies)
+    manifests = [item for item in needs if not is_there(context, item)]
+    manifests.append(build_own_record(context, is_begun=True))
     context.rollout.applied += manifests
     context.cluster.apply(manifests)
     for item in secrets:
@@ -136,6 +138,12 @@ def apply_secrets(context: ClusterContext) -> None:
         log.info("The logins of private images are there, in a Secret of their own")
     others = ", ".join(context.application.let_in)
     log.info("Reached by its own pods and the nodes%s", f", and by {others}" if others else "")
+
+
+def is_there(context: ClusterContext, item: Manifest) -> bool:
+    """Whether the cluster holds a manifest. An environment's name says what is in it."""
+    live = context.state.find(read_reference(item))
+    return is_unchanged(live, item) or (live is not None and item.get("immutable") is True)
 
 
 def build_own_record(context: ClusterContext, *, is_begun: bool = False) -> Manifest:
@@ -154,8 +162,41 @@ def build_own_record(context: ClusterContext, *, is_begun: bool = False) -> Mani
 
 
 def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: float) -> None:
-    if not manifests:
-        return
+    changed = [item for item in manifests if not stays(context, item)]
+    if changed:
+        apply_changed(context, changed, seconds)
+    context.rollout.ready |= {read_reference(item) for item in manifests}
+    context.rollout.services += [
+        live
+        for item in manifests
+        if item["kind"] == "Service" and item not in changed
+        if (live := context.state.find(read_reference(item)))
+    ]
+
+
+def stays(context: ClusterContext, item: Manifest) -> bool:
+    """Whether the cluster holds a manifest, and what it makes is ready: nothing has to be done.
+
+    An app's own Deployments say which release runs: they are applied by each.
+    """
+    if item["kind"] not in WORKLOADS:
+        return is_there(context, item)
+    live = context.state.find(read_reference(item))
+    follows_release = get_label(item, STAMP) is not None
+    return live is not None and not follows_release and is_there(context, item) and is_ready(live)
+
+
+def watch_unchanged(context: ClusterContext, manifests: Iterable[Manifest]) -> None:
+    """Have no container end from now on of the workloads that stay as they are."""
+    watched = context.rollout.watched
+    same = [item for item in manifests if item["kind"] in WORKLOADS and stays(context, item)]
+    new = [item for item in same if read_reference(item) not in watched]
+    if new:
+        context.cluster.note_pods(build_selector(new))
+        watched.update(map(read_reference, new))
+
+
+def apply_changed(context: ClusterContext, manifests: Sequence[Manifest], seconds: float) -> None:
     context.rollout.applied += manifests
     live = context.state.objects
     detached, adopted = find_detached(live, manifests), find_turned(live, manifests)
@@ -171,16 +212,25 @@ def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: fl
         context.cluster.change(read_reference(item), build_turn(item))
     if turned := [item for item in manifests if item not in held]:
         found = (*found, *context.cluster.apply(turned))
-    context.rollout.ready |= {read_reference(item) for item in manifests}
     named = {read_reference(item) for item in manifests if item["kind"] == "Service"}
     context.rollout.services += [item for item in found if read_reference(item) in named]
 
 
 def roll_out_database(context: ClusterContext) -> None:
-    roll_out(context, context.manifests.database, DATABASE_SECONDS)
-    if context.manifests.database:
+    database = context.manifests.database
+    roll_out(context, database, DATABASE_SECONDS)
+    if all(stays(context, item) for item in database if item["kind"] in WORKLOADS):
+        # Those that may need it are looked at together with it.
+        watch_unchanged(context, (*database, *context.manifests.services))
+    else:
         # The release that serves until the new one does may have missed its database.
         context.cluster.free_crashing(build_app_selector(context.application.name))
+
+
+def roll_out_services(context: ClusterContext) -> None:
+    services = context.manifests.services
+    roll_out(context, services, ROLLOUT_SECONDS)
+    watch_unchanged(context, services)
 
 
 def run_jobs(context: ClusterContext) -> None:
@@ -254,7 +304,7 @@ DATABASE: Step[ClusterContext] = Step(
 PRE_RUN: Step[ClusterContext] = Step(name="Pre-run commands", run=run_jobs, plan=plan_jobs)
 SERVICES: Step[ClusterContext] = Step(
     name="Services",
-    run=lambda context: roll_out(context, context.manifests.services, ROLLOUT_SECONDS),
+    run=roll_out_services,
     plan=lambda context: plan_workloads(context, context.application.services),
 )
 APPS: Step[ClusterContext] = Step(

@@ -66,6 +66,7 @@ def survey_servers(context: ClusterContext) -> None:
         context.cluster,
         lambda architectures: settle_platform(context, architectures),
         spare=find_spare(context),
+        ingress=context.application.uses_ingress,
     )
     leave_out_silent(context)
     check_architecture(context)
@@ -131,6 +132,7 @@ def build_settings(context: ClusterContext) -> K3sSettings:
         encrypts=k3s.secrets_encryption,
         log_size=k3s.container_log_size,
         log_files=k3s.container_log_files,
+        ingress=context.application.uses_ingress,
     )
 
 
@@ -154,29 +156,22 @@ def install_k3s(context: ClusterContext) -> None:
         name,
         spare=find_spare(context),
     )
-    before = list_groups(context)
     if context.provider.is_rented:
         ensure_guards(context.connections, survey.servers, survey.facts)
     tasks = installer.ensure_k3s(survey.facts)
     survey.nodes = {task.server.name: task.node.name for task in tasks}
     survey.credentials = get_credentials(tasks[0].node.token)
-    nodes = {node.name: node for node in list_nodes(context.cluster)}
+    survey.all_nodes = tuple(installer.nodes)
+    nodes = {node.name: node for node in installer.nodes}
     found = {server.name: nodes[survey.nodes[server.name]] for server in survey.servers}
     survey.regrouped = {
         name: group
-        for name, group in before.items()
-        if name in nodes and group != nodes[name].labels.get(SERVER_GROUP)
+        for name, group in installer.groups.items()
+        if group != nodes[name].labels.get(SERVER_GROUP)
     }
     leave_out(context, {name: node for name, node in found.items() if not node.is_ready})
     hold_servers(context, nodes.values())
     free_pods(context, nodes.values())
-
-
-def list_groups(context: ClusterContext) -> dict[str, str]:
-    """The groups of the nodes that there are, by their names; empty where there is no cluster."""
-    k3s = context.survey.facts[context.master.name].k3s
-    nodes = list_nodes(context.cluster) if k3s.is_active and k3s.applied else []
-    return {one.name: one.labels[SERVER_GROUP] for one in nodes if SERVER_GROUP in one.labels}
 
 
 def plan_servers(context: ClusterContext) -> Iterator[str]:

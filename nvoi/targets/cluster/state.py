@@ -8,16 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nvoi.errors import NvoiError, RemoteError
-from nvoi.kubernetes.cluster import Cluster
+from nvoi.kubernetes.cluster import Cluster, Query
 from nvoi.kubernetes.logins import COMPONENT as LOGINS
 from nvoi.kubernetes.names import (
     COMPONENT,
-    MANAGED_BY,
-    OWNER,
-    PART_OF,
     STAMP,
     build_app_selector,
-    build_label_value,
 )
 from nvoi.kubernetes.ownership import (
     LISTED,
@@ -92,37 +88,28 @@ def build_state(app: str, objects: Sequence[Json]) -> State:
 
 
 def read_state(cluster: Cluster, app: str) -> State:
-    return build_state(app, read_objects(cluster, app, LISTED) + list_environments(cluster, app))
+    # What is in an environment is needed by nobody here: its name holds it.
+    environments = Query("secrets", f"{build_app_selector(app)},{UNREAD}", names_only=True)
+    return build_state(app, read_objects(cluster, app, LISTED, environments))
 
 
-def read_objects(cluster: Cluster, app: str, kinds: Sequence[str]) -> tuple[Json, ...]:
-    """The app's objects of ``kinds``, the records of its releases, and its logins to registries.
+def read_objects(
+    cluster: Cluster, app: str, kinds: Sequence[str], *others: Query
+) -> tuple[Json, ...]:
+    """The app's objects of ``kinds``, the records of its releases, its logins, and ``others``.
 
     Raises:
         NvoiError: there is no cluster, or it does not answer.
     """
     own = build_app_selector(app)
+    queries = [*(Query(kind, own) for kind in kinds), Query("secrets", f"{own},{READ}"), *others]
     try:
-        objects = cluster.get(kinds, selector=own)
-        return objects + cluster.get(["secrets"], selector=f"{own},{READ}")
+        return cluster.get_all(queries)
     except RemoteError as error:
         if error.status != NOT_FOUND:
             raise
         message = f"{error.host} has no k3s: nothing was deployed to it yet"
         raise NvoiError(message, hint="`nvoi deploy` installs it") from error
-
-
-def list_environments(cluster: Cluster, app: str) -> tuple[Json, ...]:
-    """The Secrets that the app's pods have their environment from, without their values.
-
-    What is in them is needed by nobody here: their names hold it.
-    """
-    selector = f"{build_app_selector(app)},{UNREAD}"
-    labels = {MANAGED_BY: OWNER, PART_OF: build_label_value(app)}
-    return tuple(
-        {"kind": one.kind, "metadata": {"name": one.name, "labels": labels}}
-        for one in sorted(cluster.list_names("secrets", selector=selector))
-    )
 
 
 def has_ended(job: Json) -> bool:

@@ -13,7 +13,7 @@ import urllib3
 from nvoi import parallel
 from nvoi.errors import RemoteTimeoutError, ServiceError
 from nvoi.kubernetes.names import build_app_selector
-from nvoi.kubernetes.ownership import read_reference
+from nvoi.kubernetes.ownership import WORKLOADS
 from nvoi.kubernetes.progress import count_settling
 from nvoi.log.levels import get_logger
 from nvoi.operation import PORT_ALONE, Step
@@ -80,17 +80,15 @@ def run(
 
 
 def check_steadiness(context: ClusterContext) -> None:
-    """See that all that this run has rolled out still runs, and has not ended in between.
+    """See that all of the release still runs, and has not ended since it was ready.
 
     Raises:
         ServiceError: something does not, or has.
     """
-    applied = context.rollout.applied
-    references = map(read_reference, applied)
-    workloads = [one for one in references if one.kind in {"Deployment", "StatefulSet"}]
+    workloads = sorted(one for one in context.rollout.ready if one.kind in WORKLOADS)
     if workloads:
         selector = build_app_selector(context.application.name)
-        seconds = STEADY_SECONDS + count_settling(applied)
+        seconds = STEADY_SECONDS + count_settling(context.rollout.applied)
         context.cluster.follow(workloads, seconds, selector=selector, is_quiet=True)
 
 

@@ -123,7 +123,12 @@ class Cloudflare(Cloud):
             "development_mode": 0,
             "name_servers": ["ada.ns.cloudflare.com", "bob.ns.cloudflare.com"],
             "account": {"id": account, "name": f"Account {account[:4]}"},
-            "owner": {"id": None, "type": "user", "email": None},
+            "owner": {"id": "5a7805061c76ada191ed06f989cc3dac", "type": "user"},
+            "meta": {"page_rule_quota": 3, "phishing_detected": False, "step": 4},
+            "activated_on": "2026-01-02T05:20:00.12345Z",
+            "original_name_servers": ["ns1.example.net"],
+            "original_registrar": "Example Registrar",
+            "original_dnshost": "Example Host",
             "permissions": ["#dns_records:edit", "#zone:read"],
             "created_on": "2026-01-01T05:20:00.12345Z",
             "modified_on": "2026-01-01T05:20:00.12345Z",
@@ -384,7 +389,7 @@ class Cloudflare(Cloud):
         tunnel = self._get_tunnel(tunnel_id)
         if not tunnel.is_served:
             tunnel.connections = 0
-        return build(None)
+        return build({})
 
     @route("DELETE", "/accounts/([^/]+)/cfd_tunnel/([^/]+)")
     def delete_tunnel(self, call: Call, account: str, tunnel_id: str) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from tests.fakes.kubernetes import endpoints, jobs, statefulsets
+from tests.fakes.kubernetes import charts, endpoints, jobs, statefulsets
 from tests.fakes.kubernetes.behaviours import find_rule
 from tests.fakes.kubernetes.events import emit
 from tests.fakes.kubernetes.kinds import Object
@@ -20,6 +20,7 @@ REVISION = "deployment.kubernetes.io/revision"
 
 def step(store: Store) -> None:
     """One step of everything there is."""
+    charts.run(store)
     for pod in store.select("Pod"):
         advance(store, pod)
     runs = {"Deployment": run_deployment, "StatefulSet": statefulsets.run, "Job": jobs.run}

@@ -33,6 +33,7 @@ KINDS = {
         Kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies"),
         Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets"),
         Kind("Ingress", "networking.k8s.io/v1", "ingresses"),
+        Kind("HelmChartConfig", "helm.cattle.io/v1", "helmchartconfigs"),
         Kind("PriorityClass", "scheduling.k8s.io/v1", "priorityclasses", namespaced=False),
         Kind("Pod", "v1", "pods"),
         Kind("Service", "v1", "services"),

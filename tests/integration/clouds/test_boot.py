@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -156,6 +157,23 @@ def test_a_server_that_never_answers_is_told_with_what_was_seen_last(
     machine.stop()
     with pytest.raises(ConnectionFailedError, match=r"not to be had after 0 s: .* refused"):
         boot.welcome(build_context(connect(), Account()), [server])
+
+
+def test_a_server_that_was_switched_on_again_is_waited_for_and_one_that_is_gone_is_not_missed(
+    machine: RentedMachine, server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = Account()
+    known = replace(server, is_new=False)
+    machine.stop()
+    starting = Thread(target=machine.start)
+    starting.start()
+    assert boot.welcome(build_context(connect(), account), [known]) == (known,)
+    starting.join()
+    connect().run(known.host, Command("true"))
+    monkeypatch.setattr(boot, "START_SECONDS", 0.1)
+    machine.stop()
+    assert boot.welcome(build_context(connect(), account), [known]) == (known,)
+    assert account.keys == []
 
 
 def test_cloud_init_that_does_not_end_is_an_error(

@@ -127,8 +127,12 @@ def test_a_branch_comes_and_goes_beside_an_app_that_a_cut_off_run_has_half_made(
     assert outcome.code == 0, outcome.output
     assert sorted(datacenter.machines) == ["shop-main-1", "shop-topic-main-1"]
     assert branch.state.names("Deployment") == ["shop-topic-web"]
-    listed = branch.run("releases")
-    assert listed.code == 0, listed.errors
+    # All commands find the servers at the cloud.
+    listed, free, back = map(branch.run, ("releases", "unlock", "rollback"))
+    assert len(listed.output.splitlines()) == 1, listed.errors
+    assert "Nobody holds the deploy lock of shop-topic-main-1" in free.output
+    assert back.code == 2
+    assert "no release that differs from the one that runs is kept" in back.output
     gone = branch.run("delete", "--yes")
     assert gone.code == 0, gone.output
     assert gone.output.splitlines()[-1].endswith("] 0 billable resources left")

@@ -161,9 +161,18 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
     before = {group: machine.connection_count for group, machine in fleet.machines.items()}
     for group in fleet.machines:
         fleet.read_commands(group)
+    calls = len(fleet.state.calls)
     outcome = fleet.run()
     assert outcome.code == 0, outcome.output
     assert "nothing to push" in outcome.output
+    # Of which those of a pre_run_command are a quarter.
+    asked = [" ".join(call) for call in fleet.state.calls[calls:]]
+    assert len(asked) <= 41, asked
+    assert asked.count("get nodes") == 1
+    applied = [one.partition(" ")[2] for one in asked if one.startswith("apply")]
+    assert not [one for one in applied if "db-shop" in one or "shop-cache" in one]
+    assert "networkpolicy/nvoi-shop" not in applied
+    assert "deployment/nvoi-registry" not in applied
     for group, machine in fleet.machines.items():
         assert machine.connection_count == before[group] + 1
         assert len(fleet.read_commands(group)) <= 12
@@ -174,6 +183,26 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
     assert note.is_dir()
     assert stat.S_IMODE(volume.stat().st_mode) == 0o700
     assert all(len(host.installations) == 1 for host in fleet.hosts.values())
+
+
+def test_what_others_have_changed_is_taken_back_though_the_config_has_not_changed(
+    fleet: Fleet,
+) -> None:
+    fleet.application |= {"database": DATABASE, "volumes": {"main": {"data": {}}}}
+    assert fleet.run().code == 0
+    database = fleet.state.find("StatefulSet", "db-shop")
+    (container,) = database["spec"]["template"]["spec"]["containers"]
+    image, container["image"] = container["image"], "postgres:13"
+    policy, registry = fleet.state.find("NetworkPolicy", "nvoi-shop"), "nvoi-registry"
+    policy["spec"]["ingress"] = [{}]
+    for item in (database, policy):
+        fleet.state.add(item)
+    fleet.state.remove("NetworkPolicy", registry, "kube-system")
+    assert (outcome := fleet.run()).code == 0, outcome.output
+    database = fleet.state.find("StatefulSet", "db-shop")
+    assert [one["image"] for one in database["spec"]["template"]["spec"]["containers"]] == [image]
+    assert fleet.state.find("NetworkPolicy", "nvoi-shop")["spec"]["ingress"] != [{}]
+    assert fleet.state.find("NetworkPolicy", registry, "kube-system") is not None
 
 
 def test_no_secret_is_read_but_the_records_of_the_app_s_own_releases(fleet: Fleet) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from nvoi.errors import ConnectionFailedError, NvoiError
 from nvoi.k3s import read_script
-from nvoi.k3s.facts import CONFIG_FILE, read_facts, split_sections
+from nvoi.k3s.facts import CONFIG_FILE, Facts, UsedPort, read_facts, split_sections
 from nvoi.k3s.plan import K3sSettings
-from nvoi.k3s.survey import find_token
+from nvoi.k3s.survey import find_token, survey
 from nvoi.k3s.uninstall import uninstall
 from nvoi.ssh.connections import Connections
 from tests.fakes.k3s_host import register_node
@@ -121,6 +121,12 @@ def test_a_port_that_k3s_has_itself_is_not_missing(fleet: Fleet, connections: Co
     fleet.run(connections)
     fleet.hosts[0].take_port("tcp", 6443)
     fleet.look(connections)
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        fleet.hosts[0].take_port("tcp", 443, os.fstat(held.fileno()).st_ino)
+        found = survey(connections, fleet.servers, ingress=True)["shop-main-1"]
+    assert isinstance(found, Facts)
+    program = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
+    assert UsedPort("tcp", 443, program) in found.used_ports
 
 
 def test_a_k3s_of_somebody_else_is_not_touched(fleet: Fleet, connections: Connections) -> None:

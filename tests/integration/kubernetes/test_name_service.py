@@ -35,6 +35,10 @@ COREDNS: dict[str, object] = {
 WAITING = "Waiting until names are answered in the cluster"
 
 
+def wait(cluster: Cluster) -> None:
+    wait_for_names(cluster, cluster.get(["deployments"], namespace="kube-system"))
+
+
 @pytest.fixture
 def new_cluster(cluster: Cluster) -> Cluster:
     """A cluster that has just begun to start its name service."""
@@ -45,7 +49,7 @@ def new_cluster(cluster: Cluster) -> Cluster:
 def test_a_new_cluster_is_waited_for_until_it_answers_names(
     new_cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
 ) -> None:
-    wait_for_names(new_cluster)
+    wait(new_cluster)
     assert state.find("Deployment", "coredns", "kube-system")["status"]["readyReplicas"] == 1
     assert WAITING in get_messages(logged)
     assert not get_messages(logged, "WARNING")
@@ -54,10 +58,10 @@ def test_a_new_cluster_is_waited_for_until_it_answers_names(
 def test_one_that_answers_already_is_asked_once(
     new_cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
 ) -> None:
-    wait_for_names(new_cluster)
+    wait(new_cluster)
     logged.clear()
     calls = len(state.calls)
-    wait_for_names(new_cluster)
+    wait(new_cluster)
     assert len(state.calls) == calls + 1
     assert WAITING not in get_messages(logged)
 
@@ -65,7 +69,7 @@ def test_one_that_answers_already_is_asked_once(
 def test_one_without_a_name_service_of_k3s_is_no_reason_to_wait(
     cluster: Cluster, commands_run: Callable[[], int], logged: pytest.LogCaptureFixture
 ) -> None:
-    wait_for_names(cluster)
+    wait(cluster)
     assert commands_run() == 1
     assert not get_messages(logged)
 
@@ -74,7 +78,7 @@ def test_why_names_are_not_answered_is_a_warning_at_once(
     new_cluster: Cluster, state: ClusterState, logged: pytest.LogCaptureFixture
 ) -> None:
     state.behave(IMAGE, "image-pull")
-    wait_for_names(new_cluster)
+    wait(new_cluster)
     (warning,) = get_messages(logged, "WARNING")
     assert warning.startswith("The cluster's DNS does not answer")
     assert "Pull" in warning

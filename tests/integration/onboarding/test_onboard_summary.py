@@ -76,7 +76,7 @@ def test_what_does_not_fit_together_is_not_saved_before_it_is_mended(tmp_path: P
                 ("User:", ENTER),
                 ("SSH port:", ENTER),
                 ("SSH key:", ">make a new pair"),
-                ("Serve domains through Cloudflare?", "n"),
+                ("What brings domains to the apps?", ">no domains"),
                 ("App name:", "web"),
                 ("Command (blank: the image's):", "serve"),
                 ("Port (blank: none):", "8000"),

@@ -133,7 +133,7 @@ def test_at_a_terminal_a_file_leaves_few_questions(tmp_path: Path) -> None:
             )
         )
         wizard.wait_for("services.web.tty: is for somebody at a terminal")
-        wizard.follow((("Serve domains through Cloudflare?", "n"),))
+        wizard.follow((("What brings domains to the apps?", ">no domains"),))
         wizard.follow((("Stream deploy logs to a dashboard?", "n"), ("? What now?", ">save it")))
         assert wizard.end() == 0
     assert "Application name:" not in wizard.seen

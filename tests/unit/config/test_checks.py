@@ -5,6 +5,7 @@ from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from nvoi.config.ssh_keys import generate_ssh_keys
+from nvoi.providers.rented import list_open_ports
 from tests.unit.config.texts import fault, faults, hetzner, keys, local, parse, ssh
 
 # SSH keys
@@ -67,16 +68,61 @@ def test_a_private_key_without_its_last_line_end_is_completed() -> None:
 # Domains
 
 
-def test_a_domain_needs_cloudflare_where_servers_serve_it() -> None:
+CLOUDFLARE = "cloudflare: {api_token: cf-tok, account_id: acc}"
+INGRESS = "ingress: {email: ops@example.com}"
+
+
+def test_a_domain_needs_a_provider_where_servers_serve_it() -> None:
     app = "app: {web: {servers: [main], port: 80, domain: example.com}}"
     text = hetzner(app)
     line = "  domain_provider: {cloudflare: {api_token: cf-tok, account_id: acc}}\n"
     assert faults(text) == []
     assert fault(text.replace(line, "")) == (
-        "application.app.web.domain: application.domain_provider.cloudflare is required to serve "
-        "a domain"
+        "application.app.web.domain: application.domain_provider.cloudflare or "
+        "application.domain_provider.ingress is required to serve a domain"
     )
+    assert faults(text.replace(CLOUDFLARE, INGRESS)) == []
     assert faults(local("app: {web: {domain: example.com}}")) == []
+
+
+def test_domains_have_one_provider() -> None:
+    text = hetzner().replace(CLOUDFLARE, f"{CLOUDFLARE}, {INGRESS}")
+    told = "application.domain_provider: exactly one of cloudflare, ingress is needed"
+    assert fault(text) == told
+
+
+def test_the_ingress_is_used_where_a_service_has_a_domain() -> None:
+    text = hetzner("app: {web: {servers: [main], port: 80, domain: example.com}}")
+    assert not parse(text).application.uses_ingress
+    text = text.replace(CLOUDFLARE, INGRESS)
+    application = parse(text).application
+    assert application.uses_ingress
+    assert list_open_ports(application) == (22, 80, 443)
+    application = parse(text.replace("domain: example.com", "")).application
+    assert not application.uses_ingress
+    assert list_open_ports(application) == (22,)
+
+
+@pytest.mark.parametrize("email", ["x", "@example.com", "a@b", "a b@example.com", "<a@b.cc>"])
+def test_the_ingress_needs_an_address_of_e_mail(email: str) -> None:
+    found = fault(hetzner().replace(CLOUDFLARE, f"ingress: {{email: '{email}'}}"))
+    assert found == (
+        "application.domain_provider.ingress.email: must be an e-mail address, such as "
+        "admin@example.com"
+    )
+    missing = fault(hetzner().replace(CLOUDFLARE, "ingress: {}"))
+    assert missing == "application.domain_provider.ingress.email: is required"
+
+
+def test_certificates_come_from_lets_encrypt_unless_another_authority_is_named() -> None:
+    def read(text: str) -> str:
+        ingress = parse(hetzner().replace(CLOUDFLARE, text)).application.ingress
+        assert ingress is not None
+        return ingress.directory_url
+
+    assert read(INGRESS) == "https://acme-v02.api.letsencrypt.org/directory"
+    other = "https://acme.example.com/directory"
+    assert read(INGRESS.replace("}", f", directory_url: '{other}'}}")) == other
 
 
 def test_a_domain_needs_a_port_where_servers_serve_it() -> None:

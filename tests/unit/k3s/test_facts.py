@@ -198,6 +198,24 @@ eth0	0000000A	00000000	0001	0	0	0	00FFFFFF	0	0	0
 def test_what_is_no_address_or_route_is_passed_over() -> None:
     assert list(read_addresses(["garbage", "2: eth0 inet nothing", ""])) == []
     assert read_facts({"listening": ["tcp", "tcp x:y 1", "", "a b c d"]}, 0.0).used_ports == ()
+
+
+@pytest.mark.parametrize(
+    ("address", "inner"),
+    [
+        ("00000000", False),
+        ("0100007F", True),
+        ("0B00007F", True),
+        ("7F000001", False),
+        ("00000000000000000000000000000000", False),
+        ("00000000000000000000000001000000", True),
+    ],
+)
+def test_a_port_at_a_loopback_address_is_reached_from_inside_alone(
+    address: str, inner: bool
+) -> None:
+    (port,) = read_facts({"listening": [f"tcp {address}:01BB 7"]}, 0.0).used_ports
+    assert (port.port, port.is_inner) == (443, inner)
     assert read_facts({"disk": ["-"], "memory": ["x"]}, 0.0).disk == 0
     assert list(read_routes(["blackhole 10.0.0.0/8", "dev", "nonsense dev eth0"])) == []
 

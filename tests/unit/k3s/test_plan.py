@@ -155,6 +155,27 @@ def test_secrets_are_encrypted_in_new_clusters_and_as_before_in_others(
     assert ("\nsecrets-encryption: true\n" in task.config.reveal()) is kept
 
 
+@pytest.mark.parametrize(
+    ("k3s", "ingress", "disabled"),
+    [
+        (K3s(), False, ["traefik"]),
+        (K3s(), True, []),
+        (build_k3s(config={"disable": ["traefik"]}), False, ["traefik"]),
+        (build_k3s(config={"disable": ["traefik"]}), True, []),
+        # Another app may need it.
+        (build_k3s(config={"disable": []}), False, []),
+    ],
+)
+def test_traefik_runs_where_an_app_wants_it_and_stays(
+    k3s: K3s, ingress: bool, disabled: list[str]
+) -> None:
+    server = build_server(1)
+    settings = replace(SETTINGS, ingress=ingress)
+    (task,) = build_tasks([server], {server.name: build_facts(k3s=k3s)}, settings)
+    values = YAML(typ="safe", pure=True).load(task.config.reveal())
+    assert values["disable"] == disabled
+
+
 def test_the_registry_s_password_stays_as_long_as_the_token_does() -> None:
     texts = {
         build_tasks([SERVERS[0]], {SERVERS[0].name: build_facts(k3s=k3s)}, SETTINGS)[

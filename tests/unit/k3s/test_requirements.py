@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nvoi.errors import NvoiError
-from nvoi.k3s.facts import Facts
+from nvoi.k3s.facts import Facts, UsedPort
 from nvoi.k3s.requirements import MEBIBYTE, check_all, find_faults, find_upgrade_fault
 from nvoi.secret import Secret
 from tests.unit.k3s.servers import GIBIBYTE, build_address, build_facts, build_k3s, build_server
@@ -46,6 +46,19 @@ def test_a_healthy_server_lacks_nothing() -> None:
 )
 def test_each_thing_that_is_missing_is_told(changes: dict[str, Any], told: str) -> None:
     assert [told in line for line in look(build_facts(**changes))] == [True]
+
+
+def test_ports_of_the_ingress_are_free_and_those_of_k3s_its_own_where_it_runs() -> None:
+    ports = (UsedPort("tcp", 6443, "k3s-server"), UsedPort("tcp", 443, "caddy"))
+    taken = "caddy has port 443/tcp, which the ingress needs: stop it, or have it move"
+    assert look(build_facts(used_ports=ports, k3s=build_k3s())) == [taken]
+    inner = (UsedPort("tcp", 443, "caddy", is_inner=True),)
+    assert look(build_facts(used_ports=inner)) == []
+    both = look(build_facts(used_ports=ports))
+    assert both == [
+        "k3s-server has port 6443/tcp, which k3s needs: stop it, or have it move",
+        taken,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,12 @@ def test_only_the_master_is_asked_for_the_port_of_its_api() -> None:
     assert "udp:CA6C" in worker
 
 
+def test_only_a_master_that_takes_the_public_s_requests_is_asked_for_their_ports() -> None:
+    assert "tcp:0050 tcp:01BB" in str(build_survey(is_master=True, ingress=True))
+    assert "tcp:0050" not in str(build_survey(is_master=True))
+    assert "tcp:0050" not in str(build_survey(is_master=False, ingress=True))
+
+
 @pytest.mark.parametrize(
     "line", ["token: s3cret", 'token: "s3cret"', "'token' : 's3cret'", "agent-token: s3cret"]
 )

@@ -41,6 +41,11 @@ TEXTS = {
     "least": hetzner("app: {web: {servers: [main]}}"),
     "nothing": hetzner(),
     "web": hetzner(WEB),
+    "ingress": ssh("""\
+        domain_provider: {ingress: {email: ops@example.com}}
+        servers: {main: {host: 203.0.113.10}}
+        app: {web: {servers: [main], port: 3000, domain: example.com, subdomain: www}}
+    """),
     "checks": hetzner("""\
         app:
           http: {servers: [main], port: 80, healthcheck: {path: /up, interval: 1500ms}}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from nvoi.config.environment import build_environment
+from nvoi.kubernetes.isolation import INGRESS
 from nvoi.naming import build_database_name, build_workload_name
 from tests.unit.kubernetes import configs
 from tests.unit.kubernetes.schemas import VERSIONS, find_errors
@@ -114,7 +115,7 @@ def test_an_app_s_pods_are_reached_by_its_own_and_by_nodes_alone(name: str) -> N
     assert spec["policyTypes"] == ["Ingress"]
     (rule,) = spec["ingress"]
     peers = [peer for peer in rule["from"] if "ipBlock" not in peer]
-    assert peers == [{"podSelector": {"matchLabels": own}}]
+    assert peers == [{"podSelector": {"matchLabels": own}}, *[INGRESS] * (name == "ingress")]
 
 
 @every_config

@@ -31,7 +31,7 @@ Answer = str | bool | None
 #: A question of every section, with every kind of answer.
 WHOLE: tuple[Answer, ...] = (
     "shop",
-    "own servers", "a.example, b.example", "deploy", ENTER, "make a new pair", False,
+    "own servers", "a.example, b.example", "deploy", ENTER, "make a new pair", "no domains",
     "web", "serve", "3000", "/up", "migrate", True,
     "work", "w", ENTER, ENTER, False,
     "PostgreSQL", "20",
@@ -191,7 +191,7 @@ services:
 def test_a_file_that_is_named_leaves_the_questions_that_it_answers(tmp_path: Path) -> None:
     write(tmp_path, {"compose.yaml": COMPOSE})
     servers = ("own servers", "a.example", ENTER, ENTER, "make a new pair")
-    script = Script("shop", *servers, "t0ken-5ecret", False, False, "save it")
+    script = Script("shop", *servers, "t0ken-5ecret", "no domains", False, "save it")
     answers, _ = hold(script, tmp_path, "compose.yaml")
     assert answers
     assert script.asked == [
@@ -202,7 +202,7 @@ def test_a_file_that_is_named_leaves_the_questions_that_it_answers(tmp_path: Pat
         "SSH port:",
         "SSH key:",
         "Value of TOKEN:",
-        "Serve domains through Cloudflare?",
+        "What brings domains to the apps?",
         "Stream deploy logs to a dashboard?",
         "What now?",
     ]

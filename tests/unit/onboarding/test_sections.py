@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -11,28 +13,23 @@ from nvoi.config.schema import (
     Database,
     Healthcheck,
     HetznerProvider,
+    Ingress,
     LocalProvider,
     ScalewayProvider,
     SSHProvider,
 )
 from nvoi.errors import UsageError
-from nvoi.onboarding import place
+from nvoi.onboarding import accounts
+from nvoi.onboarding.accounts import Account, Field, ask_account, get_account
 from nvoi.onboarding.answers import Answers, build_groups
 from nvoi.onboarding.checkout import Checkout
 from nvoi.onboarding.dashboards import ask_streaming
 from nvoi.onboarding.databases import ask_database
-from nvoi.onboarding.place import (
-    Account,
-    Field,
-    ask_account,
-    ask_domains,
-    ask_place,
-    can_have_domains,
-    get_account,
-)
+from nvoi.onboarding.place import ask_domains, ask_place, can_have_domains
 from nvoi.onboarding.prompts import Interview, StartedDashboard, Verdict
 from nvoi.onboarding.services import ask_services
 from nvoi.onboarding.variables import ask_variables
+from nvoi.providers import ServerType
 from nvoi.secret import Secret
 from tests.unit.onboarding.examples import build_service
 from tests.unit.onboarding.script import ENTER, Script
@@ -126,7 +123,22 @@ def test_a_command_of_several_lines_can_be_kept() -> None:
 def test_without_cloudflare_no_service_keeps_a_domain() -> None:
     app = AppService("a", port=1, domain="example.com")
     answers = Answers(provider=SSHProvider(), cloudflare=Cloudflare(Secret("t"), "a"), apps=(app,))
-    assert ask_domains(interview(Script(False)), answers).apps[0].domain is None
+    script = Script("no domains")
+    assert ask_domains(interview(script), answers).apps[0].domain is None
+
+
+def test_domains_without_cloudflare_need_an_address_of_e_mail() -> None:
+    answers = Answers(provider=SSHProvider(), cloudflare=Cloudflare(Secret("t"), "a"))
+    script = Script("the servers themselves", "nobody", "ops@example.com")
+    answers = ask_domains(interview(script), answers)
+    assert (answers.cloudflare, answers.ingress) == (None, Ingress("ops@example.com"))
+    staging = Ingress("a@example.com", "https://acme.example.com/directory")
+    script = Script(ENTER, "b@example.com")
+    changed = ask_domains(interview(script), replace(answers, ingress=staging))
+    # What is not asked for stays as it was.
+    assert changed.ingress == replace(staging, email="b@example.com")
+    script = Script("no domains")
+    assert ask_domains(interview(script), changed).ingress is None
 
 
 def test_domains_are_a_matter_only_where_there_are_servers() -> None:
@@ -144,7 +156,7 @@ def test_a_provider_that_cannot_be_deployed_to_is_offered_only_where_it_is_there
     before = Answers(name="shop", provider=ScalewayProvider(Secret("t"), "p", "DEV1-S", "x86"))
     script = Script("Scaleway", *[ENTER] * 6)
     assert ask_place(interview(script, before), before).provider == before.provider
-    assert any("deploys to this machine and to own servers only" in text for text in script.said)
+    assert any("does not deploy there" in text for text in script.said)
 
 
 def test_on_this_machine_a_database_server_is_named_by_its_url() -> None:
@@ -311,20 +323,32 @@ def test_on_this_machine_nothing_is_left_of_servers_that_were_asked_for() -> Non
 
 def test_credentials_are_checked_as_they_are_typed_where_a_provider_can() -> None:
     tried: list[str] = []
+    types = [
+        ServerType("cx23", "nbg1", "x86", 2, 4, Decimal("4.09"), "EUR"),
+        ServerType("cax11", "fsn1", "arm64", 2, 4, Decimal("3.79"), "EUR"),
+        ServerType("cax21", "fsn1", "arm64", 4, 8, Decimal("6.49"), "EUR"),
+    ]
 
-    def check(provider: HetznerProvider) -> None:
+    def check(provider: HetznerProvider, _: Mapping[str, str]) -> list[ServerType]:
         tried.append(provider.api_token.reveal())
         if provider.api_token.reveal() != "right":
             raise UsageError("the token is refused", hint="make another")
+        return types
 
-    account = Account("Hetzner", HetznerProvider, "", place.ACCOUNTS[2].fields, check)
-    script = Script("wrong", ENTER, ENTER, ENTER, "type them again", "right", ENTER, ENTER, ENTER)
+    account = replace(accounts.ACCOUNTS[2], check=check)
+    script = Script("wrong", "type them again", "right", "fsn1", ENTER)
     provider = ask_account(script, account, before=None)
-    assert provider == HetznerProvider(Secret("right"), "cx23", "nbg1", "x86")
+    # The cheapest, where nothing was chosen before.
+    assert provider == HetznerProvider(Secret("right"), "cax11", "fsn1", "arm64")
     assert tried == ["wrong", "right"]
     assert "! Hetzner: the token is refused (make another)" in script.said
-    script = Script("wrong", ENTER, ENTER, ENTER, "keep them as they are")
-    assert ask_account(script, account, before=None).api_token.reveal() == "wrong"
+    script = Script("", ENTER, "cax21: 4 cores, 8 GB, arm64, EUR 6.49 a month")
+    assert ask_account(script, account, provider).server_type == "cax21"
+    # Where nobody says what there is, it is typed.
+    script = Script("wrong", "keep them as they are", "cx33", ENTER, ENTER)
+    assert ask_account(script, account, before=None) == HetznerProvider(
+        Secret("wrong"), "cx33", "nbg1", "x86"
+    )
 
 
 def test_a_secret_that_is_there_is_kept_by_a_blank_answer() -> None:

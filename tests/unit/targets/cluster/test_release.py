@@ -11,6 +11,7 @@ import pytest
 
 from nvoi.errors import NvoiError, ServiceError, UsageError
 from nvoi.k3s.facts import Facts
+from nvoi.kubernetes.drift import sign
 from nvoi.kubernetes.ownership import Reference, get_label, read_reference
 from nvoi.outcome import Serving
 from nvoi.targets.cluster.context import ClusterContext
@@ -20,6 +21,8 @@ from nvoi.targets.cluster.release import (
     check_data,
     keep_release,
     roll_out_apps,
+    roll_out_database,
+    roll_out_services,
 )
 from nvoi.targets.cluster.rollback import remove_newer
 from nvoi.targets.cluster.undo import find_changes, find_unready, restore
@@ -29,6 +32,10 @@ from tests.unit.targets.cluster.runs import SERVERS, STAMPS, WEB, build, record,
 WITH_JOB = SERVERS + "app: {web: {servers: [main], port: 3000, pre_run_command: migrate}}"
 WITH_EXTRA = SERVERS + "app: {web: {servers: [main], port: 3000}, extra: {servers: [main]}}"
 WEB_ALONE = {"deployment/shop-web", "service/shop-web", "poddisruptionbudget/shop-web"}
+POSTGRES = (
+    "\ndatabase: {servers: [main], adapter: postgres, secrets: "
+    "{POSTGRES_USER: u, POSTGRES_PASSWORD: p, POSTGRES_DB: d}}"
+)
 CACHE = "\nservices: {cache: {servers: [main], image: 'redis:7', port: 6379}}"
 
 
@@ -63,6 +70,12 @@ class Recorder:
         self._take("restore", map(read_reference, before))
         self._take("remove", created)
 
+    def note_pods(self, selector: str) -> None:
+        self.asked.append(("note", [selector]))
+
+    def free_crashing(self, selector: str) -> None:
+        self.asked.append(("free", [selector]))
+
     def _take(self, verb: str, references: Iterable[Reference]) -> None:
         self.asked.append((verb, [str(one) for one in references]))
         if verb in self.refuses:
@@ -84,6 +97,46 @@ def test_a_release_that_is_kept_is_not_taken_back() -> None:
     assert [verb for verb, _ in recorder.asked] == ["apply", "apply"]
     # What serves is this one, also where a server of before cannot be removed.
     assert context.find_serving() == Serving(context.rollout.stamp)
+
+
+def test_what_stays_as_it_is_is_neither_applied_nor_followed_and_may_not_end() -> None:
+    text = WEB + CACHE + POSTGRES
+    manifests = build(text, STAMPS[0])
+    live = [serving(sign(item)) for item in manifests.kept]
+    context = see(live, text=text)
+    context.rollout.stamp = STAMPS[1]
+    recorder = connect(context)
+    apply_secrets(context)
+    roll_out_database(context)
+    roll_out_services(context)
+    roll_out_apps(context, context.manifests.apps)
+    assert recorder.asked == [
+        ("apply", [f"secret/nvoi-shop-release-{STAMPS[1]}"]),
+        ("note", ["app.kubernetes.io/instance in (db-shop,shop-cache)"]),
+        # It says which release runs.
+        ("roll out", ["deployment/shop-web"]),
+    ]
+    # All of it is looked at once more at the end.
+    workloads = ("deployment/shop-web", "deployment/shop-cache", "statefulset/db-shop")
+    assert {*workloads} <= {str(one) for one in context.rollout.ready}
+    assert [one["metadata"]["name"] for one in context.rollout.services][-1] == "shop-web"
+
+
+@pytest.mark.parametrize("name", ["db-shop", "shop-cache"])
+def test_what_stays_as_it_is_and_is_not_ready_is_rolled_out_all_the_same(name: str) -> None:
+    text = WEB + CACHE + POSTGRES
+    live = [serving(sign(item)) for item in build(text, STAMPS[0]).kept]
+    for item in live:
+        if item["metadata"]["name"] == name:
+            item["status"] = {}
+    context = see(live, text=text)
+    recorder = connect(context)
+    roll_out_database(context)
+    roll_out_services(context)
+    (rolled,) = (names for verb, names in recorder.asked if verb == "roll out")
+    assert [one.partition("/")[2] for one in rolled] == [name]
+    # A database that comes up has others started anew that have missed it.
+    assert ("free" in [verb for verb, _ in recorder.asked]) is (name == "db-shop")
 
 
 def test_where_nothing_of_a_release_was_applied_nothing_is_taken_back() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from nvoi.command import Result
 from nvoi.errors import RemoteTimeoutError, ServiceError
-from nvoi.kubernetes.ownership import Reference
+from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.kubernetes.workloads import MIN_READY_SECONDS
 from nvoi.targets.cluster import traffic
 from nvoi.targets.cluster.context import ClusterContext, Rollout
@@ -58,7 +58,7 @@ class Cluster:
 def run(cluster: Cluster, *, interval: int = 10, timeout: int = 5) -> None:
     """The traffic check of a worker with that healthcheck."""
     apps = build(WORKER % (interval, timeout), STAMPS[0]).apps
-    rollout = Rollout(STAMPS[0], apps=apps, applied=[*apps])
+    rollout = Rollout(STAMPS[0], apps=apps, applied=[*apps], ready={*map(read_reference, apps)})
     application = SimpleNamespace(name="shop")
     context: Any = SimpleNamespace(cluster=cluster, rollout=rollout, application=application)
     traffic.run(cast("ClusterContext", context), clock=lambda: cluster.now, sleep=cluster.sleep)

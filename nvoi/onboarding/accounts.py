@@ -1,0 +1,255 @@
+"""The accounts that are asked for, each tried against its API as it is typed.
+
+A new provider is an entry of ``ACCOUNTS``; :func:`nvoi.providers.list_types` asks it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nvoi.config.schema import (
+    EMPTY,
+    AWSProvider,
+    Cloudflare,
+    ComputeProvider,
+    HetznerProvider,
+    LocalProvider,
+    ScalewayProvider,
+    SSHProvider,
+)
+from nvoi.domains.cloudflare_api import Account as CloudflareAccount
+from nvoi.domains.cloudflare_api import Pace as CloudflarePace
+from nvoi.domains.cloudflare_api import Zone
+from nvoi.errors import ExtraError, NvoiError
+from nvoi.onboarding.prompts import Choice, Prompts, ask, ask_secret
+from nvoi.providers import ServerType, list_types
+from nvoi.secret import Secret
+
+ARCHITECTURE = "architecture"
+#: Seconds for which somebody at a terminal waits for an account to answer again.
+ASKING_SECONDS = 5.0
+
+Environ = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A question; ``is_listed`` where the account itself says which answers there are."""
+
+    name: str
+    message: str
+    default: str = ""
+    secret: bool = False
+    is_listed: bool = False
+
+
+@dataclass(frozen=True)
+class Account:
+    """A provider to be asked for.
+
+    Args:
+        title: how it is called, in a few words.
+        kind: its record in the config.
+        needs: what one has to have, in a sentence.
+        fields: its questions.
+        check: tries what was answered, and returns what the account has; raises NvoiError.
+        take: completes what was answered by what the account has.
+    """
+
+    title: str
+    kind: type[Any]
+    needs: str
+    fields: tuple[Field, ...] = ()
+    check: Callable[[Any, Environ], Sequence[Any]] | None = None
+    take: Callable[[Prompts, Any, Sequence[Any]], Any] = lambda _, record, __: record
+
+
+def check_local(_: LocalProvider, __: Environ) -> tuple[()]:
+    """Services on this machine are kept by supervisord, which an extra brings."""
+    if importlib.util.find_spec("supervisor") is None:
+        raise ExtraError("supervisor is not installed", "local")
+    return ()
+
+
+def choose_type(prompts: Prompts, record: Any, types: Sequence[ServerType]) -> Any:
+    """``record`` with the location and the server type that are chosen of those on sale."""
+    location, kind = LISTED[type(record)]
+    places = sorted({one.location for one in types})
+    if not places:
+        return record
+    choices = [Choice(place, place) for place in places]
+    place = prompts.choose("Location:", choices, getattr(record, location))
+    here = [one for one in types if one.location == place]
+    here.sort(key=lambda one: (one.price or 0, one.cores, one.memory, one.name))
+    before = next((one for one in here if one.name == getattr(record, kind)), None)
+    chosen = prompts.choose("Server type:", [Choice(one.describe(), one) for one in here], before)
+    values = {location: place, kind: chosen.name, ARCHITECTURE: chosen.architecture}
+    return replace(record, **values)
+
+
+def check_cloudflare(record: Cloudflare, environ: Environ) -> Sequence[Zone]:
+    """The zones that the token sees; it may change tunnels, and records of one of them."""
+    pace = CloudflarePace(patience=ASKING_SECONDS)
+    with closing(CloudflareAccount(record, environ, pace)) as account:
+        account.check_tunnel_rights()
+        zones = account.list_zones()
+        trouble: NvoiError | None = None
+        for zone in zones:
+            try:
+                account.check_record_rights(zone)
+            except NvoiError as error:
+                trouble = error
+            else:
+                return zones
+    if trouble is not None:
+        raise trouble
+    return zones
+
+
+def tell_zones(prompts: Prompts, record: Cloudflare, zones: Sequence[Zone]) -> Cloudflare:
+    names = ", ".join(sorted(zone.name for zone in zones))
+    if names:
+        prompts.say(f"  Domains of the account: {names}")
+    else:
+        prompts.say("! The account has no domain that the token may see: add one at Cloudflare.")
+    return record
+
+
+#: Where a provider's record has the location and the server type.
+LISTED: Mapping[type[Any], tuple[str, str]] = {
+    HetznerProvider: ("server_location", "server_type"),
+    AWSProvider: ("region", "instance_type"),
+    ScalewayProvider: ("zone", "server_type"),
+}
+
+ACCOUNTS: tuple[Account, ...] = (
+    Account(
+        "this machine",
+        LocalProvider,
+        "This machine: no account, no root, no containers.",
+        check=check_local,
+    ),
+    Account(
+        "own servers",
+        SSHProvider,
+        "Own servers: their addresses, and a user who may log in with an SSH key.",
+    ),
+    Account(
+        "Hetzner",
+        HetznerProvider,
+        "Hetzner: an API token with read and write access (Console, Security, API tokens).",
+        (
+            Field("api_token", "Hetzner API token", secret=True),
+            Field("server_type", "Server type:", "cx23", is_listed=True),
+            Field("server_location", "Location:", "nbg1", is_listed=True),
+            Field(ARCHITECTURE, "Architecture:", "x86", is_listed=True),
+        ),
+        check=list_types,
+        take=choose_type,
+    ),
+    Account(
+        "AWS",
+        AWSProvider,
+        "AWS: an access key of a user who may manage EC2.",
+        (
+            Field("access_key_id", "Access key id", secret=True),
+            Field("secret_access_key", "Secret access key", secret=True),
+            Field("region", "Region:", "eu-central-1"),
+            Field("instance_type", "Instance type:", "t3.small"),
+            Field(ARCHITECTURE, "Architecture:", "x86"),
+        ),
+    ),
+    Account(
+        "Scaleway",
+        ScalewayProvider,
+        "Scaleway: the secret key of an API key, and the project's id.",
+        (
+            Field("secret_key", "Secret key", secret=True),
+            Field("project_id", "Project id:"),
+            Field("zone", "Zone:", "fr-par-1"),
+            Field("server_type", "Server type:", "DEV1-S"),
+            Field(ARCHITECTURE, "Architecture:", "x86"),
+        ),
+    ),
+)
+
+CLOUDFLARE = Account(
+    "Cloudflare",
+    Cloudflare,
+    "Cloudflare: an API token that may edit DNS and tunnels, and the account's id.",
+    (
+        Field("api_token", "Cloudflare API token", secret=True),
+        Field("account_id", "Account id:"),
+    ),
+    check=check_cloudflare,
+    take=tell_zones,
+)
+AFTER_TROUBLE = (
+    Choice("type them again", value=True),
+    Choice("keep them as they are", value=False),
+)
+
+
+def get_account(provider: ComputeProvider) -> Account:
+    return next(account for account in ACCOUNTS if isinstance(provider, account.kind))
+
+
+def build_blank(account: Account) -> ComputeProvider:
+    blank: ComputeProvider = account.kind(**{field.name: Secret() for field in account.fields})
+    return blank
+
+
+def ask_account(
+    prompts: Prompts, account: Account, before: object, environ: Environ = EMPTY
+) -> Any:
+    """The record of ``account``, whose credentials were checked where that can be done."""
+    known = dict(vars(before)) if isinstance(before, account.kind) else {}
+    while True:
+        # What is not asked for stays as it was.
+        for field in account.fields:
+            if field.is_listed and account.check:
+                known.setdefault(field.name, field.default)
+            else:
+                known[field.name] = ask_field(prompts, field, known)
+        record = account.kind(**known)
+        found = try_out(prompts, account, record, environ)
+        if not isinstance(found, NvoiError):
+            return account.take(prompts, record, found)
+        prompts.say(f"! {account.title}: {found}")
+        if not account.fields or prompts.choose("What now?", AFTER_TROUBLE, default=True) is False:
+            break
+    # Nobody says what there is.
+    rest = [field for field in account.fields if field.is_listed]
+    return replace(record, **{field.name: ask_field(prompts, field, known) for field in rest})
+
+
+def try_out(
+    prompts: Prompts, account: Account, record: Any, environ: Environ
+) -> Sequence[Any] | NvoiError:
+    """What the account has, or why it refuses; asked once, also where the user goes back."""
+    check = account.check
+    if check is None:
+        return ()
+
+    def act() -> Sequence[Any] | NvoiError:
+        try:
+            return check(record, environ)
+        except NvoiError as error:
+            return error
+
+    return prompts.once(act)
+
+
+def ask_field(prompts: Prompts, field: Field, known: Mapping[str, Any]) -> str:
+    before = known.get(field.name)
+    if field.secret:
+        return ask_secret(prompts, field.message, kept=before or None)
+    default = str(before or field.default)
+    if field.name == ARCHITECTURE:
+        choices = (Choice("x86", "x86"), Choice("arm64", "arm64"))
+        return prompts.choose(field.message, choices, default)
+    return ask(prompts, field.message, str, default)
