@@ -112,7 +112,7 @@ class Pace:
     pause: float = PAUSE
     poll: float = 0.5
     longest_poll: float = 3.0
-    deadline: float = 300.0
+    deadline: float = 600.0
     release: float = 120.0
 
 
