@@ -26,7 +26,9 @@ PROVIDERS: dict[str, ComputeProvider] = {
     "ssh": SSHProvider(),
     "hetzner": HetznerProvider(Secret("token: #1"), "cx23", "nbg1", "x86"),
     "aws": AWSProvider(Secret("id"), Secret("key"), "eu-central-1", "t3.small", "arm64"),
-    "scaleway": ScalewayProvider(Secret("key"), "project", "DEV1-S", "x86"),
+    "scaleway": ScalewayProvider(
+        Secret("key"), "5ca1e3a7-0000-4000-8000-000000000001", "DEV1-S", "x86"
+    ),
 }
 DATABASES: dict[str, Kind | None] = {"none": None} | {kind.title: kind for kind in KINDS}
 KEYS = generate_ssh_keys("nvoi-shop")

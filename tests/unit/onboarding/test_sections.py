@@ -9,17 +9,17 @@ import pytest
 
 from nvoi.config.schema import (
     AppService,
+    AWSProvider,
     Cloudflare,
     Database,
     Healthcheck,
     HetznerProvider,
     Ingress,
     LocalProvider,
-    ScalewayProvider,
     SSHProvider,
 )
 from nvoi.errors import UsageError
-from nvoi.onboarding import accounts
+from nvoi.onboarding import accounts, place
 from nvoi.onboarding.accounts import Account, Field, ask_account, get_account
 from nvoi.onboarding.answers import Answers, build_groups
 from nvoi.onboarding.checkout import Checkout
@@ -147,14 +147,18 @@ def test_domains_are_a_matter_only_where_there_are_servers() -> None:
     assert can_have_domains(Answers(provider=SSHProvider()))
 
 
-def test_a_provider_that_cannot_be_deployed_to_is_offered_only_where_it_is_there() -> None:
+def test_a_provider_that_cannot_be_deployed_to_is_offered_only_where_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(place, "is_deployable", lambda one: not isinstance(one, AWSProvider))
     script = Script("this machine")
     ask_place(interview(script), Answers(name="shop"))
-    assert not any("Scaleway" in text for text in script.said)
+    assert not any("AWS" in text for text in script.said)
     with pytest.raises(StopIteration):
-        ask_place(interview(Script("Scaleway")), Answers(name="shop"))
-    before = Answers(name="shop", provider=ScalewayProvider(Secret("t"), "p", "DEV1-S", "x86"))
-    script = Script("Scaleway", *[ENTER] * 6)
+        ask_place(interview(Script("AWS")), Answers(name="shop"))
+    provider = AWSProvider(Secret("i"), Secret("k"), "eu-central-1", "t3.small", "x86")
+    before = Answers(name="shop", provider=provider)
+    script = Script("AWS", "", "", *[ENTER] * 4)
     assert ask_place(interview(script, before), before).provider == before.provider
     assert any("does not deploy there" in text for text in script.said)
 
