@@ -13,10 +13,10 @@ from tests.fakes.clouds.server import Json
 from tests.integration.clouds.case import Case, delete_servers, deploy_servers
 from tests.unit.config.texts import parse, scaleway
 
-#: Seconds: what takes long does so on purpose.
+#: Seconds. Lists are read side by side, which takes its time where many runs share a machine.
 PACE = Pace(
-    answer=0.4,
-    patience=2.0,
+    answer=2.0,
+    patience=3.0,
     pause=0.01,
     poll=0.005,
     longest_poll=0.05,
