@@ -6,37 +6,35 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from nvoi.config.schema import Application, Cloudflare
 from nvoi.domains.cloudflare_api import (
     CONNECTED,
-    TAKEN,
     Account,
     Pace,
-    Record,
     RefusedError,
-    Tunnel,
+    make,
     read_codes,
 )
+from nvoi.domains.cloudflare_records import Record, Tunnel
 from nvoi.domains.cloudflare_survey import (
     Survey,
     build_rules,
+    describe_removal,
+    describe_site,
     has_rules,
     list_names,
     list_wanted_records,
 )
 from nvoi.domains.domain import Json, Site, list_hostnames, list_sites
 from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
-from nvoi.http import TEMPORARY
 from nvoi.kubernetes.cloudflared import TUNNEL, Connector, build_cloudflared
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_tunnel_name
 from nvoi.secret import Secret
 from nvoi.waiting import NotReadyError, wait_for
-
-T = TypeVar("T")
 
 log = get_logger("nvoi.domains")
 
@@ -49,8 +47,6 @@ RULES_SECONDS, CONNECTIONS_SECONDS = 30.0, 90.0
 SETTLE_SECONDS = 5.0
 #: Seconds for which the account is asked again where that is only for a look.
 LOOK_PATIENCE = 5.0
-#: How often something is made anew whose making was not answered, and that is not there.
-TRIES = 3
 
 
 class Tunnels:
@@ -322,27 +318,6 @@ class Tunnels:
             ) from None
 
 
-def make(create: Callable[[], T], find: Callable[[], T | None]) -> T:
-    """Make something once: where it is not known whether it was made, it is looked for.
-
-    Raises:
-        RequestError: it was not, and cannot be.
-    """
-    for number in range(TRIES):
-        try:
-            return create()
-        except RequestError as error:
-            is_unknown = error.is_silence or error.status in TEMPORARY
-            if not is_unknown and not read_codes(error) & TAKEN:
-                raise
-            found = find()
-            if found is not None:
-                return found
-            if not is_unknown or number == TRIES - 1:
-                raise
-    raise AssertionError("the last try returns or raises")
-
-
 @contextmanager
 def told_as_faults() -> Iterator[None]:
     """Have what an account refuses told at the key of the config that should change."""
@@ -357,23 +332,3 @@ def find_ids(live: Iterable[Json]) -> set[str]:
     """The ids of the tunnels that objects of the cluster stand for."""
     found = ((item["metadata"].get("annotations") or {}).get(TUNNEL) for item in live)
     return {tunnel_id for tunnel_id in found if tunnel_id}
-
-
-def describe_site(survey: Survey, site: Site) -> Iterator[str]:
-    tunnel, name = survey.find_tunnel(site), build_tunnel_name(survey.app, site.service)
-    if tunnel is None:
-        yield f"makes the tunnel {name}"
-    elif not has_rules(survey.settings[tunnel.id], build_rules(site)):
-        yield f"changes the rules of the tunnel {name}"
-    for hostname in site.hostnames:
-        if hostname not in survey.records:
-            yield f"makes the DNS record {hostname}, which leads to it"
-        elif not survey.leads(site, hostname, tunnel):
-            yield f"changes the DNS record {hostname} to lead to it"
-
-
-def describe_removal(records: Iterable[Record], tunnels: Iterable[Tunnel]) -> list[str]:
-    return [
-        *(f"removes the DNS record {record.name}" for record in records),
-        *(f"removes the tunnel {tunnel.name}" for tunnel in tunnels),
-    ]

@@ -7,12 +7,20 @@ Facts are of Cloudflare's API reference: "Zones", "DNS Records for a Zone", "Clo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from nvoi.config.schema import Cloudflare
+from nvoi.domains.cloudflare_records import (
+    Record,
+    Tunnel,
+    Zone,
+    build_body,
+    read_record,
+    read_zone,
+)
 from nvoi.errors import RequestError
 from nvoi.http import (
     ANSWER_SECONDS,
@@ -27,6 +35,8 @@ from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.secret import Secret
 
+T = TypeVar("T")
+
 log = get_logger("nvoi.domains")
 
 BASE_URL = "https://api.cloudflare.com/client/v4"
@@ -34,11 +44,9 @@ BASE_URL = "https://api.cloudflare.com/client/v4"
 BASE_URL_VARIABLE = "CLOUDFLARE_BASE_URL"
 #: What a page has at most of each.
 ZONES_PAGE, RECORDS_PAGE, TUNNELS_PAGE = 50, 1000, 1000
-#: Where a tunnel is, as DNS has it.
-TUNNEL_DOMAIN = "cfargotunnel.com"
 SERVER_ERROR = 500
-#: HTTP statuses: what was asked for is refused to this token, or is not there.
-UNAUTHORIZED, FORBIDDEN, MISSING = 401, 403, 404
+#: HTTP statuses: what was asked for is refused to this token, is not there, comes too often.
+UNAUTHORIZED, FORBIDDEN, MISSING, TOO_MANY = 401, 403, 404, 429
 #: Codes of errors: a header that no token has; an id that is none; a tunnel or record that is there
 #: already, be it of a kind that cannot be beside the new one; a tunnel that is connected.
 NO_TOKEN = frozenset({6003, 6103, 6111})
@@ -57,6 +65,7 @@ RIGHTS = (
     "account {account}"
 )
 UNREACHED = "is api.cloudflare.com reached from here? see www.cloudflarestatus.com"
+BUSY = "Cloudflare takes 1,200 requests in 5 minutes: run this again after that"
 FULL = "remove what is not needed at dash.cloudflare.com, or have the limit raised there"
 QUOTA = re.compile(r"\b(?:quota|limit|too many)\b", re.IGNORECASE)
 
@@ -78,47 +87,16 @@ class Pace:
     poll: float = 0.5
 
 
+#: How often something is made anew whose making was not answered, and that is not there.
+TRIES = 3
+
+
 class RefusedError(RequestError):
     """The account refuses this token; ``key`` is the one of the config that should change."""
 
     def __init__(self, message: str, key: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint, status=FORBIDDEN)
         self.key = key
-
-
-@dataclass(frozen=True)
-class Zone:
-    id: str
-    name: str
-    account_id: str
-    account_name: str
-    status: str
-    is_paused: bool
-    name_servers: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Record:
-    """A DNS record, of the zone ``zone_id``; without an id it has yet to be made."""
-
-    id: str
-    zone_id: str
-    name: str
-    type: str
-    content: str
-    is_proxied: bool
-    comment: str
-
-
-@dataclass(frozen=True)
-class Tunnel:
-    id: str
-    name: str
-
-    @property
-    def target(self) -> str:
-        """What a DNS record that leads to it holds."""
-        return f"{self.id}.{TUNNEL_DOMAIN}"
 
 
 class Account:
@@ -330,7 +308,8 @@ class Account:
             hint = MAKE_TOKEN if trouble else RIGHTS.format(account=self.id)
             text = f"{trouble or 'the token has no right to this'}: {text}"
             return RefusedError(text, "api_token", hint=hint)
-        hint = UNREACHED if error.is_silence else FULL if QUOTA.search(error.message) else ""
+        hint = FULL if QUOTA.search(error.message) else ""
+        hint = UNREACHED if error.is_silence else BUSY if error.status == TOO_MANY else hint
         return RequestError(
             f"Cloudflare: {text}",
             hint=hint,
@@ -341,43 +320,6 @@ class Account:
         )
 
 
-def read_zone(item: Mapping[str, Any]) -> Zone:
-    account = item.get("account") or {}
-    return Zone(
-        id=item["id"],
-        name=item["name"],
-        account_id=account.get("id") or "",
-        account_name=account.get("name") or "",
-        status=item.get("status") or "",
-        is_paused=bool(item.get("paused")),
-        name_servers=tuple(item.get("name_servers") or ()),
-    )
-
-
-def read_record(item: Mapping[str, Any], zone_id: str) -> Record:
-    return Record(
-        id=item["id"],
-        zone_id=zone_id,
-        name=item["name"],
-        type=item["type"],
-        content=item.get("content") or "",
-        is_proxied=bool(item.get("proxied")),
-        comment=item.get("comment") or "",
-    )
-
-
-def build_body(record: Record) -> dict[str, Any]:
-    """A record as the API takes it; a ``ttl`` of 1 is one that Cloudflare chooses."""
-    return {
-        "type": record.type,
-        "name": record.name,
-        "content": record.content,
-        "proxied": record.is_proxied,
-        "ttl": 1,
-        "comment": record.comment,
-    }
-
-
 def read_codes(error: RequestError) -> frozenset[int]:
     """The codes of an error, and of those behind it."""
     document = error.document if isinstance(error.document, dict) else {}
@@ -385,6 +327,27 @@ def read_codes(error: RequestError) -> frozenset[int]:
     chain = [each for one in errors for each in one.get("error_chain") or ()]
     codes = (one.get("code") for one in [*errors, *chain] if isinstance(one, dict))
     return frozenset(code for code in codes if isinstance(code, int))
+
+
+def make(create: Callable[[], T], find: Callable[[], T | None]) -> T:
+    """Make something once: where it is not known whether it was made, it is looked for.
+
+    Raises:
+        RequestError: it was not, and cannot be.
+    """
+    for number in range(TRIES):
+        try:
+            return create()
+        except RequestError as error:
+            is_unknown = error.is_silence or error.status in TEMPORARY
+            if not is_unknown and not read_codes(error) & TAKEN:
+                raise
+            found = find()
+            if found is not None:
+                return found
+            if not is_unknown or number == TRIES - 1:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def tell_trouble(error: RequestError | None) -> None:

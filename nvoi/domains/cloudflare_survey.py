@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nvoi.config.nodes import join_path
-from nvoi.domains.cloudflare_api import Account, Record, Tunnel, Zone
+from nvoi.domains.cloudflare_api import Account
+from nvoi.domains.cloudflare_records import Record, Tunnel, Zone
 from nvoi.domains.domain import Site, list_hostnames
 from nvoi.errors import Fault
 from nvoi.naming import build_prefix, build_tunnel_name, shorten
@@ -254,3 +255,23 @@ def list_wanted_records(survey: Survey, sites: Iterable[Site]) -> Iterator[Recor
         tunnel = survey.find_tunnel(site)
         if tunnel is not None:
             yield from (survey.build_record(site, name, tunnel) for name in site.hostnames)
+
+
+def describe_site(survey: Survey, site: Site) -> Iterator[str]:
+    tunnel, name = survey.find_tunnel(site), build_tunnel_name(survey.app, site.service)
+    if tunnel is None:
+        yield f"makes the tunnel {name}"
+    elif not has_rules(survey.settings[tunnel.id], build_rules(site)):
+        yield f"changes the rules of the tunnel {name}"
+    for hostname in site.hostnames:
+        if hostname not in survey.records:
+            yield f"makes the DNS record {hostname}, which leads to it"
+        elif not survey.leads(site, hostname, tunnel):
+            yield f"changes the DNS record {hostname} to lead to it"
+
+
+def describe_removal(records: Iterable[Record], tunnels: Iterable[Tunnel]) -> list[str]:
+    return [
+        *(f"removes the DNS record {record.name}" for record in records),
+        *(f"removes the tunnel {tunnel.name}" for tunnel in tunnels),
+    ]

@@ -23,7 +23,7 @@ from nvoi.config.schema import (
 )
 from nvoi.domains.cloudflare_api import Account as CloudflareAccount
 from nvoi.domains.cloudflare_api import Pace as CloudflarePace
-from nvoi.domains.cloudflare_api import Zone
+from nvoi.domains.cloudflare_records import Zone
 from nvoi.errors import ExtraError, NvoiError
 from nvoi.onboarding.prompts import Choice, Prompts, ask, ask_secret
 from nvoi.providers import ServerType, list_types
@@ -170,10 +170,12 @@ ACCOUNTS: tuple[Account, ...] = (
         (
             Field("secret_key", "Secret key", secret=True),
             Field("project_id", "Project id:"),
-            Field("zone", "Zone:", "fr-par-1"),
-            Field("server_type", "Server type:", "DEV1-S"),
-            Field(ARCHITECTURE, "Architecture:", "x86"),
+            Field("zone", "Zone:", "fr-par-1", is_listed=True),
+            Field("server_type", "Server type:", "DEV1-S", is_listed=True),
+            Field(ARCHITECTURE, "Architecture:", "x86", is_listed=True),
         ),
+        check=list_types,
+        take=choose_type,
     ),
 )
 

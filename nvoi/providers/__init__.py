@@ -64,6 +64,10 @@ def list_types(account: ComputeProvider, environ: Mapping[str, str]) -> Sequence
         with needing("hetzner"):
             from nvoi.providers.hetzner import catalog  # noqa: PLC0415 - needs its extra
         return catalog.list_types(account, environ)
+    if isinstance(account, ScalewayProvider):
+        from nvoi.providers.scaleway import offers  # noqa: PLC0415 - imported where it is used
+
+        return offers.list_types(account, environ)
     return ()
 
 

@@ -82,7 +82,7 @@ class ServerType:
     Attributes:
         architecture: in the words of the config.
         memory: in GB.
-        price: of a month, with a public address; None where the provider tells none.
+        price: of a month, as far as the provider tells it; None where it does not.
     """
 
     name: str

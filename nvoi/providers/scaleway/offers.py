@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from nvoi.providers.scaleway.api import ScalewayAPI
+from nvoi.config.schema import ScalewayProvider
+from nvoi.parallel import work_on_all
+from nvoi.providers.provider import ServerType
+from nvoi.providers.scaleway.api import SERVER, Pace, ScalewayAPI
 
 #: Zones with Instances, by their regions (scaleway-sdk-go, ``scw/locality.go``).
 ZONES: Mapping[str, tuple[str, ...]] = {
@@ -31,6 +34,8 @@ ROOT_SIZE = 40
 HOURS = 730
 CURRENCY = "EUR"
 SHORTAGE = "shortage"
+#: Seconds for which somebody at a terminal waits for the API to answer again.
+ASKING_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,34 @@ class Shelf:
             if one.architecture == ARCHITECTURES[architecture] and not (one.is_ended or one.is_out)
         )
         return sorted(fitting, key=lambda one: (one.monthly, one.name))
+
+
+def list_types(account: ScalewayProvider, environ: Mapping[str, str]) -> tuple[ServerType, ...]:
+    """What a project can have now, in all zones; prices are without an address.
+
+    Raises:
+        NvoiError: the key is refused, or the API does not answer.
+    """
+    pace = Pace(patience=ASKING_SECONDS)
+    api = ScalewayAPI(account.secret_key, account.project_id, environ, pace)
+    zones = [zone for group in ZONES.values() for zone in group]
+    # What is sold is told to anybody.
+    api.list_resources(SERVER, zones[0])
+    shelves = work_on_all(zones, lambda zone: read_shelf(api, zone))
+    return tuple(
+        ServerType(
+            one.name,
+            shelf.zone,
+            ours,
+            one.cores,
+            one.memory / 2**30,
+            one.monthly,
+            CURRENCY,
+        )
+        for shelf in shelves.values()
+        for ours in ARCHITECTURES
+        for one in shelf.list_fitting(ours)
+    )
 
 
 def read_shelf(api: ScalewayAPI, zone: str) -> Shelf:

@@ -197,7 +197,7 @@ ROUTES: Step[ClusterContext] = Step(
     run=connect,
     plan=plan_connect,
     undo=disconnect,
-    undoes=lambda context: "the routes" if context.domains is not None else "",
+    undoes=lambda context: "the routes" if context.rollout.routes else "",
 )
 PUBLIC: Step[ClusterContext] = Step(name="Public check", run=ask, plan=plan_ask)
 OLD_ROUTES: Step[ClusterContext] = Step(name="Old routes", run=remove_old, plan=plan_old)

@@ -59,6 +59,11 @@ def get_config() -> Application:
     return build_config()
 
 
+def build_run(cloud: Hetzner) -> Provider:
+    """A run, which waits no longer than it must where an answer may not come."""
+    return build_provider(cloud, get_config(), BRISK if cloud.has_faults else PACE)
+
+
 def start(others: int = 300) -> Hetzner:
     """A project with more of each kind than an answer has."""
     cloud = Hetzner()
@@ -110,8 +115,8 @@ def check_whole(cloud: Hetzner) -> None:
 CASE = Case(
     name="Hetzner",
     start=start,
-    deploy=lambda cloud: deploy_servers(build_provider(cloud, get_config(), BRISK), get_config()),
-    delete=lambda cloud: delete_servers(build_provider(cloud, get_config(), BRISK), get_config()),
+    deploy=lambda cloud: deploy_servers(build_run(cloud), get_config()),
+    delete=lambda cloud: delete_servers(build_run(cloud), get_config()),
     check_whole=check_whole,
     list_left=list_left,
     show_others=show_others,

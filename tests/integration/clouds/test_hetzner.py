@@ -12,6 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from nvoi.config.loader import load
+from nvoi.config.schema import Ingress
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import ConfigError, ExtraError, NvoiError
 from nvoi.providers import get_provider
@@ -173,6 +174,18 @@ def test_a_volume_grows_and_never_shrinks(cloud: Hetzner) -> None:
     assert cloud.get(VOLUMES, "shop-main-data")["size"] == 30
     text = refuse(cloud, DISK)
     assert "application.servers.main.volumes.data.size: the volume has 30 GB" in text
+
+
+def test_the_firewall_lets_in_what_the_ingress_needs(cloud: Hetzner) -> None:
+    application = build_config(ONE)
+    build_provider(cloud, application).ensure_servers(application)
+    web = replace(application.app["web"], domain="example.com", subdomain="www", port=3000)
+    public = replace(application, app={"web": web}, ingress=Ingress(email="me@example.com"))
+    for wanted, ports in ((public, ["22", "80", "443"]), (application, ["22"])):
+        build_provider(cloud, wanted).ensure_servers(wanted)
+        rules = cloud.get(FIREWALLS, "nvoi-shop-firewall")["rules"]
+        assert [rule["port"] for rule in rules] == ports
+        assert all(rule["source_ips"] == ["0.0.0.0/0", "::/0"] for rule in rules)
 
 
 def test_servers_are_made_side_by_side(cloud: Hetzner) -> None:

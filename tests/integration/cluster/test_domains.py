@@ -88,8 +88,6 @@ def test_an_app_has_a_public_address_from_its_deploy_to_its_deletion(
     assert secret in fleet.state.names("Secret")
 
     other = cloudflare.add_record("other.example.com", "A", "192.0.2.9")
-    plan = run(fleet, cloudflare, edge, "delete", "--dry-run")
-    assert "removes the tunnel nvoi-shop-web" in plan.output
     gone = run(fleet, cloudflare, edge, "delete", "--yes")
     assert gone.code == 0, gone.output
     assert not cloudflare.live_tunnels

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from nvoi.config.schema import Application
-from nvoi.errors import ConfigError, HostsError, NvoiError
+from nvoi.domains.cloudflare import Tunnels
+from nvoi.domains.cloudflare_api import Pace
+from nvoi.errors import ConfigError, HostsError, NvoiError, RequestError
 from tests.fakes.clouds.cloudflare import ACCOUNT, OTHER_ACCOUNT, RIGHTS, TOKEN, Access, Cloudflare
 from tests.fakes.clouds.server import Fault, Refused
 from tests.unit.domains.accounts import (
@@ -535,3 +537,34 @@ def test_a_rate_limit_is_waited_for(cloudflare: Cloudflare) -> None:
     cloudflare.fail_on("POST", "/cfd_tunnel$", Fault(limit))
     deploy(cloudflare, build_application())
     assert len(cloudflare.tunnels) == 1
+
+
+def test_a_limit_that_lasts_is_told_with_how_long_it_does(cloudflare: Cloudflare) -> None:
+    limit = Fault(Refused(429, "10429", "More than 1200 requests per 300 seconds reached."))
+    cloudflare.fail_on("GET", "/zones$", limit, times=100)
+    with pytest.raises(RequestError) as caught:
+        open_hastily(cloudflare.url).check(build_application())
+    assert "More than 1200 requests" in caught.value.message
+    assert "5 minutes" in caught.value.hint
+
+
+def test_an_api_that_is_down_is_told_and_a_dry_run_says_what_it_cannot_see() -> None:
+    with Cloudflare() as cloudflare:
+        url = cloudflare.url
+    application = build_application()
+    with pytest.raises(RequestError, match=r"^Cloudflare: zones: the connection was") as caught:
+        open_hastily(url).check(application)
+    assert "cloudflarestatus" in caught.value.hint
+    told = [
+        *open_hastily(url).describe(application),
+        *open_hastily(url).describe_deletion(application),
+    ]
+    assert len(told) == 2
+    assert all(line.startswith("what there is at Cloudflare cannot be seen") for line in told)
+
+
+def open_hastily(url: str) -> Tunnels:
+    """Tunnels of a run that gives up soon."""
+    account = build_application().cloudflare
+    assert account is not None
+    return Tunnels(account, {"CLOUDFLARE_BASE_URL": url}, Pace(patience=0.2, pause=0.05))

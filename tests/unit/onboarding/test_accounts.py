@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from nvoi.config.schema import Cloudflare as CloudflareConfig
-from nvoi.config.schema import HetznerProvider
+from nvoi.config.schema import HetznerProvider, ScalewayProvider
 from nvoi.onboarding.accounts import ACCOUNTS, CLOUDFLARE, ask_account
 from nvoi.secret import Secret
 from tests.fakes.clouds.cloudflare import ACCOUNT, Cloudflare
 from tests.fakes.clouds.cloudflare import TOKEN as CLOUDFLARE_TOKEN
 from tests.fakes.clouds.hetzner import READING_TOKEN, TOKEN, Hetzner
+from tests.fakes.clouds.scaleway import KEY, PROJECT, Scaleway
 from tests.unit.onboarding.script import ENTER, Script
 
 (HETZNER,) = (one for one in ACCOUNTS if one.kind is HetznerProvider)
+(SCALEWAY,) = (one for one in ACCOUNTS if one.kind is ScalewayProvider)
 AGAIN = "type them again"
 
 
@@ -29,6 +31,20 @@ def test_hetzner_lists_what_is_on_sale_where_with_cores_memory_architecture_and_
         assert ask_account(script, HETZNER, found, environ) == found
         # Nothing of it has changed anything.
         assert cloud.list_names("servers") == cloud.list_names("ssh_keys") == []
+
+
+def test_scaleway_lists_what_is_on_sale_in_its_zones() -> None:
+    with Scaleway() as cloud:
+        environ = {"SCW_API_URL": cloud.url}
+        script = Script("wrong", PROJECT, AGAIN, KEY, ENTER, "fr-par-1", ENTER)
+        found = ask_account(script, SCALEWAY, None, environ)
+        assert script.said[0].startswith("! Scaleway: ")
+        assert (found.secret_key, found.project_id, found.zone) == (
+            Secret(KEY),
+            PROJECT,
+            "fr-par-1",
+        )
+        assert found.server_type == "DEV1-S"
 
 
 def test_a_cloud_that_cannot_be_reached_leaves_its_questions_to_be_typed() -> None:

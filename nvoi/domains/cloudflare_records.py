@@ -1,0 +1,82 @@
+"""What an account at Cloudflare has, as nvoi needs it of what the API answers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: Where a tunnel is, as DNS has it.
+TUNNEL_DOMAIN = "cfargotunnel.com"
+
+
+@dataclass(frozen=True)
+class Zone:
+    id: str
+    name: str
+    account_id: str
+    account_name: str
+    status: str
+    is_paused: bool
+    name_servers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A DNS record, of the zone ``zone_id``; without an id it has yet to be made."""
+
+    id: str
+    zone_id: str
+    name: str
+    type: str
+    content: str
+    is_proxied: bool
+    comment: str
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    id: str
+    name: str
+
+    @property
+    def target(self) -> str:
+        """What a DNS record that leads to it holds."""
+        return f"{self.id}.{TUNNEL_DOMAIN}"
+
+
+def read_zone(item: Mapping[str, Any]) -> Zone:
+    account = item.get("account") or {}
+    return Zone(
+        id=item["id"],
+        name=item["name"],
+        account_id=account.get("id") or "",
+        account_name=account.get("name") or "",
+        status=item.get("status") or "",
+        is_paused=bool(item.get("paused")),
+        name_servers=tuple(item.get("name_servers") or ()),
+    )
+
+
+def read_record(item: Mapping[str, Any], zone_id: str) -> Record:
+    return Record(
+        id=item["id"],
+        zone_id=zone_id,
+        name=item["name"],
+        type=item["type"],
+        content=item.get("content") or "",
+        is_proxied=bool(item.get("proxied")),
+        comment=item.get("comment") or "",
+    )
+
+
+def build_body(record: Record) -> dict[str, Any]:
+    """A record as the API takes it; a ``ttl`` of 1 is one that Cloudflare chooses."""
+    return {
+        "type": record.type,
+        "name": record.name,
+        "content": record.content,
+        "proxied": record.is_proxied,
+        "ttl": 1,
+        "comment": record.comment,
+    }
