@@ -54,7 +54,11 @@ class Remover:
         self._tries: Counter[str] = Counter()
 
     def delete_all(self, resources: Iterable[Resource]) -> None:
-        """Delete all that can be."""
+        """Delete all that can be.
+
+        Raises:
+            RequestError: the API does not answer: there is nothing to go on with.
+        """
         these = [*resources]
         these += self._mark_roots([one for one in these if one.kind is SERVER])
         by_id = {one.id: one for one in these}
@@ -87,9 +91,11 @@ class Remover:
         seconds = 0.0 if self.left else pace.deadline if kind is SERVER else pace.release
         try:
             self._api.wait(
-                lambda: self._look(kind, going), f"{kind.noun}s at Scaleway to go", seconds
+                lambda: self._look(kind, going), f"{kind.nouns} at Scaleway to go", seconds
             )
         except (NotReadyError, NvoiError) as last:
+            if isinstance(last, RequestError) and last.is_silence:
+                raise
             self.left.update(going)
             for one in going:
                 self.reasons.setdefault(one, NvoiError(str(last)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from nvoi.config.schema import Application
@@ -12,17 +13,11 @@ from tests.fakes.clouds.scaleway import GB, KINDS, SERVERS, VOLUMES, Scaleway
 from tests.fakes.clouds.server import Json
 from tests.integration.clouds.case import Case, delete_servers, deploy_servers
 from tests.unit.config.texts import parse, scaleway
+from tests.waiting import PATIENCE
 
-#: Seconds: what takes long does so on purpose.
-PACE = Pace(
-    answer=0.4,
-    patience=20.0,
-    pause=0.01,
-    poll=0.005,
-    longest_poll=0.05,
-    deadline=120.0,
-    release=30.0,
-)
+PACE = Pace(pause=0.01, poll=0.005, longest_poll=0.05, deadline=PATIENCE, release=PATIENCE)
+#: The same where some answers never come.
+BRISK = replace(PACE, answer=1.0, patience=20.0)
 SERVER_GROUPS = "servers: {main: {master: true, volumes: {data: {size: 20}}}, work: {type: DEV1-M}}"
 
 
@@ -31,9 +26,10 @@ def get_config() -> Application:
     return parse(scaleway("app: {web: {servers: [main]}}", SERVER_GROUPS)).application
 
 
-def build_provider(cloud: Scaleway) -> Provider:
-    """A provider as a new run has it."""
-    return Provider(get_config(), Routes(), {URL_VARIABLE: cloud.url}, PACE)
+def build_run(cloud: Scaleway) -> Provider:
+    """A run, which waits no longer than it must where an answer may not come."""
+    pace = BRISK if cloud.has_faults else PACE
+    return Provider(get_config(), Routes(), {URL_VARIABLE: cloud.url}, pace)
 
 
 def start(others: int = 700) -> Scaleway:
@@ -93,8 +89,8 @@ def check_whole(cloud: Scaleway) -> None:
 CASE = Case(
     name="Scaleway",
     start=start,
-    deploy=lambda cloud: deploy_servers(build_provider(cloud), get_config()),
-    delete=lambda cloud: delete_servers(build_provider(cloud), get_config()),
+    deploy=lambda cloud: deploy_servers(build_run(cloud), get_config()),
+    delete=lambda cloud: delete_servers(build_run(cloud), get_config()),
     check_whole=check_whole,
     list_left=list_left,
     show_others=show_others,

@@ -320,6 +320,19 @@ def test_an_api_that_is_down_is_told_and_a_plan_says_what_it_knows() -> None:
     assert line.startswith("cannot ask what there is: ")
 
 
+def test_a_delete_ends_where_the_api_has_gone(cloud: Cloud) -> None:
+    application = read(ONE)
+    deploy(cloud, application)
+    provider = rent(cloud, application, HASTE)
+    cloud.fail_on("GET", "/ips$", Fault(), times=2)
+    cloud.fail_on("GET", "/volumes$", Fault(), times=1000)
+    with pytest.raises(RequestError, match="does not answer, and cannot list volumes in fr-par-"):
+        provider.delete_servers(application, with_volumes=True)
+    cloud.heal()
+    rent(cloud, application).delete_servers(application, with_volumes=True)
+    assert not any(cloud.show_all().values())
+
+
 def test_an_api_that_fails_half_way_says_what_was_made_and_the_next_run_goes_on(
     cloud: Cloud,
 ) -> None:
