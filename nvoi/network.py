@@ -143,14 +143,19 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or host.endswith(".localhost")
 
 
+def find_bundle(environ: Environ) -> str | None:
+    """The file of CAs, or the folder, that ``environ`` names beside the system's."""
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    return next((environ[name] for name in names if environ.get(name)), None)
+
+
 def build_tls(environ: Environ) -> ssl.SSLContext:
     """A context that verifies, by the system's CAs and those that ``environ`` names.
 
     Raises:
         NetworkError: these cannot be read.
     """
-    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    bundle = next((environ[name] for name in names if environ.get(name)), None)
+    bundle = find_bundle(environ)
     folder = environ.get("SSL_CERT_DIR") or None
     context = ssl.create_default_context()
     if bundle is not None and os.path.isdir(bundle):  # noqa: PTH112 - a plain question

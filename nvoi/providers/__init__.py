@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from nvoi.config.schema import (
     Application,
+    AWSProvider,
     ComputeProvider,
     HetznerProvider,
     ScalewayProvider,
@@ -37,6 +38,10 @@ def get_provider(
     if isinstance(application.compute_provider, SSHProvider):
         servers = list_destinations(application)
         return OwnServers(replace(read_routes(environ), servers=servers))
+    if isinstance(application.compute_provider, AWSProvider):
+        with needing("aws"):
+            from nvoi.providers.aws import AWS  # noqa: PLC0415 - needs its extra
+        return AWS(application, read_routes(environ), environ)
     if isinstance(application.compute_provider, HetznerProvider):
         with needing("hetzner"):
             from nvoi.providers.hetzner import Hetzner  # noqa: PLC0415 - needs its extra
@@ -47,7 +52,7 @@ def get_provider(
         return Scaleway(application, read_routes(environ), environ)
     name = type(application.compute_provider).__name__.removesuffix("Provider").lower()
     path = f"application.compute_provider.{name}"
-    message = "this version of nvoi deploys to `local`, `ssh`, `hetzner` and `scaleway` only"
+    message = "this version of nvoi has no servers from there"
     raise ConfigError("config", [Fault(0, 0, path, message)])
 
 

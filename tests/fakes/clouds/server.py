@@ -62,6 +62,8 @@ class Call:
 
 @dataclass
 class Answer:
+    """`body` is JSON, or where it is a string, text as it is."""
+
     status: int = 200
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
@@ -208,6 +210,15 @@ class Cloud:
         body = {"error": {"code": refused.code, "message": refused.message, **refused.details}}
         return Answer(refused.status, body, refused.headers)
 
+    def read_call(self, request: Request) -> Call:
+        return Call(
+            request.method,
+            request.path.removeprefix(self.base),
+            dict(request.args.lists()),
+            dict(request.headers),
+            request.get_data(as_text=True),
+        )
+
     def add_headers(self) -> dict[str, str]:
         """Headers of every answer."""
         return {}
@@ -215,13 +226,7 @@ class Cloud:
     # The server
 
     def _handle(self, request: Request) -> Response:
-        call = Call(
-            request.method,
-            request.path.removeprefix(self.base),
-            dict(request.args.lists()),
-            dict(request.headers),
-            request.get_data(as_text=True),
-        )
+        call = self.read_call(request)
         if self.latency:
             time.sleep(self.latency)
         with self._lock:
@@ -233,7 +238,8 @@ class Cloud:
                 answer = self.build_refusal(fault.refusal)
             elif fault is not None:
                 return lose(request, hangs=fault.hangs)
-        text = "" if answer.body is None else json.dumps(answer.body)
+        text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
+        text = "" if answer.body is None else text
         headers = {**self.add_headers(), **answer.headers}
         return Response(text, answer.status, headers, content_type="application/json")
 

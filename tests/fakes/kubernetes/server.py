@@ -72,8 +72,10 @@ class Handler(WSGIRequestHandler):
     def _begin(self, status: str, headers: list[tuple[str, str]]) -> bool:
         """Send all before the body; whether that comes in chunks."""
         code, _, reason = status.partition(" ")
-        self.send_response(int(code), reason)
-        is_chunked = "content-length" not in {name.lower() for name, _ in headers}
+        names = {name.lower() for name, _ in headers}
+        begin = self.send_response_only if "date" in names else self.send_response
+        begin(int(code), reason)
+        is_chunked = "content-length" not in names
         for name, value in [*headers, *[("Transfer-Encoding", "chunked")] * is_chunked]:
             self.send_header(name, value)
         self.end_headers()

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.clouds.aws_account import (  # noqa: F401 - fixtures
+    aws_account,
+    aws_cloud,
+)
 from tests.integration.clouds.loop_disk import LoopDisk
 from tests.integration.cluster.conftest import start_machine  # noqa: F401 - a fixture
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures

@@ -23,12 +23,12 @@ from typing import Any
 
 from nvoi.errors import NvoiError
 from tests.fakes.clouds.server import Cloud, Fault, Refused
-from tests.integration.clouds import cloudflare_case, hetzner_case, scaleway_case
+from tests.integration.clouds import aws_case, cloudflare_case, hetzner_case, scaleway_case
 from tests.integration.clouds.case import Case
 
 CASES = {
     case.name.lower(): case
-    for case in (hetzner_case.CASE, cloudflare_case.CASE, scaleway_case.CASE)
+    for case in (hetzner_case.CASE, cloudflare_case.CASE, aws_case.CASE, scaleway_case.CASE)
 }
 DEPLOY, DELETE = "deploy", "delete"
 

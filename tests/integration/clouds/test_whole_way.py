@@ -13,13 +13,14 @@ from nvoi.config.schema import SSHKeys
 from nvoi.k3s.facts import GUARD, GUARD_FILE
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.targets.cluster.boot import KEY_FILE
+from tests.integration.clouds.aws_site import AWSSite
 from tests.integration.clouds.datacenter import Datacenter, RentedFleet, Site
 from tests.integration.clouds.hetzner_site import HetznerSite
 from tests.integration.clouds.scaleway_site import ScalewaySite
 from tests.integration.cluster.machine import IS_ROOT
 
 #: Each cloud is one line here.
-SITES: tuple[type[Site], ...] = (HetznerSite, ScalewaySite)
+SITES: tuple[type[Site], ...] = (HetznerSite, AWSSite, ScalewaySite)
 #: That a deploy with nothing to change may make.
 MOST_CALLS = 12
 FOLDER = f"{VOLUMES_FOLDER}/shop-main-data"

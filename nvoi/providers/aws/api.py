@@ -1,0 +1,345 @@
+"""EC2's API: one way to ask, one policy of asking again, one way to find and to make.
+
+Facts are of the Amazon EC2 API Reference, "Ensuring idempotency" and "Eventual consistency".
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import boto3
+import botocore.loaders
+import botocore.session
+from botocore.config import Config
+
+from nvoi import network, parallel
+from nvoi.config.schema import AWSProvider
+from nvoi.errors import UsageError
+from nvoi.providers.aws.refusals import FAILURES, FORBIDDEN, GONE, EC2Error, read_failure
+
+log = logging.getLogger("nvoi.aws")
+
+T = TypeVar("T")
+Item = dict[str, Any]
+
+#: EC2's description of itself has 10 MB: it is read once.
+LOADER = botocore.loaders.create_loader()
+#: Seconds for which one who does not answer is asked again, where nothing depends on it.
+GLANCE = 5.0
+#: Items of a page; DescribeInstanceTypes takes no more.
+PAGE = 100
+CONNECTIONS = 32
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds.
+
+    Attributes:
+        connect: until a connection is there.
+        answer: until an answer is.
+        patience: for which one who does not answer is asked again.
+        pause: between the first two times; each next is twice as long, up to ``longest_pause``.
+            Up to half of it is left out.
+        settle: for which what may have been made is looked for, before it is made again.
+        wait: until servers run, or are gone.
+    """
+
+    connect: float = 10.0
+    answer: float = 30.0
+    patience: float = 60.0
+    pause: float = 0.5
+    longest_pause: float = 5.0
+    settle: float = 5.0
+    wait: float = 600.0
+
+
+PACE = Pace()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What things of a kind are called by people, in lists, and by their ids."""
+
+    words: str
+    list_key: str
+    id_key: str
+
+
+#: By their names in the specifications of tags.
+KINDS: Mapping[str, Kind] = {
+    "vpc": Kind("VPC", "Vpcs", "VpcId"),
+    "subnet": Kind("subnet", "Subnets", "SubnetId"),
+    "internet-gateway": Kind("internet gateway", "InternetGateways", "InternetGatewayId"),
+    "route-table": Kind("route table", "RouteTables", "RouteTableId"),
+    "security-group": Kind("security group", "SecurityGroups", "GroupId"),
+    "instance": Kind("server", "Reservations", "InstanceId"),
+    "volume": Kind("volume", "Volumes", "VolumeId"),
+}
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A thing in the account; ``item`` is all that the API says of it."""
+
+    kind: str
+    id: str
+    tags: Mapping[str, str] = field(compare=False)
+    item: Item = field(repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return self.tags.get("Name", "")
+
+    @property
+    def state(self) -> str:
+        state = self.item.get("State", "")
+        return str(state["Name"] if isinstance(state, dict) else state)
+
+    def __str__(self) -> str:
+        return f"{KINDS[self.kind].words} {self.name} ({self.id})"
+
+
+class EC2:
+    """What one account has in one region. Usable from any thread.
+
+    Args:
+        environ: the caller's environment. Of AWS' own variables ``AWS_ENDPOINT_URL`` counts;
+            profiles and credentials of this machine do not: the config has them.
+
+    Attributes:
+        made: what was made, in order.
+    """
+
+    def __init__(self, account: AWSProvider, environ: Mapping[str, str], pace: Pace = PACE) -> None:
+        self.region, self.pace = account.region, pace
+        self.made: list[Resource] = []
+        self._account, self._environ = account, environ
+
+    @cached_property
+    def _session(self) -> boto3.session.Session:
+        unread = ("profile", "config_file", "credentials_file")
+        session = botocore.session.Session(
+            session_vars=dict.fromkeys(unread, (None, None, None, None))
+        )
+        session.register_component("data_loader", LOADER)
+        return boto3.session.Session(
+            aws_access_key_id=self._account.access_key_id.reveal(),
+            aws_secret_access_key=self._account.secret_access_key.reveal(),
+            region_name=self.region,
+            botocore_session=session,
+        )
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._build_client(self.region)
+
+    def _build_client(self, region: str) -> Any:
+        """A client that asks once.
+
+        Raises:
+            UsageError: a proxy or CA bundle that the environment names cannot be used.
+        """
+        url = self._environ.get("AWS_ENDPOINT_URL") or None
+        host = url or f"https://ec2.{region}.amazonaws.com"
+        try:
+            network.build_manager(host, self._environ)
+        except network.NetworkError as error:
+            raise UsageError(f"{host}: {error}") from error
+        proxy = network.find_proxy(host, self._environ)
+        build: Any = self._session.client
+        return build(
+            "ec2",
+            region_name=region,
+            endpoint_url=url,
+            verify=network.find_bundle(self._environ),
+            config=Config(
+                connect_timeout=self.pace.connect,
+                read_timeout=self.pace.answer,
+                # botocore repeats also what has made something, and for how long nobody knows.
+                retries={"mode": "standard", "total_max_attempts": 1},
+                max_pool_connections=CONNECTIONS,
+                proxies={"http": proxy, "https": proxy} if proxy else None,
+            ),
+        )
+
+    def hurry(self) -> None:
+        """Ask no longer than one would wait for a look."""
+        self.pace = replace(self.pace, patience=min(GLANCE, self.pace.patience))
+
+    def list_known_regions(self) -> list[str]:
+        """The regions that this version of boto3 knows. Nobody is asked."""
+        session = self._session
+        return [
+            region
+            for partition in session.get_available_partitions()
+            for region in session.get_available_regions("ec2", partition_name=partition)
+        ]
+
+    def find_partition(self) -> str:
+        return str(self._session.get_partition_for_region(self.region))
+
+    def check_right(self, operation: str, **parameters: Any) -> None:
+        """See that the credentials may do something that changes the account; nothing is done.
+
+        Raises:
+            EC2Error: they may not.
+        """
+        try:
+            self.call(operation, DryRun=True, **parameters)
+        except EC2Error as error:
+            if error.code in FORBIDDEN:
+                raise
+
+    def list_regions(self, home: str) -> dict[str, str]:
+        """Whether each region is enabled for the account, as AWS says it, asked at ``home``."""
+        client = self._build_client(home)
+        found = self._insist(client, "describe_regions", {"AllRegions": True})
+        return {one["RegionName"]: one.get("OptInStatus", "") for one in found["Regions"]}
+
+    def call(self, operation: str, **parameters: Any) -> Item:
+        """Ask, again and again while that may help: only for what may be done twice.
+
+        Raises:
+            EC2Error: it is refused, or nobody answered in time.
+        """
+        return self._insist(self._client, operation, parameters)
+
+    def ensure(self, operation: str, done: str, **parameters: Any) -> None:
+        """As :meth:`call`, where a refusal by a code like ``done`` says that it is so already."""
+
+        def attempt() -> None:
+            try:
+                self._try(self._client, operation, parameters)
+            except EC2Error as error:
+                if not re.fullmatch(done, error.code):
+                    raise
+
+        self._repeat(attempt)
+
+    def list_all(
+        self, operation: str, key: str, filters: Mapping[str, Sequence[str]], **parameters: Any
+    ) -> list[Item]:
+        """All items of all pages of a list."""
+        asked = {**parameters, "Filters": build_filters(filters), "MaxResults": PAGE}
+        items: list[Item] = []
+        while True:
+            page = self.call(operation, **asked)
+            items += page[key]
+            if not page.get("NextToken"):
+                return items
+            asked["NextToken"] = page["NextToken"]
+
+    def find(self, kind: str, filters: Mapping[str, Sequence[str]]) -> list[Resource]:
+        """All things of a kind that pass the filters, by their ids. The newest may still lack."""
+        how = KINDS[kind]
+        items = self.list_all(f"describe_{spell(kind)}s", how.list_key, filters)
+        if kind == "instance":
+            items = [one for reservation in items for one in reservation["Instances"]]
+        found = (Resource(kind, one[how.id_key], read_tags(one), one) for one in items)
+        return sorted(found, key=lambda one: one.id)
+
+    def make(
+        self,
+        find: Callable[[], Resource | None],
+        kind: str,
+        tags: Mapping[str, str],
+        **parameters: Any,
+    ) -> Resource:
+        """Make what ``find`` does not see yet, once, with its tags.
+
+        Where it is not known whether it was made it is looked for, before it is made again.
+
+        Raises:
+            EC2Error: it is refused, or nobody answered in time.
+        """
+        operation = "run_instances" if kind == "instance" else f"create_{spell(kind)}"
+        specifications = [build_tags(kind, tags), *parameters.pop("TagSpecifications", ())]
+        request = {**parameters, "TagSpecifications": specifications}
+
+        def attempt() -> Resource | None:
+            try:
+                self._try(self._client, operation, request)
+            except EC2Error as error:
+                if not (error.is_taken or error.may_have_acted):
+                    raise
+                found = self._look(find, self.pace.settle)
+                if found is None:
+                    raise
+                return found
+            return self._look(find, self.pace.patience)
+
+        found = self._repeat(attempt)
+        if found is None:
+            message = f"AWS made {KINDS[kind].words} {tags['Name']}, and does not show it"
+            raise EC2Error(message, hint="run nvoi again in a minute: it takes it over")
+        self.made.append(found)
+        log.info("Made %s", found)
+        return found
+
+    def delete(self, one: Resource) -> None:
+        """Have it gone; servers are ended otherwise.
+
+        Raises:
+            EC2Error: it is refused, or nobody answered in time.
+        """
+        self.ensure(f"delete_{spell(one.kind)}", GONE, **{KINDS[one.kind].id_key: one.id})
+
+    def _look(self, find: Callable[[], T | None], seconds: float) -> T | None:
+        deadline, pause = time.monotonic() + seconds, self.pace.pause
+        while (found := find()) is None and (left := deadline - time.monotonic()) > 0:
+            parallel.sleep(min(pause, left))
+            pause = min(pause * 2, self.pace.longest_pause)
+        return found
+
+    def _insist(self, client: Any, operation: str, parameters: Mapping[str, Any]) -> Item:
+        return self._repeat(lambda: self._try(client, operation, parameters))
+
+    def _repeat(self, attempt: Callable[[], T]) -> T:
+        """What ``attempt`` returns, once it does not fail by what passes."""
+        deadline, pause = time.monotonic() + self.pace.patience, self.pace.pause
+        while True:
+            try:
+                return attempt()
+            except EC2Error as error:
+                left = deadline - time.monotonic()
+                if not error.may_pass or left <= 0:
+                    raise
+            jittered = pause * random.uniform(0.5, 1)  # noqa: S311 - no secret
+            parallel.sleep(min(jittered, left))
+            pause = min(pause * 2, self.pace.longest_pause)
+
+    def _try(self, client: Any, operation: str, parameters: Mapping[str, Any]) -> Item:
+        parallel.check()
+        try:
+            answer: Item = getattr(client, operation)(**parameters)
+        except FAILURES as failure:
+            raise read_failure(failure, client.meta.endpoint_url) from failure
+        return answer
+
+
+def spell(kind: str) -> str:
+    """A kind as it is in the names of operations."""
+    return kind.replace("-", "_")
+
+
+def read_tags(item: Item) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in item.get("Tags", ())}
+
+
+def build_tags(kind: str, tags: Mapping[str, str]) -> Item:
+    return {
+        "ResourceType": kind,
+        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+    }
+
+
+def build_filters(filters: Mapping[str, Sequence[str]]) -> list[Item]:
+    return [{"Name": name, "Values": [*values]} for name, values in filters.items()]

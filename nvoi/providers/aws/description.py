@@ -1,0 +1,109 @@
+"""What a deploy or a deletion would do at AWS, in lines for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from nvoi.providers.aws.api import Resource
+from nvoi.providers.aws.network import Drift, Networks, describe_rule
+from nvoi.providers.aws.servers import describe_other_type
+from nvoi.providers.aws.stock import Stock
+from nvoi.providers.rented import NETWORK, SUBNET, WantedServer
+
+#: AWS has prices in an API of their own, which needs rights of its own.
+COSTS = (
+    "costs: EC2's API has no prices; https://aws.amazon.com/ec2/pricing/on-demand/ has those of "
+    "servers, https://aws.amazon.com/ebs/pricing/ those of volumes, and each server's public "
+    "address costs as https://aws.amazon.com/vpc/pricing/ says"
+)
+
+TypeOf = Callable[[WantedServer], str]
+
+
+def describe_wishes(
+    wanted: Sequence[WantedServer], networks: Networks, get_type: TypeOf
+) -> list[str]:
+    """What the config wants, where nobody can tell what there is."""
+    lines = [f"has {describe_network(networks)}"]
+    for one in wanted:
+        lines.append(f"has {describe_server(one, get_type)}")
+        lines += [f"has volume {volume.name} ({volume.size} GB, gp3)" for volume in one.volumes]
+    return lines
+
+
+def describe_changes(
+    stock: Stock, networks: Networks, drift: Drift | None, zone: str, get_type: TypeOf
+) -> list[str]:
+    """What is made, and what is changed."""
+    lines = [*describe_network_changes(stock, networks, drift, zone)]
+    for one in stock.wanted:
+        there = stock.servers.get(one.name)
+        if there is None:
+            lines.append(f"makes {describe_server(one, get_type)} in {zone}")
+        elif there.item["InstanceType"] != get_type(one):
+            lines.append(describe_other_type(there, get_type(one)))
+        else:
+            address = there.item.get("PublicIpAddress") or there.state
+            lines.append(f"keeps {describe_server(one, get_type)}: {address}")
+        lines += describe_volume_changes(stock, one)
+    return lines
+
+
+def describe_surplus(stock: Stock, *, with_volumes: bool) -> Iterator[str]:
+    """What the config no longer names."""
+    for server in stock.surplus:
+        yield f"deletes {server}, which the config no longer names, once the release serves"
+    for volume in stock.surplus_volumes:
+        told = "deletes {}, which the config no longer names, with all its data"
+        kept = "keeps {}, which the config no longer names; --delete-volumes deletes it"
+        yield (told if with_volumes else kept).format(volume)
+
+
+def describe_network_changes(
+    stock: Stock, networks: Networks, drift: Drift | None, zone: str
+) -> Iterator[str]:
+    if stock.vpc is None:
+        yield f"makes {describe_network(networks)}, in {zone}"
+        return
+    if stock.subnet is None:
+        yield f"makes a subnet {SUBNET} in {zone}"
+    if drift is None:
+        yield f"makes {describe_firewall(networks)}"
+        return
+    for rule in drift.lacking:
+        yield f"lets in {rule} by firewall {networks.firewall_name}"
+    for other in drift.others:
+        yield f"ends that firewall {networks.firewall_name} lets in {describe_rule(other)}"
+
+
+def describe_volume_changes(stock: Stock, server: WantedServer) -> Iterator[str]:
+    for volume in server.volumes:
+        there = stock.volumes.get(volume.name)
+        if there is None:
+            yield f"makes volume {volume.name} ({volume.size} GB, gp3)"
+        elif there.item["Size"] < volume.size:
+            yield f"grows {there} from {there.item['Size']} to {volume.size} GB"
+        else:
+            yield f"keeps {there}"
+
+
+def describe_deletion(own: Sequence[Resource], *, with_volumes: bool) -> list[str]:
+    return [
+        f"keeps {one}" if one.kind == "volume" and not with_volumes else f"deletes {one}"
+        for one in own
+    ]
+
+
+def describe_network(networks: Networks) -> str:
+    return (
+        f"VPC {networks.name} ({NETWORK}) with a subnet ({SUBNET}), an internet gateway, a route "
+        f"table and {describe_firewall(networks)}"
+    )
+
+
+def describe_firewall(networks: Networks) -> str:
+    return f"firewall {networks.firewall_name}, which lets in {', '.join(map(str, networks.rules))}"
+
+
+def describe_server(one: WantedServer, get_type: TypeOf) -> str:
+    return f"{one.name} ({get_type(one)}){', the master' if one.is_master else ''}"

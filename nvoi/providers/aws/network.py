@@ -1,0 +1,304 @@
+"""The network of an app at AWS: a VPC of its own, with a subnet, a way out, and a firewall.
+
+A VPC is found by its name, and all that is in it by the VPC. Facts are of the Amazon VPC User
+Guide, "Internet gateways", "Subnet route tables", "Security group rules" and "Delete your VPC".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nvoi.config.schema import Application
+from nvoi.errors import NvoiError
+from nvoi.log.levels import get_logger
+from nvoi.naming import build_firewall_name, build_network_name
+from nvoi.providers.aws.api import EC2, Item, Resource
+from nvoi.providers.aws.ownership import Owner
+from nvoi.providers.aws.refusals import GONE
+from nvoi.providers.rented import NETWORK, SUBNET, list_open_ports
+
+log = get_logger("nvoi.aws")
+
+EVERYWHERE = "0.0.0.0/0"
+#: What a firewall says of itself; that of the gem as well.
+DESCRIPTION = "Managed by nvoi"
+#: Letters of a ClientToken (Amazon EC2 API Reference, "Ensuring idempotency").
+TOKEN_LENGTH = 64
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Who may reach a TCP port, or everything where there is none."""
+
+    source: str
+    port: int | None = None
+
+    def build(self) -> Item:
+        ranges = {"IpRanges": [{"CidrIp": self.source}]}
+        if self.port is None:
+            return {"IpProtocol": "-1", **ranges}
+        return {"IpProtocol": "tcp", "FromPort": self.port, "ToPort": self.port, **ranges}
+
+    def __str__(self) -> str:
+        return f"{f'tcp {self.port}' if self.port else 'everything'} from {self.source}"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The rules that a firewall lacks, and those that it has beside, as the API has them."""
+
+    lacking: list[Rule]
+    others: list[Item]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where servers are made: the ids of subnet and firewall, and the zone."""
+
+    subnet: str
+    firewall: str
+    zone: str
+
+
+class Networks:
+    """The network of one app, as it is and as it is to be."""
+
+    def __init__(self, ec2: EC2, owner: Owner, application: Application) -> None:
+        self._ec2, self._owner = ec2, owner
+        self.name = build_network_name(application.name)
+        self.firewall_name = build_firewall_name(application.name)
+        ports = (Rule(EVERYWHERE, port) for port in list_open_ports(application))
+        self.rules = (Rule(NETWORK), *ports)
+
+    # What there is
+
+    def find_vpc(self) -> Resource | None:
+        """The app's VPC.
+
+        Raises:
+            NvoiError: another's bears its name, or its addresses are not those of the servers.
+        """
+        vpc = self._owner.choose(self._ec2.find("vpc", {"tag:Name": [self.name]}))
+        if vpc is not None and vpc.item["CidrBlock"] != NETWORK:
+            raise NvoiError(
+                f"{vpc} has the addresses {vpc.item['CidrBlock']}, and {NETWORK} are needed",
+                hint="rename or delete it: nvoi makes one of its own",
+            )
+        return vpc
+
+    def find_subnet(self, vpc: Resource) -> Resource | None:
+        filters = {"vpc-id": [vpc.id], "cidr-block": [SUBNET]}
+        return self._owner.choose(self._ec2.find("subnet", filters))
+
+    def find_firewall(self, vpc: Resource) -> Resource | None:
+        found = self._ec2.find("security-group", {"group-name": [self.firewall_name]})
+        return self._owner.choose([one for one in found if one.item["VpcId"] == vpc.id])
+
+    def find_table(self, vpc: Resource, subnet: Resource) -> Resource | None:
+        """The table that the subnet uses, or the app's own that it does not use yet."""
+        tables = self._ec2.find("route-table", {"vpc-id": [vpc.id]})
+        used = [one for one in tables if subnet.id in list_users(one)]
+        return self._owner.choose(used or [one for one in tables if one.name == f"{self.name}-rtb"])
+
+    def find_gateway(self, vpc: Resource) -> Resource | None:
+        """The gateway of the VPC, or the app's own that is not attached to it yet."""
+        attached = self._ec2.find("internet-gateway", {"attachment.vpc-id": [vpc.id]})
+        if attached:
+            return self._owner.choose(attached)
+        named = self._ec2.find("internet-gateway", {"tag:Name": [f"{self.name}-igw"]})
+        return self._owner.choose([one for one in named if not one.item["Attachments"]])
+
+    def find_drift(self, vpc: Resource) -> Drift | None:
+        """How the firewall differs from what it is to be; None where there is none."""
+        firewall = self.find_firewall(vpc)
+        return self._list_drift(firewall) if firewall else None
+
+    def _list_drift(self, firewall: Resource) -> Drift:
+        filters = {"group-id": [firewall.id]}
+        rules = self._ec2.list_all("describe_security_group_rules", "SecurityGroupRules", filters)
+        inbound = [one for one in rules if not one["IsEgress"]]
+        known = {read_rule(one) for one in inbound}
+        return Drift(
+            lacking=[rule for rule in self.rules if rule not in known],
+            others=[one for one in inbound if read_rule(one) not in self.rules],
+        )
+
+    # What is to be
+
+    def ensure(self, vpc: Resource | None, subnet: Resource | None, zone: str) -> Network:
+        """The network with all that belongs to it; its subnet is in ``zone`` if there is none yet.
+
+        Raises:
+            NvoiError: something of it cannot be made.
+        """
+        vpc = self._ensure(vpc, self.find_vpc, "vpc", self.name, CidrBlock=NETWORK)
+        inside = vpc
+        subnet = self._ensure(
+            subnet,
+            lambda: self.find_subnet(inside),
+            "subnet",
+            f"{self.name}-subnet",
+            VpcId=vpc.id,
+            CidrBlock=SUBNET,
+            AvailabilityZone=zone,
+        )
+        self._ensure_route(vpc, subnet, self._ensure_gateway(vpc))
+        firewall = self._ensure(
+            self.find_firewall(vpc),
+            lambda: self.find_firewall(inside),
+            "security-group",
+            self.firewall_name,
+            VpcId=vpc.id,
+            GroupName=self.firewall_name,
+            Description=DESCRIPTION,
+        )
+        self._ensure_rules(firewall)
+        return Network(subnet.id, firewall.id, subnet.item["AvailabilityZone"])
+
+    def _ensure(
+        self,
+        found: Resource | None,
+        find: Callable[[], Resource | None],
+        kind: str,
+        name: str,
+        **parameters: Any,
+    ) -> Resource:
+        if found is None:
+            found = self._ec2.make(find, kind, self._owner.build_tags(name), **parameters)
+        self._owner.claim(found)
+        return found
+
+    def _ensure_gateway(self, vpc: Resource) -> Resource:
+        gateway = self._ensure(
+            self.find_gateway(vpc),
+            lambda: self.find_gateway(vpc),
+            "internet-gateway",
+            f"{self.name}-igw",
+        )
+        if not gateway.item["Attachments"]:
+            self._ec2.ensure(
+                "attach_internet_gateway",
+                r"Resource\.AlreadyAssociated",
+                InternetGatewayId=gateway.id,
+                VpcId=vpc.id,
+            )
+        return gateway
+
+    def _ensure_route(self, vpc: Resource, subnet: Resource, gateway: Resource) -> None:
+        table = self._ensure(
+            self.find_table(vpc, subnet),
+            lambda: self.find_table(vpc, subnet),
+            "route-table",
+            f"{self.name}-rtb",
+            VpcId=vpc.id,
+            ClientToken=build_token(subnet.id),
+        )
+        routes = {one.get("DestinationCidrBlock"): one for one in table.item["Routes"]}
+        way = routes.get(EVERYWHERE, {})
+        if way.get("GatewayId") != gateway.id or way.get("State") == "blackhole":
+            self._ec2.ensure(
+                "replace_route" if way else "create_route",
+                "RouteAlreadyExists",
+                RouteTableId=table.id,
+                DestinationCidrBlock=EVERYWHERE,
+                GatewayId=gateway.id,
+            )
+        if subnet.id not in list_users(table):
+            self._ec2.ensure(
+                "associate_route_table",
+                r"Resource\.AlreadyAssociated",
+                RouteTableId=table.id,
+                SubnetId=subnet.id,
+            )
+
+    def _ensure_rules(self, firewall: Resource) -> None:
+        drift = self._list_drift(firewall)
+        for rule in drift.lacking:
+            self._ec2.ensure(
+                "authorize_security_group_ingress",
+                r"InvalidPermission\.Duplicate",
+                GroupId=firewall.id,
+                IpPermissions=[rule.build()],
+            )
+        for one in drift.others:
+            log.warning(
+                "%s lets in %s, and should not: nvoi ends that", firewall, describe_rule(one)
+            )
+        if drift.others:
+            ids = [one["SecurityGroupRuleId"] for one in drift.others]
+            self._ec2.ensure(
+                "revoke_security_group_ingress",
+                GONE,
+                GroupId=firewall.id,
+                SecurityGroupRuleIds=ids,
+            )
+
+    # What goes
+
+    def list_own(self) -> list[Resource]:
+        """All parts that are the app's, in the order in which they can be deleted."""
+        kinds = ("subnet", "route-table", "internet-gateway", "security-group", "vpc")
+        return [one for kind in kinds for one in self._owner.list_own(kind)]
+
+    def list_free(self) -> list[Resource]:
+        return self._owner.list_free("vpc", [self.name])
+
+    def delete(self, part: Resource) -> None:
+        """Delete one of the parts.
+
+        Raises:
+            EC2Error: it is refused, as something that is not the app's uses it.
+        """
+        if part.kind == "internet-gateway":
+            for one in part.item["Attachments"]:
+                self._ec2.ensure(
+                    "detach_internet_gateway",
+                    rf"Gateway\.NotAttached|{GONE}",
+                    InternetGatewayId=part.id,
+                    VpcId=one["VpcId"],
+                )
+        for one in list_associations(part):
+            self._ec2.ensure("disassociate_route_table", GONE, AssociationId=one)
+        self._ec2.delete(part)
+
+
+def list_users(table: Resource) -> list[str]:
+    """The subnets that use a route table by name, beside those without a table of their own."""
+    return [one["SubnetId"] for one in table.item["Associations"] if "SubnetId" in one]
+
+
+def list_associations(part: Resource) -> list[str]:
+    """Those of a route table with subnets; nothing else has any."""
+    items = part.item.get("Associations", ())
+    return [one["RouteTableAssociationId"] for one in items if "SubnetId" in one]
+
+
+def read_rule(item: Item) -> Rule | None:
+    """A rule as nvoi makes them; None for any other."""
+    source, protocol = item.get("CidrIpv4"), item["IpProtocol"]
+    if source is None:
+        return None
+    if protocol == "-1":
+        return Rule(source)
+    if protocol == "tcp" and item.get("FromPort") == item.get("ToPort"):
+        return Rule(source, item["FromPort"])
+    return None
+
+
+def describe_rule(item: Item) -> str:
+    """A rule as people read it, whoever made it."""
+    sources = ("CidrIpv4", "CidrIpv6", "PrefixListId")
+    group = item.get("ReferencedGroupInfo", {}).get("GroupId")
+    source = next((item[name] for name in sources if name in item), group)
+    first, last = item.get("FromPort", -1), item.get("ToPort", -1)
+    protocol = "everything" if item["IpProtocol"] == "-1" else item["IpProtocol"]
+    ports = "" if first == -1 else f" {first}" if first == last else f" {first}-{last}"
+    return f"{protocol}{ports} from {source}"
+
+
+def build_token(*words: str) -> str:
+    """A ClientToken that is the same whenever the same is asked for."""
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:TOKEN_LENGTH]

@@ -1,0 +1,99 @@
+"""Whose a thing in the account is: by its tags the app's, another's, or nobody's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from nvoi.config.schema import Application
+from nvoi.errors import NvoiError
+from nvoi.providers.aws.api import EC2, Resource
+from nvoi.providers.rented import build_labels, find_other_owner
+
+#: What AWS' own services make bears tags like these, such as ``aws:cloudformation:stack-name``.
+RESERVED = "aws:"
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
+NO_FILTERS: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+
+class Owner:
+    """One app in its environment."""
+
+    def __init__(self, ec2: EC2, application: Application) -> None:
+        self._ec2 = ec2
+        self.labels = build_labels(application)
+
+    @property
+    def _filters(self) -> dict[str, list[str]]:
+        """What finds all that is the app's."""
+        return {f"tag:{key}": [value] for key, value in self.labels.items()}
+
+    def build_tags(self, name: str, others: Mapping[str, str] = NO_TAGS) -> dict[str, str]:
+        return {"Name": name, **self.labels, **others}
+
+    def owns(self, one: Resource) -> bool:
+        return self.labels.items() <= one.tags.items()
+
+    def choose(self, found: Sequence[Resource]) -> Resource | None:
+        """The app's own of those that bear a name, else the one that nobody's tags are on.
+
+        The gem put no tags on what it made but the name.
+
+        Raises:
+            NvoiError: all are others'.
+        """
+        own = [one for one in found if self.owns(one)]
+        for one in own or [one for one in found if self._find_other(one) is None]:
+            return one
+        for one in found:
+            raise NvoiError(
+                f"{one} is not of this app: it bears the tag {self._find_other(one)}",
+                hint="rename or delete it, or give the app another name",
+            )
+        return None
+
+    def list_own(
+        self, kind: str, filters: Mapping[str, Sequence[str]] = NO_FILTERS
+    ) -> list[Resource]:
+        """All that bear the app's tags, doubles too."""
+        return self._ec2.find(kind, {**self._filters, **filters})
+
+    def list_free(
+        self, kind: str, names: Sequence[str], filters: Mapping[str, Sequence[str]] = NO_FILTERS
+    ) -> list[Resource]:
+        """Those of ``names`` of which no tag says whose they are."""
+        named = self._ec2.find(kind, {"tag:Name": names, **filters}) if names else []
+        return [one for one in named if self._find_other(one) is None and not self.owns(one)]
+
+    def list_there(
+        self, kind: str, names: Sequence[str], filters: Mapping[str, Sequence[str]] = NO_FILTERS
+    ) -> dict[str, Resource]:
+        """One of each name of those that are the app's, and of ``names``: see :meth:`choose`.
+
+        Raises:
+            NvoiError: all that bear one of ``names`` are others'.
+        """
+        own = self.list_own(kind, filters)
+        lacking = sorted({*names} - {one.name for one in own})
+        named = self._ec2.find(kind, {"tag:Name": lacking, **filters}) if lacking else []
+        by_name: dict[str, list[Resource]] = {}
+        for one in dict.fromkeys((*own, *named)):
+            by_name.setdefault(one.name, []).append(one)
+        chosen = {name: self.choose(found) for name, found in by_name.items()}
+        return {name: one for name, one in chosen.items() if one is not None}
+
+    def claim(self, one: Resource, others: Mapping[str, str] = NO_TAGS) -> None:
+        """Have it bear the app's tags, and others beside them."""
+        wanted = {**self.labels, **others}
+        lacking = {key: value for key, value in wanted.items() if one.tags.get(key) != value}
+        if lacking:
+            self.tag(one, lacking)
+
+    def tag(self, one: Resource, tags: Mapping[str, str]) -> None:
+        pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+        self._ec2.call("create_tags", Resources=[one.id], Tags=pairs)
+
+    def _find_other(self, one: Resource) -> str | None:
+        """The tag by which it is another's."""
+        reserved = (f"{key}={value}" for key, value in one.tags.items() if key.startswith(RESERVED))
+        return find_other_owner(one.tags, self.labels) or next(reserved, None)

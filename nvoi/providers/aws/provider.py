@@ -1,0 +1,243 @@
+"""AWS as the cluster target asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from nvoi import parallel
+from nvoi.command import Command
+from nvoi.config.schema import Application, AWSProvider
+from nvoi.errors import Fault, NvoiError
+from nvoi.providers.aws.api import EC2, PACE, Pace, Resource
+from nvoi.providers.aws.app import App, try_all
+from nvoi.providers.aws.description import (
+    COSTS,
+    describe_changes,
+    describe_deletion,
+    describe_surplus,
+    describe_wishes,
+)
+from nvoi.providers.aws.network import Networks
+from nvoi.providers.aws.offers import Offers
+from nvoi.providers.aws.ownership import Owner
+from nvoi.providers.aws.refusals import EC2Error
+from nvoi.providers.aws.servers import Servers, wait
+from nvoi.providers.aws.stock import Stock
+from nvoi.providers.aws.volumes import Volumes
+from nvoi.providers.disks import build_volumes
+from nvoi.providers.host_keys import FIRST_HOST_KEY, build_host_key_labels
+from nvoi.providers.provider import Server
+from nvoi.providers.rented import (
+    GROUP,
+    WantedServer,
+    build_server,
+    build_surplus,
+    list_wanted,
+)
+from nvoi.ssh.routes import Routes
+from nvoi.waiting import NotReadyError
+
+
+class AWS:
+    """``compute_provider: {aws: {…}}``.
+
+    Args:
+        routes: the ways to servers, whose addresses the account tells.
+        environ: the caller's environment.
+        pace: how long AWS is waited for.
+    """
+
+    is_rented = True
+
+    def __init__(
+        self,
+        application: Application,
+        routes: Routes,
+        environ: Mapping[str, str],
+        pace: Pace = PACE,
+    ) -> None:
+        if not isinstance(application.compute_provider, AWSProvider):
+            raise TypeError("the config's servers are not at AWS")
+        self.routes = routes
+        self._application, self._account = application, application.compute_provider
+        self._ec2 = EC2(self._account, environ, pace)
+        self._stock: Stock | None = None
+
+    def _open(self, application: Application) -> App:
+        owner = Owner(self._ec2, application)
+        public_key = application.ssh_keys.public_key if application.ssh_keys else ""
+        return App(
+            wanted=tuple(list_wanted(application)),
+            owner=owner,
+            offers=Offers(self._ec2, application, self._account),
+            networks=Networks(self._ec2, owner, application),
+            servers=Servers(self._ec2, owner, public_key),
+            volumes=Volumes(self._ec2, owner),
+        )
+
+    def find_faults(self, application: Application) -> list[Fault]:
+        return [*self._open(application).offers.find_faults()]
+
+    def list_servers(self, application: Application) -> tuple[Server, ...]:
+        stock = self._look(self._open(application))
+        there = (one for one in stock.wanted if one.name in stock.servers)
+        return tuple(self._build_server(application, one, stock) for one in there)
+
+    def list_surplus(self, application: Application) -> tuple[Server, ...]:
+        stock = self._look(self._open(application))
+        surplus = (build_surplus(one.name, one.tags.get(GROUP, "")) for one in stock.surplus)
+        return tuple(self._build_server(application, one, stock) for one in surplus)
+
+    def _look(self, app: App) -> Stock:
+        """What there is of servers and volumes, as this run has seen it last."""
+        if self._stock is None:
+            with app.tell_faults():
+                self._stock = app.look()
+        return self._stock
+
+    def _build_server(self, application: Application, wanted: WantedServer, stock: Stock) -> Server:
+        found = stock.servers[wanted.name]
+        private: str | None = found.item.get("PrivateIpAddress")
+        return build_server(
+            application,
+            wanted,
+            self.routes,
+            # One that is stopped has no public address: it does not answer anyway.
+            found.item.get("PublicIpAddress") or private or found.id,
+            labels=found.tags,
+            private_ip=private,
+            disks=[*stock.list_disks(found)],
+        )
+
+    def ensure_servers(self, application: Application) -> tuple[Server, ...]:
+        app = self._open(application)
+        stock, choice, zone = app.check(self._look(app))
+        self._stock = None
+        with self._tell_made():
+            network = app.networks.ensure(stock.vpc, stock.subnet, zone)
+            made = parallel.work_on_all(
+                stock.wanted,
+                lambda one: app.ensure_server(one, stock.servers.get(one.name), network, choice),
+            )
+            running = app.servers.wait_until_running([*made.values()])
+            volumes = app.volumes.ensure(running, stock.wanted, stock.volumes)
+        self._stock = replace(
+            stock, servers={**stock.servers, **running}, volumes={**stock.volumes, **volumes}
+        )
+        return self.list_servers(application)
+
+    @contextmanager
+    def _tell_made(self) -> Iterator[None]:
+        """Have an error say what was made before it."""
+        before = len(self._ec2.made)
+        try:
+            yield
+        except NvoiError as error:
+            if made := self._ec2.made[before:]:
+                told = f"made so far, and taken up by the next run: {', '.join(map(str, made))}"
+                error.hint = f"{error.hint}; {told}" if error.hint else told
+            raise
+
+    def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
+        app, labels = self._open(self._application), build_host_key_labels(keys)
+        found = app.servers.find(server.name)
+        if found is None:
+            raise NvoiError(f"{server.name} is not at AWS any more")
+        self._stock = None
+        app.owner.tag(found, labels)
+        if FIRST_HOST_KEY in found.tags and FIRST_HOST_KEY not in labels:
+            tags = [{"Key": FIRST_HOST_KEY}]
+            self._ec2.call("delete_tags", Resources=[found.id], Tags=tags)
+        host = replace(server.host, host_keys=tuple(keys))
+        return replace(server, host=host, is_new=FIRST_HOST_KEY in labels)
+
+    def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
+        return build_volumes(server, lacking)
+
+    def build_volumes_removal(self, server: Server) -> Command | None:
+        del server
+        return None
+
+    def delete_surplus(
+        self, application: Application, servers: Sequence[Server], *, with_volumes: bool
+    ) -> None:
+        app, names = self._open(application), {server.name for server in servers}
+        self._stock = None
+        own = app.servers.list_own()
+        failures = app.delete_servers([one for one in own if one.name in names])
+        if with_volumes:
+            volumes = app.volumes.list_own()
+            unnamed = [one for one in volumes if one.name not in app.volume_names]
+            failures |= try_all(unnamed, app.volumes.detach)
+            failures |= app.delete_parts([one for one in unnamed if one not in failures])
+        if failures:
+            raise build_error(failures)
+
+    def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
+        app = self._open(application)
+        self._stock = None
+        with app.tell_faults():
+            own = app.list_own(with_volumes=with_volumes)
+        failures = app.delete_servers([one for one in own if one.kind == "instance"])
+        failures |= app.delete_parts([one for one in own if one.kind != "instance"])
+        self._check_all_gone(app, failures, with_volumes=with_volumes)
+        if with_volumes:
+            return []
+        return [one.name for one in app.volumes.list_own()]
+
+    def _check_all_gone(
+        self, app: App, failures: Mapping[Resource, NvoiError], *, with_volumes: bool
+    ) -> None:
+        """Look again; what is deleted may be shown for a while."""
+
+        def look() -> list[Resource]:
+            left = app.list_own(with_volumes=with_volumes)
+            if not any(one.kind == "instance" for one in failures):
+                left += app.volumes.list_root()
+            if going := [one for one in left if one not in failures]:
+                raise NotReadyError(", ".join(map(str, going)))
+            return left
+
+        if left := wait(self._ec2, "what was deleted to be gone", look):
+            raise build_error({one: failures.get(one) for one in left})
+        if free := app.list_free(with_volumes=with_volumes):
+            raise NvoiError(
+                f"left at AWS: {', '.join(map(str, free))}: no tag says whose they are",
+                hint="deploy once, which takes them over, or delete them at AWS",
+            )
+
+    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
+        app = self._open(application)
+        self._ec2.hurry()
+        try:
+            stock, _, zone = app.check(self._look(app))
+            drift = app.networks.find_drift(stock.vpc) if stock.vpc else None
+        except EC2Error as error:
+            if not error.is_silence:
+                raise
+            told = f"AWS cannot be asked what there is: {error.message}"
+            return [told, *describe_wishes(app.wanted, app.networks, app.offers.get_type)]
+        lines = describe_changes(stock, app.networks, drift, zone, app.offers.get_type)
+        return [*lines, *describe_surplus(stock, with_volumes=with_volumes), COSTS]
+
+    def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+        app = self._open(application)
+        self._ec2.hurry()
+        try:
+            with app.tell_faults():
+                own = app.list_own(with_volumes=True)
+        except EC2Error as error:
+            if not error.is_silence:
+                raise
+            return [f"AWS cannot be asked what there is: {error.message}"]
+        return describe_deletion(own, with_volumes=with_volumes)
+
+
+def build_error(failures: Mapping[Resource, NvoiError | None]) -> NvoiError:
+    """The error of what could not be deleted."""
+    reasons = [f"{one}: {error.message}" if error else str(one) for one, error in failures.items()]
+    hints = {error.hint: None for error in failures.values() if error and error.hint}
+    hint = "; ".join(hints) or "see what uses it at AWS, and run it again"
+    return NvoiError(f"left at AWS: {'; '.join(reasons)}", hint=hint)

@@ -1,0 +1,271 @@
+"""The servers of an app at AWS.
+
+Facts are of the Amazon EC2 User Guide, "Instance metadata options" and "Instance lifecycle", and of
+the Amazon EC2 API Reference, "RunInstances".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from nvoi.errors import NvoiError
+from nvoi.log.levels import get_logger
+from nvoi.providers.aws.api import EC2, Item, Resource, build_tags
+from nvoi.providers.aws.network import Network, build_token
+from nvoi.providers.aws.offers import Choice
+from nvoi.providers.aws.ownership import Owner
+from nvoi.providers.aws.refusals import GONE, EC2Error
+from nvoi.providers.cloud_init import build_user_data
+from nvoi.providers.host_keys import FIRST_HOST_KEY, encode_host_key, generate_host_key
+from nvoi.providers.rented import GROUP, WantedServer
+from nvoi.waiting import NotReadyError, wait_for
+
+log = get_logger("nvoi.aws")
+
+T = TypeVar("T")
+
+#: States of a server that there is, and of one that goes, beside that of one that is gone.
+ALIVE = ("pending", "running", "stopping", "stopped")
+LEAVING = "shutting-down"
+IS_ALIVE = {"instance-state-name": ALIVE}
+#: GB of the disk that a server starts from: the system, images, and what containers write.
+ROOT_SIZE = 30
+#: With one hop alone no container gets an answer of the metadata service.
+METADATA: Mapping[str, Any] = {
+    "HttpEndpoint": "enabled",
+    "HttpTokens": "required",
+    "HttpPutResponseHopLimit": 1,
+}
+#: How many servers of one name may have ended in the time that AWS remembers their tokens.
+GENERATIONS = 100
+
+
+class Servers:
+    """The servers of one app."""
+
+    def __init__(self, ec2: EC2, owner: Owner, public_key: str) -> None:
+        self._ec2, self._owner, self._public_key = ec2, owner, public_key
+
+    def list_there(self, names: Sequence[str]) -> dict[str, Resource]:
+        """The servers of these names, and all that are the app's, by their names.
+
+        Raises:
+            NvoiError: another's bears one of the names.
+        """
+        return self._owner.list_there("instance", names, IS_ALIVE)
+
+    def find(self, name: str) -> Resource | None:
+        """The app's own server of this name."""
+        found = self._owner.list_own("instance", {"tag:Name": [name], **IS_ALIVE})
+        return found[0] if found else None
+
+    def list_own(self) -> list[Resource]:
+        return self._owner.list_own("instance", IS_ALIVE)
+
+    def list_free(self, names: Sequence[str]) -> list[Resource]:
+        return self._owner.list_free("instance", names, IS_ALIVE)
+
+    def keep(self, wanted: WantedServer, found: Resource, type_name: str, network: Network) -> None:
+        """Take a server over, and put right what others have changed of it.
+
+        Raises:
+            NvoiError: it is not where the app's servers are.
+        """
+        if found.item.get("SubnetId") != network.subnet:
+            raise NvoiError(
+                f"{found} is in another network than the app's, and cannot be moved",
+                hint="delete it at AWS: nvoi makes a new one",
+            )
+        self._owner.claim(found, {GROUP: wanted.group})
+        if list_firewalls(found) != [network.firewall]:
+            log.warning("%s had other firewalls: it gets back the app's own", found)
+            request = {"InstanceId": found.id, "Groups": [network.firewall]}
+            self._ec2.call("modify_instance_attribute", **request)
+        options = found.item.get("MetadataOptions", {})
+        if any(options.get(name) != value for name, value in METADATA.items()):
+            self._ec2.call("modify_instance_metadata_options", InstanceId=found.id, **METADATA)
+        if found.item["InstanceType"] != type_name:
+            log.warning("%s", describe_other_type(found, type_name))
+
+    def make(
+        self, wanted: WantedServer, type_name: str, network: Network, choice: Choice
+    ) -> Resource:
+        """A new server, which is starting.
+
+        Raises:
+            NvoiError: it cannot be had.
+        """
+        host_key = generate_host_key()
+        labels = {GROUP: wanted.group, FIRST_HOST_KEY: encode_host_key(host_key.public)}
+        tags = self._owner.build_tags(wanted.name, labels)
+        disk_tags = self._owner.build_tags(wanted.name)
+        request = {
+            **build_request(network, choice, type_name),
+            "UserData": build_user_data(wanted.name, self._public_key, host_key),
+            "TagSpecifications": [
+                build_tags("volume", disk_tags),
+                build_tags("network-interface", disk_tags),
+            ],
+        }
+        for generation in range(GENERATIONS):
+            token = build_token(network.subnet, wanted.name, str(generation))
+            try:
+                return self._ec2.make(
+                    lambda: self.find(wanted.name),
+                    "instance",
+                    tags,
+                    ClientToken=token,
+                    **request,
+                )
+            except EC2Error as error:
+                # A server that was made with this token has ended: AWS remembers it for a day.
+                if not error.is_taken:
+                    raise
+        raise NvoiError(
+            f"{wanted.name}: too many servers of this name have ended of late",
+            hint="try again tomorrow, or give its group another name",
+        )
+
+    def end(self, server: Resource) -> None:
+        """Have it end, which takes a while.
+
+        Raises:
+            EC2Error: it is refused.
+        """
+        self._ec2.ensure("terminate_instances", GONE, InstanceIds=[server.id])
+
+    def wait_until_running(self, servers: Sequence[Resource]) -> dict[str, Resource]:
+        """All of them once they run and have their public addresses, by their names.
+
+        Raises:
+            NvoiError: one does not start, or ends.
+        """
+        if all(map(is_up, servers)):
+            return {one.name: one for one in servers}
+        stopped: set[str] = set()
+
+        def judge(one: Resource) -> str:
+            if one.state not in ALIVE:
+                reason = one.item.get("StateReason", {}).get("Message") or "AWS does not say why"
+                raise NvoiError(f"{one} has ended: {reason}")
+            if one.state == "stopped" and one.id not in stopped:
+                log.info("Starts %s, which was stopped", one)
+                self._ec2.call("start_instances", InstanceIds=[one.id])
+                stopped.add(one.id)
+            if one.state != "running":
+                return f"{one.name} is {one.state}"
+            return "" if one.item.get("PublicIpAddress") else f"{one.name} has no public address"
+
+        found = wait_for_all(self._ec2, "servers to run", servers, judge)
+        return {one.name: one for one in found}
+
+    def wait_until_gone(self, servers: Sequence[Resource]) -> None:
+        """Wait until none of them is there any more.
+
+        Raises:
+            NvoiError: one still is.
+        """
+        if not servers:
+            return
+        filters = {
+            "instance-id": [one.id for one in servers],
+            "instance-state-name": [*ALIVE, LEAVING],
+        }
+
+        def look() -> None:
+            if left := self._ec2.find("instance", filters):
+                raise NotReadyError(", ".join(f"{one.name} is {one.state}" for one in left))
+
+        wait(self._ec2, "servers to end", look)
+
+
+def wait_for_all(
+    ec2: EC2, what: str, resources: Sequence[Resource], judge: Callable[[Resource], str]
+) -> list[Resource]:
+    """All of them, which are of one kind, once ``judge`` says of none what it is not yet.
+
+    Raises:
+        NvoiError: that takes too long.
+    """
+    if not resources:
+        return []
+    names = {one.id: one.name for one in resources}
+    filters = {f"{resources[0].kind}-id": [*names]}
+
+    def look() -> list[Resource]:
+        found = ec2.find(resources[0].kind, filters)
+        unseen = names.keys() - {one.id for one in found}
+        seen = [f"{names[one]} is not shown yet" for one in sorted(unseen)]
+        seen += filter(None, map(judge, found))
+        if seen:
+            raise NotReadyError(", ".join(seen))
+        return found
+
+    return wait(ec2, what, look)
+
+
+def wait(ec2: EC2, what: str, look: Callable[[], T]) -> T:
+    """What ``look`` returns once it is not too early.
+
+    Raises:
+        NvoiError: that takes too long.
+    """
+    pace = ec2.pace
+    try:
+        return wait_for(
+            look,
+            what=what,
+            seconds=pace.wait,
+            log=log,
+            pause=pace.pause,
+            longest_pause=pace.longest_pause,
+        )
+    except NotReadyError as seen:
+        raise NvoiError(
+            f"waited {pace.wait:.0f} s for {what}: {seen}",
+            hint="see them in the EC2 console; the next run goes on from there",
+        ) from None
+
+
+def build_request(network: Network, choice: Choice, type_name: str) -> Item:
+    """What is asked for beside the name, the user data and the tags."""
+    disk = {"VolumeSize": ROOT_SIZE, "VolumeType": "gp3", "DeleteOnTermination": True}
+    interface = {
+        "DeviceIndex": 0,
+        "SubnetId": network.subnet,
+        "Groups": [network.firewall],
+        "AssociatePublicIpAddress": True,
+        "DeleteOnTermination": True,
+    }
+    return {
+        "ImageId": choice.image,
+        "InstanceType": type_name,
+        "MinCount": 1,
+        "MaxCount": 1,
+        "MetadataOptions": {**METADATA},
+        "NetworkInterfaces": [interface],
+        "BlockDeviceMappings": [{"DeviceName": choice.root_device, "Ebs": disk}],
+    }
+
+
+def is_up(server: Resource) -> bool:
+    return server.state == "running" and bool(server.item.get("PublicIpAddress"))
+
+
+def list_firewalls(server: Resource) -> list[str]:
+    """Those of its first interface, which is all that it was made with."""
+    interfaces = server.item.get("NetworkInterfaces", ())
+    return [
+        group["GroupId"]
+        for one in interfaces
+        if one["Attachment"]["DeviceIndex"] == 0
+        for group in one["Groups"]
+    ]
+
+
+def describe_other_type(server: Resource, type_name: str) -> str:
+    return (
+        f"{server.name} is a {server.item['InstanceType']} and stays one: to have a {type_name}, "
+        "stop it at AWS and change its type there"
+    )

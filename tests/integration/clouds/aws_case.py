@@ -1,0 +1,112 @@
+"""AWS in the kill table: two groups, a volume, and things of others in the account."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from nvoi.config.schema import Application
+from nvoi.providers.aws.api import Pace
+from tests.fakes.clouds.aws_proxy import StrictAWS
+from tests.fakes.clouds.moto import X86, get_moto
+from tests.integration.clouds.aws_account import (
+    build_app,
+    build_aws,
+    build_client,
+    list_all,
+    list_items,
+    list_rules,
+    read_name,
+    read_tags,
+)
+from tests.integration.clouds.case import Case, delete_servers, deploy_servers
+
+#: Seconds: what takes long does so on purpose.
+PACE = Pace(
+    connect=5.0,
+    answer=4.0,
+    patience=30.0,
+    pause=0.01,
+    longest_pause=0.1,
+    settle=0.3,
+    wait=60.0,
+)
+SERVERS = "servers: {main: {master: true, volumes: {data: {size: 20}}}, work: {}}"
+WHOLE = {
+    "instance": ["shop-main-1", "shop-work-1"],
+    "volume": ["shop-main-1", "shop-main-data", "shop-work-1"],
+    "vpc": ["nvoi-shop-network"],
+    "subnet": ["nvoi-shop-network-subnet"],
+    "internet-gateway": ["nvoi-shop-network-igw"],
+    "route-table": ["nvoi-shop-network-rtb"],
+    "security-group": ["nvoi-shop-firewall"],
+}
+#: How many servers of others there are, each with a disk; more than two pages have.
+OTHERS = 5
+PAGE = 2
+
+
+@cache
+def get_app() -> Application:
+    return build_app(SERVERS)
+
+
+def start() -> StrictAWS:
+    """An account with more of each kind than an answer has."""
+    cloud = StrictAWS(get_moto())
+    cloud.page = PAGE
+    account = build_client(cloud.moto)
+    account.run_instances(ImageId=X86, InstanceType="t3.micro", MinCount=OTHERS, MaxCount=OTHERS)
+    for number in range(2):
+        vpc = account.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        account.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")
+        account.create_internet_gateway()
+        account.create_security_group(GroupName=f"other-{number}", Description="x", VpcId=vpc)
+        account.create_volume(AvailabilityZone="eu-central-1a", Size=1)
+    return cloud
+
+
+def is_apps(item: Any) -> bool:
+    return read_tags(item).get("app") == "shop" or "shop" in read_name(item)
+
+
+def list_left(cloud: StrictAWS) -> list[str]:
+    items = list_items(build_client(cloud.moto))
+    return [
+        f"{kind} {read_name(one)}" for kind, found in items.items() for one in found if is_apps(one)
+    ]
+
+
+def show_others(cloud: StrictAWS) -> object:
+    items = list_items(build_client(cloud.moto))
+    return {kind: [one for one in found if not is_apps(one)] for kind, found in items.items()}
+
+
+def check_whole(cloud: StrictAWS) -> None:
+    account = build_client(cloud.moto)
+    found = {kind: [name for name in names if name] for kind, names in list_all(account).items()}
+    assert found == WHOLE, found
+    assert cloud.untagged == []
+    assert list_rules(account) == {("tcp", 22, "0.0.0.0/0"), ("-1", None, "10.0.0.0/16")}
+    items = list_items(account)
+    servers = {read_name(one): one for one in items["instance"]}
+    [volume] = [one for one in items["volume"] if read_name(one) == "shop-main-data"]
+    server = servers["shop-main-1"]
+    assert [one["InstanceId"] for one in volume["Attachments"]] == [server["InstanceId"]]
+    assert volume["Size"] == 20
+    for name in WHOLE["instance"]:
+        tags = read_tags(servers[name])
+        assert servers[name]["State"]["Name"] == "running"
+        assert {"host-key", "group", "app"} <= tags.keys(), tags
+        assert "host-key-first" not in tags
+
+
+CASE = Case(
+    name="AWS",
+    start=start,
+    deploy=lambda cloud: deploy_servers(build_aws(cloud, get_app(), PACE), get_app()),
+    delete=lambda cloud: delete_servers(build_aws(cloud, get_app(), PACE), get_app()),
+    check_whole=check_whole,
+    list_left=list_left,
+    show_others=show_others,
+)

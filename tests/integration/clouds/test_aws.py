@@ -1,0 +1,430 @@
+"""Servers at AWS: made, found again, changed and deleted, against moto behind a strict proxy."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import Any
+
+import pytest
+
+from nvoi.config.loader import load
+from nvoi.config.ssh_keys import generate_ssh_keys
+from nvoi.errors import ConfigError, NvoiError
+from nvoi.providers import get_provider
+from nvoi.providers.aws.api import KINDS
+from nvoi.providers.host_keys import generate_host_key
+from tests.fakes.clouds.aws_proxy import KEY, StrictAWS
+from tests.fakes.clouds.moto import ARM64, X86
+from tests.fakes.clouds.server import Fault
+from tests.integration.clouds.aws_account import (
+    SERVERS,
+    WHOLE,
+    build_app,
+    build_aws,
+    get_group,
+    get_instance,
+    list_all,
+    list_rules,
+    name_it,
+    read_tags,
+)
+from tests.integration.pages import ROOT, find_blocks
+from tests.unit.config.texts import keys
+
+OWN = {"managed-by": "nvoi", "app": "shop", "environment": "production"}
+
+
+def test_an_app_goes_from_an_empty_account_to_servers_and_back(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    aws_cloud.polls, aws_cloud.lag, aws_cloud.page = 2, 1, 2
+    app = build_app()
+    aws = build_aws(aws_cloud, app)
+    assert aws.find_faults(app) == []
+    assert aws.list_servers(app) == ()
+    servers = aws.ensure_servers(app)
+    assert [one.name for one in servers] == ["shop-main-1", "shop-work-1", "shop-work-2"]
+    assert servers[0].is_master
+    assert all(one.is_new and len(one.host.host_keys) == 1 for one in servers)
+    assert {one.host.user for one in servers} == {"deploy"}
+    assert all((one.private_ip or "").startswith("10.0.1.") for one in servers)
+    assert list_all(aws_account) == WHOLE
+    assert aws_cloud.untagged == []
+    # Another run, from another machine, finds all of it.
+    again = build_aws(aws_cloud, app)
+    with aws_cloud.record() as calls:
+        assert again.ensure_servers(app) == servers == again.list_servers(app)
+    assert [call for call in calls if not call.is_reading] == []
+    assert list_all(aws_account) == WHOLE
+    assert again.delete_servers(app, with_volumes=False) == ["shop-main-data"]
+    assert list_all(aws_account) == {"volume": ["shop-main-data"]}
+    assert again.delete_servers(app, with_volumes=True) == []
+    assert list_all(aws_account) == {}
+
+
+def test_what_is_made_is_as_the_documentation_says(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    app = build_app()
+    main, *_ = build_aws(aws_cloud, app).ensure_servers(app)
+    [vpc] = [one for one in aws_account.describe_vpcs()["Vpcs"] if not one["IsDefault"]]
+    inside = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
+    [subnet] = aws_account.describe_subnets(Filters=inside)["Subnets"]
+    [gateway] = aws_account.describe_internet_gateways()["InternetGateways"]
+    assert (vpc["CidrBlock"], subnet["CidrBlock"]) == ("10.0.0.0/16", "10.0.1.0/24")
+    assert [one["VpcId"] for one in gateway["Attachments"]] == [vpc["VpcId"]]
+    [table] = aws_account.describe_route_tables(
+        Filters=[{"Name": "association.subnet-id", "Values": [subnet["SubnetId"]]}]
+    )["RouteTables"]
+    ways = {one.get("DestinationCidrBlock"): one.get("GatewayId") for one in table["Routes"]}
+    assert ways == {"10.0.0.0/16": "local", "0.0.0.0/0": gateway["InternetGatewayId"]}
+    assert list_rules(aws_account) == {("tcp", 22, "0.0.0.0/0"), ("-1", None, "10.0.0.0/16")}
+    instance = get_instance(aws_account, "shop-main-1")
+    assert instance["ImageId"] == X86
+    assert instance["SubnetId"] == subnet["SubnetId"]
+    options = instance["MetadataOptions"]
+    assert (options["HttpTokens"], options["HttpPutResponseHopLimit"]) == ("required", 1)
+    assert instance["PublicIpAddress"] == main.host.address
+    [volume] = [
+        one
+        for one in aws_account.describe_volumes()["Volumes"]
+        if read_tags(one)["Name"] == "shop-main-data"
+    ]
+    assert (volume["VolumeType"], volume["Size"]) == ("gp3", 10)
+    assert volume["AvailabilityZone"] == subnet["AvailabilityZone"]
+    serial = volume["VolumeId"].replace("-", "")
+    [disk] = main.disks
+    assert disk.device == f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{serial}"
+    assert disk.folder == "/opt/nvoi/volumes/shop-main-data"
+    for one in (vpc, subnet, gateway, table, instance, volume):
+        assert OWN.items() <= read_tags(one).items()
+
+
+def test_a_server_starts_with_a_user_and_a_host_key_of_nvois(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    app = build_app()
+    main, *_ = build_aws(aws_cloud, app).ensure_servers(app)
+    server = get_instance(aws_account, "shop-main-1")["InstanceId"]
+    found = aws_account.describe_instance_attribute(InstanceId=server, Attribute="userData")
+    text = base64.b64decode(found["UserData"]["Value"]).decode()
+    document = json.loads(text.removeprefix("#cloud-config\n"))
+    assert document["users"][0]["ssh_authorized_keys"] == [keys()["PUBLIC_KEY"].strip()]
+    assert document["ssh_keys"]["ed25519_public"] == main.host.host_keys[0]
+    assert document["package_upgrade"] is False
+
+
+def test_an_arm_server_starts_from_an_image_for_arm(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    app = build_app("servers: {main: {}}", instance_type="t4g.small", architecture="arm64")
+    build_aws(aws_cloud, app).ensure_servers(app)
+    assert get_instance(aws_account, "shop-main-1")["ImageId"] == ARM64
+
+
+def test_host_keys_are_known_to_every_later_run(aws_cloud: StrictAWS) -> None:
+    app = build_app("servers: {main: {}}")
+    aws = build_aws(aws_cloud, app)
+    [server] = aws.ensure_servers(app)
+    [first], following = server.host.host_keys, generate_host_key().public
+    both = aws.keep_host_keys(server, [first, following])
+    assert both.host.host_keys == (first, following)
+    assert both.is_new
+    assert build_aws(aws_cloud, app).list_servers(app) == (both,)
+    kept = aws.keep_host_keys(both, [following])
+    assert kept.host.host_keys == (following,)
+    assert not kept.is_new
+    assert build_aws(aws_cloud, app).list_servers(app) == (kept,)
+
+
+def test_what_others_have_changed_is_put_right(
+    aws_cloud: StrictAWS, aws_account: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = build_app("servers: {main: {}}")
+    aws = build_aws(aws_cloud, app)
+    aws.ensure_servers(app)
+    group = get_group(aws_account)
+    rule = {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432}
+    other = {**rule, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22}
+    aws_account.authorize_security_group_ingress(
+        GroupId=group["GroupId"],
+        IpPermissions=[other, {**rule, "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}],
+    )
+    aws_account.revoke_security_group_ingress(
+        GroupId=group["GroupId"],
+        IpPermissions=[{**ssh, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}],
+    )
+    instance = get_instance(aws_account, "shop-main-1")
+    made = aws_account.create_security_group(
+        GroupName="open", Description="all", VpcId=instance["VpcId"]
+    )
+    server = instance["InstanceId"]
+    aws_account.modify_instance_attribute(InstanceId=server, Groups=[made["GroupId"]])
+    aws_account.modify_instance_metadata_options(InstanceId=server, HttpTokens="optional")
+    aws = build_aws(aws_cloud, app)
+    assert [line for line in aws.describe(app) if "firewall" in line] == [
+        "lets in tcp 22 from 0.0.0.0/0 by firewall nvoi-shop-firewall",
+        "ends that firewall nvoi-shop-firewall lets in tcp 5432 from 0.0.0.0/0",
+        "ends that firewall nvoi-shop-firewall lets in tcp 5432 from ::/0",
+    ]
+    aws.ensure_servers(app)
+    assert list_rules(aws_account) == {("tcp", 22, "0.0.0.0/0"), ("-1", None, "10.0.0.0/16")}
+    instance = get_instance(aws_account, "shop-main-1")
+    [interface] = instance["NetworkInterfaces"]
+    assert [one["GroupId"] for one in interface["Groups"]] == [group["GroupId"]]
+    assert instance["MetadataOptions"]["HttpTokens"] == "required"
+    assert "lets in tcp 5432 from 0.0.0.0/0, and should not" in caplog.text
+
+
+def test_a_server_that_was_stopped_is_started(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    aws_cloud.polls = 2
+    app = build_app("servers: {main: {}}")
+    build_aws(aws_cloud, app).ensure_servers(app)
+    server = get_instance(aws_account, "shop-main-1")["InstanceId"]
+    aws_account.stop_instances(InstanceIds=[server])
+    build_aws(aws_cloud, app).ensure_servers(app)
+    assert get_instance(aws_account, "shop-main-1")["State"]["Name"] == "running"
+
+
+def test_a_volume_grows_with_the_config_and_never_shrinks(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    aws_cloud.polls = 2
+    app = build_app()
+    build_aws(aws_cloud, app).ensure_servers(app)
+    larger = build_app(SERVERS.replace("size: 10", "size: 20"))
+    aws = build_aws(aws_cloud, larger)
+    [line] = [line for line in aws.describe(larger) if "grows" in line]
+    assert line.endswith("from 10 to 20 GB")
+    main, *_ = aws.ensure_servers(larger)
+    assert [disk.size for disk in main.disks] == [20]
+    with pytest.raises(ConfigError) as raised:
+        build_aws(aws_cloud, app).ensure_servers(app)
+    [fault] = raised.value.faults
+    assert fault.path == "application.servers.main.volumes"
+    assert "shop-main-data has 20 GB, and no volume can be made smaller" in fault.message
+
+
+def test_a_volume_that_was_kept_comes_to_the_next_servers_in_its_zone(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    aws_cloud.polls = 2
+    app = build_app(SERVERS.replace("master: true", "master: true, location: eu-central-1b"))
+    aws = build_aws(aws_cloud, app)
+    aws.ensure_servers(app)
+    aws.delete_servers(app, with_volumes=False)
+    [kept] = aws_account.describe_volumes()["Volumes"]
+    # The zone follows from the volume, where the config does not say it.
+    main, *_ = build_aws(aws_cloud, build_app()).ensure_servers(build_app())
+    assert main.disks[0].device.endswith(kept["VolumeId"].replace("-", ""))
+    assert (
+        get_instance(aws_account, "shop-main-1")["Placement"]["AvailabilityZone"] == "eu-central-1b"
+    )
+
+
+def test_a_volume_that_is_on_a_server_of_others_is_not_taken(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    app = build_app()
+    aws = build_aws(aws_cloud, app)
+    aws.ensure_servers(app)
+    [volume] = [
+        one
+        for one in aws_account.describe_volumes()["Volumes"]
+        if read_tags(one)["Name"] == "shop-main-data"
+    ]
+    [attachment] = volume["Attachments"]
+    where = {key: attachment[key] for key in ("VolumeId", "InstanceId", "Device")}
+    aws_account.detach_volume(**where)
+    other = get_instance(aws_account, "shop-work-1")["InstanceId"]
+    aws_account.attach_volume(VolumeId=volume["VolumeId"], InstanceId=other, Device="/dev/sdz")
+    with pytest.raises(NvoiError, match=r"shop-main-data .* is attached to server shop-work-1"):
+        build_aws(aws_cloud, app).ensure_servers(app)
+
+
+CREATED = [
+    "CreateVpc",
+    "CreateSubnet",
+    "CreateInternetGateway",
+    "AttachInternetGateway",
+    "CreateRouteTable",
+    "CreateRoute",
+    "AssociateRouteTable",
+    "CreateSecurityGroup",
+    "AuthorizeSecurityGroupIngress",
+    "RunInstances",
+    "CreateVolume",
+    "AttachVolume",
+]
+
+
+@pytest.mark.parametrize("action", CREATED)
+def test_a_request_whose_answer_was_lost_makes_nothing_twice(
+    aws_cloud: StrictAWS, aws_account: Any, action: str
+) -> None:
+    aws_cloud.lag = 1
+    aws_cloud.fail_on("POST", f"/ec2/{action}", Fault(acts=True))
+    app = build_app()
+    build_aws(aws_cloud, app).ensure_servers(app)
+    assert not aws_cloud.has_faults
+    assert list_all(aws_account) == WHOLE
+
+
+def test_a_server_that_has_ended_is_made_again_though_its_token_is_known(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    app = build_app("servers: {main: {}}")
+    aws = build_aws(aws_cloud, app)
+    before = aws.ensure_servers(app)
+    server = get_instance(aws_account, "shop-main-1")["InstanceId"]
+    for _ in range(2):
+        aws_account.terminate_instances(
+            InstanceIds=[get_instance(aws_account, "shop-main-1")["InstanceId"]]
+        )
+        [after] = build_aws(aws_cloud, app).ensure_servers(app)
+    assert after.host.host_keys != before[0].host.host_keys
+    assert get_instance(aws_account, "shop-main-1")["InstanceId"] != server
+    assert "IdempotentParameterMismatch" in aws_cloud.refused
+
+
+def test_servers_that_left_the_config_are_surplus_until_they_are_deleted(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    aws_cloud.polls = 2
+    app = build_app(SERVERS.replace("count: 2", "count: 2, volumes: {cache: {}}"))
+    aws = build_aws(aws_cloud, app)
+    aws.ensure_servers(app)
+    assert aws.list_surplus(app) == ()
+    smaller = build_app("servers: {main: {volumes: {data: {}}}}")
+    aws = build_aws(aws_cloud, smaller)
+    surplus = aws.list_surplus(smaller)
+    assert [(one.name, one.group) for one in surplus] == [
+        ("shop-work-1", "work"),
+        ("shop-work-2", "work"),
+    ]
+    assert [disk.name for disk in surplus[0].disks] == ["shop-work-cache"]
+    assert any(line.startswith("deletes server shop-work-2") for line in aws.describe(smaller))
+    assert any("keeps volume shop-work-cache" in line for line in aws.describe(smaller))
+    told = aws.describe(smaller, with_volumes=True)
+    assert any("deletes volume shop-work-cache" in line for line in told)
+    aws.delete_surplus(smaller, surplus[1:], with_volumes=False)
+    assert [one.name for one in aws.list_surplus(smaller)] == ["shop-work-1"]
+    aws.delete_surplus(smaller, surplus[:1], with_volumes=False)
+    assert "shop-work-cache" in list_all(aws_account)["volume"]
+    aws.delete_surplus(smaller, [], with_volumes=True)
+    assert list_all(aws_account)["volume"] == ["shop-main-1", "shop-main-data"]
+
+
+def test_what_the_gem_made_is_taken_over_and_bears_tags_from_then_on(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    vpc = aws_account.create_vpc(
+        CidrBlock="10.0.0.0/16", TagSpecifications=[name_it("vpc", "nvoi-shop-network")]
+    )["Vpc"]["VpcId"]
+    aws_account.create_subnet(
+        VpcId=vpc,
+        CidrBlock="10.0.1.0/24",
+        AvailabilityZone="eu-central-1b",
+        TagSpecifications=[name_it("subnet", "nvoi-shop-network-subnet")],
+    )
+    gateway = aws_account.create_internet_gateway(
+        TagSpecifications=[name_it("internet-gateway", "nvoi-shop-network-igw")]
+    )["InternetGateway"]["InternetGatewayId"]
+    aws_account.attach_internet_gateway(VpcId=vpc, InternetGatewayId=gateway)
+    aws_account.create_volume(
+        AvailabilityZone="eu-central-1b",
+        Size=10,
+        VolumeType="gp3",
+        TagSpecifications=[name_it("volume", "shop-main-data")],
+    )
+    app = build_app()
+    aws = build_aws(aws_cloud, app)
+    with pytest.raises(NvoiError, match="no tag says whose they are"):
+        aws.delete_servers(app, with_volumes=True)
+    aws.ensure_servers(app)
+    assert list_all(aws_account) == WHOLE
+    [found] = aws_account.describe_vpcs(VpcIds=[vpc])["Vpcs"]
+    assert OWN.items() <= read_tags(found).items()
+    assert aws.delete_servers(app, with_volumes=True) == []
+    assert list_all(aws_account) == {}
+
+
+def test_a_deletion_goes_on_past_what_cannot_be_deleted_and_names_it(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    app = build_app()
+    aws = build_aws(aws_cloud, app)
+    aws.ensure_servers(app)
+    vpc = get_instance(aws_account, "shop-main-1")["VpcId"]
+    aws_account.create_subnet(VpcId=vpc, CidrBlock="10.0.7.0/24")
+    aws_cloud.forbidden.add("ec2:DeleteVolume")
+    with pytest.raises(NvoiError) as raised:
+        aws.delete_servers(app, with_volumes=True)
+    assert "volume shop-main-data" in raised.value.message
+    assert "the credentials may not do ec2:DeleteVolume" in raised.value.message
+    assert f"VPC nvoi-shop-network ({vpc}): AWS: DeleteVpc: DependencyViolation" in str(
+        raised.value
+    )
+    left = list_all(aws_account)
+    assert left == {"volume": ["shop-main-data"], "vpc": ["nvoi-shop-network"], "subnet": [""]}
+
+
+def test_a_dry_run_reads_the_account_and_says_what_it_costs(aws_cloud: StrictAWS) -> None:
+    app = build_app()
+    aws = build_aws(aws_cloud, app)
+    lines = aws.describe(app)
+    assert lines[0].startswith("makes VPC nvoi-shop-network (10.0.0.0/16) with a subnet")
+    assert "makes shop-main-1 (t3.small), the master in eu-central-1a" in lines
+    assert "makes volume shop-main-data (10 GB, gp3)" in lines
+    assert lines[-1].startswith("costs: EC2's API has no prices")
+    aws.describe_deletion(app, with_volumes=True)
+    assert all(call.is_reading for call in aws_cloud.calls)
+    aws.ensure_servers(app)
+    [line, *_] = aws.describe(app)
+    assert line.startswith("keeps shop-main-1 (t3.small), the master: ")
+    told = aws.describe_deletion(app, with_volumes=False)
+    assert [line.partition(" (")[0] for line in told if "volume" in line] == [
+        "keeps volume shop-main-data"
+    ]
+
+
+def test_the_policy_of_the_documentation_is_what_nvoi_needs_and_no_more(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    [block] = find_blocks("json", "docs/providers.md")
+    statements = json.loads(block.text)["Statement"]
+    actions = [action for one in statements for action in one["Action"]]
+    aws_cloud.allowed = {*actions}
+    app = build_app()
+    aws = build_aws(aws_cloud, app)
+    [server, *_] = aws.ensure_servers(app)
+    aws.keep_host_keys(server, [generate_host_key().public])
+    aws.delete_servers(app, with_volumes=True)
+    assert list_all(aws_account) == {}
+    assert sorted(actions) == sorted(f"ec2:{one}" for one in find_operations(aws_account))
+
+
+def find_operations(account: Any) -> set[str]:
+    """The operations that nvoi's modules name, and those of the kinds of things that it makes."""
+    known: dict[str, str] = account.meta.method_to_api_mapping
+    modules = (ROOT / "nvoi" / "providers" / "aws").glob("*.py")
+    words = {word for file in modules for word in re.findall(r'"([a-z_]+)"', file.read_text())}
+    names = [kind.replace("-", "_") for kind in KINDS if kind != "instance"]
+    made = {f"{verb}_{name}" for verb in ("create", "delete") for name in names}
+    read = {f"describe_{kind.replace('-', '_')}s" for kind in KINDS}
+    return {known[word] for word in words | made | read if word in known}
+
+
+def test_the_example_is_a_config_that_aws_can_have(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    pair = generate_ssh_keys("example")
+    environ = {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": "s3cr3t-s3cr3t",
+        "SSH_PRIVATE_KEY": pair.private_key.reveal(),
+        "SSH_PUBLIC_KEY": pair.public_key,
+        "POSTGRES_PASSWORD": "made-up",
+    }
+    text = (ROOT / "examples" / "aws" / "deploy.yml").read_text()
+    app = load(text, filename="deploy.yml", environ=environ).application
+    aws = get_provider(app, {"AWS_ENDPOINT_URL": aws_cloud.url})
+    assert aws.find_faults(app) == []
+    assert "makes shop-main-1 (t4g.medium), the master in eu-central-1a" in aws.describe(app)

@@ -1,0 +1,322 @@
+"""Bad input and limits at AWS: each is an error that names the thing and the remedy."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from nvoi.config.schema import Application
+from nvoi.errors import ConfigError, ExtraError, NvoiError
+from nvoi.providers import get_provider
+from nvoi.providers.aws.refusals import EC2Error
+from tests.fakes.clouds.aws_proxy import KEY, StrictAWS
+from tests.fakes.clouds.moto import X86
+from tests.fakes.clouds.server import Fault, Refused
+from tests.integration.clouds.aws_account import (
+    WHOLE,
+    build_app,
+    build_aws,
+    get_instance,
+    list_all,
+    list_items,
+    name_it,
+)
+
+ACCOUNT = "application.compute_provider.aws"
+
+
+def refuse(cloud: StrictAWS, app: Application) -> str:
+    """The one fault of a config that the account cannot have; nothing was made."""
+    with pytest.raises(ConfigError) as raised:
+        build_aws(cloud, app).ensure_servers(app)
+    assert all(call.is_reading for call in cloud.calls)
+    # A dry run fails likewise.
+    with pytest.raises(ConfigError):
+        build_aws(cloud, app).describe(app)
+    [fault] = raised.value.faults
+    return f"{fault.path}: {fault.message}"
+
+
+def test_credentials_that_aws_does_not_know(aws_cloud: StrictAWS) -> None:
+    told = refuse(aws_cloud, build_app(access_key_id="AKIAUNKNOWN"))
+    assert told.startswith(
+        f"{ACCOUNT}.access_key_id: AWS does not take the credentials: AuthFailure"
+    )
+
+
+def test_a_region_that_is_not_enabled(aws_cloud: StrictAWS) -> None:
+    aws_cloud.disabled = {"af-south-1"}
+    told = refuse(aws_cloud, build_app(region="af-south-1"))
+    assert f"{ACCOUNT}.region: af-south-1 is not enabled for the account; these are: " in told
+    assert "eu-central-1" in told
+
+
+def test_what_no_account_can_have_is_found_before_anybody_is_asked(aws_cloud: StrictAWS) -> None:
+    app = build_app(region="eu-centrl-1")
+    [fault] = build_aws(aws_cloud, app).find_faults(app)
+    assert fault.path == f"{ACCOUNT}.region"
+    assert "no region of AWS; did you mean eu-central-1?: " in fault.message
+    assert "us-east-1" in fault.message
+    app = build_app(
+        "servers: {main: {master: true, location: fsn1}, work: {location: eu-central-1b}}"
+    )
+    faults = build_aws(aws_cloud, app).find_faults(app)
+    assert [fault.path for fault in faults] == [
+        "application.servers.main.location",
+        "application.servers.work.location",
+    ]
+    assert "must be a zone of eu-central-1, such as eu-central-1a" in faults[0].message
+    assert "the app's servers are in one zone, and these are fsn1 and" in faults[1].message
+    assert aws_cloud.calls == []
+
+
+def test_a_type_that_there_is_not(aws_cloud: StrictAWS) -> None:
+    told = refuse(aws_cloud, build_app(instance_type="t3.smal"))
+    assert f"{ACCOUNT}.instance_type: eu-central-1 has no type `t3.smal`" in told
+    assert "t3.small (2 vCPU, 2 GiB)" in told
+
+
+def test_a_type_of_another_architecture(aws_cloud: StrictAWS) -> None:
+    told = refuse(aws_cloud, build_app("servers: {main: {type: t4g.small}}"))
+    assert told.startswith("application.servers.main.type: t4g.small is arm64, and the config's")
+    assert "with x86_64 there are " in told
+    assert "t3.small (2 vCPU, 2 GiB)" in told
+
+
+def test_a_type_that_shows_no_volumes_by_their_numbers(aws_cloud: StrictAWS) -> None:
+    told = refuse(aws_cloud, build_app(instance_type="t2.micro"))
+    assert f"{ACCOUNT}.instance_type: t2.micro has no NVMe" in told
+
+
+def test_a_type_that_is_not_sold_in_the_zone_of_the_servers(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    name, zones = find_partial_type(aws_account)
+    zone = next(iter({"eu-central-1a", "eu-central-1b", "eu-central-1c"} - zones))
+    app = build_app(f"servers: {{main: {{location: {zone}, type: {name}}}}}")
+    told = refuse(aws_cloud, app)
+    assert f"{name} is sold in {' and '.join(sorted(zones))}, not in {zone}" in told
+
+
+def find_partial_type(account: Any) -> tuple[str, set[str]]:
+    """A type that not all zones of the region have, and those that do."""
+    offers = account.describe_instance_type_offerings(LocationType="availability-zone")
+    zones: dict[str, set[str]] = {}
+    for one in offers["InstanceTypeOfferings"]:
+        zones.setdefault(one["InstanceType"], set()).add(one["Location"])
+    partial = [name for name, found in sorted(zones.items()) if len(found) == 2]
+    types = account.describe_instance_types(InstanceTypes=partial[:50])["InstanceTypes"]
+    name = next(
+        one["InstanceType"]
+        for one in types
+        if one["ProcessorInfo"]["SupportedArchitectures"] == ["x86_64"]
+    )
+    return name, zones[name]
+
+
+def test_a_type_that_is_sold_out_names_the_nearest(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    aws_cloud.sold_out = {"eu-central-1a": {"t3.small"}}
+    app = build_app("servers: {main: {}}")
+    with pytest.raises(NvoiError) as raised:
+        build_aws(aws_cloud, app).ensure_servers(app)
+    told = str(raised.value)
+    assert "InsufficientInstanceCapacity" in told
+    assert "t3.small may be had in eu-central-1b, eu-central-1c (location)" in told
+    assert "t3a.small (2 vCPU, 2 GiB)" in told
+    assert "made so far, and taken up by the next run: VPC nvoi-shop-network" in told
+    aws_cloud.sold_out.clear()
+    build_aws(aws_cloud, app).ensure_servers(app)
+    assert list_all(aws_account)["vpc"] == ["nvoi-shop-network"]
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        ("RunInstances", "VcpuLimitExceeded"),
+        ("CreateVpc", "VpcLimitExceeded"),
+        ("CreateVolume", "VolumeLimitExceeded"),
+    ],
+)
+def test_a_quota_that_is_reached(
+    aws_cloud: StrictAWS, aws_account: Any, action: str, code: str
+) -> None:
+    refusal = Refused(400, code, "You have requested more than your current limit of 5 allows")
+    aws_cloud.fail_on("POST", f"/ec2/{action}", Fault(refusal), times=3)
+    app = build_app()
+    with pytest.raises(NvoiError) as raised:
+        build_aws(aws_cloud, app).ensure_servers(app)
+    assert f"{action}: {code}: You have requested more" in str(raised.value)
+    assert "ask for more: Service Quotas, Amazon EC2" in str(raised.value)
+    aws_cloud.heal()
+    build_aws(aws_cloud, app).ensure_servers(app)
+    assert list_all(aws_account) == WHOLE
+
+
+@pytest.mark.parametrize("action", ["CreateSubnet", "RunInstances", "AttachVolume", "CreateTags"])
+def test_credentials_without_a_right(aws_cloud: StrictAWS, aws_account: Any, action: str) -> None:
+    if action == "CreateTags":
+        tags = [name_it("vpc", "nvoi-shop-network")]
+        aws_account.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=tags)
+    aws_cloud.forbidden = {f"ec2:{action}"}
+    app = build_app()
+    with pytest.raises(NvoiError) as raised:
+        build_aws(aws_cloud, app).ensure_servers(app)
+    assert f"the credentials may not do ec2:{action}" in str(raised.value)
+    # What can be seen beforehand is.
+    assert ("instance" in list_all(aws_account)) == (action == "AttachVolume")
+    assert "docs/providers.md has the policy" in str(raised.value)
+    assert "AQIDBAUGBwgJ" not in str(raised.value)
+    aws_cloud.forbidden.clear()
+    build_aws(aws_cloud, app).ensure_servers(app)
+    assert list_all(aws_account) == WHOLE
+
+
+@pytest.mark.parametrize(("ahead", "told"), [(20, "behind"), (-90, "ahead of")])
+def test_a_clock_that_is_wrong(aws_cloud: StrictAWS, ahead: int, told: str) -> None:
+    aws_cloud.skew = timedelta(minutes=ahead)
+    app = build_app()
+    with pytest.raises(EC2Error) as raised:
+        build_aws(aws_cloud, app).ensure_servers(app)
+    assert f"this machine's clock is {abs(ahead)} minutes {told} AWS' own" in str(raised.value)
+    assert "set the clock" in str(raised.value)
+
+
+def test_an_api_that_is_down(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    app = build_app()
+    url = aws_cloud.url
+    aws_cloud.close()
+    aws = build_aws(aws_cloud, app)
+    with pytest.raises(EC2Error, match=f"{url}: there is no connection"):
+        aws.ensure_servers(app)
+    lines = aws.describe(app)
+    assert lines[0] == f"AWS cannot be asked what there is: {url}: there is no connection"
+    assert "has shop-work-2 (t3.small)" in lines
+    assert "has volume shop-main-data (10 GB, gp3)" in lines
+    [line] = aws.describe_deletion(app, with_volumes=True)
+    assert line.startswith("AWS cannot be asked")
+    assert list_all(aws_account) == {}
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Refused(503, "RequestLimitExceeded", "Request limit exceeded."),
+        Refused(500, "InternalError", "An internal error has occurred"),
+        Refused(503, "Unavailable", "The server is overloaded"),
+    ],
+)
+def test_what_passes_is_asked_again(
+    aws_cloud: StrictAWS, aws_account: Any, refusal: Refused
+) -> None:
+    for action in ("CreateVpc", "RunInstances", "DescribeSubnets", "CreateVolume"):
+        aws_cloud.fail_on("POST", f"/ec2/{action}", Fault(refusal), times=2)
+        aws_cloud.fail_on("GET", f"/ec2/{action}", Fault(refusal), times=2)
+    app = build_app()
+    build_aws(aws_cloud, app).ensure_servers(app)
+    assert list_all(aws_account) == WHOLE
+
+
+def test_what_does_not_pass_is_asked_once(aws_cloud: StrictAWS) -> None:
+    refusal = Refused(400, "InvalidParameterValue", "it is wrong")
+    aws_cloud.fail_on("POST", "/ec2/CreateVpc", Fault(refusal))
+    app = build_app()
+    with pytest.raises(NvoiError, match="InvalidParameterValue: it is wrong"):
+        build_aws(aws_cloud, app).ensure_servers(app)
+    asked = [call for call in aws_cloud.calls if call.path == "/ec2/CreateVpc"]
+    # The first one asked for the right alone.
+    assert [call.is_reading for call in asked] == [True, False]
+
+
+OTHERS_TAGS = [
+    {"app": "shop", "environment": "staging", "managed-by": "nvoi"},
+    {"kubernetes.io/managed-by": "somebody"},
+]
+
+
+@pytest.mark.parametrize("tags", OTHERS_TAGS)
+@pytest.mark.parametrize("kind", ["vpc", "instance", "volume"])
+def test_a_name_that_is_taken_by_what_is_not_the_apps(
+    aws_cloud: StrictAWS, aws_account: Any, kind: str, tags: dict[str, str]
+) -> None:
+    name = {"vpc": "nvoi-shop-network", "instance": "shop-main-1", "volume": "shop-main-data"}[kind]
+    pairs = [{"Key": key, "Value": value} for key, value in {"Name": name, **tags}.items()]
+    specification = {"TagSpecifications": [{"ResourceType": kind, "Tags": pairs}]}
+    if kind == "vpc":
+        aws_account.create_vpc(CidrBlock="10.0.0.0/16", **specification)
+    elif kind == "instance":
+        aws_account.run_instances(
+            ImageId=X86, MinCount=1, MaxCount=1, InstanceType="t3.small", **specification
+        )
+    else:
+        aws_account.create_volume(AvailabilityZone="eu-central-1a", Size=1, **specification)
+    before = list_items(aws_account)
+    app = build_app()
+    aws = build_aws(aws_cloud, app)
+    key, value = next((key, value) for key, value in tags.items() if value != "shop")
+    with pytest.raises(NvoiError) as raised:
+        aws.ensure_servers(app)
+    assert f"{name} (" in str(raised.value)
+    assert f"is not of this app: it bears the tag {key}={value}" in str(raised.value)
+    assert aws.delete_servers(app, with_volumes=True) == []
+    assert list_items(aws_account) == before
+
+
+def test_a_network_that_overlaps(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    app = build_app()
+    tags = [name_it("vpc", "nvoi-shop-network")]
+    other = aws_account.create_vpc(CidrBlock="172.16.0.0/16", TagSpecifications=tags)
+    with pytest.raises(
+        NvoiError, match=r"has the addresses 172\.16\.0\.0/16, and 10\.0\.0\.0/16 are"
+    ):
+        build_aws(aws_cloud, app).ensure_servers(app)
+    aws_account.delete_vpc(VpcId=other["Vpc"]["VpcId"])
+    vpc = aws_account.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=tags)
+    aws_account.create_subnet(VpcId=vpc["Vpc"]["VpcId"], CidrBlock="10.0.0.0/20")
+    with pytest.raises(NvoiError, match=r"CreateSubnet: InvalidSubnet\.Conflict: .*10\.0\.1\.0/24"):
+        build_aws(aws_cloud, app).ensure_servers(app)
+
+
+def test_a_thousand_other_things_are_not_touched(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    aws_account.run_instances(ImageId=X86, InstanceType="t3.micro", MinCount=500, MaxCount=500)
+    before = list_items(aws_account)
+    assert len(before["instance"]) + len(before["volume"]) == 1000
+    app = build_app("servers: {main: {}}")
+    aws = build_aws(aws_cloud, app)
+    aws.ensure_servers(app)
+    assert get_instance(aws_account, "shop-main-1")["State"]["Name"] == "running"
+    assert aws.delete_servers(app, with_volumes=True) == []
+    assert list_items(aws_account) == before
+
+
+def test_the_types_of_others_machines_do_not_matter_to_servers_that_are_there(
+    aws_cloud: StrictAWS, aws_account: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = build_app("servers: {main: {}}")
+    build_aws(aws_cloud, app).ensure_servers(app)
+    other = build_app("servers: {main: {type: t3.gone}}")
+    with caplog.at_level(logging.WARNING):
+        build_aws(aws_cloud, other).ensure_servers(other)
+    assert "shop-main-1 is a t3.small and stays one: to have a t3.gone, stop it" in caplog.text
+
+
+def test_without_boto3_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("nvoi.providers.aws")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(ExtraError) as raised:
+        get_provider(build_app())
+    assert "boto3 is not installed, which `aws` needs" in str(raised.value)
+    assert ".[aws]" in raised.value.hint
+    assert raised.value.exit_code == 2
+
+
+def test_a_secret_is_in_no_error(aws_cloud: StrictAWS) -> None:
+    app = build_app(access_key_id="AKIAUNKNOWN")
+    with pytest.raises(ConfigError) as raised:
+        build_aws(aws_cloud, app).ensure_servers(app)
+    assert "s3cr3t" not in str(raised.value)
+    assert KEY not in str(raised.value)
