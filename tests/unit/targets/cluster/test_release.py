@@ -45,6 +45,10 @@ class Recorder:
         self._take("apply", map(read_reference, applied))
         return applied
 
+    def change(self, reference: Reference, change: Any) -> None:
+        del change
+        self._take("change", [reference])
+
     def delete(self, references: Iterable[Reference], *, wait: bool = True) -> None:
         self._take("delete" if wait else "delete later", references)
 
@@ -127,6 +131,18 @@ def test_a_job_is_ended_even_where_the_old_release_does_not_come_up() -> None:
     with pytest.raises(ServiceError):
         restore(context)
     assert recorder.asked[-1] == ("delete", [f"job/shop-web-pre-run-{context.rollout.stamp}"])
+
+
+def test_a_server_that_cannot_be_had_back_does_not_keep_the_old_release_away() -> None:
+    context = see([record(STAMPS[0]), *build(WEB, STAMPS[0]).kept])
+    recorder = connect(context, change=NvoiError("node/front-1: no"))
+    context.survey.regrouped = {"front-1": "work", "front-2": "work"}
+    context.rollout.applied += build(WEB, context.rollout.stamp).apps
+    with pytest.raises(NvoiError, match="node/front-1: no"):
+        restore(context)
+    verbs = [verb for verb, _ in recorder.asked]
+    assert verbs == ["change", "change", "restore", "remove", "delete"]
+    assert context.rollout.is_restored
 
 
 def test_a_service_leads_to_a_name_once_its_pods_have_it() -> None:
