@@ -162,6 +162,8 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
     outcome = fleet.run()
     assert outcome.code == 0, outcome.output
     assert "nothing to push" in outcome.output
+    # Nothing is to be pulled, either.
+    assert "Pull" not in find_steps(outcome.output)
     for group, machine in fleet.machines.items():
         assert machine.connection_count == before[group] + 1
         assert len(fleet.read_commands(group)) <= 12
