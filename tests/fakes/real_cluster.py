@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nvoi.k3s.nodes import MARKER, MASTER_LABEL
 from nvoi.kubernetes.names import PART_OF
 from nvoi.naming import VOLUMES_FOLDER
+from tests.waiting import wait_until
 
 #: What an app can have, but what it keeps: all of it goes by its label.
 KINDS = "deployments,statefulsets,jobs,services,networkpolicies,poddisruptionbudgets,secrets,pvc"
 #: What the API adds to an object, which cannot be made anew with it.
 GIVEN = ("creationTimestamp", "managedFields", "resourceVersion", "uid")
-AWAY = "nvoi-away"
+AWAY, STRANGER = "nvoi-away", "nvoi-stranger"
 
 
 class RealCluster:
@@ -41,6 +43,15 @@ class RealCluster:
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout
+
+    @contextmanager
+    def follow(self, *words: str) -> Iterator[IO[str]]:
+        """The lines that kubectl prints, as they come."""
+        command = ["kubectl", f"--kubeconfig={self._kubeconfig}", *words]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            yield process.stdout
+            process.kill()
 
     def objects(self, kind: str, namespace: str | None = "default") -> list[Any]:
         """All objects of a kind; ``namespace`` None is everywhere."""
@@ -84,8 +95,9 @@ class RealCluster:
         place.symlink_to(volumes)
         self._nodes = self.objects("nodes", None)
 
-    def restore_nodes(self) -> None:
+    def restore(self) -> None:
         """Have the nodes that there were, and no others. Their kubelets never went."""
+        Path(VOLUMES_FOLDER).unlink(missing_ok=True)
         self.ask("delete", "node", AWAY, "--ignore-not-found")
         there = self.list_nodes()
         for node in self._nodes:
@@ -120,8 +132,17 @@ class RealCluster:
 
     def run_alone(self, image: str, command: str) -> str:
         """What a pod of nobody's prints until it ends."""
-        options = ("--restart=Never", "--rm", "--stdin", "--quiet", f"--image={image}")
-        return self.ask("run", "nvoi-stranger", *options, "--", "sh", "-c", command)
+        words = ("--restart=Never", f"--image={image}", "--", "sh", "-c", command)
+        self.ask("run", STRANGER, *words)
+
+        def has_ended() -> bool:
+            return self.find("Pod", STRANGER)["status"]["phase"] in {"Succeeded", "Failed"}
+
+        try:
+            wait_until(has_ended, f"the end of {STRANGER}")
+            return self.ask("logs", STRANGER)
+        finally:
+            self.ask("delete", "pod", STRANGER)
 
     def _find_marked(self) -> list[tuple[str, list[str]]]:
         nodes = [node["metadata"] for node in self.objects("nodes", None)]

@@ -200,7 +200,7 @@ class Fleet:
             running.process.kill()
             running.process.wait()
         if isinstance(self.cluster, RealCluster):
-            self.cluster.restore_nodes()
+            self.cluster.restore()
         for machine in self.machines.values():
             machine.stop()
         self.registry.stop()

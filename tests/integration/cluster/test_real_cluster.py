@@ -9,7 +9,11 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import threading
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +49,9 @@ SECRETS = {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "POSTGRES_DB": "d"}
 FOLDER = "/var/lib/postgresql/data"
 ROWS = 1604
 LONG_AGO = "2026-01-01T00:00:00Z"
+NEWLINE = '{"\\n"}'
+#: Ends only when it is killed.
+STAY = "trap : TERM; while :; do sleep 1; done"
 #: Seconds that a registry is away, and in which Kubernetes tries again.
 AWAY, AGAIN = 4.0, 60.0
 
@@ -185,7 +192,8 @@ def test_a_server_that_leaves_serves_until_the_new_release_does(
     start_real_fleet: StartFleet, findings: Findings
 ) -> None:
     fleet = prepare(start_real_fleet("main", "work", nodes=2))
-    node = fleet.cluster.list_nodes()[1]  # type: ignore[union-attr]
+    cluster = get_cluster(fleet)
+    node = cluster.list_nodes()[1]
     fleet.web["servers"] = ["main", "work"]
     run(fleet)
     pods = list_pods(fleet)
@@ -195,11 +203,11 @@ def test_a_server_that_leaves_serves_until_the_new_release_does(
         failed = fail(fleet)
     assert f"{node} is not in the config any more: it gets no new pods" in failed.output
     assert list_pods(fleet) == pods
-    assert not fleet.cluster.find("Node", node, None)["spec"].get("unschedulable")
+    assert not cluster.find("Node", node, None)["spec"].get("unschedulable")
     fleet.web.update(image=IMAGES[1], command=SERVE)
     with visit(fleet) as moving:
         run(fleet)
-    assert fleet.cluster.find("Node", node, None) is None
+    assert cluster.find("Node", node, None) is None
     assert find_release(fleet) == (IMAGES[1], 2)
     assert [failing.failures, moving.failures] == [[], []]
     findings.add(
@@ -342,6 +350,8 @@ def test_an_image_is_pulled_before_the_only_pod_goes(fleet: Fleet, findings: Fin
     give_database(fleet)
     fleet.application["volumes"] = {"main": {"files": {"uid": 1000}}}
     fleet.web.update(mounts={"files": "/files"})
+    slow = {"servers": ["main"], "image": IMAGES[0], "command": STAY, "mounts": {"files": "/files"}}
+    fleet.application["app"]["slow"] = slow
     run(fleet)
     database, pods = find_database(fleet), list_pods(fleet)
     with visit(fleet) as visits:
@@ -352,14 +362,19 @@ def test_an_image_is_pulled_before_the_only_pod_goes(fleet: Fleet, findings: Fin
         assert "web: busybox:there-is-none cannot be pulled on" in fail(fleet).output
     assert (find_database(fleet), list_pods(fleet)) == (database, pods)
     assert visits.failures == []
-    fleet.web["image"] = IMAGES[1]
+    fleet.web["image"] = slow["image"] = IMAGES[1]
     with visit(fleet) as gap:
-        run(fleet)
+        assert "is stopping, which may take 30 s" in run(fleet)
     findings.add(
         "9 images pulled after the old pod has stopped",
         "a mistyped tag of the database and of a service with mounts, then one that there is",
         f"both fail before anything is touched, {visits}",
         f"while the one pod was replaced {gap}",
+    )
+    findings.add(
+        "10 a pod that is long in ending",
+        "a service with mounts that ignores SIGTERM, and a new image",
+        "told as a wait for its 30 s",
     )
 
 
@@ -482,6 +497,27 @@ def test_what_runs_is_safe_unless_told_otherwise(fleet: Fleet, findings: Finding
     )
 
 
+@contextmanager
+def watch_rollout(fleet: Fleet) -> Iterator[list[datetime]]:
+    """When kubectl has heard that all pods of the web server are new ones that count."""
+    counts = ("updatedReplicas", "availableReplicas", "replicas", "observedGeneration")
+    shown = "".join(f"{{.status.{name}}} " for name in counts)
+    words = ["get", "deployment/shop-web", "--watch", f"--output=jsonpath={shown}{NEWLINE}"]
+    before = fleet.cluster.find("Deployment", "shop-web")["metadata"]["generation"]
+    ends: list[datetime] = []
+
+    def read(lines: Iterable[str]) -> None:
+        for line in lines:
+            *pods, generation = map(int, line.split())
+            if pods == [2, 2, 2] and generation > before:
+                ends.append(datetime.now(UTC))
+
+    with get_cluster(fleet).follow(*words) as lines:
+        thread = threading.Thread(target=read, args=(lines,), daemon=True)
+        thread.start()
+        yield ends
+
+
 def test_a_deploy_that_changes_nothing_is_quick(fleet: Fleet, findings: Findings) -> None:
     give_database(fleet)
     run(fleet)
@@ -493,16 +529,24 @@ def test_a_deploy_that_changes_nothing_is_quick(fleet: Fleet, findings: Findings
         times.append(time.monotonic() - began)
     assert list_pods(fleet) == pods
     fleet.web["image"] = IMAGES[1]
-    with visit(fleet) as visits:
+    with watch_rollout(fleet) as ends, visit(fleet) as visits:
         began = time.monotonic()
-        run(fleet)
+        outcome = fleet.run("deploy", "--log-format", "json")
         seconds = time.monotonic() - began
+    assert outcome.code == 0, outcome.output
     assert visits.failures == []
+    (done,) = [
+        datetime.fromisoformat(record["time"])
+        for record in outcome.console
+        if record["message"] == "shop-web: 2 of 2 pods are ready"
+    ]
+    noticed = max(0.0, (done - ends[0]).total_seconds())
     findings.add(
         "speed",
         "five deploys that change nothing, then one with a new image",
         f"{min(times):.1f} to {max(times):.1f} s",
         f"the new image {seconds:.1f} s with `min_ready: 2s`, {visits}",
+        f"the rollout's end noticed {noticed:.2f} s after kubectl had heard of it",
     )
 
 
