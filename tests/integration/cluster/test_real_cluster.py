@@ -188,6 +188,27 @@ def test_a_database_does_not_become_empty_unseen(fleet: Fleet, findings: Finding
     )
 
 
+def test_a_disk_is_found_where_the_group_of_its_server_is_renamed(
+    fleet: Fleet, findings: Findings
+) -> None:
+    give_database(fleet)
+    run(fleet)
+    fill_database(fleet)
+    fleet.places, fleet.machines = (
+        {"base": fleet.places["main"]},
+        {"base": fleet.machines["main"]},
+    )
+    fleet.web["servers"] = fleet.application["database"]["servers"] = ["base"]
+    run(fleet)
+    rows = count_rows(fleet)
+    assert rows == ROWS
+    findings.add(
+        "2 silently empty database",
+        "the group of a database without `mount` renamed, its server the same",
+        f"exit code 0, {rows:,} of {ROWS:,} rows",
+    )
+
+
 def test_a_server_that_leaves_serves_until_the_new_release_does(
     start_real_fleet: StartFleet, findings: Findings
 ) -> None:

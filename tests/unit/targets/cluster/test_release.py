@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,8 +38,13 @@ class Recorder:
     """In the place of a cluster: keeps what it was asked for, and refuses what it is told to."""
 
     refuses: dict[str, NvoiError] = field(default_factory=dict)
+    disks: list[Any] = field(default_factory=list)
     asked: list[tuple[str, list[str]]] = field(default_factory=list)
     rolled_out: list[Any] = field(default_factory=list)
+
+    def get(self, kinds: Iterable[str]) -> tuple[Any, ...]:
+        assert [*kinds] == ["persistentvolumes"]
+        return (*self.disks,)
 
     def apply(self, manifests: Iterable[Any]) -> tuple[Any, ...]:
         applied = (*manifests,)
@@ -350,3 +356,19 @@ def test_a_disk_that_cannot_follow_is_refused_even_where_data_may_be_left() -> N
     elsewhere = MOUNTED + POSTGRES.replace("[main]", "[work]")
     with pytest.raises(UsageError, match="it cannot follow to work: give the database a `mount`"):
         check(DISK, elsewhere, accepts=True)
+
+
+@pytest.mark.parametrize(("node", "is_refused"), [("main-1", False), ("other-1", True)])
+def test_a_disk_is_found_where_the_group_of_its_server_is_only_renamed(
+    node: str, *, is_refused: bool
+) -> None:
+    context = see(build(DISK, STAMPS[0]).kept, text=DISK.replace("main", "base"))
+    context.list_servers()
+    context.survey.nodes = {server.name: "main-1" for server in context.survey.servers}
+    expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    claim = {"namespace": "default", "name": "data-db-shop-0"}
+    disk = {"spec": {"claimRef": claim, "nodeAffinity": {"required": terms}}}
+    connect(context).disks = [disk]
+    with pytest.raises(UsageError) if is_refused else nullcontext():
+        check_data(context, context.manifests.kept)
