@@ -74,6 +74,10 @@ class RealCluster:
         nodes.sort(key=lambda one: MASTER_LABEL not in one["metadata"]["labels"])
         return [node["metadata"]["name"] for node in nodes]
 
+    def find_version(self, node: str) -> str:
+        """The release that a node runs."""
+        return str(self.find("nodes", node, None)["status"]["nodeInfo"]["kubeletVersion"])
+
     def describe(self) -> str:
         """Which Kubernetes it is, and on what its nodes run."""
         version = json.loads(self.ask("get", "--raw", "/version"))["gitVersion"]

@@ -92,7 +92,8 @@ class Fleet:
             # Those that it has no nodes for are new to it.
             for group, node in zip(groups, self.cluster.list_nodes(), strict=False):
                 role = "server" if group == groups[0] else "agent"
-                self.hosts[group].adopt(self.machines[group].enter, node, role)
+                version = self.cluster.find_version(node)
+                self.hosts[group].adopt(self.machines[group].enter, node, version, role)
         self.keys = keys
         #: Where its runs are told.
         self.callback_url: str | None = None
