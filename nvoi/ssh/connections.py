@@ -27,6 +27,7 @@ from nvoi.ssh.known_hosts import KnownHosts
 from nvoi.ssh.routes import Routes, read_routes
 from nvoi.ssh.session import Session, show
 from nvoi.ssh.transport import close_channel
+from nvoi.waiting import Reminder
 
 log = get_logger("nvoi.ssh")
 
@@ -86,6 +87,7 @@ class Connections:
         level: int | None = logging.DEBUG,
         check: bool = True,
         title: str = "",
+        reminder: Reminder | None = None,
     ) -> Result:
         """Run ``command`` on the host, and wait for its end.
 
@@ -99,6 +101,7 @@ class Connections:
             level: the level its lines are logged at as they arrive; None where they are data.
             check: whether an exit code other than 0 is an error.
             title: how the log and errors call it, where not by its words.
+            reminder: says now and then that it still runs.
 
         Raises:
             ConnectionFailedError: the host cannot be reached; nothing ran.
@@ -119,6 +122,7 @@ class Connections:
             idle_timeout=self._timeouts.idle if idle_timeout is None else idle_timeout,
             on_line=_listen(host, level, on_line),
             whole=whole,
+            reminder=reminder,
         )
         with parallel.hold(session):
             result = session.run()

@@ -24,6 +24,7 @@ from nvoi.log import masking
 from nvoi.log.lines import LineCutter
 from nvoi.ssh.connection import Connection
 from nvoi.ssh.transport import BROKEN, Transport, close_channel
+from nvoi.waiting import Reminder
 
 if TYPE_CHECKING:
     import paramiko
@@ -105,6 +106,7 @@ class Session:
     idle_timeout: float
     on_line: Callable[[str], None] | None
     whole: bool
+    reminder: Reminder | None = None
 
     def __post_init__(self) -> None:
         self._began = self._active = time.monotonic()
@@ -277,6 +279,8 @@ class Session:
     def _check_time(self) -> None:
         if self._cancelled.is_set():
             raise self._lose("it was cancelled")
+        if self.reminder is not None:
+            self.reminder.tell()
         if time.monotonic() - self._began >= self.timeout:
             outcome = f"ended after {self.timeout:g} s, its time-out"
         elif time.monotonic() - self._active >= self.idle_timeout:

@@ -22,7 +22,6 @@ from ruamel.yaml import YAML
 from werkzeug import Request, Response
 
 from nvoi.k3s.facts import CONFIG_FILE, HEADER
-from nvoi.k3s.plan import DEFAULT_VERSION
 from tests.fakes.cluster_state import PROGRAM, ClusterState
 
 FOLDER = Path(__file__).parent
@@ -164,17 +163,19 @@ class K3sHost:
         self.add_program("cloud-init", CLOUD_INIT)
         (self.folder / "cloud-init").write_text("".join(f"status: {one}\n" for one in states))
 
-    def adopt(self, enter: Sequence[str], node: str) -> None:
+    def adopt(self, enter: Sequence[str], node: str, version: str, role: str = "server") -> None:
         """Be the machine of a node that a cluster has already, so that nothing is installed.
 
         Args:
             enter: the words before a command on the machine.
             node: the name of the node.
+            version: the release that it runs.
+            role: ``server`` or ``agent``.
         """
         config = self.root / "etc/rancher/k3s/config.yaml"
         config.parent.mkdir(parents=True)
         config.write_text(f"{HEADER}\nnode-name: {node}\ntoken: its-own\n")
-        self.install(enter, "server", DEFAULT_VERSION)
+        self.install(enter, role, version)
 
     def install(self, enter: Sequence[str], role: str, version: str) -> None:
         """Run the installer on it, as somebody else may have done."""

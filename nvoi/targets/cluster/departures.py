@@ -23,6 +23,7 @@ from nvoi.kubernetes.names import SERVER_GROUP, build_app_selector
 from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
+from nvoi.parallel import work_on_all
 from nvoi.providers.disks import build_detachment
 from nvoi.providers.rented import list_wanted
 from nvoi.ssh.host import as_root
@@ -95,12 +96,17 @@ def keep_servers(context: ClusterContext) -> None:
     survey = context.survey
     leaving, survey.leaving = survey.leaving, ()
     regrouped, survey.regrouped = survey.regrouped, {}
-    if leaving:
-        keep_nodes(context.cluster, leaving)
-    for name, group in regrouped.items():
-        labels = {SERVER_GROUP: group}
-        context.cluster.change(Reference("Node", name), {"metadata": {"labels": labels}})
-        log.info("%s is in the server group %s again", name, group)
+    try:
+        if leaving:
+            keep_nodes(context.cluster, leaving)
+    finally:
+        work_on_all([*regrouped], lambda name: change_group(context, name, regrouped[name]))
+
+
+def change_group(context: ClusterContext, node: str, group: str) -> None:
+    change = {"metadata": {"labels": {SERVER_GROUP: group}}}
+    context.cluster.change(Reference("Node", node), change)
+    log.info("%s is in the server group %s again", node, group)
 
 
 def describe_held(context: ClusterContext) -> str:

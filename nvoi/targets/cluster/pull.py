@@ -30,7 +30,7 @@ from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.release import ROLLOUT_SECONDS
 from nvoi.targets.cluster.state import Json
-from nvoi.waiting import NotReadyError, wait_for
+from nvoi.waiting import NotReadyError, Reminder, wait_for
 
 log = get_logger("nvoi.cluster")
 
@@ -153,6 +153,7 @@ def try_to_pull(context: ClusterContext, server: Server, pull: Pull) -> None:
         timeout=ROLLOUT_SECONDS,
         idle_timeout=ROLLOUT_SECONDS,
         check=False,
+        reminder=Reminder(f"{pull.image} on {server.name}", log),
     )
     if result.is_ok:
         return
@@ -181,9 +182,13 @@ def build_failure(server: Server, pull: Pull, reason: str) -> ServiceError:
 
 
 def plan(context: ClusterContext) -> Iterator[str]:
-    for item in context.manifests.kept:
-        if ends_first(item):
-            yield f"pulls a new image of {name_service(item)} on its servers while the old one runs"
+    wanted = context.manifests.kept
+    names = [name_service(item) for item in wanted if ends_first(item)]
+    if context.state.app:
+        # What runs is known by now.
+        names = [pull.service for pull in find_pulls(context.state.objects, wanted)]
+    for name in names:
+        yield f"pulls a new image of {name} on its servers while the old one runs"
 
 
 PULL: Step[ClusterContext] = Step(name="Pull", run=pull_images, plan=plan)

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nvoi.errors import NvoiError, ServiceError, UsageError
+from nvoi.k3s.drain import list_claims
 from nvoi.kubernetes.adoption import build_turn, find_detached, find_turned
 from nvoi.kubernetes.cluster import build_selector
-from nvoi.kubernetes.data import find_moves
+from nvoi.kubernetes.data import Move, find_moves
 from nvoi.kubernetes.drift import is_unchanged
-from nvoi.kubernetes.names import NAME, STAMP, build_app_selector
+from nvoi.kubernetes.names import NAME, NAMESPACE, STAMP, build_app_selector
 from nvoi.kubernetes.ownership import WORKLOADS, find_fixed, get_label, read_reference
 from nvoi.kubernetes.ports import hold_targets
 from nvoi.kubernetes.progress import count_settling, is_ready
@@ -96,7 +97,8 @@ def check_data(context: ClusterContext, wanted: Iterable[Manifest]) -> None:
         for folder in server.volumes
         if folder not in facts[server.name].volumes
     }
-    moves = find_moves(context.state.objects, wanted, lacking)
+    found = find_moves(context.state.objects, wanted, lacking)
+    moves = [move for move in found if not is_renamed(context, move)]
     if context.request.accept_data_move and all(move.is_possible for move in moves):
         for move in moves:
             log.warning("%s; the old data stays where it is", move)
@@ -106,6 +108,16 @@ def check_data(context: ClusterContext, wanted: Iterable[Manifest]) -> None:
             hint="put that back as it was; --accept-data-move goes on without the data, which "
             "stays where it is",
         )
+
+
+def is_renamed(context: ClusterContext, move: Move) -> bool:
+    """Whether a disk stays on its server, whose group alone is called otherwise."""
+    if move.is_possible or move.after is None:
+        return False
+    names = {one.name for one in context.survey.servers if one.group in move.after.groups}
+    nodes = [node for name, node in context.survey.nodes.items() if name in names]
+    claim = f"{NAMESPACE}/{move.before.name.rpartition('/')[2]}"
+    return any(claim in list_claims(context.cluster, node) for node in nodes)
 
 
 def wait_for_jobs(context: ClusterContext) -> None:

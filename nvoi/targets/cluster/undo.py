@@ -35,7 +35,14 @@ REVISION = "deployment.kubernetes.io/revision"
 
 def restore(context: ClusterContext) -> None:
     """Apply what was there before, delete what was not, and wait until the old release serves."""
-    keep_servers(context)
+    try:
+        keep_servers(context)
+    finally:
+        # Also where a server does not take pods again: the others do.
+        put_back(context)
+
+
+def put_back(context: ClusterContext) -> None:
     if not context.rollout.applied:
         return
     if context.state.has_adopted:

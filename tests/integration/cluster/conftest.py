@@ -11,6 +11,8 @@ import pytest
 from nvoi.config.schema import SSHKeys
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
+from tests.fakes.real_cluster import RealCluster
+from tests.integration.cluster.findings import Findings
 from tests.integration.cluster.fleet import Fleet
 from tests.integration.cluster.machine import Machine
 from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
@@ -27,6 +29,7 @@ StartMachine = Callable[..., Machine]
 StartFleet = Callable[..., Fleet]
 StartRelay = Callable[[Host], Relay]
 Connect = Callable[..., Connections]
+FINDINGS = pytest.StashKey[Findings]()
 
 
 @pytest.fixture
@@ -68,3 +71,32 @@ def start_fleet(tmp_path: Path, keys: SSHKeys) -> Iterator[StartFleet]:  # noqa:
 def fleet(start_fleet: StartFleet) -> Fleet:
     """One server, on which nothing is yet."""
     return start_fleet()
+
+
+@pytest.fixture(scope="session")
+def findings(pytestconfig: pytest.Config) -> Findings:
+    """What is told at the end of the tests on a real cluster."""
+    return pytestconfig.stash.setdefault(FINDINGS, Findings())
+
+
+@pytest.fixture
+def start_real_fleet(start_fleet: StartFleet, findings: Findings) -> StartFleet:
+    """Starts machines of the nodes of a real cluster."""
+
+    def start(*groups: str, nodes: int = 1) -> Fleet:
+        fleet = start_fleet(*groups)
+        assert isinstance(fleet.cluster, RealCluster), "NVOI_TEST_KUBECONFIG names no real cluster"
+        found = len(fleet.cluster.list_nodes())
+        assert found >= nodes, f"this needs a cluster of {nodes} nodes: there is {found}"
+        findings.cluster = fleet.cluster.describe()
+        return fleet
+
+    return start
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print what a real cluster has shown."""
+    for line in config.stash.get(FINDINGS, Findings()).list_lines():
+        terminalreporter.write_line(line)

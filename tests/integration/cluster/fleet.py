@@ -7,7 +7,6 @@ its API are those of tests/fakes. With ``NVOI_TEST_KUBECONFIG`` the API is a rea
 from __future__ import annotations
 
 import json
-import os
 from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +16,12 @@ from nvoi.config.schema import SSHKeys
 from nvoi.images.registry import Registry as Client
 from nvoi.kubernetes.credentials import Credentials
 from nvoi.kubernetes.registry import ADDRESS, REGISTRIES_FILE
+from nvoi.naming import VOLUMES_FOLDER
 from nvoi.secret import Secret
 from nvoi.ssh.host import Host
 from tests.fakes.cluster_state import ClusterState
 from tests.fakes.k3s_host import InstallerSite, K3sHost
-from tests.fakes.real_cluster import RealCluster
+from tests.fakes.real_cluster import RealCluster, find_kubeconfig
 from tests.integration.cluster.machine import Machine
 from tests.integration.cluster.visitors import Visitors
 from tests.integration.commands import Outcome, Running, build_environment
@@ -66,8 +66,7 @@ class Fleet:
         self.visitors = Visitors()
         self.state = ClusterState(folder / "cluster")
         self.state.listen(self._run_registry)
-        kubeconfig = os.environ.get("NVOI_TEST_KUBECONFIG")
-        self._kubeconfig = Path(kubeconfig) if kubeconfig else None
+        self._kubeconfig = find_kubeconfig()
         #: What is in the cluster, whichever it is.
         self.cluster = RealCluster(self._kubeconfig) if self._kubeconfig else self.state
         self.places: dict[str, tuple[str, int]] = {}
@@ -77,7 +76,12 @@ class Fleet:
         for number, group in enumerate(groups, start=1):
             self._add_machine(number, group, user=user, sudo=sudo)
         if isinstance(self.cluster, RealCluster):
-            self.hosts[groups[0]].adopt(self.master.enter, self.cluster.get_node())
+            self.cluster.clear(NAME, self.master.root / VOLUMES_FOLDER.lstrip("/"))
+            # Those that it has no nodes for are new to it.
+            for group, node in zip(groups, self.cluster.list_nodes(), strict=False):
+                role = "server" if group == groups[0] else "agent"
+                version = self.cluster.find_version(node)
+                self.hosts[group].adopt(self.machines[group].enter, node, version, role)
         #: Where its runs are told.
         self.callback_url: str | None = None
         self._running: list[Running] = []
@@ -196,15 +200,16 @@ class Fleet:
 
     def run(self, verb: str = "deploy", *options: str, **environ: str) -> Outcome:
         """Run a command to its end."""
-        return self.start(verb, *options, **environ).wait(
-            REAL_PATIENCE if self._kubeconfig else PATIENCE
-        )
+        patience = REAL_PATIENCE if self._kubeconfig else PATIENCE
+        return self.start(verb, *options, **environ).wait(patience)
 
     def close(self) -> None:
         """End all of it."""
         for running in self._running:
             running.process.kill()
             running.process.wait()
+        if isinstance(self.cluster, RealCluster):
+            self.cluster.restore()
         for machine in self.machines.values():
             machine.stop()
         self.registry.stop()

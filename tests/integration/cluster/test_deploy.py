@@ -165,6 +165,8 @@ def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_an
     outcome = fleet.run()
     assert outcome.code == 0, outcome.output
     assert "nothing to push" in outcome.output
+    # Nothing is to be pulled, either.
+    assert "Pull" not in find_steps(outcome.output)
     # Of which those of a pre_run_command are a quarter.
     asked = [" ".join(call) for call in fleet.state.calls[calls:]]
     assert len(asked) <= 41, asked

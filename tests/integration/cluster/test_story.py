@@ -6,19 +6,21 @@ that the tests run on is its master, where k3s is installed already (docs/cluste
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import Any
 
 import pytest
 import urllib3
 
+from tests.fakes.real_cluster import find_kubeconfig
 from tests.integration.cluster.fleet import PATIENCE, REAL_PATIENCE, Fleet
 from tests.integration.commands import Outcome
 
 #: Several runs, each of which may take so long.
-pytestmark = pytest.mark.timeout(
-    2 * REAL_PATIENCE if "NVOI_TEST_KUBECONFIG" in os.environ else 2 * PATIENCE
+pytestmark = (
+    [pytest.mark.real_cluster, pytest.mark.timeout(2 * REAL_PATIENCE)]
+    if find_kubeconfig()
+    else [pytest.mark.timeout(2 * PATIENCE)]
 )
 
 #: Images that a real cluster can pull, and a web server that is in them.
@@ -26,8 +28,10 @@ IMAGES = ("busybox:1.36", "busybox:1.37")
 BROKEN = "busybox:1.35"
 DATABASE, MISTYPED = "postgres:17-alpine", "postgres:17-alpinee"
 #: Ends when its database does.
-WORK = "while nc -z db-shop 5432; do sleep 1; done; exit 3"
-SERVE = "mkdir -p /tmp/www && : >/tmp/www/up && exec httpd -f -p 3000 -h /tmp/www"
+WORK = "while nc -w 2 db-shop 5432 </dev/null >/dev/null; do sleep 1; done; exit 3"
+LISTEN = "mkdir -p /tmp/www && : >/tmp/www/up && httpd -f -p 3000 -h /tmp/www &"
+#: Ends as soon as it is told to.
+SERVE = f"{LISTEN} trap 'kill $!' TERM; wait"
 
 
 def find_release(fleet: Fleet) -> tuple[str, int]:
@@ -109,7 +113,7 @@ def test_a_release_that_cannot_start_or_does_not_stay_up_leaves_the_old_pods_as_
     assert missing.code == 1
     assert "not found" in missing.output
     assert list_pods(fleet) == pods
-    web |= {"image": BROKEN, "command": f"{SERVE.replace('exec ', '')} & sleep 6; exit 6"}
+    web |= {"image": BROKEN, "command": f"{LISTEN} sleep 6; exit 6"}
     fleet.cluster.behave(BROKEN, "die", exit=6)
     ended = fleet.run()
     assert ended.code == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import subprocess
 import threading
@@ -25,7 +24,9 @@ from nvoi.kubernetes.refusals import explain
 from nvoi.parallel import CancelledError, Task
 from nvoi.secret import Secret
 from tests.fakes.cluster_state import ClusterState
+from tests.fakes.real_cluster import find_kubeconfig
 
+pytestmark = [pytest.mark.real_cluster] if find_kubeconfig() else []
 PRINT = ("config", "view", "--minify", "--flatten", "--output=json")
 SELECTOR = "nvoi.io/test=api"
 SECONDS = 30.0
@@ -34,7 +35,7 @@ SECONDS = 30.0
 def read_kubeconfig(state: ClusterState | None) -> str:
     if state is not None:
         return (state.folder / "kubeconfig.json").read_text()
-    words = ["kubectl", f"--kubeconfig={os.environ['NVOI_TEST_KUBECONFIG']}", *PRINT]
+    words = ["kubectl", f"--kubeconfig={find_kubeconfig()}", *PRINT]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
@@ -49,7 +50,7 @@ def connect(text: str) -> Api:
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[ClusterState | None]:
     """The stand-in, where there is no real cluster."""
-    made = None if "NVOI_TEST_KUBECONFIG" in os.environ else ClusterState(tmp_path / "cluster")
+    made = None if find_kubeconfig() else ClusterState(tmp_path / "cluster")
     yield made
     if made is not None:
         made.close()

@@ -24,6 +24,7 @@ from nvoi.errors import (
 from nvoi.log.masking import add_secrets
 from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
+from nvoi.waiting import Reminder
 from tests.integration.ssh.conftest import Connect, StartServer
 from tests.integration.ssh.server import Server
 from tests.waiting import PATIENCE, wait_until
@@ -43,6 +44,22 @@ def test_words_reach_the_program_as_they_are(server: Server, connections: Connec
     words = ["two words", "it's", "$HOME", "*", 'a"b', "é☃", "x\ny", ""]
     result = connections.run(server.host, Command("printf", "<%s>", *words))
     assert result.stdout == "".join(f"<{word}>" for word in words)
+
+
+def test_a_command_that_takes_long_is_told_now_and_then(
+    server: Server, connections: Connections, tmp_path: Path, logged: pytest.LogCaptureFixture
+) -> None:
+    gate = tmp_path / "gate"
+    command = script(f"until [ -e {gate} ]; do sleep 0.05; done")
+    reminder = Reminder("the gate", logging.getLogger("nvoi"), first=0.0)
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(connections.run, server.host, command, reminder=reminder)
+        try:
+            wait_until(lambda: "waiting for the gate" in logged.text, "a word of the command")
+            assert not result.done()
+        finally:
+            gate.touch()
+        assert result.result(PATIENCE).is_ok
 
 
 def test_one_connection_serves_all_commands(server: Server, connections: Connections) -> None:

@@ -15,6 +15,7 @@ from nvoi.kubernetes.registry import build_registry
 from nvoi.ssh.host import Host
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.pull import Pull, find_pulls, find_reason, pull_all, pull_image
+from nvoi.waiting import Reminder
 from tests.unit.targets.cluster.runs import STAMPS, build, see
 
 SERVERS = """\
@@ -48,9 +49,11 @@ class Machine:
 
     answers: Iterator[Result | NvoiError]
     asked: list[tuple[str, str]] = field(default_factory=list)
+    reminders: list[str] = field(default_factory=list)
 
-    def run(self, host: Host, command: Command, **_: object) -> Result:
+    def run(self, host: Host, command: Command, *, reminder: Reminder, **_: object) -> Result:
         self.asked.append((host.name, str(command)))
+        self.reminders.append(reminder.what)
         answer = next(self.answers)
         if isinstance(answer, NvoiError):
             raise answer
@@ -125,7 +128,10 @@ def test_an_image_that_can_never_be_had_is_told_at_once(reason: str) -> None:
 
 
 def test_a_registry_that_is_away_for_a_moment_is_asked_again() -> None:
-    assert len(pull(say(AWAY), say(AWAY), DONE).asked) == 3
+    machine = pull(say(AWAY), say(AWAY), DONE)
+    assert len(machine.asked) == 3
+    # Each may take long, which is told.
+    assert {*machine.reminders} == {"a:1 on shop-more-2"}
 
 
 def test_a_registry_that_stays_away_ends_the_run_before_anything_is_changed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,13 +45,22 @@ class Recorder:
     """In the place of a cluster: keeps what it was asked for, and refuses what it is told to."""
 
     refuses: dict[str, NvoiError] = field(default_factory=dict)
+    disks: list[Any] = field(default_factory=list)
     asked: list[tuple[str, list[str]]] = field(default_factory=list)
     rolled_out: list[Any] = field(default_factory=list)
+
+    def get(self, kinds: Iterable[str]) -> tuple[Any, ...]:
+        assert [*kinds] == ["persistentvolumes"]
+        return (*self.disks,)
 
     def apply(self, manifests: Iterable[Any]) -> tuple[Any, ...]:
         applied = (*manifests,)
         self._take("apply", map(read_reference, applied))
         return applied
+
+    def change(self, reference: Reference, change: Any) -> None:
+        del change
+        self._take("change", [reference])
 
     def delete(self, references: Iterable[Reference], *, wait: bool = True) -> None:
         self._take("delete" if wait else "delete later", references)
@@ -180,6 +190,18 @@ def test_a_job_is_ended_even_where_the_old_release_does_not_come_up() -> None:
     with pytest.raises(ServiceError):
         restore(context)
     assert recorder.asked[-1] == ("delete", [f"job/shop-web-pre-run-{context.rollout.stamp}"])
+
+
+def test_a_server_that_cannot_be_had_back_does_not_keep_the_old_release_away() -> None:
+    context = see([record(STAMPS[0]), *build(WEB, STAMPS[0]).kept])
+    recorder = connect(context, change=NvoiError("node/front-1: no"))
+    context.survey.regrouped = {"front-1": "work", "front-2": "work"}
+    context.rollout.applied += build(WEB, context.rollout.stamp).apps
+    with pytest.raises(NvoiError, match="node/front-1: no"):
+        restore(context)
+    verbs = [verb for verb, _ in recorder.asked]
+    assert verbs == ["change", "change", "restore", "remove", "delete"]
+    assert context.rollout.is_restored
 
 
 def test_a_service_leads_to_a_name_once_its_pods_have_it() -> None:
@@ -387,3 +409,19 @@ def test_a_disk_that_cannot_follow_is_refused_even_where_data_may_be_left() -> N
     elsewhere = MOUNTED + POSTGRES.replace("[main]", "[work]")
     with pytest.raises(UsageError, match="it cannot follow to work: give the database a `mount`"):
         check(DISK, elsewhere, accepts=True)
+
+
+@pytest.mark.parametrize(("node", "is_refused"), [("main-1", False), ("other-1", True)])
+def test_a_disk_is_found_where_the_group_of_its_server_is_only_renamed(
+    node: str, *, is_refused: bool
+) -> None:
+    context = see(build(DISK, STAMPS[0]).kept, text=DISK.replace("main", "base"))
+    context.list_servers()
+    context.survey.nodes = {server.name: "main-1" for server in context.survey.servers}
+    expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    claim = {"namespace": "default", "name": "data-db-shop-0"}
+    disk = {"spec": {"claimRef": claim, "nodeAffinity": {"required": terms}}}
+    connect(context).disks = [disk]
+    with pytest.raises(UsageError) if is_refused else nullcontext():
+        check_data(context, context.manifests.kept)
