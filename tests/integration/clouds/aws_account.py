@@ -25,7 +25,7 @@ PACE = Pace(
     patience=3.0,
     pause=0.01,
     longest_pause=0.05,
-    settle=0.2,
+    settle=2.0,
     wait=60.0,
 )
 SERVERS = """\

@@ -62,7 +62,8 @@ def test_one_that_answers_already_is_asked_once(
     logged.clear()
     calls = len(state.calls)
     wait(new_cluster)
-    assert len(state.calls) == calls + 1
+    # The watches of the first time may end, and be asked for again, a moment later.
+    assert [call for call in state.calls[calls:] if call[0] != "watch"] == [["get", "deployments"]]
     assert WAITING not in get_messages(logged)
 
 

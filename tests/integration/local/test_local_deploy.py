@@ -291,6 +291,7 @@ def test_a_dry_run_finds_what_the_run_would_put_right(app: App) -> None:
     port = app.add_server()
     app.deploy()
     os.kill(app.get_daemon_pid(), signal.SIGKILL)
+    wait_until(lambda: len(app.find_processes()) == 1, "only the service")
     [orphan] = app.find_processes()
     text = "\n".join(app.plan())
     assert f"would start release {get_release(app)} again" in text

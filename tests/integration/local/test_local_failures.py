@@ -89,7 +89,7 @@ def test_a_command_that_goes_into_the_background_is_told_to_stay(
     serving: tuple[App, int], kind: str
 ) -> None:
     app, _ = serving
-    command = f"setsid {sys.executable} -S server.py >/dev/null 2>&1 & sleep 0.1"
+    command = f"setsid {sys.executable} -S server.py >/dev/null 2>&1 &"
     if kind == "service":
         app.services["web"]["command"] = command
     else:
