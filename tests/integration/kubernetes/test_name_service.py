@@ -72,7 +72,8 @@ def test_one_without_a_name_service_of_k3s_is_no_reason_to_wait(
 ) -> None:
     wait(cluster)
     assert commands_run() == 1
-    assert not get_messages(logged)
+    assert WAITING not in get_messages(logged)
+    assert not get_messages(logged, "WARNING")
 
 
 def test_why_names_are_not_answered_is_a_warning_at_once(

@@ -93,7 +93,7 @@ def test_a_command_that_goes_into_the_background_is_told_to_stay(
     if kind == "service":
         app.services["web"]["command"] = command
     else:
-        app.services["worker"] = {"command": f"PORT={find_port()} {command}"}
+        app.services["worker"] = {"command": f"PORT={find_port()} {command} sleep 0.1"}
     with pytest.raises(ServiceError, match=r"it put itself into the background") as caught:
         app.deploy()
     assert "run it in the foreground" in caught.value.hint
