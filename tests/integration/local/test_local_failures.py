@@ -89,11 +89,13 @@ def test_a_command_that_goes_into_the_background_is_told_to_stay(
     serving: tuple[App, int], kind: str
 ) -> None:
     app, _ = serving
-    command = f"setsid {sys.executable} -S server.py >/dev/null 2>&1 &"
+    # It serves once what began it has surely ended.
+    serve = f"sleep 1; exec {sys.executable} -S server.py"
+    command = f"setsid sh -c '{serve}' >/dev/null 2>&1 & sleep 0.1"
     if kind == "service":
         app.services["web"]["command"] = command
     else:
-        app.services["worker"] = {"command": f"PORT={find_port()} {command} sleep 0.1"}
+        app.services["worker"] = {"command": f"PORT={find_port()} {command}"}
     with pytest.raises(ServiceError, match=r"it put itself into the background") as caught:
         app.deploy()
     assert "run it in the foreground" in caught.value.hint
