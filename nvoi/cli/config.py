@@ -25,7 +25,7 @@ def build_section(account: Account) -> str:
 
 PROVIDERS = {
     "local": """\
-        local: {}               # this machine; `ssh` uses servers, hetzner, aws and scaleway rent them
+        local: {}             # this machine; ssh uses servers, hetzner, aws and scaleway rent them
         """,
     "ssh": """\
         ssh: {}                 # servers that you have: put the public key below on each of them
