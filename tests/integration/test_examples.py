@@ -83,8 +83,10 @@ def test_an_example_is_the_shop_s_config_for_another_place(name: str, tmp_path: 
     # In a copy of the shop it can be deployed as it is.
     folder = shutil.copytree(EXAMPLES / "shop", tmp_path / "shop")
     check_request(Request(config, folder, tmp_path, "run"))
-    names = {"domain": None, "subdomain": None}
-    app = {key: replace(one, **names) for key, one in config.application.app.items()}
+    app = {
+        key: replace(one, domain=None, subdomain=None)
+        for key, one in config.application.app.items()
+    }
     assert (app, config.application.database) == (shop.application.app, shop.application.database)
     # The page names all variables, and no others.
     text = (EXAMPLES / name / "deploy.yml").read_text()
