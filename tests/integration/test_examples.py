@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from nvoi.cli.config import build_config
 from nvoi.config.loader import load
-from nvoi.config.schema import Config
+from nvoi.config.schema import PROVIDERS, Config
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.domains import get_domains
 from nvoi.operation import Request
@@ -108,3 +109,19 @@ def test_an_account_can_have_what_its_example_says(name: str) -> None:
             lines += domains.describe(application)
         assert told <= {*lines}, lines
         assert all(call.is_reading for call in cloud.calls)
+
+
+@pytest.mark.parametrize("name", [name for name in CLOUDS if name in PROVIDERS])
+def test_a_new_config_lacks_only_what_its_placeholders_stand_for(name: str) -> None:
+    text = re.sub(
+        r"(\w+): CHANGE-ME",
+        lambda match: f"{match[1]}: {ENVIRON[f'{name}_{match[1]}'.upper()]}",
+        build_config("shop", name),
+    )
+    application = load(text, filename="deploy.yml", environ=None).application
+    make, variable, _ = CLOUDS[name]
+    opened: AbstractContextManager[Any] = make()
+    with opened as cloud:
+        provider = get_provider(application, {variable: cloud.url})
+        assert provider.find_faults(application) == []
+        assert any("shop-main-1" in line for line in provider.describe(application))
