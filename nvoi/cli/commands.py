@@ -211,7 +211,8 @@ def add_config_options(parser: Parser) -> None:
         "--provider",
         choices=PROVIDERS,
         default="local",
-        help="where the app runs: this machine (local, unless told otherwise), or servers",
+        help="where the app runs: this machine (local, the default), servers of yours (ssh), or "
+        "servers that nvoi rents (hetzner, aws, scaleway)",
     )
 
 

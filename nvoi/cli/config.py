@@ -25,7 +25,7 @@ def build_section(account: Account) -> str:
 
 PROVIDERS = {
     "local": """\
-        local: {}               # this machine; ssh, hetzner, aws and scaleway rent or use servers
+        local: {}             # this machine; ssh uses servers, hetzner, aws and scaleway rent them
         """,
     "ssh": """\
         ssh: {}                 # servers that you have: put the public key below on each of them
@@ -59,7 +59,7 @@ SERVER_SERVICE = """\
       port: 8000
       healthcheck:
         path: /health
-      # domain: example.com     # needs domain_provider.ingress: email, or .cloudflare
+      # domain: example.com     # needs a domain_provider: docs/domains.md says which
       # subdomain: www
 """
 

@@ -31,8 +31,7 @@ from nvoi.onboarding.adoption import Source, adopt, begin, build_host_groups
 from nvoi.onboarding.answers import Answers, read_answers
 from nvoi.onboarding.checkout import read_checkout
 from nvoi.onboarding.dashboards import DEFAULT_URL, call_dashboard
-from nvoi.onboarding.document import compose, is_deployable
-from nvoi.onboarding.place import NOT_YET
+from nvoi.onboarding.document import compose
 from nvoi.onboarding.prompts import Choice, Interview, Prompts
 from nvoi.onboarding.retracing import RetracingPrompts
 from nvoi.onboarding.terminal import open_prompts
@@ -297,8 +296,6 @@ def tell_next(say: Say, show: Say, options: argparse.Namespace, draft: Draft, te
     say("\nNext:")
     for line in list_commands(options, config):
         say(f"  {line}")
-    if not is_deployable(application.compute_provider):
-        say(f"\n{NOT_YET}")
 
 
 def describe_key(draft: Draft) -> str:

@@ -26,8 +26,7 @@ from nvoi.domains.cloudflare_api import Pace as CloudflarePace
 from nvoi.domains.cloudflare_records import Zone
 from nvoi.errors import ExtraError, NvoiError
 from nvoi.onboarding.prompts import Choice, Prompts, ask, ask_secret
-from nvoi.providers import ServerType, list_types
-from nvoi.secret import Secret
+from nvoi.providers import ServerType, list_regions, list_types
 
 ARCHITECTURE = "architecture"
 #: Seconds for which somebody at a terminal waits for an account to answer again.
@@ -57,15 +56,15 @@ class Account:
         needs: what one has to have, in a sentence.
         fields: its questions.
         check: tries what was answered, and returns what the account has; raises NvoiError.
-        take: completes what was answered by what the account has.
+        take: completes what was answered by what the account has; raises NvoiError.
     """
 
     title: str
     kind: type[Any]
     needs: str
     fields: tuple[Field, ...] = ()
-    check: Callable[[Any, Environ], Sequence[Any]] | None = None
-    take: Callable[[Prompts, Any, Sequence[Any]], Any] = lambda _, record, __: record
+    check: Callable[[Any, Environ], Sequence[Any]] = lambda _, __: ()
+    take: Callable[[Prompts, Any, Sequence[Any], Environ], Any] = lambda _, record, *__: record
 
 
 def check_local(_: LocalProvider, __: Environ) -> tuple[()]:
@@ -75,14 +74,26 @@ def check_local(_: LocalProvider, __: Environ) -> tuple[()]:
     return ()
 
 
-def choose_type(prompts: Prompts, record: Any, types: Sequence[ServerType]) -> Any:
+def choose_region(
+    prompts: Prompts, record: AWSProvider, regions: Sequence[str], environ: Environ
+) -> Any:
+    """As :func:`choose_type`: a region says what is on sale there once it is chosen."""
+    choices = [Choice(region, region) for region in regions]
+    record = replace(record, region=prompts.choose("Region:", choices, record.region))
+    prompts.say("  EC2's API has no prices: see https://aws.amazon.com/ec2/pricing/on-demand/")
+    return choose_type(prompts, record, try_out(prompts, list_types, record, environ), environ)
+
+
+def choose_type(prompts: Prompts, record: Any, types: Sequence[ServerType], _: Environ) -> Any:
     """``record`` with the location and the server type that are chosen of those on sale."""
     location, kind = LISTED[type(record)]
     places = sorted({one.location for one in types})
     if not places:
         return record
     choices = [Choice(place, place) for place in places]
-    place = prompts.choose("Location:", choices, getattr(record, location))
+    place = places[0]
+    if len(places) > 1:
+        place = prompts.choose("Location:", choices, getattr(record, location))
     here = [one for one in types if one.location == place]
     here.sort(key=lambda one: (one.price or 0, one.cores, one.memory, one.name))
     before = next((one for one in here if one.name == getattr(record, kind)), None)
@@ -110,7 +121,9 @@ def check_cloudflare(record: Cloudflare, environ: Environ) -> Sequence[Zone]:
     return zones
 
 
-def tell_zones(prompts: Prompts, record: Cloudflare, zones: Sequence[Zone]) -> Cloudflare:
+def tell_zones(
+    prompts: Prompts, record: Cloudflare, zones: Sequence[Zone], _: Environ
+) -> Cloudflare:
     names = ", ".join(sorted(zone.name for zone in zones))
     if names:
         prompts.say(f"  Domains of the account: {names}")
@@ -154,14 +167,16 @@ ACCOUNTS: tuple[Account, ...] = (
     Account(
         "AWS",
         AWSProvider,
-        "AWS: an access key of a user who may manage EC2.",
+        "AWS: an access key of an IAM user who may manage EC2.",
         (
             Field("access_key_id", "Access key id", secret=True),
             Field("secret_access_key", "Secret access key", secret=True),
-            Field("region", "Region:", "eu-central-1"),
-            Field("instance_type", "Instance type:", "t3.small"),
-            Field(ARCHITECTURE, "Architecture:", "x86"),
+            Field("region", "Region:", "eu-central-1", is_listed=True),
+            Field("instance_type", "Instance type:", "t3.small", is_listed=True),
+            Field(ARCHITECTURE, "Architecture:", "x86", is_listed=True),
         ),
+        check=list_regions,
+        take=choose_region,
     ),
     Account(
         "Scaleway",
@@ -200,11 +215,6 @@ def get_account(provider: ComputeProvider) -> Account:
     return next(account for account in ACCOUNTS if isinstance(provider, account.kind))
 
 
-def build_blank(account: Account) -> ComputeProvider:
-    blank: ComputeProvider = account.kind(**{field.name: Secret() for field in account.fields})
-    return blank
-
-
 def ask_account(
     prompts: Prompts, account: Account, before: object, environ: Environ = EMPTY
 ) -> Any:
@@ -213,15 +223,16 @@ def ask_account(
     while True:
         # What is not asked for stays as it was.
         for field in account.fields:
-            if field.is_listed and account.check:
+            if field.is_listed:
                 known.setdefault(field.name, field.default)
             else:
                 known[field.name] = ask_field(prompts, field, known)
         record = account.kind(**known)
-        found = try_out(prompts, account, record, environ)
-        if not isinstance(found, NvoiError):
-            return account.take(prompts, record, found)
-        prompts.say(f"! {account.title}: {found}")
+        try:
+            found = try_out(prompts, account.check, record, environ)
+            return account.take(prompts, record, found, environ)
+        except NvoiError as error:
+            prompts.say(f"! {account.title}: {error}")
         if not account.fields or prompts.choose("What now?", AFTER_TROUBLE, default=True) is False:
             break
     # Nobody says what there is.
@@ -230,12 +241,16 @@ def ask_account(
 
 
 def try_out(
-    prompts: Prompts, account: Account, record: Any, environ: Environ
-) -> Sequence[Any] | NvoiError:
-    """What the account has, or why it refuses; asked once, also where the user goes back."""
-    check = account.check
-    if check is None:
-        return ()
+    prompts: Prompts,
+    check: Callable[[Any, Environ], Sequence[Any]],
+    record: Any,
+    environ: Environ,
+) -> Sequence[Any]:
+    """What the account has; asked once, also where the user goes back.
+
+    Raises:
+        NvoiError: it refuses, or does not answer.
+    """
 
     def act() -> Sequence[Any] | NvoiError:
         try:
@@ -243,7 +258,10 @@ def try_out(
         except NvoiError as error:
             return error
 
-    return prompts.once(act)
+    found = prompts.once(act)
+    if isinstance(found, NvoiError):
+        raise found
+    return found
 
 
 def ask_field(prompts: Prompts, field: Field, known: Mapping[str, Any]) -> str:

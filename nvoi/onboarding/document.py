@@ -13,8 +13,8 @@ from typing import Any
 from nvoi.config.document import SAFE_TEXT, YAML_11_WORDS, Document
 from nvoi.config.loader import load
 from nvoi.config.reading import find_types, take_apart
-from nvoi.config.schema import OWN_NAME, Application, At, ComputeProvider, Config, OneOf
-from nvoi.errors import ConfigError, UsageError
+from nvoi.config.schema import OWN_NAME, At, Config, OneOf
+from nvoi.errors import UsageError
 from nvoi.files import SIZE_LIMIT
 from nvoi.onboarding.answers import Answers, build_config
 from nvoi.operation import Request
@@ -49,14 +49,6 @@ LINE_END = "\n"
 ASKED = frozenset({"size", "zone", "path"})
 
 
-def is_deployable(provider: ComputeProvider) -> bool:
-    try:
-        get_target(Config(Application("app", provider)))
-    except ConfigError:
-        return False
-    return True
-
-
 def compose(text: str | None, before: Answers | None, answers: Answers, directory: Path) -> str:
     """The config to be saved: a new one, or ``text`` with what was changed since ``before``."""
     if text is None or before is None:
@@ -66,8 +58,7 @@ def compose(text: str | None, before: Answers | None, answers: Answers, director
     if len(text.encode()) > LONGEST:
         raise UsageError("all that is in the config makes more than 1 MiB, which cannot be read")
     config = load(text, filename=FILENAME, environ=None)
-    if is_deployable(config.application.compute_provider):
-        check_target(config, directory)
+    check_target(config, directory)
     return text
 
 

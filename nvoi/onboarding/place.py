@@ -22,17 +22,11 @@ from nvoi.onboarding.accounts import (
     CLOUDFLARE,
     Account,
     ask_account,
-    build_blank,
     get_account,
 )
 from nvoi.onboarding.answers import Answers, build_groups
-from nvoi.onboarding.document import is_deployable
 from nvoi.onboarding.prompts import Choice, Interview, ask
 
-NOT_YET = (
-    "This version of nvoi does not deploy there. The config is made and checked all the same, and "
-    "`nvoi deploy` refuses it before it touches anything."
-)
 DEFAULT_USER, DEFAULT_PORT = "root", 22
 #: What brings domains to the services.
 NO_DOMAINS, BY_CLOUDFLARE, BY_INGRESS = "no domains", "Cloudflare", "the servers themselves"
@@ -44,12 +38,9 @@ INGRESS_NEEDS = (
 
 def ask_place(interview: Interview, answers: Answers) -> Answers:
     prompts = interview.prompts
-    accounts = [account for account in ACCOUNTS if is_offered(interview, account)]
-    prompts.say("\n".join(f"  {account.needs}" for account in accounts))
-    choices = [Choice(account.title, account) for account in accounts]
+    prompts.say("\n".join(f"  {account.needs}" for account in ACCOUNTS))
+    choices = [Choice(account.title, account) for account in ACCOUNTS]
     account = prompts.choose("Where does it run?", choices, get_account(answers.provider))
-    if not is_deployable(build_blank(account)):
-        prompts.say(f"! {NOT_YET}")
     provider = ask_account(prompts, account, answers.provider, interview.environ)
     answers = replace(answers, provider=provider)
     if answers.is_local:
@@ -57,12 +48,6 @@ def ask_place(interview: Interview, answers: Answers) -> Answers:
         before = interview.original or Answers()
         return replace(answers, groups=before.groups, ssh_keys=before.ssh_keys)
     return ask_keys(interview, ask_servers(interview, answers, account))
-
-
-def is_offered(interview: Interview, account: Account) -> bool:
-    """Whether this version deploys there; a config that is there keeps what it has."""
-    before = interview.original.provider if interview.original else None
-    return isinstance(before, account.kind) or is_deployable(build_blank(account))
 
 
 def can_have_domains(answers: Answers) -> bool:

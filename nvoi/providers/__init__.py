@@ -15,12 +15,12 @@ from nvoi.config.schema import (
     ScalewayProvider,
     SSHProvider,
 )
-from nvoi.errors import ConfigError, ExtraError, Fault
+from nvoi.errors import ExtraError
 from nvoi.providers.provider import Provider, Server, ServerType
 from nvoi.providers.ssh import OwnServers, list_destinations
 from nvoi.ssh.routes import read_routes
 
-__all__ = ["Provider", "Server", "ServerType", "get_provider", "list_types"]
+__all__ = ["Provider", "Server", "ServerType", "get_provider", "list_regions", "list_types"]
 
 
 def get_provider(
@@ -32,7 +32,7 @@ def get_provider(
         environ: the caller's environment, whose ``HOME`` has the user's ``~/.ssh/config``.
 
     Raises:
-        ConfigError: this version has no servers from there, or that file cannot be used.
+        ConfigError: that file cannot be used.
         ExtraError: what asks there is not installed.
     """
     if isinstance(application.compute_provider, SSHProvider):
@@ -50,16 +50,13 @@ def get_provider(
         from nvoi.providers.scaleway import Scaleway  # noqa: PLC0415 - imported where it is used
 
         return Scaleway(application, read_routes(environ), environ)
-    name = type(application.compute_provider).__name__.removesuffix("Provider").lower()
-    path = f"application.compute_provider.{name}"
-    message = "this version of nvoi has no servers from there"
-    raise ConfigError("config", [Fault(0, 0, path, message)])
+    raise TypeError("an app on this machine has no servers")
 
 
 def list_types(account: ComputeProvider, environ: Mapping[str, str]) -> Sequence[ServerType]:
-    """What an account can have now; where its provider cannot be asked yet, nothing.
+    """What an account can have now, at AWS in its region alone; nothing where nothing is rented.
 
-    ``account`` needs no more than its credentials.
+    ``account`` needs no more than its credentials, and that region.
 
     Raises:
         NvoiError: the account refuses them, or does not answer.
@@ -73,7 +70,18 @@ def list_types(account: ComputeProvider, environ: Mapping[str, str]) -> Sequence
         from nvoi.providers.scaleway import offers  # noqa: PLC0415 - imported where it is used
 
         return offers.list_types(account, environ)
+    if isinstance(account, AWSProvider):
+        with needing("aws"):
+            from nvoi.providers.aws import offers as aws_offers  # noqa: PLC0415 - needs its extra
+        return aws_offers.list_types(account, environ)
     return ()
+
+
+def list_regions(account: AWSProvider, environ: Mapping[str, str]) -> Sequence[str]:
+    """The regions that an account at AWS may use; likewise."""
+    with needing("aws"):
+        from nvoi.providers.aws import offers  # noqa: PLC0415 - needs its extra
+    return offers.list_regions(account, environ)
 
 
 @contextmanager

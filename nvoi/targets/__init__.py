@@ -12,7 +12,7 @@ def get_target(config: Config) -> Target[Any]:
     """The target of the config's ``compute_provider``: this machine, or a cluster of servers.
 
     Raises:
-        ConfigError: this version cannot deploy there.
+        ConfigError: the user's ~/.ssh/config cannot be used.
         UsageError: what that needs is not installed.
     """
     if isinstance(config.application.compute_provider, LocalProvider):

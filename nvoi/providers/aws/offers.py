@@ -17,6 +17,7 @@ from nvoi.config.schema import Application, AWSProvider
 from nvoi.errors import ConfigError, Fault, NvoiError
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.refusals import CREDENTIALS, EC2Error
+from nvoi.providers.provider import ServerType
 from nvoi.providers.rented import NETWORK, WantedServer, list_wanted
 
 ACCOUNT = "application.compute_provider.aws"
@@ -35,6 +36,16 @@ ARCHITECTURES = {"x86": ("x86_64", "amd64"), "arm64": ("arm64", "arm64")}
 IMAGE = "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-{}-server-*"
 #: How many of the types that can be had an error names.
 SHOWN_TYPES = 12
+#: What is listed of the hundreds of types of a region: what an app may begin with.
+USUAL = {
+    "current-generation": ["true"],
+    "bare-metal": ["false"],
+    "instance-storage-supported": ["false"],
+    "vcpu-info.default-vcpus": ["1", "2", "4", "8"],
+    "processor-info.supported-architecture": [theirs for theirs, _ in ARCHITECTURES.values()],
+}
+#: By these EC2 says that a type has more than processors.
+ACCELERATORS = ("GpuInfo", "FpgaInfo", "InferenceAcceleratorInfo", "NeuronInfo")
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,7 @@ class Offers:
         """A region that is not enabled takes no credentials; another one tells which it is."""
         region = self._account.region
         try:
-            regions = self._ec2.list_regions(HOMES.get(self._ec2.find_partition(), region))
+            regions = read_regions(self._ec2)
         except EC2Error:
             return None
         if regions.get(region) != DISABLED:
@@ -116,8 +127,7 @@ class Offers:
         Raises:
             EC2Error: it may not.
         """
-        self._ec2.check_right("create_vpc", CidrBlock=NETWORK)
-        self._ec2.check_right("create_internet_gateway")
+        check_network_rights(self._ec2)
         self._ec2.check_right(
             "run_instances",
             ImageId=choice.image,
@@ -270,6 +280,56 @@ class Offers:
             if is_zone(one["Location"], self._account.region):
                 zones.setdefault(one["InstanceType"], set()).add(one["Location"])
         return zones
+
+
+def list_regions(account: AWSProvider, environ: Mapping[str, str]) -> list[str]:
+    """The regions that are enabled for an account, of which no more than its key is known.
+
+    Raises:
+        EC2Error: the key is refused, or AWS does not answer.
+    """
+    regions = read_regions(open_glance(account, environ))
+    return sorted(region for region, state in regions.items() if state != DISABLED)
+
+
+def list_types(account: AWSProvider, environ: Mapping[str, str]) -> list[ServerType]:
+    """What an account can have in its region: what is usual, and the type that it names already.
+
+    Raises:
+        EC2Error: the key is refused or may not make a network, or AWS does not answer.
+    """
+    ec2 = open_glance(account, environ)
+    check_network_rights(ec2)
+    queries: tuple[Mapping[str, Sequence[str]], ...] = (
+        USUAL,
+        {"instance-type": [account.instance_type]},
+    )
+    asked = [ec2.list_all("describe_instance_types", "InstanceTypes", query) for query in queries]
+    usual, named = asked
+    plain = [one for one in usual if not any(one.get(key) for key in ACCELERATORS)]
+    types = {one.name: one for one in map(read_type, [*plain, *named])}
+    return [
+        ServerType(one.name, account.region, ours, one.cores, one.memory / 1024)
+        for one in types.values()
+        for ours, (theirs, _) in ARCHITECTURES.items()
+        if theirs in one.architectures and one.has_nvme
+    ]
+
+
+def open_glance(account: AWSProvider, environ: Mapping[str, str]) -> EC2:
+    ec2 = EC2(account, environ)
+    ec2.hurry()
+    return ec2
+
+
+def read_regions(ec2: EC2) -> dict[str, str]:
+    """Whether each region is enabled, as AWS says it, asked where that can always be asked."""
+    return ec2.list_regions(HOMES.get(ec2.find_partition(), ec2.region))
+
+
+def check_network_rights(ec2: EC2) -> None:
+    ec2.check_right("create_vpc", CidrBlock=NETWORK)
+    ec2.check_right("create_internet_gateway")
 
 
 def read_type(item: Mapping[str, Any]) -> InstanceType:

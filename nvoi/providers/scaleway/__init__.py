@@ -1,4 +1,4 @@
-"""Servers rented of Scaleway: ``compute_provider: {scaleway: …}``."""
+"""Servers rented at Scaleway: ``compute_provider: {scaleway: …}``."""
 
 from __future__ import annotations
 

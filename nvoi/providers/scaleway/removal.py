@@ -1,4 +1,4 @@
-"""Gives back what was rented of Scaleway, in the order that its API needs, past what it refuses.
+"""Gives back what was rented at Scaleway, in the order that its API needs, past what it refuses.
 
 Interfaces leave the network before their servers go; a server leaves its disks behind, that which
 it started from as well; addresses, security group, network and VPC go when nothing uses them.

@@ -9,13 +9,10 @@ from typing import Any
 
 import pytest
 
-from nvoi.config.loader import load
-from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import ConfigError, NvoiError
-from nvoi.providers import get_provider
 from nvoi.providers.aws.api import KINDS
 from nvoi.providers.host_keys import generate_host_key
-from tests.fakes.clouds.aws_proxy import KEY, StrictAWS
+from tests.fakes.clouds.aws_proxy import StrictAWS
 from tests.fakes.clouds.moto import ARM64, X86
 from tests.fakes.clouds.server import Fault
 from tests.integration.clouds.aws_account import (
@@ -412,19 +409,3 @@ def find_operations(account: Any) -> set[str]:
     made = {f"{verb}_{name}" for verb in ("create", "delete") for name in names}
     read = {f"describe_{kind.replace('-', '_')}s" for kind in KINDS}
     return {known[word] for word in words | made | read if word in known}
-
-
-def test_the_example_is_a_config_that_aws_can_have(aws_cloud: StrictAWS, aws_account: Any) -> None:
-    pair = generate_ssh_keys("example")
-    environ = {
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": "s3cr3t-s3cr3t",
-        "SSH_PRIVATE_KEY": pair.private_key.reveal(),
-        "SSH_PUBLIC_KEY": pair.public_key,
-        "POSTGRES_PASSWORD": "made-up",
-    }
-    text = (ROOT / "examples" / "aws" / "deploy.yml").read_text()
-    app = load(text, filename="deploy.yml", environ=environ).application
-    aws = get_provider(app, {"AWS_ENDPOINT_URL": aws_cloud.url})
-    assert aws.find_faults(app) == []
-    assert "makes shop-main-1 (t4g.medium), the master in eu-central-1a" in aws.describe(app)

@@ -11,14 +11,11 @@ from dataclasses import replace
 import pytest
 from ruamel.yaml import YAML
 
-from nvoi.config.loader import load
 from nvoi.config.schema import Ingress
-from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.errors import ConfigError, ExtraError, NvoiError
 from nvoi.providers import get_provider
 from nvoi.providers.hetzner import Hetzner as Provider
 from nvoi.providers.host_keys import decode_host_key, generate_host_key
-from nvoi.targets.cluster.checks import find_faults
 from tests.fakes.clouds.hetzner import (
     FIREWALLS,
     NETWORKS,
@@ -39,7 +36,6 @@ from tests.integration.clouds.hetzner_case import (
     list_left,
     show_others,
 )
-from tests.integration.pages import ROOT
 
 ONE = "{main: {master: true}}"
 DISK = "{main: {master: true, volumes: {data: {size: 20}}}}"
@@ -601,22 +597,6 @@ def test_a_plan_without_a_connection_says_so_and_shows_the_rest(cloud: Hetzner) 
     ]
     [line] = provider.describe_deletion(application, with_volumes=True)
     assert line.startswith("cannot ask what there is")
-
-
-def test_the_example_is_a_config_that_hetzner_can_have(cloud: Hetzner) -> None:
-    pair = generate_ssh_keys("example")
-    environ = {
-        "HETZNER_API_TOKEN": TOKEN,
-        "SSH_PRIVATE_KEY": pair.private_key.reveal(),
-        "SSH_PUBLIC_KEY": pair.public_key,
-        "POSTGRES_PASSWORD": "made-up",
-    }
-    text = (ROOT / "examples/hetzner/deploy.yml").read_text()
-    application = load(text, filename="deploy.yml", environ=environ).application
-    assert find_faults(application) == []
-    lines = build_provider(cloud, application).describe(application)
-    assert "makes server shop-main-1, a cx23 in fsn1" in lines
-    assert "makes volume shop-main-database, 20 GB in fsn1" in lines
 
 
 # The library

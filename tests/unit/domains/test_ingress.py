@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +10,8 @@ from nvoi.config.schema import Application
 from nvoi.domains import get_domains
 from nvoi.domains.ingress import ClusterIngress
 from nvoi.errors import ConfigError
-from nvoi.operation import Request
-from nvoi.targets.cluster.checks import check_request
 from tests.unit.config.texts import parse, ssh
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "ingress.yml"
 TEXT = """\
 domain_provider: {{ingress: {{email: ops@example.com}}}}
 servers: {{main: {{host: 127.0.0.11}}}}
@@ -103,15 +99,3 @@ def test_a_plan_names_the_authority() -> None:
     assert get(application).describe(application) == [
         "leads www.example.com to shop-web, with a certificate of acme-v02.api.letsencrypt.org"
     ]
-
-
-def test_the_example_has_its_name_and_what_leads_there(tmp_path: Path) -> None:
-    text = EXAMPLE.read_text()
-    for name in ("PRIVATE_KEY", "PUBLIC_KEY"):
-        text = text.replace(f"$SSH_{name}", f"${name}")
-    config = parse(text)
-    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    check_request(Request(config, tmp_path, tmp_path, "run"))
-    item: Any
-    (item,) = get(config.application).connect(config.application, "run/1")
-    assert [rule["host"] for rule in item["spec"]["rules"]] == ["www.example.com"]

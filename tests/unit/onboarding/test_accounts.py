@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from nvoi.config.schema import AWSProvider, HetznerProvider, ScalewayProvider
 from nvoi.config.schema import Cloudflare as CloudflareConfig
-from nvoi.config.schema import HetznerProvider, ScalewayProvider
 from nvoi.onboarding.accounts import ACCOUNTS, CLOUDFLARE, ask_account
+from nvoi.providers import list_regions
 from nvoi.secret import Secret
+from tests.fakes.clouds.aws_proxy import KEY as AWS_KEY
+from tests.fakes.clouds.aws_proxy import StrictAWS
 from tests.fakes.clouds.cloudflare import ACCOUNT, Cloudflare
 from tests.fakes.clouds.cloudflare import TOKEN as CLOUDFLARE_TOKEN
 from tests.fakes.clouds.hetzner import READING_TOKEN, TOKEN, Hetzner
+from tests.fakes.clouds.moto import get_moto
 from tests.fakes.clouds.scaleway import KEY, PROJECT, Scaleway
 from tests.unit.onboarding.script import ENTER, Script
 
 (HETZNER,) = (one for one in ACCOUNTS if one.kind is HetznerProvider)
+(AWS,) = (one for one in ACCOUNTS if one.kind is AWSProvider)
 (SCALEWAY,) = (one for one in ACCOUNTS if one.kind is ScalewayProvider)
 AGAIN = "type them again"
 
@@ -31,6 +38,36 @@ def test_hetzner_lists_what_is_on_sale_where_with_cores_memory_architecture_and_
         assert ask_account(script, HETZNER, found, environ) == found
         # Nothing of it has changed anything.
         assert cloud.list_names("servers") == cloud.list_names("ssh_keys") == []
+
+
+def test_aws_lists_the_regions_of_the_account_and_the_usual_types_of_the_one_that_is_chosen() -> (
+    None
+):
+    with StrictAWS(get_moto()) as cloud:
+        environ = {"AWS_ENDPOINT_URL": cloud.url}
+        cloud.disabled = {"af-south-1"}
+        small = "t4g.small: 2 cores, 2 GB, arm64"
+        script = Script("AKIAUNKNOWN", "s3cr3t-s3cr3t", AGAIN, AWS_KEY, "", "eu-west-1", small)
+        found = ask_account(script, AWS, None, environ)
+        secret = Secret("s3cr3t-s3cr3t")
+        assert found == AWSProvider(Secret(AWS_KEY), secret, "eu-west-1", "t4g.small", "arm64")
+        assert script.said[0].startswith("! AWS: AWS does not take the credentials: AuthFailure")
+        # A type that the config has is offered first, also where it is not a usual one.
+        large = replace(found, instance_type="m6g.metal")
+        script = Script("", "", ENTER, ENTER)
+        assert ask_account(script, AWS, large, environ) == large
+        assert "af-south-1" not in list_regions(found, environ)
+        # One who may only read is told so once the region is chosen.
+        cloud.forbidden = {"ec2:CreateVpc"}
+        script = Script("", "", ENTER, "keep them as they are", ENTER, "t3.small", "x86")
+        kept = ask_account(script, AWS, found, environ)
+        assert "! AWS: the credentials may not do ec2:CreateVpc" in script.said[1]
+        assert (kept.region, kept.instance_type, kept.architecture) == (
+            "eu-west-1",
+            "t3.small",
+            "x86",
+        )
+        assert all(call.is_reading for call in cloud.calls)
 
 
 def test_scaleway_lists_what_is_on_sale_in_its_zones() -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from nvoi.config.schema import (
     AppService,
-    AWSProvider,
     Cloudflare,
     Database,
     Healthcheck,
@@ -19,7 +18,7 @@ from nvoi.config.schema import (
     SSHProvider,
 )
 from nvoi.errors import UsageError
-from nvoi.onboarding import accounts, place
+from nvoi.onboarding import accounts
 from nvoi.onboarding.accounts import Account, Field, ask_account, get_account
 from nvoi.onboarding.answers import Answers, build_groups
 from nvoi.onboarding.checkout import Checkout
@@ -145,22 +144,6 @@ def test_domains_are_a_matter_only_where_there_are_servers() -> None:
     assert not can_have_domains(Answers())
     assert not can_have_domains(Answers(cloudflare=Cloudflare(Secret("t"), "a")))
     assert can_have_domains(Answers(provider=SSHProvider()))
-
-
-def test_a_provider_that_cannot_be_deployed_to_is_offered_only_where_it_is_there(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(place, "is_deployable", lambda one: not isinstance(one, AWSProvider))
-    script = Script("this machine")
-    ask_place(interview(script), Answers(name="shop"))
-    assert not any("AWS" in text for text in script.said)
-    with pytest.raises(StopIteration):
-        ask_place(interview(Script("AWS")), Answers(name="shop"))
-    provider = AWSProvider(Secret("i"), Secret("k"), "eu-central-1", "t3.small", "x86")
-    before = Answers(name="shop", provider=provider)
-    script = Script("AWS", "", "", *[ENTER] * 4)
-    assert ask_place(interview(script, before), before).provider == before.provider
-    assert any("does not deploy there" in text for text in script.said)
 
 
 def test_on_this_machine_a_database_server_is_named_by_its_url() -> None:

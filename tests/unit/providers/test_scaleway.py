@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -20,21 +19,18 @@ from tests.fakes.clouds.scaleway import (
     ADDRESSES,
     FIREWALLS,
     GB,
-    KEY,
     KINDS,
     NETWORKS,
     PRIVATE_IPS,
-    PROJECT,
     SERVERS,
     VOLUMES,
     VPCS,
 )
 from tests.fakes.clouds.scaleway import Scaleway as Cloud
 from tests.fakes.clouds.server import Call, Fault, Json, Refused
-from tests.unit.config.texts import keys, parse, scaleway
+from tests.unit.config.texts import parse, scaleway
 from tests.waiting import PATIENCE
 
-ROOT = Path(__file__).parents[3]
 PACE = Pace(
     answer=5.0,
     patience=1.0,
@@ -454,22 +450,3 @@ def test_delete_finds_the_app_in_another_region_than_that_of_the_config(cloud: C
         deploy(cloud, application)
     rent(cloud, application).delete_servers(application, with_volumes=True)
     assert not any(cloud.show_all().values())
-
-
-def test_the_example_can_be_deployed(cloud: Cloud) -> None:
-    text = (ROOT / "examples" / "scaleway" / "deploy.yml").read_text()
-    pair = keys()
-    application = parse(
-        text,
-        SCALEWAY_SECRET_KEY=KEY,
-        SCALEWAY_PROJECT_ID=PROJECT,
-        SSH_PRIVATE_KEY=pair["PRIVATE_KEY"],
-        SSH_PUBLIC_KEY=pair["PUBLIC_KEY"],
-        POSTGRES_PASSWORD="of-the-database",
-    ).application
-    provider = get_provider(application, {"SCW_API_URL": cloud.url})
-    assert provider.find_faults(application) == []
-    lines = provider.describe(application)
-    assert "makes server shop-main-1, a DEV1-M in fr-par-1" in lines
-    assert "makes volume shop-main-database, 20 GB in fr-par-1" in lines
-    assert all(call.is_reading for call in cloud.calls)
