@@ -12,7 +12,6 @@ from nvoi.config.schema import Application, Cloudflare
 from nvoi.domains.cloudflare_api import (
     CONNECTED,
     Account,
-    Pace,
     RefusedError,
     make,
     read_codes,
@@ -33,6 +32,7 @@ from nvoi.kubernetes.cloudflared import TUNNEL, Connector, build_cloudflared
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_tunnel_name
+from nvoi.pace import GLANCE, Pace
 from nvoi.secret import Secret
 from nvoi.waiting import NotReadyError, wait_for
 
@@ -45,8 +45,6 @@ UNSEEN = "what there is at Cloudflare cannot be seen from here: {reason}"
 RULES_SECONDS, CONNECTIONS_SECONDS = 30.0, 90.0
 #: Seconds until all of Cloudflare's name servers have a new record.
 SETTLE_SECONDS = 5.0
-#: Seconds for which the account is asked again where that is only for a look.
-LOOK_PATIENCE = 5.0
 
 
 class Tunnels:
@@ -141,7 +139,7 @@ class Tunnels:
     def _hurry(self) -> None:
         """Give up soon where the account does not answer: it is only looked at."""
         pace = self._account.pace
-        self._account.pace = replace(pace, patience=min(pace.patience, LOOK_PATIENCE))
+        self._account.pace = replace(pace, patience=min(pace.patience, GLANCE))
 
     # What there is
 

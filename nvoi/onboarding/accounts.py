@@ -22,16 +22,14 @@ from nvoi.config.schema import (
     SSHProvider,
 )
 from nvoi.domains.cloudflare_api import Account as CloudflareAccount
-from nvoi.domains.cloudflare_api import Pace as CloudflarePace
 from nvoi.domains.cloudflare_records import Zone
 from nvoi.errors import ExtraError, NvoiError
 from nvoi.onboarding.prompts import Choice, Prompts, ask, ask_secret
+from nvoi.pace import GLANCE, Pace
 from nvoi.providers import ServerType, list_types
 from nvoi.secret import Secret
 
 ARCHITECTURE = "architecture"
-#: Seconds for which somebody at a terminal waits for an account to answer again.
-ASKING_SECONDS = 5.0
 
 Environ = Mapping[str, str]
 
@@ -93,7 +91,7 @@ def choose_type(prompts: Prompts, record: Any, types: Sequence[ServerType]) -> A
 
 def check_cloudflare(record: Cloudflare, environ: Environ) -> Sequence[Zone]:
     """The zones that the token sees; it may change tunnels, and records of one of them."""
-    pace = CloudflarePace(patience=ASKING_SECONDS)
+    pace = Pace(patience=GLANCE)
     with closing(CloudflareAccount(record, environ, pace)) as account:
         account.check_tunnel_rights()
         zones = account.list_zones()

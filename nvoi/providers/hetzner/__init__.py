@@ -10,8 +10,9 @@ from nvoi.command import Command
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, Fault, NvoiError, RequestError
 from nvoi.naming import build_firewall_name, build_network_name
+from nvoi.pace import GLANCE, Pace
 from nvoi.providers.disks import build_volumes
-from nvoi.providers.hetzner.api import API, Pace, log
+from nvoi.providers.hetzner.api import API, log
 from nvoi.providers.hetzner.catalog import Catalog, read_catalog
 from nvoi.providers.hetzner.changes import build_error, change
 from nvoi.providers.hetzner.plan import Plan, Work, build_fingerprint, get_public_key, plan_removal
@@ -56,8 +57,6 @@ from nvoi.waiting import NotReadyError
 
 #: How often what may pass is tried, and rounds after which what lacks will never be there.
 TRIES, ROUNDS = 4, 12
-#: Seconds for which an API that does not answer is asked again, where nothing depends on it.
-GLANCE = 5.0
 
 Select = Callable[[Found], Iterator[Work]]
 

@@ -16,7 +16,8 @@ from hcloud.server_types import BoundServerType
 
 from nvoi.config.schema import HetznerProvider
 from nvoi.errors import NvoiError, RequestError
-from nvoi.providers.hetzner.api import API, Pace, ask_all
+from nvoi.pace import GLANCE, Pace
+from nvoi.providers.hetzner.api import API, ask_all
 from nvoi.providers.hetzner.refusals import explain, find_config_fault
 from nvoi.providers.provider import ServerType
 
@@ -24,8 +25,6 @@ from nvoi.providers.provider import ServerType
 ARCHITECTURES = {"x86": "x86", "arm64": "arm"}
 #: What servers run, of which Hetzner has an image for each architecture.
 IMAGE = "ubuntu-24.04"
-#: Seconds for which somebody at a terminal waits for the API to answer again.
-ASKING_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def list_types(account: HetznerProvider, environ: Mapping[str, str]) -> tuple[Se
     Raises:
         NvoiError: the token is not known or may only read, or the API does not answer.
     """
-    api = API(account.api_token, environ, Pace(patience=ASKING_SECONDS))
+    api = API(account.api_token, environ, Pace(patience=GLANCE))
     try:
         catalog = read_catalog(api, "x86")
         api.check_rights()

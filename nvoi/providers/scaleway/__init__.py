@@ -11,6 +11,7 @@ from nvoi.command import Command
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
 from nvoi.log.levels import get_logger
+from nvoi.pace import GLANCE
 from nvoi.parallel import work_on_all
 from nvoi.providers import disks
 from nvoi.providers.host_keys import FIRST_HOST_KEY, replace_host_key_labels
@@ -55,8 +56,6 @@ from nvoi.ssh.routes import Routes
 
 log = get_logger("nvoi.providers")
 
-#: Seconds for which an API that does not answer is asked again, where nothing depends on it.
-GLANCE = 5.0
 #: Where a server sees a disk of block storage, whatever it calls it.
 DEVICE = "/dev/disk/by-id/scsi-0SCW_sbs_volume-{id}"
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from nvoi.config.schema import ScalewayProvider
+from nvoi.pace import GLANCE
 from nvoi.parallel import work_on_all
 from nvoi.providers.provider import ServerType
 from nvoi.providers.scaleway.api import SERVER, Pace, ScalewayAPI
@@ -34,8 +35,6 @@ ROOT_SIZE = 40
 HOURS = 730
 CURRENCY = "EUR"
 SHORTAGE = "shortage"
-#: Seconds for which somebody at a terminal waits for the API to answer again.
-ASKING_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def list_types(account: ScalewayProvider, environ: Mapping[str, str]) -> tuple[S
     Raises:
         NvoiError: the key is refused, or the API does not answer.
     """
-    pace = Pace(patience=ASKING_SECONDS)
+    pace = Pace(patience=GLANCE)
     api = ScalewayAPI(account.secret_key, account.project_id, environ, pace)
     zones = [zone for group in ZONES.values() for zone in group]
     # What is sold is told to anybody.

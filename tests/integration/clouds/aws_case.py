@@ -29,7 +29,9 @@ PACE = Pace(
     pause=0.01,
     longest_pause=0.1,
     settle=0.3,
-    wait=60.0,
+    poll=0.01,
+    longest_poll=0.1,
+    deadline=60.0,
 )
 SERVERS = "servers: {main: {master: true, volumes: {data: {size: 20}}}, work: {}}"
 WHOLE = {

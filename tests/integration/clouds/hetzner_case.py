@@ -6,8 +6,9 @@ from dataclasses import replace
 from functools import cache
 
 from nvoi.config.schema import Application
+from nvoi.pace import Pace
 from nvoi.providers.hetzner import Hetzner as Provider
-from nvoi.providers.hetzner.api import ENDPOINT_VARIABLE, Pace
+from nvoi.providers.hetzner.api import ENDPOINT_VARIABLE
 from nvoi.ssh.routes import Routes
 from tests.fakes.clouds.hetzner import KEYS, KINDS, SERVERS, TOKEN, VOLUMES, Hetzner
 from tests.fakes.clouds.server import Json
