@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from nvoi.account import GLANCE, Pace, telling_made
 from nvoi.config.schema import Application, Cloudflare
 from nvoi.domains.cloudflare_api import (
     CONNECTED,
@@ -32,13 +33,13 @@ from nvoi.kubernetes.cloudflared import TUNNEL, Connector, build_cloudflared
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_tunnel_name
-from nvoi.pace import GLANCE, Pace
 from nvoi.secret import Secret
 from nvoi.waiting import NotReadyError, wait_for
 
 log = get_logger("nvoi.domains")
 
 PROVIDER = "application.domain_provider.cloudflare"
+MADE = "made and kept: {}; the next deploy goes on from there"
 UNSEEN = "what there is at Cloudflare cannot be seen from here: {reason}"
 #: Seconds until the rules of a tunnel are there once they were taken, and until the connections of
 #: a tunnel that nobody serves any more are gone.
@@ -80,7 +81,7 @@ class Tunnels:
 
     def connect(self, application: Application, deploy_id: str) -> Sequence[Manifest]:
         survey, manifests = self._get_survey(application), list[Manifest]()
-        with self._telling_made():
+        with telling_made(self._made, MADE):
             for site in list_sites(application):
                 tunnel = survey.find_tunnel(site) or self._make_tunnel(survey, site)
                 self._ensure_rules(survey, site, tunnel)
@@ -92,7 +93,7 @@ class Tunnels:
     def publish(self, application: Application) -> float:
         survey = self._get_survey(application)
         wanted = [*list_wanted_records(survey, [*list_sites(application)])]
-        with self._telling_made():
+        with telling_made(self._made, MADE):
             for record in wanted:
                 self._ensure_record(survey, record)
         return 0.0 if all(record.id for record in wanted) else SETTLE_SECONDS
@@ -248,18 +249,6 @@ class Tunnels:
         log.info("Cloudflare: %s %s", verb, what)
         if verb == "made":
             self._made.append(what)
-
-    @contextmanager
-    def _telling_made(self) -> Iterator[None]:
-        """Have an error name what was made before it, and stays."""
-        try:
-            yield
-        except NvoiError as error:
-            if not self._made:
-                raise
-            made = f"made and kept: {', '.join(self._made)}; the next deploy goes on from there"
-            hint = f"{error.hint}; {made}" if error.hint else made
-            raise NvoiError(error.message, hint=hint, output=error.output) from error
 
     # What goes
 

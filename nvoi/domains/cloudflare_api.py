@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from nvoi.account import Pace
 from nvoi.config.schema import Cloudflare
 from nvoi.domains.cloudflare_records import (
     Record,
@@ -29,7 +30,6 @@ from nvoi.http import (
 )
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
-from nvoi.pace import Pace
 from nvoi.secret import Secret
 
 T = TypeVar("T")

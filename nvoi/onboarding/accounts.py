@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nvoi.account import GLANCE, Pace
 from nvoi.config.schema import (
     EMPTY,
     AWSProvider,
@@ -25,7 +26,6 @@ from nvoi.domains.cloudflare_api import Account as CloudflareAccount
 from nvoi.domains.cloudflare_records import Zone
 from nvoi.errors import ExtraError, NvoiError
 from nvoi.onboarding.prompts import Choice, Prompts, ask, ask_secret
-from nvoi.pace import GLANCE, Pace
 from nvoi.providers import ServerType, list_types
 from nvoi.secret import Secret
 

@@ -19,11 +19,11 @@ import botocore.session
 from botocore.config import Config
 
 from nvoi import network, parallel
+from nvoi.account import GLANCE
+from nvoi.account import Pace as CloudPace
 from nvoi.config.schema import AWSProvider
 from nvoi.errors import UsageError
 from nvoi.log.levels import get_logger
-from nvoi.pace import GLANCE
-from nvoi.pace import Pace as CloudPace
 from nvoi.providers.aws.refusals import FAILURES, FORBIDDEN, GONE, EC2Error, read_failure
 
 log = get_logger("nvoi.providers")

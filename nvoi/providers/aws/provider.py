@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nvoi import parallel
+from nvoi.account import telling_made
 from nvoi.command import Command
 from nvoi.config.schema import Application, AWSProvider
 from nvoi.errors import Fault, NvoiError
@@ -38,6 +38,8 @@ from nvoi.providers.rented import (
 )
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
+
+MADE = "made so far, and taken up by the next run: {}"
 
 
 class AWS:
@@ -115,7 +117,7 @@ class AWS:
         app = self._open(application)
         stock, choice, zone = app.check(self._look(app))
         self._stock = None
-        with self._tell_made():
+        with telling_made(self._ec2.made, MADE):
             network = app.networks.ensure(stock.vpc, stock.subnet, zone)
             made = parallel.work_on_all(
                 stock.wanted,
@@ -127,18 +129,6 @@ class AWS:
             stock, servers={**stock.servers, **running}, volumes={**stock.volumes, **volumes}
         )
         return self.list_servers(application)
-
-    @contextmanager
-    def _tell_made(self) -> Iterator[None]:
-        """Have an error say what was made before it."""
-        before = len(self._ec2.made)
-        try:
-            yield
-        except NvoiError as error:
-            if made := self._ec2.made[before:]:
-                told = f"made so far, and taken up by the next run: {', '.join(map(str, made))}"
-                error.hint = f"{error.hint}; {told}" if error.hint else told
-            raise
 
     def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
         app, labels = self._open(self._application), build_host_key_labels(keys)

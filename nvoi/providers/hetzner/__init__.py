@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from nvoi.account import GLANCE, Pace, telling_made
 from nvoi.command import Command
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, Fault, NvoiError, RequestError
 from nvoi.naming import build_firewall_name, build_network_name
-from nvoi.pace import GLANCE, Pace
 from nvoi.providers.disks import build_volumes
 from nvoi.providers.hetzner.api import API, log
 from nvoi.providers.hetzner.catalog import Catalog, read_catalog
@@ -28,7 +28,6 @@ from nvoi.providers.hetzner.records import (
 )
 from nvoi.providers.hetzner.refusals import (
     SILENCE_HINT,
-    add_made,
     explain,
     find_config_fault,
     may_pass,
@@ -57,6 +56,7 @@ from nvoi.waiting import NotReadyError
 
 #: How often what may pass is tried, and rounds after which what lacks will never be there.
 TRIES, ROUNDS = 4, 12
+MADE = "made so far, which the next run goes on from: {}"
 
 Select = Callable[[Found], Iterator[Work]]
 
@@ -359,19 +359,16 @@ class Hetzner:
         raise NvoiError(f"left at Hetzner: {names}\n{reason.message}".rstrip(), hint=reason.hint)
 
     @contextmanager
-    def _tell(self, made: list[str] | None = None) -> Iterator[None]:
+    def _tell(self, made: Sequence[str] = ()) -> Iterator[None]:
         """Word what the API refuses, and name what was made before it did."""
-        try:
-            yield
-        except RequestError as error:
-            fault = find_config_fault(error)
-            if fault is not None and not made:
-                raise ConfigError("config", [fault]) from error
-            raise add_made(explain(error, ""), made or []) from error
-        except ConfigError:
-            raise
-        except NvoiError as error:
-            raise add_made(error, made or []) from error
+        with telling_made(made, MADE):
+            try:
+                yield
+            except RequestError as error:
+                fault = find_config_fault(error)
+                if fault is not None and not made:
+                    raise ConfigError("config", [fault]) from error
+                raise explain(error, "") from error
 
 
 def add_strangers(error: NvoiError | None, strangers: Sequence[str]) -> NvoiError:

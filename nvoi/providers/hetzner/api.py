@@ -17,9 +17,9 @@ from hcloud.actions import BoundAction
 from hcloud.servers import Server
 
 from nvoi import parallel
+from nvoi.account import Pace, build_client
 from nvoi.errors import HostsError, RequestError
 from nvoi.log.levels import get_logger
-from nvoi.pace import Pace, build_client
 from nvoi.providers.hetzner.records import (
     FIREWALL,
     KEY,

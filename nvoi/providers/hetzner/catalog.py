@@ -14,9 +14,9 @@ from typing import Any
 
 from hcloud.server_types import BoundServerType
 
+from nvoi.account import GLANCE, Pace
 from nvoi.config.schema import HetznerProvider
 from nvoi.errors import NvoiError, RequestError
-from nvoi.pace import GLANCE, Pace
 from nvoi.providers.hetzner.api import API, ask_all
 from nvoi.providers.hetzner.refusals import explain, find_config_fault
 from nvoi.providers.provider import ServerType

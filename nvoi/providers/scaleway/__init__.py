@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from threading import Lock
 
+from nvoi.account import GLANCE
 from nvoi.command import Command
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
 from nvoi.log.levels import get_logger
-from nvoi.pace import GLANCE
 from nvoi.parallel import work_on_all
 from nvoi.providers import disks
 from nvoi.providers.host_keys import FIRST_HOST_KEY, replace_host_key_labels

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from nvoi.account import Pace as CloudPace
+from nvoi.account import build_client
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, Answer
 from nvoi.log.levels import get_logger
-from nvoi.pace import Pace as CloudPace
-from nvoi.pace import build_client
 from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient, may_pass
 from nvoi.secret import Secret
 

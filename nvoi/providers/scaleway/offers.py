@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from nvoi.account import GLANCE
 from nvoi.config.schema import ScalewayProvider
-from nvoi.pace import GLANCE
 from nvoi.parallel import work_on_all
 from nvoi.providers.provider import ServerType
 from nvoi.providers.scaleway.api import SERVER, Pace, ScalewayAPI

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+from nvoi.account import Pace
 from nvoi.config.schema import Application
-from nvoi.pace import Pace
 from nvoi.providers.hetzner import Hetzner as Provider
 from nvoi.providers.hetzner.api import ENDPOINT_VARIABLE
 from nvoi.ssh.routes import Routes

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from nvoi.account import Pace
 from nvoi.config.schema import Application
 from nvoi.domains.cloudflare import Tunnels
 from nvoi.errors import ConfigError, HostsError, NvoiError, RequestError
-from nvoi.pace import Pace
 from tests.fakes.clouds.cloudflare import ACCOUNT, OTHER_ACCOUNT, RIGHTS, TOKEN, Access, Cloudflare
 from tests.fakes.clouds.server import Fault, Refused
 from tests.unit.domains.accounts import (

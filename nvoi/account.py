@@ -1,9 +1,10 @@
-"""How an account elsewhere is asked: for how long, how often, and how that is told."""
+"""An account elsewhere: how it is asked and waited for, and what an error says of what it has."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -67,6 +68,18 @@ class Pace:
         except NotReadyError as seen:
             message = f"waited {self.deadline:.0f} s for {what}: {seen}"
             raise NvoiError(message, hint=hint) from seen
+
+
+@contextmanager
+def telling_made(made: Sequence[object], words: str = "made so far: {}") -> Iterator[None]:
+    """Have an error name what was made before it, which stays; ``made`` may grow meanwhile."""
+    try:
+        yield
+    except NvoiError as error:
+        if made:
+            told = words.format(", ".join(map(str, made)))
+            error.hint = f"{error.hint}; {told}" if error.hint else told
+        raise
 
 
 def build_client(
