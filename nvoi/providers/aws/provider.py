@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from nvoi import parallel
 from nvoi.account import telling_made
-from nvoi.command import Command
 from nvoi.config.schema import Application, AWSProvider
 from nvoi.errors import Fault, NvoiError
 from nvoi.providers.aws.api import EC2, PACE, Pace, Resource
@@ -26,14 +25,15 @@ from nvoi.providers.aws.refusals import EC2Error
 from nvoi.providers.aws.servers import Servers, wait
 from nvoi.providers.aws.stock import Stock
 from nvoi.providers.aws.volumes import Volumes
-from nvoi.providers.disks import build_volumes
 from nvoi.providers.host_keys import FIRST_HOST_KEY, build_host_key_labels
 from nvoi.providers.provider import Server
 from nvoi.providers.rented import (
     GROUP,
+    RentedServers,
     WantedServer,
     build_server,
     build_surplus,
+    get_account,
     list_wanted,
 )
 from nvoi.ssh.routes import Routes
@@ -42,7 +42,7 @@ from nvoi.waiting import NotReadyError
 MADE = "made so far, and taken up by the next run: {}"
 
 
-class AWS:
+class AWS(RentedServers):
     """``compute_provider: {aws: {…}}``.
 
     Args:
@@ -51,8 +51,6 @@ class AWS:
         pace: how long AWS is waited for.
     """
 
-    is_rented = True
-
     def __init__(
         self,
         application: Application,
@@ -60,10 +58,9 @@ class AWS:
         environ: Mapping[str, str],
         pace: Pace = PACE,
     ) -> None:
-        if not isinstance(application.compute_provider, AWSProvider):
-            raise TypeError("the config's servers are not at AWS")
         self.routes = routes
-        self._application, self._account = application, application.compute_provider
+        self._application = application
+        self._account = get_account(application, AWSProvider)
         self._ec2 = EC2(self._account, environ, pace)
         self._stock: Stock | None = None
 
@@ -140,15 +137,7 @@ class AWS:
         if FIRST_HOST_KEY in found.tags and FIRST_HOST_KEY not in labels:
             tags = [{"Key": FIRST_HOST_KEY}]
             self._ec2.call("delete_tags", Resources=[found.id], Tags=tags)
-        host = replace(server.host, host_keys=tuple(keys))
-        return replace(server, host=host, is_new=FIRST_HOST_KEY in labels)
-
-    def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
-        return build_volumes(server, lacking)
-
-    def build_volumes_removal(self, server: Server) -> Command | None:
-        del server
-        return None
+        return server.known_by(keys)
 
     def delete_surplus(
         self, application: Application, servers: Sequence[Server], *, with_volumes: bool

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from nvoi.config.nodes import join_path
 from nvoi.errors import ConfigError, Fault, NvoiError
 from nvoi.providers.aws.api import Resource
 from nvoi.providers.aws.volumes import build_disk, get_zone, list_holders
 from nvoi.providers.provider import Disk
-from nvoi.providers.rented import WantedServer
+from nvoi.providers.rented import WantedServer, build_path
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Stock:
             Fault(
                 0,
                 0,
-                f"{join_path('application.servers', server.group)}.volumes",
+                build_path(server.group, "volumes"),
                 f"{volume.name} has {self.volumes[volume.name].item['Size']} GB, and no volume "
                 "can be made smaller",
             )

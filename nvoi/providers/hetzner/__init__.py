@@ -7,11 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from nvoi.account import GLANCE, Pace, telling_made
-from nvoi.command import Command
-from nvoi.config.schema import Application
+from nvoi.config.schema import Application, HetznerProvider
 from nvoi.errors import ConfigError, Fault, NvoiError, RequestError
 from nvoi.naming import build_firewall_name, build_network_name
-from nvoi.providers.disks import build_volumes
 from nvoi.providers.hetzner.api import API, log
 from nvoi.providers.hetzner.catalog import Catalog, read_catalog
 from nvoi.providers.hetzner.changes import build_error, change
@@ -34,22 +32,29 @@ from nvoi.providers.hetzner.refusals import (
 )
 from nvoi.providers.hetzner.situation import (
     Situation,
-    describe_wanted,
+    describe_needs,
     find_limits,
-    get_account,
 )
 from nvoi.providers.host_keys import replace_host_key_labels
 from nvoi.providers.provider import Disk, Server
 from nvoi.providers.rented import (
     GROUP,
-    Costs,
+    RentedServers,
     WantedServer,
     build_disk_folder,
     build_labels,
     build_server,
     build_surplus,
+    get_account,
     list_volumes,
     list_wanted,
+)
+from nvoi.providers.wording import (
+    AS_IT_IS_TO_BE,
+    Costs,
+    describe_silence,
+    describe_surplus,
+    describe_volume,
 )
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
@@ -61,14 +66,12 @@ MADE = "made so far, which the next run goes on from: {}"
 Select = Callable[[Found], Iterator[Work]]
 
 
-class Hetzner:
+class Hetzner(RentedServers):
     """A project at Hetzner. What it has of an app is looked at once in a run, and after changes.
 
     Raises:
         UsageError: ``environ`` names a proxy or an address of the API that cannot be used.
     """
-
-    is_rented = True
 
     def __init__(
         self,
@@ -78,7 +81,9 @@ class Hetzner:
         pace: Pace | None = None,
     ) -> None:
         self.routes = routes
-        self._api = API(get_account(application).api_token, environ, pace or Pace())
+        self._api = API(
+            get_account(application, HetznerProvider).api_token, environ, pace or Pace()
+        )
         self._found: dict[str, Found] = {}
         self._catalog: Catalog | None = None
 
@@ -113,18 +118,7 @@ class Hetzner:
         with self._tell():
             updated = self._api.label_server(record.id, labels)
         found.servers.own[server.name] = updated
-        return replace(
-            server,
-            host=replace(server.host, host_keys=tuple(keys)),
-            is_new=server.is_new and len(keys) > 1,
-        )
-
-    def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
-        return build_volumes(server, lacking)
-
-    def build_volumes_removal(self, server: Server) -> Command | None:
-        del server
-        return None
+        return server.known_by(keys)
 
     def delete_surplus(
         self, application: Application, servers: Sequence[Server], *, with_volumes: bool
@@ -162,14 +156,14 @@ class Hetzner:
                 plan, catalog = self._build_plan(application, found), self._get_catalog(application)
         except RequestError as error:
             # Whatever else is wrong was raised as another.
-            return [f"cannot ask what there is: {error}", *describe_wanted(application)]
+            return [describe_silence(error), *describe_needs(application)]
         servers, volumes = self._list_unwanted(application, found)
         lines = [
             *map(str, plan.list_works()),
-            *(f"deletes {SERVER} {one.name}, which the config no longer names" for one in servers),
-            *(describe_unwanted(one, with_volumes=with_volumes) for one in volumes),
+            *(describe_surplus(one.name) for one in servers),
+            *(describe_volume(one.name, goes=with_volumes) for one in volumes),
         ]
-        what = lines or ["has all that the config names, as it is to be"]
+        what = lines or [AS_IT_IS_TO_BE]
         costs = plan.build_costs(catalog)
         if with_volumes:
             less = sum(one.size for one in volumes) * catalog.volume_price
@@ -183,13 +177,13 @@ class Hetzner:
                 found = self._look(application, with_keys=True)
                 catalog = self._get_catalog(application)
         except RequestError as error:
-            return [f"cannot ask what there is: {error}"]
+            return [describe_silence(error)]
         kept = [] if with_volumes else list(found.volumes.own.values())
         now = Situation(application, found).build_costs(catalog).now
         after = sum(one.size for one in kept) * catalog.volume_price
         return [
             *map(str, self._plan_deletion(found, with_volumes=with_volumes)),
-            *(f"keeps {VOLUME} {one.name}; --delete-volumes deletes it" for one in kept),
+            *(describe_volume(one.name, goes=False) for one in kept),
             str(Costs(catalog.currency, now, after)),
         ]
 
@@ -229,7 +223,9 @@ class Hetzner:
 
     def _get_catalog(self, application: Application) -> Catalog:
         if self._catalog is None:
-            self._catalog = read_catalog(self._api, get_account(application).architecture)
+            self._catalog = read_catalog(
+                self._api, get_account(application, HetznerProvider).architecture
+            )
         return self._catalog
 
     def _get_record(self, server: Server) -> tuple[Found, ServerRecord]:
@@ -380,10 +376,3 @@ def add_strangers(error: NvoiError | None, strangers: Sequence[str]) -> NvoiErro
     if error is None:
         return NvoiError(text, hint=hint)
     return NvoiError(f"{error.message}\n{text}", hint=f"{error.hint}; {hint}".lstrip("; "))
-
-
-def describe_unwanted(volume: VolumeRecord, *, with_volumes: bool) -> str:
-    """What becomes of a volume that the config no longer names."""
-    if with_volumes:
-        return f"deletes {VOLUME} {volume.name} with all its data"
-    return f"keeps {VOLUME} {volume.name}; --delete-volumes deletes it"

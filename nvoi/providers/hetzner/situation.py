@@ -7,24 +7,25 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 
-from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application, HetznerProvider
 from nvoi.errors import Fault
-from nvoi.naming import build_network_name, build_volume_name
+from nvoi.naming import build_network_name
 from nvoi.providers.hetzner.catalog import IMAGE, Catalog, Offer
 from nvoi.providers.hetzner.records import VOLUME, Found, NetworkRecord
 from nvoi.providers.hetzner.refusals import ACCOUNT
 from nvoi.providers.rented import (
     SUBNET,
-    Costs,
     WantedServer,
     WantedVolume,
     build_labels,
+    build_path,
     find_other_owner,
+    get_account,
     list_wanted,
 )
+from nvoi.providers.wording import Costs, build_place_fault, describe_wanted, find_size_fault
 
 #: GB of a volume, and characters of its name: Hetzner's API reference, "Create a Volume".
 SMALLEST, LARGEST, NAME_LENGTH = 10, 10240, 64
@@ -127,23 +128,18 @@ class Situation:
         return faults
 
     def list_volume_faults(self) -> Iterator[Fault]:
-        prefix = f"{self.application.name}-"
         for server, volume in self.list_volumes():
             record = self.found.volumes.find(volume.name)
             if record is None:
                 continue
-            key = volume.name.removeprefix(f"{prefix}{server.group}-")
-            path = f"{build_path(server.group, 'volumes')}.{key}"
-            if record.size > volume.size:
-                message = f"the volume has {record.size} GB, and none can shrink; give it these"
-                yield Fault(0, 0, f"{path}.size", message)
+            if fault := find_size_fault(volume, record.size):
+                yield fault
             place, holder = self.get_place(server), self.found.servers.find(server.name)
             if record.location != place:
-                message = f"the volume is in {record.location}, and its server in {place}"
-                yield Fault(0, 0, path, f"{message}; both must be in one location")
+                yield build_place_fault(volume, record.location, place, "location")
             elif record.server is not None and record.server != (holder.id if holder else None):
                 message = f"the volume {record.name} is attached to another server; detach it"
-                yield Fault(0, 0, path, message)
+                yield Fault(0, 0, volume.path, message)
 
     def list_zone_faults(self, catalog: Catalog) -> Iterator[Fault]:
         """The network has one subnet, which is in one network zone."""
@@ -169,26 +165,21 @@ class Situation:
         return None
 
 
-def get_account(application: Application) -> HetznerProvider:
-    account = application.compute_provider
-    if not isinstance(account, HetznerProvider):
-        raise TypeError("the config has another provider")
-    return account
-
-
 def get_type(application: Application, server: WantedServer) -> str:
-    return server.type or get_account(application).server_type
+    return server.type or get_account(application, HetznerProvider).server_type
 
 
 def get_location(application: Application, server: WantedServer) -> str:
     """The location; of a datacenter, which old configs name, the part before the last ``-``."""
-    text = server.location or get_account(application).server_location
+    text = server.location or get_account(application, HetznerProvider).server_location
     return text.rpartition("-")[0] or text
 
 
 def list_datacenters(application: Application) -> Iterator[str]:
     """The datacenters that the config names, each with its place in it."""
-    given = {f"{ACCOUNT}.server_location": get_account(application).server_location}
+    given = {
+        f"{ACCOUNT}.server_location": get_account(application, HetznerProvider).server_location
+    }
     for group in application.servers.values():
         given[build_path(group.name, "location")] = group.location or ""
     for path, text in given.items():
@@ -199,29 +190,22 @@ def list_datacenters(application: Application) -> Iterator[str]:
 
 def find_limits(application: Application) -> Iterator[Fault]:
     """Volumes that Hetzner has not, whatever the account."""
-    for group in application.servers.values():
-        for key, volume in group.volumes.items():
-            path = f"{build_path(group.name, 'volumes')}.{key}"
-            if not SMALLEST <= volume.size <= LARGEST:
-                message = f"Hetzner has volumes of {SMALLEST} to {LARGEST} GB"
-                yield Fault(0, 0, f"{path}.size", message)
-            name = build_volume_name(application.name, group.name, key)
-            if len(name) > NAME_LENGTH:
-                message = f"at Hetzner a name has at most {NAME_LENGTH} characters, not as {name}"
-                yield Fault(0, 0, path, message)
+    for volume in [volume for server in list_wanted(application) for volume in server.volumes]:
+        if not SMALLEST <= volume.size <= LARGEST:
+            message = f"Hetzner has volumes of {SMALLEST} to {LARGEST} GB"
+            yield Fault(0, 0, f"{volume.path}.size", message)
+        if len(volume.name) > NAME_LENGTH:
+            message = (
+                f"at Hetzner a name has at most {NAME_LENGTH} characters, not as {volume.name}"
+            )
+            yield Fault(0, 0, volume.path, message)
 
 
-def describe_wanted(application: Application) -> Iterator[str]:
+def describe_needs(application: Application) -> Iterator[str]:
     """What the config names, where nobody knows what of it is there."""
-    for server in list_wanted(application):
-        kind, place = get_type(application, server), get_location(application, server)
-        yield f"needs server {server.name}, a {kind} in {place}"
-        for volume in server.volumes:
-            yield f"needs volume {volume.name}, {volume.size} GB"
-
-
-def build_path(group: str, key: str) -> str:
-    return f"{join_path('application.servers', group)}.{key}"
+    return describe_wanted(
+        application, partial(get_type, application), partial(get_location, application)
+    )
 
 
 def find_faults(
@@ -239,7 +223,7 @@ def find_fault(application: Application, server: WantedServer, catalog: Catalog)
     place_path = (
         build_path(server.group, "location") if server.location else f"{ACCOUNT}.server_location"
     )
-    architecture = get_account(application).architecture
+    architecture = get_account(application, HetznerProvider).architecture
     if catalog.image is None:
         message = f"there is no image {IMAGE} for {architecture}"
         return Fault(0, 0, f"{ACCOUNT}.architecture", message)

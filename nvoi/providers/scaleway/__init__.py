@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from threading import Lock
 
 from nvoi.account import GLANCE
-from nvoi.command import Command
-from nvoi.config.schema import Application
+from nvoi.config.schema import Application, ScalewayProvider
 from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
 from nvoi.log.levels import get_logger
 from nvoi.parallel import work_on_all
-from nvoi.providers import disks
-from nvoi.providers.host_keys import FIRST_HOST_KEY, replace_host_key_labels
+from nvoi.providers.host_keys import replace_host_key_labels
 from nvoi.providers.provider import Disk, Server
 from nvoi.providers.rented import (
     GROUP,
+    RentedServers,
     WantedServer,
     build_disk_folder,
     build_server,
     build_surplus,
+    get_account,
     list_wanted,
 )
 from nvoi.providers.scaleway.api import NETWORK, SERVER, Pace, Resource, ScalewayAPI
 from nvoi.providers.scaleway.faults import (
     find_overlap,
-    get_account,
     get_size,
     list_config_faults,
     list_zones,
@@ -47,11 +45,12 @@ from nvoi.providers.scaleway.offers import ZONES, read_shelf
 from nvoi.providers.scaleway.plan import (
     Situation,
     describe_deletion,
-    describe_wanted,
+    describe_needs,
     read_situation,
 )
 from nvoi.providers.scaleway.refusals import KEY_PATH, KEY_REFUSALS, find_type
 from nvoi.providers.scaleway.removal import Remover
+from nvoi.providers.wording import describe_silence
 from nvoi.ssh.routes import Routes
 
 log = get_logger("nvoi.providers")
@@ -60,14 +59,12 @@ log = get_logger("nvoi.providers")
 DEVICE = "/dev/disk/by-id/scsi-0SCW_sbs_volume-{id}"
 
 
-class Scaleway:
+class Scaleway(RentedServers):
     """The servers of an app in one project, and all that they need there.
 
     Raises:
         UsageError: the address of the API, or a proxy, in ``environ`` cannot be used.
     """
-
-    is_rented = True
 
     def __init__(
         self,
@@ -76,7 +73,7 @@ class Scaleway:
         environ: Mapping[str, str],
         pace: Pace | None = None,
     ) -> None:
-        account = get_account(application)
+        account = get_account(application, ScalewayProvider)
         self.routes = routes
         self._api = ScalewayAPI(account.secret_key, account.project_id, environ, pace or Pace())
         self._region = find_region(account.zone)
@@ -126,16 +123,7 @@ class Scaleway:
             for name, inventory in self._seen.items():
                 if resource.id in {one.id for one in inventory.resources}:
                     self._seen[name] = inventory.replace([resource])
-        host = replace(server.host, host_keys=tuple(keys))
-        return replace(server, host=host, is_new=FIRST_HOST_KEY in labels)
-
-    def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
-        return disks.build_volumes(server, lacking)
-
-    def build_volumes_removal(self, server: Server) -> Command | None:
-        # Nothing of an app is on the disks that its servers start from.
-        del server
-        return None
+        return server.known_by(keys)
 
     def delete_surplus(
         self, application: Application, servers: Sequence[Server], *, with_volumes: bool
@@ -174,7 +162,7 @@ class Scaleway:
         try:
             situation = self._read_situation(application, with_prices=True)
         except RequestError as error:
-            return [*describe_unknown(error), *describe_wanted(application)]
+            return [describe_silence(error), *describe_needs(application)]
         return situation.describe(with_volumes=with_volumes)
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
@@ -186,7 +174,7 @@ class Scaleway:
             with asking():
                 shelves = work_on_all([*zones], lambda zone: read_shelf(self._api, zone))
         except RequestError as error:
-            return describe_unknown(error)
+            return [describe_silence(error)]
         return describe_deletion(inventory, shelves, with_volumes=with_volumes)
 
     def _read_situation(self, application: Application, *, with_prices: bool) -> Situation:
@@ -301,10 +289,6 @@ def list_disks(inventory: Inventory, server: Resource, wanted: WantedServer) -> 
         for volume in inventory.list_data()
         if volume.id in attached
     )
-
-
-def describe_unknown(error: NvoiError) -> list[str]:
-    return [f"cannot ask what there is: {error}"]
 
 
 def check_left(left: Iterable[Resource], reasons: Mapping[str, NvoiError]) -> None:

@@ -12,6 +12,7 @@ from nvoi.config.schema import ScalewayProvider
 from nvoi.parallel import work_on_all
 from nvoi.providers.provider import ServerType
 from nvoi.providers.scaleway.api import SERVER, Pace, ScalewayAPI
+from nvoi.providers.wording import find_nearest
 
 #: Zones with Instances, by their regions (scaleway-sdk-go, ``scw/locality.go``).
 ZONES: Mapping[str, tuple[str, ...]] = {
@@ -182,10 +183,7 @@ def describe_shortage(shelf: Shelf, type_: str, architecture: str) -> str:
     text = f"{type_} is out of stock in {shelf.zone}"
     offer = shelf.offers.get(type_)
     others = [one for one in shelf.list_fitting(architecture) if one is not offer]
-    larger = [
-        one for one in others if offer and one.cores >= offer.cores and one.memory >= offer.memory
-    ]
-    if not others:
+    nearest = find_nearest(offer, others)
+    if nearest is None:
         return f"{text}, and so is every other type of {architecture}; try another zone"
-    nearest = larger[0] if larger else max(others, key=lambda one: (one.cores, one.memory))
     return f"{text}; the nearest that can be had there is {nearest}"

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from nvoi.config.schema import Application
+from nvoi.config.schema import Application, ScalewayProvider
 from nvoi.errors import Fault
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.parallel import work_on_all
 from nvoi.providers import rented
 from nvoi.providers.rented import (
-    Costs,
     WantedServer,
+    get_account,
     list_open_ports,
     list_wanted,
 )
@@ -27,7 +27,6 @@ from nvoi.providers.scaleway.api import (
 )
 from nvoi.providers.scaleway.faults import (
     find_fault,
-    get_account,
     get_size,
     list_volume_faults,
 )
@@ -42,6 +41,13 @@ from nvoi.providers.scaleway.offers import (
     read_shelf,
 )
 from nvoi.providers.scaleway.orders import Order
+from nvoi.providers.wording import (
+    AS_IT_IS_TO_BE,
+    Costs,
+    describe_surplus,
+    describe_volume,
+    describe_wanted,
+)
 
 
 @dataclass(frozen=True)
@@ -69,14 +75,12 @@ class Situation:
     def describe(self, *, with_volumes: bool) -> list[str]:
         """What is made, changed and removed, a line each, and what a month costs."""
         lines = [*self._list_shared(), *self._list_parts(), *self._list_takeovers()]
+        lines += [describe_surplus(one.name) for one in self.surplus]
         lines += [
-            f"deletes server {one.name}, which the config no longer names" for one in self.surplus
-        ]
-        lines += [
-            describe_data(one, goes=with_volumes)
+            describe_volume(one.name, goes=with_volumes)
             for one in self.inventory.list_surplus_data(self.application)
         ]
-        what = lines or ["has all that the config names, as it is to be"]
+        what = lines or [AS_IT_IS_TO_BE]
         costs = describe_costs(self._sum_costs(with_volumes=with_volumes))
         return [*self.list_differences(), *what, costs]
 
@@ -87,7 +91,7 @@ class Situation:
                 f"volume {one.name} is of a server that is gone, and goes on costing money: "
                 "delete it in Scaleway's console where nothing on it is needed"
             )
-        account = get_account(self.application)
+        account = get_account(self.application, ScalewayProvider)
         for order in self.orders:
             wanted = order.wanted
             for what, there, said in (
@@ -168,7 +172,7 @@ def read_situation(
     Raises:
         NvoiError: the API cannot be asked.
     """
-    account, wanted = get_account(application), list(list_wanted(application))
+    account, wanted = get_account(application, ScalewayProvider), list(list_wanted(application))
     servers = {one.name: inventory.find(SERVER, one.name) for one in wanted}
     new = [one for one in wanted if servers[one.name] is None]
     zones = {one.location or account.zone for one in new}
@@ -183,7 +187,7 @@ def read_situation(
     orders = tuple(
         build_order(application, one, servers[one.name], shelves, images) for one in wanted
     )
-    faults = [*list_volume_faults(application, inventory, orders)]
+    faults = [*list_volume_faults(inventory, orders)]
     faults += [
         fault for one in new if (fault := find_fault(application, one, shelves, images)) is not None
     ]
@@ -209,7 +213,7 @@ def build_order(
 ) -> Order:
     if found is not None:
         return Order(wanted, found.place, found.data["commercial_type"])
-    account = get_account(application)
+    account = get_account(application, ScalewayProvider)
     zone, type_ = wanted.location or account.zone, wanted.type or account.server_type
     shortage = describe_shortage(shelves[zone], type_, account.architecture)
     return Order(wanted, zone, type_, images[zone, type_], shortage)
@@ -223,9 +227,9 @@ def describe_deletion(
     lines = []
     for one in inventory.resources:
         if one in kept:
-            lines.append(describe_data(one, goes=False))
+            lines.append(describe_volume(one.name, goes=False))
         elif one in inventory.list_data():
-            lines.append(describe_data(one, goes=True))
+            lines.append(describe_volume(one.name, goes=True))
         else:
             detail = f", a {one.data['commercial_type']}" if one.kind is SERVER else ""
             lines.append(f"deletes {one.kind.noun} {one.name}{detail} in {one.place}")
@@ -234,21 +238,14 @@ def describe_deletion(
     return [*lines, describe_costs(Costs(CURRENCY, sum(prices.values(), Decimal()), stays))]
 
 
-def describe_wanted(application: Application) -> Iterator[str]:
+def describe_needs(application: Application) -> Iterator[str]:
     """What the config names, where nobody knows what of it is there."""
-    account = get_account(application)
-    for server in list_wanted(application):
-        type_, zone = server.type or account.server_type, server.location or account.zone
-        yield f"needs server {server.name}, a {type_} in {zone}"
-        for volume in server.volumes:
-            yield f"needs volume {volume.name}, {volume.size} GB"
-
-
-def describe_data(volume: Resource, *, goes: bool) -> str:
-    """What becomes of a disk with data."""
-    if goes:
-        return f"deletes volume {volume.name} with all its data"
-    return f"keeps volume {volume.name}; --delete-volumes deletes it"
+    account = get_account(application, ScalewayProvider)
+    return describe_wanted(
+        application,
+        lambda server: server.type or account.server_type,
+        lambda server: server.location or account.zone,
+    )
 
 
 def describe_costs(costs: Costs) -> str:

@@ -1,0 +1,93 @@
+"""What is told of rented servers, whichever the cloud: plans, costs and faults. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol, TypeVar
+
+from nvoi.config.schema import Application
+from nvoi.errors import Fault, NvoiError
+from nvoi.providers.rented import WantedServer, WantedVolume, list_wanted
+
+AS_IT_IS_TO_BE = "has all that the config names, as it is to be"
+
+
+class Size(Protocol):
+    """What a server type has."""
+
+    @property
+    def cores(self) -> int: ...
+
+    @property
+    def memory(self) -> float: ...
+
+
+S = TypeVar("S", bound=Size)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a month costs, of what there is now and of what there is afterwards."""
+
+    currency: str
+    now: Decimal
+    afterwards: Decimal
+
+    def __str__(self) -> str:
+        if self.now == self.afterwards:
+            return f"costs {self.currency} {self.now:.2f} a month, as now"
+        return (
+            f"costs {self.currency} {self.afterwards:.2f} a month afterwards, "
+            f"{self.currency} {self.now:.2f} now"
+        )
+
+
+def describe_wanted(
+    application: Application,
+    get_type: Callable[[WantedServer], str],
+    get_place: Callable[[WantedServer], str],
+) -> Iterator[str]:
+    """What the config names, where nobody knows what of it is there."""
+    for server in list_wanted(application):
+        yield f"needs server {server.name}, a {get_type(server)} in {get_place(server)}"
+        for volume in server.volumes:
+            yield f"needs volume {volume.name}, {volume.size} GB"
+
+
+def describe_silence(error: NvoiError) -> str:
+    return f"cannot ask what there is: {error}"
+
+
+def describe_surplus(server: str) -> str:
+    return f"deletes server {server}, which the config no longer names"
+
+
+def describe_volume(name: str, *, goes: bool) -> str:
+    """What becomes of a disk with data."""
+    if goes:
+        return f"deletes volume {name} with all its data"
+    return f"keeps volume {name}; --delete-volumes deletes it"
+
+
+def find_size_fault(volume: WantedVolume, size: int) -> Fault | None:
+    """Why a volume that has ``size`` GB cannot be as the config says."""
+    if size <= volume.size:
+        return None
+    message = f"the volume has {size} GB, and none can shrink; give it these"
+    return Fault(0, 0, f"{volume.path}.size", message)
+
+
+def build_place_fault(volume: WantedVolume, place: str, server_place: str, word: str) -> Fault:
+    """A volume that is elsewhere than its server; ``word`` is the cloud's for such a place."""
+    message = f"the volume is in {place}, and its server in {server_place}"
+    return Fault(0, 0, volume.path, f"{message}; both must be in one {word}")
+
+
+def find_nearest(wanted: Size | None, others: Sequence[S]) -> S | None:
+    """Of ``others``, the cheapest first, the first that is as large; else the largest."""
+    for one in others:
+        if wanted and one.cores >= wanted.cores and one.memory >= wanted.memory:
+            return one
+    return max(others, key=lambda one: (one.cores, one.memory), default=None)
