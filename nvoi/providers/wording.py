@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol, TypeVar
@@ -69,6 +69,16 @@ def describe_volume(name: str, *, goes: bool) -> str:
     if goes:
         return f"deletes volume {name} with all its data"
     return f"keeps volume {name}; --delete-volumes deletes it"
+
+
+def build_strangers_error(
+    cloud: str, strangers: Iterable[object], mark: str, place: str
+) -> NvoiError:
+    """The error of a delete that leaves what bears the app's names, and no ``mark`` of anybody."""
+    return NvoiError(
+        f"left at {cloud}: {', '.join(map(str, strangers))}: no {mark} says whose they are",
+        hint=f"deploy once, which takes them over, or delete them {place}",
+    )
 
 
 def find_size_fault(volume: WantedVolume, size: int) -> Fault | None:

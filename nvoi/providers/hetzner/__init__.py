@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 from nvoi.account import GLANCE, Pace, telling_made
 from nvoi.config.schema import Application, HetznerProvider
-from nvoi.errors import ConfigError, Fault, NvoiError, RequestError
+from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers.hetzner.api import API, log
-from nvoi.providers.hetzner.catalog import Catalog, read_catalog
 from nvoi.providers.hetzner.changes import build_error, change
-from nvoi.providers.hetzner.plan import Plan, Work, build_fingerprint, get_public_key, plan_removal
-from nvoi.providers.hetzner.records import (
+from nvoi.providers.hetzner.description import (
+    describe_changes,
+    describe_deletion,
+    describe_needs,
+)
+from nvoi.providers.hetzner.inventory import (
     FIREWALL,
     NETWORK,
     SERVER,
@@ -24,6 +26,8 @@ from nvoi.providers.hetzner.records import (
     ServerRecord,
     VolumeRecord,
 )
+from nvoi.providers.hetzner.offers import Catalog, read_catalog
+from nvoi.providers.hetzner.plan import Plan, Work, build_fingerprint, get_public_key, plan_removal
 from nvoi.providers.hetzner.refusals import (
     SILENCE_HINT,
     explain,
@@ -32,7 +36,6 @@ from nvoi.providers.hetzner.refusals import (
 )
 from nvoi.providers.hetzner.situation import (
     Situation,
-    describe_needs,
     find_limits,
 )
 from nvoi.providers.host_keys import replace_host_key_labels
@@ -49,13 +52,7 @@ from nvoi.providers.rented import (
     list_volumes,
     list_wanted,
 )
-from nvoi.providers.wording import (
-    AS_IT_IS_TO_BE,
-    Costs,
-    describe_silence,
-    describe_surplus,
-    describe_volume,
-)
+from nvoi.providers.wording import build_strangers_error, describe_silence
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
 
@@ -140,12 +137,16 @@ class Hetzner(RentedServers):
         with self._tell():
             found = self._get_found(application)
             strangers = Situation(application, found).list_strangers(with_volumes=with_volumes)
+            errors: list[NvoiError] = []
             try:
                 found = self._remove(application, select, with_keys=True)
             except NvoiError as error:
-                raise add_strangers(error, strangers) from error
-        if strangers:
-            raise add_strangers(None, strangers)
+                errors.append(error)
+            if strangers:
+                place = "in Hetzner's console"
+                errors.append(build_strangers_error("Hetzner", strangers, "label", place))
+            if errors:
+                raise errors[0] if len(errors) == 1 else HostsError(errors)
         return () if with_volumes else sorted(found.volumes.own)
 
     def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
@@ -158,17 +159,7 @@ class Hetzner(RentedServers):
             # Whatever else is wrong was raised as another.
             return [describe_silence(error), *describe_needs(application)]
         servers, volumes = self._list_unwanted(application, found)
-        lines = [
-            *map(str, plan.list_works()),
-            *(describe_surplus(one.name) for one in servers),
-            *(describe_volume(one.name, goes=with_volumes) for one in volumes),
-        ]
-        what = lines or [AS_IT_IS_TO_BE]
-        costs = plan.build_costs(catalog)
-        if with_volumes:
-            less = sum(one.size for one in volumes) * catalog.volume_price
-            costs = replace(costs, afterwards=costs.afterwards - less)
-        return [*plan.list_warnings(), *what, str(costs)]
+        return describe_changes(plan, catalog, servers, volumes, with_volumes=with_volumes)
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
         self._api.patience = min(GLANCE, self._api.patience)
@@ -178,14 +169,9 @@ class Hetzner(RentedServers):
                 catalog = self._get_catalog(application)
         except RequestError as error:
             return [describe_silence(error)]
-        kept = [] if with_volumes else list(found.volumes.own.values())
-        now = Situation(application, found).build_costs(catalog).now
-        after = sum(one.size for one in kept) * catalog.volume_price
-        return [
-            *map(str, self._plan_deletion(found, with_volumes=with_volumes)),
-            *(describe_volume(one.name, goes=False) for one in kept),
-            str(Costs(catalog.currency, now, after)),
-        ]
+        situation = Situation(application, found)
+        works = self._plan_deletion(found, with_volumes=with_volumes)
+        return describe_deletion(situation, catalog, works, with_volumes=with_volumes)
 
     # What there is
 
@@ -365,14 +351,3 @@ class Hetzner(RentedServers):
                 if fault is not None and not made:
                     raise ConfigError("config", [fault]) from error
                 raise explain(error, "") from error
-
-
-def add_strangers(error: NvoiError | None, strangers: Sequence[str]) -> NvoiError:
-    """The error of a delete with what it leaves because nobody knows whose it is."""
-    if error is not None and not strangers:
-        return error
-    text = f"left at Hetzner: {', '.join(strangers)}: no label says whose they are"
-    hint = "deploy once, which takes them over, or delete them in Hetzner's console"
-    if error is None:
-        return NvoiError(text, hint=hint)
-    return NvoiError(f"{error.message}\n{text}", hint=f"{error.hint}; {hint}".lstrip("; "))

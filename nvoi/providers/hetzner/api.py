@@ -20,7 +20,7 @@ from nvoi import parallel
 from nvoi.account import Pace, build_client
 from nvoi.errors import HostsError, RequestError
 from nvoi.log.levels import get_logger
-from nvoi.providers.hetzner.records import (
+from nvoi.providers.hetzner.inventory import (
     FIREWALL,
     KEY,
     NETWORK,

@@ -6,14 +6,13 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
-from functools import cached_property, partial
+from functools import cached_property
 
 from nvoi.config.schema import Application, HetznerProvider
 from nvoi.errors import Fault
 from nvoi.naming import build_network_name
-from nvoi.providers.hetzner.catalog import IMAGE, Catalog, Offer
-from nvoi.providers.hetzner.records import VOLUME, Found, NetworkRecord
+from nvoi.providers.hetzner.inventory import VOLUME, Found, NetworkRecord
+from nvoi.providers.hetzner.offers import IMAGE, Catalog, Offer
 from nvoi.providers.hetzner.refusals import ACCOUNT
 from nvoi.providers.rented import (
     SUBNET,
@@ -25,7 +24,7 @@ from nvoi.providers.rented import (
     get_account,
     list_wanted,
 )
-from nvoi.providers.wording import Costs, build_place_fault, describe_wanted, find_size_fault
+from nvoi.providers.wording import build_place_fault, find_size_fault
 
 #: GB of a volume, and characters of its name: Hetzner's API reference, "Create a Volume".
 SMALLEST, LARGEST, NAME_LENGTH = 10, 10240, 64
@@ -82,22 +81,6 @@ class Situation:
                 given = f"{get_type(self.application, server)} in {place}"
                 if there != given:
                     yield f"server {server.name} is a {there}: {given} is for new servers only"
-
-    def build_costs(self, catalog: Catalog) -> Costs:
-        """Of all that is there now, and of what the config names with the volumes that stay."""
-        now = Decimal(0)
-        for server in self.found.servers.own.values():
-            now += catalog.get_server_price(server.type, server.location)
-        sizes = {one.name: one.size for one in self.found.volumes.own.values()}
-        now += sum(sizes.values()) * catalog.volume_price
-        after = Decimal(0)
-        for wanted in self.wanted:
-            record = self.found.servers.find(wanted.name)
-            type_ = record.type if record else get_type(self.application, wanted)
-            after += catalog.get_server_price(type_, self.get_place(wanted))
-        sizes |= {volume.name: volume.size for _, volume in self.list_volumes()}
-        after += sum(sizes.values()) * catalog.volume_price
-        return Costs(catalog.currency, now, after)
 
     def list_strangers(self, *, with_volumes: bool) -> list[str]:
         """What bears the app's names, and neither its labels nor another's."""
@@ -199,13 +182,6 @@ def find_limits(application: Application) -> Iterator[Fault]:
                 f"at Hetzner a name has at most {NAME_LENGTH} characters, not as {volume.name}"
             )
             yield Fault(0, 0, volume.path, message)
-
-
-def describe_needs(application: Application) -> Iterator[str]:
-    """What the config names, where nobody knows what of it is there."""
-    return describe_wanted(
-        application, partial(get_type, application), partial(get_location, application)
-    )
 
 
 def find_faults(

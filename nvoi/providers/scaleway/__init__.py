@@ -24,6 +24,11 @@ from nvoi.providers.rented import (
     list_wanted,
 )
 from nvoi.providers.scaleway.api import NETWORK, SERVER, Pace, Resource, ScalewayAPI
+from nvoi.providers.scaleway.description import (
+    describe_changes,
+    describe_deletion,
+    describe_needs,
+)
 from nvoi.providers.scaleway.faults import (
     find_overlap,
     get_size,
@@ -42,14 +47,9 @@ from nvoi.providers.scaleway.inventory import (
 )
 from nvoi.providers.scaleway.making import Maker
 from nvoi.providers.scaleway.offers import ZONES, read_shelf
-from nvoi.providers.scaleway.plan import (
-    Situation,
-    describe_deletion,
-    describe_needs,
-    read_situation,
-)
 from nvoi.providers.scaleway.refusals import KEY_PATH, KEY_REFUSALS, find_type
 from nvoi.providers.scaleway.removal import Remover
+from nvoi.providers.scaleway.situation import Situation, read_situation
 from nvoi.providers.wording import describe_silence
 from nvoi.ssh.routes import Routes
 
@@ -163,7 +163,7 @@ class Scaleway(RentedServers):
             situation = self._read_situation(application, with_prices=True)
         except RequestError as error:
             return [describe_silence(error), *describe_needs(application)]
-        return situation.describe(with_volumes=with_volumes)
+        return describe_changes(situation, with_volumes=with_volumes)
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
         self._api.patience = min(GLANCE, self._api.patience)

@@ -13,7 +13,7 @@ from nvoi.providers.rented import WantedServer, build_path
 
 
 @dataclass(frozen=True)
-class Stock:
+class Situation:
     """What there is, by names, and what is wanted."""
 
     wanted: tuple[WantedServer, ...]
