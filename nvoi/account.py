@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Self, TypeVar
 
 from nvoi.errors import NvoiError, RequestError
 from nvoi.http import ANSWER_SECONDS, PATIENCE, PAUSE, Client, build_connect
@@ -15,8 +15,7 @@ from nvoi.waiting import NotReadyError, wait_for
 
 T = TypeVar("T")
 
-#: Seconds for which one who does not answer is asked again, where that is only for a look, or
-#: where somebody waits at a terminal.
+#: Seconds for which one who does not answer is asked again, where that is only for a look.
 GLANCE = 5.0
 
 
@@ -39,6 +38,10 @@ class Pace:
     poll: float = 0.5
     longest_poll: float = 3.0
     deadline: float = 600.0
+
+    def hurry(self) -> Self:
+        """The same for one who only looks."""
+        return replace(self, patience=min(GLANCE, self.patience))
 
     def look(
         self, look: Callable[[], T], what: str, log: logging.Logger, seconds: float | None = None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from nvoi.account import GLANCE, Pace, telling_made
+from nvoi.account import Pace, telling_made
 from nvoi.config.schema import Application, Cloudflare
 from nvoi.domains.cloudflare_api import (
     CONNECTED,
@@ -119,7 +118,7 @@ class Tunnels:
 
     def describe(self, application: Application) -> list[str]:
         sites = [*list_sites(application)]
-        self._hurry()
+        self._account.pace = self._account.pace.hurry()
         try:
             with told_as_faults():
                 survey = self._survey or self._look(application, sites)
@@ -130,17 +129,12 @@ class Tunnels:
         return made + describe_removal(survey.list_old_records(sites), tunnels)
 
     def describe_deletion(self, application: Application) -> list[str]:
-        self._hurry()
+        self._account.pace = self._account.pace.hurry()
         try:
             survey, tunnels = self._find_all(application, ())
         except RequestError as error:
             return [UNSEEN.format(reason=error.message)]
         return describe_removal(survey.records.values(), tunnels)
-
-    def _hurry(self) -> None:
-        """Give up soon where the account does not answer: it is only looked at."""
-        pace = self._account.pace
-        self._account.pace = replace(pace, patience=min(pace.patience, GLANCE))
 
     # What there is
 

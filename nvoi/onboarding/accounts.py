@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nvoi.account import GLANCE, Pace
+from nvoi.account import Pace
 from nvoi.config.schema import (
     EMPTY,
     AWSProvider,
@@ -91,8 +91,7 @@ def choose_type(prompts: Prompts, record: Any, types: Sequence[ServerType]) -> A
 
 def check_cloudflare(record: Cloudflare, environ: Environ) -> Sequence[Zone]:
     """The zones that the token sees; it may change tunnels, and records of one of them."""
-    pace = Pace(patience=GLANCE)
-    with closing(CloudflareAccount(record, environ, pace)) as account:
+    with closing(CloudflareAccount(record, environ, Pace().hurry())) as account:
         account.check_tunnel_rights()
         zones = account.list_zones()
         trouble: NvoiError | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -127,6 +127,10 @@ def list_volumes(application: Application, group: ServerGroup) -> Iterator[Wante
             path=join_path(build_path(group.name, "volumes"), volume.name),
             uid=volume.uid,
         )
+
+
+def list_volume_names(servers: Iterable[WantedServer]) -> list[str]:
+    return [volume.name for server in servers for volume in server.volumes]
 
 
 def list_open_ports(application: Application) -> tuple[int, ...]:

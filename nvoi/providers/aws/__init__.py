@@ -193,7 +193,7 @@ class AWS(RentedServers):
 
     def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
         app = self._open(application)
-        self._ec2.hurry()
+        self._ec2.pace = self._ec2.pace.hurry()
         try:
             situation, _, zone = app.check(self._look(app))
             drift = app.networks.find_drift(situation.vpc) if situation.vpc else None
@@ -207,7 +207,7 @@ class AWS(RentedServers):
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
         app = self._open(application)
-        self._ec2.hurry()
+        self._ec2.pace = self._ec2.pace.hurry()
         try:
             with app.tell_faults():
                 own = app.list_own(with_volumes=True)

@@ -9,7 +9,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -19,7 +19,6 @@ import botocore.session
 from botocore.config import Config
 
 from nvoi import network, parallel
-from nvoi.account import GLANCE
 from nvoi.account import Pace as CloudPace
 from nvoi.config.schema import AWSProvider
 from nvoi.errors import UsageError
@@ -162,10 +161,6 @@ class EC2:
                 proxies={"http": proxy, "https": proxy} if proxy else None,
             ),
         )
-
-    def hurry(self) -> None:
-        """Ask no longer than one would wait for a look."""
-        self.pace = replace(self.pace, patience=min(GLANCE, self.pace.patience))
 
     def list_known_regions(self) -> list[str]:
         """The regions that this version of boto3 knows. Nobody is asked."""

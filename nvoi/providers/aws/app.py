@@ -15,7 +15,7 @@ from nvoi.providers.aws.refusals import EC2Error
 from nvoi.providers.aws.servers import Servers
 from nvoi.providers.aws.situation import Situation
 from nvoi.providers.aws.volumes import Volumes
-from nvoi.providers.rented import WantedServer
+from nvoi.providers.rented import WantedServer, list_volume_names
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class App:
 
     @property
     def volume_names(self) -> list[str]:
-        return [volume.name for one in self.wanted for volume in one.volumes]
+        return list_volume_names(self.wanted)
 
     def look(self) -> Situation:
         """What there is of servers and volumes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from nvoi.account import GLANCE, Pace, telling_made
+from nvoi.account import Pace, telling_made
 from nvoi.config.schema import Application, HetznerProvider
 from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
 from nvoi.naming import build_firewall_name, build_network_name
@@ -49,7 +49,7 @@ from nvoi.providers.rented import (
     build_server,
     build_surplus,
     get_account,
-    list_volumes,
+    list_volume_names,
     list_wanted,
 )
 from nvoi.providers.wording import build_strangers_error, describe_silence
@@ -150,7 +150,7 @@ class Hetzner(RentedServers):
         return () if with_volumes else sorted(found.volumes.own)
 
     def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
-        self._api.patience = min(GLANCE, self._api.patience)
+        self._api.pace = self._api.pace.hurry()
         try:
             with self._tell():
                 found = self._get_found(application)
@@ -162,7 +162,7 @@ class Hetzner(RentedServers):
         return describe_changes(plan, catalog, servers, volumes, with_volumes=with_volumes)
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
-        self._api.patience = min(GLANCE, self._api.patience)
+        self._api.pace = self._api.pace.hurry()
         try:
             with self._tell():
                 found = self._look(application, with_keys=True)
@@ -182,13 +182,10 @@ class Hetzner(RentedServers):
         return self._found[application.name]
 
     def _look(self, application: Application, *, with_keys: bool = False) -> Found:
+        wanted = list(list_wanted(application))
         names: dict[str, Collection[str]] = {
-            SERVER: [one.name for one in list_wanted(application)],
-            VOLUME: [
-                volume.name
-                for group in application.servers.values()
-                for volume in list_volumes(application, group)
-            ],
+            SERVER: [one.name for one in wanted],
+            VOLUME: list_volume_names(wanted),
             NETWORK: [build_network_name(application.name)],
             FIREWALL: [build_firewall_name(application.name)],
         }
@@ -224,8 +221,7 @@ class Hetzner(RentedServers):
         self, application: Application, found: Found
     ) -> tuple[list[ServerRecord], list[VolumeRecord]]:
         wanted = list(list_wanted(application))
-        volumes = {volume.name for one in wanted for volume in one.volumes}
-        return found.list_unwanted({one.name for one in wanted}, volumes)
+        return found.list_unwanted({one.name for one in wanted}, list_volume_names(wanted))
 
     def _list_servers(self, application: Application, found: Found) -> Iterator[Server]:
         for wanted in list_wanted(application):

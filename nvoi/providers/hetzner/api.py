@@ -73,8 +73,6 @@ class API:
     def __init__(self, token: Secret, environ: Mapping[str, str], pace: Pace) -> None:
         endpoint = environ.get(ENDPOINT_VARIABLE) or ENDPOINT
         self.pace = pace
-        #: Seconds for which one who does not answer is asked again.
-        self.patience = pace.patience
         self._base = urlsplit(endpoint).path.rstrip("/")
         self._client = build_client(
             "Hetzner",
@@ -106,7 +104,7 @@ class API:
             f"{self._base}{url}{query}",
             body=json,
             seconds=self.pace.answer,
-            patience=self.patience,
+            patience=self.pace.patience,
         )
         document = answer.read() if answer.body else {}
         return document if isinstance(document, dict) else {}

@@ -14,7 +14,7 @@ from typing import Any
 
 from hcloud.server_types import BoundServerType
 
-from nvoi.account import GLANCE, Pace
+from nvoi.account import Pace
 from nvoi.config.schema import HetznerProvider
 from nvoi.errors import NvoiError, RequestError
 from nvoi.providers.hetzner.api import API, ask_all
@@ -140,7 +140,7 @@ def list_types(account: HetznerProvider, environ: Mapping[str, str]) -> tuple[Se
     Raises:
         NvoiError: the token is not known or may only read, or the API does not answer.
     """
-    api = API(account.api_token, environ, Pace(patience=GLANCE))
+    api = API(account.api_token, environ, Pace().hurry())
     try:
         catalog = read_catalog(api, "x86")
         api.check_rights()

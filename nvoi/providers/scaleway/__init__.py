@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
-from nvoi.account import GLANCE
 from nvoi.config.schema import Application, ScalewayProvider
 from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
 from nvoi.log.levels import get_logger
@@ -158,7 +157,7 @@ class Scaleway(RentedServers):
         return [one.name for one in kept.values()]
 
     def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
-        self._api.patience = min(GLANCE, self._api.patience)
+        self._api.pace = self._api.pace.hurry()
         try:
             situation = self._read_situation(application, with_prices=True)
         except RequestError as error:
@@ -166,7 +165,7 @@ class Scaleway(RentedServers):
         return describe_changes(situation, with_volumes=with_volumes)
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
-        self._api.patience = min(GLANCE, self._api.patience)
+        self._api.pace = self._api.pace.hurry()
         try:
             regions = self._find_regions(application)
             inventory = self._read(application, regions).drop_strangers()

@@ -122,8 +122,6 @@ class ScalewayAPI:
         pace: Pace,
     ) -> None:
         self.project, self.pace = project, pace
-        #: Seconds for which one who does not answer is asked again.
-        self.patience = pace.patience
         self.url = (environ.get(URL_VARIABLE) or URL).rstrip("/")
         self._base = urlsplit(self.url).path
         self._client = build_client(
@@ -164,7 +162,7 @@ class ScalewayAPI:
                 body=body,
                 headers=headers,
                 seconds=self.pace.answer,
-                patience=self.patience,
+                patience=self.pace.patience,
             )
             return read(answer)
         except RequestError as error:

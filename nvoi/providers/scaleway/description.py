@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from functools import partial
 
-from nvoi.config.schema import Application, ScalewayProvider
+from nvoi.config.schema import Application
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers import rented
 from nvoi.providers.rented import (
-    get_account,
     list_open_ports,
 )
 from nvoi.providers.scaleway.api import (
@@ -20,6 +20,8 @@ from nvoi.providers.scaleway.api import (
 )
 from nvoi.providers.scaleway.faults import (
     get_size,
+    get_type,
+    get_zone,
 )
 from nvoi.providers.scaleway.inventory import Inventory
 from nvoi.providers.scaleway.offers import (
@@ -134,11 +136,8 @@ def describe_deletion(
 
 def describe_needs(application: Application) -> Iterator[str]:
     """What the config names, where nobody knows what of it is there."""
-    account = get_account(application, ScalewayProvider)
     return describe_wanted(
-        application,
-        lambda server: server.type or account.server_type,
-        lambda server: server.location or account.zone,
+        application, partial(get_type, application), partial(get_zone, application)
     )
 
 

@@ -67,10 +67,10 @@ def find_fault(
     images: Mapping[tuple[str, str], str | None],
 ) -> Fault | None:
     """Why a server cannot be made as the config says."""
-    account = get_account(application, ScalewayProvider)
-    zone, type_ = wanted.location or account.zone, wanted.type or account.server_type
+    architecture = get_account(application, ScalewayProvider).architecture
+    zone, type_ = get_zone(application, wanted), get_type(application, wanted)
     path = build_path(wanted.group, "type") if wanted.type else f"{ACCOUNT}.server_type"
-    message = find_type_fault(shelves[zone], type_, account.architecture)
+    message = find_type_fault(shelves[zone], type_, architecture)
     if message is None and images[zone, type_] is None:
         message = f"there is no image of Ubuntu 24.04 for {type_} in {zone}"
     return None if message is None else Fault(0, 0, path, message)
@@ -88,6 +88,14 @@ def find_overlap(application: Application, inventory: Inventory) -> str | None:
 
 def get_size(volume: Resource) -> int:
     return int(volume.data["size"]) // GB
+
+
+def get_type(application: Application, server: WantedServer) -> str:
+    return server.type or get_account(application, ScalewayProvider).server_type
+
+
+def get_zone(application: Application, server: WantedServer) -> str:
+    return server.location or get_account(application, ScalewayProvider).zone
 
 
 def list_zones(application: Application) -> list[str]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from nvoi.account import GLANCE
 from nvoi.config.schema import ScalewayProvider
 from nvoi.parallel import work_on_all
 from nvoi.providers.provider import ServerType
@@ -93,7 +92,7 @@ def list_types(account: ScalewayProvider, environ: Mapping[str, str]) -> tuple[S
     Raises:
         NvoiError: the key is refused, or the API does not answer.
     """
-    pace = Pace(patience=GLANCE)
+    pace = Pace().hurry()
     api = ScalewayAPI(account.secret_key, account.project_id, environ, pace)
     zones = [zone for group in ZONES.values() for zone in group]
     # What is sold is told to anybody.

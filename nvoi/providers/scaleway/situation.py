@@ -23,6 +23,8 @@ from nvoi.providers.scaleway.api import (
 )
 from nvoi.providers.scaleway.faults import (
     find_fault,
+    get_type,
+    get_zone,
     list_volume_faults,
 )
 from nvoi.providers.scaleway.firewall import find_drift, list_rules
@@ -65,12 +67,11 @@ class Situation:
                 f"volume {one.name} is of a server that is gone, and goes on costing money: "
                 "delete it in Scaleway's console where nothing on it is needed"
             )
-        account = get_account(self.application, ScalewayProvider)
         for order in self.orders:
             wanted = order.wanted
             for what, there, said in (
-                ("type", order.type, wanted.type or account.server_type),
-                ("zone", order.zone, wanted.location or account.zone),
+                ("type", order.type, get_type(self.application, wanted)),
+                ("zone", order.zone, get_zone(self.application, wanted)),
             ):
                 if there != said:
                     yield (
@@ -90,18 +91,17 @@ def read_situation(
     Raises:
         NvoiError: the API cannot be asked.
     """
-    account, wanted = get_account(application, ScalewayProvider), list(list_wanted(application))
+    architecture = get_account(application, ScalewayProvider).architecture
+    wanted = list(list_wanted(application))
     servers = {one.name: inventory.find(SERVER, one.name) for one in wanted}
     new = [one for one in wanted if servers[one.name] is None]
-    zones = {one.location or account.zone for one in new}
+    zones = {get_zone(application, one) for one in new}
     if with_prices:
         zones |= {one.place for one in inventory.resources if one.kind in {SERVER, VOLUME}}
         zones |= {found.place for found in servers.values() if found}
     shelves = work_on_all(sorted(zones), lambda zone: read_shelf(api, zone))
-    types = dict.fromkeys(
-        (one.location or account.zone, one.type or account.server_type) for one in new
-    )
-    images = work_on_all([*types], lambda it: find_image(api, it[0], account.architecture, it[1]))
+    types = dict.fromkeys((get_zone(application, one), get_type(application, one)) for one in new)
+    images = work_on_all([*types], lambda it: find_image(api, it[0], architecture, it[1]))
     orders = tuple(
         build_order(application, one, servers[one.name], shelves, images) for one in wanted
     )
@@ -109,17 +109,18 @@ def read_situation(
     faults += [
         fault for one in new if (fault := find_fault(application, one, shelves, images)) is not None
     ]
-    groups = {one.place: one for one in inventory.list(FIREWALL)}
-    ports = list_open_ports(application)
-    drift = (
-        {
-            zone: find_drift(groups[zone], rules, ports)
-            for zone, rules in work_on_all([*groups], lambda z: list_rules(api, groups[z])).items()
-        }
-        if with_prices
-        else {}
-    )
+    drift = read_drift(api, application, inventory) if with_prices else {}
     return Situation(application, inventory, orders, shelves, tuple(dict.fromkeys(faults)), drift)
+
+
+def read_drift(
+    api: ScalewayAPI, application: Application, inventory: Inventory
+) -> dict[str, list[str]]:
+    """What of the security groups that are there is not as it is to be, by zone."""
+    groups = {one.place: one for one in inventory.list(FIREWALL)}
+    rules = work_on_all([*groups], lambda zone: list_rules(api, groups[zone]))
+    ports = list_open_ports(application)
+    return {zone: find_drift(groups[zone], found, ports) for zone, found in rules.items()}
 
 
 def build_order(
@@ -131,7 +132,7 @@ def build_order(
 ) -> Order:
     if found is not None:
         return Order(wanted, found.place, found.data["commercial_type"])
-    account = get_account(application, ScalewayProvider)
-    zone, type_ = wanted.location or account.zone, wanted.type or account.server_type
-    shortage = describe_shortage(shelves[zone], type_, account.architecture)
+    architecture = get_account(application, ScalewayProvider).architecture
+    zone, type_ = get_zone(application, wanted), get_type(application, wanted)
+    shortage = describe_shortage(shelves[zone], type_, architecture)
     return Order(wanted, zone, type_, images[zone, type_], shortage)
