@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol, TypeVar
@@ -25,6 +25,7 @@ class Size(Protocol):
 
 
 S = TypeVar("S", bound=Size)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,12 @@ def describe_volume(name: str, *, goes: bool) -> str:
     if goes:
         return f"deletes volume {name} with all its data"
     return f"keeps volume {name}; --delete-volumes deletes it"
+
+
+def build_left_error(cloud: str, left: Mapping[T, NvoiError | None], hint: str) -> NvoiError:
+    """The error of what could not be deleted, with the reasons that are known."""
+    lines = [f"{one}: {error.message}" if error else str(one) for one, error in left.items()]
+    return NvoiError(f"left at {cloud}: {'; '.join(lines)}", hint=hint)
 
 
 def build_strangers_error(

@@ -36,7 +36,7 @@ from nvoi.providers.rented import (
     get_account,
     list_wanted,
 )
-from nvoi.providers.wording import build_strangers_error
+from nvoi.providers.wording import build_left_error, build_strangers_error
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
 
@@ -220,7 +220,6 @@ class AWS(RentedServers):
 
 def build_error(failures: Mapping[Resource, NvoiError | None]) -> NvoiError:
     """The error of what could not be deleted."""
-    reasons = [f"{one}: {error.message}" if error else str(one) for one, error in failures.items()]
     hints = {error.hint: None for error in failures.values() if error and error.hint}
     hint = "; ".join(hints) or "see what uses it at AWS, and run it again"
-    return NvoiError(f"left at AWS: {'; '.join(reasons)}", hint=hint)
+    return build_left_error("AWS", failures, hint)

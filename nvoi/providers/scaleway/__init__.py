@@ -49,7 +49,7 @@ from nvoi.providers.scaleway.offers import ZONES, read_shelf
 from nvoi.providers.scaleway.refusals import KEY_PATH, KEY_REFUSALS, find_type
 from nvoi.providers.scaleway.removal import Remover
 from nvoi.providers.scaleway.situation import Situation, read_situation
-from nvoi.providers.wording import describe_silence
+from nvoi.providers.wording import build_left_error, describe_silence
 from nvoi.ssh.routes import Routes
 
 log = get_logger("nvoi.providers")
@@ -296,9 +296,7 @@ def check_left(left: Iterable[Resource], reasons: Mapping[str, NvoiError]) -> No
     Raises:
         NvoiError: something is, which it names with the reason.
     """
-    lines = [f"{one}{f': {reasons[one.id].message}' if one.id in reasons else ''}" for one in left]
-    if lines:
-        raise NvoiError(
-            f"left at Scaleway: {'; '.join(lines)}",
-            hint="run the same again, or delete it in Scaleway's console",
-        )
+    found = {one: reasons.get(one.id) for one in left}
+    if found:
+        hint = "run the same again, or delete it in Scaleway's console"
+        raise build_left_error("Scaleway", found, hint)
