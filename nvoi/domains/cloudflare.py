@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from nvoi.account import Pace, telling_made
 from nvoi.config.schema import Application, Cloudflare
 from nvoi.domains.cloudflare_api import (
     CONNECTED,
     Account,
-    Pace,
     RefusedError,
     make,
     read_codes,
@@ -39,14 +38,13 @@ from nvoi.waiting import NotReadyError, wait_for
 log = get_logger("nvoi.domains")
 
 PROVIDER = "application.domain_provider.cloudflare"
+MADE = "made and kept: {}; the next deploy goes on from there"
 UNSEEN = "what there is at Cloudflare cannot be seen from here: {reason}"
 #: Seconds until the rules of a tunnel are there once they were taken, and until the connections of
 #: a tunnel that nobody serves any more are gone.
 RULES_SECONDS, CONNECTIONS_SECONDS = 30.0, 90.0
 #: Seconds until all of Cloudflare's name servers have a new record.
 SETTLE_SECONDS = 5.0
-#: Seconds for which the account is asked again where that is only for a look.
-LOOK_PATIENCE = 5.0
 
 
 class Tunnels:
@@ -82,7 +80,7 @@ class Tunnels:
 
     def connect(self, application: Application, deploy_id: str) -> Sequence[Manifest]:
         survey, manifests = self._get_survey(application), list[Manifest]()
-        with self._telling_made():
+        with telling_made(self._made, MADE):
             for site in list_sites(application):
                 tunnel = survey.find_tunnel(site) or self._make_tunnel(survey, site)
                 self._ensure_rules(survey, site, tunnel)
@@ -94,7 +92,7 @@ class Tunnels:
     def publish(self, application: Application) -> float:
         survey = self._get_survey(application)
         wanted = [*list_wanted_records(survey, [*list_sites(application)])]
-        with self._telling_made():
+        with telling_made(self._made, MADE):
             for record in wanted:
                 self._ensure_record(survey, record)
         return 0.0 if all(record.id for record in wanted) else SETTLE_SECONDS
@@ -120,7 +118,7 @@ class Tunnels:
 
     def describe(self, application: Application) -> list[str]:
         sites = [*list_sites(application)]
-        self._hurry()
+        self._account.pace = self._account.pace.hurry()
         try:
             with told_as_faults():
                 survey = self._survey or self._look(application, sites)
@@ -131,17 +129,12 @@ class Tunnels:
         return made + describe_removal(survey.list_old_records(sites), tunnels)
 
     def describe_deletion(self, application: Application) -> list[str]:
-        self._hurry()
+        self._account.pace = self._account.pace.hurry()
         try:
             survey, tunnels = self._find_all(application, ())
         except RequestError as error:
             return [UNSEEN.format(reason=error.message)]
         return describe_removal(survey.records.values(), tunnels)
-
-    def _hurry(self) -> None:
-        """Give up soon where the account does not answer: it is only looked at."""
-        pace = self._account.pace
-        self._account.pace = replace(pace, patience=min(pace.patience, LOOK_PATIENCE))
 
     # What there is
 
@@ -250,18 +243,6 @@ class Tunnels:
         log.info("Cloudflare: %s %s", verb, what)
         if verb == "made":
             self._made.append(what)
-
-    @contextmanager
-    def _telling_made(self) -> Iterator[None]:
-        """Have an error name what was made before it, and stays."""
-        try:
-            yield
-        except NvoiError as error:
-            if not self._made:
-                raise
-            made = f"made and kept: {', '.join(self._made)}; the next deploy goes on from there"
-            hint = f"{error.hint}; {made}" if error.hint else made
-            raise NvoiError(error.message, hint=hint, output=error.output) from error
 
     # What goes
 

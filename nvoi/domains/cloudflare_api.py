@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from nvoi.account import Pace
 from nvoi.config.schema import Cloudflare
 from nvoi.domains.cloudflare_records import (
     Record,
@@ -23,10 +23,7 @@ from nvoi.domains.cloudflare_records import (
 )
 from nvoi.errors import RequestError
 from nvoi.http import (
-    ANSWER_SECONDS,
     NO_TEXTS,
-    PATIENCE,
-    PAUSE,
     TEMPORARY,
     Client,
     build_connect,
@@ -68,23 +65,6 @@ UNREACHED = "is api.cloudflare.com reached from here? see www.cloudflarestatus.c
 BUSY = "Cloudflare takes 1,200 requests in 5 minutes: run this again after that"
 FULL = "remove what is not needed at dash.cloudflare.com, or have the limit raised there"
 QUOTA = re.compile(r"\b(?:quota|limit|too many)\b", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Pace:
-    """Seconds.
-
-    Attributes:
-        answer: for which the API may be silent.
-        patience: for which it is asked again.
-        pause: between the first two times.
-        poll: from one look at what takes a while to the next, at first.
-    """
-
-    answer: float = ANSWER_SECONDS
-    patience: float = PATIENCE
-    pause: float = PAUSE
-    poll: float = 0.5
 
 
 #: How often something is made anew whose making was not answered, and that is not there.

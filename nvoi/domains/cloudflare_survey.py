@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nvoi.config.nodes import join_path
 from nvoi.domains.cloudflare_api import Account
 from nvoi.domains.cloudflare_records import Record, Tunnel, Zone
 from nvoi.domains.domain import Site, list_hostnames
@@ -155,22 +154,24 @@ class Survey:
         return [one for one in others if one.id in ids or one.target in targets]
 
     def _judge_zone(self, site: Site) -> Iterator[Fault]:
-        path, zone = join_path("application.app", site.service), self.find_zone(site.domain)
+        zone = self.find_zone(site.domain)
         if zone is None:
             seen = ", ".join(one.name for one in self.account.list_zones()) or "none"
             message = f"no zone at Cloudflare ends {site.domain}; the token sees {seen}"
-            yield Fault(0, 0, f"{path}.domain", f"{message}: add it there, or let the token see it")
+            yield Fault(
+                0, 0, f"{site.place}.domain", f"{message}: add it there, or let the token see it"
+            )
             return
         if zone.account_id != self.account.id:
             owner = f"{zone.account_id} ({zone.account_name})"
             yield Fault(0, 0, ACCOUNT_ID, f"the zone {zone.name} is in the account {owner}")
         if zone.is_paused:
             message = f"Cloudflare is paused for {zone.name}: enable it there"
-            yield Fault(0, 0, f"{path}.domain", message)
+            yield Fault(0, 0, f"{site.place}.domain", message)
         elif zone.status != "active":
             servers = " and ".join(zone.name_servers) or "those that Cloudflare names"
             message = f"the zone {zone.name} is {zone.status}: its name servers must be {servers}"
-            yield Fault(0, 0, f"{path}.domain", message)
+            yield Fault(0, 0, f"{site.place}.domain", message)
         for name in site.hostnames:
             labels = name.removesuffix(zone.name).rstrip(".").split(".")
             if len(labels) > 1:
@@ -178,7 +179,7 @@ class Survey:
                 yield Fault(
                     0,
                     0,
-                    f"{path}.domain",
+                    f"{site.place}.domain",
                     f"{name} is more than one level below {zone.name}, and Cloudflare's universal "
                     f"certificate does not cover that: write `domain: {zone.name}`, and a "
                     f"`subdomain` of one level, such as {flat}",
@@ -186,7 +187,6 @@ class Survey:
 
     def _judge_names(self, site: Site) -> Iterator[Fault]:
         """What another has in the place of the site's records."""
-        path = join_path("application.app", site.service)
         for name in site.hostnames:
             if name in self.records:
                 continue
@@ -194,7 +194,7 @@ class Survey:
                 yield Fault(
                     0,
                     0,
-                    f"{path}.domain",
+                    f"{site.place}.domain",
                     f"{name} has a DNS record that is {name_owner(record)}: {record.type} "
                     f"{record.content}; remove it at Cloudflare, or choose another subdomain",
                 )
@@ -205,10 +205,10 @@ class Survey:
         wanted = [*list_hostnames(sites), *self.records]
         for record in self.look_at(tunnel, wanted) if tunnel else ():
             if COMMENT.fullmatch(record.comment):
-                path, name = join_path("application.app", site.service), record.name
+                name = record.name
                 tunnel_name = build_tunnel_name(self.app, site.service)
                 message = f"the tunnel {tunnel_name} is {name_owner(record)}, by its record {name}"
-                yield Fault(0, 0, path, f"{message}: rename one of the two")
+                yield Fault(0, 0, site.place, f"{message}: rename one of the two")
 
     def _look_at_name(self, name: str, zone: Zone | None) -> list[Record]:
         """Find the app's record of a name in its zone; others' that cannot be beside it."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application, AppService
 from nvoi.errors import Fault
 from nvoi.kubernetes.workloads import PUBLIC_PORT, Manifest
@@ -33,6 +34,11 @@ class Site:
     workload: str
     port: int
     path: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the config has its service."""
+        return join_path("application.app", self.service)
 
     @property
     def hostname(self) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application, Ingress
 from nvoi.domains.domain import Site, list_sites
 from nvoi.domains.lookup import Resolve, find_public, list_faults, look_up_all
@@ -43,7 +42,7 @@ class ClusterIngress:
             "one, or use `domain_provider.cloudflare`"
         )
         return [
-            Fault(0, 0, f"{build_path(site)}.subdomain", message)
+            Fault(0, 0, f"{site.place}.subdomain", message)
             for site in list_sites(application)
             if not list_names(site)
         ]
@@ -68,7 +67,7 @@ class ClusterIngress:
         Where that is private, who is before it is the user's, and the names need only exist.
         """
         paths = {
-            name: f"{build_path(site)}.domain"
+            name: f"{site.place}.domain"
             for site in list_sites(application)
             for name in list_names(site)
         }
@@ -129,7 +128,3 @@ class ClusterIngress:
 def list_names(site: Site) -> list[str]:
     """The names that certificates can be had for."""
     return [name for name in site.hostnames if not name.startswith(WILDCARD)]
-
-
-def build_path(site: Site) -> str:
-    return join_path("application.app", site.service)

@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nvoi.account import Pace
 from nvoi.config.schema import (
     EMPTY,
     AWSProvider,
@@ -22,15 +23,12 @@ from nvoi.config.schema import (
     SSHProvider,
 )
 from nvoi.domains.cloudflare_api import Account as CloudflareAccount
-from nvoi.domains.cloudflare_api import Pace as CloudflarePace
 from nvoi.domains.cloudflare_records import Zone
 from nvoi.errors import ExtraError, NvoiError
 from nvoi.onboarding.prompts import Choice, Prompts, ask, ask_secret
 from nvoi.providers import ServerType, list_regions, list_types
 
 ARCHITECTURE = "architecture"
-#: Seconds for which somebody at a terminal waits for an account to answer again.
-ASKING_SECONDS = 5.0
 
 Environ = Mapping[str, str]
 
@@ -104,8 +102,7 @@ def choose_type(prompts: Prompts, record: Any, types: Sequence[ServerType], _: E
 
 def check_cloudflare(record: Cloudflare, environ: Environ) -> Sequence[Zone]:
     """The zones that the token sees; it may change tunnels, and records of one of them."""
-    pace = CloudflarePace(patience=ASKING_SECONDS)
-    with closing(CloudflareAccount(record, environ, pace)) as account:
+    with closing(CloudflareAccount(record, environ, Pace().hurry())) as account:
         account.check_tunnel_rights()
         zones = account.list_zones()
         trouble: NvoiError | None = None

@@ -64,16 +64,16 @@ def list_types(account: ComputeProvider, environ: Mapping[str, str]) -> Sequence
     """
     if isinstance(account, HetznerProvider):
         with needing("hetzner"):
-            from nvoi.providers.hetzner import catalog  # noqa: PLC0415 - needs its extra
-        return catalog.list_types(account, environ)
+            from nvoi.providers.hetzner import offers as hetzner  # noqa: PLC0415 - likewise
+        return hetzner.list_types(account, environ)
     if isinstance(account, ScalewayProvider):
-        from nvoi.providers.scaleway import offers  # noqa: PLC0415 - imported where it is used
+        from nvoi.providers.scaleway import offers as scaleway  # noqa: PLC0415 - likewise
 
-        return offers.list_types(account, environ)
+        return scaleway.list_types(account, environ)
     if isinstance(account, AWSProvider):
         with needing("aws"):
-            from nvoi.providers.aws import offers as aws_offers  # noqa: PLC0415 - needs its extra
-        return aws_offers.list_types(account, environ)
+            from nvoi.providers.aws import offers as aws  # noqa: PLC0415 - likewise
+        return aws.list_types(account, environ)
     return ()
 
 

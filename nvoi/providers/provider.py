@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -65,6 +65,11 @@ class Server:
 
     def find_owner(self, folder: str) -> int | None:
         return dict(self.owners).get(folder)
+
+    def known_by(self, keys: Sequence[str]) -> Server:
+        """The same with these host keys, as :meth:`Provider.keep_host_keys` has them."""
+        host = replace(self.host, host_keys=tuple(keys))
+        return replace(self, host=host, is_new=len(keys) > 1)
 
     def is_kept(self, folder: str, found: Mapping[str, str]) -> bool:
         """Whether a volume is as it is to be; ``found`` has the folders with owner and mode.

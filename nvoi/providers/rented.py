@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from typing import TypeVar
 
+from nvoi.command import Command
+from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application, ServerGroup
 from nvoi.kubernetes.ingress import PORTS as INGRESS_PORTS
 from nvoi.naming import (
@@ -22,11 +24,14 @@ from nvoi.naming import (
     build_volume_name,
     build_volume_path,
 )
+from nvoi.providers import disks
 from nvoi.providers.host_keys import read_host_keys
 from nvoi.providers.provider import Disk, Server
 from nvoi.providers.ssh import get_master_group
 from nvoi.ssh.host import SSH_PORT
 from nvoi.ssh.routes import Destination, Routes
+
+A = TypeVar("A")
 
 #: All that nvoi makes in an account bears this label.
 MANAGED_BY = ("managed-by", "nvoi")
@@ -43,11 +48,12 @@ OWNER_SUFFIX = "managed-by"
 
 @dataclass(frozen=True)
 class WantedVolume:
-    """A volume of the config; ``size`` in GB."""
+    """A volume of the config, at ``path`` there; ``size`` in GB."""
 
     name: str
     folder: str
     size: int
+    path: str
     uid: int | None = None
 
 
@@ -67,21 +73,31 @@ class WantedServer:
     volumes: tuple[WantedVolume, ...]
 
 
-@dataclass(frozen=True)
-class Costs:
-    """What a month costs, of what there is now and of what there is afterwards."""
+class RentedServers:
+    """What is the same of all clouds."""
 
-    currency: str
-    now: Decimal
-    afterwards: Decimal
+    is_rented = True
 
-    def __str__(self) -> str:
-        if self.now == self.afterwards:
-            return f"costs {self.currency} {self.now:.2f} a month, as now"
-        return (
-            f"costs {self.currency} {self.afterwards:.2f} a month afterwards, "
-            f"{self.currency} {self.now:.2f} now"
-        )
+    def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
+        return disks.build_volumes(server, lacking)
+
+    def build_volumes_removal(self, server: Server) -> Command | None:
+        # Nothing of an app is on the disks that its servers start from.
+        del server
+        return None
+
+
+def get_account(application: Application, kind: type[A]) -> A:
+    """The section of the config's provider, which is known to be of this kind."""
+    account = application.compute_provider
+    if not isinstance(account, kind):
+        raise TypeError("the config has another provider")
+    return account
+
+
+def build_path(group: str, key: str) -> str:
+    """The place of a group's key in the config."""
+    return join_path(join_path("application.servers", group), key)
 
 
 def list_wanted(application: Application) -> Iterator[WantedServer]:
@@ -108,8 +124,13 @@ def list_volumes(application: Application, group: ServerGroup) -> Iterator[Wante
             name=build_volume_name(application.name, group.name, volume.name),
             folder=build_volume_path(application.name, group.name, volume.name),
             size=volume.size,
+            path=join_path(build_path(group.name, "volumes"), volume.name),
             uid=volume.uid,
         )
+
+
+def list_volume_names(servers: Iterable[WantedServer]) -> list[str]:
+    return [volume.name for server in servers for volume in server.volumes]
 
 
 def list_open_ports(application: Application) -> tuple[int, ...]:

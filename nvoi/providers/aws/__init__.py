@@ -1,5 +1,225 @@
 """Servers at Amazon Web Services: EC2, in a network of the app's own. Needs the extra ``aws``."""
 
-from nvoi.providers.aws.provider import AWS
+from __future__ import annotations
 
-__all__ = ["AWS"]
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from nvoi import parallel
+from nvoi.account import telling_made
+from nvoi.config.schema import Application, AWSProvider
+from nvoi.errors import Fault, NvoiError
+from nvoi.providers.aws.api import EC2, PACE, Pace, Resource
+from nvoi.providers.aws.app import App, try_all
+from nvoi.providers.aws.description import (
+    COSTS,
+    describe_changes,
+    describe_deletion,
+    describe_surplus,
+    describe_wishes,
+)
+from nvoi.providers.aws.network import Networks
+from nvoi.providers.aws.offers import Offers
+from nvoi.providers.aws.ownership import Owner
+from nvoi.providers.aws.refusals import EC2Error
+from nvoi.providers.aws.servers import Servers, wait
+from nvoi.providers.aws.situation import Situation
+from nvoi.providers.aws.volumes import Volumes
+from nvoi.providers.host_keys import FIRST_HOST_KEY, build_host_key_labels
+from nvoi.providers.provider import Server
+from nvoi.providers.rented import (
+    GROUP,
+    RentedServers,
+    WantedServer,
+    build_server,
+    build_surplus,
+    get_account,
+    list_wanted,
+)
+from nvoi.providers.wording import build_left_error, build_strangers_error
+from nvoi.ssh.routes import Routes
+from nvoi.waiting import NotReadyError
+
+MADE = "made so far, and taken up by the next run: {}"
+
+
+class AWS(RentedServers):
+    """``compute_provider: {aws: {…}}``.
+
+    Args:
+        routes: the ways to servers, whose addresses the account tells.
+        environ: the caller's environment.
+        pace: how long AWS is waited for.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        routes: Routes,
+        environ: Mapping[str, str],
+        pace: Pace = PACE,
+    ) -> None:
+        self.routes = routes
+        self._application = application
+        self._account = get_account(application, AWSProvider)
+        self._ec2 = EC2(self._account, environ, pace)
+        self._situation: Situation | None = None
+
+    def _open(self, application: Application) -> App:
+        owner = Owner(self._ec2, application)
+        public_key = application.ssh_keys.public_key if application.ssh_keys else ""
+        return App(
+            wanted=tuple(list_wanted(application)),
+            owner=owner,
+            offers=Offers(self._ec2, application, self._account),
+            networks=Networks(self._ec2, owner, application),
+            servers=Servers(self._ec2, owner, public_key),
+            volumes=Volumes(self._ec2, owner),
+        )
+
+    def find_faults(self, application: Application) -> list[Fault]:
+        return [*self._open(application).offers.find_faults()]
+
+    def list_servers(self, application: Application) -> tuple[Server, ...]:
+        situation = self._look(self._open(application))
+        there = (one for one in situation.wanted if one.name in situation.servers)
+        return tuple(self._build_server(application, one, situation) for one in there)
+
+    def list_surplus(self, application: Application) -> tuple[Server, ...]:
+        situation = self._look(self._open(application))
+        surplus = (build_surplus(one.name, one.tags.get(GROUP, "")) for one in situation.surplus)
+        return tuple(self._build_server(application, one, situation) for one in surplus)
+
+    def _look(self, app: App) -> Situation:
+        """What there is of servers and volumes, as this run has seen it last."""
+        if self._situation is None:
+            with app.tell_faults():
+                self._situation = app.look()
+        return self._situation
+
+    def _build_server(
+        self, application: Application, wanted: WantedServer, situation: Situation
+    ) -> Server:
+        found = situation.servers[wanted.name]
+        private: str | None = found.item.get("PrivateIpAddress")
+        return build_server(
+            application,
+            wanted,
+            self.routes,
+            # One that is stopped has no public address: it does not answer anyway.
+            found.item.get("PublicIpAddress") or private or found.id,
+            labels=found.tags,
+            private_ip=private,
+            disks=[*situation.list_disks(found)],
+        )
+
+    def ensure_servers(self, application: Application) -> tuple[Server, ...]:
+        app = self._open(application)
+        situation, choice, zone = app.check(self._look(app))
+        self._situation = None
+        with telling_made(self._ec2.made, MADE):
+            network = app.networks.ensure(situation.vpc, situation.subnet, zone)
+            made = parallel.work_on_all(
+                situation.wanted,
+                lambda one: app.ensure_server(
+                    one, situation.servers.get(one.name), network, choice
+                ),
+            )
+            running = app.servers.wait_until_running([*made.values()])
+            volumes = app.volumes.ensure(running, situation.wanted, situation.volumes)
+        self._situation = replace(
+            situation,
+            servers={**situation.servers, **running},
+            volumes={**situation.volumes, **volumes},
+        )
+        return self.list_servers(application)
+
+    def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
+        app, labels = self._open(self._application), build_host_key_labels(keys)
+        found = app.servers.find(server.name)
+        if found is None:
+            raise NvoiError(f"{server.name} is not at AWS any more")
+        self._situation = None
+        app.owner.tag(found, labels)
+        if FIRST_HOST_KEY in found.tags and FIRST_HOST_KEY not in labels:
+            tags = [{"Key": FIRST_HOST_KEY}]
+            self._ec2.call("delete_tags", Resources=[found.id], Tags=tags)
+        return server.known_by(keys)
+
+    def delete_surplus(
+        self, application: Application, servers: Sequence[Server], *, with_volumes: bool
+    ) -> None:
+        app, names = self._open(application), {server.name for server in servers}
+        self._situation = None
+        own = app.servers.list_own()
+        failures = app.delete_servers([one for one in own if one.name in names])
+        if with_volumes:
+            volumes = app.volumes.list_own()
+            unnamed = [one for one in volumes if one.name not in app.volume_names]
+            failures |= try_all(unnamed, app.volumes.detach)
+            failures |= app.delete_parts([one for one in unnamed if one not in failures])
+        if failures:
+            raise build_error(failures)
+
+    def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
+        app = self._open(application)
+        self._situation = None
+        with app.tell_faults():
+            own = app.list_own(with_volumes=with_volumes)
+        failures = app.delete_servers([one for one in own if one.kind == "instance"])
+        failures |= app.delete_parts([one for one in own if one.kind != "instance"])
+        self._check_all_gone(app, failures, with_volumes=with_volumes)
+        if with_volumes:
+            return []
+        return [one.name for one in app.volumes.list_own()]
+
+    def _check_all_gone(
+        self, app: App, failures: Mapping[Resource, NvoiError], *, with_volumes: bool
+    ) -> None:
+        """Look again; what is deleted may be shown for a while."""
+
+        def look() -> list[Resource]:
+            left = app.list_own(with_volumes=with_volumes)
+            if not any(one.kind == "instance" for one in failures):
+                left += app.volumes.list_root()
+            if going := [one for one in left if one not in failures]:
+                raise NotReadyError(", ".join(map(str, going)))
+            return left
+
+        if left := wait(self._ec2, "what was deleted to be gone", look):
+            raise build_error({one: failures.get(one) for one in left})
+        if free := app.list_free(with_volumes=with_volumes):
+            raise build_strangers_error("AWS", free, "tag", "at AWS")
+
+    def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
+        app = self._open(application)
+        self._ec2.pace = self._ec2.pace.hurry()
+        try:
+            situation, _, zone = app.check(self._look(app))
+            drift = app.networks.find_drift(situation.vpc) if situation.vpc else None
+        except EC2Error as error:
+            if not error.is_silence:
+                raise
+            told = f"AWS cannot be asked what there is: {error.message}"
+            return [told, *describe_wishes(app.wanted, app.networks, app.offers.get_type)]
+        lines = describe_changes(situation, app.networks, drift, zone, app.offers.get_type)
+        return [*lines, *describe_surplus(situation, with_volumes=with_volumes), COSTS]
+
+    def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
+        app = self._open(application)
+        self._ec2.pace = self._ec2.pace.hurry()
+        try:
+            with app.tell_faults():
+                own = app.list_own(with_volumes=True)
+        except EC2Error as error:
+            if not error.is_silence:
+                raise
+            return [f"AWS cannot be asked what there is: {error.message}"]
+        return describe_deletion(own, with_volumes=with_volumes)
+
+
+def build_error(failures: Mapping[Resource, NvoiError | None]) -> NvoiError:
+    """The error of what could not be deleted."""
+    hints = {error.hint: None for error in failures.values() if error and error.hint}
+    hint = "; ".join(hints) or "see what uses it at AWS, and run it again"
+    return build_left_error("AWS", failures, hint)

@@ -5,12 +5,11 @@ Facts are of the Amazon EC2 API Reference, "Ensuring idempotency" and "Eventual 
 
 from __future__ import annotations
 
-import logging
 import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -20,45 +19,38 @@ import botocore.session
 from botocore.config import Config
 
 from nvoi import network, parallel
+from nvoi.account import Pace as CloudPace
 from nvoi.config.schema import AWSProvider
 from nvoi.errors import UsageError
+from nvoi.log.levels import get_logger
 from nvoi.providers.aws.refusals import FAILURES, FORBIDDEN, GONE, EC2Error, read_failure
 
-log = logging.getLogger("nvoi.aws")
+log = get_logger("nvoi.providers")
 
 T = TypeVar("T")
 Item = dict[str, Any]
 
 #: EC2's description of itself has 10 MB: it is read once.
 LOADER = botocore.loaders.create_loader()
-#: Seconds for which one who does not answer is asked again, where nothing depends on it.
-GLANCE = 5.0
 #: Items of a page; DescribeInstanceTypes takes no more.
 PAGE = 100
 CONNECTIONS = 32
 
 
 @dataclass(frozen=True)
-class Pace:
+class Pace(CloudPace):
     """Seconds.
 
     Attributes:
         connect: until a connection is there.
-        answer: until an answer is.
-        patience: for which one who does not answer is asked again.
-        pause: between the first two times; each next is twice as long, up to ``longest_pause``.
-            Up to half of it is left out.
+        longest_pause: between two times that it is asked; each pause is twice as long as the one
+            before, less up to half of it.
         settle: for which what may have been made is looked for, before it is made again.
-        wait: until servers run, or are gone.
     """
 
     connect: float = 10.0
-    answer: float = 30.0
-    patience: float = 60.0
-    pause: float = 0.5
     longest_pause: float = 5.0
     settle: float = 5.0
-    wait: float = 600.0
 
 
 PACE = Pace()
@@ -169,10 +161,6 @@ class EC2:
                 proxies={"http": proxy, "https": proxy} if proxy else None,
             ),
         )
-
-    def hurry(self) -> None:
-        """Ask no longer than one would wait for a look."""
-        self.pace = replace(self.pace, patience=min(GLANCE, self.pace.patience))
 
     def list_known_regions(self) -> list[str]:
         """The regions that this version of boto3 knows. Nobody is asked."""

@@ -13,9 +13,9 @@ from nvoi.providers.aws.offers import Choice, Offers
 from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.providers.aws.servers import Servers
-from nvoi.providers.aws.stock import Stock
+from nvoi.providers.aws.situation import Situation
 from nvoi.providers.aws.volumes import Volumes
-from nvoi.providers.rented import WantedServer
+from nvoi.providers.rented import WantedServer, list_volume_names
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,18 @@ class App:
 
     @property
     def volume_names(self) -> list[str]:
-        return [volume.name for one in self.wanted for volume in one.volumes]
+        return list_volume_names(self.wanted)
 
-    def look(self) -> Stock:
+    def look(self) -> Situation:
         """What there is of servers and volumes.
 
         Raises:
             NvoiError: another's bears the name of one, or AWS cannot be asked.
         """
         servers = self.servers.list_there(self.server_names)
-        return Stock(self.wanted, servers, self.volumes.list_there(self.volume_names))
+        return Situation(self.wanted, servers, self.volumes.list_there(self.volume_names))
 
-    def check(self, stock: Stock) -> tuple[Stock, Choice | None, str]:
+    def check(self, situation: Situation) -> tuple[Situation, Choice | None, str]:
         """What there is with its network, what servers that lack are made of, and the zone.
 
         Raises:
@@ -56,7 +56,7 @@ class App:
         with self.tell_faults():
             vpc = self.networks.find_vpc()
             subnet = self.networks.find_subnet(vpc) if vpc else None
-            whole = replace(stock, vpc=vpc, subnet=subnet)
+            whole = replace(situation, vpc=vpc, subnet=subnet)
             whole.check_sizes()
             zone, there = whole.find_zone()
             if not whole.lacking:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from nvoi.providers.aws.api import Resource
 from nvoi.providers.aws.network import Drift, Networks, describe_rule
 from nvoi.providers.aws.servers import describe_other_type
-from nvoi.providers.aws.stock import Stock
+from nvoi.providers.aws.situation import Situation
 from nvoi.providers.rented import NETWORK, SUBNET, WantedServer
 
 #: AWS has prices in an API of their own, which needs rights of its own.
@@ -32,12 +32,12 @@ def describe_wishes(
 
 
 def describe_changes(
-    stock: Stock, networks: Networks, drift: Drift | None, zone: str, get_type: TypeOf
+    situation: Situation, networks: Networks, drift: Drift | None, zone: str, get_type: TypeOf
 ) -> list[str]:
     """What is made, and what is changed."""
-    lines = [*describe_network_changes(stock, networks, drift, zone)]
-    for one in stock.wanted:
-        there = stock.servers.get(one.name)
+    lines = [*describe_network_changes(situation, networks, drift, zone)]
+    for one in situation.wanted:
+        there = situation.servers.get(one.name)
         if there is None:
             lines.append(f"makes {describe_server(one, get_type)} in {zone}")
         elif there.item["InstanceType"] != get_type(one):
@@ -45,27 +45,27 @@ def describe_changes(
         else:
             address = there.item.get("PublicIpAddress") or there.state
             lines.append(f"keeps {describe_server(one, get_type)}: {address}")
-        lines += describe_volume_changes(stock, one)
+        lines += describe_volume_changes(situation, one)
     return lines
 
 
-def describe_surplus(stock: Stock, *, with_volumes: bool) -> Iterator[str]:
+def describe_surplus(situation: Situation, *, with_volumes: bool) -> Iterator[str]:
     """What the config no longer names."""
-    for server in stock.surplus:
+    for server in situation.surplus:
         yield f"deletes {server}, which the config no longer names, once the release serves"
-    for volume in stock.surplus_volumes:
+    for volume in situation.surplus_volumes:
         told = "deletes {}, which the config no longer names, with all its data"
         kept = "keeps {}, which the config no longer names; --delete-volumes deletes it"
         yield (told if with_volumes else kept).format(volume)
 
 
 def describe_network_changes(
-    stock: Stock, networks: Networks, drift: Drift | None, zone: str
+    situation: Situation, networks: Networks, drift: Drift | None, zone: str
 ) -> Iterator[str]:
-    if stock.vpc is None:
+    if situation.vpc is None:
         yield f"makes {describe_network(networks)}, in {zone}"
         return
-    if stock.subnet is None:
+    if situation.subnet is None:
         yield f"makes a subnet {SUBNET} in {zone}"
     if drift is None:
         yield f"makes {describe_firewall(networks)}"
@@ -76,9 +76,9 @@ def describe_network_changes(
         yield f"ends that firewall {networks.firewall_name} lets in {describe_rule(other)}"
 
 
-def describe_volume_changes(stock: Stock, server: WantedServer) -> Iterator[str]:
+def describe_volume_changes(situation: Situation, server: WantedServer) -> Iterator[str]:
     for volume in server.volumes:
-        there = stock.volumes.get(volume.name)
+        there = situation.volumes.get(volume.name)
         if there is None:
             yield f"makes volume {volume.name} ({volume.size} GB, gp3)"
         elif there.item["Size"] < volume.size:

@@ -20,7 +20,7 @@ from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.refusals import GONE
 from nvoi.providers.rented import NETWORK, SUBNET, list_open_ports
 
-log = get_logger("nvoi.aws")
+log = get_logger("nvoi.providers")
 
 EVERYWHERE = "0.0.0.0/0"
 #: What a firewall says of itself; that of the gem as well.

@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application, AWSProvider
 from nvoi.errors import ConfigError, Fault, NvoiError
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.refusals import CREDENTIALS, EC2Error
 from nvoi.providers.provider import ServerType
-from nvoi.providers.rented import NETWORK, WantedServer, list_wanted
+from nvoi.providers.rented import NETWORK, WantedServer, build_path, list_wanted
 
 ACCOUNT = "application.compute_provider.aws"
 #: Canonical's account, by what separates AWS from its parts in China and for the US government.
@@ -90,7 +89,7 @@ class Offers:
             return
         zones: dict[str, str] = {}
         for server in self._wanted:
-            path = join_path("application.servers", server.group) + ".location"
+            path = build_path(server.group, "location")
             if server.location is None:
                 continue
             if not is_zone(server.location, region):
@@ -166,7 +165,7 @@ class Offers:
     def _build_path(self, server: WantedServer) -> str:
         if server.type is None:
             return f"{ACCOUNT}.instance_type"
-        return join_path("application.servers", server.group) + ".type"
+        return build_path(server.group, "type")
 
     def _find_type_fault(
         self,
@@ -195,7 +194,7 @@ class Offers:
     ) -> str:
         asked = next((one for one in self._wanted if one.location), None)
         if fixed and asked is not None and asked.location != fixed:
-            path = join_path("application.servers", asked.group) + ".location"
+            path = build_path(asked.group, "location")
             message = f"must be {fixed}: {there} is there, and the app's servers are in one zone"
             raise ConfigError("config", [build_fault(path, message)])
         common = set.intersection(*offered.values())

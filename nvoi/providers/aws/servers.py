@@ -19,9 +19,9 @@ from nvoi.providers.aws.refusals import GONE, EC2Error
 from nvoi.providers.cloud_init import build_user_data
 from nvoi.providers.host_keys import FIRST_HOST_KEY, encode_host_key, generate_host_key
 from nvoi.providers.rented import GROUP, WantedServer
-from nvoi.waiting import NotReadyError, wait_for
+from nvoi.waiting import NotReadyError
 
-log = get_logger("nvoi.aws")
+log = get_logger("nvoi.providers")
 
 T = TypeVar("T")
 
@@ -211,21 +211,8 @@ def wait(ec2: EC2, what: str, look: Callable[[], T]) -> T:
     Raises:
         NvoiError: that takes too long.
     """
-    pace = ec2.pace
-    try:
-        return wait_for(
-            look,
-            what=what,
-            seconds=pace.wait,
-            log=log,
-            pause=pace.pause,
-            longest_pause=pace.longest_pause,
-        )
-    except NotReadyError as seen:
-        raise NvoiError(
-            f"waited {pace.wait:.0f} s for {what}: {seen}",
-            hint="see them in the EC2 console; the next run goes on from there",
-        ) from None
+    hint = "see them in the EC2 console; the next run goes on from there"
+    return ec2.pace.wait(look, what, log, hint=hint)
 
 
 def build_request(network: Network, choice: Choice, type_name: str) -> Item:

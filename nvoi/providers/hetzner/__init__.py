@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
-from nvoi.command import Command
-from nvoi.config.schema import Application
-from nvoi.errors import ConfigError, Fault, NvoiError, RequestError
+from nvoi.account import Pace, telling_made
+from nvoi.config.schema import Application, HetznerProvider
+from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
 from nvoi.naming import build_firewall_name, build_network_name
-from nvoi.providers.disks import build_volumes
-from nvoi.providers.hetzner.api import API, Pace, log
-from nvoi.providers.hetzner.catalog import Catalog, read_catalog
+from nvoi.providers.hetzner.api import API, log
 from nvoi.providers.hetzner.changes import build_error, change
-from nvoi.providers.hetzner.plan import Plan, Work, build_fingerprint, get_public_key, plan_removal
-from nvoi.providers.hetzner.records import (
+from nvoi.providers.hetzner.description import (
+    describe_changes,
+    describe_deletion,
+    describe_needs,
+)
+from nvoi.providers.hetzner.inventory import (
     FIREWALL,
     NETWORK,
     SERVER,
@@ -25,51 +26,49 @@ from nvoi.providers.hetzner.records import (
     ServerRecord,
     VolumeRecord,
 )
+from nvoi.providers.hetzner.offers import Catalog, read_catalog
+from nvoi.providers.hetzner.plan import Plan, Work, build_fingerprint, get_public_key, plan_removal
 from nvoi.providers.hetzner.refusals import (
     SILENCE_HINT,
-    add_made,
     explain,
     find_config_fault,
     may_pass,
 )
 from nvoi.providers.hetzner.situation import (
     Situation,
-    describe_wanted,
     find_limits,
-    get_account,
 )
 from nvoi.providers.host_keys import replace_host_key_labels
 from nvoi.providers.provider import Disk, Server
 from nvoi.providers.rented import (
     GROUP,
-    Costs,
+    RentedServers,
     WantedServer,
     build_disk_folder,
     build_labels,
     build_server,
     build_surplus,
-    list_volumes,
+    get_account,
+    list_volume_names,
     list_wanted,
 )
+from nvoi.providers.wording import build_strangers_error, describe_silence
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
 
 #: How often what may pass is tried, and rounds after which what lacks will never be there.
 TRIES, ROUNDS = 4, 12
-#: Seconds for which an API that does not answer is asked again, where nothing depends on it.
-GLANCE = 5.0
+MADE = "made so far, which the next run goes on from: {}"
 
 Select = Callable[[Found], Iterator[Work]]
 
 
-class Hetzner:
+class Hetzner(RentedServers):
     """A project at Hetzner. What it has of an app is looked at once in a run, and after changes.
 
     Raises:
         UsageError: ``environ`` names a proxy or an address of the API that cannot be used.
     """
-
-    is_rented = True
 
     def __init__(
         self,
@@ -79,7 +78,9 @@ class Hetzner:
         pace: Pace | None = None,
     ) -> None:
         self.routes = routes
-        self._api = API(get_account(application).api_token, environ, pace or Pace())
+        self._api = API(
+            get_account(application, HetznerProvider).api_token, environ, pace or Pace()
+        )
         self._found: dict[str, Found] = {}
         self._catalog: Catalog | None = None
 
@@ -114,18 +115,7 @@ class Hetzner:
         with self._tell():
             updated = self._api.label_server(record.id, labels)
         found.servers.own[server.name] = updated
-        return replace(
-            server,
-            host=replace(server.host, host_keys=tuple(keys)),
-            is_new=server.is_new and len(keys) > 1,
-        )
-
-    def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
-        return build_volumes(server, lacking)
-
-    def build_volumes_removal(self, server: Server) -> Command | None:
-        del server
-        return None
+        return server.known_by(keys)
 
     def delete_surplus(
         self, application: Application, servers: Sequence[Server], *, with_volumes: bool
@@ -147,52 +137,41 @@ class Hetzner:
         with self._tell():
             found = self._get_found(application)
             strangers = Situation(application, found).list_strangers(with_volumes=with_volumes)
+            errors: list[NvoiError] = []
             try:
                 found = self._remove(application, select, with_keys=True)
             except NvoiError as error:
-                raise add_strangers(error, strangers) from error
-        if strangers:
-            raise add_strangers(None, strangers)
+                errors.append(error)
+            if strangers:
+                place = "in Hetzner's console"
+                errors.append(build_strangers_error("Hetzner", strangers, "label", place))
+            if errors:
+                raise errors[0] if len(errors) == 1 else HostsError(errors)
         return () if with_volumes else sorted(found.volumes.own)
 
     def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
-        self._api.patience = min(GLANCE, self._api.patience)
+        self._api.pace = self._api.pace.hurry()
         try:
             with self._tell():
                 found = self._get_found(application)
                 plan, catalog = self._build_plan(application, found), self._get_catalog(application)
         except RequestError as error:
             # Whatever else is wrong was raised as another.
-            return [f"cannot ask what there is: {error}", *describe_wanted(application)]
+            return [describe_silence(error), *describe_needs(application)]
         servers, volumes = self._list_unwanted(application, found)
-        lines = [
-            *map(str, plan.list_works()),
-            *(f"deletes {SERVER} {one.name}, which the config no longer names" for one in servers),
-            *(describe_unwanted(one, with_volumes=with_volumes) for one in volumes),
-        ]
-        what = lines or ["has all that the config names, as it is to be"]
-        costs = plan.build_costs(catalog)
-        if with_volumes:
-            less = sum(one.size for one in volumes) * catalog.volume_price
-            costs = replace(costs, afterwards=costs.afterwards - less)
-        return [*plan.list_warnings(), *what, str(costs)]
+        return describe_changes(plan, catalog, servers, volumes, with_volumes=with_volumes)
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
-        self._api.patience = min(GLANCE, self._api.patience)
+        self._api.pace = self._api.pace.hurry()
         try:
             with self._tell():
                 found = self._look(application, with_keys=True)
                 catalog = self._get_catalog(application)
         except RequestError as error:
-            return [f"cannot ask what there is: {error}"]
-        kept = [] if with_volumes else list(found.volumes.own.values())
-        now = Situation(application, found).build_costs(catalog).now
-        after = sum(one.size for one in kept) * catalog.volume_price
-        return [
-            *map(str, self._plan_deletion(found, with_volumes=with_volumes)),
-            *(f"keeps {VOLUME} {one.name}; --delete-volumes deletes it" for one in kept),
-            str(Costs(catalog.currency, now, after)),
-        ]
+            return [describe_silence(error)]
+        situation = Situation(application, found)
+        works = self._plan_deletion(found, with_volumes=with_volumes)
+        return describe_deletion(situation, catalog, works, with_volumes=with_volumes)
 
     # What there is
 
@@ -203,13 +182,10 @@ class Hetzner:
         return self._found[application.name]
 
     def _look(self, application: Application, *, with_keys: bool = False) -> Found:
+        wanted = list(list_wanted(application))
         names: dict[str, Collection[str]] = {
-            SERVER: [one.name for one in list_wanted(application)],
-            VOLUME: [
-                volume.name
-                for group in application.servers.values()
-                for volume in list_volumes(application, group)
-            ],
+            SERVER: [one.name for one in wanted],
+            VOLUME: list_volume_names(wanted),
             NETWORK: [build_network_name(application.name)],
             FIREWALL: [build_firewall_name(application.name)],
         }
@@ -230,7 +206,9 @@ class Hetzner:
 
     def _get_catalog(self, application: Application) -> Catalog:
         if self._catalog is None:
-            self._catalog = read_catalog(self._api, get_account(application).architecture)
+            self._catalog = read_catalog(
+                self._api, get_account(application, HetznerProvider).architecture
+            )
         return self._catalog
 
     def _get_record(self, server: Server) -> tuple[Found, ServerRecord]:
@@ -243,8 +221,7 @@ class Hetzner:
         self, application: Application, found: Found
     ) -> tuple[list[ServerRecord], list[VolumeRecord]]:
         wanted = list(list_wanted(application))
-        volumes = {volume.name for one in wanted for volume in one.volumes}
-        return found.list_unwanted({one.name for one in wanted}, volumes)
+        return found.list_unwanted({one.name for one in wanted}, list_volume_names(wanted))
 
     def _list_servers(self, application: Application, found: Found) -> Iterator[Server]:
         for wanted in list_wanted(application):
@@ -360,34 +337,13 @@ class Hetzner:
         raise NvoiError(f"left at Hetzner: {names}\n{reason.message}".rstrip(), hint=reason.hint)
 
     @contextmanager
-    def _tell(self, made: list[str] | None = None) -> Iterator[None]:
+    def _tell(self, made: Sequence[str] = ()) -> Iterator[None]:
         """Word what the API refuses, and name what was made before it did."""
-        try:
-            yield
-        except RequestError as error:
-            fault = find_config_fault(error)
-            if fault is not None and not made:
-                raise ConfigError("config", [fault]) from error
-            raise add_made(explain(error, ""), made or []) from error
-        except ConfigError:
-            raise
-        except NvoiError as error:
-            raise add_made(error, made or []) from error
-
-
-def add_strangers(error: NvoiError | None, strangers: Sequence[str]) -> NvoiError:
-    """The error of a delete with what it leaves because nobody knows whose it is."""
-    if error is not None and not strangers:
-        return error
-    text = f"left at Hetzner: {', '.join(strangers)}: no label says whose they are"
-    hint = "deploy once, which takes them over, or delete them in Hetzner's console"
-    if error is None:
-        return NvoiError(text, hint=hint)
-    return NvoiError(f"{error.message}\n{text}", hint=f"{error.hint}; {hint}".lstrip("; "))
-
-
-def describe_unwanted(volume: VolumeRecord, *, with_volumes: bool) -> str:
-    """What becomes of a volume that the config no longer names."""
-    if with_volumes:
-        return f"deletes {VOLUME} {volume.name} with all its data"
-    return f"keeps {VOLUME} {volume.name}; --delete-volumes deletes it"
+        with telling_made(made, MADE):
+            try:
+                yield
+            except RequestError as error:
+                fault = find_config_fault(error)
+                if fault is not None and not made:
+                    raise ConfigError("config", [fault]) from error
+                raise explain(error, "") from error

@@ -9,7 +9,6 @@ Facts are of Hetzner's API reference: "Errors", "Rate Limiting", "Label Selector
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -18,10 +17,10 @@ from hcloud.actions import BoundAction
 from hcloud.servers import Server
 
 from nvoi import parallel
-from nvoi.errors import HostsError, NvoiError, RequestError
-from nvoi.http import ANSWER_SECONDS, PATIENCE, PAUSE, Client, build_connect
+from nvoi.account import Pace, build_client
+from nvoi.errors import HostsError, RequestError
 from nvoi.log.levels import get_logger
-from nvoi.providers.hetzner.records import (
+from nvoi.providers.hetzner.inventory import (
     FIREWALL,
     KEY,
     NETWORK,
@@ -46,8 +45,7 @@ from nvoi.providers.hetzner.refusals import (
     is_gone,
 )
 from nvoi.secret import Secret
-from nvoi.version import __version__
-from nvoi.waiting import NotReadyError, wait_for
+from nvoi.waiting import NotReadyError
 
 log = get_logger("nvoi.providers")
 
@@ -63,27 +61,6 @@ NOBODY = 0
 RUNNING, FAILED = "running", "error"
 
 
-@dataclass(frozen=True)
-class Pace:
-    """Seconds.
-
-    Attributes:
-        answer: for which the API may be silent.
-        patience: for which it is asked again.
-        pause: between the first two times.
-        poll: from one look at what it does in the background to the next, at first.
-        longest_poll: later.
-        deadline: that all it does in the background together may take.
-    """
-
-    answer: float = ANSWER_SECONDS
-    patience: float = PATIENCE
-    pause: float = PAUSE
-    poll: float = 0.5
-    longest_poll: float = 3.0
-    deadline: float = 600.0
-
-
 class API:
     """The API of one project, which its token stands for.
 
@@ -96,17 +73,14 @@ class API:
     def __init__(self, token: Secret, environ: Mapping[str, str], pace: Pace) -> None:
         endpoint = environ.get(ENDPOINT_VARIABLE) or ENDPOINT
         self.pace = pace
-        #: Seconds for which one who does not answer is asked again.
-        self.patience = pace.patience
         self._base = urlsplit(endpoint).path.rstrip("/")
-        self._client = Client(
-            build_connect(endpoint, environ),
-            headers={
-                "Authorization": f"Bearer {token.reveal()}",
-                "User-Agent": f"nvoi/{__version__}",
-            },
-            pause=pace.pause,
-            listen=tell_trouble,
+        self._client = build_client(
+            "Hetzner",
+            endpoint,
+            environ,
+            {"Authorization": f"Bearer {token.reveal()}"},
+            pace=pace,
+            log=log,
             is_temporary=lambda error: find_code(error) in PASSING,
             is_undone=lambda error: find_code(error) in UNDONE,
         )
@@ -130,7 +104,7 @@ class API:
             f"{self._base}{url}{query}",
             body=json,
             seconds=self.pace.answer,
-            patience=self.patience,
+            patience=self.pace.patience,
         )
         document = answer.read() if answer.body else {}
         return document if isinstance(document, dict) else {}
@@ -219,21 +193,7 @@ class API:
         return failed
 
     def wait(self, look: Callable[[], T], what: str) -> T:
-        pace = self.pace
-        try:
-            return wait_for(
-                look,
-                what=what,
-                seconds=pace.deadline,
-                log=log,
-                pause=pace.poll,
-                longest_pause=pace.longest_poll,
-            )
-        except NotReadyError as error:
-            raise NvoiError(
-                f"waited {pace.deadline:.0f} s for {what}: {error}",
-                hint=SILENCE_HINT,
-            ) from error
+        return self.pace.wait(look, what, log, hint=SILENCE_HINT)
 
     def _list_actions(self, ids: Sequence[int]) -> Iterable[dict[str, Any]]:
         for begin in range(0, len(ids), PAGE):
@@ -251,11 +211,6 @@ def ask_all(what: Sequence[str], ask: Callable[[str], T]) -> dict[str, T]:
         return parallel.work_on_all(what, ask)
     except HostsError as error:
         raise error.errors[0] from error
-
-
-def tell_trouble(error: RequestError | None) -> None:
-    if error is not None:
-        log.warning("Hetzner's API does not answer as it should, and is asked again: %s", error)
 
 
 def describe_failure(action: Mapping[str, Any]) -> str:

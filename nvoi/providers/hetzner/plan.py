@@ -28,7 +28,7 @@ from nvoi.errors import NvoiError, RequestError
 from nvoi.naming import build_firewall_name, build_key_name, build_network_name
 from nvoi.providers.cloud_init import build_user_data
 from nvoi.providers.hetzner.api import API
-from nvoi.providers.hetzner.records import (
+from nvoi.providers.hetzner.inventory import (
     FIREWALL,
     KEY,
     NETWORK,

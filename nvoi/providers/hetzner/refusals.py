@@ -83,12 +83,3 @@ def explain(error: NvoiError, thing: str) -> NvoiError:
     if not hint and (error.status or 0) >= FAULT:
         hint = SILENCE_HINT
     return NvoiError(f"{place}{error.message}", hint=hint)
-
-
-def add_made(error: NvoiError, made: list[str]) -> NvoiError:
-    """The error, which also names what was made before it."""
-    if not made:
-        return error
-    told = f"made so far, which the next run goes on from: {', '.join(made)}"
-    hint = f"{error.hint}; {told}" if error.hint else told
-    return NvoiError(error.message, hint=hint, output=error.output)

@@ -6,25 +6,25 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import cached_property
 
-from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application, HetznerProvider
 from nvoi.errors import Fault
-from nvoi.naming import build_network_name, build_volume_name
-from nvoi.providers.hetzner.catalog import IMAGE, Catalog, Offer
-from nvoi.providers.hetzner.records import VOLUME, Found, NetworkRecord
+from nvoi.naming import build_network_name
+from nvoi.providers.hetzner.inventory import VOLUME, Found, NetworkRecord
+from nvoi.providers.hetzner.offers import IMAGE, Catalog, Offer
 from nvoi.providers.hetzner.refusals import ACCOUNT
 from nvoi.providers.rented import (
     SUBNET,
-    Costs,
     WantedServer,
     WantedVolume,
     build_labels,
+    build_path,
     find_other_owner,
+    get_account,
     list_wanted,
 )
+from nvoi.providers.wording import build_place_fault, find_size_fault
 
 #: GB of a volume, and characters of its name: Hetzner's API reference, "Create a Volume".
 SMALLEST, LARGEST, NAME_LENGTH = 10, 10240, 64
@@ -82,22 +82,6 @@ class Situation:
                 if there != given:
                     yield f"server {server.name} is a {there}: {given} is for new servers only"
 
-    def build_costs(self, catalog: Catalog) -> Costs:
-        """Of all that is there now, and of what the config names with the volumes that stay."""
-        now = Decimal(0)
-        for server in self.found.servers.own.values():
-            now += catalog.get_server_price(server.type, server.location)
-        sizes = {one.name: one.size for one in self.found.volumes.own.values()}
-        now += sum(sizes.values()) * catalog.volume_price
-        after = Decimal(0)
-        for wanted in self.wanted:
-            record = self.found.servers.find(wanted.name)
-            type_ = record.type if record else get_type(self.application, wanted)
-            after += catalog.get_server_price(type_, self.get_place(wanted))
-        sizes |= {volume.name: volume.size for _, volume in self.list_volumes()}
-        after += sum(sizes.values()) * catalog.volume_price
-        return Costs(catalog.currency, now, after)
-
     def list_strangers(self, *, with_volumes: bool) -> list[str]:
         """What bears the app's names, and neither its labels nor another's."""
         own = build_labels(self.application)
@@ -127,23 +111,18 @@ class Situation:
         return faults
 
     def list_volume_faults(self) -> Iterator[Fault]:
-        prefix = f"{self.application.name}-"
         for server, volume in self.list_volumes():
             record = self.found.volumes.find(volume.name)
             if record is None:
                 continue
-            key = volume.name.removeprefix(f"{prefix}{server.group}-")
-            path = f"{build_path(server.group, 'volumes')}.{key}"
-            if record.size > volume.size:
-                message = f"the volume has {record.size} GB, and none can shrink; give it these"
-                yield Fault(0, 0, f"{path}.size", message)
+            if fault := find_size_fault(volume, record.size):
+                yield fault
             place, holder = self.get_place(server), self.found.servers.find(server.name)
             if record.location != place:
-                message = f"the volume is in {record.location}, and its server in {place}"
-                yield Fault(0, 0, path, f"{message}; both must be in one location")
+                yield build_place_fault(volume, record.location, place, "location")
             elif record.server is not None and record.server != (holder.id if holder else None):
                 message = f"the volume {record.name} is attached to another server; detach it"
-                yield Fault(0, 0, path, message)
+                yield Fault(0, 0, volume.path, message)
 
     def list_zone_faults(self, catalog: Catalog) -> Iterator[Fault]:
         """The network has one subnet, which is in one network zone."""
@@ -169,26 +148,21 @@ class Situation:
         return None
 
 
-def get_account(application: Application) -> HetznerProvider:
-    account = application.compute_provider
-    if not isinstance(account, HetznerProvider):
-        raise TypeError("the config has another provider")
-    return account
-
-
 def get_type(application: Application, server: WantedServer) -> str:
-    return server.type or get_account(application).server_type
+    return server.type or get_account(application, HetznerProvider).server_type
 
 
 def get_location(application: Application, server: WantedServer) -> str:
     """The location; of a datacenter, which old configs name, the part before the last ``-``."""
-    text = server.location or get_account(application).server_location
+    text = server.location or get_account(application, HetznerProvider).server_location
     return text.rpartition("-")[0] or text
 
 
 def list_datacenters(application: Application) -> Iterator[str]:
     """The datacenters that the config names, each with its place in it."""
-    given = {f"{ACCOUNT}.server_location": get_account(application).server_location}
+    given = {
+        f"{ACCOUNT}.server_location": get_account(application, HetznerProvider).server_location
+    }
     for group in application.servers.values():
         given[build_path(group.name, "location")] = group.location or ""
     for path, text in given.items():
@@ -199,29 +173,15 @@ def list_datacenters(application: Application) -> Iterator[str]:
 
 def find_limits(application: Application) -> Iterator[Fault]:
     """Volumes that Hetzner has not, whatever the account."""
-    for group in application.servers.values():
-        for key, volume in group.volumes.items():
-            path = f"{build_path(group.name, 'volumes')}.{key}"
-            if not SMALLEST <= volume.size <= LARGEST:
-                message = f"Hetzner has volumes of {SMALLEST} to {LARGEST} GB"
-                yield Fault(0, 0, f"{path}.size", message)
-            name = build_volume_name(application.name, group.name, key)
-            if len(name) > NAME_LENGTH:
-                message = f"at Hetzner a name has at most {NAME_LENGTH} characters, not as {name}"
-                yield Fault(0, 0, path, message)
-
-
-def describe_wanted(application: Application) -> Iterator[str]:
-    """What the config names, where nobody knows what of it is there."""
-    for server in list_wanted(application):
-        kind, place = get_type(application, server), get_location(application, server)
-        yield f"needs server {server.name}, a {kind} in {place}"
-        for volume in server.volumes:
-            yield f"needs volume {volume.name}, {volume.size} GB"
-
-
-def build_path(group: str, key: str) -> str:
-    return f"{join_path('application.servers', group)}.{key}"
+    for volume in [volume for server in list_wanted(application) for volume in server.volumes]:
+        if not SMALLEST <= volume.size <= LARGEST:
+            message = f"Hetzner has volumes of {SMALLEST} to {LARGEST} GB"
+            yield Fault(0, 0, f"{volume.path}.size", message)
+        if len(volume.name) > NAME_LENGTH:
+            message = (
+                f"at Hetzner a name has at most {NAME_LENGTH} characters, not as {volume.name}"
+            )
+            yield Fault(0, 0, volume.path, message)
 
 
 def find_faults(
@@ -239,7 +199,7 @@ def find_fault(application: Application, server: WantedServer, catalog: Catalog)
     place_path = (
         build_path(server.group, "location") if server.location else f"{ACCOUNT}.server_location"
     )
-    architecture = get_account(application).architecture
+    architecture = get_account(application, HetznerProvider).architecture
     if catalog.image is None:
         message = f"there is no image {IMAGE} for {architecture}"
         return Fault(0, 0, f"{ACCOUNT}.architecture", message)

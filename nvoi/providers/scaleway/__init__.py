@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from threading import Lock
 
-from nvoi.command import Command
-from nvoi.config.schema import Application
+from nvoi.config.schema import Application, ScalewayProvider
 from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
 from nvoi.log.levels import get_logger
 from nvoi.parallel import work_on_all
-from nvoi.providers import disks
-from nvoi.providers.host_keys import FIRST_HOST_KEY, replace_host_key_labels
+from nvoi.providers.host_keys import replace_host_key_labels
 from nvoi.providers.provider import Disk, Server
 from nvoi.providers.rented import (
     GROUP,
+    RentedServers,
     WantedServer,
     build_disk_folder,
     build_server,
     build_surplus,
+    get_account,
     list_wanted,
 )
 from nvoi.providers.scaleway.api import NETWORK, SERVER, Pace, Resource, ScalewayAPI
+from nvoi.providers.scaleway.description import (
+    describe_changes,
+    describe_deletion,
+    describe_needs,
+)
 from nvoi.providers.scaleway.faults import (
     find_overlap,
-    get_account,
     get_size,
     list_config_faults,
     list_zones,
@@ -43,32 +46,24 @@ from nvoi.providers.scaleway.inventory import (
 )
 from nvoi.providers.scaleway.making import Maker
 from nvoi.providers.scaleway.offers import ZONES, read_shelf
-from nvoi.providers.scaleway.plan import (
-    Situation,
-    describe_deletion,
-    describe_wanted,
-    read_situation,
-)
 from nvoi.providers.scaleway.refusals import KEY_PATH, KEY_REFUSALS, find_type
 from nvoi.providers.scaleway.removal import Remover
+from nvoi.providers.scaleway.situation import Situation, read_situation
+from nvoi.providers.wording import build_left_error, describe_silence
 from nvoi.ssh.routes import Routes
 
 log = get_logger("nvoi.providers")
 
-#: Seconds for which an API that does not answer is asked again, where nothing depends on it.
-GLANCE = 5.0
 #: Where a server sees a disk of block storage, whatever it calls it.
 DEVICE = "/dev/disk/by-id/scsi-0SCW_sbs_volume-{id}"
 
 
-class Scaleway:
+class Scaleway(RentedServers):
     """The servers of an app in one project, and all that they need there.
 
     Raises:
         UsageError: the address of the API, or a proxy, in ``environ`` cannot be used.
     """
-
-    is_rented = True
 
     def __init__(
         self,
@@ -77,7 +72,7 @@ class Scaleway:
         environ: Mapping[str, str],
         pace: Pace | None = None,
     ) -> None:
-        account = get_account(application)
+        account = get_account(application, ScalewayProvider)
         self.routes = routes
         self._api = ScalewayAPI(account.secret_key, account.project_id, environ, pace or Pace())
         self._region = find_region(account.zone)
@@ -127,16 +122,7 @@ class Scaleway:
             for name, inventory in self._seen.items():
                 if resource.id in {one.id for one in inventory.resources}:
                     self._seen[name] = inventory.replace([resource])
-        host = replace(server.host, host_keys=tuple(keys))
-        return replace(server, host=host, is_new=FIRST_HOST_KEY in labels)
-
-    def build_volumes(self, server: Server, lacking: Sequence[str]) -> Command:
-        return disks.build_volumes(server, lacking)
-
-    def build_volumes_removal(self, server: Server) -> Command | None:
-        # Nothing of an app is on the disks that its servers start from.
-        del server
-        return None
+        return server.known_by(keys)
 
     def delete_surplus(
         self, application: Application, servers: Sequence[Server], *, with_volumes: bool
@@ -171,15 +157,15 @@ class Scaleway:
         return [one.name for one in kept.values()]
 
     def describe(self, application: Application, *, with_volumes: bool = False) -> list[str]:
-        self._api.patience = min(GLANCE, self._api.patience)
+        self._api.pace = self._api.pace.hurry()
         try:
             situation = self._read_situation(application, with_prices=True)
         except RequestError as error:
-            return [*describe_unknown(error), *describe_wanted(application)]
-        return situation.describe(with_volumes=with_volumes)
+            return [describe_silence(error), *describe_needs(application)]
+        return describe_changes(situation, with_volumes=with_volumes)
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
-        self._api.patience = min(GLANCE, self._api.patience)
+        self._api.pace = self._api.pace.hurry()
         try:
             regions = self._find_regions(application)
             inventory = self._read(application, regions).drop_strangers()
@@ -187,7 +173,7 @@ class Scaleway:
             with asking():
                 shelves = work_on_all([*zones], lambda zone: read_shelf(self._api, zone))
         except RequestError as error:
-            return describe_unknown(error)
+            return [describe_silence(error)]
         return describe_deletion(inventory, shelves, with_volumes=with_volumes)
 
     def _read_situation(self, application: Application, *, with_prices: bool) -> Situation:
@@ -304,19 +290,13 @@ def list_disks(inventory: Inventory, server: Resource, wanted: WantedServer) -> 
     )
 
 
-def describe_unknown(error: NvoiError) -> list[str]:
-    return [f"cannot ask what there is: {error}"]
-
-
 def check_left(left: Iterable[Resource], reasons: Mapping[str, NvoiError]) -> None:
     """See that nothing is left.
 
     Raises:
         NvoiError: something is, which it names with the reason.
     """
-    lines = [f"{one}{f': {reasons[one.id].message}' if one.id in reasons else ''}" for one in left]
-    if lines:
-        raise NvoiError(
-            f"left at Scaleway: {'; '.join(lines)}",
-            hint="run the same again, or delete it in Scaleway's console",
-        )
+    found = {one: reasons.get(one.id) for one in left}
+    if found:
+        hint = "run the same again, or delete it in Scaleway's console"
+        raise build_left_error("Scaleway", found, hint)

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from nvoi.account import Pace as CloudPace
+from nvoi.account import build_client
 from nvoi.errors import RequestError
-from nvoi.http import ANSWER_SECONDS, NO_TEXTS, PATIENCE, PAUSE, Answer, Client, build_connect
+from nvoi.http import NO_TEXTS, Answer
 from nvoi.log.levels import get_logger
 from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient, may_pass
 from nvoi.secret import Secret
-from nvoi.version import __version__
-from nvoi.waiting import wait_for
 
 log = get_logger("nvoi.providers")
 
@@ -98,25 +98,9 @@ class Resource:
 
 
 @dataclass(frozen=True)
-class Pace:
-    """Seconds.
+class Pace(CloudPace):
+    """``release``: seconds until something may go that others used."""
 
-    Attributes:
-        answer: for which the API may be silent.
-        patience: for which it is asked again.
-        pause: between the first two times.
-        poll: from one look at what it does in the background to the next, at first.
-        longest_poll: later.
-        deadline: until servers run, or are gone.
-        release: until something may go that others used.
-    """
-
-    answer: float = ANSWER_SECONDS
-    patience: float = PATIENCE
-    pause: float = PAUSE
-    poll: float = 0.5
-    longest_poll: float = 3.0
-    deadline: float = 600.0
     release: float = 120.0
 
 
@@ -138,18 +122,15 @@ class ScalewayAPI:
         pace: Pace,
     ) -> None:
         self.project, self.pace = project, pace
-        #: Seconds for which one who does not answer is asked again.
-        self.patience = pace.patience
         self.url = (environ.get(URL_VARIABLE) or URL).rstrip("/")
         self._base = urlsplit(self.url).path
-        self._client = Client(
-            build_connect(self.url, environ),
-            headers={
-                "X-Auth-Token": secret_key.reveal(),
-                "User-Agent": f"nvoi/{__version__}",
-            },
-            pause=pace.pause,
-            listen=tell_trouble,
+        self._client = build_client(
+            "Scaleway",
+            self.url,
+            environ,
+            {"X-Auth-Token": secret_key.reveal()},
+            pace=pace,
+            log=log,
             is_temporary=may_pass,
             is_undone=is_transient,
         )
@@ -181,7 +162,7 @@ class ScalewayAPI:
                 body=body,
                 headers=headers,
                 seconds=self.pace.answer,
-                patience=self.patience,
+                patience=self.pace.patience,
             )
             return read(answer)
         except RequestError as error:
@@ -286,19 +267,7 @@ class ScalewayAPI:
         Raises:
             NotReadyError: it still does after ``seconds``.
         """
-        wait_for(
-            look,
-            what=what,
-            seconds=seconds,
-            log=log,
-            pause=self.pace.poll,
-            longest_pause=self.pace.longest_poll,
-        )
-
-
-def tell_trouble(error: RequestError | None) -> None:
-    if error is not None:
-        log.warning("Scaleway's API does not answer as it should, and is asked again: %s", error)
+        self.pace.look(look, what, log, seconds)
 
 
 def read(answer: Answer) -> Json:

@@ -6,16 +6,16 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application, ScalewayProvider
 from nvoi.errors import Fault
 from nvoi.naming import build_network_name
 from nvoi.providers import rented
-from nvoi.providers.rented import WantedServer, WantedVolume, list_wanted
+from nvoi.providers.rented import WantedServer, build_path, get_account, list_wanted
 from nvoi.providers.scaleway.api import NETWORK, Resource
 from nvoi.providers.scaleway.inventory import Inventory, find_region
 from nvoi.providers.scaleway.offers import GB, ZONES, Shelf, find_type_fault
 from nvoi.providers.scaleway.orders import Order
+from nvoi.providers.wording import build_place_fault, find_size_fault
 
 ACCOUNT = "application.compute_provider.scaleway"
 PROJECT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -26,7 +26,7 @@ LARGEST = 10_000
 
 def list_config_faults(application: Application) -> Iterator[Fault]:
     """What of a config nobody can have at Scaleway."""
-    account = get_account(application)
+    account = get_account(application, ScalewayProvider)
     if not PROJECT.fullmatch(account.project_id):
         message = "must be the id of a project, as the console shows it in the project's settings"
         yield Fault(0, 0, f"{ACCOUNT}.project_id", message)
@@ -45,23 +45,19 @@ def list_config_faults(application: Application) -> Iterator[Fault]:
     for wanted in list_wanted(application):
         for volume in wanted.volumes:
             if volume.size > LARGEST:
-                path = build_volume_path(application, wanted, volume)
-                yield Fault(0, 0, f"{path}.size", f"a volume has at most {LARGEST} GB")
+                yield Fault(0, 0, f"{volume.path}.size", f"a volume has at most {LARGEST} GB")
 
 
-def list_volume_faults(
-    application: Application, inventory: Inventory, orders: Iterable[Order]
-) -> Iterator[Fault]:
+def list_volume_faults(inventory: Inventory, orders: Iterable[Order]) -> Iterator[Fault]:
     for order in orders:
         for volume in order.wanted.volumes:
             found = inventory.find_data(volume.name)
-            path = build_volume_path(application, order.wanted, volume)
-            if found is not None and get_size(found) > volume.size:
-                message = f"the volume has {get_size(found)} GB, and none can shrink; give it these"
-                yield Fault(0, 0, f"{path}.size", message)
-            if found is not None and found.place != order.zone:
-                message = f"the volume is in {found.place}, and its server in {order.zone}"
-                yield Fault(0, 0, path, f"{message}; both must be in one zone")
+            if found is None:
+                continue
+            if fault := find_size_fault(volume, get_size(found)):
+                yield fault
+            if found.place != order.zone:
+                yield build_place_fault(volume, found.place, order.zone, "zone")
 
 
 def find_fault(
@@ -71,10 +67,10 @@ def find_fault(
     images: Mapping[tuple[str, str], str | None],
 ) -> Fault | None:
     """Why a server cannot be made as the config says."""
-    account = get_account(application)
-    zone, type_ = wanted.location or account.zone, wanted.type or account.server_type
+    architecture = get_account(application, ScalewayProvider).architecture
+    zone, type_ = get_zone(application, wanted), get_type(application, wanted)
     path = build_path(wanted.group, "type") if wanted.type else f"{ACCOUNT}.server_type"
-    message = find_type_fault(shelves[zone], type_, account.architecture)
+    message = find_type_fault(shelves[zone], type_, architecture)
     if message is None and images[zone, type_] is None:
         message = f"there is no image of Ubuntu 24.04 for {type_} in {zone}"
     return None if message is None else Fault(0, 0, path, message)
@@ -94,24 +90,16 @@ def get_size(volume: Resource) -> int:
     return int(volume.data["size"]) // GB
 
 
-def get_account(application: Application) -> ScalewayProvider:
-    account = application.compute_provider
-    if not isinstance(account, ScalewayProvider):
-        raise TypeError("the config has another provider")
-    return account
+def get_type(application: Application, server: WantedServer) -> str:
+    return server.type or get_account(application, ScalewayProvider).server_type
+
+
+def get_zone(application: Application, server: WantedServer) -> str:
+    return server.location or get_account(application, ScalewayProvider).zone
 
 
 def list_zones(application: Application) -> list[str]:
     """The zones of the config, that of the account first."""
-    account = get_account(application)
+    account = get_account(application, ScalewayProvider)
     places = (group.location for group in application.servers.values())
     return list(dict.fromkeys([account.zone, *filter(None, places)]))
-
-
-def build_path(group: str, key: str) -> str:
-    return f"{join_path('application.servers', group)}.{key}"
-
-
-def build_volume_path(application: Application, wanted: WantedServer, volume: WantedVolume) -> str:
-    key = volume.name.removeprefix(f"{application.name}-{wanted.group}-")
-    return f"{build_path(wanted.group, 'volumes')}.{key}"

@@ -10,7 +10,7 @@ from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.parallel import work_on_all
-from nvoi.providers.rented import build_labels, find_other_owner, list_wanted
+from nvoi.providers.rented import build_labels, find_other_owner, list_volume_names, list_wanted
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
@@ -93,7 +93,7 @@ class Inventory:
 
     def list_surplus_data(self, application: Application) -> tuple[Resource, ...]:
         """The app's disks with data that the config no longer names."""
-        names = {volume.name for one in list_wanted(application) for volume in one.volumes}
+        names = list_volume_names(list_wanted(application))
         return tuple(one for one in self.list_data() if one.name not in names)
 
     def drop_others(self) -> Inventory:
@@ -116,7 +116,7 @@ class Inventory:
         """Whether all that the config names is there and the app's, and nothing hints at more."""
         wanted = list(list_wanted(application))
         servers = [self.find(SERVER, one.name) for one in wanted]
-        volumes = [self.find_data(volume.name) for one in wanted for volume in one.volumes]
+        volumes = [self.find_data(name) for name in list_volume_names(wanted)]
         network = self.find(NETWORK, build_network_name(application.name))
         nics = {find_nic(one, network) for one in self.list(SERVER)}
         return (
@@ -223,7 +223,7 @@ def list_names(application: Application) -> dict[str, set[str]]:
     network = build_network_name(application.name)
     return {
         SERVER.noun: {one.name for one in wanted},
-        VOLUME.noun: {volume.name for one in wanted for volume in one.volumes},
+        VOLUME.noun: set(list_volume_names(wanted)),
         FIREWALL.noun: {build_firewall_name(application.name)},
         NETWORK.noun: {network},
         VPC.noun: {network},

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from nvoi.account import telling_made
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError, RequestError
 from nvoi.log.levels import get_logger
@@ -75,7 +76,7 @@ class Maker:
         Raises:
             NvoiError: something could not be had; it says what was made.
         """
-        try:
+        with telling_made(self._made):
             network = self._ensure_network()
             zones = list(dict.fromkeys(order.zone for order in orders))
             firewalls = work_on_all(zones, self._ensure_firewall)
@@ -91,12 +92,6 @@ class Maker:
             self._do(orders, self._start)
             self._wait(SERVER, "servers", lambda: list_unready(self.inventory, orders, network))
             return self._add_private_ips(network)
-        except NvoiError as error:
-            if not self._made:
-                raise
-            made = f"made so far: {', '.join(self._made)}"
-            hint = f"{error.hint}; {made}" if error.hint else made
-            raise NvoiError(error.message, hint=hint, output=error.output) from error
 
     # What servers share
 

@@ -11,6 +11,7 @@ from nvoi.config.schema import ScalewayProvider
 from nvoi.parallel import work_on_all
 from nvoi.providers.provider import ServerType
 from nvoi.providers.scaleway.api import SERVER, Pace, ScalewayAPI
+from nvoi.providers.wording import find_nearest
 
 #: Zones with Instances, by their regions (scaleway-sdk-go, ``scw/locality.go``).
 ZONES: Mapping[str, tuple[str, ...]] = {
@@ -34,8 +35,6 @@ ROOT_SIZE = 40
 HOURS = 730
 CURRENCY = "EUR"
 SHORTAGE = "shortage"
-#: Seconds for which somebody at a terminal waits for the API to answer again.
-ASKING_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def list_types(account: ScalewayProvider, environ: Mapping[str, str]) -> tuple[S
     Raises:
         NvoiError: the key is refused, or the API does not answer.
     """
-    pace = Pace(patience=ASKING_SECONDS)
+    pace = Pace().hurry()
     api = ScalewayAPI(account.secret_key, account.project_id, environ, pace)
     zones = [zone for group in ZONES.values() for zone in group]
     # What is sold is told to anybody.
@@ -183,10 +182,7 @@ def describe_shortage(shelf: Shelf, type_: str, architecture: str) -> str:
     text = f"{type_} is out of stock in {shelf.zone}"
     offer = shelf.offers.get(type_)
     others = [one for one in shelf.list_fitting(architecture) if one is not offer]
-    larger = [
-        one for one in others if offer and one.cores >= offer.cores and one.memory >= offer.memory
-    ]
-    if not others:
+    nearest = find_nearest(offer, others)
+    if nearest is None:
         return f"{text}, and so is every other type of {architecture}; try another zone"
-    nearest = larger[0] if larger else max(others, key=lambda one: (one.cores, one.memory))
     return f"{text}; the nearest that can be had there is {nearest}"

@@ -16,7 +16,15 @@ from hashlib import md5
 from typing import Any
 
 from tests.fakes.clouds.hetzner_catalog import IMAGES, LOCATIONS, build_pricing, build_types
-from tests.fakes.clouds.server import Answer, Call, Cloud, Json, Progress, Refused, route
+from tests.fakes.clouds.server import (
+    Answer,
+    Call,
+    Json,
+    Progress,
+    Project,
+    Refused,
+    route,
+)
 
 TOKEN, READING_TOKEN = "hetzner-token-for-tests", "hetzner-token-that-only-reads"
 CREATED = "2026-01-30T23:50:00Z"
@@ -35,41 +43,30 @@ SERVERS, VOLUMES, NETWORKS, FIREWALLS, KEYS = (
 KINDS = (SERVERS, VOLUMES, NETWORKS, FIREWALLS, KEYS)
 
 
-class Hetzner(Cloud):
+class Hetzner(Project):
     """A project.
 
     Attributes:
-        things: what there is, by kind and id, as the API shows it.
         user_data: what servers were given, by their ids.
         types: what is sold; a test takes some of it off the shelves.
         limits: how many of a kind the project may have.
         failing: commands of which the next action fails, with code and message.
-        on_start, on_delete: called with a server that has started, or that is gone.
     """
 
-    base = "/v1"
+    base, kinds = "/v1", KINDS
 
     def __init__(self, **options: Any) -> None:
-        self.things: dict[str, dict[int, Json]] = {kind: {} for kind in KINDS}
         self.actions: dict[int, Json] = {}
         self.user_data: dict[int, str] = {}
         self.types, self.pricing = build_types(), build_pricing()
         self.limits: dict[str, int] = {}
         self.failing: dict[str, tuple[str, str]] = {}
-        self.on_start: Callable[[Json], object] = lambda _: None
-        self.on_delete: Callable[[Json], object] = lambda _: None
         self.remaining = HOURLY
         self._going: dict[int, tuple[Progress, Callable[[], None]]] = {}
         self._ids = iter(range(1, 1_000_000))
         super().__init__(**options)
 
     # What a test asks for
-
-    def list_names(self, kind: str) -> list[str]:
-        return sorted(one["name"] for one in self.things[kind].values())
-
-    def get(self, kind: str, name: str) -> Json:
-        return next(one for one in self.things[kind].values() if one["name"] == name)
 
     def add_others(self, count: int) -> None:
         """Resources that are not nvoi's: so many, spread over all kinds."""
@@ -86,10 +83,6 @@ class Hetzner(Cloud):
         for _, finish in list(self._going.values()):
             finish()
         self._going.clear()
-
-    def show_all(self) -> dict[str, list[Json]]:
-        """All there is, to be compared."""
-        return {kind: list(things.values()) for kind, things in self.things.items()}
 
     # What the API says of itself
 

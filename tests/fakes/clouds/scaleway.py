@@ -21,7 +21,16 @@ from tests.fakes.clouds.scaleway_catalog import (
     build_images,
     build_types,
 )
-from tests.fakes.clouds.server import Answer, Call, Cloud, Json, Progress, Refused, route
+from tests.fakes.clouds.server import (
+    FIRST_ADDRESS,
+    Answer,
+    Call,
+    Json,
+    Progress,
+    Project,
+    Refused,
+    route,
+)
 
 KEY = "5cc0ffee-0000-4000-8000-5ca1e3a75ec7"
 PROJECT, ORGANIZATION = (
@@ -46,48 +55,38 @@ ALL_RIGHTS = frozenset(one for _, one, _ in RIGHTS)
 #: Mail is blocked by rules that nobody can edit.
 MAIL = tuple((port, addresses) for addresses in ("0.0.0.0/0", "::/0") for port in (25, 465, 587))
 GB = 10**9
-#: The public addresses of servers count from here.
-FIRST_ADDRESS = ipaddress.ip_address("198.18.0.0")
 ZONE, REGION, ID = r"([a-z]{2}-[a-z]{3}-\d)", r"([a-z]{2}-[a-z]{3})", r"([0-9a-f-]{36})"
 INSTANCE, BLOCK = f"/instance/v1/zones/{ZONE}", f"/block/v1/zones/{ZONE}"
 VPC, IPAM = f"/vpc/v2/regions/{REGION}", f"/ipam/v1/regions/{REGION}"
 
 
-class Scaleway(Cloud):
+class Scaleway(Project):
     """A project.
 
     Attributes:
-        things: what there is, by kind and id, as the API shows it.
         rules: of security groups, by their ids.
         user_data: what servers were given, by their ids and its keys.
         types: what is sold in every zone; `shortages` are zones and types that are out of stock.
         limits: how many of a kind the project may have.
         rights: the permission sets of the API key.
         largest_page: entries that an answer has at most, whatever is asked for.
-        on_start, on_delete: called with a server that starts for the first time, or that is gone.
     """
 
+    kinds = KINDS
+
     def __init__(self, **options: Any) -> None:
-        self.things: dict[str, dict[str, Json]] = {kind: {} for kind in (*KINDS, PRIVATE_IPS)}
         self.rules: dict[str, list[Json]] = {}
         self.user_data: dict[str, dict[str, str]] = {}
         self.types, self.shortages = build_types(), set[tuple[str, str]]()
         self.limits: dict[str, int] = {}
         self.rights = set(ALL_RIGHTS)
         self.largest_page = 100
-        self.on_start: Callable[[Json], object] = lambda _: None
-        self.on_delete: Callable[[Json], object] = lambda _: None
         self._going: list[tuple[Progress, Callable[[], None]]] = []
         self._count, self._addresses = 0, itertools.count()
         super().__init__(**options)
+        self.things[PRIVATE_IPS] = {}
 
     # What a test asks for
-
-    def list_names(self, kind: str) -> list[str]:
-        return sorted(one["name"] for one in self.things[kind].values())
-
-    def get(self, kind: str, name: str) -> Json:
-        return next(one for one in self.things[kind].values() if one["name"] == name)
 
     def find_address(self, server: Json) -> str:
         """The public address of a server."""
@@ -98,10 +97,6 @@ class Scaleway(Cloud):
         """The IPv4 address of an interface in its network."""
         first, *_ = (self.things[PRIVATE_IPS][number] for number in nic["ipam_ip_ids"])
         return str(first["address"].partition("/")[0])
-
-    def show_all(self) -> dict[str, list[Json]]:
-        """All there is, to be compared."""
-        return {kind: list(self.things[kind].values()) for kind in KINDS}
 
     def add(self, kind: str, place: str, name: str, tags: Iterable[str]) -> Json:
         """Something that others have made."""

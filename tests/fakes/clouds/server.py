@@ -7,6 +7,7 @@ rest while nobody asks it.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import select
@@ -25,6 +26,8 @@ from tests.fakes.kubernetes.server import start_server
 from tests.waiting import PATIENCE
 
 Json = dict[str, Any]
+#: The public addresses of servers count from here.
+FIRST_ADDRESS = ipaddress.ip_address("198.18.0.0")
 #: More calls than any run makes.
 FOREVER = 1_000_000
 F = TypeVar("F", bound=Callable[..., Any])
@@ -262,6 +265,32 @@ class Cloud:
             raise Refused(404, "not_found", f"there is no {call.method} {call.path}")
         except Refused as refused:
             return self.build_refusal(refused)
+
+
+class Project(Cloud):
+    """A cloud whose state is things by kind and id, as the API shows them.
+
+    Attributes:
+        on_start, on_delete: called with a server that starts for the first time, or that is gone.
+    """
+
+    kinds: ClassVar[tuple[str, ...]]
+
+    def __init__(self, **options: Any) -> None:
+        self.things: dict[str, dict[Any, Json]] = {kind: {} for kind in self.kinds}
+        self.on_start: Callable[[Json], object] = lambda _: None
+        self.on_delete: Callable[[Json], object] = lambda _: None
+        super().__init__(**options)
+
+    def list_names(self, kind: str) -> list[str]:
+        return sorted(one["name"] for one in self.things[kind].values())
+
+    def get(self, kind: str, name: str) -> Json:
+        return next(one for one in self.things[kind].values() if one["name"] == name)
+
+    def show_all(self) -> dict[str, list[Json]]:
+        """All there is, to be compared."""
+        return {kind: list(self.things[kind].values()) for kind in self.kinds}
 
 
 def lose(request: Request, *, hangs: bool) -> Response:

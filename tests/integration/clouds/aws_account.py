@@ -26,7 +26,9 @@ PACE = Pace(
     pause=0.01,
     longest_pause=0.05,
     settle=2.0,
-    wait=60.0,
+    poll=0.01,
+    longest_poll=0.05,
+    deadline=60.0,
 )
 SERVERS = """\
 servers:

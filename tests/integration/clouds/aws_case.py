@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from nvoi.config.schema import Application
-from nvoi.providers.aws.api import Pace
 from tests.fakes.clouds.aws_proxy import StrictAWS
 from tests.fakes.clouds.moto import X86, get_moto
+from tests.integration.clouds.aws_account import PACE as SOON
 from tests.integration.clouds.aws_account import (
     build_app,
     build_aws,
@@ -22,15 +23,7 @@ from tests.integration.clouds.aws_account import (
 from tests.integration.clouds.case import Case, delete_servers, deploy_servers
 
 #: Seconds: what takes long does so on purpose.
-PACE = Pace(
-    connect=5.0,
-    answer=4.0,
-    patience=30.0,
-    pause=0.01,
-    longest_pause=0.1,
-    settle=0.3,
-    wait=60.0,
-)
+PACE = replace(SOON, answer=4.0, patience=30.0, longest_pause=0.1, settle=0.3, longest_poll=0.1)
 SERVERS = "servers: {main: {master: true, volumes: {data: {size: 20}}}, work: {}}"
 WHOLE = {
     "instance": ["shop-main-1", "shop-work-1"],

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 from tests.fakes.clouds.aws_proxy import KEY, StrictAWS, get
 from tests.fakes.clouds.moto import get_moto
 from tests.fakes.clouds.server import Call
 from tests.integration.clouds.aws_account import REGION, build_client, list_all
-from tests.integration.clouds.datacenter import MOST_SERVERS, Attached, Datacenter, Site
+from tests.integration.clouds.datacenter import Attached, Datacenter, Site
 
-FIRST_ADDRESS = ipaddress.ip_address("198.18.0.0")
 SERIAL = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_"
 #: What the tests call kinds.
 KINDS = {"instance": "servers", "volume": "volumes"}
@@ -48,9 +46,6 @@ class AWSSite(Site):
         self.cloud.public_addresses = iter(self.list_addresses())
         self.cloud.on_start = start
         self.cloud.on_end = lambda server: datacenter.end(self._names.pop(server))
-
-    def list_addresses(self) -> Iterable[str]:
-        return [str(FIRST_ADDRESS + number) for number in range(MOST_SERVERS)]
 
     def list_attached(self) -> Iterator[Attached]:
         for volume, server in list(self.cloud.attached.items()):

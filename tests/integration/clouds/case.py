@@ -9,7 +9,7 @@ from typing import Any
 from nvoi.config.schema import Application
 from nvoi.providers import Provider
 from nvoi.providers.host_keys import generate_host_key
-from tests.fakes.clouds.server import Cloud
+from tests.fakes.clouds.server import Cloud, Json, Project
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,42 @@ class Case:
     check_whole: Callable[[Any], None]
     list_left: Callable[[Any], list[str]]
     show_others: Callable[[Any], object]
+
+
+def build_case(
+    name: str,
+    start: Callable[[], Cloud],
+    build_run: Callable[[Any], tuple[Provider, Application]],
+    check_whole: Callable[[Any], None],
+    is_apps: Callable[[Json], bool],
+) -> Case:
+    """A case of a cloud whose stand-in has things.
+
+    Args:
+        build_run: what a new process has.
+        is_apps: whether one of the things is the app's.
+    """
+    return Case(
+        name=name,
+        start=start,
+        deploy=lambda cloud: deploy_servers(*build_run(cloud)),
+        delete=lambda cloud: delete_servers(*build_run(cloud)),
+        check_whole=check_whole,
+        list_left=lambda cloud: list_left(cloud, is_apps),
+        show_others=lambda cloud: {
+            kind: [one for one in things if not is_apps(one)]
+            for kind, things in cloud.show_all().items()
+        },
+    )
+
+
+def list_left(cloud: Project, is_apps: Callable[[Json], bool]) -> list[str]:
+    return [
+        f"{kind} {one['name'] or 'of a server'}"
+        for kind, things in cloud.show_all().items()
+        for one in things
+        if is_apps(one)
+    ]
 
 
 def deploy_servers(provider: Provider, application: Application) -> None:

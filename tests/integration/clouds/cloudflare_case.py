@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
+from nvoi.account import Pace
 from nvoi.config.schema import Application
 from nvoi.domains.cloudflare import Tunnels
-from nvoi.domains.cloudflare_api import BASE_URL_VARIABLE, Pace
+from nvoi.domains.cloudflare_api import BASE_URL_VARIABLE
 from tests.fakes.clouds.cloudflare import Cloudflare
 from tests.integration.clouds.case import Case
 from tests.unit.domains.accounts import API, WEB, build_application

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.clouds.server import Cloud
+from tests.fakes.clouds.server import FIRST_ADDRESS, Cloud, Json, Project
 from tests.integration.clouds.rented_machine import RentedMachine
 from tests.integration.cluster.fleet import Fleet
 from tests.ports import find_port
@@ -49,9 +49,9 @@ class Site(ABC):
     def connect(self, datacenter: Datacenter) -> None:
         """Have servers run as they start for the first time, and end as they are deleted."""
 
-    @abstractmethod
     def list_addresses(self) -> Iterable[str]:
         """The public addresses that servers get, one after the other."""
+        return [str(FIRST_ADDRESS + number) for number in range(MOST_SERVERS)]
 
     @abstractmethod
     def list_attached(self) -> Iterable[Attached]:
@@ -60,6 +60,26 @@ class Site(ABC):
     @abstractmethod
     def list_all(self) -> dict[str, list[str]]:
         """The names of all there is in the account, by kind; kinds of nothing are left out."""
+
+
+class ProjectSite(Site):
+    """One project; its background actions take a look or two."""
+
+    cloud: Project
+
+    def connect(self, datacenter: Datacenter) -> None:
+        self.cloud.on_start = lambda server: datacenter.boot(
+            server["name"], *self.read_boot(server)
+        )
+        self.cloud.on_delete = lambda server: datacenter.end(server["name"])
+
+    @abstractmethod
+    def read_boot(self, server: Json) -> tuple[str, str, str]:
+        """A server's public and private address, and its user data."""
+
+    def list_all(self) -> dict[str, list[str]]:
+        names = {kind: self.cloud.list_names(kind) for kind in self.cloud.kinds}
+        return {kind: found for kind, found in names.items() if found}
 
 
 class Datacenter:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+from nvoi.account import Pace
 from nvoi.config.schema import Application
 from nvoi.providers.hetzner import Hetzner as Provider
-from nvoi.providers.hetzner.api import ENDPOINT_VARIABLE, Pace
+from nvoi.providers.hetzner.api import ENDPOINT_VARIABLE
 from nvoi.ssh.routes import Routes
-from tests.fakes.clouds.hetzner import KEYS, KINDS, SERVERS, TOKEN, VOLUMES, Hetzner
+from tests.fakes.clouds.hetzner import KEYS, SERVERS, TOKEN, VOLUMES, Hetzner
 from tests.fakes.clouds.server import Json
-from tests.integration.clouds.case import Case, delete_servers, deploy_servers
+from tests.integration.clouds.case import build_case, list_left
 from tests.unit.config.texts import parse
 from tests.waiting import PATIENCE
 
@@ -59,9 +60,10 @@ def get_config() -> Application:
     return build_config()
 
 
-def build_run(cloud: Hetzner) -> Provider:
+def build_run(cloud: Hetzner) -> tuple[Provider, Application]:
     """A run, which waits no longer than it must where an answer may not come."""
-    return build_provider(cloud, get_config(), BRISK if cloud.has_faults else PACE)
+    pace, config = BRISK if cloud.has_faults else PACE, get_config()
+    return build_provider(cloud, config, pace), config
 
 
 def start(others: int = 300) -> Hetzner:
@@ -75,24 +77,8 @@ def is_apps(thing: Json) -> bool:
     return thing["labels"].get("app") == "shop" or "shop" in thing["name"]
 
 
-def list_left(cloud: Hetzner) -> list[str]:
-    return [
-        f"{kind} {one['name']}"
-        for kind in KINDS
-        for one in cloud.things[kind].values()
-        if is_apps(one)
-    ]
-
-
-def show_others(cloud: Hetzner) -> object:
-    return {
-        kind: [one for one in things if not is_apps(one)]
-        for kind, things in cloud.show_all().items()
-    }
-
-
 def check_whole(cloud: Hetzner) -> None:
-    names = sorted(name.partition("-key-")[0] for name in list_left(cloud))
+    names = sorted(name.partition("-key-")[0] for name in list_left(cloud, is_apps))
     assert names == [
         "firewalls nvoi-shop-firewall",
         "networks nvoi-shop-network",
@@ -112,12 +98,4 @@ def check_whole(cloud: Hetzner) -> None:
         assert "host-key-first" not in server["labels"]
 
 
-CASE = Case(
-    name="Hetzner",
-    start=start,
-    deploy=lambda cloud: deploy_servers(build_run(cloud), get_config()),
-    delete=lambda cloud: delete_servers(build_run(cloud), get_config()),
-    check_whole=check_whole,
-    list_left=list_left,
-    show_others=show_others,
-)
+CASE = build_case("Hetzner", start, build_run, check_whole, is_apps)

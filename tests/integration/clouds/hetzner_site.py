@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from tests.fakes.clouds.hetzner import KINDS, SERVERS, TOKEN, VOLUMES, Hetzner
+from tests.fakes.clouds.hetzner import SERVERS, TOKEN, VOLUMES, Hetzner
 from tests.fakes.clouds.server import Json
-from tests.integration.clouds.datacenter import MOST_SERVERS, Attached, Datacenter, Site
-
-FIRST_ADDRESS = ipaddress.ip_address("198.18.0.0")
+from tests.integration.clouds.datacenter import Attached, ProjectSite
 
 
-class HetznerSite(Site):
-    """One project; its background actions take a look or two."""
+class HetznerSite(ProjectSite):
+    cloud: Hetzner
 
     def __init__(self) -> None:
-        self.cloud: Hetzner = Hetzner(polls=1)
+        self.cloud = Hetzner(polls=1)
         self.provider = {
             "hetzner": {
                 "api_token": TOKEN,
@@ -27,17 +24,10 @@ class HetznerSite(Site):
         }
         self.environ = {"HCLOUD_ENDPOINT": self.cloud.url}
 
-    def connect(self, datacenter: Datacenter) -> None:
-        def boot(server: Json) -> None:
-            (private,) = server["private_net"]
-            address, data = server["public_net"]["ipv4"]["ip"], self.cloud.user_data[server["id"]]
-            datacenter.boot(server["name"], address, private["ip"], data)
-
-        self.cloud.on_start = boot
-        self.cloud.on_delete = lambda server: datacenter.end(server["name"])
-
-    def list_addresses(self) -> Iterable[str]:
-        return [str(FIRST_ADDRESS + number) for number in range(MOST_SERVERS)]
+    def read_boot(self, server: Json) -> tuple[str, str, str]:
+        (private,) = server["private_net"]
+        address, data = server["public_net"]["ipv4"]["ip"], self.cloud.user_data[server["id"]]
+        return address, private["ip"], data
 
     def list_attached(self) -> Iterator[Attached]:
         servers = self.cloud.things[SERVERS]
@@ -45,7 +35,3 @@ class HetznerSite(Site):
             server = servers.get(volume["server"])
             if server is not None:
                 yield Attached(server["name"], volume["linux_device"], volume["size"])
-
-    def list_all(self) -> dict[str, list[str]]:
-        names = {kind: self.cloud.list_names(kind) for kind in KINDS}
-        return {kind: found for kind, found in names.items() if found}

@@ -9,9 +9,9 @@ from nvoi.config.schema import Application
 from nvoi.providers.scaleway import Scaleway as Provider
 from nvoi.providers.scaleway.api import URL_VARIABLE, Pace
 from nvoi.ssh.routes import Routes
-from tests.fakes.clouds.scaleway import GB, KINDS, SERVERS, VOLUMES, Scaleway
+from tests.fakes.clouds.scaleway import GB, SERVERS, VOLUMES, Scaleway
 from tests.fakes.clouds.server import Json
-from tests.integration.clouds.case import Case, delete_servers, deploy_servers
+from tests.integration.clouds.case import build_case, list_left
 from tests.unit.config.texts import parse, scaleway
 from tests.waiting import PATIENCE
 
@@ -26,10 +26,10 @@ def get_config() -> Application:
     return parse(scaleway("app: {web: {servers: [main]}}", SERVER_GROUPS)).application
 
 
-def build_run(cloud: Scaleway) -> Provider:
+def build_run(cloud: Scaleway) -> tuple[Provider, Application]:
     """A run, which waits no longer than it must where an answer may not come."""
-    pace = BRISK if cloud.has_faults else PACE
-    return Provider(get_config(), Routes(), {URL_VARIABLE: cloud.url}, pace)
+    pace, config = BRISK if cloud.has_faults else PACE, get_config()
+    return Provider(config, Routes(), {URL_VARIABLE: cloud.url}, pace), config
 
 
 def start(others: int = 700) -> Scaleway:
@@ -43,24 +43,8 @@ def is_apps(thing: Json) -> bool:
     return not thing["name"].startswith("other-")
 
 
-def list_left(cloud: Scaleway) -> list[str]:
-    return [
-        f"{kind} {one['name'] or 'of a server'}"
-        for kind in KINDS
-        for one in cloud.things[kind].values()
-        if is_apps(one)
-    ]
-
-
-def show_others(cloud: Scaleway) -> object:
-    return {
-        kind: [one for one in things if not is_apps(one)]
-        for kind, things in cloud.show_all().items()
-    }
-
-
 def check_whole(cloud: Scaleway) -> None:
-    assert sorted(list_left(cloud)) == [
+    assert sorted(list_left(cloud, is_apps)) == [
         "ips of a server",
         "ips of a server",
         "private_networks nvoi-shop-network",
@@ -86,12 +70,4 @@ def check_whole(cloud: Scaleway) -> None:
         assert list(cloud.user_data[server["id"]]) == ["cloud-init"]
 
 
-CASE = Case(
-    name="Scaleway",
-    start=start,
-    deploy=lambda cloud: deploy_servers(build_run(cloud), get_config()),
-    delete=lambda cloud: delete_servers(build_run(cloud), get_config()),
-    check_whole=check_whole,
-    list_left=list_left,
-    show_others=show_others,
-)
+CASE = build_case("Scaleway", start, build_run, check_whole, is_apps)

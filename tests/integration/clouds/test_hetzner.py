@@ -29,12 +29,11 @@ from tests.fakes.clouds.server import Answer, Call, Fault, Refused, route
 from tests.integration.clouds.case import deploy_servers
 from tests.integration.clouds.hetzner_case import (
     BRISK,
+    CASE,
     PACE,
     build_config,
     build_provider,
     check_whole,
-    list_left,
-    show_others,
 )
 
 ONE = "{main: {master: true}}"
@@ -238,13 +237,13 @@ def test_a_name_that_another_has_is_an_error_that_names_it(
 
 def test_of_a_thousand_other_resources_none_is_touched(cloud: Hetzner) -> None:
     cloud.add_others(1000)
-    before = repr(show_others(cloud))
+    before = repr(CASE.show_others(cloud))
     application = build_config()
     deploy_servers(build_provider(cloud, application), application)
     check_whole(cloud)
     assert build_provider(cloud, application).delete_servers(application, with_volumes=True) == ()
-    assert list_left(cloud) == []
-    assert repr(show_others(cloud)) == before
+    assert CASE.list_left(cloud) == []
+    assert repr(CASE.show_others(cloud)) == before
 
 
 def test_an_app_of_another_name_with_the_same_key_shares_the_key_alone(cloud: Hetzner) -> None:
@@ -508,9 +507,9 @@ def test_a_delete_without_volumes_names_those_that_stay(cloud: Hetzner) -> None:
     application = build_config(DISK)
     provider = build_provider(cloud, application)
     assert provider.delete_servers(application, with_volumes=False) == ["shop-main-data"]
-    assert list_left(cloud) == ["volumes shop-main-data"]
+    assert CASE.list_left(cloud) == ["volumes shop-main-data"]
     assert provider.delete_servers(application, with_volumes=True) == ()
-    assert list_left(cloud) == []
+    assert CASE.list_left(cloud) == []
 
 
 def test_a_delete_goes_on_past_a_failure_and_names_what_is_left(cloud: Hetzner) -> None:
@@ -524,7 +523,7 @@ def test_a_delete_goes_on_past_a_failure_and_names_what_is_left(cloud: Hetzner) 
     assert cloud.list_names(SERVERS) == ["shop-work-1"]
     cloud.get(SERVERS, "shop-work-1")["protection"]["delete"] = False
     build_provider(cloud, application).delete_servers(application, with_volumes=True)
-    assert list_left(cloud) == []
+    assert CASE.list_left(cloud) == []
 
 
 def test_a_delete_with_nothing_there_changes_nothing(cloud: Hetzner) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from nvoi.account import Pace
 from nvoi.config.schema import Application
 from nvoi.domains.cloudflare import Tunnels
-from nvoi.domains.cloudflare_api import Pace
 from nvoi.errors import ConfigError, HostsError, NvoiError, RequestError
 from tests.fakes.clouds.cloudflare import ACCOUNT, OTHER_ACCOUNT, RIGHTS, TOKEN, Access, Cloudflare
 from tests.fakes.clouds.server import Fault, Refused

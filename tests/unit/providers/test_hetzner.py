@@ -7,9 +7,9 @@ from decimal import Decimal
 from hcloud.servers import IPv4Address, IPv6Network, PublicNetwork
 
 from nvoi.naming import build_key_name
-from nvoi.providers.hetzner.catalog import Catalog, Offer
+from nvoi.providers.hetzner.inventory import find_address
+from nvoi.providers.hetzner.offers import Catalog, Offer
 from nvoi.providers.hetzner.plan import build_fingerprint
-from nvoi.providers.hetzner.records import find_address
 from nvoi.providers.hetzner.situation import describe_shortage, join
 
 #: A key and its MD5, by `ssh-keygen -l -E md5`.

@@ -6,12 +6,12 @@ import pytest
 
 from nvoi.providers.rented import (
     LABEL_VALUE,
-    Costs,
     build_label_value,
     build_labels,
     find_other_owner,
     list_wanted,
 )
+from nvoi.providers.wording import Costs
 from tests.unit.config.texts import hetzner, parse
 
 SERVERS = """\

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from nvoi.config.nodes import join_path
 from nvoi.errors import ConfigError, Fault, NvoiError
 from nvoi.providers.aws.api import Resource
 from nvoi.providers.aws.volumes import build_disk, get_zone, list_holders
 from nvoi.providers.provider import Disk
-from nvoi.providers.rented import WantedServer
+from nvoi.providers.rented import WantedServer, build_path, list_volume_names
 
 
 @dataclass(frozen=True)
-class Stock:
+class Situation:
     """What there is, by names, and what is wanted."""
 
     wanted: tuple[WantedServer, ...]
@@ -34,12 +33,8 @@ class Stock:
 
     @property
     def surplus_volumes(self) -> tuple[Resource, ...]:
-        wanted = self.wanted_volumes
+        wanted = list_volume_names(self.wanted)
         return tuple(one for name, one in sorted(self.volumes.items()) if name not in wanted)
-
-    @property
-    def wanted_volumes(self) -> set[str]:
-        return {volume.name for server in self.wanted for volume in server.volumes}
 
     def find_zone(self) -> tuple[str | None, str]:
         """The zone that the servers have to be in, and what is there; None where it is free.
@@ -48,7 +43,8 @@ class Stock:
             NvoiError: what is there is in different zones.
         """
         own = [one for one in self.servers.values() if one not in self.surplus]
-        kept = [one for name, one in self.volumes.items() if name in self.wanted_volumes]
+        names = list_volume_names(self.wanted)
+        kept = [one for name, one in self.volumes.items() if name in names]
         there = [*filter(None, (self.subnet, *own, *kept))]
         if not there:
             return None, ""
@@ -72,7 +68,7 @@ class Stock:
             Fault(
                 0,
                 0,
-                f"{join_path('application.servers', server.group)}.volumes",
+                build_path(server.group, "volumes"),
                 f"{volume.name} has {self.volumes[volume.name].item['Size']} GB, and no volume "
                 "can be made smaller",
             )

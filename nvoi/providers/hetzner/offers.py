@@ -14,18 +14,18 @@ from typing import Any
 
 from hcloud.server_types import BoundServerType
 
+from nvoi.account import Pace
 from nvoi.config.schema import HetznerProvider
 from nvoi.errors import NvoiError, RequestError
-from nvoi.providers.hetzner.api import API, Pace, ask_all
+from nvoi.providers.hetzner.api import API, ask_all
 from nvoi.providers.hetzner.refusals import explain, find_config_fault
 from nvoi.providers.provider import ServerType
+from nvoi.providers.wording import find_nearest
 
 #: Hetzner's words for the architectures of the config.
 ARCHITECTURES = {"x86": "x86", "arm64": "arm"}
 #: What servers run, of which Hetzner has an image for each architecture.
 IMAGE = "ubuntu-24.04"
-#: Seconds for which somebody at a terminal waits for the API to answer again.
-ASKING_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -93,17 +93,15 @@ class Catalog:
             for one in self.offers
             if one.can_be_had and one.architecture == offer.architecture and one != offer
         ]
-        here = [one for one in fitting if one.location == offer.location]
-        enough = [one for one in here if one.cores >= offer.cores and one.memory >= offer.memory]
-        # Where nothing is as large, the largest comes nearest.
-        types = sorted(enough, key=lambda one: one.price) or sorted(
-            here, key=lambda one: (one.cores, one.memory), reverse=True
+        here = sorted(
+            (one for one in fitting if one.location == offer.location), key=lambda one: one.price
         )
+        nearest = find_nearest(offer, here)
         elsewhere = sorted(
             (one for one in fitting if one.type == offer.type),
             key=lambda one: (one.zone != offer.zone, one.price, one.location),
         )
-        return [*types[:1], *elsewhere[:1]]
+        return [*([nearest] if nearest else []), *elsewhere[:1]]
 
 
 def read_catalog(api: API, architecture: str) -> Catalog:
@@ -142,7 +140,7 @@ def list_types(account: HetznerProvider, environ: Mapping[str, str]) -> tuple[Se
     Raises:
         NvoiError: the token is not known or may only read, or the API does not answer.
     """
-    api = API(account.api_token, environ, Pace(patience=ASKING_SECONDS))
+    api = API(account.api_token, environ, Pace().hurry())
     try:
         catalog = read_catalog(api, "x86")
         api.check_rights()

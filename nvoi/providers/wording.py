@@ -1,0 +1,110 @@
+"""What is told of rented servers, whichever the cloud: plans, costs and faults. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol, TypeVar
+
+from nvoi.config.schema import Application
+from nvoi.errors import Fault, NvoiError
+from nvoi.providers.rented import WantedServer, WantedVolume, list_wanted
+
+AS_IT_IS_TO_BE = "has all that the config names, as it is to be"
+
+
+class Size(Protocol):
+    """What a server type has."""
+
+    @property
+    def cores(self) -> int: ...
+
+    @property
+    def memory(self) -> float: ...
+
+
+S = TypeVar("S", bound=Size)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a month costs, of what there is now and of what there is afterwards."""
+
+    currency: str
+    now: Decimal
+    afterwards: Decimal
+
+    def __str__(self) -> str:
+        if self.now == self.afterwards:
+            return f"costs {self.currency} {self.now:.2f} a month, as now"
+        return (
+            f"costs {self.currency} {self.afterwards:.2f} a month afterwards, "
+            f"{self.currency} {self.now:.2f} now"
+        )
+
+
+def describe_wanted(
+    application: Application,
+    get_type: Callable[[WantedServer], str],
+    get_place: Callable[[WantedServer], str],
+) -> Iterator[str]:
+    """What the config names, where nobody knows what of it is there."""
+    for server in list_wanted(application):
+        yield f"needs server {server.name}, a {get_type(server)} in {get_place(server)}"
+        for volume in server.volumes:
+            yield f"needs volume {volume.name}, {volume.size} GB"
+
+
+def describe_silence(error: NvoiError) -> str:
+    return f"cannot ask what there is: {error}"
+
+
+def describe_surplus(server: str) -> str:
+    return f"deletes server {server}, which the config no longer names"
+
+
+def describe_volume(name: str, *, goes: bool) -> str:
+    """What becomes of a disk with data."""
+    if goes:
+        return f"deletes volume {name} with all its data"
+    return f"keeps volume {name}; --delete-volumes deletes it"
+
+
+def build_left_error(cloud: str, left: Mapping[T, NvoiError | None], hint: str) -> NvoiError:
+    """The error of what could not be deleted, with the reasons that are known."""
+    lines = [f"{one}: {error.message}" if error else str(one) for one, error in left.items()]
+    return NvoiError(f"left at {cloud}: {'; '.join(lines)}", hint=hint)
+
+
+def build_strangers_error(
+    cloud: str, strangers: Iterable[object], mark: str, place: str
+) -> NvoiError:
+    """The error of a delete that leaves what bears the app's names, and no ``mark`` of anybody."""
+    return NvoiError(
+        f"left at {cloud}: {', '.join(map(str, strangers))}: no {mark} says whose they are",
+        hint=f"deploy once, which takes them over, or delete them {place}",
+    )
+
+
+def find_size_fault(volume: WantedVolume, size: int) -> Fault | None:
+    """Why a volume that has ``size`` GB cannot be as the config says."""
+    if size <= volume.size:
+        return None
+    message = f"the volume has {size} GB, and none can shrink; give it these"
+    return Fault(0, 0, f"{volume.path}.size", message)
+
+
+def build_place_fault(volume: WantedVolume, place: str, server_place: str, word: str) -> Fault:
+    """A volume that is elsewhere than its server; ``word`` is the cloud's for such a place."""
+    message = f"the volume is in {place}, and its server in {server_place}"
+    return Fault(0, 0, volume.path, f"{message}; both must be in one {word}")
+
+
+def find_nearest(wanted: Size | None, others: Sequence[S]) -> S | None:
+    """Of ``others``, the cheapest first, the first that is as large; else the largest."""
+    for one in others:
+        if wanted and one.cores >= wanted.cores and one.memory >= wanted.memory:
+            return one
+    return max(others, key=lambda one: (one.cores, one.memory), default=None)
