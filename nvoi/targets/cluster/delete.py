@@ -86,9 +86,15 @@ def reach_servers(context: ClusterContext) -> None:
 
 
 def list_known(context: ClusterContext) -> bool:
-    """Find the servers; whether that could be done. Rented ones are looked for at the end again."""
+    """Find the servers; whether that could be done. Rented ones are looked for at the end again.
+
+    Those that the config no longer names go too, and what is on them is the app's all the same.
+    """
     try:
         context.list_servers()
+        if context.provider.is_rented:
+            surplus = context.survey.surplus = context.provider.list_surplus(context.application)
+            context.survey.servers += tuple(surplus)
     except NvoiError as error:
         if isinstance(error, InputError) or not context.provider.is_rented:
             raise

@@ -29,6 +29,15 @@ def check_data(context: ClusterContext, *, is_known: bool) -> None:
     Raises:
         UsageError: some would.
     """
+    hint = "save it, and add --delete-volumes"
+    if names := list_masterless(context):
+        if not context.request.delete_volumes:
+            raise UsageError(
+                "the config names another master, and the cluster with data of its own may be on "
+                f"{', '.join(names)}",
+                hint=f"name its group as master again; or {hint}",
+            )
+        return
     others, claims = find_company(context) if is_known else ([], list_wanted_disks(context))
     if others:
         raise UsageError(
@@ -38,8 +47,16 @@ def check_data(context: ClusterContext, *, is_known: bool) -> None:
     if claims and not context.request.delete_volumes:
         raise UsageError(
             f"the servers' own disks have data, which would go with them: {', '.join(claims)}",
-            hint="save it, and add --delete-volumes",
+            hint=hint,
         )
+
+
+def list_masterless(context: ClusterContext) -> list[str]:
+    """The servers that the config no longer names, where the master may be among them."""
+    survey = context.survey
+    if any(server.is_master for server in survey.servers):
+        return []
+    return [server.name for server in survey.surplus]
 
 
 def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nvoi.errors import ConfigError, NvoiError, RequestError, UsageError
+from nvoi.errors import ConfigError, ConnectionFailedError, NvoiError, RequestError, UsageError
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.delete import WORKLOADS, finish, plan_end, plan_servers, reach_servers
 from nvoi.targets.cluster.lease import check_data
@@ -38,6 +38,13 @@ class Holdings(Answers):
 
     def get(self, names: Sequence[str], **_: object) -> tuple[Any, ...]:  # type: ignore[override]
         return self.nodes if names == ["nodes"] else self.claims
+
+
+class Silence:
+    """Connections to servers of which none answers."""
+
+    def run(self, *_: object, **__: object) -> None:
+        raise ConnectionFailedError("it does not answer")
 
 
 def rent(text: str = WEB, **given: Any) -> tuple[ClusterContext, Account]:
@@ -138,3 +145,16 @@ def test_a_run_does_not_ask_the_provider_for_the_sake_of_a_heading() -> None:
     assert account.asked == 0
     assert "makes server shop-main-1" in [*SERVERS.plan(context)]
     assert "deletes server shop-main-1" in [*plan_end(context)]
+
+
+def test_data_stays_where_the_config_names_another_master() -> None:
+    # Its group was renamed, and the servers of the old one have the cluster.
+    context, account = rent()
+    account.servers, account.surplus = (), (build_server("shop-old-1", disk="shop-old-data"),)
+    context.__dict__["connections"] = Silence()
+    with pytest.raises(UsageError, match="data of its own may be on shop-old-1") as caught:
+        reach_servers(context)
+    assert "name its group as master again" in caught.value.hint
+    assert [server.name for server in context.survey.servers] == ["shop-old-1"]
+    allow(context)
+    reach_servers(context)
