@@ -210,8 +210,7 @@ class ScalewayAPI:
             f"list {kind.noun}s in {place}",
             {**kind.build_query(self.project), **query},
         )
-        made = ("creation_date", "created_at")
-        found.sort(key=lambda one: next((str(one[key]) for key in made if one.get(key)), ""))
+        found.sort(key=find_birth)
         return [build_resource(kind, place, one) for one in found]
 
     def find(self, resource: Resource) -> Resource | None:
@@ -290,6 +289,12 @@ class ScalewayAPI:
             pause=self.pace.poll,
             longest_pause=self.pace.longest_poll,
         )
+
+
+def find_birth(data: Json) -> str:
+    """When it was made; empty where the API does not tell, as of addresses."""
+    made = ("creation_date", "created_at")
+    return next((str(data[key]) for key in made if data.get(key)), "")
 
 
 def tell_trouble(error: RequestError | None) -> None:

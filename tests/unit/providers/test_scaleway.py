@@ -134,6 +134,21 @@ def test_a_new_server_starts_once_it_knows_who_logs_in(cloud: Cloud) -> None:
     assert document["package_upgrade"] is False
 
 
+def test_two_runs_at_once_make_nothing_twice(cloud: Cloud) -> None:
+    application, more = read("servers: {main: {}}"), read()
+    for app in (application, more):
+        late = rent(cloud, app)
+        # It looks, and another run makes all of it then.
+        late.list_servers(app)
+        deploy(cloud, app)
+        names = {kind: cloud.list_names(kind) for kind in KINDS}
+        with pytest.raises(NvoiError, match=r"another run makes .* at the same time") as caught:
+            late.ensure_servers(app)
+        assert "deploy again once it has ended" in caught.value.hint
+        assert {kind: cloud.list_names(kind) for kind in KINDS} == names
+        deploy(cloud, app)
+
+
 def test_a_second_run_changes_nothing(cloud: Cloud) -> None:
     application = read()
     first = rent(cloud, application).ensure_servers(application)
