@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nvoi.errors import NvoiError, UsageError
-from nvoi.kubernetes.names import COMPONENT
-from nvoi.kubernetes.ownership import Reference, find_obsolete, find_secret_names, is_owned
+from nvoi.kubernetes.names import COMPONENT, DOMAIN, NAME
+from nvoi.kubernetes.ownership import (
+    Reference,
+    find_obsolete,
+    find_secret_names,
+    get_label,
+    is_owned,
+)
 from nvoi.kubernetes.releases import Record, find_before, list_stamps
 from nvoi.log.levels import get_logger
 from nvoi.operation import KeptRelease, Request, Step
@@ -65,6 +71,11 @@ def choose_release(state: State, stamp: str | None) -> Record:
         raise UsageError(what, hint=f"kept: {kept}")
     if list_stamps(state.app, state.objects) == {record.stamp}:
         raise UsageError(f"release {record.stamp} runs already", hint="name another one")
+    if lost := list_lost(state, record):
+        raise NvoiError(
+            f"visitors are led to {', '.join(lost)}, which release {record.stamp} does not have",
+            hint="check its commit out and deploy it, which leads them back too",
+        )
     for item in record.apps:
         for name in find_secret_names(item):
             if state.find(Reference("Secret", name)) is None:
@@ -73,6 +84,14 @@ def choose_release(state: State, stamp: str | None) -> Record:
                     hint="check its commit out and deploy it",
                 )
     return record
+
+
+def list_lost(state: State, record: Record) -> list[str]:
+    """The app's own services that visitors are led to, and that the release does not have."""
+    own = [item for item in state.objects if is_owned(item, state.app)]
+    led = {get_label(item, NAME) for item in own if get_label(item, COMPONENT) == DOMAIN}
+    apps = {get_label(item, NAME) for item in own if get_label(item, COMPONENT) == "app"}
+    return sorted((led & apps) - {get_label(item, NAME) for item in record.apps})
 
 
 def find_release(state: State, stamp: str | None) -> Record | None:
