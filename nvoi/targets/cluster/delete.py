@@ -60,6 +60,7 @@ from nvoi.targets.cluster.servers import get_credentials
 log = get_logger("nvoi.cluster")
 
 WORKLOADS = "the app's workloads"
+ROUTES = "what leads its domains to it"
 
 
 def reach_servers(context: ClusterContext) -> None:
@@ -162,7 +163,14 @@ def delete_objects(context: ClusterContext) -> None:
 
 
 def remove_domains(context: ClusterContext) -> None:
-    attempt(context, "what leads its domains to it", partial(remove, context))
+    survey, deletion = context.survey, context.deletion
+    is_removed = survey.has_cluster and WORKLOADS not in deletion.failures
+    may_run = context.provider.is_rented and bool(survey.servers) and not is_removed
+    deletion.is_served = may_run and context.domains is not None
+    if deletion.is_served:
+        log.info("What leads its domains to it goes after the servers, on which it may still run")
+        return
+    attempt(context, ROUTES, partial(remove, context))
     had_ingress = any(one["kind"] == "Ingress" for one in context.state.objects)
     is_left = context.survey.has_cluster and not context.provider.is_rented
     is_free = is_left and WORKLOADS not in context.deletion.failures
@@ -346,6 +354,8 @@ def finish(context: ClusterContext) -> None:
             log.error("Not given back: %s", error)  # noqa: TRY400 - told in a line
             reason = error.message.partition("\n")[0]
             deletion.failures.append(f"what was rented for it ({reason})")
+        if deletion.is_served:
+            attempt(context, ROUTES, partial(remove, context))
     if deletion.failures:
         left = ", ".join(dict.fromkeys(deletion.failures))
         raise NvoiError(

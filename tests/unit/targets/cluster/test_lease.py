@@ -10,7 +10,14 @@ import pytest
 
 from nvoi.errors import ConfigError, ConnectionFailedError, NvoiError, RequestError, UsageError
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.delete import WORKLOADS, finish, plan_end, plan_servers, reach_servers
+from nvoi.targets.cluster.delete import (
+    WORKLOADS,
+    finish,
+    plan_end,
+    plan_servers,
+    reach_servers,
+    remove_domains,
+)
 from nvoi.targets.cluster.lease import check_data
 from nvoi.targets.cluster.servers import SERVERS
 from tests.unit.k3s.servers import Answers, build_facts, build_k3s
@@ -113,6 +120,29 @@ def test_the_last_line_says_whether_anything_goes_on_to_cost(
     allow(context)
     finish(context)
     assert context.remark == "0 billable resources left"
+
+
+class Leading:
+    """Domains that note when they were taken away."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    def disconnect(self, *_: object) -> None:
+        self._account.deleted.append("domains")
+
+
+def test_what_leads_to_servers_that_do_not_answer_goes_after_them() -> None:
+    # A tunnel that is still served cannot be removed.
+    context, account = rent()
+    context.domains = Leading(account)  # type: ignore[assignment]
+    remove_domains(context)
+    finish(context)
+    assert account.deleted == ["all", "domains"]
+    reach(context, Holdings())
+    remove_domains(context)
+    finish(context)
+    assert account.deleted == ["all", "domains", "domains", "all"]
 
 
 def test_what_could_not_be_given_back_is_named_and_is_no_success() -> None:
