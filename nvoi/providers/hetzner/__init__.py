@@ -48,6 +48,7 @@ from nvoi.providers.rented import (
     build_labels,
     build_server,
     build_surplus,
+    find_other_owner,
     list_volumes,
     list_wanted,
 )
@@ -146,7 +147,10 @@ class Hetzner:
 
         with self._tell():
             found = self._get_found(application)
-            strangers = Situation(application, found).list_strangers(with_volumes=with_volumes)
+            situation = Situation(application, found)
+            for clash in situation.list_clashes():
+                log.warning("%s, and stays", clash)
+            strangers = situation.list_strangers(with_volumes=with_volumes)
             try:
                 found = self._remove(application, select, with_keys=True)
             except NvoiError as error:
@@ -247,8 +251,11 @@ class Hetzner:
         return found.list_unwanted({one.name for one in wanted}, volumes)
 
     def _list_servers(self, application: Application, found: Found) -> Iterator[Server]:
+        own = build_labels(application)
         for wanted in list_wanted(application):
-            if found.servers.find(wanted.name) is not None:
+            record = found.servers.find(wanted.name)
+            # One of another app is none of this one's, whatever it is called.
+            if record is not None and find_other_owner(record.labels, own) is None:
                 yield self._build_server(application, wanted, found)
 
     def _build_server(self, application: Application, wanted: WantedServer, found: Found) -> Server:

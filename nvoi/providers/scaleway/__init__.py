@@ -154,7 +154,10 @@ class Scaleway:
 
     def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
         regions = self._find_regions(application)
-        inventory = self._read(application, regions).drop_strangers()
+        whole = self._read(application, regions)
+        for clash in whole.list_clashes():
+            log.warning("%s, and stays", clash)
+        inventory = whole.drop_strangers()
         kept = {} if with_volumes else {one.id: one for one in inventory.list_data()}
         remover = Remover(self._api, inventory)
         self._seen.pop(application.name, None)

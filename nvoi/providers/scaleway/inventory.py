@@ -130,19 +130,23 @@ class Inventory:
         by_id = {one.id: one for one in (*self.resources, *changed)}
         return replace(self, resources=tuple(by_id.values()))
 
+    def list_clashes(self) -> list[str]:
+        """Names of the app that something else has."""
+        owners = {one: find_other_owner(one.labels, self.own) for one in self.resources}
+        return [
+            f"{one} is not this app's: its tag is {owner}" for one, owner in owners.items() if owner
+        ]
+
     def check_owners(self) -> None:
         """See that what has the name of something to be is free to be used, and is one.
 
         Raises:
             NvoiError: it is another's, which the error names; or there are two.
         """
-        for one in self.resources:
-            other = find_other_owner(one.labels, self.own)
-            if other is not None:
-                raise NvoiError(
-                    f"{one} is not this app's: its tag is {other}",
-                    hint="give this app another name, or that one in Scaleway's console",
-                )
+        for clash in self.list_clashes():
+            raise NvoiError(
+                clash, hint="give this app another name, or that one in Scaleway's console"
+            )
         named = [one for one in self.resources if one.kind in {SERVER, NETWORK, VPC}]
         named += self.list_data()
         counts = Counter((one.kind.noun, one.name) for one in named)

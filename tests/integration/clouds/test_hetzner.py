@@ -240,6 +240,21 @@ def test_a_name_that_another_has_is_an_error_that_names_it(
     assert cloud.list_names(SERVERS) == ["shop-main-1"], "what is not the app's was deleted"
 
 
+def test_servers_of_another_environment_are_none_of_this_one(
+    cloud: Hetzner, caplog: pytest.LogCaptureFixture
+) -> None:
+    ensure(cloud, DISK)
+    before = cloud.show_all()
+    application = replace(build_config(DISK), environment="staging")
+    provider = build_provider(cloud, application)
+    # Nothing reaches them either, be it to remove what they run.
+    assert provider.list_servers(application) == ()
+    assert provider.delete_servers(application, with_volumes=True) == ()
+    assert cloud.show_all() == before
+    text = "server shop-main-1 is not this app's: it bears the label environment=production"
+    assert f"{text}, and stays" in caplog.text
+
+
 def test_of_a_thousand_other_resources_none_is_touched(cloud: Hetzner) -> None:
     cloud.add_others(1000)
     before = repr(show_others(cloud))

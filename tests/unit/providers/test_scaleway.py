@@ -149,6 +149,19 @@ def test_two_runs_at_once_make_nothing_twice(cloud: Cloud) -> None:
         deploy(cloud, app)
 
 
+def test_servers_of_another_environment_are_none_of_this_one(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    application = read()
+    deploy(cloud, application)
+    before = cloud.show_all()
+    other = replace(application, environment="staging")
+    assert rent(cloud, other).list_servers(other) == ()
+    assert rent(cloud, other).delete_servers(other, with_volumes=True) == []
+    assert cloud.show_all() == before
+    assert "its tag is environment=production, and stays" in caplog.text
+
+
 def test_a_second_run_changes_nothing(cloud: Cloud) -> None:
     application = read()
     first = rent(cloud, application).ensure_servers(application)
