@@ -385,6 +385,23 @@ def test_servers_that_the_config_no_longer_names_are_given_back_with_what_is_the
     assert len(provider.ensure_servers(smaller)) == 1
 
 
+def test_a_volume_that_the_config_no_longer_names_leaves_a_server_that_stays(cloud: Cloud) -> None:
+    deploy(cloud, read("servers: {main: {volumes: {data: {}, old: {}}}}"))
+    smaller = read("servers: {main: {volumes: {data: {}}}}")
+    provider = rent(cloud, smaller)
+    provider.delete_surplus(smaller, [], with_volumes=True)
+    assert cloud.list_names(VOLUMES) == ["shop-main-1-root", "shop-main-data"]
+    (server,) = provider.ensure_servers(smaller)
+    assert [disk.name for disk in server.disks] == ["shop-main-data"]
+    # One that is refused is named, with the reason.
+    deploy(cloud, read("servers: {main: {volumes: {data: {}, old: {}}}}"))
+    refused = Refused(403, "permissions_denied", "insufficient permissions")
+    cloud.fail_on("POST", "/detach-volume$", Fault(refused))
+    hasty = rent(cloud, smaller, HASTE)
+    with pytest.raises(NvoiError, match="cannot detach the volume shop-main-old"):
+        hasty.delete_surplus(smaller, [], with_volumes=True)
+
+
 def test_a_type_that_the_config_says_in_vain_is_told(cloud: Cloud) -> None:
     deploy(cloud, read("servers: {main: {}}"))
     other = read("servers: {main: {type: DEV1-M}}")
