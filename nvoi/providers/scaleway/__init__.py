@@ -38,8 +38,8 @@ from nvoi.providers.scaleway.inventory import (
     find_region,
     list_attached,
     read_inventory,
-    read_networks,
     read_regions,
+    read_traces,
 )
 from nvoi.providers.scaleway.making import Maker
 from nvoi.providers.scaleway.offers import ZONES, read_shelf
@@ -229,8 +229,8 @@ class Scaleway:
     def _find_regions(self, application: Application) -> list[str]:
         """The regions where the app has something, and that of the config."""
         with asking():
-            networks = read_networks(self._api, application, list(ZONES))
-        return list(dict.fromkeys([self._region, *(one.place for one in networks)]))
+            traces = read_traces(self._api, application, list(ZONES))
+        return list(dict.fromkeys([self._region, *traces]))
 
     def _check_regions(self, application: Application) -> None:
         """See that the app has nothing in another region: its cluster cannot be in two.
@@ -239,11 +239,11 @@ class Scaleway:
             NvoiError: it has.
         """
         others = [one for one in ZONES if one != self._region]
-        for network in read_networks(self._api, application, others):
+        for region, trace in read_traces(self._api, application, others).items():
             raise NvoiError(
-                f"the app is in {network.place} already, and the config says {self._region}: "
-                f"{network}",
-                hint="to move it, run nvoi delete with the zone that it had, or set that again",
+                f"the app is in {region} already, and the config says {self._region}: {trace}",
+                hint="set the zone that it had again; to move it, save the data, and run nvoi "
+                "delete --delete-volumes first",
             )
 
     def _build_servers(self, application: Application, inventory: Inventory) -> Iterable[Server]:

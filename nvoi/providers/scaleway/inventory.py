@@ -192,13 +192,18 @@ def build_inventory(
     )
 
 
-def read_networks(
+def read_traces(
     api: ScalewayAPI, application: Application, regions: Sequence[str]
-) -> tuple[Resource, ...]:
-    """The app's networks in these regions: where it has none, it has nothing else."""
+) -> dict[str, Resource]:
+    """What says that the app is in these regions, by region; it has nothing where that lacks.
+
+    That is its network, or volumes, which a deletion may have spared.
+    """
     places = [(kind, region) for region in regions for kind in REGIONAL]
+    places += [(VOLUME, zone) for region in regions for zone in ZONES[region]]
     inventory = Inventory(build_labels(application), read_resources(api, application, places))
-    return inventory.drop_others().resources
+    found = inventory.drop_others().resources
+    return {one.place if one.kind in REGIONAL else find_region(one.place): one for one in found}
 
 
 def find_region(zone: str) -> str:

@@ -489,14 +489,20 @@ def test_delete_leaves_what_no_tag_says_whose_it_is_and_tells(cloud: Cloud) -> N
 
 
 def test_delete_finds_the_app_in_another_region_than_that_of_the_config(cloud: Cloud) -> None:
-    text = "servers: {main: {location: nl-ams-2}}"
-    deploy(
-        cloud,
-        parse(scaleway(APP, text).replace("DEV1-S", "DEV1-S\n      zone: nl-ams-1")).application,
-    )
-    application = read("servers: {main: {}}")
+    text = "servers: {main: {location: nl-ams-2, volumes: {data: {}}}}"
+    before = parse(
+        scaleway(APP, text).replace("DEV1-S", "DEV1-S\n      zone: nl-ams-1")
+    ).application
+    deploy(cloud, before)
+    application = read("servers: {main: {volumes: {data: {}}}}")
     with pytest.raises(NvoiError, match="in nl-ams already, and the config says fr-par"):
         deploy(cloud, application)
+    assert rent(cloud, before).delete_servers(before, with_volumes=False) == ["shop-main-data"]
+    # Volumes alone say it too: the app would begin with an empty one elsewhere.
+    with pytest.raises(NvoiError, match="in nl-ams already, and the config says fr-par"):
+        deploy(cloud, application)
+    kept = rent(cloud, application).delete_servers(application, with_volumes=False)
+    assert kept == ["shop-main-data"]
     rent(cloud, application).delete_servers(application, with_volumes=True)
     assert not any(cloud.show_all().values())
 
