@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application, ServerGroup
+from nvoi.errors import Fault
 from nvoi.kubernetes.ingress import PORTS as INGRESS_PORTS
 from nvoi.naming import (
     HASH_LENGTH,
@@ -110,6 +112,19 @@ def list_volumes(application: Application, group: ServerGroup) -> Iterator[Wante
             size=volume.size,
             uid=volume.uid,
         )
+
+
+def list_name_faults(application: Application) -> Iterator[Fault]:
+    """Volumes that have one name between them, such as ``b-c`` of ``a`` and ``c`` of ``a-b``."""
+    taken: dict[str, str] = {}
+    for group in application.servers.values():
+        for volume in group.volumes:
+            name = build_volume_name(application.name, group.name, volume)
+            path = join_path(join_path("application.servers", group.name), "volumes")
+            path = join_path(path, volume)
+            if name in taken:
+                yield Fault(0, 0, path, f"has the name {name}, as {taken[name]}: rename one")
+            taken.setdefault(name, path)
 
 
 def list_open_ports(application: Application) -> tuple[int, ...]:

@@ -49,6 +49,7 @@ from nvoi.providers.rented import (
     build_server,
     build_surplus,
     find_other_owner,
+    list_name_faults,
     list_volumes,
     list_wanted,
 )
@@ -85,7 +86,7 @@ class Hetzner:
         self._catalog: Catalog | None = None
 
     def find_faults(self, application: Application) -> list[Fault]:
-        return list(find_limits(application))
+        return [*find_limits(application), *list_name_faults(application)]
 
     def list_servers(self, application: Application) -> tuple[Server, ...]:
         with self._tell():

@@ -21,6 +21,7 @@ from nvoi.providers.rented import (
     build_disk_folder,
     build_server,
     build_surplus,
+    list_name_faults,
     list_wanted,
 )
 from nvoi.providers.scaleway.api import NETWORK, SERVER, Pace, Resource, ScalewayAPI
@@ -88,7 +89,7 @@ class Scaleway:
         self._servers: dict[str, Resource] = {}
 
     def find_faults(self, application: Application) -> list[Fault]:
-        return list(list_config_faults(application))
+        return [*list_config_faults(application), *list_name_faults(application)]
 
     def list_servers(self, application: Application) -> tuple[Server, ...]:
         inventory = self._look(application).drop_others()
