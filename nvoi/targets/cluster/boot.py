@@ -56,7 +56,8 @@ present=$(ssh-keygen -y -f "$key" | cut -d ' ' -f 1,2)
 echo "$present"
 [ "$present" != "$6" ] || exit 0
 rm -f "$next" "$next.pub"
-(umask 077 && ssh-keygen -q -t ed25519 -N '' -C '' -f "$next")
+(umask 077 && ssh-keygen -q -t ed25519 -N '' -C '' -f "$next" </dev/null) ||
+  { echo "no key was made; does another run replace it at the same time?" >&2; exit 1; }
 cut -d ' ' -f 1,2 "$next.pub"
 """
 #: Its arguments: the files of the host key and of the next one, and what the key is to be. It may

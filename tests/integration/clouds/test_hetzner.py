@@ -28,7 +28,7 @@ from tests.fakes.clouds.hetzner import (
     VOLUMES,
     Hetzner,
 )
-from tests.fakes.clouds.server import Answer, Call, Fault, Refused, route
+from tests.fakes.clouds.server import FOREVER, Answer, Call, Fault, Refused, route
 from tests.integration.clouds.case import deploy_servers
 from tests.integration.clouds.hetzner_case import (
     BRISK,
@@ -606,6 +606,12 @@ def test_a_plan_names_what_would_be_changed_and_removed(cloud: Hetzner) -> None:
 
 def test_a_plan_without_a_connection_says_so_and_shows_the_rest(cloud: Hetzner) -> None:
     application = build_config(DISK)
+    provider = build_provider(cloud, application, replace(PACE, patience=0.1))
+    down = Fault(Refused(503, "unavailable", "not now"))
+    cloud.fail_on("GET", "/", down, times=FOREVER)
+    told, *rest = provider.describe(application)
+    assert told.startswith("cannot ask what there is: Hetzner: HTTP 503: not now")
+    assert rest[0].startswith("needs server shop-main-1")
     provider = build_provider(cloud, application, replace(PACE, patience=0.1))
     cloud.close()
     lines = provider.describe(application)
