@@ -48,6 +48,10 @@ class Kind:
     plural: str
     singular: str = ""
 
+    @property
+    def nouns(self) -> str:
+        return f"{self.noun}es" if self.noun.endswith("s") else f"{self.noun}s"
+
     def build_query(self, project: str) -> dict[str, str]:
         """What limits a list to a project; Instances have words of their own for it."""
         return {"project" if self.singular else "project_id": project}
@@ -207,7 +211,7 @@ class ScalewayAPI:
         found = self.list_all(
             kind.path.format(place=place),
             kind.plural,
-            f"list {kind.noun}s in {place}",
+            f"list {kind.nouns} in {place}",
             {**kind.build_query(self.project), **query},
         )
         found.sort(key=find_birth)

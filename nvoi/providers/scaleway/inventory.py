@@ -130,7 +130,7 @@ class Inventory:
         by_id = {one.id: one for one in (*self.resources, *changed)}
         return replace(self, resources=tuple(by_id.values()))
 
-    def list_clashes(self) -> list[str]:
+    def list_clashes(self) -> Sequence[str]:
         """Names of the app that something else has."""
         owners = {one: find_other_owner(one.labels, self.own) for one in self.resources}
         return [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from nvoi.errors import NvoiError, RequestError
 from nvoi.log.levels import get_logger
@@ -99,7 +100,7 @@ class Remover:
                         "detach-volume",
                         {"volume_id": disk.id},
                         f"detach {disk} from",
-                        lambda now, key=disk.id: now is None or key not in list_attached(now),
+                        partial(has_let_go, disk),
                     )
                 except RequestError as error:
                     self.reasons[disk.id] = error
@@ -113,7 +114,7 @@ class Remover:
         seconds = 0.0 if self.left else pace.deadline if kind is SERVER else pace.release
         try:
             self._api.wait(
-                lambda: self._look(kind, going), f"{kind.noun}s at Scaleway to go", seconds
+                lambda: self._look(kind, going), f"{kind.nouns} at Scaleway to go", seconds
             )
         except (NotReadyError, NvoiError) as last:
             self.left.update(going)
@@ -165,6 +166,10 @@ class Remover:
             self._api.act(server, "action", body, "delete", lambda now: not has_terminate(now))
         else:
             self._api.delete(server)
+
+
+def has_let_go(disk: Resource, server: Resource | None) -> bool:
+    return server is None or disk.id not in list_attached(server)
 
 
 def has_terminate(server: Resource | None) -> bool:

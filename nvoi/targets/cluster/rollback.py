@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nvoi.errors import NvoiError, UsageError
 from nvoi.kubernetes.names import COMPONENT, DOMAIN, NAME
@@ -14,6 +14,7 @@ from nvoi.kubernetes.ownership import (
     is_owned,
 )
 from nvoi.kubernetes.releases import Record, find_before, list_stamps
+from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.operation import KeptRelease, Request, Step
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
@@ -21,7 +22,7 @@ from nvoi.targets.cluster.context import ClusterContext, open_context
 from nvoi.targets.cluster.departures import free_servers
 from nvoi.targets.cluster.pull import pull_all
 from nvoi.targets.cluster.release import check_data, load_state, roll_out_apps
-from nvoi.targets.cluster.state import State, build_state, read_objects
+from nvoi.targets.cluster.state import Json, State, build_state, read_objects
 from nvoi.targets.cluster.undo import restore
 
 log = get_logger("nvoi.cluster")
@@ -89,9 +90,13 @@ def choose_release(state: State, stamp: str | None) -> Record:
 def list_lost(state: State, record: Record) -> list[str]:
     """The app's own services that visitors are led to, and that the release does not have."""
     own = [item for item in state.objects if is_owned(item, state.app)]
-    led = {get_label(item, NAME) for item in own if get_label(item, COMPONENT) == DOMAIN}
-    apps = {get_label(item, NAME) for item in own if get_label(item, COMPONENT) == "app"}
-    return sorted((led & apps) - {get_label(item, NAME) for item in record.apps})
+
+    def list_names(items: Iterable[Json | Manifest], component: str) -> set[str]:
+        found = (item for item in items if get_label(item, COMPONENT) == component)
+        return {get_label(item, NAME) or "" for item in found}
+
+    led = list_names(own, DOMAIN) & list_names(own, "app")
+    return sorted(led - list_names(record.apps, "app"))
 
 
 def find_release(state: State, stamp: str | None) -> Record | None:
