@@ -103,6 +103,8 @@ def give_back(context: ClusterContext) -> None:
     context.deletion.remark = "0 billable resources left"
     if kept:
         volumes = format_count(len(kept), "volume")
+        goes_on, these = ("costs", "it") if len(kept) == 1 else ("cost", "them")
         context.deletion.remark = (
-            f"{volumes} left, which cost money: `nvoi delete --delete-volumes` gives them back"
+            f"{volumes} left, which {goes_on} money: `nvoi delete --delete-volumes` gives {these} "
+            "back"
         )
