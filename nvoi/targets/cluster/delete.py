@@ -43,6 +43,7 @@ from nvoi.targets.cluster.ingress import give_ports_back
 from nvoi.targets.cluster.lease import (
     CLAIMS,
     check_data,
+    check_master,
     detach_disks,
     give_back,
     list_wanted_disks,
@@ -87,21 +88,23 @@ def reach_servers(context: ClusterContext) -> None:
 
 
 def list_known(context: ClusterContext) -> bool:
-    """Find the servers; whether that could be done. Rented ones are looked for at the end again.
-
-    Those that the config no longer names go too, and what is on them is the app's all the same.
-    """
+    """Find the servers; whether that could be done. Rented ones are looked for at the end again."""
     try:
-        context.list_servers()
-        if context.provider.is_rented:
-            surplus = context.survey.surplus = context.provider.list_surplus(context.application)
-            context.survey.servers += tuple(surplus)
+        find_servers(context)
     except NvoiError as error:
         if isinstance(error, InputError) or not context.provider.is_rented:
             raise
         log.warning("%s; all that is rented is looked for once more at the end", error)
         return False
     return True
+
+
+def find_servers(context: ClusterContext) -> None:
+    """Find those too that the config no longer names: what is on them is the app's all the same."""
+    context.list_servers()
+    if context.provider.is_rented:
+        context.survey.surplus = context.provider.list_surplus(context.application)
+        context.survey.servers += context.survey.surplus
 
 
 def attempt(
@@ -400,6 +403,13 @@ def plan_end(context: ClusterContext) -> Iterator[str]:
         yield from context.provider.describe_deletion(
             context.application, with_volumes=with_volumes
         )
+        try:
+            find_servers(context)
+        except NvoiError as error:
+            if isinstance(error, InputError):
+                raise
+            log.debug("Which servers there are is not known: %s", error)
+        check_master(context)
     yield "says what could not be removed"
 
 

@@ -186,5 +186,8 @@ def test_data_stays_where_the_config_names_another_master() -> None:
         reach_servers(context)
     assert "name its group as master again" in caught.value.hint
     assert [server.name for server in context.survey.servers] == ["shop-old-1"]
+    with pytest.raises(UsageError, match="may be on shop-old-1"):
+        [*plan_end(context)]
     allow(context)
     reach_servers(context)
+    assert "deletes server shop-main-1" in [*plan_end(context)]
