@@ -127,7 +127,8 @@ def trim(context: ClusterContext, old: Sequence[Json]) -> None:
     references = [read_reference(item) for item in old]
     stop(context, references)
     if context.domains is not None:
-        context.domains.trim(context.application, old)
+        # All that led to it: a service whose account has changed has another tunnel of its name.
+        context.domains.trim(context.application, list_routes(context))
     if has_lost_account(context, old):
         log.warning(LOST_ACCOUNT)
     if references:
