@@ -110,10 +110,12 @@ class Tunnels:
         tunnels = survey.list_old_tunnels(sites, ids)
         for tunnel in tunnels:
             survey.look_at(tunnel, list_hostnames(sites))
+        self._tell_lost(survey, ids)
         self._remove(survey.list_old_records(sites), tunnels)
 
     def disconnect(self, application: Application, live: Sequence[Json]) -> None:
         survey, tunnels = self._find_all(application, live)
+        self._tell_lost(survey, find_ids(live))
         self._remove([*survey.records.values()], tunnels)
 
     def describe(self, application: Application) -> list[str]:
@@ -243,6 +245,16 @@ class Tunnels:
         log.info("Cloudflare: %s %s", verb, what)
         if verb == "made":
             self._made.append(what)
+
+    def _tell_lost(self, survey: Survey, ids: set[str]) -> None:
+        """Name the tunnels that led to the app and are not in this account, as after a change."""
+        for tunnel_id in sorted(ids - {tunnel.id for tunnel in survey.tunnels.values()}):
+            log.warning(
+                "The tunnel %s, which led to the app, is not in the account %s: if it is in "
+                "another one, remove it there, with its DNS records",
+                tunnel_id,
+                self._account.id,
+            )
 
     # What goes
 

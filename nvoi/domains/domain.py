@@ -118,7 +118,7 @@ class Domains(Protocol):
 
         Args:
             application: what it is to have.
-            live: what the cluster still holds for these; it no longer runs.
+            live: all that has led visitors to it from the cluster; of what is gone none runs.
 
         Raises:
             NvoiError: something is left, which it names.

@@ -14,6 +14,7 @@ from typing import TypeVar
 from nvoi.command import Command
 from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application, ServerGroup
+from nvoi.errors import Fault
 from nvoi.kubernetes.ingress import PORTS as INGRESS_PORTS
 from nvoi.naming import (
     HASH_LENGTH,
@@ -131,6 +132,19 @@ def list_volumes(application: Application, group: ServerGroup) -> Iterator[Wante
 
 def list_volume_names(servers: Iterable[WantedServer]) -> list[str]:
     return [volume.name for server in servers for volume in server.volumes]
+
+
+def list_name_faults(application: Application) -> Iterator[Fault]:
+    """Volumes that have one name between them, such as ``b-c`` of ``a`` and ``c`` of ``a-b``."""
+    taken: dict[str, str] = {}
+    for group in application.servers.values():
+        for volume in group.volumes:
+            name = build_volume_name(application.name, group.name, volume)
+            path = join_path(join_path("application.servers", group.name), "volumes")
+            path = join_path(path, volume)
+            if name in taken:
+                yield Fault(0, 0, path, f"has the name {name}, as {taken[name]}: rename one")
+            taken.setdefault(name, path)
 
 
 def list_open_ports(application: Application) -> tuple[int, ...]:

@@ -305,7 +305,9 @@ def advise_reach(host: Host) -> str:
 
 
 def _build_access_error(host: Host, tried: Sequence[str], public_key: str) -> AccessError:
-    wanted = f"this line to authorized_keys of {host.user} there: {public_key}"
+    # The log hides what the private half has of this line too.
+    wanted = f"`ssh_keys.public_key` of the config to authorized_keys of {host.user} there"
+    wanted += f": {public_key}"
     if not public_key:
         wanted = f"the public half of one of your keys to authorized_keys of {host.user} there"
     return AccessError(

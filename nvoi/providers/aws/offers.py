@@ -317,7 +317,7 @@ def list_types(account: AWSProvider, environ: Mapping[str, str]) -> list[ServerT
 
 def open_glance(account: AWSProvider, environ: Mapping[str, str]) -> EC2:
     ec2 = EC2(account, environ)
-    ec2.hurry()
+    ec2.pace = ec2.pace.hurry()
     return ec2
 
 

@@ -48,7 +48,9 @@ from nvoi.providers.rented import (
     build_labels,
     build_server,
     build_surplus,
+    find_other_owner,
     get_account,
+    list_name_faults,
     list_volume_names,
     list_wanted,
 )
@@ -85,7 +87,7 @@ class Hetzner(RentedServers):
         self._catalog: Catalog | None = None
 
     def find_faults(self, application: Application) -> list[Fault]:
-        return list(find_limits(application))
+        return [*find_limits(application), *list_name_faults(application)]
 
     def list_servers(self, application: Application) -> tuple[Server, ...]:
         with self._tell():
@@ -136,7 +138,10 @@ class Hetzner(RentedServers):
 
         with self._tell():
             found = self._get_found(application)
-            strangers = Situation(application, found).list_strangers(with_volumes=with_volumes)
+            situation = Situation(application, found)
+            for clash in situation.list_clashes():
+                log.warning("%s, and stays", clash)
+            strangers = situation.list_strangers(with_volumes=with_volumes)
             errors: list[NvoiError] = []
             try:
                 found = self._remove(application, select, with_keys=True)
@@ -224,8 +229,11 @@ class Hetzner(RentedServers):
         return found.list_unwanted({one.name for one in wanted}, list_volume_names(wanted))
 
     def _list_servers(self, application: Application, found: Found) -> Iterator[Server]:
+        own = build_labels(application)
         for wanted in list_wanted(application):
-            if found.servers.find(wanted.name) is not None:
+            record = found.servers.find(wanted.name)
+            # One of another app is none of this one's, whatever it is called.
+            if record is not None and find_other_owner(record.labels, own) is None:
                 yield self._build_server(application, wanted, found)
 
     def _build_server(self, application: Application, wanted: WantedServer, found: Found) -> Server:

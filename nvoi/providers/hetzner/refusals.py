@@ -77,9 +77,12 @@ def explain(error: NvoiError, thing: str) -> NvoiError:
     fault = find_config_fault(error)
     if fault is not None:
         return NvoiError(f"{place}{error.message}", hint=TOKEN_HINT)
-    if error.is_silence:
-        return RequestError(f"{place}{error.message}", hint=SILENCE_HINT, is_silence=True)
     hint = HINTS.get(find_code(error) or "", "")
-    if not hint and (error.status or 0) >= FAULT:
-        hint = SILENCE_HINT
+    if error.is_silence or (not hint and (error.status or 0) >= FAULT):
+        return RequestError(
+            f"{place}{error.message}",
+            hint=SILENCE_HINT,
+            status=error.status,
+            is_silence=error.is_silence,
+        )
     return NvoiError(f"{place}{error.message}", hint=hint)

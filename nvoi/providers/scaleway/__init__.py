@@ -20,6 +20,7 @@ from nvoi.providers.rented import (
     build_server,
     build_surplus,
     get_account,
+    list_name_faults,
     list_wanted,
 )
 from nvoi.providers.scaleway.api import NETWORK, SERVER, Pace, Resource, ScalewayAPI
@@ -41,8 +42,8 @@ from nvoi.providers.scaleway.inventory import (
     find_region,
     list_attached,
     read_inventory,
-    read_networks,
     read_regions,
+    read_traces,
 )
 from nvoi.providers.scaleway.making import Maker
 from nvoi.providers.scaleway.offers import ZONES, read_shelf
@@ -83,7 +84,7 @@ class Scaleway(RentedServers):
         self._servers: dict[str, Resource] = {}
 
     def find_faults(self, application: Application) -> list[Fault]:
-        return list(list_config_faults(application))
+        return [*list_config_faults(application), *list_name_faults(application)]
 
     def list_servers(self, application: Application) -> tuple[Server, ...]:
         inventory = self._look(application).drop_others()
@@ -140,7 +141,10 @@ class Scaleway(RentedServers):
 
     def delete_servers(self, application: Application, *, with_volumes: bool) -> Sequence[str]:
         regions = self._find_regions(application)
-        inventory = self._read(application, regions).drop_strangers()
+        whole = self._read(application, regions)
+        for clash in whole.list_clashes():
+            log.warning("%s, and stays", clash)
+        inventory = whole.drop_strangers()
         kept = {} if with_volumes else {one.id: one for one in inventory.list_data()}
         remover = Remover(self._api, inventory)
         self._seen.pop(application.name, None)
@@ -212,8 +216,8 @@ class Scaleway(RentedServers):
     def _find_regions(self, application: Application) -> list[str]:
         """The regions where the app has something, and that of the config."""
         with asking():
-            networks = read_networks(self._api, application, list(ZONES))
-        return list(dict.fromkeys([self._region, *(one.place for one in networks)]))
+            traces = read_traces(self._api, application, list(ZONES))
+        return list(dict.fromkeys([self._region, *traces]))
 
     def _check_regions(self, application: Application) -> None:
         """See that the app has nothing in another region: its cluster cannot be in two.
@@ -222,11 +226,11 @@ class Scaleway(RentedServers):
             NvoiError: it has.
         """
         others = [one for one in ZONES if one != self._region]
-        for network in read_networks(self._api, application, others):
+        for region, trace in read_traces(self._api, application, others).items():
             raise NvoiError(
-                f"the app is in {network.place} already, and the config says {self._region}: "
-                f"{network}",
-                hint="to move it, run nvoi delete with the zone that it had, or set that again",
+                f"the app is in {region} already, and the config says {self._region}: {trace}",
+                hint="set the zone that it had again; to move it, save the data, and run nvoi "
+                "delete --delete-volumes first",
             )
 
     def _build_servers(self, application: Application, inventory: Inventory) -> Iterable[Server]:

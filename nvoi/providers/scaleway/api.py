@@ -195,8 +195,7 @@ class ScalewayAPI:
             f"list {kind.nouns} in {place}",
             {**kind.build_query(self.project), **query},
         )
-        made = ("creation_date", "created_at")
-        found.sort(key=lambda one: next((str(one[key]) for key in made if one.get(key)), ""))
+        found.sort(key=find_birth)
         return [build_resource(kind, place, one) for one in found]
 
     def find(self, resource: Resource) -> Resource | None:
@@ -268,6 +267,12 @@ class ScalewayAPI:
             NotReadyError: it still does after ``seconds``.
         """
         self.pace.look(look, what, log, seconds)
+
+
+def find_birth(data: Json) -> str:
+    """When it was made; empty where the API does not tell, as of addresses."""
+    made = ("creation_date", "created_at")
+    return next((str(data[key]) for key in made if data.get(key)), "")
 
 
 def read(answer: Answer) -> Json:

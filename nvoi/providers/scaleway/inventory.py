@@ -130,19 +130,23 @@ class Inventory:
         by_id = {one.id: one for one in (*self.resources, *changed)}
         return replace(self, resources=tuple(by_id.values()))
 
+    def list_clashes(self) -> Sequence[str]:
+        """Names of the app that something else has."""
+        owners = {one: find_other_owner(one.labels, self.own) for one in self.resources}
+        return [
+            f"{one} is not this app's: its tag is {owner}" for one, owner in owners.items() if owner
+        ]
+
     def check_owners(self) -> None:
         """See that what has the name of something to be is free to be used, and is one.
 
         Raises:
             NvoiError: it is another's, which the error names; or there are two.
         """
-        for one in self.resources:
-            other = find_other_owner(one.labels, self.own)
-            if other is not None:
-                raise NvoiError(
-                    f"{one} is not this app's: its tag is {other}",
-                    hint="give this app another name, or that one in Scaleway's console",
-                )
+        for clash in self.list_clashes():
+            raise NvoiError(
+                clash, hint="give this app another name, or that one in Scaleway's console"
+            )
         named = [one for one in self.resources if one.kind in {SERVER, NETWORK, VPC}]
         named += self.list_data()
         counts = Counter((one.kind.noun, one.name) for one in named)
@@ -188,13 +192,18 @@ def build_inventory(
     )
 
 
-def read_networks(
+def read_traces(
     api: ScalewayAPI, application: Application, regions: Sequence[str]
-) -> tuple[Resource, ...]:
-    """The app's networks in these regions: where it has none, it has nothing else."""
+) -> dict[str, Resource]:
+    """What says that the app is in these regions, by region; it has nothing where that lacks.
+
+    That is its network, or volumes, which a deletion may have spared.
+    """
     places = [(kind, region) for region in regions for kind in REGIONAL]
+    places += [(VOLUME, zone) for region in regions for zone in ZONES[region]]
     inventory = Inventory(build_labels(application), read_resources(api, application, places))
-    return inventory.drop_others().resources
+    found = inventory.drop_others().resources
+    return {one.place if one.kind in REGIONAL else find_region(one.place): one for one in found}
 
 
 def find_region(zone: str) -> str:

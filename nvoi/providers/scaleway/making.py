@@ -30,6 +30,7 @@ from nvoi.providers.scaleway.api import (
     Kind,
     Resource,
     ScalewayAPI,
+    find_birth,
 )
 from nvoi.providers.scaleway.firewall import ensure_firewall
 from nvoi.providers.scaleway.inventory import (
@@ -51,6 +52,7 @@ from nvoi.providers.scaleway.orders import (
     list_unready,
 )
 from nvoi.providers.scaleway.refusals import AGAIN, find_type
+from nvoi.providers.scaleway.removal import Remover
 from nvoi.waiting import NotReadyError
 
 log = get_logger("nvoi.providers")
@@ -332,8 +334,28 @@ class Maker:
             return is_own and one.name == body["name"]
 
         resource = self.api.create(kind, place, body, is_it or is_same)
+        self._check_alone(resource, is_it or is_same)
         self._tell(resource)
         return resource
+
+    def _check_alone(self, made: Resource, is_it: Callable[[Resource], bool]) -> None:
+        """See that no other run has made the same meanwhile: the API lets two have one name.
+
+        Raises:
+            NvoiError: one has. What this run made second is given back.
+        """
+        listed = self.api.list_resources(made.kind, made.place)
+        others = [one for one in listed if one.id != made.id and is_it(one)]
+        birth = find_birth(made.data)
+        if not any(find_birth(one.data) <= birth for one in others):
+            return
+        remover = Remover(self.api, self.inventory)
+        remover.delete_all([made])
+        left = f"; left at Scaleway: {', '.join(map(str, remover.left.values()))}"
+        raise NvoiError(
+            f"another run makes {made} at the same time{left if remover.left else ''}",
+            hint="deploy again once it has ended",
+        )
 
     def _tell(self, resource: Resource) -> None:
         self._made.append(str(resource))

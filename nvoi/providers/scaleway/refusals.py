@@ -88,7 +88,9 @@ def describe_refusal(document: Mapping[str, Any]) -> str:
     texts = {
         "denied_authentication": "the secret key is refused",
         "permissions_denied": "the API key may not "
-        + " and ".join(f"{one.get('action')} {one.get('resource')}" for one in details),
+        + (
+            " and ".join(f"{one.get('action')} {one.get('resource')}" for one in details) or "do it"
+        ),
         "quotas_exceeded": "the quota is reached: "
         + ", ".join(
             f"{one.get('resource')} ({one.get('current')} of {one.get('quota')})" for one in details

@@ -7,7 +7,8 @@ it started from as well; addresses, security group, network and VPC go when noth
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from nvoi.errors import NvoiError, RequestError
 from nvoi.log.levels import get_logger
@@ -24,7 +25,13 @@ from nvoi.providers.scaleway.api import (
     Resource,
     ScalewayAPI,
 )
-from nvoi.providers.scaleway.inventory import OF_SERVER, Inventory, build_tags, find_root
+from nvoi.providers.scaleway.inventory import (
+    OF_SERVER,
+    Inventory,
+    build_tags,
+    find_root,
+    list_attached,
+)
 from nvoi.providers.scaleway.orders import is_stopped
 from nvoi.providers.scaleway.refusals import find_type, is_lost
 from nvoi.waiting import NotReadyError
@@ -62,6 +69,7 @@ class Remover:
         these = [*resources]
         these += self._mark_roots([one for one in these if one.kind is SERVER])
         by_id = {one.id: one for one in these}
+        self._detach(by_id)
         for kind in KINDS:
             self._delete_kind(kind, [one for one in by_id.values() if one.kind is kind])
 
@@ -81,6 +89,25 @@ class Remover:
                 self.reasons[root] = error
             roots.append(disk)
         return roots
+
+    def _detach(self, going: Mapping[str, Resource]) -> None:
+        """Have servers that stay let go of disks that go."""
+        stays = {one.id: one for one in self._inventory.list(SERVER) if one.id not in going}
+        for disk in going.values():
+            for one in disk.data.get("references") or ():
+                server = stays.get(one.get("product_resource_id"))
+                if disk.kind is not VOLUME or server is None:
+                    continue
+                try:
+                    self._api.act(
+                        server,
+                        "detach-volume",
+                        {"volume_id": disk.id},
+                        f"detach {disk} from",
+                        partial(has_let_go, disk),
+                    )
+                except RequestError as error:
+                    self.reasons[disk.id] = error
 
     def _delete_kind(self, kind: Kind, resources: Sequence[Resource]) -> None:
         going = {one.id: one for one in resources}
@@ -145,6 +172,10 @@ class Remover:
             self._api.act(server, "action", body, "delete", lambda now: not has_terminate(now))
         else:
             self._api.delete(server)
+
+
+def has_let_go(disk: Resource, server: Resource | None) -> bool:
+    return server is None or disk.id not in list_attached(server)
 
 
 def has_terminate(server: Resource | None) -> bool:

@@ -8,8 +8,8 @@ any two of these steps is gone on from by the next one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from nvoi.command import Command, build_script
@@ -30,7 +30,7 @@ CLOUD_INIT_SECONDS = 600
 START_SECONDS = 90.0
 #: Seconds for its address among the servers, whose device may come later.
 ADDRESS_SECONDS = 120
-#: Seconds that sshd may take to show another key.
+#: Seconds that sshd may take to show another key, and for which a new server may show a wrong one.
 RELOAD_SECONDS = 60.0
 
 KEY_FILE = "/etc/ssh/ssh_host_ed25519_key"
@@ -56,7 +56,8 @@ present=$(ssh-keygen -y -f "$key" | cut -d ' ' -f 1,2)
 echo "$present"
 [ "$present" != "$6" ] || exit 0
 rm -f "$next" "$next.pub"
-(umask 077 && ssh-keygen -q -t ed25519 -N '' -C '' -f "$next")
+(umask 077 && ssh-keygen -q -t ed25519 -N '' -C '' -f "$next" </dev/null) ||
+  { echo "no key was made; does another run replace it at the same time?" >&2; exit 1; }
 cut -d ' ' -f 1,2 "$next.pub"
 """
 #: Its arguments: the files of the host key and of the next one, and what the key is to be. It may
@@ -75,7 +76,15 @@ if [ "$present" = "$2" ]; then
 fi
 systemctl reload ssh
 """
+REBUILT = (
+    "if the server was not made anew, somebody may be in between: do not go on; if it was, remove "
+    "its label `host-key` at the cloud, and deploy again"
+)
 KIND = "ssh-ed25519 "
+REPLACED = (
+    "another run may have given the server a key of its own meanwhile: deploy again once that has "
+    "ended; if it shows this key then too, it is not the server that was made"
+)
 READ = 'cut -d " " -f 1,2 "$1.pub"'
 
 
@@ -85,7 +94,7 @@ def welcome(context: ClusterContext, servers: Sequence[Server]) -> tuple[Server,
     Of others, which may have been switched on again just now, some may still be away.
 
     Raises:
-        NvoiError: a new one does not.
+        NvoiError: a new one does not; or any shows a host key that is not its own.
     """
     if not context.provider.is_rented:
         return tuple(servers)
@@ -100,8 +109,12 @@ def welcome(context: ClusterContext, servers: Sequence[Server]) -> tuple[Server,
 
 def wait_for_start(context: ClusterContext, server: Server) -> Server:
     """Wait a while for a server that is known; whether it can be done without is seen later."""
-    with suppress(ConnectionFailedError):
+    try:
         wait_for_answer(context, server.host, START_SECONDS, is_known=True)
+    except HostKeyError as error:
+        raise HostKeyError(error.message, hint=REBUILT) from error
+    except ConnectionFailedError as error:
+        log.debug("%s", error)
     return server
 
 
@@ -126,6 +139,7 @@ def wait_for_answer(
     One that was never met may listen before it knows who may come in, and with another key for a
     moment.
     """
+    wrong: list[float] = []
 
     def look() -> None:
         try:
@@ -133,6 +147,10 @@ def wait_for_answer(
         except ConnectionFailedError as error:
             if is_known and isinstance(error, HostKeyError | AccessError):
                 raise
+            if isinstance(error, HostKeyError):
+                wrong.append(time.monotonic())
+                if wrong[-1] - wrong[0] >= RELOAD_SECONDS:
+                    raise HostKeyError(error.message, hint=REPLACED) from error
             raise NotReadyError(error.message) from error
 
     what = f"{host.name} to answer"
@@ -159,7 +177,7 @@ def make_host_key(context: ClusterContext, server: Server) -> tuple[str, str]:
     if present not in host.host_keys:
         raise HostKeyError(
             f"{host}: {KEY_FILE} is not the host key that it shows",
-            hint="whoever has changed it there must restart sshd; or delete the server and deploy",
+            hint=REPLACED,
         )
     return present, more[0] if more else present
 

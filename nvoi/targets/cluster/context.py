@@ -116,10 +116,12 @@ class Rollout:
 class Deletion:
     """What a deletion has begun and could not do, and whether the cluster does not answer.
 
+    What leads visitors to it goes once the servers are gone where it ``is_served`` until then.
     ``remark`` is its last line, once it is done.
     """
 
     has_begun: bool = False
+    is_served: bool = False
     failures: list[str] = field(default_factory=list)
     is_away: bool = False
     remark: str = ""

@@ -43,6 +43,7 @@ from nvoi.targets.cluster.ingress import give_ports_back
 from nvoi.targets.cluster.lease import (
     CLAIMS,
     check_data,
+    check_master,
     detach_disks,
     give_back,
     list_wanted_disks,
@@ -60,6 +61,7 @@ from nvoi.targets.cluster.servers import get_credentials
 log = get_logger("nvoi.cluster")
 
 WORKLOADS = "the app's workloads"
+ROUTES = "what leads its domains to it"
 
 
 def reach_servers(context: ClusterContext) -> None:
@@ -88,13 +90,21 @@ def reach_servers(context: ClusterContext) -> None:
 def list_known(context: ClusterContext) -> bool:
     """Find the servers; whether that could be done. Rented ones are looked for at the end again."""
     try:
-        context.list_servers()
+        find_servers(context)
     except NvoiError as error:
         if isinstance(error, InputError) or not context.provider.is_rented:
             raise
         log.warning("%s; all that is rented is looked for once more at the end", error)
         return False
     return True
+
+
+def find_servers(context: ClusterContext) -> None:
+    """Find those too that the config no longer names: what is on them is the app's all the same."""
+    context.list_servers()
+    if context.provider.is_rented:
+        context.survey.surplus = context.provider.list_surplus(context.application)
+        context.survey.servers += context.survey.surplus
 
 
 def attempt(
@@ -156,7 +166,14 @@ def delete_objects(context: ClusterContext) -> None:
 
 
 def remove_domains(context: ClusterContext) -> None:
-    attempt(context, "what leads its domains to it", partial(remove, context))
+    survey, deletion = context.survey, context.deletion
+    is_removed = survey.has_cluster and WORKLOADS not in deletion.failures
+    may_run = context.provider.is_rented and bool(survey.servers) and not is_removed
+    deletion.is_served = may_run and context.domains is not None
+    if deletion.is_served:
+        log.info("What leads its domains to it goes after the servers, on which it may still run")
+        return
+    attempt(context, ROUTES, partial(remove, context))
     had_ingress = any(one["kind"] == "Ingress" for one in context.state.objects)
     is_left = context.survey.has_cluster and not context.provider.is_rented
     is_free = is_left and WORKLOADS not in context.deletion.failures
@@ -340,6 +357,8 @@ def finish(context: ClusterContext) -> None:
             log.error("Not given back: %s", error)  # noqa: TRY400 - told in a line
             reason = error.message.partition("\n")[0]
             deletion.failures.append(f"what was rented for it ({reason})")
+        if deletion.is_served:
+            attempt(context, ROUTES, partial(remove, context))
     if deletion.failures:
         left = ", ".join(dict.fromkeys(deletion.failures))
         raise NvoiError(
@@ -384,6 +403,13 @@ def plan_end(context: ClusterContext) -> Iterator[str]:
         yield from context.provider.describe_deletion(
             context.application, with_volumes=with_volumes
         )
+        try:
+            find_servers(context)
+        except NvoiError as error:
+            if isinstance(error, InputError):
+                raise
+            log.debug("Which servers there are is not known: %s", error)
+        check_master(context)
     yield "says what could not be removed"
 
 

@@ -23,6 +23,10 @@ from nvoi.targets.cluster.state import Json
 
 log = get_logger("nvoi.domains")
 
+LOST_ACCOUNT = (
+    "What was made for the app's domains outside the cluster stays: the config no longer says "
+    "whose account it is in"
+)
 #: Seconds that what leads visitors to the app may take to be up, image pulls included.
 ROUTE_SECONDS = 300.0
 
@@ -123,12 +127,10 @@ def trim(context: ClusterContext, old: Sequence[Json]) -> None:
     references = [read_reference(item) for item in old]
     stop(context, references)
     if context.domains is not None:
-        context.domains.trim(context.application, old)
-    if context.application.cloudflare is None and any(one.kind != "Ingress" for one in references):
-        log.warning(
-            "What was made for the app's domains outside the cluster stays: the config no longer "
-            "says whose account it is in"
-        )
+        # All that led to it: a service whose account has changed has another tunnel of its name.
+        context.domains.trim(context.application, list_routes(context))
+    if has_lost_account(context, old):
+        log.warning(LOST_ACCOUNT)
     if references:
         context.cluster.delete(references, wait=False)
     tell_removed(references)
@@ -142,9 +144,24 @@ def stop(context: ClusterContext, references: Sequence[Reference]) -> None:
 
 
 def remove(context: ClusterContext) -> None:
-    """Take all away that brought names to the app; what did so in the cluster is gone."""
+    """Take all away that brought names to the app; what did so in the cluster is gone.
+
+    Raises:
+        NvoiError: something is left, which the config may no longer say where to find.
+    """
+    routes = list_routes(context)
     if context.domains is not None:
-        context.domains.disconnect(context.application, list_routes(context))
+        context.domains.disconnect(context.application, routes)
+    if has_lost_account(context, routes):
+        hint = "have `domain_provider` and the services' domains as they were, and run it again"
+        raise NvoiError(LOST_ACCOUNT, hint=hint)
+
+
+def has_lost_account(context: ClusterContext, routes: Sequence[Json]) -> bool:
+    """Whether something leads here from outside the cluster, of which the config says nothing."""
+    return context.application.cloudflare is None and any(
+        item["kind"] != "Ingress" for item in routes
+    )
 
 
 def plan_check(context: ClusterContext) -> Iterator[str]:

@@ -18,6 +18,7 @@ from nvoi.targets.cluster.context import ClusterContext
 log = get_logger("nvoi.cluster")
 
 CLAIMS = ("persistentvolumeclaims",)
+SAVE = "save it, and add --delete-volumes"
 
 
 def check_data(context: ClusterContext, *, is_known: bool) -> None:
@@ -29,6 +30,8 @@ def check_data(context: ClusterContext, *, is_known: bool) -> None:
     Raises:
         UsageError: some would.
     """
+    if check_master(context):
+        return
     others, claims = find_company(context) if is_known else ([], list_wanted_disks(context))
     if others:
         raise UsageError(
@@ -38,8 +41,27 @@ def check_data(context: ClusterContext, *, is_known: bool) -> None:
     if claims and not context.request.delete_volumes:
         raise UsageError(
             f"the servers' own disks have data, which would go with them: {', '.join(claims)}",
-            hint="save it, and add --delete-volumes",
+            hint=SAVE,
         )
+
+
+def check_master(context: ClusterContext) -> bool:
+    """See that the servers to be asked for data are known; whether nobody has to be asked.
+
+    Raises:
+        UsageError: the master may be among those that the config no longer names.
+    """
+    survey = context.survey
+    if not survey.surplus or any(server.is_master for server in survey.servers):
+        return False
+    if not context.request.delete_volumes:
+        names = ", ".join(server.name for server in survey.surplus)
+        raise UsageError(
+            "the config names another master, and the cluster with data of its own may be on "
+            f"{names}",
+            hint=f"name its group as master again; or {SAVE}",
+        )
+    return True
 
 
 def find_company(context: ClusterContext) -> tuple[list[str], list[str]]:
@@ -86,6 +108,8 @@ def give_back(context: ClusterContext) -> None:
     context.deletion.remark = "0 billable resources left"
     if kept:
         volumes = format_count(len(kept), "volume")
+        goes_on, these = ("costs", "it") if len(kept) == 1 else ("cost", "them")
         context.deletion.remark = (
-            f"{volumes} left, which cost money: `nvoi delete --delete-volumes` gives them back"
+            f"{volumes} left, which {goes_on} money: `nvoi delete --delete-volumes` gives {these} "
+            "back"
         )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nvoi.errors import NvoiError, UsageError
-from nvoi.kubernetes.names import COMPONENT
-from nvoi.kubernetes.ownership import Reference, find_obsolete, find_secret_names, is_owned
+from nvoi.kubernetes.names import COMPONENT, DOMAIN, NAME
+from nvoi.kubernetes.ownership import (
+    Reference,
+    find_obsolete,
+    find_secret_names,
+    get_label,
+    is_owned,
+)
 from nvoi.kubernetes.releases import Record, find_before, list_stamps
+from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.operation import KeptRelease, Request, Step
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
@@ -15,7 +22,7 @@ from nvoi.targets.cluster.context import ClusterContext, open_context
 from nvoi.targets.cluster.departures import free_servers
 from nvoi.targets.cluster.pull import pull_all
 from nvoi.targets.cluster.release import check_data, load_state, roll_out_apps
-from nvoi.targets.cluster.state import State, build_state, read_objects
+from nvoi.targets.cluster.state import Json, State, build_state, read_objects
 from nvoi.targets.cluster.undo import restore
 
 log = get_logger("nvoi.cluster")
@@ -65,6 +72,11 @@ def choose_release(state: State, stamp: str | None) -> Record:
         raise UsageError(what, hint=f"kept: {kept}")
     if list_stamps(state.app, state.objects) == {record.stamp}:
         raise UsageError(f"release {record.stamp} runs already", hint="name another one")
+    if lost := list_lost(state, record):
+        raise NvoiError(
+            f"visitors are led to {', '.join(lost)}, which release {record.stamp} does not have",
+            hint="check its commit out and deploy it, which leads them back too",
+        )
     for item in record.apps:
         for name in find_secret_names(item):
             if state.find(Reference("Secret", name)) is None:
@@ -73,6 +85,18 @@ def choose_release(state: State, stamp: str | None) -> Record:
                     hint="check its commit out and deploy it",
                 )
     return record
+
+
+def list_lost(state: State, record: Record) -> list[str]:
+    """The app's own services that visitors are led to, and that the release does not have."""
+    own = [item for item in state.objects if is_owned(item, state.app)]
+
+    def list_names(items: Iterable[Json | Manifest], component: str) -> set[str]:
+        found = (item for item in items if get_label(item, COMPONENT) == component)
+        return {get_label(item, NAME) or "" for item in found}
+
+    led = list_names(own, DOMAIN) & list_names(own, "app")
+    return sorted(led - list_names(record.apps, "app"))
 
 
 def find_release(state: State, stamp: str | None) -> Record | None:

@@ -51,9 +51,9 @@ def tell_made(servers: Sequence[Server]) -> None:
     """Say which servers were made for a deploy that fails before it could use them."""
     if new := [server.name for server in servers if server.is_new]:
         log.warning(
-            "%s stay, and cost money: the next deploy goes on with them, `nvoi delete` gives them "
-            "back",
+            "%s %s, and %s money: the next deploy goes on from there, `nvoi delete` gives all back",
             ", ".join(new),
+            *(("stays", "costs") if len(new) == 1 else ("stay", "cost")),
         )
 
 

@@ -421,6 +421,18 @@ class Scaleway(Project):
         self._begin(lambda: place.update(state="available"))
         return {"server": self._show(SERVERS, server)}
 
+    @route("POST", rf"{INSTANCE}/servers/{ID}/detach-volume")
+    def detach_volume(self, call: Call, zone: str, number: str) -> Json:
+        server, body = self._get(SERVERS, zone, number), take(call, "volume_id")
+        self._check_settled(server)
+        kept = [one for one in server["volumes"].values() if one["id"] != body["volume_id"]]
+        if len(kept) == len(server["volumes"]):
+            raise not_found("instance_volume", body["volume_id"])
+        server["volumes"] = {str(place): one for place, one in enumerate(kept)}
+        volume = self._get(VOLUMES, zone, body["volume_id"])
+        self._begin(lambda: volume.update(references=[], status="available"))
+        return {"server": self._show(SERVERS, server)}
+
     def _attach(self, server: Json, volume: Json) -> None:
         server["volumes"][str(len(server["volumes"]))] = {
             "id": volume["id"],

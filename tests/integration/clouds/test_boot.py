@@ -144,10 +144,16 @@ def test_a_run_that_is_cut_off_while_the_key_is_put_in_place_is_gone_on_from(
 def test_another_server_at_its_address_gets_nothing(
     server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(boot, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(boot, "RELOAD_SECONDS", 0.1)
     other = replace(server.host, host_keys=(generate_host_key().public,))
-    with pytest.raises(HostKeyError, match="the host key has changed"):
+    # As is one of which another run has replaced the key meanwhile: that is not waited for long.
+    with pytest.raises(HostKeyError, match="the host key has changed") as caught:
         boot.welcome(build_context(connect(), Account()), [replace(server, host=other)])
+    assert "another run may have given the server a key" in caught.value.hint
+    known = replace(server, host=other, is_new=False)
+    with pytest.raises(HostKeyError, match="the host key has changed") as caught:
+        boot.welcome(build_context(connect(), Account()), [known])
+    assert "remove its label `host-key` at the cloud" in caught.value.hint
 
 
 def test_a_server_that_never_answers_is_told_with_what_was_seen_last(

@@ -25,7 +25,7 @@ from tests.fakes.clouds.hetzner import (
     VOLUMES,
     Hetzner,
 )
-from tests.fakes.clouds.server import Answer, Call, Fault, Refused, route
+from tests.fakes.clouds.server import FOREVER, Answer, Call, Fault, Refused, route
 from tests.integration.clouds.case import deploy_servers
 from tests.integration.clouds.hetzner_case import (
     BRISK,
@@ -233,6 +233,21 @@ def test_a_name_that_another_has_is_an_error_that_names_it(
     with cloud.record() as calls:
         build_provider(cloud, application).delete_servers(application, with_volumes=True)
     assert cloud.list_names(SERVERS) == ["shop-main-1"], "what is not the app's was deleted"
+
+
+def test_servers_of_another_environment_are_none_of_this_one(
+    cloud: Hetzner, caplog: pytest.LogCaptureFixture
+) -> None:
+    ensure(cloud, DISK)
+    before = cloud.show_all()
+    application = replace(build_config(DISK), environment="staging")
+    provider = build_provider(cloud, application)
+    # Nothing reaches them either, be it to remove what they run.
+    assert provider.list_servers(application) == ()
+    assert provider.delete_servers(application, with_volumes=True) == ()
+    assert cloud.show_all() == before
+    text = "server shop-main-1 is not this app's: it bears the label environment=production"
+    assert f"{text}, and stays" in caplog.text
 
 
 def test_of_a_thousand_other_resources_none_is_touched(cloud: Hetzner) -> None:
@@ -586,6 +601,12 @@ def test_a_plan_names_what_would_be_changed_and_removed(cloud: Hetzner) -> None:
 
 def test_a_plan_without_a_connection_says_so_and_shows_the_rest(cloud: Hetzner) -> None:
     application = build_config(DISK)
+    provider = build_provider(cloud, application, replace(PACE, patience=0.1))
+    down = Fault(Refused(503, "unavailable", "not now"))
+    cloud.fail_on("GET", "/", down, times=FOREVER)
+    told, *rest = provider.describe(application)
+    assert told.startswith("cannot ask what there is: Hetzner: HTTP 503: not now")
+    assert rest[0].startswith("needs server shop-main-1")
     provider = build_provider(cloud, application, replace(PACE, patience=0.1))
     cloud.close()
     lines = provider.describe(application)

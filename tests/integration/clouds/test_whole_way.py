@@ -104,7 +104,7 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
     assert kept.code == 0, kept.output
     assert "volume shop-main-data" in kept.output
     assert kept.output.splitlines()[-1].endswith(
-        "1 volume left, which cost money: `nvoi delete --delete-volumes` gives them back"
+        "1 volume left, which costs money: `nvoi delete --delete-volumes` gives it back"
     )
     assert site.list_all() == {"volumes": ["shop-main-data"]}
     gone = fleet.run("delete", "--yes", "--delete-volumes")

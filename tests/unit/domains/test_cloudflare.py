@@ -330,6 +330,21 @@ def test_without_any_domain_what_the_cluster_held_says_what_goes(cloudflare: Clo
     assert not cloudflare.all_records
 
 
+def test_a_tunnel_in_the_account_before_is_told(
+    cloudflare: Cloudflare, caplog: pytest.LogCaptureFixture
+) -> None:
+    live = deploy(cloudflare, build_application())
+    (lost,) = cloudflare.tunnels
+    lost.account = "f" * 32
+    lost.name = "in-another-account"
+    cloudflare.records = {key: [] for key in cloudflare.records}
+    deploy(cloudflare, build_application(), live)
+    delete(cloudflare, build_application(), live)
+    told = f"The tunnel {lost.id}, which led to the app, is not in the account"
+    assert caplog.text.count(told) == 2
+    assert not lost.is_deleted
+
+
 def test_a_deploy_that_fails_leads_the_names_back(cloudflare: Cloudflare) -> None:
     deploy(cloudflare, build_application(WEB, API))
     before = {name: record["content"] for name, record in cloudflare.all_records.items()}

@@ -9,6 +9,7 @@ from nvoi.providers.rented import (
     build_label_value,
     build_labels,
     find_other_owner,
+    list_name_faults,
     list_wanted,
 )
 from nvoi.providers.wording import Costs
@@ -34,6 +35,17 @@ def test_the_master_is_wanted_first_and_volumes_on_one_server_of_a_group() -> No
         ["shop-work-data"],
         [],
     ]
+
+
+def test_volumes_that_have_one_name_between_them_are_told() -> None:
+    groups = (
+        "servers: {main: {master: true}, a: {volumes: {b-c: {}}}, a-b: {volumes: {c: {}, d: {}}}}"
+    )
+    application = parse(hetzner("app: {web: {servers: [main], port: 3000}}", groups)).application
+    (fault,) = list_name_faults(application)
+    assert fault.path == "application.servers.a-b.volumes.c"
+    other = "application.servers.a.volumes.b-c"
+    assert fault.message == f"has the name shop-a-b-c, as {other}: rename one"
 
 
 def test_labels_name_the_app_and_its_environment() -> None:

@@ -130,6 +130,34 @@ def test_a_new_server_starts_once_it_knows_who_logs_in(cloud: Cloud) -> None:
     assert document["package_upgrade"] is False
 
 
+def test_two_runs_at_once_make_nothing_twice(cloud: Cloud) -> None:
+    application, more = read("servers: {main: {}}"), read()
+    for app in (application, more):
+        late = rent(cloud, app)
+        # It looks, and another run makes all of it then.
+        late.list_servers(app)
+        deploy(cloud, app)
+        names = {kind: cloud.list_names(kind) for kind in KINDS}
+        with pytest.raises(NvoiError, match=r"another run makes .* at the same time") as caught:
+            late.ensure_servers(app)
+        assert "deploy again once it has ended" in caught.value.hint
+        assert {kind: cloud.list_names(kind) for kind in KINDS} == names
+        deploy(cloud, app)
+
+
+def test_servers_of_another_environment_are_none_of_this_one(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    application = read()
+    deploy(cloud, application)
+    before = cloud.show_all()
+    other = replace(application, environment="staging")
+    assert rent(cloud, other).list_servers(other) == ()
+    assert rent(cloud, other).delete_servers(other, with_volumes=True) == []
+    assert cloud.show_all() == before
+    assert "its tag is environment=production, and stays" in caplog.text
+
+
 def test_a_second_run_changes_nothing(cloud: Cloud) -> None:
     application = read()
     first = rent(cloud, application).ensure_servers(application)
@@ -353,6 +381,23 @@ def test_servers_that_the_config_no_longer_names_are_given_back_with_what_is_the
     assert len(provider.ensure_servers(smaller)) == 1
 
 
+def test_a_volume_that_the_config_no_longer_names_leaves_a_server_that_stays(cloud: Cloud) -> None:
+    deploy(cloud, read("servers: {main: {volumes: {data: {}, old: {}}}}"))
+    smaller = read("servers: {main: {volumes: {data: {}}}}")
+    provider = rent(cloud, smaller)
+    provider.delete_surplus(smaller, [], with_volumes=True)
+    assert cloud.list_names(VOLUMES) == ["shop-main-1-root", "shop-main-data"]
+    (server,) = provider.ensure_servers(smaller)
+    assert [disk.name for disk in server.disks] == ["shop-main-data"]
+    # One that is refused is named, with the reason.
+    deploy(cloud, read("servers: {main: {volumes: {data: {}, old: {}}}}"))
+    refused = Refused(403, "permissions_denied", "insufficient permissions")
+    cloud.fail_on("POST", "/detach-volume$", Fault(refused))
+    hasty = rent(cloud, smaller, HASTE)
+    with pytest.raises(NvoiError, match="cannot detach the volume shop-main-old"):
+        hasty.delete_surplus(smaller, [], with_volumes=True)
+
+
 def test_a_type_that_the_config_says_in_vain_is_told(cloud: Cloud) -> None:
     deploy(cloud, read("servers: {main: {}}"))
     other = read("servers: {main: {type: DEV1-M}}")
@@ -440,13 +485,19 @@ def test_delete_leaves_what_no_tag_says_whose_it_is_and_tells(cloud: Cloud) -> N
 
 
 def test_delete_finds_the_app_in_another_region_than_that_of_the_config(cloud: Cloud) -> None:
-    text = "servers: {main: {location: nl-ams-2}}"
-    deploy(
-        cloud,
-        parse(scaleway(APP, text).replace("DEV1-S", "DEV1-S\n      zone: nl-ams-1")).application,
-    )
-    application = read("servers: {main: {}}")
+    text = "servers: {main: {location: nl-ams-2, volumes: {data: {}}}}"
+    before = parse(
+        scaleway(APP, text).replace("DEV1-S", "DEV1-S\n      zone: nl-ams-1")
+    ).application
+    deploy(cloud, before)
+    application = read("servers: {main: {volumes: {data: {}}}}")
     with pytest.raises(NvoiError, match="in nl-ams already, and the config says fr-par"):
         deploy(cloud, application)
+    assert rent(cloud, before).delete_servers(before, with_volumes=False) == ["shop-main-data"]
+    # Volumes alone say it too: the app would begin with an empty one elsewhere.
+    with pytest.raises(NvoiError, match="in nl-ams already, and the config says fr-par"):
+        deploy(cloud, application)
+    kept = rent(cloud, application).delete_servers(application, with_volumes=False)
+    assert kept == ["shop-main-data"]
     rent(cloud, application).delete_servers(application, with_volumes=True)
     assert not any(cloud.show_all().values())

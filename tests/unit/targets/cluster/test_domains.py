@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nvoi.errors import NvoiError
 from nvoi.kubernetes.ownership import Reference
 from nvoi.targets.cluster import cleanup, domains
 from nvoi.targets.cluster.domains import ROUTES
@@ -109,6 +110,10 @@ def test_a_config_without_an_account_says_what_stays(
         domains.remove_old(context)
     assert "outside the cluster stays" in caplog.text
     assert context.cluster.done[-1].startswith("delete")
+    # A deletion has not removed all of it then.
+    with pytest.raises(NvoiError, match="outside the cluster stays") as caught:
+        domains.remove(context)
+    assert "have `domain_provider`" in caught.value.hint
 
 
 def test_names_are_looked_at_again_where_another_run_was_at_work(cloudflare: Cloudflare) -> None:

@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 
-from nvoi.errors import ConfigError, NvoiError, RequestError, UsageError
+from nvoi.errors import ConfigError, ConnectionFailedError, NvoiError, RequestError, UsageError
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.delete import WORKLOADS, finish, plan_end, plan_servers, reach_servers
+from nvoi.targets.cluster.delete import (
+    WORKLOADS,
+    finish,
+    plan_end,
+    plan_servers,
+    reach_servers,
+    remove_domains,
+)
 from nvoi.targets.cluster.lease import check_data
 from nvoi.targets.cluster.servers import SERVERS
 from tests.unit.k3s.servers import Answers, build_facts, build_k3s
@@ -38,6 +45,13 @@ class Holdings(Answers):
 
     def get(self, names: Sequence[str], **_: object) -> tuple[Any, ...]:  # type: ignore[override]
         return self.nodes if names == ["nodes"] else self.claims
+
+
+class Silence:
+    """Connections to servers of which none answers."""
+
+    def run(self, *_: object, **__: object) -> None:
+        raise ConnectionFailedError("it does not answer")
 
 
 def rent(text: str = WEB, **given: Any) -> tuple[ClusterContext, Account]:
@@ -108,6 +122,29 @@ def test_the_last_line_says_whether_anything_goes_on_to_cost(
     assert context.remark == "0 billable resources left"
 
 
+class Leading:
+    """Domains that note when they were taken away."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    def disconnect(self, *_: object) -> None:
+        self._account.deleted.append("domains")
+
+
+def test_what_leads_to_servers_that_do_not_answer_goes_after_them() -> None:
+    # A tunnel that is still served cannot be removed.
+    context, account = rent()
+    context.domains = Leading(account)  # type: ignore[assignment]
+    remove_domains(context)
+    finish(context)
+    assert account.deleted == ["all", "domains"]
+    reach(context, Holdings())
+    remove_domains(context)
+    finish(context)
+    assert account.deleted == ["all", "domains", "domains", "all"]
+
+
 def test_what_could_not_be_given_back_is_named_and_is_no_success() -> None:
     context, account = rent()
     account.error = NvoiError("left at Hetzner: server shop-main-1\nit is locked")
@@ -137,4 +174,20 @@ def test_a_run_does_not_ask_the_provider_for_the_sake_of_a_heading() -> None:
         assert next(iter(plan(context)))
     assert account.asked == 0
     assert "makes server shop-main-1" in [*SERVERS.plan(context)]
+    assert "deletes server shop-main-1" in [*plan_end(context)]
+
+
+def test_data_stays_where_the_config_names_another_master() -> None:
+    # Its group was renamed, and the servers of the old one have the cluster.
+    context, account = rent()
+    account.servers, account.surplus = (), (build_server("shop-old-1", disk="shop-old-data"),)
+    context.__dict__["connections"] = Silence()
+    with pytest.raises(UsageError, match="data of its own may be on shop-old-1") as caught:
+        reach_servers(context)
+    assert "name its group as master again" in caught.value.hint
+    assert [server.name for server in context.survey.servers] == ["shop-old-1"]
+    with pytest.raises(UsageError, match="may be on shop-old-1"):
+        [*plan_end(context)]
+    allow(context)
+    reach_servers(context)
     assert "deletes server shop-main-1" in [*plan_end(context)]

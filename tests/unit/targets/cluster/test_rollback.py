@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from nvoi.errors import UsageError
+from nvoi.errors import NvoiError, UsageError
+from nvoi.kubernetes.cloudflared import Connector, build_cloudflared
 from nvoi.kubernetes.releases import read_record
+from nvoi.secret import Secret
 from nvoi.targets.cluster.release import build_own_record
 from nvoi.targets.cluster.rollback import choose_release
 from tests.unit.targets.cluster.runs import STAMPS, WEB, build, record, see
@@ -69,3 +71,18 @@ def test_the_one_that_runs_is_refused() -> None:
 def test_where_nothing_has_run_there_is_nothing_to_go_back_to() -> None:
     with pytest.raises(UsageError, match="kept: none"):
         choose_release(see([]).state, None)
+
+
+def test_a_release_without_the_service_that_visitors_are_led_to_is_refused() -> None:
+    before, after = WEB.replace("web:", "site:"), WEB
+    routes = build_cloudflared(Connector("shop", "web", "a-tunnel", Secret("token"), "run"))
+    live: list[Any] = [
+        record(FIRST, text=before),
+        record(SECOND, FIRST, text=after),
+        *build(after, SECOND).kept,
+        *(item for item in routes if item["kind"] != "Secret"),
+    ]
+    with pytest.raises(NvoiError, match=f"led to web, which release {FIRST} does not have"):
+        choose_release(see(live).state, None)
+    live[0] = record(FIRST, text=after)
+    assert choose_release(see(live).state, None).stamp == FIRST
