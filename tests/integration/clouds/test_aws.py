@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.fakes.clouds.aws_proxy import StrictAWS
 from tests.fakes.clouds.moto import ARM64, X86
 from tests.fakes.clouds.server import Fault
 from tests.integration.clouds.aws_account import (
+    PACE,
     SERVERS,
     WHOLE,
     build_app,
@@ -261,7 +263,8 @@ def test_a_request_whose_answer_was_lost_makes_nothing_twice(
     aws_cloud.lag = 1
     aws_cloud.fail_on("POST", f"/ec2/{action}", Fault(acts=True))
     app = build_app()
-    build_aws(aws_cloud, app).ensure_servers(app)
+    # Time for more than one look at what was made.
+    build_aws(aws_cloud, app, replace(PACE, settle=30.0)).ensure_servers(app)
     assert not aws_cloud.has_faults
     assert list_all(aws_account) == WHOLE
 
