@@ -13,6 +13,7 @@ from nvoi.log.masking import masker
 LONG = tuple(
     f"tests/integration/{name}"
     for name in (
+        "clouds/",
         "cluster/",
         "local/",
         "kubernetes/test_restoring",
