@@ -60,6 +60,8 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         operation = build_operation(options.command, target)
         if options.dry_run:
             tell_plan(operation, request)
+            if options.log_format == "json":
+                results.write_plan(operation.title, request.config.application.name)
             return 0
         if options.command == "delete" and not confirm_deletion(options, operation, request):
             logger.info("Nothing was deleted")

@@ -36,6 +36,12 @@ def write_outcome(outcome: Outcome, deploy_id: str, page: str) -> None:
         write_error(outcome.error, result)
 
 
+def write_plan(title: str, app: str) -> None:
+    """Write that a dry run has told all, and changed nothing."""
+    result = {"ok": True, "operation": title.lower(), "app": app, "dry_run": True}
+    write("success", "nothing was changed", result)
+
+
 def write_error(error: BaseException, result: Mapping[str, Any] | None = None) -> None:
     """Write what ended a command, be it before anything was begun."""
     hint = error.hint if isinstance(error, NvoiError) else ""

@@ -621,6 +621,12 @@ def test_a_fault_of_the_config_is_an_annotation_on_github(app: App) -> None:
     assert re.match(r"::error file=app/deploy\.yml,line=\d+,col=\d+::deploy\.yml:", result.stdout)
 
 
+def test_the_last_json_object_of_a_dry_run_says_that_it_was_one(app: App) -> None:
+    result = app.run("deploy", "--dry-run", "--log-format", "json")
+    *_, last = [json.loads(line) for line in result.stdout.splitlines()]
+    assert last["result"] == {"ok": True, "operation": "deploy", "app": "hello", "dry_run": True}
+
+
 @pytest.mark.parametrize("broken", [False, True])
 def test_the_last_json_object_has_the_result(app: App, broken: bool) -> None:
     if broken:
