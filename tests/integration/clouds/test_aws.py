@@ -20,9 +20,11 @@ from tests.integration.clouds.aws_account import (
     WHOLE,
     build_app,
     build_aws,
+    build_client,
     get_group,
     get_instance,
     list_all,
+    list_items,
     list_rules,
     name_it,
     read_tags,
@@ -264,6 +266,44 @@ def test_a_request_whose_answer_was_lost_makes_nothing_twice(
     build_aws(aws_cloud, app).ensure_servers(app)
     assert not aws_cloud.has_faults
     assert list_all(aws_account) == WHOLE
+
+
+@pytest.mark.parametrize("kind", ["vpc", "internet-gateway"])
+def test_two_runs_at_once_make_nothing_twice(
+    aws_cloud: StrictAWS, aws_account: Any, kind: str
+) -> None:
+    app = build_app("servers: {main: {}}")
+    # What another run has just made is not seen at the first look.
+    aws_cloud.lag = 1
+    make_as_another_run(build_client(aws_cloud.url), kind)
+    with pytest.raises(NvoiError, match=r"another run makes .* at the same time") as raised:
+        build_aws(aws_cloud, app).ensure_servers(app)
+    assert "deploy again once it has ended" in str(raised.value)
+    assert list_all(aws_account)[kind] == WHOLE[kind]
+    build_aws(aws_cloud, app).ensure_servers(app)
+    one_server = {**WHOLE, "instance": ["shop-main-1"], "volume": ["shop-main-1"]}
+    assert list_all(aws_account) == one_server
+
+
+def test_two_networks_of_the_app_are_told(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    app = build_app("servers: {main: {}}")
+    aws = build_aws(aws_cloud, app)
+    aws.ensure_servers(app)
+    make_as_another_run(aws_account, "vpc")
+    with pytest.raises(NvoiError, match="two runs at once may have made them"):
+        aws.ensure_servers(app)
+    aws.delete_servers(app, with_volumes=True)
+    assert list_all(aws_account) == {}
+
+
+def make_as_another_run(client: Any, kind: str) -> None:
+    tags = {"Name": WHOLE[kind][0], **OWN}
+    pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+    specification = {"TagSpecifications": [{"ResourceType": kind, "Tags": pairs}]}
+    if kind == "vpc":
+        client.create_vpc(CidrBlock="10.0.0.0/16", **specification)
+    else:
+        client.create_internet_gateway(**specification)
 
 
 def test_a_server_that_has_ended_is_made_again_though_its_token_is_known(
