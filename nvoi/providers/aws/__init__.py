@@ -9,6 +9,7 @@ from nvoi import parallel
 from nvoi.account import telling_made
 from nvoi.config.schema import Application, AWSProvider
 from nvoi.errors import Fault, NvoiError
+from nvoi.log.levels import get_logger
 from nvoi.providers.aws.api import EC2, PACE, Pace, Resource
 from nvoi.providers.aws.app import App, try_all
 from nvoi.providers.aws.description import (
@@ -34,11 +35,14 @@ from nvoi.providers.rented import (
     build_server,
     build_surplus,
     get_account,
+    list_name_faults,
     list_wanted,
 )
 from nvoi.providers.wording import build_left_error, build_strangers_error
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
+
+log = get_logger("nvoi.providers")
 
 MADE = "made so far, and taken up by the next run: {}"
 
@@ -78,7 +82,7 @@ class AWS(RentedServers):
         )
 
     def find_faults(self, application: Application) -> list[Fault]:
-        return [*self._open(application).offers.find_faults()]
+        return [*self._open(application).offers.find_faults(), *list_name_faults(application)]
 
     def list_servers(self, application: Application) -> tuple[Server, ...]:
         situation = self._look(self._open(application))
@@ -165,7 +169,9 @@ class AWS(RentedServers):
         app = self._open(application)
         self._situation = None
         with app.tell_faults():
-            own = app.list_own(with_volumes=with_volumes)
+            own, data = app.list_own(with_volumes=with_volumes), app.volumes.list_own()
+            for clash in app.list_clashes([*own, *data]):
+                log.warning("%s, and stays", clash)
         failures = app.delete_servers([one for one in own if one.kind == "instance"])
         failures |= app.delete_parts([one for one in own if one.kind != "instance"])
         self._check_all_gone(app, failures, with_volumes=with_volumes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -220,6 +221,27 @@ def test_a_volume_that_was_kept_comes_to_the_next_servers_in_its_zone(
     )
 
 
+def test_a_volume_that_was_kept_in_another_zone_is_told_before_anything_is_made(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    app = build_app(SERVERS.replace("master: true", "master: true, location: eu-central-1b"))
+    aws = build_aws(aws_cloud, app)
+    aws.ensure_servers(app)
+    aws.delete_servers(app, with_volumes=False)
+    moved = build_app(SERVERS.replace("master: true", "master: true, location: eu-central-1a"))
+    aws = build_aws(aws_cloud, moved)
+    with pytest.raises(ConfigError) as raised:
+        aws.ensure_servers(moved)
+    [fault] = raised.value.faults
+    assert fault.path == "application.servers.main.location"
+    assert fault.message.startswith("must be eu-central-1b: volume shop-main-data (")
+    # A deletion finds it in whatever zone.
+    assert aws.delete_servers(moved, with_volumes=False) == ["shop-main-data"]
+    assert list_all(aws_account) == {"volume": ["shop-main-data"]}
+    assert aws.delete_servers(moved, with_volumes=True) == []
+    assert list_all(aws_account) == {}
+
+
 def test_a_volume_that_is_on_a_server_of_others_is_not_taken(
     aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
@@ -349,6 +371,43 @@ def test_servers_that_left_the_config_are_surplus_until_they_are_deleted(
     assert "shop-work-cache" in list_all(aws_account)["volume"]
     aws.delete_surplus(smaller, [], with_volumes=True)
     assert list_all(aws_account)["volume"] == ["shop-main-1", "shop-main-data"]
+
+
+def test_servers_of_another_environment_are_none_of_this_one(
+    aws_cloud: StrictAWS, aws_account: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = build_app()
+    build_aws(aws_cloud, app).ensure_servers(app)
+    before = list_items(aws_account)
+    other = replace(app, environment="staging")
+    aws = build_aws(aws_cloud, other)
+    # Nothing reaches them either, be it to remove what they run.
+    assert aws.list_servers(other) == aws.list_surplus(other) == ()
+    assert aws.delete_servers(other, with_volumes=True) == []
+    assert list_items(aws_account) == before
+    for one in ("server shop-work-2", "volume shop-main-data", "VPC nvoi-shop-network"):
+        told = (
+            rf"{one} \(.*\) is not of this app: it bears the tag environment=production, and stays"
+        )
+        assert re.search(told, caplog.text)
+    with pytest.raises(NvoiError, match="is not of this app"):
+        aws.ensure_servers(other)
+    assert list_items(aws_account) == before
+
+
+def test_a_volume_that_the_config_no_longer_names_leaves_a_server_that_stays(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    aws_cloud.polls = 2
+    app = build_app("servers: {main: {volumes: {data: {}, cache: {}}}}")
+    build_aws(aws_cloud, app).ensure_servers(app)
+    smaller = build_app("servers: {main: {volumes: {data: {}}}}")
+    aws = build_aws(aws_cloud, smaller)
+    aws.ensure_servers(smaller)
+    aws.delete_surplus(smaller, [], with_volumes=True)
+    assert list_all(aws_account)["volume"] == ["shop-main-1", "shop-main-data"]
+    [server] = build_aws(aws_cloud, smaller).list_servers(smaller)
+    assert [disk.name for disk in server.disks] == ["shop-main-data"]
 
 
 def test_what_the_gem_made_is_taken_over_and_bears_tags_from_then_on(
