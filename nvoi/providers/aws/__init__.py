@@ -23,6 +23,7 @@ from nvoi.providers.aws.network import Networks
 from nvoi.providers.aws.offers import Offers
 from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.refusals import EC2Error
+from nvoi.providers.aws.regions import Regions, build_elsewhere_error
 from nvoi.providers.aws.servers import Servers, wait
 from nvoi.providers.aws.situation import Situation
 from nvoi.providers.aws.volumes import Volumes
@@ -79,6 +80,7 @@ class AWS(RentedServers):
             networks=Networks(self._ec2, owner, application),
             servers=Servers(self._ec2, owner, public_key),
             volumes=Volumes(self._ec2, owner),
+            regions=Regions(self._ec2, owner),
         )
 
     def find_faults(self, application: Application) -> list[Fault]:
@@ -175,6 +177,8 @@ class AWS(RentedServers):
         failures = app.delete_servers([one for one in own if one.kind == "instance"])
         failures |= app.delete_parts([one for one in own if one.kind != "instance"])
         self._check_all_gone(app, failures, with_volumes=with_volumes)
+        if traces := app.regions.find_traces():
+            raise build_elsewhere_error(traces)
         if with_volumes:
             return []
         return [one.name for one in app.volumes.list_own()]
@@ -221,7 +225,9 @@ class AWS(RentedServers):
             if not error.is_silence:
                 raise
             return [f"AWS cannot be asked what there is: {error.message}"]
-        return describe_deletion(own, with_volumes=with_volumes)
+        lines = describe_deletion(own, with_volumes=with_volumes)
+        traces = app.regions.find_traces().items()
+        return [*lines, *(f"leaves {trace}, which is in {region}" for region, trace in traces)]
 
 
 def build_error(failures: Mapping[Resource, NvoiError | None]) -> NvoiError:

@@ -5,6 +5,7 @@ Facts are of the Amazon EC2 API Reference, "Ensuring idempotency" and "Eventual 
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 import time
@@ -164,6 +165,13 @@ class EC2:
                 proxies={"http": proxy, "https": proxy} if proxy else None,
             ),
         )
+
+    def move(self, region: str) -> EC2:
+        """The same account in another region, for a glance."""
+        there = copy.copy(self)
+        there.region, there.pace = region, self.pace.hurry()
+        there._client = self._build_client(region)  # noqa: SLF001 - its own
+        return there
 
     def list_known_regions(self) -> list[str]:
         """The regions that this version of boto3 knows. Nobody is asked."""

@@ -12,6 +12,7 @@ from nvoi.providers.aws.network import Network, Networks
 from nvoi.providers.aws.offers import Choice, Offers
 from nvoi.providers.aws.ownership import NO_FILTERS, Owner, build_clash_error
 from nvoi.providers.aws.refusals import EC2Error
+from nvoi.providers.aws.regions import Regions
 from nvoi.providers.aws.servers import IS_ALIVE, Servers
 from nvoi.providers.aws.situation import Situation
 from nvoi.providers.aws.volumes import Volumes
@@ -28,6 +29,7 @@ class App:
     networks: Networks
     servers: Servers
     volumes: Volumes
+    regions: Regions
 
     @property
     def server_names(self) -> list[str]:
@@ -56,6 +58,8 @@ class App:
         """
         with self.tell_faults():
             vpc = self.networks.find_vpc()
+            if vpc is None:
+                self.regions.check_none()
             there = [*situation.servers.values(), *situation.volumes.values()]
             for clash in self.list_clashes([*there, *filter(None, [vpc])]):
                 raise build_clash_error(clash)

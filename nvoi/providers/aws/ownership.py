@@ -57,6 +57,10 @@ class Owner:
         """All that bear the app's tags, doubles too."""
         return self._ec2.find(kind, {**self._filters, **filters})
 
+    def list_in(self, there: EC2, kind: str) -> list[Resource]:
+        """All that bear the app's tags in another region."""
+        return there.find(kind, self._filters)
+
     def list_free(
         self, kind: str, names: Sequence[str], filters: Mapping[str, Sequence[str]] = NO_FILTERS
     ) -> list[Resource]:

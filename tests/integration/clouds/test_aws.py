@@ -242,6 +242,45 @@ def test_a_volume_that_was_kept_in_another_zone_is_told_before_anything_is_made(
     assert list_all(aws_account) == {}
 
 
+def test_a_volume_that_was_kept_in_another_region_is_told(
+    aws_cloud: StrictAWS, aws_account: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, moved = build_app(), build_app(region="eu-west-1")
+    aws = build_aws(aws_cloud, before)
+    aws.ensure_servers(before)
+    told = "in eu-central-1 already, and the config says eu-west-1"
+    with pytest.raises(NvoiError, match=told):
+        build_aws(aws_cloud, moved).ensure_servers(moved)
+    aws.delete_servers(before, with_volumes=False)
+    # Volumes alone say it too: the app would begin with an empty one elsewhere.
+    with pytest.raises(NvoiError, match=f"{told}: volume shop-main-data"):
+        build_aws(aws_cloud, moved).ensure_servers(moved)
+    with pytest.raises(NvoiError, match=r"left at AWS: volume shop-main-data .* in eu-central-1"):
+        build_aws(aws_cloud, moved).delete_servers(moved, with_volumes=True)
+    [line] = build_aws(aws_cloud, moved).describe_deletion(moved, with_volumes=True)
+    assert line.startswith("leaves volume shop-main-data (")
+    assert list_all(aws_account) == {"volume": ["shop-main-data"]}
+    assert list_all(build_client(aws_cloud.moto, "eu-west-1")) == {}
+    aws_cloud.disabled = {"eu-west-1"}
+    assert aws.delete_servers(before, with_volumes=True) == []
+    assert "is not known" not in caplog.text
+
+
+def test_a_region_that_cannot_be_asked_is_told_and_no_hindrance(
+    aws_cloud: StrictAWS, aws_account: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    aws_cloud.closed = {"eu-west-1"}
+    app = build_app("servers: {main: {}}")
+    aws = build_aws(aws_cloud, app)
+    aws.ensure_servers(app)
+    told = "Whether the app is in {} is not known: the credentials may not do ec2:Describe"
+    assert told.format("eu-west-1") + "Vpcs" in caplog.text
+    aws_cloud.forbidden = {"ec2:DescribeRegions"}
+    assert aws.delete_servers(app, with_volumes=True) == []
+    assert told.format("other regions") + "Regions" in caplog.text
+    assert list_all(aws_account) == {}
+
+
 def test_a_volume_that_is_on_a_server_of_others_is_not_taken(
     aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
