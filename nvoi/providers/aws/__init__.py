@@ -9,6 +9,7 @@ from nvoi import parallel
 from nvoi.account import telling_made
 from nvoi.config.schema import Application, AWSProvider
 from nvoi.errors import Fault, NvoiError
+from nvoi.log.levels import get_logger
 from nvoi.providers.aws.api import EC2, PACE, Pace, Resource
 from nvoi.providers.aws.app import App, try_all
 from nvoi.providers.aws.description import (
@@ -22,6 +23,7 @@ from nvoi.providers.aws.network import Networks
 from nvoi.providers.aws.offers import Offers
 from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.refusals import EC2Error
+from nvoi.providers.aws.regions import Regions, build_elsewhere_error
 from nvoi.providers.aws.servers import Servers, wait
 from nvoi.providers.aws.situation import Situation
 from nvoi.providers.aws.volumes import Volumes
@@ -34,11 +36,14 @@ from nvoi.providers.rented import (
     build_server,
     build_surplus,
     get_account,
+    list_name_faults,
     list_wanted,
 )
 from nvoi.providers.wording import build_left_error, build_strangers_error
 from nvoi.ssh.routes import Routes
 from nvoi.waiting import NotReadyError
+
+log = get_logger("nvoi.providers")
 
 MADE = "made so far, and taken up by the next run: {}"
 
@@ -75,10 +80,11 @@ class AWS(RentedServers):
             networks=Networks(self._ec2, owner, application),
             servers=Servers(self._ec2, owner, public_key),
             volumes=Volumes(self._ec2, owner),
+            regions=Regions(self._ec2, owner),
         )
 
     def find_faults(self, application: Application) -> list[Fault]:
-        return [*self._open(application).offers.find_faults()]
+        return [*self._open(application).offers.find_faults(), *list_name_faults(application)]
 
     def list_servers(self, application: Application) -> tuple[Server, ...]:
         situation = self._look(self._open(application))
@@ -165,10 +171,14 @@ class AWS(RentedServers):
         app = self._open(application)
         self._situation = None
         with app.tell_faults():
-            own = app.list_own(with_volumes=with_volumes)
+            own, data = app.list_own(with_volumes=with_volumes), app.volumes.list_own()
+            for clash in app.list_clashes([*own, *data]):
+                log.warning("%s, and stays", clash)
         failures = app.delete_servers([one for one in own if one.kind == "instance"])
         failures |= app.delete_parts([one for one in own if one.kind != "instance"])
         self._check_all_gone(app, failures, with_volumes=with_volumes)
+        if traces := app.regions.find_traces():
+            raise build_elsewhere_error(traces)
         if with_volumes:
             return []
         return [one.name for one in app.volumes.list_own()]
@@ -215,7 +225,9 @@ class AWS(RentedServers):
             if not error.is_silence:
                 raise
             return [f"AWS cannot be asked what there is: {error.message}"]
-        return describe_deletion(own, with_volumes=with_volumes)
+        lines = describe_deletion(own, with_volumes=with_volumes)
+        traces = app.regions.find_traces().items()
+        return [*lines, *(f"leaves {trace}, which is in {region}" for region, trace in traces)]
 
 
 def build_error(failures: Mapping[Resource, NvoiError | None]) -> NvoiError:

@@ -5,6 +5,7 @@ Facts are of the Amazon EC2 API Reference, "Ensuring idempotency" and "Eventual 
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 import time
@@ -21,7 +22,7 @@ from botocore.config import Config
 from nvoi import network, parallel
 from nvoi.account import Pace as CloudPace
 from nvoi.config.schema import AWSProvider
-from nvoi.errors import UsageError
+from nvoi.errors import NvoiError, UsageError
 from nvoi.log.levels import get_logger
 from nvoi.providers.aws.refusals import FAILURES, FORBIDDEN, GONE, EC2Error, read_failure
 
@@ -35,6 +36,9 @@ LOADER = botocore.loaders.create_loader()
 #: Items of a page; DescribeInstanceTypes takes no more.
 PAGE = 100
 CONNECTIONS = 32
+#: What AWS makes again and again when it is asked for it, without a ClientToken or a name of its
+#: own by which it could tell.
+UNTOLD = frozenset({"vpc", "internet-gateway"})
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,13 @@ class EC2:
             ),
         )
 
+    def move(self, region: str) -> EC2:
+        """The same account in another region, for a glance."""
+        there = copy.copy(self)
+        there.region, there.pace = region, self.pace.hurry()
+        there._client = self._build_client(region)  # noqa: SLF001 - its own
+        return there
+
     def list_known_regions(self) -> list[str]:
         """The regions that this version of boto3 knows. Nobody is asked."""
         session = self._session
@@ -247,6 +258,7 @@ class EC2:
 
         Raises:
             EC2Error: it is refused, or nobody answered in time.
+            NvoiError: another run makes the same.
         """
         operation = "run_instances" if kind == "instance" else f"create_{spell(kind)}"
         specifications = [build_tags(kind, tags), *parameters.pop("TagSpecifications", ())]
@@ -254,7 +266,7 @@ class EC2:
 
         def attempt() -> Resource | None:
             try:
-                self._try(self._client, operation, request)
+                answer = self._try(self._client, operation, request)
             except EC2Error as error:
                 if not (error.is_taken or error.may_have_acted):
                     raise
@@ -262,7 +274,10 @@ class EC2:
                 if found is None:
                     raise
                 return found
-            return self._look(find, self.pace.patience)
+            found = self._look(find, self.pace.patience)
+            if kind in UNTOLD:
+                self._check_alone(build_made(kind, answer), tags)
+            return found
 
         found = self._repeat(attempt)
         if found is None:
@@ -271,6 +286,25 @@ class EC2:
         self.made.append(found)
         log.info("Made %s", found)
         return found
+
+    def _check_alone(self, made: Resource, tags: Mapping[str, str]) -> None:
+        """See that no other run has made the same meanwhile.
+
+        Raises:
+            NvoiError: one has. What this run made is given back: the other may be in use by now.
+        """
+        same = self.find(made.kind, {f"tag:{key}": [value] for key, value in tags.items()})
+        if not any(one.id != made.id for one in same):
+            return
+        left = ""
+        try:
+            self.delete(made)
+        except EC2Error as error:
+            left = f"; left at AWS: {made}: {error.message}"
+        raise NvoiError(
+            f"another run makes {made} at the same time{left}",
+            hint="deploy again once it has ended",
+        )
 
     def delete(self, one: Resource) -> None:
         """Have it gone; servers are ended otherwise.
@@ -316,6 +350,13 @@ class EC2:
 def spell(kind: str) -> str:
     """A kind as it is in the names of operations."""
     return kind.replace("-", "_")
+
+
+def build_made(kind: str, answer: Item) -> Resource:
+    """What a request has made, by its answer."""
+    how = KINDS[kind]
+    item = answer[how.list_key.removesuffix("s")]
+    return Resource(kind, item[how.id_key], read_tags(item), item)
 
 
 def read_tags(item: Item) -> dict[str, str]:

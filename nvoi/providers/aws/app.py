@@ -10,9 +10,10 @@ from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import Resource
 from nvoi.providers.aws.network import Network, Networks
 from nvoi.providers.aws.offers import Choice, Offers
-from nvoi.providers.aws.ownership import Owner
+from nvoi.providers.aws.ownership import NO_FILTERS, Owner, build_clash_error
 from nvoi.providers.aws.refusals import EC2Error
-from nvoi.providers.aws.servers import Servers
+from nvoi.providers.aws.regions import Regions
+from nvoi.providers.aws.servers import IS_ALIVE, Servers
 from nvoi.providers.aws.situation import Situation
 from nvoi.providers.aws.volumes import Volumes
 from nvoi.providers.rented import WantedServer, list_volume_names
@@ -28,6 +29,7 @@ class App:
     networks: Networks
     servers: Servers
     volumes: Volumes
+    regions: Regions
 
     @property
     def server_names(self) -> list[str]:
@@ -41,7 +43,7 @@ class App:
         """What there is of servers and volumes.
 
         Raises:
-            NvoiError: another's bears the name of one, or AWS cannot be asked.
+            NvoiError: AWS cannot be asked.
         """
         servers = self.servers.list_there(self.server_names)
         return Situation(self.wanted, servers, self.volumes.list_there(self.volume_names))
@@ -51,17 +53,23 @@ class App:
 
         Raises:
             ConfigError: the account cannot have what the config says.
-            NvoiError: something hinders it, or AWS cannot be asked.
+            NvoiError: something hinders it, such as what is another's and bears a name of the
+                app's, or AWS cannot be asked.
         """
         with self.tell_faults():
             vpc = self.networks.find_vpc()
+            if vpc is None:
+                self.regions.check_none()
+            there = [*situation.servers.values(), *situation.volumes.values()]
+            for clash in self.list_clashes([*there, *filter(None, [vpc])]):
+                raise build_clash_error(clash)
             subnet = self.networks.find_subnet(vpc) if vpc else None
             whole = replace(situation, vpc=vpc, subnet=subnet)
             whole.check_sizes()
-            zone, there = whole.find_zone()
+            zone, reason = whole.find_zone()
             if not whole.lacking:
                 return whole, None, str(zone)
-            choice = self.offers.choose(whole.lacking, zone, there)
+            choice = self.offers.choose(whole.lacking, zone, reason)
             self.offers.check_rights(choice, whole.lacking)
             return whole, choice, choice.zone
 
@@ -79,6 +87,22 @@ class App:
         """All that bears the app's tags, in the order in which it can be deleted."""
         volumes = self.volumes.list_own() if with_volumes else []
         return [*self.servers.list_own(), *volumes, *self.networks.list_own()]
+
+    def list_clashes(self, there: Sequence[Resource]) -> list[str]:
+        """What is others', and bears a name of the app's that nothing which is ``there`` bears."""
+        taken = {(one.kind, one.name) for one in there}
+        named = {
+            "instance": (self.server_names, IS_ALIVE),
+            "volume": (self.volume_names, NO_FILTERS),
+            "vpc": ([self.networks.name], NO_FILTERS),
+        }
+        return [
+            clash
+            for kind, (names, filters) in named.items()
+            for clash in self.owner.list_clashes(
+                kind, [name for name in names if (kind, name) not in taken], filters
+            )
+        ]
 
     def list_free(self, *, with_volumes: bool) -> list[Resource]:
         """What bears the app's names, and of which no tag says whose it is."""

@@ -7,7 +7,7 @@ Guide, "Internet gateways", "Subnet route tables", "Security group rules" and "D
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,9 +79,24 @@ class Networks:
         """The app's VPC.
 
         Raises:
-            NvoiError: another's bears its name, or its addresses are not those of the servers.
+            NvoiError: another's bears its name, its addresses are not those of the servers, or
+                there are two.
         """
-        vpc = self._owner.choose(self._ec2.find("vpc", {"tag:Name": [self.name]}))
+        found = self._ec2.find("vpc", {"tag:Name": [self.name]})
+        own = [one for one in found if self._owner.owns(one)]
+        if len(own) > 1:
+            raise NvoiError(
+                f"there are {' and '.join(map(str, own))}: two runs at once may have made them",
+                hint="delete that in which the app has no servers, at AWS",
+            )
+        return self._choose_vpc(found)
+
+    def _find_any_vpc(self) -> Resource | None:
+        """One of the app's VPCs; whether that is the only one is seen by whoever makes it."""
+        return self._choose_vpc(self._ec2.find("vpc", {"tag:Name": [self.name]}))
+
+    def _choose_vpc(self, found: Sequence[Resource]) -> Resource | None:
+        vpc = self._owner.choose(found)
         if vpc is not None and vpc.item["CidrBlock"] != NETWORK:
             raise NvoiError(
                 f"{vpc} has the addresses {vpc.item['CidrBlock']}, and {NETWORK} are needed",
@@ -134,7 +149,7 @@ class Networks:
         Raises:
             NvoiError: something of it cannot be made.
         """
-        vpc = self._ensure(vpc, self.find_vpc, "vpc", self.name, CidrBlock=NETWORK)
+        vpc = self._ensure(vpc, self._find_any_vpc, "vpc", self.name, CidrBlock=NETWORK)
         inside = vpc
         subnet = self._ensure(
             subnet,

@@ -88,7 +88,8 @@ class EC2Error(RequestError):
         may_pass: bool = False,
         may_have_acted: bool = False,
     ) -> None:
-        super().__init__(message, hint=hint, status=status, is_silence=not code)
+        is_silence = not code or code in THROTTLED or may_have_acted
+        super().__init__(message, hint=hint, status=status, is_silence=is_silence)
         self.code = code
         self.may_pass = may_pass
         self.may_have_acted = may_have_acted

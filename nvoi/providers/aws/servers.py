@@ -48,11 +48,7 @@ class Servers:
         self._ec2, self._owner, self._public_key = ec2, owner, public_key
 
     def list_there(self, names: Sequence[str]) -> dict[str, Resource]:
-        """The servers of these names, and all that are the app's, by their names.
-
-        Raises:
-            NvoiError: another's bears one of the names.
-        """
+        """The servers of these names, and all that are the app's, by their names."""
         return self._owner.list_there("instance", names, IS_ALIVE)
 
     def find(self, name: str) -> Resource | None:

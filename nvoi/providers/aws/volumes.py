@@ -44,9 +44,6 @@ class Volumes:
         """The volumes of these names, and all that bear the app's tags, by their names.
 
         The disks that servers start from are left out: they go with them.
-
-        Raises:
-            NvoiError: another's bears one of the names.
         """
         found = self._owner.list_there("volume", names)
         return {name: one for name, one in found.items() if GROUP in one.tags or name in names}
@@ -103,9 +100,10 @@ class Volumes:
         Raises:
             EC2Error: it is refused.
         """
-        if list_holders(volume):
-            done = r"IncorrectState|InvalidAttachment\.NotFound"
-            self._ec2.ensure("detach_volume", done, VolumeId=volume.id)
+        done = r"IncorrectState|InvalidAttachment\.NotFound"
+        for one in volume.item.get("Attachments", ()):
+            where = {key: one[key] for key in ("VolumeId", "InstanceId", "Device")}
+            self._ec2.ensure("detach_volume", done, **where)
 
     def _ensure_made(
         self, one: Attachment, found: Resource | None, groups: Mapping[str, str]

@@ -61,7 +61,9 @@ class StrictAWS(Cloud):
         forbidden: actions that the credentials may not do; beside these, all that are not
             `allowed`, where any are.
         sold_out: types of servers, by the zones in which there are none now.
+        regions: those that AWS has, and that are enabled for the account.
         disabled: regions that are not enabled for the account.
+        closed: regions in which the credentials may do nothing.
         skew: how far this machine's clock is from AWS' own.
         untagged: actions that have made something without tags.
     """
@@ -71,7 +73,9 @@ class StrictAWS(Cloud):
         self.forbidden: set[str] = set()
         self.allowed: set[str] = set()
         self.sold_out: dict[str, set[str]] = {}
+        self.regions = {"eu-central-1", "eu-west-1"}
         self.disabled: set[str] = set()
+        self.closed: set[str] = set()
         self.skew = timedelta()
         self.untagged: list[str] = []
         self.refused: list[str] = []
@@ -125,7 +129,8 @@ class StrictAWS(Cloud):
             text = "AWS was not able to validate the provided access credentials"
             raise Refused(401, "AuthFailure", text)
         name = f"{service}:{action}"
-        if name in self.forbidden or (self.allowed and name not in self.allowed):
+        is_allowed = not self.allowed or name in self.allowed
+        if name in self.forbidden or region in self.closed or not is_allowed:
             text = (
                 "You are not authorized to perform this operation. User: arn:aws:iam::1:user/nvoi "
                 f"is not authorized to perform: {service}:{action}. "
@@ -294,9 +299,12 @@ class StrictAWS(Cloud):
                     items.remove(one)
 
     def _show_regions(self, document: ET.Element) -> None:
-        for one in find_all(document, "regionInfo/item"):
-            if get(one, "regionName") in self.disabled:
-                set_text(one, "optInStatus", "not-opted-in")
+        for regions in document.findall("regionInfo"):
+            for one in [*regions]:
+                if get(one, "regionName") in self.disabled:
+                    set_text(one, "optInStatus", "not-opted-in")
+                elif get(one, "regionName") not in self.regions:
+                    regions.remove(one)
 
     def _show_instances(self, document: ET.Element, states: list[str] | None) -> None:
         for reservation in find_all(document, "reservationSet/item"):

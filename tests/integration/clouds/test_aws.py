@@ -22,9 +22,11 @@ from tests.integration.clouds.aws_account import (
     WHOLE,
     build_app,
     build_aws,
+    build_client,
     get_group,
     get_instance,
     list_all,
+    list_items,
     list_rules,
     name_it,
     read_tags,
@@ -220,6 +222,66 @@ def test_a_volume_that_was_kept_comes_to_the_next_servers_in_its_zone(
     )
 
 
+def test_a_volume_that_was_kept_in_another_zone_is_told_before_anything_is_made(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    app = build_app(SERVERS.replace("master: true", "master: true, location: eu-central-1b"))
+    aws = build_aws(aws_cloud, app)
+    aws.ensure_servers(app)
+    aws.delete_servers(app, with_volumes=False)
+    moved = build_app(SERVERS.replace("master: true", "master: true, location: eu-central-1a"))
+    aws = build_aws(aws_cloud, moved)
+    with pytest.raises(ConfigError) as raised:
+        aws.ensure_servers(moved)
+    [fault] = raised.value.faults
+    assert fault.path == "application.servers.main.location"
+    assert fault.message.startswith("must be eu-central-1b: volume shop-main-data (")
+    # A deletion finds it in whatever zone.
+    assert aws.delete_servers(moved, with_volumes=False) == ["shop-main-data"]
+    assert list_all(aws_account) == {"volume": ["shop-main-data"]}
+    assert aws.delete_servers(moved, with_volumes=True) == []
+    assert list_all(aws_account) == {}
+
+
+def test_a_volume_that_was_kept_in_another_region_is_told(
+    aws_cloud: StrictAWS, aws_account: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, moved = build_app(), build_app(region="eu-west-1")
+    aws = build_aws(aws_cloud, before)
+    aws.ensure_servers(before)
+    told = "in eu-central-1 already, and the config says eu-west-1"
+    with pytest.raises(NvoiError, match=told):
+        build_aws(aws_cloud, moved).ensure_servers(moved)
+    aws.delete_servers(before, with_volumes=False)
+    # Volumes alone say it too: the app would begin with an empty one elsewhere.
+    with pytest.raises(NvoiError, match=f"{told}: volume shop-main-data"):
+        build_aws(aws_cloud, moved).ensure_servers(moved)
+    with pytest.raises(NvoiError, match=r"left at AWS: volume shop-main-data .* in eu-central-1"):
+        build_aws(aws_cloud, moved).delete_servers(moved, with_volumes=True)
+    [line] = build_aws(aws_cloud, moved).describe_deletion(moved, with_volumes=True)
+    assert line.startswith("leaves volume shop-main-data (")
+    assert list_all(aws_account) == {"volume": ["shop-main-data"]}
+    assert list_all(build_client(aws_cloud.moto, "eu-west-1")) == {}
+    aws_cloud.disabled = {"eu-west-1"}
+    assert aws.delete_servers(before, with_volumes=True) == []
+    assert "is not known" not in caplog.text
+
+
+def test_a_region_that_cannot_be_asked_is_told_and_no_hindrance(
+    aws_cloud: StrictAWS, aws_account: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    aws_cloud.closed = {"eu-west-1"}
+    app = build_app("servers: {main: {}}")
+    aws = build_aws(aws_cloud, app)
+    aws.ensure_servers(app)
+    told = "Whether the app is in {} is not known: the credentials may not do ec2:Describe"
+    assert told.format("eu-west-1") + "Vpcs" in caplog.text
+    aws_cloud.forbidden = {"ec2:DescribeRegions"}
+    assert aws.delete_servers(app, with_volumes=True) == []
+    assert told.format("other regions") + "Regions" in caplog.text
+    assert list_all(aws_account) == {}
+
+
 def test_a_volume_that_is_on_a_server_of_others_is_not_taken(
     aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
@@ -269,6 +331,44 @@ def test_a_request_whose_answer_was_lost_makes_nothing_twice(
     assert list_all(aws_account) == WHOLE
 
 
+@pytest.mark.parametrize("kind", ["vpc", "internet-gateway"])
+def test_two_runs_at_once_make_nothing_twice(
+    aws_cloud: StrictAWS, aws_account: Any, kind: str
+) -> None:
+    app = build_app("servers: {main: {}}")
+    # What another run has just made is not seen at the first look.
+    aws_cloud.lag = 1
+    make_as_another_run(build_client(aws_cloud.url), kind)
+    with pytest.raises(NvoiError, match=r"another run makes .* at the same time") as raised:
+        build_aws(aws_cloud, app).ensure_servers(app)
+    assert "deploy again once it has ended" in str(raised.value)
+    assert list_all(aws_account)[kind] == WHOLE[kind]
+    build_aws(aws_cloud, app).ensure_servers(app)
+    one_server = {**WHOLE, "instance": ["shop-main-1"], "volume": ["shop-main-1"]}
+    assert list_all(aws_account) == one_server
+
+
+def test_two_networks_of_the_app_are_told(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    app = build_app("servers: {main: {}}")
+    aws = build_aws(aws_cloud, app)
+    aws.ensure_servers(app)
+    make_as_another_run(aws_account, "vpc")
+    with pytest.raises(NvoiError, match="two runs at once may have made them"):
+        aws.ensure_servers(app)
+    aws.delete_servers(app, with_volumes=True)
+    assert list_all(aws_account) == {}
+
+
+def make_as_another_run(client: Any, kind: str) -> None:
+    tags = {"Name": WHOLE[kind][0], **OWN}
+    pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+    specification = {"TagSpecifications": [{"ResourceType": kind, "Tags": pairs}]}
+    if kind == "vpc":
+        client.create_vpc(CidrBlock="10.0.0.0/16", **specification)
+    else:
+        client.create_internet_gateway(**specification)
+
+
 def test_a_server_that_has_ended_is_made_again_though_its_token_is_known(
     aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
@@ -312,6 +412,43 @@ def test_servers_that_left_the_config_are_surplus_until_they_are_deleted(
     assert "shop-work-cache" in list_all(aws_account)["volume"]
     aws.delete_surplus(smaller, [], with_volumes=True)
     assert list_all(aws_account)["volume"] == ["shop-main-1", "shop-main-data"]
+
+
+def test_servers_of_another_environment_are_none_of_this_one(
+    aws_cloud: StrictAWS, aws_account: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = build_app()
+    build_aws(aws_cloud, app).ensure_servers(app)
+    before = list_items(aws_account)
+    other = replace(app, environment="staging")
+    aws = build_aws(aws_cloud, other)
+    # Nothing reaches them either, be it to remove what they run.
+    assert aws.list_servers(other) == aws.list_surplus(other) == ()
+    assert aws.delete_servers(other, with_volumes=True) == []
+    assert list_items(aws_account) == before
+    for one in ("server shop-work-2", "volume shop-main-data", "VPC nvoi-shop-network"):
+        told = (
+            rf"{one} \(.*\) is not of this app: it bears the tag environment=production, and stays"
+        )
+        assert re.search(told, caplog.text)
+    with pytest.raises(NvoiError, match="is not of this app"):
+        aws.ensure_servers(other)
+    assert list_items(aws_account) == before
+
+
+def test_a_volume_that_the_config_no_longer_names_leaves_a_server_that_stays(
+    aws_cloud: StrictAWS, aws_account: Any
+) -> None:
+    aws_cloud.polls = 2
+    app = build_app("servers: {main: {volumes: {data: {}, cache: {}}}}")
+    build_aws(aws_cloud, app).ensure_servers(app)
+    smaller = build_app("servers: {main: {volumes: {data: {}}}}")
+    aws = build_aws(aws_cloud, smaller)
+    aws.ensure_servers(smaller)
+    aws.delete_surplus(smaller, [], with_volumes=True)
+    assert list_all(aws_account)["volume"] == ["shop-main-1", "shop-main-data"]
+    [server] = build_aws(aws_cloud, smaller).list_servers(smaller)
+    assert [disk.name for disk in server.disks] == ["shop-main-data"]
 
 
 def test_what_the_gem_made_is_taken_over_and_bears_tags_from_then_on(

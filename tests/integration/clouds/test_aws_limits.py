@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +16,9 @@ from nvoi.providers import get_provider
 from nvoi.providers.aws.refusals import EC2Error
 from tests.fakes.clouds.aws_proxy import KEY, StrictAWS
 from tests.fakes.clouds.moto import X86
-from tests.fakes.clouds.server import Fault, Refused
+from tests.fakes.clouds.server import FOREVER, Fault, Refused
 from tests.integration.clouds.aws_account import (
+    PACE,
     WHOLE,
     build_app,
     build_aws,
@@ -71,6 +73,12 @@ def test_what_no_account_can_have_is_found_before_anybody_is_asked(aws_cloud: St
     ]
     assert "must be a zone of eu-central-1, such as eu-central-1a" in faults[0].message
     assert "the app's servers are in one zone, and these are fsn1 and" in faults[1].message
+    app = build_app(
+        "servers: {main: {master: true}, a: {volumes: {b-c: {}}}, a-b: {volumes: {c: {}}}}"
+    )
+    [fault] = build_aws(aws_cloud, app).find_faults(app)
+    assert fault.path == "application.servers.a-b.volumes.c"
+    assert "has the name shop-a-b-c, as application.servers.a.volumes.b-c" in fault.message
     assert aws_cloud.calls == []
 
 
@@ -188,6 +196,11 @@ def test_a_clock_that_is_wrong(aws_cloud: StrictAWS, ahead: int, told: str) -> N
 def test_an_api_that_is_down(aws_cloud: StrictAWS, aws_account: Any) -> None:
     app = build_app()
     url = aws_cloud.url
+    down = Fault(Refused(503, "Unavailable", "The server is overloaded"))
+    aws_cloud.fail_on("GET", "/", down, times=FOREVER)
+    told, *rest = build_aws(aws_cloud, app, replace(PACE, patience=0.1)).describe(app)
+    assert told.startswith("AWS cannot be asked what there is: AWS: DescribeInstances: Unavailable")
+    assert "has shop-work-2 (t3.small)" in rest
     aws_cloud.close()
     aws = build_aws(aws_cloud, app)
     with pytest.raises(EC2Error, match=f"{url}: there is no connection"):
@@ -216,7 +229,8 @@ def test_what_passes_is_asked_again(
         aws_cloud.fail_on("POST", f"/ec2/{action}", Fault(refusal), times=2)
         aws_cloud.fail_on("GET", f"/ec2/{action}", Fault(refusal), times=2)
     app = build_app()
-    build_aws(aws_cloud, app).ensure_servers(app)
+    # What is made is seen at once here: nothing has to be looked for long.
+    build_aws(aws_cloud, app, replace(PACE, settle=0.1)).ensure_servers(app)
     assert list_all(aws_account) == WHOLE
 
 
