@@ -177,8 +177,12 @@ def test_twenty_thousand_steps_open_at_the_first_error(browser: Browser, shared:
     assert browser.list_texts("#count") == ["20,101 lines"]
     assert browser.run("return document.querySelectorAll('*').length") < 3000
 
-    browser.run("scrollTo(0, document.documentElement.scrollHeight / 4)")
-    browser.wait_for("document.querySelector('#log h3 .name').innerText.startsWith('Step 4')")
+    def scroll() -> str:
+        browser.run("scrollTo(0, document.documentElement.scrollHeight / 4)")
+        return str(browser.run("return document.querySelector('#log h3 .name')?.innerText"))
+
+    # The page may still be on its own way to the first error.
+    wait_until(lambda: scroll().startswith("Step 4"), "a quarter of the steps")
     browser.type("step 7777", "#search")
     browser.wait_for("document.querySelector('#matches').innerText === '1 of 1'")
     browser.run("location.hash = '#L3000'")
