@@ -138,13 +138,11 @@ def list_name_faults(application: Application) -> Iterator[Fault]:
     """Volumes that have one name between them, such as ``b-c`` of ``a`` and ``c`` of ``a-b``."""
     taken: dict[str, str] = {}
     for group in application.servers.values():
-        for volume in group.volumes:
-            name = build_volume_name(application.name, group.name, volume)
-            path = join_path(join_path("application.servers", group.name), "volumes")
-            path = join_path(path, volume)
-            if name in taken:
-                yield Fault(0, 0, path, f"has the name {name}, as {taken[name]}: rename one")
-            taken.setdefault(name, path)
+        for volume in list_volumes(application, group):
+            first = taken.setdefault(volume.name, volume.path)
+            if first != volume.path:
+                message = f"has the name {volume.name}, as {first}: rename one"
+                yield Fault(0, 0, volume.path, message)
 
 
 def list_open_ports(application: Application) -> tuple[int, ...]:

@@ -23,12 +23,16 @@ INITIALIZING = "initializing"
 
 
 @dataclass(frozen=True)
-class ServerRecord:
-    """``networks`` has the private addresses by the networks' ids."""
-
+class Record:
     id: int
     name: str
     labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ServerRecord(Record):
+    """``networks`` has the private addresses by the networks' ids."""
+
     status: str
     is_locked: bool
     type: str
@@ -44,10 +48,7 @@ class ServerRecord:
 
 
 @dataclass(frozen=True)
-class VolumeRecord:
-    id: int
-    name: str
-    labels: Mapping[str, str]
+class VolumeRecord(Record):
     size: int
     location: str
     server: int | None
@@ -56,29 +57,20 @@ class VolumeRecord:
 
 
 @dataclass(frozen=True)
-class NetworkRecord:
+class NetworkRecord(Record):
     """``subnets`` has their network zones by their ranges."""
 
-    id: int
-    name: str
-    labels: Mapping[str, str]
     range: str
     subnets: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class FirewallRecord:
-    id: int
-    name: str
-    labels: Mapping[str, str]
+class FirewallRecord(Record):
     rules: frozenset[tuple[str, str, str | None, frozenset[str]]]
 
 
 @dataclass(frozen=True)
-class KeyRecord:
-    id: int
-    name: str
-    labels: Mapping[str, str]
+class KeyRecord(Record):
     public_key: str
 
 

@@ -42,9 +42,8 @@ class Survey:
     of nodes that a deploy goes on without, ``leaving`` the nodes whose servers have left the
     config, ``surplus`` such servers that were rented, ``all_nodes`` those of the cluster once k3s
     is as it should, ``regrouped`` the groups that nodes had before, by their names. ``registry`` is
-    the
-    address and port of the cluster's registry, as the master sees them, and ``credentials`` what
-    it is logged in to with.
+    the address and port of the cluster's registry, as the master sees them, and ``credentials``
+    what it is logged in to with.
     """
 
     servers: tuple[Server, ...] = ()

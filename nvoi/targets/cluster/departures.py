@@ -25,7 +25,7 @@ from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.parallel import work_on_all
 from nvoi.providers.disks import build_detachment
-from nvoi.providers.rented import list_wanted
+from nvoi.providers.rented import list_volume_names, list_wanted
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
 
@@ -174,9 +174,9 @@ def give_back(context: ClusterContext, nodes: Sequence[ClusterNode]) -> None:
 
 def detach_unwanted(context: ClusterContext) -> None:
     """Have servers that stay no longer use disks that the config does not name any more."""
-    wanted = {disk.name for one in list_wanted(context.application) for disk in one.volumes}
     if not context.request.delete_volumes:
         return
+    wanted = list_volume_names(list_wanted(context.application))
     for server in context.survey.servers:
         disks = tuple(disk for disk in server.disks if disk.name not in wanted)
         if disks:
