@@ -14,6 +14,9 @@ T = TypeVar("T")
 
 #: Seconds between two lines that say what is being waited for.
 NOTICE_SECONDS = 15.0
+#: Good answers in a row after which something is taken to answer well, and seconds between two.
+IN_A_ROW = 3
+ROW_PAUSE = 0.2
 
 
 class NotReadyError(Exception):
@@ -49,6 +52,18 @@ class Reminder:
         self.restart()
         elapsed = self.clock() - self._began
         self.log.info("waiting for %s (%.0f s)%s", self.what, elapsed, f": {seen}" if seen else "")
+
+
+def ask_in_a_row(ask: Callable[[], T], sleep: Callable[[float], object]) -> T:
+    """Ask as often as is needed to take it for well; the first bad answer ends it.
+
+    Returns:
+        the last answer.
+    """
+    for _ in range(IN_A_ROW - 1):
+        ask()
+        sleep(ROW_PAUSE)
+    return ask()
 
 
 def wait_for(

@@ -33,13 +33,11 @@ from nvoi.parallel import work_on_all
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 from nvoi.version import __version__
-from nvoi.waiting import NotReadyError, wait_for
+from nvoi.waiting import NotReadyError, ask_in_a_row, wait_for
 
 log = get_logger("nvoi.domains")
 
-#: Good answers in a row, seconds between two of them, and seconds within which they come.
-TIMES = 3
-PAUSE = 0.2
+#: Seconds within which good answers in a row come.
 SECONDS = 60.0
 #: Seconds between two rounds.
 ROUND_PAUSE = 1.0
@@ -177,18 +175,9 @@ def wait_for_answers(
     Raises:
         ServiceError: there was still a bad one after 60 s.
     """
-
-    def look() -> str:
-        limits = []
-        for number in range(TIMES):
-            if number:
-                sleep(PAUSE)
-            limits.append(judge(site, ask_once(site, way)))
-        return limits[-1]
-
     try:
         limit = wait_for(
-            look,
+            lambda: ask_in_a_row(lambda: judge(site, ask_once(site, way)), sleep),
             what=f"{site.url} to answer from {way.place}",
             seconds=SECONDS,
             log=log,

@@ -22,14 +22,11 @@ from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.state import Json
-from nvoi.waiting import NotReadyError, wait_for
+from nvoi.waiting import IN_A_ROW, ROW_PAUSE, NotReadyError, ask_in_a_row, wait_for
 
 log = get_logger("nvoi.cluster")
 
-#: Good answers in a row, seconds between two of them, and the least seconds until a service that
-#: does not answer well is given up.
-TIMES = 3
-PAUSE = 0.2
+#: The least seconds until a service that does not answer well is given up.
 LEAST_SECONDS = 15.0
 #: Seconds that a pod has to be ready again which is not when all have answered.
 STEADY_SECONDS = 60.0
@@ -140,7 +137,7 @@ def find_target(ports: Json, container: Json) -> int | None:
 def count_seconds(probe: Json) -> float:
     """Time for as many questions as are asked, each as slow as the healthcheck lets it be."""
     each = probe.get("periodSeconds", PERIOD) + probe.get("timeoutSeconds", TIMEOUT)
-    return max(LEAST_SECONDS, float(TIMES * each))
+    return max(LEAST_SECONDS, float(IN_A_ROW * each))
 
 
 def wait_for_answers(
@@ -155,20 +152,13 @@ def wait_for_answers(
     Raises:
         ServiceError: there was still a bad one after the question's seconds.
     """
-
-    def look() -> None:
-        for number in range(TIMES):
-            if number:
-                sleep(PAUSE)
-            question.ask()
-
     try:
         wait_for(
-            look,
+            lambda: ask_in_a_row(question.ask, sleep),
             what=f"{name} to answer {question.place}",
             seconds=question.seconds,
             log=log,
-            pause=PAUSE,
+            pause=ROW_PAUSE,
             sleep=sleep,
             clock=clock,
         )

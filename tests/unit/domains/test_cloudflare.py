@@ -468,28 +468,17 @@ def test_a_branch_two_levels_below_is_refused(cloudflare: Cloudflare) -> None:
 
 
 def test_an_app_with_a_long_name_has_a_comment_that_is_taken(cloudflare: Cloudflare) -> None:
-    application = build_config().for_branch("x" * 90).application
-    service = build_application(WEB.replace("subdomain: www", "subdomain: other")).app
-    deploy(
-        cloudflare,
-        Application(
-            application.name,
-            application.compute_provider,
-            app=service,
-            cloudflare=application.cloudflare,
-        ),
+    branch = build_config().for_branch("x" * 90).application
+    application = Application(
+        branch.name,
+        branch.compute_provider,
+        app=build_application(WEB.replace("subdomain: www", "subdomain: other")).app,
+        cloudflare=branch.cloudflare,
     )
+    deploy(cloudflare, application)
     (record,) = cloudflare.all_records.values()
     assert len(record["comment"]) <= 100
-    delete(
-        cloudflare,
-        Application(
-            application.name,
-            application.compute_provider,
-            app=service,
-            cloudflare=application.cloudflare,
-        ),
-    )
+    delete(cloudflare, application)
     assert not cloudflare.all_records
 
 
