@@ -24,10 +24,9 @@ from nvoi.kubernetes.ownership import Reference, read_reference
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.parallel import work_on_all
-from nvoi.providers.disks import build_detachment
 from nvoi.providers.rented import list_volume_names, list_wanted
-from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.lease import detach
 
 log = get_logger("nvoi.k3s")
 
@@ -177,11 +176,13 @@ def detach_unwanted(context: ClusterContext) -> None:
     if not context.request.delete_volumes:
         return
     wanted = list_volume_names(list_wanted(context.application))
-    for server in context.survey.servers:
-        disks = tuple(disk for disk in server.disks if disk.name not in wanted)
-        if disks:
-            command = build_detachment(replace(server, disks=disks))
-            context.connections.run(server.host, as_root(server.host, command))
+    unwanted = [
+        replace(server, disks=disks)
+        for server in context.survey.servers
+        if (disks := tuple(disk for disk in server.disks if disk.name not in wanted))
+    ]
+    if unwanted:
+        detach(context, unwanted)
 
 
 def wait_for_moved(context: ClusterContext) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,8 +12,9 @@ from nvoi.kubernetes.ownership import read_reference
 from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
 from nvoi.parallel import work_on_all
+from nvoi.providers import Server
 from nvoi.providers.disks import build_detachment
-from nvoi.ssh.host import Host, as_root
+from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
 
 log = get_logger("nvoi.cluster")
@@ -84,18 +86,24 @@ def list_wanted_disks(context: ClusterContext) -> list[str]:
     return [str(read_reference(item)) for item in items if item["spec"].get("volumeClaimTemplates")]
 
 
+def detach(context: ClusterContext, servers: Sequence[Server]) -> None:
+    """Have servers write what is left to their disks, and use them no longer."""
+
+    def run(server: Server) -> None:
+        command = build_detachment(server)
+        context.connections.run(server.host, as_root(server.host, command))
+
+    work_on_all(servers, run)
+
+
 def detach_disks(context: ClusterContext) -> None:
     """Have all that was written be on the disks that stay, before their servers go."""
     servers = [server for server in context.survey.list_reached() if server.disks]
     if context.request.delete_volumes or not servers:
         return
 
-    def detach(host: Host) -> None:
-        server = next(one for one in servers if one.host == host)
-        context.connections.run(host, as_root(host, build_detachment(server)))
-
     try:
-        work_on_all([server.host for server in servers], detach)
+        detach(context, servers)
     except NvoiError as error:
         log.warning("What was written last may not be on the volumes: %s", error)
 
