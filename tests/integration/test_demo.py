@@ -52,6 +52,7 @@ class Machine:
             "NVOI_HOME": str(self.home / "own"),
             "HTTP_PROXY": "http://127.0.0.1:9",
         }
+        self.port = find_port()
         self.output = self.folder / "output"
         self.processes: list[subprocess.Popen[bytes]] = []
 
@@ -68,6 +69,10 @@ class Machine:
             )
         self.processes.append(process)
         return process
+
+    def start_demo(self, *words: str, **environ: str) -> subprocess.Popen[bytes]:
+        """Start a demo, its dashboard on a port of its own: other demos run meanwhile."""
+        return self.start(NVOI, "demo", "--port", str(self.port), *words, **environ)
 
     def read(self) -> str:
         return self.output.read_text("utf-8", "replace")
@@ -112,7 +117,7 @@ def test_without_waiting_it_deploys_twice_shows_both_and_ends_well(machine: Mach
     browser = machine.folder / "browser"
     browser.write_text('#!/bin/sh\necho "$1" > "$0.opened"\n')
     browser.chmod(0o700)
-    demo = machine.start(NVOI, "demo", "--no-wait", "--open", BROWSER=f"{browser} %s")
+    demo = machine.start_demo("--no-wait", "--open", BROWSER=f"{browser} %s")
     assert wait_for_end(demo, WHOLE) == 0, machine.read()
     output = machine.read()
     assert "Deploy of hello done" in output
@@ -131,12 +136,11 @@ def test_without_waiting_it_deploys_twice_shows_both_and_ends_well(machine: Mach
 def test_it_waits_with_all_it_shows_until_ctrl_c_and_a_second_one_changes_nothing(
     machine: Machine,
 ) -> None:
-    port = find_port()
-    demo = machine.start(NVOI, "demo", "--port", str(port))
+    demo = machine.start_demo()
     machine.wait_for("Ctrl-C takes all of it down")
     page = machine.find_url("the first deploy")
     assert f"\n   open this: {page}\n" in machine.read()
-    assert machine.find_url("== The dashboard").startswith(f"http://127.0.0.1:{port}/")
+    assert machine.find_url("== The dashboard").startswith(f"http://127.0.0.1:{machine.port}/")
     greeting = fetch(machine.find_url("the app"))
     assert "Hello from the nvoi demo" in greeting
     assert "An app would" not in fetch(machine.find_url("the first deploy"))
@@ -171,7 +175,7 @@ def test_it_waits_with_all_it_shows_until_ctrl_c_and_a_second_one_changes_nothin
 def test_a_signal_in_the_middle_takes_everything_down_and_is_told(
     machine: Machine, number: signal.Signals, moment: str, code: int, told: str
 ) -> None:
-    demo = machine.start(NVOI, "demo")
+    demo = machine.start_demo()
     machine.wait_for(moment)
     demo.send_signal(number)
     assert wait_for_end(demo, WHOLE) == code, machine.read()
@@ -198,7 +202,7 @@ def test_where_no_browser_opens_and_8787_is_taken_the_page_is_named_all_the_same
 
 
 def test_where_the_dashboard_is_lost_it_fails_and_takes_everything_down(machine: Machine) -> None:
-    demo = machine.start(NVOI, "demo", "--no-wait")
+    demo = machine.start_demo("--no-wait")
     machine.wait_for("Try the services")
     for pid in machine.find_processes():
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -211,7 +215,7 @@ def test_where_the_dashboard_is_lost_it_fails_and_takes_everything_down(machine:
 
 def test_where_nobody_reads_any_more_it_takes_everything_down(machine: Machine) -> None:
     with subprocess.Popen(
-        [NVOI, "demo"],
+        [NVOI, "demo", "--port", str(machine.port)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -286,7 +290,9 @@ def test_the_readme_shows_a_demo_that_runs_from_a_bare_checkout(machine: Machine
         )
     for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, checkout)
-    demo = machine.start(checkout / command, "--no-wait", PYTHON=sys.executable)
+    demo = machine.start(
+        checkout / command, "--no-wait", "--port", str(machine.port), PYTHON=sys.executable
+    )
     assert wait_for_end(demo, WHOLE) == 0, machine.read()
     assert "pip install -e .[demo]" in machine.read()
     assert "All of it is as it should be" in machine.read()
