@@ -127,7 +127,7 @@ Body = LogBatch | Started | Completed | Failed
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class SequenceNumbers:
     """What a request's headers count, None where they do not.
 
     ``first`` is the sequence number of a batch's first line; ``count`` the lines logged in the
@@ -170,7 +170,7 @@ class Delivery:
     digest: bytes
     received_at: int
     body: Body
-    numbers: Numbers = Numbers()
+    numbers: SequenceNumbers = SequenceNumbers()
     about: About = About()
 
 
@@ -190,7 +190,9 @@ class ProtocolViolation(Exception):  # noqa: N818 - it is no error of ours
         self.message = message
 
 
-def parse_request(kind: Kind, body: bytes, headers: Mapping[str, str]) -> tuple[Body, Numbers]:
+def parse_request(
+    kind: Kind, body: bytes, headers: Mapping[str, str]
+) -> tuple[Body, SequenceNumbers]:
     """What a request brings; ``kind`` is the last segment of its path."""
     if not _CONTENT_TYPE.fullmatch(headers.get("content-type", "").strip()):
         raise ProtocolViolation("Content-Type", "application/json is needed")
@@ -199,7 +201,7 @@ def parse_request(kind: Kind, body: bytes, headers: Mapping[str, str]) -> tuple[
     if kind == "logs":
         batch = parse_batch(body)
         _refuse_headers(headers, (LOG_COUNT, LOG_DROPPED), "a terminal status only")
-        return batch, Numbers(first=_parse_sequence(headers, len(batch.lines)))
+        return batch, SequenceNumbers(first=_parse_sequence(headers, len(batch.lines)))
     status: Started | Completed | Failed = convert_json(body, Started | Completed | Failed)
     _refuse_headers(headers, (SEQUENCE,), "logs only")
     if isinstance(status, Started):
@@ -248,7 +250,7 @@ def _parse_sequence(headers: Mapping[str, str], lines: int) -> int | None:
     return first
 
 
-def _parse_counts(headers: Mapping[str, str]) -> Numbers:
+def _parse_counts(headers: Mapping[str, str]) -> SequenceNumbers:
     count, dropped = (
         int(match[0]) if match else None
         for match in (
@@ -258,7 +260,7 @@ def _parse_counts(headers: Mapping[str, str]) -> Numbers:
     )
     if count is not None and dropped is not None and dropped > count:
         raise ProtocolViolation(LOG_DROPPED, f"it is more than {LOG_COUNT}")
-    return Numbers(count=count, dropped=dropped)
+    return SequenceNumbers(count=count, dropped=dropped)
 
 
 def _find_header(

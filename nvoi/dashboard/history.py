@@ -53,7 +53,7 @@ def read_history(sql: Connection, project: Project) -> History:
     newest = next(iter(list_completed(sql, project, 1)), None)
     # A project may have several apps, of branches for instance.
     live = find_standing(sql, project) if newest and newest.command == "delete" else newest
-    before = find_before(sql, project, live) if live else None
+    before = find_previous(sql, project, live) if live else None
     succeeded = [run for run in recent if run.status == "completed" and run.command != "delete"]
     return History(
         results,
@@ -72,7 +72,7 @@ def is_deploy(run: Attempt) -> bool:
     return run.command in {None, "deploy"}
 
 
-def find_before(sql: Connection, project: Project, run: Attempt) -> Attempt | None:
+def find_previous(sql: Connection, project: Project, run: Attempt) -> Attempt | None:
     """The deploy that served before one; None where something else was done since."""
     found = list_completed(sql, project, 1, run.id, run.app) if is_deploy(run) else ()
     return found[0] if found and is_deploy(found[0]) else None

@@ -58,7 +58,7 @@ class Allowance:
         self._held: Counter[Hashable] = Counter()
 
     @contextmanager
-    def share_for(self, key: Hashable) -> Iterator[Callable[[int], bool]]:
+    def reserve(self, key: Hashable) -> Iterator[Callable[[int], bool]]:
         """Gives what notes that ``key`` holds so much more, and whether that is allowed.
 
         At the end it holds none of it any more.

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from nvoi.dashboard import formats, views
 from nvoi.dashboard.context import get_dashboard
 from nvoi.dashboard.database import read_clock
-from nvoi.dashboard.history import find_before, read_history
+from nvoi.dashboard.history import find_previous, read_history
 from nvoi.dashboard.projects import Project, list_projects
 from nvoi.dashboard.queries import (
     Attempt,
@@ -139,7 +139,7 @@ async def show_deploy(request: Request) -> Response:
         lines = [] if part else _read_page(sql, attempt, end)
         return (
             project,
-            DeployView(attempt, now, numbers, find_before(sql, project, attempt)),
+            DeployView(attempt, now, numbers, find_previous(sql, project, attempt)),
             lines,
         )
 

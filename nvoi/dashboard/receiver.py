@@ -87,7 +87,7 @@ class Receiver:
     async def answer(self, request: Request, *, kind: Kind) -> Response:
         project, keys = await self._get_project(request.path_params.get("token", ""))
         client = find_client(request.scope, self._dashboard.settings)
-        with self._held.share_for(client) as hold:
+        with self._held.reserve(client) as hold:
             body = await read_body(request, MOST_BYTES, BODY_SECONDS, hold)
             delivery = self._read_delivery(request, kind, project, keys, body)
         # What is on its way to the disk may get there though the request is given up: those who

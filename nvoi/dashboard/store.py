@@ -27,7 +27,7 @@ from nvoi.dashboard.deliveries import (
     Failed,
     Line,
     LogBatch,
-    Numbers,
+    SequenceNumbers,
     Started,
 )
 from nvoi.protocol import LEVELS
@@ -259,7 +259,7 @@ def _find_ended(sql: Connection, delivery: Delivery) -> Tail | None:
     return next((tail for tail, gone in attempts if _fits(tail, gone, delivery.numbers)), None)
 
 
-def _fits(tail: Tail, missing: int, numbers: Numbers) -> bool:
+def _fits(tail: Tail, missing: int, numbers: SequenceNumbers) -> bool:
     """Whether an attempt has what its end counts: all lines but those that were given up."""
     count = numbers.count or 0
     least = 0 if numbers.dropped is None else count - numbers.dropped

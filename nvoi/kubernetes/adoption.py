@@ -27,8 +27,8 @@ from nvoi.kubernetes.ownership import (
     WORKLOADS,
     Json,
     Reference,
-    find_fixed,
     is_adopted,
+    list_immutable_changes,
     read_reference,
 )
 from nvoi.kubernetes.workloads import Manifest
@@ -218,7 +218,7 @@ def find_detached(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Refe
     items, manifests = [*live], [*wanted]
     adopted = {read_reference(item) for item in items if is_adopted(item)}
     rolling = {read_reference(item) for item in manifests if rolls(item)}
-    return [one for one in find_fixed(items, manifests) if one in adopted & rolling]
+    return [one for one in list_immutable_changes(items, manifests) if one in adopted & rolling]
 
 
 def find_turned(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Manifest]:
@@ -226,7 +226,7 @@ def find_turned(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Manife
     items, manifests = [*live], [*wanted]
     adopted = {read_reference(item) for item in items if is_adopted(item)}
     services = [one for one in manifests if one["kind"] == "Service"]
-    fixed = find_fixed(items, services)
+    fixed = list_immutable_changes(items, services)
     return [one for one in services if read_reference(one) in adopted.difference(fixed)]
 
 

@@ -21,9 +21,9 @@ from nvoi.kubernetes.names import COMPONENT, DOMAIN, INSTANCE, NAMESPACE
 from nvoi.kubernetes.ownership import (
     Json,
     Reference,
-    find_fixed,
     get_label,
     is_adopted,
+    list_immutable_changes,
     read_reference,
 )
 from nvoi.kubernetes.progress import Restarts, count_settling, find_stuck
@@ -322,7 +322,7 @@ class Cluster:
         """
         old = [item for item in before if item["kind"] != "Job"]
         if old:
-            fixed = find_fixed(self._look(old), old)
+            fixed = list_immutable_changes(self._look(old), old)
             if fixed:
                 # Others that are as they were go on while these are away.
                 services = [one for one in old if one["kind"] == "Service"]

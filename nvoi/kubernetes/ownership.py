@@ -135,7 +135,7 @@ def is_going(item: Json) -> bool:
     return "deletionTimestamp" in item["metadata"]
 
 
-def find_fixed(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Reference]:
+def list_immutable_changes(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Reference]:
     """What can only be changed by deleting it first. A Job would not run again."""
     old = {read_reference(item): item for item in live}
     return sorted(

@@ -163,7 +163,7 @@ def is_same(one: Record, other: Record) -> bool:
     return specs[0] == specs[1]
 
 
-def find_before(records: Iterable[Record], running: str) -> Record | None:
+def find_previous(records: Iterable[Record], running: str) -> Record | None:
     """The release to go back to from ``running``: the one that served when it was deployed.
 
     Where that is not kept, not known, or runs the same, it is the newest of those that are older
@@ -185,7 +185,7 @@ def find_expired(records: Iterable[Record], running: str, keep: int) -> list[Rec
     """
     kept = {record.stamp: record for record in records}
     ranked: dict[str, Record] = {}
-    while (step := find_before(kept.values(), next(reversed(ranked), running))) is not None:
+    while (step := find_previous(kept.values(), next(reversed(ranked), running))) is not None:
         if step.stamp in {running, *ranked}:
             break
         ranked[step.stamp] = step

@@ -47,7 +47,7 @@ class Reporter:
             output=[masker.clean_text(line) for line in output],
         )
 
-    def build_late(
+    def build_timeout_error(
         self, service: str, late: Iterable[Json], sentences: Iterable[str], seconds: float
     ) -> ServiceError:
         items = [*late]

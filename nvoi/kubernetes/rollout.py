@@ -125,7 +125,7 @@ class RolloutWatch:
                         # What has failed until now is told as that.
                         self._is_patient = False
                         self._judge()
-                    raise self._build_late(verdicts)
+                    raise self._build_timeout_error(verdicts)
                 reminder.tell("; ".join(list_open(verdicts)))
                 self._take_changes()
                 verdicts = self._judge()
@@ -344,7 +344,7 @@ class RolloutWatch:
             name_service(item), told.sentence, told.failure or Failure("Failed", "")
         )
 
-    def _build_late(self, verdicts: Sequence[Verdict]) -> ServiceError:
+    def _build_timeout_error(self, verdicts: Sequence[Verdict]) -> ServiceError:
         """The error of workloads that were not done in time, with what was seen last."""
         trouble = self._api.trouble
         if trouble is not None:
@@ -357,7 +357,9 @@ class RolloutWatch:
             if read_reference(item) in {*self._references} - self._done
         ]
         names = ", ".join(map(name_service, late))
-        return self._build_reporter().build_late(names, late, list_open(verdicts), self._seconds)
+        return self._build_reporter().build_timeout_error(
+            names, late, list_open(verdicts), self._seconds
+        )
 
     def _build_unknown(self, error: NvoiError) -> ServiceError:
         if isinstance(error, RequestError):

@@ -122,7 +122,7 @@ class Deletion:
     has_begun: bool = False
     is_served: bool = False
     failures: list[str] = field(default_factory=list)
-    is_away: bool = False
+    is_unreachable: bool = False
     remark: str = ""
 
 

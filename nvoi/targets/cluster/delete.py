@@ -114,7 +114,7 @@ def attempt(
 
     A cluster that did not answer is not waited for again.
     """
-    if in_cluster and context.deletion.is_away:
+    if in_cluster and context.deletion.is_unreachable:
         log.error("Not removed: %s: the cluster does not answer", what)
         context.deletion.failures.append(what)
         return
@@ -124,8 +124,8 @@ def attempt(
         for one in error.errors if isinstance(error, HostsError) else [error]:
             log.error("Not removed: %s: %s", what, one)  # noqa: TRY400 - told in a line
         context.deletion.failures.append(what)
-        is_away = isinstance(error, ClusterSilenceError | ConnectionFailedError)
-        context.deletion.is_away = context.deletion.is_away or is_away
+        is_unreachable = isinstance(error, ClusterSilenceError | ConnectionFailedError)
+        context.deletion.is_unreachable = context.deletion.is_unreachable or is_unreachable
 
 
 def take_lock(context: ClusterContext) -> None:

@@ -15,7 +15,7 @@ from nvoi.kubernetes.cluster import build_selector
 from nvoi.kubernetes.data import Move, find_moves
 from nvoi.kubernetes.drift import is_unchanged
 from nvoi.kubernetes.names import NAME, NAMESPACE, STAMP, build_app_selector
-from nvoi.kubernetes.ownership import WORKLOADS, find_fixed, get_label, read_reference
+from nvoi.kubernetes.ownership import WORKLOADS, get_label, list_immutable_changes, read_reference
 from nvoi.kubernetes.ports import hold_targets
 from nvoi.kubernetes.progress import count_settling, is_ready
 from nvoi.kubernetes.releases import build_record, is_same, read_record
@@ -218,7 +218,9 @@ def apply_changed(context: ClusterContext, manifests: Sequence[Manifest], second
     found = context.cluster.roll_out(
         held,
         seconds=seconds + count_settling(manifests),
-        delete_first=[one for one in find_fixed(live, manifests) if one not in detached],
+        delete_first=[
+            one for one in list_immutable_changes(live, manifests) if one not in detached
+        ],
     )
     for item in adopted:
         context.cluster.change(read_reference(item), build_turn(item))

@@ -13,7 +13,7 @@ from nvoi.kubernetes.ownership import (
     get_label,
     is_owned,
 )
-from nvoi.kubernetes.releases import Record, find_before, list_stamps
+from nvoi.kubernetes.releases import Record, find_previous, list_stamps
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.operation import KeptRelease, Request, Step
@@ -109,7 +109,7 @@ def find_release(state: State, stamp: str | None) -> Record | None:
     newest = max(list_stamps(state.app, state.objects), default=state.running)
     if newest != state.running:
         return state.find_record(state.running)
-    return find_before(state.records, state.running)
+    return find_previous(state.records, state.running)
 
 
 def remove_newer(context: ClusterContext) -> None:

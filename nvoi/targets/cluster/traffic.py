@@ -39,7 +39,7 @@ PERIOD, TIMEOUT = 10, 1
 
 
 @dataclass(frozen=True)
-class Question:
+class Check:
     """How a service is asked.
 
     Attributes:
@@ -68,10 +68,10 @@ def run(
         ServiceError: one does not; or a container has ended since its pod was ready.
     """
     with ExitStack() as stack:
-        questions = dict(find_questions(context, stack))
+        checks = dict(find_checks(context, stack))
         work_on_all(
-            [*questions],
-            lambda name: wait_for_answers(name, questions[name], clock=clock, sleep=sleep),
+            [*checks],
+            lambda name: wait_for_answers(name, checks[name], clock=clock, sleep=sleep),
         )
     check_steadiness(context)
 
@@ -89,7 +89,7 @@ def check_steadiness(context: ClusterContext) -> None:
         context.cluster.follow(workloads, seconds, selector=selector, is_quiet=True)
 
 
-def find_questions(context: ClusterContext, stack: ExitStack) -> Iterator[tuple[str, Question]]:
+def find_checks(context: ClusterContext, stack: ExitStack) -> Iterator[tuple[str, Check]]:
     """The services that can be asked; the ways to them are open as long as ``stack`` is."""
     services = {item["metadata"]["name"]: item["spec"] for item in context.rollout.services}
     deployments: list[Json] = [
@@ -100,7 +100,7 @@ def find_questions(context: ClusterContext, stack: ExitStack) -> Iterator[tuple[
         (container,) = item["spec"]["template"]["spec"]["containers"]
         probe = container.get("readinessProbe") or {}
         if name in services:
-            place, ask = build_address_question(context, stack, name, services[name], container)
+            place, ask = build_address_check(context, stack, name, services[name], container)
         elif "exec" in probe:
             place, ask = "by its healthcheck's command", partial(execute, context, name, probe)
         else:
@@ -108,10 +108,10 @@ def find_questions(context: ClusterContext, stack: ExitStack) -> Iterator[tuple[
             continue
         # Every healthcheck becomes a livenessProbe too.
         is_bare = "tcpSocket" in probe and "livenessProbe" not in container
-        yield name, Question(place, ask, count_seconds(probe), PORT_ALONE if is_bare else "")
+        yield name, Check(place, ask, count_seconds(probe), PORT_ALONE if is_bare else "")
 
 
-def build_address_question(
+def build_address_check(
     context: ClusterContext, stack: ExitStack, name: str, service: Json, container: Json
 ) -> tuple[str, Callable[[], None]]:
     """Ask at a Service's address, as the probes do at the pods behind it."""
@@ -135,14 +135,14 @@ def find_target(ports: Json, container: Json) -> int | None:
 
 
 def count_seconds(probe: Json) -> float:
-    """Time for as many questions as are asked, each as slow as the healthcheck lets it be."""
+    """Time for as many checks as are asked, each as slow as the healthcheck lets it be."""
     each = probe.get("periodSeconds", PERIOD) + probe.get("timeoutSeconds", TIMEOUT)
     return max(LEAST_SECONDS, float(IN_A_ROW * each))
 
 
 def wait_for_answers(
     name: str,
-    question: Question,
+    check: Check,
     *,
     clock: Callable[[], float],
     sleep: Callable[[float], object],
@@ -150,13 +150,13 @@ def wait_for_answers(
     """Ask until there were good answers in a row; those that began in time are waited for.
 
     Raises:
-        ServiceError: there was still a bad one after the question's seconds.
+        ServiceError: there was still a bad one after the check's seconds.
     """
     try:
         wait_for(
-            lambda: ask_in_a_row(question.ask, sleep),
-            what=f"{name} to answer {question.place}",
-            seconds=question.seconds,
+            lambda: ask_in_a_row(check.ask, sleep),
+            what=f"{name} to answer {check.place}",
+            seconds=check.seconds,
             log=log,
             pause=ROW_PAUSE,
             sleep=sleep,
@@ -164,10 +164,10 @@ def wait_for_answers(
         )
     except NotReadyError as seen:
         raise ServiceError(
-            f"{name} does not answer {question.place} from inside the cluster: {seen}",
+            f"{name} does not answer {check.place} from inside the cluster: {seen}",
             hint="its pods are ready: does the healthcheck ask the same as a visitor would?",
         ) from None
-    log.info("%s answers %s%s", name, question.place, question.limit)
+    log.info("%s answers %s%s", name, check.place, check.limit)
 
 
 def connect(connections: Connections, host: Host, address: str, port: int) -> None:

@@ -271,12 +271,18 @@ def test_a_wait_goes_on_when_its_connection_drops(
     got[0].check()
 
 
-@pytest.mark.parametrize("is_away", [False, True])
+@pytest.mark.parametrize("is_unreachable", [False, True])
 def test_a_dropped_connection_loses_the_lock(
-    server: Server, relay: Relay, connections: Connections, take: Take, path: str, *, is_away: bool
+    server: Server,
+    relay: Relay,
+    connections: Connections,
+    take: Take,
+    path: str,
+    *,
+    is_unreachable: bool,
 ) -> None:
     lock = take(relay.host)
-    if is_away:
+    if is_unreachable:
         relay.refuse()
     relay.cut()
     for _ in range(2):

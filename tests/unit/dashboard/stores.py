@@ -20,7 +20,7 @@ from nvoi.dashboard.deliveries import (
     Delivery,
     Line,
     LogBatch,
-    Numbers,
+    SequenceNumbers,
     Started,
 )
 from nvoi.dashboard.keyring import Keyring, open_keyring
@@ -44,7 +44,7 @@ class Sent:
     """A body, and what the headers beside it count."""
 
     body: Body
-    numbers: Numbers
+    numbers: SequenceNumbers
 
 
 def make_lines(first: int, last: int, *, at: int = NOON, text: str = "line") -> tuple[Line, ...]:
@@ -53,7 +53,7 @@ def make_lines(first: int, last: int, *, at: int = NOON, text: str = "line") -> 
 
 
 def make_batch(first: int, last: int, *, at: int = NOON, text: str = "line") -> Sent:
-    return Sent(LogBatch(make_lines(first, last, at=at, text=text)), Numbers(first))
+    return Sent(LogBatch(make_lines(first, last, at=at, text=text)), SequenceNumbers(first))
 
 
 def make_plain(*messages: str) -> LogBatch:
@@ -62,7 +62,7 @@ def make_plain(*messages: str) -> LogBatch:
 
 
 def make_end(count: int, *, dropped: int = 0, body: Body = COMPLETED) -> Sent:
-    return Sent(body, Numbers(count=count, dropped=dropped))
+    return Sent(body, SequenceNumbers(count=count, dropped=dropped))
 
 
 @dataclass
@@ -97,7 +97,9 @@ class Store:
             project: whose.
             about: what its headers say of the run.
         """
-        body, numbers = (sent.body, sent.numbers) if isinstance(sent, Sent) else (sent, Numbers())
+        body, numbers = (
+            (sent.body, sent.numbers) if isinstance(sent, Sent) else (sent, SequenceNumbers())
+        )
         delivery = Delivery(
             (project or self.project).id,
             deploy,

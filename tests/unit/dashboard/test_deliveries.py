@@ -14,8 +14,8 @@ from nvoi.dashboard.deliveries import (
     Kind,
     Line,
     LogBatch,
-    Numbers,
     ProtocolViolation,
+    SequenceNumbers,
     Started,
     Tunnel,
     check_deploy_header,
@@ -35,7 +35,7 @@ TUNNEL = {"service_name": "web", "hostname": "www.example.com"}
 COMPLETED = {"status": "completed", "tunnels": [TUNNEL], "duration_seconds": 120}
 
 
-def parse(kind: Kind, document: Any, **headers: str) -> tuple[Any, Numbers]:
+def parse(kind: Kind, document: Any, **headers: str) -> tuple[Any, SequenceNumbers]:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return parse_request(kind, body, JSON | names)
@@ -95,13 +95,13 @@ def test_what_belongs_on_a_start_belongs_on_no_other_request() -> None:
 
 def test_a_batch_with_its_numbers() -> None:
     batch = parse("logs", {"logs": [LINE, LINE]}, x_nvoi_sequence="7-8")
-    assert batch == (LogBatch((Line("info", "hello", MOMENT),) * 2), Numbers(7))
+    assert batch == (LogBatch((Line("info", "hello", MOMENT),) * 2), SequenceNumbers(7))
 
 
 def test_started_with_all_and_with_nothing_that_is_known() -> None:
     whole = {"git_sha": "a", "git_ref": "b", "ci_provider": "c", "ci_run_url": "d"}
     assert parse("status", {"status": "started", **whole})[0] == Started("a", "b", "c", "d")
-    assert parse("status", {"status": "started"}) == (Started(), Numbers())
+    assert parse("status", {"status": "started"}) == (Started(), SequenceNumbers())
 
 
 def test_what_is_read_are_the_protocols_levels_and_keys() -> None:
@@ -111,9 +111,9 @@ def test_what_is_read_are_the_protocols_levels_and_keys() -> None:
 
 def test_completed_with_and_without_its_counts() -> None:
     tunnels = (Tunnel("web", "www.example.com"),)
-    assert parse("status", COMPLETED) == (Completed(tunnels, 120), Numbers())
+    assert parse("status", COMPLETED) == (Completed(tunnels, 120), SequenceNumbers())
     counted = parse("status", COMPLETED, x_nvoi_log_count="9", x_nvoi_log_dropped="2")
-    assert counted == (Completed(tunnels, 120), Numbers(count=9, dropped=2))
+    assert counted == (Completed(tunnels, 120), SequenceNumbers(count=9, dropped=2))
 
 
 @pytest.mark.parametrize(

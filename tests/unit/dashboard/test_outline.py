@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from nvoi.dashboard.deliveries import Line, LogBatch, Numbers
+from nvoi.dashboard.deliveries import Line, LogBatch, SequenceNumbers
 from nvoi.dashboard.outline import (
     LONGEST_NAME,
     MOST_MATCHES,
@@ -28,7 +28,7 @@ def send(store: Store, *lines: tuple[str, str], first: int = 1) -> None:
         Line(level, message, NOON + 1000 * (first + index))
         for index, (level, message) in enumerate(lines)
     )
-    store.send(Sent(LogBatch(made), Numbers(first)))
+    store.send(Sent(LogBatch(made), SequenceNumbers(first)))
 
 
 def read(store: Store) -> Outline:

@@ -81,25 +81,30 @@ def test_what_is_being_deleted_is_not_deleted_again() -> None:
 def test_what_cannot_be_changed_is_found_before_it_is_applied() -> None:
     items = live("postgres")
     wanted = build("postgres").kept
-    assert ownership.find_fixed(items, wanted) == []
+    assert ownership.list_immutable_changes(items, wanted) == []
     find(items, "Deployment", "shop-web")["spec"]["selector"] = {"matchLabels": {"app": "shop-web"}}
     find(items, "Service", "db-shop")["spec"]["clusterIP"] = "None"
-    assert shown(ownership.find_fixed(items, wanted)) == ["deployment/shop-web", "service/db-shop"]
+    assert shown(ownership.list_immutable_changes(items, wanted)) == [
+        "deployment/shop-web",
+        "service/db-shop",
+    ]
 
 
 def test_an_address_that_the_cluster_chose_is_no_difference() -> None:
     items = live("web")
     find(items, "Service", "shop-web")["spec"]["clusterIP"] = "10.43.7.7"
-    assert ownership.find_fixed(items, build("web").kept) == []
+    assert ownership.list_immutable_changes(items, build("web").kept) == []
 
 
 def test_a_database_that_gets_a_volume_is_made_anew() -> None:
-    fixed = ownership.find_fixed(live("postgres without a volume"), build("postgres").kept)
+    fixed = ownership.list_immutable_changes(
+        live("postgres without a volume"), build("postgres").kept
+    )
     assert shown(fixed) == ["statefulset/db-shop"]
 
 
 def test_a_job_that_ran_before_is_made_anew() -> None:
-    fixed = ownership.find_fixed(live("mounts"), build("mounts").all)
+    fixed = ownership.list_immutable_changes(live("mounts"), build("mounts").all)
     assert [reference.kind for reference in fixed] == ["Job"]
 
 

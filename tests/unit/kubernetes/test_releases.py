@@ -101,7 +101,7 @@ def test_what_served_before_a_release_is_what_one_goes_back_to(
     history = {3: 1, 2: 1, 1: 0, 0: None}
     live = [record(STAMPS[n], before=None if b is None else STAMPS[b]) for n, b in history.items()]
     kept = releases.list_records("shop", live)
-    found = releases.find_before(kept, running)
+    found = releases.find_previous(kept, running)
     assert (found and found.stamp) == before
     # And it stays for that, rather than the newer one that was left.
     assert STAMPS[2] in [one.stamp for one in releases.find_expired(kept, STAMPS[3], 2)]
@@ -109,7 +109,7 @@ def test_what_served_before_a_release_is_what_one_goes_back_to(
 
 def test_where_what_served_before_is_not_kept_the_newest_older_one_is_gone_back_to() -> None:
     live = [record(STAMPS[3], before=STAMPS[2]), record(STAMPS[1]), record(STAMPS[0])]
-    found = releases.find_before(releases.list_records("shop", live), STAMPS[3])
+    found = releases.find_previous(releases.list_records("shop", live), STAMPS[3])
     assert found is not None
     assert found.stamp == STAMPS[1]
 
@@ -142,16 +142,16 @@ def test_releases_that_run_the_same_do_not_count_and_are_removed() -> None:
     ]
     items = releases.list_records("shop", live)
     assert [item.stamp for item in releases.find_expired(items, four, 1)] == [three, two]
-    found = releases.find_before(items, four)
+    found = releases.find_previous(items, four)
     assert found is not None
     assert found.stamp == one
     # As earlier versions have noted it.
     live[-1] = record(four, "b", three)
-    found = releases.find_before(releases.list_records("shop", live), four)
+    found = releases.find_previous(releases.list_records("shop", live), four)
     assert found is not None
     assert found.stamp == one
     alone = releases.list_records("shop", live[1:])
-    assert releases.find_before(alone, four) is None
+    assert releases.find_previous(alone, four) is None
     assert [item.stamp for item in releases.find_expired(alone, four, 2)] == [three, two]
 
 
@@ -160,7 +160,7 @@ def test_what_served_before_something_else_stays_though_it_runs_again() -> None:
     live = [record(one, "a"), record(two, "b", one), record(three, "a", two)]
     items = releases.list_records("shop", live)
     assert releases.find_expired(items, three, 2) == []
-    found = releases.find_before(items, two)
+    found = releases.find_previous(items, two)
     assert found is not None
     assert found.stamp == one
 

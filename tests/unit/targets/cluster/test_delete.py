@@ -76,7 +76,7 @@ def test_an_app_that_could_not_be_removed_keeps_its_marks(context: ClusterContex
     (server,) = context.survey.servers
     context.survey.facts[server.name] = build_facts(k3s=build_k3s())
     attempt(context, "the app's workloads", fail(NvoiError("no")))
-    context.deletion.is_away = True
+    context.deletion.is_unreachable = True
     remove_cluster(context)
     assert context.deletion.failures == ["the app's workloads"]
 
