@@ -78,8 +78,13 @@ def choose_region(
     """As :func:`choose_type`: a region says what is on sale there once it is chosen."""
     choices = [Choice(region, region) for region in regions]
     record = replace(record, region=prompts.choose("Region:", choices, record.region))
-    prompts.say("  EC2's API has no prices: see https://aws.amazon.com/ec2/pricing/on-demand/")
-    return choose_type(prompts, record, try_out(prompts, list_types, record, environ), environ)
+    types = try_out(prompts, list_types, record, environ)
+    if all(one.price is None for one in types):
+        prompts.say(
+            "  The key may not read prices (pricing:GetProducts): see "
+            "https://aws.amazon.com/ec2/pricing/on-demand/"
+        )
+    return choose_type(prompts, record, types, environ)
 
 
 def choose_type(prompts: Prompts, record: Any, types: Sequence[ServerType], _: Environ) -> Any:
@@ -93,7 +98,7 @@ def choose_type(prompts: Prompts, record: Any, types: Sequence[ServerType], _: E
     if len(places) > 1:
         place = prompts.choose("Location:", choices, getattr(record, location))
     here = [one for one in types if one.location == place]
-    here.sort(key=lambda one: (one.price or 0, one.cores, one.memory, one.name))
+    here.sort(key=lambda one: (one.price is None, one.price or 0, one.cores, one.memory, one.name))
     before = next((one for one in here if one.name == getattr(record, kind)), None)
     chosen = prompts.choose("Server type:", [Choice(one.describe(), one) for one in here], before)
     values = {location: place, kind: chosen.name, ARCHITECTURE: chosen.architecture}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from nvoi import parallel
@@ -13,15 +13,18 @@ from nvoi.log.levels import get_logger
 from nvoi.providers.aws.api import EC2, PACE, Pace, Resource
 from nvoi.providers.aws.app import App, try_all
 from nvoi.providers.aws.description import (
-    COSTS,
     describe_changes,
+    describe_costs,
     describe_deletion,
     describe_surplus,
     describe_wishes,
+    list_costly,
+    list_costly_afterwards,
 )
 from nvoi.providers.aws.network import Networks
 from nvoi.providers.aws.offers import Offers
 from nvoi.providers.aws.ownership import Owner
+from nvoi.providers.aws.prices import Prices, read_prices
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.providers.aws.regions import Regions, build_elsewhere_error
 from nvoi.providers.aws.servers import Servers, wait
@@ -213,7 +216,15 @@ class AWS(RentedServers):
             told = f"AWS cannot be asked what there is: {error.message}"
             return [told, *describe_wishes(app.wanted, app.networks, app.offers.get_type)]
         lines = describe_changes(situation, app.networks, drift, zone, app.offers.get_type)
-        return [*lines, *describe_surplus(situation, with_volumes=with_volumes), COSTS]
+        lines += describe_surplus(situation, with_volumes=with_volumes)
+        now = list_costly([*situation.servers.values(), *situation.volumes.values()])
+        afterwards = list_costly_afterwards(
+            situation, app.offers.get_type, with_volumes=with_volumes
+        )
+        return [*lines, describe_costs(self._read_prices, now, afterwards)]
+
+    def _read_prices(self, types: Collection[str]) -> Prices:
+        return read_prices(self._ec2, types)
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
         app = self._open(application)
@@ -227,7 +238,10 @@ class AWS(RentedServers):
             return [f"AWS cannot be asked what there is: {error.message}"]
         lines = describe_deletion(own, with_volumes=with_volumes)
         traces = app.regions.find_traces().items()
-        return [*lines, *(f"leaves {trace}, which is in {region}" for region, trace in traces)]
+        lines += [f"leaves {trace}, which is in {region}" for region, trace in traces]
+        kept = [one for one in own if one.kind == "volume" and not with_volumes]
+        costs = describe_costs(self._read_prices, list_costly(own), list_costly(kept))
+        return [*lines, costs]
 
 
 def build_error(failures: Mapping[Resource, NvoiError | None]) -> NvoiError:

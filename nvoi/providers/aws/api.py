@@ -33,6 +33,8 @@ Item = dict[str, Any]
 
 #: EC2's description of itself has 10 MB: it is read once.
 LOADER = botocore.loaders.create_loader()
+#: How hosts are called that a service is asked at.
+HOSTS = {"ec2": "ec2", "pricing": "api.pricing"}
 #: Items of a page; DescribeInstanceTypes takes no more.
 PAGE = 100
 CONNECTIONS = 32
@@ -135,16 +137,16 @@ class EC2:
 
     @cached_property
     def _client(self) -> Any:
-        return self._build_client(self.region)
+        return self.build_client(self.region)
 
-    def _build_client(self, region: str) -> Any:
-        """A client that asks once.
+    def build_client(self, region: str, service: str = "ec2") -> Any:
+        """A client that asks once, of :meth:`ask`.
 
         Raises:
             UsageError: a proxy or CA bundle that the environment names cannot be used.
         """
         url = self._environ.get("AWS_ENDPOINT_URL") or None
-        host = url or f"https://ec2.{region}.amazonaws.com"
+        host = url or f"https://{HOSTS[service]}.{region}.amazonaws.com"
         try:
             network.build_manager(host, self._environ)
         except network.NetworkError as error:
@@ -152,7 +154,7 @@ class EC2:
         proxy = network.find_proxy(host, self._environ)
         build: Any = self._session.client
         return build(
-            "ec2",
+            service,
             region_name=region,
             endpoint_url=url,
             verify=network.find_bundle(self._environ),
@@ -170,7 +172,7 @@ class EC2:
         """The same account in another region, for a glance."""
         there = copy.copy(self)
         there.region, there.pace = region, self.pace.hurry()
-        there._client = self._build_client(region)  # noqa: SLF001 - its own
+        there._client = self.build_client(region)  # noqa: SLF001 - its own
         return there
 
     def list_known_regions(self) -> list[str]:
@@ -199,8 +201,8 @@ class EC2:
 
     def list_regions(self, home: str) -> dict[str, str]:
         """Whether each region is enabled for the account, as AWS says it, asked at ``home``."""
-        client = self._build_client(home)
-        found = self._insist(client, "describe_regions", {"AllRegions": True})
+        client = self.build_client(home)
+        found = self.ask(client, "describe_regions", {"AllRegions": True})
         return {one["RegionName"]: one.get("OptInStatus", "") for one in found["Regions"]}
 
     def call(self, operation: str, **parameters: Any) -> Item:
@@ -209,7 +211,11 @@ class EC2:
         Raises:
             EC2Error: it is refused, or nobody answered in time.
         """
-        return self._insist(self._client, operation, parameters)
+        return self.ask(self._client, operation, parameters)
+
+    def ask(self, client: Any, operation: str, parameters: Mapping[str, Any]) -> Item:
+        """As :meth:`call`, of another client of this account."""
+        return self._repeat(lambda: self._try(client, operation, parameters))
 
     def ensure(self, operation: str, done: str, **parameters: Any) -> None:
         """As :meth:`call`, where a refusal by a code like ``done`` says that it is so already."""
@@ -320,9 +326,6 @@ class EC2:
             parallel.sleep(min(pause, left))
             pause = min(pause * 2, self.pace.longest_pause)
         return found
-
-    def _insist(self, client: Any, operation: str, parameters: Mapping[str, Any]) -> Item:
-        return self._repeat(lambda: self._try(client, operation, parameters))
 
     def _repeat(self, attempt: Callable[[], T]) -> T:
         """What ``attempt`` returns, once it does not fail by what passes."""

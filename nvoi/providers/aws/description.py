@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
 
+from nvoi.errors import NvoiError
 from nvoi.providers.aws.api import Resource
 from nvoi.providers.aws.network import Drift, Networks, describe_rule
+from nvoi.providers.aws.prices import Prices
 from nvoi.providers.aws.servers import describe_other_type
 from nvoi.providers.aws.situation import Situation
 from nvoi.providers.rented import NETWORK, SUBNET, WantedServer
+from nvoi.providers.wording import Costs
 
-#: AWS has prices in an API of their own, which needs rights of its own.
-COSTS = (
-    "costs: EC2's API has no prices; https://aws.amazon.com/ec2/pricing/on-demand/ has those of "
+#: Where prices are that the API does not tell.
+PAGES = (
+    "https://aws.amazon.com/ec2/pricing/on-demand/ has those of "
     "servers, https://aws.amazon.com/ebs/pricing/ those of volumes, and each server's public "
     "address costs as https://aws.amazon.com/vpc/pricing/ says"
 )
 
 TypeOf = Callable[[WantedServer], str]
+
+
+@dataclass(frozen=True)
+class Costly:
+    """Servers by their types, and the GB of disks beside their own."""
+
+    types: tuple[str, ...]
+    disks: int
+
+    def sum(self, prices: Prices) -> Decimal:
+        """What it costs a month.
+
+        Raises:
+            NvoiError: the price list lacks a type.
+        """
+        return sum(map(prices.get_server, self.types), prices.disk * self.disks)
 
 
 def describe_wishes(
@@ -85,6 +106,34 @@ def describe_volume_changes(situation: Situation, server: WantedServer) -> Itera
             yield f"grows {there} from {there.item['Size']} to {volume.size} GB"
         else:
             yield f"keeps {there}"
+
+
+def describe_costs(read: Callable[[set[str]], Prices], now: Costly, afterwards: Costly) -> str:
+    """What a month costs; ``read`` has the prices of servers of these types."""
+    try:
+        prices = read({*now.types, *afterwards.types})
+        return str(Costs(prices.currency, now.sum(prices), afterwards.sum(prices)))
+    except NvoiError as error:
+        return f"costs: {error}; {PAGES}"
+
+
+def list_costly(own: Sequence[Resource]) -> Costly:
+    """What of all this costs money; of disks only those with data, as each server has its own."""
+    return Costly(
+        tuple(one.item["InstanceType"] for one in own if one.kind == "instance"),
+        sum(one.item["Size"] for one in own if one.kind == "volume"),
+    )
+
+
+def list_costly_afterwards(situation: Situation, get_type: TypeOf, *, with_volumes: bool) -> Costly:
+    """What the config names, and the volumes that stay beside it."""
+    there = {name: one.item["InstanceType"] for name, one in situation.servers.items()}
+    gone = {one.name for one in situation.surplus_volumes} if with_volumes else ()
+    sizes = {name: one.item["Size"] for name, one in situation.volumes.items() if name not in gone}
+    for server in situation.wanted:
+        sizes |= {volume.name: volume.size for volume in server.volumes}
+    types = (there.get(one.name) or get_type(one) for one in situation.wanted)
+    return Costly(tuple(types), sum(sizes.values()))
 
 
 def describe_deletion(own: Sequence[Resource], *, with_volumes: bool) -> list[str]:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nvoi.config.schema import Application, AWSProvider
 from nvoi.errors import ConfigError, Fault, NvoiError
+from nvoi.log.levels import get_logger
 from nvoi.providers.aws.api import EC2
+from nvoi.providers.aws.prices import Prices, read_prices
 from nvoi.providers.aws.refusals import CREDENTIALS, EC2Error
 from nvoi.providers.provider import ServerType
 from nvoi.providers.rented import NETWORK, WantedServer, build_path, list_wanted
+
+log = get_logger("nvoi.providers")
 
 ACCOUNT = "application.compute_provider.aws"
 #: Canonical's account, by what separates AWS from its parts in China and for the US government.
@@ -294,6 +298,8 @@ def list_regions(account: AWSProvider, environ: Mapping[str, str]) -> list[str]:
 def list_types(account: AWSProvider, environ: Mapping[str, str]) -> list[ServerType]:
     """What an account can have in its region: what is usual, and the type that it names already.
 
+    Prices are of a server with its disk and address; there are none where they cannot be read.
+
     Raises:
         EC2Error: the key is refused or may not make a network, or AWS does not answer.
     """
@@ -307,12 +313,29 @@ def list_types(account: AWSProvider, environ: Mapping[str, str]) -> list[ServerT
     usual, named = asked
     plain = [one for one in usual if not any(one.get(key) for key in ACCELERATORS)]
     types = {one.name: one for one in map(read_type, [*plain, *named])}
+    prices = find_prices(ec2, types)
     return [
-        ServerType(one.name, account.region, ours, one.cores, one.memory / 1024)
+        ServerType(
+            one.name,
+            account.region,
+            ours,
+            one.cores,
+            one.memory / 1024,
+            prices.find_server(one.name) if prices else None,
+            prices.currency if prices else "",
+        )
         for one in types.values()
         for ours, (theirs, _) in ARCHITECTURES.items()
         if theirs in one.architectures and one.has_nvme
     ]
+
+
+def find_prices(ec2: EC2, types: Collection[str]) -> Prices | None:
+    try:
+        return read_prices(ec2, types)
+    except NvoiError as error:
+        log.debug("AWS tells no prices: %s", error)
+        return None
 
 
 def open_glance(account: AWSProvider, environ: Mapping[str, str]) -> EC2:

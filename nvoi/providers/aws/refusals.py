@@ -146,7 +146,8 @@ def describe_refusal(operation: str, code: str, text: str) -> tuple[str, str]:
         return f"AWS does not take the credentials: {code}: {text}", "see them at IAM, Users"
     if code in FORBIDDEN:
         hint = "docs/providers.md has the policy that the user of access_key_id needs"
-        return f"the credentials may not do ec2:{operation}", hint
+        service = "pricing" if operation == "GetProducts" else "ec2"
+        return f"the credentials may not do {service}:{operation}", hint
     message = f"AWS: {operation}: {code}: {text}"
     if code in THROTTLED:
         return message, "others use the account's API as well: try again in a minute"

@@ -15,6 +15,7 @@ from nvoi.providers.aws.api import EC2, Item, Resource, build_tags
 from nvoi.providers.aws.network import Network, build_token
 from nvoi.providers.aws.offers import Choice
 from nvoi.providers.aws.ownership import Owner
+from nvoi.providers.aws.prices import ROOT_SIZE
 from nvoi.providers.aws.refusals import GONE, EC2Error
 from nvoi.providers.cloud_init import build_user_data
 from nvoi.providers.host_keys import FIRST_HOST_KEY, encode_host_key, generate_host_key
@@ -29,8 +30,6 @@ T = TypeVar("T")
 ALIVE = ("pending", "running", "stopping", "stopped")
 LEAVING = "shutting-down"
 IS_ALIVE = {"instance-state-name": ALIVE}
-#: GB of the disk that a server starts from: the system, images, and what containers write.
-ROOT_SIZE = 30
 #: With one hop alone no container gets an answer of the metadata service.
 METADATA: Mapping[str, Any] = {
     "HttpEndpoint": "enabled",

@@ -23,6 +23,7 @@ from xml.sax.saxutils import escape
 import urllib3
 from werkzeug import Request  # noqa: TC002 - routes are read at run time
 
+from tests.fakes.clouds.aws_prices import build_price_list, has_terms
 from tests.fakes.clouds.server import Answer, Call, Cloud, Progress, Refused, route
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
@@ -66,6 +67,7 @@ class StrictAWS(Cloud):
         closed: regions in which the credentials may do nothing.
         skew: how far this machine's clock is from AWS' own.
         untagged: actions that have made something without tags.
+        products: the price list.
     """
 
     def __init__(self, moto: str, *, lag: int = 0, **options: Any) -> None:
@@ -78,6 +80,7 @@ class StrictAWS(Cloud):
         self.closed: set[str] = set()
         self.skew = timedelta()
         self.untagged: list[str] = []
+        self.products = build_price_list()
         self.refused: list[str] = []
         #: Called as a server starts for the first time, with what was asked for; and as it ends.
         self.on_start: Callable[[Call, ET.Element], None] = lambda *_: None
@@ -109,9 +112,13 @@ class StrictAWS(Cloud):
 
     def read_call(self, request: Request) -> Call:
         """A call of an action: `GET /ec2/DescribeVpcs`, with its parameters as the query."""
+        headers = dict(request.headers)
+        if target := headers.get("X-Amz-Target", ""):
+            return Call(
+                "GET", f"/pricing/{target.partition('.')[2]}", {}, headers, request.data.decode()
+            )
         parameters = parse_qs(request.get_data(as_text=True), keep_blank_values=True)
         action = parameters.get("Action", [""])[0]
-        headers = dict(request.headers)
         scope = SCOPE.search(headers.get("Authorization", ""))
         service = scope[3] if scope else "ec2"
         # A dry run asks for rights alone.
@@ -136,6 +143,8 @@ class StrictAWS(Cloud):
                 f"is not authorized to perform: {service}:{action}. "
                 "Encoded authorization failure message: AQIDBAUGBwgJ"
             )
+            if service == "pricing":
+                raise Refused(400, "AccessDeniedException", text, is_json=True)
             raise Refused(403, "UnauthorizedOperation", text)
 
     def add_headers(self) -> dict[str, str]:
@@ -143,6 +152,8 @@ class StrictAWS(Cloud):
 
     def build_refusal(self, refused: Refused) -> Answer:
         self.refused.append(refused.code)
+        if refused.details.get("is_json"):
+            return Answer(refused.status, {"__type": refused.code, "Message": refused.message})
         body = (
             f"<Response><Errors><Error><Code>{escape(refused.code)}</Code><Message>"
             f"{escape(refused.message)}</Message></Error></Errors>"
@@ -161,6 +172,22 @@ class StrictAWS(Cloud):
         return Answer(answer.status, answer.data.decode())
 
     # Everything
+
+    @route("GET", "/pricing/GetProducts")
+    def list_products(self, call: Call) -> Answer:
+        """As the AWS Price List Query API Reference has it: JSON within JSON, in pages."""
+        asked = call.json
+        terms = {one["Field"]: one["Value"] for one in asked["Filters"]}
+        assert all(one["Type"] == "TERM_MATCH" for one in asked["Filters"])
+        found = [
+            json.dumps(one)
+            for one in self.products
+            if one["serviceCode"] == asked["ServiceCode"] and has_terms(one, terms)
+        ]
+        first = int(asked.get("NextToken", 0))
+        last = first + min(asked["MaxResults"], self.page)
+        more = {"NextToken": str(last)} if last < len(found) else {}
+        return Answer(200, {"FormatVersion": "aws_v1", "PriceList": found[first:last], **more})
 
     @route("GET", "/ec2/(?!Describe).*")
     def check_right(self, call: Call) -> Answer:

@@ -512,7 +512,9 @@ def test_a_dry_run_reads_the_account_and_says_what_it_costs(aws_cloud: StrictAWS
     assert lines[0].startswith("makes VPC nvoi-shop-network (10.0.0.0/16) with a subnet")
     assert "makes shop-main-1 (t3.small), the master in eu-central-1a" in lines
     assert "makes volume shop-main-data (10 GB, gp3)" in lines
-    assert lines[-1].startswith("costs: EC2's API has no prices")
+    # Three t3.small at 0.024 an hour with 30 GB and an address each, and 10 GB beside them.
+    whole = 3 * (730 * (0.024 + 0.005) + 30 * 0.1) + 10 * 0.1
+    assert lines[-1] == f"costs USD {whole:.2f} a month afterwards, USD 0.00 now"
     aws.describe_deletion(app, with_volumes=True)
     assert all(call.is_reading for call in aws_cloud.calls)
     aws.ensure_servers(app)
@@ -522,6 +524,22 @@ def test_a_dry_run_reads_the_account_and_says_what_it_costs(aws_cloud: StrictAWS
     assert [line.partition(" (")[0] for line in told if "volume" in line] == [
         "keeps volume shop-main-data"
     ]
+    assert told[-1] == f"costs USD 1.00 a month afterwards, USD {whole:.2f} now"
+
+
+def test_where_prices_cannot_be_read_the_pages_that_have_them_are_told(
+    aws_cloud: StrictAWS,
+) -> None:
+    app = build_app()
+    aws_cloud.forbidden.add("pricing:GetProducts")
+    [*lines, costs] = build_aws(aws_cloud, app).describe(app)
+    assert "makes volume shop-main-data (10 GB, gp3)" in lines
+    assert costs.startswith("costs: the credentials may not do pricing:GetProducts (docs/")
+    assert "https://aws.amazon.com/ec2/pricing/on-demand/" in costs
+    aws_cloud.forbidden.clear()
+    aws_cloud.products = [one for one in aws_cloud.products if "t3.small" not in str(one)]
+    costs = build_aws(aws_cloud, app).describe(app)[-1]
+    assert costs.startswith("costs: AWS' price list lacks t3.small; https://aws.amazon.com/")
 
 
 def test_the_policy_of_the_documentation_is_what_nvoi_needs_and_no_more(
@@ -537,7 +555,9 @@ def test_the_policy_of_the_documentation_is_what_nvoi_needs_and_no_more(
     aws.keep_host_keys(server, [generate_host_key().public])
     aws.delete_servers(app, with_volumes=True)
     assert list_all(aws_account) == {}
-    assert sorted(actions) == sorted(f"ec2:{one}" for one in find_operations(aws_account))
+    assert aws.describe(app)[-1].startswith("costs USD ")
+    needed = {f"ec2:{one}" for one in find_operations(aws_account)} | {"pricing:GetProducts"}
+    assert sorted(actions) == sorted(needed)
 
 
 def find_operations(account: Any) -> set[str]:

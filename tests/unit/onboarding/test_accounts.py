@@ -46,7 +46,7 @@ def test_aws_lists_the_regions_of_the_account_and_the_usual_types_of_the_one_tha
     with StrictAWS(get_moto()) as cloud:
         environ = {"AWS_ENDPOINT_URL": cloud.url}
         cloud.disabled = {"af-south-1"}
-        small = "t4g.small: 2 cores, 2 GB, arm64"
+        small = "t4g.small: 2 cores, 2 GB, arm64, USD 20.67 a month"
         script = Script("AKIAUNKNOWN", "s3cr3t-s3cr3t", AGAIN, AWS_KEY, "", "eu-west-1", small)
         found = ask_account(script, AWS, None, environ)
         secret = Secret("s3cr3t-s3cr3t")
@@ -55,13 +55,15 @@ def test_aws_lists_the_regions_of_the_account_and_the_usual_types_of_the_one_tha
         # A type that the config has is offered first, also where it is not a usual one.
         large = replace(found, instance_type="m6g.metal")
         script = Script("", "", ENTER, ENTER)
+        cloud.forbidden = {"pricing:GetProducts"}
         assert ask_account(script, AWS, large, environ) == large
+        assert "The key may not read prices (pricing:GetProducts)" in script.said[0]
         assert "af-south-1" not in list_regions(found, environ)
         # One who may only read is told so once the region is chosen.
         cloud.forbidden = {"ec2:CreateVpc"}
         script = Script("", "", ENTER, "keep them as they are", ENTER, "t3.small", "x86")
         kept = ask_account(script, AWS, found, environ)
-        assert "! AWS: the credentials may not do ec2:CreateVpc" in script.said[1]
+        assert "! AWS: the credentials may not do ec2:CreateVpc" in script.said[0]
         assert (kept.region, kept.instance_type, kept.architecture) == (
             "eu-west-1",
             "t3.small",
