@@ -9,6 +9,7 @@ from nvoi.providers.aws.network import Drift, Networks, describe_rule
 from nvoi.providers.aws.servers import describe_other_type
 from nvoi.providers.aws.situation import Situation
 from nvoi.providers.rented import NETWORK, SUBNET, WantedServer
+from nvoi.providers.wording import describe_closing
 
 #: AWS has prices in an API of their own, which needs rights of its own.
 COSTS = (
@@ -74,6 +75,9 @@ def describe_network_changes(
         yield f"lets in {rule} by firewall {networks.firewall_name}"
     for other in drift.others:
         yield f"ends that firewall {networks.firewall_name} lets in {describe_rule(other)}"
+    if drift.passing:
+        ports = [one["FromPort"] for one in drift.passing]
+        yield describe_closing(f"firewall {networks.firewall_name}", ports)
 
 
 def describe_volume_changes(situation: Situation, server: WantedServer) -> Iterator[str]:

@@ -9,8 +9,10 @@ from nvoi import parallel
 from nvoi.domains import Domains, list_sites
 from nvoi.domains.public import Asker
 from nvoi.errors import ConfigError, NvoiError
+from nvoi.k3s.plan import has_traefik
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
 from nvoi.kubernetes.ownership import Reference, get_label, is_owned, read_reference
+from nvoi.kubernetes.ways import keep_ways
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.protocol import Tunnel
@@ -105,12 +107,38 @@ def ask(context: ClusterContext) -> None:
 
 
 def remove_old(context: ClusterContext) -> None:
-    """Remove what led to names and services that are gone. The release serves: it is only told."""
+    """Remove what led to names and services that are gone. The release serves: it is only told.
+
+    Until it was reached, visitors came by that.
+    """
     named = {read_reference(item) for item in context.rollout.routes}
     old = [item for item in list_routes(context) if read_reference(item) not in named]
     attempt("what led to names that are gone", partial(trim, context, old))
-    if any(item["kind"] == "Ingress" for item in old) and not context.application.uses_ingress:
+    attempt("what let visitors in by them", partial(close_ways, context))
+    if is_without_ingress(context):
         attempt("what the ingress was set up with", partial(give_ports_back, context))
+    attempt("what let visitors in at the firewall", partial(close_ports, context))
+
+
+def close_ways(context: ClusterContext) -> None:
+    """Have the cluster be as the release wants it, without what was kept for the one before."""
+    wanted = [*context.manifests.policies, *context.rollout.apps, *context.rollout.routes]
+    kept = keep_ways(context.state.objects, wanted)
+    closed = [item for item, with_ways in zip(wanted, kept, strict=True) if item != with_ways]
+    if closed:
+        context.cluster.apply(closed)
+
+
+def is_without_ingress(context: ClusterContext) -> bool:
+    """Whether the app needs no ingress, and one was set up, be it for a run that failed."""
+    survey = context.survey
+    masters = [survey.facts[one.name].k3s for one in survey.servers[:1]]
+    return not context.application.uses_ingress and any(map(has_traefik, masters))
+
+
+def close_ports(context: ClusterContext) -> None:
+    context.check_lock()
+    context.provider.close_ports(context.application)
 
 
 def list_routes(context: ClusterContext) -> list[Json]:

@@ -58,6 +58,10 @@ class Site(ABC):
         """The volumes that servers have now."""
 
     @abstractmethod
+    def list_open_ports(self) -> set[int]:
+        """The TCP ports that everybody may reach."""
+
+    @abstractmethod
     def list_all(self) -> dict[str, list[str]]:
         """The names of all there is in the account, by kind; kinds of nothing are left out."""
 

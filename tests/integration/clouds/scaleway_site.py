@@ -36,6 +36,9 @@ class ScalewaySite(ProjectSite):
         data = self.cloud.user_data[server["id"]]["cloud-init"]
         return self.cloud.find_address(server), self.cloud.find_private_ip(nic), data
 
+    def list_open_ports(self) -> set[int]:
+        return {rule["dest_port_from"] for rules in self.cloud.rules.values() for rule in rules}
+
     def list_attached(self) -> Iterator[Attached]:
         servers = self.cloud.things[SERVERS]
         for volume in list(self.cloud.things[VOLUMES].values()):
