@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -147,6 +147,35 @@ class RealCluster:
             return self.ask("logs", STRANGER)
         finally:
             self.ask("delete", "pod", STRANGER)
+
+    @contextmanager
+    def know(self, definition: Mapping[str, Any]) -> Iterator[None]:
+        """Have it know a kind of objects for a while, where it does not anyway."""
+        name = definition["metadata"]["name"]
+        if self.ask("get", "crd", name, "--ignore-not-found"):
+            yield
+            return
+        self.ask("create", "--filename=-", body=definition)
+        try:
+            self.ask("wait", "--for=condition=Established", f"crd/{name}", "--timeout=60s")
+            yield
+        finally:
+            self.ask("delete", "crd", name)
+
+    @contextmanager
+    def hold(self, manifests: Sequence[Mapping[str, Any]]) -> Iterator[list[Any]]:
+        """Have it hold objects for a while, as it takes them without a field that it does not know.
+
+        Nothing may be in their place before.
+        """
+        body = {"apiVersion": "v1", "kind": "List", "items": [*manifests]}
+        self.ask("create", "--dry-run=server", "--filename=-", body=body)
+        try:
+            words = ("apply", "--server-side", "--validate=strict", "--output=json")
+            found: list[Any] = json.loads(self.ask(*words, "--filename=-", body=body))["items"]
+            yield found
+        finally:
+            self.ask("delete", "--ignore-not-found", "--filename=-", body=body)
 
     def _find_marked(self) -> list[tuple[str, list[str]]]:
         nodes = [node["metadata"] for node in self.objects("nodes", None)]

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 from nvoi.domains import list_sites
 from nvoi.errors import NvoiError, ServiceError
+from nvoi.kubernetes.drift import is_unchanged
 from nvoi.kubernetes.ingress import (
     NAME,
     SETTINGS,
@@ -49,7 +50,7 @@ def set_up(context: ClusterContext) -> None:
     wanted = build_chart_config(settings, context.request.deploy_id)
     if live is not None:
         check_rivals(context, live)
-    if live is None or live["spec"] != wanted["spec"]:
+    if not is_unchanged(live, wanted):
         context.cluster.apply([wanted])
 
     def look() -> None:

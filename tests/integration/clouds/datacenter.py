@@ -93,6 +93,8 @@ class Datacenter:
         self.folder = folder
         self.site = site
         self.machines: dict[str, RentedMachine] = {}
+        #: The lines of hosts(5) that servers have beside their own.
+        self._hosts = ""
         self._fleets: list[RentedFleet] = []
         self._port = find_port()
         self._places = {
@@ -110,6 +112,12 @@ class Datacenter:
     def add(self, fleet: RentedFleet) -> None:
         """Have the servers of an app be that fleet's."""
         self._fleets.append(fleet)
+
+    def add_hosts(self, lines: str) -> None:
+        """Have all servers, also those to come, know hosts by these lines of hosts(5)."""
+        self._hosts += lines
+        for machine in self.machines.values():
+            machine.add_hosts(lines)
 
     @property
     def ssh_config(self) -> str:
@@ -136,6 +144,7 @@ class Datacenter:
                 address=self._places[address],
                 port=self._port,
             )
+            machine.add_hosts(self._hosts)
             with self._lock:
                 self.machines[name] = machine
 
