@@ -1,11 +1,12 @@
 """What is behind a fake cloud: its servers run, are reached, and see their disks.
 
 A server of the cloud is a machine of this one. The public address that the cloud tells is no
-address here: ``~/.ssh/config`` of who deploys leads it to one of 127.0.0.0/8.
+address here, unless it is one of 127.0.0.0/8: ``~/.ssh/config`` of who deploys leads it there.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,8 @@ from tests.waiting import PATIENCE
 #: More servers than a test ever makes.
 MOST_SERVERS = 100
 LOOK_SECONDS = 0.05
+#: Where the first server is on this machine.
+FIRST_PLACE = ipaddress.ip_address("127.77.0.1")
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,10 @@ class Site(ABC):
     Attributes:
         provider: ``compute_provider`` of the config.
         environ: what leads nvoi to the stand-in.
+        first_address: the public one of the first server.
     """
 
+    first_address = FIRST_ADDRESS
     cloud: Cloud
     provider: Mapping[str, Any]
     environ: Mapping[str, str]
@@ -51,7 +56,7 @@ class Site(ABC):
 
     def list_addresses(self) -> Iterable[str]:
         """The public addresses that servers get, one after the other."""
-        return [str(FIRST_ADDRESS + number) for number in range(MOST_SERVERS)]
+        return [str(self.first_address + number) for number in range(MOST_SERVERS)]
 
     @abstractmethod
     def list_attached(self) -> Iterable[Attached]:
@@ -98,8 +103,8 @@ class Datacenter:
         self._fleets: list[RentedFleet] = []
         self._port = find_port()
         self._places = {
-            address: f"127.77.0.{number}"
-            for number, address in enumerate(site.list_addresses(), start=1)
+            address: str(FIRST_PLACE + number)
+            for number, address in enumerate(site.list_addresses())
         }
         self._lock = threading.Lock()
         self._ended = threading.Event()

@@ -13,14 +13,17 @@ from tests.fakes.clouds.scaleway import (
     Scaleway,
 )
 from tests.fakes.clouds.server import Json
-from tests.integration.clouds.datacenter import Attached, ProjectSite
+from tests.integration.clouds.datacenter import FIRST_PLACE, Attached, ProjectSite
 
 
 class ScalewaySite(ProjectSite):
     cloud: Scaleway
+    #: Visitors come to its servers themselves.
+    first_address = FIRST_PLACE
 
     def __init__(self) -> None:
         self.cloud = Scaleway(polls=1)
+        self.cloud.first_address = self.first_address
         self.provider = {
             "scaleway": {
                 "secret_key": KEY,

@@ -31,6 +31,11 @@ MOST_CALLS = 12
 FOLDER = f"{VOLUMES_FOLDER}/shop-main-data"
 WORD = re.compile(r"[a-z0-9-]+")
 
+#: What `look_at_ingress` sees.
+Look = tuple[set[int], list[str], bool]
+WITH_INGRESS: Look = ({22, 80, 443}, ["shop-web"], True)
+WITHOUT: Look = ({22}, [], False)
+
 StartTenant = Callable[..., RentedFleet]
 
 pytestmark = pytest.mark.skipif(not IS_ROOT, reason="nobody else may make disks")
@@ -77,7 +82,7 @@ def lead_to_server(fleet: RentedFleet, datacenter: Datacenter, internet: Interne
     internet.answer_at(fleet, address)
 
 
-def look_at_ingress(fleet: RentedFleet, site: Site) -> tuple[set[int], list[str], bool]:
+def look_at_ingress(fleet: RentedFleet, site: Site) -> Look:
     """The open ports, what has Traefik lead visitors to the app, and whether its pods let it in."""
     (rule,) = fleet.state.find("NetworkPolicy", "nvoi-shop")["spec"]["ingress"]
     return site.list_open_ports(), fleet.state.names("Ingress"), INGRESS in rule["from"]
@@ -87,9 +92,8 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
     rent: StartTenant, datacenter: Datacenter, internet: Internet
 ) -> None:
     fleet, site = rent(), datacenter.site
-    with_ingress, without = ({22, 80, 443}, ["shop-web"], True), ({22}, [], False)
-    is_public = not isinstance(site, AWSSite)
-    before = with_ingress if isinstance(site, ScalewaySite) else without
+    is_public, is_led_to_server = not isinstance(site, AWSSite), isinstance(site, ScalewaySite)
+    before = WITH_INGRESS if is_led_to_server else WITHOUT
     fleet.servers = {"main": {"master": True, "volumes": {"data": {}}}, "work": {"count": 2}}
     fleet.web.update(servers=["work"])
     if is_public:
@@ -97,7 +101,7 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
     look_first(fleet, site)
     assert not internet.cloudflare.tunnels
 
-    if before == with_ingress:
+    if is_led_to_server:
         lead_to_server(fleet, datacenter, internet)
     make_all(fleet, datacenter)
     assert look_at_ingress(fleet, site) == before
@@ -105,7 +109,7 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
 
     fleet.servers["main"]["volumes"]["data"] = {"size": 20}
     fleet.servers["work"]["count"] = 1
-    seen: list[object] = []
+    seen: list[Look] = []
     internet.edge.requests.clear()
     internet.edge.on_request = lambda: seen.append(look_at_ingress(fleet, site))
     if is_public:
@@ -114,7 +118,7 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
     # From here and from the cluster; by the way of before visitors come until then.
     assert internet.edge.requests == [(NAME, "/up")] * 6 * is_public
     assert seen == [before] * 6 * is_public
-    assert look_at_ingress(fleet, site) == without
+    assert look_at_ingress(fleet, site) == WITHOUT
 
     delete_all(fleet, site)
     assert not internet.cloudflare.live_tunnels
