@@ -16,7 +16,10 @@ from nvoi.naming import VOLUMES_FOLDER
 from tests.waiting import wait_until
 
 #: What an app can have, but what it keeps: all of it goes by its label.
-KINDS = "deployments,statefulsets,jobs,services,networkpolicies,poddisruptionbudgets,secrets,pvc"
+KINDS = (
+    "deployments,statefulsets,jobs,services,networkpolicies,ingresses,poddisruptionbudgets,"
+    "secrets,pvc"
+)
 #: What the API adds to an object, which cannot be made anew with it.
 GIVEN = ("creationTimestamp", "managedFields", "resourceVersion", "uid")
 AWAY, STRANGER = "nvoi-away", "nvoi-stranger"
@@ -87,7 +90,7 @@ class RealCluster:
 
     def clear(self, app: str, volumes: Path) -> None:
         """Have nothing of an app in it, and its volumes in a folder of the test's."""
-        self.ask("delete", KINDS, f"--selector={PART_OF}={app}")
+        self.delete_all(app)
         for name, node in self._find_marked():
             gone = {key: None for key in node if key.startswith(MARKER)}
             change = {"metadata": {"labels": gone, "annotations": gone}}
@@ -98,6 +101,9 @@ class RealCluster:
         place.unlink(missing_ok=True)
         place.symlink_to(volumes)
         self._nodes = self.objects("nodes", None)
+
+    def delete_all(self, app: str) -> None:
+        self.ask("delete", KINDS, f"--selector={PART_OF}={app}")
 
     def restore(self) -> None:
         """Have the nodes that there were, and no others. Their kubelets never went."""

@@ -46,6 +46,7 @@ class Internet:
     def use_ingress(self, fleet: RentedFleet, address: str) -> None:
         """Have the app's name lead to an address, which is its name: no resolver knows others."""
         fleet.web["domain"] = address
+        fleet.web.pop("subdomain", None)
         fleet.application["domain_provider"] = {"ingress": {"email": "ops@example.com"}}
 
     def answer_at(self, fleet: RentedFleet, address: str) -> None:

@@ -598,6 +598,7 @@ def test_what_the_ingress_needs_is_taken_as_it_is(findings: Findings) -> None:
     assert path is not None, "NVOI_TEST_KUBECONFIG names no real cluster"
     cluster = RealCluster(path)
     findings.cluster = cluster.describe()
+    cluster.delete_all(NAME)
     release = build_release("ingress")
     application = release.application
     domains = get_domains(application, {})
