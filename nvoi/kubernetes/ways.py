@@ -34,7 +34,9 @@ def keep(item: Manifest, live: Json, names: set[str]) -> Manifest:
     if item["kind"] == "Service":
         changed = spec | {"ports": [*spec["ports"], *list_ports(spec, live["spec"])]}
     elif item["kind"] == "NetworkPolicy":
-        changed = spec | {"ingress": keep_ingress(spec["ingress"], live["spec"]["ingress"])}
+        changed = spec | {
+            "ingress": keep_ingress(spec["ingress"], live["spec"].get("ingress") or ())
+        }
     elif item["kind"] == "Ingress":
         kept = [rule for rule in list_rules(live) if rule["host"] not in names]
         changed = spec | {"rules": [*spec["rules"], *kept]}

@@ -9,7 +9,6 @@ from nvoi import parallel
 from nvoi.domains import Domains, list_sites
 from nvoi.domains.public import Asker
 from nvoi.errors import ConfigError, NvoiError
-from nvoi.k3s.plan import has_traefik
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
 from nvoi.kubernetes.ownership import Reference, get_label, is_owned, read_reference
 from nvoi.kubernetes.ways import keep_ways
@@ -19,7 +18,7 @@ from nvoi.protocol import Tunnel
 from nvoi.providers import Server
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.ingress import explain, give_ports_back
+from nvoi.targets.cluster.ingress import explain, give_ports_back, had_traefik
 from nvoi.targets.cluster.release import check_owners, roll_out
 from nvoi.targets.cluster.state import Json
 
@@ -115,7 +114,8 @@ def remove_old(context: ClusterContext) -> None:
     old = [item for item in list_routes(context) if read_reference(item) not in named]
     attempt("what led to names that are gone", partial(trim, context, old))
     attempt("what let visitors in by them", partial(close_ways, context))
-    if is_without_ingress(context):
+    # Also where only a deploy that failed had it set up.
+    if not context.application.uses_ingress and had_traefik(context):
         attempt("what the ingress was set up with", partial(give_ports_back, context))
     attempt("what let visitors in at the firewall", partial(close_ports, context))
 
@@ -127,13 +127,6 @@ def close_ways(context: ClusterContext) -> None:
     closed = [item for item, with_ways in zip(wanted, kept, strict=True) if item != with_ways]
     if closed:
         context.cluster.apply(closed)
-
-
-def is_without_ingress(context: ClusterContext) -> bool:
-    """Whether the app needs no ingress, and one was set up, be it for a run that failed."""
-    survey = context.survey
-    masters = [survey.facts[one.name].k3s for one in survey.servers[:1]]
-    return not context.application.uses_ingress and any(map(has_traefik, masters))
 
 
 def close_ports(context: ClusterContext) -> None:
