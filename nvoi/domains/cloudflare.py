@@ -207,12 +207,11 @@ class Tunnels:
         Raises:
             NvoiError: its rules are not there half a minute after they were taken.
         """
-        before, rules = survey.settings[tunnel.id], build_rules(site)
-        kept = list_other_rules(before, site)
-        if has_rules(before, rules) or has_rules(before, [*rules[:-1], *kept, LAST_RULE]):
+        before, own = survey.settings[tunnel.id], build_rules(site)[:-1]
+        rules = [*own, *list_other_rules(before, site), LAST_RULE]
+        if has_rules(before, rules):
             return
-        settings = before | {"ingress": [*rules[:-1], *kept, LAST_RULE]}
-        self._put_settings(survey, tunnel, settings)
+        self._put_settings(survey, tunnel, before | {"ingress": rules})
         if list_names(before):
             self._undo.append(lambda: self._account.put_settings(tunnel, before))
         self._tell("changed", f"the rules of the tunnel {tunnel.name}")

@@ -14,8 +14,8 @@ from nvoi.kubernetes.workloads import PUBLIC_PORT, Manifest
 def keep_ways(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Manifest]:
     """``wanted``, which leaves open what visitors come by now.
 
-    That are the ports of Services to which they are led, the place of the ingress among those whom
-    a policy lets in, and the names that an Ingress serves, unless another one is to serve them.
+    These are the ports of Services to which they are led, the place of the ingress among those
+    whom a policy lets in, and the names that an Ingress serves, unless another is to serve them.
 
     Args:
         live: what there is.
@@ -34,9 +34,8 @@ def keep(item: Manifest, live: Json, names: set[str]) -> Manifest:
     if item["kind"] == "Service":
         changed = spec | {"ports": [*spec["ports"], *list_ports(spec, live["spec"])]}
     elif item["kind"] == "NetworkPolicy":
-        changed = spec | {
-            "ingress": keep_ingress(spec["ingress"], live["spec"].get("ingress") or ())
-        }
+        found = live["spec"].get("ingress") or ()
+        changed = spec | {"ingress": keep_ingress(spec["ingress"], found)}
     elif item["kind"] == "Ingress":
         kept = [rule for rule in list_rules(live) if rule["host"] not in names]
         changed = spec | {"rules": [*spec["rules"], *kept]}

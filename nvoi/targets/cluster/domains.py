@@ -12,6 +12,7 @@ from nvoi.errors import ConfigError, NvoiError
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
 from nvoi.kubernetes.ownership import Reference, get_label, is_owned, read_reference
 from nvoi.kubernetes.ways import keep_ways
+from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.protocol import Tunnel
@@ -122,11 +123,15 @@ def remove_old(context: ClusterContext) -> None:
 
 def close_ways(context: ClusterContext) -> None:
     """Have the cluster be as the release wants it, without what was kept for the one before."""
+    if closed := list_closed(context):
+        context.cluster.apply(closed)
+
+
+def list_closed(context: ClusterContext) -> list[Manifest]:
+    """What the cluster holds otherwise until the release is reached."""
     wanted = [*context.manifests.policies, *context.rollout.apps, *context.rollout.routes]
     kept = keep_ways(context.state.objects, wanted)
-    closed = [item for item, with_ways in zip(wanted, kept, strict=True) if item != with_ways]
-    if closed:
-        context.cluster.apply(closed)
+    return [item for item, with_ways in zip(wanted, kept, strict=True) if item != with_ways]
 
 
 def close_ports(context: ClusterContext) -> None:
@@ -216,7 +221,8 @@ def plan_ask(context: ClusterContext) -> Iterator[str]:
 
 def plan_old(context: ClusterContext) -> Iterator[str]:
     named = {read_reference(item) for item in context.rollout.routes}
-    if any(read_reference(item) not in named for item in list_routes(context)):
+    is_old = any(read_reference(item) not in named for item in list_routes(context))
+    if is_old or list_closed(context):
         yield "removes what led to names and services that are gone"
 
 

@@ -16,7 +16,7 @@ from nvoi.kubernetes.ingress import build_chart_config
 from nvoi.kubernetes.isolation import INGRESS
 from nvoi.kubernetes.ownership import Reference
 from nvoi.targets.cluster import cleanup, domains
-from nvoi.targets.cluster.domains import ROUTES
+from nvoi.targets.cluster.domains import OLD_ROUTES, ROUTES
 from nvoi.targets.cluster.release import apply_secrets, roll_out
 from tests.fakes.clouds.cloudflare import Cloudflare
 from tests.fakes.clouds.server import Fault, Refused
@@ -160,6 +160,7 @@ def test_what_the_ingress_came_by_goes_once_the_release_is_reached_otherwise() -
     roll_out(context, context.rollout.apps, 1.0)
     assert [line for line in done if line] == ["policy, Traefik too", "service 3000 80"]
     done.clear()
+    assert [*OLD_ROUTES.plan(context)] == ["removes what led to names and services that are gone"]
     domains.remove_old(context)
     assert done == ["policy", "service 3000", "close the ports"]
 
