@@ -18,12 +18,14 @@ from nvoi.domains.cloudflare_api import (
 )
 from nvoi.domains.cloudflare_records import Record, Tunnel
 from nvoi.domains.cloudflare_survey import (
+    LAST_RULE,
     Survey,
     build_rules,
     describe_removal,
     describe_site,
     has_rules,
     list_names,
+    list_other_rules,
     list_wanted_records,
 )
 from nvoi.domains.domain import Json, Site, list_hostnames, list_sites
@@ -112,6 +114,9 @@ class Tunnels:
             survey.look_at(tunnel, list_hostnames(sites))
         self._tell_lost(survey, ids)
         self._remove(survey.list_old_records(sites), tunnels)
+        # What the gem has recorded is known as its own by these.
+        for site in sites:
+            self._trim_rules(survey, site)
 
     def disconnect(self, application: Application, live: Sequence[Json]) -> None:
         survey, tunnels = self._find_all(application, live)
@@ -197,19 +202,33 @@ class Tunnels:
     def _ensure_rules(self, survey: Survey, site: Site, tunnel: Tunnel) -> None:
         """Have the tunnel lead visitors to the service.
 
+        Those of names that it no longer has are led as before, until the release is reached.
+
         Raises:
             NvoiError: its rules are not there half a minute after they were taken.
         """
-        before, rules = survey.settings[tunnel.id], build_rules(site)
+        before, own = survey.settings[tunnel.id], build_rules(site)[:-1]
+        rules = [*own, *list_other_rules(before, site), LAST_RULE]
         if has_rules(before, rules):
             return
-        self._put_settings(tunnel, before | {"ingress": rules})
+        self._put_settings(survey, tunnel, before | {"ingress": rules})
         if list_names(before):
             self._undo.append(lambda: self._account.put_settings(tunnel, before))
         self._tell("changed", f"the rules of the tunnel {tunnel.name}")
 
-    def _put_settings(self, tunnel: Tunnel, settings: dict[str, Any]) -> None:
+    def _trim_rules(self, survey: Survey, site: Site) -> None:
+        """Have the site's tunnel serve no names that the site no longer has."""
+        tunnel = survey.find_tunnel(site)
+        if tunnel is None or not (kept := list_other_rules(survey.settings[tunnel.id], site)):
+            return
+        before = survey.settings[tunnel.id]
+        rules = [rule for rule in before["ingress"] if rule not in kept]
+        self._put_settings(survey, tunnel, before | {"ingress": rules})
+        self._tell("changed", f"the rules of the tunnel {tunnel.name}")
+
+    def _put_settings(self, survey: Survey, tunnel: Tunnel, settings: dict[str, Any]) -> None:
         self._account.put_settings(tunnel, settings)
+        survey.settings[tunnel.id] = settings
 
         def look() -> None:
             if not has_rules(self._account.get_settings(tunnel), settings["ingress"]):

@@ -249,6 +249,13 @@ def list_names(settings: dict[str, Any]) -> list[str]:
     return [*dict.fromkeys(rule["hostname"].lower() for rule in rules if rule.get("hostname"))]
 
 
+def list_other_rules(settings: dict[str, Any], site: Site) -> list[dict[str, Any]]:
+    """The rules of names that are not the site's."""
+    rules = settings.get("ingress") or ()
+    names = {*site.hostnames, ""}
+    return [rule for rule in rules if (rule.get("hostname") or "").lower() not in names]
+
+
 def list_wanted_records(survey: Survey, sites: Iterable[Site]) -> Iterator[Record]:
     """The records that lead the sites' names to their tunnels, which are there by now."""
     for site in sites:

@@ -174,8 +174,12 @@ def encrypts(k3s: K3s, settings: K3sSettings) -> bool:
 
 def choose_disabled(k3s: K3s, settings: K3sSettings) -> tuple[str, ...]:
     """The parts of k3s that a master does without. Another app may need what there is."""
-    has_traefik = settings.ingress or k3s.config.get(DISABLE_KEY) == []
-    return () if has_traefik else (TRAEFIK,)
+    return () if settings.ingress or has_traefik(k3s) else (TRAEFIK,)
+
+
+def has_traefik(k3s: K3s) -> bool:
+    """Whether it was set up with Traefik, for an app that had it take visitors."""
+    return k3s.config.get(DISABLE_KEY) == []
 
 
 def choose_version(wanted: str | None, installed: str | None) -> str:

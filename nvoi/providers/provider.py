@@ -140,6 +140,17 @@ class Provider(Protocol):
         """
         ...
 
+    def close_ports(self, application: Application) -> None:
+        """Close the ports that ``ensure_servers`` has left open for the release before.
+
+        Those are of a way to its domains that the config no longer has. Where it has left none
+        open, nobody is asked.
+
+        Raises:
+            NvoiError: they could not be closed.
+        """
+        ...
+
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         """The app's servers that the config no longer names, with the disks attached to them.
 

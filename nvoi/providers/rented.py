@@ -150,6 +150,15 @@ def list_open_ports(application: Application) -> tuple[int, ...]:
     return (SSH_PORT, *(INGRESS_PORTS if application.uses_ingress else ()))
 
 
+def list_passing_ports(application: Application) -> tuple[int, ...]:
+    """Those of the ingress where the app does not need them.
+
+    The release before may, and visitors come by them until the new one is reached: where they are
+    open, they stay so until then.
+    """
+    return () if application.uses_ingress else INGRESS_PORTS
+
+
 def build_labels(application: Application, group: str | None = None) -> dict[str, str]:
     """What all that is made for an app bears; by them it is told from what is not nvoi's."""
     key, value = MANAGED_BY

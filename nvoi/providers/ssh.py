@@ -70,6 +70,10 @@ class OwnServers:
     def ensure_servers(self, application: Application) -> tuple[Server, ...]:
         return self.list_servers(application)
 
+    def close_ports(self, application: Application) -> None:
+        """Do nothing: their firewalls are the user's."""
+        del application
+
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         # Only their nodes tell of them.
         del application

@@ -65,6 +65,15 @@ def describe_surplus(server: str) -> str:
     return f"deletes server {server}, which the config no longer names"
 
 
+def describe_closing(firewall: str, ports: Iterable[int]) -> str:
+    """What becomes of ports that the release before may need."""
+    return f"closes {describe_ports(ports)} of {firewall}, once the new release serves"
+
+
+def describe_ports(ports: Iterable[int]) -> str:
+    return " and ".join(f"tcp/{port}" for port in ports)
+
+
 def describe_volume(name: str, *, goes: bool) -> str:
     """What becomes of a disk with data."""
     if goes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -26,10 +26,15 @@ class Edge:
         names: its certificate is for these.
         folder: where the file with its authority is written.
         is_public: whether it answers at port 443 too, of an address of its own.
+        address: that, where it is known which it is to be.
     """
 
-    def __init__(self, *names: str, folder: Path, is_public: bool = False) -> None:
+    def __init__(
+        self, *names: str, folder: Path, is_public: bool = False, address: str = ""
+    ) -> None:
         self.names = names
+        #: Called before each answer.
+        self.on_request: Callable[[], object] = lambda: None
         self.status, self.text = 200, "hello"
         self.headers: dict[str, str] = {"server": "cloudflare"}
         #: The host names and paths that were asked for.
@@ -43,7 +48,7 @@ class Edge:
         self.port = self._server.port
         self._proxy = Proxy(dict.fromkeys(names, self.port))
         #: That, which is empty where none can be had.
-        self.address = find_address() if is_public else ""
+        self.address = address or (find_address() if is_public else "")
         self._public = self._start(self.address, HTTPS) if self.address else None
 
     def __enter__(self) -> Self:
@@ -73,6 +78,7 @@ class Edge:
 
     def _answer(self, request: Request) -> Response:
         self.requests.append((request.headers["Host"], request.path))
+        self.on_request()
         return Response(self.text, self.status, self.headers)
 
 

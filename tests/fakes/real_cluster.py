@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +16,10 @@ from nvoi.naming import VOLUMES_FOLDER
 from tests.waiting import wait_until
 
 #: What an app can have, but what it keeps: all of it goes by its label.
-KINDS = "deployments,statefulsets,jobs,services,networkpolicies,poddisruptionbudgets,secrets,pvc"
+KINDS = (
+    "deployments,statefulsets,jobs,services,networkpolicies,ingresses,poddisruptionbudgets,"
+    "secrets,pvc"
+)
 #: What the API adds to an object, which cannot be made anew with it.
 GIVEN = ("creationTimestamp", "managedFields", "resourceVersion", "uid")
 AWAY, STRANGER = "nvoi-away", "nvoi-stranger"
@@ -87,7 +90,7 @@ class RealCluster:
 
     def clear(self, app: str, volumes: Path) -> None:
         """Have nothing of an app in it, and its volumes in a folder of the test's."""
-        self.ask("delete", KINDS, f"--selector={PART_OF}={app}")
+        self.delete_all(app)
         for name, node in self._find_marked():
             gone = {key: None for key in node if key.startswith(MARKER)}
             change = {"metadata": {"labels": gone, "annotations": gone}}
@@ -98,6 +101,9 @@ class RealCluster:
         place.unlink(missing_ok=True)
         place.symlink_to(volumes)
         self._nodes = self.objects("nodes", None)
+
+    def delete_all(self, app: str) -> None:
+        self.ask("delete", KINDS, f"--selector={PART_OF}={app}")
 
     def restore(self) -> None:
         """Have the nodes that there were, and no others. Their kubelets never went."""
@@ -147,6 +153,35 @@ class RealCluster:
             return self.ask("logs", STRANGER)
         finally:
             self.ask("delete", "pod", STRANGER)
+
+    @contextmanager
+    def know(self, definition: Mapping[str, Any]) -> Iterator[None]:
+        """Have it know a kind of objects for a while, where it does not anyway."""
+        name = definition["metadata"]["name"]
+        if self.ask("get", "crd", name, "--ignore-not-found"):
+            yield
+            return
+        self.ask("create", "--filename=-", body=definition)
+        try:
+            self.ask("wait", "--for=condition=Established", f"crd/{name}", "--timeout=60s")
+            yield
+        finally:
+            self.ask("delete", "crd", name)
+
+    @contextmanager
+    def hold(self, manifests: Sequence[Mapping[str, Any]]) -> Iterator[list[Any]]:
+        """Have it hold objects for a while, as it takes them without a field that it does not know.
+
+        Nothing may be in their place before.
+        """
+        body = {"apiVersion": "v1", "kind": "List", "items": [*manifests]}
+        self.ask("create", "--dry-run=server", "--filename=-", body=body)
+        try:
+            words = ("apply", "--server-side", "--validate=strict", "--output=json")
+            found: list[Any] = json.loads(self.ask(*words, "--filename=-", body=body))["items"]
+            yield found
+        finally:
+            self.ask("delete", "--ignore-not-found", "--filename=-", body=body)
 
     def _find_marked(self) -> list[tuple[str, list[str]]]:
         nodes = [node["metadata"] for node in self.objects("nodes", None)]

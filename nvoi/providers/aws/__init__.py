@@ -21,7 +21,7 @@ from nvoi.providers.aws.description import (
     list_costly,
     list_costly_afterwards,
 )
-from nvoi.providers.aws.network import Networks
+from nvoi.providers.aws.network import Network, Networks
 from nvoi.providers.aws.offers import Offers
 from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.prices import Prices, read_prices
@@ -72,6 +72,7 @@ class AWS(RentedServers):
         self._account = get_account(application, AWSProvider)
         self._ec2 = EC2(self._account, environ, pace)
         self._situation: Situation | None = None
+        self._network: Network | None = None
 
     def _open(self, application: Application) -> App:
         owner = Owner(self._ec2, application)
@@ -127,7 +128,7 @@ class AWS(RentedServers):
         situation, choice, zone = app.check(self._look(app))
         self._situation = None
         with telling_made(self._ec2.made, MADE):
-            network = app.networks.ensure(situation.vpc, situation.subnet, zone)
+            network = self._network = app.networks.ensure(situation.vpc, situation.subnet, zone)
             made = parallel.work_on_all(
                 situation.wanted,
                 lambda one: app.ensure_server(
@@ -142,6 +143,12 @@ class AWS(RentedServers):
             volumes={**situation.volumes, **volumes},
         )
         return self.list_servers(application)
+
+    def close_ports(self, application: Application) -> None:
+        if self._network is None or not self._network.passing:
+            return
+        self._open(application).networks.close(self._network)
+        self._network = replace(self._network, passing=())
 
     def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
         app, labels = self._open(self._application), build_host_key_labels(keys)

@@ -13,7 +13,7 @@ from nvoi.providers.aws.prices import Prices
 from nvoi.providers.aws.servers import describe_other_type
 from nvoi.providers.aws.situation import Situation
 from nvoi.providers.rented import NETWORK, SUBNET, WantedServer
-from nvoi.providers.wording import Costs
+from nvoi.providers.wording import Costs, describe_closing
 
 #: Where prices are that the API does not tell.
 PAGES = (
@@ -95,6 +95,9 @@ def describe_network_changes(
         yield f"lets in {rule} by firewall {networks.firewall_name}"
     for other in drift.others:
         yield f"ends that firewall {networks.firewall_name} lets in {describe_rule(other)}"
+    if drift.passing:
+        ports = [one["FromPort"] for one in drift.passing]
+        yield describe_closing(f"firewall {networks.firewall_name}", ports)
 
 
 def describe_volume_changes(situation: Situation, server: WantedServer) -> Iterator[str]:

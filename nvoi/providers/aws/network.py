@@ -7,7 +7,7 @@ Guide, "Internet gateways", "Subnet route tables", "Security group rules" and "D
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers.aws.api import EC2, Item, Resource
 from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.refusals import GONE
-from nvoi.providers.rented import NETWORK, SUBNET, list_open_ports
+from nvoi.providers.rented import NETWORK, SUBNET, list_open_ports, list_passing_ports
 
 log = get_logger("nvoi.providers")
 
@@ -48,19 +48,27 @@ class Rule:
 
 @dataclass(frozen=True)
 class Drift:
-    """The rules that a firewall lacks, and those that it has beside, as the API has them."""
+    """The rules that a firewall lacks, and those that it has beside, as the API has them.
+
+    Of these ``passing`` are those that only the release before may need.
+    """
 
     lacking: list[Rule]
     others: list[Item]
+    passing: list[Item]
 
 
 @dataclass(frozen=True)
 class Network:
-    """Where servers are made: the ids of subnet and firewall, and the zone."""
+    """Where servers are made: the ids of subnet and firewall, and the zone.
+
+    ``passing`` are the rules of the firewall that only the release before may need.
+    """
 
     subnet: str
     firewall: str
     zone: str
+    passing: tuple[Item, ...] = ()
 
 
 class Networks:
@@ -72,6 +80,7 @@ class Networks:
         self.firewall_name = build_firewall_name(application.name)
         ports = (Rule(EVERYWHERE, port) for port in list_open_ports(application))
         self.rules = (Rule(NETWORK), *ports)
+        self._passing = [Rule(EVERYWHERE, port) for port in list_passing_ports(application)]
 
     # What there is
 
@@ -138,7 +147,8 @@ class Networks:
         known = {read_rule(one) for one in inbound}
         return Drift(
             lacking=[rule for rule in self.rules if rule not in known],
-            others=[one for one in inbound if read_rule(one) not in self.rules],
+            others=[one for one in inbound if read_rule(one) not in (*self.rules, *self._passing)],
+            passing=[one for one in inbound if read_rule(one) in self._passing],
         )
 
     # What is to be
@@ -170,8 +180,8 @@ class Networks:
             GroupName=self.firewall_name,
             Description=DESCRIPTION,
         )
-        self._ensure_rules(firewall)
-        return Network(subnet.id, firewall.id, subnet.item["AvailabilityZone"])
+        passing = self._ensure_rules(firewall)
+        return Network(subnet.id, firewall.id, subnet.item["AvailabilityZone"], tuple(passing))
 
     def _ensure(
         self,
@@ -229,7 +239,8 @@ class Networks:
                 SubnetId=subnet.id,
             )
 
-    def _ensure_rules(self, firewall: Resource) -> None:
+    def _ensure_rules(self, firewall: Resource) -> list[Item]:
+        """Put them right; returns those that stay for the release before."""
         drift = self._list_drift(firewall)
         for rule in drift.lacking:
             self._ec2.ensure(
@@ -243,13 +254,22 @@ class Networks:
                 "%s lets in %s, and should not: nvoi ends that", firewall, describe_rule(one)
             )
         if drift.others:
-            ids = [one["SecurityGroupRuleId"] for one in drift.others]
-            self._ec2.ensure(
-                "revoke_security_group_ingress",
-                GONE,
-                GroupId=firewall.id,
-                SecurityGroupRuleIds=ids,
-            )
+            self._revoke(firewall.id, drift.others)
+        return drift.passing
+
+    def close(self, network: Network) -> None:
+        """Let in no more what only the release before needed."""
+        self._revoke(network.firewall, network.passing)
+        for one in network.passing:
+            log.info("%s no longer lets in %s", self.firewall_name, describe_rule(one))
+
+    def _revoke(self, firewall: str, rules: Iterable[Item]) -> None:
+        self._ec2.ensure(
+            "revoke_security_group_ingress",
+            GONE,
+            GroupId=firewall,
+            SecurityGroupRuleIds=[one["SecurityGroupRuleId"] for one in rules],
+        )
 
     # What goes
 

@@ -100,6 +100,14 @@ class Hetzner(RentedServers):
             found = self._converge(application, made)
         return tuple(self._list_servers(application, found))
 
+    def close_ports(self, application: Application) -> None:
+        def select(found: Found) -> Iterator[Work]:
+            return Plan(application, found, api=self._api).plan_closing()
+
+        with self._tell():
+            if any(select(self._get_found(application))):
+                self._remove(application, select)
+
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         with self._tell():
             found = self._get_found(application)
@@ -324,7 +332,7 @@ class Hetzner(RentedServers):
     def _remove(
         self, application: Application, select: Select, *, with_keys: bool = False
     ) -> Found:
-        """Delete what ``select`` finds, going on past failures, and look again at the end."""
+        """Do away with what ``select`` finds, past all failures, and look again at the end."""
         errors: dict[Work, NvoiError] = {}
         for _ in range(TRIES):
             found = self._look(application, with_keys=with_keys)

@@ -8,13 +8,15 @@ from decimal import Decimal
 from functools import partial
 
 from nvoi.config.schema import Application
-from nvoi.providers.hetzner.inventory import ServerRecord, VolumeRecord
+from nvoi.naming import build_firewall_name
+from nvoi.providers.hetzner.inventory import FIREWALL, ServerRecord, VolumeRecord
 from nvoi.providers.hetzner.offers import Catalog
 from nvoi.providers.hetzner.plan import Plan, Work
 from nvoi.providers.hetzner.situation import Situation, get_location, get_type
 from nvoi.providers.wording import (
     AS_IT_IS_TO_BE,
     Costs,
+    describe_closing,
     describe_surplus,
     describe_volume,
     describe_wanted,
@@ -43,6 +45,7 @@ def describe_changes(
     """
     lines = [
         *map(str, plan.list_works()),
+        *list_closing(plan),
         *(describe_surplus(one.name) for one in servers),
         *(describe_volume(one.name, goes=with_volumes) for one in volumes),
     ]
@@ -51,6 +54,12 @@ def describe_changes(
         less = sum(one.size for one in volumes) * catalog.volume_price
         costs = replace(costs, afterwards=costs.afterwards - less)
     return [*plan.list_warnings(), *(lines or [AS_IT_IS_TO_BE]), str(costs)]
+
+
+def list_closing(plan: Plan) -> Iterator[str]:
+    if plan.passing_ports:
+        firewall = f"{FIREWALL} {build_firewall_name(plan.application.name)}"
+        yield describe_closing(firewall, plan.passing_ports)
 
 
 def describe_deletion(

@@ -10,7 +10,7 @@ import hashlib
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from hcloud.actions import BoundAction
@@ -51,7 +51,9 @@ from nvoi.providers.rented import (
     WantedVolume,
     build_labels,
     list_open_ports,
+    list_passing_ports,
 )
+from nvoi.providers.wording import describe_ports
 
 EVERYBODY = ["0.0.0.0/0", "::/0"]
 OFF = "off"
@@ -127,8 +129,8 @@ class Plan(Situation):
     def plan_firewall(self) -> Iterator[Work]:
         name, cloud = build_firewall_name(self.application.name), self.api.cloud
         record = self.found.firewalls.find(name)
-        ports = list_open_ports(self.application)
-        rules = [FirewallRule("in", "tcp", list(EVERYBODY), str(port)) for port in ports]
+        ports = (*list_open_ports(self.application), *self.passing_ports)
+        rules = [*map(build_rule, ports)]
         thing = f"{FIREWALL} {name}"
         detail = f", which lets in {', '.join(f'tcp/{port}' for port in ports)}"
         if record is None:
@@ -145,6 +147,32 @@ class Plan(Situation):
             yield Work(
                 ROOM, "corrects", thing, detail, lambda: cloud.firewalls.set_rules(target, rules)
             )
+
+    @cached_property
+    def passing_ports(self) -> tuple[int, ...]:
+        """The open ports that only the release before may need."""
+        record = self.found.firewalls.find(build_firewall_name(self.application.name))
+        return tuple(
+            port
+            for port in list_passing_ports(self.application)
+            if record is not None and read_rule(build_rule(port)) in record.rules
+        )
+
+    def plan_closing(self) -> Iterator[Work]:
+        """Close those."""
+        name, cloud = build_firewall_name(self.application.name), self.api.cloud
+        record = self.found.firewalls.find(name)
+        if record is None or not self.passing_ports:
+            return
+        target = Firewall(record.id)
+        rules = [*map(build_rule, list_open_ports(self.application))]
+        yield Work(
+            ROOM,
+            "corrects",
+            f"{FIREWALL} {name}",
+            f", which no longer lets in {describe_ports(self.passing_ports)}",
+            lambda: cloud.firewalls.set_rules(target, rules),
+        )
 
     def plan_key(self) -> Work:
         public_key = get_public_key(self.application)
@@ -272,6 +300,10 @@ class Plan(Situation):
             )
         if record.status == OFF:
             yield Work(TIES, "starts", thing, "", lambda: [cloud.servers.power_on(target)])
+
+
+def build_rule(port: int) -> FirewallRule:
+    return FirewallRule("in", "tcp", list(EVERYBODY), str(port))
 
 
 def plan_removal(

@@ -21,6 +21,7 @@ from nvoi.providers.rented import (
     build_surplus,
     get_account,
     list_name_faults,
+    list_open_ports,
     list_wanted,
 )
 from nvoi.providers.scaleway.api import NETWORK, SERVER, Pace, Resource, ScalewayAPI
@@ -35,6 +36,7 @@ from nvoi.providers.scaleway.faults import (
     list_config_faults,
     list_zones,
 )
+from nvoi.providers.scaleway.firewall import build_rules, set_rules
 from nvoi.providers.scaleway.inventory import (
     Inventory,
     find_nic,
@@ -50,7 +52,7 @@ from nvoi.providers.scaleway.offers import ZONES, read_shelf
 from nvoi.providers.scaleway.refusals import KEY_PATH, KEY_REFUSALS, find_type
 from nvoi.providers.scaleway.removal import Remover
 from nvoi.providers.scaleway.situation import Situation, read_situation
-from nvoi.providers.wording import build_left_error, describe_silence
+from nvoi.providers.wording import build_left_error, describe_ports, describe_silence
 from nvoi.ssh.routes import Routes
 
 log = get_logger("nvoi.providers")
@@ -82,6 +84,8 @@ class Scaleway(RentedServers):
         #: What was seen of each app last, and of servers by their names.
         self._seen: dict[str, Inventory] = {}
         self._servers: dict[str, Resource] = {}
+        #: The ports that were left open for the release before, by the groups that let them in.
+        self._passing: dict[Resource, list[int]] = {}
 
     def find_faults(self, application: Application) -> list[Fault]:
         return [*list_config_faults(application), *list_name_faults(application)]
@@ -98,7 +102,16 @@ class Scaleway(RentedServers):
         self._seen.pop(application.name, None)
         inventory = maker.ensure_all(situation.orders)
         self._seen[application.name] = inventory
+        self._passing = maker.passing
         return tuple(self._build_servers(application, inventory))
+
+    def close_ports(self, application: Application) -> None:
+        rules = build_rules(list_open_ports(application))
+        while self._passing:
+            group, ports = next(iter(self._passing.items()))
+            set_rules(self._api, group, rules)
+            log.info("%s no longer lets in %s", group, describe_ports(ports))
+            del self._passing[group]
 
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         inventory = self._look(application).drop_others()

@@ -33,6 +33,7 @@ from nvoi.providers.scaleway.situation import Situation
 from nvoi.providers.wording import (
     AS_IT_IS_TO_BE,
     Costs,
+    describe_closing,
     describe_surplus,
     describe_volume,
     describe_wanted,
@@ -64,6 +65,8 @@ def list_shared(situation: Situation) -> Iterator[str]:
             yield f"makes {group}, which lets in {ports}"
         elif situation.drift[zone]:
             yield f"corrects {group}: {', '.join(situation.drift[zone])}"
+        if situation.passing.get(zone):
+            yield describe_closing(group, situation.passing[zone])
 
 
 def list_parts(situation: Situation) -> Iterator[str]:

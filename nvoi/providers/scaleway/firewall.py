@@ -57,6 +57,11 @@ def find_drift(group: Resource, rules: Sequence[Rule], ports: Iterable[int]) -> 
     return drift
 
 
+def find_open(rules: Sequence[Rule], ports: Iterable[int]) -> list[int]:
+    """Those of ``ports`` that everybody may reach."""
+    return [port for port in ports if build_rules([port])[0] in rules]
+
+
 def ensure_firewall(
     api: ScalewayAPI,
     zone: str,
@@ -64,22 +69,28 @@ def ensure_firewall(
     labels: Mapping[str, str],
     *,
     ports: Sequence[int],
+    passing: Sequence[int],
     found: Resource | None,
-) -> tuple[Resource, list[str]]:
-    """The security group of a zone, and what was not as it is to be."""
+) -> tuple[Resource, list[str], list[int]]:
+    """The security group of a zone, what was not as it is to be, and what is open of ``passing``.
+
+    Those stay as they are.
+    """
     group = found
     if group is None:
         body = {"name": name, "tags": build_tags(None, labels), **POLICY}
         group = api.create(FIREWALL, zone, body, lambda one: one.name == name)
     tags = build_tags(group, labels)
-    drift = find_drift(group, list_rules(api, group), ports)
+    rules = list_rules(api, group)
+    left = find_open(rules, passing)
+    drift = find_drift(group, rules, [*ports, *left])
     if any(group.data.get(key) != value for key, value in POLICY.items()) or set(tags) != set(
         group.tags
     ):
         group = api.update(group, {**POLICY, "tags": tags})
     if drift:
-        set_rules(api, group, build_rules(ports))
-    return group, [] if found is None else drift
+        set_rules(api, group, build_rules([*ports, *left]))
+    return group, [] if found is None else drift, left
 
 
 def set_rules(api: ScalewayAPI, group: Resource, rules: Sequence[Rule]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nvoi.config.schema import Application, ScalewayProvider
 from nvoi.errors import Fault
@@ -12,6 +12,7 @@ from nvoi.providers.rented import (
     WantedServer,
     get_account,
     list_open_ports,
+    list_passing_ports,
     list_wanted,
 )
 from nvoi.providers.scaleway.api import (
@@ -27,7 +28,7 @@ from nvoi.providers.scaleway.faults import (
     get_zone,
     list_volume_faults,
 )
-from nvoi.providers.scaleway.firewall import find_drift, list_rules
+from nvoi.providers.scaleway.firewall import find_drift, find_open, list_rules
 from nvoi.providers.scaleway.inventory import Inventory
 from nvoi.providers.scaleway.offers import (
     Shelf,
@@ -47,6 +48,7 @@ class Situation:
         orders: the servers of the config, the master first.
         faults: what of the config the account cannot have.
         drift: what of the security groups that are there is not as it is to be, by zone.
+        passing: the ports that they have open, and only the release before may need, likewise.
     """
 
     application: Application
@@ -55,6 +57,7 @@ class Situation:
     shelves: Mapping[str, Shelf] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     drift: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    passing: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def surplus(self) -> tuple[Resource, ...]:
@@ -109,18 +112,22 @@ def read_situation(
     faults += [
         fault for one in new if (fault := find_fault(application, one, shelves, images)) is not None
     ]
-    drift = read_drift(api, application, inventory) if with_prices else {}
-    return Situation(application, inventory, orders, shelves, tuple(dict.fromkeys(faults)), drift)
+    situation = Situation(application, inventory, orders, shelves, tuple(dict.fromkeys(faults)))
+    return add_drift(api, situation) if with_prices else situation
 
 
-def read_drift(
-    api: ScalewayAPI, application: Application, inventory: Inventory
-) -> dict[str, list[str]]:
-    """What of the security groups that are there is not as it is to be, by zone."""
-    groups = {one.place: one for one in inventory.list(FIREWALL)}
+def add_drift(api: ScalewayAPI, situation: Situation) -> Situation:
+    """It with how the security groups that are there differ from what they are to be."""
+    application = situation.application
+    groups = {one.place: one for one in situation.inventory.list(FIREWALL)}
     rules = work_on_all([*groups], lambda zone: list_rules(api, groups[zone]))
-    ports = list_open_ports(application)
-    return {zone: find_drift(groups[zone], found, ports) for zone, found in rules.items()}
+    ports, passing = list_open_ports(application), list_passing_ports(application)
+    left = {zone: find_open(found, passing) for zone, found in rules.items()}
+    drift = {
+        zone: find_drift(groups[zone], found, [*ports, *left[zone]])
+        for zone, found in rules.items()
+    }
+    return replace(situation, drift=drift, passing=left)
 
 
 def build_order(

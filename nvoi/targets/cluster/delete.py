@@ -39,7 +39,7 @@ from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.domains import plan_removal, remove
-from nvoi.targets.cluster.ingress import give_ports_back
+from nvoi.targets.cluster.ingress import give_ports_back, had_traefik
 from nvoi.targets.cluster.lease import (
     CLAIMS,
     check_data,
@@ -174,10 +174,9 @@ def remove_domains(context: ClusterContext) -> None:
         log.info("What leads its domains to it goes after the servers, on which it may still run")
         return
     attempt(context, ROUTES, partial(remove, context))
-    had_ingress = any(one["kind"] == "Ingress" for one in context.state.objects)
     is_left = context.survey.has_cluster and not context.provider.is_rented
     is_free = is_left and WORKLOADS not in context.deletion.failures
-    if is_free and (had_ingress or context.application.uses_ingress):
+    if is_free and had_traefik(context):
         shared = partial(give_ports_back, context)
         attempt(context, "what the ingress was set up with", shared, in_cluster=True)
 

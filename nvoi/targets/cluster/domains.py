@@ -11,13 +11,15 @@ from nvoi.domains.public import Asker
 from nvoi.errors import ConfigError, NvoiError
 from nvoi.kubernetes.names import COMPONENT, DOMAIN
 from nvoi.kubernetes.ownership import Reference, get_label, is_owned, read_reference
+from nvoi.kubernetes.ways import keep_ways
+from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.operation import Step
 from nvoi.protocol import Tunnel
 from nvoi.providers import Server
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.ingress import explain, give_ports_back
+from nvoi.targets.cluster.ingress import explain, give_ports_back, had_traefik
 from nvoi.targets.cluster.release import check_owners, roll_out
 from nvoi.targets.cluster.state import Json
 
@@ -105,12 +107,36 @@ def ask(context: ClusterContext) -> None:
 
 
 def remove_old(context: ClusterContext) -> None:
-    """Remove what led to names and services that are gone. The release serves: it is only told."""
+    """Remove what led to names and services that are gone. The release serves: it is only told.
+
+    Until it was reached, visitors came by that.
+    """
     named = {read_reference(item) for item in context.rollout.routes}
     old = [item for item in list_routes(context) if read_reference(item) not in named]
     attempt("what led to names that are gone", partial(trim, context, old))
-    if any(item["kind"] == "Ingress" for item in old) and not context.application.uses_ingress:
+    attempt("what let visitors in by them", partial(close_ways, context))
+    # Also where only a deploy that failed had it set up.
+    if not context.application.uses_ingress and had_traefik(context):
         attempt("what the ingress was set up with", partial(give_ports_back, context))
+    attempt("what let visitors in at the firewall", partial(close_ports, context))
+
+
+def close_ways(context: ClusterContext) -> None:
+    """Have the cluster be as the release wants it, without what was kept for the one before."""
+    if closed := list_closed(context):
+        context.cluster.apply(closed)
+
+
+def list_closed(context: ClusterContext) -> list[Manifest]:
+    """What the cluster holds otherwise until the release is reached."""
+    wanted = [*context.manifests.policies, *context.rollout.apps, *context.rollout.routes]
+    kept = keep_ways(context.state.objects, wanted)
+    return [item for item, with_ways in zip(wanted, kept, strict=True) if item != with_ways]
+
+
+def close_ports(context: ClusterContext) -> None:
+    context.check_lock()
+    context.provider.close_ports(context.application)
 
 
 def list_routes(context: ClusterContext) -> list[Json]:
@@ -195,7 +221,8 @@ def plan_ask(context: ClusterContext) -> Iterator[str]:
 
 def plan_old(context: ClusterContext) -> Iterator[str]:
     named = {read_reference(item) for item in context.rollout.routes}
-    if any(read_reference(item) not in named for item in list_routes(context)):
+    is_old = any(read_reference(item) not in named for item in list_routes(context))
+    if is_old or list_closed(context):
         yield "removes what led to names and services that are gone"
 
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 
 from nvoi.domains import list_sites
 from nvoi.errors import NvoiError, ServiceError
+from nvoi.k3s.plan import has_traefik
+from nvoi.kubernetes.drift import is_unchanged
 from nvoi.kubernetes.ingress import (
     NAME,
     SETTINGS,
@@ -49,7 +51,7 @@ def set_up(context: ClusterContext) -> None:
     wanted = build_chart_config(settings, context.request.deploy_id)
     if live is not None:
         check_rivals(context, live)
-    if live is None or live["spec"] != wanted["spec"]:
+    if not is_unchanged(live, wanted):
         context.cluster.apply([wanted])
 
     def look() -> None:
@@ -99,6 +101,12 @@ def give_ports_back(context: ClusterContext) -> None:
         return
     context.cluster.apply([build_chart_config(None, context.request.deploy_id)])
     log.info("No app needs the ingress: Traefik gives ports 80 and 443 back")
+
+
+def had_traefik(context: ClusterContext) -> bool:
+    """Whether the master had Traefik when the run looked, for an app that had it take visitors."""
+    survey = context.survey
+    return survey.is_reached and has_traefik(survey.facts[context.master.name].k3s)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from nvoi.kubernetes.ownership import WORKLOADS, get_label, list_immutable_chang
 from nvoi.kubernetes.ports import hold_targets
 from nvoi.kubernetes.progress import count_settling, is_ready
 from nvoi.kubernetes.releases import build_record, is_same, read_record
+from nvoi.kubernetes.ways import keep_ways
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name, build_workload_name
@@ -139,7 +140,8 @@ def apply_secrets(context: ClusterContext) -> None:
     was cut off, and what served before it.
     """
     secrets, logins = context.manifests.secrets, context.manifests.logins
-    needs = (*secrets, *logins, *context.manifests.policies)
+    policies = keep_ways(context.state.objects, context.manifests.policies)
+    needs = (*secrets, *logins, *policies)
     manifests = [item for item in needs if not is_there(context, item)]
     manifests.append(build_own_record(context, is_begun=True))
     context.rollout.applied += manifests
@@ -174,6 +176,7 @@ def build_own_record(context: ClusterContext, *, is_begun: bool = False) -> Mani
 
 
 def roll_out(context: ClusterContext, manifests: Sequence[Manifest], seconds: float) -> None:
+    manifests = keep_ways(context.state.objects, manifests)
     changed = [item for item in manifests if not stays(context, item)]
     if changed:
         apply_changed(context, changed, seconds)

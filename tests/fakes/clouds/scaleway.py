@@ -65,6 +65,7 @@ class Scaleway(Project):
 
     Attributes:
         rules: of security groups, by their ids.
+        first_address: the public one of the first server.
         user_data: what servers were given, by their ids and its keys.
         types: what is sold in every zone; `shortages` are zones and types that are out of stock.
         limits: how many of a kind the project may have.
@@ -83,6 +84,7 @@ class Scaleway(Project):
         self.largest_page = 100
         self._going: list[tuple[Progress, Callable[[], None]]] = []
         self._count, self._addresses = 0, itertools.count()
+        self.first_address = FIRST_ADDRESS
         super().__init__(**options)
         self.things[PRIVATE_IPS] = {}
 
@@ -186,7 +188,7 @@ class Scaleway(Project):
         body = take(call, "project", "type", tags=[], server=None)
         if body["type"] != "routed_ipv4":
             raise invalid("type", "only routed IPs exist")
-        address = str(FIRST_ADDRESS + next(self._addresses))
+        address = str(self.first_address + next(self._addresses))
         made = self._make(ADDRESSES, zone, body, address=address, server=None, state="detached")
         if body["server"]:
             self._place(made, self._get(SERVERS, zone, body["server"]))

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 
+from tests.fakes.kubernetes.helm import KIND, SPEC
 from tests.fakes.kubernetes.kinds import NAMESPACES, ApiError, Kind, Object, refuse
 from tests.fakes.kubernetes.refusals import check_change, check_valid
 from tests.fakes.kubernetes.store import HIDDEN, Store, copy
@@ -47,6 +48,8 @@ def apply(
         check_change(live, item)
     if kind.name == "Service":
         give_address(store, item)
+    if kind.name == KIND:
+        item["spec"].setdefault("failurePolicy", SPEC["properties"]["failurePolicy"]["default"])
     item[HIDDEN] = (live or {}).get(HIDDEN, {}) | {manager: manifest}
     return put(store, live, item)
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 from tests.fakes.clouds.aws_proxy import KEY, StrictAWS, get
 from tests.fakes.clouds.moto import get_moto
 from tests.fakes.clouds.server import Call
-from tests.integration.clouds.aws_account import REGION, build_client, list_all
+from tests.integration.clouds.aws_account import REGION, build_client, list_all, list_rules
 from tests.integration.clouds.datacenter import Attached, Datacenter, Site
 
 SERIAL = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_"
@@ -46,6 +46,10 @@ class AWSSite(Site):
         self.cloud.public_addresses = iter(self.list_addresses())
         self.cloud.on_start = start
         self.cloud.on_end = lambda server: datacenter.end(self._names.pop(server))
+
+    def list_open_ports(self) -> set[int]:
+        rules = list_rules(self._account)
+        return {port for protocol, port, _ in rules if protocol == "tcp" and port is not None}
 
     def list_attached(self) -> Iterator[Attached]:
         for volume, server in list(self.cloud.attached.items()):

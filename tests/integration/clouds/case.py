@@ -81,6 +81,7 @@ def deploy_servers(provider: Provider, application: Application) -> None:
             present, following = server.host.host_keys[-1], generate_host_key().public
             both = provider.keep_host_keys(server, [present, following])
             assert not provider.keep_host_keys(both, [following]).is_new
+    provider.close_ports(application)
     if surplus:
         provider.delete_surplus(application, surplus, with_volumes=True)
 

@@ -1,11 +1,12 @@
 """What is behind a fake cloud: its servers run, are reached, and see their disks.
 
 A server of the cloud is a machine of this one. The public address that the cloud tells is no
-address here: ``~/.ssh/config`` of who deploys leads it to one of 127.0.0.0/8.
+address here, unless it is one of 127.0.0.0/8: ``~/.ssh/config`` of who deploys leads it there.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,8 @@ from tests.waiting import PATIENCE
 #: More servers than a test ever makes.
 MOST_SERVERS = 100
 LOOK_SECONDS = 0.05
+#: Where the first server is on this machine.
+FIRST_PLACE = ipaddress.ip_address("127.77.0.1")
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,10 @@ class Site(ABC):
     Attributes:
         provider: ``compute_provider`` of the config.
         environ: what leads nvoi to the stand-in.
+        first_address: the public one of the first server.
     """
 
+    first_address = FIRST_ADDRESS
     cloud: Cloud
     provider: Mapping[str, Any]
     environ: Mapping[str, str]
@@ -51,11 +56,15 @@ class Site(ABC):
 
     def list_addresses(self) -> Iterable[str]:
         """The public addresses that servers get, one after the other."""
-        return [str(FIRST_ADDRESS + number) for number in range(MOST_SERVERS)]
+        return [str(self.first_address + number) for number in range(MOST_SERVERS)]
 
     @abstractmethod
     def list_attached(self) -> Iterable[Attached]:
         """The volumes that servers have now."""
+
+    @abstractmethod
+    def list_open_ports(self) -> set[int]:
+        """The TCP ports that everybody may reach."""
 
     @abstractmethod
     def list_all(self) -> dict[str, list[str]]:
@@ -89,11 +98,13 @@ class Datacenter:
         self.folder = folder
         self.site = site
         self.machines: dict[str, RentedMachine] = {}
+        #: The lines of hosts(5) that servers have beside their own.
+        self._hosts = ""
         self._fleets: list[RentedFleet] = []
         self._port = find_port()
         self._places = {
-            address: f"127.77.0.{number}"
-            for number, address in enumerate(site.list_addresses(), start=1)
+            address: str(FIRST_PLACE + number)
+            for number, address in enumerate(site.list_addresses())
         }
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -106,6 +117,12 @@ class Datacenter:
     def add(self, fleet: RentedFleet) -> None:
         """Have the servers of an app be that fleet's."""
         self._fleets.append(fleet)
+
+    def add_hosts(self, lines: str) -> None:
+        """Have all servers, also those to come, know hosts by these lines of hosts(5)."""
+        self._hosts += lines
+        for machine in self.machines.values():
+            machine.add_hosts(lines)
 
     @property
     def ssh_config(self) -> str:
@@ -132,6 +149,7 @@ class Datacenter:
                 address=self._places[address],
                 port=self._port,
             )
+            machine.add_hosts(self._hosts)
             with self._lock:
                 self.machines[name] = machine
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.fakes.clouds.hetzner import SERVERS, TOKEN, VOLUMES, Hetzner
+from tests.fakes.clouds.hetzner import FIREWALLS, SERVERS, TOKEN, VOLUMES, Hetzner
 from tests.fakes.clouds.server import Json
 from tests.integration.clouds.datacenter import Attached, ProjectSite
 
@@ -28,6 +28,10 @@ class HetznerSite(ProjectSite):
         (private,) = server["private_net"]
         address, data = server["public_net"]["ipv4"]["ip"], self.cloud.user_data[server["id"]]
         return address, private["ip"], data
+
+    def list_open_ports(self) -> set[int]:
+        walls = self.cloud.things[FIREWALLS].values()
+        return {int(rule["port"]) for wall in walls for rule in wall["rules"]}
 
     def list_attached(self) -> Iterator[Attached]:
         servers = self.cloud.things[SERVERS]

@@ -80,6 +80,11 @@ class RentedMachine(Machine):
         self.host_key = public
         return public
 
+    def add_hosts(self, lines: str) -> None:
+        """Have it know hosts by these lines of hosts(5)."""
+        with (self.root / "etc/hosts").open("a") as file:
+            file.write(f"\n{lines}")
+
     def attach(self, device: str, gigabytes: int, file: Path) -> None:
         """Have it see a disk as ``device``, of this size; the file is its memory."""
         disk = self.disks.get(device)

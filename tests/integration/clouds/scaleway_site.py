@@ -13,14 +13,17 @@ from tests.fakes.clouds.scaleway import (
     Scaleway,
 )
 from tests.fakes.clouds.server import Json
-from tests.integration.clouds.datacenter import Attached, ProjectSite
+from tests.integration.clouds.datacenter import FIRST_PLACE, Attached, ProjectSite
 
 
 class ScalewaySite(ProjectSite):
     cloud: Scaleway
+    #: Visitors come to its servers themselves.
+    first_address = FIRST_PLACE
 
     def __init__(self) -> None:
         self.cloud = Scaleway(polls=1)
+        self.cloud.first_address = self.first_address
         self.provider = {
             "scaleway": {
                 "secret_key": KEY,
@@ -35,6 +38,9 @@ class ScalewaySite(ProjectSite):
         (nic,) = server["private_nics"]
         data = self.cloud.user_data[server["id"]]["cloud-init"]
         return self.cloud.find_address(server), self.cloud.find_private_ip(nic), data
+
+    def list_open_ports(self) -> set[int]:
+        return {rule["dest_port_from"] for rules in self.cloud.rules.values() for rule in rules}
 
     def list_attached(self) -> Iterator[Attached]:
         servers = self.cloud.things[SERVERS]

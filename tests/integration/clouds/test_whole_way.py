@@ -1,4 +1,7 @@
-"""`nvoi deploy` from an empty account to an app that serves, and back, for each cloud."""
+"""`nvoi deploy` from an empty account to an app that serves, and back, for each cloud.
+
+At Hetzner visitors come to it by Cloudflare, at Scaleway by the ingress and then by Cloudflare.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ import pytest
 
 from nvoi.config.schema import SSHKeys
 from nvoi.k3s.facts import GUARD, GUARD_FILE
+from nvoi.kubernetes.isolation import INGRESS
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.targets.cluster.boot import KEY_FILE
 from tests.integration.clouds.aws_site import AWSSite
 from tests.integration.clouds.datacenter import Datacenter, RentedFleet, Site
 from tests.integration.clouds.hetzner_site import HetznerSite
+from tests.integration.clouds.internet import NAME, Internet
 from tests.integration.clouds.scaleway_site import ScalewaySite
 from tests.integration.cluster.machine import IS_ROOT
 
@@ -25,6 +30,11 @@ SITES: tuple[type[Site], ...] = (HetznerSite, AWSSite, ScalewaySite)
 MOST_CALLS = 12
 FOLDER = f"{VOLUMES_FOLDER}/shop-main-data"
 WORD = re.compile(r"[a-z0-9-]+")
+
+#: What `look_at_ingress` sees.
+Look = tuple[set[int], list[str], bool]
+WITH_INGRESS: Look = ({22, 80, 443}, ["shop-web"], True)
+WITHOUT: Look = ({22}, [], False)
 
 StartTenant = Callable[..., RentedFleet]
 
@@ -52,19 +62,80 @@ def rent(tmp_path: Path, keys: SSHKeys, datacenter: Datacenter) -> Iterator[Star
         fleet.close()
 
 
+@pytest.fixture
+def internet(tmp_path: Path, datacenter: Datacenter) -> Iterator[Internet]:
+    with Internet(tmp_path / "internet", datacenter) as found:
+        if not found.edge.address:
+            pytest.skip("port 443 of this machine cannot be had")
+        yield found
+
+
+def lead_to_server(fleet: RentedFleet, datacenter: Datacenter, internet: Internet) -> None:
+    """Set the record that an app's first deploy asks for, once its server has an address."""
+    internet.use_ingress(fleet, "127.77.0.250")
+    unset = fleet.run()
+    assert unset.code == 1, unset.output
+    address = datacenter.machines["shop-main-1"].address
+    assert f"leads to 127.77.0.250: have its A record be {address} alone" in unset.output
+    assert "set the records, and deploy again" in unset.output
+    internet.use_ingress(fleet, address)
+    internet.answer_at(fleet, address)
+
+
+def look_at_ingress(fleet: RentedFleet, site: Site) -> Look:
+    """The open ports, what has Traefik lead visitors to the app, and whether its pods let it in."""
+    (rule,) = fleet.state.find("NetworkPolicy", "nvoi-shop")["spec"]["ingress"]
+    return site.list_open_ports(), fleet.state.names("Ingress"), INGRESS in rule["from"]
+
+
 def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
-    rent: StartTenant, datacenter: Datacenter
+    rent: StartTenant, datacenter: Datacenter, internet: Internet
 ) -> None:
-    fleet, site, cloud = rent(), datacenter.site, datacenter.site.cloud
+    fleet, site = rent(), datacenter.site
+    is_public, is_led_to_server = not isinstance(site, AWSSite), isinstance(site, ScalewaySite)
+    before = WITH_INGRESS if is_led_to_server else WITHOUT
     fleet.servers = {"main": {"master": True, "volumes": {"data": {}}}, "work": {"count": 2}}
     fleet.web.update(servers=["work"])
-    with cloud.record() as calls:
+    if is_public:
+        internet.use_cloudflare(fleet)
+    look_first(fleet, site)
+    assert not internet.cloudflare.tunnels
+
+    if is_led_to_server:
+        lead_to_server(fleet, datacenter, internet)
+    make_all(fleet, datacenter)
+    assert look_at_ingress(fleet, site) == before
+    deploy_again(fleet, datacenter, internet)
+
+    fleet.servers["main"]["volumes"]["data"] = {"size": 20}
+    fleet.servers["work"]["count"] = 1
+    seen: list[Look] = []
+    internet.edge.requests.clear()
+    internet.edge.on_request = lambda: seen.append(look_at_ingress(fleet, site))
+    if is_public:
+        internet.use_cloudflare(fleet)
+    change(fleet, datacenter)
+    # From here and from the cluster; by the way of before visitors come until then.
+    assert internet.edge.requests == [(NAME, "/up")] * 6 * is_public
+    assert seen == [before] * 6 * is_public
+    assert look_at_ingress(fleet, site) == WITHOUT
+
+    delete_all(fleet, site)
+    assert not internet.cloudflare.live_tunnels
+    assert not internet.cloudflare.all_records
+    assert datacenter.machines == {}
+
+
+def look_first(fleet: RentedFleet, site: Site) -> None:
+    with site.cloud.record() as calls:
         dry = fleet.run("deploy", "--dry-run")
     assert dry.code == 0, dry.output + dry.errors
     assert {"shop-main-1", "shop-main-data", "shop-work-2"} <= {*WORD.findall(dry.output)}
     assert [str(call) for call in calls if not call.is_reading] == []
     assert site.list_all() == {}
 
+
+def make_all(fleet: RentedFleet, datacenter: Datacenter) -> None:
     made = fleet.run()
     assert made.code == 0, made.output
     assert sorted(datacenter.machines) == ["shop-main-1", "shop-work-1", "shop-work-2"]
@@ -78,19 +149,22 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
         assert machine.read(GUARD_FILE)
     assert not (fleet.home / "known_hosts").exists()
 
-    with cloud.record() as calls:
+
+def deploy_again(fleet: RentedFleet, datacenter: Datacenter, internet: Internet) -> None:
+    with datacenter.site.cloud.record() as calls, internet.cloudflare.record() as others:
         again = fleet.run()
     assert again.code == 0, again.output
-    assert [str(call) for call in calls if not call.is_reading] == []
-    assert len(calls) <= MOST_CALLS, calls
+    assert [str(call) for call in (*calls, *others) if not call.is_reading] == []
+    assert len(calls) + len(others) <= MOST_CALLS, (calls, others)
     assert "Waiting until" not in again.output
     assert "with XFS" not in again.output
     for machine in datacenter.machines.values():
         asked = machine.k3s.read_log("systemctl.log")
         assert [asked.count(verb) for verb in ("reload ssh", f"restart {GUARD}")] == [1, 1]
 
-    fleet.servers["main"]["volumes"]["data"] = {"size": 20}
-    fleet.servers["work"]["count"] = 1
+
+def change(fleet: RentedFleet, datacenter: Datacenter) -> None:
+    """Servers and volumes as the config now has them."""
     changed = fleet.run()
     assert changed.code == 0, changed.output
     said, done = "shop-work-2 is not in the config any more", "shop-work-2 is given back"
@@ -100,6 +174,8 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
     assert sorted(datacenter.machines) == ["shop-main-1", "shop-work-1"]
     assert sorted(fleet.state.names("Node", None)) == ["shop-main-1", "shop-work-1"]
 
+
+def delete_all(fleet: RentedFleet, site: Site) -> None:
     kept = fleet.run("delete", "--yes")
     assert kept.code == 0, kept.output
     assert "volume shop-main-data" in kept.output
@@ -111,7 +187,6 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
     assert gone.code == 0, gone.output
     assert gone.output.splitlines()[-1].endswith("] 0 billable resources left")
     assert site.list_all() == {}
-    assert datacenter.machines == {}
 
 
 @pytest.mark.parametrize("datacenter", SITES[:1], indirect=True)

@@ -19,9 +19,15 @@ from typing import Any
 
 import pytest
 
+from nvoi.domains import get_domains
 from nvoi.k3s.nodes import ADDRESS, build_marker, format_address
+from nvoi.kubernetes.drift import is_unchanged, sign
+from nvoi.kubernetes.ingress import build_chart_config
+from nvoi.kubernetes.manifests import build_manifests
 from nvoi.kubernetes.names import SERVER_GROUP
-from tests.fakes.real_cluster import RealCluster
+from nvoi.kubernetes.ownership import read_reference
+from tests.fakes.kubernetes.helm import DEFINITION
+from tests.fakes.real_cluster import RealCluster, find_kubeconfig
 from tests.integration.cluster.conftest import StartFleet
 from tests.integration.cluster.findings import Findings
 from tests.integration.cluster.fleet import NAME, REAL_PATIENCE, Fleet
@@ -41,6 +47,7 @@ from tests.integration.cluster.test_story import (
 from tests.integration.cluster.visits import Visits
 from tests.integration.commands import Outcome
 from tests.integration.podman import build_podman_environ, write_checkout
+from tests.unit.kubernetes.configs import build_release
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.real_cluster, pytest.mark.timeout(2 * REAL_PATIENCE)]
@@ -583,4 +590,39 @@ def test_a_crash_is_told_at_once(fleet: Fleet, findings: Findings) -> None:
         "a crash loop",
         "an image that ends at once",
         f"told with its last lines {told:.1f} s after the step began, {visits}",
+    )
+
+
+def test_what_the_ingress_needs_is_taken_as_it_is(findings: Findings) -> None:
+    path = find_kubeconfig()
+    assert path is not None, "NVOI_TEST_KUBECONFIG names no real cluster"
+    cluster = RealCluster(path)
+    findings.cluster = cluster.describe()
+    cluster.delete_all(NAME)
+    release = build_release("ingress")
+    application = release.application
+    domains = get_domains(application, {})
+    assert domains is not None
+    app = build_manifests(release)
+    own = [*app.policies, *app.apps, *domains.connect(application, "run")]
+    with cluster.know(DEFINITION):
+        for settings in (application.ingress, None):
+            manifests = [*map(sign, [build_chart_config(settings, "run"), *own])]
+            with cluster.hold(manifests) as held:
+                # Nothing was left out, nothing is written otherwise, and nothing would be again.
+                changed = [
+                    read_reference(item)
+                    for item, live in zip(manifests, held, strict=True)
+                    if not is_unchanged(live, item)
+                ]
+            assert changed == []
+        wrong = build_chart_config(None, "run") | {"spec": {"valuesContents": "{}"}}
+        with pytest.raises(AssertionError, match="valuesContents"), cluster.hold([wrong]):
+            pass
+    findings.add(
+        "ingress",
+        "what sets Traefik up and gives its ports back, an Ingress, the policy and the Service of "
+        "an app with a domain, applied with strict validation",
+        "all of it is held as it was sent",
+        "a field that is not known is refused",
     )

@@ -128,7 +128,7 @@ def test_a_deletion_gives_it_back_unless_something_of_the_app_is_left(
 ) -> None:
     context = begin()
     set_up(context)
-    context.survey.facts = {context.master.name: build_facts(k3s=build_k3s())}
+    context.survey.facts = {context.master.name: build_facts(k3s=build_k3s(config={"disable": []}))}
     context.deletion.failures += failures
     remove_domains(context)
     state.api.move()

@@ -304,7 +304,48 @@ def test_a_name_that_the_config_leaves_goes_once_the_release_serves(cloudflare: 
     domains.connect(application, "run")
     domains.publish(application)
     assert len(cloudflare.all_records) == 2
+    tunnel = cloudflare.live_tunnels["nvoi-shop-web"]
+    assert [*tunnel.rules] == ["shop.example.com", "www.example.com", ""]
+    assert len({tunnel.rules[name] for name in ("shop.example.com", "www.example.com")}) == 1
     domains.trim(application, ())
+    assert [*cloudflare.all_records] == ["shop.example.com CNAME"]
+    assert [*tunnel.rules] == ["shop.example.com", ""]
+
+
+def test_a_name_that_comes_to_another_service_is_led_by_the_old_one_until_the_end(
+    cloudflare: Cloudflare,
+) -> None:
+    both = WEB.replace("subdomain: www", "subdomain: ''")
+    deploy(cloudflare, build_application(both, API))
+    old, new = (cloudflare.live_tunnels[f"nvoi-shop-{name}"] for name in ("web", "api"))
+    application = build_application(WEB, API.replace("subdomain: api", "subdomain: ''"))
+    domains = open_domains(cloudflare, application)
+    domains.check(application)
+    domains.connect(application, "run")
+    # The records lead to the old tunnel still, and after that may be known for a while.
+    assert {"example.com", "*.example.com"} <= {*old.rules}
+    assert {"example.com", "*.example.com"} <= {*new.rules}
+    domains.publish(application)
+    assert {"example.com", "*.example.com"} <= {*old.rules}
+    domains.trim(application, ())
+    assert [*old.rules] == ["www.example.com", ""]
+    assert cloudflare.all_records["example.com CNAME"]["content"] == new.target
+
+
+def test_a_run_that_was_cut_off_leaves_names_that_the_next_one_takes_away(
+    cloudflare: Cloudflare,
+) -> None:
+    deploy(cloudflare, build_application())
+    application = build_application(WEB.replace("www", "shop"))
+    domains = open_domains(cloudflare, application)
+    domains.check(application)
+    domains.connect(application, "run")
+    with cloudflare.record() as calls:
+        deploy(cloudflare, application)
+    puts = [call for call in calls if call.method == "PUT"]
+    assert len(puts) == 1, [*map(str, calls)]
+    tunnel = cloudflare.live_tunnels["nvoi-shop-web"]
+    assert [*tunnel.rules] == ["shop.example.com", ""]
     assert [*cloudflare.all_records] == ["shop.example.com CNAME"]
 
 

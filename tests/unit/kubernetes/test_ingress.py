@@ -11,13 +11,14 @@ from jsonschema import Draft202012Validator
 from nvoi.config.schema import Ingress
 from nvoi.kubernetes.ingress import build_chart_config, build_ingress, is_set_up
 from nvoi.kubernetes.isolation import INGRESS
+from tests.fakes.kubernetes.helm import SPEC
 from tests.unit.kubernetes.configs import build, find
 from tests.unit.kubernetes.schemas import VERSIONS, find_errors
 
 SETTINGS = Ingress("ops@example.com")
 STAGING = Ingress("ops@example.com", "https://acme-staging.example/directory")
 
-#: What its CustomResourceDefinition allows (helm-controller v0.17).
+#: What its CustomResourceDefinition allows.
 CHART_CONFIG: dict[str, Any] = {
     "type": "object",
     "required": ["apiVersion", "kind", "metadata", "spec"],
@@ -26,15 +27,7 @@ CHART_CONFIG: dict[str, Any] = {
         "apiVersion": {"const": "helm.cattle.io/v1"},
         "kind": {"const": "HelmChartConfig"},
         "metadata": {"properties": {"name": {"const": "traefik"}}},
-        "spec": {
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {
-                "failurePolicy": {"enum": ["abort", "reinstall", "retry"]},
-                "valuesContent": {"type": "string"},
-                "valuesSecrets": {"type": "array"},
-            },
-        },
+        "spec": SPEC | {"additionalProperties": False},
     },
 }
 #: What the chart's own schema has of these values, alike from release 33.2 to 41.3.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from nvoi.command import Command
@@ -31,6 +31,7 @@ class Account:
         deleted: what was given back, in order.
         kept: the disks that stay.
         asked: how often it was asked for anything.
+        close: called as ports are to be closed.
     """
 
     servers: tuple[Server, ...] = ()
@@ -40,6 +41,7 @@ class Account:
     deleted: list[str] = field(default_factory=list)
     kept: tuple[str, ...] = ()
     asked: int = 0
+    close: Callable[[], object] = lambda: None
     routes: Routes = field(default_factory=Routes)
     is_rented: bool = True
 
@@ -58,6 +60,10 @@ class Account:
     def ensure_servers(self, application: Application) -> tuple[Server, ...]:
         self._ask()
         return self.servers
+
+    def close_ports(self, application: Application) -> None:
+        self._ask()
+        self.close()
 
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         self._ask()

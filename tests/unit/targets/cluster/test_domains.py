@@ -9,14 +9,20 @@ from typing import Any
 
 import pytest
 
+from nvoi.config.schema import Ingress
 from nvoi.errors import NvoiError
+from nvoi.k3s.facts import Facts, K3s
+from nvoi.kubernetes.ingress import build_chart_config
+from nvoi.kubernetes.isolation import INGRESS
 from nvoi.kubernetes.ownership import Reference
 from nvoi.targets.cluster import cleanup, domains
-from nvoi.targets.cluster.domains import ROUTES
+from nvoi.targets.cluster.domains import OLD_ROUTES, ROUTES
+from nvoi.targets.cluster.release import apply_secrets, roll_out
 from tests.fakes.clouds.cloudflare import Cloudflare
 from tests.fakes.clouds.server import Fault, Refused
 from tests.unit.domains.accounts import API, WEB, build_application, deploy, open_domains
-from tests.unit.targets.cluster.runs import see
+from tests.unit.targets.cluster.rented import Account, build_server
+from tests.unit.targets.cluster.runs import STAMPS, build, see
 
 CONNECTOR = "deployment/cloudflared-shop-api"
 
@@ -134,3 +140,61 @@ def test_a_release_that_fails_has_its_names_led_back_first(cloudflare: Cloudflar
     assert ROUTES.undo is not None
     ROUTES.undo(context)
     assert cloudflare.all_records["www.example.com CNAME"]["content"] == target
+
+
+def test_what_the_ingress_came_by_goes_once_the_release_is_reached_otherwise() -> None:
+    parts = "servers: {main: {host: 10.0.0.1}}\napp: {web: {servers: [main], port: 3000%s}}"
+    section = "domain_provider: {ingress: {email: ops@example.com}}\n"
+    before = build(section + parts % ", domain: example.com", STAMPS[0])
+    context: Any = see([*before.policies, *before.apps], text=parts % "")
+    done: list[str] = []
+
+    def put(items: Iterable[Any], **_: object) -> tuple[Any, ...]:
+        done.extend(map(describe_way, items))
+        return tuple(items)
+
+    context.__dict__["cluster"] = SimpleNamespace(apply=put, roll_out=put)
+    context.provider = Account(close=lambda: done.append("close the ports"))
+    apply_secrets(context)
+    context.rollout.apps = tuple(one for one in context.manifests.apps if one["kind"] == "Service")
+    roll_out(context, context.rollout.apps, 1.0)
+    assert [line for line in done if line] == ["policy, Traefik too", "service 3000 80"]
+    done.clear()
+    assert [*OLD_ROUTES.plan(context)] == ["removes what led to names and services that are gone"]
+    domains.remove_old(context)
+    assert done == ["policy", "service 3000", "close the ports"]
+
+
+def describe_way(item: Any) -> str:
+    """By which visitors come to an app; empty for all else."""
+    if item["kind"] == "NetworkPolicy":
+        (rule,) = item["spec"]["ingress"]
+        return "policy, Traefik too" if INGRESS in rule["from"] else "policy"
+    if item["kind"] == "Service":
+        return " ".join(["service", *(str(one["port"]) for one in item["spec"]["ports"])])
+    return ""
+
+
+def test_ports_that_stay_open_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    context: Any = see([])
+    context.provider = Account(error=NvoiError("the API is down"))
+    domains.remove_old(context)
+    assert caplog.messages == ["Not removed: what let visitors in at the firewall: the API is down"]
+
+
+@pytest.mark.parametrize(("disabled", "asked"), [([], 1), (["traefik"], 0)])
+def test_traefik_gives_ports_back_that_a_run_which_failed_had_it_take(
+    disabled: list[str], asked: int
+) -> None:
+    context: Any = see([])
+    server = build_server("shop-main-1", is_master=True)
+    context.survey.servers = (server,)
+    context.survey.facts = {server.name: Facts("amd64", k3s=K3s(config={"disable": disabled}))}
+    chart = build_chart_config(Ingress("ops@example.com"), "run")
+    applied: list[Any] = []
+    context.__dict__["cluster"] = SimpleNamespace(
+        get=lambda kinds, **_: [chart] if kinds == ["helmchartconfigs"] else [],
+        apply=applied.extend,
+    )
+    domains.remove_old(context)
+    assert [item["spec"] for item in applied] == [build_chart_config(None, "run")["spec"]] * asked

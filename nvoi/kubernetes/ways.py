@@ -1,0 +1,68 @@
+"""The ways by which visitors come to the release before: they stay until the new one is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from nvoi.kubernetes.isolation import INGRESS
+from nvoi.kubernetes.manifests import PUBLIC_NAME
+from nvoi.kubernetes.ownership import Json, read_reference
+from nvoi.kubernetes.workloads import PUBLIC_PORT, Manifest
+
+
+def keep_ways(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Manifest]:
+    """``wanted``, which leaves open what visitors come by now.
+
+    These are the ports of Services to which they are led, the place of the ingress among those
+    whom a policy lets in, and the names that an Ingress serves, unless another is to serve them.
+
+    Args:
+        live: what there is.
+        wanted: what is to be there once the release is reached.
+    """
+    there, wanted = {read_reference(item): item for item in live}, list(wanted)
+    names = {rule["host"] for item in wanted for rule in list_rules(item)}
+    return [
+        keep(item, found, names) if (found := there.get(read_reference(item))) else item
+        for item in wanted
+    ]
+
+
+def keep(item: Manifest, live: Json, names: set[str]) -> Manifest:
+    spec: Any = item.get("spec")
+    if item["kind"] == "Service":
+        changed = spec | {"ports": [*spec["ports"], *list_ports(spec, live["spec"])]}
+    elif item["kind"] == "NetworkPolicy":
+        found = live["spec"].get("ingress") or ()
+        changed = spec | {"ingress": keep_ingress(spec["ingress"], found)}
+    elif item["kind"] == "Ingress":
+        kept = [rule for rule in list_rules(live) if rule["host"] not in names]
+        changed = spec | {"rules": [*spec["rules"], *kept]}
+    else:
+        return item
+    return item | {"spec": changed}
+
+
+def list_ports(wanted: Any, live: Any) -> list[Manifest]:
+    """The port that visitors are led to, where it is there and no longer wanted."""
+    is_there = any(port.get("name") == PUBLIC_NAME for port in live["ports"])
+    if not is_there or any(port["port"] == PUBLIC_PORT for port in wanted["ports"]):
+        return []
+    return [wanted["ports"][0] | {"name": PUBLIC_NAME, "port": PUBLIC_PORT}]
+
+
+def keep_ingress(wanted: Any, live: Any) -> Any:
+    """The rules of a policy; those that let everybody in have no peers."""
+    is_let_in = any(INGRESS in rule.get("from", ()) for rule in live)
+    return [
+        rule | {"from": [*rule["from"], dict(INGRESS)]}
+        if is_let_in and rule and INGRESS not in rule["from"]
+        else rule
+        for rule in wanted
+    ]
+
+
+def list_rules(item: Json | Manifest) -> list[Any]:
+    spec: Any = item.get("spec")
+    return list(spec["rules"]) if item["kind"] == "Ingress" else []
