@@ -231,7 +231,9 @@ def test_what_comes_back_is_placed_where_the_servers_are_by_now() -> None:
         restore(context)
         return [item for item in recorder.restored if item["kind"] in WORKLOADS]
 
-    kept = {read_reference(item): item for item in build(after, STAMPS[0]).kept}
+    kept: dict[Reference, Any] = {
+        read_reference(item): item for item in build(after, STAMPS[0]).kept
+    }
     moved = undo("base")
     assert [item["metadata"]["name"] for item in moved] == ["db-shop", "shop-cache", "shop-web"]
     for item in moved:

@@ -118,10 +118,10 @@ def roll_back(live: list[Any], text: str, *nodes: Any, stamp: str | None = None)
     cluster = context.__dict__["cluster"] = Cluster(live, *nodes)
     context.list_servers()
     go_back(context)
-    assert context.rollout.apps == (*cluster.rolled_out,) or len(cluster.rolled_out) == 1
-    (spec,) = [one["spec"] for one in cluster.rolled_out if one["kind"] == "Deployment"]
-    assert context.rollout.stamp == context.rollout.apps[0]["metadata"]["labels"][STAMP]
-    return spec["template"]["spec"]
+    (deployment,) = [one for one in cluster.rolled_out if one["kind"] == "Deployment"]
+    assert deployment in context.rollout.apps
+    assert deployment["metadata"]["labels"][STAMP] == context.rollout.stamp
+    return deployment["spec"]["template"]["spec"]
 
 
 def list_live(text: str = RENAMED, stamp: str = SECOND, *, begun: bool = False) -> list[Any]:
