@@ -75,7 +75,7 @@ def settle_share(context: ClusterContext) -> None:
         return
     name = build_statefulset_name(build_database_name(context.application.name))
     live = context.state.find(Reference("StatefulSet", name))
-    places = [*list_nodes(context, database)]
+    places = [*list_candidates(context, database)]
     if names_cpu(database.resources):
         check_promise(context, database, live, places)
         return
@@ -93,7 +93,7 @@ def check_promise(
     wanted, (promised, _) = find_millicores(text) or 0, read_promise(live)
     if not places or (promised is not None and promised >= wanted):
         return
-    best = max(look(context, places), key=lambda place: place.free)
+    best = max(measure(context, places), key=lambda place: place.free)
     if wanted > best.free:
         raise UsageError(
             f"the database asks for {text} of processor time, and {best.node} has {best.free}m "
@@ -110,7 +110,7 @@ def choose_share(context: ClusterContext, live: Json | None, places: list[Place]
             return share
     if not places:
         return MOST
-    least = min(look(context, places), key=lambda place: place.share)
+    least = min(measure(context, places), key=lambda place: place.share)
     promised, _ = read_promise(live)
     if promised is None:
         log.info("The database has %sm of processor time: %s", least.share, least)
@@ -122,7 +122,7 @@ def choose_share(context: ClusterContext, live: Json | None, places: list[Place]
     return least.share
 
 
-def look(context: ClusterContext, places: list[Place]) -> list[Place]:
+def measure(context: ClusterContext, places: list[Place]) -> list[Place]:
     """The places with what is on them."""
     pods = context.cluster.get(["pods"], namespace=None)
     return fill_places(context.application.name, places, pods, context.manifests.kept)
@@ -140,7 +140,7 @@ def list_disks(context: ClusterContext, live: Json, places: list[Place]) -> list
     ]
 
 
-def list_nodes(context: ClusterContext, database: Database) -> Iterator[Place]:
+def list_candidates(context: ClusterContext, database: Database) -> Iterator[Place]:
     survey = context.survey
     for server in survey.servers:
         facts, node = survey.facts.get(server.name), survey.nodes.get(server.name)
