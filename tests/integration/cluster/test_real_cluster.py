@@ -543,7 +543,7 @@ def test_what_runs_is_safe_unless_told_otherwise(fleet: Fleet, findings: Finding
         "the database's QoS class, `kubectl scale`",
         "no new privileges, seccomp, no capabilities beyond the defaults",
         "the stranger is kept out, the app is let in",
-        f"Guaranteed, with {limits['memory']} and {limits['cpu']} of processor time",
+        f"the database is Guaranteed, with memory {limits['memory']} and cpu {limits['cpu']}",
         "the scale is taken back and told",
     )
 
