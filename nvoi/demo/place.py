@@ -69,6 +69,7 @@ application:
     web:
       command: exec {python} app.py
       port: {port}
+      min_ready: 0
       # Runs once in each new release, before it takes over.
       pre_run_command: |
         echo "Getting release $(basename "$PWD") ready with $({python} --version)"

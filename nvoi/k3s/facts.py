@@ -130,6 +130,7 @@ class Facts:
     Attributes:
         architecture: ``amd64``, ``arm64``, or what uname(1) says of any other.
         kernel_release: its first two numbers; (0, 0) where they cannot be read.
+        processors: how many there are; 0 where that is not known.
         disk: what is free where k3s keeps its data.
         programs_disk: what is free where its program is.
         clock_offset: seconds that its clock is ahead of this machine's; behind is negative.
@@ -154,6 +155,7 @@ class Facts:
     kernel: str = "Linux"
     kernel_release: tuple[int, int] = (0, 0)
     os_name: str = ""
+    processors: int = 0
     memory: int = 0
     disk: int = 0
     programs_disk: int = 0
@@ -203,6 +205,7 @@ def read_facts(sections: Sections, clock_offset: float) -> Facts:
         kernel=kernel,
         kernel_release=kernel_release,
         os_name=system.get("PRETTY_NAME") or system.get("NAME", ""),
+        processors=read_count(get_first(sections, "processors")),
         memory=read_size(get_first(sections, "memory")),
         disk=disks[0],
         programs_disk=disks[-1],
@@ -240,8 +243,12 @@ def read_pairs(lines: list[str], separator: str) -> Iterator[tuple[str, str]]:
             yield name.strip(), value.strip().strip("\"'")
 
 
+def read_count(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
 def read_size(text: str) -> int:
-    return int(text) * KIBIBYTE if text.isdecimal() else 0
+    return read_count(text) * KIBIBYTE
 
 
 def read_used_ports(sections: Sections) -> tuple[UsedPort, ...]:

@@ -13,6 +13,7 @@ free() {
   df -P -k "$1" | awk 'END { print $(NF - 2) }'
 }
 section os; cat /etc/os-release 2>/dev/null || cat /usr/lib/os-release 2>/dev/null
+section processors; grep -c '^processor' /proc/cpuinfo
 section memory; awk '/^MemTotal:/ { print $2 }' /proc/meminfo
 section disk
 free /var/lib/rancher/k3s /var/lib/rancher /var/lib /

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 
 from nvoi.config import schema
 from nvoi.config.environment import DEFAULT_PORTS, build_environment
-from nvoi.config.fields import find_millicores
 from nvoi.config.schema import Application, AppService, AuxiliaryService, Healthcheck
 from nvoi.kubernetes.database import (
     PRIORITY,
@@ -76,7 +75,8 @@ class Release:
     """One release of an app.
 
     ``stamp`` is ``YYYYMMDDHHMMSS``, ``image`` the app's own, in full, and ``user`` whom that names
-    to run as, empty for root.
+    to run as, empty for root. ``database_cpu`` is the processor time of a database for which the
+    config says none.
     """
 
     application: Application
@@ -84,6 +84,7 @@ class Release:
     deploy_id: str
     image: str
     user: str = ""
+    database_cpu: str = DATABASE_RESOURCES.cpu_limit
 
 
 @dataclass(frozen=True)
@@ -227,7 +228,7 @@ def find_database_workload(release: Release) -> Workload | None:
         deploy_id=release.deploy_id,
         image=image,
         environment=build_database_environment(database, folder),
-        resources=build_database_resources(database.resources),
+        resources=build_database_resources(database.resources, release.database_cpu),
         groups=database.servers,
         arguments=build_database_arguments(database, engine, folder),
         port=DEFAULT_PORTS[database.engine or ""],
@@ -241,20 +242,26 @@ def find_database_workload(release: Release) -> Workload | None:
     )
 
 
-def build_database_resources(given: schema.Resources) -> Resources:
-    """All the memory that a database may use is promised to it, unless the config says less.
+def build_database_resources(
+    given: schema.Resources, cpu: str = DATABASE_RESOURCES.cpu_limit
+) -> Resources:
+    """All that a database may use is promised to it, unless the config says less.
 
-    Where a server runs out of memory, what has more than it was promised is ended first
-    (Kubernetes documentation, "Pod Quality of Service Classes"). A lack of processor time only
-    makes it slow, and a server with one processor could not promise it a whole one.
+    Where a server runs out of memory, the kubelet and the kernel end it last then, as its pod is
+    Guaranteed (Kubernetes documentation, "Pod Quality of Service Classes"). ``cpu`` counts where
+    the config says nothing of processor time.
     """
-    found = DATABASE_RESOURCES.change(given)
-    least = min(found.requested_cpu, found.cpu_limit, key=lambda text: find_millicores(text) or 0)
+    usual = DATABASE_RESOURCES if names_cpu(given) else replace(DATABASE_RESOURCES, cpu_limit=cpu)
+    found = usual.change(given)
     return replace(
         found,
         requested_memory=given.requested_memory or found.memory_limit,
-        requested_cpu=given.requested_cpu or least,
+        requested_cpu=given.requested_cpu or found.cpu_limit,
     )
+
+
+def names_cpu(given: schema.Resources) -> bool:
+    return given.requested_cpu is not None or given.cpu_limit is not None
 
 
 def count_replicas(service: AppService, mounts: tuple[Mount, ...]) -> int:

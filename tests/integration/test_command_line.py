@@ -43,6 +43,7 @@ class App:
         text = (EXAMPLE / "deploy.yml").read_text().replace("8000", str(self.port))
         for old, new in changes.items():
             text = text.replace(old, new)
+        text = text.replace("    web:\n", "    web:\n      min_ready: 0\n")
         head = f"callback_url: {callback_url}\n" if callback_url else ""
         (self.directory / "deploy.yml").write_text(head + text)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from nvoi.config.fields import find_bytes, find_millicores
 from nvoi.config.nodes import join_path
-from nvoi.config.schema import Application
+from nvoi.config.schema import Application, AppService, AuxiliaryService
 from nvoi.domains import get_domains
 from nvoi.errors import ConfigError, Fault
 from nvoi.images.context import find_dockerfile
@@ -84,7 +84,7 @@ def check_resources(application: Application) -> Iterator[tuple[str, str]]:
 
     Source: its documentation, "Resource Management for Pods and Containers".
     """
-    for path, wanted in list_resources(application):
+    for path, _, wanted in list_resources(application):
         pairs = {
             "memory": (wanted.requested_memory, wanted.memory_limit, find_bytes),
             "cpu": (wanted.requested_cpu, wanted.cpu_limit, find_millicores),
@@ -95,10 +95,16 @@ def check_resources(application: Application) -> Iterator[tuple[str, str]]:
                 yield f"{path}.resources", f"{message}; what is left out has its default"
 
 
-def list_resources(application: Application) -> Iterator[tuple[str, Resources]]:
-    """What everything that runs is promised and may use, with its path."""
-    for key, services in (("app", application.app), ("services", application.services)):
-        for name, service in services.items():
-            yield join_path(f"{ROOT}.{key}", name), DEFAULT_RESOURCES.change(service.resources)
-    if application.database and find_engine(application):
-        yield f"{ROOT}.database", build_database_resources(application.database.resources)
+def list_resources(
+    application: Application,
+) -> Iterator[tuple[str, tuple[str, ...], Resources]]:
+    """What everything that runs is promised and may use, with its path and its server groups."""
+    services: Iterable[tuple[str, AppService | AuxiliaryService]] = (
+        (join_path(f"{ROOT}.{key}", name), service)
+        for key, named in (("app", application.app), ("services", application.services))
+        for name, service in named.items()
+    )
+    for path, service in services:
+        yield path, service.servers, DEFAULT_RESOURCES.change(service.resources)
+    if (database := application.database) and find_engine(application):
+        yield f"{ROOT}.database", database.servers, build_database_resources(database.resources)

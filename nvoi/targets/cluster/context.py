@@ -22,7 +22,7 @@ from nvoi.kubernetes.credentials import Credentials
 from nvoi.kubernetes.manifests import Manifests, build_manifests
 from nvoi.kubernetes.names import build_app_selector
 from nvoi.kubernetes.ownership import Reference
-from nvoi.kubernetes.workloads import Manifest, Release
+from nvoi.kubernetes.workloads import DATABASE_RESOURCES, Manifest, Release
 from nvoi.naming import build_image_tag, build_prefix
 from nvoi.operation import Request
 from nvoi.outcome import Serving
@@ -97,7 +97,8 @@ class Rollout:
     ``ready``. Once the release ``is_kept`` it serves, and nothing is taken back any more.
     ``apps`` are the manifests of the app's own services in the release, and ``services`` the
     Services in front of it, as they are in the cluster. ``routes`` lead visitors to it. Workloads
-    that stay as they are are ``watched`` once it is known which of their pods are well.
+    that stay as they are are ``watched`` once it is known which of their pods are well. A database
+    for which the config says no processor time has ``database_cpu``.
     """
 
     stamp: str
@@ -109,6 +110,7 @@ class Rollout:
     services: list[Json] = field(default_factory=list)
     routes: tuple[Manifest, ...] = ()
     watched: set[Reference] = field(default_factory=set)
+    database_cpu: str = DATABASE_RESOURCES.cpu_limit
 
 
 @dataclass
@@ -190,9 +192,15 @@ class ClusterContext:
 
     @property
     def release(self) -> Release:
-        image, deploy_id = self.image, self.request.deploy_id
-        stamp = self.rollout.stamp
-        return Release(self.application, stamp, deploy_id, image.reference, image.user)
+        image, rollout = self.image, self.rollout
+        return Release(
+            self.application,
+            rollout.stamp,
+            self.request.deploy_id,
+            image.reference,
+            image.user,
+            rollout.database_cpu,
+        )
 
     @property
     def stamp(self) -> str:

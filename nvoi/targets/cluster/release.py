@@ -26,6 +26,7 @@ from nvoi.naming import build_database_name, build_workload_name
 from nvoi.operation import Step
 from nvoi.targets.cluster.adoption import find_all, refuse
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.room import settle_share
 from nvoi.targets.cluster.state import choose_stamp, read_state
 from nvoi.targets.cluster.undo import restore
 
@@ -53,6 +54,7 @@ def load_state(context: ClusterContext) -> None:
 def check_state(context: ClusterContext) -> None:
     """Look, refuse what is another's, and let what an earlier run left behind come to its end."""
     load_state(context)
+    settle_share(context)
     stamp = choose_stamp(context.rollout.stamp, context.state.list_stamps())
     if stamp != context.rollout.stamp:
         log.info(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 from nvoi.errors import NvoiError, UsageError
 from nvoi.kubernetes.names import COMPONENT, DOMAIN, NAME
@@ -12,6 +13,7 @@ from nvoi.kubernetes.ownership import (
     find_secret_names,
     get_label,
     is_owned,
+    read_reference,
 )
 from nvoi.kubernetes.releases import Record, find_previous, list_stamps
 from nvoi.kubernetes.workloads import Manifest
@@ -20,6 +22,7 @@ from nvoi.operation import KeptRelease, Request, Step
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext, open_context
 from nvoi.targets.cluster.departures import free_servers
+from nvoi.targets.cluster.placement import check_places, find_groups, find_places, is_lost, place
 from nvoi.targets.cluster.pull import pull_all
 from nvoi.targets.cluster.release import check_data, load_state, roll_out_apps
 from nvoi.targets.cluster.state import Json, State, build_state, read_objects
@@ -46,7 +49,11 @@ def list_releases(request: Request) -> list[KeptRelease]:
 
 def go_back(context: ClusterContext) -> None:
     load_state(context)
-    record = choose_release(context.state, context.request.stamp)
+    groups = find_groups(context)
+    record = choose_release(place_records(context, groups), context.request.stamp)
+    kept = context.state.find_record(record.stamp)
+    check_places(kept or record, record, groups)
+    warn_of_lost(context.state, groups)
     log.info("Going back from %s to %s", context.state.running or "nothing", record.stamp)
     check_data(context, record.apps)
     pull_all(context, context.state.objects, record.apps, context.survey.servers)
@@ -54,6 +61,28 @@ def go_back(context: ClusterContext) -> None:
     free_servers(context)
     context.rollout.stamp = record.stamp
     roll_out_apps(context, record.apps)
+
+
+def place_records(context: ClusterContext, groups: Collection[str]) -> State:
+    """The state with each release where it would run now: by that it is told which are the same."""
+    state, wanted = context.state, context.manifests.kept
+    records = (
+        replace(record, manifests=(*place(record.manifests, wanted, groups),))
+        for record in state.records
+    )
+    return replace(state, records=(*records,))
+
+
+def warn_of_lost(state: State, groups: Collection[str]) -> None:
+    """Tell what the release needs that no server could take again, once its pod is gone."""
+    others = (item for item in state.objects if get_label(item, COMPONENT) != "app")
+    for item in others:
+        if is_owned(item, state.app) and is_lost({**item}, groups):
+            log.warning(
+                "%s runs, and no server is in %s any more: deploy before its pod has to move",
+                read_reference(item),
+                " or ".join(find_places({**item})),
+            )
 
 
 def choose_release(state: State, stamp: str | None) -> Record:

@@ -27,6 +27,7 @@ from nvoi.targets.cluster.departures import (
     keep_servers,
     tell_surplus,
 )
+from nvoi.targets.cluster.room import check_room
 
 log = get_logger("nvoi.cluster")
 
@@ -70,6 +71,7 @@ def survey_servers(context: ClusterContext) -> None:
     )
     leave_out_silent(context)
     check_architecture(context)
+    check_room(context)
     survey.is_complete = True
 
 

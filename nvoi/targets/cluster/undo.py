@@ -20,6 +20,7 @@ from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Rollout
 from nvoi.targets.cluster.departures import keep_servers
+from nvoi.targets.cluster.placement import find_groups, place
 from nvoi.targets.cluster.state import Json, State
 
 log = get_logger("nvoi.cluster")
@@ -58,6 +59,7 @@ def put_back(context: ClusterContext) -> None:
     before, created = find_changes(context.state, applied)
     jobs = {reference for reference in created if reference.kind == "Job"}
     try:
+        before = place_again(context, before)
         unready = find_unready(context.state, before)
         context.cluster.restore(before.values(), sorted(created - jobs), unready=unready)
         context.rollout.is_restored = True
@@ -67,6 +69,16 @@ def put_back(context: ClusterContext) -> None:
     finally:
         # Until their pods are gone: the next run's must not be at work beside them.
         context.cluster.delete(sorted(jobs))
+
+
+def place_again(
+    context: ClusterContext, before: Mapping[Reference, Manifest]
+) -> dict[Reference, Manifest]:
+    """What there was, where there are servers for it: a run that was cut off has moved these."""
+    if not WORKLOADS & {reference.kind for reference in before}:
+        return {**before}
+    placed = place(before.values(), context.manifests.kept, find_groups(context))
+    return {read_reference(item): item for item in placed}
 
 
 def find_changes(

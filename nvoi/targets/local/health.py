@@ -27,7 +27,7 @@ from nvoi.waiting import NotReadyError
 
 ADDRESS = "127.0.0.1"
 
-#: Seconds a service without a port must stay up.
+#: Seconds that a service must stay up: one without a port from its start, others on trial.
 STAY_UP_SECONDS = 3.0
 
 #: The answers that mean healthy; a redirect is one of them and is not followed.
@@ -89,6 +89,14 @@ class Startup:
             return STAY_UP_SECONDS
         seconds = self.check.interval * self.check.retries
         return max(seconds, 0.0 if self.port else STAY_UP_SECONDS)
+
+    @property
+    def stay_seconds(self) -> float:
+        """How long it must stay up once it is well.
+
+        What ends right after its start is seen while the release before it serves.
+        """
+        return min(self.service.min_ready, STAY_UP_SECONDS) if self.program.trial else 0.0
 
 
 class RefusedError(NotReadyError):

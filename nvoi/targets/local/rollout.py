@@ -60,6 +60,9 @@ log = get_logger(__name__)
 #: for one whose healthcheck has a longer interval.
 FIRST_PAUSE = 0.05
 
+#: Seconds between two looks at whether a service that is well stays up.
+STAY_PAUSE = 0.2
+
 #: How a program says EADDRINUSE: by strerror(3), by its name, or in words of its own.
 IN_USE = re.compile("EADDRINUSE|already in use", re.IGNORECASE)
 
@@ -197,33 +200,61 @@ def prepare(
 
 
 def watch_all(startups: Sequence[Startup], supervisor: Supervisor) -> None:
-    parallel.run_together([partial(watch, startup, supervisor) for startup in startups])
+    """Wait until all services are well, and see that none has ended by then that was."""
+    watches = [Watch(startup, supervisor) for startup in startups]
+    parallel.run_together([watch.wait for watch in watches])
+    for watch in watches:
+        watch.see_alive()
 
 
-def watch(startup: Startup, supervisor: Supervisor) -> None:
-    """Wait until a service is up and well, and say so; a ServiceError has its last lines."""
-    began, name = time.monotonic(), startup.program.name
-    first = supervisor.get_info(name)
+class Watch:
+    """A service that comes up, from its start on. Its errors have the service's last lines."""
 
-    def see() -> None:
-        info = supervisor.get_info(name)
+    def __init__(self, startup: Startup, supervisor: Supervisor) -> None:
+        self._startup, self._supervisor = startup, supervisor
+        self._began = time.monotonic()
+        self._first = supervisor.get_info(startup.program.name)
+        self._is_hindered = False
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    def wait(self) -> None:
+        """Wait until the service is up and well and stays so, and say it."""
+        startup = self._startup
+        try:
+            wait_for_health(startup, self._see)
+            well = self._elapsed
+            while (left := well + startup.stay_seconds - self._elapsed) > 0:
+                parallel.sleep(min(left, STAY_PAUSE))
+                self.see_alive()
+        except ServiceError as error:
+            self._is_hindered = is_hindered(startup, error)
+            if not self._is_hindered:
+                startup.context.failed_log = startup.logfile
+                raise
+            tell_hindrance(startup)
+        else:
+            tell(startup, well)
+
+    def see_alive(self) -> None:
+        """See that the service has not ended since its start.
+
+        Raises:
+            ServiceError: it has.
+        """
+        info = self._supervisor.get_info(self._startup.program.name)
         # Another pid: it ended and supervisord has started it again.
-        if not info.is_alive or info.pid != first.pid:
-            raise build_end_error(startup, time.monotonic() - began)
-        look(startup, info.pid)
-        elapsed = time.monotonic() - began
-        if startup.port is None and elapsed < STAY_UP_SECONDS:
-            raise NotReadyError(f"up for {elapsed:.0f} s")
+        if not self._is_hindered and not (info.is_alive and info.pid == self._first.pid):
+            self._startup.context.failed_log = self._startup.logfile
+            raise build_end_error(self._startup, self._elapsed)
 
-    try:
-        wait_for_health(startup, see)
-    except ServiceError as error:
-        if not is_hindered(startup, error):
-            startup.context.failed_log = startup.logfile
-            raise
-        tell_hindrance(startup)
-    else:
-        tell(startup, time.monotonic() - began)
+    def _see(self) -> None:
+        self.see_alive()
+        look(self._startup, self._first.pid)
+        if self._startup.port is None and (elapsed := self._elapsed) < STAY_UP_SECONDS:
+            raise NotReadyError(f"up for {elapsed:.0f} s")
 
 
 def wait_for_health(startup: Startup, see: Callable[[], None]) -> None:

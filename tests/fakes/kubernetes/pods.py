@@ -39,9 +39,31 @@ def make_pod(
     if "annotations" in made:
         pod["metadata"]["annotations"] = made["annotations"]
     pod["spec"] = template["spec"]
-    pod["status"] = {"phase": "Pending", "qosClass": "Burstable"}
+    pod["status"] = {"phase": "Pending", "qosClass": find_class(pod["spec"])}
     pod[HIDDEN] |= {"workload": workload, "age": -1}
     return pod
+
+
+def find_class(spec: Object) -> str:
+    """The QoS class of a pod, by all of its containers.
+
+    Source: Kubernetes documentation, "Pod Quality of Service Classes".
+    """
+    whole = [*spec["containers"], *spec.get("initContainers", ())]
+    pairs = [
+        tuple(
+            {
+                key: value
+                for key, value in container.get("resources", {}).get(part, {}).items()
+                if key in ("cpu", "memory")
+            }
+            for part in ("requests", "limits")
+        )
+        for container in whole
+    ]
+    if all(limits.keys() == {"cpu", "memory"} and requests == limits for requests, limits in pairs):
+        return "Guaranteed"
+    return "Burstable" if any(map(any, pairs)) else "BestEffort"
 
 
 def is_ready(pod: Object) -> bool:

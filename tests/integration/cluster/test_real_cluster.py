@@ -195,17 +195,21 @@ def test_a_database_does_not_become_empty_unseen(fleet: Fleet, findings: Finding
     )
 
 
+def rename_group(fleet: Fleet, before: str, after: str) -> None:
+    """Have the config call the group of the one server otherwise."""
+    fleet.places = {after: fleet.places[before]}
+    fleet.machines = {after: fleet.machines[before]}
+    fleet.web["servers"] = fleet.application["database"]["servers"] = [after]
+
+
 def test_a_disk_is_found_where_the_group_of_its_server_is_renamed(
     fleet: Fleet, findings: Findings
 ) -> None:
     give_database(fleet)
     run(fleet)
     fill_database(fleet)
-    fleet.places, fleet.machines = (
-        {"base": fleet.places["main"]},
-        {"base": fleet.machines["main"]},
-    )
-    fleet.web["servers"] = fleet.application["database"]["servers"] = ["base"]
+    fleet.web["image"] = IMAGES[1]
+    rename_group(fleet, "main", "base")
     run(fleet)
     rows = count_rows(fleet)
     assert rows == ROWS
@@ -213,6 +217,30 @@ def test_a_disk_is_found_where_the_group_of_its_server_is_renamed(
         "2 silently empty database",
         "the group of a database without `mount` renamed, its server the same",
         f"exit code 0, {rows:,} of {ROWS:,} rows",
+    )
+    # The release before names a group that there is no more.
+    with visit(fleet) as gone_back:
+        run(fleet, "rollback")
+    assert find_release(fleet) == (IMAGES[0], 2)
+    rename_group(fleet, "base", "front")
+    fleet.web["image"] = IMAGES[1]
+    running = fleet.start()
+    wait_until(lambda: find_release(fleet)[0] == IMAGES[1], "a release that has begun")
+    running.send(signal.SIGKILL)
+    running.process.wait()
+    with visit(fleet) as cut_off:
+        outcome = fleet.run("rollback", "--lock-wait", "60")
+    assert outcome.code == 0, outcome.output
+    assert "shop-web is placed on front, as no server is in main any more" in outcome.output
+    assert find_release(fleet) == (IMAGES[0], 2)
+    assert [gone_back.failures, cut_off.failures] == [[], []]
+    assert count_rows(fleet) == ROWS
+    findings.add(
+        "a rollback past a renamed group",
+        "a group renamed with a new image, then `nvoi rollback`; then renamed again by a deploy "
+        "that gets kill -9 as it rolls out, and `nvoi rollback`",
+        f"on the servers of the group as it is called now, {gone_back}",
+        f"after the kill too, {cut_off}",
     )
 
 
@@ -500,9 +528,10 @@ def test_what_runs_is_safe_unless_told_otherwise(fleet: Fleet, findings: Finding
     database = cluster.find("Pod", "db-shop-0")
     assert database["spec"]["priorityClassName"] == "nvoi-database"
     assert database["spec"]["priority"] > 0
+    # All that it may use is promised to it: Kubernetes itself says so.
+    assert database["status"]["qosClass"] == "Guaranteed"
     (container,) = database["spec"]["containers"]
-    memory = [container["resources"][kind]["memory"] for kind in ("requests", "limits")]
-    assert memory[0] == memory[1]
+    limits = container["resources"]["limits"]
     budget = cluster.find("PodDisruptionBudget", "shop-web")
     wait_until(
         lambda: cluster.find("PodDisruptionBudget", "shop-web")["status"]["disruptionsAllowed"],
@@ -518,9 +547,10 @@ def test_what_runs_is_safe_unless_told_otherwise(fleet: Fleet, findings: Finding
     findings.add(
         "safer by default",
         "a look into the containers, a connection to the database from a stranger's pod, "
-        "`kubectl scale`",
+        "the database's QoS class, `kubectl scale`",
         "no new privileges, seccomp, no capabilities beyond the defaults",
         "the stranger is kept out, the app is let in",
+        f"the database is Guaranteed, with memory {limits['memory']} and cpu {limits['cpu']}",
         "the scale is taken back and told",
     )
 

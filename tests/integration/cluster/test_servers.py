@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from tests.integration.cluster.conftest import StartFleet
 from tests.integration.cluster.fleet import IMAGE, Fleet
 from tests.integration.cluster.test_deploy import find_image, find_steps
@@ -70,21 +72,22 @@ def test_a_server_that_leaves_serves_until_the_new_release_does(start_fleet: Sta
     assert fleet.hosts["work"].removals == ["k3s-agent"]
 
 
-def test_a_server_whose_group_is_renamed_is_in_the_old_one_again_where_the_release_fails(
+def test_a_group_is_renamed_and_named_as_before_where_the_release_fails_or_is_gone_back_from(
     start_fleet: StartFleet,
 ) -> None:
     def get_group(node: str = "shop-work-1") -> str:
         labels = fleet.state.find("Node", node)["metadata"]["labels"]
         return str(labels["nvoi.io/server-name"])
 
+    def rename(before: str, after: str) -> None:
+        fleet.places[after] = fleet.places.pop(before)
+        fleet.machines[after] = fleet.machines[before]
+        fleet.web.update(servers=[after], image=NEW)
+
     fleet = start_fleet("main", "work")
     fleet.web["servers"] = ["work"]
     assert (first := fleet.run()).code == 0, first.output
-    fleet.places["front"], fleet.machines["front"] = (
-        fleet.places.pop("work"),
-        fleet.machines["work"],
-    )
-    fleet.web.update(servers=["front"], image=NEW)
+    rename("work", "front")
     fleet.state.behave(NEW, "crash")
     failed = fleet.run()
     assert failed.code == 1
@@ -94,6 +97,24 @@ def test_a_server_whose_group_is_renamed_is_in_the_old_one_again_where_the_relea
     outcome = fleet.run()
     assert outcome.code == 0, outcome.output
     assert get_group() == "front"
+    # The release before it names the old group, and runs on the same server.
+    back = fleet.run("rollback")
+    assert back.code == 0, back.output
+    assert "shop-web is placed on front, as no server is in work any more" in back.output
+    assert (find_image(fleet), len(list_pods(fleet, "shop-work-1"))) == (IMAGE, 2)
+    # The same after a run that was cut off once it had renamed the group.
+    fleet.state.behave(NEW, "stall")
+    rename("front", "edge")
+    running = fleet.start()
+    running.wait_for("[STEP] App")
+    running.wait_for(" is being made")
+    running.send(signal.SIGKILL)
+    running.process.wait()
+    back = fleet.run("rollback", "--lock-wait", "60")
+    assert back.code == 0, back.output
+    assert "shop-web is placed on edge, as no server is in" in back.output
+    assert (find_image(fleet), len(list_pods(fleet, "shop-work-1"))) == (IMAGE, 2)
+    fleet.places["front"], fleet.web["servers"] = fleet.places.pop("edge"), ["front"]
     # Also where the run ends before it has come to the release.
     fleet.places = {"base": fleet.places["main"], "front": fleet.places["front"]}
     fleet.machines = {"base": fleet.machines["main"], "front": fleet.machines["front"]}

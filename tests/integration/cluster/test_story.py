@@ -129,6 +129,7 @@ def find_database(fleet: Fleet) -> dict[str, Any]:
         "uid": pod["metadata"]["uid"],
         "image": container["image"],
         "ready": status["ready"],
+        "class": pod["status"]["qosClass"],
     }
 
 
@@ -143,6 +144,7 @@ def test_a_database_is_repaired_by_deploying_and_its_data_does_not_leave_sight(
     fleet.cluster.behave("shop-worker", needs="db-shop")
     run(fleet)
     served = find_database(fleet)
+    assert served["class"] == "Guaranteed"
     # A mistyped tag costs nothing: what runs goes on.
     fleet.cluster.behave(MISTYPED, "image-pull")
     mistyped = with_database(fleet, image=MISTYPED)

@@ -20,7 +20,8 @@ from tests.ports import find_port
 from tests.waiting import fetch_from
 
 #: A server for the apps under test. It answers with what the test asks for:
-#: ``/env/NAME``, ``/cwd``, ``/file/PATH``; ``/health`` with the status in the file ``health``.
+#: ``/env/NAME``, ``/cwd``, ``/pid``, ``/file/PATH``; ``/health`` with the status in the file
+#: ``health``.
 SERVER = """
 import http.server, os, pathlib, sys
 
@@ -35,6 +36,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             text = os.environ.get(rest, "(unset)")
         elif kind == "names":
             text = " ".join(sorted(os.environ))
+        elif kind == "pid":
+            text = str(os.getpid())
         elif kind == "cwd":
             text = os.getcwd()
         elif kind == "file":
@@ -99,6 +102,7 @@ class App:
             "command": f"exec {sys.executable} -S server.py",
             "port": port,
             "healthcheck": {"interval": "5s"},
+            "min_ready": 0,
         } | settings
         return port
 

@@ -17,6 +17,21 @@ from tests.integration.local.application import App
 from tests.ports import find_port
 from tests.waiting import PATIENCE, fetch_from, wait_until
 
+#: Ends the server on a port as soon as it answers, and goes on.
+END = """
+import os, pathlib, signal, sys, time, urllib.request
+
+while True:
+    try:
+        pid = urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/pid").read()
+        break
+    except OSError:
+        time.sleep(0.05)
+os.kill(int(pid), signal.SIGKILL)
+pathlib.Path("done").touch()
+signal.pause()
+"""
+
 
 @pytest.fixture
 def serving(app: App) -> Iterator[tuple[App, int]]:
@@ -142,6 +157,38 @@ def test_one_failing_service_takes_all_back(serving: tuple[App, int]) -> None:
     with pytest.raises(ServiceError, match="worker exited with 6") as caught:
         app.deploy()
     assert caught.value.output == ("cannot work",)
+
+
+def test_a_service_that_ends_soon_after_it_was_well_fails_on_trial(
+    serving: tuple[App, int],
+) -> None:
+    app, port = serving
+    ends = "threading.Timer(0.1, os._exit, [6]).start()"
+    server = (app.directory / "server.py").read_text()
+    app.write(
+        "server.py", server.replace("status, text =", f"import threading; {ends}; status, text =")
+    )
+    pid = fetch_from(port, "pid")
+    del app.services["web"]["min_ready"]
+    with pytest.raises(ServiceError, match="web exited with 6"):
+        app.deploy()
+    # The release before it was not even stopped.
+    assert fetch_from(port, "pid") == pid
+
+
+def test_a_service_that_ends_before_all_are_well_fails_the_switch(
+    serving: tuple[App, int],
+) -> None:
+    app, port = serving
+    # It is well once it has ended the other one, which is started again.
+    app.write("end.py", END)
+    app.services["worker"] = {
+        "command": f"exec {sys.executable} -S end.py {port}",
+        "healthcheck": {"type": "exec", "command": "test -e done", "interval": "5s"},
+    }
+    with pytest.raises(ServiceError, match="web was terminated by SIGKILL"):
+        app.deploy()
+    assert fetch_from(port, "health") == ""
 
 
 def test_what_serves_and_where_the_log_is_is_found_as_it_is(app: App) -> None:

@@ -36,6 +36,9 @@ NAME="Ubuntu"
 VERSION_ID="24.04"
 ID=ubuntu
 
+@nvoi processors
+2
+
 @nvoi memory
 3910164
 
@@ -112,6 +115,7 @@ def test_a_node_of_ubuntu() -> None:
     facts = read_facts(split_sections(UBUNTU), 1.5)
     assert (facts.architecture, facts.kernel, facts.kernel_release) == ("amd64", "Linux", (6, 8))
     assert facts.os_name == "Ubuntu 24.04.2 LTS"
+    assert facts.processors == 2
     assert facts.memory == 3910164 * 1024
     assert (facts.disk, facts.programs_disk) == (34522156 * 1024, 34522150 * 1024)
     assert (facts.can_be_root, facts.clock_offset, facts.cloud_init) == (True, 1.5, "done")

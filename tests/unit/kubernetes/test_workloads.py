@@ -104,16 +104,20 @@ def test_resources_have_defaults_and_can_be_set() -> None:
 @pytest.mark.parametrize(
     ("given", "requests", "limits"),
     [
-        ("{}", ("1Gi", "100m"), ("1Gi", "1000m")),
-        ("{limits: {memory: 4Gi, cpu: 2}}", ("4Gi", "100m"), ("4Gi", "2")),
+        ("{}", ("1Gi", "500m"), ("1Gi", "500m")),
+        ("{limits: {memory: 4Gi}}", ("4Gi", "500m"), ("4Gi", "500m")),
+        ("{limits: {memory: 4Gi, cpu: 2}}", ("4Gi", "2"), ("4Gi", "2")),
         ("{requests: {memory: 256Mi, cpu: 1}}", ("256Mi", "1"), ("1Gi", "1000m")),
     ],
 )
-def test_a_database_is_promised_the_memory_that_it_may_use(
+def test_a_database_is_promised_all_that_it_may_use_unless_the_config_says_less(
     given: str, requests: tuple[str, str], limits: tuple[str, str]
 ) -> None:
     text = configs.POSTGRES.replace("adapter:", f"resources: {given}\n  adapter:")
-    database = find(build(hetzner(WEB % "" + text, configs.VOLUME)), "StatefulSet", "db-shop")
+    whole = build(hetzner(WEB % "" + text, configs.VOLUME), database_cpu="500m")
+    database = find(whole, "StatefulSet", "db-shop")
+    # Its QoS class is that of all its containers: there is this one.
+    assert "initContainers" not in pod_of(database)
     found = container_of(database)["resources"]
     for pair, part in ((requests, "requests"), (limits, "limits")):
         assert found[part] == dict(zip(("memory", "cpu"), pair, strict=True))

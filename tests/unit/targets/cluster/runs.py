@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nvoi.config.schema import Config
+from nvoi.k3s.nodes import build_marker
 from nvoi.kubernetes.manifests import Manifests, build_manifests
+from nvoi.kubernetes.names import SERVER_GROUP
 from nvoi.kubernetes.releases import build_record
 from nvoi.operation import Request
 from nvoi.providers.ssh import OwnServers
@@ -42,6 +44,12 @@ def record(
     made = build_manifests(release)
     manifests = (*made.database, *made.services, *made.apps)
     return build_record(release, manifests, before=before, is_begun=begun)
+
+
+def build_node(group: str, app: str = "shop") -> Any:
+    """A node of an app, as the cluster has it."""
+    labels = {SERVER_GROUP: group, build_marker(app): "true"}
+    return {"kind": "Node", "metadata": {"name": f"{group}-1", "labels": labels}}
 
 
 def serving(item: Any) -> Any:

@@ -13,7 +13,8 @@ import pytest
 from nvoi.errors import NvoiError, ServiceError, UsageError
 from nvoi.k3s.facts import Facts
 from nvoi.kubernetes.drift import sign
-from nvoi.kubernetes.ownership import Reference, get_label, read_reference
+from nvoi.kubernetes.names import SERVER_GROUP
+from nvoi.kubernetes.ownership import WORKLOADS, Reference, get_label, read_reference
 from nvoi.outcome import Serving
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.release import (
@@ -28,7 +29,16 @@ from nvoi.targets.cluster.release import (
 from nvoi.targets.cluster.rollback import remove_newer
 from nvoi.targets.cluster.undo import find_changes, find_unready, restore
 from tests.unit.kubernetes.configs import IMAGE
-from tests.unit.targets.cluster.runs import SERVERS, STAMPS, WEB, build, record, see, serving
+from tests.unit.targets.cluster.runs import (
+    SERVERS,
+    STAMPS,
+    WEB,
+    build,
+    build_node,
+    record,
+    see,
+    serving,
+)
 
 WITH_JOB = SERVERS + "app: {web: {servers: [main], port: 3000, pre_run_command: migrate}}"
 WITH_EXTRA = SERVERS + "app: {web: {servers: [main], port: 3000}, extra: {servers: [main]}}"
@@ -46,12 +56,14 @@ class Recorder:
 
     refuses: dict[str, NvoiError] = field(default_factory=dict)
     disks: list[Any] = field(default_factory=list)
+    nodes: list[Any] = field(default_factory=lambda: [build_node("main")])
     asked: list[tuple[str, list[str]]] = field(default_factory=list)
     rolled_out: list[Any] = field(default_factory=list)
+    restored: list[Any] = field(default_factory=list)
 
     def get(self, kinds: Iterable[str]) -> tuple[Any, ...]:
-        assert [*kinds] == ["persistentvolumes"]
-        return (*self.disks,)
+        (kind,) = kinds
+        return (*{"persistentvolumes": self.disks, "nodes": self.nodes}[kind],)
 
     def apply(self, manifests: Iterable[Any]) -> tuple[Any, ...]:
         applied = (*manifests,)
@@ -77,7 +89,8 @@ class Recorder:
         self, before: Iterable[Any], created: Iterable[Reference], *, unready: Iterable[Reference]
     ) -> None:
         del unready
-        self._take("restore", map(read_reference, before))
+        self.restored = [*before]
+        self._take("restore", map(read_reference, self.restored))
         self._take("remove", created)
 
     def note_pods(self, selector: str) -> None:
@@ -202,6 +215,35 @@ def test_a_server_that_cannot_be_had_back_does_not_keep_the_old_release_away() -
     verbs = [verb for verb, _ in recorder.asked]
     assert verbs == ["change", "change", "restore", "remove", "delete"]
     assert context.rollout.is_restored
+
+
+def test_what_comes_back_is_placed_where_the_servers_are_by_now() -> None:
+    # The group was renamed by a run that was cut off: the one after it fails.
+    before = WEB + CACHE + POSTGRES
+    after = before.replace("main", "base")
+    live = [record(STAMPS[0], text=before), *build(before, STAMPS[0]).kept]
+
+    def undo(group: str) -> list[Any]:
+        context = see(live, text=after)
+        recorder = connect(context)
+        recorder.nodes = [build_node(group)]
+        context.rollout.applied += build(after, STAMPS[5]).all
+        restore(context)
+        return [item for item in recorder.restored if item["kind"] in WORKLOADS]
+
+    kept: dict[Reference, Any] = {
+        read_reference(item): item for item in build(after, STAMPS[0]).kept
+    }
+    moved = undo("base")
+    assert [item["metadata"]["name"] for item in moved] == ["db-shop", "shop-cache", "shop-web"]
+    for item in moved:
+        assert item["spec"]["template"]["spec"]["nodeSelector"] == {SERVER_GROUP: "base"}
+    # As the config has them: what the failed run has applied of them is not started anew.
+    for item in moved[:2]:
+        assert item["spec"]["template"] == kept[read_reference(item)]["spec"]["template"]
+    # Where the group is the old one again they come back as they were.
+    for item in undo("main"):
+        assert item["spec"]["template"]["spec"]["nodeSelector"] == {SERVER_GROUP: "main"}
 
 
 def test_a_service_leads_to_a_name_once_its_pods_have_it() -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from nvoi.errors import NvoiError, UsageError
 from nvoi.kubernetes.cloudflared import Connector, build_cloudflared
+from nvoi.kubernetes.names import SERVER_GROUP, STAMP
 from nvoi.kubernetes.releases import read_record
 from nvoi.secret import Secret
 from nvoi.targets.cluster.release import build_own_record
-from nvoi.targets.cluster.rollback import choose_release
-from tests.unit.targets.cluster.runs import STAMPS, WEB, build, record, see
+from nvoi.targets.cluster.rollback import choose_release, go_back
+from tests.unit.targets.cluster.runs import STAMPS, WEB, build, build_node, record, see
 
 FIRST, SECOND, THIRD = STAMPS[:3]
 
@@ -86,3 +88,114 @@ def test_a_release_without_the_service_that_visitors_are_led_to_is_refused() -> 
         choose_release(see(live).state, None)
     live[0] = record(FIRST, text=after)
     assert choose_release(see(live).state, None).stamp == FIRST
+
+
+RENAMED = WEB.replace("main", "base")
+
+
+class Cluster:
+    """In the place of a cluster: has these objects, nodes among them, and takes a rollout."""
+
+    def __init__(self, live: list[Any], *nodes: Any) -> None:
+        self.live, self.nodes = live, nodes
+        self.rolled_out: list[Any] = []
+
+    def get(self, names: Sequence[str]) -> tuple[Any, ...]:
+        assert [*names] == ["nodes"]
+        return self.nodes
+
+    def get_all(self, _queries: object) -> tuple[Any, ...]:
+        return (*self.live,)
+
+    def roll_out(self, manifests: Sequence[Any], **_: object) -> tuple[Any, ...]:
+        self.rolled_out = [*manifests]
+        return (*manifests,)
+
+
+def roll_back(live: list[Any], text: str, *nodes: Any, stamp: str | None = None) -> Any:
+    """Go back where a cluster has nodes; the spec of the pods that are rolled out."""
+    context = see([], text=text, stamp=stamp)
+    cluster = context.__dict__["cluster"] = Cluster(live, *nodes)
+    context.list_servers()
+    go_back(context)
+    (deployment,) = [one for one in cluster.rolled_out if one["kind"] == "Deployment"]
+    assert deployment in context.rollout.apps
+    assert deployment["metadata"]["labels"][STAMP] == context.rollout.stamp
+    return deployment["spec"]["template"]["spec"]
+
+
+def list_live(text: str = RENAMED, stamp: str = SECOND, *, begun: bool = False) -> list[Any]:
+    return [
+        record(FIRST),
+        record(stamp, FIRST, text=text, begun=begun),
+        *build(text, stamp).kept,
+    ]
+
+
+def test_where_a_group_was_renamed_it_is_placed_on_the_servers_that_there_are(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    for live in (list_live(), list_live(begun=True)):
+        pod = roll_back(live, RENAMED, build_node("base"))
+        assert pod["nodeSelector"] == {SERVER_GROUP: "base"}
+        (container,) = pod["containers"]
+        assert container["image"] == f"registry.example/web:{FIRST}"
+    assert "shop-web is placed on base, as no server is in main any more" in caplog.text
+    # A node of another app that has the group is none of this one's servers.
+    pod = roll_back(list_live(), RENAMED, build_node("base"), build_node("main", "blog"))
+    assert pod["nodeSelector"] == {SERVER_GROUP: "base"}
+    # While there is a server of its group, it runs where it ran.
+    pod = roll_back(list_live(), RENAMED, build_node("base"), build_node("main"))
+    assert pod["nodeSelector"] == {SERVER_GROUP: "main"}
+
+
+def test_one_of_several_groups_is_enough() -> None:
+    groups = "servers: {main: {master: true, host: 10.0.0.1}, work: {host: 10.0.0.2}}\n"
+    both = groups + "app: {web: {servers: [main, work], port: 3000}}"
+    live = list_live()
+    live[0] = record(FIRST, text=both)
+    pod = roll_back(live, WEB, build_node("main"))
+    assert "affinity" in pod
+    assert "nodeSelector" not in pod
+    pod = roll_back(live, RENAMED, build_node("base"))
+    assert "affinity" not in pod
+    assert pod["nodeSelector"] == {SERVER_GROUP: "base"}
+
+
+def test_where_nothing_says_on_which_servers_it_is_to_run_it_is_refused() -> None:
+    # The config is as it was before a run that was cut off has renamed the group.
+    told = f"release {FIRST} has deployment/shop-web on servers of main, and none is in that group"
+    with pytest.raises(NvoiError, match=told):
+        roll_back(list_live(begun=True), WEB, build_node("base"))
+    # The config has the service no more.
+    other = RENAMED.replace("web:", "site:")
+    with pytest.raises(NvoiError, match=told):
+        roll_back([*list_live(other), *build(WEB, FIRST).secrets], other, build_node("base"))
+
+
+def test_a_release_that_was_only_elsewhere_is_none_to_go_back_to() -> None:
+    live = [
+        record(FIRST, image="web:1"),
+        record(SECOND, FIRST, image="web:2"),
+        record(THIRD, SECOND, text=RENAMED, image="web:2"),
+        *build(RENAMED, THIRD).kept,
+    ]
+    (container,) = roll_back(live, RENAMED, build_node("base"))["containers"]
+    assert container["image"] == "web:1"
+    del live[0]
+    with pytest.raises(UsageError, match="no release that differs"):
+        roll_back(live, RENAMED, build_node("base"))
+
+
+def test_what_could_not_start_again_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    database = (
+        "\ndatabase: {servers: [main], adapter: postgres, secrets: "
+        "{POSTGRES_USER: u, POSTGRES_PASSWORD: p, POSTGRES_DB: d}}"
+    )
+    live = [*list_live(begun=True), *build(WEB + database, FIRST).database]
+    roll_back(live, RENAMED, build_node("base"))
+    assert (
+        "statefulset/db-shop runs, and no server is in main any more: deploy before its pod has "
+        "to move"
+    ) in caplog.text

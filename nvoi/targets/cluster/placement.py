@@ -1,0 +1,102 @@
+"""Where a release runs that is put back: no server may be in its server groups any more.
+
+A deploy has renamed or removed them since, also one that was cut off: the services run where the
+config has them now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from nvoi.errors import NvoiError
+from nvoi.k3s.nodes import build_marker, list_nodes
+from nvoi.kubernetes.data import list_groups
+from nvoi.kubernetes.manifests import stamp_template
+from nvoi.kubernetes.names import SECRET_CHECKSUM, SERVER_GROUP
+from nvoi.kubernetes.ownership import WORKLOADS, is_adopted, read_reference
+from nvoi.kubernetes.releases import Record
+from nvoi.kubernetes.workloads import Manifest
+from nvoi.log.levels import get_logger
+from nvoi.targets.cluster.context import ClusterContext
+
+log = get_logger("nvoi.cluster")
+
+#: What of a pod's spec holds it to nodes.
+PLACEMENT = ("nodeSelector", "affinity")
+
+
+def find_groups(context: ClusterContext) -> set[str]:
+    """The server groups that nodes of the app are in.
+
+    Raises:
+        NvoiError: the cluster cannot be asked.
+    """
+    own = build_marker(context.application.name)
+    nodes = [node for node in list_nodes(context.cluster) if own in node.markers]
+    return {node.labels[SERVER_GROUP] for node in nodes if SERVER_GROUP in node.labels}
+
+
+def place(
+    items: Iterable[Manifest], wanted: Iterable[Manifest], groups: Collection[str]
+) -> Iterator[Manifest]:
+    """``items``, those that no server is there for as ``wanted`` has them, where one is for that.
+
+    Args:
+        items: what is put back.
+        wanted: what the config says.
+        groups: the server groups that there are.
+    """
+    others = {read_reference(item): item for item in wanted if not is_lost(item, groups)}
+    for item in items:
+        other = others.get(read_reference(item))
+        yield move(item, other) if other and is_lost(item, groups) else item
+
+
+def check_places(record: Record, placed: Record, groups: Collection[str]) -> None:
+    """Tell what of a release was placed anew, and see that there are servers for all of it.
+
+    Raises:
+        NvoiError: for a service there is none.
+    """
+    for item, now in zip(record.apps, placed.apps, strict=True):
+        name, before = read_reference(item), " or ".join(find_places(item))
+        if is_lost(now, groups):
+            raise NvoiError(
+                f"release {record.stamp} has {name} on servers of {before}, and none is in that "
+                "group any more",
+                hint="check its commit out and deploy it, which puts the servers into its groups",
+            )
+        if item is not now:
+            after = " or ".join(find_places(now))
+            log.info("%s is placed on %s, as no server is in %s any more", name, after, before)
+
+
+def find_places(item: Manifest) -> tuple[str, ...]:
+    """The server groups that something is held to; empty where that is none."""
+    return list_groups(item) if item["kind"] in WORKLOADS and not is_adopted(item) else ()
+
+
+def is_lost(item: Manifest, groups: Collection[str]) -> bool:
+    """Whether something is held to groups that no server is in."""
+    own = find_places(item)
+    return bool(own) and {*own}.isdisjoint(groups)
+
+
+def move(item: Manifest, other: Manifest) -> Manifest:
+    """A workload as it is, on the servers that ``other`` is held to."""
+    spec, template = read_spec(item)
+    pod = {key: value for key, value in template["spec"].items() if key not in PLACEMENT}
+    _, wanted = read_spec(other)
+    pod |= {key: value for key, value in wanted["spec"].items() if key in PLACEMENT}
+    labels = template["metadata"]["labels"]
+    checksum = template["metadata"]["annotations"][SECRET_CHECKSUM]
+    metadata = {"labels": labels, "annotations": {SECRET_CHECKSUM: checksum}}
+    stamped = stamp_template({"metadata": metadata, "spec": pod}, labels, checksum)
+    return item | {"spec": spec | {"template": stamped}}
+
+
+def read_spec(item: Manifest) -> tuple[Any, Any]:
+    """A workload's spec, and the template in it."""
+    spec: Any = item["spec"]
+    return spec, spec["template"]

@@ -1,0 +1,148 @@
+"""What the servers have room for: a request that none can fulfil, and the share of a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nvoi.config.fields import find_bytes, find_millicores
+from nvoi.config.schema import Database
+from nvoi.errors import ConfigError, Fault, UsageError
+from nvoi.k3s.drain import list_claims
+from nvoi.k3s.requirements import show
+from nvoi.kubernetes.capacity import (
+    MOST,
+    PROCESSOR,
+    Place,
+    count_processors,
+    fill_places,
+    find_share,
+    read_promise,
+)
+from nvoi.kubernetes.data import list_places
+from nvoi.kubernetes.database import find_engine
+from nvoi.kubernetes.names import NAMESPACE, build_statefulset_name
+from nvoi.kubernetes.ownership import Reference
+from nvoi.kubernetes.workloads import Resources, build_database_resources, names_cpu
+from nvoi.log.levels import get_logger
+from nvoi.naming import build_database_name
+from nvoi.targets.cluster.checks import list_resources
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.state import Json
+
+log = get_logger("nvoi.cluster")
+
+
+def check_room(context: ClusterContext) -> None:
+    """See that each service is promised no more than one of its servers has.
+
+    Raises:
+        ConfigError: one is, of those whose servers are all known.
+    """
+    faults = [
+        Fault(0, 0, f"{path}.resources", message)
+        for path, groups, wanted in list_resources(context.application)
+        for message in find_lacks(context, groups, wanted)
+    ]
+    if faults:
+        raise ConfigError("config", faults)
+
+
+def find_lacks(
+    context: ClusterContext, groups: tuple[str, ...], wanted: Resources
+) -> Iterator[str]:
+    names = [one.name for one in context.survey.servers if one.group in groups or not groups]
+    facts = [context.survey.facts.get(name) for name in names]
+    known = [one for one in facts if one and one.processors and one.memory]
+    if not known or len(known) < len(facts):
+        return
+    processors, memory = max(one.processors for one in known), max(one.memory for one in known)
+    who = names[0] if len(names) == 1 else f"the largest of {', '.join(names)}"
+    if (find_millicores(wanted.requested_cpu) or 0) > processors * PROCESSOR:
+        count = count_processors(processors)
+        yield f"asks for {wanted.requested_cpu} of processor time, and {who} has {count}"
+    if (find_bytes(wanted.requested_memory) or 0) > memory:
+        yield f"asks for {wanted.requested_memory} of memory, and {who} has {show(memory)}"
+
+
+def settle_share(context: ClusterContext) -> None:
+    """Choose how much processor time the database has, where the config does not say it.
+
+    Raises:
+        UsageError: the config asks for more than any of its servers has beside other apps.
+    """
+    database = context.application.database
+    if database is None or find_engine(context.application) is None:
+        return
+    name = build_statefulset_name(build_database_name(context.application.name))
+    live = context.state.find(Reference("StatefulSet", name))
+    places = [*list_candidates(context, database)]
+    if names_cpu(database.resources):
+        check_promise(context, database, live, places)
+        return
+    share = find_share(live, places)
+    if share is None:
+        share = choose_share(context, live, places)
+    context.rollout.database_cpu = f"{share}m"
+
+
+def check_promise(
+    context: ClusterContext, database: Database, live: Json | None, places: list[Place]
+) -> None:
+    """See that a database has room without the pods of others, which it would push away."""
+    text = build_database_resources(database.resources).requested_cpu
+    wanted, (promised, _) = find_millicores(text) or 0, read_promise(live)
+    if not places or (promised is not None and promised >= wanted):
+        return
+    best = max(measure(context, places), key=lambda place: place.free)
+    if wanted > best.free:
+        raise UsageError(
+            f"the database asks for {text} of processor time, and {best.node} has {best.free}m "
+            "beside what other apps and the cluster itself are promised",
+            hint="lower application.database.resources, or give the database another server",
+        )
+
+
+def choose_share(context: ClusterContext, live: Json | None, places: list[Place]) -> int:
+    """What there is for the database on whichever of its servers it comes to be."""
+    if live is not None and (own := list_disks(context, live, places)):
+        places = own
+        if (share := find_share(live, places)) is not None:
+            return share
+    if not places:
+        return MOST
+    least = min(measure(context, places), key=lambda place: place.share)
+    promised, _ = read_promise(live)
+    if promised is None:
+        log.info("The database has %sm of processor time: %s", least.share, least)
+    else:
+        log.warning(
+            "The database starts anew, with %sm of processor time where %sm was promised: %s",
+            *(least.share, promised, least),
+        )
+    return least.share
+
+
+def measure(context: ClusterContext, places: list[Place]) -> list[Place]:
+    """The places with what is on them."""
+    pods = context.cluster.get(["pods"], namespace=None)
+    return fill_places(context.application.name, places, pods, context.manifests.kept)
+
+
+def list_disks(context: ClusterContext, live: Json, places: list[Place]) -> list[Place]:
+    """The places that a disk of the database is on, which it cannot leave."""
+    claims = {
+        f"{NAMESPACE}/{place.name.rpartition('/')[2]}"
+        for place in list_places(live)
+        if place.is_disk
+    }
+    return [
+        place for place in places if claims and claims & {*list_claims(context.cluster, place.node)}
+    ]
+
+
+def list_candidates(context: ClusterContext, database: Database) -> Iterator[Place]:
+    survey = context.survey
+    for server in survey.servers:
+        facts, node = survey.facts.get(server.name), survey.nodes.get(server.name)
+        if server.group in database.servers and facts and facts.processors and node:
+            yield Place(node, server.group, facts.processors)

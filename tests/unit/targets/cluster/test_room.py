@@ -1,0 +1,249 @@
+"""What the servers have room for: requests that none can fulfil, and the share of a database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from nvoi.errors import ConfigError, UsageError
+from nvoi.k3s.facts import Facts
+from nvoi.kubernetes.workloads import Release
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.room import check_room, settle_share
+from tests.unit.k3s.servers import GIBIBYTE
+from tests.unit.kubernetes.configs import container_of, find
+from tests.unit.targets.cluster.runs import build, see
+
+TEXT = """\
+servers:
+  main: {master: true, host: 10.0.0.1}
+  work: {hosts: [10.0.0.2, 10.0.0.3]}
+app:
+  web: {servers: [main], port: 3000}
+  worker: {servers: [work], resources: WORKER}
+database:
+  servers: [GROUP]
+  adapter: postgres
+  resources: DATABASE
+  secrets: {POSTGRES_USER: u, POSTGRES_PASSWORD: p, POSTGRES_DB: d}
+"""
+MAIN, WORK = "node-of-shop-main-1", "node-of-shop-work-1"
+
+
+def write(group: str = "main", database: str = "{}", worker: str = "{}") -> str:
+    words = (("GROUP", group), ("DATABASE", database), ("WORKER", worker))
+    text = TEXT
+    for word, value in words:
+        text = text.replace(word, value)
+    return text
+
+
+class Pods:
+    """In the place of a cluster: has pods, and disks on nodes."""
+
+    def __init__(self, pods: Sequence[Any] = (), disks: Sequence[Any] = ()) -> None:
+        self.found = {"pods": tuple(pods), "persistentvolumes": tuple(disks)}
+        self.asked: list[str] = []
+
+    def get(self, names: Sequence[str], namespace: str | None = "default") -> tuple[Any, ...]:
+        (name,) = names
+        assert (namespace is None) is (name == "pods")
+        self.asked.append(name)
+        return self.found[name]
+
+
+def build_pod(node: str, cpu: str | None, app: str = "blog", phase: str = "Running") -> Any:
+    resources = {"requests": {"cpu": cpu}} if cpu else {}
+    return {
+        "metadata": {"labels": {"app.kubernetes.io/part-of": app}},
+        "spec": {"nodeName": node, "containers": [{"resources": resources}]},
+        "status": {"phase": phase},
+    }
+
+
+def look(
+    text: str, *processors: int, live: Iterable[Any] = (), pods: Sequence[Any] = (), **more: Any
+) -> tuple[ClusterContext, Pods]:
+    """A run that has seen servers with so many processors each; 0 is one that is away."""
+    context = see(live, text=text)
+    context.list_servers()
+    survey = context.survey
+    for server, number in zip(survey.servers, processors, strict=True):
+        if number:
+            survey.facts[server.name] = Facts("amd64", processors=number, memory=2 * GIBIBYTE)
+        survey.nodes[server.name] = f"node-of-{server.name}"
+    survey.servers = tuple(one for one in survey.servers if one.name in survey.facts)
+    cluster = context.__dict__["cluster"] = Pods(pods, **more)
+    return context, cluster
+
+
+def promise(context: ClusterContext) -> tuple[str, str]:
+    """What the database is promised, and what it may use."""
+    settle_share(context)
+    found = container_of(find(context.manifests, "StatefulSet", "db-shop"))["resources"]
+    return found["requests"]["cpu"], found["limits"]["cpu"]
+
+
+def serve(text: str, cpu: str) -> list[Any]:
+    """The database as it runs, with a share; the API writes a whole processor as 1."""
+    context = see([], text=text)
+    context.rollout.database_cpu = cpu
+    return [*context.manifests.database]
+
+
+@pytest.mark.parametrize(
+    ("processors", "share"), [(1, "500m"), (2, "1000m"), (4, "1000m"), (0, "1000m")]
+)
+def test_a_database_is_promised_half_of_its_server_and_at_most_a_processor(
+    processors: int, share: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    context, _ = look(write("main"), processors, 1, 1)
+    assert promise(context) == (share, share)
+    assert ("node-of-shop-main-1 has" in caplog.text) is bool(processors)
+
+
+def test_all_else_on_the_server_has_its_place_first() -> None:
+    pods = [
+        build_pod(MAIN, "100m", "k3s"),
+        build_pod(MAIN, "1500m"),
+        build_pod(MAIN, None),
+        # The app's own count as the config has them: two of web, and one more in a rollout.
+        build_pod(MAIN, "900m", "shop"),
+        build_pod(MAIN, "400m", phase="Succeeded"),
+        build_pod(WORK, "400m"),
+    ]
+    context, _ = look(write("main"), 2, 1, 1, pods=pods)
+    assert promise(context) == ("100m", "100m")
+    context, _ = look(write("main"), 4, 1, 1, pods=pods[1:])
+    assert promise(context) == ("1000m", "1000m")
+    context, _ = look(write("main"), 1, 1, 1, pods=[build_pod(MAIN, "450m")])
+    assert promise(context) == ("250m", "250m")
+
+
+def test_where_it_may_be_on_several_servers_the_one_with_the_least_counts() -> None:
+    assert promise(look(write("work"), 4, 4, 1)[0]) == ("500m", "500m")
+    pods = [build_pod(WORK, "1300m")]
+    assert promise(look(write("work"), 4, 2, 2, pods=pods)[0]) == ("500m", "500m")
+
+
+def test_what_a_database_has_stays_while_its_server_is_large_enough(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    text = write("main")
+    full = [build_pod(MAIN, "2")]
+    for share, processors in (("1000m", 2), ("1000m", 8), ("300m", 4), ("500m", 1)):
+        context, cluster = look(text, processors, 1, 1, live=serve(text, share), pods=full)
+        assert promise(context) == (share, share)
+        # Nothing is asked for: a deploy that changes nothing is as quick as before.
+        assert cluster.asked == []
+    assert "The database" not in caplog.text
+
+
+def test_a_server_that_is_replaced_by_a_smaller_one_restarts_it_with_the_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    text = write("main")
+    context, _ = look(text, 1, 1, 1, live=serve(text, "1000m"))
+    assert promise(context) == ("500m", "500m")
+    assert (
+        "The database starts anew, with 500m of processor time where 1000m was promised: "
+        "node-of-shop-main-1 has 1 processor, and all else needs 300m"
+    ) in caplog.text
+
+
+def test_a_database_of_an_earlier_version_is_promised_what_it_may_use_from_now_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    earlier = write("main", "{requests: {cpu: 100m}}")
+    context, _ = look(write("main"), 2, 1, 1, live=serve(earlier, "1000m"))
+    assert promise(context) == ("1000m", "1000m")
+    assert "starts anew, with 1000m of processor time where 100m was promised" in caplog.text
+
+
+def test_a_disk_tells_which_of_its_servers_a_database_is_on() -> None:
+    text = write("work")
+    live = serve(text, "1000m")
+    terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "values": [WORK]}]}]
+    disk = {
+        "spec": {
+            "claimRef": {"namespace": "default", "name": "data-db-shop-0"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
+        }
+    }
+    context, _ = look(text, 4, 2, 1, live=live, disks=[disk])
+    # The smaller server of its group is none of its business.
+    assert promise(context) == ("1000m", "1000m")
+    context, _ = look(text, 4, 1, 4, live=live, disks=[disk])
+    assert promise(context) == ("500m", "500m")
+
+
+def test_what_the_config_says_counts() -> None:
+    for given, pair in (
+        ("{limits: {cpu: 2}}", ("2", "2")),
+        ("{limits: {cpu: 200m}}", ("200m", "200m")),
+        ("{requests: {cpu: 50m}}", ("50m", "1000m")),
+    ):
+        context, _ = look(write("main", given), 2, 1, 1)
+        assert promise(context) == pair
+
+
+def test_what_would_push_others_away_is_refused() -> None:
+    text = write("main", "{limits: {cpu: 1500m}}")
+    pods = [build_pod(MAIN, "600m"), build_pod(MAIN, "900m", "shop")]
+    context, _ = look(text, 2, 1, 1, pods=pods)
+    told = "the database asks for 1500m of processor time, and node-of-shop-main-1 has 1400m beside"
+    with pytest.raises(UsageError, match=told):
+        settle_share(context)
+    # One that has it already keeps it, and a larger server has room.
+    assert promise(look(text, 2, 1, 1, live=serve(text, ""), pods=pods)[0])[0] == "1500m"
+    assert promise(look(text, 4, 1, 1, pods=pods)[0])[0] == "1500m"
+
+
+def test_without_a_database_in_the_cluster_nothing_is_asked_for() -> None:
+    text = write("main", "{}\n  url: 'postgres://u:p@elsewhere/d'")
+    context, cluster = look(text, 1, 1, 1)
+    settle_share(context)
+    assert cluster.asked == []
+    assert context.release == replace(context.release, database_cpu=Release.database_cpu)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "told"),
+    [
+        (
+            "database",
+            write("main", "{limits: {cpu: 3}}"),
+            "asks for 3 of processor time, and shop-main-1 has 2 processors",
+        ),
+        (
+            "app.worker",
+            write("main", worker="{requests: {memory: 3Gi}, limits: {memory: 3Gi}}"),
+            "asks for 3Gi of memory, and the largest of shop-work-1, shop-work-2 has 2.0 GB",
+        ),
+    ],
+)
+def test_a_request_that_no_server_can_fulfil_is_refused_before_anything_changes(
+    path: str, text: str, told: str
+) -> None:
+    context, _ = look(text, 2, 1, 1)
+    with pytest.raises(ConfigError) as caught:
+        check_room(context)
+    assert f"application.{path}.resources: {told}" in str(caught.value)
+    # One that is away may be large enough.
+    if path == "app.worker":
+        context.list_servers()
+        del context.survey.facts["shop-work-2"]
+    else:
+        context, _ = look(text, 3, 1, 1)
+    check_room(context)
+
+
+def test_the_defaults_fit_the_least_server() -> None:
+    context, _ = look(write("work"), 1, 1, 1)
+    check_room(context)
+    assert build(write("work"), "20260101000000").database
