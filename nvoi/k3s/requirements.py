@@ -59,7 +59,7 @@ def check_all(
         count = f"{len(lines)} things are" if len(lines) > 1 else "something is"
         raise NvoiError(
             "\n".join([f"the servers cannot be used yet, {count} missing:", *lines]),
-            hint="nothing was changed; put it right and deploy again",
+            hint="nothing was installed yet; put it right and deploy again",
             output=[line for error in errors for line in error.output],
         )
     return facts

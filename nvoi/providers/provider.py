@@ -50,6 +50,7 @@ class Server:
         disks: the rented volumes that its folders are on; empty where the folders are all.
         is_new: whether its host key is still the one that it was made with, which others on the
             server may have read.
+        is_labelled: whether its labels say that it is the app's, where it needs any.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Server:
     owners: tuple[tuple[str, int], ...] = ()
     disks: tuple[Disk, ...] = ()
     is_new: bool = False
+    is_labelled: bool = True
 
     def find_owner(self, folder: str) -> int | None:
         return dict(self.owners).get(folder)
@@ -137,6 +139,16 @@ class Provider(Protocol):
         Raises:
             ConfigError: the account cannot have what the config says, which names what it can.
             NvoiError: one could not be had. It names what was made; the next run goes on from it.
+        """
+        ...
+
+    def list_unlabelled(self, application: Application) -> Sequence[str]:
+        """What bears the app's names and nobody's labels, which ``ensure_servers`` takes over.
+
+        nvoi labels all that it makes as it makes it; the Ruby gem labelled nothing.
+
+        Raises:
+            NvoiError: the provider cannot be asked.
         """
         ...
 

@@ -70,6 +70,11 @@ class OwnServers:
     def ensure_servers(self, application: Application) -> tuple[Server, ...]:
         return self.list_servers(application)
 
+    def list_unlabelled(self, application: Application) -> Sequence[str]:
+        # The config names them: nobody else's are meant.
+        del application
+        return ()
+
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         # Only their nodes tell of them.
         del application

@@ -84,7 +84,7 @@ def build_strangers_error(
     """The error of a delete that leaves what bears the app's names, and no ``mark`` of anybody."""
     return NvoiError(
         f"left at {cloud}: {', '.join(map(str, strangers))}: no {mark} says whose they are",
-        hint=f"deploy once, which takes them over, or delete them {place}",
+        hint=f"delete them {place}, or take them over by `nvoi deploy --adopt`",
     )
 
 

@@ -100,6 +100,11 @@ class Hetzner(RentedServers):
             found = self._converge(application, made)
         return tuple(self._list_servers(application, found))
 
+    def list_unlabelled(self, application: Application) -> Sequence[str]:
+        with self._tell():
+            found = self._get_found(application)
+        return Situation(application, found).list_strangers(with_volumes=True)
+
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         with self._tell():
             found = self._get_found(application)

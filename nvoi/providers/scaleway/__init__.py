@@ -100,6 +100,10 @@ class Scaleway(RentedServers):
         self._seen[application.name] = inventory
         return tuple(self._build_servers(application, inventory))
 
+    def list_unlabelled(self, application: Application) -> Sequence[str]:
+        inventory = self._look(application).drop_others()
+        return [str(one) for one in inventory.resources if not inventory.is_own(one)]
+
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         inventory = self._look(application).drop_others()
         return tuple(
@@ -153,7 +157,7 @@ class Scaleway(RentedServers):
         spared = () if with_volumes else after.list_data()
         left = {one.id: one for one in after.resources if one not in spared}
         strangers = {
-            key: NvoiError("no tag says whose it is; nvoi deploy takes it over")
+            key: NvoiError("no tag says whose it is; `nvoi deploy --adopt` takes it over")
             for key, one in left.items()
             if not after.is_own(one)
         }

@@ -14,6 +14,7 @@ from nvoi.errors import (
     InputError,
     LockError,
     NvoiError,
+    UsageError,
 )
 from nvoi.images.cleanup import remove_here
 from nvoi.images.engines import find_engine
@@ -105,6 +106,21 @@ def find_servers(context: ClusterContext) -> None:
     if context.provider.is_rented:
         context.survey.surplus = context.provider.list_surplus(context.application)
         context.survey.servers += context.survey.surplus
+    check_labels(context.survey.servers)
+
+
+def check_labels(servers: Iterable[Server]) -> None:
+    """See that all servers are known to be the app's.
+
+    Raises:
+        UsageError: of some no label says whose they are.
+    """
+    if others := [server.name for server in servers if not server.is_labelled]:
+        raise UsageError(
+            f"no label says whose these servers are: {', '.join(others)}",
+            hint="`nvoi deploy --adopt` takes over what the gem nvoi 0.2 has made, and `nvoi "
+            "delete` gives it back then; or delete them at the cloud",
+        )
 
 
 def attempt(

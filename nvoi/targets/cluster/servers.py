@@ -18,6 +18,7 @@ from nvoi.operation import Step
 from nvoi.providers import Server
 from nvoi.secret import Secret
 from nvoi.targets.cluster.absence import find_spare, free_pods, leave_out
+from nvoi.targets.cluster.adoption import adopt_rented, list_rented
 from nvoi.targets.cluster.boot import note_host_keys, welcome
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.departures import (
@@ -36,6 +37,7 @@ PLATFORMS = {"x86": "linux/amd64", "arm64": "linux/arm64"}
 
 def reach_servers(context: ClusterContext) -> None:
     check_surplus(context)
+    adopt_rented(context)
     tell_surplus(context)
     found = context.provider.ensure_servers(context.application)
     try:
@@ -182,6 +184,7 @@ def plan_servers(context: ClusterContext) -> Iterator[str]:
         yield from context.provider.describe(context.application, with_volumes=with_volumes)
         try:
             check_surplus(context)
+            list_rented(context)
         except UsageError:
             raise
         except NvoiError as error:

@@ -221,12 +221,23 @@ def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(cloud: Cloud) ->
     cloud.get(VOLUMES, "shop-main-data")["tags"] = []
     provider = rent(cloud, application)
     lines = provider.describe(application)
+    unlabelled = provider.list_unlabelled(application)
+    assert sorted(one.removeprefix("the ").partition(" in ")[0] for one in unlabelled) == [
+        "VPC nvoi-shop-network",
+        "private network nvoi-shop-network",
+        "security group nvoi-shop-firewall",
+        "server shop-main-1",
+        "server shop-work-1",
+        "server shop-work-2",
+        "volume shop-main-data",
+    ]
     assert "takes over server shop-main-1, and labels it" in lines
     assert "takes over volume shop-main-data, and labels it" in lines
     assert not any(line.startswith("makes") for line in lines)
     with cloud.record() as calls:
         provider.ensure_servers(application)
     assert {call.method for call in calls} == {"GET", "PATCH"}
+    assert not rent(cloud, application).list_unlabelled(application)
     assert all(set(one["tags"]) >= OWN for kind in KINDS for one in cloud.things[kind].values())
     assert "of-mine" in cloud.get(SERVERS, "shop-main-1")["tags"]
 
@@ -479,7 +490,9 @@ def test_delete_takes_what_a_broken_run_left_of_a_server(cloud: Cloud) -> None:
 def test_delete_leaves_what_no_tag_says_whose_it_is_and_tells(cloud: Cloud) -> None:
     application = read("servers: {main: {}}")
     add(cloud, SERVERS, "shop-main-1")
-    with pytest.raises(NvoiError, match="no tag says whose it is; nvoi deploy takes it over"):
+    with pytest.raises(
+        NvoiError, match="no tag says whose it is; `nvoi deploy --adopt` takes it over"
+    ):
         rent(cloud, application).delete_servers(application, with_volumes=True)
     assert cloud.list_names(SERVERS) == ["shop-main-1"]
 

@@ -30,6 +30,7 @@ class Account:
         keys: the host keys of servers as they were noted, the latest last.
         deleted: what was given back, in order.
         kept: the disks that stay.
+        unlabelled: what bears the app's names, and no labels.
         asked: how often it was asked for anything.
     """
 
@@ -39,6 +40,7 @@ class Account:
     keys: list[tuple[str, ...]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     kept: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()
     asked: int = 0
     routes: Routes = field(default_factory=Routes)
     is_rented: bool = True
@@ -58,6 +60,10 @@ class Account:
     def ensure_servers(self, application: Application) -> tuple[Server, ...]:
         self._ask()
         return self.servers
+
+    def list_unlabelled(self, application: Application) -> Sequence[str]:
+        self._ask()
+        return self.unlabelled
 
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         self._ask()

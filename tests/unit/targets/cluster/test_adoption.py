@@ -1,0 +1,87 @@
+"""What the gem has rented: shown before it is taken over, and asked for; never taken down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from nvoi.errors import NvoiError, UsageError
+from nvoi.operation import Request
+from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.delete import plan_end, reach_servers
+from nvoi.targets.cluster.servers import SERVERS
+from tests.unit.targets.cluster.rented import Account, build_server
+from tests.unit.targets.cluster.runs import see
+
+FOUND = ("network nvoi-shop-network", "server shop-main-1")
+
+
+class Strict(Account):
+    """One that is to be left as it is."""
+
+    def ensure_servers(self, *_: object) -> tuple[()]:
+        raise AssertionError("it was changed")
+
+    keep_host_keys = ensure_servers  # type: ignore[assignment]
+    delete_servers = ensure_servers  # type: ignore[assignment]
+
+
+class ReachedError(Exception):
+    """The run has gone on to what changes something."""
+
+
+class Open(Account):
+    def ensure_servers(self, *_: object) -> tuple[()]:
+        raise ReachedError
+
+
+def rent(account: Account, **given: object) -> ClusterContext:
+    context = see([])
+    request: Request = replace(context.request, **given)  # type: ignore[arg-type]
+    context.request, context.provider = request, account
+    return context
+
+
+def test_a_deploy_ends_with_a_list_of_what_the_gem_has_rented_before_it_changes_any() -> None:
+    context = rent(Strict(unlabelled=FOUND))
+    with pytest.raises(UsageError, match="network nvoi-shop-network, server shop-main-1") as told:
+        SERVERS.run(context)
+    assert "`nvoi deploy --adopt` takes them over" in told.value.hint
+    # As a dry run says, behind its list.
+    plan = iter(SERVERS.plan(context))
+    assert [next(plan), next(plan)][1] == "makes server shop-main-1"
+    with pytest.raises(UsageError, match="server shop-main-1"):
+        next(plan)
+    assert len([*SERVERS.plan(rent(Strict(unlabelled=FOUND), adopt=True))]) == 3
+
+
+def test_what_the_gem_has_rented_is_taken_over_once_it_was_shown_and_accepted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    asked: list[str] = []
+
+    def answer(question: str) -> bool:
+        asked.append(question)
+        assert caplog.messages[-2:] == [f"  {one}" for one in FOUND]
+        return len(asked) > 1
+
+    with pytest.raises(NvoiError, match="nothing was taken over, and nothing changed"):
+        SERVERS.run(rent(Strict(unlabelled=FOUND), adopt=True, confirm=answer))
+    with pytest.raises(ReachedError):
+        SERVERS.run(rent(Open(unlabelled=FOUND), adopt=True, confirm=answer))
+    assert len(asked) == 2
+    # Nothing is asked of what is nvoi's already.
+    with pytest.raises(ReachedError):
+        SERVERS.run(rent(Open(), adopt=True, confirm=answer))
+    assert len(asked) == 2
+
+
+def test_a_delete_leaves_the_servers_of_the_gem_and_all_that_is_on_them() -> None:
+    server = replace(build_server("shop-main-1", is_master=True), is_labelled=False)
+    context = rent(Strict(servers=(server,), unlabelled=FOUND))
+    with pytest.raises(UsageError, match="no label says whose these servers are: shop-main-1"):
+        reach_servers(context)
+    with pytest.raises(UsageError, match="shop-main-1"):
+        [*plan_end(context)]
