@@ -50,6 +50,7 @@ class Server:
         disks: the rented volumes that its folders are on; empty where the folders are all.
         is_new: whether its host key is still the one that it was made with, which others on the
             server may have read.
+        is_rented: whether it is of a cloud, where no other server of the account has its name.
         is_labelled: whether its labels say that it is the app's, where it needs any.
     """
 
@@ -63,6 +64,7 @@ class Server:
     owners: tuple[tuple[str, int], ...] = ()
     disks: tuple[Disk, ...] = ()
     is_new: bool = False
+    is_rented: bool = False
     is_labelled: bool = True
 
     def find_owner(self, folder: str) -> int | None:

@@ -206,6 +206,7 @@ def build_server(
         notes=build_notes_path(application.name),
         disks=tuple(disks),
         is_new=is_new,
+        is_rented=True,
         is_labelled=build_labels(application).items() <= labels.items(),
     )
 

@@ -28,6 +28,7 @@ from nvoi.targets.cluster.departures import (
     keep_servers,
     tell_surplus,
 )
+from nvoi.targets.cluster.lease import list_wanted_disks
 
 log = get_logger("nvoi.cluster")
 
@@ -37,6 +38,7 @@ PLATFORMS = {"x86": "linux/amd64", "arm64": "linux/arm64"}
 
 def reach_servers(context: ClusterContext) -> None:
     check_surplus(context)
+    check_lost_master(context)
     adopt_rented(context)
     tell_surplus(context)
     found = context.provider.ensure_servers(context.application)
@@ -47,6 +49,30 @@ def reach_servers(context: ClusterContext) -> None:
         tell_made(found)
         raise
     note_host_keys(context)
+
+
+def check_lost_master(context: ClusterContext) -> None:
+    """See that no data went with a master that was deleted at the cloud, without that being known.
+
+    Servers that are not new were made along with one, and are what is left of its cluster.
+
+    Raises:
+        UsageError: some did.
+    """
+    provider = context.provider
+    servers = provider.list_servers(context.application) if provider.is_rented else ()
+    if any(one.is_master for one in servers) or all(one.is_new for one in servers):
+        return
+    left = ", ".join(one.name for one in servers)
+    disks = list_wanted_disks(context)
+    if disks and not context.request.accept_data_move:
+        raise UsageError(
+            f"the master is gone, and with it the cluster that {left} belonged to and its data: "
+            f"{', '.join(disks)}",
+            hint="bring its server back at the cloud; or deploy with --accept-data-move, which "
+            "begins with an empty database, and load a dump",
+        )
+    log.warning("The master is gone: a new one is made, which %s will join", left)
 
 
 def tell_made(servers: Sequence[Server]) -> None:
@@ -184,6 +210,7 @@ def plan_servers(context: ClusterContext) -> Iterator[str]:
         yield from context.provider.describe(context.application, with_volumes=with_volumes)
         try:
             check_surplus(context)
+            check_lost_master(context)
             list_rented(context)
         except UsageError:
             raise

@@ -1,4 +1,4 @@
-"""What the gem has rented: shown before it is taken over, and asked for; never taken down."""
+"""What is seen of rented servers before any is changed: whose they are, and what lacks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.delete import plan_end, reach_servers
 from nvoi.targets.cluster.servers import SERVERS
 from tests.unit.targets.cluster.rented import Account, build_server
-from tests.unit.targets.cluster.runs import see
+from tests.unit.targets.cluster.runs import WEB, see
 
 FOUND = ("network nvoi-shop-network", "server shop-main-1")
 
@@ -36,8 +36,8 @@ class Open(Account):
         raise ReachedError
 
 
-def rent(account: Account, **given: object) -> ClusterContext:
-    context = see([])
+def rent(account: Account, text: str = WEB, **given: object) -> ClusterContext:
+    context = see([], text=text)
     request: Request = replace(context.request, **given)  # type: ignore[arg-type]
     context.request, context.provider = request, account
     return context
@@ -85,3 +85,29 @@ def test_a_delete_leaves_the_servers_of_the_gem_and_all_that_is_on_them() -> Non
         reach_servers(context)
     with pytest.raises(UsageError, match="shop-main-1"):
         [*plan_end(context)]
+
+
+DATABASE = """
+database:
+  servers: [main]
+  adapter: postgres
+  secrets: {POSTGRES_USER: u, POSTGRES_PASSWORD: p, POSTGRES_DB: d}
+"""
+WORKER = build_server("shop-work-1")
+
+
+def test_data_that_went_with_a_master_is_told_before_anything_is_made() -> None:
+    context = rent(Strict(servers=(WORKER,)), text=WEB + DATABASE)
+    with pytest.raises(UsageError, match="the master is gone, .* shop-work-1 .* statefulset/db-s"):
+        SERVERS.run(context)
+    with pytest.raises(UsageError, match="the master is gone"):
+        [*SERVERS.plan(context)]
+    for account, text, accepted in (
+        (Open(servers=(WORKER,)), WEB + DATABASE, True),
+        (Open(servers=(WORKER,)), WEB, False),
+        # A run that was cut off had made no master yet.
+        (Open(servers=(replace(WORKER, is_new=True),)), WEB + DATABASE, False),
+        (Open(), WEB + DATABASE, False),
+    ):
+        with pytest.raises(ReachedError):
+            SERVERS.run(rent(account, text=text, accept_data_move=accepted))
