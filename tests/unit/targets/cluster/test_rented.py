@@ -98,7 +98,7 @@ WORKER = build_server("shop-work-1")
 
 def test_data_that_went_with_a_master_is_told_before_anything_is_made() -> None:
     context = rent(Strict(servers=(WORKER,)), text=WEB + DATABASE)
-    with pytest.raises(UsageError, match="the master is gone, .* shop-work-1 .* statefulset/db-s"):
+    with pytest.raises(UsageError, match=r"the master is gone, .* shop-work-1 .* statefulset/db-s"):
         SERVERS.run(context)
     with pytest.raises(UsageError, match="the master is gone"):
         [*SERVERS.plan(context)]
