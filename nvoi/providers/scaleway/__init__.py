@@ -8,6 +8,7 @@ from threading import Lock
 
 from nvoi.config.schema import Application, ScalewayProvider
 from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
+from nvoi.invocation import name_command
 from nvoi.log.levels import get_logger
 from nvoi.parallel import work_on_all
 from nvoi.providers.host_keys import replace_host_key_labels
@@ -157,7 +158,9 @@ class Scaleway(RentedServers):
         spared = () if with_volumes else after.list_data()
         left = {one.id: one for one in after.resources if one not in spared}
         strangers = {
-            key: NvoiError("no tag says whose it is; `nvoi deploy --adopt` takes it over")
+            key: NvoiError(
+                f"no tag says whose it is; {name_command('deploy --adopt')} takes it over"
+            )
             for key, one in left.items()
             if not after.is_own(one)
         }
@@ -233,8 +236,8 @@ class Scaleway(RentedServers):
         for region, trace in read_traces(self._api, application, others).items():
             raise NvoiError(
                 f"the app is in {region} already, and the config says {self._region}: {trace}",
-                hint="set the zone that it had again; to move it, save the data, and run nvoi "
-                "delete --delete-volumes first",
+                hint="set the zone that it had again; to move it, save the data, and run "
+                f"{name_command('delete --delete-volumes')} first",
             )
 
     def _build_servers(self, application: Application, inventory: Inventory) -> Iterable[Server]:

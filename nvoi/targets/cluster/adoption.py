@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nvoi.errors import NvoiError, UsageError
+from nvoi.invocation import name_command
 from nvoi.kubernetes.adoption import (
     MADE,
     build_marks,
@@ -22,8 +23,6 @@ from nvoi.targets.cluster.context import ClusterContext
 
 log = get_logger("nvoi.cluster")
 
-OPTION = "`nvoi deploy --adopt` takes it over, after it has shown what becomes of it"
-
 
 def list_rented(context: ClusterContext) -> Sequence[str]:
     """What bears the app's names at the cloud, and no labels.
@@ -36,8 +35,8 @@ def list_rented(context: ClusterContext) -> Sequence[str]:
         raise UsageError(
             f"these bear names of {context.application.name}, as what the gem nvoi 0.2 has made, "
             f"and no label says whose they are: {', '.join(found)}",
-            hint="`nvoi deploy --adopt` takes them over, after it has shown them, and what the gem "
-            "has made in the cluster; what is not the app's needs another name",
+            hint=f"{name_command('deploy --adopt')} takes them over, after it has shown them, and "
+            "what the gem has made in the cluster; what is not the app's needs another name",
         )
     return found
 
@@ -111,7 +110,8 @@ def refuse(context: ClusterContext, made: Sequence[Json]) -> UsageError:
     names += [f"k3s on {line.partition(':')[0]}" for line in list_servers(context)]
     return UsageError(
         f"the gem nvoi 0.2 has made {', '.join(names)} for {context.application.name}",
-        hint=OPTION,
+        hint=f"{name_command('deploy --adopt')} takes it over, after it has shown what becomes of "
+        "it",
     )
 
 

@@ -18,6 +18,7 @@ from nvoi.errors import (
 )
 from nvoi.images.cleanup import remove_here
 from nvoi.images.engines import find_engine
+from nvoi.invocation import name_command
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import (
     ClusterNode,
@@ -118,8 +119,8 @@ def check_labels(servers: Iterable[Server]) -> None:
     if others := [server.name for server in servers if not server.is_labelled]:
         raise UsageError(
             f"no label says whose these servers are: {', '.join(others)}",
-            hint="`nvoi deploy --adopt` takes over what the gem nvoi 0.2 has made, and `nvoi "
-            "delete` gives it back then; or delete them at the cloud",
+            hint=f"{name_command('deploy --adopt')} takes over what the gem nvoi 0.2 has made, and "
+            f"{name_command('delete')} gives it back then; or delete them at the cloud",
         )
 
 
@@ -260,7 +261,7 @@ def tell_data(context: ClusterContext) -> None:
     for server in context.survey.list_reached():
         tell_doubtful(context, server)
     if left:
-        log.info("`nvoi delete --delete-volumes` removes it")
+        log.info("%s removes it", name_command("delete --delete-volumes"))
 
 
 def list_folders(context: ClusterContext, server: Server) -> list[str]:

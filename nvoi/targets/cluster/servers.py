@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from nvoi.errors import NvoiError, UsageError
+from nvoi.invocation import name_command
 from nvoi.k3s.install import Installer
 from nvoi.k3s.metadata import ensure_guards
 from nvoi.k3s.nodes import format_address, list_nodes
@@ -79,9 +80,10 @@ def tell_made(servers: Sequence[Server]) -> None:
     """Say which servers were made for a deploy that fails before it could use them."""
     if new := [server.name for server in servers if server.is_new]:
         log.warning(
-            "%s %s, and %s money: the next deploy goes on from there, `nvoi delete` gives all back",
+            "%s %s, and %s money: the next deploy goes on from there, %s gives all back",
             ", ".join(new),
             *(("stays", "costs") if len(new) == 1 else ("stay", "cost")),
+            name_command("delete"),
         )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from nvoi.errors import NvoiError, UsageError
+from nvoi.invocation import set_branch
 from nvoi.operation import Request
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.delete import plan_end, reach_servers
+from nvoi.targets.cluster.delete import finish, plan_end, reach_servers
 from nvoi.targets.cluster.servers import SERVERS
 from tests.unit.targets.cluster.rented import Account, build_server
 from tests.unit.targets.cluster.runs import WEB, see
@@ -76,6 +78,26 @@ def test_what_the_gem_has_rented_is_taken_over_once_it_was_shown_and_accepted(
     with pytest.raises(ReachedError):
         SERVERS.run(rent(Open(), adopt=True, confirm=answer))
     assert len(asked) == 2
+
+
+@pytest.fixture
+def branch() -> Iterator[None]:
+    set_branch("topic")
+    yield
+    set_branch(None)
+
+
+@pytest.mark.usefixtures("branch")
+def test_a_command_that_a_hint_names_is_that_of_the_run_s_branch() -> None:
+    with pytest.raises(UsageError) as told:
+        SERVERS.run(rent(Strict(unlabelled=FOUND)))
+    assert "`nvoi deploy --adopt --branch topic`" in told.value.hint
+    context = rent(Account(kept=("shop-main-data",)))
+    finish(context)
+    assert "`nvoi delete --delete-volumes --branch topic` gives it back" in context.remark
+    with pytest.raises(NvoiError) as missing:
+        _ = context.master
+    assert missing.value.hint == "`nvoi deploy --branch topic` makes what it lacks"
 
 
 def test_a_delete_leaves_the_servers_of_the_gem_and_all_that_is_on_them() -> None:
