@@ -56,8 +56,10 @@ def cloud() -> Iterator[Cloud]:
         yield cloud
 
 
-def read(servers: str = SERVERS_TEXT, **options: str) -> Application:
-    return parse(scaleway(APP, servers, **options)).application
+def read(servers: str = SERVERS_TEXT, zone: str = "", **options: str) -> Application:
+    text = scaleway(APP, servers, **options)
+    zoned = text.replace("DEV1-S", f"DEV1-S\n      zone: {zone}") if zone else text
+    return parse(zoned).application
 
 
 def rent(cloud: Cloud, application: Application, pace: Pace = PACE) -> Scaleway:
@@ -497,11 +499,21 @@ def test_delete_leaves_what_no_tag_says_whose_it_is_and_tells(cloud: Cloud) -> N
     assert cloud.list_names(SERVERS) == ["shop-main-1"]
 
 
+def test_a_zone_that_is_changed_doubles_nothing_and_leaves_nothing(cloud: Cloud) -> None:
+    deploy(cloud, read())
+    names = {kind: cloud.list_names(kind) for kind in KINDS}
+    moved = read("servers: {main: {volumes: {data: {size: 20}}}}", zone="fr-par-2")
+    provider = rent(cloud, moved)
+    assert [one.name for one in provider.list_surplus(moved)] == ["shop-work-1", "shop-work-2"]
+    provider.ensure_servers(moved)
+    assert {kind: cloud.list_names(kind) for kind in KINDS} == names
+    rent(cloud, moved).delete_servers(moved, with_volumes=True)
+    assert not any(cloud.show_all().values())
+
+
 def test_delete_finds_the_app_in_another_region_than_that_of_the_config(cloud: Cloud) -> None:
     text = "servers: {main: {location: nl-ams-2, volumes: {data: {}}}}"
-    before = parse(
-        scaleway(APP, text).replace("DEV1-S", "DEV1-S\n      zone: nl-ams-1")
-    ).application
+    before = read(text, zone="nl-ams-1")
     deploy(cloud, before)
     application = read("servers: {main: {volumes: {data: {}}}}")
     with pytest.raises(NvoiError, match="in nl-ams already, and the config says fr-par"):
