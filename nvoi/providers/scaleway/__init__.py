@@ -108,9 +108,8 @@ class Scaleway(RentedServers):
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         inventory = self._look(application).drop_others()
         return tuple(
-            self._build(application, inventory, resource, wanted, address)
+            self._build(application, inventory, resource, wanted)
             for resource in inventory.list_surplus(application)
-            if (address := find_public_ip(resource)) is not None
             for wanted in [build_surplus(resource.name, resource.labels.get(GROUP, ""))]
         )
 
@@ -243,9 +242,8 @@ class Scaleway(RentedServers):
     def _build_servers(self, application: Application, inventory: Inventory) -> Iterable[Server]:
         for wanted in list_wanted(application):
             resource = inventory.find(SERVER, wanted.name)
-            address = find_public_ip(resource) if resource else None
-            if resource is not None and address is not None:
-                yield self._build(application, inventory, resource, wanted, address)
+            if resource is not None:
+                yield self._build(application, inventory, resource, wanted)
 
     def _build(
         self,
@@ -253,7 +251,6 @@ class Scaleway(RentedServers):
         inventory: Inventory,
         resource: Resource,
         wanted: WantedServer,
-        address: str,
     ) -> Server:
         self._servers[resource.name] = resource
         networks = inventory.list(NETWORK)
@@ -262,7 +259,8 @@ class Scaleway(RentedServers):
             application,
             wanted,
             self.routes,
-            address,
+            # One that has lost its address does not answer until the next deploy gives it one.
+            find_public_ip(resource) or resource.id,
             labels=resource.labels,
             private_ip=inventory.private_ips.get(nic or ""),
             disks=list_disks(inventory, resource, wanted),

@@ -341,6 +341,9 @@ def test_a_server_is_behind_the_security_group_and_in_the_network_again(cloud: C
     server["private_nics"], cloud.things[PRIVATE_IPS] = [], {}
     address = next(iter(cloud.things[ADDRESSES].values()))
     address.update(server=None, state="detached")
+    # It is there all the same, and no other one is made.
+    (lost,) = rent(cloud, application).list_servers(application)
+    assert lost.host.address == server["id"]
     (found,) = rent(cloud, application).ensure_servers(application)
     assert server["security_group"]["name"] == "nvoi-shop-firewall"
     assert found.private_ip == "10.0.1.2"
