@@ -9,7 +9,7 @@ from nvoi.invocation import name_command
 from nvoi.k3s.install import Installer
 from nvoi.k3s.metadata import ensure_guards
 from nvoi.k3s.nodes import format_address, list_nodes
-from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
+from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings, find_orphans
 from nvoi.k3s.survey import check_servers
 from nvoi.kubernetes.credentials import Credentials, build_credentials
 from nvoi.kubernetes.names import SERVER_GROUP
@@ -64,16 +64,21 @@ def check_lost_master(context: ClusterContext) -> None:
     servers = provider.list_servers(context.application) if provider.is_rented else ()
     if any(one.is_master for one in servers) or all(one.is_new for one in servers):
         return
+    check_lost_data(context, servers)
     left = ", ".join(one.name for one in servers)
-    disks = list_wanted_disks(context)
+    log.warning("The master is gone: a new one is made, which %s will join", left)
+
+
+def check_lost_data(context: ClusterContext, left: Sequence[Server]) -> None:
+    """The same of what is left of a cluster, once it is known that its master is gone."""
+    disks = list_wanted_disks(context) if left else ()
     if disks and not context.request.accept_data_move:
         raise UsageError(
-            f"the master is gone, and with it the cluster that {left} belonged to and its data: "
-            f"{', '.join(disks)}",
+            "the master is gone, and with it the cluster that "
+            f"{', '.join(one.name for one in left)} belonged to and its data: {', '.join(disks)}",
             hint="bring its server back at the cloud; or deploy with --accept-data-move, which "
             "begins with an empty database, and load a dump",
         )
-    log.warning("The master is gone: a new one is made, which %s will join", left)
 
 
 def tell_made(servers: Sequence[Server]) -> None:
@@ -178,6 +183,7 @@ def install_k3s(context: ClusterContext) -> None:
     if build is not None and build.is_done:
         # Where it has failed, nothing needs to be installed for it.
         build.wait()
+    check_lost_data(context, find_orphans(survey.servers, survey.facts))
     installer = Installer(
         context.connections,
         context.cluster,

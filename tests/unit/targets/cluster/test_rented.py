@@ -12,7 +12,8 @@ from nvoi.invocation import set_branch
 from nvoi.operation import Request
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.delete import finish, plan_end, reach_servers
-from nvoi.targets.cluster.servers import SERVERS
+from nvoi.targets.cluster.servers import K3S, SERVERS
+from tests.unit.k3s.servers import build_facts, build_k3s
 from tests.unit.targets.cluster.rented import Account, build_server
 from tests.unit.targets.cluster.runs import WEB, see
 
@@ -133,3 +134,15 @@ def test_data_that_went_with_a_master_is_told_before_anything_is_made() -> None:
     ):
         with pytest.raises(ReachedError):
             SERVERS.run(rent(account, text=text, accept_data_move=accepted))
+
+
+def test_data_that_went_with_a_master_s_k3s_is_told_before_its_workers_are_set_up_anew() -> None:
+    context = rent(Strict(), text=WEB + DATABASE)
+    master = build_server("shop-main-1", is_master=True)
+    context.survey.servers = (master, replace(WORKER, is_rented=True))
+    context.survey.facts = {
+        master.name: build_facts(k3s=build_k3s(None)),
+        WORKER.name: build_facts(2, k3s=build_k3s("agent")),
+    }
+    with pytest.raises(UsageError, match=r"that shop-work-1 belonged to .* statefulset/db-shop"):
+        K3S.run(context)
