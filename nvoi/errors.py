@@ -3,7 +3,7 @@
 ::
 
     NvoiError                    what failed, and a hint that says what to do next
-    ├── InputError               exit code 2: nothing was touched
+    ├── InputError               exit code 2: what runs was not touched
     │   ├── UsageError           the command line or an environment variable is wrong
     │   │   └── ExtraError       nvoi is installed without the extra that this needs
     │   ├── ConfigError          the config has faults; carries all of them
@@ -57,7 +57,7 @@ class NvoiError(Exception):
 
 
 class InputError(NvoiError):
-    """What the user gave cannot be used; nothing was touched."""
+    """What the user gave cannot be used; what runs was not touched."""
 
     exit_code = 2
 

@@ -376,15 +376,20 @@ def read_refusal(answer: urllib3.BaseHTTPResponse) -> RequestError:
         document = json.loads(answer.data)
     except ValueError:
         document = None
-    text = masker.clean_text(" ".join(find_message(document).split()))
-    if len(text) > SHOWN:
-        text = f"{text[:SHOWN]}…"
+    text = clean_line(find_message(document))
     return RequestError(
         f"HTTP {answer.status}: {text}" if text else f"HTTP {answer.status}",
         status=answer.status,
         document=document,
         retry_after=answer.headers.get("Retry-After") or find_refill(answer.headers),
     )
+
+
+def clean_line(text: str) -> str:
+    """What a server says, as errors show it: one line without control characters, masked, cut."""
+    # A secret may be on several lines, or be whole only once these are one.
+    text = masker.mask_text(" ".join(masker.clean_text(text).split()))
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def find_refill(headers: Mapping[str, str]) -> str | None:

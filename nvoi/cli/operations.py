@@ -18,6 +18,7 @@ from nvoi.cli.inputs import Inputs, ask_name, ask_yes, find_home, load_inputs, o
 from nvoi.config.schema import LocalProvider, SSHProvider
 from nvoi.config.sensitive import collect_secrets
 from nvoi.errors import UsageError
+from nvoi.invocation import set_branch
 from nvoi.log.levels import Logger, get_logger
 from nvoi.log.stream import CallbackStream
 from nvoi.naming import check_branch
@@ -47,8 +48,10 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     logger = open_console(options, environ)
     with interruptible() as signals:
         inputs = load_inputs(options, environ, logger)
-        if getattr(options, "branch", None) is not None:
-            config = inputs.config.for_branch(check_branch(options.branch))
+        branch = getattr(options, "branch", None)
+        set_branch(branch)
+        if branch is not None:
+            config = inputs.config.for_branch(check_branch(branch))
             inputs = replace(inputs, config=config)
         if options.log_format == "text":
             job.register_secrets(collect_secrets(inputs.config), environ)

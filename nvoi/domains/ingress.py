@@ -24,8 +24,8 @@ log = get_logger("nvoi.domains")
 
 WILDCARD = "*."
 HINT = (
-    "nothing was changed; this machine's resolver was asked, which may know the records of before "
-    "until their TTL is over"
+    "the cluster was not changed; this machine's resolver was asked, which may know the records of "
+    "before until their TTL is over"
 )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from nvoi.command import Command, build_script
 from nvoi.errors import NvoiError, RemoteError
 from nvoi.k3s import read_script
+from nvoi.k3s.drain import list_claims
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import (
     READY_SECONDS,
@@ -18,9 +19,10 @@ from nvoi.k3s.nodes import (
     list_nodes,
     wait_until_ready,
 )
-from nvoi.k3s.plan import API_PORT, K3sSettings, Task, build_tasks, find_stale
+from nvoi.k3s.plan import API_PORT, K3sSettings, Task, build_tasks, find_orphans, find_stale
 from nvoi.k3s.requirements import check_all
 from nvoi.k3s.survey import WAITING, survey
+from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.credentials import build_credentials
 from nvoi.kubernetes.ownership import Reference
@@ -36,6 +38,9 @@ log = get_logger("nvoi.k3s")
 
 #: Seconds for the installer's downloads; the program has 75 MB.
 INSTALL_SECONDS = 900
+#: Where the disks are that k3s found for claims, and what lists what is in there.
+STORAGE_FOLDER = "/var/lib/rancher/k3s/storage"
+LIST = '[ ! -d "$1" ] || ls -A "$1"'
 DISK_FULL = "No space left on device"
 #: The exit codes of the script that say what went wrong; sysexits(3) leaves these alone.
 NO_INSTALLER = 90
@@ -85,12 +90,40 @@ class Installer:
         tasks = build_tasks(self.servers, facts, self.settings)
         if any(task.work for task in tasks):
             # Another run may have had the lock since they were asked.
-            found = survey(self.connections, self.servers, ingress=self.settings.ingress)
-            tasks = self._install(check_all(self.servers, found, self.settings.version))
+            now = self._look()
+            if orphans := find_orphans(self.servers, now):
+                self._free(orphans)
+                now = self._look()
+            tasks = self._install(now)
         else:
             log.info("k3s %s runs on all servers as it should", tasks[0].node.version)
         self._ensure_nodes(tasks)
         return tasks
+
+    def _free(self, servers: Sequence[Server]) -> None:
+        """Have servers be none of a cluster any more that is gone; their k3s goes with all in it.
+
+        Raises:
+            NvoiError: data of that cluster is on the disk of one.
+        """
+        command = build_script("nvoi-storage", LIST, STORAGE_FOLDER)
+        found = work_on_all(
+            servers,
+            lambda one: self.connections.run(one.host, as_root(one.host, command)).lines,
+        )
+        if kept := [one.name for one, lines in found.items() if lines]:
+            raise NvoiError(
+                f"{', '.join(kept)}: the cluster is gone with its master, and data of it is in "
+                f"{STORAGE_FOLDER}",
+                hint="copy it away, remove the folder there, and deploy again",
+            )
+        for one in servers:
+            log.warning("%s: its cluster is gone with the master: it joins the new one", one.name)
+        uninstall(self.connections, servers)
+
+    def _look(self) -> dict[str, Facts]:
+        found = survey(self.connections, self.servers, ingress=self.settings.ingress)
+        return check_all(self.servers, found, self.settings.version)
 
     def _ensure_nodes(self, tasks: Sequence[Task]) -> None:
         """Have all nodes ready and marked, but those to spare that this run has not set up."""
@@ -115,6 +148,8 @@ class Installer:
         """Do all that is to be done: the master first, new workers at once, others in turn."""
         nodes = self._list_nodes(facts[self.servers[0].name])
         stale = find_stale(self.servers, facts, nodes)
+        for node in stale:
+            check_lost(node, list_claims(self.cluster, node.name))
         others = [node for node in nodes if node not in stale]
         tasks = build_tasks(self.servers, facts, self.settings, others)
         check_groups(nodes, {task.node.name: task.server for task in tasks}, self.app)
@@ -213,6 +248,17 @@ def build_setup(
 
 def build_input(task: Task) -> bytes:
     return (task.config.reveal() + task.registries.reveal()).encode()
+
+
+def check_lost(node: ClusterNode, claims: Sequence[str]) -> None:
+    """See that nothing of value was on a server that is gone: it would begin anew, and empty."""
+    if claims:
+        raise NvoiError(
+            f"the server that was the node {node.name} is gone, and data was on its own disk: "
+            f"{', '.join(claims)}",
+            hint="delete these claims with kubectl and deploy again: what uses them begins empty, "
+            "and takes a dump",
+        )
 
 
 def tell_insecure(install_url: str, tasks: Sequence[Task], facts: Mapping[str, Facts]) -> None:

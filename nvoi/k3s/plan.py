@@ -274,16 +274,30 @@ def find_work(k3s: K3s, version: str, config: Secret, registries: Secret, stamp:
 def find_stale(
     servers: Sequence[Server], facts: Mapping[str, Facts], nodes: Iterable[ClusterNode]
 ) -> list[ClusterNode]:
-    """Dead nodes whose servers have been set up anew, by their addresses.
+    """Nodes whose servers have been set up anew: dead ones by their addresses, rented ones by name.
 
-    k3s refuses a node whose name one had that knew another password (k3s documentation, "k3s
-    agent", "Node registration").
+    A rented server with a node's name, and none of nvoi's k3s, was made in the place of the one
+    that the node was; the cluster may not have missed that yet. k3s refuses a node whose name one
+    had that knew another password (k3s documentation, "k3s agent", "Node registration").
     """
-    new = {
-        format_address(server.host)
-        for server in servers
-        if facts[server.name].k3s.node_name is None
-    }
+    new = [server for server in servers if facts[server.name].k3s.node_name is None]
+    names = {server.name for server in new if server.is_rented}
+    addresses = {format_address(server.host) for server in new}
     return [
-        node for node in nodes if node.address in new and not node.is_ready and not node.is_master
+        node
+        for node in nodes
+        if node.name in names or (node.address in addresses and not node.is_ready)
+        if not node.is_master
     ]
+
+
+def find_orphans(servers: Sequence[Server], facts: Mapping[str, Facts]) -> list[Server]:
+    """Rented workers of a cluster that is gone with its master, whose server was made anew."""
+    if facts[servers[0].name].k3s.role is not None:
+        return []
+    return [server for server in servers[1:] if is_orphan(server, facts[server.name].k3s)]
+
+
+def is_orphan(server: Server, k3s: K3s) -> bool:
+    """Whether it was a worker of a cluster, its master having no k3s any more."""
+    return server.is_rented and k3s.is_ours and k3s.role == "agent" and bool(k3s.applied)

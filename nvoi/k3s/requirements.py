@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from nvoi.errors import NvoiError
 from nvoi.k3s.facts import FOLDER, Facts, K3s
 from nvoi.k3s.networks import choose_addresses, find_overlaps, list_addresses
-from nvoi.k3s.plan import build_url, choose_version
+from nvoi.k3s.plan import build_url, choose_version, is_orphan
 from nvoi.kubernetes.ingress import PORTS as INGRESS_PORTS
 from nvoi.providers.provider import Server
 
@@ -59,7 +59,7 @@ def check_all(
         count = f"{len(lines)} things are" if len(lines) > 1 else "something is"
         raise NvoiError(
             "\n".join([f"the servers cannot be used yet, {count} missing:", *lines]),
-            hint="nothing was changed; put it right and deploy again",
+            hint="nothing was installed yet; put it right and deploy again",
             output=[line for error in errors for line in error.output],
         )
     return facts
@@ -214,6 +214,9 @@ def check_agents(
     for server in agents:
         k3s = facts[server.name].k3s
         if k3s.role != "agent" or not k3s.is_ours:
+            continue
+        if master.role is None and is_orphan(server, k3s):
+            # It leaves what is left of its cluster, and joins the new one.
             continue
         master_url = build_url(str(master.config.get("node-ip")))
         is_strange = k3s.is_of_gem and k3s.config.get("server") != master_url

@@ -55,7 +55,8 @@ def explain(error: RequestError, manifests: Iterable[Manifest] = ()) -> tuple[st
         manifests: what it was given; none of their secrets is in what comes out.
     """
     masker = Masker(find_values(manifests))
-    sentences = [masker.mask_text(sentence) for sentence in read_causes(error)]
+    # Each is a line, whatever it quotes.
+    sentences = [" ".join(masker.mask_text(one).split()) for one in read_causes(error)]
     return tuple(
         text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in dict.fromkeys(sentences)
     )

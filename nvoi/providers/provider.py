@@ -50,6 +50,8 @@ class Server:
         disks: the rented volumes that its folders are on; empty where the folders are all.
         is_new: whether its host key is still the one that it was made with, which others on the
             server may have read.
+        is_rented: whether it is of a cloud, where no other server of the account has its name.
+        is_labelled: whether its labels say that it is the app's, where it needs any.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Server:
     owners: tuple[tuple[str, int], ...] = ()
     disks: tuple[Disk, ...] = ()
     is_new: bool = False
+    is_rented: bool = False
+    is_labelled: bool = True
 
     def find_owner(self, folder: str) -> int | None:
         return dict(self.owners).get(folder)
@@ -148,6 +152,16 @@ class Provider(Protocol):
 
         Raises:
             NvoiError: they could not be closed.
+        """
+        ...
+
+    def list_unlabelled(self, application: Application) -> Sequence[str]:
+        """What bears the app's names and nobody's labels, which ``ensure_servers`` takes over.
+
+        nvoi labels all that it makes as it makes it; the Ruby gem labelled nothing.
+
+        Raises:
+            NvoiError: the provider cannot be asked.
         """
         ...
 

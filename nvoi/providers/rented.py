@@ -15,6 +15,7 @@ from nvoi.command import Command
 from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application, ServerGroup
 from nvoi.errors import Fault
+from nvoi.http import clean_line
 from nvoi.kubernetes.ingress import PORTS as INGRESS_PORTS
 from nvoi.naming import (
     HASH_LENGTH,
@@ -184,9 +185,9 @@ def find_other_owner(labels: Mapping[str, str], own: Mapping[str, str]) -> str |
     """
     for key, value in labels.items():
         if key in own and key != GROUP and own[key] != value:
-            return f"{key}={value}"
+            return clean_line(f"{key}={value}")
         if key.endswith(f"/{OWNER_SUFFIX}"):
-            return f"{key}={value}"
+            return clean_line(f"{key}={value}")
     return None
 
 
@@ -215,6 +216,8 @@ def build_server(
         notes=build_notes_path(application.name),
         disks=tuple(disks),
         is_new=is_new,
+        is_rented=True,
+        is_labelled=build_labels(application).items() <= labels.items(),
     )
 
 

@@ -74,6 +74,11 @@ class OwnServers:
         """Do nothing: their firewalls are the user's."""
         del application
 
+    def list_unlabelled(self, application: Application) -> Sequence[str]:
+        # The config names them: nobody else's are meant.
+        del application
+        return ()
+
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         # Only their nodes tell of them.
         del application

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from nvoi.config.schema import Application
 from nvoi.errors import Fault, NvoiError
+from nvoi.invocation import name_command
 from nvoi.providers.rented import WantedServer, WantedVolume, list_wanted
 
 AS_IT_IS_TO_BE = "has all that the config names, as it is to be"
@@ -93,7 +94,7 @@ def build_strangers_error(
     """The error of a delete that leaves what bears the app's names, and no ``mark`` of anybody."""
     return NvoiError(
         f"left at {cloud}: {', '.join(map(str, strangers))}: no {mark} says whose they are",
-        hint=f"deploy once, which takes them over, or delete them {place}",
+        hint=f"delete them {place}, or take them over by {name_command('deploy --adopt')}",
     )
 
 

@@ -124,6 +124,7 @@ def test_a_server_is_left_alone_for_as_long_as_it_asks(
         ('{"errors": [{"message": "first"}, {"message": "second"}]}', "HTTP 404: first"),
         ('{"errors": [{"code": "DENIED", "message": "no"}]}', "HTTP 404: DENIED: no"),
         ('{"message": "the pass word is s3cr3t-0f-it"}', "HTTP 404: the pass word is [REDACTED]"),
+        (r'{"message": "no\r\n[ERROR]\u2028 no\u001b[2J\u0007"}', "HTTP 404: no [ERROR] no\ufffd"),
         ("<html>s3cr3t", "HTTP 404"),
         ('["s3cr3t"]', "HTTP 404"),
     ],

@@ -95,6 +95,11 @@ class AWS(RentedServers):
         there = (one for one in situation.wanted if one.name in situation.servers)
         return tuple(self._build_server(application, one, situation) for one in there)
 
+    def list_unlabelled(self, application: Application) -> Sequence[str]:
+        app = self._open(application)
+        with app.tell_faults():
+            return [str(one) for one in app.list_unlabelled(self._look(app))]
+
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         situation = self._look(self._open(application))
         surplus = (build_surplus(one.name, one.tags.get(GROUP, "")) for one in situation.surplus)
@@ -222,7 +227,8 @@ class AWS(RentedServers):
                 raise
             told = f"AWS cannot be asked what there is: {error.message}"
             return [told, *describe_wishes(app.wanted, app.networks, app.offers.get_type)]
-        lines = describe_changes(situation, app.networks, drift, zone, app.offers.get_type)
+        lines = [f"takes over {one}, and labels it" for one in app.list_unlabelled(situation)]
+        lines += describe_changes(situation, app.networks, drift, zone, app.offers.get_type)
         lines += describe_surplus(situation, with_volumes=with_volumes)
         now = list_costly([*situation.servers.values(), *situation.volumes.values()])
         afterwards = list_costly_afterwards(

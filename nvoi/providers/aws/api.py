@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import random
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,15 +150,15 @@ class EC2:
         host = url or f"https://{HOSTS[service]}.{region}.amazonaws.com"
         try:
             network.build_manager(host, self._environ)
+            tls = network.build_tls(self._environ)
         except network.NetworkError as error:
             raise UsageError(f"{host}: {error}") from error
         proxy = network.find_proxy(host, self._environ)
         build: Any = self._session.client
-        return build(
+        client = build(
             service,
             region_name=region,
             endpoint_url=url,
-            verify=network.find_bundle(self._environ),
             config=Config(
                 connect_timeout=self.pace.connect,
                 read_timeout=self.pace.answer,
@@ -167,6 +168,8 @@ class EC2:
                 proxies={"http": proxy, "https": proxy} if proxy else None,
             ),
         )
+        trust(client, tls)
+        return client
 
     def move(self, region: str) -> EC2:
         """The same account in another region, for a glance."""
@@ -348,6 +351,18 @@ class EC2:
         except FAILURES as failure:
             raise read_failure(failure, client.meta.endpoint_url) from failure
         return answer
+
+
+def trust(client: Any, tls: ssl.SSLContext) -> None:
+    """Have a client trust whom all of nvoi trusts; botocore has a bundle of its own beside."""
+
+    def require(connection: Any, *_: object) -> None:
+        connection.cert_reqs, connection.ca_certs = "CERT_REQUIRED", None
+
+    sender = client._endpoint.http_session  # noqa: SLF001 - it has no public way to another
+    sender._manager.connection_pool_kw["ssl_context"] = tls  # noqa: SLF001 - likewise
+    sender._get_ssl_context = lambda: tls  # noqa: SLF001 - of ways through a proxy
+    sender._setup_ssl_cert = require  # noqa: SLF001 - or it would add its own
 
 
 def spell(kind: str) -> str:

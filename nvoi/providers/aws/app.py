@@ -104,6 +104,14 @@ class App:
             )
         ]
 
+    def list_unlabelled(self, situation: Situation) -> list[Resource]:
+        """What there is of network, servers and volumes of which no tag says whose it is."""
+        servers = situation.servers.values()
+        # Before a server gets its tags its network has them.
+        networks = [] if any(map(self.owner.owns, servers)) else self.networks.list_free()
+        there = [*networks, *servers, *situation.volumes.values()]
+        return [one for one in there if not self.owner.owns(one)]
+
     def list_free(self, *, with_volumes: bool) -> list[Resource]:
         """What bears the app's names, and of which no tag says whose it is."""
         volumes = self.volumes.list_free(self.volume_names) if with_volumes else []

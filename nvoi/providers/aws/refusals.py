@@ -22,7 +22,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from nvoi.errors import RequestError
-from nvoi.log.masking import masker
+from nvoi.http import clean_line
 
 #: A refusal, and all by which there is no answer or none that can be read.
 FAILURES = (ClientError, ConnectionError, HTTPClientError, ResponseParserError)
@@ -65,8 +65,6 @@ SKEW = 300
 #: The code of an error that this machine's clock is the reason of.
 SKEWED = "ClockSkew"
 SERVER_ERROR = 500
-#: Characters of a refusal that an error shows.
-SHOWN = 300
 
 
 class EC2Error(RequestError):
@@ -122,14 +120,14 @@ def read_failure(failure: Exception, url: str) -> EC2Error:
 
 def read_refusal(failure: ClientError) -> EC2Error:
     answer: Any = failure.response
-    code, text = str(answer["Error"].get("Code", "")), str(answer["Error"].get("Message", ""))
+    code, text = (str(answer["Error"].get(key, "")) for key in ("Code", "Message"))
     status = int(answer["ResponseMetadata"].get("HTTPStatusCode", 0))
     is_sold_out = SOLD_OUT.fullmatch(code) is not None
     is_unsure = status >= SERVER_ERROR and code not in THROTTLED and not is_sold_out
     if code in CREDENTIALS and (skew := find_skew(answer)):
         message = f"this machine's clock is {skew} AWS' own: AWS takes no requests so far off"
         return EC2Error(message, hint="set the clock", code=SKEWED, status=status)
-    message, hint = describe_refusal(failure.operation_name or "", code, clean(text))
+    message, hint = describe_refusal(failure.operation_name or "", clean(code), clean(text))
     return EC2Error(
         message,
         hint=hint,
@@ -173,5 +171,4 @@ def find_skew(answer: Any) -> str:
 
 def clean(text: str) -> str:
     """What AWS says, without the encoded part that only its own tools can read."""
-    text = masker.clean_text(" ".join(text.partition("Encoded authorization")[0].split()))
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return clean_line(text.partition("Encoded authorization")[0])

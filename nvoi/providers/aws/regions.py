@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from nvoi import parallel
 from nvoi.errors import NvoiError
+from nvoi.invocation import name_command
 from nvoi.log.levels import get_logger
 from nvoi.providers.aws.api import EC2, Resource
 from nvoi.providers.aws.offers import DISABLED
@@ -57,8 +58,8 @@ class Regions:
         for region, trace in self.find_traces().items():
             raise NvoiError(
                 f"the app is in {region} already, and the config says {self._ec2.region}: {trace}",
-                hint="set the region that it had again; to move it, save the data, and run nvoi "
-                "delete --delete-volumes first",
+                hint="set the region that it had again; to move it, save the data, and run "
+                f"{name_command('delete --delete-volumes')} first",
             )
 
     def _look(self, there: EC2) -> Resource | EC2Error | None:
@@ -73,5 +74,6 @@ def build_elsewhere_error(traces: Mapping[str, Resource]) -> NvoiError:
     told = ", ".join(f"{trace} in {region}" for region, trace in traces.items())
     return NvoiError(
         f"left at AWS: {told}",
-        hint=f"set region to {' and then to '.join(traces)}, and run nvoi delete there as well",
+        hint=f"set region to {' and then to '.join(traces)}, and run {name_command('delete')} "
+        "there as well",
     )

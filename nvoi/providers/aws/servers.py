@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from nvoi.errors import NvoiError
+from nvoi.http import clean_line
 from nvoi.log.levels import get_logger
 from nvoi.providers.aws.api import EC2, Item, Resource, build_tags
 from nvoi.providers.aws.network import Network, build_token
@@ -142,8 +143,8 @@ class Servers:
 
         def judge(one: Resource) -> str:
             if one.state not in ALIVE:
-                reason = one.item.get("StateReason", {}).get("Message") or "AWS does not say why"
-                raise NvoiError(f"{one} has ended: {reason}")
+                reason = clean_line(one.item.get("StateReason", {}).get("Message", ""))
+                raise NvoiError(f"{one} has ended: {reason or 'AWS does not say why'}")
             if one.state == "stopped" and one.id not in stopped:
                 log.info("Starts %s, which was stopped", one)
                 self._ec2.call("start_instances", InstanceIds=[one.id])

@@ -108,6 +108,11 @@ class Hetzner(RentedServers):
             if any(select(self._get_found(application))):
                 self._remove(application, select)
 
+    def list_unlabelled(self, application: Application) -> Sequence[str]:
+        with self._tell():
+            found = self._get_found(application)
+        return Situation(application, found).list_strangers(with_volumes=True)
+
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         with self._tell():
             found = self._get_found(application)

@@ -19,6 +19,7 @@ from hcloud.servers import Server
 from nvoi import parallel
 from nvoi.account import Pace, build_client
 from nvoi.errors import HostsError, RequestError
+from nvoi.http import clean_line
 from nvoi.log.levels import get_logger
 from nvoi.providers.hetzner.inventory import (
     FIREWALL,
@@ -215,4 +216,5 @@ def ask_all(what: Sequence[str], ask: Callable[[str], T]) -> dict[str, T]:
 
 def describe_failure(action: Mapping[str, Any]) -> str:
     error = action.get("error") or {}
-    return f"{action['command']} failed: {error.get('message', 'no reason is given')}"
+    reason = clean_line(error.get("message") or "no reason is given")
+    return f"{action['command']} failed: {reason}"

@@ -66,9 +66,11 @@ def describe_deletion(
     situation: Situation, catalog: Catalog, works: Iterable[Work], *, with_volumes: bool
 ) -> list[str]:
     """What is deleted and what stays, a line each, and what a month costs."""
-    kept = [] if with_volumes else list(situation.found.volumes.own.values())
-    now = sum_costs(situation, catalog).now
-    after = sum(one.size for one in kept) * catalog.volume_price
+    found = situation.found
+    kept = [] if with_volumes else list(found.volumes.own.values())
+    now = price_all(catalog, *situation.list_there())
+    servers, volumes = situation.list_there(with_own=False)
+    after = price_all(catalog, servers, [*volumes, *kept])
     return [
         *map(str, works),
         *(describe_volume(one.name, goes=False) for one in kept),
@@ -78,11 +80,9 @@ def describe_deletion(
 
 def sum_costs(situation: Situation, catalog: Catalog) -> Costs:
     """Of all that is there now, and of what the config names with the volumes that stay."""
-    now = Decimal(0)
-    for server in situation.found.servers.own.values():
-        now += catalog.get_server_price(server.type, server.location)
-    sizes = {one.name: one.size for one in situation.found.volumes.own.values()}
-    now += sum(sizes.values()) * catalog.volume_price
+    servers, volumes = situation.list_there()
+    now = price_all(catalog, servers, volumes)
+    sizes = {one.name: one.size for one in volumes}
     after = Decimal(0)
     for wanted in situation.wanted:
         record = situation.found.servers.find(wanted.name)
@@ -91,3 +91,10 @@ def sum_costs(situation: Situation, catalog: Catalog) -> Costs:
     sizes |= {volume.name: volume.size for _, volume in situation.list_volumes()}
     after += sum(sizes.values()) * catalog.volume_price
     return Costs(catalog.currency, now, after)
+
+
+def price_all(
+    catalog: Catalog, servers: Iterable[ServerRecord], volumes: Iterable[VolumeRecord]
+) -> Decimal:
+    prices = (catalog.get_server_price(one.type, one.location) for one in servers)
+    return sum(prices, sum(one.size for one in volumes) * catalog.volume_price)

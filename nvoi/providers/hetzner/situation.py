@@ -11,7 +11,14 @@ from functools import cached_property
 from nvoi.config.schema import Application, HetznerProvider
 from nvoi.errors import Fault
 from nvoi.naming import build_network_name
-from nvoi.providers.hetzner.inventory import VOLUME, Found, NetworkRecord
+from nvoi.providers.hetzner.inventory import (
+    VOLUME,
+    Found,
+    NetworkRecord,
+    Record,
+    ServerRecord,
+    VolumeRecord,
+)
 from nvoi.providers.hetzner.offers import IMAGE, Catalog, Offer
 from nvoi.providers.hetzner.refusals import ACCOUNT
 from nvoi.providers.rented import (
@@ -84,13 +91,29 @@ class Situation:
 
     def list_strangers(self, *, with_volumes: bool) -> list[str]:
         """What bears the app's names, and neither its labels nor another's."""
-        own = build_labels(self.application)
         return [
             f"{kind} {name}"
             for kind, listing in self.found.list_kinds()
             for name, record in listing.others.items()
-            if find_other_owner(record.labels, own) is None and (with_volumes or kind != VOLUME)
+            if self.is_free(record) and (with_volumes or kind != VOLUME)
         ]
+
+    def list_there(self, *, with_own: bool = True) -> tuple[list[ServerRecord], list[VolumeRecord]]:
+        """Servers and volumes that bear the app's labels, and those of its names with nobody's."""
+        servers, volumes = self.found.servers, self.found.volumes
+        return (
+            [
+                *(servers.own.values() if with_own else ()),
+                *filter(self.is_free, servers.others.values()),
+            ],
+            [
+                *(volumes.own.values() if with_own else ()),
+                *filter(self.is_free, volumes.others.values()),
+            ],
+        )
+
+    def is_free(self, record: Record) -> bool:
+        return find_other_owner(record.labels, build_labels(self.application)) is None
 
     def list_clashes(self) -> list[str]:
         """Names of the app that something else has."""

@@ -8,6 +8,7 @@ from threading import Lock
 
 from nvoi.config.schema import Application, ScalewayProvider
 from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
+from nvoi.invocation import name_command
 from nvoi.log.levels import get_logger
 from nvoi.parallel import work_on_all
 from nvoi.providers.host_keys import replace_host_key_labels
@@ -113,12 +114,15 @@ class Scaleway(RentedServers):
             log.info("%s no longer lets in %s", group, describe_ports(ports))
             del self._passing[group]
 
+    def list_unlabelled(self, application: Application) -> Sequence[str]:
+        inventory = self._look(application).drop_others()
+        return [str(one) for one in inventory.resources if not inventory.is_own(one)]
+
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         inventory = self._look(application).drop_others()
         return tuple(
-            self._build(application, inventory, resource, wanted, address)
+            self._build(application, inventory, resource, wanted)
             for resource in inventory.list_surplus(application)
-            if (address := find_public_ip(resource)) is not None
             for wanted in [build_surplus(resource.name, resource.labels.get(GROUP, ""))]
         )
 
@@ -166,7 +170,9 @@ class Scaleway(RentedServers):
         spared = () if with_volumes else after.list_data()
         left = {one.id: one for one in after.resources if one not in spared}
         strangers = {
-            key: NvoiError("no tag says whose it is; nvoi deploy takes it over")
+            key: NvoiError(
+                f"no tag says whose it is; {name_command('deploy --adopt')} takes it over"
+            )
             for key, one in left.items()
             if not after.is_own(one)
         }
@@ -242,16 +248,15 @@ class Scaleway(RentedServers):
         for region, trace in read_traces(self._api, application, others).items():
             raise NvoiError(
                 f"the app is in {region} already, and the config says {self._region}: {trace}",
-                hint="set the zone that it had again; to move it, save the data, and run nvoi "
-                "delete --delete-volumes first",
+                hint="set the zone that it had again; to move it, save the data, and run "
+                f"{name_command('delete --delete-volumes')} first",
             )
 
     def _build_servers(self, application: Application, inventory: Inventory) -> Iterable[Server]:
         for wanted in list_wanted(application):
             resource = inventory.find(SERVER, wanted.name)
-            address = find_public_ip(resource) if resource else None
-            if resource is not None and address is not None:
-                yield self._build(application, inventory, resource, wanted, address)
+            if resource is not None:
+                yield self._build(application, inventory, resource, wanted)
 
     def _build(
         self,
@@ -259,7 +264,6 @@ class Scaleway(RentedServers):
         inventory: Inventory,
         resource: Resource,
         wanted: WantedServer,
-        address: str,
     ) -> Server:
         self._servers[resource.name] = resource
         networks = inventory.list(NETWORK)
@@ -268,7 +272,8 @@ class Scaleway(RentedServers):
             application,
             wanted,
             self.routes,
-            address,
+            # One that has lost its address does not answer until the next deploy gives it one.
+            find_public_ip(resource) or resource.id,
             labels=resource.labels,
             private_ip=inventory.private_ips.get(nic or ""),
             disks=list_disks(inventory, resource, wanted),

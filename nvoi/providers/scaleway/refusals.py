@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nvoi.errors import RequestError
+from nvoi.http import clean_line
 
 SERVER_FAULT = 500
 #: What errors say of an API that does not answer.
@@ -101,7 +102,7 @@ def describe_refusal(document: Mapping[str, Any]) -> str:
         ),
         "precondition_failed": str(document.get("help_message") or ""),
     }
-    text = texts.get(document.get("type", ""), "")
+    text = clean_line(texts.get(document.get("type", ""), ""))
     reasons = {"not_found": "no such key exists", "expired": "it has expired"}
     reason = reasons.get(str(document.get("reason")), "")
     return f"{text}: {reason}" if reason and text else text

@@ -1,10 +1,11 @@
-"""The step that takes over what the Ruby gem nvoi 0.2 has made, once it was shown and accepted."""
+"""Takes over what the Ruby gem nvoi 0.2 has made, once it was shown and accepted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from nvoi.errors import NvoiError, UsageError
+from nvoi.invocation import name_command
 from nvoi.kubernetes.adoption import (
     MADE,
     build_marks,
@@ -22,7 +23,39 @@ from nvoi.targets.cluster.context import ClusterContext
 
 log = get_logger("nvoi.cluster")
 
-OPTION = "`nvoi deploy --adopt` takes it over, after it has shown what becomes of it"
+
+def list_rented(context: ClusterContext) -> Sequence[str]:
+    """What bears the app's names at the cloud, and no labels.
+
+    Raises:
+        UsageError: there is something, and nobody has asked for it to be taken over.
+    """
+    found = context.provider.list_unlabelled(context.application)
+    if found and not context.request.adopt:
+        raise UsageError(
+            f"these bear names of {context.application.name}, as what the gem nvoi 0.2 has made, "
+            f"and no label says whose they are: {', '.join(found)}",
+            hint=f"{name_command('deploy --adopt')} takes them over, after it has shown them, and "
+            "what the gem has made in the cluster; what is not the app's needs another name",
+        )
+    return found
+
+
+def adopt_rented(context: ClusterContext) -> None:
+    """Show what of the account becomes the app's, and ask; the provider labels it.
+
+    Raises:
+        UsageError: nobody has asked for it.
+        NvoiError: whoever was asked does not want it.
+    """
+    found = list_rented(context)
+    if not found:
+        return
+    log.info("No label says whose these are; by their names they become nvoi's:")
+    for line in found:
+        log.info("  %s", line)
+    if not context.request.confirm("Take them over? What is in the cluster comes next."):
+        raise NvoiError("nothing was taken over, and nothing changed")
 
 
 def adopt(context: ClusterContext) -> None:
@@ -47,7 +80,7 @@ def adopt(context: ClusterContext) -> None:
     for line in (*servers, *describe_all(context, made)):
         log.info("  %s", line)
     if not context.request.confirm("Take all of it over?"):
-        raise NvoiError("nothing was taken over, and nothing changed")
+        raise NvoiError("nothing in the cluster was taken over or changed")
     mark(context, made)
     log.ok("Taken over")
 
@@ -77,14 +110,15 @@ def refuse(context: ClusterContext, made: Sequence[Json]) -> UsageError:
     names += [f"k3s on {line.partition(':')[0]}" for line in list_servers(context)]
     return UsageError(
         f"the gem nvoi 0.2 has made {', '.join(names)} for {context.application.name}",
-        hint=OPTION,
+        hint=f"{name_command('deploy --adopt')} takes it over, after it has shown what becomes of "
+        "it",
     )
 
 
 def check(context: ClusterContext, made: Sequence[Json]) -> None:
     faults = [*find_faults(context.application, made, context.manifests.all)]
     if faults:
-        raise UsageError("; ".join(faults), hint="nothing was changed")
+        raise UsageError("; ".join(faults), hint="nothing in the cluster was changed")
     for item in made:
         if is_data_inside(item) and not context.request.accept_data_move:
             raise UsageError(

@@ -15,6 +15,7 @@ from nvoi.domains import Domains, get_domains
 from nvoi.errors import NvoiError
 from nvoi.images.build import Build
 from nvoi.images.engines import Engine
+from nvoi.invocation import name_command
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import ClusterNode
 from nvoi.kubernetes.cluster import Cluster
@@ -181,7 +182,7 @@ class ClusterContext:
             what = "master" if servers else "servers"
             raise NvoiError(
                 f"{self.application.name} has no {what} yet",
-                hint="`nvoi deploy` makes what it lacks",
+                hint=f"{name_command('deploy')} makes what it lacks",
             )
         return servers[0]
 

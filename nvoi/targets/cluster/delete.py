@@ -14,9 +14,11 @@ from nvoi.errors import (
     InputError,
     LockError,
     NvoiError,
+    UsageError,
 )
 from nvoi.images.cleanup import remove_here
 from nvoi.images.engines import find_engine
+from nvoi.invocation import name_command
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import (
     ClusterNode,
@@ -105,6 +107,21 @@ def find_servers(context: ClusterContext) -> None:
     if context.provider.is_rented:
         context.survey.surplus = context.provider.list_surplus(context.application)
         context.survey.servers += context.survey.surplus
+    check_labels(context.survey.servers)
+
+
+def check_labels(servers: Iterable[Server]) -> None:
+    """See that all servers are known to be the app's.
+
+    Raises:
+        UsageError: of some no label says whose they are.
+    """
+    if others := [server.name for server in servers if not server.is_labelled]:
+        raise UsageError(
+            f"no label says whose these servers are: {', '.join(others)}",
+            hint=f"{name_command('deploy --adopt')} takes over what the gem nvoi 0.2 has made, and "
+            f"{name_command('delete')} gives it back then; or delete them at the cloud",
+        )
 
 
 def attempt(
@@ -243,7 +260,7 @@ def tell_data(context: ClusterContext) -> None:
     for server in context.survey.list_reached():
         tell_doubtful(context, server)
     if left:
-        log.info("`nvoi delete --delete-volumes` removes it")
+        log.info("%s removes it", name_command("delete --delete-volumes"))
 
 
 def list_folders(context: ClusterContext, server: Server) -> list[str]:

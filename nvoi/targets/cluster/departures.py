@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from nvoi.errors import NvoiError, UsageError
+from nvoi.invocation import name_command
 from nvoi.k3s.drain import (
     check_claims,
     drain_nodes,
@@ -49,7 +50,7 @@ def check_surplus(context: ClusterContext) -> None:
         raise UsageError(
             f"the config names another master, and the cluster may be on {names}",
             hint="a cluster does not move: name its group as master again; or save the data, "
-            "`nvoi delete`, and deploy anew",
+            f"{name_command('delete')}, and deploy anew",
         )
     disks = ", ".join(disk.name for server in surplus for disk in server.disks)
     if disks and not context.request.delete_volumes:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from nvoi.errors import NvoiError, UsageError
+from nvoi.invocation import name_command
 from nvoi.k3s.nodes import list_nodes, list_other_apps
 from nvoi.kubernetes.ownership import read_reference
 from nvoi.log.levels import get_logger
@@ -118,6 +119,6 @@ def give_back(context: ClusterContext) -> None:
         volumes = format_count(len(kept), "volume")
         goes_on, these = ("costs", "it") if len(kept) == 1 else ("cost", "them")
         context.deletion.remark = (
-            f"{volumes} left, which {goes_on} money: `nvoi delete --delete-volumes` gives {these} "
-            "back"
+            f"{volumes} left, which {goes_on} money: {name_command('delete --delete-volumes')} "
+            f"gives {these} back"
         )

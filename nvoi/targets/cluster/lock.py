@@ -19,6 +19,7 @@ from typing import Self
 
 from nvoi.command import build_script
 from nvoi.errors import ConnectionLostError, LockError, NvoiError
+from nvoi.invocation import name_command
 from nvoi.log.levels import get_logger
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host, as_root
@@ -102,7 +103,8 @@ class Lock:
             if left <= 0:
                 raise LockError(
                     f"{self._host}: another run holds the deploy lock: {rival.describe()}",
-                    hint="wait for it with --lock-wait SECONDS, or end it with `nvoi unlock`",
+                    hint="wait for it with --lock-wait SECONDS, or end it with "
+                    f"{name_command('unlock')}",
                 )
             if rival != told:
                 log.info("Waiting up to %.0f s for the deploy lock: %s", left, rival.describe())

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from nvoi.errors import NvoiError, UsageError
+from nvoi.invocation import name_command
 from nvoi.k3s.install import Installer
 from nvoi.k3s.metadata import ensure_guards
 from nvoi.k3s.nodes import format_address, list_nodes
-from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings
+from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings, find_orphans
 from nvoi.k3s.survey import check_servers
 from nvoi.kubernetes.credentials import Credentials, build_credentials
 from nvoi.kubernetes.names import SERVER_GROUP
@@ -18,6 +19,7 @@ from nvoi.operation import Step
 from nvoi.providers import Server
 from nvoi.secret import Secret
 from nvoi.targets.cluster.absence import find_spare, free_pods, leave_out
+from nvoi.targets.cluster.adoption import adopt_rented, list_rented
 from nvoi.targets.cluster.boot import note_host_keys, welcome
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.departures import (
@@ -27,6 +29,7 @@ from nvoi.targets.cluster.departures import (
     keep_servers,
     tell_surplus,
 )
+from nvoi.targets.cluster.lease import list_wanted_disks
 from nvoi.targets.cluster.room import check_room
 
 log = get_logger("nvoi.cluster")
@@ -37,6 +40,8 @@ PLATFORMS = {"x86": "linux/amd64", "arm64": "linux/arm64"}
 
 def reach_servers(context: ClusterContext) -> None:
     check_surplus(context)
+    check_lost_master(context)
+    adopt_rented(context)
     tell_surplus(context)
     found = context.provider.ensure_servers(context.application)
     try:
@@ -48,13 +53,43 @@ def reach_servers(context: ClusterContext) -> None:
     note_host_keys(context)
 
 
+def check_lost_master(context: ClusterContext) -> None:
+    """See that no data went with a master that was deleted at the cloud, without that being known.
+
+    Servers that are not new were made along with one, and are what is left of its cluster.
+
+    Raises:
+        UsageError: some did.
+    """
+    provider = context.provider
+    servers = provider.list_servers(context.application) if provider.is_rented else ()
+    if any(one.is_master for one in servers) or all(one.is_new for one in servers):
+        return
+    check_lost_data(context, servers)
+    left = ", ".join(one.name for one in servers)
+    log.warning("The master is gone: a new one is made, which %s will join", left)
+
+
+def check_lost_data(context: ClusterContext, left: Sequence[Server]) -> None:
+    """The same of what is left of a cluster, once it is known that its master is gone."""
+    disks = list_wanted_disks(context) if left else ()
+    if disks and not context.request.accept_data_move:
+        raise UsageError(
+            "the master is gone, and with it the cluster that "
+            f"{', '.join(one.name for one in left)} belonged to and its data: {', '.join(disks)}",
+            hint="bring its server back at the cloud; or deploy with --accept-data-move, which "
+            "begins with an empty database, and load a dump",
+        )
+
+
 def tell_made(servers: Sequence[Server]) -> None:
     """Say which servers were made for a deploy that fails before it could use them."""
     if new := [server.name for server in servers if server.is_new]:
         log.warning(
-            "%s %s, and %s money: the next deploy goes on from there, `nvoi delete` gives all back",
+            "%s %s, and %s money: the next deploy goes on from there, %s gives all back",
             ", ".join(new),
             *(("stays", "costs") if len(new) == 1 else ("stay", "cost")),
+            name_command("delete"),
         )
 
 
@@ -150,6 +185,7 @@ def install_k3s(context: ClusterContext) -> None:
     if build is not None and build.is_done:
         # Where it has failed, nothing needs to be installed for it.
         build.wait()
+    check_lost_data(context, find_orphans(survey.servers, survey.facts))
     installer = Installer(
         context.connections,
         context.cluster,
@@ -184,6 +220,8 @@ def plan_servers(context: ClusterContext) -> Iterator[str]:
         yield from context.provider.describe(context.application, with_volumes=with_volumes)
         try:
             check_surplus(context)
+            check_lost_master(context)
+            list_rented(context)
         except UsageError:
             raise
         except NvoiError as error:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from nvoi.errors import NvoiError, RemoteError
+from nvoi.invocation import name_command
 from nvoi.kubernetes.cluster import Cluster, Query
 from nvoi.kubernetes.logins import COMPONENT as LOGINS
 from nvoi.kubernetes.names import (
@@ -109,7 +110,7 @@ def read_objects(
         if error.status != NOT_FOUND:
             raise
         message = f"{error.host} has no k3s: nothing was deployed to it yet"
-        raise NvoiError(message, hint="`nvoi deploy` installs it") from error
+        raise NvoiError(message, hint=f"{name_command('deploy')} installs it") from error
 
 
 def has_ended(job: Json) -> bool:

@@ -74,6 +74,8 @@ def deploy_servers(provider: Provider, application: Application) -> None:
     """What a deploy asks of a provider, in its order; the servers themselves are never reached."""
     assert not provider.find_faults(application)
     provider.list_servers(application)
+    # Whatever a broken run has left bears labels: nobody is asked for --adopt.
+    assert not provider.list_unlabelled(application)
     surplus = provider.list_surplus(application)
     servers = provider.ensure_servers(application)
     for server in servers:

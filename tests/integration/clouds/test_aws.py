@@ -477,7 +477,14 @@ def test_what_the_gem_made_is_taken_over_and_bears_tags_from_then_on(
     aws = build_aws(aws_cloud, app)
     with pytest.raises(NvoiError, match="no tag says whose they are"):
         aws.delete_servers(app, with_volumes=True)
+    unlabelled = aws.list_unlabelled(app)
+    assert [one.partition(" (")[0] for one in unlabelled] == [
+        "VPC nvoi-shop-network",
+        "volume shop-main-data",
+    ]
+    assert aws.describe(app)[:2] == [f"takes over {one}, and labels it" for one in unlabelled]
     aws.ensure_servers(app)
+    assert not aws.list_unlabelled(app)
     assert list_all(aws_account) == WHOLE
     [found] = aws_account.describe_vpcs(VpcIds=[vpc])["Vpcs"]
     assert OWN.items() <= read_tags(found).items()

@@ -201,7 +201,19 @@ def test_what_the_gem_made_is_taken_over(cloud: Hetzner) -> None:
             one["labels"] = {"team": "a"}
     cloud.polls = 1
     application = build_config(DISK)
-    [server] = build_provider(cloud, application).ensure_servers(application)
+    provider = build_provider(cloud, application)
+    assert [*provider.list_unlabelled(application)] == [
+        "server shop-main-1",
+        "volume shop-main-data",
+        "firewall nvoi-shop-firewall",
+        "network nvoi-shop-network",
+    ]
+    assert [one.is_labelled for one in provider.list_servers(application)] == [False]
+    # All of it costs already.
+    assert provider.describe(application)[-1] == "costs EUR 6.31 a month, as now"
+    [server] = provider.ensure_servers(application)
+    assert not provider.list_unlabelled(application)
+    assert server.is_labelled
     assert not server.is_new
     assert server.host.host_keys == ()
     assert [disk.name for disk in server.disks] == ["shop-main-data"]
@@ -553,7 +565,7 @@ def test_a_delete_names_what_bears_the_apps_names_and_no_label(cloud: Hetzner) -
     application = build_config(ONE)
     with pytest.raises(NvoiError, match="server shop-main-1: no label says whose") as caught:
         build_provider(cloud, application).delete_servers(application, with_volumes=True)
-    assert "deploy once, which takes them over" in caught.value.hint
+    assert "take them over by `nvoi deploy --adopt`" in caught.value.hint
     assert cloud.list_names(SERVERS) == ["shop-main-1"]
 
 

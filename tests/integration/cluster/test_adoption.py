@@ -143,7 +143,7 @@ def test_on_a_terminal_it_is_shown_and_asked_and_anything_but_yes_changes_nothin
     assert terminal.exitstatus == 1
     shown = seen.getvalue().decode()
     assert "deployment/shop-web: is made anew" in shown.partition("Take all of it over?")[0]
-    assert "nothing was taken over, and nothing changed" in shown
+    assert "nothing in the cluster was taken over or changed" in shown
     assert list_applied(fleet) == before
     assert fleet.state.names("Node", None) == [node]
 

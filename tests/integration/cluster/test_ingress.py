@@ -58,7 +58,7 @@ def test_records_that_lead_elsewhere_are_told_before_anything_is_changed(shop: F
         assert outcome.code == 2, outcome.output + outcome.errors
         told = "127.0.0.99 leads to 127.0.0.99: have its A record be 127.0.0.11 alone"
         assert told in outcome.output + outcome.errors
-        assert "nothing was changed" in outcome.output + outcome.errors
+        assert "the cluster was not changed" in outcome.output + outcome.errors
     assert shop.master.connection_count == 0
 
 

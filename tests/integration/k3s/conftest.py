@@ -52,18 +52,30 @@ class Fleet:
         """Add a machine."""
         number = len(self.machines) + 1
         name = f"{APP}-{group}-{number}"
-        machine = Machine(
-            self._folder / name,
+        machine = self._start(name, name, user=user, sudo=sudo)
+        self.machines.append(machine)
+        self.hosts.append(K3sHost(machine.root, self.cluster, f"10.0.0.{10 + number}"))
+        self.servers.append(Server(name, group, machine.host, is_master=number == 1))
+        return self.hosts[-1]
+
+    def replace(self, index: int) -> K3sHost:
+        """Have a server be gone at its cloud, and another one of its name be made there."""
+        self.machines[index].stop()
+        name = self.servers[index].name
+        machine = self.machines[index] = self._start(f"{name}-again", name)
+        self.hosts[index] = K3sHost(machine.root, self.cluster, f"10.0.0.{11 + index}")
+        self.change(index, host=machine.host)
+        return self.hosts[index]
+
+    def _start(self, folder: str, name: str, *, user: str = "root", sudo: bool = True) -> Machine:
+        return Machine(
+            self._folder / folder,
             [self._keys.public_key],
             name=name,
             user=user,
             sudo=sudo,
             options=("LogLevel VERBOSE",),
         )
-        self.machines.append(machine)
-        self.hosts.append(K3sHost(machine.root, self.cluster, f"10.0.0.{10 + number}"))
-        self.servers.append(Server(name, group, machine.host, is_master=number == 1))
-        return self.hosts[-1]
 
     def change(self, index: int, **changes: object) -> None:
         """Change what the config says of a server."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from nvoi.errors import NvoiError
+from nvoi.k3s import install
 from nvoi.k3s.drain import hold_nodes, keep_nodes, list_claims
 from nvoi.k3s.facts import CONFIG_FILE
 from nvoi.k3s.nodes import forget_app, list_nodes, list_other_apps
@@ -163,6 +164,53 @@ def test_a_server_that_was_set_up_anew_takes_the_place_of_its_old_node(
     assert names["shop-main-2"] == "shop-main-2"
     assert "delete node shop-main-2" in list_verbs(pair.cluster)
     assert worker.removals == []
+
+
+@pytest.fixture
+def rented(pair: Fleet) -> Fleet:
+    """The same, of servers at a cloud."""
+    for index in range(2):
+        pair.change(index, is_rented=True)
+    return pair
+
+
+def test_a_rented_worker_that_was_made_again_joins_under_its_own_name(
+    rented: Fleet, connections: Connections
+) -> None:
+    add_disk(rented.cluster, "shop-main-2")
+    made = rented.replace(1)
+    # What was on its own disk would begin empty.
+    with pytest.raises(NvoiError, match="gone, and data was on its own disk: default/data-db-shop"):
+        rented.run(connections)
+    assert made.installations == []
+    rented.cluster.remove("PersistentVolume", "pvc-0")
+    # The cluster has not missed the old one yet.
+    names = rented.run(connections)
+    assert names["shop-main-2"] == "shop-main-2"
+    assert "delete node shop-main-2" in list_verbs(rented.cluster)
+    assert list(read_nodes(rented.cluster)) == ["shop-main-1", "shop-main-2"]
+
+
+def test_what_is_left_of_a_rented_cluster_joins_that_of_a_new_master(
+    rented: Fleet, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = rented.hosts[0].read_config()["token"]
+    made, worker = rented.replace(0), rented.hosts[1]
+    for name in read_nodes(rented.cluster):
+        rented.cluster.remove("Node", name)
+    monkeypatch.setattr(install, "STORAGE_FOLDER", "/opt/storage")
+    disk = worker.root / "opt/storage/pvc-0"
+    disk.mkdir(parents=True)
+    with pytest.raises(NvoiError, match="shop-main-2: the cluster is gone with its master, and da"):
+        rented.run(connections)
+    assert (made.installations, worker.removals) == ([], [])
+    disk.rmdir()
+    rented.run(connections)
+    assert worker.removals == ["k3s-agent"]
+    assert sorted(read_nodes(rented.cluster)) == ["shop-main-1", "shop-main-2"]
+    assert worker.read_config()["token"] == made.read_config()["token"] != token
+    rented.run(connections)
+    assert worker.removals == ["k3s-agent"]
 
 
 def test_a_new_server_gets_a_name_that_no_node_has(pair: Fleet, connections: Connections) -> None:

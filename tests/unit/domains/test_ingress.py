@@ -50,7 +50,7 @@ def test_every_record_that_is_wrong_is_told_at_once_with_its_value() -> None:
             "api.nowhere.invalid has no address: set an A record to 127.0.0.11",
         ),
     ]
-    assert "nothing was changed" in raised.value.hint
+    assert "the cluster was not changed" in raised.value.hint
 
 
 def test_who_is_before_a_private_server_is_the_users(caplog: pytest.LogCaptureFixture) -> None:

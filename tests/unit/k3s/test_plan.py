@@ -20,6 +20,7 @@ from nvoi.k3s.plan import (
     build_url,
     choose_names,
     choose_version,
+    find_orphans,
     find_stale,
     find_work,
 )
@@ -110,6 +111,28 @@ def test_a_dead_node_of_a_server_that_is_new_is_stale() -> None:
     assert find_stale(SERVERS, build_all(build_k3s(), K3s()), nodes) == [dead]
     joined = build_k3s("agent", config={"node-name": "old"})
     assert find_stale(SERVERS, build_all(build_k3s(), joined), nodes) == []
+
+
+def test_a_node_whose_rented_server_was_made_again_is_stale_though_it_is_not_missed_yet() -> None:
+    nodes = [
+        ClusterNode("shop-main-1", is_ready=True, state="Ready", is_master=True),
+        ClusterNode("shop-main-2", is_ready=True, state="Ready"),
+        ClusterNode("shop-main-3", is_ready=True, state="Ready"),
+    ]
+    facts = build_all(build_k3s(), K3s())
+    assert find_stale(SERVERS, facts, nodes) == []
+    rented = [replace(server, is_rented=True) for server in SERVERS]
+    assert find_stale(rented, facts, nodes) == [nodes[1]]
+
+
+def test_what_is_left_of_a_cluster_without_a_master_is_told_from_a_run_that_was_cut_off() -> None:
+    rented = [replace(server, is_rented=True) for server in SERVERS]
+    worker = build_k3s("agent")
+    assert find_orphans(rented, build_all(K3s(), worker)) == [rented[1]]
+    assert find_orphans(rented, build_all(build_k3s(), worker)) == []
+    # It has never been a node.
+    assert find_orphans(rented, build_all(K3s(), replace(worker, applied=""))) == []
+    assert find_orphans(SERVERS, build_all(K3s(), worker)) == []
 
 
 def test_the_config_is_first_then_what_there_is_then_the_default() -> None:

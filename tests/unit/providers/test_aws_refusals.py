@@ -51,6 +51,11 @@ def test_only_what_passes_is_asked_again(
     assert (error.may_pass, error.may_have_acted) == (may_pass, may_have_acted)
 
 
+def test_what_aws_says_is_one_line() -> None:
+    error = refuse("InvalidParameterValue", message="no\r\n[ERROR] such\x1b[31m type\x07")
+    assert error.message.endswith("InvalidParameterValue: no [ERROR] such type\ufffd")
+
+
 @pytest.mark.parametrize(
     ("failure", "may_pass", "may_have_acted"),
     [

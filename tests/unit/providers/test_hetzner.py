@@ -7,6 +7,7 @@ from decimal import Decimal
 from hcloud.servers import IPv4Address, IPv6Network, PublicNetwork
 
 from nvoi.naming import build_key_name
+from nvoi.providers.hetzner.api import describe_failure
 from nvoi.providers.hetzner.inventory import find_address
 from nvoi.providers.hetzner.offers import Catalog, Offer
 from nvoi.providers.hetzner.plan import build_fingerprint
@@ -78,6 +79,11 @@ def test_a_key_has_the_fingerprint_of_the_api_and_a_name_of_its_own() -> None:
     assert build_key_name("shop", KEY).startswith("nvoi-shop-key-")
     assert build_key_name("shop", KEY) != build_key_name("shop", f"{KEY}B")
     assert len(build_key_name("x" * 99, KEY)) < 128
+
+
+def test_why_an_action_has_failed_is_one_line() -> None:
+    told = {"command": "create_server", "error": {"message": "no\n[ERROR] more"}}
+    assert describe_failure(told) == "create_server failed: no [ERROR] more"
 
 
 def test_a_list_of_right_values_has_an_end() -> None:

@@ -56,8 +56,10 @@ def cloud() -> Iterator[Cloud]:
         yield cloud
 
 
-def read(servers: str = SERVERS_TEXT, **options: str) -> Application:
-    return parse(scaleway(APP, servers, **options)).application
+def read(servers: str = SERVERS_TEXT, zone: str = "", **options: str) -> Application:
+    text = scaleway(APP, servers, **options)
+    zoned = text.replace("DEV1-S", f"DEV1-S\n      zone: {zone}") if zone else text
+    return parse(zoned).application
 
 
 def rent(cloud: Cloud, application: Application, pace: Pace = PACE) -> Scaleway:
@@ -221,12 +223,23 @@ def test_what_the_gem_made_is_taken_over_and_nothing_is_doubled(cloud: Cloud) ->
     cloud.get(VOLUMES, "shop-main-data")["tags"] = []
     provider = rent(cloud, application)
     lines = provider.describe(application)
+    unlabelled = provider.list_unlabelled(application)
+    assert sorted(one.removeprefix("the ").partition(" in ")[0] for one in unlabelled) == [
+        "VPC nvoi-shop-network",
+        "private network nvoi-shop-network",
+        "security group nvoi-shop-firewall",
+        "server shop-main-1",
+        "server shop-work-1",
+        "server shop-work-2",
+        "volume shop-main-data",
+    ]
     assert "takes over server shop-main-1, and labels it" in lines
     assert "takes over volume shop-main-data, and labels it" in lines
     assert not any(line.startswith("makes") for line in lines)
     with cloud.record() as calls:
         provider.ensure_servers(application)
     assert {call.method for call in calls} == {"GET", "PATCH"}
+    assert not rent(cloud, application).list_unlabelled(application)
     assert all(set(one["tags"]) >= OWN for kind in KINDS for one in cloud.things[kind].values())
     assert "of-mine" in cloud.get(SERVERS, "shop-main-1")["tags"]
 
@@ -328,6 +341,9 @@ def test_a_server_is_behind_the_security_group_and_in_the_network_again(cloud: C
     server["private_nics"], cloud.things[PRIVATE_IPS] = [], {}
     address = next(iter(cloud.things[ADDRESSES].values()))
     address.update(server=None, state="detached")
+    # It is there all the same, and no other one is made.
+    (lost,) = rent(cloud, application).list_servers(application)
+    assert lost.host.address == server["id"]
     (found,) = rent(cloud, application).ensure_servers(application)
     assert server["security_group"]["name"] == "nvoi-shop-firewall"
     assert found.private_ip == "10.0.1.2"
@@ -479,16 +495,28 @@ def test_delete_takes_what_a_broken_run_left_of_a_server(cloud: Cloud) -> None:
 def test_delete_leaves_what_no_tag_says_whose_it_is_and_tells(cloud: Cloud) -> None:
     application = read("servers: {main: {}}")
     add(cloud, SERVERS, "shop-main-1")
-    with pytest.raises(NvoiError, match="no tag says whose it is; nvoi deploy takes it over"):
+    with pytest.raises(
+        NvoiError, match="no tag says whose it is; `nvoi deploy --adopt` takes it over"
+    ):
         rent(cloud, application).delete_servers(application, with_volumes=True)
     assert cloud.list_names(SERVERS) == ["shop-main-1"]
 
 
+def test_a_zone_that_is_changed_doubles_nothing_and_leaves_nothing(cloud: Cloud) -> None:
+    deploy(cloud, read())
+    names = {kind: cloud.list_names(kind) for kind in KINDS}
+    moved = read("servers: {main: {volumes: {data: {size: 20}}}}", zone="fr-par-2")
+    provider = rent(cloud, moved)
+    assert [one.name for one in provider.list_surplus(moved)] == ["shop-work-1", "shop-work-2"]
+    provider.ensure_servers(moved)
+    assert {kind: cloud.list_names(kind) for kind in KINDS} == names
+    rent(cloud, moved).delete_servers(moved, with_volumes=True)
+    assert not any(cloud.show_all().values())
+
+
 def test_delete_finds_the_app_in_another_region_than_that_of_the_config(cloud: Cloud) -> None:
     text = "servers: {main: {location: nl-ams-2, volumes: {data: {}}}}"
-    before = parse(
-        scaleway(APP, text).replace("DEV1-S", "DEV1-S\n      zone: nl-ams-1")
-    ).application
+    before = read(text, zone="nl-ams-1")
     deploy(cloud, before)
     application = read("servers: {main: {volumes: {data: {}}}}")
     with pytest.raises(NvoiError, match="in nl-ams already, and the config says fr-par"):

@@ -9,6 +9,7 @@ import pytest
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, NvoiError, RequestError
 from nvoi.providers.scaleway import Scaleway
+from nvoi.providers.scaleway.refusals import describe_refusal
 from nvoi.ssh.routes import Routes
 from tests.fakes.clouds.scaleway import (
     ADDRESSES,
@@ -42,6 +43,11 @@ def find_fault(cloud: Cloud, application: Application) -> tuple[str, str]:
     assert all(call.is_reading for call in calls)
     (fault,) = raised.value.faults
     return fault.path, fault.message
+
+
+def test_why_it_refuses_is_one_line() -> None:
+    refusal = {"type": "precondition_failed", "help_message": "not yet\n[ERROR] at all"}
+    assert describe_refusal(refusal) == "not yet [ERROR] at all"
 
 
 # Found without the account

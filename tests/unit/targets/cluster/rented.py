@@ -30,6 +30,7 @@ class Account:
         keys: the host keys of servers as they were noted, the latest last.
         deleted: what was given back, in order.
         kept: the disks that stay.
+        unlabelled: what bears the app's names, and no labels.
         asked: how often it was asked for anything.
         close: called as ports are to be closed.
     """
@@ -40,6 +41,7 @@ class Account:
     keys: list[tuple[str, ...]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     kept: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()
     asked: int = 0
     close: Callable[[], object] = lambda: None
     routes: Routes = field(default_factory=Routes)
@@ -64,6 +66,10 @@ class Account:
     def close_ports(self, application: Application) -> None:
         self._ask()
         self.close()
+
+    def list_unlabelled(self, application: Application) -> Sequence[str]:
+        self._ask()
+        return self.unlabelled
 
     def list_surplus(self, application: Application) -> tuple[Server, ...]:
         self._ask()

@@ -1,0 +1,61 @@
+"""Whom nvoi trusts at AWS: the same as everywhere else."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from pytest_httpserver import HTTPServer
+
+from nvoi.config.schema import AWSProvider
+from nvoi.providers.aws.api import EC2, Pace
+from nvoi.providers.aws.refusals import EC2Error
+from nvoi.secret import Secret
+
+ACCOUNT = AWSProvider(
+    Secret("AKIAEXAMPLE"), Secret("s3cr3t-s3cr3t"), "eu-central-1", "t3.small", "x86"
+)
+NOTHING = b"<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>"
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def api(authority: trustme.CA) -> Iterator[HTTPServer]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with HTTPServer("127.0.0.1", ssl_context=context) as server:
+        server.expect_request("/").respond_with_data(NOTHING)
+        yield server
+
+
+def ask(api: HTTPServer, **environ: str) -> list[object]:
+    pace = Pace(connect=5.0, patience=0.0)
+    ec2 = EC2(ACCOUNT, {"AWS_ENDPOINT_URL": api.url_for("/"), **environ}, pace)
+    return [*ec2.find("vpc", {})]
+
+
+def test_a_folder_of_authorities_is_enough_and_one_that_lacks_it_is_not(
+    api: HTTPServer, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+    found = subprocess.run(
+        ["openssl", "x509", "-noout", "-hash", "-in", str(file)], check=True, capture_output=True
+    )
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    (folder / f"{found.stdout.decode().strip()}.0").write_bytes(file.read_bytes())
+    assert ask(api, SSL_CERT_DIR=str(folder)) == []
+    assert ask(api, SSL_CERT_FILE=str(file)) == []
+    # A variable of botocore's own counts as little as its bundle.
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(file))
+    with pytest.raises(EC2Error, match="its certificate is not to be trusted"):
+        ask(api)
