@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import textwrap
 from typing import Any
 
@@ -94,7 +93,6 @@ TEXTS = {
 NAMES = tuple(TEXTS)
 
 
-@functools.cache
 def load_application(name_or_text: str) -> Application:
     text = TEXTS.get(name_or_text, name_or_text)
     return parse(textwrap.dedent(text), READY="$READY", PORT="1", DATABASE_URL="x").application
