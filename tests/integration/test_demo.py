@@ -285,13 +285,7 @@ def test_the_readme_shows_a_demo_that_runs_from_a_bare_checkout(machine: Machine
     for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, checkout)
     demo = machine.start(
-        checkout / command,
-        "--no-wait",
-        "--port",
-        str(machine.port),
-        PYTHON=sys.executable,
-        # What is not imported need not be compiled.
-        PIP_NO_COMPILE="1",
+        checkout / command, "--no-wait", "--port", str(machine.port), PYTHON=sys.executable
     )
     assert wait_for_end(demo, WHOLE) == 0, machine.read()
     assert "pip install -e .[demo]" in machine.read()
