@@ -13,8 +13,9 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 
 from nvoi.config.schema import Config
 from nvoi.errors import NvoiError, UsageError
+from nvoi.log.ending import describe, is_cancelled, set_told
 from nvoi.log.levels import get_logger
-from nvoi.log.stream import CallbackStream, describe, is_cancelled, set_told
+from nvoi.log.stream import CallbackStream
 from nvoi.outcome import (
     Outcome,
     Serving,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nvoi.errors import NvoiError
+from nvoi.log.ending import describe
 from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
-from nvoi.log.stream import describe
 
 #: Whose records are the end of a run's log, and belong to none of its steps.
 LOGGER = "nvoi.outcome"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from nvoi.errors import ExtraError, NvoiError
 from nvoi.log import masking, rendering
-from nvoi.log.stream import is_told
+from nvoi.log.ending import is_told
 from nvoi.outcome import REPORT_HINT
 from nvoi.signals import Interruption
 

@@ -22,8 +22,8 @@ from nvoi.config.loader import is_plain
 from nvoi.errors import ConfigError
 from nvoi.log import console, levels, masking
 from nvoi.log.console import ConsoleFormatter, Palette
+from nvoi.log.ending import describe
 from nvoi.log.levels import get_logger
-from nvoi.log.stream import describe
 from nvoi.network import strip_auth
 from nvoi.outcome import LOGGER, Outcome, format_seconds
 

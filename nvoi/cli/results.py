@@ -10,7 +10,7 @@ from typing import Any
 from nvoi import protocol
 from nvoi.errors import ConfigError, NvoiError
 from nvoi.log import console, masking
-from nvoi.log.stream import describe
+from nvoi.log.ending import describe
 from nvoi.outcome import Outcome
 
 

@@ -35,7 +35,7 @@ MAX_DEPTH = 50
 
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 NAME = re.compile(r"[A-Za-z0-9_@*][A-Za-z0-9_.-]{0,62}")
-UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
 YAML_TAG = "tag:yaml.org,2002:"
 PLAIN_TAGS = frozenset(f"{YAML_TAG}{name}" for name in ("null", "bool", "int", "float"))

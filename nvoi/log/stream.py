@@ -11,21 +11,19 @@ from pathlib import Path
 from typing import Self
 
 from nvoi import protocol
-from nvoi.errors import NvoiError, UsageError
+from nvoi.errors import UsageError
 from nvoi.log import levels, masking, rendering
 from nvoi.log.buffer import CAPACITY
 from nvoi.log.clock import read_seconds
+from nvoi.log.ending import describe, is_cancelled
 from nvoi.log.handler import BUDGET_SECONDS, UNDELIVERED_DIRECTORY, SignedHTTPHandler, Stats
 from nvoi.log.lifecycle import this_process
 from nvoi.log.queueing import tell
 from nvoi.protocol import StatusEvent
-from nvoi.signals import ENDING
 
 #: The closing budget of a run that a signal has ended. A CI that cancels a job kills it soon:
 #: GitHub Actions 10 s after SIGINT ("Workflow cancellation reference"), undoing included.
 INTERRUPTED_SECONDS = 5.0
-#: The exit codes that stand for these signals, as a shell has them.
-SIGNALLED = frozenset(128 + number for number in ENDING)
 
 
 class CallbackStream:
@@ -223,36 +221,6 @@ class CallbackStream:
         if self.undelivered_file is not None:
             text += f". Send the rest later with: nvoi resend {self.undelivered_file}"
         tell(level, "%s", text)
-
-
-def describe(error: BaseException) -> str:
-    """An exception as the reason of a ``failed``."""
-    if isinstance(error, KeyboardInterrupt) and not error.args:
-        return "interrupted (Ctrl-C)"
-    text = rendering.render_value(error)
-    if isinstance(error, SystemExit):
-        return f"the process exited with {text}"
-    if isinstance(error, (NvoiError, KeyboardInterrupt)) and text:
-        return text
-    # The text of an unforeseen error, such as a KeyError's, says little without its type.
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def is_cancelled(error: BaseException) -> bool:
-    """Whether a signal ended the run: by Ctrl-C, or by the exit code that stands for it."""
-    if isinstance(error, SystemExit):
-        return error.code in SIGNALLED
-    return isinstance(error, KeyboardInterrupt)
-
-
-def set_told(error: BaseException) -> None:
-    """Note on ``error`` that the log has told it."""
-    error.__dict__["nvoi_told"] = True
-
-
-def is_told(error: BaseException) -> bool:
-    """Whether the log has told ``error``."""
-    return bool(error.__dict__.get("nvoi_told"))
 
 
 def clean(value: object) -> str:

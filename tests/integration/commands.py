@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
+from unittest import mock
 
+from nvoi.cli import main
+from nvoi.signals import ENDING
 from tests.integration.programs import end_marked
 from tests.integration.streams import KEY
 from tests.waiting import PATIENCE, wait_for_end, wait_until
@@ -201,20 +206,58 @@ def run_nvoi(
     )
 
 
-def run_resend(file: Path, folder: Path, *options: str, **environ: str) -> Outcome:
-    """``nvoi resend FILE`` to its end."""
-    running = start_resend(file, folder, *options, **environ)
+def call_nvoi(
+    *words: str, folder: Path, environ: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """As :func:`run_nvoi`, in this process: where what counts is not that it is one of its own.
+
+    To start Python and to import nvoi takes more time than most commands do.
+    """
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as output,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        Path(os.devnull).open(encoding="utf-8") as nothing,
+        mock.patch.dict(os.environ, environ, clear=True),
+        mock.patch.multiple(sys, stdin=nothing, stdout=output, stderr=errors),
+        contextlib.chdir(folder),
+        keep_process(),
+    ):
+        code = main(words)
+        for file in (output, errors):
+            file.seek(0)
+        return subprocess.CompletedProcess(words, code, output.read(), errors.read())
+
+
+@contextlib.contextmanager
+def keep_process() -> Iterator[None]:
+    """Take back what a command changes of its process, which usually ends with it."""
+    logger = logging.getLogger("nvoi")
+    before = [*logger.handlers], logger.level, logger.propagate
+    signals = {number: signal.getsignal(number) for number in ENDING}
     try:
-        return running.wait()
+        yield
     finally:
-        running.process.kill()
-        running.process.wait()
+        for number, handler in signals.items():
+            signal.signal(number, handler)
+        logger.handlers, _, logger.propagate = before
+        logger.setLevel(before[1])
+
+
+def run_resend(file: Path, folder: Path, *options: str, **environ: str) -> Outcome:
+    """``nvoi resend FILE`` to its end, in this process."""
+    words = build_resend(file, folder, options)
+    done = call_nvoi(*words, folder=folder, environ=build_environment(folder) | environ)
+    return Outcome(done.returncode, done.stdout, done.stderr, None)
 
 
 def start_resend(file: Path, folder: Path, *options: str, **environ: str) -> Running:
     """``nvoi resend FILE``, for the checkout ``folder``."""
-    words = ("resend", str(file), "--dir", str(folder), "--log-format", "json", *options)
+    words = build_resend(file, folder, options)
     return Running(words, folder, build_environment(folder) | environ, folder / "home")
+
+
+def build_resend(file: Path, folder: Path, options: Sequence[str]) -> list[str]:
+    return ["resend", str(file), "--dir", str(folder), "--log-format", "json", *options]
 
 
 def build_environment(folder: Path) -> dict[str, str]:

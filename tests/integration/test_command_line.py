@@ -18,7 +18,7 @@ import pytest
 
 from nvoi.cli.commands import COMMANDS
 from tests.fakes.receiver import Receiver
-from tests.integration.commands import NVOI, run_nvoi
+from tests.integration.commands import NVOI, call_nvoi, run_nvoi
 from tests.integration.programs import end_marked
 from tests.ports import find_port
 from tests.waiting import PATIENCE, fetch_from
@@ -59,6 +59,16 @@ class App:
             environ={**self.environ, **(environ or {})},
         )
 
+    def call(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """A command on the app's config in this process: one that ends before any step."""
+        takes_config = words and words[0] in TAKES_CONFIG
+        return call_nvoi(
+            *words,
+            *(["-c", "deploy.yml"] if takes_config else []),
+            folder=self.directory,
+            environ={**self.environ, **environ},
+        )
+
     def fetch(self, path: str = "") -> str:
         return fetch_from(self.port, path)
 
@@ -91,14 +101,20 @@ def test_the_version_is_printed_by_the_command_and_the_module() -> None:
     [[], ["bogus"], ["deploy", "--bogus"], ["resend"], ["deploy", "-q", "-v"], ["completion", "x"]],
 )
 def test_bad_usage_exits_2_and_shows_the_usage(app: App, words: list[str]) -> None:
-    result = app.run(*words)
+    result = app.call(*words)
+    assert result.returncode == 2
+    assert result.stderr.startswith("usage: nvoi")
+
+
+def test_the_exit_code_is_that_of_the_process(app: App) -> None:
+    result = app.run("bogus")
     assert result.returncode == 2
     assert result.stderr.startswith("usage: nvoi")
 
 
 @pytest.mark.parametrize("command", [command.name for command in COMMANDS])
 def test_each_command_explains_itself(app: App, command: str) -> None:
-    result = app.run(command, "-h")
+    result = app.call(command, "-h")
     assert result.returncode == 0
     assert f"usage: nvoi {command}" in result.stdout
     assert "examples:" in result.stdout or command == "config"
@@ -107,51 +123,62 @@ def test_each_command_explains_itself(app: App, command: str) -> None:
 COMPLETING = {
     "bash": """\
 source <(nvoi completion bash)
-COMP_WORDS=({words}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
-_nvoi
-[ -z "$COMPREPLY" ] || printf '%s\\n' "${{COMPREPLY[@]}}"
-# As bash itself, for a function with "-o default".
-[ -n "$COMPREPLY" ] || compgen -f -- "${{COMP_WORDS[COMP_CWORD]}}"
+complete_words() {{
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+    _nvoi
+    [ -z "$COMPREPLY" ] || printf '%s\\n' "${{COMPREPLY[@]}}"
+    # As bash itself, for a function with "-o default".
+    [ -n "$COMPREPLY" ] || compgen -f -- "${{COMP_WORDS[COMP_CWORD]}}"
+}}
+{lines}
 """,
     "zsh": """\
 compdef() {{ : }}
 _describe() {{ print -l -- "${{(@P)2}}" }}
 _files() {{ print -l ${{words[CURRENT]}}*(N) }}
 source <(nvoi completion zsh)
-words=({words}) CURRENT=$#words
-_nvoi
+complete_words() {{
+    words=("$@") CURRENT=$#
+    _nvoi
+}}
+{lines}
 """,
     "fish": """\
 nvoi completion fish | source
-complete -C (string join ' ' -- {words})
+function complete_words
+    complete -C (string join ' ' -- $argv)
+end
+{lines}
 """,
+}
+COMPLETED = {
+    "nvoi ro": {"rollback"},
+    "nvoi deploy --lo": {"--log-format", "--lock-wait"},
+    "nvoi deploy --log-format ''": {"text", "json"},
+    "nvoi dashboard project rotate-key --gr": {"--grace"},
+    "nvoi deploy --config de": {"deploy.yml"},
 }
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("nvoi ro", {"rollback"}),
-        ("nvoi deploy --lo", {"--log-format", "--lock-wait"}),
-        ("nvoi deploy --log-format ''", {"text", "json"}),
-        ("nvoi dashboard project rotate-key --gr", {"--grace"}),
-        ("nvoi deploy --config de", {"deploy.yml"}),
-    ],
-)
 @pytest.mark.parametrize("shell", COMPLETING)
-def test_a_shell_completes_commands_options_values_and_files(
-    app: App, shell: str, words: str, expected: set[str]
-) -> None:
-    program = COMPLETING[shell].format(words=words)
+def test_a_shell_completes_commands_options_values_and_files(app: App, shell: str) -> None:
+    lines = "\n".join(f"complete_words {words}\necho '==='" for words in COMPLETED)
     environ = {**app.environ, "PATH": f"{NVOI.parent}:{os.environ['PATH']}"}
     printed = subprocess.check_output(
-        [shell, "-c", program], cwd=app.directory, env=environ, text=True, timeout=PATIENCE
+        [shell, "-c", COMPLETING[shell].format(lines=lines)],
+        cwd=app.directory,
+        env=environ,
+        text=True,
+        timeout=PATIENCE,
     )
-    assert {re.split("[\t:]", line)[0] for line in printed.splitlines()} == expected
+    *found, end = printed.split("===\n")
+    assert end == ""
+    told = [{re.split("[\t:]", line)[0] for line in part.splitlines()} for part in found]
+    assert dict(zip(COMPLETED, told, strict=True)) == COMPLETED
 
 
 def test_powershell_is_given_a_script(app: App) -> None:
-    result = app.run("completion", "powershell")
+    result = app.call("completion", "powershell")
     assert result.stdout.startswith("Register-ArgumentCompleter -Native -CommandName nvoi ")
 
 
@@ -168,7 +195,7 @@ def test_powershell_is_given_a_script(app: App) -> None:
 def test_a_mistyped_word_is_told_with_the_nearest(
     app: App, words: list[str], usage: str, nearest: str
 ) -> None:
-    result = app.run(*words)
+    result = app.call(*words)
     assert result.returncode == 2
     assert result.stderr.startswith(usage)
     assert result.stderr.endswith(f"; did you mean {nearest}?\n")
@@ -176,15 +203,21 @@ def test_a_mistyped_word_is_told_with_the_nearest(
 
 @pytest.mark.parametrize(("words", "command"), [([], "onboard"), (["credentials"], "edit")])
 def test_who_names_no_command_is_shown_them(app: App, words: list[str], command: str) -> None:
-    result = app.run(*words)
+    result = app.call(*words)
     assert result.returncode == 2
     assert f"\n    {command} " in result.stderr
     assert result.stderr.endswith("error: name one of these commands\n")
 
 
-def test_a_deploy_tells_its_steps_their_times_and_the_url(app: App) -> None:
+def test_a_deploy_tells_its_steps_their_times_the_url_and_no_command_of_a_ci(app: App) -> None:
+    commands = r"echo prepared; printf 'x\r::add-mask::y\n##[add-mask]z\n'"
+    app.write_config(**{'echo "prepared"': commands})
     result = app.run("deploy")
     assert result.returncode == 0, result.stdout
+    # What an app prints.
+    assert r"web: x\r::add-mask::y" in result.stdout
+    assert r"web: \x23#[add-mask]z" in result.stdout
+    assert "\r" not in result.stdout
     assert result.stderr == ""
     lines = result.stdout.splitlines()
     assert all(re.match(r"\[\d\d:\d\d:\d\d\] \[[A-Z]+\] ", line) for line in lines)
@@ -224,15 +257,23 @@ def test_a_deploy_of_the_smallest_app_is_a_dozen_lines_at_most(app: App) -> None
         assert f", commit {sha} with changes, in " in lines[-1]
 
 
-@pytest.mark.parametrize("name", ["supervisor", "psutil"])
-def test_a_missing_extra_exits_2_before_anything_happens(app: App, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [
+        ("supervisor", [["deploy"], ["deploy", "--dry-run"], ["delete", "--yes"]]),
+        ("psutil", [["deploy"]]),
+    ],
+)
+def test_a_missing_extra_exits_2_before_anything_happens(
+    app: App, name: str, commands: list[list[str]]
+) -> None:
     script = (
         f"import sys; sys.modules[{name!r}] = None\n"
         "from nvoi.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     with Receiver(KEY) as receiver:
         app.write_config(receiver.url)
-        for words in (["deploy"], ["deploy", "--dry-run"], ["delete", "--yes"]):
+        for words in commands:
             result = subprocess.run(
                 [sys.executable, "-c", script, *words, "-c", "deploy.yml"],
                 cwd=app.directory,
@@ -253,7 +294,7 @@ def test_a_missing_extra_exits_2_before_anything_happens(app: App, name: str) ->
 
 def test_a_dry_run_finds_a_port_that_is_taken_and_exits_with_1(app: App) -> None:
     with socket.create_server(("127.0.0.1", app.port)):
-        result = app.run("deploy", "--dry-run")
+        result = app.call("deploy", "--dry-run")
     assert result.returncode == 1
     assert f"port {app.port} of web is taken by" in result.stderr
     assert not app.home.exists()
@@ -263,7 +304,7 @@ def test_a_dry_run_tells_the_steps_touches_nothing_and_calls_nobody(app: App) ->
     with Receiver(KEY) as receiver:
         app.write_config(receiver.url)
         for command in ("deploy", "delete"):
-            result = app.run(command, "--dry-run", environ={"DEPLOY_KEY": KEY})
+            result = app.call(command, "--dry-run", DEPLOY_KEY=KEY)
             assert result.returncode == 0, result.stdout
             assert "[STEP]" in result.stdout
         assert receiver.requests == []
@@ -328,19 +369,6 @@ def test_the_traceback_comes_with_verbose_only(app: App) -> None:
         assert "Traceback" in result.stdout
 
 
-def test_quiet_shows_warnings_and_errors_only(app: App) -> None:
-    result = app.run("deploy", "--quiet")
-    assert (result.returncode, result.stdout) == (0, "")
-
-
-def test_the_json_format_is_one_object_a_line(app: App) -> None:
-    result = app.run("deploy", "--log-format", "json")
-    assert result.returncode == 0
-    lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert {"time", "level", "message", "logger"} == set(lines[0])
-    assert {"info", "step", "ok", "success"} <= {line["level"] for line in lines}
-
-
 def test_a_secret_never_reaches_console_or_dashboard(app: App) -> None:
     secret = "s3cret/with+signs=="
     with Receiver(KEY) as receiver:
@@ -376,7 +404,7 @@ def test_a_fault_in_the_config_exits_2_and_names_its_place(
     app: App, changes: dict[str, str], place: str
 ) -> None:
     app.write_config(**changes)
-    result = app.run("deploy")
+    result = app.call("deploy")
     assert result.returncode == 2
     assert place in result.stderr + result.stdout
     assert "Traceback" not in result.stderr
@@ -398,7 +426,7 @@ def test_a_fault_in_the_config_exits_2_and_names_its_place(
 def test_what_this_machine_does_not_have_exits_2_and_says_what_to_do(
     app: App, words: list[str], told: str
 ) -> None:
-    result = app.run(*words)
+    result = app.call(*words)
     assert result.returncode == 2
     assert "local target" in result.stdout + result.stderr
     assert told in result.stdout + result.stderr
@@ -406,21 +434,21 @@ def test_what_this_machine_does_not_have_exits_2_and_says_what_to_do(
 
 
 def test_what_cannot_be_a_release_is_refused_with_the_usage(app: App) -> None:
-    result = app.run("rollback", "v1.2")
+    result = app.call("rollback", "v1.2")
     assert result.returncode == 2
     assert "14 digits" in result.stderr
 
 
 def test_a_callback_without_a_key_exits_2(app: App) -> None:
     app.write_config("http://127.0.0.1:9/api")
-    result = app.run("deploy")
+    result = app.call("deploy")
     assert result.returncode == 2
     assert "DEPLOY_KEY" in result.stderr
 
 
 @pytest.mark.parametrize("deploy_id", ["a\r\nb", "..", "x" * 256])
 def test_a_deploy_id_that_cannot_be_used_exits_2(app: App, deploy_id: str) -> None:
-    result = app.run("deploy", environ={"NVOI_DEPLOY_ID": deploy_id})
+    result = app.call("deploy", NVOI_DEPLOY_ID=deploy_id)
     assert result.returncode == 2
     assert "NVOI_DEPLOY_ID" in result.stderr
 
@@ -436,7 +464,7 @@ def test_a_branch_has_its_own_app(app: App) -> None:
     finally:
         assert app.run("delete", "--yes", "--branch", "topic").returncode == 0
     assert app.fetch("health")
-    assert app.run("deploy", "--branch", "No/Good").returncode == 2
+    assert app.call("deploy", "--branch", "No/Good").returncode == 2
 
 
 @pytest.mark.parametrize("environ", [{"XDG_STATE_HOME": "{tmp}/state"}, {}])
@@ -493,14 +521,6 @@ def test_a_full_disk_behind_the_output_changes_nothing_of_a_deploy(app: App) -> 
     assert app.fetch("health")
 
 
-def test_what_an_app_prints_is_no_command_of_a_ci(app: App) -> None:
-    app.write_config(**{'echo "prepared"': r"printf 'x\r::add-mask::y\n##[add-mask]z\n'"})
-    output = app.run("deploy").stdout
-    assert r"web: x\r::add-mask::y" in output
-    assert r"web: \x23#[add-mask]z" in output
-    assert "\r" not in output
-
-
 @pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_stream_that_was_closed_before_nvoi_began_is_no_fault(app: App, redirection: str) -> None:
     done = subprocess.run(
@@ -517,7 +537,7 @@ def test_a_stream_that_was_closed_before_nvoi_began_is_no_fault(app: App, redire
 
 def test_an_error_s_text_is_no_command_of_a_ci(app: App) -> None:
     name = "x\r::add-mask::y\n::add-mask::z\n##[add-mask]z"
-    result = run_nvoi("deploy", "-c", name, folder=app.directory, environ=app.environ)
+    result = call_nvoi("deploy", "-c", name, folder=app.directory, environ=app.environ)
     assert result.returncode == 2
     assert result.stderr.splitlines() == [
         r"nvoi: there is no config x\r::add-mask::y",
@@ -540,7 +560,9 @@ def answer_on_a_terminal(app: App, answer: bytes, *words: str) -> tuple[int | No
     return terminal.exitstatus, seen.getvalue().decode(errors="replace")
 
 
-def test_a_step_that_takes_long_has_its_time_on_a_terminal_and_urls_are_links(app: App) -> None:
+def test_on_a_terminal_a_long_step_has_its_time_urls_are_links_and_yes_is_not_asked_for(
+    app: App,
+) -> None:
     gate = app.directory / "gate"
     command = f"until [ -e {gate} ]; do sleep 0.1; done"
     app.write_config(**{"python3 --version": command})
@@ -558,6 +580,10 @@ def test_a_step_that_takes_long_has_its_time_on_a_terminal_and_urls_are_links(ap
         terminal.expect_exact(f"\x1b]8;;{url}\x1b\\{url}\x1b]8;;\x1b\\")
         terminal.expect_exact(pexpect.EOF)
     assert terminal.exitstatus == 0
+    code, output = answer_on_a_terminal(app, b"", "--yes")
+    assert code == 0
+    assert "to go on" not in output
+    assert not (app.home / "hello" / "releases").exists()
 
 
 def test_a_deploy_on_github_has_groups_a_summary_and_outputs(app: App, tmp_path: Path) -> None:
@@ -617,23 +643,23 @@ def test_the_runner_alone_is_told_secrets_that_it_does_not_know(app: App, tmp_pa
 def test_a_fault_of_the_config_is_an_annotation_on_github(app: App) -> None:
     app.write_config(**{"port:": "prt:"})
     environ = {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(app.directory.parent)}
-    result = app.run("deploy", environ=environ)
+    result = app.call("deploy", **environ)
     assert result.returncode == 2
     assert re.match(r"::error file=app/deploy\.yml,line=\d+,col=\d+::deploy\.yml:", result.stdout)
 
 
 def test_the_last_json_object_of_a_dry_run_says_that_it_was_one(app: App) -> None:
-    result = app.run("deploy", "--dry-run", "--log-format", "json")
+    result = app.call("deploy", "--dry-run", "--log-format", "json")
     *_, last = [json.loads(line) for line in result.stdout.splitlines()]
     assert last["result"] == {"ok": True, "operation": "deploy", "app": "hello", "dry_run": True}
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_the_last_json_object_has_the_result(app: App, broken: bool) -> None:
+def test_each_line_is_a_json_object_and_the_last_has_the_result(app: App, broken: bool) -> None:
     if broken:
         app.write_config(**{"app.py": "none.py"})
     result = app.run("deploy", "--log-format", "json", environ={"NVOI_DEPLOY_ID": "d-7"})
-    *_, last = [json.loads(line) for line in result.stdout.splitlines()]
+    *lines, last = [json.loads(line) for line in result.stdout.splitlines()]
     told = last["result"]
     assert (told["operation"], told["app"], told["deploy_id"]) == ("deploy", "hello", "d-7")
     assert told["ok"] is not broken
@@ -642,12 +668,15 @@ def test_the_last_json_object_has_the_result(app: App, broken: bool) -> None:
         assert (result.returncode, last["level"]) == (1, "error")
         assert told["error"] == last["message"] != ""
     else:
+        assert result.returncode == 0
         assert told["urls"] == [f"http://localhost:{app.port}"]
+        assert {"time", "level", "message", "logger"} == set(lines[0])
+        assert {"info", "step", "ok", "success"} <= {line["level"] for line in lines}
 
 
 def test_an_error_before_the_run_is_a_json_object_too(app: App) -> None:
     app.write_config(**{"port:": "prt:"})
-    result = app.run("deploy", "--log-format", "json")
+    result = app.call("deploy", "--log-format", "json")
     (line,) = result.stdout.splitlines()
     told = json.loads(line)["result"]
     assert (result.returncode, told["ok"]) == (2, False)
@@ -656,23 +685,30 @@ def test_an_error_before_the_run_is_a_json_object_too(app: App) -> None:
 
 @pytest.mark.parametrize("form", [["--log-format", "json"], ["--log-format=json"]])
 def test_a_mistyped_option_is_a_json_object_too(app: App, form: list[str]) -> None:
-    result = app.run("deploy", *form, "--dryrun")
+    result = app.call("deploy", *form, "--dryrun")
     told = json.loads(result.stdout)["result"]
     assert (result.returncode, told["ok"]) == (2, False)
     assert told["error"] == "unknown option: --dryrun; did you mean --dry-run?"
     assert told["error"] in result.stderr
 
 
-def test_a_key_file_in_the_checkout_is_in_no_release(app: App) -> None:
-    (app.directory / "prod.key").write_text(KEY)
-    assert app.run("deploy", "--key-file", "prod.key").returncode == 0
+def test_a_key_file_in_the_checkout_is_in_no_release_and_quiet_says_nothing_of_it(app: App) -> None:
+    key = app.directory / "prod.key"
+    key.write_text(KEY)
+    key.chmod(0o600)
+    result = app.run("deploy", "--quiet", "--key-file", "prod.key")
+    assert (result.returncode, result.stdout) == (0, "")
     (release,) = (app.home / "hello" / "releases").iterdir()
     assert (release / "app.py").exists()
     assert not (release / "prod.key").exists()
 
 
-def test_delete_asks_on_a_terminal(app: App) -> None:
+def test_delete_asks_on_a_terminal_and_refuses_without_one_unless_it_is_told_yes(app: App) -> None:
     assert app.run("deploy").returncode == 0
+    result = app.call("delete", "--delete-volumes")
+    assert result.returncode == 2
+    assert "add --yes" in result.stderr
+    assert app.fetch("health")
     for answer in (b"y\n", b"\xff\n", b"hello-2\n"):
         code, output = answer_on_a_terminal(app, answer)
         assert code == 1
@@ -688,23 +724,8 @@ def test_delete_asks_on_a_terminal(app: App) -> None:
     assert not (app.home / "hello" / "releases").exists()
 
 
-def test_delete_with_yes_does_not_ask(app: App) -> None:
-    assert app.run("deploy").returncode == 0
-    code, output = answer_on_a_terminal(app, b"", "--yes")
-    assert code == 0
-    assert "to go on" not in output
-
-
 def test_delete_is_content_when_there_is_nothing_to_delete(app: App) -> None:
     assert app.run("delete", "--yes").returncode == 0
-
-
-def test_delete_without_a_terminal_refuses_unless_it_is_told_yes(app: App) -> None:
-    assert app.run("deploy").returncode == 0
-    result = app.run("delete", "--delete-volumes")
-    assert result.returncode == 2
-    assert "add --yes" in result.stderr
-    assert app.fetch("health")
 
 
 def test_the_encrypted_config_of_config_init_deploys(app: App) -> None:
@@ -740,3 +761,14 @@ def test_help_imports_nothing_of_what_a_command_does() -> None:
         "nvoi.log.rendering",
         "nvoi.version",
     }
+
+
+def test_a_completion_imports_nothing_of_the_callback() -> None:
+    code = (
+        "import sys; from nvoi.cli import main; main(['completion', '--words', 'ro']); "
+        "print(sorted({'urllib3', 'nvoi.log.handler', 'ruamel.yaml'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

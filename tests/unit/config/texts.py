@@ -64,6 +64,7 @@ def ssh(servers: str) -> str:
     return "application:\n" + textwrap.indent(head + pair + textwrap.dedent(servers), "  ")
 
 
+@functools.cache
 def parse(text: str, **environ: str) -> Config:
     return load(text, filename="deploy.yml", environ={**keys(), **environ})
 

@@ -197,17 +197,17 @@ def test_a_long_text_is_masked_in_a_short_time() -> None:
     lines = [base64.b64encode(chance.randbytes(48)).decode() for _ in range(45)]
     secrets = ["\n".join(lines), *(chance.randbytes(16).hex() for _ in range(49))]
     masker = Masker(secrets)
-    text = 'web: request 12 took 12.5 ms, said \\"p&ss%20\\" \'\n' * 100_000
+    text = 'web: request 12 took 12.5 ms, said \\"p&ss%20\\" \'\n' * 50_000
     began = time.process_time()
     masked = masker.mask_text(text + secrets[-1])
-    # About 0.4 s, and 11 s when each form was an alternative of one expression.
-    assert time.process_time() - began < 4
+    # About 0.2 s, and 5.5 s when each form was an alternative of one expression.
+    assert time.process_time() - began < 2
     assert masked == text + "[REDACTED]"
 
 
 def test_only_what_is_near_a_secret_is_folded() -> None:
     masker, secret = Masker(["p&ss-hunter2hunter2"]), "p%26ss-hunter2hunter2"
-    text = 'said \\"p&ss%20\\" \'\n' * 100_000
+    text = 'said \\"p&ss%20\\" \'\n' * 40_000
 
     def measure(text: str, masked: str) -> float:
         began = time.process_time()
@@ -400,7 +400,7 @@ def test_a_long_secret_takes_time_by_its_length(build: Callable[[int], str]) -> 
         assert masker.mask_text(text) in {"<[REDACTED]>", '<"[REDACTED]">'}
         return prepared - began, time.process_time() - prepared
 
-    small, large = (map(min, *(measure(size) for _ in range(3))) for size in (4_000, 16_000))
+    small, large = (map(min, *(measure(size) for _ in range(3))) for size in (2_000, 8_000))
     # Four times as long: 4 where it is linear, 16 where it is quadratic.
     assert all(more < 9 * less for less, more in zip(small, large, strict=True))
 
