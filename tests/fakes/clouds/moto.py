@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,17 +75,16 @@ def start_moto() -> Moto:
 
 @cache
 def build_moto(process: int) -> Moto:
-    folder = tempfile.mkdtemp(prefix="nvoi-moto-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    images = Path(folder, "amis.json")
-    images.write_text(json.dumps(IMAGES))
-    # It looks for the variable at each start of an account: else there were thousands of images.
-    os.environ["MOTO_AMIS_PATH"] = str(images)
-    # They take more than a second, which tests without AWS spare.
-    from moto.core import responses, utils
-    from moto.core.request import Request
-    from moto.ec2.responses import EC2Response
-    from moto.moto_api._internal.models import moto_api_backend
+    with tempfile.TemporaryDirectory(prefix="nvoi-moto-") as folder:
+        images = Path(folder, "amis.json")
+        images.write_text(json.dumps(IMAGES))
+        # The file is read at the import. That the variable is there keeps thousands of others away.
+        os.environ["MOTO_AMIS_PATH"] = str(images)
+        # They take more than a second, which tests without AWS spare.
+        from moto.core import responses, utils
+        from moto.core.request import Request
+        from moto.ec2.responses import EC2Response
+        from moto.moto_api._internal.models import moto_api_backend
 
     # It looks for its actions' names at each call.
     vars(responses)["method_names_from_class"] = cache(utils.method_names_from_class)
