@@ -17,11 +17,9 @@ import re
 import shlex
 import stat
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import paramiko
 
 from nvoi.errors import ConfigError, Fault, UsageError
 from nvoi.folders import is_own_group, name_user
@@ -165,7 +163,7 @@ def look_up(lines: Sequence[Line], address: str, user: str | None) -> Options:
         text.append(members[0][1].block.head)
         text += [_show(line, number, address) for number, line in members]
     get_local_user()
-    found = _read_config("\n".join([*text, "Match all", f"{END} {END}"])).lookup(address)
+    found = _read_config("\n".join([*text, "Match all", f"{END} {END}"]))(address)
     # paramiko goes through all twice, for `Match final`.
     order = [*itertools.takewhile(lambda name: name != END, found)]
     return Options(
@@ -198,8 +196,13 @@ def _gather(
     return gathered
 
 
-#: Most servers are asked for by the same text.
-_read_config = functools.lru_cache(maxsize=8)(paramiko.SSHConfig.from_text)
+# Most servers are asked for by the same text.
+@functools.lru_cache(maxsize=8)
+def _read_config(text: str) -> Callable[[str], Mapping[str, str]]:
+    # It takes a quarter of a second, which commands that reach no server spare.
+    import paramiko  # noqa: PLC0415
+
+    return paramiko.SSHConfig.from_text(text).lookup
 
 
 def expand(line: Line, text: str, tokens: Mapping[str, str], environ: Mapping[str, str]) -> str:

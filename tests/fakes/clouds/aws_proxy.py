@@ -20,10 +20,10 @@ from urllib.parse import parse_qs, urlencode
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-import urllib3
 from werkzeug import Request  # noqa: TC002 - routes are read at run time
 
 from tests.fakes.clouds.aws_prices import build_price_list, has_terms
+from tests.fakes.clouds.moto import start_moto
 from tests.fakes.clouds.server import Answer, Call, Cloud, Progress, Refused, route
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
@@ -91,7 +91,6 @@ class StrictAWS(Cloud):
         #: Volumes with their servers, and their sizes in GB.
         self.attached: dict[str, str] = {}
         self.sizes: dict[str, int] = {}
-        self._pool = urllib3.PoolManager()
         self._tokens: dict[tuple[str, ...], Made] = {}
         self._unseen: dict[str, int] = {}
         self._starting: dict[str, Progress] = {}
@@ -106,7 +105,7 @@ class StrictAWS(Cloud):
 
     def reset(self) -> None:
         """Have the account be empty."""
-        self._pool.request("POST", f"{self.moto}/moto-api/reset")
+        start_moto().reset()
 
     # The server
 
@@ -163,13 +162,8 @@ class StrictAWS(Cloud):
 
     def forward(self, call: Call) -> Answer:
         """What moto answers."""
-        headers = {
-            "Authorization": call.headers.get("Authorization", ""),
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
         body = urlencode(call.query, doseq=True)
-        answer = self._pool.request("POST", self.moto, headers=headers, body=body)
-        return Answer(answer.status, answer.data.decode())
+        return Answer(*start_moto().ask(call.headers.get("Authorization", ""), body))
 
     # Everything
 

@@ -1,22 +1,19 @@
-"""moto's server, as a process of its own, with Canonical's images of both architectures."""
+"""moto's EC2, asked without a network, with Canonical's images of both architectures."""
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import shutil
-import subprocess
-import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import urllib3
+import werkzeug
 
-from tests.ports import find_port
-from tests.waiting import wait_until
+from tests.fakes.kubernetes.server import start_server
 
 CANONICAL = "099720109477"
 
@@ -51,49 +48,60 @@ IMAGES = [
 X86, ARM64 = IMAGES[1]["ami_id"], IMAGES[2]["ami_id"]
 
 
-#: It ends with the process that has started it, however that ends.
-PROGRAM = """\
-import os, sys, threading
-threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-from moto.server import main
-main(sys.argv[1:])
-"""
+@dataclass(frozen=True)
+class Moto:
+    """moto's EC2, which there is once in a process.
+
+    Attributes:
+        url: where it is asked past all that the stand-in refuses, as an owner does.
+        ask: its status and answer to a body, for who shows this ``Authorization``.
+        reset: have it be empty.
+    """
+
+    url: str
+    ask: Callable[[str, str], tuple[int, str]]
+    reset: Callable[[], None]
 
 
 def get_moto() -> str:
     """The URL of this process' own moto."""
-    return start_moto(os.getpid())
+    return start_moto().url
+
+
+def start_moto() -> Moto:
+    """This process' own moto; one that was forked from it has another one."""
+    return build_moto(os.getpid())
 
 
 @cache
-def start_moto(process: int) -> str:
-    """A moto for a process, which a process that was forked from it has another one of."""
-    folder = Path(tempfile.mkdtemp(prefix="nvoi-moto-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    images = folder / "amis.json"
-    images.write_text(json.dumps(IMAGES))
-    port = find_port()
-    url = f"http://127.0.0.1:{port}"
-    with (folder / "moto.log").open("wb") as log:
-        started = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "-p", str(port)],
-            env={**os.environ, "MOTO_AMIS_PATH": str(images)},
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-        )
-    atexit.register(end, started)
-    wait_until(lambda: is_up(url), f"moto at {url}")
-    return url
+def build_moto(process: int) -> Moto:
+    with tempfile.TemporaryDirectory(prefix="nvoi-moto-") as folder:
+        images = Path(folder, "amis.json")
+        images.write_text(json.dumps(IMAGES))
+        # The file is read at the import. That the variable is there keeps thousands of others away.
+        os.environ["MOTO_AMIS_PATH"] = str(images)
+        # They take more than a second, which tests without AWS spare.
+        from moto.core import responses, utils
+        from moto.core.request import Request
+        from moto.ec2.responses import EC2Response
+        from moto.moto_api._internal.models import moto_api_backend
 
+    # It looks for its actions' names at each call.
+    vars(responses)["method_names_from_class"] = cache(utils.method_names_from_class)
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
+    def ask(authorization: str, body: str) -> tuple[int, str]:
+        headers = {
+            "Authorization": authorization,
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        asked = Request.from_primitives("POST", "http://ec2.test/", headers, body)
+        status, _, text = EC2Response.dispatch(asked)
+        return status, text if isinstance(text, str) else text.decode()
 
+    def handle(request: werkzeug.Request) -> werkzeug.Response:
+        body = request.get_data(as_text=True)
+        status, text = ask(request.headers.get("Authorization", ""), body)
+        return werkzeug.Response(text, status, content_type="text/xml")
 
-def is_up(url: str) -> bool:
-    try:
-        return urllib3.request("GET", f"{url}/moto-api/data.json", retries=False).status == 200
-    except urllib3.exceptions.HTTPError:
-        return False
+    port = start_server(handle, tls=False).port
+    return Moto(f"http://127.0.0.1:{port}", ask, moto_api_backend.reset)

@@ -1,11 +1,13 @@
 """The kill table: a fault at each single call of a cloud's API in turn, and what becomes of it.
 
     python -m tests.integration.clouds.kill_table [CLOUD…]
+    python -m tests.integration.clouds.kill_table CLOUD RUN NUMBER FAULT
 
-runs all of it, which takes minutes, and prints the table of docs/providers.md. Every cell is a
-run of its own, on a stand-in of its own: the run with the fault, then the next run, which has to
-heal it, then a delete, after which nothing may be left; and once more with the delete right after
-the broken run. What is of others stays as it is.
+The first runs all of it, which takes minutes, and prints the table of docs/providers.md; the
+second one cell, as a test that failed names it. Every cell is a run of its own, on a stand-in of
+its own: the run with the fault, then the next run, which has to heal it, then a delete, after
+which nothing may be left; and once more with the delete right after the broken run. What is of
+others stays as it is.
 """
 
 from __future__ import annotations
@@ -82,11 +84,14 @@ def list_cells(case: Case) -> Iterator[Cell]:
             yield Cell(case.name.lower(), operation, number, fault)
 
 
-def sample(cells: Sequence[Cell], count: int) -> list[Cell]:
-    """So many of them, evenly spread over the calls and over the faults."""
-    step = max(len(cells) // count, 1)
-    # A step that shares no factor with the number of faults meets each of them.
-    return list(cells[:: step + (step % len(FAULTS) == 0)])
+def sample(cells: Sequence[Cell], count: int, turn: int) -> list[Cell]:
+    """So many of a deploy and one of a delete; as turns follow each other they meet all of them."""
+    chosen: list[Cell] = []
+    for operation, size in ((DEPLOY, count), (DELETE, 1)):
+        those = [cell for cell in cells if cell.operation == operation]
+        step = len(those) // size
+        chosen += [those[(turn + number * step) % len(those)] for number in range(size)]
+    return chosen
 
 
 def play(cell: Cell) -> None:
@@ -153,8 +158,13 @@ def build_row(case: Case, operation: str, cells: Sequence[Cell], failed: int) ->
 
 
 def main(names: Sequence[str]) -> int:
-    """Print the table; 0 where all of it is healed."""
+    """Print the table, or what is wrong with one cell; 0 where all is healed."""
     logging.disable()
+    if names[1:] and names[1] in (DEPLOY, DELETE):
+        cloud, operation, number, *fault = names
+        told = judge(Cell(cloud.lower(), operation, int(number), " ".join(fault)))
+        print(told or "healed")
+        return 1 if told else 0
     faults: list[str] = []
     rows = [
         "| cloud | run | calls | faults at each | healed | not healed |",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.integration.clouds.kill_table import CASES, judge, list_cells, sample
 
-#: Cells of a cloud that each run of the tests plays.
-SAMPLED = 8
+#: Cells of a deploy that a run of the tests plays of a cloud, beside one of a delete.
+SAMPLED = 2
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_next_run_heals_what_a_broken_one_left(name: str) -> None:
-    cells = sample(list(list_cells(CASES[name])), SAMPLED)
+    # Others each day: the days play all of it. What fails is named, and can be played alone.
+    cells = sample(list(list_cells(CASES[name])), SAMPLED, datetime.now(UTC).toordinal())
     assert {cell.operation for cell in cells} == {"deploy", "delete"}
     assert [text for cell in cells if (text := judge(cell))] == []

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from typing import Any
 
 import pexpect  # type: ignore[import-untyped]  # it has none
 import pytest
 
 from nvoi.config.schema import Healthcheck, SSHProvider
+from tests.integration.commands import NVOI
 from tests.integration.onboarding.configs import make_config, read_config
 from tests.integration.onboarding.scripts import (
     CAREFUL,
@@ -44,17 +46,17 @@ def make_key(folder: Path) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
+        {"program": NVOI},
         {"columns": 40},
         {"columns": 40, "NO_COLOR": "1"},
-        {"TERM": "dumb", "columns": 40},
+        {"program": NVOI, "TERM": "dumb", "columns": 40},
     ],
     ids=["wide", "narrow", "narrow-uncoloured", "dumb"],
 )
 def test_an_interview_leaves_a_config_that_says_what_was_answered(
-    tmp_path: Path, settings: dict[str, str]
+    tmp_path: Path, settings: dict[str, Any]
 ) -> None:
-    with Wizard(tmp_path, **settings) as wizard:  # type: ignore[arg-type]  # columns is a number
+    with Wizard(tmp_path, **settings) as wizard:
         wizard.follow(LOCAL)
         assert wizard.end() == 0
     assert set(list_files(tmp_path)) == {
@@ -78,7 +80,7 @@ def test_an_interview_leaves_a_config_that_says_what_was_answered(
     assert "nvoi deploy --dry-run" in wizard.seen
     assert not any(secret in wizard.seen for secret in TYPED)
     assert not any(secret.encode() in (tmp_path / "deploy.enc").read_bytes() for secret in TYPED)
-    assert bool(COLOURS.search(wizard.seen)) is (settings.keys() <= {"columns"})
+    assert bool(COLOURS.search(wizard.seen)) is (settings.keys() <= {"columns", "program"})
     assert ("\x1b" in wizard.seen) is (settings.get("TERM") != "dumb")
     assert ("│" in wizard.seen) is ("columns" not in settings)
 
@@ -127,7 +129,8 @@ def test_ctrl_c_and_ctrl_d_leave_nothing_behind_at_any_kind_of_question(
 @pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
 def test_each_kind_of_question_leads_back_to_the_one_before(tmp_path: Path, term: str) -> None:
     back = ESCAPE if term != "dumb" else "<\r"
-    with Wizard(tmp_path, TERM=term) as wizard:
+    program = NVOI if term == "dumb" else ""
+    with Wizard(tmp_path, program=program, TERM=term) as wizard:
         wizard.wait_for("Application name:")
         wizard.process.send(back)
         wizard.wait_for("this is the first question")
@@ -194,7 +197,7 @@ def test_wrong_answers_on_this_machine_are_refused_too(tmp_path: Path) -> None:
 
 
 def test_what_is_not_in_the_terminals_encoding_is_asked_for_again(tmp_path: Path) -> None:
-    with Wizard(tmp_path, TERM="dumb", PYTHONIOENCODING="utf-8:strict") as wizard:
+    with Wizard(tmp_path, program=NVOI, TERM="dumb", PYTHONIOENCODING="utf-8:strict") as wizard:
         wizard.wait_for("Application name:")
         wizard.process.setecho(False)
         os.write(wizard.process.child_fd, b"caf\xe9\n")
@@ -216,7 +219,7 @@ def test_what_is_not_in_the_terminals_encoding_is_asked_for_again(tmp_path: Path
 def test_a_signal_leaves_nothing_behind_and_the_terminal_as_it_was(
     tmp_path: Path, number: signal.Signals, code: int, length: int
 ) -> None:
-    with Wizard(tmp_path) as wizard:
+    with Wizard(tmp_path, program=NVOI) as wizard:
         before = termios.tcgetattr(wizard.process.child_fd)
         wizard.follow(LOCAL[:length])
         wizard.wait_for(LOCAL[length][0])

@@ -304,7 +304,7 @@ def test_what_was_answered_is_deployed_and_followed(checkout: Path) -> None:
     port = find_port()
     environ = build_environment(checkout) | {"NVOI_HOME": str(checkout / "home")}
     with Receiver(KEY) as dashboard:
-        with Wizard(checkout, DEPLOY_KEY=KEY) as wizard:
+        with Wizard(checkout, program=NVOI, DEPLOY_KEY=KEY) as wizard:
             wizard.follow(
                 (
                     ("Application name:", "hello"),

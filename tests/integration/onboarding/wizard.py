@@ -1,16 +1,18 @@
-"""The installed ``nvoi onboard`` in a real pseudo-terminal, and a user who types."""
+"""``nvoi onboard`` in a real pseudo-terminal, and a user who types."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 import pexpect  # type: ignore[import-untyped]  # it has none
 
-from tests.integration.commands import NVOI
+from nvoi.cli import main
 
 #: Seconds that any one answer of the wizard may take on a loaded machine.
 PATIENCE = 30
@@ -32,7 +34,9 @@ class Wizard:
         folder: the app's checkout, and the home of whoever types.
         words: the command's arguments.
         columns: the terminal's width.
-        program: what is run, for those who run the command from there.
+        program: what is run: the installed command, or what runs it. Without one it is a fork of
+            this process, which has imported already what takes the command most of its time; but
+            for a dumb terminal, as readline is imported too, by which lines are read then.
         environ: adds to the environment.
     """
 
@@ -41,7 +45,7 @@ class Wizard:
         folder: Path,
         *words: str,
         columns: int = 80,
-        program: str | Path = NVOI,
+        program: str | Path = "",
         **environ: str,
     ) -> None:
         whole = {
@@ -52,11 +56,13 @@ class Wizard:
             "NVOI_HOME": str(folder / "home"),
             **environ,
         }
+        words = words or ("onboard",)
         self.process = pexpect.spawn(
-            str(program),
-            list(words or ("onboard",)),
+            str(program or sys.executable),
+            list(words),
             cwd=str(folder),
             env=whole,
+            preexec_fn=None if program else build_run(words, whole),
             dimensions=(50, columns),
             encoding="utf-8",
             timeout=PATIENCE,
@@ -108,6 +114,25 @@ class Wizard:
         self.process.close()
         assert self.process.signalstatus is None, self.seen
         return int(self.process.exitstatus or 0)
+
+
+def build_run(words: Sequence[str], environ: Mapping[str, str]) -> Callable[[], None]:
+    """What a new process does instead of a program: nvoi, with these words and environment."""
+    importlib.import_module("nvoi.cli.onboard")
+
+    def run() -> None:
+        # Whoever has forked it waits until the last of these is closed.
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os.environ.clear()
+        os.environ.update(environ)
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+        code = 70
+        try:
+            code = main(words)
+        finally:
+            os._exit(code)
+
+    return run
 
 
 def list_files(folder: Path) -> dict[str, bytes]:
