@@ -100,7 +100,7 @@ class Server(HTTPServer):
 
     def thread_target(self) -> None:
         assert self.server is not None
-        self.server.serve_forever(poll_interval=0.01)
+        self.server.serve_forever(poll_interval=0.05)
 
 
 @cache
@@ -219,10 +219,13 @@ class ApiServer:
                     raise DroppedError
                 raise ApiError(rule["status"], rule.get("reason", ""), rule.get("message", ""))
 
-    def move(self, *, is_watch: bool = False) -> None:
-        """One step of the cluster; watches together make one now and then."""
-        if is_watch and time.monotonic() - self._stepped < STEP_SECONDS:
-            return
+    @property
+    def is_due(self) -> bool:
+        """Whether the next step is due: watches together make one now and then."""
+        return time.monotonic() - self._stepped >= STEP_SECONDS
+
+    def move(self) -> None:
+        """One step of the cluster."""
         self._stepped = time.monotonic()
         step(self.store)
 
@@ -381,10 +384,10 @@ class Call:
         connection = self._request.environ["werkzeug.socket"]
         marked = time.monotonic()
         while self._api.wait(connection) and time.monotonic() < deadline:
-            with self._store.opened():
-                if self._kind.name in MOVED:
-                    self._api.move(is_watch=True)
             with self._store.lock:
+                if self._kind.name in MOVED and self._api.is_due:
+                    with self._store.opened():
+                        self._api.move()
                 events, version = self._list_events(version)
             if time.monotonic() - marked > BOOKMARK_SECONDS:
                 marked = time.monotonic()
