@@ -6,7 +6,7 @@ import json
 import math
 from base64 import b64encode
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from nvoi.kubernetes.isolation import build_app_policy
 from nvoi.kubernetes.logins import build_logins
@@ -73,7 +73,7 @@ class Manifests:
 
     @property
     def all(self) -> tuple[Manifest, ...]:
-        return tuple(item for stage in astuple(self) for item in stage)
+        return tuple(item for stage in fields(self) for item in getattr(self, stage.name))
 
 
 def build_manifests(release: Release) -> Manifests:

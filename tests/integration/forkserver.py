@@ -25,8 +25,9 @@ from typing import IO
 
 #: What the commands that work on servers import.
 PACKAGES = (
-    *("nvoi.cli.exits", "nvoi.cli.operations", "nvoi.cli.results", "nvoi.ssh", "nvoi.kubernetes"),
-    *("nvoi.k3s", "nvoi.images", "nvoi.targets"),
+    *("nvoi.cli.commands", "nvoi.cli.exits", "nvoi.cli.operations", "nvoi.cli.parser"),
+    *("nvoi.cli.results", "nvoi.log", "nvoi.ssh", "nvoi.kubernetes", "nvoi.k3s", "nvoi.images"),
+    "nvoi.targets",
 )
 
 
@@ -78,8 +79,9 @@ class ForkedProcess:
 
     def _read(self, timeout: float | None) -> int:
         if self.returncode is None:
-            ready, _, _ = select.select([self._channel], [], [], timeout)
-            if not ready:
+            poll = select.poll()
+            poll.register(self._channel, select.POLLIN)
+            if not poll.poll(None if timeout is None else 1000 * timeout):
                 raise TimeoutError
             self.returncode = int(self._answers.readline())
             # Only now may its number be that of another process.

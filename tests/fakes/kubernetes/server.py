@@ -275,7 +275,7 @@ class Call:
         body = json.loads(self._request.data or b"{}")
         words = self._describe(body)
         entry = {"argv": words, "stdin_bytes": len(self._request.data), "at": time.time()}
-        with self._store.opened():
+        with self._store.lock:
             self._api.records.append(entry)
             self._api.check(words[0], self._kind)
             if words[0] == "watch":
@@ -284,14 +284,16 @@ class Call:
                 return self._print_lines()
             if words[0] == "get":
                 return self._get()
-            if words[0] == "apply":
-                place = {"name": self._name, "namespace": self._namespace}
-                manager, force = self._query["fieldManager"], self._query.get("force") == "true"
-                item = apply(self._store, self._kind, place, body, manager, force=force)
-                return answer(self._show(item))
-            return self._change(words[0], body)
+            # What has changed is looked for among all objects: only now can any have.
+            with self._store.opened():
+                return self._change(words[0], body)
 
     def _change(self, verb: str, body: Object) -> Response:
+        if verb == "apply":
+            place = {"name": self._name, "namespace": self._namespace}
+            manager, force = self._query["fieldManager"], self._query.get("force") == "true"
+            item = apply(self._store, self._kind, place, body, manager, force=force)
+            return answer(self._show(item))
         item = self._find()
         check_uid(item, body)
         if verb == "evict":
@@ -345,7 +347,8 @@ class Call:
 
     def _get(self) -> Response:
         if self._kind.name in MOVED:
-            self._api.move()
+            with self._store.opened():
+                self._api.move()
         if self._name:
             self._note_secret(self._find())
             return answer(self._show(self._find()))
