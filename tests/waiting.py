@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 from urllib.request import ProxyHandler, build_opener
 
 #: Seconds that anything a test waits for may take on a loaded machine.
@@ -32,7 +31,15 @@ def wait_for_text(path: Path, timeout: float = PATIENCE) -> str:
     return path.read_text("utf-8")
 
 
-def wait_for_end(process: subprocess.Popen[Any], timeout: float = PATIENCE) -> int:
+class Process(Protocol):
+    """What was started."""
+
+    def kill(self) -> None: ...
+
+    def wait(self) -> int: ...
+
+
+def wait_for_end(process: Process, timeout: float = PATIENCE) -> int:
     """The exit code of a process; its own wait would look twenty times a second."""
     ended = threading.Event()
 

@@ -38,7 +38,7 @@ for unit; do :; done
 value() { sed -n "s/^$1: *//p" /etc/rancher/k3s/config.yaml | tr -d '"[]'; }
 register() {
   label=$(value node-label)
-  "$python" -S "$kubectl" "$port" "$state" --register-node "$(value node-name)" "$(printf \\
+  "$python" -S "$kubectl" "$port" --register-node "$(value node-name)" "$(printf \\
     '{"version": "%s", "address": "%s", "ready": true, "master": %s, "labels": {"%s": "%s"}}' \\
     "$(k3s --version | cut -d ' ' -f 3)" "$(value node-ip)" "$1" "${label%%=*}" "${label#*=}")"
   : >"/opt/fake/$unit.active"

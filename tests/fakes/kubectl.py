@@ -1,4 +1,4 @@
-"""What ``k3s kubectl`` does on a host: ``kubectl.py PORT FOLDER ARGS…``.
+"""What ``k3s kubectl`` does on a host: ``kubectl.py PORT ARGS…``.
 
 The cluster itself is in the tests' process: see :mod:`tests.fakes.kubernetes`. Only what needs no
 time to import is imported.
@@ -23,15 +23,11 @@ def ask(port: str, path: str, body: object) -> dict[str, object]:
     return found
 
 
-def main(port: str, folder: str, argv: list[str]) -> int:
+def main(port: str, argv: list[str]) -> int:
     """Carry out one call; the exit code."""
     words = [word for word in argv if not word.startswith("--request-timeout")]
     if words[0] == "--register-node":
         ask(port, "/register", {"name": words[1], "given": json.loads(words[2])})
-        return 0
-    if words[0] == "config":
-        with open(f"{folder}/kubeconfig.json", encoding="utf-8") as file:  # noqa: PTH123
-            print(file.read())
         return 0
     if words[0] == "--pull":
         answer = ask(port, "/pull", {"image": words[1], "login": os.environ.get("CRICTL_AUTH", "")})
@@ -47,4 +43,4 @@ def main(port: str, folder: str, argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

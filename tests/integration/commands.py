@@ -21,6 +21,7 @@ from unittest import mock
 
 from nvoi.cli import main
 from nvoi.signals import ENDING
+from tests.integration.forkserver import ForkedProcess
 from tests.integration.programs import end_marked
 from tests.integration.streams import KEY
 from tests.waiting import PATIENCE, wait_for_end, wait_until
@@ -88,23 +89,34 @@ class Running:
         folder: where its output is gathered.
         environ: its whole environment.
         home: where it keeps what was not delivered.
+        is_forked: whether it is forked from a process that has imported nvoi already.
     """
 
     def __init__(
-        self, words: Sequence[str], folder: Path, environ: Mapping[str, str], home: Path
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environ: Mapping[str, str],
+        home: Path,
+        *,
+        is_forked: bool = False,
     ) -> None:
         number = len(list(folder.glob("*.out")))
         self._output, self._errors = folder / f"{number}.out", folder / f"{number}.err"
         self._home = home
         self._known = set(self._find_files())
         with self._output.open("wb") as output, self._errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [NVOI, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
-                env=dict(environ),
-                start_new_session=True,
+            self.process: subprocess.Popen[bytes] | ForkedProcess = (
+                ForkedProcess(words, output, errors, environ)
+                if is_forked
+                else subprocess.Popen(
+                    [NVOI, *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=errors,
+                    env=dict(environ),
+                    start_new_session=True,
+                )
             )
 
     def read_output(self) -> str:

@@ -100,7 +100,7 @@ class Server(HTTPServer):
 
     def thread_target(self) -> None:
         assert self.server is not None
-        self.server.serve_forever(poll_interval=0.01)
+        self.server.serve_forever(poll_interval=0.05)
 
 
 @cache
@@ -219,10 +219,13 @@ class ApiServer:
                     raise DroppedError
                 raise ApiError(rule["status"], rule.get("reason", ""), rule.get("message", ""))
 
-    def move(self, *, is_watch: bool = False) -> None:
-        """One step of the cluster; watches together make one now and then."""
-        if is_watch and time.monotonic() - self._stepped < STEP_SECONDS:
-            return
+    @property
+    def is_due(self) -> bool:
+        """Whether the next step is due: watches together make one now and then."""
+        return time.monotonic() - self._stepped >= STEP_SECONDS
+
+    def move(self) -> None:
+        """One step of the cluster."""
         self._stepped = time.monotonic()
         step(self.store)
 
@@ -272,7 +275,7 @@ class Call:
         body = json.loads(self._request.data or b"{}")
         words = self._describe(body)
         entry = {"argv": words, "stdin_bytes": len(self._request.data), "at": time.time()}
-        with self._store.opened():
+        with self._store.lock:
             self._api.records.append(entry)
             self._api.check(words[0], self._kind)
             if words[0] == "watch":
@@ -281,14 +284,16 @@ class Call:
                 return self._print_lines()
             if words[0] == "get":
                 return self._get()
-            if words[0] == "apply":
-                place = {"name": self._name, "namespace": self._namespace}
-                manager, force = self._query["fieldManager"], self._query.get("force") == "true"
-                item = apply(self._store, self._kind, place, body, manager, force=force)
-                return answer(self._show(item))
-            return self._change(words[0], body)
+            # What has changed is looked for among all objects: only now can any have.
+            with self._store.opened():
+                return self._change(words[0], body)
 
     def _change(self, verb: str, body: Object) -> Response:
+        if verb == "apply":
+            place = {"name": self._name, "namespace": self._namespace}
+            manager, force = self._query["fieldManager"], self._query.get("force") == "true"
+            item = apply(self._store, self._kind, place, body, manager, force=force)
+            return answer(self._show(item))
         item = self._find()
         check_uid(item, body)
         if verb == "evict":
@@ -342,7 +347,8 @@ class Call:
 
     def _get(self) -> Response:
         if self._kind.name in MOVED:
-            self._api.move()
+            with self._store.opened():
+                self._api.move()
         if self._name:
             self._note_secret(self._find())
             return answer(self._show(self._find()))
@@ -381,10 +387,10 @@ class Call:
         connection = self._request.environ["werkzeug.socket"]
         marked = time.monotonic()
         while self._api.wait(connection) and time.monotonic() < deadline:
-            with self._store.opened():
-                if self._kind.name in MOVED:
-                    self._api.move(is_watch=True)
             with self._store.lock:
+                if self._kind.name in MOVED and self._api.is_due:
+                    with self._store.opened():
+                        self._api.move()
                 events, version = self._list_events(version)
             if time.monotonic() - marked > BOOKMARK_SECONDS:
                 marked = time.monotonic()

@@ -63,7 +63,7 @@ class Store:
                 self._note("DELETED", old)
         for key, item in self.objects.items():
             before = self._shown.get(key)
-            if before is None or before != show(item):
+            if before is None or is_changed(before, item):
                 item["metadata"]["resourceVersion"] = str(self.version + 1)
                 self._shown[key] = copy(show(item))
                 self._note("MODIFIED" if before else "ADDED", self._shown[key])
@@ -152,6 +152,13 @@ def now() -> str:
 def copy(item: Object) -> Object:
     """Another object just like it."""
     return dict(json.loads(json.dumps(item)))
+
+
+def is_changed(shown: Object, item: Object) -> bool:
+    """Whether an object is not shown as it was."""
+    if len(item) - (HIDDEN in item) != len(shown):
+        return True
+    return any(key not in item or item[key] != value for key, value in shown.items())
 
 
 def show(item: Object) -> Object:

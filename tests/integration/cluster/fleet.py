@@ -1,7 +1,7 @@
-"""A whole cluster for tests of the installed command: machines, an installer, a registry, an app.
+"""A whole cluster for tests of whole commands: machines, an installer, a registry, an app.
 
-Real are sshd, podman, the registry, the network between them, and the command itself; k3s and
-its API are those of tests/fakes. With ``NVOI_TEST_KUBECONFIG`` the API is a real cluster's.
+Real are sshd, podman, the registry, the network between them, and the commands; k3s and its API
+are those of tests/fakes. With ``NVOI_TEST_KUBECONFIG`` the API is a real cluster's.
 """
 
 from __future__ import annotations
@@ -82,6 +82,8 @@ class Fleet:
                 role = "server" if group == groups[0] else "agent"
                 version = self.cluster.find_version(node)
                 self.hosts[group].adopt(self.machines[group].enter, node, version, role)
+        #: Whether commands are processes of the installed command itself.
+        self.starts_installed = False
         #: Where its runs are told.
         self.callback_url: str | None = None
         self._running: list[Running] = []
@@ -195,7 +197,8 @@ class Fleet:
         """Start a command on the app; ``environ`` adds to its environment."""
         words = self.prepare(verb, *options)
         whole = self.environ | {"NVOI_HOME": str(self.home), **environ}
-        self._running.append(Running(words, self.folder, whole, self.home))
+        is_forked = not self.starts_installed
+        self._running.append(Running(words, self.folder, whole, self.home, is_forked=is_forked))
         return self._running[-1]
 
     def run(self, verb: str = "deploy", *options: str, **environ: str) -> Outcome:

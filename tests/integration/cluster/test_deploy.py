@@ -54,7 +54,14 @@ def test_an_app_is_brought_from_a_dockerfile_to_a_running_release(fleet: Fleet) 
     outcome = fleet.run()
     assert outcome.code == 0, outcome.output + outcome.errors
     (stamp,) = fleet.list_tags()
-    assert find_image(fleet) == fleet.find_image(stamp)
+    served = find_image(fleet)
+    assert served == fleet.find_image(stamp)
+    # The build goes on while the servers are prepared.
+    lines = outcome.output.splitlines()
+    begun = next(n for n, line in enumerate(lines) if "building nvoi-shop:" in line)
+    installed = next(n for n, line in enumerate(lines) if "runs as node" in line)
+    waited = next(n for n, line in enumerate(lines) if "[STEP] Image" in line)
+    assert begun < installed < waited
     # Three times in a row, as a visitor inside the cluster would.
     assert [path for _, path in fleet.visitors.requests] == ["/up"] * 3
     (node,) = fleet.state.objects("Node", None)
@@ -78,6 +85,11 @@ def test_an_app_is_brought_from_a_dockerfile_to_a_running_release(fleet: Fleet) 
     assert credentials.basic.reveal() not in spoken
     (mark,) = {node["metadata"]["annotations"]["nvoi.io/registry-access"]}
     assert mark == credentials.mark
+    fleet.build_image("COPY what-is-not-there /")
+    outcome = fleet.run()
+    assert outcome.code == 1
+    assert "the image cannot be built: STEP 3/3: COPY what-is-not-there /" in outcome.output
+    assert find_image(fleet) == served
 
 
 def test_a_registry_asks_for_no_password_while_another_app_s_servers_do_not_have_it(
@@ -97,36 +109,6 @@ def test_a_registry_asks_for_no_password_while_another_app_s_servers_do_not_have
     fleet.state.add(node)
     assert "no password" not in fleet.run().output
     assert urllib3.request("GET", f"{fleet.registry.url}/v2/").status == 401
-
-
-def test_a_dockerfile_that_takes_the_key_ends_the_deploy_before_anything_is_done(
-    fleet: Fleet,
-) -> None:
-    fleet.build_image("COPY deploy.key /")
-    (fleet.checkout / "deploy.key").write_text("k")
-    for options in ((), ("--dry-run",)):
-        outcome = fleet.run("deploy", *options)
-        assert outcome.code == 2
-        told = outcome.output + outcome.errors
-        assert "Dockerfile, line 3: COPY deploy.key would put a key into" in told
-        assert "`secrets` in the config" in told
-    assert fleet.master.connection_count == 0
-    assert list_applied(fleet) == []
-
-
-def test_the_build_goes_on_while_the_servers_are_prepared(fleet: Fleet) -> None:
-    fleet.build_image()
-    lines = fleet.run().output.splitlines()
-    begun = next(n for n, line in enumerate(lines) if "building nvoi-shop:" in line)
-    installed = next(n for n, line in enumerate(lines) if "runs as node" in line)
-    waited = next(n for n, line in enumerate(lines) if "[STEP] Image" in line)
-    assert begun < installed < waited
-    served = find_image(fleet)
-    fleet.build_image("COPY what-is-not-there /")
-    outcome = fleet.run()
-    assert outcome.code == 1
-    assert "the image cannot be built: STEP 3/3: COPY what-is-not-there /" in outcome.output
-    assert find_image(fleet) == served
 
 
 def test_a_second_deploy_of_the_same_costs_few_round_trips_and_starts_nothing_anew(
@@ -268,18 +250,19 @@ def test_private_images_are_pulled_with_the_config_s_login_which_nobody_else_see
     assert fleet.state.names("Secret") == []
 
 
-@pytest.mark.parametrize("kind", ["Service", "Secret"])
-def test_what_somebody_else_has_made_is_told_and_left_alone(fleet: Fleet, kind: str) -> None:
+def test_what_somebody_else_has_made_is_told_and_left_alone(fleet: Fleet) -> None:
     assert (first := fleet.run()).code == 0, first.output
-    (name,) = (one for one in fleet.state.names(kind) if one.startswith("shop-web"))
-    item = fleet.state.find(kind, name)
-    item["metadata"]["labels"]["app.kubernetes.io/part-of"] = "shop-web"
-    fleet.state.add(item)
-    item = fleet.state.find(kind, name)
-    outcome = fleet.run()
-    assert outcome.code == 1
-    assert f"the cluster has {kind.lower()}/{name}, which nvoi did not make" in outcome.output
-    assert fleet.state.find(kind, name) == item
+    for kind in ("Service", "Secret"):
+        (name,) = (one for one in fleet.state.names(kind) if one.startswith("shop-web"))
+        own, item = fleet.state.find(kind, name), fleet.state.find(kind, name)
+        item["metadata"]["labels"]["app.kubernetes.io/part-of"] = "shop-web"
+        fleet.state.add(item)
+        item = fleet.state.find(kind, name)
+        outcome = fleet.run()
+        assert outcome.code == 1
+        assert f"the cluster has {kind.lower()}/{name}, which nvoi did not make" in outcome.output
+        assert fleet.state.find(kind, name) == item
+        fleet.state.add(own)
 
 
 def test_secrets_database_command_services_and_app_come_in_this_order(fleet: Fleet) -> None:
@@ -487,19 +470,25 @@ def test_a_server_behind_another_one_is_deployed_to_and_removed_through_that(
     assert (main.connection_count, work.connection_count) == (2, 2)
 
 
-def test_a_fault_in_the_users_ssh_config_is_told_before_anything_is_touched(fleet: Fleet) -> None:
-    file = write_ssh_config(fleet, "Host *\n  ProxyCommand nc %h %p\n")
-    for options in ((), ("--dry-run",)):
+def test_what_is_wrong_on_this_machine_is_told_before_anything_is_touched(fleet: Fleet) -> None:
+    def refuse(*options: str) -> str:
         outcome = fleet.run("deploy", *options)
         assert outcome.code == 2
-        told = outcome.output + outcome.errors
-        assert f"{file}:2:1: nvoi runs no ProxyCommand: write ProxyJump" in told
-    assert fleet.master.connection_count == 0
+        assert fleet.master.connection_count == 0
+        return outcome.output + outcome.errors
 
-
-def test_no_dockerfile_is_told_before_anything_is_touched(fleet: Fleet) -> None:
-    del fleet.web["image"]
-    outcome = fleet.run()
-    assert outcome.code == 2
-    assert "--dockerfile-path" in outcome.output + outcome.errors
-    assert fleet.master.connection_count == 0
+    image = fleet.web.pop("image")
+    assert "--dockerfile-path" in refuse()
+    fleet.web["image"] = image
+    file = write_ssh_config(fleet, "Host *\n  ProxyCommand nc %h %p\n")
+    for options in ((), ("--dry-run",)):
+        assert f"{file}:2:1: nvoi runs no ProxyCommand: write ProxyJump" in refuse(*options)
+    file.unlink()
+    # A Dockerfile that takes the key.
+    fleet.build_image("COPY deploy.key /")
+    (fleet.checkout / "deploy.key").write_text("k")
+    for options in ((), ("--dry-run",)):
+        told = refuse(*options)
+        assert "Dockerfile, line 3: COPY deploy.key would put a key into" in told
+        assert "`secrets` in the config" in told
+    assert list_applied(fleet) == []

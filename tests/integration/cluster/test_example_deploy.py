@@ -34,6 +34,7 @@ PIP = "#!/bin/sh\ncat requirements.txt\n"
 def shop(start_fleet: StartFleet) -> Fleet:
     """The example and two servers, on which nothing is yet."""
     fleet = start_fleet("main", "workers")
+    fleet.starts_installed = True
     shutil.copytree(SHOP, fleet.checkout, dirs_exist_ok=True)
     fleet.environ = build_podman_environ(fleet.folder / "podman", fleet.environ)
     build_base(fleet, fleet.folder / "base")

@@ -143,43 +143,46 @@ def test_a_failed_rollout_is_undone_and_says_why(fleet: Fleet) -> None:
     assert (kept["running"], kept["images"], kept["deploy_id"]) == (True, [IMAGE], "run-1")
 
 
-def test_a_bad_answer_of_the_traffic_check_undoes_the_release(fleet: Fleet) -> None:
+def test_a_release_that_fails_at_any_point_leaves_the_one_before_serving(fleet: Fleet) -> None:
     # The check gives up after three of these.
     fleet.web["healthcheck"] |= {"interval": "1s", "timeout": "1s"}
     assert (first := fleet.run()).code == 0, first.output
+
+    def fail(outcome: Outcome, code: int = 1) -> None:
+        assert outcome.code == code, outcome.output
+        assert find_image(fleet) == IMAGE
+
+    # A command before the release fails.
+    fleet.web.update(image=NEW, pre_run_command="migrate")
+    fleet.state.behave(NEW, "job-fail", logs=["column exists already"])
+    fail(outcome := fleet.run())
+    assert "column exists already" in outcome.output
+    assert "App" not in find_steps(outcome.output)
+    del fleet.web["pre_run_command"]
+    # The traffic check gets a bad answer.
+    fleet.web["image"] = "registry.example/web:3"
     fleet.visitors.status = 500
-    fleet.web["image"] = NEW
-    outcome = fleet.run()
-    assert outcome.code == 1
+    fail(outcome := fleet.run())
     assert "it answered 500" in outcome.output
-    assert find_image(fleet) == IMAGE
-
-
-def test_a_service_that_answers_and_then_ends_undoes_the_release(fleet: Fleet) -> None:
-    assert (first := fleet.run()).code == 0, first.output
-    fleet.web["image"] = NEW
+    fleet.visitors.status = 200
+    # A service answers, and then ends.
+    fleet.web["image"] = ending = "registry.example/web:4"
 
     def die() -> None:
-        fleet.state.behave(NEW, "die", looks=0, exit=6, logs=["the cache is full"])
+        fleet.state.behave(ending, "die", looks=0, exit=6, logs=["the cache is full"])
 
     fleet.visitors.wait = die
-    outcome = fleet.run()
-    assert outcome.code == 1
+    fail(outcome := fleet.run())
     assert find_steps(outcome.output)[-1] == "Traffic check"
     assert "Restarted: it was ready, and then ended with exit code 6" in outcome.output
     assert "the cache is full" in outcome.output
-    assert find_image(fleet) == IMAGE
-
-
-def test_a_command_before_the_release_that_fails_keeps_the_old_one(fleet: Fleet) -> None:
-    assert (first := fleet.run()).code == 0, first.output
-    fleet.web.update(image=NEW, pre_run_command="migrate")
-    fleet.state.behave(NEW, "job-fail", logs=["column exists already"])
-    outcome = fleet.run()
-    assert outcome.code == 1
-    assert "column exists already" in outcome.output
-    assert "App" not in find_steps(outcome.output)
-    assert find_image(fleet) == IMAGE
+    # Somebody interrupts the run.
+    fleet.web["image"] = stalled = "registry.example/web:5"
+    fleet.state.behave(stalled, "stall")
+    running = fleet.start()
+    running.wait_for("[STEP] App")
+    running.send(signal.SIGINT)
+    fail(running.wait(), 130)
 
 
 def test_a_first_deploy_that_is_ended_leaves_nothing_of_it_but_data(fleet: Fleet) -> None:
@@ -259,18 +262,6 @@ def test_a_runner_that_is_killed_frees_the_lock_and_the_next_run_goes_on(fleet: 
     assert find_image(fleet) == NEW
     assert len(fleet.run("releases").output.splitlines()) == 2
     assert len([name for name in fleet.state.names("Secret") if "-release-" in name]) == 2
-
-
-def test_a_run_that_is_interrupted_puts_the_old_release_back(fleet: Fleet) -> None:
-    assert (first := fleet.run()).code == 0, first.output
-    fleet.web["image"] = NEW
-    fleet.state.behave(NEW, "stall")
-    running = fleet.start()
-    running.wait_for("[STEP] App")
-    running.send(signal.SIGINT)
-    outcome = running.wait()
-    assert outcome.code == 130
-    assert find_image(fleet) == IMAGE
 
 
 def find_errors(outcome: Outcome) -> list[str]:

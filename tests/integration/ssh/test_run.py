@@ -164,7 +164,7 @@ def test_lines_arrive_while_the_command_runs(server: Server, connections: Connec
         if line == "first":
             gate.touch()
 
-    command = script(f"echo first; while ! [ -e {gate} ]; do sleep 0.01; done; echo second >&2")
+    command = script(f"echo first; while ! [ -e {gate} ]; do sleep 0.05; done; echo second >&2")
     connections.run(server.host, command, on_line=listen, timeout=PATIENCE)
     assert seen == ["first", "second"]
 

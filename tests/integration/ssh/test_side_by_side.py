@@ -35,7 +35,7 @@ def test_hosts_run_a_command_at_the_same_time(
     # Each waits until all have begun.
     meet = script(
         f"touch {tmp_path}/met-$$; "
-        f"while [ $(ls {tmp_path} | grep -c met-) -lt 3 ]; do sleep 0.01; done; echo $HOME"
+        f"while [ $(ls {tmp_path} | grep -c met-) -lt 3 ]; do sleep 0.05; done; echo $HOME"
     )
     results = work_on_all(
         [server.host for server in servers],

@@ -1,0 +1,175 @@
+"""``nvoi`` in a process of its own that need not import it first: two thirds of a short command.
+
+One process a test run has imported nvoi, as the installed command would, and is forked for each
+command. Whoever wants to know that the installed command itself works starts that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import IO
+
+#: What the commands that work on servers import.
+PACKAGES = (
+    *("nvoi.cli.commands", "nvoi.cli.exits", "nvoi.cli.operations", "nvoi.cli.parser"),
+    *("nvoi.cli.results", "nvoi.log", "nvoi.ssh", "nvoi.kubernetes", "nvoi.k3s", "nvoi.images"),
+    "nvoi.targets",
+)
+
+
+class ForkedProcess:
+    """A command that was started; it can do what tests do with a Popen.
+
+    Args:
+        words: the arguments.
+        output: where it writes.
+        errors: the same of standard error.
+        environ: its whole environment.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        output: IO[bytes],
+        errors: IO[bytes],
+        environ: Mapping[str, str],
+    ) -> None:
+        self.returncode: int | None = None
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            ends = [theirs.fileno(), output.fileno(), errors.fileno()]
+            socket.send_fds(get_server(), [b"x"], ends)
+        self._answers = self._channel.makefile("r")
+        given = {"words": list(words), "environ": dict(environ)}
+        self._channel.sendall(f"{json.dumps(given)}\n".encode())
+        self.pid = int(self._answers.readline())
+
+    def poll(self) -> int | None:
+        """The exit code, None while it runs; the negative number of a signal that ended it."""
+        with suppress(TimeoutError):
+            return self._read(0.0)
+        return None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end; raises TimeoutError."""
+        return self._read(timeout)
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+    def _read(self, timeout: float | None) -> int:
+        if self.returncode is None:
+            poll = select.poll()
+            poll.register(self._channel, select.POLLIN)
+            if not poll.poll(None if timeout is None else 1000 * timeout):
+                raise TimeoutError
+            self.returncode = int(self._answers.readline())
+            # Only now may its number be that of another process.
+            self._answers.close()
+            self._channel.close()
+        return self.returncode
+
+
+@functools.cache
+def get_server() -> socket.socket:
+    """What the process that has imported nvoi is told by; it ends with the tests."""
+    own, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            # As the installed command: without this folder among the places of modules.
+            [sys.executable, "-P", __file__, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            start_new_session=True,
+        )
+
+    def end() -> None:
+        own.close()
+        process.wait()
+
+    atexit.register(end)
+    return own
+
+
+def serve(server: socket.socket) -> int:
+    """Fork for each command; the exit code of the process, which is then a command's."""
+    import_packages()
+    # What is there stays, and need not be looked through in each command.
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        found, ends, _, _ = socket.recv_fds(server, 1, 3)
+        if not found:
+            return 0
+        if os.fork() == 0:
+            server.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            channel, *streams = ends
+            return start(socket.socket(fileno=channel), *streams)
+        for end in ends:
+            os.close(end)
+
+
+def import_packages() -> None:
+    for name in PACKAGES:
+        package = importlib.import_module(name)
+        for one in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{name}."):
+            importlib.import_module(one.name)
+
+
+def start(channel: socket.socket, output: int, errors: int) -> int:
+    """Run one command, in a child; its exit code, in that child."""
+    given = json.loads(channel.makefile("r").readline())
+    pid = os.fork()
+    if pid == 0:
+        channel.close()
+        for end, number in ((output, 1), (errors, 2)):
+            os.dup2(end, number)
+            os.close(end)
+        return run(given["words"], given["environ"])
+    with suppress(OSError):
+        channel.sendall(f"{pid}\n".encode())
+        # It goes on being there until whoever asks knows that it has ended.
+        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert found is not None
+        code = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+        channel.sendall(f"{code}\n".encode())
+        channel.recv(1)
+    os._exit(0)
+
+
+def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(environ)
+    time.tzset()
+    sys.argv = ["nvoi", *words]
+    from nvoi.__main__ import main
+
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(serve(socket.socket(fileno=int(sys.argv[1]))))
