@@ -202,7 +202,7 @@ class App:
 
 
 def run_nvoi(
-    *words: str, folder: Path, environ: Mapping[str, str], umask: int = -1
+    *words: str, folder: Path, environ: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder to its end; ``environ`` is its whole environment."""
     return subprocess.run(
@@ -212,7 +212,6 @@ def run_nvoi(
         text=True,
         env=environ,
         cwd=folder,
-        umask=umask,
         timeout=2 * PATIENCE,
         check=False,
     )

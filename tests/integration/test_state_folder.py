@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.commands import build_environment, run_nvoi
+from tests.integration.commands import build_environment, call_nvoi
 
 APPLICATION = {"name": "tiny", "compute_provider": {"local": {}}, "app": {}}
 #: Commands that make something in nvoi's own folder.
@@ -27,7 +27,11 @@ def run(
     """Run a command with ``home`` as nvoi's own folder."""
     (folder / "deploy.yml").write_text(json.dumps({"application": APPLICATION}))
     environ = build_environment(folder) | {"NVOI_HOME": str(home)}
-    return run_nvoi(*words, folder=folder, environ=environ, umask=0)
+    before = os.umask(0)
+    try:
+        return call_nvoi(*words, folder=folder, environ=environ)
+    finally:
+        os.umask(before)
 
 
 def read_mode(path: Path) -> int:

@@ -21,7 +21,7 @@ import urllib3
 
 from nvoi.protocol import build_webhook_id
 from tests.fakes.client import Client
-from tests.integration.commands import NVOI, run_nvoi
+from tests.integration.commands import NVOI, call_nvoi
 from tests.integration.streams import KEY
 from tests.waiting import PATIENCE, wait_for_end, wait_until
 
@@ -162,7 +162,7 @@ class Serving:
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """``nvoi dashboard --db … WORDS`` to its end."""
         whole = ("dashboard", "--db", str(self.database), *words)
-        return run_nvoi(*whole, folder=self.folder, environ=self.environ | environ)
+        return call_nvoi(*whole, folder=self.folder, environ=self.environ | environ)
 
     def get(self, path: str, **headers: str) -> urllib3.BaseHTTPResponse:
         """``GET path``; a redirect is not followed."""
