@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -222,7 +222,7 @@ class StrictAWS(Cloud):
         key = (read_region(call), text)
         if key not in CATALOG:
             if "instance-type" not in text and call.path.endswith("DescribeInstanceTypes"):
-                call = replace_query(call, {**call.query, **FAMILIES})
+                call = replace_query(call, add_filter(call.query, "instance-type", FAMILIES))
             answer = self.forward(call)
             if answer.status >= 400:
                 raise Refused(answer.status, "InvalidParameterValue", answer.body)
@@ -554,13 +554,7 @@ STATED = ("DescribeInstances",)
 #: What is sold, as it was told, by the region and the question.
 CATALOGS = ("DescribeInstanceTypes", "DescribeInstanceTypeOfferings", "DescribeImages")
 #: Of the hundreds of types there are these.
-FAMILIES = {
-    "Filter.9.Name": ["instance-type"],
-    **{
-        f"Filter.9.Value.{number}": [f"{family}.*"]
-        for number, family in enumerate(("t2", "t3", "t3a", "t4g", "m5", "m7g", "c6i"), start=1)
-    },
-}
+FAMILIES = ("t2.*", "t3.*", "t3a.*", "t4g.*", "m5.*", "m7g.*", "c6i.*")
 CATALOG: dict[tuple[str, str], ET.Element] = {}
 #: Actions that make something, which has tags at once: the element with its id, and where it is.
 TAGGED = {
@@ -633,6 +627,16 @@ def take_filter(query: dict[str, list[str]], name: str) -> list[str] | None:
     for key in mine:
         del query[key]
     return values
+
+
+def add_filter(
+    query: Mapping[str, list[str]], name: str, values: Sequence[str]
+) -> dict[str, list[str]]:
+    """A query with one more filter; numbers follow each other without a gap."""
+    count = sum(key.startswith("Filter.") and key.endswith(".Name") for key in query)
+    head = f"Filter.{count + 1}"
+    more = {f"{head}.Value.{number}": [value] for number, value in enumerate(values, start=1)}
+    return {**query, f"{head}.Name": [name], **more}
 
 
 def parse(text: str) -> ET.Element:
