@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from base64 import b64encode
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -406,10 +407,12 @@ class Call:
             status = ApiError(410, "Expired", f"too old resource version: {version}").status
             return [{"type": "ERROR", "object": status}], self._store.version
         events = []
-        for number, kind, item in self._store.changes:
+        changes = self._store.changes
+        first = bisect_right(changes, version, key=lambda change: change[0])
+        for _, kind, item in changes[first:]:
             place = item["metadata"].get("namespace")
             is_one = item["kind"] == self._kind.name and self._namespace in (None, place)
-            if number > version and is_one and self._fits(item):
+            if is_one and self._fits(item):
                 events.append({"type": kind, "object": self._show(item)})
                 self._note_secret(item)
         return events, self._store.version
