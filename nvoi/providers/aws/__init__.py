@@ -252,9 +252,10 @@ class AWS(RentedServers):
         lines = describe_deletion(own, with_volumes=with_volumes)
         traces = app.regions.find_traces().items()
         lines += [f"leaves {trace}, which is in {region}" for region, trace in traces]
-        kept = [one for one in own if one.kind == "volume" and not with_volumes]
-        costs = describe_costs(self._read_prices, list_costly(own), list_costly(kept))
-        return [*lines, costs]
+        if own:
+            kept = [one for one in own if one.kind == "volume" and not with_volumes]
+            lines.append(describe_costs(self._read_prices, list_costly(own), list_costly(kept)))
+        return lines
 
 
 def build_error(failures: Mapping[Resource, NvoiError | None]) -> NvoiError:
