@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 from unittest import mock
 
 from nvoi.cli import main
@@ -159,6 +159,9 @@ class App:
         callback_url: where its runs are told.
         body: what ``pre_run_command`` does behind the gate.
         fails: whether ``pre_run_command`` fails at last.
+
+    Attributes:
+        starts_installed: whether commands are the installed one, which has yet to import nvoi.
     """
 
     def __init__(self, callback_url: str, *, body: str = "echo after", fails: bool = False) -> None:
@@ -176,6 +179,7 @@ class App:
         self._config.write_text(
             json.dumps({"callback_url": callback_url, "application": application})
         )
+        self.starts_installed = False
         self._running: list[Running] = []
 
     def __enter__(self) -> Self:
@@ -193,8 +197,10 @@ class App:
         place = ("-c", str(self._config), "-d", str(self._folder / "checkout"))
         words = (verb, *place, *options, "--log-format", "json")
         whole = build_environment(self._folder) | {"NVOI_HOME": str(self.home), **environ}
-        self._running.append(Running(words, self._folder, whole, self.home))
-        return self._running[-1]
+        is_forked = not self.starts_installed
+        running = Running(words, self._folder, whole, self.home, is_forked=is_forked)
+        self._running.append(running)
+        return running
 
     def open_gate(self) -> None:
         """Let ``pre_run_command`` go on."""
@@ -204,17 +210,17 @@ class App:
 def run_nvoi(
     *words: str, folder: Path, environ: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder to its end; ``environ`` is its whole environment."""
-    return subprocess.run(
-        [NVOI, *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=environ,
-        cwd=folder,
-        timeout=2 * PATIENCE,
-        check=False,
-    )
+    """Run a command in a folder to its end; ``environ`` is its whole environment.
+
+    It is forked from a process that has imported nvoi already.
+    """
+    with open_output() as output, open_output() as errors:
+        process = ForkedProcess(words, output.buffer, errors.buffer, environ, folder)
+        try:
+            code = process.wait(2 * PATIENCE)
+        finally:
+            process.kill()
+        return gather(words, code, output, errors)
 
 
 def call_nvoi(
@@ -225,8 +231,8 @@ def call_nvoi(
     To start Python and to import nvoi takes more time than most commands do.
     """
     with (
-        tempfile.TemporaryFile("w+", encoding="utf-8") as output,
-        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        open_output() as output,
+        open_output() as errors,
         Path(os.devnull).open(encoding="utf-8") as nothing,
         mock.patch.dict(os.environ, environ, clear=True),
         mock.patch.multiple(sys, stdin=nothing, stdout=output, stderr=errors),
@@ -234,9 +240,19 @@ def call_nvoi(
         keep_process(),
     ):
         code = main(words)
-        for file in (output, errors):
-            file.seek(0)
-        return subprocess.CompletedProcess(words, code, output.read(), errors.read())
+        return gather(words, code, output, errors)
+
+
+def open_output() -> TextIO:
+    return tempfile.TemporaryFile("w+", encoding="utf-8")
+
+
+def gather(
+    words: Sequence[str], code: int, output: TextIO, errors: TextIO
+) -> subprocess.CompletedProcess[str]:
+    for file in (output, errors):
+        file.seek(0)
+    return subprocess.CompletedProcess(words, code, output.read(), errors.read())
 
 
 @contextlib.contextmanager

@@ -19,15 +19,16 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
-#: What the commands that work on servers import.
+#: What the commands import that tests start most.
 PACKAGES = (
-    *("nvoi.cli.commands", "nvoi.cli.exits", "nvoi.cli.operations", "nvoi.cli.parser"),
-    *("nvoi.cli.results", "nvoi.log", "nvoi.ssh", "nvoi.kubernetes", "nvoi.k3s", "nvoi.images"),
-    "nvoi.targets",
+    *("nvoi.cli", "nvoi.log", "nvoi.ssh", "nvoi.kubernetes", "nvoi.k3s", "nvoi.images"),
+    *("nvoi.targets", "nvoi.dashboard", "uvicorn.lifespan.on", "uvicorn.protocols.http.h11_impl"),
 )
 
 
@@ -38,7 +39,8 @@ class ForkedProcess:
         words: the arguments.
         output: where it writes.
         errors: the same of standard error.
-        environ: its whole environment.
+        environ: its whole environment; ``PYTHONWARNINGS`` may be ``error``.
+        folder: where it is called; where this process is unless that is said.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ForkedProcess:
         output: IO[bytes],
         errors: IO[bytes],
         environ: Mapping[str, str],
+        folder: Path | None = None,
     ) -> None:
         self.returncode: int | None = None
         self._channel, theirs = socket.socketpair()
@@ -54,7 +57,11 @@ class ForkedProcess:
             ends = [theirs.fileno(), output.fileno(), errors.fileno()]
             socket.send_fds(get_server(), [b"x"], ends)
         self._answers = self._channel.makefile("r")
-        given = {"words": list(words), "environ": dict(environ)}
+        given = {
+            "words": list(words),
+            "environ": dict(environ),
+            "folder": str(folder or Path.cwd()),
+        }
         self._channel.sendall(f"{json.dumps(given)}\n".encode())
         self.pid = int(self._answers.readline())
 
@@ -148,7 +155,7 @@ def start(channel: socket.socket, output: int, errors: int) -> int:
         for end, number in ((output, 1), (errors, 2)):
             os.dup2(end, number)
             os.close(end)
-        return run(given["words"], given["environ"])
+        return run(**given)
     with suppress(OSError):
         channel.sendall(f"{pid}\n".encode())
         # It goes on being there until whoever asks knows that it has ended.
@@ -160,11 +167,14 @@ def start(channel: socket.socket, output: int, errors: int) -> int:
     os._exit(0)
 
 
-def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
+def run(words: Sequence[str], environ: Mapping[str, str], folder: str) -> int:
     os.setsid()
+    os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
     time.tzset()
+    if "PYTHONWARNINGS" in environ:
+        warnings.simplefilter("error")
     sys.argv = ["nvoi", *words]
     from nvoi.__main__ import main
 

@@ -39,6 +39,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 @pytest.fixture
 def app(receiver: Receiver) -> Iterator[App]:
     with App(receiver.url) as made:
+        made.starts_installed = True
         yield made
 
 

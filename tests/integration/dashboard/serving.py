@@ -21,7 +21,8 @@ import urllib3
 
 from nvoi.protocol import build_webhook_id
 from tests.fakes.client import Client
-from tests.integration.commands import NVOI, call_nvoi
+from tests.integration.commands import call_nvoi
+from tests.integration.forkserver import ForkedProcess
 from tests.integration.streams import KEY
 from tests.waiting import PATIENCE, wait_for_end, wait_until
 
@@ -97,7 +98,7 @@ class Serving:
             **(environ or {}),
         }
         self.pool = urllib3.PoolManager(maxsize=8)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: ForkedProcess | None = None
         self._starts = 0
 
     def __enter__(self) -> Self:
@@ -130,20 +131,12 @@ class Serving:
         assert self.url, self.output
         self.port = urlsplit(self.url).port or 0
 
-    def launch(self) -> subprocess.Popen[bytes]:
+    def launch(self) -> ForkedProcess:
         """Start it, and wait for nothing."""
         self._starts += 1
         words = ["dashboard", "--port", str(self.port), "--db", str(self.database), *self.options]
         with self._output_file.open("wb") as output:
-            self.process = subprocess.Popen(
-                [NVOI, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=self.environ,
-                cwd=self.folder,
-                start_new_session=True,
-            )
+            self.process = ForkedProcess(words, output, output, self.environ, self.folder)
         return self.process
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
