@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from nvoi.log.masking import masker
+from nvoi.signals import ENDING
 
 #: Where tests run whole deploys. They take seconds each, and wait for much.
 LONG = tuple(
@@ -48,8 +49,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def own_secrets() -> Iterator[None]:
-    """What one test has had masked is no secret to those that run after it in the same process."""
+def own_process() -> Iterator[None]:
+    """Take back what a command changes of its process, with which that usually ends.
+
+    What it has had masked is no secret to later tests, and what these start ends by signals.
+    """
     before = masker._needles
+    handlers = {number: signal.getsignal(number) for number in ENDING}
     yield
     masker._needles = before
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -20,7 +20,6 @@ from typing import Any, Self, TextIO
 from unittest import mock
 
 from nvoi.cli import main
-from nvoi.signals import ENDING
 from tests.integration.forkserver import ForkedProcess
 from tests.integration.programs import end_marked
 from tests.integration.streams import KEY
@@ -237,7 +236,7 @@ def call_nvoi(
         mock.patch.dict(os.environ, environ, clear=True),
         mock.patch.multiple(sys, stdin=nothing, stdout=output, stderr=errors),
         contextlib.chdir(folder),
-        keep_process(),
+        keep_logging(),
     ):
         code = main(words)
         return gather(words, code, output, errors)
@@ -256,16 +255,13 @@ def gather(
 
 
 @contextlib.contextmanager
-def keep_process() -> Iterator[None]:
-    """Take back what a command changes of its process, which usually ends with it."""
+def keep_logging() -> Iterator[None]:
+    """Take back what a command changes of its process's logging, which usually ends with it."""
     logger = logging.getLogger("nvoi")
     before = [*logger.handlers], logger.level, logger.propagate
-    signals = {number: signal.getsignal(number) for number in ENDING}
     try:
         yield
     finally:
-        for number, handler in signals.items():
-            signal.signal(number, handler)
         logger.handlers, _, logger.propagate = before
         logger.setLevel(before[1])
 

@@ -16,14 +16,6 @@ from nvoi.signals import ENDING, Interruption, Signals, interruptible
 from tests.unit.test_operation import Trail, build_step, build_target
 
 
-@pytest.fixture(autouse=True)
-def _handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in ENDING}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
