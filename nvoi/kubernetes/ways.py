@@ -54,7 +54,7 @@ def list_ports(wanted: Any, live: Any) -> list[Manifest]:
 
 def keep_ingress(wanted: Any, live: Any) -> Any:
     """The rules of a policy; those that let everybody in have no peers."""
-    is_let_in = any(INGRESS in rule.get("from", ()) for rule in live)
+    is_let_in = any(INGRESS in (rule.get("from") or (INGRESS,)) for rule in live)
     return [
         rule | {"from": [*rule["from"], dict(INGRESS)]}
         if is_let_in and rule and INGRESS not in rule["from"]
