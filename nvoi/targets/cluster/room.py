@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from nvoi.config.fields import find_bytes, find_millicores
-from nvoi.config.schema import Database
+from nvoi.config.schema import Application, Database
+from nvoi.domains import list_sites
 from nvoi.errors import ConfigError, Fault, UsageError
 from nvoi.k3s.drain import list_claims
 from nvoi.k3s.requirements import show
@@ -18,6 +20,7 @@ from nvoi.kubernetes.capacity import (
     find_share,
     read_promise,
 )
+from nvoi.kubernetes.cloudflared import REPLICAS, RESOURCES
 from nvoi.kubernetes.data import list_places
 from nvoi.kubernetes.database import find_engine
 from nvoi.kubernetes.names import NAMESPACE, build_statefulset_name
@@ -129,8 +132,21 @@ def choose_share(context: ClusterContext, live: Json | None, places: list[Place]
 
 def measure(context: ClusterContext, places: list[Place]) -> list[Place]:
     """The places with what is on them."""
+    application = context.application
     pods = context.cluster.get(["pods"], namespace=None)
-    return fill_places(context.application.name, places, pods, context.manifests.kept)
+    found = fill_places(application.name, places, pods, context.manifests.kept)
+    return [replace(place, own=place.own + count_tunnels(application)) for place in found]
+
+
+def count_tunnels(application: Application) -> int:
+    """What is promised to the pods that bring visitors in; also all of these may be on one server.
+
+    They come with the first deploy, after the database.
+    """
+    if application.cloudflare is None:
+        return 0
+    each = find_millicores(RESOURCES.requested_cpu) or 0
+    return len([*list_sites(application)]) * REPLICAS * each
 
 
 def list_disks(context: ClusterContext, live: Json, places: list[Place]) -> list[Place]:

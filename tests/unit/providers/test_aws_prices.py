@@ -36,7 +36,7 @@ class List:
 
 def describe(page: dict[str, Any]) -> str:
     def read(types: set[str]) -> Prices:
-        return read_prices(cast(EC2, List(page)), types)
+        return read_prices(cast("EC2", List(page)), types)
 
     return describe_costs(read, Costly((), 0), Costly(("t3.micro",), 0))
 

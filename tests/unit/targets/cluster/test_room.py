@@ -129,6 +129,19 @@ def test_all_else_on_the_server_has_its_place_first() -> None:
     assert promise(context) == ("250m", "250m")
 
 
+def test_the_pods_that_bring_visitors_in_have_their_place_too() -> None:
+    pods = [build_pod(MAIN, "300m", "k3s")]
+    text = write("main").replace("port: 3000", "port: 3000, domain: example.com")
+    through = "domain_provider: {%s}\n" + text
+    cloudflare, ingress = (
+        "cloudflare: {api_token: t, account_id: a}",
+        "ingress: {email: a@b.example}",
+    )
+    # Two of them with 50m each, which a rollout must not lack.
+    assert promise(look(through % cloudflare, 1, 1, 1, pods=pods)[0])[0] == "300m"
+    assert promise(look(through % ingress, 1, 1, 1, pods=pods)[0])[0] == "400m"
+
+
 def test_where_it_may_be_on_several_servers_the_one_with_the_least_counts() -> None:
     assert promise(look(write("work"), 4, 4, 1)[0]) == ("500m", "500m")
     pods = [build_pod(WORK, "1300m")]
