@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nvoi.command import Command, build_script
@@ -15,6 +15,8 @@ from nvoi.k3s.nodes import (
     ClusterNode,
     check_groups,
     ensure_marks,
+    format_address,
+    keep_markers,
     list_groups,
     list_nodes,
     wait_until_ready,
@@ -76,6 +78,7 @@ class Installer:
     nodes: list[ClusterNode] = field(default_factory=list, init=False)
     groups: dict[str, str] = field(default_factory=dict, init=False)
     _lost: set[str] = field(default_factory=set, init=False)
+    _replaced: dict[str, ClusterNode] = field(default_factory=dict, init=False)
 
     def ensure_k3s(self, facts: Mapping[str, Facts]) -> list[Task]:
         """Have every server run k3s as the config says, and be a node of the cluster.
@@ -136,6 +139,8 @@ class Installer:
         }
         seconds = self.patience.ready
         nodes = wait_until_ready(self.cluster, [*servers], seconds=seconds, spare=spare)
+        if keep_markers(self.cluster, nodes, self._replaced, self.app):
+            nodes = list_nodes(self.cluster)
         access = build_credentials(tasks[0].node.token).mark
         # What could not be set up may not have the registry's password.
         done = [node for node in nodes if node.name not in self._lost]
@@ -152,6 +157,7 @@ class Installer:
             check_lost(node, list_claims(self.cluster, node.name))
         others = [node for node in nodes if node not in stale]
         tasks = build_tasks(self.servers, facts, self.settings, others)
+        self._replaced.update(find_replaced(tasks, stale))
         check_groups(nodes, {task.node.name: task.server for task in tasks}, self.app)
         tell_insecure(self.settings.install_url, tasks, facts)
         master, *agents = tasks
@@ -248,6 +254,16 @@ def build_setup(
 
 def build_input(task: Task) -> bytes:
     return (task.config.reveal() + task.registries.reveal()).encode()
+
+
+def find_replaced(
+    tasks: Iterable[Task], stale: Collection[ClusterNode]
+) -> Iterator[tuple[str, ClusterNode]]:
+    """The nodes that take the places of old ones, by their names, with these."""
+    for task in tasks:
+        for old in stale:
+            if task.node.name == old.name or format_address(task.server.host) == old.address:
+                yield task.node.name, old
 
 
 def check_lost(node: ClusterNode, claims: Sequence[str]) -> None:

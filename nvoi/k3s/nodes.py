@@ -281,6 +281,24 @@ def build_marks(app: str, node: ClusterNode, server: Server, access: str) -> dic
     return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
 
 
+def keep_markers(
+    cluster: Cluster, nodes: Sequence[ClusterNode], replaced: Mapping[str, ClusterNode], app: str
+) -> bool:
+    """Have nodes bear the markers that others than ``app`` had on those whose places they took.
+
+    ``replaced`` are these by the names of the new ones. Returns whether a node was changed.
+    """
+    is_changed = False
+    for node in nodes:
+        old = replaced.get(node.name)
+        lacking = old.markers - node.markers - {build_marker(app)} if old else ()
+        if lacking:
+            labels = dict.fromkeys(sorted(lacking), "true")
+            cluster.change(Reference("Node", node.name), {"metadata": {"labels": labels}})
+            is_changed = True
+    return is_changed
+
+
 def is_marked(node: ClusterNode, wanted: Mapping[str, Any]) -> bool:
     labels, annotations = wanted["metadata"]["labels"], wanted["metadata"]["annotations"]
     return bool(

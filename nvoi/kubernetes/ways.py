@@ -22,14 +22,14 @@ def keep_ways(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Manifest
         wanted: what is to be there once the release is reached.
     """
     there, wanted = {read_reference(item): item for item in live}, list(wanted)
-    names = {rule["host"] for item in wanted for rule in list_rules(item)}
+    names = {rule.get("host") for item in wanted for rule in list_rules(item)}
     return [
         keep(item, found, names) if (found := there.get(read_reference(item))) else item
         for item in wanted
     ]
 
 
-def keep(item: Manifest, live: Json, names: set[str]) -> Manifest:
+def keep(item: Manifest, live: Json, names: set[str | None]) -> Manifest:
     spec: Any = item.get("spec")
     if item["kind"] == "Service":
         changed = spec | {"ports": [*spec["ports"], *list_ports(spec, live["spec"])]}
@@ -37,8 +37,8 @@ def keep(item: Manifest, live: Json, names: set[str]) -> Manifest:
         found = live["spec"].get("ingress") or ()
         changed = spec | {"ingress": keep_ingress(spec["ingress"], found)}
     elif item["kind"] == "Ingress":
-        kept = [rule for rule in list_rules(live) if rule["host"] not in names]
-        changed = spec | {"rules": [*spec["rules"], *kept]}
+        kept = [rule for rule in list_rules(live) if rule.get("host") not in names]
+        changed = spec | {"rules": [*list_rules(item), *kept]}
     else:
         return item
     return item | {"spec": changed}
@@ -54,7 +54,7 @@ def list_ports(wanted: Any, live: Any) -> list[Manifest]:
 
 def keep_ingress(wanted: Any, live: Any) -> Any:
     """The rules of a policy; those that let everybody in have no peers."""
-    is_let_in = any(INGRESS in rule.get("from", ()) for rule in live)
+    is_let_in = any(INGRESS in (rule.get("from") or (INGRESS,)) for rule in live)
     return [
         rule | {"from": [*rule["from"], dict(INGRESS)]}
         if is_let_in and rule and INGRESS not in rule["from"]
@@ -65,4 +65,4 @@ def keep_ingress(wanted: Any, live: Any) -> Any:
 
 def list_rules(item: Json | Manifest) -> list[Any]:
     spec: Any = item.get("spec")
-    return list(spec["rules"]) if item["kind"] == "Ingress" else []
+    return list(spec.get("rules") or ()) if item["kind"] == "Ingress" else []

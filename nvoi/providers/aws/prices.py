@@ -35,6 +35,8 @@ DISK = {"productFamily": "Storage", "volumeApiName": "gp3"}
 ADDRESS = {"group": "VPCPublicIPv4Address"}
 #: How the usage of an address begins after the region's own letters; others are for idle ones.
 IN_USE = "PublicIPv4:InUseAddress"
+#: What reading an answer of another form fails with.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,20 @@ def read_prices(ec2: EC2, types: Collection[str]) -> Prices:
     """What servers of these types cost in the account's region; of a type it may have no price.
 
     Raises:
-        NvoiError: the credentials may not read the price list, it does not answer, or it lacks
-            what every server has.
+        NvoiError: the credentials may not read the price list, it does not answer or in another
+            form, or it lacks what every server has.
     """
     home = HOMES.get(ec2.find_partition())
     if home is None:
         raise NvoiError(f"AWS has no price list for {ec2.region}")
     client = ec2.build_client(home, "pricing")
+    try:
+        return collect_prices(ec2, client, types)
+    except UNREADABLE as error:
+        raise NvoiError("AWS' price list cannot be read: it is not as AWS documents it") from error
 
+
+def collect_prices(ec2: EC2, client: Any, types: Collection[str]) -> Prices:
     def read(service: str, terms: Mapping[str, str]) -> list[Item]:
         return [*list_products(ec2, client, service, {"regionCode": ec2.region, **terms})]
 
@@ -129,9 +137,11 @@ def find_price(products: Iterable[Item]) -> Price | None:
     for one in products:
         for term in one.get("terms", {}).get("OnDemand", {}).values():
             for dimension in term["priceDimensions"].values():
-                [(currency, amount), *_] = dimension["pricePerUnit"].items()
-                if Decimal(amount):
-                    return Price(currency, Decimal(amount))
+                [(currency, text), *_] = dimension["pricePerUnit"].items()
+                if not (amount := Decimal(text)).is_finite():
+                    raise ValueError(text)
+                if amount:
+                    return Price(currency, amount)
     return None
 
 

@@ -50,7 +50,7 @@ def explain(error: RequestError, what: str, url: str) -> RequestError:
         document = error.document if isinstance(error.document, dict) else {}
         message = f"Scaleway cannot {what}"
         reason = describe_refusal(document) or error.message
-        hint = HINTS.get(document.get("type", ""), AGAIN)
+        hint = HINTS.get(find_type(error), AGAIN)
     return RequestError(
         f"{message}: {reason}",
         hint=hint,
@@ -85,7 +85,8 @@ def is_lost(error: RequestError) -> bool:
 def describe_refusal(document: Mapping[str, Any]) -> str:
     """Why the API refuses, by the fields that each type has; empty for those without."""
     found = document.get("details")
-    details: Sequence[Mapping[str, Any]] = found if isinstance(found, list) else ()
+    listed = found if isinstance(found, list) else ()
+    details: Sequence[Mapping[str, Any]] = [one for one in listed if isinstance(one, dict)]
     texts = {
         "denied_authentication": "the secret key is refused",
         "permissions_denied": "the API key may not "
@@ -102,7 +103,7 @@ def describe_refusal(document: Mapping[str, Any]) -> str:
         ),
         "precondition_failed": str(document.get("help_message") or ""),
     }
-    text = clean_line(texts.get(document.get("type", ""), ""))
+    text = clean_line(texts.get(str(document.get("type")), ""))
     reasons = {"not_found": "no such key exists", "expired": "it has expired"}
     reason = reasons.get(str(document.get("reason")), "")
     return f"{text}: {reason}" if reason and text else text

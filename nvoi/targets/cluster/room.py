@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from nvoi.config.fields import find_bytes, find_millicores
-from nvoi.config.schema import Database
+from nvoi.config.schema import Application, Database
+from nvoi.domains import list_sites
 from nvoi.errors import ConfigError, Fault, UsageError
 from nvoi.k3s.drain import list_claims
 from nvoi.k3s.requirements import show
@@ -18,10 +20,12 @@ from nvoi.kubernetes.capacity import (
     find_share,
     read_promise,
 )
+from nvoi.kubernetes.cloudflared import REPLICAS, RESOURCES
 from nvoi.kubernetes.data import list_places
 from nvoi.kubernetes.database import find_engine
 from nvoi.kubernetes.names import NAMESPACE, build_statefulset_name
 from nvoi.kubernetes.ownership import Reference
+from nvoi.kubernetes.progress import is_ready
 from nvoi.kubernetes.workloads import Resources, build_database_resources, names_cpu
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_database_name
@@ -79,10 +83,18 @@ def settle_share(context: ClusterContext) -> None:
     if names_cpu(database.resources):
         check_promise(context, database, live, places)
         return
+    is_down = live is not None and not is_ready(live)
+    if live is not None and (is_down or find_share(live, places) is None):
+        places = list_disks(context, live, places) or places
     share = find_share(live, places)
-    if share is None:
+    if share is None or (is_down and not has_room(context, places, share)):
         share = choose_share(context, live, places)
     context.rollout.database_cpu = f"{share}m"
+
+
+def has_room(context: ClusterContext, places: list[Place], share: int) -> bool:
+    """Whether one of the servers has it beside the pods of others, which may have come since."""
+    return not places or any(place.free >= share for place in measure(context, places))
 
 
 def check_promise(
@@ -104,17 +116,13 @@ def check_promise(
 
 def choose_share(context: ClusterContext, live: Json | None, places: list[Place]) -> int:
     """What there is for the database on whichever of its servers it comes to be."""
-    if live is not None and (own := list_disks(context, live, places)):
-        places = own
-        if (share := find_share(live, places)) is not None:
-            return share
     if not places:
         return MOST
     least = min(measure(context, places), key=lambda place: place.share)
-    promised, _ = read_promise(live)
+    promised, limit = read_promise(live)
     if promised is None:
         log.info("The database has %sm of processor time: %s", least.share, least)
-    else:
+    elif (promised, limit) != (least.share, least.share):
         log.warning(
             "The database starts anew, with %sm of processor time where %sm was promised: %s",
             *(least.share, promised, least),
@@ -124,8 +132,21 @@ def choose_share(context: ClusterContext, live: Json | None, places: list[Place]
 
 def measure(context: ClusterContext, places: list[Place]) -> list[Place]:
     """The places with what is on them."""
+    application = context.application
     pods = context.cluster.get(["pods"], namespace=None)
-    return fill_places(context.application.name, places, pods, context.manifests.kept)
+    found = fill_places(application.name, places, pods, context.manifests.kept)
+    return [replace(place, own=place.own + count_tunnels(application)) for place in found]
+
+
+def count_tunnels(application: Application) -> int:
+    """What is promised to the pods that bring visitors in; also all of these may be on one server.
+
+    They come with the first deploy, after the database.
+    """
+    if application.cloudflare is None:
+        return 0
+    each = find_millicores(RESOURCES.requested_cpu) or 0
+    return len([*list_sites(application)]) * REPLICAS * each
 
 
 def list_disks(context: ClusterContext, live: Json, places: list[Place]) -> list[Place]:

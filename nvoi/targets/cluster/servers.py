@@ -40,8 +40,9 @@ PLATFORMS = {"x86": "linux/amd64", "arm64": "linux/arm64"}
 
 def reach_servers(context: ClusterContext) -> None:
     check_surplus(context)
-    check_lost_master(context)
+    # First whose they are: what is nobody's tells nothing of the app's master.
     adopt_rented(context)
+    check_lost_master(context)
     tell_surplus(context)
     found = context.provider.ensure_servers(context.application)
     try:
@@ -220,8 +221,8 @@ def plan_servers(context: ClusterContext) -> Iterator[str]:
         yield from context.provider.describe(context.application, with_volumes=with_volumes)
         try:
             check_surplus(context)
-            check_lost_master(context)
             list_rented(context)
+            check_lost_master(context)
         except UsageError:
             raise
         except NvoiError as error:

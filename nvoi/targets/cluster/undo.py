@@ -16,6 +16,7 @@ from nvoi.kubernetes.ownership import (
     read_template,
 )
 from nvoi.kubernetes.progress import is_ready
+from nvoi.kubernetes.ways import keep_ways
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Rollout
@@ -59,7 +60,11 @@ def put_back(context: ClusterContext) -> None:
     before, created = find_changes(context.state, applied)
     jobs = {reference for reference in created if reference.kind == "Job"}
     try:
-        before = place_again(context, before)
+        before = {
+            read_reference(item): item
+            # Visitors may come by more than its record has: it was gone back to.
+            for item in keep_ways(context.state.objects, place_again(context, before).values())
+        }
         unready = find_unready(context.state, before)
         context.cluster.restore(before.values(), sorted(created - jobs), unready=unready)
         context.rollout.is_restored = True

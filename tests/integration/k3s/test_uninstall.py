@@ -177,6 +177,7 @@ def rented(pair: Fleet) -> Fleet:
 def test_a_rented_worker_that_was_made_again_joins_under_its_own_name(
     rented: Fleet, connections: Connections
 ) -> None:
+    rented.run(connections, app="blog")
     add_disk(rented.cluster, "shop-main-2")
     made = rented.replace(1)
     # What was on its own disk would begin empty.
@@ -188,7 +189,11 @@ def test_a_rented_worker_that_was_made_again_joins_under_its_own_name(
     names = rented.run(connections)
     assert names["shop-main-2"] == "shop-main-2"
     assert "delete node shop-main-2" in list_verbs(rented.cluster)
-    assert list(read_nodes(rented.cluster)) == ["shop-main-1", "shop-main-2"]
+    nodes = read_nodes(rented.cluster)
+    assert list(nodes) == ["shop-main-1", "shop-main-2"]
+    # Else this app could give a server away that another one uses.
+    labels = nodes["shop-main-2"]["metadata"]["labels"]
+    assert labels["nvoi.io/app.shop"] == labels["nvoi.io/app.blog"] == "true"
 
 
 def test_what_is_left_of_a_rented_cluster_joins_that_of_a_new_master(

@@ -70,6 +70,8 @@ def test_what_is_there_already_or_never_was_is_not_added() -> None:
 def test_a_policy_that_lets_everybody_in_lets_the_ingress_in() -> None:
     wanted = build(f"let_in: ['*']\n{WEB}")
     assert keep_ways(build(PUBLIC), wanted)[0] == wanted[0]
+    # The ingress was among everybody, and stays let in where others are no longer.
+    assert list_peers(keep_ways(wanted, build(WEB))) == [*list_peers(build(WEB)), INGRESS]
 
 
 def test_names_that_an_ingress_loses_are_led_on_unless_another_one_has_them() -> None:

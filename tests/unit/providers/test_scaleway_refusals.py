@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, NvoiError, RequestError
 from nvoi.providers.scaleway import Scaleway
-from nvoi.providers.scaleway.refusals import describe_refusal
+from nvoi.providers.scaleway.refusals import describe_refusal, explain
 from nvoi.ssh.routes import Routes
 from tests.fakes.clouds.scaleway import (
     ADDRESSES,
@@ -363,3 +364,13 @@ def test_delete_asks_again_where_the_api_fails_for_a_moment(cloud: Cloud) -> Non
     rent(cloud, application, PACE).delete_servers(application, with_volumes=True)
     assert not any(cloud.show_all().values())
     assert not cloud.has_faults
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"type": []}, {"type": "invalid_arguments", "details": ["x"]}, {"details": "x"}, ["x"]],
+)
+def test_a_refusal_of_another_form_is_told_all_the_same(document: Any) -> None:
+    error = RequestError("HTTP 400: no", status=400, document=document)
+    told = explain(error, "list servers", "url").message
+    assert told == "Scaleway cannot list servers: HTTP 400: no"

@@ -246,6 +246,19 @@ def test_what_comes_back_is_placed_where_the_servers_are_by_now() -> None:
         assert item["spec"]["template"]["spec"]["nodeSelector"] == {SERVER_GROUP: "main"}
 
 
+def test_visitors_come_to_what_comes_back_as_they_did_before_the_run() -> None:
+    # A release without a domain was gone back to, and the Ingress of the one after it stayed.
+    live = copy.deepcopy([record(STAMPS[0]), *build(WEB, STAMPS[0]).kept])
+    (service,) = (item for item in live if item["kind"] == "Service")
+    service["spec"]["ports"].append({"name": "public", "port": 80, "targetPort": "main"})
+    context = see(live)
+    recorder = connect(context)
+    context.rollout.applied += build(WEB, STAMPS[5]).all
+    restore(context)
+    (put_back,) = (item for item in recorder.restored if item["kind"] == "Service")
+    assert [port["port"] for port in put_back["spec"]["ports"]] == [3000, 80]
+
+
 def test_a_service_leads_to_a_name_once_its_pods_have_it() -> None:
     def get_target(items: Iterable[Any]) -> Any:
         (service,) = [item for item in items if item["kind"] == "Service"]

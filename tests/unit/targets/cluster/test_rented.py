@@ -119,6 +119,16 @@ database:
 WORKER = build_server("shop-work-1")
 
 
+def test_a_server_of_nobody_is_not_told_as_one_that_the_master_left_behind() -> None:
+    servers = (replace(WORKER, is_labelled=False),)
+    account = Strict(servers=servers, unlabelled=("server shop-work-1",))
+    context = rent(account, text=WEB + DATABASE)
+    with pytest.raises(UsageError, match="no label says whose they are: server shop-work-1"):
+        SERVERS.run(context)
+    with pytest.raises(UsageError, match="no label says whose they are"):
+        [*SERVERS.plan(context)]
+
+
 def test_data_that_went_with_a_master_is_told_before_anything_is_made() -> None:
     context = rent(Strict(servers=(WORKER,)), text=WEB + DATABASE)
     with pytest.raises(UsageError, match=r"the master is gone, .* shop-work-1 .* statefulset/db-s"):

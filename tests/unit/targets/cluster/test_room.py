@@ -15,7 +15,7 @@ from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.room import check_room, settle_share
 from tests.unit.k3s.servers import GIBIBYTE
 from tests.unit.kubernetes.configs import container_of, find
-from tests.unit.targets.cluster.runs import build, see
+from tests.unit.targets.cluster.runs import build, see, serving
 
 TEXT = """\
 servers:
@@ -89,6 +89,11 @@ def promise(context: ClusterContext) -> tuple[str, str]:
 
 def serve(text: str, cpu: str) -> list[Any]:
     """The database as it runs, with a share; the API writes a whole processor as 1."""
+    return [serving(item) for item in wait(text, cpu)]
+
+
+def wait(text: str, cpu: str) -> list[Any]:
+    """The same with no pod that is ready."""
     context = see([], text=text)
     context.rollout.database_cpu = cpu
     return [*context.manifests.database]
@@ -124,6 +129,19 @@ def test_all_else_on_the_server_has_its_place_first() -> None:
     assert promise(context) == ("250m", "250m")
 
 
+def test_the_pods_that_bring_visitors_in_have_their_place_too() -> None:
+    pods = [build_pod(MAIN, "300m", "k3s")]
+    text = write("main").replace("port: 3000", "port: 3000, domain: example.com")
+    through = "domain_provider: {%s}\n" + text
+    cloudflare, ingress = (
+        "cloudflare: {api_token: t, account_id: a}",
+        "ingress: {email: a@b.example}",
+    )
+    # Two of them with 50m each, which a rollout must not lack.
+    assert promise(look(through % cloudflare, 1, 1, 1, pods=pods)[0])[0] == "300m"
+    assert promise(look(through % ingress, 1, 1, 1, pods=pods)[0])[0] == "400m"
+
+
 def test_where_it_may_be_on_several_servers_the_one_with_the_least_counts() -> None:
     assert promise(look(write("work"), 4, 4, 1)[0]) == ("500m", "500m")
     pods = [build_pod(WORK, "1300m")]
@@ -154,6 +172,24 @@ def test_a_server_that_is_replaced_by_a_smaller_one_restarts_it_with_the_reason(
         "The database starts anew, with 500m of processor time where 1000m was promised: "
         "node-of-shop-main-1 has 1 processor, and all else needs 300m"
     ) in caplog.text
+
+
+def test_a_database_that_waits_for_room_that_others_have_gets_what_is_left(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Both were promised a processor of four, and now the server has two.
+    text, others = write("main"), [build_pod(MAIN, "1"), build_pod(MAIN, "200m", "k3s")]
+    context, _ = look(text, 2, 1, 1, live=wait(text, "1000m"), pods=others)
+    assert promise(context) == ("500m", "500m")
+    assert "starts anew, with 500m of processor time where 1000m was promised" in caplog.text
+    # One that is down for another reason stays as it is, and so does one that has the least.
+    caplog.clear()
+    context, _ = look(text, 2, 1, 1, live=wait(text, "100m"), pods=[build_pod(MAIN, "2")])
+    assert promise(context) == ("100m", "100m")
+    context, _ = look(text, 2, 1, 1, live=wait(text, "800m"), pods=others)
+    assert promise(context) == ("800m", "800m")
+    assert promise(look(text, 0, 1, 1, live=wait(text, "800m"))[0]) == ("800m", "800m")
+    assert "The database" not in caplog.text
 
 
 def test_a_database_of_an_earlier_version_is_promised_what_it_may_use_from_now_on(
