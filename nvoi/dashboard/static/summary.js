@@ -19,15 +19,16 @@ export class Summary {
     return this.element.dataset.status;
   }
 
-  get seen() {
-    return Number(this.element.dataset.seen);
+  // Whatever was rendered holds for an attempt of which nothing was heard since, with no newer one.
+  shows(attempt) {
+    const { seen, superseded } = this.element.dataset;
+    return attempt.status === this.status && attempt.last_seen_at === Number(seen) && attempt.superseded === (superseded !== undefined);
   }
 
   // Takes an attempt's data; fetches what is shown of it where that has become another.
   update(attempt) {
     const key = JSON.stringify(PARTS.map((part) => attempt[part]));
-    // Whatever was rendered holds for an attempt of which nothing was heard since.
-    const known = this.key ?? (attempt.status === this.status && attempt.last_seen_at === this.seen ? key : null);
+    const known = this.key ?? (this.shows(attempt) ? key : null);
     this.key = key;
     if (key === known) return this.fetching;
     this.fetching = this.fetching.then(() => this.fetch()).catch(() => (this.key = null));

@@ -12,7 +12,7 @@ import pytest
 
 from nvoi.log.levels import Logger
 from tests.integration.dashboard.browser import Browser
-from tests.integration.dashboard.serving import Serving
+from tests.integration.dashboard.serving import Serving, build_path
 from tests.integration.dashboard.watching import (
     CONTEXT,
     WHOLE,
@@ -294,15 +294,25 @@ def test_what_is_not_there_is_answered_with_a_page(serving: Serving, path: str) 
     assert b"Not found" in response.data
 
 
+@pytest.mark.parametrize("listens", [True, False])
 def test_a_later_attempt_is_told_and_can_be_chosen(
-    browser: Browser, shared: Serving, tmp_path: Path
+    browser: Browser, shared: Serving, tmp_path: Path, *, listens: bool
 ) -> None:
-    deploy_id = "again/and again"
+    expect_network_errors(browser)
+    deploy_id = f"again/and again {listens}"
     with start_run(shared, tmp_path, deploy_id) as run:
         run.log.info("the first time")
+    if not listens:
+        # It begins before the page hears anything beside what it opened with.
+        url = f"{shared.url}{build_path(deploy_id)}"
+        browser.command("Network.enable")
+        browser.command("Network.setBlockedURLs", urls=[f"{url}/events*", f"{url}.json"])
     open_deploy(browser, shared, deploy_id)
     with start_run(shared, tmp_path, deploy_id) as run:
         run.log.info("the second time")
+        if not listens:
+            wait_until(lambda: len(shared.get_attempts(deploy_id)) == 2, "a second attempt")
+            browser.command("Network.setBlockedURLs", urls=[])
         browser.wait_for("document.querySelector('.banner.note a')")
         assert list_messages(browser) == ["the first time"]
         browser.click(".banner.note a")
