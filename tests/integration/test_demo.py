@@ -169,7 +169,7 @@ def test_it_waits_with_all_it_shows_until_ctrl_c_and_a_second_one_changes_nothin
     [
         (signal.SIGINT, "all of it in", 130, "nvoi: interrupted (Ctrl-C)"),
         (signal.SIGINT, "migrate its data: greetings", 130, "[ERROR] interrupted (Ctrl-C)"),
-        (signal.SIGHUP, "Try the services", 129, "[ERROR] interrupted (SIGHUP)"),
+        (signal.SIGHUP, "migrate its data: greetings", 129, "[ERROR] interrupted (SIGHUP)"),
     ],
 )
 def test_a_signal_in_the_middle_takes_everything_down_and_is_told(
