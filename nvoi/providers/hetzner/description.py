@@ -57,9 +57,9 @@ def describe_changes(
 
 
 def list_closing(plan: Plan) -> Iterator[str]:
-    if plan.passing_ports:
+    if plan.former_ports:
         firewall = f"{FIREWALL} {build_firewall_name(plan.application.name)}"
-        yield describe_closing(firewall, plan.passing_ports)
+        yield describe_closing(firewall, plan.former_ports)
 
 
 def describe_deletion(
