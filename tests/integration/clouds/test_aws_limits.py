@@ -140,7 +140,8 @@ def test_a_type_that_is_sold_out_names_the_nearest(aws_cloud: StrictAWS, aws_acc
     told = str(raised.value)
     assert "InsufficientInstanceCapacity" in told
     assert "t3.small may be had in eu-central-1b, eu-central-1c (location)" in told
-    assert "t3a.small (2 vCPU, 2 GiB)" in told
+    # 0.0216 an hour, with a disk and an address.
+    assert "t3a.small (2 vCPU, 2 GiB, USD 22.42 a month)" in told
     assert "made so far, and taken up by the next run: VPC nvoi-shop-network" in told
     aws_cloud.sold_out.clear()
     build_aws(aws_cloud, app).ensure_servers(app)
