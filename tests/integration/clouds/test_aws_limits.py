@@ -304,7 +304,7 @@ def test_a_network_that_overlaps(aws_cloud: StrictAWS, aws_account: Any) -> None
 def test_a_thousand_other_things_are_not_touched_however_many_pages_they_have(
     aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
-    aws_cloud.page = 100
+    aws_cloud.page = 50
     # Each has nine disks beside its own: those are made sooner than servers.
     disks = [{"DeviceName": f"/dev/sd{letter}", "Ebs": {"VolumeSize": 1}} for letter in "bcdefghij"]
     aws_account.run_instances(
