@@ -243,15 +243,15 @@ def call_nvoi(
 def keep_process() -> Iterator[None]:
     """Take back what a command changes of its process, which usually ends with it."""
     logger = logging.getLogger("nvoi")
-    before = [*logger.handlers], logger.level, logger.propagate
+    handlers, level, propagate = [*logger.handlers], logger.level, logger.propagate
     signals = {number: signal.getsignal(number) for number in ENDING}
     try:
         yield
     finally:
         for number, handler in signals.items():
             signal.signal(number, handler)
-        logger.handlers, _, logger.propagate = before
-        logger.setLevel(before[1])
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 def run_resend(file: Path, folder: Path, *options: str, **environ: str) -> Outcome:
