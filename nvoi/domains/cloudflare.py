@@ -18,7 +18,6 @@ from nvoi.domains.cloudflare_api import (
 )
 from nvoi.domains.cloudflare_records import Record, Tunnel
 from nvoi.domains.cloudflare_survey import (
-    LAST_RULE,
     Survey,
     build_rules,
     describe_removal,
@@ -114,7 +113,7 @@ class Tunnels:
             survey.look_at(tunnel, list_hostnames(sites))
         self._tell_lost(survey, ids)
         self._remove(survey.list_old_records(sites), tunnels)
-        # What the gem has recorded is known as its own by these.
+        # Last: by these rules the records that the gem made are known as the app's.
         for site in sites:
             self._trim_rules(survey, site)
 
@@ -202,13 +201,13 @@ class Tunnels:
     def _ensure_rules(self, survey: Survey, site: Site, tunnel: Tunnel) -> None:
         """Have the tunnel lead visitors to the service.
 
-        Those of names that it no longer has are led as before, until the release is reached.
+        Visitors of names that it no longer has are led as before, until the release is reached.
 
         Raises:
             NvoiError: its rules are not there half a minute after they were taken.
         """
-        before, own = survey.settings[tunnel.id], build_rules(site)[:-1]
-        rules = [*own, *list_other_rules(before, site), LAST_RULE]
+        before = survey.settings[tunnel.id]
+        rules = build_rules(site, list_other_rules(before, site))
         if has_rules(before, rules):
             return
         self._put_settings(survey, tunnel, before | {"ingress": rules})

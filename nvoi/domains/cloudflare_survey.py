@@ -230,11 +230,15 @@ def name_owner(record: Record) -> str:
     return f"of nvoi's app {match[1]}" if match else "not nvoi's"
 
 
-def build_rules(site: Site) -> list[dict[str, str]]:
-    """What a tunnel does with visitors: those of each name are led to the service."""
+def build_rules(site: Site, others: Iterable[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """What a tunnel does with visitors: those of each name are led to the service.
+
+    Args:
+        others: rules of other names, which it keeps.
+    """
     service = f"http://{site.workload}.default.svc.cluster.local:{site.port}"
     rules = [{"hostname": name, "service": service} for name in site.hostnames]
-    return [*rules, LAST_RULE]
+    return [*rules, *others, LAST_RULE]
 
 
 def has_rules(settings: dict[str, Any], rules: Iterable[dict[str, str]]) -> bool:

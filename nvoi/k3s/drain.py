@@ -21,6 +21,8 @@ from nvoi.waiting import Reminder
 log = get_logger("nvoi.k3s")
 
 DRAIN_SECONDS = 300
+#: Where the disks are that the provisioner of k3s makes.
+STORAGE_FOLDER = "/var/lib/rancher/k3s/storage"
 #: Seconds until pods that are still there are evicted again.
 EVICT_SECONDS = 2.0
 MIRROR = "kubernetes.io/config.mirror"
@@ -106,9 +108,8 @@ def remove_node(
     claims = list_claims(cluster, node.name)
     if claims:
         log.warning(
-            "%s: k3s stays on its server, as data of %s is there, in /var/lib/rancher/k3s/storage",
-            node.name,
-            ", ".join(claims),
+            "%s: k3s stays on its server, as data of %s is there, in %s",
+            *(node.name, ", ".join(claims), STORAGE_FOLDER),
         )
     # First k3s, then the node: an agent that still runs would bring it back.
     elif node.address not in kept:

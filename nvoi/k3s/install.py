@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from nvoi.command import Command, build_script
 from nvoi.errors import NvoiError, RemoteError
 from nvoi.k3s import read_script
-from nvoi.k3s.drain import list_claims
+from nvoi.k3s.drain import STORAGE_FOLDER, list_claims
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import (
     READY_SECONDS,
@@ -40,9 +40,7 @@ log = get_logger("nvoi.k3s")
 
 #: Seconds for the installer's downloads; the program has 75 MB.
 INSTALL_SECONDS = 900
-#: Where the disks are that k3s found for claims, and what lists what is in there.
-STORAGE_FOLDER = "/var/lib/rancher/k3s/storage"
-LIST = '[ ! -d "$1" ] || ls -A "$1"'
+LIST_FOLDER = '[ ! -d "$1" ] || ls -A "$1"'
 DISK_FULL = "No space left on device"
 #: The exit codes of the script that say what went wrong; sysexits(3) leaves these alone.
 NO_INSTALLER = 90
@@ -104,12 +102,12 @@ class Installer:
         return tasks
 
     def _free(self, servers: Sequence[Server]) -> None:
-        """Have servers be none of a cluster any more that is gone; their k3s goes with all in it.
+        """Take servers out of a cluster that is gone: their k3s is removed, with what runs there.
 
         Raises:
             NvoiError: data of that cluster is on the disk of one.
         """
-        command = build_script("nvoi-storage", LIST, STORAGE_FOLDER)
+        command = build_script("nvoi-storage", LIST_FOLDER, STORAGE_FOLDER)
         found = work_on_all(
             servers,
             lambda one: self.connections.run(one.host, as_root(one.host, command)).lines,
@@ -267,7 +265,7 @@ def find_replaced(
 
 
 def check_lost(node: ClusterNode, claims: Sequence[str]) -> None:
-    """See that nothing of value was on a server that is gone: it would begin anew, and empty."""
+    """See that nothing of value was on a server that is gone: what uses it would begin empty."""
     if claims:
         raise NvoiError(
             f"the server that was the node {node.name} is gone, and data was on its own disk: "

@@ -299,5 +299,5 @@ def find_orphans(servers: Sequence[Server], facts: Mapping[str, Facts]) -> list[
 
 
 def is_orphan(server: Server, k3s: K3s) -> bool:
-    """Whether it was a worker of a cluster, its master having no k3s any more."""
+    """Whether it is a rented worker that had joined a cluster; asked where no master is left."""
     return server.is_rented and k3s.is_ours and k3s.role == "agent" and bool(k3s.applied)

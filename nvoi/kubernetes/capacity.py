@@ -14,6 +14,7 @@ from nvoi.kubernetes.data import list_groups
 from nvoi.kubernetes.names import PART_OF, build_label_value
 from nvoi.kubernetes.ownership import Json, get_label
 from nvoi.kubernetes.workloads import Manifest
+from nvoi.log.rendering import format_count
 
 PROCESSOR = 1000
 #: What a database has where its server has more, and where all else leaves it less.
@@ -23,7 +24,7 @@ ENDED = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True)
-class Place:
+class Candidate:
     """A node that the database may be on.
 
     ``others`` is what the pods of other apps and of the cluster itself are promised there, and
@@ -51,12 +52,8 @@ class Place:
         return max(LEAST, min(self.half, self.free - self.own))
 
     def __str__(self) -> str:
-        taken = self.others + self.own
-        return f"{self.node} has {count_processors(self.processors)}, and all else needs {taken}m"
-
-
-def count_processors(number: int) -> str:
-    return "1 processor" if number == 1 else f"{number} processors"
+        count, taken = format_count(self.processors, "processor"), self.others + self.own
+        return f"{self.node} has {count}, and all else needs {taken}m"
 
 
 def read_promise(live: Json | None) -> tuple[int | None, int | None]:
@@ -71,47 +68,49 @@ def read_promise(live: Json | None) -> tuple[int | None, int | None]:
     return requested, limit
 
 
-def find_share(live: Json | None, places: Iterable[Place]) -> int | None:
-    """What a database has that runs, where it is to stay: a restart is not worth more of it."""
+def find_share(live: Json | None, candidates: Iterable[Candidate]) -> int | None:
+    """What a running database has, unless it is too much there: more is not worth its restart."""
     requested, limit = read_promise(live)
-    most = min((place.half for place in places), default=MOST)
+    most = min((one.half for one in candidates), default=MOST)
     return limit if limit is not None and limit == requested and limit <= most else None
 
 
-def fill_places(
-    app: str, places: Iterable[Place], pods: Iterable[Json], wanted: Iterable[Manifest]
-) -> list[Place]:
-    """The places with what is on them: all pods of the cluster, and the app's ``wanted`` ones."""
+def measure_candidates(
+    app: str, candidates: Iterable[Candidate], pods: Iterable[Json], wanted: Iterable[Manifest]
+) -> list[Candidate]:
+    """The candidates with what is on them: the pods of others, and the app's services."""
     others = [pod for pod in pods if get_label(pod, PART_OF) != build_label_value(app)]
     own = [item for item in wanted if item["kind"] == "Deployment"]
     return [
-        replace(place, others=count_pods(place, others), own=count_deployments(place, own))
-        for place in places
+        replace(one, others=sum_pods(one, others), own=sum_deployments(one, own))
+        for one in candidates
     ]
 
 
-def count_pods(place: Place, pods: Iterable[Json]) -> int:
+def sum_pods(candidate: Candidate, pods: Iterable[Json]) -> int:
+    """What those on it are promised."""
     return sum(
-        count_containers(pod["spec"])
+        sum_containers(pod["spec"])
         for pod in pods
-        if pod["spec"].get("nodeName") == place.node
+        if pod["spec"].get("nodeName") == candidate.node
         if (pod.get("status") or {}).get("phase") not in ENDED
     )
 
 
-def count_deployments(place: Place, deployments: Iterable[Manifest]) -> int:
+def sum_deployments(candidate: Candidate, deployments: Iterable[Manifest]) -> int:
     """What they come to at most, all on one server: in a rollout each has one pod more."""
+    group = candidate.group
     specs: list[Any] = [
-        item["spec"] for item in deployments if place.group in (list_groups(item) or (place.group,))
+        item["spec"] for item in deployments if group in (list_groups(item) or (group,))
     ]
     return sum(
         (spec["replicas"] + (spec["strategy"]["type"] != "Recreate"))
-        * count_containers(spec["template"]["spec"])
+        * sum_containers(spec["template"]["spec"])
         for spec in specs
     )
 
 
-def count_containers(specification: Any) -> int:
+def sum_containers(specification: Any) -> int:
     """What the containers of a pod are promised."""
     requests = (
         (container.get("resources") or {}).get("requests") or {}

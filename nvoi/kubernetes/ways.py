@@ -24,12 +24,13 @@ def keep_ways(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Manifest
     there, wanted = {read_reference(item): item for item in live}, list(wanted)
     names = {rule.get("host") for item in wanted for rule in list_rules(item)}
     return [
-        keep(item, found, names) if (found := there.get(read_reference(item))) else item
+        keep_open(item, found, names) if (found := there.get(read_reference(item))) else item
         for item in wanted
     ]
 
 
-def keep(item: Manifest, live: Json, names: set[str | None]) -> Manifest:
+def keep_open(item: Manifest, live: Json, names: set[str | None]) -> Manifest:
+    """An object with what visitors come by in the live one; ``names`` are led elsewhere by then."""
     spec: Any = item.get("spec")
     if item["kind"] == "Service":
         changed = spec | {"ports": [*spec["ports"], *list_ports(spec, live["spec"])]}
@@ -53,7 +54,10 @@ def list_ports(wanted: Any, live: Any) -> list[Manifest]:
 
 
 def keep_ingress(wanted: Any, live: Any) -> Any:
-    """The rules of a policy; those that let everybody in have no peers."""
+    """A policy's wanted rules, which let the ingress in where the live ones do.
+
+    A rule without peers lets everybody in.
+    """
     is_let_in = any(INGRESS in (rule.get("from") or (INGRESS,)) for rule in live)
     return [
         rule | {"from": [*rule["from"], dict(INGRESS)]}

@@ -151,11 +151,10 @@ def list_open_ports(application: Application) -> tuple[int, ...]:
     return (SSH_PORT, *(INGRESS_PORTS if application.uses_ingress else ()))
 
 
-def list_passing_ports(application: Application) -> tuple[int, ...]:
-    """Those of the ingress where the app does not need them.
+def list_former_ports(application: Application) -> tuple[int, ...]:
+    """The ports that only the release before may need: the ingress', unless the app has one.
 
-    The release before may, and visitors come by them until the new one is reached: where they are
-    open, they stay so until then.
+    Visitors come by them until the new release is reached: those that are open stay so until then.
     """
     return () if application.uses_ingress else INGRESS_PORTS
 

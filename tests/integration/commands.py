@@ -258,12 +258,12 @@ def gather(
 def keep_logging() -> Iterator[None]:
     """Take back what a command changes of its process's logging, which usually ends with it."""
     logger = logging.getLogger("nvoi")
-    before = [*logger.handlers], logger.level, logger.propagate
+    handlers, level, propagate = [*logger.handlers], logger.level, logger.propagate
     try:
         yield
     finally:
-        logger.handlers, _, logger.propagate = before
-        logger.setLevel(before[1])
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 def run_resend(file: Path, folder: Path, *options: str, **environ: str) -> Outcome:

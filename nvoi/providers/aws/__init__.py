@@ -150,10 +150,10 @@ class AWS(RentedServers):
         return self.list_servers(application)
 
     def close_ports(self, application: Application) -> None:
-        if self._network is None or not self._network.passing:
+        if self._network is None or not self._network.former:
             return
         self._open(application).networks.close(self._network)
-        self._network = replace(self._network, passing=())
+        self._network = replace(self._network, former=())
 
     def keep_host_keys(self, server: Server, keys: Sequence[str]) -> Server:
         app, labels = self._open(self._application), build_host_key_labels(keys)

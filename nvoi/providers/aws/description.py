@@ -95,8 +95,8 @@ def describe_network_changes(
         yield f"lets in {rule} by firewall {networks.firewall_name}"
     for other in drift.others:
         yield f"ends that firewall {networks.firewall_name} lets in {describe_rule(other)}"
-    if drift.passing:
-        ports = [one["FromPort"] for one in drift.passing]
+    if drift.former:
+        ports = [one["FromPort"] for one in drift.former]
         yield describe_closing(f"firewall {networks.firewall_name}", ports)
 
 

@@ -18,7 +18,7 @@ from nvoi.naming import build_firewall_name, build_network_name
 from nvoi.providers.aws.api import EC2, Item, Resource
 from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.refusals import GONE
-from nvoi.providers.rented import NETWORK, SUBNET, list_open_ports, list_passing_ports
+from nvoi.providers.rented import NETWORK, SUBNET, list_former_ports, list_open_ports
 
 log = get_logger("nvoi.providers")
 
@@ -50,25 +50,25 @@ class Rule:
 class Drift:
     """The rules that a firewall lacks, and those that it has beside, as the API has them.
 
-    Of these ``passing`` are those that only the release before may need.
+    ``former`` are those that only the release before may need; ``others`` are without them.
     """
 
     lacking: list[Rule]
     others: list[Item]
-    passing: list[Item]
+    former: list[Item]
 
 
 @dataclass(frozen=True)
 class Network:
     """Where servers are made: the ids of subnet and firewall, and the zone.
 
-    ``passing`` are the rules of the firewall that only the release before may need.
+    ``former`` are the rules of the firewall that only the release before may need.
     """
 
     subnet: str
     firewall: str
     zone: str
-    passing: tuple[Item, ...] = ()
+    former: tuple[Item, ...] = ()
 
 
 class Networks:
@@ -80,7 +80,7 @@ class Networks:
         self.firewall_name = build_firewall_name(application.name)
         ports = (Rule(EVERYWHERE, port) for port in list_open_ports(application))
         self.rules = (Rule(NETWORK), *ports)
-        self._passing = [Rule(EVERYWHERE, port) for port in list_passing_ports(application)]
+        self._former = [Rule(EVERYWHERE, port) for port in list_former_ports(application)]
 
     # What there is
 
@@ -147,8 +147,8 @@ class Networks:
         known = {read_rule(one) for one in inbound}
         return Drift(
             lacking=[rule for rule in self.rules if rule not in known],
-            others=[one for one in inbound if read_rule(one) not in (*self.rules, *self._passing)],
-            passing=[one for one in inbound if read_rule(one) in self._passing],
+            others=[one for one in inbound if read_rule(one) not in (*self.rules, *self._former)],
+            former=[one for one in inbound if read_rule(one) in self._former],
         )
 
     # What is to be
@@ -180,8 +180,8 @@ class Networks:
             GroupName=self.firewall_name,
             Description=DESCRIPTION,
         )
-        passing = self._ensure_rules(firewall)
-        return Network(subnet.id, firewall.id, subnet.item["AvailabilityZone"], tuple(passing))
+        former = self._ensure_rules(firewall)
+        return Network(subnet.id, firewall.id, subnet.item["AvailabilityZone"], tuple(former))
 
     def _ensure(
         self,
@@ -255,12 +255,12 @@ class Networks:
             )
         if drift.others:
             self._revoke(firewall.id, drift.others)
-        return drift.passing
+        return drift.former
 
     def close(self, network: Network) -> None:
         """Let in no more what only the release before needed."""
-        self._revoke(network.firewall, network.passing)
-        for one in network.passing:
+        self._revoke(network.firewall, network.former)
+        for one in network.former:
             log.info("%s no longer lets in %s", self.firewall_name, describe_rule(one))
 
     def _revoke(self, firewall: str, rules: Iterable[Item]) -> None:

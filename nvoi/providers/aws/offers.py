@@ -16,7 +16,7 @@ from nvoi.config.schema import Application, AWSProvider
 from nvoi.errors import ConfigError, Fault, NvoiError
 from nvoi.log.levels import get_logger
 from nvoi.providers.aws.api import EC2
-from nvoi.providers.aws.prices import Prices, read_prices
+from nvoi.providers.aws.prices import FEW, Prices, read_prices
 from nvoi.providers.aws.refusals import CREDENTIALS, EC2Error
 from nvoi.providers.provider import ServerType
 from nvoi.providers.rented import NETWORK, WantedServer, build_path, list_wanted
@@ -61,8 +61,11 @@ class InstanceType:
     architectures: tuple[str, ...]
     has_nvme: bool
 
-    def __str__(self) -> str:
-        return f"{self.name} ({self.cores} vCPU, {self.memory / 1024:g} GiB)"
+    def describe(self, prices: Prices | None) -> str:
+        """It with its size, and with what a server of it costs where that is known."""
+        price = prices.find_server(self.name) if prices else None
+        costs = f", {prices.currency} {price:.2f} a month" if prices and price is not None else ""
+        return f"{self.name} ({self.cores} vCPU, {self.memory / 1024:g} GiB{costs})"
 
 
 @dataclass(frozen=True)
@@ -242,12 +245,17 @@ class Offers:
         """What to take where a type is sold out in a zone: other zones, then the nearest types."""
         zones = sorted(self._list_zones([name]).get(name, set()) - {zone})
         found = [one for one in self._list_types({"instance-type": [name]}) if one.name == name]
-        others = self.list_others(name, *found, zone=zone)
+        others = self.list_others(name, *found, zone=zone, with_prices=True)
         elsewhere = f"{name} may be had in {', '.join(zones)} (location); " if zones else ""
         return f"{elsewhere}{others}"
 
     def list_others(
-        self, name: str, one: InstanceType | None = None, *, zone: str | None = None
+        self,
+        name: str,
+        one: InstanceType | None = None,
+        *,
+        zone: str | None = None,
+        with_prices: bool = False,
     ) -> str:
         """The types of the right architecture that are nearest to one, or to its name."""
         filters = {
@@ -261,7 +269,9 @@ class Offers:
         names = [other.name for other in types]
         close = set(difflib.get_close_matches(name, names, n=3, cutoff=0.75))
         types.sort(key=lambda other: (other.name not in close, measure(other, one), other.name))
-        shown = ", ".join(map(str, types[:SHOWN_TYPES]))
+        nearest = [other.name for other in types[:FEW]]
+        prices = find_prices(self._ec2.move(self._ec2.region), nearest) if with_prices else None
+        shown = ", ".join(other.describe(prices) for other in types[:SHOWN_TYPES])
         rest = len(types) - SHOWN_TYPES
         more = f", and {rest} more" if rest > 0 else ""
         return f"with {self._architecture} there are {shown}{more}"

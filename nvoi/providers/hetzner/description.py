@@ -57,9 +57,9 @@ def describe_changes(
 
 
 def list_closing(plan: Plan) -> Iterator[str]:
-    if plan.passing_ports:
+    if plan.former_ports:
         firewall = f"{FIREWALL} {build_firewall_name(plan.application.name)}"
-        yield describe_closing(firewall, plan.passing_ports)
+        yield describe_closing(firewall, plan.former_ports)
 
 
 def describe_deletion(
@@ -68,19 +68,18 @@ def describe_deletion(
     """What is deleted and what stays, a line each, and what a month costs."""
     found = situation.found
     kept = [] if with_volumes else list(found.volumes.own.values())
-    now = price_all(catalog, *situation.list_there())
-    servers, volumes = situation.list_there(with_own=False)
-    after = price_all(catalog, servers, [*volumes, *kept])
+    free = situation.list_free(found.servers), situation.list_free(found.volumes)
+    after = price_all(catalog, free[0], [*free[1], *kept])
     return [
         *map(str, works),
         *(describe_volume(one.name, goes=False) for one in kept),
-        str(Costs(catalog.currency, now, after)),
+        str(Costs(catalog.currency, price_all(catalog, *list_there(situation)), after)),
     ]
 
 
 def sum_costs(situation: Situation, catalog: Catalog) -> Costs:
     """Of all that is there now, and of what the config names with the volumes that stay."""
-    servers, volumes = situation.list_there()
+    servers, volumes = list_there(situation)
     now = price_all(catalog, servers, volumes)
     sizes = {one.name: one.size for one in volumes}
     after = Decimal(0)
@@ -91,6 +90,15 @@ def sum_costs(situation: Situation, catalog: Catalog) -> Costs:
     sizes |= {volume.name: volume.size for _, volume in situation.list_volumes()}
     after += sum(sizes.values()) * catalog.volume_price
     return Costs(catalog.currency, now, after)
+
+
+def list_there(situation: Situation) -> tuple[list[ServerRecord], list[VolumeRecord]]:
+    """What costs money now, with what bears the app's names and nobody's labels."""
+    servers, volumes = situation.found.servers, situation.found.volumes
+    return (
+        [*servers.own.values(), *situation.list_free(servers)],
+        [*volumes.own.values(), *situation.list_free(volumes)],
+    )
 
 
 def price_all(

@@ -16,7 +16,7 @@ from hcloud.servers import BoundServer, PublicNetwork
 from hcloud.ssh_keys import BoundSSHKey
 from hcloud.volumes import BoundVolume
 
-R = TypeVar("R")
+R = TypeVar("R", bound="Record")
 
 SERVER, VOLUME, NETWORK, FIREWALL, KEY = "server", "volume", "network", "firewall", "SSH key"
 INITIALIZING = "initializing"

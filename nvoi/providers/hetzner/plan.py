@@ -50,8 +50,8 @@ from nvoi.providers.rented import (
     WantedServer,
     WantedVolume,
     build_labels,
+    list_former_ports,
     list_open_ports,
-    list_passing_ports,
 )
 from nvoi.providers.wording import describe_ports
 
@@ -129,7 +129,7 @@ class Plan(Situation):
     def plan_firewall(self) -> Iterator[Work]:
         name, cloud = build_firewall_name(self.application.name), self.api.cloud
         record = self.found.firewalls.find(name)
-        ports = (*list_open_ports(self.application), *self.passing_ports)
+        ports = (*list_open_ports(self.application), *self.former_ports)
         rules = [*map(build_rule, ports)]
         thing = f"{FIREWALL} {name}"
         detail = f", which lets in {', '.join(f'tcp/{port}' for port in ports)}"
@@ -149,20 +149,20 @@ class Plan(Situation):
             )
 
     @cached_property
-    def passing_ports(self) -> tuple[int, ...]:
+    def former_ports(self) -> tuple[int, ...]:
         """The open ports that only the release before may need."""
         record = self.found.firewalls.find(build_firewall_name(self.application.name))
         return tuple(
             port
-            for port in list_passing_ports(self.application)
+            for port in list_former_ports(self.application)
             if record is not None and read_rule(build_rule(port)) in record.rules
         )
 
     def plan_closing(self) -> Iterator[Work]:
-        """Close those."""
+        """Close the ports that only the release before needed."""
         name, cloud = build_firewall_name(self.application.name), self.api.cloud
         record = self.found.firewalls.find(name)
-        if record is None or not self.passing_ports:
+        if record is None or not self.former_ports:
             return
         target = Firewall(record.id)
         rules = [*map(build_rule, list_open_ports(self.application))]
@@ -170,7 +170,7 @@ class Plan(Situation):
             ROOM,
             "corrects",
             f"{FIREWALL} {name}",
-            f", which no longer lets in {describe_ports(self.passing_ports)}",
+            f", which no longer lets in {describe_ports(self.former_ports)}",
             lambda: cloud.firewalls.set_rules(target, rules),
         )
 

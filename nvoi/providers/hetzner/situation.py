@@ -14,10 +14,10 @@ from nvoi.naming import build_network_name
 from nvoi.providers.hetzner.inventory import (
     VOLUME,
     Found,
+    Listing,
     NetworkRecord,
+    R,
     Record,
-    ServerRecord,
-    VolumeRecord,
 )
 from nvoi.providers.hetzner.offers import IMAGE, Catalog, Offer
 from nvoi.providers.hetzner.refusals import ACCOUNT
@@ -98,19 +98,9 @@ class Situation:
             if self.is_free(record) and (with_volumes or kind != VOLUME)
         ]
 
-    def list_there(self, *, with_own: bool = True) -> tuple[list[ServerRecord], list[VolumeRecord]]:
-        """Servers and volumes that bear the app's labels, and those of its names with nobody's."""
-        servers, volumes = self.found.servers, self.found.volumes
-        return (
-            [
-                *(servers.own.values() if with_own else ()),
-                *filter(self.is_free, servers.others.values()),
-            ],
-            [
-                *(volumes.own.values() if with_own else ()),
-                *filter(self.is_free, volumes.others.values()),
-            ],
-        )
+    def list_free(self, listing: Listing[R]) -> list[R]:
+        """Those of a kind that bear the app's names, and neither its labels nor another's."""
+        return [*filter(self.is_free, listing.others.values())]
 
     def is_free(self, record: Record) -> bool:
         return find_other_owner(record.labels, build_labels(self.application)) is None

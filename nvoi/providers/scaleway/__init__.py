@@ -86,7 +86,7 @@ class Scaleway(RentedServers):
         self._seen: dict[str, Inventory] = {}
         self._servers: dict[str, Resource] = {}
         #: The ports that were left open for the release before, by the groups that let them in.
-        self._passing: dict[Resource, list[int]] = {}
+        self._former: dict[Resource, list[int]] = {}
 
     def find_faults(self, application: Application) -> list[Fault]:
         return [*list_config_faults(application), *list_name_faults(application)]
@@ -103,16 +103,15 @@ class Scaleway(RentedServers):
         self._seen.pop(application.name, None)
         inventory = maker.ensure_all(situation.orders)
         self._seen[application.name] = inventory
-        self._passing = maker.passing
+        self._former = maker.former
         return tuple(self._build_servers(application, inventory))
 
     def close_ports(self, application: Application) -> None:
         rules = build_rules(list_open_ports(application))
-        while self._passing:
-            group, ports = next(iter(self._passing.items()))
+        for group, ports in [*self._former.items()]:
             set_rules(self._api, group, rules)
             log.info("%s no longer lets in %s", group, describe_ports(ports))
-            del self._passing[group]
+            del self._former[group]
 
     def list_unlabelled(self, application: Application) -> Sequence[str]:
         inventory = self._look(application).drop_others()

@@ -65,8 +65,8 @@ def list_shared(situation: Situation) -> Iterator[str]:
             yield f"makes {group}, which lets in {ports}"
         elif situation.drift[zone]:
             yield f"corrects {group}: {', '.join(situation.drift[zone])}"
-        if situation.passing.get(zone):
-            yield describe_closing(group, situation.passing[zone])
+        if situation.former.get(zone):
+            yield describe_closing(group, situation.former[zone])
 
 
 def list_parts(situation: Situation) -> Iterator[str]:

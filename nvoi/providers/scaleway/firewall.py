@@ -69,12 +69,12 @@ def ensure_firewall(
     labels: Mapping[str, str],
     *,
     ports: Sequence[int],
-    passing: Sequence[int],
+    former: Sequence[int],
     found: Resource | None,
 ) -> tuple[Resource, list[str], list[int]]:
-    """The security group of a zone, what was not as it is to be, and what is open of ``passing``.
+    """The security group of a zone, what was not as it is to be, and the open ones of ``former``.
 
-    Those stay as they are.
+    These stay open.
     """
     group = found
     if group is None:
@@ -82,7 +82,7 @@ def ensure_firewall(
         group = api.create(FIREWALL, zone, body, lambda one: one.name == name)
     tags = build_tags(group, labels)
     rules = list_rules(api, group)
-    left = find_open(rules, passing)
+    left = find_open(rules, former)
     drift = find_drift(group, rules, [*ports, *left])
     if any(group.data.get(key) != value for key, value in POLICY.items()) or set(tags) != set(
         group.tags

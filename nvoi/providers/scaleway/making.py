@@ -18,7 +18,7 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import rented
 from nvoi.providers.cloud_init import build_user_data
 from nvoi.providers.host_keys import FIRST_HOST_KEY, encode_host_key, generate_host_key
-from nvoi.providers.rented import WantedVolume, build_labels, list_open_ports, list_passing_ports
+from nvoi.providers.rented import WantedVolume, build_labels, list_former_ports, list_open_ports
 from nvoi.providers.scaleway.api import (
     ADDRESS,
     FIREWALL,
@@ -71,7 +71,7 @@ class Maker:
         self.api, self.application = api, application
         self.inventory, self.region = inventory, region
         #: The ports that only the release before may need, by the groups that let them in.
-        self.passing: dict[Resource, list[int]] = {}
+        self.former: dict[Resource, list[int]] = {}
         self._made: list[str] = []
 
     def ensure_all(self, orders: Sequence[Order]) -> Inventory:
@@ -122,17 +122,17 @@ class Maker:
             (one for one in self.inventory.list(FIREWALL) if (one.name, one.place) == (name, zone)),
             None,
         )
-        group, drift, passing = ensure_firewall(
+        group, drift, former = ensure_firewall(
             self.api,
             zone,
             name,
             self.inventory.own,
             ports=list_open_ports(self.application),
-            passing=list_passing_ports(self.application),
+            former=list_former_ports(self.application),
             found=found,
         )
-        if passing:
-            self.passing[group] = passing
+        if former:
+            self.former[group] = former
         if found is None:
             self._tell(group)
         for text in drift:

@@ -11,8 +11,8 @@ from nvoi.parallel import work_on_all
 from nvoi.providers.rented import (
     WantedServer,
     get_account,
+    list_former_ports,
     list_open_ports,
-    list_passing_ports,
     list_wanted,
 )
 from nvoi.providers.scaleway.api import (
@@ -48,7 +48,7 @@ class Situation:
         orders: the servers of the config, the master first.
         faults: what of the config the account cannot have.
         drift: what of the security groups that are there is not as it is to be, by zone.
-        passing: the ports that they have open, and only the release before may need, likewise.
+        former: the ports that they have open, and only the release before may need, likewise.
     """
 
     application: Application
@@ -57,7 +57,7 @@ class Situation:
     shelves: Mapping[str, Shelf] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     drift: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    passing: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    former: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def surplus(self) -> tuple[Resource, ...]:
@@ -117,17 +117,17 @@ def read_situation(
 
 
 def add_drift(api: ScalewayAPI, situation: Situation) -> Situation:
-    """It with how the security groups that are there differ from what they are to be."""
+    """The situation, with how the security groups differ from what they are to be."""
     application = situation.application
     groups = {one.place: one for one in situation.inventory.list(FIREWALL)}
     rules = work_on_all([*groups], lambda zone: list_rules(api, groups[zone]))
-    ports, passing = list_open_ports(application), list_passing_ports(application)
-    left = {zone: find_open(found, passing) for zone, found in rules.items()}
+    ports, former = list_open_ports(application), list_former_ports(application)
+    left = {zone: find_open(found, former) for zone, found in rules.items()}
     drift = {
         zone: find_drift(groups[zone], found, [*ports, *left[zone]])
         for zone, found in rules.items()
     }
-    return replace(situation, drift=drift, passing=left)
+    return replace(situation, drift=drift, former=left)
 
 
 def build_order(

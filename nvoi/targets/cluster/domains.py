@@ -107,9 +107,9 @@ def ask(context: ClusterContext) -> None:
 
 
 def remove_old(context: ClusterContext) -> None:
-    """Remove what led to names and services that are gone. The release serves: it is only told.
+    """Remove what led to names and services that are gone: visitors came by that until now.
 
-    Until it was reached, visitors came by that.
+    The release serves: what cannot be removed is only told.
     """
     named = {read_reference(item) for item in context.rollout.routes}
     old = [item for item in list_routes(context) if read_reference(item) not in named]

@@ -1,7 +1,7 @@
 """Where a release runs that is put back: no server may be in its server groups any more.
 
-A deploy has renamed or removed them since, also one that was cut off: the services run where the
-config has them now.
+A deploy may have renamed or removed them since, also one that was cut off: then the services run
+where the config has them now.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def find_groups(context: ClusterContext) -> set[str]:
 def place(
     items: Iterable[Manifest], wanted: Iterable[Manifest], groups: Collection[str]
 ) -> Iterator[Manifest]:
-    """``items``, those that no server is there for as ``wanted`` has them, where one is for that.
+    """``items``, those that are held to groups without a server moved to where ``wanted`` is held.
 
     Args:
         items: what is put back.
@@ -53,14 +53,14 @@ def place(
         yield move(item, other) if other and is_lost(item, groups) else item
 
 
-def check_places(record: Record, placed: Record, groups: Collection[str]) -> None:
+def check_placement(record: Record, placed: Record, groups: Collection[str]) -> None:
     """Tell what of a release was placed anew, and see that there are servers for all of it.
 
     Raises:
         NvoiError: for a service there is none.
     """
     for item, now in zip(record.apps, placed.apps, strict=True):
-        name, before = read_reference(item), " or ".join(find_places(item))
+        name, before = read_reference(item), " or ".join(list_held_groups(item))
         if is_lost(now, groups):
             raise NvoiError(
                 f"release {record.stamp} has {name} on servers of {before}, and none is in that "
@@ -68,18 +68,18 @@ def check_places(record: Record, placed: Record, groups: Collection[str]) -> Non
                 hint="check its commit out and deploy it, which puts the servers into its groups",
             )
         if item is not now:
-            after = " or ".join(find_places(now))
+            after = " or ".join(list_held_groups(now))
             log.info("%s is placed on %s, as no server is in %s any more", name, after, before)
 
 
-def find_places(item: Manifest) -> tuple[str, ...]:
+def list_held_groups(item: Manifest) -> tuple[str, ...]:
     """The server groups that something is held to; empty where that is none."""
     return list_groups(item) if item["kind"] in WORKLOADS and not is_adopted(item) else ()
 
 
 def is_lost(item: Manifest, groups: Collection[str]) -> bool:
     """Whether something is held to groups that no server is in."""
-    own = find_places(item)
+    own = list_held_groups(item)
     return bool(own) and {*own}.isdisjoint(groups)
 
 

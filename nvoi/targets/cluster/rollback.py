@@ -22,7 +22,13 @@ from nvoi.operation import KeptRelease, Request, Step
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
 from nvoi.targets.cluster.context import ClusterContext, open_context
 from nvoi.targets.cluster.departures import free_servers
-from nvoi.targets.cluster.placement import check_places, find_groups, find_places, is_lost, place
+from nvoi.targets.cluster.placement import (
+    check_placement,
+    find_groups,
+    is_lost,
+    list_held_groups,
+    place,
+)
 from nvoi.targets.cluster.pull import pull_all
 from nvoi.targets.cluster.release import check_data, load_state, roll_out_apps
 from nvoi.targets.cluster.state import Json, State, build_state, read_objects
@@ -52,7 +58,7 @@ def go_back(context: ClusterContext) -> None:
     groups = find_groups(context)
     record = choose_release(place_records(context, groups), context.request.stamp)
     kept = context.state.find_record(record.stamp)
-    check_places(kept or record, record, groups)
+    check_placement(kept or record, record, groups)
     warn_of_lost(context.state, groups)
     log.info("Going back from %s to %s", context.state.running or "nothing", record.stamp)
     check_data(context, record.apps)
@@ -81,7 +87,7 @@ def warn_of_lost(state: State, groups: Collection[str]) -> None:
             log.warning(
                 "%s runs, and no server is in %s any more: deploy before its pod has to move",
                 read_reference(item),
-                " or ".join(find_places({**item})),
+                " or ".join(list_held_groups({**item})),
             )
 
 

@@ -14,10 +14,9 @@ from nvoi.k3s.requirements import show
 from nvoi.kubernetes.capacity import (
     MOST,
     PROCESSOR,
-    Place,
-    count_processors,
-    fill_places,
+    Candidate,
     find_share,
+    measure_candidates,
     read_promise,
 )
 from nvoi.kubernetes.cloudflared import REPLICAS, RESOURCES
@@ -28,6 +27,7 @@ from nvoi.kubernetes.ownership import Reference
 from nvoi.kubernetes.progress import is_ready
 from nvoi.kubernetes.workloads import Resources, build_database_resources, names_cpu
 from nvoi.log.levels import get_logger
+from nvoi.log.rendering import format_count
 from nvoi.naming import build_database_name
 from nvoi.targets.cluster.checks import list_resources
 from nvoi.targets.cluster.context import ClusterContext
@@ -62,7 +62,7 @@ def find_lacks(
     processors, memory = max(one.processors for one in known), max(one.memory for one in known)
     who = names[0] if len(names) == 1 else f"the largest of {', '.join(names)}"
     if (find_millicores(wanted.requested_cpu) or 0) > processors * PROCESSOR:
-        count = count_processors(processors)
+        count = format_count(processors, "processor")
         yield f"asks for {wanted.requested_cpu} of processor time, and {who} has {count}"
     if (find_bytes(wanted.requested_memory) or 0) > memory:
         yield f"asks for {wanted.requested_memory} of memory, and {who} has {show(memory)}"
@@ -79,33 +79,33 @@ def settle_share(context: ClusterContext) -> None:
         return
     name = build_statefulset_name(build_database_name(context.application.name))
     live = context.state.find(Reference("StatefulSet", name))
-    places = [*list_candidates(context, database)]
+    candidates = [*list_candidates(context, database)]
     if names_cpu(database.resources):
-        check_promise(context, database, live, places)
+        check_promise(context, database, live, candidates)
         return
     is_down = live is not None and not is_ready(live)
-    if live is not None and (is_down or find_share(live, places) is None):
-        places = list_disks(context, live, places) or places
-    share = find_share(live, places)
-    if share is None or (is_down and not has_room(context, places, share)):
-        share = choose_share(context, live, places)
+    if live is not None and (is_down or find_share(live, candidates) is None):
+        candidates = list_disk_holders(context, live, candidates) or candidates
+    share = find_share(live, candidates)
+    if share is None or (is_down and not has_room(context, candidates, share)):
+        share = choose_share(context, live, candidates)
     context.rollout.database_cpu = f"{share}m"
 
 
-def has_room(context: ClusterContext, places: list[Place], share: int) -> bool:
+def has_room(context: ClusterContext, candidates: list[Candidate], share: int) -> bool:
     """Whether one of the servers has it beside the pods of others, which may have come since."""
-    return not places or any(place.free >= share for place in measure(context, places))
+    return not candidates or any(one.free >= share for one in measure(context, candidates))
 
 
 def check_promise(
-    context: ClusterContext, database: Database, live: Json | None, places: list[Place]
+    context: ClusterContext, database: Database, live: Json | None, candidates: list[Candidate]
 ) -> None:
     """See that a database has room without the pods of others, which it would push away."""
     text = build_database_resources(database.resources).requested_cpu
     wanted, (promised, _) = find_millicores(text) or 0, read_promise(live)
-    if not places or (promised is not None and promised >= wanted):
+    if not candidates or (promised is not None and promised >= wanted):
         return
-    best = max(measure(context, places), key=lambda place: place.free)
+    best = max(measure(context, candidates), key=lambda one: one.free)
     if wanted > best.free:
         raise UsageError(
             f"the database asks for {text} of processor time, and {best.node} has {best.free}m "
@@ -114,11 +114,11 @@ def check_promise(
         )
 
 
-def choose_share(context: ClusterContext, live: Json | None, places: list[Place]) -> int:
-    """What there is for the database on whichever of its servers it comes to be."""
-    if not places:
+def choose_share(context: ClusterContext, live: Json | None, candidates: list[Candidate]) -> int:
+    """What the database can have on any of its servers, which do not all have as much."""
+    if not candidates:
         return MOST
-    least = min(measure(context, places), key=lambda place: place.share)
+    least = min(measure(context, candidates), key=lambda one: one.share)
     promised, limit = read_promise(live)
     if promised is None:
         log.info("The database has %sm of processor time: %s", least.share, least)
@@ -130,12 +130,12 @@ def choose_share(context: ClusterContext, live: Json | None, places: list[Place]
     return least.share
 
 
-def measure(context: ClusterContext, places: list[Place]) -> list[Place]:
-    """The places with what is on them."""
+def measure(context: ClusterContext, candidates: list[Candidate]) -> list[Candidate]:
+    """The candidates with what is on them."""
     application = context.application
     pods = context.cluster.get(["pods"], namespace=None)
-    found = fill_places(application.name, places, pods, context.manifests.kept)
-    return [replace(place, own=place.own + count_tunnels(application)) for place in found]
+    found = measure_candidates(application.name, candidates, pods, context.manifests.kept)
+    return [replace(one, own=one.own + count_tunnels(application)) for one in found]
 
 
 def count_tunnels(application: Application) -> int:
@@ -149,21 +149,23 @@ def count_tunnels(application: Application) -> int:
     return len([*list_sites(application)]) * REPLICAS * each
 
 
-def list_disks(context: ClusterContext, live: Json, places: list[Place]) -> list[Place]:
-    """The places that a disk of the database is on, which it cannot leave."""
+def list_disk_holders(
+    context: ClusterContext, live: Json, candidates: list[Candidate]
+) -> list[Candidate]:
+    """The candidates that have a disk of the database: it cannot leave that."""
     claims = {
         f"{NAMESPACE}/{place.name.rpartition('/')[2]}"
         for place in list_places(live)
         if place.is_disk
     }
-    return [
-        place for place in places if claims and claims & {*list_claims(context.cluster, place.node)}
-    ]
+    if not claims:
+        return []
+    return [one for one in candidates if claims & {*list_claims(context.cluster, one.node)}]
 
 
-def list_candidates(context: ClusterContext, database: Database) -> Iterator[Place]:
+def list_candidates(context: ClusterContext, database: Database) -> Iterator[Candidate]:
     survey = context.survey
     for server in survey.servers:
         facts, node = survey.facts.get(server.name), survey.nodes.get(server.name)
         if server.group in database.servers and facts and facts.processors and node:
-            yield Place(node, server.group, facts.processors)
+            yield Candidate(node, server.group, facts.processors)

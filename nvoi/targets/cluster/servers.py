@@ -55,9 +55,9 @@ def reach_servers(context: ClusterContext) -> None:
 
 
 def check_lost_master(context: ClusterContext) -> None:
-    """See that no data went with a master that was deleted at the cloud, without that being known.
+    """See that no data went unseen with a master that was deleted at the cloud.
 
-    Servers that are not new were made along with one, and are what is left of its cluster.
+    Servers that are not new were made along with a master: they are left of its cluster.
 
     Raises:
         UsageError: some did.
@@ -72,7 +72,7 @@ def check_lost_master(context: ClusterContext) -> None:
 
 
 def check_lost_data(context: ClusterContext, left: Sequence[Server]) -> None:
-    """The same of what is left of a cluster, once it is known that its master is gone."""
+    """See that no data went with the master of the cluster that these servers are left of."""
     disks = list_wanted_disks(context) if left else ()
     if disks and not context.request.accept_data_move:
         raise UsageError(

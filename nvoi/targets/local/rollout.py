@@ -204,7 +204,7 @@ def watch_all(startups: Sequence[Startup], supervisor: Supervisor) -> None:
     watches = [Watch(startup, supervisor) for startup in startups]
     parallel.run_together([watch.wait for watch in watches])
     for watch in watches:
-        watch.see_alive()
+        watch.look_again()
 
 
 class Watch:
@@ -228,7 +228,7 @@ class Watch:
             well = self._elapsed
             while (left := well + startup.stay_seconds - self._elapsed) > 0:
                 parallel.sleep(min(left, STAY_PAUSE))
-                self.see_alive()
+                self._see_alive()
         except ServiceError as error:
             self._is_hindered = is_hindered(startup, error)
             if not self._is_hindered:
@@ -238,20 +238,24 @@ class Watch:
         else:
             tell(startup, well)
 
-    def see_alive(self) -> None:
-        """See that the service has not ended since its start.
+    def look_again(self) -> None:
+        """See that the service still runs; one whose trial could not be told may have ended."""
+        if self._is_hindered:
+            return
+        try:
+            self._see_alive()
+        except ServiceError:
+            self._startup.context.failed_log = self._startup.logfile
+            raise
 
-        Raises:
-            ServiceError: it has.
-        """
+    def _see_alive(self) -> None:
         info = self._supervisor.get_info(self._startup.program.name)
         # Another pid: it ended and supervisord has started it again.
-        if not self._is_hindered and not (info.is_alive and info.pid == self._first.pid):
-            self._startup.context.failed_log = self._startup.logfile
+        if not info.is_alive or info.pid != self._first.pid:
             raise build_end_error(self._startup, self._elapsed)
 
     def _see(self) -> None:
-        self.see_alive()
+        self._see_alive()
         look(self._startup, self._first.pid)
         if self._startup.port is None and (elapsed := self._elapsed) < STAY_UP_SECONDS:
             raise NotReadyError(f"up for {elapsed:.0f} s")

@@ -7,7 +7,13 @@ from typing import Any
 
 REGIONS = ("eu-central-1", "eu-west-1")
 #: USD an hour.
-SERVERS = {"t3.micro": "0.0120", "t3.small": "0.0240", "t3.medium": "0.0480", "t4g.small": "0.0192"}
+SERVERS = {
+    "t3.micro": "0.0120",
+    "t3.small": "0.0240",
+    "t3.medium": "0.0480",
+    "t3a.small": "0.0216",
+    "t4g.small": "0.0192",
+}
 SHARED = {
     "operatingSystem": "Linux",
     "tenancy": "Shared",

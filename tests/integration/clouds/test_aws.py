@@ -31,6 +31,7 @@ from tests.integration.clouds.aws_account import (
     name_it,
     read_tags,
 )
+from tests.integration.clouds.case import deploy_servers
 from tests.integration.pages import ROOT, find_blocks
 from tests.unit.config.texts import keys
 
@@ -99,6 +100,11 @@ def test_what_is_made_is_as_the_documentation_says(aws_cloud: StrictAWS, aws_acc
     assert disk.folder == "/opt/nvoi/volumes/shop-main-data"
     for one in (vpc, subnet, gateway, table, instance, volume):
         assert OWN.items() <= read_tags(one).items()
+    for server in build_aws(aws_cloud, app).list_servers(app):
+        build_aws(aws_cloud, app).keep_host_keys(server, [generate_host_key().public])
+    with aws_cloud.record() as calls:
+        deploy_servers(build_aws(aws_cloud, app), app)
+    assert len(calls) == 8, calls
 
 
 def test_a_server_starts_with_a_user_and_a_host_key_of_nvois(

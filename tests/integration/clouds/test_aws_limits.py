@@ -140,7 +140,8 @@ def test_a_type_that_is_sold_out_names_the_nearest(aws_cloud: StrictAWS, aws_acc
     told = str(raised.value)
     assert "InsufficientInstanceCapacity" in told
     assert "t3.small may be had in eu-central-1b, eu-central-1c (location)" in told
-    assert "t3a.small (2 vCPU, 2 GiB)" in told
+    # 0.0216 an hour, with a disk and an address.
+    assert "t3a.small (2 vCPU, 2 GiB, USD 22.42 a month)" in told
     assert "made so far, and taken up by the next run: VPC nvoi-shop-network" in told
     aws_cloud.sold_out.clear()
     build_aws(aws_cloud, app).ensure_servers(app)
@@ -300,13 +301,21 @@ def test_a_network_that_overlaps(aws_cloud: StrictAWS, aws_account: Any) -> None
         build_aws(aws_cloud, app).ensure_servers(app)
 
 
-def test_other_things_are_not_touched_however_many_pages_they_have(
+def test_a_thousand_other_things_are_not_touched_however_many_pages_they_have(
     aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
-    aws_cloud.page = 20
-    aws_account.run_instances(ImageId=X86, InstanceType="t3.micro", MinCount=100, MaxCount=100)
+    aws_cloud.page = 50
+    # Each has nine disks beside its own: those are made sooner than servers.
+    disks = [{"DeviceName": f"/dev/sd{letter}", "Ebs": {"VolumeSize": 1}} for letter in "bcdefghij"]
+    aws_account.run_instances(
+        ImageId=X86,
+        InstanceType="t3.micro",
+        MinCount=100,
+        MaxCount=100,
+        BlockDeviceMappings=disks,
+    )
     before = list_items(aws_account)
-    assert len(before["instance"]) + len(before["volume"]) == 200
+    assert len(before["instance"]) + len(before["volume"]) >= 1000
     app = build_app("servers: {main: {}}")
     aws = build_aws(aws_cloud, app)
     aws.ensure_servers(app)

@@ -82,8 +82,9 @@ class Fleet:
                 role = "server" if group == groups[0] else "agent"
                 version = self.cluster.find_version(node)
                 self.hosts[group].adopt(self.machines[group].enter, node, version, role)
-        #: Whether commands are processes of the installed command itself.
-        self.starts_installed = False
+        #: Whether commands are processes of the installed command itself, as what is measured on
+        #: a real cluster is to be what a user waits for.
+        self.starts_installed = self._kubeconfig is not None
         #: Where its runs are told.
         self.callback_url: str | None = None
         self._running: list[Running] = []

@@ -58,7 +58,8 @@ def test_an_app_whose_health_port_is_fixed_is_asked_by_the_switch(
     app.deploy()
     app.write("page", "new")
     app.services["web"]["healthcheck"] = BRIEF | {"port": usual, "interval": "1s"}
-    app.deploy()
+    # A later failure would not be told as that of this service.
+    assert app.deploy().failed_log is None
     assert fetch_from(port, "file/page") == fetch_from(usual, "file/page") == "new"
     assert "Answer on $NVOI_HEALTH_PORT instead" in caplog.text
 

@@ -35,8 +35,8 @@ class Wizard:
         words: the command's arguments.
         columns: the terminal's width.
         program: what is run: the installed command, or what runs it. Without one it is a fork of
-            this process, which has imported already what takes the command most of its time; but
-            for a dumb terminal, as readline is imported too, by which lines are read then.
+            this process, which spares the imports. A dumb terminal needs the installed command:
+            this process may have imported readline, which would read the lines there.
         environ: adds to the environment.
     """
 
