@@ -20,7 +20,7 @@ from tests.integration.ssh.conftest import StartRelay, StartServer
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
 from tests.ports import find_port
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 Answer = Callable[[socket.socket], None]
 Listen = Callable[[Answer], int]
@@ -247,7 +247,7 @@ def test_the_end_of_a_forward_ends_its_connections(
         assert client.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
         dial(port)
-    assert threading.active_count() <= before + 4
+    wait_until(lambda: threading.active_count() <= before + 4, "the forward's threads to end")
 
 
 def test_a_local_port_that_is_taken_is_told(server: Server, connections: Connections) -> None:
