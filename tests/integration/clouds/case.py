@@ -57,12 +57,16 @@ def build_case(
         open_provider: what a new process has.
     """
     main, work = whole.servers["main"], whole.servers["work"]
-    passing = replace(work, volumes={"scratch": Volume("scratch", 10)})
+    passing = {"scratch": Volume("scratch", 10)}
+    groups = {
+        "main": replace(main, volumes={**main.volumes, **passing}),
+        "work": replace(work, volumes=passing),
+    }
     grown = {name: replace(one, size=one.size + 10) for name, one in main.volumes.items()}
     return Case(
         name=name,
         whole=whole,
-        before=open_to_public(replace(whole, servers={"main": main, "work": passing})),
+        before=open_to_public(replace(whole, servers=groups)),
         after=replace(whole, servers={"main": replace(main, volumes=grown)}),
         start=start,
         deploy=lambda cloud, app: deploy_servers(open_provider(cloud, app), app),
