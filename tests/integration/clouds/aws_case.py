@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 from nvoi.config.schema import Application
+from nvoi.providers.aws import AWS
 from tests.fakes.clouds.aws_proxy import StrictAWS
 from tests.fakes.clouds.moto import X86, get_moto
 from tests.integration.clouds.aws_account import PACE as SOON
@@ -20,14 +20,12 @@ from tests.integration.clouds.aws_account import (
     read_name,
     read_tags,
 )
-from tests.integration.clouds.case import Case, delete_servers, deploy_servers
+from tests.integration.clouds.case import build_case, list_ports, list_sizes, name_servers
 
 #: Seconds: what takes long does so on purpose.
 PACE = replace(SOON, answer=4.0, patience=30.0, longest_pause=0.1, settle=0.3, longest_poll=0.1)
 SERVERS = "servers: {main: {master: true, volumes: {data: {size: 20}}}, work: {}}"
-WHOLE = {
-    "instance": ["shop-main-1", "shop-work-1"],
-    "volume": ["shop-main-1", "shop-main-data", "shop-work-1"],
+NETWORK = {
     "vpc": ["nvoi-shop-network"],
     "subnet": ["nvoi-shop-network-subnet"],
     "internet-gateway": ["nvoi-shop-network-igw"],
@@ -37,11 +35,6 @@ WHOLE = {
 #: How many servers of others there are, each with a disk; more than two pages have.
 OTHERS = 5
 PAGE = 2
-
-
-@cache
-def get_app() -> Application:
-    return build_app(SERVERS)
 
 
 def start() -> StrictAWS:
@@ -75,30 +68,38 @@ def show_others(cloud: StrictAWS) -> object:
     return {kind: [one for one in found if not is_apps(one)] for kind, found in items.items()}
 
 
-def check_whole(cloud: StrictAWS) -> None:
+def check_whole(cloud: StrictAWS, application: Application) -> None:
     account = build_client(cloud.moto)
+    wanted, volumes = name_servers(application), list_sizes(application)
     found = {kind: [name for name in names if name] for kind, names in list_all(account).items()}
-    assert found == WHOLE, found
+    machines = {"instance": wanted, "volume": sorted([*wanted, *volumes])}
+    assert found == machines | NETWORK, found
     assert cloud.untagged == []
-    assert list_rules(account) == {("tcp", 22, "0.0.0.0/0"), ("-1", None, "10.0.0.0/16")}
+    public = {("tcp", port, "0.0.0.0/0") for port in list_ports(application)}
+    assert list_rules(account) == {*public, ("-1", None, "10.0.0.0/16")}
     items = list_items(account)
     servers = {read_name(one): one for one in items["instance"]}
-    [volume] = [one for one in items["volume"] if read_name(one) == "shop-main-data"]
-    server = servers["shop-main-1"]
-    assert [one["InstanceId"] for one in volume["Attachments"]] == [server["InstanceId"]]
-    assert volume["Size"] == 20
-    for name in WHOLE["instance"]:
+    disks = {read_name(one): one for one in items["volume"]}
+    for name, (holder, size) in volumes.items():
+        attachments = disks[name]["Attachments"]
+        assert [one["InstanceId"] for one in attachments] == [servers[holder]["InstanceId"]]
+        assert disks[name]["Size"] == size
+    for name in wanted:
         tags = read_tags(servers[name])
         assert servers[name]["State"]["Name"] == "running"
         assert {"host-key", "group", "app"} <= tags.keys(), tags
         assert "host-key-first" not in tags
 
 
-CASE = Case(
-    name="AWS",
+def open_aws(cloud: StrictAWS, application: Application) -> AWS:
+    return build_aws(cloud, application, PACE)
+
+
+CASE = build_case(
+    "AWS",
+    build_app(SERVERS),
     start=start,
-    deploy=lambda cloud: deploy_servers(build_aws(cloud, get_app(), PACE), get_app()),
-    delete=lambda cloud: delete_servers(build_aws(cloud, get_app(), PACE), get_app()),
+    open_provider=open_aws,
     check_whole=check_whole,
     list_left=list_left,
     show_others=show_others,

@@ -1,30 +1,30 @@
-"""Cloudflare in the kill table: two services with a name each, and one that the config has left."""
+"""Cloudflare in the kill table: two services with a name each, and one that the config has left.
+
+A change gives the name of one to the other, which loses its own; the first gets a new one.
+"""
 
 from __future__ import annotations
-
-from functools import cache
 
 from nvoi.account import Pace
 from nvoi.config.schema import Application
 from nvoi.domains.cloudflare import Tunnels
 from nvoi.domains.cloudflare_api import BASE_URL_VARIABLE
+from nvoi.errors import NvoiError
 from tests.fakes.clouds.cloudflare import Cloudflare
 from tests.integration.clouds.case import Case
 from tests.unit.domains.accounts import API, WEB, build_application
 
 #: Seconds: what takes long does so on purpose.
 PACE = Pace(answer=0.4, patience=2.0, pause=0.01, poll=0.005)
-NAMES = ("www.example.com", "api.example.com")
+WHOLE = build_application(WEB, API)
+AFTER = build_application(
+    WEB.replace("www", "new"), API.replace("subdomain: api", "subdomain: www")
+)
 
 
-@cache
-def get_config() -> Application:
-    return build_application(WEB, API)
-
-
-def open_tunnels(cloudflare: Cloudflare) -> Tunnels:
+def open_tunnels(cloudflare: Cloudflare, application: Application) -> Tunnels:
     """What a new run has of them."""
-    account = get_config().cloudflare
+    account = application.cloudflare
     assert account is not None
     return Tunnels(account, {BASE_URL_VARIABLE: cloudflare.url}, PACE)
 
@@ -41,12 +41,16 @@ def start() -> Cloudflare:
     return cloudflare
 
 
-def deploy(cloudflare: Cloudflare) -> None:
+def deploy(cloudflare: Cloudflare, application: Application) -> None:
     """What a deploy asks of it, in its order; what it returns for the cluster is not applied."""
-    tunnels, application = open_tunnels(cloudflare), get_config()
+    tunnels = open_tunnels(cloudflare, application)
     tunnels.check(application)
-    tunnels.connect(application, "run")
-    tunnels.publish(application)
+    try:
+        tunnels.connect(application, "run")
+        tunnels.publish(application)
+    except NvoiError:
+        tunnels.restore()
+        raise
     tunnels.trim(application, ())
 
 
@@ -61,15 +65,17 @@ def is_others(name: str) -> bool:
     return name.removeprefix("nvoi-shop-").removesuffix("-web").isdecimal()
 
 
-def check_whole(cloudflare: Cloudflare) -> None:
+def check_whole(cloudflare: Cloudflare, application: Application) -> None:
+    names = {f"{one.subdomain}.example.com": one.name for one in application.app.values()}
     assert sorted(list_left(cloudflare)) == [
-        *("record api.example.com", "record www.example.com"),
+        *(f"record {name}" for name in sorted(names)),
         *("tunnel nvoi-shop-api", "tunnel nvoi-shop-web"),
     ]
-    for name, service in zip(NAMES, ("web", "api"), strict=True):
+    for name, service in names.items():
         tunnel = cloudflare.live_tunnels[f"nvoi-shop-{service}"]
         record = cloudflare.all_records[f"{name} CNAME"]
         assert (record["content"], record["proxied"]) == (tunnel.target, True)
+        assert tunnel.rules.keys() == {name, ""}
         assert tunnel.rules[name].startswith(f"http://shop-{service}.")
 
 
@@ -82,9 +88,13 @@ def show_others(cloudflare: Cloudflare) -> object:
 
 CASE = Case(
     name="Cloudflare",
+    whole=WHOLE,
+    before=WHOLE,
+    after=AFTER,
     start=start,
     deploy=deploy,
-    delete=lambda cloudflare: open_tunnels(cloudflare).disconnect(get_config(), ()),
+    change=deploy,
+    delete=lambda cloudflare, app: open_tunnels(cloudflare, app).disconnect(app, ()),
     check_whole=check_whole,
     list_left=list_left,
     show_others=show_others,

@@ -1,18 +1,25 @@
-"""Hetzner in the kill table: two groups, a volume, and a server that the config no longer names."""
+"""Hetzner in the kill table: two groups, a volume, and more of each kind than a page has."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import partial
 
 from nvoi.account import Pace
 from nvoi.config.schema import Application
 from nvoi.providers.hetzner import Hetzner as Provider
 from nvoi.providers.hetzner.api import ENDPOINT_VARIABLE
 from nvoi.ssh.routes import Routes
-from tests.fakes.clouds.hetzner import KEYS, SERVERS, TOKEN, VOLUMES, Hetzner
+from tests.fakes.clouds.hetzner import FIREWALLS, KEYS, SERVERS, TOKEN, VOLUMES, Hetzner
 from tests.fakes.clouds.server import Json
-from tests.integration.clouds.case import build_case, list_left
+from tests.integration.clouds.case import (
+    build_case,
+    list_left,
+    list_ports,
+    list_sizes,
+    name_servers,
+    show_others,
+)
 from tests.unit.config.texts import parse
 from tests.waiting import PATIENCE
 
@@ -55,15 +62,9 @@ def build_provider(cloud: Hetzner, application: Application, pace: Pace = PACE) 
     return Provider(application, Routes(), {ENDPOINT_VARIABLE: cloud.url}, pace)
 
 
-@cache
-def get_config() -> Application:
-    return build_config()
-
-
-def build_run(cloud: Hetzner) -> tuple[Provider, Application]:
-    """A run, which waits no longer than it must where an answer may not come."""
-    pace, config = BRISK if cloud.has_faults else PACE, get_config()
-    return build_provider(cloud, config, pace), config
+def open_provider(cloud: Hetzner, application: Application) -> Provider:
+    """It waits no longer than it must where an answer may not come."""
+    return build_provider(cloud, application, BRISK if cloud.has_faults else PACE)
 
 
 def start(others: int = 300) -> Hetzner:
@@ -77,19 +78,22 @@ def is_apps(thing: Json) -> bool:
     return thing["labels"].get("app") == "shop" or "shop" in thing["name"]
 
 
-def check_whole(cloud: Hetzner) -> None:
+def check_whole(cloud: Hetzner, application: Application) -> None:
+    servers, volumes = name_servers(application), list_sizes(application)
     names = sorted(name.partition("-key-")[0] for name in list_left(cloud, is_apps))
     assert names == [
         "firewalls nvoi-shop-firewall",
         "networks nvoi-shop-network",
-        "servers shop-main-1",
-        "servers shop-work-1",
+        *(f"servers {name}" for name in servers),
         f"{KEYS} nvoi-shop",
-        "volumes shop-main-data",
+        *(f"volumes {name}" for name in volumes),
     ]
-    volume, server = cloud.get(VOLUMES, "shop-main-data"), cloud.get(SERVERS, "shop-main-1")
-    assert (volume["server"], volume["size"]) == (server["id"], 20)
-    for name in ("shop-main-1", "shop-work-1"):
+    firewall = cloud.get(FIREWALLS, "nvoi-shop-firewall")
+    assert {int(rule["port"]) for rule in firewall["rules"]} == list_ports(application)
+    for name, (holder, size) in volumes.items():
+        volume = cloud.get(VOLUMES, name)
+        assert (volume["server"], volume["size"]) == (cloud.get(SERVERS, holder)["id"], size)
+    for name in servers:
         server = cloud.get(SERVERS, name)
         assert server["status"] == "running", server["status"]
         assert len(server["private_net"]) == 1
@@ -98,4 +102,12 @@ def check_whole(cloud: Hetzner) -> None:
         assert "host-key-first" not in server["labels"]
 
 
-CASE = build_case("Hetzner", start, build_run, check_whole, is_apps)
+CASE = build_case(
+    "Hetzner",
+    build_config(),
+    start=start,
+    open_provider=open_provider,
+    check_whole=check_whole,
+    list_left=partial(list_left, is_apps=is_apps),
+    show_others=partial(show_others, is_apps=is_apps),
+)

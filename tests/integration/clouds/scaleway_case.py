@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import partial
 
 from nvoi.config.schema import Application
 from nvoi.providers.scaleway import Scaleway as Provider
 from nvoi.providers.scaleway.api import URL_VARIABLE, Pace
 from nvoi.ssh.routes import Routes
-from tests.fakes.clouds.scaleway import GB, SERVERS, VOLUMES, Scaleway
+from tests.fakes.clouds.scaleway import FIREWALLS, GB, SERVERS, VOLUMES, Scaleway
 from tests.fakes.clouds.server import Json
-from tests.integration.clouds.case import build_case, list_left
+from tests.integration.clouds.case import (
+    build_case,
+    list_left,
+    list_ports,
+    list_sizes,
+    name_servers,
+    show_others,
+)
 from tests.unit.config.texts import parse, scaleway
 from tests.waiting import PATIENCE
 
@@ -21,15 +28,10 @@ BRISK = replace(PACE, answer=1.0, patience=20.0)
 SERVER_GROUPS = "servers: {main: {master: true, volumes: {data: {size: 20}}}, work: {type: DEV1-M}}"
 
 
-@cache
-def get_config() -> Application:
-    return parse(scaleway("app: {web: {servers: [main]}}", SERVER_GROUPS)).application
-
-
-def build_run(cloud: Scaleway) -> tuple[Provider, Application]:
-    """A run, which waits no longer than it must where an answer may not come."""
-    pace, config = BRISK if cloud.has_faults else PACE, get_config()
-    return Provider(config, Routes(), {URL_VARIABLE: cloud.url}, pace), config
+def open_provider(cloud: Scaleway, application: Application) -> Provider:
+    """It waits no longer than it must where an answer may not come."""
+    pace = BRISK if cloud.has_faults else PACE
+    return Provider(application, Routes(), {URL_VARIABLE: cloud.url}, pace)
 
 
 def start(others: int = 700) -> Scaleway:
@@ -43,23 +45,23 @@ def is_apps(thing: Json) -> bool:
     return not thing["name"].startswith("other-")
 
 
-def check_whole(cloud: Scaleway) -> None:
+def check_whole(cloud: Scaleway, application: Application) -> None:
+    servers, volumes = name_servers(application), list_sizes(application)
     assert sorted(list_left(cloud, is_apps)) == [
-        "ips of a server",
-        "ips of a server",
+        *("ips of a server" for _ in servers),
         "private_networks nvoi-shop-network",
         "security_groups nvoi-shop-firewall",
-        "servers shop-main-1",
-        "servers shop-work-1",
-        "volumes shop-main-1-root",
-        "volumes shop-main-data",
-        "volumes shop-work-1-root",
+        *(f"servers {name}" for name in servers),
+        *sorted(f"volumes {name}" for name in [*volumes, *(f"{one}-root" for one in servers)]),
         "vpcs nvoi-shop-network",
     ]
-    volume, server = cloud.get(VOLUMES, "shop-main-data"), cloud.get(SERVERS, "shop-main-1")
-    assert volume["size"] == 20 * GB
-    assert [one["product_resource_id"] for one in volume["references"]] == [server["id"]]
-    for name in ("shop-main-1", "shop-work-1"):
+    rules = cloud.rules[cloud.get(FIREWALLS, "nvoi-shop-firewall")["id"]]
+    assert {rule["dest_port_from"] for rule in rules} == list_ports(application)
+    for name, (holder, size) in volumes.items():
+        volume, server = cloud.get(VOLUMES, name), cloud.get(SERVERS, holder)
+        assert volume["size"] == size * GB
+        assert [one["product_resource_id"] for one in volume["references"]] == [server["id"]]
+    for name in servers:
         server = cloud.get(SERVERS, name)
         assert server["state"] == "running", server["state"]
         assert len(server["private_nics"]) == 1
@@ -70,4 +72,12 @@ def check_whole(cloud: Scaleway) -> None:
         assert list(cloud.user_data[server["id"]]) == ["cloud-init"]
 
 
-CASE = build_case("Scaleway", start, build_run, check_whole, is_apps)
+CASE = build_case(
+    "Scaleway",
+    parse(scaleway("app: {web: {servers: [main]}}", SERVER_GROUPS)).application,
+    start=start,
+    open_provider=open_provider,
+    check_whole=check_whole,
+    list_left=partial(list_left, is_apps=is_apps),
+    show_others=partial(show_others, is_apps=is_apps),
+)

@@ -75,7 +75,7 @@ def test_an_empty_project_gets_all_that_the_config_names(cloud: Hetzner) -> None
     cloud.polls = 2
     application = build_config()
     deploy_servers(build_provider(cloud, application), application)
-    check_whole(cloud)
+    check_whole(cloud, application)
     network = cloud.get(NETWORKS, "nvoi-shop-network")
     assert network["ip_range"] == "10.0.0.0/16"
     subnet = {key: network["subnets"][0][key] for key in ("type", "ip_range", "network_zone")}
@@ -266,7 +266,7 @@ def test_of_a_thousand_other_resources_none_is_touched(cloud: Hetzner) -> None:
     before = repr(CASE.show_others(cloud))
     application = build_config()
     deploy_servers(build_provider(cloud, application), application)
-    check_whole(cloud)
+    check_whole(cloud, application)
     assert build_provider(cloud, application).delete_servers(application, with_volumes=True) == ()
     assert CASE.list_left(cloud) == []
     assert repr(CASE.show_others(cloud)) == before

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from nvoi.config.schema import Application, Ingress
+from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.providers import Provider
 from nvoi.providers.scaleway import Scaleway
@@ -18,6 +18,7 @@ from tests.fakes.clouds.server import Fault, Refused
 from tests.integration.clouds import scaleway_case
 from tests.integration.clouds.aws_account import build_app, build_aws
 from tests.integration.clouds.aws_site import AWSSite
+from tests.integration.clouds.case import open_to_public
 from tests.integration.clouds.datacenter import Site
 from tests.integration.clouds.hetzner_case import build_config, build_provider
 from tests.integration.clouds.hetzner_site import HetznerSite
@@ -49,8 +50,7 @@ class World:
     @property
     def public(self) -> Application:
         """The app, with a domain by the ingress."""
-        web = replace(self.application.app["web"], domain="example.com", port=3000)
-        return replace(self.application, app={"web": web}, ingress=Ingress("ops@example.com"))
+        return open_to_public(self.application)
 
     def begin(self, application: Application) -> Provider:
         """A run that has its servers."""
