@@ -98,7 +98,8 @@ class Inventory:
 
     def list_remains(self, application: Application) -> tuple[Resource, ...]:
         """What is left of servers that are gone, and that the config no longer names."""
-        servers = {one.name for one in (*self.list(SERVER), *list_wanted(application))}
+        servers = {one.name for one in list_wanted(application)}
+        servers |= {one.name for one in self.list(SERVER)}
         parts = ((one, self.get_server_name(one)) for one in self.resources)
         return tuple(one for one, name in parts if name and name not in servers)
 
