@@ -150,6 +150,8 @@ class Scaleway(RentedServers):
         these = [one for one in inventory.resources if inventory.get_server_name(one) in names]
         if with_volumes:
             these += inventory.list_surplus_data(application)
+            # A run that was killed has left them.
+            these += inventory.list_remains(application)
         remover = Remover(self._api, inventory)
         self._seen.pop(application.name, None)
         remover.delete_all(these)

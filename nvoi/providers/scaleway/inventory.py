@@ -96,6 +96,13 @@ class Inventory:
         names = list_volume_names(list_wanted(application))
         return tuple(one for one in self.list_data() if one.name not in names)
 
+    def list_remains(self, application: Application) -> tuple[Resource, ...]:
+        """What is left of servers that are gone, and that the config no longer names."""
+        servers = {one.name for one in list_wanted(application)}
+        servers |= {one.name for one in self.list(SERVER)}
+        parts = ((one, self.get_server_name(one)) for one in self.resources)
+        return tuple(one for one, name in parts if name and name not in servers)
+
     def drop_others(self) -> Inventory:
         """Without what is another's."""
         return replace(self, resources=tuple(filter(self.is_free, self.resources)))

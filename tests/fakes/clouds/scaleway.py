@@ -486,7 +486,7 @@ class Scaleway(Project):
     def change_volume(self, call: Call, zone: str, number: str) -> Json:
         volume, body = self._get(VOLUMES, zone, number), take(call, name=None, tags=None, size=None)
         volume.update({k: body[k] for k in ("name", "tags") if body[k] is not None})
-        size, before = body["size"], volume["status"]
+        size, before = body["size"], "in_use" if volume["references"] else "available"
         if size is not None:
             if size < volume["size"]:
                 raise invalid("size", "a volume cannot shrink")
