@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from nvoi import parallel
 from nvoi.account import telling_made
@@ -24,7 +25,7 @@ from nvoi.providers.aws.description import (
 from nvoi.providers.aws.network import Network, Networks
 from nvoi.providers.aws.offers import Offers
 from nvoi.providers.aws.ownership import Owner
-from nvoi.providers.aws.prices import Prices, read_prices
+from nvoi.providers.aws.prices import read_prices
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.providers.aws.regions import Regions, build_elsewhere_error
 from nvoi.providers.aws.servers import Servers, wait
@@ -234,10 +235,7 @@ class AWS(RentedServers):
         afterwards = list_costly_afterwards(
             situation, app.offers.get_type, with_volumes=with_volumes
         )
-        return [*lines, describe_costs(self._read_prices, now, afterwards)]
-
-    def _read_prices(self, types: Collection[str]) -> Prices:
-        return read_prices(self._ec2, types)
+        return [*lines, describe_costs(partial(read_prices, self._ec2), now, afterwards)]
 
     def describe_deletion(self, application: Application, *, with_volumes: bool) -> list[str]:
         app = self._open(application)
@@ -254,7 +252,8 @@ class AWS(RentedServers):
         lines += [f"leaves {trace}, which is in {region}" for region, trace in traces]
         if own:
             kept = [one for one in own if one.kind == "volume" and not with_volumes]
-            lines.append(describe_costs(self._read_prices, list_costly(own), list_costly(kept)))
+            read = partial(read_prices, self._ec2)
+            lines.append(describe_costs(read, list_costly(own), list_costly(kept)))
         return lines
 
 

@@ -34,6 +34,7 @@ from nvoi.providers.hetzner.inventory import (
     NETWORK,
     SERVER,
     VOLUME,
+    FirewallRecord,
     KeyRecord,
     ServerRecord,
     VolumeRecord,
@@ -143,10 +144,7 @@ class Plan(Situation):
                 lambda: cloud.firewalls.create(name, rules, labels=labels).actions or [],
             )
         elif record.rules != {read_rule(rule) for rule in rules}:
-            target = Firewall(record.id)
-            yield Work(
-                ROOM, "corrects", thing, detail, lambda: cloud.firewalls.set_rules(target, rules)
-            )
+            yield self._correct_firewall(record, rules, detail)
 
     @cached_property
     def former_ports(self) -> tuple[int, ...]:
@@ -160,18 +158,23 @@ class Plan(Situation):
 
     def plan_closing(self) -> Iterator[Work]:
         """Close the ports that only the release before needed."""
-        name, cloud = build_firewall_name(self.application.name), self.api.cloud
-        record = self.found.firewalls.find(name)
+        record = self.found.firewalls.find(build_firewall_name(self.application.name))
         if record is None or not self.former_ports:
             return
-        target = Firewall(record.id)
         rules = [*map(build_rule, list_open_ports(self.application))]
-        yield Work(
+        detail = f", which no longer lets in {describe_ports(self.former_ports)}"
+        yield self._correct_firewall(record, rules, detail)
+
+    def _correct_firewall(
+        self, record: FirewallRecord, rules: Sequence[FirewallRule], detail: str
+    ) -> Work:
+        target, firewalls = Firewall(record.id), self.api.cloud.firewalls
+        return Work(
             ROOM,
             "corrects",
-            f"{FIREWALL} {name}",
-            f", which no longer lets in {describe_ports(self.former_ports)}",
-            lambda: cloud.firewalls.set_rules(target, rules),
+            f"{FIREWALL} {record.name}",
+            detail,
+            lambda: firewalls.set_rules(target, list(rules)),
         )
 
     def plan_key(self) -> Work:
