@@ -110,12 +110,19 @@ make_venv() {
   if [ -e "$venv" ] && ! [ -e "$venv/pyvenv.cfg" ] && [ -n "$(ls -A -- "$venv")" ]; then
     fail "$venv is in the way: it is no virtual environment"
   fi
-  ensure_venv_module
   say "pip install -e .[$1] into $venv"
-  "$python" -m venv --clear -- "$venv" || fail "$python cannot make $venv"
-  # The pip that Python brings along takes half as long again.
-  "$venv/bin/python" -m pip install -qq --disable-pip-version-check --upgrade pip </dev/null ||
-    fail "pip could not be had (is PyPI reachable?)"
+  # Where the interpreter's pip can, it saves the one that venv would bring along.
+  if ! { "$python" -m venv --clear --without-pip -- "$venv" &&
+    upgrade_pip "$python" -m pip --python "$venv/bin/python"; } \
+    >/dev/null 2>&1; then
+    ensure_venv_module
+    "$python" -m venv --clear -- "$venv" || fail "$python cannot make $venv"
+    # The pip that Python brings along takes half as long again.
+    upgrade_pip "$venv/bin/python" -m pip || fail "pip could not be had (is PyPI reachable?)"
+  fi
   "$venv/bin/python" -m pip install -qq --no-compile --disable-pip-version-check -e ".[$1]" \
     </dev/null || fail "pip could not install nvoi and its packages (is PyPI reachable?)"
 }
+
+# upgrade_pip PIP...: the newest pip, by this one.
+upgrade_pip() { "$@" install -qq --no-compile --disable-pip-version-check -U pip </dev/null; }

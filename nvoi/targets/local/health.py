@@ -137,11 +137,11 @@ def look_at_port(startup: Startup, check: Healthcheck, pid: int) -> None:
 
 def ask(startup: Startup, check: Healthcheck, pid: int, port: int) -> None:
     """Ask on one port, unless somebody else listens there."""
-    check_listeners(startup, pid, port)
-    if check.type == "tcp":
-        look_by_tcp(port, check.timeout)
-    else:
-        look_by_http(port, check.path, check.timeout)
+    with connect(port, check.timeout) as connection:
+        # To find out who listens is to look at every process: that anybody does is seen first.
+        check_listeners(startup, pid, port)
+        if check.type != "tcp":
+            look_by_http(connection, port, check)
 
 
 def ask_health_port(startup: Startup, check: Healthcheck, pid: int, port: int) -> None:
@@ -156,8 +156,8 @@ def ask_health_port(startup: Startup, check: Healthcheck, pid: int, port: int) -
         usual = find_health_port(startup.service)
         if usual is None or usual == port:
             raise
+        connect(usual, check.timeout).close()
         if not check_listeners(startup, pid, usual):
-            look_by_tcp(usual, check.timeout)
             raise build_holder_error(usual, "another program") from None
         ask(startup, check, pid, usual)
 
@@ -200,39 +200,36 @@ def is_ours(pid: int, state: State) -> bool:
     return any(is_marked(one, state.build_marks()) for one in list_lineage(pid))
 
 
-def look_by_tcp(port: int, seconds: float) -> None:
+def connect(port: int, seconds: float) -> socket.socket:
+    """A connection whose reads may take ``seconds`` each."""
     try:
-        socket.create_connection((ADDRESS, port), timeout=seconds).close()
+        return socket.create_connection((ADDRESS, port), timeout=seconds)
     except OSError as error:
         raise build_connection_error(error, port) from error
 
 
-def look_by_http(port: int, path: str, seconds: float) -> None:
-    """Healthy where ``GET path`` answers 200 to 399. No proxy is asked."""
-    deadline = time.monotonic() + seconds
-    connection = http.client.HTTPConnection(ADDRESS, port, timeout=seconds)
+def look_by_http(connection: socket.socket, port: int, check: Healthcheck) -> None:
+    """Healthy where ``GET`` of the check's path answers 200 to 399. No proxy is asked."""
+    deadline = time.monotonic() + check.timeout
+    client = http.client.HTTPConnection(ADDRESS, port)
+    client.sock = connection
+    # The connection's own time-out is for each read: a slow answer needs an overall one.
+    clock = threading.Timer(check.timeout, shut, [connection])
+    clock.daemon = True
+    clock.start()
+    path, headers = quote(check.path, safe=PATH_MARKS), {"User-Agent": f"nvoi/{__version__}"}
     try:
-        connection.connect()
-        # The connection's own time-out is for each read: a slow answer needs an overall one.
-        clock = threading.Timer(seconds, shut, [connection.sock])
-        clock.daemon = True
-        clock.start()
-        try:
-            connection.request(
-                "GET", quote(path, safe=PATH_MARKS), headers={"User-Agent": f"nvoi/{__version__}"}
-            )
-            response = connection.getresponse()
-            with response, suppress(OSError, http.client.HTTPException):
-                response.read(PAGE_BYTES)
-        finally:
-            clock.cancel()
+        client.request("GET", path, headers=headers)
+        response = client.getresponse()
+        with response, suppress(OSError, http.client.HTTPException):
+            response.read(PAGE_BYTES)
     except (OSError, http.client.HTTPException) as error:
         is_late = time.monotonic() >= deadline
         raise build_connection_error(TimeoutError() if is_late else error, port) from error
     finally:
-        connection.close()
+        clock.cancel()
     if response.status not in HEALTHY:
-        raise NotReadyError(f"GET {path} answered {response.status}")
+        raise NotReadyError(f"GET {check.path} answered {response.status}")
 
 
 def shut(connection: socket.socket) -> None:

@@ -191,8 +191,9 @@ def ensure_programs(
         supervisor.add(name)
     infos = supervisor.list_infos()
     idle = [program for program in programs if not infos[program.name].is_alive]
-    # What one has left running may have the port that it is about to need.
-    stop_daemons(state, [program.name for program in idle])
+    # What one has left running may have the port that it is about to need. Of those that were
+    # stopped now, nothing is left.
+    stop_daemons(state, {program.name for program in idle} - {*changed})
     for program in idle:
         supervisor.start(program.name)
     return [program.service for program in idle]
@@ -280,9 +281,11 @@ def kill_groups(groups: Iterable[int], marks: Mapping[str, str]) -> None:
                 os.killpg(group, signal.SIGKILL)
 
 
-def stop_daemons(state: State, programs: Iterable[str]) -> None:
+def stop_daemons(state: State, programs: Collection[str]) -> None:
+    left = find_marked(state.build_marks()) if programs else []
     for program in sorted(programs):
-        pids = find_marked(state.build_marks(program=program))
+        marks = state.build_marks(program=program)
+        pids = [pid for pid in left if is_marked(pid, marks)]
         if pids:
             service, names = get_service(program), ", ".join(map(str, pids))
             log.info("%s: stopping processes that it left running: pid %s", service, names)

@@ -19,10 +19,10 @@ from nvoi.targets.local.health import (
     STAY_UP_SECONDS,
     HeldError,
     Startup,
+    connect,
     is_held,
     is_ours,
     look,
-    look_by_tcp,
 )
 from nvoi.targets.local.processes import (
     describe_process,
@@ -170,7 +170,7 @@ def look_back(state: State, record: Record) -> None:
         if info is None or not info.is_alive:
             raise NotReadyError(f"{name} is not running")
         if port is not None:
-            look_by_tcp(port, 1.0)
+            connect(port, 1.0).close()
 
 
 def prepare(

@@ -4,60 +4,57 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from nvoi.config.loader import load
-from nvoi.operation import Request
+from nvoi.operation import Operation, Report, Request, run
 from nvoi.targets.local import TARGET, LocalContext
 from nvoi.targets.local.processes import find_marked
 from nvoi.targets.local.state import State
-from tests.integration.local import running
+from tests.integration.forkserver import ForkedProcess
 from tests.integration.programs import end_marked
 from tests.ports import find_port
-from tests.waiting import fetch_from
+from tests.waiting import PATIENCE, fetch_from
 
-#: A server for the apps under test. It answers with what the test asks for:
-#: ``/env/NAME``, ``/cwd``, ``/pid``, ``/file/PATH``; ``/health`` with the status in the file
-#: ``health``.
+#: A Python that starts at once: without site, and with what it needs alone.
+PYTHON = f"{sys.executable} -I -S"
+
+#: A server for the apps under test. It answers with what the test asks for: ``/env/NAME``,
+#: ``/names``, ``/cwd``, ``/pid``, ``/file/PATH``; ``/health`` with the status in ``$HEALTH``.
+#: It is started hundreds of times, and to import http.server takes longer than all else.
 SERVER = """
-import http.server, os, pathlib, sys
+import _socket, os
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        kind, _, rest = self.path[1:].partition("/")
-        status, text = 200, ""
-        if kind == "health":
-            file = pathlib.Path("health")
-            status = int(file.read_text()) if file.exists() else 200
-        elif kind == "env":
-            text = os.environ.get(rest, "(unset)")
-        elif kind == "names":
-            text = " ".join(sorted(os.environ))
-        elif kind == "pid":
-            text = str(os.getpid())
-        elif kind == "cwd":
-            text = os.getcwd()
-        elif kind == "file":
-            text = pathlib.Path(rest).read_text()
-        body = text.encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+def answer(path):
+    kind, _, rest = path[1:].partition("/")
+    if kind == "env":
+        return os.environ.get(rest, "(unset)")
+    if kind == "file":
+        return open(rest).read()
+    if kind == "pid":
+        return str(os.getpid())
+    return {"names": " ".join(os.environ), "cwd": os.getcwd()}.get(kind, "")
 
-    def log_message(self, *args):
+server = _socket.socket()
+server.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+server.bind(("127.0.0.1", int(os.environ["PORT"])))
+server.listen()
+print("serving on", os.environ["PORT"], flush=True)
+while True:
+    connection = _socket.socket(fileno=server._accept()[0])
+    try:
+        words = connection.recv(4096).decode().split()
+        if words:
+            status = os.environ.get("HEALTH", "200") if words[1] == "/health" else "200"
+            body = answer(words[1]).encode()
+            head = f"HTTP/1.0 {status} so\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n"
+            connection.sendall(head.encode() + body)
+    except OSError:
         pass
-
-class Server(http.server.ThreadingHTTPServer):
-    def server_bind(self):
-        # The stock one looks its own name up, which can take seconds.
-        __import__("socketserver").TCPServer.server_bind(self)
-
-print("serving on", os.environ["PORT"])
-Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+    connection.close()
 """
 
 
@@ -79,6 +76,7 @@ class App:
             "app": {},
         }
         self.environ = {"PATH": os.environ["PATH"], "USER": "tester", "NVOI_DEBUG": "no"}
+        self.runs: list[Run] = []
         self.write("server.py", SERVER)
 
     @property
@@ -99,7 +97,7 @@ class App:
         """Add a service that is well; returns its port."""
         port = find_port()
         self.services[name] = {
-            "command": f"exec {sys.executable} -S server.py",
+            "command": f"exec {PYTHON} server.py",
             "port": port,
             "healthcheck": {"interval": "5s"},
             "min_ready": 0,
@@ -122,43 +120,29 @@ class App:
         )
 
     def deploy(self) -> LocalContext:
-        request = self.build_request()
-        TARGET.check(request)
-        return running.run_steps(TARGET.deploy, request)
+        operation = Operation("Deploy", TARGET, TARGET.deploy, TARGET.check)
+        return run(operation, self.build_request(), Report())
 
     def delete(self, **settings: Any) -> LocalContext:
-        return running.run_steps(TARGET.delete, self.build_request(**settings))
+        operation = Operation("Delete", TARGET, TARGET.delete)
+        return run(operation, self.build_request(**settings), Report())
 
     def plan(self, verb: str = "deploy") -> list[str]:
         context = TARGET.preview(self.build_request())
         steps = TARGET.deploy if verb == "deploy" else TARGET.delete
         return [line for step in steps for line in step.plan(context)]
 
-    def start(self, verb: str = "deploy", before: str = ":") -> subprocess.Popen[str]:
-        """A run in a process of its own, in a shell that has run ``before``."""
-        words = [str(self.write_config()), str(self.directory), str(self.home), verb]
-        return subprocess.Popen(
-            [
-                "/bin/sh",
-                "-c",
-                f'{before}; exec "$@"',
-                "-",
-                sys.executable,
-                running.__file__,
-                *words,
-            ],
-            env=self.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start_deploy(self) -> Run:
+        """``nvoi deploy`` in a process of its own, which a test can interrupt or kill."""
+        self.runs.append(Run(self))
+        return self.runs[-1]
 
     def write_slow_server(self) -> Path:
         """Let ``server.py`` wait until the file that is returned exists."""
         gate = self.home.parent / "gate"
         self.write(
             "server.py",
-            f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.02)\n{SERVER}",
+            f"import os, time\nwhile not os.path.exists({str(gate)!r}): time.sleep(0.05)\n{SERVER}",
         )
         return gate
 
@@ -174,7 +158,31 @@ class App:
 
     def tear_down(self) -> None:
         """End all of the app's processes, whatever state a test has left them in."""
+        for started in self.runs:
+            started.end(signal.SIGKILL)
         end_marked(NVOI_STATE=str(self.state.root))
+
+
+class Run:
+    """A deploy that was started."""
+
+    def __init__(self, app: App) -> None:
+        words = ["deploy", "-c", str(app.write_config()), "-d", str(app.directory)]
+        environ = {"NVOI_HOME": str(app.home), "NVOI_DEPLOY_ID": "of-another-process"}
+        self._output = app.home.parent / f"run-{len(app.runs)}.log"
+        with self._output.open("wb") as output:
+            self._process = ForkedProcess(words, output, output, app.environ | environ)
+        self.pid = self._process.pid
+
+    def end(self, number: int | None = None) -> tuple[int, str]:
+        """The exit code and all that was printed, once it has ended, by a signal if need be."""
+        if number is not None:
+            self._process.send_signal(number)
+        return self._process.wait(PATIENCE), self.read_output()
+
+    def read_output(self) -> str:
+        """What it has printed so far."""
+        return self._output.read_text()
 
 
 def is_supervisord(pid: int) -> bool:

@@ -4,48 +4,41 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 
 import pytest
 
 from nvoi.errors import ServiceError
 from nvoi.targets.local.processes import find_marked, list_listeners
-from tests.integration.local.application import App
+from tests.integration.local.application import PYTHON, App
 from tests.waiting import fetch_from, wait_until
 
-SERVE = f"{sys.executable} -S server.py >/dev/null 2>&1"
-CHECK = {"interval": "1s", "path": "/health"}
+SERVE = f"{PYTHON} server.py >/dev/null 2>&1"
+CHECK = {"interval": "1s", "retries": 20}
 
 
-def test_a_server_that_a_service_started_as_a_daemon_goes_with_its_release(app: App) -> None:
+def test_what_a_service_started_goes_with_its_trial_and_release_and_what_pre_run_did_goes_on(
+    app: App,
+) -> None:
     app.write("page", "old")
-    command = f"setsid {SERVE} & exec sleep 1000"
-    port = app.add_server(command=command, healthcheck=CHECK)
+    port = app.add_server(
+        command=f"setsid {SERVE} & exec sleep 1000",
+        pre_run_command="setsid sleep 1000 >/dev/null 2>&1 &",
+        healthcheck=CHECK,
+    )
     app.deploy()
+    first = app.state.find_current()
+    assert find_marked(app.state.build_marks(program="trial.web")) == []
+    assert len(find_marked(app.state.build_marks(program="service.web"))) == 2
     app.write("page", "new")
     app.deploy()
     assert fetch_from(port, "file/page") == "new"
-    release = app.state.find_current()
-    assert set(app.find_processes()) == set(find_marked(app.state.build_marks(release)))
-
-
-def test_no_daemon_of_a_trial_outlives_it(app: App) -> None:
-    app.add_server(command=f"setsid {SERVE} & exec sleep 1000", healthcheck=CHECK)
-    app.deploy()
-    assert find_marked(app.state.build_marks(program="trial.web")) == []
-    assert len(find_marked(app.state.build_marks(program="service.web"))) == 2
-
-
-def test_a_daemon_of_pre_run_command_goes_on(app: App) -> None:
-    app.add_server(pre_run_command="setsid sleep 1000 >/dev/null 2>&1 &")
-    app.deploy()
-    app.deploy()
-    assert len(app.find_processes()) == 3
+    assert len(find_marked(app.state.build_marks(first))) == 1
+    assert len(app.find_processes()) == 1 + 3
 
 
 def test_a_deploy_ends_what_a_service_left_running_when_it_ended(app: App) -> None:
     gone = app.home.parent / "gone"
-    command = f"setsid {SERVE} & until [ -e {gone} ]; do sleep 0.05; done"
+    command = f"setsid {SERVE} & until [ -e {gone} ]; do sleep 0.1; done"
     port = app.add_server(command=command, healthcheck=CHECK)
     app.deploy()
     [left] = list_listeners(port)
@@ -61,7 +54,7 @@ def test_a_deploy_ends_what_a_service_left_running_when_it_ended(app: App) -> No
 
 def test_a_deploy_fails_while_a_server_of_the_old_release_has_the_port(app: App) -> None:
     app.write("page", "old")
-    port = app.add_server(healthcheck=CHECK)
+    port = app.add_server(healthcheck=CHECK | {"retries": 6})
     # Without its marks it cannot be known once the process that started it has gone.
     once = app.home.parent / "once"
     hide = f"touch {once}; hidden='env -i PORT={port} setsid'"

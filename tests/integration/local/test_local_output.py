@@ -48,10 +48,10 @@ def test_a_line_is_logged_while_the_command_still_runs(
     gate = app.home.parent / "gate"
     app.write(
         "talk.py",
-        "import pathlib, time\nprint('early')\n"
-        f"while not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.05)\nprint('late')\n",
+        "import os, time\nprint('early')\n"
+        f"while not os.path.exists({str(gate)!r}): time.sleep(0.05)\nprint('late')\n",
     )
-    command = f"{sys.executable} talk.py"
+    command = f"{sys.executable} -S talk.py"
     run = threading.Thread(target=run_command, args=(app, command))
     run.start()
     wait_until(lambda: "early" in get_lines(caplog), "the first line")

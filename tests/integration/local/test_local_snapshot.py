@@ -18,6 +18,12 @@ from tests.integration.local.application import App
 
 
 @pytest.fixture
+def app(folder: Path) -> App:
+    """An app of which nothing is ever started."""
+    return App(folder)
+
+
+@pytest.fixture
 def checkout(app: App) -> App:
     """An app in a git checkout of its own."""
     git(app.directory, "init", "--quiet", ".")
