@@ -21,6 +21,7 @@ from nvoi.demo.place import Place, fill
 from nvoi.signals import Signals
 from nvoi.targets.local.processes import find_marked
 from tests.integration.commands import NVOI, call_nvoi
+from tests.integration.forkserver import ForkedProcess
 from tests.integration.pages import ROOT, find_blocks
 from tests.integration.programs import end_marked
 from tests.ports import find_port
@@ -54,25 +55,18 @@ class Machine:
         }
         self.port = find_port()
         self.output = self.folder / "output"
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[bytes] | ForkedProcess] = []
 
-    def start(self, *words: str | Path, **environ: str) -> subprocess.Popen[bytes]:
-        """Start a command in a session of its own, its output in a file."""
+    def start(self, *words: str, **environ: str) -> ForkedProcess:
+        """Start ``nvoi`` with its output in a file."""
         with self.output.open("wb") as output:
-            process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=self.environ | environ,
-                start_new_session=True,
-            )
+            process = ForkedProcess(words, output, output, self.environ | environ)
         self.processes.append(process)
         return process
 
-    def start_demo(self, *words: str, **environ: str) -> subprocess.Popen[bytes]:
+    def start_demo(self, *words: str, **environ: str) -> ForkedProcess:
         """Start a demo, its dashboard on a port of its own: other demos run meanwhile."""
-        return self.start(NVOI, "demo", "--port", str(self.port), *words, **environ)
+        return self.start("demo", "--port", str(self.port), *words, **environ)
 
     def write_browser(self, command: str) -> str:
         """A browser that runs a shell command, as ``$BROWSER`` names it."""
@@ -177,7 +171,7 @@ def test_where_no_browser_opens_the_page_is_named_and_a_lost_dashboard_takes_eve
     with ExitStack() as stack:
         with suppress(OSError):
             stack.enter_context(socket.create_server(("127.0.0.1", 8787)))
-        demo = machine.start(NVOI, "demo", "--no-wait", "--open", BROWSER=browser)
+        demo = machine.start("demo", "--no-wait", "--open", BROWSER=browser)
         machine.wait_for("\n   open this: http")
         machine.wait_for("Try the services")
     # The usual port is taken.
@@ -214,22 +208,24 @@ def test_the_dashboard_has_its_usual_port_where_that_is_free(
 ) -> None:
     port = find_port()
     monkeypatch.setattr(watcher, "DASHBOARD_PORT", port)
-    (machine.temporary / "one").mkdir()
-    signals = Signals(second_ends=False)
-    place = Place(machine.temporary / "one", machine.environ, signals, find_port(), 0)
-    fill(place)
-    with watcher.watch(place, None) as first:
+    places = []
+    for name in ("one", "two"):
+        (machine.temporary / name).mkdir()
+        signals = Signals(second_ends=False)
+        places.append(Place(machine.temporary / name, machine.environ, signals, find_port(), 0))
+        fill(places[-1])
+    with watcher.watch(places[0], None) as first:
         assert first.url == f"http://127.0.0.1:{port}"
         # Both find it free, and one is quicker.
         monkeypatch.setattr(watcher, "is_port_free", lambda _: True)
-        with watcher.watch(place, None) as second:
+        with watcher.watch(places[1], None) as second:
             assert second.url != first.url
 
 
 def test_a_port_that_is_taken_is_named(machine: Machine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-        demo = machine.start(NVOI, "demo", "--no-wait", "--port", port)
+        demo = machine.start("demo", "--no-wait", "--port", port)
         assert wait_for_end(demo, WHOLE) == 2
         assert re.search(rf"^nvoi: .*{port}.*in use", machine.read(), re.MULTILINE)
     machine.output.write_text("")
@@ -259,8 +255,8 @@ def test_an_extra_that_is_missing_is_named(
 def test_the_readme_shows_a_demo_that_deploys_twice_from_a_bare_checkout_and_ends_well(
     machine: Machine,
 ) -> None:
-    (first,) = [it for it in find_blocks("sh", "README.md") if it.mark == "run without waiting"]
-    command, *_ = first.text.splitlines()[-1].split()
+    (block,) = [it for it in find_blocks("sh", "README.md") if it.mark == "run without waiting"]
+    command, *_ = block.text.splitlines()[-1].split()
     assert command == "bin/demo"
     checkout = machine.folder / "checkout"
     for name in ("bin", "nvoi"):
@@ -270,8 +266,16 @@ def test_the_readme_shows_a_demo_that_deploys_twice_from_a_bare_checkout_and_end
     for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, checkout)
     browser = machine.write_browser('echo "$1" > "$0.opened"')
-    words = ["--no-wait", "--open", "--port", str(machine.port)]
-    demo = machine.start(checkout / command, *words, PYTHON=sys.executable, BROWSER=browser)
+    with machine.output.open("wb") as file:
+        demo = subprocess.Popen(
+            [checkout / command, "--no-wait", "--open", "--port", str(machine.port)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=machine.environ | {"PYTHON": sys.executable, "BROWSER": browser},
+            start_new_session=True,
+        )
+    machine.processes.append(demo)
     assert wait_for_end(demo, WHOLE) == 0, machine.read()
     output = machine.read()
     assert "pip install -e .[demo]" in output
