@@ -150,20 +150,23 @@ def parse_port(text: str) -> int:
 
 def parse_duration(text: str) -> float:
     """Seconds; ``10s``, ``500ms``, ``1m``, or a number of seconds."""
-    match = DURATION.fullmatch(text)
-    seconds = float(match[1]) * UNITS[match[2]] if match else 0.0
-    if seconds <= 0:
+    seconds = find_seconds(text)
+    if not seconds:
         raise RejectedError("must be a time above 0, such as 10s, 500ms or 1m")
     return seconds
 
 
 def parse_ready_time(text: str) -> float:
     """Seconds; none is allowed."""
-    match = DURATION.fullmatch(text)
-    seconds = float(match[1]) * UNITS[match[2]] if match else -1.0
-    if not 0 <= seconds <= LONGEST_READY_TIME:
+    seconds = find_seconds(text)
+    if seconds is None or seconds > LONGEST_READY_TIME:
         raise RejectedError("must be a time from 0 to 2m, such as 10s")
     return seconds
+
+
+def find_seconds(text: str) -> float | None:
+    match = DURATION.fullmatch(text)
+    return float(match[1]) * UNITS[match[2]] if match else None
 
 
 def parse_architecture(text: str) -> str:

@@ -19,7 +19,6 @@ from nvoi.targets.local.health import (
     STAY_UP_SECONDS,
     HeldError,
     Startup,
-    connect,
     is_held,
     is_ours,
     look,
@@ -38,8 +37,6 @@ from nvoi.targets.local.programs import (
     write_launcher,
 )
 from nvoi.targets.local.state import (
-    Record,
-    State,
     find_size,
     read_tail,
     remove_tree,
@@ -47,7 +44,6 @@ from nvoi.targets.local.state import (
 )
 from nvoi.targets.local.supervisor import (
     DAEMON_LOG,
-    SERVICE,
     Program,
     find_supervisor,
     get_supervisor,
@@ -132,17 +128,16 @@ def undo_switch(context: LocalContext) -> None:
     """Bring the old release back, and see it run; without one, stop all."""
     if not context.has_switched:
         return
-    state, record = context.state, context.previous_record
     context.tunnels.clear()
     context.urls.clear()
-    with storage_errors(state):
-        state.set_current(context.previous)
+    with storage_errors(context.state):
+        context.state.set_current(context.previous)
         restore(context)
     if context.previous is None:
         return
     try:
         wait_for(
-            partial(look_back, state, record),
+            partial(look_back, context),
             what=f"release {context.previous} to serve again",
             seconds=BACK_SECONDS,
             log=log,
@@ -161,16 +156,11 @@ def plan_switch(context: LocalContext) -> Iterator[str]:
         yield f"would start {service.name}{place} and check it: {service.command}"
 
 
-def look_back(state: State, record: Record) -> None:
+def look_back(context: LocalContext) -> None:
     """See that every service of the old release runs, and listens where it did."""
-    supervisor = find_supervisor(state)
-    infos = supervisor.list_infos() if supervisor else {}
-    for name, port in record.items():
-        info = infos.get(SERVICE + name)
-        if info is None or not info.is_alive:
-            raise NotReadyError(f"{name} is not running")
-        if port is not None:
-            connect(port, 1.0).close()
+    lacking = context.find_serving().lacking
+    if lacking:
+        raise NotReadyError(f"{', '.join(lacking)} does not serve")
 
 
 def prepare(
