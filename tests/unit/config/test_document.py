@@ -89,7 +89,7 @@ def test_an_anchor_bomb_is_refused_without_being_expanded(kind: str) -> None:
 
 
 def test_a_plain_flood_of_values_is_refused_before_the_end_is_read() -> None:
-    assert "too many values" in refused("a: [" + "x," * 200_000)
+    assert "too many values" in refused("a: [" + "x," * 50_000)
 
 
 def test_aliases_and_merge_keys_work_and_own_keys_win() -> None:
@@ -185,7 +185,7 @@ def test_any_printable_text_is_read_back_as_it_was_set() -> None:
     alphabet = "ab \n\t:#-'\"{}[]&*!|>%@`,?\\é\u2028\x85$=~01.\r"
     choose = random.Random(7)
     document = Document(CONFIG, "f")
-    for _ in range(150):
+    for _ in range(50):
         text = "".join(choose.choice(alphabet) for _ in range(choose.randrange(12)))
         document.set("application.app.web.command", text)
         assert read(document, "application.app.web.command") == text
@@ -287,7 +287,7 @@ def test_random_texts_are_read_or_refused_but_never_crash() -> None:
     choose = random.Random(3)
     pieces = [*"a[]{},'\"|>%#\\é\t\n\r", ": ", "  ", "- ", "&a ", "*a", "!t ", "? ", "<<: "]
     pieces += ["---\n", "...\n", "!<", "!!", "\\U99999999"]
-    for _ in range(1500):
+    for _ in range(500):
         text = "".join(choose.choice(pieces) for _ in range(choose.randrange(1, 25)))
         with contextlib.suppress(ConfigError):
             Document(text, "f")

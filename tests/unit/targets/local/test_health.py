@@ -16,6 +16,7 @@ from nvoi.config.loader import load
 from nvoi.operation import Request
 from nvoi.targets.local.context import preview
 from nvoi.targets.local.health import Startup, look
+from nvoi.targets.local.programs import find_health_port
 from nvoi.targets.local.supervisor import Program
 from nvoi.waiting import NotReadyError
 from tests.unit.config.texts import local
@@ -48,13 +49,25 @@ def look_at(folder: Path, port: int, check: str = "") -> None:
     """Look once at a service on ``port``; this process is the one that serves."""
     text = local(f"app: {{web: {{command: x, port: {port}, healthcheck: {{{check}}}}}}}")
     config = load(text, filename="deploy.yml", environ=None)
-    context = preview(Request(config, folder, folder, "deploy-1", os.environ))
+    request = Request(config, folder, folder, "deploy-1", environ=os.environ)
+    context = preview(request)
     (context.state.releases / "1").mkdir(parents=True)
     context.release = "1"
     service = config.application.app["web"]
     program = Program(service.name, context.release)
-    health_port = service.healthcheck and service.healthcheck.port
-    look(Startup(context, service, program, os.environ, port, health_port, 0, 0), os.getpid())
+    look(
+        Startup(
+            context=context,
+            service=service,
+            program=program,
+            environment=os.environ,
+            port=port,
+            health_port=find_health_port(service),
+            log_size=0,
+            daemon_log_size=0,
+        ),
+        os.getpid(),
+    )
 
 
 def drip(connection: socket.socket) -> None:
