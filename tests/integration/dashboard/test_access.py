@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -305,11 +306,18 @@ def test_every_answer_binds_the_browser(guarded: Serving, reader: Reader) -> Non
     assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
 
 
-def test_files_of_pages_are_asked_for_again_and_not_sent_again(reader: Reader) -> None:
-    first = reader.get("/static/style.css")
-    assert first.headers["Cache-Control"] == "public, no-cache"
-    again = reader.get("/static/style.css", If_None_Match=first.headers["ETag"])
-    assert (again.status, again.text) == (304, "")
+def test_files_of_pages_are_kept_by_their_version_and_else_asked_for_again(reader: Reader) -> None:
+    match = re.search(r'href="(/static/\w+/style\.css)"', reader.get("/login").text)
+    assert match
+    kept = reader.get(match[1])
+    assert kept.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    # A page of an earlier version gets the same, which is not kept as that version's.
+    for path in ("/static/style.css", "/static/0123456789ab/style.css"):
+        first = reader.get(path)
+        assert first.text == kept.text
+        assert first.headers["Cache-Control"] == "public, no-cache"
+        again = reader.get(path, If_None_Match=first.headers["ETag"])
+        assert (again.status, again.text) == (304, "")
 
 
 @pytest.mark.parametrize(

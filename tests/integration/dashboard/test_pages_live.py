@@ -30,7 +30,7 @@ from tests.waiting import wait_until
 #: Whether the newest line is followed.
 FOLLOWS = "document.querySelector('#follow').getAttribute('aria-pressed')"
 BADGE = "#state .badge .word"
-ICON = "document.querySelector('link[rel=icon]').getAttribute('href').split('?')[0]"
+ICON = "document.querySelector('link[rel=icon]').getAttribute('href').split('/').at(-1)"
 #: How far the page can be scrolled down, in pixels.
 REST = "document.documentElement.scrollHeight - innerHeight - scrollY"
 
@@ -104,7 +104,7 @@ def test_a_deploy_is_watched_live_from_start_to_end(
     check_end(browser)
     browser.driver.back()
     browser.wait_for("document.querySelector('.deploy.completed')")
-    browser.expect(ICON, "/static/favicon-completed.svg")
+    browser.expect(ICON, "favicon-completed.svg")
 
 
 def check_list_of_running(browser: Browser) -> None:
@@ -125,7 +125,7 @@ def check_list_of_running(browser: Browser) -> None:
 def check_end(browser: Browser) -> None:
     """The page that was open all the time tells how the deploy ended."""
     browser.expect("document.title", "✓ main 3f2a9c1 completed · deploys")
-    browser.expect(ICON, "/static/favicon-completed.svg")
+    browser.expect(ICON, "favicon-completed.svg")
     browser.expect_texts(BADGE, "completed")
     browser.expect(
         "[...document.querySelectorAll('#summary a')].map((link) => link.href)",
@@ -163,7 +163,7 @@ def test_a_live_page_opens_at_its_head_with_the_step_that_runs_and_tells_its_fai
         run.stream.failed("GET /up answered 500\n| KeyError")
 
     browser.wait_for("document.title.startsWith('✗ main')")
-    browser.expect(ICON, "/static/favicon-failed.svg")
+    browser.expect(ICON, "favicon-failed.svg")
     browser.expect_texts("#summary .banner.error pre", "GET /up answered 500\n| KeyError")
 
 
@@ -274,7 +274,7 @@ def test_a_page_in_the_background_still_tells_the_state_without_a_stream(
             run.log.info("not seen at first")
             run.stream.completed()
             browser.wait_for("document.title.startsWith('✓ main')")
-            browser.expect(ICON, "/static/favicon-completed.svg")
+            browser.expect(ICON, "favicon-completed.svg")
             assert browser.run("return document.querySelector('#L2')") is None
     browser.expect_texts(MESSAGES, "seen", "not seen at first")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.integration.dashboard.browser import Browser
 from tests.integration.dashboard.serving import Serving
 from tests.integration.dashboard.watching import (
@@ -49,10 +47,11 @@ def test_a_failed_deploy_opens_at_its_first_error_and_its_steps_fold(page: Brows
     page.expect_texts(MESSAGES, "nvoi: deploy shop")
     page.click("#fold")
     page.expect_texts(OPEN, "Check", "Build", "Start web")
+    check_head_that_sticks(page)
 
 
-def test_the_head_sticks_and_leads_to_the_first_error(page: Browser) -> None:
-    click_step(page, "Build")
+def check_head_that_sticks(page: Browser) -> None:
+    """Wherever the reader is, the head says what this is, and leads to the first error."""
     page.run("scrollTo(0, document.documentElement.scrollHeight)")
     wait_until_seen(page, "#state .badge")
     page.expect_texts("#bar .what", "main 3f2a9c1")
@@ -91,7 +90,9 @@ def test_a_search_marks_what_it_finds_and_leads_from_match_to_match(page: Browse
     page.expect_texts("#matches", "2 of 2")
 
 
-def test_a_reader_may_leave_out_all_lines_but_those_that_were_found(page: Browser) -> None:
+def test_a_reader_may_leave_out_all_lines_but_those_that_were_found_or_are_severe(
+    page: Browser,
+) -> None:
     click_step(page, "Start web")
     page.type("line 3", "#search")
     page.expect_texts("#matches", "1 of 12")
@@ -125,8 +126,6 @@ def test_a_reader_may_leave_out_all_lines_but_those_that_were_found(page: Browse
     page.wait_for("document.querySelector('#L3.target')")
     wait_for_count(page, "96 lines")
 
-
-def test_the_level_filter_shows_what_is_at_least_as_severe(page: Browser) -> None:
     page.expect_texts(".levels b", "1", "2")
     page.run("document.querySelector('.levels [value=warning]').click()")
     page.expect_texts(MESSAGES, "a package is old", FAULT, "Could not undo it")
@@ -142,6 +141,9 @@ def test_a_permalink_leads_to_its_line_and_names_the_attempt(
     browser.expect_texts("#log .target .number", "20")
     wait_until_seen(browser, "#L20")
     browser.run("location.hash = '#L6'")
+    browser.expect_texts("#log .target .name", "Build")
+    # One to nothing changes nothing.
+    browser.run("location.hash = '#L5000'")
     browser.expect_texts("#log .target .name", "Build")
 
     browser.run("location.hash = '#L90'")
@@ -161,15 +163,7 @@ def test_a_permalink_leads_to_its_line_and_names_the_attempt(
     browser.wait_for("location.href.endsWith('?attempt=1#L2')")
 
 
-def test_a_permalink_to_nothing_changes_nothing(
-    browser: Browser, shared: Serving, failed: str
-) -> None:
-    open_deploy(browser, shared, failed, "#L5000")
-
-    assert browser.list_texts("#log .target") == []
-
-
-def test_keys_lead_to_the_search_and_from_error_to_error_unless_they_are_off(page: Browser) -> None:
+def test_keys_lead_to_the_search_and_from_error_to_error(page: Browser) -> None:
     page.type("n")
     page.expect_texts(TARGET, "Could not undo it")
     page.type("N")
@@ -184,83 +178,67 @@ def test_keys_lead_to_the_search_and_from_error_to_error_unless_they_are_off(pag
     page.wait_for("document.querySelector('#matches').innerText.endsWith('of 2')")
     page.type(ESCAPE, "#search")
 
+
+def test_what_the_reader_has_chosen_is_kept(page: Browser) -> None:
+    page.expect_texts("#log .line time")
+    page.click("#times")
+    page.click("#wrap")
     page.type("?")
     page.wait_for("document.querySelector('#keys[open]').innerText.includes('next, previous line')")
     page.click("#keys-on")
     page.click("#keys form > button")
     page.driver.refresh()
     page.wait_until_ready()
-    page.type("/")
-    assert page.run("return document.activeElement.id") != "search"
-    page.click("#help")
-    page.click("#keys-on")
-    page.type(ESCAPE, "#keys")
-    page.type("/")
-    page.expect("document.activeElement.id", "search")
-
-
-@pytest.fixture
-def clipboard(page: Browser) -> Browser:
-    """The page of the failed deploy, which may use the clipboard."""
-    allowed = ["clipboardReadWrite", "clipboardSanitizedWrite"]
-    page.command("Browser.grantPermissions", permissions=allowed)
-    page.command("Emulation.setFocusEmulationEnabled", enabled=True)
-    return page
-
-
-def test_the_log_is_copied_as_the_text_that_is_downloaded(
-    clipboard: Browser, shared: Serving
-) -> None:
-    button = "document.querySelector('#copy').innerText"
-    clipboard.click("#copy")
-    clipboard.expect(button, "Copied")
-    copied = clipboard.run("return navigator.clipboard.readText()")
-    path = clipboard.run("return document.querySelector('[download]').getAttribute('href')")
-    assert copied == shared.get(path).data.decode()
-    assert copied.count("\n") == 96
-    name = clipboard.run("return document.querySelector('[download]').download")
-    assert name == "deploys-failed.txt"
-
-    # A page that is not served by https has no clipboard object.
-    clipboard.run(
-        "Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true });"
-        "addEventListener('copy', () => { window.copied = document.activeElement.value })"
-    )
-    for _ in range(2):
-        clipboard.click("#copy")
-        clipboard.expect("window.copied", copied)
-        clipboard.expect(button, "Copied")
-    assert clipboard.run("return document.activeElement.id") == "copy"
-    clipboard.expect(button, "Copy")
-
-
-def test_a_selection_is_copied_without_numbers_and_signs(clipboard: Browser) -> None:
-    clipboard.run(
-        "const [one, other] = ['#L93', '#L95'].map((id) => document.querySelector(id));"
-        "getSelection().setBaseAndExtent(one, 0, other, other.childNodes.length)"
-    )
-    clipboard.command(
-        "Input.dispatchKeyEvent", type="keyDown", key="c", modifiers=2, commands=["copy"]
-    )
-    assert clipboard.run("return navigator.clipboard.readText()").strip().split("\n") == [
-        "waiting for web, try 45",
-        FAULT,
-        "Undoing: Start web",
-    ]
-
-
-def test_times_and_long_lines_are_shown_as_the_reader_chose(page: Browser) -> None:
-    page.expect_texts("#log .line time")
-    page.click("#times")
-    page.click("#wrap")
-    page.driver.refresh()
-    page.wait_until_ready()
     page.wait_for("document.querySelector('#log .line time').innerText.split(':').length === 3")
     spaces = "getComputedStyle(document.querySelector('#log .line .message')).whiteSpace"
     page.expect(spaces, "pre")
+    page.type("/")
+    assert page.run("return document.activeElement.id") != "search"
 
+    page.click("#help")
+    page.click("#keys-on")
+    page.type(ESCAPE, "#keys")
     page.type("w")
     page.type("t")
     page.expect(spaces, "pre-wrap")
     page.expect_texts("#log .line time")
     page.run("localStorage.clear()")
+
+
+def test_the_log_is_copied_as_the_text_that_is_downloaded(page: Browser, shared: Serving) -> None:
+    allowed = ["clipboardReadWrite", "clipboardSanitizedWrite"]
+    page.command("Browser.grantPermissions", permissions=allowed)
+    page.command("Emulation.setFocusEmulationEnabled", enabled=True)
+    button = "document.querySelector('#copy').innerText"
+    page.click("#copy")
+    page.expect(button, "Copied")
+    copied = page.run("return navigator.clipboard.readText()")
+    path = page.run("return document.querySelector('[download]').getAttribute('href')")
+    assert copied == shared.get(path).data.decode()
+    assert copied.count("\n") == 96
+    name = page.run("return document.querySelector('[download]').download")
+    assert name == "deploys-failed.txt"
+
+    check_copy_of_selection(page)
+    # A page that is not served by https has no clipboard object.
+    page.run(
+        "Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true });"
+        "addEventListener('copy', () => { window.copied = document.activeElement.value })"
+    )
+    for _ in range(2):
+        page.click("#copy")
+        page.expect("window.copied", copied)
+        page.expect(button, "Copied")
+    assert page.run("return document.activeElement.id") == "copy"
+    page.expect(button, "Copy")
+
+
+def check_copy_of_selection(page: Browser) -> None:
+    """What is selected is copied without numbers and signs."""
+    page.run(
+        "const [one, other] = ['#L93', '#L95'].map((id) => document.querySelector(id));"
+        "getSelection().setBaseAndExtent(one, 0, other, other.childNodes.length)"
+    )
+    page.command("Input.dispatchKeyEvent", type="keyDown", key="c", modifiers=2, commands=["copy"])
+    lines = page.run("return navigator.clipboard.readText()").strip().split("\n")
+    assert lines == ["waiting for web, try 45", FAULT, "Undoing: Start web"]

@@ -27,7 +27,6 @@ def test_a_phone_needs_no_sideways_scroll(browser: Browser, shared: Serving, fai
     browser.resize(360, 740)
     post_lines(shared, "x" * 200, "y" * 2000, "two\nlines")
     for url in (
-        shared.url,
         f"{shared.url}/projects/default",
         build_page_url(shared, failed),
         build_page_url(shared, "x" * 200),
