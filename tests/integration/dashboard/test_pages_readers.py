@@ -145,7 +145,8 @@ def test_without_scripts_the_pages_show_the_same(
             browser.open(build_page_url(shared, deploy_id))
             assert len(browser.list_texts("#log .line")) == 200
             run.log.info("one more")
-            wait_until(lambda: "one more" in browser.driver.page_source, "the page to reload")
+            last = "return [...document.querySelectorAll('#log .message')].at(-1)?.innerText"
+            wait_until(lambda: browser.run(last) == "one more", "the page to reload")
         browser.open(build_page_url(shared, deploy_id))
         browser.click(".more a")
         wait_until(
