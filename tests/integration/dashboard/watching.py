@@ -152,11 +152,6 @@ def post_lines(
     post(serving, deploy_id, protocol.LogBatch(lines, first))
 
 
-def list_numbers(browser: Browser) -> list[int]:
-    """The numbers of the lines in the page."""
-    return [int(text) for text in browser.list_texts("#log .line:not(.pending) .number")]
-
-
 def wait_until_seen(browser: Browser, selector: str) -> None:
     """Wait until an element is within the window."""
     box = "document.querySelector(arguments[0]).getBoundingClientRect()"
