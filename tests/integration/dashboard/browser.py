@@ -135,6 +135,13 @@ class Browser:
         return cast("list[dict[str, Any]]", self.driver.get_log("browser"))  # type: ignore[no-untyped-call]
 
     @contextmanager
+    def with_script(self, script: str) -> Iterator[None]:
+        """Inside, pages that are opened run this before what is their own."""
+        made = self.command("Page.addScriptToEvaluateOnNewDocument", source=script)
+        yield
+        self.command("Page.removeScriptToEvaluateOnNewDocument", **made)
+
+    @contextmanager
     def without_scripts(self) -> Iterator[None]:
         """Inside, pages that are opened run none."""
         self.command("Emulation.setScriptExecutionDisabled", value=True)
