@@ -21,7 +21,7 @@ from nvoi.dashboard import api, atom, auth, pages, receiver, streams
 from nvoi.dashboard.context import Dashboard, Settings
 from nvoi.dashboard.database import StorageError
 from nvoi.dashboard.deliveries import ProtocolViolation
-from nvoi.dashboard.pages import render
+from nvoi.dashboard.pages import get_version, render
 from nvoi.dashboard.requests import FramingMiddleware, RawPathMiddleware
 
 #: Seconds after which a sender may try again when the database did not take it.
@@ -168,7 +168,7 @@ class SecurityHeadersMiddleware:
     """Adds them to every answer that does not say otherwise itself.
 
     What is read may be kept by nobody; files of the pages are asked for again each time, unless
-    their URL names their version (``?v=``).
+    their path names their version, as the paths of the pages do.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -196,7 +196,7 @@ class SecurityHeadersMiddleware:
 def _choose_caching(scope: Scope, status: int) -> str:
     if status >= 400 or not scope["path"].startswith("/static/"):  # noqa: PLR2004 - RFC 9110, 15
         return "no-store"
-    versioned = scope["query_string"].startswith(b"v=")
+    versioned = scope["path"].startswith(f"/static/{get_version()}/")
     return "public, max-age=31536000, immutable" if versioned else "public, no-cache"
 
 

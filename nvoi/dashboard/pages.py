@@ -71,11 +71,12 @@ def _load_environment() -> Environment:
         utc=formats.format_utc,
     )
     environment.tests.update(web_url=formats.is_web_url)
-    environment.globals.update(version=_compute_version(), views=views)
+    environment.globals.update(static=f"/static/{get_version()}", views=views)
     return environment
 
 
-def _compute_version() -> str:
+@cache
+def get_version() -> str:
     """What names these static files: others have another address, so browsers may keep them."""
     digest = hashlib.sha256()
     for path in sorted(_STATIC.iterdir()):
@@ -208,5 +209,7 @@ ROUTES = [
     Route("/projects/{project:segment}", show_project),
     Route("/projects/{project:segment}/deploys/{deploy_id:segment}", show_deploy),
     Route("/favicon.ico", answer_icon),
+    # A page of an earlier version may just be loading: it gets the files that there are.
+    Mount("/static/{version}", StaticFiles(directory=_STATIC)),
     Mount("/static", StaticFiles(directory=_STATIC)),
 ]

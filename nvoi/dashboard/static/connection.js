@@ -22,6 +22,11 @@ export class ConnectionNote {
     const link = document.createElement("a");
     link.href = location.href;
     link.textContent = "Load it again";
+    // An address that names a line would lead there, on this same page.
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      location.reload();
+    });
     this.element.append(link);
   }
 }

@@ -50,6 +50,8 @@ let waiting = [];
 let drawn = 0;
 let wanted = null;
 let isShown = false;
+// Whether the page is as its address and the reader's last visit have it.
+let isOpened = false;
 
 get("loading").hidden = false;
 source.start().then(show);
@@ -88,11 +90,12 @@ async function show() {
   if (history.state?.search) await search.set(history.state.search);
   if (location.hash) await readHash();
   else if (status !== "running" && status !== "completed") openAtFirstError();
+  isOpened = true;
   checkReady();
 }
 
 function checkReady() {
-  if (!isShown || source.fetching.size || source.wanted.length) return;
+  if (!isOpened || source.fetching.size || source.wanted.length) return;
   document.documentElement.dataset.ready = "";
 }
 

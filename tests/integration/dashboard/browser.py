@@ -7,15 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
 from tests.waiting import wait_until
-
-if TYPE_CHECKING:
-    from selenium.webdriver.remote.webelement import WebElement
 
 #: Nothing but what a test asks for is loaded, and nothing is sent to anybody.
 SWITCHES = (
@@ -32,7 +29,32 @@ SWITCHES = (
     "--disable-extensions",
     "--disable-sync",
     "--hide-scrollbars",
+    # What moves without end is drawn sixty times a second.
+    "--force-prefers-reduced-motion",
+    # One process for all pages: another one for each that is opened costs more than the page.
+    "--renderer-process-limit=1",
+    "--disable-site-isolation-trials",
+    "--disable-features=IsolateOrigins,site-per-process,SpareRendererForSitePerProcess",
     "--window-size=1200,800",
+)
+
+#: Looks until EXPRESSION is true, in the page itself: to ask for it costs much more than to look.
+LOOK = """
+const end = Date.now() + 5000;
+return new Promise((resolve) => {
+  const look = () => {
+    let found = false;
+    try { found = Boolean(EXPRESSION); } catch {}
+    if (found || Date.now() > end) resolve(found);
+    else setTimeout(look, 20);
+  };
+  look();
+});
+"""
+#: The texts of the visible elements of a selector.
+TEXTS = (
+    "[...document.querySelectorAll(arguments[0])]"
+    ".filter((one) => one.checkVisibility()).map((one) => one.innerText.trim())"
 )
 
 #: What Chromium itself says of requests that fail; tests that stop the server expect it.
@@ -55,16 +77,23 @@ class Browser:
         """What ``return …`` of a script gives, run in the page."""
         return self.driver.execute_script(script, *arguments)
 
-    def wait_for(self, script: str, *arguments: Any, what: str = "") -> Any:
-        """Wait until an expression is true in the page; returns its value."""
-        found: list[Any] = []
+    def wait_for(self, expression: str, *arguments: Any, what: str = "") -> None:
+        """Wait until an expression is true in the page; one that fails is not true yet."""
+        script = LOOK.replace("EXPRESSION", expression)
+        wait_until(lambda: self.run(script, *arguments), what or expression)
 
-        def is_so() -> bool:
-            found[:] = [self.run(f"return {script}", *arguments)]
-            return bool(found[0])
+    def expect(self, expression: str, value: Any, *arguments: Any) -> None:
+        """Wait until an expression has this value in the page, whose script may be at it."""
+        equal = f"JSON.stringify({expression}) === JSON.stringify([...arguments].at(-1))"
+        try:
+            self.wait_for(equal, *arguments, value)
+        except AssertionError as error:
+            found = self.run(f"return {expression}", *arguments)
+            raise AssertionError(f"{expression} is {found!r}, not {value!r}") from error
 
-        wait_until(is_so, what or script)
-        return found[0]
+    def expect_texts(self, selector: str, *texts: str) -> None:
+        """Wait until the visible elements say this, and no others are there."""
+        self.expect(TEXTS, list(texts), selector)
 
     def wait_until_ready(self) -> None:
         """Wait until the page of a deploy shows its whole log."""
@@ -72,11 +101,7 @@ class Browser:
 
     def list_texts(self, selector: str) -> list[str]:
         """What the visible elements say."""
-        script = (
-            "return [...document.querySelectorAll(arguments[0])]"
-            ".filter((one) => one.checkVisibility()).map((one) => one.innerText.trim())"
-        )
-        return cast("list[str]", self.run(script, selector))
+        return cast("list[str]", self.run(f"return {TEXTS}", selector))
 
     def click(self, selector: str) -> None:
         """Click on an element, as a hand would."""
@@ -109,10 +134,19 @@ class Browser:
         """What the console has got since it was read last."""
         return cast("list[dict[str, Any]]", self.driver.get_log("browser"))  # type: ignore[no-untyped-call]
 
-    def find_all(self, selector: str, *, visible: bool = False) -> list[WebElement]:
-        """The elements themselves, also where no script runs."""
-        found = self.driver.find_elements("css selector", selector)
-        return [each for each in found if not visible or each.is_displayed()]
+    @contextmanager
+    def with_script(self, script: str) -> Iterator[None]:
+        """Inside, pages that are opened run this before what is their own."""
+        made = self.command("Page.addScriptToEvaluateOnNewDocument", source=script)
+        yield
+        self.command("Page.removeScriptToEvaluateOnNewDocument", **made)
+
+    @contextmanager
+    def without_scripts(self) -> Iterator[None]:
+        """Inside, pages that are opened run none."""
+        self.command("Emulation.setScriptExecutionDisabled", value=True)
+        yield
+        self.command("Emulation.setScriptExecutionDisabled", value=False)
 
     def prefer_colours(self, scheme: str) -> None:
         """Let the page know that its reader likes it ``light`` or ``dark``."""
@@ -148,17 +182,14 @@ def get_program(*names: str) -> str:
 
 
 @contextmanager
-def open_browser(*, scripts: bool = True) -> Iterator[Browser]:
-    """A Chromium with a profile of its own, gone at the end; without ``scripts`` it runs none."""
+def open_browser() -> Iterator[Browser]:
+    """A Chromium with a profile of its own, gone at the end."""
     profile = tempfile.mkdtemp(prefix="nv-chromium-")
     options = ChromeOptions()
     options.binary_location = get_program("chromium", "google-chrome", "google-chrome-stable")
     for switch in (*SWITCHES, f"--user-data-dir={profile}"):
         options.add_argument(switch)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    if not scripts:
-        rule = {"profile.managed_default_content_settings.javascript": 2}
-        options.add_experimental_option("prefs", rule)
     try:
         driver = Chrome(options, Service(get_program("chromedriver")))
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.integration.dashboard.browser import Browser
+
 CONTRASTS = """
 const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
 const paint = (colours) => {
@@ -31,3 +33,13 @@ for (const element of document.querySelectorAll("body *")) {
 }
 return found;
 """
+
+
+def find_weak_texts(page: Browser) -> list[str]:
+    """The elements whose texts stand out too little, by day or by night."""
+    weak: list[str] = []
+    for scheme in ("light", "dark"):
+        page.prefer_colours(scheme)
+        page.wait_for(f"matchMedia('(prefers-color-scheme: {scheme})').matches")
+        weak += [name for name, ratio in page.run(CONTRASTS).items() if ratio < 4.5]
+    return weak

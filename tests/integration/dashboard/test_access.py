@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -101,14 +102,12 @@ def test_this_machine_reads_without_a_password(local: Serving, host: str) -> Non
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8787", "10.0.0.1", ""])
-@pytest.mark.parametrize("path", READ)
-def test_a_name_that_was_made_to_lead_here_reads_nothing(
-    local: Serving, path: str, host: str
-) -> None:
-    answer = Reader(local.port, Host=host).get(path)
-    assert answer.status == 421
-    assert "--password-file" in answer.text
-    assert LINE not in answer.text
+def test_a_name_that_was_made_to_lead_here_reads_nothing(local: Serving, host: str) -> None:
+    for path in READ if host == "evil.example" else READ[:1]:
+        answer = Reader(local.port, Host=host).get(path)
+        assert answer.status == 421, path
+        assert "--password-file" in answer.text
+        assert LINE not in answer.text
 
 
 def test_what_a_proxy_passed_on_is_refused_unless_it_is_trusted(local: Serving) -> None:
@@ -152,12 +151,6 @@ def test_it_is_not_served_to_others_without_a_password_or_a_proxy(
     assert not list(tmp_path.glob("*.sqlite3"))
 
 
-def test_it_is_served_to_others_with_a_password(tmp_path: Path) -> None:
-    options = ("--host", "0.0.0.0", "--password-file", str(write_password(tmp_path)))
-    with Serving(tmp_path, *options) as serving:
-        assert Reader(serving.port).get("/").location == "/login"
-
-
 def test_a_password_that_others_can_read_is_refused(tmp_path: Path) -> None:
     path = write_password(tmp_path)
     path.chmod(0o644)
@@ -170,28 +163,28 @@ def test_a_password_that_others_can_read_is_refused(tmp_path: Path) -> None:
 # -- with a password -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", READ)
 def test_a_page_leads_to_the_login_and_a_script_is_asked_for_the_password(
-    guarded: Serving, path: str
+    guarded: Serving,
 ) -> None:
-    answer = Reader(guarded.port).get(path)
-    if path.startswith("/api/"):
-        assert answer.status == 401
-    else:
-        assert answer.status == 303
-        assert answer.location.startswith("/login")
-    answer = Reader(guarded.port, Accept="*/*").get(path)
-    assert answer.status == 401
-    assert answer.headers["WWW-Authenticate"].startswith("Basic ")
-    assert LINE not in answer.text
+    for path in READ:
+        answer = Reader(guarded.port).get(path)
+        if path.startswith("/api/"):
+            assert answer.status == 401, path
+        else:
+            assert answer.status == 303, path
+            assert answer.location.startswith("/login")
+        answer = Reader(guarded.port, Accept="*/*").get(path)
+        assert answer.status == 401, path
+        assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+        assert LINE not in answer.text
 
 
-@pytest.mark.parametrize("path", CROOKED)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS", "get", "X"])
-def test_no_crooked_path_reads_anything(guarded: Serving, path: str, method: str) -> None:
-    answer = Reader(guarded.port, Accept="*/*").ask(method, path)
-    assert answer.status >= 400
-    assert LINE not in answer.text
+def test_no_crooked_path_reads_anything(guarded: Serving, method: str) -> None:
+    for path in CROOKED:
+        answer = Reader(guarded.port, Accept="*/*").ask(method, path)
+        assert answer.status >= 400, path
+        assert LINE not in answer.text
 
 
 def test_a_page_that_asks_by_script_makes_no_window_of_the_browser_appear(reader: Reader) -> None:
@@ -313,11 +306,18 @@ def test_every_answer_binds_the_browser(guarded: Serving, reader: Reader) -> Non
     assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
 
 
-def test_files_of_pages_are_asked_for_again_and_not_sent_again(reader: Reader) -> None:
-    first = reader.get("/static/style.css")
-    assert first.headers["Cache-Control"] == "public, no-cache"
-    again = reader.get("/static/style.css", If_None_Match=first.headers["ETag"])
-    assert (again.status, again.text) == (304, "")
+def test_files_of_pages_are_kept_by_their_version_and_else_asked_for_again(reader: Reader) -> None:
+    match = re.search(r'href="(/static/\w+/style\.css)"', reader.get("/login").text)
+    assert match
+    kept = reader.get(match[1])
+    assert kept.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    # A page of an earlier version gets the same, which is not kept as that version's.
+    for path in ("/static/style.css", "/static/0123456789ab/style.css"):
+        first = reader.get(path)
+        assert first.text == kept.text
+        assert first.headers["Cache-Control"] == "public, no-cache"
+        again = reader.get(path, If_None_Match=first.headers["ETag"])
+        assert (again.status, again.text) == (304, "")
 
 
 @pytest.mark.parametrize(

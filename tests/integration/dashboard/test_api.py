@@ -263,9 +263,13 @@ def test_what_is_not_there_is_told_in_json(filled: Serving, path: str, status: i
 
 
 def test_a_person_who_goes_astray_is_told_so_in_a_page(filled: Serving) -> None:
-    response = filled.get("/nowhere/at/all", Accept="text/html,*/*")
-    assert (response.status, response.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
-    assert b"There is no such page here." in response.data
+    projects = ("nobody", "default/deploys/x", "nobody/deploys/x", "default/deploys/%FF")
+    for path in ("/nowhere/at/all", *(f"/projects/{project}" for project in projects)):
+        response = filled.get(path, Accept="text/html,*/*")
+        kind = response.headers["Content-Type"]
+        assert (response.status, kind) == (404, "text/html; charset=utf-8"), path
+        assert b"Not found" in response.data
+    assert b"There is no such page here." in filled.get("/nowhere", Accept="text/html").data
 
 
 def test_reading_changes_nothing(filled: Serving) -> None:

@@ -17,7 +17,7 @@ from tests.integration.streams import KEY, Run, log_numbers
 from tests.ports import find_port
 from tests.waiting import wait_until
 
-LINES, KILLS = 3000, 4
+LINES, KILLS = 1500, 3
 
 
 @pytest.mark.usefixtures("bare_network")

@@ -18,11 +18,11 @@ import pytest
 import urllib3
 
 from nvoi.signals import ENDING
-from tests.integration.commands import NVOI
 from tests.integration.dashboard.serving import Serving
+from tests.integration.forkserver import ForkedProcess
 from tests.integration.streams import KEY
 from tests.ports import find_port
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import PATIENCE, wait_for_end, wait_until
 
 
 @pytest.fixture
@@ -43,17 +43,18 @@ def refuse(serving: Serving, *words: str, **environ: str) -> str:
 # -- the start ---------------------------------------------------------------------------------
 
 
-def test_it_says_where_it_is_what_to_configure_and_where_the_data_lies(serving: Serving) -> None:
+def test_it_says_where_it_is_and_what_to_configure_and_serves_its_data_alone(
+    serving: Serving,
+) -> None:
     first, config, data = serving.output.splitlines()
     assert first == f"nvoi dashboard: {serving.url}"
     assert f"callback_url: {serving.url}/api/deploys " in config
     assert str(serving.database) in data
     assert KEY not in serving.output
-
-
-def test_health_is_told(serving: Serving) -> None:
     assert serving.get_json("/healthz") == {"status": "ok"}
     assert serving.get("/healthz", Host="any.example").status == 200
+    assert f"another dashboard serves {serving.database}" in refuse(serving)
+    assert serving.get("/healthz").status == 200
 
 
 def test_everything_it_keeps_is_its_owners_alone(tmp_path: Path) -> None:
@@ -118,22 +119,17 @@ def test_its_public_url_is_what_it_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("output", ["a full disk", "a pipe that nobody reads"])
-def test_it_serves_though_nobody_reads_what_it_says(stopped: Serving, output: str) -> None:
+def test_it_serves_though_nobody_reads_what_it_says(tmp_path: Path, output: str) -> None:
     if output == "a full disk":
         target = os.open("/dev/full", os.O_WRONLY)
     else:
         reading, target = os.pipe()
         os.close(reading)
-    port = find_port()
-    process = subprocess.Popen(
-        [NVOI, "dashboard", "--port", str(port), "--db", str(stopped.database)],
-        env=stopped.environ,
-        cwd=stopped.folder,
-        stdout=target,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    os.close(target)
+    port, errors = find_port(), tmp_path / "errors"
+    words = ["dashboard", "--port", str(port), "--db", str(tmp_path / "dashboard.sqlite3")]
+    environ = Serving(tmp_path).environ
+    with open(target, "wb", buffering=0) as told, errors.open("wb") as complained:  # noqa: PTH123
+        process = ForkedProcess(words, told, complained, environ, tmp_path)
 
     def answers() -> bool:
         with contextlib.suppress(urllib3.exceptions.HTTPError):
@@ -143,9 +139,9 @@ def test_it_serves_though_nobody_reads_what_it_says(stopped: Serving, output: st
 
     try:
         wait_until(answers, "the dashboard to answer")
-        process.terminate()
-        assert process.communicate(timeout=PATIENCE)[1] == ""
-        assert process.returncode == 0
+        process.send_signal(signal.SIGTERM)
+        assert wait_for_end(process) == 0
+        assert errors.read_bytes() == b""
     finally:
         process.kill()
         process.wait()
@@ -168,13 +164,6 @@ def test_more_connections_than_files_may_be_open_have_to_wait(serving: Serving) 
 
 
 # -- what is refused ---------------------------------------------------------------------------
-
-
-def test_beyond_this_machine_a_reader_has_to_be_asked(stopped: Serving) -> None:
-    told = refuse(stopped, "--host", "0.0.0.0")
-    assert "--password-file" in told
-    assert "--trust-proxy" in told
-    assert not stopped.database.exists()
 
 
 @pytest.mark.parametrize("options", [("--trust-proxy",), ("--password-file", "password")])
@@ -230,12 +219,6 @@ def test_options_that_cannot_be_are_refused(stopped: Serving, words: tuple[str, 
     told = refuse(stopped, *words)
     assert re.search(r"--public-url|--password-file|--keep|COMMAND|cannot read missing", told)
     assert "hunter2" not in told
-
-
-def test_a_second_dashboard_does_not_serve_the_same_file(serving: Serving) -> None:
-    told = refuse(serving)
-    assert f"another dashboard serves {serving.database}" in told
-    assert serving.get("/healthz").status == 200
 
 
 def test_a_database_that_cannot_be_used_is_named(stopped: Serving, tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ CONTEXT = {
     "ci_run_url": "https://github.com/acme/shop/actions/runs/1234",
 }
 
+#: The messages of the lines that can be seen.
+MESSAGES = "#log .line:not(.pending) .message"
+
 #: What a page wide and high enough to show a short log whole is.
 WHOLE = (1200, 9000)
 
@@ -44,14 +47,13 @@ def browser(chromium: Browser) -> Iterator[Browser]:
 
     A test that has a dashboard of its own asks for that first: it is to outlive the page.
     """
-    chromium.open("about:blank")
     chromium.reset()
-    chromium.read_console()
     chromium.expected = frozenset()
     yield chromium
     said = [entry for entry in chromium.read_console() if entry["source"] not in chromium.expected]
-    assert not said, said
     chromium.open("about:blank")
+    chromium.read_console()
+    assert not said, said
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +98,6 @@ def build_page_url(serving: Serving, deploy_id: str, project: str = "default") -
 
 def open_deploy(browser: Browser, serving: Serving, deploy_id: str, suffix: str = "") -> None:
     """Open a deploy's page and wait for its log."""
-    browser.open("about:blank")
     browser.open(build_page_url(serving, deploy_id) + suffix)
     browser.wait_until_ready()
 
@@ -151,26 +152,12 @@ def post_lines(
     post(serving, deploy_id, protocol.LogBatch(lines, first))
 
 
-def list_numbers(browser: Browser) -> list[int]:
-    """The numbers of the lines in the page."""
-    return [int(text) for text in browser.list_texts("#log .line:not(.pending) .number")]
+def wait_until_seen(browser: Browser, selector: str) -> None:
+    """Wait until an element is within the window."""
+    box = "document.querySelector(arguments[0]).getBoundingClientRect()"
+    browser.wait_for(f"{box}.top >= 0 && {box}.bottom <= innerHeight", selector, what=selector)
 
 
-def list_messages(browser: Browser) -> list[str]:
-    """The messages of the lines that can be seen."""
-    return browser.list_texts("#log .line:not(.pending) .message")
-
-
-def is_in_view(browser: Browser, selector: str) -> bool:
-    """Whether an element is within the window."""
-    script = (
-        "const box = document.querySelector(arguments[0])?.getBoundingClientRect();"
-        "return Boolean(box) && box.top >= 0 && box.bottom <= innerHeight"
-    )
-    return bool(browser.run(script, selector))
-
-
-def find_rest(browser: Browser) -> float:
-    """How far the page can be scrolled down, in pixels."""
-    script = "document.documentElement.scrollHeight - innerHeight - scrollY"
-    return float(browser.run(f"return {script}"))
+def wait_for_count(browser: Browser, text: str) -> None:
+    """Wait until the page says that this many lines are shown."""
+    browser.expect_texts("#count", text)

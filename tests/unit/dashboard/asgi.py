@@ -10,35 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nvoi.dashboard.context import Dashboard, Settings
-from nvoi.dashboard.database import open_database
 from nvoi.dashboard.feed import Feed
-from nvoi.dashboard.keyring import open_keyring
-from nvoi.dashboard.projects import ensure_default_project
-from nvoi.dashboard.workers import Reader, Writer
-from nvoi.secret import Secret
+from nvoi.dashboard.workers import Reader
+from tests.unit.dashboard.stores import open_store
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message
 
-KEY = Secret("ab" * 32)
-
 
 @contextmanager
 def open_dashboard(folder: Path) -> Iterator[Dashboard]:
-    """A dashboard whose default project has :data:`KEY`, and that nobody can reach."""
-    path = folder / "dashboard.sqlite3"
-    database = open_database(path)
-    keyring = open_keyring(database)
-    with database.write() as connection:
-        ensure_default_project(connection, keyring, KEY)
-    writer, reader = Writer(database), Reader(database)
-    try:
-        url = "http://127.0.0.1:8787"
-        yield Dashboard(Settings(path), writer, reader, keyring, Feed(), url)
-    finally:
-        writer.close()
-        reader.close()
-        database.close()
+    """A dashboard whose default project has the stores' key, and that nobody can reach."""
+    with open_store(folder / "dashboard.sqlite3") as store:
+        reader = Reader(store.database)
+        try:
+            settings, url = Settings(store.database.path), "http://127.0.0.1:8787"
+            yield Dashboard(settings, store.writer, reader, store.keyring, Feed(), url)
+        finally:
+            store.writer.close()
+            reader.close()
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 from nvoi.dashboard import queries
 from nvoi.dashboard.database import Database, open_database
 from nvoi.dashboard.workers import Writer
-from tests.unit.dashboard.stores import NOON, Store, open_store
+from tests.unit.dashboard.stores import NOON, Store, open_store, put_new
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(tmp_path / "dashboard.sqlite3", busy_seconds=0.05)
+    path = tmp_path / "dashboard.sqlite3"
+    put_new(path)
+    database = open_database(path, busy_seconds=0.05)
     yield database
     database.close()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +25,7 @@ from nvoi.dashboard.deliveries import (
     SequenceNumbers,
     Started,
 )
-from nvoi.dashboard.keyring import Keyring, open_keyring
+from nvoi.dashboard.keyring import Keyring, name_key_file, open_keyring
 from nvoi.dashboard.projects import Project
 from nvoi.dashboard.queries import Attempt, StoredLine, list_runs, read_lines, read_places
 from nvoi.dashboard.store import Receipt, store_delivery
@@ -151,8 +153,31 @@ class Store:
         self.database.close()
 
 
+@functools.cache
+def _make_files() -> tuple[bytes, bytes]:
+    """What :func:`put_new` puts, made once: most short tests take less time than that."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "new.sqlite3"
+        database = open_database(path)
+        keyring = open_keyring(database)
+        with database.write() as connection:
+            projects.ensure_default_project(connection, keyring, KEY)
+        database.close()
+        return path.read_bytes(), name_key_file(path).read_bytes()
+
+
+def put_new(path: Path) -> None:
+    """Have a database at ``path`` that is new but for its default project, with its key beside."""
+    for file, content in zip((path, name_key_file(path)), _make_files(), strict=True):
+        file.touch(0o600)
+        file.write_bytes(content)
+
+
 @contextmanager
 def open_store(path: Path, *, busy_seconds: float = 5.0) -> Iterator[Store]:
+    """A store at ``path``, new where there is none."""
+    if not path.exists():
+        put_new(path)
     database = open_database(path, busy_seconds=busy_seconds)
     keyring = open_keyring(database)
     with database.write() as connection:

@@ -466,9 +466,9 @@ def test_every_index_that_a_migration_makes_is_there_in_the_end(
     assert set(names) <= list_tables(connection)
 
 
-@pytest.mark.parametrize("size", [300, 1100, 1600, 2600, 5000, 20_000])
+@pytest.mark.parametrize("size", [300, 1100, 2600, 20_000])
 def test_a_database_is_at_most_twice_its_lines(path: Path, size: int) -> None:
-    count = 4_000_000 // size
+    count = 2_000_000 // size
     with open_store(path) as store:
         for first in range(1, count + 1, 100):
             store.send(make_batch(first, min(count, first + 99), text="x" * size))

@@ -18,7 +18,8 @@ from nvoi.dashboard.context import Dashboard
 from nvoi.dashboard.receiver import ForgeryError, verify_request
 from nvoi.protocol import sign, sign_webhook
 from nvoi.secret import Secret
-from tests.unit.dashboard.asgi import KEY, Exchange, open_dashboard
+from tests.unit.dashboard.asgi import Exchange, open_dashboard
+from tests.unit.dashboard.stores import KEY
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
