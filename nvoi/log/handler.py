@@ -9,8 +9,6 @@ import queue
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from nvoi.errors import UsageError
 from nvoi.log import masking
 from nvoi.log.buffer import CAPACITY, End
 from nvoi.log.clock import read_seconds
-from nvoi.log.counts import Counts
+from nvoi.log.counts import Counts, Stats
 from nvoi.log.delivery import Destination
 from nvoi.log.levels import get_level, is_configuring
 from nvoi.log.lifecycle import this_process
@@ -35,25 +33,6 @@ BUDGET_SECONDS = 10.0
 _ENDLESS_SECONDS = 1e12
 
 UNDELIVERED_DIRECTORY = Path("~/.local/state/nvoi/undelivered.d")
-
-
-@dataclass(frozen=True)
-class Stats:
-    """What became of a run's records and requests so far.
-
-    ``logged`` counts the records taken from log calls and a warning for each gap, ``delivered``
-    those acknowledged, ``dropped`` those given up: ``logged - delivered`` once the run is closed.
-    ``undelivered`` of the dropped are kept in a file. ``troubles`` counts what went wrong, by kind.
-    """
-
-    logged: int = 0
-    delivered: int = 0
-    dropped: int = 0
-    undelivered: int = 0
-    requests: int = 0
-    retries: int = 0
-    troubles: Mapping[str, int] = field(default_factory=dict)
-    terminal_delivered: bool = False
 
 
 class SignedHTTPHandler(logging.Handler):
@@ -162,7 +141,7 @@ class SignedHTTPHandler(logging.Handler):
         if self._is_closed:
             self._reopen()
         self.queue_handler.emit(record)
-        if not self._sender.lifecycle.running:
+        if not self._sender.running:
             self._ensure_running()
 
     def put_status(self, event: StatusEvent) -> None:
@@ -187,7 +166,7 @@ class SignedHTTPHandler(logging.Handler):
     def _reset(self) -> None:
         """Be as new: at first, and in a forked child."""
         place = network.strip_auth(self._destination.url)
-        self._counts = Counts(partial(tell, logging.WARNING, "Dashboard %s: %s", place))
+        self._counts = Counts(tell=partial(tell, logging.WARNING, "Dashboard %s: %s", place))
         self._undelivered = UndeliveredFile(self._directory, self._destination)
         self._build_sender()
 
@@ -221,8 +200,7 @@ class SignedHTTPHandler(logging.Handler):
 
     def _ensure_running(self) -> None:
         if this_process.ending_since is None:
-            self._sender.lifecycle.start()
-            this_process.prepare_child()
+            self._sender.start()
         elif not sys.is_finalizing():
             # The exit hook has passed: a thread would not get far, and Python 3.11 could wait
             # for its start for ever. Nobody else would send what an exit function logs.
@@ -286,18 +264,7 @@ class SignedHTTPHandler(logging.Handler):
 
     def stats(self) -> Stats:
         """What became of the records so far."""
-        counts = self._counts
-        left = counts.logged - counts.delivered
-        return Stats(
-            logged=counts.logged,
-            delivered=counts.delivered,
-            dropped=left if self._is_closed else min(left, counts.given_up),
-            undelivered=self._undelivered.lines,
-            requests=counts.requests,
-            retries=counts.retries,
-            troubles=dict(counts.troubles),
-            terminal_delivered=counts.terminal_delivered,
-        )
+        return self._counts.sum_up(is_closed=self._is_closed)
 
     @property
     def undelivered_file(self) -> Path | None:

@@ -1,4 +1,4 @@
-"""The pair before a SignedHTTPHandler: a QueueHandler, a SimpleQueue, and a QueueListener.
+"""The way into a handler's queue, and what of a process never goes there: a sender's own log.
 
 A log call renders and masks its record, puts one small tuple into the queue, and is done. It
 meets no lock of nvoi's, so that a call from a signal handler, a finaliser or a forked child
@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener
-from queue import Empty, SimpleQueue
+from logging.handlers import QueueHandler
+from queue import SimpleQueue
 from typing import Any
 
 from nvoi.log import levels, masking, rendering
@@ -26,9 +26,6 @@ SENDER = "nvoi-callback-sender"
 #: The logger of what a sender has to tell. A record of it may come by way of a program's own
 #: queue, too.
 LOGGER = "nvoi.callback"
-
-#: How long the listener leaves callers alone when it has read all that there was.
-GATHER_SECONDS = 0.01
 
 #: With more items than this in the queue, a caller yields its turn to the listener after each.
 CROWDED = 10_000
@@ -91,27 +88,6 @@ class LineQueueHandler(QueueHandler):
         with suppress(Exception):
             return str(self.format(record))
         return rendering.render(record)
-
-
-class LineQueueListener(QueueListener):
-    """The pair's QueueListener: gives each item to ``take``, which never raises."""
-
-    queue: SimpleQueue[Any]
-
-    def __init__(self, queue: SimpleQueue[Any], take: Callable[[Any], None]) -> None:
-        super().__init__(queue)
-        self._take = take
-
-    def dequeue(self, block: bool) -> Any:
-        """The next item. While they come in a row, no caller has to wake this thread for one."""
-        with suppress(Empty):
-            return self.queue.get_nowait()
-        time.sleep(GATHER_SECONDS)
-        return self.queue.get(block)
-
-    def handle(self, record: Any) -> None:
-        """Give ``record`` on."""
-        self._take(record)
 
 
 def is_of_sender(record: logging.LogRecord) -> bool:
