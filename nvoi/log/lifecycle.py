@@ -84,6 +84,9 @@ class ThisProcess:
             self.ending_since = read_seconds()
         for each in [*tuple(self._open), *self._list_handlers()]:
             each.close()
+        while any(handler.is_closing for handler in self._list_handlers()):
+            # Another thread is at that, within its budget; it must not be left there.
+            time.sleep(0.01)
 
     # -- children --------------------------------------------------------------------------
 
@@ -179,9 +182,6 @@ class ThisProcess:
                 break
         try:
             self.close_all()
-            while any(handler.is_closing for handler in self._list_handlers()):
-                # Another thread closes, within its budget.
-                time.sleep(0.01)
         finally:
             faulthandler.unregister(signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)

@@ -87,6 +87,7 @@ class Sender:
         self._candidates: list[threading.Thread | None] = []
         self._is_started = self._is_listening = self._is_ended = self._is_over = False
         self._stopping = threading.Lock()
+        self._left: threading.Thread | None = None
         #: Whether it was closed, and nothing of it waits any more.
         self.closed = False
 
@@ -197,7 +198,7 @@ class Sender:
             self._keep(self._delivery.pending)
             raise
         # What a thread had that was left, whoever closed has kept.
-        if not self.closed:
+        if threading.current_thread() is not self._left:
             self._keep(given_up)
 
     def _keep(self, requests: Iterable[Request]) -> None:
@@ -261,6 +262,7 @@ class Sender:
         self._buffer.stop(end)
         if not self._join(_GRACE_SECONDS):
             # It waits for a name look-up.
+            self._left = self._candidates[0]
             self._keep(list(self._delivery.pending))
             self._stop_listener()
 

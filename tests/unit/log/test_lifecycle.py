@@ -7,8 +7,10 @@ import json
 import logging
 import multiprocessing
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,13 +27,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 LOGGER = "apart.lifecycle"
 
 
-def log(folder: Path, text: str = "one") -> None:
+def log(folder: Path, url: str = "http://127.0.0.1:9") -> SignedHTTPHandler:
     """Log by a handler that is made for it, to a port that nobody listens at."""
-    key, url = "0" * 64, "http://127.0.0.1:9"
-    handler = SignedHTTPHandler(url, key, "run-1", budget=0.2, undelivered=folder)
+    handler = SignedHTTPHandler(url, "0" * 64, "run-1", budget=0.5, undelivered=folder)
     logger = logging.getLogger(LOGGER)
     logger.addHandler(handler)
-    logger.warning(text)
+    logger.warning("one")
+    return handler
 
 
 def wait(ready: Connection) -> None:
@@ -106,6 +108,14 @@ def log_by_the_handler_that_was_there(folder: Path, ready: Connection) -> None:
     wait(ready)
 
 
+def end_while_being_terminated(folder: Path, ready: Connection) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        handler = log(folder, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        ready.send(None)
+        while not handler.is_closing:
+            time.sleep(0.001)
+
+
 def run(
     target: Callable[[Path, Connection], None], folder: Path, *, terminate: bool = True
 ) -> tuple[int | None, list[str]]:
@@ -120,10 +130,13 @@ def run(
         process.terminate()
     process.join(PATIENCE)
     process.kill()
+    return process.exitcode, sorted(read_kept(folder))
+
+
+def read_kept(folder: Path) -> list[str]:
     kept = [line for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
     requests = [json.loads(line) for line in kept]
-    lines = [line["message"] for request in requests for line in request.get("logs", ())]
-    return process.exitcode, sorted(lines)
+    return [line["message"] for request in requests for line in request.get("logs", ())]
 
 
 @pytest.mark.parametrize(
@@ -143,6 +156,23 @@ def test_a_terminated_child_keeps_what_it_logged(
     messages: list[str],
 ) -> None:
     assert run(target, tmp_path) == (code, messages)
+
+
+def test_a_child_that_ends_while_it_is_terminated_keeps_what_it_logged(tmp_path: Path) -> None:
+    """A pool tells its workers to end, and terminates them."""
+    code, messages = run(end_while_being_terminated, tmp_path)
+    assert code in {0, -signal.SIGTERM}
+    assert messages == ["one"]
+
+
+def test_what_is_logged_while_a_handler_closes_is_kept_by_the_next_close(tmp_path: Path) -> None:
+    handler = log(tmp_path)
+    handler.close()
+    handler.queue_handler.enqueue((logging.WARNING, time.time(), "two"))
+    handler.close()
+    logging.getLogger(LOGGER).removeHandler(handler)
+    assert read_kept(tmp_path) == ["one", "two"]
+    assert handler.stats().undelivered == 2
 
 
 def test_a_signal_that_is_given_to_a_thread_not_of_python_s_ends_a_child(tmp_path: Path) -> None:
