@@ -62,6 +62,13 @@ class SignedHTTPHandler(logging.Handler):
         UsageError: one of them cannot be used.
     """
 
+    #: True while a stream is open by it: only the stream closes it.
+    is_streaming = False
+    # Once the run has its terminal status, nothing may follow it.
+    _is_over = False
+    _is_forked = False
+    _finalizer: weakref.finalize[[], SignedHTTPHandler] | None = None
+
     def __init__(
         self,
         url: str,
@@ -91,14 +98,9 @@ class SignedHTTPHandler(logging.Handler):
         super().__init__(get_level(level))
         masking.add_secrets(key, *network.find_secrets(url))
         self.queue_handler = LineQueueHandler()
-        # Held to close and to reopen. None waits for it: a signal handler may come here again.
+        # Held to close and to reopen. Only who ends the process waits for it: a signal handler may
+        # come here again.
         self._changing = threading.Lock()
-        self._finalizer: weakref.finalize[[], SignedHTTPHandler] | None = None
-        #: True while a stream is open by it: only the stream closes it.
-        self.is_streaming = False
-        # Once the run has its terminal status, nothing may follow it.
-        self._is_over = False
-        self._is_forked = False
         self._reset()
         if self._directory is None:
             text = "there is no home folder; what cannot be delivered goes to the temporary folder"
@@ -115,7 +117,6 @@ class SignedHTTPHandler(logging.Handler):
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Queue ``record`` if it passes this handler's filters."""
         passed = self._filter(record) if self.filters else record
         if passed is None:
             return False
@@ -230,12 +231,15 @@ class SignedHTTPHandler(logging.Handler):
         if not self._sender.flush(self.budget * LOGS_SHARE if timeout is None else timeout):
             self._flushed = (began, read_seconds())
 
-    def close(self) -> None:
+    def close(self, *, blocking: bool = False) -> None:
         """Deliver what can be delivered within the budget, and keep the rest in a file.
 
         ``logging.config`` flushes and closes all handlers of the process when it configures
         anew. That does nothing here: what waits is delivered as ever. A handler that is no
         logger's any more then ends by itself.
+
+        Args:
+            blocking: if another thread is at that, wait for it, and take what came meanwhile.
         """
         if is_sender() or self.is_streaming:
             return
@@ -248,7 +252,7 @@ class SignedHTTPHandler(logging.Handler):
         # logging.shutdown flushes first: what it waited in vain is part of the budget.
         if self._flushed is not None and began - self._flushed[1] < 1:
             began = self._flushed[0]
-        if not self._changing.acquire(blocking=False):
+        if not self._changing.acquire(blocking=blocking):
             return
         try:
             self._sender.close(End(began, self.budget))
@@ -257,13 +261,7 @@ class SignedHTTPHandler(logging.Handler):
             self._changing.release()
         super().close()
 
-    @property
-    def is_closing(self) -> bool:
-        """Whether a thread closes, or is about to go on."""
-        return self._changing.locked()
-
     def stats(self) -> Stats:
-        """What became of the records so far."""
         return self._counts.sum_up(is_closed=self._is_closed)
 
     @property

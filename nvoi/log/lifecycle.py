@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import weakref
 from contextlib import suppress
 from typing import Any, Protocol
@@ -27,12 +26,11 @@ class Closable(Protocol):
         """Deliver or keep what waits."""
 
 
-class Watched(Closable, Protocol):
+class Watched(Protocol):
     """A handler that is told of the process's forks and of its end."""
 
-    @property
-    def is_closing(self) -> bool:
-        """Whether a thread is at that."""
+    def close(self, *, blocking: bool) -> None:
+        """The same, after another thread that is at it."""
 
     def reset_after_fork(self) -> None:
         """In a forked child: the threads, and all that waits, are the parent's."""
@@ -66,7 +64,6 @@ class ThisProcess:
         self._open.add(closable)
 
     def forget(self, closable: Closable) -> None:
-        """It has ended by itself."""
         self._open.discard(closable)
 
     def _list_handlers(self) -> list[Watched]:
@@ -82,16 +79,14 @@ class ThisProcess:
         """
         if self.ending_since is None:
             self.ending_since = read_seconds()
-        for each in [*tuple(self._open), *self._list_handlers()]:
+        for each in tuple(self._open):
             each.close()
-        while any(handler.is_closing for handler in self._list_handlers()):
-            # Another thread is at that, within its budget; it must not be left there.
-            time.sleep(0.01)
+        for handler in self._list_handlers():
+            handler.close(blocking=True)
 
     # -- children --------------------------------------------------------------------------
 
     def reset_after_fork(self) -> None:
-        """In a forked child."""
         # Their locks may be held by threads that are not there: none may ever be collected.
         self._inherited.extend(self._open)
         self._open.clear()
@@ -188,7 +183,6 @@ class ThisProcess:
 
 
 def is_child() -> bool:
-    """Whether this is a child of multiprocessing."""
     process = sys.modules.get("multiprocessing.process")
     return process is not None and process.parent_process() is not None
 

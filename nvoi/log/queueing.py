@@ -55,7 +55,6 @@ def tell(level: int, text: str, *args: object) -> None:
 
 
 def is_sender() -> bool:
-    """Whether this thread is marked as one that sends."""
     return getattr(_thread, "sends", False)
 
 

@@ -42,7 +42,6 @@ class GatheringListener(QueueListener):
     queue: SimpleQueue[Any]
 
     def dequeue(self, block: bool) -> Any:
-        """The next item."""
         with suppress(Empty):
             return self.queue.get_nowait()
         time.sleep(_GATHER_SECONDS)

@@ -184,7 +184,6 @@ class CallbackStream:
             self.failed("the run ended without saying how")
 
     def stats(self) -> Stats:
-        """What became of the run's records so far."""
         return self.handler.stats()
 
     @property
