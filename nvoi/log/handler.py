@@ -5,24 +5,28 @@ from __future__ import annotations
 import logging
 import math
 import os
-import queue
 import sys
 import threading
+import time
 import weakref
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
+from logging.handlers import QueueHandler
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 from nvoi import network, protocol
 from nvoi.errors import UsageError
-from nvoi.log import masking
+from nvoi.log import levels, masking, rendering
 from nvoi.log.buffer import CAPACITY, End
 from nvoi.log.clock import read_seconds
 from nvoi.log.counts import Counts, Stats
 from nvoi.log.delivery import Destination
-from nvoi.log.levels import get_level, is_configuring
 from nvoi.log.lifecycle import this_process
-from nvoi.log.queueing import LineQueueHandler, is_of_sender, is_sender, tell
 from nvoi.log.sender import LOGS_SHARE, Sender
+from nvoi.log.telling import is_of_sender, is_sender, tell
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import Run, StatusEvent
 
@@ -32,7 +36,46 @@ BUDGET_SECONDS = 10.0
 #: A budget of this many seconds is as good as infinite.
 _ENDLESS_SECONDS = 1e12
 
+#: With more items than this in the queue, a caller yields its turn to the listener after each.
+_CROWDED = 10_000
+
+#: In Unix seconds; the protocol writes a year in four digits.
+_YEAR_10000 = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() + 1
+
 UNDELIVERED_DIRECTORY = Path("~/.local/state/nvoi/undelivered.d")
+
+
+class LineQueueHandler(QueueHandler):
+    """What it queues of a record is a :data:`~nvoi.protocol.Line`, so that a log call is soon done.
+
+    It meets no lock of nvoi's, so that a call from a signal handler, a finaliser or a forked child
+    cannot hang; ``SimpleQueue`` is made for such callers. The record itself is left as it was:
+    other handlers come after this one.
+    """
+
+    queue: SimpleQueue[Any]
+
+    def __init__(self) -> None:
+        super().__init__(SimpleQueue())
+
+    def prepare(self, record: logging.LogRecord) -> Any:
+        """The line of ``record``: finished, masked and clean, whatever the record holds."""
+        text = rendering.render(record) if self.formatter is None else self._format(record)
+        text = masking.masker.clean_text(text)
+        return (levels.settle_level(record), read_created(record), text)
+
+    def enqueue(self, record: Any) -> None:
+        """Put ``record``, a line or any other item, into the queue."""
+        self.queue.put_nowait(record)
+        if self.queue.qsize() > _CROWDED:
+            # Many threads together log faster than one can take: each lets that one go first.
+            time.sleep(0)
+
+    def _format(self, record: logging.LogRecord) -> str:
+        # A program's formatter may fail in any way.
+        with suppress(Exception):
+            return str(self.format(record))
+        return rendering.render(record)
 
 
 class SignedHTTPHandler(logging.Handler):
@@ -95,7 +138,7 @@ class SignedHTTPHandler(logging.Handler):
         self.budget = budget if budget < _ENDLESS_SECONDS else math.inf
         self._capacity = capacity
         self._directory = find_folder(undelivered)
-        super().__init__(get_level(level))
+        super().__init__(levels.get_level(level))
         masking.add_secrets(key, *network.find_secrets(url))
         self.queue_handler = LineQueueHandler()
         # Held to close and to reopen. Only who ends the process waits for it: a signal handler may
@@ -210,7 +253,7 @@ class SignedHTTPHandler(logging.Handler):
     def reset_after_fork(self) -> None:
         """In a forked child: what waits, the numbers and the statuses are the parent's."""
         this_process.keep_inherited(self._sender)
-        self.queue_handler.queue = queue.SimpleQueue()
+        self.queue_handler.queue = SimpleQueue()
         self._changing = threading.Lock()
         self._is_forked = True
         # The stream stays open in the parent; here, whoever closes means it.
@@ -225,7 +268,7 @@ class SignedHTTPHandler(logging.Handler):
         Args:
             timeout: seconds to wait at most; the logs' share of the budget where left out.
         """
-        if is_sender() or is_configuring():
+        if is_sender() or levels.is_configuring():
             return
         began = read_seconds()
         if not self._sender.flush(self.budget * LOGS_SHARE if timeout is None else timeout):
@@ -244,9 +287,7 @@ class SignedHTTPHandler(logging.Handler):
         if is_sender() or self.is_streaming:
             return
         # At the end nobody configures. Whoever holds that lock then was cut short.
-        if is_configuring() and this_process.ending_since is None:
-            return
-        if self._is_closed and self._sender.closed and self.queue_handler.queue.empty():
+        if levels.is_configuring() and this_process.ending_since is None:
             return
         began = this_process.ending_since or read_seconds()
         # logging.shutdown flushes first: what it waited in vain is part of the budget.
@@ -255,6 +296,8 @@ class SignedHTTPHandler(logging.Handler):
         if not self._changing.acquire(blocking=blocking):
             return
         try:
+            if self._is_closed and self._sender.closed and self.queue_handler.queue.empty():
+                return
             self._sender.close(End(began, self.budget))
         finally:
             self._is_closed = True
@@ -293,3 +336,14 @@ def find_folder(path: str | os.PathLike[str]) -> Path | None:
         return Path(path).expanduser()
     except RuntimeError:
         return None
+
+
+def read_created(record: logging.LogRecord) -> float:
+    """When ``record`` was made, in Unix seconds; now, where it tells none up to the year 9999."""
+    created: object = record.created
+    if isinstance(created, datetime):
+        with suppress(OverflowError, ValueError, OSError):
+            created = created.timestamp()
+    if isinstance(created, (int, float)) and 0 <= created < _YEAR_10000:
+        return float(created)
+    return time.time()

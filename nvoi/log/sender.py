@@ -19,7 +19,7 @@ from nvoi.log.clock import read_seconds
 from nvoi.log.counts import Counts
 from nvoi.log.delivery import Delivery, Destination
 from nvoi.log.lifecycle import this_process
-from nvoi.log.queueing import SENDER, marked_as_sender
+from nvoi.log.telling import SENDER, marked_as_sender
 from nvoi.log.transport import CONNECT_SECONDS, Transport
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import LogBatch, Request, StatusEvent

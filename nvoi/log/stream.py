@@ -19,7 +19,7 @@ from nvoi.log.counts import Stats
 from nvoi.log.ending import describe, is_cancelled
 from nvoi.log.handler import BUDGET_SECONDS, UNDELIVERED_DIRECTORY, SignedHTTPHandler
 from nvoi.log.lifecycle import this_process
-from nvoi.log.queueing import tell
+from nvoi.log.telling import tell
 from nvoi.protocol import StatusEvent
 
 #: The closing budget of a run that a signal has ended. A CI that cancels a job kills it soon:

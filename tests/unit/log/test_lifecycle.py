@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -20,7 +21,7 @@ import pytest
 
 from nvoi.log.handler import SignedHTTPHandler
 from nvoi.log.lifecycle import this_process
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 # From Python 3.12 on a fork beside threads is warned of.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -37,9 +38,21 @@ def log(folder: Path, url: str = "http://127.0.0.1:9") -> SignedHTTPHandler:
     return handler
 
 
+def queue_line(handler: SignedHTTPHandler, text: str) -> None:
+    """Queue what a log call queues that meets the end of a close."""
+    handler.queue_handler.enqueue((logging.WARNING, time.time(), text))
+
+
 def wait(ready: Connection) -> None:
     ready.send(None)
     threading.Event().wait()
+
+
+def wait_for_a_handler(ready: Connection) -> None:
+    """The main thread, which runs it, hears of no signal that comes just before it waits."""
+    ready.send(None)
+    while True:
+        time.sleep(0.01)
 
 
 def start_foreign_thread() -> ctypes.c_ulong:
@@ -58,7 +71,11 @@ def get_signalled_on_a_foreign_thread(folder: Path, ready: Connection) -> None:
 
 
 def log_from_a_thread_alone(folder: Path, ready: Connection) -> None:
-    thread = threading.Thread(target=log, args=(folder,))
+    def talk() -> None:
+        handler = log(folder)
+        wait_until(lambda: bool(handler.stats().troubles), "both threads of the sender")
+
+    thread = threading.Thread(target=talk)
     thread.start()
     thread.join()
     wait(ready)
@@ -73,7 +90,7 @@ def call_the_handler_that_was_there(folder: Path, ready: Connection) -> None:
         before(number, frame)
 
     before = signal.signal(signal.SIGTERM, answer)
-    wait(ready)
+    wait_for_a_handler(ready)
 
 
 def be_signalled_otherwise(folder: Path, ready: Connection) -> None:
@@ -93,7 +110,7 @@ def be_handled_elsewhere(folder: Path, ready: Connection) -> None:
         sys.exit(9)
 
     signal.signal(signal.SIGTERM, answer)
-    wait(ready)
+    wait_for_a_handler(ready)
 
 
 def fork_another(folder: Path, ready: Connection) -> None:
@@ -109,9 +126,12 @@ def log_by_the_handler_that_was_there(folder: Path, ready: Connection) -> None:
     wait(ready)
 
 
-def end_while_being_terminated(folder: Path, ready: Connection) -> None:
+def end_while_being_terminated(closes: bool, folder: Path, ready: Connection) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        log(folder, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        handler = log(folder, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        if closes:
+            handler.close()
+            queue_line(handler, "closed")
         ready.send(None)
         while this_process.ending_since is None:
             time.sleep(0.001)
@@ -160,18 +180,22 @@ def test_a_terminated_child_keeps_what_it_logged(
     assert run(target, tmp_path) == (code, messages)
 
 
-def test_a_child_that_ends_while_it_is_terminated_keeps_what_it_logged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_child_that_ends_while_it_is_terminated_keeps_what_it_logged(
+    tmp_path: Path, closes: bool
+) -> None:
     """A pool tells its workers to end, and terminates them."""
-    code, messages = run(end_while_being_terminated, tmp_path)
+    code, messages = run(partial(end_while_being_terminated, closes), tmp_path)
     assert code in {0, -signal.SIGTERM}
+    before = ["closed"] * closes + ["one"]
     # What it logs after the signal is lost only where that ends it first.
-    assert messages == ["one", "two"] or (code, messages) == (-signal.SIGTERM, ["one"])
+    assert messages == [*before, "two"] or (code, messages) == (-signal.SIGTERM, before)
 
 
 def test_what_is_logged_while_a_handler_closes_is_kept_by_the_next_close(tmp_path: Path) -> None:
     handler = log(tmp_path)
     handler.close()
-    handler.queue_handler.enqueue((logging.WARNING, time.time(), "two"))
+    queue_line(handler, "two")
     handler.close()
     logging.getLogger(LOGGER).removeHandler(handler)
     assert read_kept(tmp_path) == ["one", "two"]
