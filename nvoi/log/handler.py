@@ -32,7 +32,6 @@ from nvoi.protocol import Run, StatusEvent
 
 #: Seconds that closing may take.
 BUDGET_SECONDS = 10.0
-
 #: A budget of this many seconds is as good as infinite.
 _ENDLESS_SECONDS = 1e12
 
@@ -293,7 +292,9 @@ class SignedHTTPHandler(logging.Handler):
         # logging.shutdown flushes first: what it waited in vain is part of the budget.
         if self._flushed is not None and began - self._flushed[1] < 1:
             began = self._flushed[0]
-        if not self._changing.acquire(blocking=blocking):
+        # Not for ever: Ctrl-C may have come between taking this lock and what gives it back.
+        seconds = min(self.budget, threading.TIMEOUT_MAX) if blocking else 0
+        if not self._changing.acquire(timeout=seconds):
             return
         try:
             if self._is_closed and self._sender.closed and self.queue_handler.queue.empty():
