@@ -232,7 +232,7 @@ class Buffer:
         count = source.popleft()[1].count
         self._bytes -= protocol.LINE_BYTES
         self._counts.numbered += count
-        self._counts.given_up += count
+        self._counts.dropped += count
         text = f"{count} log lines are missing about here: more were waiting than may be kept"
         if count == 1:
             text = "1 log line is missing about here: more were waiting than may be kept"

@@ -50,7 +50,6 @@ class ConsoleFormatter(logging.Formatter):
         self._palette = palette
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, or lines, of ``record``."""
         prefix = f"[{self.formatTime(record, '%H:%M:%S')}] [{record.levelname}]"
         if colour := self._palette.get(protocol.name_level(record.levelno)):
             prefix = f"{colour}{prefix}\x1b[0m"
@@ -65,7 +64,6 @@ class JSONFormatter(logging.Formatter):
         self._encoding = encoding
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of ``record``."""
         return encode_json(
             {
                 "time": protocol.format_time(record.created),
@@ -97,7 +95,6 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         self._is_lost = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write ``record``."""
         if self._is_lost:
             return
         try:

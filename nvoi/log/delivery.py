@@ -188,7 +188,6 @@ class Delivery:
             self._stop(f"HTTP {status}", f"it answered {status}")
 
     def _stop(self, kind: str, reason: str) -> None:
-        """Send nothing more."""
         self.stopped = reason
         self.counts.note_trouble(kind, f"{reason}; nothing more is sent to it in this run")
 

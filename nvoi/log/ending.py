@@ -31,10 +31,8 @@ def is_cancelled(error: BaseException) -> bool:
 
 
 def set_told(error: BaseException) -> None:
-    """Note on ``error`` that the log has told it."""
     error.__dict__["nvoi_told"] = True
 
 
 def is_told(error: BaseException) -> bool:
-    """Whether the log has told ``error``."""
     return bool(error.__dict__.get("nvoi_told"))

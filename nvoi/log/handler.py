@@ -5,55 +5,76 @@ from __future__ import annotations
 import logging
 import math
 import os
-import queue
 import sys
 import threading
+import time
 import weakref
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
+from logging.handlers import QueueHandler
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 from nvoi import network, protocol
 from nvoi.errors import UsageError
-from nvoi.log import masking
+from nvoi.log import levels, masking, rendering
 from nvoi.log.buffer import CAPACITY, End
 from nvoi.log.clock import read_seconds
-from nvoi.log.counts import Counts
+from nvoi.log.counts import Counts, Stats
 from nvoi.log.delivery import Destination
-from nvoi.log.levels import get_level, is_configuring
 from nvoi.log.lifecycle import this_process
-from nvoi.log.queueing import LineQueueHandler, is_of_sender, is_sender, tell
 from nvoi.log.sender import LOGS_SHARE, Sender
+from nvoi.log.telling import is_of_sender, is_sender, tell
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import Run, StatusEvent
 
 #: Seconds that closing may take.
 BUDGET_SECONDS = 10.0
-
 #: A budget of this many seconds is as good as infinite.
 _ENDLESS_SECONDS = 1e12
+
+#: With more items than this in the queue, a caller yields its turn to the listener after each.
+_CROWDED = 10_000
+
+#: In Unix seconds; the protocol writes a year in four digits.
+_YEAR_10000 = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() + 1
 
 UNDELIVERED_DIRECTORY = Path("~/.local/state/nvoi/undelivered.d")
 
 
-@dataclass(frozen=True)
-class Stats:
-    """What became of a run's records and requests so far.
+class LineQueueHandler(QueueHandler):
+    """What it queues of a record is a :data:`~nvoi.protocol.Line`, so that a log call is soon done.
 
-    ``logged`` counts the records taken from log calls and a warning for each gap, ``delivered``
-    those acknowledged, ``dropped`` those given up: ``logged - delivered`` once the run is closed.
-    ``undelivered`` of the dropped are kept in a file. ``troubles`` counts what went wrong, by kind.
+    It meets no lock of nvoi's, so that a call from a signal handler, a finaliser or a forked child
+    cannot hang; ``SimpleQueue`` is made for such callers. The record itself is left as it was:
+    other handlers come after this one.
     """
 
-    logged: int = 0
-    delivered: int = 0
-    dropped: int = 0
-    undelivered: int = 0
-    requests: int = 0
-    retries: int = 0
-    troubles: Mapping[str, int] = field(default_factory=dict)
-    terminal_delivered: bool = False
+    queue: SimpleQueue[Any]
+
+    def __init__(self) -> None:
+        super().__init__(SimpleQueue())
+
+    def prepare(self, record: logging.LogRecord) -> Any:
+        """The line of ``record``: finished, masked and clean, whatever the record holds."""
+        text = rendering.render(record) if self.formatter is None else self._format(record)
+        text = masking.masker.clean_text(text)
+        return (levels.settle_level(record), read_created(record), text)
+
+    def enqueue(self, record: Any) -> None:
+        """Put ``record``, a line or any other item, into the queue."""
+        self.queue.put_nowait(record)
+        if self.queue.qsize() > _CROWDED:
+            # Many threads together log faster than one can take: each lets that one go first.
+            time.sleep(0)
+
+    def _format(self, record: logging.LogRecord) -> str:
+        # A program's formatter may fail in any way.
+        with suppress(Exception):
+            return str(self.format(record))
+        return rendering.render(record)
 
 
 class SignedHTTPHandler(logging.Handler):
@@ -83,6 +104,13 @@ class SignedHTTPHandler(logging.Handler):
         UsageError: one of them cannot be used.
     """
 
+    #: True while a stream is open by it: only the stream closes it.
+    is_streaming = False
+    # Once the run has its terminal status, nothing may follow it.
+    _is_over = False
+    _is_forked = False
+    _finalizer: weakref.finalize[[], SignedHTTPHandler] | None = None
+
     def __init__(
         self,
         url: str,
@@ -109,17 +137,12 @@ class SignedHTTPHandler(logging.Handler):
         self.budget = budget if budget < _ENDLESS_SECONDS else math.inf
         self._capacity = capacity
         self._directory = find_folder(undelivered)
-        super().__init__(get_level(level))
+        super().__init__(levels.get_level(level))
         masking.add_secrets(key, *network.find_secrets(url))
         self.queue_handler = LineQueueHandler()
-        # Held to close and to reopen. None waits for it: a signal handler may come here again.
+        # Held to close and to reopen. Only who ends the process waits for it: a signal handler may
+        # come here again.
         self._changing = threading.Lock()
-        self._finalizer: weakref.finalize[[], SignedHTTPHandler] | None = None
-        #: True while a stream is open by it: only the stream closes it.
-        self.is_streaming = False
-        # Once the run has its terminal status, nothing may follow it.
-        self._is_over = False
-        self._is_forked = False
         self._reset()
         if self._directory is None:
             text = "there is no home folder; what cannot be delivered goes to the temporary folder"
@@ -136,7 +159,6 @@ class SignedHTTPHandler(logging.Handler):
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Queue ``record`` if it passes this handler's filters."""
         passed = self._filter(record) if self.filters else record
         if passed is None:
             return False
@@ -162,7 +184,7 @@ class SignedHTTPHandler(logging.Handler):
         if self._is_closed:
             self._reopen()
         self.queue_handler.emit(record)
-        if not self._sender.lifecycle.running:
+        if not self._sender.running:
             self._ensure_running()
 
     def put_status(self, event: StatusEvent) -> None:
@@ -187,7 +209,7 @@ class SignedHTTPHandler(logging.Handler):
     def _reset(self) -> None:
         """Be as new: at first, and in a forked child."""
         place = network.strip_auth(self._destination.url)
-        self._counts = Counts(partial(tell, logging.WARNING, "Dashboard %s: %s", place))
+        self._counts = Counts(tell=partial(tell, logging.WARNING, "Dashboard %s: %s", place))
         self._undelivered = UndeliveredFile(self._directory, self._destination)
         self._build_sender()
 
@@ -221,8 +243,7 @@ class SignedHTTPHandler(logging.Handler):
 
     def _ensure_running(self) -> None:
         if this_process.ending_since is None:
-            self._sender.lifecycle.start()
-            this_process.prepare_child()
+            self._sender.start()
         elif not sys.is_finalizing():
             # The exit hook has passed: a thread would not get far, and Python 3.11 could wait
             # for its start for ever. Nobody else would send what an exit function logs.
@@ -231,7 +252,7 @@ class SignedHTTPHandler(logging.Handler):
     def reset_after_fork(self) -> None:
         """In a forked child: what waits, the numbers and the statuses are the parent's."""
         this_process.keep_inherited(self._sender)
-        self.queue_handler.queue = queue.SimpleQueue()
+        self.queue_handler.queue = SimpleQueue()
         self._changing = threading.Lock()
         self._is_forked = True
         # The stream stays open in the parent; here, whoever closes means it.
@@ -246,58 +267,46 @@ class SignedHTTPHandler(logging.Handler):
         Args:
             timeout: seconds to wait at most; the logs' share of the budget where left out.
         """
-        if is_sender() or is_configuring():
+        if is_sender() or levels.is_configuring():
             return
         began = read_seconds()
         if not self._sender.flush(self.budget * LOGS_SHARE if timeout is None else timeout):
             self._flushed = (began, read_seconds())
 
-    def close(self) -> None:
+    def close(self, *, blocking: bool = False) -> None:
         """Deliver what can be delivered within the budget, and keep the rest in a file.
 
         ``logging.config`` flushes and closes all handlers of the process when it configures
         anew. That does nothing here: what waits is delivered as ever. A handler that is no
         logger's any more then ends by itself.
+
+        Args:
+            blocking: if another thread is at that, wait for it, and take what came meanwhile.
         """
         if is_sender() or self.is_streaming:
             return
         # At the end nobody configures. Whoever holds that lock then was cut short.
-        if is_configuring() and this_process.ending_since is None:
-            return
-        if self._is_closed and self._sender.closed and self.queue_handler.queue.empty():
+        if levels.is_configuring() and this_process.ending_since is None:
             return
         began = this_process.ending_since or read_seconds()
         # logging.shutdown flushes first: what it waited in vain is part of the budget.
         if self._flushed is not None and began - self._flushed[1] < 1:
             began = self._flushed[0]
-        if not self._changing.acquire(blocking=False):
+        # Not for ever: Ctrl-C may have come between taking this lock and what gives it back.
+        seconds = min(self.budget, threading.TIMEOUT_MAX) if blocking else 0
+        if not self._changing.acquire(timeout=seconds):
             return
         try:
+            if self._is_closed and self._sender.closed and self.queue_handler.queue.empty():
+                return
             self._sender.close(End(began, self.budget))
         finally:
             self._is_closed = True
             self._changing.release()
         super().close()
 
-    @property
-    def is_closing(self) -> bool:
-        """Whether a thread closes, or is about to go on."""
-        return self._changing.locked()
-
     def stats(self) -> Stats:
-        """What became of the records so far."""
-        counts = self._counts
-        left = counts.logged - counts.delivered
-        return Stats(
-            logged=counts.logged,
-            delivered=counts.delivered,
-            dropped=left if self._is_closed else min(left, counts.given_up),
-            undelivered=self._undelivered.lines,
-            requests=counts.requests,
-            retries=counts.retries,
-            troubles=dict(counts.troubles),
-            terminal_delivered=counts.terminal_delivered,
-        )
+        return self._counts.sum_up(is_closed=self._is_closed)
 
     @property
     def undelivered_file(self) -> Path | None:
@@ -328,3 +337,14 @@ def find_folder(path: str | os.PathLike[str]) -> Path | None:
         return Path(path).expanduser()
     except RuntimeError:
         return None
+
+
+def read_created(record: logging.LogRecord) -> float:
+    """When ``record`` was made, in Unix seconds; now, where it tells none up to the year 9999."""
+    created: object = record.created
+    if isinstance(created, datetime):
+        with suppress(OverflowError, ValueError, OSError):
+            created = created.timestamp()
+    if isinstance(created, (int, float)) and 0 <= created < _YEAR_10000:
+        return float(created)
+    return time.time()

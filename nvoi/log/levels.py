@@ -228,7 +228,6 @@ def is_streamed(name: str) -> bool:
 
 
 def is_below(name: str, top: str) -> bool:
-    """Whether the logger ``name`` is ``top`` or one below it."""
     return top in {"root", name} or name.startswith(top + ".")
 
 
@@ -260,14 +259,12 @@ def build_class(base: type[logging.Logger]) -> type[logging.Logger]:
 
 
 def promote(logger: logging.Logger) -> None:
-    """Give ``logger`` this module's methods."""
     # A class of another layout stays: its logger is streamed, and neither opened nor protected.
     with contextlib.suppress(TypeError):
         logger.__class__ = build_class(type(logger))
 
 
 def demote(logger: logging.Logger) -> None:
-    """Give ``logger`` its class back."""
     logger.__class__ = _bases.get(type(logger), type(logger))
 
 

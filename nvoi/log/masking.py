@@ -133,7 +133,6 @@ def _list_blocks(forms: Iterable[str]) -> frozenset[str]:
 
 
 def _replace(text: str, spans: Iterable[Span]) -> str:
-    """``text`` with the placeholder for each of the spans."""
     pieces, last = [], 0
     for start, end in spans:
         pieces += [text[last:start], REDACTED]
@@ -391,7 +390,6 @@ class MaskingFilter(logging.Filter):
     """Masks what passes a logger or handler that is not below ``nvoi``."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Mask ``record`` in place and let it pass."""
         masker.mask(record)
         return True
 

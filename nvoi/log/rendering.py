@@ -96,7 +96,6 @@ def render_traceback(record: logging.LogRecord) -> str:
 
 
 def render(record: logging.LogRecord) -> str:
-    """The whole text of ``record``."""
     text, details = render_message(record), render_traceback(record)
     return text if details in text else f"{text.rstrip()}\n{details}"
 

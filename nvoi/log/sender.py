@@ -6,18 +6,20 @@ takes batches out of that and has each delivered, or kept in a file.
 
 from __future__ import annotations
 
-import queue
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
+from logging.handlers import QueueListener
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from nvoi.log.buffer import Barrier, Buffer, End
 from nvoi.log.clock import read_seconds
 from nvoi.log.counts import Counts
 from nvoi.log.delivery import Delivery, Destination
-from nvoi.log.lifecycle import Lifecycle, this_process
-from nvoi.log.queueing import LineQueueListener, marked_as_sender
+from nvoi.log.lifecycle import this_process
+from nvoi.log.telling import SENDER, marked_as_sender
 from nvoi.log.transport import CONNECT_SECONDS, Transport
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import LogBatch, Request, StatusEvent
@@ -30,9 +32,24 @@ FINAL_SHARE = 0.97
 #: Seconds for a thread to end that is given up and only busy.
 _GRACE_SECONDS = 0.2
 
+#: How long the listener leaves callers alone when it has read all that there was.
+_GATHER_SECONDS = 0.01
+
+
+class GatheringListener(QueueListener):
+    """A QueueListener that no caller has to wake for each item: they come in a row."""
+
+    queue: SimpleQueue[Any]
+
+    def dequeue(self, block: bool) -> Any:
+        with suppress(Empty):
+            return self.queue.get_nowait()
+        time.sleep(_GATHER_SECONDS)
+        return self.queue.get(block)
+
 
 class Sender:
-    """Sends what is put into a queue, from the first item to :meth:`close`.
+    """Sends what is put into a queue, from the first item to :meth:`close`. Used once.
 
     Nothing of it refers to the handler before it: a handler that nobody can log to any more is
     collected, and its sender then ends by itself.
@@ -44,7 +61,7 @@ class Sender:
 
     def __init__(
         self,
-        queue: queue.SimpleQueue[Any],
+        queue: SimpleQueue[Any],
         destination: Destination,
         undelivered: UndeliveredFile,
         counts: Counts,
@@ -56,22 +73,89 @@ class Sender:
         self._queue = queue
         self._undelivered = undelivered
         self._counts = counts
-        self._buffer = Buffer(counts, capacity)
         self._budget = budget
         self._numbered = numbered
-        self._is_over = False
         # Connecting is the one step that no deadline can be brought forward for.
         connect_seconds = min(CONNECT_SECONDS, max(0.1, budget * (1 - LOGS_SHARE)))
         transport = Transport(destination.url, connect_seconds=connect_seconds)
         self._delivery = Delivery(destination, transport, counts)
-        self.lifecycle = Lifecycle(LineQueueListener(queue, self._append), self._send_all)
+        self._buffer = Buffer(counts, capacity)
+        self._listener = GatheringListener(queue, self)  # type: ignore[arg-type]  # asked to handle() alone
+        # The first of these is the thread that sends; None is whoever closes before there is one.
+        # A list and no lock: nothing that Ctrl-C may cut in two.
+        self._candidates: list[threading.Thread | None] = []
+        self._is_started = self._is_listening = self._is_ended = self._is_over = False
+        self._stopping = threading.Lock()
+        self._left: threading.Thread | None = None
         #: Whether it was closed, and nothing of it waits any more.
         self.closed = False
 
-    # -- thread 1 --------------------------------------------------------------------------
+    # -- the two threads -------------------------------------------------------------------
 
-    def _append(self, item: Any) -> None:
-        """Move an item out of the queue into the buffer; never waits for the network."""
+    @property
+    def running(self) -> bool:
+        """Whether a thread sends, or will in a moment."""
+        return not self._is_ended and (
+            self._candidates[0] is not None if self._candidates else self._is_started
+        )
+
+    def start(self) -> None:
+        """Start both threads, once; where no thread is to be had, the next call tries again.
+
+        The caller starts the one that sends, and that the listener's: Python runs signal handlers
+        on the main thread alone, so an exception out of one can interrupt no more than the first
+        of the two steps.
+        """
+        if self._is_started or self._candidates:
+            return
+        # Noted first: starting a thread may log, and so come here again.
+        self._is_started = True
+        try:
+            threading.Thread(target=self._run, name=SENDER, daemon=True).start()
+        except BaseException as error:
+            # If the thread is there all the same, it is the first, and the next ends at once.
+            self._is_started = False
+            if not isinstance(error, RuntimeError):
+                raise
+
+    def _run(self) -> None:
+        self._candidates.append(threading.current_thread())
+        if self._candidates[0] is not threading.current_thread():
+            return
+        try:
+            self._listener.start()
+        except RuntimeError:
+            self._is_started = False
+            del self._candidates[0]
+            return
+        self._is_listening = True
+        try:
+            with marked_as_sender():
+                self._send_all()
+        finally:
+            self._stop_listener()
+            self._is_ended = True
+
+    def _join(self, seconds: float) -> bool:
+        """Wait for both threads to end; False where the one that sends has not in ``seconds``."""
+        sender = self._candidates[0] if self._candidates else None
+        if sender is None:
+            return True
+        sender.join(min(max(0.0, seconds), threading.TIMEOUT_MAX))
+        return not sender.is_alive()
+
+    def _stop_listener(self) -> None:
+        """End the listener's thread, which waits for nothing, after what is queued.
+
+        Once: a second sign to stop would end the next listener of the same queue.
+        """
+        if self._is_listening and self._stopping.acquire(blocking=False):
+            self._listener.stop()
+
+    # -- what they do ----------------------------------------------------------------------
+
+    def handle(self, item: Any) -> None:
+        """Thread 1: move an item out of the queue into the buffer; never waits for the network."""
         try:
             if isinstance(item, End):
                 self._end_by(item)
@@ -88,10 +172,8 @@ class Sender:
         budget = end.budget
         self._delivery.end_by(end.began + budget * LOGS_SHARE, end.began + budget * FINAL_SHARE)
 
-    # -- thread 2 --------------------------------------------------------------------------
-
     def _send_all(self) -> None:
-        """One request after the other, until the end."""
+        """Thread 2: one request after the other, until the end."""
         while not isinstance(request := self._buffer.take(), End):
             if isinstance(request, Barrier):
                 request.set()
@@ -115,19 +197,20 @@ class Sender:
             self._keep(self._delivery.pending)
             raise
         # What a thread had that was left, whoever closed has kept.
-        if not self.closed:
+        if threading.current_thread() is not self._left:
             self._keep(given_up)
 
     def _keep(self, requests: Iterable[Request]) -> None:
+        counts = self._counts
         for request in requests:
-            if isinstance(request, LogBatch):
-                self._counts.given_up += len(request.lines)
-            logged, delivered = self._counts.numbered, self._counts.delivered
+            lines = len(request.lines) if isinstance(request, LogBatch) else 0
+            counts.dropped += lines
             try:
-                self._undelivered.append(request, logged=logged, delivered=delivered)
+                self._undelivered.append(request, counts.numbered, counts.delivered)
+                counts.undelivered += lines
             except OSError as error:
                 text = f"what was not delivered could not be kept either: {error.strerror}"
-                self._counts.note_trouble("disk", text)
+                counts.note_trouble("disk", text)
 
     def _note_fault(self, error: Exception) -> None:
         self._counts.note_trouble("fault", f"sending failed: {type(error).__name__}")
@@ -139,13 +222,13 @@ class Sender:
 
         Only puts: a finaliser calls it, on any thread, at any moment.
         """
-        if self.lifecycle.running or not self._queue.empty():
+        if self.running or not self._queue.empty():
             this_process.close_at_end(self)
             self._queue.put(End(read_seconds(), self._budget))
 
     def flush(self, seconds: float) -> bool:
         """Wait until all that was queued before is delivered or kept; False where it is not."""
-        if not self.lifecycle.running:
+        if not self.running:
             return True
         barrier = Barrier()
         self._queue.put(barrier)
@@ -158,11 +241,13 @@ class Sender:
         """
         if end is None:
             end = End(this_process.ending_since or read_seconds(), self._budget)
-        ended = self.lifecycle.forbid_start()
+        # No thread is started from here on.
+        self._candidates.append(None)
+        ended = not self.running
         try:
             if not ended:
                 self._queue.put(end)
-                ended = self.lifecycle.join(end.began + end.budget - read_seconds())
+                ended = self._join(end.began + end.budget - read_seconds())
         finally:
             # Whatever ended the wait, a second Ctrl-C perhaps, nothing is lost by it.
             if not ended:
@@ -174,20 +259,21 @@ class Sender:
         """Have a busy thread end after its request; leave one that no deadline reaches."""
         self._delivery.stopped = "the run has ended"
         self._buffer.stop(end)
-        if not self.lifecycle.join(_GRACE_SECONDS):
+        if not self._join(_GRACE_SECONDS):
             # It waits for a name look-up.
+            self._left = self._candidates[0]
             self._keep(list(self._delivery.pending))
-            self.lifecycle.stop_listener()
+            self._stop_listener()
 
     def _send_rest(self, end: End) -> None:
         """Send, or keep, on this thread what waits: at exit no thread may have been started."""
         with marked_as_sender():
             # What is there now: threads of the program may log on faster than this takes it.
             for _ in range(self._queue.qsize()):
-                with suppress(queue.Empty):
+                with suppress(Empty):
                     item = self._queue.get_nowait()
                     # None is for a listener that has yet to read that it shall stop.
-                    (self._queue.put if item is None else self._append)(item)
+                    (self._queue.put if item is None else self.handle)(item)
             self._end_by(end)
             for request in self._buffer.drain():
                 self._send(request)

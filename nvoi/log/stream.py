@@ -15,10 +15,11 @@ from nvoi.errors import UsageError
 from nvoi.log import levels, masking, rendering
 from nvoi.log.buffer import CAPACITY
 from nvoi.log.clock import read_seconds
+from nvoi.log.counts import Stats
 from nvoi.log.ending import describe, is_cancelled
-from nvoi.log.handler import BUDGET_SECONDS, UNDELIVERED_DIRECTORY, SignedHTTPHandler, Stats
+from nvoi.log.handler import BUDGET_SECONDS, UNDELIVERED_DIRECTORY, SignedHTTPHandler
 from nvoi.log.lifecycle import this_process
-from nvoi.log.queueing import tell
+from nvoi.log.telling import tell
 from nvoi.protocol import StatusEvent
 
 #: The closing budget of a run that a signal has ended. A CI that cancels a job kills it soon:
@@ -183,7 +184,6 @@ class CallbackStream:
             self.failed("the run ended without saying how")
 
     def stats(self) -> Stats:
-        """What became of the run's records so far."""
         return self.handler.stats()
 
     @property

@@ -70,7 +70,6 @@ class Deadline:
         self.at = float("inf")
 
     def remaining(self) -> float:
-        """Seconds until then; negative once it has passed."""
         return self.at - read_seconds()
 
     def wait_for(self, sock: Any, act: Callable[[Any], int], data: Any) -> int:
@@ -205,7 +204,6 @@ class Transport:
         return Answer(response.status, response.headers)
 
     def close(self) -> None:
-        """Close the connections that were kept."""
         if self._manager is not None:
             # Emptying the manager leaves closing to the garbage collector, sockets and all.
             self._manager.connection_from_url(self._url).close()

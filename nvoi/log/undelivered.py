@@ -45,9 +45,8 @@ class UndeliveredFile:
         }
         self._lock = threading.Lock()
         self.path: Path | None = None
-        self.lines = 0
 
-    def append(self, request: Request, *, logged: int = 0, delivered: int = 0) -> None:
+    def append(self, request: Request, logged: int = 0, delivered: int = 0) -> None:
         """Write ``request`` at the end, a terminal status with the counts that it tells.
 
         Raises:
@@ -65,8 +64,6 @@ class UndeliveredFile:
             if not file.seek(0, os.SEEK_END):
                 text = f"{json.dumps(self._head)}\n{text}"
             _write(file, text.encode() + b"\n")
-        if isinstance(request, LogBatch):
-            self.lines += len(request.lines)
 
     def _open(self) -> IO[bytes]:
         if self.path is None:

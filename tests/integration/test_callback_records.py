@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from nvoi import SignedHTTPHandler
-from nvoi.log.queueing import marked_as_sender
+from nvoi.log.telling import marked_as_sender
 from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages, read_records

@@ -51,7 +51,7 @@ def take_in_thread(buffer: Buffer) -> tuple[threading.Thread, list[object]]:
 
 
 def test_lines_come_in_order_as_one_batch() -> None:
-    buffer = Buffer(Counts(print), first_linger=0.01)
+    buffer = Buffer(Counts(tell=print), first_linger=0.01)
     fill(buffer, [line("one"), line("two", STEP), line("three", logging.DEBUG)])
     batch = buffer.take()
     assert read(batch) == ["one", "two", "three"]
@@ -60,7 +60,7 @@ def test_lines_come_in_order_as_one_batch() -> None:
 
 
 def test_a_batch_has_at_most_500_lines() -> None:
-    buffer = Buffer(Counts(print), linger=3600, first_linger=3600)
+    buffer = Buffer(Counts(tell=print), linger=3600, first_linger=3600)
     fill(buffer, [line(str(number)) for number in range(1001)])
     first, second = buffer.take(), buffer.take()
     assert (len(read(first)), len(read(second))) == (500, 500)
@@ -69,7 +69,7 @@ def test_a_batch_has_at_most_500_lines() -> None:
 
 
 def test_a_batch_has_at_most_512_kib() -> None:
-    buffer = Buffer(Counts(print), linger=3600, first_linger=3600)
+    buffer = Buffer(Counts(tell=print), linger=3600, first_linger=3600)
     fill(buffer, [line("ü" * 30_000) for _ in range(30)])
     buffer.append(END)
     sizes = []
@@ -81,7 +81,7 @@ def test_a_batch_has_at_most_512_kib() -> None:
 
 @pytest.mark.parametrize("size", [600_000, 5_000_000, 20_000_000])
 def test_one_line_over_the_limit_is_cut_and_says_by_how_much(size: int) -> None:
-    buffer = Buffer(Counts(print))
+    buffer = Buffer(Counts(tell=print))
     buffer.append(line("x" * size, logging.ERROR))
     batch = buffer.take()
     assert isinstance(batch, LogBatch)
@@ -93,14 +93,14 @@ def test_one_line_over_the_limit_is_cut_and_says_by_how_much(size: int) -> None:
 
 @pytest.mark.parametrize("item", [line("boom", logging.ERROR), StatusEvent({"status": "started"})])
 def test_what_is_urgent_does_not_linger(item: Line | StatusEvent) -> None:
-    buffer = Buffer(Counts(print), linger=3600, first_linger=3600)
+    buffer = Buffer(Counts(tell=print), linger=3600, first_linger=3600)
     buffer.append(line("before"))
     buffer.append(item)
     assert read(buffer.take())[0] == "before"
 
 
 def test_a_taker_that_waits_is_woken_by_an_error() -> None:
-    buffer = Buffer(Counts(print), linger=3600, first_linger=3600)
+    buffer = Buffer(Counts(tell=print), linger=3600, first_linger=3600)
     taker, taken = take_in_thread(buffer)
     buffer.append(line("calm"))
     buffer.append(line("boom", logging.ERROR))
@@ -109,7 +109,7 @@ def test_a_taker_that_waits_is_woken_by_an_error() -> None:
 
 
 def test_after_an_error_lines_gather_again() -> None:
-    buffer = Buffer(Counts(print), linger=3600, first_linger=3600)
+    buffer = Buffer(Counts(tell=print), linger=3600, first_linger=3600)
     buffer.append(line("boom", logging.ERROR))
     buffer.take()
     buffer.append(line("calm"))
@@ -122,7 +122,7 @@ def test_after_an_error_lines_gather_again() -> None:
 
 
 def test_statuses_barriers_and_lines_keep_their_order() -> None:
-    buffer = Buffer(Counts(print), first_linger=0, linger=0)
+    buffer = Buffer(Counts(tell=print), first_linger=0, linger=0)
     barrier, started = Barrier(), StatusEvent({"status": "started"})
     for item in (started, line("one"), barrier, line("two"), END):
         buffer.append(item)
@@ -134,7 +134,7 @@ def test_statuses_barriers_and_lines_keep_their_order() -> None:
 
 
 def test_a_buffer_that_was_stopped_gives_nothing_but_to_who_drains_it() -> None:
-    buffer = Buffer(Counts(print), linger=3600, first_linger=3600)
+    buffer = Buffer(Counts(tell=print), linger=3600, first_linger=3600)
     taker, taken = take_in_thread(buffer)
     buffer.stop(END)
     taker.join(PATIENCE)
@@ -145,7 +145,7 @@ def test_a_buffer_that_was_stopped_gives_nothing_but_to_who_drains_it() -> None:
 
 
 def test_draining_passes_barriers_and_ends() -> None:
-    buffer = Buffer(Counts(print))
+    buffer = Buffer(Counts(tell=print))
     barrier = Barrier()
     for item in (line("one"), END, barrier, line("two")):
         buffer.append(item)
@@ -161,7 +161,7 @@ def count_missing(lines: list[tuple[int, str, str]]) -> int:
 
 
 def test_when_full_the_lowest_level_goes_first_and_of_it_the_oldest() -> None:
-    buffer = Buffer(Counts(print), capacity=100_000)
+    buffer = Buffer(Counts(tell=print), capacity=100_000)
     for number in range(300):
         buffer.append(line(f"debug {number} " + "x" * 200, logging.DEBUG))
         buffer.append(line(f"info {number} " + "x" * 200, logging.INFO))
@@ -176,7 +176,7 @@ def test_when_full_the_lowest_level_goes_first_and_of_it_the_oldest() -> None:
 
 def test_step_and_above_stay_while_lower_levels_can_go() -> None:
     levels = (STEP, OK, SUCCESS, logging.WARNING, logging.ERROR)
-    buffer = Buffer(Counts(print), capacity=250 * len(levels) * 200)
+    buffer = Buffer(Counts(tell=print), capacity=250 * len(levels) * 200)
     for number in range(1000):
         buffer.append(line(f"{number} " + "x" * 100, levels[number % len(levels)]))
         buffer.append(line("chatter " * 10, logging.DEBUG))
@@ -193,7 +193,7 @@ def test_step_and_above_stay_while_lower_levels_can_go() -> None:
 
 
 def test_when_step_and_above_alone_are_too_many_the_oldest_of_them_go() -> None:
-    buffer = Buffer(Counts(print), capacity=50_000)
+    buffer = Buffer(Counts(tell=print), capacity=50_000)
     levels = (STEP, logging.ERROR, OK, logging.WARNING)
     for number in range(1000):
         buffer.append(line(f"{number} " + "x" * 100, levels[number % len(levels)]))
@@ -206,7 +206,7 @@ def test_when_step_and_above_alone_are_too_many_the_oldest_of_them_go() -> None:
 
 
 def test_one_warning_tells_of_a_loss_at_its_place() -> None:
-    counts = Counts(print)
+    counts = Counts(tell=print)
     buffer = Buffer(counts, capacity=50_000)
     buffer.append(line("first", STEP))
     for number in range(1000):
@@ -222,11 +222,11 @@ def test_one_warning_tells_of_a_loss_at_its_place() -> None:
     # The numbers have a gap exactly where and as wide as lines are missing.
     numbers = [number for number, _, _ in lines]
     assert numbers == [1, *range(missing + 2, missing + 3 + len(kept))]
-    assert (counts.numbered, counts.given_up) == (numbers[-1], missing)
+    assert (counts.numbered, counts.dropped) == (numbers[-1], missing)
 
 
 def test_losses_far_apart_are_told_each_at_its_place() -> None:
-    buffer = Buffer(Counts(print), capacity=400_000)
+    buffer = Buffer(Counts(tell=print), capacity=400_000)
     chatter = [line(f"chatter {number} " + "x" * 300) for number in range(1000)]
     steps = [line(f"step {number} " + "x" * 100, STEP) for number in range(1000)]
     # Each half of the chatter is given up for the steps around it.
@@ -241,7 +241,7 @@ def test_losses_far_apart_are_told_each_at_its_place() -> None:
 
 
 def test_losses_between_lines_that_stay_do_not_take_the_room_of_the_lines() -> None:
-    buffer = Buffer(Counts(print), capacity=400_000)
+    buffer = Buffer(Counts(tell=print), capacity=400_000)
     for number in range(1500):
         buffer.append(line(f"{number}"))
         buffer.append(line(f"step {number} " + "x" * 100, STEP))
@@ -252,7 +252,7 @@ def test_losses_between_lines_that_stay_do_not_take_the_room_of_the_lines() -> N
 
 
 def test_statuses_stay_in_their_place_whatever_is_given_up() -> None:
-    buffer = Buffer(Counts(print), capacity=20_000)
+    buffer = Buffer(Counts(tell=print), capacity=20_000)
     started, failed = StatusEvent({"status": "started"}), StatusEvent({"status": "failed"})
     buffer.append(started)
     fill(buffer, [line(f"{number} " + "x" * 100, STEP) for number in range(500)])
@@ -265,7 +265,7 @@ def test_statuses_stay_in_their_place_whatever_is_given_up() -> None:
 
 
 def test_a_line_larger_than_the_whole_buffer_is_told_as_missing() -> None:
-    buffer = Buffer(Counts(print), capacity=1000)
+    buffer = Buffer(Counts(tell=print), capacity=1000)
     buffer.append(line("x" * 5000))
     buffer.append(line("small"))
     texts = [text for _, _, text in read_all(buffer)]
@@ -276,14 +276,14 @@ def test_a_line_larger_than_the_whole_buffer_is_told_as_missing() -> None:
 
 
 def test_another_buffer_goes_on_with_the_numbers() -> None:
-    counts = Counts(print)
+    counts = Counts(tell=print)
     buffer = Buffer(counts, 1000)
     fill(buffer, [line("x" * 5000), line("one")])
     assert [number for number, _, _ in read_all(buffer)] == [2, 3]
     successor = Buffer(counts, 1000)
     successor.append(line("two"))
     assert [(number, text) for number, _, text in read_all(successor)] == [(4, "two")]
-    assert (counts.logged, counts.given_up) == (4, 1)
+    assert (counts.logged, counts.dropped) == (4, 1)
 
 
 def test_the_size_of_a_line_counts_what_is_sent() -> None:
