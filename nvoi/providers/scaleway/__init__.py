@@ -99,6 +99,8 @@ class Scaleway(RentedServers):
         situation = self._read_situation(application, with_prices=False)
         for text in situation.list_differences():
             log.warning(text)
+        if situation.remark:
+            log.info(situation.remark)
         maker = Maker(self._api, application, situation.inventory, self._region)
         self._seen.pop(application.name, None)
         inventory = maker.ensure_all(situation.orders)

@@ -144,11 +144,13 @@ class ScalewayAPI:
         query: Mapping[str, str] = NO_TEXTS,
         body: object = None,
         headers: Mapping[str, str] = NO_TEXTS,
+        patience: float | None = None,
     ) -> Json:
         """What the API answers; empty where that is nothing.
 
         Args:
             what: what it is asked to do, as it reads after "cannot".
+            patience: seconds for which it is asked again, where not those of the pace.
 
         Raises:
             RequestError: it refused, or did not answer; the message says what it cannot do, and
@@ -162,7 +164,7 @@ class ScalewayAPI:
                 body=body,
                 headers=headers,
                 seconds=self.pace.answer,
-                patience=self.pace.patience,
+                patience=self.pace.patience if patience is None else patience,
             )
             return read(answer)
         except RequestError as error:

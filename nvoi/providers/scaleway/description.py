@@ -48,7 +48,7 @@ def describe_changes(situation: Situation, *, with_volumes: bool) -> list[str]:
         describe_volume(one.name, goes=with_volumes)
         for one in situation.inventory.list_surplus_data(situation.application)
     ]
-    what = lines or [AS_IT_IS_TO_BE]
+    what = [*(lines or [AS_IT_IS_TO_BE]), *filter(None, [situation.remark])]
     costs = describe_costs(sum_costs(situation, with_volumes=with_volumes))
     return [*situation.list_differences(), *what, costs]
 

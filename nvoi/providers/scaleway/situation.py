@@ -37,6 +37,7 @@ from nvoi.providers.scaleway.offers import (
     read_shelf,
 )
 from nvoi.providers.scaleway.orders import Order
+from nvoi.providers.scaleway.quotas import judge_quotas
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Situation:
         faults: what of the config the account cannot have.
         drift: what of the security groups that are there is not as it is to be, by zone.
         former: the ports that they have open, and only the release before may need, likewise.
+        remark: what could not be checked, and why; empty where all was.
     """
 
     application: Application
@@ -58,6 +60,7 @@ class Situation:
     faults: tuple[Fault, ...] = ()
     drift: Mapping[str, Sequence[str]] = field(default_factory=dict)
     former: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    remark: str = ""
 
     @property
     def surplus(self) -> tuple[Resource, ...]:
@@ -112,7 +115,11 @@ def read_situation(
     faults += [
         fault for one in new if (fault := find_fault(application, one, shelves, images)) is not None
     ]
-    situation = Situation(application, inventory, orders, shelves, tuple(dict.fromkeys(faults)))
+    # Only what there is to be had can be counted.
+    lacking = [order for order in orders if order.image]
+    beyond, remark = ([], "") if faults else judge_quotas(api, lacking)
+    faults = list(dict.fromkeys([*faults, *beyond]))
+    situation = Situation(application, inventory, orders, shelves, tuple(faults), remark=remark)
     return add_drift(api, situation) if with_prices else situation
 
 
