@@ -19,6 +19,7 @@ from nvoi.domains.cloudflare_records import (
     Zone,
     build_body,
     read_record,
+    read_tunnel,
     read_zone,
 )
 from nvoi.errors import RequestError
@@ -27,6 +28,9 @@ from nvoi.http import (
     TEMPORARY,
     Client,
     build_connect,
+    find_value,
+    get_text,
+    list_objects,
 )
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
@@ -151,7 +155,7 @@ class Account:
         """The tunnels whose names begin with ``prefix``."""
         query = {"is_deleted": "false", "include_prefix": prefix}
         found = self._list("tunnels", self._tunnels, query, TUNNELS_PAGE)
-        return [Tunnel(item["id"], item["name"]) for item in found]
+        return [*map(read_tunnel, found)]
 
     def find_tunnel(self, name: str) -> Tunnel | None:
         found = self.list_tunnels(name)
@@ -159,14 +163,13 @@ class Account:
 
     def create_tunnel(self, name: str) -> Tunnel:
         body = {"name": name, "config_src": "cloudflare"}
-        item = self._ask("POST", self._tunnels, f"the tunnel {name}", body=body)
-        return Tunnel(item["id"], item["name"])
+        return read_tunnel(self._ask("POST", self._tunnels, f"the tunnel {name}", body=body))
 
     def get_settings(self, tunnel: Tunnel) -> dict[str, Any]:
         """The tunnel's configuration; empty where it has none yet."""
         path = f"{self._tunnels}/{tunnel.id}/configurations"
-        found = self._ask("GET", path, f"the tunnel {tunnel.name}") or {}
-        return found.get("config") or {}
+        found = find_value(self._ask("GET", path, f"the tunnel {tunnel.name}"), "config")
+        return found if isinstance(found, dict) else {}
 
     def put_settings(self, tunnel: Tunnel, settings: Mapping[str, Any]) -> None:
         path = f"{self._tunnels}/{tunnel.id}/configurations"
@@ -175,7 +178,7 @@ class Account:
     def get_token(self, tunnel: Tunnel) -> Secret:
         """What cloudflared connects to the tunnel with; no log shows it from now on."""
         path = f"{self._tunnels}/{tunnel.id}/token"
-        token = Secret(self._ask("GET", path, f"the tunnel {tunnel.name}"))
+        token = Secret(get_text(self._ask("GET", path, f"the tunnel {tunnel.name}")))
         add_secrets(token.reveal())
         return token
 
@@ -212,7 +215,7 @@ class Account:
         # An account's own token is known to the account alone.
         for path in ("/user/tokens/verify", f"/accounts/{self.id}/tokens/verify"):
             try:
-                status = self._send("GET", path)["status"]
+                status = get_text(self._send("GET", path), "status")
             except RequestError as error:
                 if error.is_silence or error.status in TEMPORARY:
                     return ""
@@ -231,10 +234,11 @@ class Account:
         while True:
             pages = {"page": str(page), "per_page": str(size)}
             document = self._ask("GET", path, what, query={**query, **pages}, is_whole=True)
-            items = document.get("result") or []
+            items = list_objects(document, "result")
             yield from items
             # A page may be shorter than was asked for.
-            if len(items) < (document.get("result_info") or {}).get("per_page", size):
+            length = find_value(document, "result_info", "per_page")
+            if len(items) < (length if isinstance(length, int) else size):
                 return
             page += 1
 
@@ -275,7 +279,7 @@ class Account:
             seconds=self.pace.answer,
             patience=self.pace.patience,
         )
-        document = answer.read()
+        document = answer.read_object()
         return document if is_whole else document.get("result")
 
     def _explain(self, error: RequestError, what: str, path: str) -> RequestError:
@@ -302,10 +306,9 @@ class Account:
 
 def read_codes(error: RequestError) -> frozenset[int]:
     """The codes of an error, and of those behind it."""
-    document = error.document if isinstance(error.document, dict) else {}
-    errors = [one for one in document.get("errors") or () if isinstance(one, dict)]
-    chain = [each for one in errors for each in one.get("error_chain") or ()]
-    codes = (one.get("code") for one in [*errors, *chain] if isinstance(one, dict))
+    errors = list_objects(error.document, "errors")
+    chain = [each for one in errors for each in list_objects(one, "error_chain")]
+    codes = (one.get("code") for one in [*errors, *chain])
     return frozenset(code for code in codes if isinstance(code, int))
 
 

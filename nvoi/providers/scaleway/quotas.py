@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nvoi.errors import Fault, HostsError, RequestError
+from nvoi.http import list_objects
 from nvoi.log.rendering import format_count
 from nvoi.parallel import work_on_all
 from nvoi.providers.scaleway.api import NOT_FOUND, SERVER, Json, ScalewayAPI
@@ -104,11 +105,10 @@ def build_quota_name(type_: str) -> str:
 def find_limit(quota: Mapping[str, Any], zone: str) -> int | None:
     """The limit in a zone; None where there is none, or the API tells none."""
     places = {"zone": zone, "region": find_region(zone), "global": True}
-    listed = quota.get("limits")
     found = [
         one
-        for one in (listed if isinstance(listed, list) else ())
-        if isinstance(one, dict) and any(one.get(key) == place for key, place in places.items())
+        for one in list_objects(quota, "limits")
+        if any(one.get(key) == place for key, place in places.items())
     ]
     # Answers of before quotas had places tell the limit at their top.
     limit = (found[0] if found else quota).get("limit")
