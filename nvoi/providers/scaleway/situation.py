@@ -16,6 +16,7 @@ from nvoi.providers.rented import (
     list_wanted,
 )
 from nvoi.providers.scaleway.api import (
+    ADDRESS,
     FIREWALL,
     SERVER,
     VOLUME,
@@ -65,6 +66,18 @@ class Situation:
     @property
     def surplus(self) -> tuple[Resource, ...]:
         return self.inventory.list_surplus(self.application)
+
+    @property
+    def lost(self) -> tuple[Resource, ...]:
+        """The app's addresses that lead nowhere, and that no server of the config takes up."""
+        kept = {(one.name, one.place) for one in self.inventory.list(SERVER)}
+        kept |= {(order.wanted.name, order.zone) for order in self.orders}
+        return tuple(
+            one
+            for one in self.inventory.list(ADDRESS)
+            if not one.data.get("server")
+            and (self.inventory.get_server_name(one), one.place) not in kept
+        )
 
     def list_differences(self) -> Iterator[str]:
         """What the config says in vain of a server that is there, and what is of none."""

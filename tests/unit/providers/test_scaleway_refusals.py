@@ -392,8 +392,8 @@ def test_a_quota_that_is_too_small_is_told_before_anything_is_made(
     path, message = find_fault(cloud, application)
     assert path == f"{ACCOUNT}.server_type"
     assert message.startswith(
-        f"the quota cp_servers_type_DEV1_S allows {limit} servers in fr-par-1; the project has 1, and "
-        "the config asks for 2 more: name another type or zone, delete what is not needed, or have"
+        f"the quota cp_servers_type_DEV1_S allows {limit} servers in fr-par-1; the project has 1, "
+        "and the config asks for 2 more: name another type or zone, delete what is not needed"
     )
     assert "https://console.scaleway.com/organization/quotas" in message
     with pytest.raises(ConfigError, match="cp_servers_type_DEV1_S"):
