@@ -179,8 +179,8 @@ def read_inventory(api: ScalewayAPI, application: Application, zones: Sequence[s
     if not inventory.is_complete(application):
         return read_regions(api, application, [region])
     # The address of a server goes before the disk that it started from.
-    zones = dict.fromkeys(one.place for one in inventory.list_orphans())
-    return inventory.replace(read_resources(api, application, [(ADDRESS, one) for one in zones]))
+    orphaned = dict.fromkeys((ADDRESS, one.place) for one in inventory.list_orphans())
+    return inventory.replace(read_resources(api, application, [*orphaned]))
 
 
 def read_regions(api: ScalewayAPI, application: Application, regions: Sequence[str]) -> Inventory:
