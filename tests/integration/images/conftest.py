@@ -125,7 +125,7 @@ class Stock:
     heavy: Image
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stock(tmp_path_factory: pytest.TempPathFactory) -> Stock:
     folder = tmp_path_factory.mktemp("stock")
     environ = build_podman_environ(folder / "podman")

@@ -33,7 +33,7 @@ def run(environ: dict[str, str], *words: str) -> None:
 @pytest.fixture
 def base(registry: Registry, environ: dict[str, str], tmp_path: Path) -> str:
     """A base image that is in a registry alone, which lets in nobody but ``robot``."""
-    folder = write_checkout(tmp_path / "base", "COPY busybox /base")
+    folder = write_checkout(tmp_path / "base")
     reference = f"{registry.address}/acme/base:1"
     settings = tmp_path / "registries.conf"
     settings.write_text(INSECURE.format(registry.address))

@@ -17,7 +17,7 @@ from nvoi.ssh.connections import Connections, build_connections
 from nvoi.ssh.host import Host
 from nvoi.ssh.keys import Identities
 from nvoi.ssh.known_hosts import KnownHosts, read_key
-from tests.integration.ssh.conftest import Connect, StartServer
+from tests.integration.ssh.conftest import Connect, StartServer, write_pair
 from tests.integration.ssh.server import Server
 from tests.waiting import PATIENCE
 
@@ -26,14 +26,6 @@ def fingerprint(text: str) -> str:
     key = read_key(text)
     assert key is not None
     return key.fingerprint
-
-
-def make_key(path: Path, kind: str = "rsa") -> str:
-    """A key pair, usually of another kind than hosts have here; returns the public half."""
-    size = ["-b", "2048"] if kind == "rsa" else []
-    words = ["ssh-keygen", "-q", "-t", kind, *size, "-N", "", "-f", str(path)]
-    subprocess.run(words, check=True)
-    return path.with_suffix(".pub").read_text()
 
 
 @pytest.fixture
@@ -105,7 +97,7 @@ def test_a_host_that_the_user_knows_is_held_to_that(
 def test_a_key_of_another_kind_is_no_first_contact(
     server: Server, keys: SSHKeys, home: Path, user: Path
 ) -> None:
-    public = make_key(user / "rsa")
+    public = write_pair(user / "rsa", "rsa")
     (user / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {public}")
     with pytest.raises(HostKeyError, match="has changed"):
         run_true(keys, home, user, server.host)
@@ -114,7 +106,7 @@ def test_a_key_of_another_kind_is_no_first_contact(
 def test_a_host_shows_the_key_that_is_known_where_it_has_several(
     start_server: StartServer, keys: SSHKeys, home: Path, user: Path
 ) -> None:
-    public = make_key(user / "rsa")
+    public = write_pair(user / "rsa", "rsa")
     server = start_server("several", f"HostKey {user / 'rsa'}")
     # A mark says nothing of the kind that this host has.
     (user / ".ssh" / "known_hosts").write_text(
@@ -213,7 +205,7 @@ def test_an_authority_stands_for_hosts_that_are_made_anew(
     start_server: StartServer, keys: SSHKeys, home: Path, user: Path, kind: str
 ) -> None:
     authority = user / "ca"
-    public = make_key(authority, kind)
+    public = write_pair(authority, kind)
     (user / ".ssh" / "known_hosts").write_text(f"@cert-authority 127.0.0.* {public}")
     certificate = home.parent / "hosts" / "web-1" / "host_key-cert.pub"
     server = start_server("web-1", f"HostCertificate {certificate}")
@@ -238,8 +230,8 @@ def test_a_certificate_is_asked_for_where_a_host_has_keys_without_one(
     start_server: StartServer, keys: SSHKeys, home: Path, user: Path, kind: str
 ) -> None:
     authority, key = user / "ca", user / "key"
-    public = make_key(authority, "ed25519")
-    make_key(key, kind)
+    public = write_pair(authority, "ed25519")
+    write_pair(key, kind)
     sign(key, authority)
     server = start_server("web-1", f"HostKey {key}", f"HostCertificate {key}-cert.pub")
     (user / ".ssh" / "known_hosts").write_text(f"@cert-authority * {public}")
