@@ -158,19 +158,17 @@ def test_contacts_of_many_threads_and_processes_are_all_kept(
         "from nvoi.ssh.known_hosts import KnownHosts, read_key\n"
         "keys = KnownHosts(Path(sys.argv[1]))\n"
         "for number in range(20):\n"
-        "    keys.check(Host('h', f'10.{sys.argv[3]}.0.{number}'), read_key(sys.argv[2]))\n"
+        "    keys.check(Host('h', f'10.0.0.{number}'), read_key(sys.argv[2]))\n"
     )
     store = home / "known_hosts"
-    processes = [
-        subprocess.Popen([sys.executable, "-c", script, str(store), keys.public_key, str(one)])
-        for one in range(2)
-    ]
+    # Another run beside this one.
+    process = subprocess.Popen([sys.executable, "-c", script, str(store), keys.public_key])
     work_on_all(
         [server.host for server in servers], lambda host: connections.run(host, Command("true"))
     )
-    assert [process.wait(PATIENCE) for process in processes] == [0, 0]
+    assert process.wait(PATIENCE) == 0
     lines = store.read_text().splitlines()
-    assert len(lines) == len(set(lines)) == 44
+    assert len(lines) == len(set(lines)) == 24
     assert {f"[127.0.0.1]:{server.port}" for server in servers} <= {
         line.split()[0] for line in lines
     }

@@ -349,6 +349,10 @@ def test_a_server_is_behind_the_security_group_and_in_the_network_again(cloud: C
     assert server["security_group"]["name"] == "nvoi-shop-firewall"
     assert found.private_ip == "10.0.1.2"
     assert found.host.address == address["address"]
+    # The same where it lacks nothing else.
+    address.update(server=None, state="detached")
+    (found,) = rent(cloud, application).ensure_servers(application)
+    assert found.host.address == address["address"]
 
 
 def test_a_volume_grows_with_the_config_and_never_shrinks(cloud: Cloud) -> None:
@@ -423,6 +427,23 @@ def test_an_address_that_a_killed_change_left_is_given_back_by_the_next_deploy(
         change()
         assert len(cloud.things[ADDRESSES]) == len(cloud.things[SERVERS]) == 1
     assert 1 in left
+
+
+def test_an_address_that_cannot_be_given_back_holds_up_no_deploy(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    deploy(cloud, read("servers: {main: {master: true}, work: {}}"))
+    gone = cloud.get(SERVERS, "shop-work-1")
+    del cloud.things[SERVERS][gone["id"]]
+    for address in cloud.things[ADDRESSES].values():
+        if address["server"] == gone["id"]:
+            address.update(server=None, state="detached")
+    cloud.fail_on("DELETE", "/ips/", Fault(Refused(403, "permissions_denied", "no")))
+    deploy(cloud, read("servers: {main: {}}"))
+    (told,) = [one for one in caplog.messages if "leads nowhere" in one]
+    assert "goes on costing money: Scaleway cannot delete the address 198.18.0." in told
+    deploy(cloud, read("servers: {main: {}}"))
+    assert len(cloud.things[ADDRESSES]) == 1
 
 
 def test_an_address_goes_where_its_server_was_to_be_in_another_zone(cloud: Cloud) -> None:
