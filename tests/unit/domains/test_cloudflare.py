@@ -635,9 +635,9 @@ def test_an_answer_of_another_form_ends_a_deploy_in_words(
 ) -> None:
     monkeypatch.setattr(cloudflare, "_answer", lambda _: Answer(status, document))
     application = build_application()
-    with pytest.raises(NvoiError):
+    with pytest.raises(NvoiError, match=r"Cloudflare|domain_provider\.cloudflare"):
         deploy(cloudflare, application)
     account = application.cloudflare
     assert account is not None
-    with pytest.raises(NvoiError):
+    with pytest.raises(NvoiError, match="the tunnel x"):
         Account(account, {"CLOUDFLARE_BASE_URL": cloudflare.url}).get_token(Tunnel("x", "x"))
