@@ -74,6 +74,13 @@ class Answer:
             message = f"the answer cannot be read: {type(error).__name__}"
             raise RequestError(message, status=self.status) from None
 
+    def read_object(self) -> dict[str, Any]:
+        """The same of an answer that is to be an object, and raises where it is none."""
+        found = self.read()
+        if not isinstance(found, dict):
+            raise RequestError("the answer cannot be read: it is no object", status=self.status)
+        return found
+
 
 @dataclass(frozen=True)
 class Request:
@@ -404,6 +411,34 @@ def find_refill(headers: Mapping[str, str]) -> str | None:
     except (KeyError, ValueError):
         return None
     return str(math.ceil(max(seconds, 0.0) / max(limit - left, 1)))
+
+
+def find_value(document: object, *keys: str) -> object:
+    """What an answer has at the end of ``keys``; None where it is of another form.
+
+    It may be anything, null and text too: its readers go by this, and by :func:`list_objects`.
+    """
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    return document
+
+
+def list_objects(document: object, *keys: str) -> list[dict[str, Any]]:
+    """The objects of the list at the end of ``keys``, without what is of another form."""
+    found = find_value(document, *keys)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def get_text(document: object, *keys: str) -> str:
+    """The text at the end of ``keys``.
+
+    Raises:
+        RequestError: there is none.
+    """
+    found = find_value(document, *keys)
+    if not isinstance(found, str) or not found:
+        raise RequestError(f"the answer cannot be read: it has no {'.'.join(keys) or 'text'}")
+    return found
 
 
 def find_message(document: Any) -> str:

@@ -6,8 +6,10 @@ Facts are of Cloudflare's API reference: "Zones", "DNS Records for a Zone", "Clo
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,15 +21,11 @@ from nvoi.domains.cloudflare_records import (
     Zone,
     build_body,
     read_record,
+    read_tunnel,
     read_zone,
 )
 from nvoi.errors import RequestError
-from nvoi.http import (
-    NO_TEXTS,
-    TEMPORARY,
-    Client,
-    build_connect,
-)
+from nvoi.http import NO_TEXTS, TEMPORARY, Client, build_connect, find_value, get_text, list_objects
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.secret import Secret
@@ -54,7 +52,6 @@ CONNECTED = 1022
 NOTHING = "00000000000000000000000000000000"
 NO_TUNNEL = "00000000-0000-0000-0000-000000000000"
 
-
 #: What to do where the account refuses.
 MAKE_TOKEN = "make one at dash.cloudflare.com, My Profile, API Tokens"  # noqa: S105 - advice
 RIGHTS = (
@@ -65,7 +62,6 @@ UNREACHED = "is api.cloudflare.com reached from here? see www.cloudflarestatus.c
 BUSY = "Cloudflare takes 1,200 requests in 5 minutes: run this again after that"
 FULL = "remove what is not needed at dash.cloudflare.com, or have the limit raised there"
 QUOTA = re.compile(r"\b(?:quota|limit|too many)\b", re.IGNORECASE)
-
 
 #: How often something is made anew whose making was not answered, and that is not there.
 TRIES = 3
@@ -113,14 +109,14 @@ class Account:
 
     def find_zone(self, name: str) -> Zone | None:
         """The zone ``name``, rather of this account than of another one that the token reads."""
-        found = [*self._list("zones", "/zones", {"name": name}, ZONES_PAGE)]
-        zones = sorted(map(read_zone, found), key=lambda zone: zone.account_id != self.id)
+        found = self._list("zones", "/zones", {"name": name}, ZONES_PAGE, read_zone)
+        zones = sorted(found, key=lambda zone: zone.account_id != self.id)
         return zones[0] if zones else None
 
     def list_zones(self) -> list[Zone]:
         """The account's zones, as far as the token sees them."""
         query = {"account.id": self.id}
-        return [*map(read_zone, self._list("zones", "/zones", query, ZONES_PAGE))]
+        return self._list("zones", "/zones", query, ZONES_PAGE, read_zone)
 
     # DNS records
 
@@ -128,13 +124,13 @@ class Account:
         """The records of a zone that are exactly so: ``name``, ``comment``."""
         query = {f"{key}.exact": text for key, text in filters.items()}
         path = f"/zones/{zone_id}/dns_records"
-        found = self._list("DNS records", path, query, RECORDS_PAGE)
-        return [read_record(item, zone_id) for item in found]
+        read = partial(read_record, zone_id=zone_id)
+        return self._list("DNS records", path, query, RECORDS_PAGE, read)
 
     def create_record(self, record: Record) -> Record:
         path = f"/zones/{record.zone_id}/dns_records"
-        item = self._ask("POST", path, f"the record {record.name}", body=build_body(record))
-        return read_record(item, record.zone_id)
+        what, read = f"the record {record.name}", partial(read_record, zone_id=record.zone_id)
+        return self._ask("POST", path, what, body=build_body(record), read=read)
 
     def change_record(self, record: Record) -> None:
         path = f"/zones/{record.zone_id}/dns_records/{record.id}"
@@ -150,8 +146,7 @@ class Account:
     def list_tunnels(self, prefix: str) -> list[Tunnel]:
         """The tunnels whose names begin with ``prefix``."""
         query = {"is_deleted": "false", "include_prefix": prefix}
-        found = self._list("tunnels", self._tunnels, query, TUNNELS_PAGE)
-        return [Tunnel(item["id"], item["name"]) for item in found]
+        return self._list("tunnels", self._tunnels, query, TUNNELS_PAGE, read_tunnel)
 
     def find_tunnel(self, name: str) -> Tunnel | None:
         found = self.list_tunnels(name)
@@ -159,14 +154,14 @@ class Account:
 
     def create_tunnel(self, name: str) -> Tunnel:
         body = {"name": name, "config_src": "cloudflare"}
-        item = self._ask("POST", self._tunnels, f"the tunnel {name}", body=body)
-        return Tunnel(item["id"], item["name"])
+        what = f"the tunnel {name}"
+        return self._ask("POST", self._tunnels, what, body=body, read=read_tunnel)
 
     def get_settings(self, tunnel: Tunnel) -> dict[str, Any]:
         """The tunnel's configuration; empty where it has none yet."""
         path = f"{self._tunnels}/{tunnel.id}/configurations"
-        found = self._ask("GET", path, f"the tunnel {tunnel.name}") or {}
-        return found.get("config") or {}
+        found = find_value(self._ask("GET", path, f"the tunnel {tunnel.name}"), "config")
+        return found if isinstance(found, dict) else {}
 
     def put_settings(self, tunnel: Tunnel, settings: Mapping[str, Any]) -> None:
         path = f"{self._tunnels}/{tunnel.id}/configurations"
@@ -175,7 +170,7 @@ class Account:
     def get_token(self, tunnel: Tunnel) -> Secret:
         """What cloudflared connects to the tunnel with; no log shows it from now on."""
         path = f"{self._tunnels}/{tunnel.id}/token"
-        token = Secret(self._ask("GET", path, f"the tunnel {tunnel.name}"))
+        token = Secret(self._ask("GET", path, f"the tunnel {tunnel.name}", read=get_text))
         add_secrets(token.reveal())
         return token
 
@@ -212,7 +207,7 @@ class Account:
         # An account's own token is known to the account alone.
         for path in ("/user/tokens/verify", f"/accounts/{self.id}/tokens/verify"):
             try:
-                status = self._send("GET", path)["status"]
+                status = get_text(self._send("GET", path), "status")
             except RequestError as error:
                 if error.is_silence or error.status in TEMPORARY:
                     return ""
@@ -224,19 +219,29 @@ class Account:
     # Requests
 
     def _list(
-        self, what: str, path: str, query: Mapping[str, str], size: int
-    ) -> Iterator[dict[str, Any]]:
+        self,
+        what: str,
+        path: str,
+        query: Mapping[str, str],
+        size: int,
+        read: Callable[[dict[str, Any]], T],
+    ) -> list[T]:
         """All items of a list, page by page."""
-        page = 1
-        while True:
-            pages = {"page": str(page), "per_page": str(size)}
-            document = self._ask("GET", path, what, query={**query, **pages}, is_whole=True)
-            items = document.get("result") or []
-            yield from items
+
+        def read_page(document: object) -> tuple[list[T], int]:
+            length = find_value(document, "result_info", "per_page")
+            items = [read(item) for item in list_objects(document, "result")]
+            return items, length if isinstance(length, int) else size
+
+        found: list[T] = []
+        for page in itertools.count(1):
+            pages = {**query, "page": str(page), "per_page": str(size)}
+            items, length = self._ask("GET", path, what, query=pages, is_whole=True, read=read_page)
+            found += items
             # A page may be shorter than was asked for.
-            if len(items) < (document.get("result_info") or {}).get("per_page", size):
-                return
-            page += 1
+            if len(items) < length:
+                break
+        return found
 
     def _remove(self, path: str, what: str) -> None:
         try:
@@ -247,14 +252,22 @@ class Account:
             if error.status != MISSING:
                 raise
 
-    def _ask(self, method: str, path: str, what: str, **more: Any) -> Any:
-        """The result of a request.
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        read: Callable[[Any], T] = lambda result: result,
+        **more: Any,
+    ) -> T:
+        """What ``read`` makes of the result of a request.
 
         Raises:
             RequestError: in words that say what it was about.
         """
         try:
-            return self._send(method, path, **more)
+            return read(self._send(method, path, **more))
         except RequestError as error:
             raise self._explain(error, what, path) from error
 
@@ -275,7 +288,7 @@ class Account:
             seconds=self.pace.answer,
             patience=self.pace.patience,
         )
-        document = answer.read()
+        document = answer.read_object()
         return document if is_whole else document.get("result")
 
     def _explain(self, error: RequestError, what: str, path: str) -> RequestError:
@@ -302,10 +315,9 @@ class Account:
 
 def read_codes(error: RequestError) -> frozenset[int]:
     """The codes of an error, and of those behind it."""
-    document = error.document if isinstance(error.document, dict) else {}
-    errors = [one for one in document.get("errors") or () if isinstance(one, dict)]
-    chain = [each for one in errors for each in one.get("error_chain") or ()]
-    codes = (one.get("code") for one in [*errors, *chain] if isinstance(one, dict))
+    errors = list_objects(error.document, "errors")
+    chain = [each for one in errors for each in list_objects(one, "error_chain")]
+    codes = (one.get("code") for one in [*errors, *chain])
     return frozenset(code for code in codes if isinstance(code, int))
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nvoi.http import find_value, get_text
+
 #: Where a tunnel is, as DNS has it.
 TUNNEL_DOMAIN = "cfargotunnel.com"
 
@@ -45,28 +47,31 @@ class Tunnel:
         return f"{self.id}.{TUNNEL_DOMAIN}"
 
 
+def read_tunnel(item: object) -> Tunnel:
+    return Tunnel(get_text(item, "id"), get_text(item, "name"))
+
+
 def read_zone(item: Mapping[str, Any]) -> Zone:
-    account = item.get("account") or {}
     return Zone(
-        id=item["id"],
-        name=item["name"],
-        account_id=account.get("id") or "",
-        account_name=account.get("name") or "",
+        id=get_text(item, "id"),
+        name=get_text(item, "name"),
+        account_id=str(find_value(item, "account", "id") or ""),
+        account_name=str(find_value(item, "account", "name") or ""),
         status=item.get("status") or "",
         is_paused=bool(item.get("paused")),
         name_servers=tuple(item.get("name_servers") or ()),
     )
 
 
-def read_record(item: Mapping[str, Any], zone_id: str) -> Record:
+def read_record(item: object, zone_id: str) -> Record:
     return Record(
-        id=item["id"],
+        id=get_text(item, "id"),
         zone_id=zone_id,
-        name=item["name"],
-        type=item["type"],
-        content=item.get("content") or "",
-        is_proxied=bool(item.get("proxied")),
-        comment=item.get("comment") or "",
+        name=get_text(item, "name"),
+        type=get_text(item, "type"),
+        content=str(find_value(item, "content") or ""),
+        is_proxied=bool(find_value(item, "proxied")),
+        comment=str(find_value(item, "comment") or ""),
     )
 
 

@@ -15,6 +15,7 @@ from nvoi.domains.cloudflare_api import Account
 from nvoi.domains.cloudflare_records import Record, Tunnel, Zone
 from nvoi.domains.domain import Site, list_hostnames
 from nvoi.errors import Fault
+from nvoi.http import list_objects
 from nvoi.naming import build_prefix, build_tunnel_name, shorten
 
 ACCOUNT_ID = "application.domain_provider.cloudflare.account_id"
@@ -243,19 +244,21 @@ def build_rules(site: Site, others: Iterable[dict[str, Any]] = ()) -> list[dict[
 
 def has_rules(settings: dict[str, Any], rules: Iterable[dict[str, str]]) -> bool:
     """Whether visitors are led so; what else a rule says of the way there is its owner's."""
-    found = [{key: rule.get(key) or "" for key in KEYS} for rule in settings.get("ingress") or ()]
+    found = [
+        {key: rule.get(key) or "" for key in KEYS} for rule in list_objects(settings, "ingress")
+    ]
     return found == [{key: rule.get(key) or "" for key in KEYS} for rule in rules]
 
 
 def list_names(settings: dict[str, Any]) -> list[str]:
     """The names that a tunnel serves."""
-    rules = settings.get("ingress") or ()
+    rules = list_objects(settings, "ingress")
     return [*dict.fromkeys(rule["hostname"].lower() for rule in rules if rule.get("hostname"))]
 
 
 def list_other_rules(settings: dict[str, Any], site: Site) -> list[dict[str, Any]]:
     """The rules of names that are not the site's."""
-    rules = settings.get("ingress") or ()
+    rules = list_objects(settings, "ingress")
     names = {*site.hostnames, ""}
     return [rule for rule in rules if (rule.get("hostname") or "").lower() not in names]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import urllib3
 
 from nvoi.errors import NvoiError, RequestError
-from nvoi.http import ANSWER_SECONDS, NO_TEXTS, Answer, Client
+from nvoi.http import ANSWER_SECONDS, NO_TEXTS, Answer, Client, list_objects
 from nvoi.images.engines import strip_digest
 from nvoi.kubernetes.credentials import Credentials
 
@@ -141,8 +141,7 @@ class Registry:
             raise self._build_error(what, "its answer has no digest")
         config = content.get("config")
         found = config.get("digest") if isinstance(config, dict) else None
-        listed = content.get("manifests")
-        parts = [part.get("digest") for part in listed] if isinstance(listed, list) else []
+        parts = [part.get("digest") for part in list_objects(content, "manifests")]
         return Manifest(
             digest,
             found if isinstance(found, str) else None,
@@ -191,12 +190,9 @@ class Registry:
 
     def _read(self, answer: Answer, what: str) -> dict[str, object]:
         try:
-            content = answer.read()
+            return answer.read_object()
         except RequestError as error:
             raise self._build_error(what, error.message) from error
-        if not isinstance(content, dict):
-            raise self._build_error(what, "its answer is no JSON object")
-        return content
 
     def _build_error(self, what: str, reason: str) -> NvoiError:
         return NvoiError(

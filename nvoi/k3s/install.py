@@ -150,7 +150,7 @@ class Installer:
     def _install(self, facts: Mapping[str, Facts]) -> list[Task]:
         """Do all that is to be done: the master first, new workers at once, others in turn."""
         nodes = self._list_nodes(facts[self.servers[0].name])
-        stale = find_stale(self.servers, facts, nodes)
+        stale = find_stale(self.servers, facts, nodes, self.app)
         for node in stale:
             check_lost(node, list_claims(self.cluster, node.name))
         others = [node for node in nodes if node not in stale]

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from nvoi.k3s.facts import HEADER, Facts, K3s
 from nvoi.k3s.networks import SERVICE_NETWORK, choose_addresses, find_device
-from nvoi.k3s.nodes import ClusterNode, format_address
+from nvoi.k3s.nodes import ClusterNode, build_marker, format_address
 from nvoi.kubernetes.credentials import build_credentials
 from nvoi.kubernetes.isolation import POD_NETWORK
 from nvoi.kubernetes.names import SERVER_GROUP, build_checksum
@@ -272,21 +272,25 @@ def find_work(k3s: K3s, version: str, config: Secret, registries: Secret, stamp:
 
 
 def find_stale(
-    servers: Sequence[Server], facts: Mapping[str, Facts], nodes: Iterable[ClusterNode]
+    servers: Sequence[Server], facts: Mapping[str, Facts], nodes: Iterable[ClusterNode], app: str
 ) -> list[ClusterNode]:
     """Nodes whose servers have been set up anew: dead ones by their addresses, rented ones by name.
 
     A rented server with a node's name, and none of nvoi's k3s, was made in the place of the one
     that the node was; the cluster may not have missed that yet. k3s refuses a node whose name one
-    had that knew another password (k3s documentation, "k3s agent", "Node registration").
+    had that knew another password (k3s documentation, "k3s agent", "Node registration"). A name
+    alone does not say it: ``shop-a-b-1`` may be of ``shop`` or, on a server of another account, of
+    ``shop-a``, whose marker the node then has.
     """
+    marker = build_marker(app)
     new = [server for server in servers if facts[server.name].k3s.node_name is None]
     names = {server.name for server in new if server.is_rented}
     addresses = {format_address(server.host) for server in new}
     return [
         node
         for node in nodes
-        if node.name in names or (node.address in addresses and not node.is_ready)
+        if (node.name in names and (marker in node.markers or not node.markers))
+        or (node.address in addresses and not node.is_ready)
         if not node.is_master
     ]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from nvoi import parallel
 from nvoi.errors import RequestError
-from nvoi.http import NO_TEXTS, PATIENCE, Client
+from nvoi.http import NO_TEXTS, PATIENCE, Client, list_objects
 from nvoi.kubernetes.ownership import Json, Reference, read_reference
 from nvoi.kubernetes.refusals import find_conflicts
 from nvoi.kubernetes.workloads import Manifest
@@ -194,7 +194,7 @@ class Api:
                 items.clear()
                 del query["continue"]
                 continue
-            items += [complete(item, resource) for item in page.get("items") or ()]
+            items += [complete(item, resource) for item in list_objects(page, "items")]
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):
                 return Listing(tuple(items), str(metadata.get("resourceVersion", "")))
@@ -317,10 +317,7 @@ class Api:
         yield from cutter.finish()
 
     def _ask(self, method: str, path: str, **more: Any) -> dict[str, Any]:
-        answer = self._client.request(method, path, **more).read()
-        if not isinstance(answer, dict):
-            raise RequestError("the answer cannot be read: it is no object")
-        return answer
+        return self._client.request(method, path, **more).read_object()
 
 
 def build_path(reference: Reference, *parts: str) -> str:

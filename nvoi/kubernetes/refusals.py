@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from nvoi.errors import RequestError
+from nvoi.http import list_objects
 from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.masking import Masker
 
@@ -65,8 +66,8 @@ def explain(error: RequestError, manifests: Iterable[Manifest] = ()) -> tuple[st
 def read_causes(error: RequestError) -> Iterator[str]:
     """The causes, each at its object and field, without values."""
     match error.document:
-        case {"details": {"kind": str(kind), "name": str(name), "causes": [_, *_] as causes}}:
-            for cause in causes:
+        case {"details": {"kind": str(kind), "name": str(name), "causes": [{}, *_]}}:
+            for cause in list_objects(error.document, "details", "causes"):
                 reason = strip(str(cause.get("message", "")))
                 texts = [f"{kind.lower()} {name}", str(cause.get("field", "")), reason]
                 yield ": ".join(filter(None, texts))
@@ -81,11 +82,9 @@ def find_conflicts(error: RequestError) -> list[tuple[str, str]]:
 
     Source: Kubernetes documentation, "Server-Side Apply", "Conflicts".
     """
-    document = error.document if isinstance(error.document, dict) else {}
-    causes = (document.get("details") or {}).get("causes") or ()
     found = [
         (str(cause.get("field", "")), MANAGER.search(str(cause.get("message", ""))))
-        for cause in causes
+        for cause in list_objects(error.document, "details", "causes")
         if cause.get("reason") == "FieldManagerConflict"
     ]
     return [(field, who[1] if who else "somebody") for field, who in found]

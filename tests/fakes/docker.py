@@ -12,8 +12,11 @@ it shall do stands in `scenario.json` of the folder:
     failures  how many builds end with exit code 1 from now on
     kills     the process that such a build ends before
 
-It is also a module that installs itself as a program: see :func:`install`.
+It is also a module that installs itself as a program: see :func:`install`. It imports little, as
+tests start it often: pathlib takes longer than all that a call does.
 """
+
+# ruff: noqa: PTH103, PTH105, PTH123
 
 from __future__ import annotations
 
@@ -21,31 +24,32 @@ import hashlib
 import itertools
 import json
 import os
-import signal
 import sys
-from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
+KILL = 9
 RECORDED = ("DOCKER_BUILDKIT", "BUILDX_NO_DEFAULT_ATTESTATIONS")
-
-Calls = list[dict[str, Any]]
 
 
 class FakeDocker:
     """The folder that the stand-in has."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | str) -> None:
         self.folder = folder
 
     def install(self, programs: Path) -> None:
         """Put the program into a folder that stands in a PATH."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        os.makedirs(self.folder, exist_ok=True)
         programs.mkdir(parents=True, exist_ok=True)
         program = programs / "docker"
         program.write_text(
-            f'#!/bin/sh\nexec {sys.executable} -S {Path(__file__).resolve()} {self.folder} "$@"\n'
+            f'#!/bin/sh\nexec {sys.executable} -S {os.path.realpath(__file__)} {self.folder} "$@"\n'
         )
         program.chmod(0o755)
 
@@ -78,10 +82,9 @@ class FakeDocker:
         self._write("images.json", images)
 
     @property
-    def calls(self) -> Calls:
+    def calls(self) -> list[dict[str, Any]]:
         """Every call: ``argv`` and ``environment``."""
-        path = self.folder / "calls.jsonl"
-        text = path.read_text() if path.exists() else ""
+        text = read(f"{self.folder}/calls.jsonl").decode()
         return [json.loads(line) for line in text.splitlines()]
 
     def find_calls(self, *words: str) -> list[list[str]]:
@@ -92,17 +95,27 @@ class FakeDocker:
     def record(self, argv: list[str]) -> None:
         """Write a call down."""
         environment = {name: os.environ[name] for name in RECORDED if name in os.environ}
-        with (self.folder / "calls.jsonl").open("a") as file:
+        with open(f"{self.folder}/calls.jsonl", "a") as file:
             file.write(json.dumps({"argv": argv, "environment": environment}) + "\n")
 
     def _read(self, name: str, default: Any) -> Any:
-        path = self.folder / name
-        return json.loads(path.read_text()) if path.exists() else default
+        text = read(f"{self.folder}/{name}")
+        return json.loads(text) if text else default
 
     def _write(self, name: str, content: object) -> None:
-        path = self.folder / f"{name}.new"
-        path.write_text(json.dumps(content))
-        path.replace(self.folder / name)
+        path = f"{self.folder}/{name}"
+        with open(f"{path}.new", "w") as file:
+            json.dump(content, file)
+        os.replace(f"{path}.new", path)
+
+
+def read(path: str) -> bytes:
+    """What is in a file; nothing where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
 
 
 def digest(data: bytes) -> str:
@@ -112,8 +125,7 @@ def digest(data: bytes) -> str:
 def find_login(url: str) -> dict[str, str]:
     """How a registry is logged in to: a helper is asked, where one is named, and else the file."""
     home = os.environ.get("DOCKER_CONFIG") or f"{os.environ.get('HOME', '')}/.docker"
-    path = Path(home) / "config.json"
-    config = json.loads(path.read_text()) if path.exists() else {}
+    config = json.loads(read(f"{home}/config.json") or "{}")
     address = url.split("/")[2]
     if config.get("credHelpers", {}).get(address, config.get("credsStore", "")):
         return {}
@@ -121,22 +133,35 @@ def find_login(url: str) -> dict[str, str]:
     return {"Authorization": f"Basic {login}"} if login else {}
 
 
-def send(method: str, url: str, data: bytes, kind: str) -> str:
-    """Send a request to a registry; returns where its answer leads."""
-    import urllib.request
+def send(method: str, url: str, data: bytes = b"", **headers: str) -> tuple[str, bytes]:
+    """Send a request to a registry; returns where its answer leads, and what is in it.
 
-    headers = {"Content-Type": kind, **find_login(url)}
-    request = urllib.request.Request(url, data=data, method=method, headers=headers)
-    with urllib.request.urlopen(request) as answer:
-        return str(answer.headers.get("Location", ""))
+    Modules that do this cost more time than all else.
+    """
+    import socket
+
+    address = url.split("/")[2]
+    host, _, port = address.partition(":")
+    lines = [f"{method} {url.partition(address)[2]} HTTP/1.0", f"Host: {address}"]
+    named = {**headers, **find_login(url), "Content-Length": str(len(data))}
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in named.items()]
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + data)
+        with connection.makefile("rb") as file:
+            head, _, body = file.read().partition(b"\r\n\r\n")
+    first, *others = head.decode().split("\r\n")
+    status = first.split(" ")[1]
+    if status >= "400":
+        raise OSError(f"HTTP {status}")
+    found = dict(line.split(": ", 1) for line in others)
+    return found.get("Location", ""), body
 
 
 def upload(base: str, data: bytes) -> None:
     """Send a blob."""
-    location = send("POST", f"{base}/blobs/uploads/", b"", "application/octet-stream")
+    location, _ = send("POST", f"{base}/blobs/uploads/")
     mark = "&" if "?" in location else "?"
-    target = f"{location}{mark}digest={digest(data)}"
-    send("PUT", target, data, "application/octet-stream")
+    send("PUT", f"{location}{mark}digest={digest(data)}", data)
 
 
 def push(docker: FakeDocker, reference: str) -> None:
@@ -160,24 +185,19 @@ def push(docker: FakeDocker, reference: str) -> None:
             }
         ],
     }
-    send("PUT", f"{base}/manifests/{stamp}", json.dumps(manifest).encode(), MANIFEST)
-    print(f"{stamp}: digest: {digest(json.dumps(manifest).encode())}")
+    content = json.dumps(manifest).encode()
+    send("PUT", f"{base}/manifests/{stamp}", content, Content_Type=MANIFEST)
+    print(f"{stamp}: digest: {digest(content)}")
 
 
 def pull(docker: FakeDocker, reference: str) -> None:
     """Bring the config of a registry's image here."""
-    import urllib.request
-
     place, _, stamp = reference.rpartition(":")
     address, _, repository = place.partition("/")
     base = f"http://{address}/v2/{repository}"
-    headers = {"Accept": MANIFEST, **find_login(base)}
-    request = urllib.request.Request(f"{base}/manifests/{stamp}", headers=headers)
-    with urllib.request.urlopen(request) as answer:
-        config = json.load(answer)["config"]["digest"]
-    request = urllib.request.Request(f"{base}/blobs/{config}", headers=headers)
-    with urllib.request.urlopen(request) as answer:
-        docker.save_images({**docker.images, reference: answer.read().decode()})
+    _, manifest = send("GET", f"{base}/manifests/{stamp}", Accept=MANIFEST)
+    _, config = send("GET", f"{base}/blobs/{json.loads(manifest)['config']['digest']}")
+    docker.save_images({**docker.images, reference: config.decode()})
 
 
 def build(docker: FakeDocker, argv: list[str]) -> int:
@@ -188,11 +208,11 @@ def build(docker: FakeDocker, argv: list[str]) -> int:
     if scenario["failures"]:
         docker.set(failures=scenario["failures"] - 1)
         if scenario["kills"]:
-            os.kill(scenario["kills"], signal.SIGKILL)
+            os.kill(scenario["kills"], KILL)
         return 1
     options = dict(itertools.pairwise(argv))
-    files = sorted(path for path in Path(argv[-1]).rglob("*") if path.is_file())
-    content = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    files = sorted(f"{folder}/{name}" for folder, _, names in os.walk(argv[-1]) for name in names)
+    content = hashlib.sha256(b"".join(map(read, files))).hexdigest()
     system, _, architecture = options["--platform"].partition("/")
     config = {"os": system, "architecture": architecture, "content": content}
     docker.save_images({**docker.images, options["--tag"]: json.dumps(config)})
@@ -255,7 +275,7 @@ def run(docker: FakeDocker, argv: list[str]) -> int:
 def main() -> int:
     """The program."""
     try:
-        return run(FakeDocker(Path(sys.argv[1])), sys.argv[2:])
+        return run(FakeDocker(sys.argv[1]), sys.argv[2:])
     except KeyError as error:
         print(f"Error response from daemon: No such image: {error}", file=sys.stderr)
     except OSError as error:

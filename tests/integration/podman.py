@@ -50,8 +50,11 @@ def build_podman_environ(folder: Path, base: Mapping[str, str] | None = None) ->
         "CONTAINERS_CONF": str(folder / "containers.conf"),
         "BUILDAH_ISOLATION": "chroot",
         "TMPDIR": str(folder / "tmp"),
-        # A process for each core is more than these images have work for.
+        # A process for each core is more than these images have work for, and so is looking for
+        # garbage.
         "GOMAXPROCS": "1",
+        "GOGC": "off",
+        "GOMEMLIMIT": "256MiB",
     }
 
 

@@ -19,7 +19,7 @@ from hcloud.servers import Server
 from nvoi import parallel
 from nvoi.account import Pace, build_client
 from nvoi.errors import HostsError, RequestError
-from nvoi.http import clean_line
+from nvoi.http import clean_line, list_objects
 from nvoi.log.levels import get_logger
 from nvoi.providers.hetzner.inventory import (
     FIREWALL,
@@ -107,8 +107,7 @@ class API:
             seconds=self.pace.answer,
             patience=self.pace.patience,
         )
-        document = answer.read() if answer.body else {}
-        return document if isinstance(document, dict) else {}
+        return answer.read_object() if answer.body else {}
 
     def look(
         self,
@@ -199,7 +198,7 @@ class API:
     def _list_actions(self, ids: Sequence[int]) -> Iterable[dict[str, Any]]:
         for begin in range(0, len(ids), PAGE):
             params = {"id": ids[begin : begin + PAGE]}
-            yield from self.request("GET", "/actions", params=params)["actions"]
+            yield from list_objects(self.request("GET", "/actions", params=params), "actions")
 
 
 def ask_all(what: Sequence[str], ask: Callable[[str], T]) -> dict[str, T]:

@@ -99,8 +99,16 @@ class Scaleway(RentedServers):
         situation = self._read_situation(application, with_prices=False)
         for text in situation.list_differences():
             log.warning(text)
+        if situation.remark:
+            log.info(situation.remark)
         maker = Maker(self._api, application, situation.inventory, self._region)
         self._seen.pop(application.name, None)
+        remover = Remover(self._api, situation.inventory)
+        remover.delete_all(situation.lost)
+        for one in remover.left.values():
+            log.warning(
+                "%s leads nowhere, and goes on costing money: %s", one, remover.reasons[one.id]
+            )
         inventory = maker.ensure_all(situation.orders)
         self._seen[application.name] = inventory
         self._former = maker.former

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from nvoi.account import Pace as CloudPace
 from nvoi.account import build_client
 from nvoi.errors import RequestError
-from nvoi.http import NO_TEXTS, Answer
+from nvoi.http import NO_TEXTS, Answer, list_objects
 from nvoi.log.levels import get_logger
 from nvoi.providers.scaleway.refusals import explain, is_lost, is_transient, may_pass
 from nvoi.secret import Secret
@@ -144,11 +144,13 @@ class ScalewayAPI:
         query: Mapping[str, str] = NO_TEXTS,
         body: object = None,
         headers: Mapping[str, str] = NO_TEXTS,
+        patience: float | None = None,
     ) -> Json:
         """What the API answers; empty where that is nothing.
 
         Args:
             what: what it is asked to do, as it reads after "cannot".
+            patience: seconds for which it is asked again, where not those of the pace.
 
         Raises:
             RequestError: it refused, or did not answer; the message says what it cannot do, and
@@ -162,7 +164,7 @@ class ScalewayAPI:
                 body=body,
                 headers=headers,
                 seconds=self.pace.answer,
-                patience=self.pace.patience,
+                patience=self.pace.patience if patience is None else patience,
             )
             return read(answer)
         except RequestError as error:
@@ -175,9 +177,9 @@ class ScalewayAPI:
         for page in itertools.count(1):
             paging = {"page": str(page), size: str(PAGE)}
             answer = self.ask("GET", path, what, query={**query, **paging})
-            found = answer.get(key) or []
-            if isinstance(found, dict):
-                found = [{**one, "name": name} for name, one in found.items()]
+            found = list_objects(answer, key)
+            if isinstance(named := answer.get(key), dict):
+                found = [{**one, "name": name} for name, one in named.items()]
             entries += found
             # A page may be shorter than what was asked for; not all lists tell how long they are.
             total = answer.get(TOTAL)
@@ -277,8 +279,7 @@ def find_birth(data: Json) -> str:
 
 def read(answer: Answer) -> Json:
     """The JSON of an answer, empty where it has no body; how long a list is, always with it."""
-    found = answer.read() if answer.body.strip() else {}
-    content: Json = found if isinstance(found, dict) else {}
+    content: Json = answer.read_object() if answer.body.strip() else {}
     total = answer.headers.get("X-Total-Count", "")
     return {**content, TOTAL: int(total)} if total.isdecimal() else content
 

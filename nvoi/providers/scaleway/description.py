@@ -43,12 +43,13 @@ from nvoi.providers.wording import (
 def describe_changes(situation: Situation, *, with_volumes: bool) -> list[str]:
     """What is made, changed and removed, a line each, and what a month costs."""
     lines = [*list_shared(situation), *list_parts(situation), *list_takeovers(situation)]
+    lines += [f"deletes {one}, which leads nowhere" for one in situation.lost]
     lines += [describe_surplus(one.name) for one in situation.surplus]
     lines += [
         describe_volume(one.name, goes=with_volumes)
         for one in situation.inventory.list_surplus_data(situation.application)
     ]
-    what = lines or [AS_IT_IS_TO_BE]
+    what = [*(lines or [AS_IT_IS_TO_BE]), *filter(None, [situation.remark])]
     costs = describe_costs(sum_costs(situation, with_volumes=with_volumes))
     return [*situation.list_differences(), *what, costs]
 

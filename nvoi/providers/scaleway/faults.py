@@ -69,11 +69,10 @@ def find_fault(
     """Why a server cannot be made as the config says."""
     architecture = get_account(application, ScalewayProvider).architecture
     zone, type_ = get_zone(application, wanted), get_type(application, wanted)
-    path = build_path(wanted.group, "type") if wanted.type else f"{ACCOUNT}.server_type"
     message = find_type_fault(shelves[zone], type_, architecture)
     if message is None and images[zone, type_] is None:
         message = f"there is no image of Ubuntu 24.04 for {type_} in {zone}"
-    return None if message is None else Fault(0, 0, path, message)
+    return None if message is None else Fault(0, 0, build_type_path(wanted), message)
 
 
 def find_overlap(application: Application, inventory: Inventory) -> str | None:
@@ -84,6 +83,11 @@ def find_overlap(application: Application, inventory: Inventory) -> str | None:
     if network is None or any(one.overlaps(ipaddress.ip_network(rented.NETWORK)) for one in ranges):
         return None
     return f"{network} has {', '.join(map(str, ranges)) or 'no IPv4'}, and not {rented.SUBNET}"
+
+
+def build_type_path(wanted: WantedServer) -> str:
+    """The place of a server's type in the config."""
+    return build_path(wanted.group, "type") if wanted.type else f"{ACCOUNT}.server_type"
 
 
 def get_size(volume: Resource) -> int:

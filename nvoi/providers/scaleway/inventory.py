@@ -59,9 +59,9 @@ class Inventory:
     def find_in(self, kind: Kind, place: str) -> Resource | None:
         return next((one for one in self.list(kind) if one.place == place), None)
 
-    def find_address(self, server: str) -> Resource | None:
-        """The address that was made for a server of this name."""
-        addresses = self.list(ADDRESS)
+    def find_address(self, server: str, zone: str) -> Resource | None:
+        """The address that was made for a server of this name, in its zone."""
+        addresses = (one for one in self.list(ADDRESS) if one.place == zone)
         return next((one for one in addresses if one.labels.get(OF_SERVER) == server), None)
 
     def list_roots(self) -> tuple[Resource, ...]:
@@ -176,9 +176,11 @@ def read_inventory(api: ScalewayAPI, application: Application, zones: Sequence[s
     region = find_region(zones[0])
     places = [(NETWORK, region), *((kind, zone) for zone in zones for kind in NEEDED)]
     inventory = build_inventory(api, application, places)
-    if inventory.is_complete(application):
-        return inventory
-    return read_regions(api, application, [region])
+    if not inventory.is_complete(application):
+        return read_regions(api, application, [region])
+    # The address of a server goes before the disk that it started from.
+    orphaned = dict.fromkeys((ADDRESS, one.place) for one in inventory.list_orphans())
+    return inventory.replace(read_resources(api, application, [*orphaned]))
 
 
 def read_regions(api: ScalewayAPI, application: Application, regions: Sequence[str]) -> Inventory:

@@ -142,16 +142,20 @@ class Maker:
     # A server and its disks
 
     def _ensure_parts(self, order: Order, firewall: Resource) -> list[Resource]:
-        """The server, its disks and its address, each by itself; a new server does not run yet."""
+        """The server, its disks and its address, each by itself; a new server does not run yet.
+
+        The address is made last: there is none whose server nobody would see.
+        """
         labels = build_labels(self.application, order.wanted.group)
         parts = [self._ensure_volume(volume, order, labels) for volume in order.wanted.volumes]
         server = self.inventory.find(SERVER, order.wanted.name)
-        if server is None or find_public_ip(server) is None:
-            address = self._ensure_address(order, server)
-            parts.append(address)
-            server = server or self._make_server(order, labels, firewall, address)
+        server = server or self._make_server(order, labels, firewall)
         server = self._label(server, labels)
-        return [*parts, server, *self._ensure_root(order, server)]
+        parts += self._ensure_root(order, server)
+        if find_public_ip(server) is None:
+            parts.append(self._ensure_address(server))
+            server = self.api.find(server) or server
+        return [*parts, server]
 
     def _ensure_volume(
         self, wanted: WantedVolume, order: Order, labels: Mapping[str, str]
@@ -171,30 +175,27 @@ class Maker:
             volume = self.api.update(volume, {"size": wanted.size * GB})
         return volume
 
-    def _ensure_address(self, order: Order, server: Resource | None) -> Resource:
-        name = order.wanted.name
-        address = self.inventory.find_address(name)
-        if address is None:
-            labels = {**self.inventory.own, OF_SERVER: name}
-            tags = build_tags(None, labels)
-            body = {"type": "routed_ipv4", "tags": tags}
-            address = self._make(
-                ADDRESS, order.zone, body, lambda one: labels.items() <= one.labels.items()
-            )
-        if server is not None:
-            address = self.api.update(address, {"server": server.id})
-        return address
+    def _ensure_address(self, server: Resource) -> Resource:
+        address = self.inventory.find_address(server.name, server.place)
+        if address is not None:
+            return self.api.update(address, {"server": server.id})
+        labels = {**self.inventory.own, OF_SERVER: server.name}
+        body = {
+            "type": "routed_ipv4",
+            "tags": build_tags(None, labels),
+            "server": server.id,
+        }
+        return self._make(
+            ADDRESS, server.place, body, lambda one: labels.items() <= one.labels.items()
+        )
 
-    def _make_server(
-        self, order: Order, labels: Mapping[str, str], firewall: Resource, address: Resource
-    ) -> Resource:
+    def _make_server(self, order: Order, labels: Mapping[str, str], firewall: Resource) -> Resource:
         body = {
             "name": order.wanted.name,
             "commercial_type": order.type,
             "image": order.image,
             "tags": build_tags(None, labels),
             "security_group": firewall.id,
-            "public_ips": [address.id],
             "dynamic_ip_required": False,
             "protected": False,
             "volumes": {"0": {"volume_type": "sbs_volume", "size": ROOT_SIZE * GB}},

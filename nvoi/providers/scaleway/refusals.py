@@ -6,11 +6,11 @@ Types of refusals and their fields are those that its own clients read: scaleway
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from nvoi.errors import RequestError
-from nvoi.http import clean_line
+from nvoi.http import clean_line, list_objects
 
 SERVER_FAULT = 500
 #: What errors say of an API that does not answer.
@@ -84,9 +84,7 @@ def is_lost(error: RequestError) -> bool:
 
 def describe_refusal(document: Mapping[str, Any]) -> str:
     """Why the API refuses, by the fields that each type has; empty for those without."""
-    found = document.get("details")
-    listed = found if isinstance(found, list) else ()
-    details: Sequence[Mapping[str, Any]] = [one for one in listed if isinstance(one, dict)]
+    details = list_objects(document, "details")
     texts = {
         "denied_authentication": "the secret key is refused",
         "permissions_denied": "the API key may not "

@@ -38,8 +38,9 @@ from nvoi.waiting import NotReadyError
 
 log = get_logger("nvoi.providers")
 
-#: The order in which kinds go; all of one kind go side by side.
-KINDS = (SERVER, VOLUME, ADDRESS, FIREWALL, NETWORK, VPC)
+#: The order in which kinds go; all of one kind go side by side. While the disk that a server has
+#: started from is there, a deploy looks for its address too.
+KINDS = (SERVER, ADDRESS, VOLUME, FIREWALL, NETWORK, VPC)
 #: How often something is asked to go where the answer gets lost.
 TRIES = 3
 #: What the API says of something that still has users; of security groups in words alone.

@@ -16,6 +16,7 @@ from nvoi.providers.rented import (
     list_wanted,
 )
 from nvoi.providers.scaleway.api import (
+    ADDRESS,
     FIREWALL,
     SERVER,
     VOLUME,
@@ -37,6 +38,7 @@ from nvoi.providers.scaleway.offers import (
     read_shelf,
 )
 from nvoi.providers.scaleway.orders import Order
+from nvoi.providers.scaleway.quotas import judge_quotas
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Situation:
         faults: what of the config the account cannot have.
         drift: what of the security groups that are there is not as it is to be, by zone.
         former: the ports that they have open, and only the release before may need, likewise.
+        remark: what could not be checked, and why; empty where all was.
     """
 
     application: Application
@@ -58,10 +61,23 @@ class Situation:
     faults: tuple[Fault, ...] = ()
     drift: Mapping[str, Sequence[str]] = field(default_factory=dict)
     former: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    remark: str = ""
 
     @property
     def surplus(self) -> tuple[Resource, ...]:
         return self.inventory.list_surplus(self.application)
+
+    @property
+    def lost(self) -> tuple[Resource, ...]:
+        """The app's addresses that lead nowhere, and that no server of the config takes up."""
+        kept = {(one.name, one.place) for one in self.inventory.list(SERVER)}
+        kept |= {(order.wanted.name, order.zone) for order in self.orders}
+        return tuple(
+            one
+            for one in self.inventory.list(ADDRESS)
+            if not one.data.get("server")
+            and (self.inventory.get_server_name(one), one.place) not in kept
+        )
 
     def list_differences(self) -> Iterator[str]:
         """What the config says in vain of a server that is there, and what is of none."""
@@ -112,7 +128,11 @@ def read_situation(
     faults += [
         fault for one in new if (fault := find_fault(application, one, shelves, images)) is not None
     ]
-    situation = Situation(application, inventory, orders, shelves, tuple(dict.fromkeys(faults)))
+    # Only what there is to be had can be counted.
+    lacking = [order for order in orders if order.image]
+    beyond, remark = ([], "") if faults else judge_quotas(api, lacking)
+    faults = list(dict.fromkeys([*faults, *beyond]))
+    situation = Situation(application, inventory, orders, shelves, tuple(faults), remark=remark)
     return add_drift(api, situation) if with_prices else situation
 
 

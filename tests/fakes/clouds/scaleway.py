@@ -1,4 +1,4 @@
-"""Scaleway's APIs of Instances, Block Storage, VPC, IPAM and Marketplace: one project.
+"""Scaleway's APIs of Instances, Block Storage, VPC, IPAM, Marketplace, IAM, Account: one project.
 
 From Scaleway's public API reference, and the answers that its own clients' tests have recorded.
 What goes on in the background comes nearer to its end with each look.
@@ -50,11 +50,13 @@ RIGHTS = (
     ("/ipam/", "IPAMReadOnly", "ip"),
     ("/block/", "BlockStorageFullAccess", "volume"),
     ("/instance/", "InstancesFullAccess", "compute"),
+    ("/account/", "ProjectReadOnly", "account_project"),
+    ("/iam/", "OrganizationReadOnly", "quota"),
 )
 ALL_RIGHTS = frozenset(one for _, one, _ in RIGHTS)
 #: Mail is blocked by rules that nobody can edit.
 MAIL = tuple((port, addresses) for addresses in ("0.0.0.0/0", "::/0") for port in (25, 465, 587))
-GB = 10**9
+GB, MANY = 10**9, 1000
 ZONE, REGION, ID = r"([a-z]{2}-[a-z]{3}-\d)", r"([a-z]{2}-[a-z]{3})", r"([0-9a-f-]{36})"
 INSTANCE, BLOCK = f"/instance/v1/zones/{ZONE}", f"/block/v1/zones/{ZONE}"
 VPC, IPAM = f"/vpc/v2/regions/{REGION}", f"/ipam/v1/regions/{REGION}"
@@ -69,6 +71,7 @@ class Scaleway(Project):
         user_data: what servers were given, by their ids and its keys.
         types: what is sold in every zone; `shortages` are zones and types that are out of stock.
         limits: how many of a kind the project may have.
+        quotas: how many servers of a type the organization may have in a zone, where not MANY.
         rights: the permission sets of the API key.
         largest_page: entries that an answer has at most, whatever is asked for.
     """
@@ -80,6 +83,7 @@ class Scaleway(Project):
         self.user_data: dict[str, dict[str, str]] = {}
         self.types, self.shortages = build_types(), set[tuple[str, str]]()
         self.limits: dict[str, int] = {}
+        self.quotas: dict[tuple[str, str], int] = {}
         self.rights = set(ALL_RIGHTS)
         self.largest_page = 100
         self._going: list[tuple[Progress, Callable[[], None]]] = []
@@ -136,6 +140,33 @@ class Scaleway(Project):
     def build_refusal(self, refused: Refused) -> Answer:
         body = {"type": refused.code, "message": refused.message, **refused.details}
         return Answer(refused.status, body, refused.headers)
+
+    # Quotas
+
+    @route("GET", rf"/account/v3/projects/{ID}")
+    def show_project(self, call: Call, number: str) -> Json:
+        if number != PROJECT:
+            raise not_found("project", number)
+        return {"id": number, "name": "shop", "organization_id": ORGANIZATION, "description": ""}
+
+    @route("GET", r"/iam/v1alpha1/quota/(\w+)")
+    def show_quota(self, call: Call, name: str) -> Json:
+        if call.find("organization_id") != ORGANIZATION:
+            raise not_found("organization", str(call.find("organization_id")))
+        types = {name_quota(type_): type_ for type_ in self.types}
+        if name not in types:
+            raise not_found("quotum", name)
+        limits = [
+            {"zone": zone, "limit": self.quotas.get((types[name], zone), MANY)} for zone in ZONES
+        ]
+        return {"name": name, "unit": "", "locality_type": "zone", "limits": limits}
+
+    def _check_type_quota(self, type_: str, zone: str) -> None:
+        count = sum(one["commercial_type"] == type_ for one in self._list(SERVERS, zone))
+        quota = self.quotas.get((type_, zone), MANY)
+        if count >= quota:
+            details = [{"resource": name_quota(type_), "quota": quota, "current": count}]
+            raise Refused(403, "quotas_exceeded", "quota exceeded", details=details)
 
     # What is sold
 
@@ -295,6 +326,7 @@ class Scaleway(Project):
             raise invalid("volumes.0", "a volume of at least 10 GB of block storage is needed")
         root = {"name": f"{IMAGE_NAME}_sbs_volume_0", "project_id": body["project"], "tags": []}
         self._check_quota(SERVERS)
+        self._check_type_quota(body["commercial_type"], zone)
         volume = self._make(VOLUMES, zone, root, **build_volume_shape(disk["size"]))
         server = self._make(SERVERS, zone, body, **build_server_shape(body, type_["arch"]))
         server["security_group"] = {"id": group["id"], "name": group["name"]}
@@ -779,6 +811,10 @@ def copy(shape: Json) -> Json:
         key: type(value)(value) if isinstance(value, dict | list) else value
         for key, value in shape.items()
     }
+
+
+def name_quota(type_: str) -> str:
+    return f"cp_servers_type_{type_.replace('-', '_')}"
 
 
 def check_zone(place: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from nvoi.images.build import Build
 from nvoi.images.engines import Image, Podman
 from nvoi.images.login import NO_LOGINS
 from nvoi.source import read_source
-from tests.integration.podman import build_podman_environ, write_checkout
+from tests.integration.podman import build_podman_environ, write_checkout, write_noise
 from tests.integration.registry import Registry
 from tests.integration.ssh.conftest import (
     connect,
@@ -41,6 +42,8 @@ __all__ = [
 
 REPOSITORY = "nvoi-shop"
 PLATFORM = "linux/amd64"
+#: Bytes of a layer that takes a while to be sent.
+HEAVY = 3 << 20
 
 StartBuild = Callable[..., Build]
 MakeImage = Callable[..., Image]
@@ -58,31 +61,40 @@ def checkout(tmp_path: Path) -> Path:
     return write_checkout(tmp_path / "checkout")
 
 
+def start_build(
+    environ: Mapping[str, str],
+    checkout: Path,
+    stamp: str = "20260101000000",
+    platform: Future[str] | str = PLATFORM,
+    logins: Mapping[str, Login] = NO_LOGINS,
+) -> Build:
+    known: Future[str] = Future()
+    if isinstance(platform, str):
+        known.set_result(platform)
+    return Build(
+        engine=Podman(),
+        source=read_source(checkout, environ),
+        dockerfile=checkout / "Dockerfile",
+        tag=f"{REPOSITORY}:{stamp}",
+        platform=known if isinstance(platform, str) else platform,
+        environ=environ,
+        logins=logins,
+    ).start()
+
+
 @pytest.fixture
 def begin(environ: dict[str, str], checkout: Path) -> Iterator[StartBuild]:
-    """Starts builds of the checkout."""
+    """Starts builds of the checkout, with more variables than there are."""
     begun: list[Build] = []
 
     def begin(
         stamp: str = "20260101000000",
         platform: Future[str] | str = PLATFORM,
         logins: Mapping[str, Login] = NO_LOGINS,
-        **more: object,
+        **more: str,
     ) -> Build:
-        known: Future[str] = Future()
-        if isinstance(platform, str):
-            known.set_result(platform)
-        build = Build(
-            engine=Podman(),
-            source=read_source(checkout, environ),
-            dockerfile=checkout / "Dockerfile",
-            tag=f"{REPOSITORY}:{stamp}",
-            platform=known if isinstance(platform, str) else platform,
-            environ={**environ, **more},  # type: ignore[dict-item]  # more variables
-            logins=logins,
-        )
-        begun.append(build)
-        return build.start()
+        begun.append(start_build({**environ, **more}, checkout, stamp, platform, logins))
+        return begun[-1]
 
     yield begin
     for build in begun:
@@ -97,6 +109,35 @@ def make(begin: StartBuild) -> MakeImage:
         return begin(stamp).wait()
 
     return make
+
+
+@dataclass(frozen=True)
+class Stock:
+    """Images that tests push and leave as they are; ``same`` is ``first`` by another name.
+
+    ``heavy`` has a layer more than ``first``, which takes a while to be sent.
+    """
+
+    environ: dict[str, str]
+    first: Image
+    same: Image
+    changed: Image
+    heavy: Image
+
+
+@pytest.fixture(scope="session")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Stock:
+    folder = tmp_path_factory.mktemp("stock")
+    environ = build_podman_environ(folder / "podman")
+    checkout = write_checkout(folder / "checkout")
+    write_noise(checkout / "noise", HEAVY)
+    texts = {"first": "one\n", "same": "one\n", "changed": "two\n", "heavy": "one\n"}
+    images: dict[str, Image] = {}
+    for number, (name, text) in enumerate(texts.items(), 1):
+        more = ["COPY noise /noise"] if name == "heavy" else []
+        write_checkout(checkout, *more, text=text)
+        images[name] = start_build(environ, checkout, f"2026010100000{number}").wait()
+    return Stock(environ, **images)
 
 
 @pytest.fixture

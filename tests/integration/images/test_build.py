@@ -32,35 +32,29 @@ def ask(environ: dict[str, str], *words: str) -> str:
     return done.stdout.strip()
 
 
-def test_the_image_has_the_tag_and_the_engines_id(make: MakeImage, environ: dict[str, str]) -> None:
-    image = make("20260101120000")
+def test_an_image_is_built_when_the_platform_is_known_and_the_same_of_the_same_files(
+    *,
+    begin: StartBuild,
+    make: MakeImage,
+    checkout: Path,
+    environ: dict[str, str],
+    logged: pytest.LogCaptureFixture,
+) -> None:
+    platform: Future[str] = Future()
+    build = begin("20260101120000", platform)
+    assert not any("building" in message for message in logged.messages)
+    platform.set_result("linux/amd64")
+    image = build.wait()
+    assert any("for linux/amd64 with podman" in message for message in logged.messages)
     assert (image.repository, image.stamp) == ("nvoi-shop", "20260101120000")
     words = ("image", "inspect", "--format", "{{.Id}} {{.Os}}/{{.Architecture}}")
     assert ask(environ, *words, f"localhost/{image.tag}") == f"{image.id} linux/amd64"
-
-
-def test_an_unchanged_checkout_gives_the_same_image_and_a_changed_one_another(
-    make: MakeImage, checkout: Path
-) -> None:
-    first = make("20260101000001")
     # A fresh clone has the same files at other times.
     for path in checkout.iterdir():
         os.utime(path, (1, 1))
-    assert make("20260101000002").id == first.id
+    assert make("20260101120001").id == image.id
     write_checkout(checkout, text="two\n")
-    assert make("20260101000003").id != first.id
-
-
-def test_output_is_told_at_level_debug_while_the_build_runs(
-    begin: StartBuild, checkout: Path, logged: pytest.LogCaptureFixture
-) -> None:
-    write_checkout(checkout, 'RUN ["/bin/busybox", "sh", "-c", "echo early; exec sleep 611"]')
-    build = begin()
-    wait_until(lambda: "build: early" in logged.messages, "the first line")
-    assert not build.is_done
-    found = [one for one in logged.records if one.getMessage() == "build: early"]
-    assert found[0].levelno == logging.DEBUG
-    assert any(message.startswith("building nvoi-shop:") for message in logged.messages)
+    assert make("20260101120002").id != image.id
 
 
 def test_an_instruction_that_fails_is_named_with_the_last_lines(
@@ -83,17 +77,6 @@ def test_a_dockerfile_with_a_mistake_is_told(begin: StartBuild, checkout: Path) 
         begin().wait()
 
 
-def test_the_build_begins_when_the_platform_is_known(
-    begin: StartBuild, logged: pytest.LogCaptureFixture
-) -> None:
-    platform: Future[str] = Future()
-    build = begin(platform=platform)
-    assert not any("building" in message for message in logged.messages)
-    platform.set_result("linux/amd64")
-    assert build.wait().stamp == "20260101000000"
-    assert any("for linux/amd64 with podman" in message for message in logged.messages)
-
-
 def test_a_platform_that_cannot_be_told_ends_the_build(begin: StartBuild) -> None:
     platform: Future[str] = Future()
     build = begin(platform=platform)
@@ -110,15 +93,24 @@ def test_a_build_that_waits_for_its_platform_can_be_cancelled(begin: StartBuild)
 
 
 @pytest.mark.parametrize("isolation", ["chroot", "oci"])
-def test_a_cancelled_build_leaves_nothing_behind(
-    begin: StartBuild, checkout: Path, environ: dict[str, str], tmp_path: Path, isolation: str
+def test_a_build_tells_its_output_while_it_runs_and_cancelled_leaves_nothing_behind(
+    *,
+    begin: StartBuild,
+    checkout: Path,
+    environ: dict[str, str],
+    tmp_path: Path,
+    isolation: str,
+    logged: pytest.LogCaptureFixture,
 ) -> None:
     seconds = str(random.randint(10**8, 10**9))
-    script = f"trap : TERM; echo >/began; sleep {seconds} & wait; wait; exec sleep {seconds}"
+    script = f"trap : TERM; echo early; sleep {seconds} & wait; wait; exec sleep {seconds}"
     write_checkout(checkout, f'RUN ["/bin/busybox", "sh", "-c", "{script}"]')
     build = begin(BUILDAH_ISOLATION=isolation)
-    store = tmp_path / "podman/store"
-    wait_until(lambda: any(store.rglob("began")), "the instruction that takes long")
+    wait_until(lambda: "build: early" in logged.messages, "the instruction that takes long")
+    assert not build.is_done
+    found = [one for one in logged.records if one.getMessage() == "build: early"]
+    assert found[0].levelno == logging.DEBUG
+    assert any(message.startswith("building nvoi-shop:") for message in logged.messages)
     assert find_processes(seconds)
     build.cancel()
     with pytest.raises(CancelledError):

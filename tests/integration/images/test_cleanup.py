@@ -14,7 +14,7 @@ from nvoi.images.engines import Image, Podman
 from nvoi.images.push import push
 from nvoi.images.registry import Registry as Client
 from nvoi.process import ask
-from tests.integration.images.conftest import MakeImage
+from tests.integration.images.conftest import MakeImage, Stock
 from tests.integration.podman import write_checkout
 from tests.integration.registry import Registry
 
@@ -48,25 +48,26 @@ def list_here(environ: dict[str, str]) -> set[str]:
     return set((ask(ENGINE.list_tags("nvoi-shop"), environ) or "").split())
 
 
-def test_old_images_leave_the_registry_and_its_disk(
-    registry: Registry, make: MakeImage, checkout: Path, environ: dict[str, str]
-) -> None:
+def test_old_images_leave_the_registry_and_its_disk(registry: Registry, stock: Stock) -> None:
     client = Client(registry.address)
-    for stamp in STAMPS:
-        write_checkout(checkout, text=stamp)
-        push(ENGINE, make(stamp), client, environ)
+    for stamp, image in zip(STAMPS, (stock.first, stock.changed, stock.heavy), strict=True):
+        push(ENGINE, image, client, stock.environ, stamp=stamp)
     blobs = registry.blobs
-    assert remove_from_registry(client, "nvoi-shop", STAMPS[1:]) == (STAMPS[0],)
-    assert sorted(client.list_tags("nvoi-shop")) == STAMPS[1:]
-    assert all(client.find_digest("nvoi-shop", stamp) for stamp in STAMPS[1:])
+    assert remove_from_registry(client, "nvoi-shop", [STAMPS[0], STAMPS[2]]) == (STAMPS[1],)
+    assert sorted(client.list_tags("nvoi-shop")) == [STAMPS[0], STAMPS[2]]
+    assert all(client.find_digest("nvoi-shop", stamp) for stamp in (STAMPS[0], STAMPS[2]))
     registry.collect()
     # Its manifest, its config and the layer of its file.
     assert len(blobs - registry.blobs) == 3
     # And what was taken for old may come back whole.
-    write_checkout(checkout, text=STAMPS[0])
-    push(ENGINE, make("20260101000009"), client, environ)
-    assert registry.blobs >= blobs - registry.blobs
-    assert remove_from_registry(client, "nvoi-shop", ()) == (*STAMPS[1:], "20260101000009")
+    push(ENGINE, stock.changed, client, stock.environ, stamp="20260101000009")
+    assert registry.blobs == blobs
+    # What a kept tag stands for too is not removed.
+    push(ENGINE, stock.same, client, stock.environ, stamp="20260101000010")
+    kept = ["20260101000009", "20260101000010"]
+    assert remove_from_registry(client, "nvoi-shop", kept) == (STAMPS[2],)
+    assert client.find_digest("nvoi-shop", kept[1])
+    assert remove_from_registry(client, "nvoi-shop", ()) == (STAMPS[0], *kept)
     assert client.list_tags("nvoi-shop") == ()
 
 
@@ -85,13 +86,12 @@ def push_index(image: Image, stamp: str, registry: Registry, environ: dict[str, 
 
 
 def test_an_image_in_an_index_stays_whole_and_leaves_the_disk_with_it(
-    registry: Registry, make: MakeImage, checkout: Path, environ: dict[str, str]
+    registry: Registry, stock: Stock
 ) -> None:
     client = Client(registry.address)
-    push_index(make(STAMPS[0]), STAMPS[0], registry, environ)
+    push_index(stock.first, STAMPS[0], registry, stock.environ)
     first = registry.blobs
-    write_checkout(checkout, text="two")
-    push_index(make(STAMPS[1]), STAMPS[1], registry, environ)
+    push_index(stock.changed, STAMPS[1], registry, stock.environ)
     both = registry.blobs
     registry.collect()
     assert registry.blobs == both
@@ -105,23 +105,11 @@ def test_an_image_in_an_index_stays_whole_and_leaves_the_disk_with_it(
     assert both - registry.blobs <= first
 
 
-def test_an_image_that_a_kept_tag_stands_for_too_is_not_removed(
-    registry: Registry, make: MakeImage, environ: dict[str, str]
-) -> None:
-    client = Client(registry.address)
-    for stamp in STAMPS[:2]:
-        push(ENGINE, make(stamp), client, environ)
-    assert remove_from_registry(client, "nvoi-shop", [STAMPS[1]]) == ()
-    assert client.find_digest("nvoi-shop", STAMPS[1])
-
-
-def test_a_registry_that_lets_nothing_be_deleted_is_told(
-    tmp_path: Path, make: MakeImage, environ: dict[str, str]
-) -> None:
+def test_a_registry_that_lets_nothing_be_deleted_is_told(tmp_path: Path, stock: Stock) -> None:
     registry = Registry(tmp_path / "strict", deletes=False)
     try:
         client = Client(registry.address, name="the registry on web-1")
-        push(ENGINE, make(STAMPS[0]), client, environ)
+        push(ENGINE, stock.first, client, stock.environ)
         with pytest.raises(NvoiError, match=r"registry on web-1 cannot delete .*405"):
             remove_from_registry(client, "nvoi-shop", ())
     finally:
@@ -137,23 +125,17 @@ def test_a_registry_that_is_down_is_told(registry: Registry) -> None:
 def test_old_images_leave_this_machine_and_what_is_newer_and_the_layer_cache_stay(
     make: MakeImage, checkout: Path, environ: dict[str, str]
 ) -> None:
-    for stamp in STAMPS:
-        write_checkout(checkout, text=stamp)
-        last = make(stamp)
+    make(STAMPS[0])
+    write_checkout(checkout, text="two")
+    kept = make(STAMPS[1])
     # The last may be of a build that goes on beside this run.
+    make(STAMPS[2])
     assert remove_here(ENGINE, "nvoi-shop", [STAMPS[1]], environ) == (STAMPS[0],)
     assert list_here(environ) == set(STAMPS[1:])
-    assert make("20260101000004").id == last.id
-
-
-def test_an_image_with_a_kept_name_too_loses_the_other_name_alone(
-    make: MakeImage, environ: dict[str, str]
-) -> None:
-    first = make(STAMPS[0])
-    make(STAMPS[1])
-    assert remove_here(ENGINE, "nvoi-shop", [STAMPS[1]], environ) == (STAMPS[0],)
-    assert list_here(environ) == {STAMPS[1]}
-    assert make(STAMPS[2]).id == first.id
+    # An image with a kept name too loses the other name alone.
+    assert remove_here(ENGINE, "nvoi-shop", [STAMPS[2]], environ) == (STAMPS[1],)
+    assert list_here(environ) == {STAMPS[2]}
+    assert make("20260101000004").id == kept.id
 
 
 @pytest.fixture

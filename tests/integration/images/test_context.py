@@ -77,27 +77,35 @@ def list_app(found: dict[str, tarfile.TarInfo]) -> set[str]:
     return {name.removeprefix("app/") for name in found if name.startswith("app/")}
 
 
-@pytest.mark.parametrize("is_checkout", [True, False])
-def test_no_key_is_in_an_image(
-    app: Path, make: MakeImage, read: ReadImage, is_checkout: bool
+KEYS = (
+    "deploy.key",
+    "deploy.key.new",
+    ".deploy.key.x7_q",
+    "config/deploy.key",
+    "config/deploy.enc",
+)
+
+
+def test_an_image_has_what_git_does_not_ignore_and_no_key(
+    app: Path, make: MakeImage, read: ReadImage
 ) -> None:
-    if is_checkout:
-        subprocess.run(["git", "init", "--quiet", app], check=True)
-    for name in ("deploy.key", "deploy.key.new", ".deploy.key.x7_q", "config/deploy.key"):
-        write(app / name)
-    write(app / "config/deploy.enc")
-    assert list_app(read(make())) == {"Dockerfile", "hello.txt"}
-
-
-def test_an_image_has_what_git_does_not_ignore(app: Path, make: MakeImage, read: ReadImage) -> None:
     subprocess.run(["git", "init", "--quiet", app], check=True)
     write(app / ".gitignore", "*.log\n.env\n")
-    for name in ("trace.log", ".env", "sub/deep/file"):
+    for name in ("trace.log", ".env", "sub/deep/file", *KEYS):
         write(app / name)
     assert list_app(read(make())) == {
         *(".gitignore", "Dockerfile", "hello.txt"),
         *("sub", "sub/deep", "sub/deep/file"),
     }
+
+
+def test_no_key_comes_into_a_build_of_a_folder_without_git(
+    app: Path, environ: dict[str, str]
+) -> None:
+    for name in KEYS:
+        write(app / name)
+    with stage(read_source(app, environ), environ) as folder:
+        assert {one.name for one in folder.rglob("*")} == {"Dockerfile", "hello.txt"}
 
 
 def test_the_engine_heeds_dockerignore_also_where_git_ignores_that(
@@ -112,9 +120,8 @@ def test_the_engine_heeds_dockerignore_also_where_git_ignores_that(
     assert list_app(read(make())) == names
 
 
-@pytest.mark.parametrize("disk", ["same", "other"])
-def test_modes_times_and_links_are_those_of_the_checkout(
-    app: Path, begin: StartBuild, read: ReadImage, disk: str, request: pytest.FixtureRequest
+def test_modes_times_and_links_are_those_of_the_checkout_whether_linked_or_copied(
+    app: Path, begin: StartBuild, read: ReadImage, other_disk: Path
 ) -> None:
     script = write(app / "bin/run")
     script.chmod(0o750)
@@ -124,26 +131,20 @@ def test_modes_times_and_links_are_those_of_the_checkout(
     (app / "bin").chmod(0o755)
     for path in (script, app / "bin"):
         os.utime(path, (TIME, TIME))
-    more = {"TMPDIR": str(request.getfixturevalue("other_disk"))} if disk == "other" else {}
     before = os.umask(0o077)
     try:
-        found = read(begin(**more).wait())
+        linked = begin("20260101000001").wait()
+        copied = begin("20260101000002", TMPDIR=str(other_disk)).wait()
     finally:
         os.umask(before)
+    assert copied.id == linked.id
+    found = read(copied)
     for name, mode in (("bin/run", 0o750), ("bin", 0o755)):
         member = found[f"app/{name}"]
         assert (stat.S_IMODE(member.mode), member.mtime) == (mode, TIME)
     assert stat.S_IMODE(found["app/empty"].mode) == 0o711
     assert found["app/link"].linkname == "bin/run"
     assert found["app/broken"].linkname == "/no/such/file"
-
-
-def test_an_image_is_the_same_whether_files_are_linked_or_copied(
-    app: Path, begin: StartBuild, other_disk: Path
-) -> None:
-    first = begin("20260101000001").wait()
-    again = begin("20260101000002", TMPDIR=str(other_disk)).wait()
-    assert again.id == first.id
 
 
 def test_a_build_leaves_nothing_whether_it_ends_or_fails(

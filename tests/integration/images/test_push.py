@@ -19,9 +19,8 @@ from nvoi.images.registry import Registry as Client
 from nvoi.images.registry import find_same
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
-from tests.integration.images.conftest import MakeImage
+from tests.integration.images.conftest import HEAVY, Stock
 from tests.integration.images.processes import find_processes
-from tests.integration.podman import write_checkout, write_noise
 from tests.integration.registry import Registry
 from tests.integration.ssh.conftest import Connect
 from tests.integration.ssh.relay import Relay
@@ -29,7 +28,6 @@ from tests.integration.ssh.server import Server
 from tests.waiting import PATIENCE, wait_until
 
 ENGINE = Podman()
-SIZE = 3 << 20
 
 
 @contextmanager
@@ -52,78 +50,38 @@ def write_program(path: Path, script: str) -> None:
     path.chmod(0o755)
 
 
-@pytest.fixture
-def heavy(checkout: Path) -> Path:
-    """The checkout, with a layer that takes a while to be sent and one more after it."""
-    write_noise(checkout / "noise", SIZE)
-    return write_checkout(checkout, "COPY noise /noise")
-
-
-def test_the_registry_has_the_image_that_was_built(
-    connections: Connections,
-    server: Server,
-    registry: Registry,
-    make: MakeImage,
-    environ: dict[str, str],
+def test_the_registry_has_the_image_under_its_own_stamp_or_another(
+    connections: Connections, server: Server, registry: Registry, stock: Stock
 ) -> None:
-    image = make()
+    image, direct = stock.first, Client(registry.address)
     with reach(connections, server.host, registry) as client:
-        digest = push(ENGINE, image, client, environ)
-    direct = Client(registry.address)
-    manifest = direct.find_manifest("nvoi-shop", image.stamp)
-    assert manifest is not None
-    assert manifest.digest == digest
-    assert manifest.config == f"sha256:{image.id}"
-    assert direct.list_tags("nvoi-shop") == (image.stamp,)
-
-
-def test_an_image_may_have_another_stamp_there_than_here(
-    connections: Connections,
-    server: Server,
-    registry: Registry,
-    make: MakeImage,
-    environ: dict[str, str],
-) -> None:
-    image = make()
-    with reach(connections, server.host, registry) as client:
-        digest = push(ENGINE, image, client, environ, stamp="20990101000000")
-    direct = Client(registry.address)
-    assert direct.list_tags("nvoi-shop") == ("20990101000000",)
+        digest = push(ENGINE, image, client, stock.environ)
+        manifest = direct.find_manifest("nvoi-shop", image.stamp)
+        assert manifest is not None
+        assert (manifest.digest, manifest.config) == (digest, f"sha256:{image.id}")
+        assert direct.list_tags("nvoi-shop") == (image.stamp,)
+        assert push(ENGINE, image, client, stock.environ, stamp="20990101000000") == digest
+    assert sorted(direct.list_tags("nvoi-shop")) == [image.stamp, "20990101000000"]
     assert direct.find_digest("nvoi-shop", "20990101000000") == digest
 
 
-def test_only_layers_that_the_registry_lacks_are_sent(
-    *,
-    connections: Connections,
-    server: Server,
-    registry: Registry,
-    make: MakeImage,
-    checkout: Path,
-    environ: dict[str, str],
+def test_only_layers_that_the_registry_lacks_are_sent_and_the_same_image_is_found(
+    connections: Connections, server: Server, registry: Registry, stock: Stock
 ) -> None:
+    direct = Client(registry.address)
+    assert find_same(direct, "nvoi-shop", "0" * 64) is None
     with reach(connections, server.host, registry) as client:
-        push(ENGINE, make("20260101000001"), client, environ)
+        digest = push(ENGINE, stock.first, client, stock.environ)
         first = len(list_uploads(registry))
-        push(ENGINE, make("20260101000002"), client, environ)
+        assert find_same(direct, "nvoi-shop", stock.same.id) == (stock.first.stamp, digest)
+        push(ENGINE, stock.same, client, stock.environ)
         assert len(list_uploads(registry)) == first
-    write_checkout(checkout, text="two\n")
+    assert find_same(direct, "nvoi-shop", stock.changed.id) is None
     # As a later run does it: the port here is the same.
     with reach(connections, server.host, registry) as client:
-        push(ENGINE, make("20260101000003"), client, environ)
+        push(ENGINE, stock.changed, client, stock.environ)
     # The layer of the file, and the config.
     assert len(list_uploads(registry)) == first + 2
-
-
-def test_an_image_that_the_registry_has_is_found_by_its_id(
-    registry: Registry, make: MakeImage, checkout: Path, environ: dict[str, str]
-) -> None:
-    client = Client(registry.address)
-    assert find_same(client, "nvoi-shop", "0" * 64) is None
-    digest = push(ENGINE, make("20260101000001"), client, environ)
-    same = find_same(client, "nvoi-shop", make("20260101000002").id)
-    assert same == ("20260101000001", digest)
-    write_checkout(checkout, text="two\n")
-    assert find_same(client, "nvoi-shop", make("20260101000003").id) is None
 
 
 def test_a_push_whose_connection_is_cut_goes_on_over_a_new_one(
@@ -131,14 +89,12 @@ def test_a_push_whose_connection_is_cut_goes_on_over_a_new_one(
     connections: Connections,
     relay: Relay,
     registry: Registry,
-    heavy: Path,
-    make: MakeImage,
-    environ: dict[str, str],
+    stock: Stock,
 ) -> None:
-    image = make()
+    image = stock.heavy
     with reach(connections, relay.host, registry) as client:
-        relay.cut_after(SIZE // 2)
-        digest = push(ENGINE, image, client, environ)
+        relay.cut_after(HEAVY // 2)
+        digest = push(ENGINE, image, client, stock.environ)
     assert relay.accepted == 2
     assert Client(registry.address).find_digest("nvoi-shop", image.stamp) == digest
 
@@ -148,14 +104,12 @@ def test_a_registry_that_is_restarted_in_the_middle_gets_the_image(
     connections: Connections,
     relay: Relay,
     registry: Registry,
-    heavy: Path,
-    make: MakeImage,
-    environ: dict[str, str],
+    stock: Stock,
 ) -> None:
-    image = make()
+    image = stock.heavy
 
     def restart() -> None:
-        wait_until(lambda: relay.sent > sent + SIZE // 4, "a part of the image")
+        wait_until(lambda: relay.sent > sent + HEAVY // 4, "a part of the image")
         registry.stop()
         registry.start()
 
@@ -163,31 +117,30 @@ def test_a_registry_that_is_restarted_in_the_middle_gets_the_image(
         sent = relay.sent
         thread = threading.Thread(target=restart)
         thread.start()
-        digest = push(ENGINE, image, client, environ)
+        digest = push(ENGINE, image, client, stock.environ)
         thread.join()
     assert Client(registry.address).find_digest("nvoi-shop", image.stamp) == digest
 
 
 def test_a_push_that_is_cut_every_time_ends_after_three_attempts(
     registry: Registry,
-    make: MakeImage,
-    environ: dict[str, str],
+    stock: Stock,
     tmp_path: Path,
     logged: pytest.LogCaptureFixture,
 ) -> None:
-    image = make()
+    image = stock.first
     client = Client(registry.address)
     # An engine that loses its connection each time, which takes real ones half a minute.
     program = tmp_path / "engine"
     write_program(program, "echo x >>$TRIES; echo 'Error: connection reset by peer'; exit 125")
     tries = tmp_path / "tries"
     with pytest.raises(CommandError, match="cannot be pushed with podman: connection reset"):
-        push(Podman(str(program)), image, client, {**environ, "TRIES": str(tries)})
+        push(Podman(str(program)), image, client, {**stock.environ, "TRIES": str(tries)})
     assert len(tries.read_text().split()) == 3
     assert [one for one in logged.messages if "trying again, 3 of 3" in one]
     assert client.find_digest("nvoi-shop", image.stamp) is None
     # The next run needs nothing else than a connection that holds.
-    push(ENGINE, image, client, environ)
+    push(ENGINE, image, client, stock.environ)
 
 
 def test_a_push_that_was_interrupted_sends_the_rest_in_the_next_run(
@@ -195,25 +148,21 @@ def test_a_push_that_was_interrupted_sends_the_rest_in_the_next_run(
     registry: Registry,
     connect: Connect,
     relay: Relay,
-    checkout: Path,
-    make: MakeImage,
-    environ: dict[str, str],
+    stock: Stock,
 ) -> None:
-    write_noise(checkout / "noise", SIZE)
+    image = stock.heavy
     direct = Client(registry.address)
     with reach(connect(), relay.host, registry) as client:
-        push(ENGINE, make("20260101000001"), client, environ)
-        write_checkout(checkout, "COPY noise /noise")
-        image = make("20260101000002")
+        push(ENGINE, stock.first, client, stock.environ)
         relay.refuse()
-        relay.cut_after(SIZE // 2)
+        relay.cut_after(HEAVY // 2)
         with pytest.raises(CommandError, match="has not answered for"):
-            push(ENGINE, image, client, environ, patience=1)
+            push(ENGINE, image, client, stock.environ, patience=1)
     assert direct.find_digest("nvoi-shop", image.stamp) is None
     relay.accept_again()
     before = list_uploads(registry)
     with reach(connect(), relay.host, registry) as client:
-        push(ENGINE, image, client, environ)
+        push(ENGINE, image, client, stock.environ)
     assert direct.find_digest("nvoi-shop", image.stamp)
     # The layer of the noise, and the config.
     sent = list_uploads(registry)[len(before) :]
@@ -226,14 +175,12 @@ def test_a_push_that_is_interrupted_ends_at_once_with_all_that_it_runs(
     connections: Connections,
     relay: Relay,
     registry: Registry,
-    heavy: Path,
-    make: MakeImage,
-    environ: dict[str, str],
+    stock: Stock,
 ) -> None:
-    image = make()
+    image = stock.heavy
 
     def interrupt() -> None:
-        wait_until(lambda: relay.sent > sent + SIZE // 4, "a part of the image")
+        wait_until(lambda: relay.sent > sent + HEAVY // 4, "a part of the image")
         relay.stall()
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -242,7 +189,7 @@ def test_a_push_that_is_interrupted_ends_at_once_with_all_that_it_runs(
         thread = threading.Thread(target=interrupt)
         thread.start()
         with pytest.raises(KeyboardInterrupt):
-            push(ENGINE, image, client, environ)
+            push(ENGINE, image, client, stock.environ)
         thread.join()
         assert find_processes(client.address) == []
         relay.resume()
@@ -253,27 +200,26 @@ def test_a_registry_that_is_down_is_told_before_anything_is_sent(
     connections: Connections,
     server: Server,
     registry: Registry,
-    make: MakeImage,
-    environ: dict[str, str],
+    stock: Stock,
 ) -> None:
-    image = make()
+    image = stock.first
     registry.stop()
     began = time.monotonic()
     with (
         reach(connections, server.host, registry) as client,
         pytest.raises(CommandError, match="registry on web-1 has not answered for 1 s") as caught,
     ):
-        push(ENGINE, image, client, environ, patience=1)
+        push(ENGINE, image, client, stock.environ, patience=1)
     assert "k3s kubectl" in caught.value.hint
     assert time.monotonic() - began < PATIENCE
 
 
 def test_an_image_that_is_not_here_is_told_with_the_engines_reason(
-    registry: Registry, environ: dict[str, str]
+    registry: Registry, stock: Stock
 ) -> None:
     image = Image("nvoi-shop:20260101000000", "0" * 64)
     with pytest.raises(CommandError, match=r"cannot be pushed with podman: .*image not known"):
-        push(ENGINE, image, Client(registry.address), environ)
+        push(ENGINE, image, Client(registry.address), stock.environ)
 
 
 def test_done_is_only_said_when_the_registry_has_the_image(

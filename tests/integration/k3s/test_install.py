@@ -16,13 +16,15 @@ from nvoi.kubernetes.registry import REGISTRIES_FILE
 from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
-from tests.fakes.k3s_host import K3sHost, read_nodes, register_node
+from tests.fakes.k3s_host import read_nodes, register_node
 from tests.integration.k3s.conftest import APP, NEW, OLD, Fleet
 from tests.integration.ssh.conftest import Connect
 from tests.waiting import wait_until
 
 
-def test_servers_become_one_cluster(fleet: Fleet, connections: Connections) -> None:
+def test_servers_become_one_cluster_and_a_second_run_sends_nothing_but_two_questions(
+    fleet: Fleet, connections: Connections
+) -> None:
     worker = fleet.add(user="deploy", group="web")
     names = fleet.run(connections)
     assert names == {"shop-main-1": "shop-main-1", "shop-web-2": "shop-web-2"}
@@ -37,6 +39,14 @@ def test_servers_become_one_cluster(fleet: Fleet, connections: Connections) -> N
     )
     assert fleet.hosts[0].installations == [f"server {NEW} true"]
     assert worker.installations == [f"agent {NEW} true"]
+    before = fleet.count_commands()
+    fleet.run(connections)
+    after = fleet.count_commands()
+    asked = {name: after[name] - before[name] for name in after}
+    # The survey of each, and the master's list of nodes.
+    assert asked == {"shop-main-1": 2, "shop-web-2": 1}
+    assert [host.starts for host in fleet.hosts] == [1, 1]
+    assert [len(host.installations) for host in fleet.hosts] == [1, 1]
 
 
 def test_the_master_runs_without_traefik_and_joins_over_wireguard(
@@ -99,29 +109,14 @@ def test_only_root_may_read_the_token_and_nobody_is_told_it(
     assert not worker.has("/opt/nvoi/registry")
 
 
-def test_a_second_run_sends_nothing_but_two_questions(
-    fleet: Fleet, connections: Connections
-) -> None:
-    fleet.add(user="deploy")
-    fleet.run(connections)
-    before = fleet.count_commands()
-    fleet.run(connections)
-    after = fleet.count_commands()
-    asked = {name: after[name] - before[name] for name in after}
-    # The survey of each, and the master's list of nodes.
-    assert asked == {"shop-main-1": 2, "shop-main-2": 1}
-    assert [host.starts for host in fleet.hosts] == [1, 1]
-    assert [len(host.installations) for host in fleet.hosts] == [1, 1]
-
-
-def test_five_hosts_are_installed_side_by_side(fleet: Fleet, connections: Connections) -> None:
-    for _ in range(4):
+def test_hosts_are_installed_side_by_side(fleet: Fleet, connections: Connections) -> None:
+    for _ in range(2):
         fleet.add()
     for host in fleet.hosts:
-        # No installer goes on before all five are there.
-        host.set_fault("meet", "5")
+        # No installer goes on before all three are there.
+        host.set_fault("meet", "3")
     fleet.run(connections)
-    assert len(read_nodes(fleet.cluster)) == 5
+    assert len(read_nodes(fleet.cluster)) == 3
 
 
 def test_a_cluster_of_an_earlier_version_takes_up_all_but_the_encryption_of_its_secrets(
@@ -148,37 +143,33 @@ def test_a_cluster_of_an_earlier_version_takes_up_all_but_the_encryption_of_its_
     assert [host.starts for host in fleet.hosts] == [2, 2]
 
 
-def test_a_changed_registries_file_is_put_right_again(
+def test_what_is_not_as_it_should_be_is_put_right_without_the_installer(
     fleet: Fleet, connections: Connections
 ) -> None:
-    worker = fleet.add()
+    worker = fleet.add(group="web")
     fleet.run(connections)
     wanted = worker.read(REGISTRIES_FILE)
     (worker.root / REGISTRIES_FILE.lstrip("/")).write_text("{}\n")
     fleet.run(connections)
     assert worker.read(REGISTRIES_FILE) == wanted
-    assert worker.installations == [f"agent {NEW} true"]
-
-
-def test_another_mirror_is_told_to_every_node_without_the_installer(
-    fleet: Fleet, connections: Connections
-) -> None:
-    worker = fleet.add()
+    assert [host.starts for host in fleet.hosts] == [1, 2]
+    # Its service was stopped.
+    (worker.folder / "k3s-agent.active").unlink()
     fleet.run(connections)
+    assert [host.starts for host in fleet.hosts] == [1, 3]
+    # Another mirror is told to every node.
     fleet.settings = replace(fleet.settings, mirrors={"docker.io": ("https://mirror.example",)})
     fleet.run(connections)
     assert "https://mirror.example" in worker.read(REGISTRIES_FILE)
-    assert [host.starts for host in fleet.hosts] == [2, 2]
+    assert [host.starts for host in fleet.hosts] == [2, 4]
+    # A group that is renamed changes the label, and restarts nothing.
+    fleet.change(1, group="front")
+    fleet.run(connections)
+    node = read_nodes(fleet.cluster)["shop-web-2"]
+    assert node["metadata"]["labels"]["nvoi.io/server-name"] == "front"
+    assert '"nvoi.io/server-name=front"' in worker.read(CONFIG_FILE)
+    assert [host.starts for host in fleet.hosts] == [2, 4]
     assert [len(host.installations) for host in fleet.hosts] == [1, 1]
-
-
-def test_a_service_that_was_stopped_is_started(fleet: Fleet, connections: Connections) -> None:
-    worker = fleet.add()
-    fleet.run(connections)
-    (worker.folder / "k3s-agent.active").unlink()
-    fleet.run(connections)
-    assert worker.starts == 2
-    assert len(worker.installations) == 1
 
 
 def test_a_server_that_is_added_joins_without_touching_the_others(
@@ -190,19 +181,6 @@ def test_a_server_that_is_added_joins_without_touching_the_others(
     assert worker.starts == 1
     assert fleet.hosts[0].starts == 1
     assert sorted(read_nodes(fleet.cluster)) == ["shop-main-1", "shop-main-2"]
-
-
-def test_a_group_that_is_renamed_changes_the_label_and_restarts_nothing(
-    fleet: Fleet, connections: Connections
-) -> None:
-    worker = fleet.add(group="web")
-    fleet.run(connections)
-    fleet.change(1, group="front")
-    fleet.run(connections)
-    node = read_nodes(fleet.cluster)["shop-web-2"]
-    assert node["metadata"]["labels"]["nvoi.io/server-name"] == "front"
-    assert '"nvoi.io/server-name=front"' in worker.read(CONFIG_FILE)
-    assert worker.starts == 1
 
 
 def test_a_run_that_waited_for_the_lock_sees_what_the_other_one_did(
@@ -231,55 +209,46 @@ class TestFaults:
         assert sorted(read_nodes(fleet.cluster)) == ["shop-main-1", "shop-main-2"]
         assert len(fleet.hosts[0].installations) == 1
 
-    def test_an_installer_that_fails(self, fleet: Fleet, connections: Connections) -> None:
-        fleet.hosts[0].set_fault("broken-installer")
-        with pytest.raises(NvoiError, match=r"installer of k3s v\S+ failed") as caught:
-            fleet.run(connections)
-        assert "[ERROR] Download failed" in caught.value.output
-        fleet.hosts[0].clear_fault("broken-installer")
-        fleet.run(connections)
-        assert list(read_nodes(fleet.cluster)) == ["shop-main-1"]
-
-    def test_an_installer_that_is_not_there(
+    def test_an_installer_that_cannot_be_had_or_does_not_end(
         self, fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
     ) -> None:
+        host, script, settings = fleet.hosts[0], fleet.site.body, fleet.settings
         fleet.site.body = None
         with pytest.raises(NvoiError, match=r"cannot be had from http.*k3s\.install_url"):
             fleet.run(connections)
-        assert fleet.hosts[0].installations == []
         assert "k3s.install_url is not https" in told.text
-
-    def test_an_installer_over_tls_is_not_taken_from_elsewhere(
-        self, fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
-    ) -> None:
-        fleet.hosts[0].add_program(
-            "curl", "#!/bin/sh\nprintf '%s\\n' \"$*\" >/opt/fake/curl.log\nexit 22\n"
-        )
-        fleet.settings = replace(fleet.settings, install_url="https://mirror.example/k3s")
-        with pytest.raises(NvoiError, match="cannot be had from https://mirror"):
-            fleet.run(connections)
-        (asked,) = fleet.hosts[0].read_log("curl.log")
-        assert "-sSfL --proto-redir =https " in asked
-        assert asked.endswith(" https://mirror.example/k3s")
-        assert "is not https" not in told.text
-
-    def test_a_page_that_is_no_installer(self, fleet: Fleet, connections: Connections) -> None:
         fleet.site.body = b"<html>Please log in</html>"
         with pytest.raises(NvoiError, match="cannot be had") as caught:
             fleet.run(connections)
         assert any("gives no shell script" in line for line in caught.value.output)
-
-    def test_an_installation_that_was_cut_short(
-        self, fleet: Fleet, connections: Connections
-    ) -> None:
-        fleet.hosts[0].set_fault("killed-installer")
+        # Over TLS it is not taken from elsewhere.
+        log = "#!/bin/sh\nprintf '%s\\n' \"$*\" >/opt/fake/curl.log\nexit 22\n"
+        host.add_program("curl", log)
+        fleet.settings = replace(settings, install_url="https://mirror.example/k3s")
+        told.clear()
+        with pytest.raises(NvoiError, match="cannot be had from https://mirror"):
+            fleet.run(connections)
+        (asked,) = host.read_log("curl.log")
+        assert "-sSfL --proto-redir =https " in asked
+        assert asked.endswith(" https://mirror.example/k3s")
+        assert "is not https" not in told.text
+        (host.root / "usr/local/bin/curl").unlink()
+        fleet.site.body, fleet.settings = script, settings
+        assert host.installations == []
+        host.set_fault("broken-installer")
+        with pytest.raises(NvoiError, match=r"installer of k3s v\S+ failed") as caught:
+            fleet.run(connections)
+        assert "[ERROR] Download failed" in caught.value.output
+        host.clear_fault("broken-installer")
+        # It is killed, and the next run goes on from there.
+        host.set_fault("killed-installer")
         with pytest.raises(NvoiError, match="shop-main-1"):
             fleet.run(connections)
-        assert fleet.hosts[0].has("/usr/local/bin/k3s")
-        assert not fleet.hosts[0].has(STAMP_FILE)
-        token = fleet.hosts[0].read_config()["token"]
+        assert host.has("/usr/local/bin/k3s")
+        assert not host.has(STAMP_FILE)
+        token = host.read_config()["token"]
         fleet.run(connections)
-        assert fleet.hosts[0].read_config()["token"] == token
+        assert host.read_config()["token"] == token
         assert list(read_nodes(fleet.cluster)) == ["shop-main-1"]
 
     def test_a_connection_that_breaks_while_it_installs(
@@ -312,18 +281,7 @@ class TestFaults:
         fleet.run(connections)
         assert len(fleet.hosts[0].installations) == 1
 
-    def test_a_worker_that_cannot_reach_the_master(
-        self, fleet: Fleet, connections: Connections
-    ) -> None:
-        worker = fleet.add()
-        fleet.run(connections)
-        (fleet.cluster.folder / "master").rename(fleet.cluster.folder / "unplugged")
-        (worker.folder / "k3s-agent.active").unlink()
-        with pytest.raises(NvoiError, match=r"must reach 10\.0\.0\.11 port 6443/tcp") as caught:
-            fleet.run(connections, seconds=1)
-        assert any("failed to get CA certs" in line for line in caught.value.output)
-
-    def test_a_node_that_is_not_ready(
+    def test_a_node_that_is_not_ready_or_does_not_reach_the_master(
         self, fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
     ) -> None:
         worker = fleet.add()
@@ -332,9 +290,12 @@ class TestFaults:
         with pytest.raises(NvoiError, match="shop-main-2 is NotReady: Kubelet stopped posting"):
             fleet.run(connections, seconds=1)
         assert fleet.run(connections, seconds=1, spare=["shop-main-2"])["shop-main-2"]
-        # Where k3s cannot even be started on it, that is told, and is no more of a hindrance.
         (fleet.cluster.folder / "master").rename(fleet.cluster.folder / "unplugged")
         (worker.folder / "k3s-agent.active").unlink()
+        with pytest.raises(NvoiError, match=r"must reach 10\.0\.0\.11 port 6443/tcp") as caught:
+            fleet.run(connections, seconds=1)
+        assert any("failed to get CA certs" in line for line in caught.value.output)
+        # Where k3s cannot even be started on it, that is told, and is no more of a hindrance.
         node = fleet.cluster.find("Node", "shop-main-2")
         del node["metadata"]["annotations"]["nvoi.io/registry-access"]
         fleet.cluster.add(node)
@@ -355,65 +316,41 @@ def set_dead(cluster: ClusterState, name: str) -> None:
     register_node(cluster, name, ready=False)
 
 
-class TestUpgrades:
-    """Another release comes to one node after the other, the master first."""
-
-    @pytest.fixture
-    def old(self, fleet: Fleet, connections: Connections) -> list[K3sHost]:
-        fleet.add()
-        fleet.add()
-        fleet.settings = replace(fleet.settings, version=OLD)
-        fleet.run(connections)
-        return fleet.hosts
-
-    def test_the_master_is_first(
-        self,
-        fleet: Fleet,
-        connections: Connections,
-        old: list[K3sHost],
-        told: pytest.LogCaptureFixture,
-    ) -> None:
-        fleet.settings = replace(fleet.settings, version=NEW)
-        told.clear()
-        fleet.run(connections)
-        ready = [line.split(":")[0] for line in told.messages if " runs as node " in line]
-        assert ready == ["shop-main-1", "shop-main-2", "shop-main-3"]
-        nodes = read_nodes(fleet.cluster).values()
-        assert {node["status"]["nodeInfo"]["kubeletVersion"] for node in nodes} == {NEW}
-        assert [host.installations[-1].split()[1] for host in old] == [NEW] * 3
-
-    def test_one_that_fails_leaves_the_others_alone(
-        self, fleet: Fleet, connections: Connections, old: list[K3sHost]
-    ) -> None:
-        fleet.settings = replace(fleet.settings, version=NEW)
-        old[1].set_fault("broken-installer")
-        with pytest.raises(NvoiError, match="shop-main-2"):
-            fleet.run(connections)
+def test_another_release_comes_to_one_node_after_the_other_the_master_first(
+    fleet: Fleet, connections: Connections, told: pytest.LogCaptureFixture
+) -> None:
+    def read_releases() -> list[str]:
         nodes = read_nodes(fleet.cluster)
-        assert nodes["shop-main-1"]["status"]["nodeInfo"]["kubeletVersion"] == NEW
-        assert nodes["shop-main-3"]["status"]["nodeInfo"]["kubeletVersion"] == OLD
-        old[1].clear_fault("broken-installer")
-        fleet.run(connections)
-        nodes = read_nodes(fleet.cluster)
-        assert nodes["shop-main-3"]["status"]["nodeInfo"]["kubeletVersion"] == NEW
-        assert len(old[0].installations) == 2
+        return [nodes[name]["status"]["nodeInfo"]["kubeletVersion"] for name in sorted(nodes)]
 
-    def test_there_is_no_way_back(
-        self, fleet: Fleet, connections: Connections, old: list[K3sHost]
-    ) -> None:
-        fleet.settings = replace(fleet.settings, version="v1.34.9+k3s1")
-        with pytest.raises(NvoiError, match="does not support downgrades"):
-            fleet.run(connections)
-        assert [len(host.installations) for host in old] == [1, 1, 1]
-
-    def test_a_cluster_keeps_its_release_where_the_config_names_none(
-        self, fleet: Fleet, connections: Connections, old: list[K3sHost]
-    ) -> None:
-        fleet.settings = replace(fleet.settings, version=None)
-        new = fleet.add()
+    fleet.add()
+    fleet.settings = replace(fleet.settings, version=OLD)
+    fleet.run(connections)
+    # There is no way back.
+    fleet.settings = replace(fleet.settings, version="v1.34.9+k3s1")
+    with pytest.raises(NvoiError, match="does not support downgrades"):
         fleet.run(connections)
-        assert new.installations == [f"agent {OLD} true"]
-        assert [host.starts for host in old] == [1, 1, 1, 1]
+    assert [len(host.installations) for host in fleet.hosts] == [1, 1]
+    # Where the config names no release, the cluster keeps its own.
+    fleet.settings = replace(fleet.settings, version=None)
+    assert fleet.add().installations == []
+    fleet.run(connections)
+    assert fleet.hosts[2].installations == [f"agent {OLD} true"]
+    assert [host.starts for host in fleet.hosts] == [1, 1, 1]
+    # One that fails leaves those after it alone.
+    fleet.settings = replace(fleet.settings, version=NEW)
+    fleet.hosts[1].set_fault("broken-installer")
+    told.clear()
+    with pytest.raises(NvoiError, match="shop-main-2"):
+        fleet.run(connections)
+    assert read_releases() == [NEW, OLD, OLD]
+    fleet.hosts[1].clear_fault("broken-installer")
+    fleet.run(connections)
+    assert read_releases() == [NEW] * 3
+    assert [host.installations[-1].split()[1] for host in fleet.hosts] == [NEW] * 3
+    assert len(fleet.hosts[0].installations) == 2
+    ready = [line.split(":")[0] for line in told.messages if " runs as node " in line]
+    assert ready == ["shop-main-1", "shop-main-2", "shop-main-3"]
 
 
 def test_the_app_has_its_name_in_a_label_that_is_allowed(

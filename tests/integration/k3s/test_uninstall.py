@@ -55,30 +55,43 @@ def leave(fleet: Fleet) -> None:
 def test_a_server_that_leaves_the_config_is_drained_and_removed(
     pair: Fleet, connections: Connections
 ) -> None:
+    def check_kept() -> None:
+        assert not read_nodes(pair.cluster)["shop-main-2"]["spec"].get("unschedulable")
+        assert pair.hosts[1].removals == []
+
     leave(pair)
-    pair.run(connections)
-    assert list(read_nodes(pair.cluster)) == ["shop-main-1"]
-    assert list_verbs(pair.cluster)[-2:] == ["cordon shop-main-2", "delete node shop-main-2"]
-    assert pair.hosts[1].removals == ["k3s-agent"]
-    assert not pair.hosts[1].has("/etc/rancher/k3s")
-    assert pair.hosts[0].removals == []
-
-
-def test_a_node_that_cannot_be_drained_stays_as_it_was(
-    pair: Fleet, connections: Connections
-) -> None:
+    # Not while its disk has data of the cluster's.
+    add_disk(pair.cluster, "shop-main-1", None)
+    add_disk(pair.cluster, "shop-main-1", "other")
+    add_disk(pair.cluster, "shop-main-2")
+    kube = pair.get_kube(connections)
+    assert list_claims(kube, "shop-main-1") == ["default/other", "pvc-0"]
+    assert list_claims(kube, "shop-main-3") == []
+    with pytest.raises(NvoiError, match="shop-main-2 cannot be removed: its own disk has") as told:
+        pair.run(connections)
+    assert "default/data-db-shop-0" in str(told.value)
+    check_kept()
+    pair.cluster.remove("PersistentVolume", "pvc-2")
+    # Nor while it cannot be drained.
     containers = [{"name": "theirs", "image": "theirs:1"}]
     spec = {"nodeName": "shop-main-2", "containers": containers}
     pod: dict[str, Any] = {"metadata": {"name": "theirs"}, "spec": spec}
     pair.cluster.add({"kind": "Pod", **pod})
     budget = {"times": 1000, "status": 429, "reason": "TooManyRequests"}
     pair.cluster.scenario(fail={"evict": budget})
-    leave(pair)
     with pytest.raises(NvoiError, match="shop-main-2 cannot be drained and stays") as caught:
         pair.run(connections)
     assert "default/theirs: a PodDisruptionBudget forbids it" in "\n".join(caught.value.output)
-    assert not read_nodes(pair.cluster)["shop-main-2"]["spec"].get("unschedulable")
-    assert pair.hosts[1].removals == []
+    check_kept()
+    pair.cluster.scenario(fail={})
+    pair.run(connections)
+    assert list(read_nodes(pair.cluster)) == ["shop-main-1"]
+    verbs = list_verbs(pair.cluster)
+    assert verbs[-1] == "delete node shop-main-2"
+    assert "cordon shop-main-2" in verbs
+    assert pair.hosts[1].removals == ["k3s-agent"]
+    assert not pair.hosts[1].has("/etc/rancher/k3s")
+    assert pair.hosts[0].removals == []
 
 
 def test_a_node_that_is_held_takes_pods_again_where_its_server_is_kept(
@@ -106,21 +119,37 @@ def test_a_node_that_is_held_takes_pods_again_where_its_server_is_kept(
     assert "kubectl uncordon shop-main-2" in told.text
 
 
-def test_a_server_that_is_gone_is_removed_with_a_word_on_what_to_do_there(
+def test_servers_that_are_gone_or_dead_are_removed_with_a_word_on_what_is_there(
     pair: Fleet, connections: Connections, told: pytest.LogCaptureFixture
 ) -> None:
-    leave(pair)
+    pair.add()
+    pair.run(connections)
     pair.machines[1].stop()
-    register_node(pair.cluster, "shop-main-2", ready=False)
+    add_disk(pair.cluster, "shop-main-3")
+    for name in ("shop-main-2", "shop-main-3"):
+        register_node(pair.cluster, name, ready=False)
+        leave(pair)
+    told.clear()
     pair.run(connections)
     assert list(read_nodes(pair.cluster)) == ["shop-main-1"]
     assert "cordon shop-main-2" not in list_verbs(pair.cluster)
     assert "run `k3s-agent-uninstall.sh` there" in told.text
+    assert pair.hosts[2].removals == []
+    assert "k3s stays on its server, as data of default/data-db-shop-0 is there" in told.text
 
 
 def test_a_node_that_another_app_uses_loses_the_marker_only(
     pair: Fleet, connections: Connections
 ) -> None:
+    # Two apps that call a server's group differently are told so.
+    before = pair.hosts[1].read(CONFIG_FILE)
+    pair.change(1, group="web")
+    with pytest.raises(NvoiError, match=r"in the server group 'main' for other apps \(shop\)"):
+        pair.run(connections, app="blog")
+    labels = read_nodes(pair.cluster)["shop-main-2"]["metadata"]["labels"]
+    assert labels["nvoi.io/server-name"] == "main"
+    assert pair.hosts[1].read(CONFIG_FILE) == before
+    pair.change(1, group="main")
     pair.run(connections, app="blog")
     leave(pair)
     pair.run(connections)
@@ -129,26 +158,11 @@ def test_a_node_that_another_app_uses_loses_the_marker_only(
     assert labels["nvoi.io/app.blog"] == "true"
     assert labels["nvoi.io/server-name"] == "main"
     assert pair.hosts[1].removals == []
-
-
-def test_nodes_that_no_app_of_nvoi_has_marked_are_left_alone(
-    pair: Fleet, connections: Connections
-) -> None:
-    register_node(pair.cluster, "by-hand")
-    pair.run(connections)
-    assert "by-hand" in read_nodes(pair.cluster)
-
-
-def test_two_apps_that_call_a_servers_group_differently_are_told_so(
-    pair: Fleet, connections: Connections
-) -> None:
-    before = pair.hosts[1].read(CONFIG_FILE)
-    pair.change(1, group="web")
-    with pytest.raises(NvoiError, match=r"in the server group 'main' for other apps \(shop\)"):
-        pair.run(connections, app="blog")
-    labels = read_nodes(pair.cluster)["shop-main-2"]["metadata"]["labels"]
-    assert labels["nvoi.io/server-name"] == "main"
-    assert pair.hosts[1].read(CONFIG_FILE) == before
+    # An app that is deleted takes its marker with it.
+    kube = pair.get_kube(connections)
+    assert list_other_apps(list_nodes(kube), "blog") == ["shop"]
+    forget_app(kube, list_nodes(kube), "shop")
+    assert list_other_apps(list_nodes(kube), "blog") == []
 
 
 def test_a_server_that_was_set_up_anew_takes_the_place_of_its_old_node(
@@ -218,11 +232,14 @@ def test_what_is_left_of_a_rented_cluster_joins_that_of_a_new_master(
     assert worker.removals == ["k3s-agent"]
 
 
-def test_a_new_server_gets_a_name_that_no_node_has(pair: Fleet, connections: Connections) -> None:
+def test_nodes_of_nobody_s_are_left_alone_and_no_new_one_gets_their_names(
+    pair: Fleet, connections: Connections
+) -> None:
     register_node(pair.cluster, "shop-main-3")
     pair.add()
     names = pair.run(connections)
     assert names["shop-main-3"] == "shop-main-3-2"
+    assert "shop-main-3" in read_nodes(pair.cluster)
 
 
 def test_servers_that_change_places_in_the_config_keep_their_nodes(
@@ -239,92 +256,35 @@ def test_servers_that_change_places_in_the_config_keep_their_nodes(
     assert [host.removals for host in pair.hosts] == [[], ["k3s-agent"], []]
 
 
-def test_an_app_that_is_deleted_takes_its_marker_with_it(
+def test_delete_takes_nvoi_s_k3s_off_every_server_that_can_be_reached(
     pair: Fleet, connections: Connections
 ) -> None:
-    pair.run(connections, app="blog")
-    kube = pair.get_kube(connections)
-    assert list_other_apps(list_nodes(kube), "shop") == ["blog"]
-    forget_app(kube, list_nodes(kube), "shop")
-    assert list_other_apps(list_nodes(kube), "blog") == []
-
-
-def test_the_disks_of_a_node_are_told_from_those_of_others(
-    fleet: Fleet, connections: Connections
-) -> None:
-    fleet.run(connections)
-    add_disk(fleet.cluster, "shop-main-1", None)
-    add_disk(fleet.cluster, "shop-main-1")
-    add_disk(fleet.cluster, "shop-main-2", "other")
-    kube = fleet.get_kube(connections)
-    assert list_claims(kube, "shop-main-1") == ["default/data-db-shop-0", "pvc-0"]
-    assert list_claims(kube, "shop-main-3") == []
-
-
-def test_a_server_whose_disk_has_data_of_the_cluster_s_is_not_removed(
-    pair: Fleet, connections: Connections
-) -> None:
-    add_disk(pair.cluster, "shop-main-2")
-    pair.servers.pop()
-    with pytest.raises(NvoiError, match="shop-main-2 cannot be removed: its own disk has") as told:
-        pair.run(connections)
-    assert "default/data-db-shop-0" in str(told.value)
-    node = read_nodes(pair.cluster)["shop-main-2"]
-    assert not node["spec"].get("unschedulable")
-    assert pair.hosts[1].removals == []
-
-
-def test_a_server_is_removed_where_the_data_is_on_another_one(
-    pair: Fleet, connections: Connections
-) -> None:
-    add_disk(pair.cluster, "shop-main-1")
-    pair.servers.pop()
-    pair.run(connections)
-    assert list(read_nodes(pair.cluster)) == ["shop-main-1"]
-    assert pair.hosts[1].removals == ["k3s-agent"]
-
-
-def test_a_dead_node_goes_and_its_server_keeps_the_data(
-    pair: Fleet, connections: Connections, told: pytest.LogCaptureFixture
-) -> None:
-    add_disk(pair.cluster, "shop-main-2")
-    register_node(pair.cluster, "shop-main-2", ready=False)
-    pair.servers.pop()
-    pair.run(connections)
-    assert list(read_nodes(pair.cluster)) == ["shop-main-1"]
-    assert pair.hosts[1].removals == []
-    assert "k3s stays on its server, as data of default/data-db-shop-0 is there" in told.text
-
-
-class TestUninstall:
     """``nvoi delete --cluster``."""
-
-    def test_takes_k3s_off_every_server(self, pair: Fleet, connections: Connections) -> None:
-        assert pair.hosts[0].has("/opt/nvoi/registry")
-        for host in pair.hosts:
-            (host.root / "opt/nvoi/volumes/shop-main-data").mkdir(parents=True)
-            (host.root / "opt/nvoi/datastore/20260101T031700Z").mkdir(parents=True)
+    master, worker = pair.hosts
+    assert master.has("/opt/nvoi/registry")
+    for host in pair.hosts:
+        (host.root / "opt/nvoi/volumes/shop-main-data").mkdir(parents=True)
+        (host.root / "opt/nvoi/datastore/20260101T031700Z").mkdir(parents=True)
+    pair.machines[1].stop()
+    with pytest.raises(NvoiError, match="shop-main-2"):
         uninstall(connections, pair.servers)
+    assert master.removals == ["k3s"]
+    pair.machines[1].start()
+    # A k3s that is not nvoi's stays.
+    config = worker.root / CONFIG_FILE.lstrip("/")
+    own = config.read_text()
+    config.write_text("token: x\n")
+    with pytest.raises(NvoiError, match="not one that nvoi has installed"):
         uninstall(connections, pair.servers)
-        assert [host.removals for host in pair.hosts] == [["k3s"], ["k3s-agent"]]
-        for host in pair.hosts:
-            assert not host.has("/etc/rancher")
-            assert not host.has("/usr/local/bin/k3s")
-            assert not host.has("/opt/nvoi/registry")
-            # There are Secrets in it.
-            assert not host.has("/opt/nvoi/datastore")
-            assert host.has("/opt/nvoi/volumes/shop-main-data")
-
-    def test_does_the_rest_where_one_cannot_be_reached(
-        self, pair: Fleet, connections: Connections
-    ) -> None:
-        pair.machines[1].stop()
-        with pytest.raises(NvoiError, match="shop-main-2"):
-            uninstall(connections, pair.servers)
-        assert pair.hosts[0].removals == ["k3s"]
-
-    def test_leaves_a_k3s_that_is_not_nvois(self, pair: Fleet, connections: Connections) -> None:
-        (pair.hosts[1].root / "etc/rancher/k3s/config.yaml").write_text("token: x\n")
-        with pytest.raises(NvoiError, match="not one that nvoi has installed"):
-            uninstall(connections, pair.servers)
-        assert [host.removals for host in pair.hosts] == [["k3s"], []]
+    assert worker.removals == []
+    config.write_text(own)
+    for _ in range(2):
+        uninstall(connections, pair.servers)
+    assert [host.removals for host in pair.hosts] == [["k3s"], ["k3s-agent"]]
+    for host in pair.hosts:
+        assert not host.has("/etc/rancher")
+        assert not host.has("/usr/local/bin/k3s")
+        assert not host.has("/opt/nvoi/registry")
+        # There are Secrets in it.
+        assert not host.has("/opt/nvoi/datastore")
+        assert host.has("/opt/nvoi/volumes/shop-main-data")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,6 +19,28 @@ from nvoi.ssh.keys import Identities
 from nvoi.ssh.known_hosts import KnownHosts
 from tests.integration.ssh.relay import Relay
 from tests.integration.ssh.server import Server
+
+
+@cache
+def make_pair(kind: str) -> tuple[str, str]:
+    """A key pair of a process' tests, private and public: an RSA key takes half a second."""
+    # The smaller one of the usual sizes of RSA.
+    size = ["-b", "2048"] if kind == "rsa" else []
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "key"
+        words = ["ssh-keygen", "-q", "-t", kind, *size, "-N", "", "-f", str(path)]
+        subprocess.run(words, check=True)
+        return path.read_text(), path.with_suffix(".pub").read_text()
+
+
+def write_pair(path: Path, kind: str) -> str:
+    """A key pair in a file and the one beside it; returns the public half."""
+    private, public = make_pair(kind)
+    path.touch(0o600)
+    path.write_text(private)
+    path.with_suffix(".pub").write_text(public)
+    return public
+
 
 StartServer = Callable[..., Server]
 StartRelay = Callable[[Host], Relay]

@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from nvoi.config.ssh_keys import generate_ssh_keys
@@ -135,11 +136,7 @@ class Server:
         if os.getuid() == 0:
             PRIVILEGE_FOLDER.mkdir(mode=0o755, exist_ok=True)
         config = self.folder / "sshd_config"
-        config.write_text(self._build_config("PerSourcePenalties no"))
-        checked = subprocess.run([SSHD, "-t", "-f", str(config)], capture_output=True, check=False)
-        if checked.returncode:
-            # Before OpenSSH 9.8.
-            config.write_text(self._build_config())
+        config.write_text(self._build_config(*find_more_options()))
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._wrapper, SSHD, "-D", "-e", "-f", str(config)],
@@ -204,6 +201,15 @@ class Server:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(pause)
         raise AssertionError(f"sshd does not listen: {self.log}")
+
+
+@cache
+def find_more_options() -> tuple[str, ...]:
+    """Options that an sshd may not know yet: this one came with OpenSSH 9.8."""
+    option = "PerSourcePenalties no"
+    words = [SSHD, "-G", "-f", "/dev/null", "-o", option.replace(" ", "=")]
+    known = subprocess.run(words, capture_output=True, check=False).returncode == 0
+    return (option,) if known else ()
 
 
 def list_family(pid: int) -> list[int]:

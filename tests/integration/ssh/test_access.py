@@ -17,7 +17,7 @@ from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections, build_connections
 from nvoi.ssh.keys import Identities
 from nvoi.ssh.known_hosts import KnownHosts
-from tests.integration.ssh.conftest import StartServer
+from tests.integration.ssh.conftest import StartServer, write_pair
 from tests.integration.ssh.server import Server
 
 
@@ -72,10 +72,7 @@ def test_a_key_of_the_agent_lets_in(server: Server, tmp_path: Path, agent: str) 
 def test_a_key_file_lets_in(server: Server, tmp_path: Path, kind: str) -> None:
     file = tmp_path / ".ssh" / f"id_{kind}"
     file.parent.mkdir()
-    # The smaller one of the usual sizes of RSA: it is made in a moment.
-    words = ["ssh-keygen", "-q", "-t", kind, *(["-b", "2048"] if kind == "rsa" else [])]
-    subprocess.run([*words, "-N", "", "-f", str(file)], check=True)
-    server.authorize(file.with_suffix(".pub").read_text().strip())
+    server.authorize(write_pair(file, kind).strip())
     run_true(server, build_connections(None, tmp_path / "state", {"HOME": str(tmp_path)}))
 
 

@@ -279,7 +279,7 @@ def test_a_silent_command_is_ended_and_a_talking_one_is_not(
 def test_a_large_input_and_output_pass_both_ways_at_once(
     server: Server, connections: Connections
 ) -> None:
-    data = b"0123456789abcde\n" * (1 << 19)
+    data = b"0123456789abcde\n" * (1 << 18)
     result = connections.run(server.host, Command("cat"), stdin=data, level=None)
     assert result.stdout.encode() == data
 

@@ -86,7 +86,7 @@ def test_commands_that_leave_their_input_alone_end_nothing_but_themselves(
         connections.run(server.host, Command("true"), stdin="unread")
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, range(300)))
+        list(pool.map(work, range(100)))
     assert server.connection_count == 1
 
 

@@ -11,9 +11,11 @@ import pytest
 from nvoi.account import Pace
 from nvoi.config.schema import Application
 from nvoi.domains.cloudflare import Tunnels
+from nvoi.domains.cloudflare_api import Account
+from nvoi.domains.cloudflare_records import Tunnel
 from nvoi.errors import ConfigError, HostsError, NvoiError, RequestError
 from tests.fakes.clouds.cloudflare import ACCOUNT, OTHER_ACCOUNT, RIGHTS, TOKEN, Access, Cloudflare
-from tests.fakes.clouds.server import Fault, Refused
+from tests.fakes.clouds.server import Answer, Fault, Refused
 from tests.unit.domains.accounts import (
     API,
     WEB,
@@ -613,3 +615,29 @@ def open_hastily(url: str) -> Tunnels:
     account = build_application().cloudflare
     assert account is not None
     return Tunnels(account, {"CLOUDFLARE_BASE_URL": url}, Pace(patience=0.2, pause=0.05))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        ["x"],
+        "no JSON",
+        {"result": 7, "result_info": "x", "errors": {"code": 1}},
+        {"result": [None, "x", {}], "errors": "x"},
+        {"result": [{"id": 7, "name": []}], "errors": [None, {"code": [], "error_chain": "x"}]},
+        {"result": {}, "errors": [{"error_chain": [None, {"code": None}]}]},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 403])
+def test_an_answer_of_another_form_ends_a_deploy_in_words(
+    cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch, document: Any, status: int
+) -> None:
+    monkeypatch.setattr(cloudflare, "_answer", lambda _: Answer(status, document))
+    application = build_application()
+    with pytest.raises(NvoiError, match=r"Cloudflare|domain_provider\.cloudflare"):
+        deploy(cloudflare, application)
+    account = application.cloudflare
+    assert account is not None
+    with pytest.raises(NvoiError, match="the tunnel x"):
+        Account(account, {"CLOUDFLARE_BASE_URL": cloudflare.url}).get_token(Tunnel("x", "x"))

@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from nvoi.k3s.facts import HEADER, Facts, K3s
-from nvoi.k3s.nodes import ClusterNode
+from nvoi.k3s.nodes import ClusterNode, build_marker
 from nvoi.k3s.plan import (
     DEFAULT_VERSION,
     K3sSettings,
@@ -108,9 +108,9 @@ def test_a_dead_node_of_a_server_that_is_new_is_stale() -> None:
     alive = ClusterNode("alive", is_ready=True, state="Ready", annotations=at)
     elsewhere = ClusterNode("elsewhere", is_ready=False, state="NotReady")
     nodes = [dead, alive, elsewhere]
-    assert find_stale(SERVERS, build_all(build_k3s(), K3s()), nodes) == [dead]
+    assert find_stale(SERVERS, build_all(build_k3s(), K3s()), nodes, "shop") == [dead]
     joined = build_k3s("agent", config={"node-name": "old"})
-    assert find_stale(SERVERS, build_all(build_k3s(), joined), nodes) == []
+    assert find_stale(SERVERS, build_all(build_k3s(), joined), nodes, "shop") == []
 
 
 def test_a_node_whose_rented_server_was_made_again_is_stale_though_it_is_not_missed_yet() -> None:
@@ -120,9 +120,16 @@ def test_a_node_whose_rented_server_was_made_again_is_stale_though_it_is_not_mis
         ClusterNode("shop-main-3", is_ready=True, state="Ready"),
     ]
     facts = build_all(build_k3s(), K3s())
-    assert find_stale(SERVERS, facts, nodes) == []
+    assert find_stale(SERVERS, facts, nodes, "shop") == []
     rented = [replace(server, is_rented=True) for server in SERVERS]
-    assert find_stale(rented, facts, nodes) == [nodes[1]]
+    assert find_stale(rented, facts, nodes, "shop") == [nodes[1]]
+    # One of another app may have that name: of shop-main, whose group is `2`.
+    for others, is_stale in (("shop", "shop-main"), True), (("shop-main",), False):
+        marked = replace(nodes[1], labels={build_marker(app): "true" for app in others})
+        found = find_stale(rented, facts, [nodes[0], marked], "shop")
+        assert found == [marked] * is_stale
+    names = choose_names(rented, facts, [nodes[0], marked])
+    assert names["shop-main-2"] == "shop-main-2-2"
 
 
 def test_what_is_left_of_a_cluster_without_a_master_is_told_from_a_run_that_was_cut_off() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nvoi.errors import RequestError
-from nvoi.kubernetes.refusals import explain, is_temporary, summarize
+from nvoi.kubernetes.refusals import explain, find_conflicts, is_temporary, summarize
 from tests.unit.kubernetes.configs import build
 
 
@@ -118,3 +118,23 @@ def test_several_sentences_are_one_line() -> None:
     assert summarize(["a", "b", "c"]) == "a (and 2 more)"
     assert summarize(["a"]) == "a"
     assert summarize([]) == "the cluster did not say why"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None,
+        "no",
+        ["no"],
+        {"details": None},
+        {"details": ["x"]},
+        {"details": {"kind": "job", "name": "x", "causes": "x"}},
+        {"details": {"kind": "job", "name": "x", "causes": ["x", None]}},
+        {"details": {"kind": "job", "name": "x", "causes": {"reason": "FieldManagerConflict"}}},
+    ],
+)
+def test_a_refusal_of_another_form_is_told_all_the_same(document: Any) -> None:
+    error = RequestError("HTTP 409: no", status=409, document=document)
+    assert explain(error) == ("HTTP 409: no",)
+    assert find_conflicts(error) == []
+    assert not is_temporary(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -348,6 +349,10 @@ def test_a_server_is_behind_the_security_group_and_in_the_network_again(cloud: C
     assert server["security_group"]["name"] == "nvoi-shop-firewall"
     assert found.private_ip == "10.0.1.2"
     assert found.host.address == address["address"]
+    # The same where it lacks nothing else.
+    address.update(server=None, state="detached")
+    (found,) = rent(cloud, application).ensure_servers(application)
+    assert found.host.address == address["address"]
 
 
 def test_a_volume_grows_with_the_config_and_never_shrinks(cloud: Cloud) -> None:
@@ -395,6 +400,67 @@ def test_servers_that_the_config_no_longer_names_are_given_back_with_what_is_the
     provider.delete_surplus(smaller, [], with_volumes=True)
     assert cloud.list_names(VOLUMES) == ["shop-main-1-root"]
     assert len(provider.ensure_servers(smaller)) == 1
+
+
+def test_an_address_that_a_killed_change_left_is_given_back_by_the_next_deploy(
+    cloud: Cloud,
+) -> None:
+    """Wherever it was killed, no address is left; a disk may be, and is told of."""
+    before, after = read("servers: {main: {master: true}, work: {}}"), read("servers: {main: {}}")
+
+    def change() -> None:
+        provider = rent(cloud, after)
+        provider.ensure_servers(after)
+        provider.delete_surplus(after, provider.list_surplus(after), with_volumes=False)
+
+    deploy(cloud, before)
+    with cloud.record() as calls:
+        change()
+    left = []
+    for number in [place for place, one in enumerate(calls, 1) if not one.is_reading]:
+        deploy(cloud, before)
+        cloud.stop_at(number, Fault(acts=True))
+        with suppress(NvoiError):
+            change()
+        cloud.heal()
+        left.append(len(cloud.things[ADDRESSES]) - len(cloud.things[SERVERS]))
+        change()
+        assert len(cloud.things[ADDRESSES]) == len(cloud.things[SERVERS]) == 1
+    assert 1 in left
+
+
+def test_an_address_that_cannot_be_given_back_holds_up_no_deploy(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    deploy(cloud, read("servers: {main: {master: true}, work: {}}"))
+    gone = cloud.get(SERVERS, "shop-work-1")
+    del cloud.things[SERVERS][gone["id"]]
+    for address in cloud.things[ADDRESSES].values():
+        if address["server"] == gone["id"]:
+            address.update(server=None, state="detached")
+    cloud.fail_on("DELETE", "/ips/", Fault(Refused(403, "permissions_denied", "no")))
+    deploy(cloud, read("servers: {main: {}}"))
+    (told,) = [one for one in caplog.messages if "leads nowhere" in one]
+    assert "goes on costing money: Scaleway cannot delete the address 198.18.0." in told
+    deploy(cloud, read("servers: {main: {}}"))
+    assert len(cloud.things[ADDRESSES]) == 1
+
+
+def test_an_address_goes_where_its_server_was_to_be_in_another_zone(cloud: Cloud) -> None:
+    """As earlier versions left one where a type was out of stock; others' addresses stay."""
+    deploy(cloud, read("servers: {main: {}}"))
+    cloud.things[SERVERS].clear()
+    add(cloud, ADDRESSES, "", ["server=shop-main-1"])
+    (address, other) = cloud.things[ADDRESSES].values()
+    address.update(server=None, state="detached")
+    moved = read("servers: {main: {}}", zone="fr-par-2")
+    provider = rent(cloud, moved)
+    told = f"deletes the address {address['address']} in fr-par-1, which leads nowhere"
+    assert told in provider.describe(moved)
+    (server,) = provider.ensure_servers(moved)
+    kept, new = cloud.things[ADDRESSES].values()
+    assert kept == other
+    assert server.host.address == new["address"]
 
 
 def test_a_volume_that_the_config_no_longer_names_leaves_a_server_that_stays(cloud: Cloud) -> None:

@@ -10,6 +10,7 @@ import pytest
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, NvoiError, RequestError
 from nvoi.providers.scaleway import Scaleway
+from nvoi.providers.scaleway.quotas import find_limit
 from nvoi.providers.scaleway.refusals import describe_refusal, explain
 from nvoi.ssh.routes import Routes
 from tests.fakes.clouds.scaleway import (
@@ -374,3 +375,78 @@ def test_a_refusal_of_another_form_is_told_all_the_same(document: Any) -> None:
     error = RequestError("HTTP 400: no", status=400, document=document)
     told = explain(error, "list servers", "url").message
     assert told == "Scaleway cannot list servers: HTTP 400: no"
+
+
+# Quotas
+
+
+@pytest.mark.parametrize("limit", [0, 2])
+def test_a_quota_that_is_too_small_is_told_before_anything_is_made(
+    cloud: Cloud, limit: int
+) -> None:
+    """It is the organization's, of a type in a zone; whosever a server there is, it counts."""
+    add(cloud, SERVERS, "other")
+    before = cloud.show_all()
+    cloud.quotas = {("DEV1-S", "fr-par-1"): limit, ("DEV1-M", "fr-par-1"): 1}
+    application = read("servers: {main: {master: true, count: 2}, work: {type: DEV1-M}}")
+    path, message = find_fault(cloud, application)
+    assert path == f"{ACCOUNT}.server_type"
+    assert message.startswith(
+        f"the quota cp_servers_type_DEV1_S allows {limit} servers in fr-par-1; the project has 1, "
+        "and the config asks for 2 more: name another type or zone, delete what is not needed"
+    )
+    assert "https://console.scaleway.com/organization/quotas" in message
+    with pytest.raises(ConfigError, match="cp_servers_type_DEV1_S"):
+        rent(cloud, application).describe(application)
+    assert cloud.show_all() == before
+    # What is there already needs no more of it.
+    cloud.quotas = {("DEV1-S", "fr-par-1"): 3}
+    deploy(cloud, application)
+    cloud.quotas = {("DEV1-S", "fr-par-1"): 0}
+    with cloud.record() as calls:
+        deploy(cloud, application)
+    assert len(calls) == 6
+
+
+@pytest.mark.parametrize(
+    ("right", "told"),
+    [("ProjectReadOnly", "read account_project"), ("OrganizationReadOnly", "read quota"), ("", "")],
+)
+def test_quotas_that_nobody_tells_hold_up_no_deploy(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture, right: str, told: str
+) -> None:
+    if right:
+        cloud.rights.discard(right)
+    else:
+        cloud.fail_on("GET", "/iam/", Fault(), times=2)
+    application = read(ONE)
+    lines = [one for one in rent(cloud, application).describe(application) if "quota" in one]
+    with caplog.at_level("INFO"):
+        deploy(cloud, application)
+    (line,) = [one.getMessage() for one in caplog.records if "quota" in one.getMessage()]
+    assert lines == [line]
+    assert line.startswith("quotas are not checked: Scaleway")
+    assert told in line
+    assert "ProjectReadOnly and OrganizationReadOnly are needed" in line
+    # The API's own refusal tells then.
+    cloud.quotas = {("DEV1-S", "fr-par-1"): 1}
+    cloud.rights.discard("OrganizationReadOnly")
+    with pytest.raises(NvoiError, match=r"the quota is reached: cp_servers_type_DEV1_S \(1 of 1\)"):
+        deploy(cloud, read("servers: {main: {count: 2}}"))
+
+
+@pytest.mark.parametrize(
+    ("quota", "limit"),
+    [
+        ({"limits": [{"zone": "fr-par-2", "limit": 1}, {"zone": "fr-par-1", "limit": 2}]}, 2),
+        ({"limits": [{"region": "fr-par", "limit": 3}], "limit": 9}, 3),
+        ({"limits": [{"global": True, "limit": 4}]}, 4),
+        ({"limits": [{"zone": "fr-par-1", "unlimited": True}], "limit": 9}, None),
+        ({"limits": [], "limit": 5}, 5),
+        ({}, None),
+        ({"limits": "x"}, None),
+        ({"limits": ["x", None]}, None),
+    ],
+)
+def test_the_limit_of_a_zone_is_read_of_what_the_api_tells(quota: Any, limit: int | None) -> None:
+    assert find_limit(quota, "fr-par-1") == limit

@@ -55,11 +55,12 @@ def authority(authorities: dict[str, Authority]) -> Authority:
     return authorities["ed25519"]
 
 
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The private key of a host."""
-    run("-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "host"))
-    return tmp_path / "host"
+    path = tmp_path_factory.mktemp("keys") / "host"
+    run("-q", "-t", "ed25519", "-N", "", "-f", str(path))
+    return path
 
 
 def check(folder: Path, shown: HostKey, *lines: str, host: Host = WEB) -> None:

@@ -1,0 +1,115 @@
+"""How many servers of a type an organization may have at Scaleway, against what is asked for.
+
+Facts are of Scaleway's API reference: IAM v1alpha1, "Get a quota in the Organization", and Account
+v3, "Get an existing Project". The names of server types' quotas are those that refusals have; those
+of others, such as of addresses, no reference tells.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from nvoi.errors import Fault, HostsError, RequestError
+from nvoi.http import list_objects
+from nvoi.log.rendering import format_count
+from nvoi.parallel import work_on_all
+from nvoi.providers.scaleway.api import NOT_FOUND, SERVER, Json, ScalewayAPI
+from nvoi.providers.scaleway.faults import build_type_path
+from nvoi.providers.scaleway.inventory import find_region
+from nvoi.providers.scaleway.orders import Order
+
+#: What the key needs for it beside its other rights, both at the level of the organization.
+QUOTA_RIGHTS = ("ProjectReadOnly", "OrganizationReadOnly")
+REMEDY = (
+    "name another type or zone, delete what is not needed, or have more: verify the "
+    "organization's identity, or ask Scaleway's support "
+    "(https://console.scaleway.com/organization/quotas)"
+)
+
+
+def judge_quotas(api: ScalewayAPI, new: Sequence[Order]) -> tuple[list[Fault], str]:
+    """What of the servers to be made is beyond a quota; why nobody knows, where nobody does.
+
+    A quota is the organization's, and the key sees the servers of its project alone: where others
+    use it up, only the API's refusal tells.
+    """
+    if not new:
+        return [], ""
+    try:
+        organization = get_organization(api)
+        types = sorted({order.type for order in new})
+        quotas = work_on_all(types, lambda type_: read_quota(api, organization, type_))
+        zones = sorted({order.zone for order in new})
+        listed = work_on_all(zones, lambda zone: api.list_resources(SERVER, zone))
+    except (HostsError, RequestError) as failed:
+        error = failed.errors[0] if isinstance(failed, HostsError) else failed
+        rights = " and ".join(QUOTA_RIGHTS)
+        return [], f"quotas are not checked: {error.message} (to check them, {rights} are needed)"
+    there = [(one.data["commercial_type"], one.place) for found in listed.values() for one in found]
+    return [*list_faults(new, quotas, Counter(there))], ""
+
+
+def list_faults(
+    new: Sequence[Order], quotas: Mapping[str, Json], there: Mapping[tuple[str, str], int]
+) -> Iterator[Fault]:
+    """What is beyond ``quotas``, by types; ``there`` counts servers by their types and zones."""
+    asked = Counter((order.type, order.zone) for order in new)
+    paths = {(order.type, order.zone): build_type_path(order.wanted) for order in new}
+    for key, count in asked.items():
+        type_, zone = key
+        limit, used = find_limit(quotas[type_], zone), there.get(key, 0)
+        if limit is not None and used + count > limit:
+            message = (
+                f"the quota {build_quota_name(type_)} allows {format_count(limit, 'server')} in "
+                f"{zone}; the project has {used}, and the config asks for {count} more: {REMEDY}"
+            )
+            yield Fault(0, 0, paths[key], message)
+
+
+def get_organization(api: ScalewayAPI) -> str:
+    """The id of the organization that the project is of.
+
+    Raises:
+        RequestError: the key may not read it, or no answer came.
+    """
+    found = api.ask(
+        "GET", f"/account/v3/projects/{api.project}", "find the project's organization", patience=0
+    )
+    return str(found.get("organization_id") or "")
+
+
+def read_quota(api: ScalewayAPI, organization: str, type_: str) -> Json:
+    """The quota of a server type; empty where the API knows none.
+
+    Raises:
+        RequestError: the key may not read it, or no answer came.
+    """
+    name = build_quota_name(type_)
+    query = {"organization_id": organization}
+    try:
+        return api.ask(
+            "GET", f"/iam/v1alpha1/quota/{name}", f"read the quota {name}", query=query, patience=0
+        )
+    except RequestError as error:
+        if error.status == NOT_FOUND:
+            return {}
+        raise
+
+
+def build_quota_name(type_: str) -> str:
+    return f"cp_servers_type_{type_.replace('-', '_')}"
+
+
+def find_limit(quota: Mapping[str, Any], zone: str) -> int | None:
+    """The limit in a zone; None where there is none, or the API tells none."""
+    places = {"zone": zone, "region": find_region(zone), "global": True}
+    found = [
+        one
+        for one in list_objects(quota, "limits")
+        if any(one.get(key) == place for key, place in places.items())
+    ]
+    # Answers of before quotas had places tell the limit at their top.
+    limit = (found[0] if found else quota).get("limit")
+    return limit if isinstance(limit, int) else None
