@@ -12,8 +12,7 @@ from typing import Any
 from nvoi.config.fields import find_millicores
 from nvoi.kubernetes.data import list_groups
 from nvoi.kubernetes.names import PART_OF, build_label_value
-from nvoi.kubernetes.ownership import Json, get_label
-from nvoi.kubernetes.workloads import Manifest
+from nvoi.kubernetes.ownership import Json, Manifest, get_label
 from nvoi.log.rendering import format_count
 
 PROCESSOR = 1000

@@ -25,12 +25,13 @@ from nvoi.kubernetes.names import (
 from nvoi.kubernetes.ownership import (
     RECORD,
     Json,
+    Manifest,
     Reference,
     get_label,
     is_owned,
     read_reference,
 )
-from nvoi.kubernetes.workloads import Manifest, Release
+from nvoi.kubernetes.workloads import Release
 from nvoi.naming import build_label, build_prefix, shorten
 
 TYPE = "nvoi.io/release"

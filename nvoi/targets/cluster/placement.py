@@ -12,11 +12,10 @@ from typing import Any
 from nvoi.errors import NvoiError
 from nvoi.k3s.nodes import build_marker, list_nodes
 from nvoi.kubernetes.data import list_groups
-from nvoi.kubernetes.manifests import stamp_template
 from nvoi.kubernetes.names import SECRET_CHECKSUM, SERVER_GROUP
-from nvoi.kubernetes.ownership import WORKLOADS, is_adopted, read_reference
+from nvoi.kubernetes.ownership import WORKLOADS, Manifest, is_adopted, read_reference
+from nvoi.kubernetes.pods import stamp_template
 from nvoi.kubernetes.releases import Record
-from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext
 

@@ -17,7 +17,6 @@ from nvoi.k3s.datastore import build_datastore_copies
 from nvoi.k3s.nodes import list_apps, list_without_access
 from nvoi.k3s.survey import find_token
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.credentials import Credentials
 from nvoi.kubernetes.database import build_priority
 from nvoi.kubernetes.drift import is_unchanged
 from nvoi.kubernetes.ownership import get_label, read_reference
@@ -28,6 +27,7 @@ from nvoi.kubernetes.registry import (
     NAME,
     PORT,
     SYSTEM_NAMESPACE,
+    Credentials,
     build_reference,
     build_registry,
 )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from nvoi.errors import NvoiError, UsageError
 from nvoi.kubernetes.names import COMPONENT, DOMAIN, NAME
 from nvoi.kubernetes.ownership import (
+    Manifest,
     Reference,
     find_obsolete,
     find_secret_names,
@@ -16,7 +17,6 @@ from nvoi.kubernetes.ownership import (
     read_reference,
 )
 from nvoi.kubernetes.releases import Record, find_previous, list_stamps
-from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.operation import KeptRelease, Request, Step
 from nvoi.targets.cluster.cleanup import attempt, tell_removed

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from nvoi.errors import NvoiError
-from nvoi.kubernetes.logins import COMPONENT as LOGINS
-from nvoi.kubernetes.names import COMPONENT, INSTANCE
+from nvoi.kubernetes.names import COMPONENT, INSTANCE, LOGINS
 from nvoi.kubernetes.ownership import (
     WORKLOADS,
+    Manifest,
     Reference,
     get_label,
     is_adopted,
@@ -17,7 +17,6 @@ from nvoi.kubernetes.ownership import (
 )
 from nvoi.kubernetes.progress import is_ready
 from nvoi.kubernetes.ways import keep_ways
-from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Rollout
 from nvoi.targets.cluster.departures import keep_servers

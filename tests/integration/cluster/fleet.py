@@ -14,8 +14,7 @@ from typing import Any
 
 from nvoi.config.schema import SSHKeys
 from nvoi.images.registry import Registry as Client
-from nvoi.kubernetes.credentials import Credentials
-from nvoi.kubernetes.registry import ADDRESS, REGISTRIES_FILE
+from nvoi.kubernetes.registry import ADDRESS, REGISTRIES_FILE, Credentials
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.secret import Secret
 from nvoi.ssh.host import Host
