@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,9 @@ EXECUTE = f'{FIND_K3S}; exec k3s kubectl exec "$@"'
 EXECUTE_SECONDS = 300.0
 #: The kinds that a rollout is about.
 FOLLOWED = frozenset({"Deployment", "StatefulSet", "Job"})
+#: Requests at one time: each more has a connection of its own to open, through SSH and with TLS,
+#: which takes longer than to wait for one that is open.
+AT_ONCE = 4
 #: Seconds that deleted objects have to be gone.
 DELETE_SECONDS = 300.0
 LOOKING, APPLYING = "looking at the cluster", "applying to the cluster"
@@ -77,6 +81,7 @@ class Objects:
             self._access.connect, pause=pace, listen=tell_trouble, is_temporary=is_temporary
         )
         self._api = Api(self._client)
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
 
     def __enter__(self) -> Self:
         return self
@@ -287,11 +292,16 @@ class Objects:
             return self._api.read_lines(pod, container, lines=lines)
 
     def _ask_all(self, items: Sequence[H], ask: Callable[[H], T]) -> dict[H, T]:
-        """Ask for all at once; for the first alone where the way has yet to be opened."""
+        """Ask for all side by side; for the first alone where the way has yet to be opened."""
+
+        def take_turn(item: H) -> T:
+            with self._turns:
+                return ask(item)
+
         first = [] if self._client.is_connected else items[:1]
         found = {item: ask(item) for item in first}
         rest = items[len(first) :]
-        return found | (parallel.work_on_all(rest, ask) if rest else {})
+        return found | (parallel.work_on_all(rest, take_turn) if rest else {})
 
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:
