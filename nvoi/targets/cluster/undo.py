@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from nvoi.errors import NvoiError
+from nvoi.k3s.nodes import list_nodes
 from nvoi.kubernetes.names import COMPONENT, INSTANCE, LOGINS
 from nvoi.kubernetes.ownership import (
     WORKLOADS,
@@ -81,7 +82,8 @@ def place_again(
     """What there was, where there are servers for it: a run that was cut off has moved these."""
     if not WORKLOADS & {reference.kind for reference in before}:
         return {**before}
-    placed = place(before.values(), context.manifests.kept, find_groups(context))
+    groups = find_groups(context.application.name, list_nodes(context.cluster))
+    placed = place(before.values(), context.manifests.kept, groups)
     return {read_reference(item): item for item in placed}
 
 
