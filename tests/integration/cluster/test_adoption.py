@@ -128,7 +128,7 @@ def test_a_take_over_that_fails_leaves_the_gem_s_pods_serving_and_goes_on_the_ne
     assert list_pods(fleet, "shop-web") == {}
 
 
-def test_on_a_terminal_it_is_shown_and_asked_and_anything_but_yes_changes_nothing(
+def test_nothing_is_taken_over_unless_it_is_accepted_and_none_of_it_would_be_lost(
     fleet: Fleet, node: str
 ) -> None:
     before = list_applied(fleet)
@@ -146,13 +146,6 @@ def test_on_a_terminal_it_is_shown_and_asked_and_anything_but_yes_changes_nothin
     assert "nothing in the cluster was taken over or changed" in shown
     assert list_applied(fleet) == before
     assert fleet.state.names("Node", None) == [node]
-
-
-def test_what_only_has_a_name_of_the_gem_s_or_would_be_lost_is_not_taken_over(
-    fleet: Fleet, node: str
-) -> None:
-    del node
-    before = list_applied(fleet)
     del fleet.application["services"]["cache"]["port"]
     outcome = fleet.run("deploy", "--adopt")
     assert outcome.code == 2
