@@ -61,7 +61,7 @@ class Fleet:
         #: Whether the config names the servers' host keys.
         self.pins_host_keys = True
         self.site = InstallerSite()
-        self.registry = Registry(folder / "registry")
+        self.registry = Registry(folder / "registry", starts=False)
         self.visitors = Visitors()
         self.state = ClusterState(folder / "cluster")
         self.state.listen(self._run_registry)
