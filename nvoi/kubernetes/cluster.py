@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from nvoi.kubernetes.diagnosis import is_crashing
@@ -20,8 +21,6 @@ from nvoi.kubernetes.ownership import (
 from nvoi.kubernetes.progress import Restarts, count_settling, find_stuck
 from nvoi.kubernetes.rollout import RolloutWatch
 from nvoi.log.levels import get_logger
-from nvoi.ssh.connections import Connections
-from nvoi.ssh.host import Host
 
 log = get_logger("nvoi.kubernetes")
 
@@ -35,16 +34,9 @@ RESTORE_SECONDS = {"database": 900.0, "service": 300.0, "app": 300.0, DOMAIN: 12
 class Cluster(Objects):
     """A cluster, and what has become of the containers that were well in this run: see Objects."""
 
-    def __init__(
-        self,
-        connections: Connections,
-        host: Host,
-        check: Callable[[], None] = lambda: None,
-        *,
-        pace: float = 1.0,
-    ) -> None:
-        super().__init__(connections, host, check, pace=pace)
-        self._restarts = Restarts()
+    @cached_property
+    def _restarts(self) -> Restarts:
+        return Restarts()
 
     def roll_out(
         self,
