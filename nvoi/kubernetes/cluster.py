@@ -112,7 +112,9 @@ class Cluster(Objects):
         """
         old = [item for item in before if item["kind"] != "Job"]
         if old:
-            fixed = list_immutable_changes(self._look(old), old)
+            selector, namespace = build_selector(old), read_reference(old[0]).namespace
+            live = self.get(LOOKED_AT, selector=selector, namespace=namespace)
+            fixed = list_immutable_changes(live, old)
             if fixed:
                 # Others that are as they were go on while these are away.
                 services = [one for one in old if one["kind"] == "Service"]
@@ -177,10 +179,6 @@ class Cluster(Objects):
             is_patient=is_patient,
             **more,
         )
-
-    def _look(self, manifests: Sequence[Manifest]) -> tuple[Json, ...]:
-        namespace = read_reference(manifests[0]).namespace
-        return self.get(LOOKED_AT, selector=build_selector(manifests), namespace=namespace)
 
     def _free_stuck(self, manifests: Sequence[Manifest]) -> None:
         pods = self.get(["pods"], selector=build_selector(manifests))

@@ -26,11 +26,8 @@ STREAM_SECONDS = 2.0
 class Reporter:
     """Builds the errors of workloads that did not come up.
 
-    Attributes:
-        api: asked for lines.
-        pods: what was seen last.
-        events: likewise.
-        streamed: the last lines of pods that were followed, by name: a Job's pod may be gone.
+    ``pods`` and ``events`` are what was seen last, ``streamed`` the last lines of pods that were
+    followed, by name: a Job's pod may be gone.
     """
 
     api: Api
@@ -92,14 +89,7 @@ def describe_event(event: Json) -> str:
 
 
 class LogStream:
-    """Tells the lines of a container until it ends, on a thread of its own.
-
-    Args:
-        api: asked for them.
-        pod: whose container it is.
-        container: the container.
-        tell: called with each line, in that thread.
-    """
+    """Tells the lines of a container until it ends, on a thread of its own."""
 
     def __init__(
         self, api: Api, pod: Reference, container: str, tell: Callable[[str], None]

@@ -22,13 +22,7 @@ log = get_logger("nvoi.kubernetes")
 class Watches:
     """All objects of some kinds in a namespace, as the cluster has last told of them.
 
-    Args:
-        api: the cluster's.
-        namespace: the objects' own.
-        selector: labels that they have; None is all there is.
-
-    Attributes:
-        objects: by their kinds and uids.
+    ``objects`` are by their kinds and uids.
     """
 
     def __init__(self, api: Api, namespace: str, selector: str | None) -> None:

@@ -131,11 +131,15 @@ def choose_share(context: ClusterContext, live: Json | None, candidates: list[Ca
 
 
 def measure(context: ClusterContext, candidates: list[Candidate]) -> list[Candidate]:
-    """The candidates with what is on them."""
-    application = context.application
+    """The candidates with what is on them: the pods of others, and the app's services."""
+    app, tunnels = build_label_value(context.application.name), count_tunnels(context.application)
     pods = context.cluster.get(["pods"], namespace=None)
-    found = measure_candidates(application.name, candidates, pods, context.manifests.kept)
-    return [replace(one, own=one.own + count_tunnels(application)) for one in found]
+    others = [pod for pod in pods if get_label(pod, PART_OF) != app]
+    own = [item for item in context.manifests.kept if item["kind"] == "Deployment"]
+    return [
+        replace(one, others=sum_pods(one, others), own=sum_deployments(one, own) + tunnels)
+        for one in candidates
+    ]
 
 
 def count_tunnels(application: Application) -> int:
@@ -221,18 +225,6 @@ def find_share(live: Json | None, candidates: Iterable[Candidate]) -> int | None
     requested, limit = read_promise(live)
     most = min((one.half for one in candidates), default=MOST)
     return limit if limit is not None and limit == requested and limit <= most else None
-
-
-def measure_candidates(
-    app: str, candidates: Iterable[Candidate], pods: Iterable[Json], wanted: Iterable[Manifest]
-) -> list[Candidate]:
-    """The candidates with what is on them: the pods of others, and the app's services."""
-    others = [pod for pod in pods if get_label(pod, PART_OF) != build_label_value(app)]
-    own = [item for item in wanted if item["kind"] == "Deployment"]
-    return [
-        replace(one, others=sum_pods(one, others), own=sum_deployments(one, own))
-        for one in candidates
-    ]
 
 
 def sum_pods(candidate: Candidate, pods: Iterable[Json]) -> int:
