@@ -30,7 +30,7 @@ from nvoi.domains.cloudflare_survey import (
 from nvoi.domains.domain import Json, Site, list_hostnames, list_sites
 from nvoi.errors import ConfigError, Fault, HostsError, NvoiError, RequestError
 from nvoi.kubernetes.cloudflared import TUNNEL, Connector, build_cloudflared
-from nvoi.kubernetes.workloads import Manifest
+from nvoi.kubernetes.ownership import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_tunnel_name
 from nvoi.secret import Secret

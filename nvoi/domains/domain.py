@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from nvoi.config.nodes import join_path
 from nvoi.config.schema import Application, AppService
 from nvoi.errors import Fault
-from nvoi.kubernetes.workloads import PUBLIC_PORT, Manifest
+from nvoi.kubernetes.ownership import Manifest
+from nvoi.kubernetes.workloads import PUBLIC_PORT
 from nvoi.naming import build_hostnames, build_workload_name
 
 Json = Mapping[str, Any]

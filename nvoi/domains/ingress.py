@@ -15,7 +15,7 @@ from nvoi.domains.domain import Site, list_sites
 from nvoi.domains.lookup import Resolve, find_public, list_faults, look_up_all
 from nvoi.errors import ConfigError, Fault
 from nvoi.kubernetes.ingress import build_ingress
-from nvoi.kubernetes.workloads import Manifest
+from nvoi.kubernetes.ownership import Manifest
 from nvoi.log.levels import get_logger
 
 Json = Mapping[str, Any]

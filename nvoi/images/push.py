@@ -15,7 +15,7 @@ from nvoi.images.build import EngineLog
 from nvoi.images.engines import Engine, Image, end_command
 from nvoi.images.login import log_in
 from nvoi.images.registry import POD_HINT, Registry
-from nvoi.kubernetes.credentials import Credentials
+from nvoi.kubernetes.registry import Credentials
 from nvoi.log.levels import get_logger
 from nvoi.process import ask, follow
 from nvoi.ssh.connections import Connections

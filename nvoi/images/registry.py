@@ -14,7 +14,7 @@ import urllib3
 from nvoi.errors import NvoiError, RequestError
 from nvoi.http import ANSWER_SECONDS, NO_TEXTS, Answer, Client, list_objects
 from nvoi.images.engines import strip_digest
-from nvoi.kubernetes.credentials import Credentials
+from nvoi.kubernetes.registry import Credentials
 
 #: What a manifest may be; a registry answers with another kind, or not at all, without it.
 MANIFESTS = (

@@ -7,15 +7,15 @@ Restore"). The registry's image is on the master in any case, and has a shell.
 from __future__ import annotations
 
 from nvoi.k3s import read_script
-from nvoi.kubernetes.manifests import build_resources
 from nvoi.kubernetes.names import build_labels, build_metadata
+from nvoi.kubernetes.ownership import Manifest
+from nvoi.kubernetes.pods import LEAST_SECURITY, build_resources
 from nvoi.kubernetes.registry import (
     IMAGE,
     SYSTEM_NAMESPACE,
     build_master_placement,
 )
-from nvoi.kubernetes.security import LEAST_SECURITY
-from nvoi.kubernetes.workloads import DEFAULT_RESOURCES, Manifest
+from nvoi.kubernetes.workloads import DEFAULT_RESOURCES
 
 NAME = "nvoi-datastore"
 COPIES_FOLDER = "/opt/nvoi/datastore"

@@ -26,9 +26,8 @@ from nvoi.k3s.requirements import check_all
 from nvoi.k3s.survey import WAITING, survey
 from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.credentials import build_credentials
 from nvoi.kubernetes.ownership import Reference
-from nvoi.kubernetes.registry import DATA_FOLDER
+from nvoi.kubernetes.registry import DATA_FOLDER, build_credentials
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.parallel import CancelledError, work_on_all

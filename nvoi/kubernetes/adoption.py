@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nvoi.config.schema import Application
+from nvoi.kubernetes.drift import list_immutable_changes
 from nvoi.kubernetes.isolation import build_peer, build_policy
 from nvoi.kubernetes.names import (
     ADOPTED,
@@ -26,12 +27,11 @@ from nvoi.kubernetes.names import (
 from nvoi.kubernetes.ownership import (
     WORKLOADS,
     Json,
+    Manifest,
     Reference,
     is_adopted,
-    list_immutable_changes,
     read_reference,
 )
-from nvoi.kubernetes.workloads import Manifest
 from nvoi.naming import build_database_name, build_label, build_prefix, build_workload_name, shorten
 
 #: The label of the gem's pods.

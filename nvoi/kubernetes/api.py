@@ -16,9 +16,8 @@ from typing import Any
 from nvoi import parallel
 from nvoi.errors import RequestError
 from nvoi.http import NO_TEXTS, PATIENCE, Client, list_objects
-from nvoi.kubernetes.ownership import Json, Reference, read_reference
+from nvoi.kubernetes.ownership import Json, Manifest, Reference, read_reference
 from nvoi.kubernetes.refusals import find_conflicts
-from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.log.lines import LineCutter
 

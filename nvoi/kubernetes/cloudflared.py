@@ -8,7 +8,7 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass
 
-from nvoi.kubernetes.manifests import build_resources, build_spread, stamp_template
+from nvoi.kubernetes.manifests import build_spread
 from nvoi.kubernetes.names import (
     DOMAIN,
     build_checksum,
@@ -17,8 +17,10 @@ from nvoi.kubernetes.names import (
     build_secret_name,
     build_selector,
 )
-from nvoi.kubernetes.security import LEAST_SECURITY
-from nvoi.kubernetes.workloads import Manifest, Resources, build_probe
+from nvoi.kubernetes.ownership import Manifest
+from nvoi.kubernetes.pods import LEAST_SECURITY, build_resources, stamp_template
+from nvoi.kubernetes.probes import build_probe
+from nvoi.kubernetes.workloads import Resources
 from nvoi.naming import build_connector_name
 from nvoi.secret import Secret
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nvoi.kubernetes.names import NAME, SERVER_GROUP
-from nvoi.kubernetes.ownership import WORKLOADS, Json, get_label, read_reference
-from nvoi.kubernetes.workloads import Manifest
+from nvoi.kubernetes.ownership import WORKLOADS, Json, Manifest, get_label, read_reference
 
 DATABASE = "the database"
 

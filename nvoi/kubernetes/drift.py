@@ -1,24 +1,28 @@
-"""Whether an object is as its manifest says, so that it need not be applied again. Pure.
+"""Whether an object is as its manifest says, or could never become so. Pure.
 
-Two things tell: a checksum of what was applied last, which sees what a manifest no longer names,
-and the object itself, which shows what others have changed since. Which deploy applied it, and for
-which release, count for nothing.
+Two things tell whether it has to be applied again: a checksum of what was applied last, which sees
+what a manifest no longer names, and the object itself, which shows what others have changed since.
+Which deploy applied it, and for which release, count for nothing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nvoi.config.fields import find_bytes, find_millicores
 from nvoi.kubernetes.names import DEPLOY_ID, MANIFEST, STAMP, build_checksum
-from nvoi.kubernetes.ownership import Json
-from nvoi.kubernetes.workloads import Manifest
+from nvoi.kubernetes.ownership import Json, Manifest, Reference, read_reference
 
 DIGITS = 16
 #: What differs from deploy to deploy.
 PASSING = frozenset({DEPLOY_ID, STAMP, MANIFEST})
+# What Kubernetes refuses to change (API reference, "Deployment" and "StatefulSet").
+IMMUTABLE = {
+    "Deployment": ("selector",),
+    "StatefulSet": ("selector", "serviceName"),
+}
 
 
 def sign(manifest: Manifest) -> Manifest:
@@ -73,3 +77,36 @@ def is_same_amount(live: object, wanted: object) -> bool:
     texts = str(live), str(wanted)
     amounts = (tuple(map(read, texts)) for read in (find_bytes, find_millicores))
     return any(one is not None and one == other for one, other in amounts)
+
+
+def list_immutable_changes(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Reference]:
+    """What can only be changed by deleting it first. A Job would not run again."""
+    old = {read_reference(item): item for item in live}
+    return sorted(
+        reference
+        for item in wanted
+        if (reference := read_reference(item)) in old
+        and (reference.kind == "Job" or differs(old[reference], item))
+    )
+
+
+def differs(live: Json, wanted: Manifest) -> bool:
+    """Whether ``wanted`` says otherwise of what never changes; what it leaves out is as it is.
+
+    Volume claims are told by their names: the cluster adds to what they say.
+    """
+    before, after = live.get("spec"), wanted.get("spec")
+    if not before or not isinstance(after, dict):
+        return False
+    if wanted["kind"] == "Service":
+        address = before.get("clusterIP")
+        # A Service that was made without an address never gets one.
+        return bool(after.get("clusterIP", address) != address or address == "None")
+    if name_claims(before) != name_claims(after):
+        return True
+    keys = IMMUTABLE.get(str(wanted["kind"]), ())
+    return any(before.get(key) != after.get(key) for key in keys)
+
+
+def name_claims(specification: Json) -> list[str]:
+    return [item["metadata"]["name"] for item in specification.get("volumeClaimTemplates") or ()]

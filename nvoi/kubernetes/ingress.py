@@ -14,8 +14,8 @@ from typing import Any
 
 from nvoi.config.schema import Ingress
 from nvoi.kubernetes.names import DOMAIN, build_digest, build_labels, build_metadata
+from nvoi.kubernetes.ownership import Manifest
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
-from nvoi.kubernetes.workloads import Manifest
 
 Json = Mapping[str, Any]
 

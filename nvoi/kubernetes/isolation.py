@@ -20,6 +20,7 @@ EVERYBODY = "*"
 NAMESPACE_PREFIX = "namespace/"
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 
+
 Peer = Mapping[str, object]
 
 #: The pods of k3s' own Traefik, which has the public's requests.

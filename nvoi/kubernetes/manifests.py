@@ -8,31 +8,26 @@ from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
+from nvoi.config.registries import build_auths, select_logins
+from nvoi.config.schema import Application
 from nvoi.kubernetes.isolation import build_app_policy
-from nvoi.kubernetes.logins import build_logins
 from nvoi.kubernetes.names import (
-    SECRET_CHECKSUM,
-    SERVER_GROUP,
-    TEMPLATE,
-    build_checksum,
+    LOGINS,
     build_job_name,
     build_labels,
+    build_login_name,
     build_metadata,
-    build_part_name,
     build_selector,
     build_statefulset_name,
 )
-from nvoi.kubernetes.security import build_security
+from nvoi.kubernetes.ownership import Manifest
+from nvoi.kubernetes.pods import CLAIM, PORT_NAME, build_template, names_port
 from nvoi.kubernetes.workloads import (
     PUBLIC_PORT,
-    Manifest,
-    Mount,
     Release,
-    Resources,
     Workload,
     build_app_workload,
     build_auxiliary_workload,
-    build_shell,
     find_database_workload,
 )
 
@@ -40,11 +35,7 @@ from nvoi.kubernetes.workloads import (
 DEADLINE_SECONDS = 600
 #: Seconds that an ended Job is kept for whoever wants to look at it.
 KEPT_SECONDS = 24 * 3600
-PORT_NAME = "main"
 PUBLIC_NAME = "public"
-# Of the disk nothing is promised but a little: unless told, it would be as much as the limit.
-PROMISED_DISK = "50Mi"
-CLAIM = "data"
 CLAIM_SIZE = "10Gi"
 
 
@@ -154,6 +145,32 @@ def build_secret(workload: Workload) -> Manifest:
     return secret | {"data": data} if data else secret
 
 
+def build_logins(
+    application: Application, images: Iterable[str], deploy_id: str
+) -> list[dict[str, object]]:
+    """The Secret with the logins to registries that ``images`` need, where they need any.
+
+    It bears the same name in every release: what is gone back to pulls with the password of now,
+    and another password starts nothing anew. Source: Kubernetes documentation, "Pull an Image from
+    a Private Registry".
+    """
+    logins = select_logins(application.registries, images)
+    if not logins:
+        return []
+    name = build_login_name(application.name)
+    labels = build_labels(application.name, LOGINS, name, LOGINS)
+    content = json.dumps({"auths": build_auths(logins)}, sort_keys=True)
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": build_metadata(name, labels, deploy_id),
+            "type": "kubernetes.io/dockerconfigjson",
+            "data": {".dockerconfigjson": b64encode(content.encode()).decode()},
+        }
+    ]
+
+
 def build_services(workloads: Iterable[Workload]) -> list[Manifest]:
     """The Services in front of those workloads that have a port."""
     return [
@@ -179,14 +196,6 @@ def build_ports(workload: Workload, port: int) -> list[Manifest]:
     if not workload.is_public or port == PUBLIC_PORT:
         return [own]
     return [own, own | {"name": PUBLIC_NAME, "port": PUBLIC_PORT}]
-
-
-def names_port(workload: Workload) -> bool:
-    """Whether the Service leads to a port's name: each release's pods have it at their number.
-
-    A database's number never changes, and naming it would start what runs already anew.
-    """
-    return workload.component != "database"
 
 
 def build_deployment(workload: Workload) -> Manifest:
@@ -289,99 +298,3 @@ def build_job(workload: Workload, command: str, stamp: str, seconds: int) -> Man
             "template": build_template(once, labels, restartPolicy="Never"),
         },
     }
-
-
-def build_template(workload: Workload, labels: dict[str, str], **specification: object) -> Manifest:
-    """The template of a workload's pods; ``specification`` is what theirs has beside the common."""
-    template: Manifest = {
-        "metadata": {"labels": labels, "annotations": {SECRET_CHECKSUM: workload.checksum}},
-        "spec": build_specification(workload) | specification,
-    }
-    return stamp_template(template, labels, workload.checksum)
-
-
-def stamp_template(template: Manifest, labels: dict[str, str], checksum: str) -> Manifest:
-    """``template`` with its own checksum: by it the pods of this release are told from older."""
-    own = build_checksum([json.dumps(template, sort_keys=True)])[:16]
-    annotations = {SECRET_CHECKSUM: checksum, TEMPLATE: own}
-    return template | {"metadata": {"labels": labels, "annotations": annotations}}
-
-
-def build_specification(workload: Workload) -> Manifest:
-    specification: Manifest = {
-        "containers": [build_container(workload)],
-        # Nothing that nvoi runs asks the cluster, and variables named after other services
-        # are none of the config's.
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "terminationGracePeriodSeconds": workload.drain_seconds + workload.stop_seconds,
-    }
-    if workload.priority is not None:
-        specification["priorityClassName"] = workload.priority
-    if workload.login is not None:
-        specification["imagePullSecrets"] = [{"name": workload.login}]
-    if workload.mounts:
-        specification["volumes"] = build_volumes(workload.mounts)
-    return specification | build_placement(workload.groups)
-
-
-def build_placement(groups: tuple[str, ...]) -> Manifest:
-    """The part of a pod's spec that holds it to the nodes of ``groups``."""
-    if not groups:
-        return {}
-    if len(groups) == 1:
-        return {"nodeSelector": {SERVER_GROUP: groups[0]}}
-    expression = {"key": SERVER_GROUP, "operator": "In", "values": list(groups)}
-    required = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
-    return {
-        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
-    }
-
-
-def build_volumes(mounts: Iterable[Mount]) -> list[Manifest]:
-    """``spec.volumes`` of a pod: each volume once, however often it is mounted."""
-    folders = {mount.volume: mount.folder for mount in mounts}
-    return [
-        {"name": build_part_name(volume), "hostPath": {"path": folder, "type": "Directory"}}
-        for volume, folder in folders.items()
-    ]
-
-
-def build_container(workload: Workload) -> Manifest:
-    container: Manifest = {
-        "name": build_part_name(workload.service),
-        "image": workload.image,
-        "envFrom": [{"secretRef": {"name": workload.secret_name}}],
-        "resources": build_resources(workload.resources),
-        "securityContext": build_security(workload.security, workload.user),
-    }
-    if workload.command is not None:
-        container["command"] = build_shell(workload.command)
-    if workload.arguments:
-        container["args"] = list(workload.arguments)
-    if workload.port is not None:
-        name = {"name": PORT_NAME} if names_port(workload) else {}
-        container["ports"] = [{"containerPort": workload.port, "protocol": "TCP"} | name]
-    if workload.mounts or workload.claim:
-        container["volumeMounts"] = build_volume_mounts(workload.mounts, workload.claim)
-    if workload.drain_seconds:
-        container["lifecycle"] = {"preStop": {"sleep": {"seconds": workload.drain_seconds}}}
-    return container | workload.probes
-
-
-def build_volume_mounts(mounts: Iterable[Mount], claim: str | None = None) -> list[Manifest]:
-    """``volumeMounts`` of a container; ``claim`` is the path of :func:`build_claim`'s disk."""
-    claims: list[Manifest] = [{"name": CLAIM, "mountPath": claim}] if claim else []
-    return claims + [
-        {"name": build_part_name(mount.volume), "mountPath": mount.path} for mount in mounts
-    ]
-
-
-def build_resources(resources: Resources) -> Manifest:
-    requests = {"memory": resources.requested_memory, "cpu": resources.requested_cpu}
-    limits = {"memory": resources.memory_limit, "cpu": resources.cpu_limit}
-    if resources.disk_limit is not None:
-        requests["ephemeral-storage"] = PROMISED_DISK
-        limits["ephemeral-storage"] = resources.disk_limit
-    return {"requests": requests, "limits": limits}

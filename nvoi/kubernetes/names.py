@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 
-from nvoi.naming import HASH_LENGTH, LABEL_LENGTH, build_label, shorten
+from nvoi.naming import HASH_LENGTH, LABEL_LENGTH, build_label, build_prefix, shorten
 
 NAMESPACE = "default"
 NAME = "app.kubernetes.io/name"
@@ -21,6 +21,8 @@ STAMP = "app.kubernetes.io/version"
 COMPONENT = "app.kubernetes.io/component"
 #: The component of what leads visitors to an app.
 DOMAIN = "domain"
+#: The component of the Secret with the logins to registries.
+LOGINS = "registries"
 DEPLOY_ID = "nvoi.io/deploy-id"
 SERVER_GROUP = "nvoi.io/server-name"
 SECRET_CHECKSUM = "nvoi.io/secret-checksum"  # noqa: S105 - an annotation's name
@@ -98,6 +100,10 @@ def build_statefulset_name(workload: str) -> str:
 
 def build_job_name(workload: str, stamp: str) -> str:
     return shorten(f"{workload}-pre-run-{stamp}")
+
+
+def build_login_name(app: str) -> str:
+    return shorten(f"{build_label(build_prefix(app))}-{LOGINS}")
 
 
 def build_labels(

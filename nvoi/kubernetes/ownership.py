@@ -16,9 +16,10 @@ from nvoi.kubernetes.names import (
     TEMPLATE,
     build_label_value,
 )
-from nvoi.kubernetes.workloads import Manifest
 
+#: An object as the cluster has it, and as it is applied.
 Json = Mapping[str, Any]
+Manifest = dict[str, object]
 RECORD = "release"
 
 #: The kinds that nvoi makes for an app. None of them holds data.
@@ -33,11 +34,6 @@ LISTED = (
     *("deployments", "statefulsets", "services", "jobs", "replicasets"),
     *("networkpolicies", "poddisruptionbudgets", "ingresses"),
 )
-# What Kubernetes refuses to change (API reference, "Deployment" and "StatefulSet").
-IMMUTABLE = {
-    "Deployment": ("selector",),
-    "StatefulSet": ("selector", "serviceName"),
-}
 
 
 @dataclass(frozen=True, order=True)
@@ -133,39 +129,6 @@ def find_secret_names(item: Json) -> Iterator[str]:
 
 def is_going(item: Json) -> bool:
     return "deletionTimestamp" in item["metadata"]
-
-
-def list_immutable_changes(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Reference]:
-    """What can only be changed by deleting it first. A Job would not run again."""
-    old = {read_reference(item): item for item in live}
-    return sorted(
-        reference
-        for item in wanted
-        if (reference := read_reference(item)) in old
-        and (reference.kind == "Job" or differs(old[reference], item))
-    )
-
-
-def differs(live: Json, wanted: Manifest) -> bool:
-    """Whether ``wanted`` says otherwise of what never changes; what it leaves out is as it is.
-
-    Volume claims are told by their names: the cluster adds to what they say.
-    """
-    before, after = live.get("spec"), wanted.get("spec")
-    if not before or not isinstance(after, dict):
-        return False
-    if wanted["kind"] == "Service":
-        address = before.get("clusterIP")
-        # A Service that was made without an address never gets one.
-        return bool(after.get("clusterIP", address) != address or address == "None")
-    if name_claims(before) != name_claims(after):
-        return True
-    keys = IMMUTABLE.get(str(wanted["kind"]), ())
-    return any(before.get(key) != after.get(key) for key in keys)
-
-
-def name_claims(specification: Json) -> list[str]:
-    return [item["metadata"]["name"] for item in specification.get("volumeClaimTemplates") or ()]
 
 
 def find_claims(app: str, live: Iterable[Json]) -> list[Reference]:

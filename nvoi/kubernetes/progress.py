@@ -22,8 +22,7 @@ from nvoi.kubernetes.diagnosis import (
     is_well,
     list_containers,
 )
-from nvoi.kubernetes.ownership import Json, is_going
-from nvoi.kubernetes.workloads import Manifest
+from nvoi.kubernetes.ownership import Json, Manifest, is_going
 from nvoi.log.rendering import format_count
 
 OVERDUE = "ProgressDeadlineExceeded"
@@ -302,3 +301,15 @@ def find_end_failure(pods: Iterable[Json]) -> Failure | None:
                 message = code if ended.get("reason", "Error") == "Error" else ended["reason"]
                 return Failure("Failed", message, pod["metadata"]["name"], status["name"])
     return None
+
+
+def has_ended(item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
+    """Whether the pods of a workload are as its verdict says."""
+    own = [pod for pod in pods if belongs(pod, item)]
+    if item["kind"] == "Job":
+        ended = [pod["status"].get("phase") in {"Succeeded", "Failed"} for pod in own]
+        return all(ended) and (bool(ended) or verdict.state is State.FAILED)
+    wanted: int = item["spec"].get("replicas", 1)
+    old = [pod for pod in pods if is_selected(pod, item) and not belongs(pod, item)]
+    has_old = any(is_well(pod) and not is_going(pod) for pod in old)
+    return verdict.state is State.FAILED or (sum(map(is_well, own)) >= wanted and not has_old)

@@ -9,7 +9,7 @@ from typing import Any
 
 from nvoi.errors import RequestError
 from nvoi.http import list_objects
-from nvoi.kubernetes.workloads import Manifest
+from nvoi.kubernetes.ownership import Manifest
 from nvoi.log.masking import Masker
 
 #: What the API says with status 500 while it, its store or its network starts, stops or is too

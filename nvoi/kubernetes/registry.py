@@ -2,21 +2,30 @@
 
 Whoever could write to it could replace what runs. It lets in whom it knows, and only the nodes
 reach it. It has no TLS: its address is inside the cluster, whose traffic WireGuard encrypts.
+
+What it is logged in to with follows from the token of the cluster. So it is made once, with the
+token, is the same in every run, and needs no place of its own: the token is on the servers, where
+only root may read it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from nvoi.kubernetes.credentials import Credentials, build_htpasswd
+import bcrypt
+
 from nvoi.kubernetes.isolation import NODES, build_policy
-from nvoi.kubernetes.manifests import build_resources, stamp_template
 from nvoi.kubernetes.names import build_checksum, build_labels, build_metadata, build_selector
-from nvoi.kubernetes.security import LEAST_SECURITY
-from nvoi.kubernetes.workloads import DEFAULT_RESOURCES, Manifest, build_probe
-from nvoi.secret import Secret
+from nvoi.kubernetes.ownership import Manifest
+from nvoi.kubernetes.pods import LEAST_SECURITY, build_resources, stamp_template
+from nvoi.kubernetes.probes import build_probe
+from nvoi.kubernetes.workloads import DEFAULT_RESOURCES
+from nvoi.secret import Secret, build_basic
 
 NAME = "nvoi-registry"
 # Not the apps' namespace, in which an app `nvoi` with a service `registry` has this name.
@@ -40,6 +49,50 @@ USERS_FILE = "htpasswd"
 #: the images of an index for untagged (release 2.8).
 COLLECT_GARBAGE = ("registry", "garbage-collect", CONFIG_FILE)
 MASTER_TAINTS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
+USER = "nvoi"
+PURPOSE = b"nvoi-registry"
+# bcrypt slows down whoever guesses passwords; 256 bits are guessed by nobody, and the registry
+# computes it at each request.
+ROUNDS = 5
+DIGITS_OF_SALT = 21
+DIGITS_OF_MARK = 16
+
+
+@dataclass(frozen=True)
+class Credentials:
+    user: str
+    password: Secret
+
+    @property
+    def basic(self) -> Secret:
+        return build_basic(self.user, self.password)
+
+    @property
+    def mark(self) -> str:
+        """By it two are told from each other where everybody may look."""
+        return hashlib.sha256(self.password.reveal().encode()).hexdigest()[:DIGITS_OF_MARK]
+
+
+def build_credentials(token: Secret) -> Credentials:
+    """The credentials of the cluster whose nodes join with ``token``.
+
+    k3s itself keeps the token behind a hash of the cluster's authority, ``K10<hash>::server:``
+    (k3s documentation, "k3s token", "Token format"): both forms give the same.
+    """
+    key = token.reveal().rpartition(":")[2].encode()
+    return Credentials(USER, Secret(hmac.new(key, PURPOSE, hashlib.sha256).hexdigest()))
+
+
+def build_htpasswd(credentials: Credentials) -> Secret:
+    """The registry's file of users: bcrypt is all it takes (Distribution, "htpasswd").
+
+    The salt follows from the password, or each deploy would start the registry anew. Its last
+    letter holds two bits alone, and is one of four.
+    """
+    password = credentials.password.reveal().encode()
+    digits = hashlib.sha256(b"salt:" + password).hexdigest()[:DIGITS_OF_SALT]
+    salt = f"$2b${ROUNDS:02}${digits}O".encode()
+    return Secret(f"{credentials.user}:{bcrypt.hashpw(password, salt).decode()}\n")
 
 
 def build_registry(

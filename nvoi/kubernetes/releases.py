@@ -25,12 +25,13 @@ from nvoi.kubernetes.names import (
 from nvoi.kubernetes.ownership import (
     RECORD,
     Json,
+    Manifest,
     Reference,
     get_label,
     is_owned,
     read_reference,
 )
-from nvoi.kubernetes.workloads import Manifest, Release
+from nvoi.kubernetes.workloads import Release
 from nvoi.naming import build_label, build_prefix, shorten
 
 TYPE = "nvoi.io/release"
@@ -158,9 +159,17 @@ def find_running(app: str, live: Iterable[Json]) -> str | None:
 
 
 def is_same(one: Record, other: Record) -> bool:
-    """Whether two releases' own services run the same: only their names and deploys differ."""
-    specs = [{read_reference(item): item.get("spec") for item in r.apps} for r in (one, other)]
+    """Whether two releases' own services run the same: only their names and deploys differ.
+
+    How many old ReplicaSets are kept beside them counts for nothing.
+    """
+    specs = [{read_reference(item): read_run(item) for item in r.apps} for r in (one, other)]
     return specs[0] == specs[1]
+
+
+def read_run(item: Manifest) -> dict[str, Any]:
+    spec: Any = item.get("spec") or {}
+    return {key: value for key, value in spec.items() if key != "revisionHistoryLimit"}
 
 
 def find_previous(records: Iterable[Record], running: str) -> Record | None:

@@ -1,32 +1,33 @@
-"""The errors of workloads that did not come up: why, their pods' events, and their last lines."""
+"""What pods print, told as it comes, and the errors of workloads that did not come up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from nvoi.errors import ConnectionFailedError, RequestError, ServiceError
 from nvoi.kubernetes.api import Api
 from nvoi.kubernetes.diagnosis import Failure, advise, belongs, concerns, is_well, list_containers
-from nvoi.kubernetes.ownership import Json, read_reference
+from nvoi.kubernetes.ownership import Json, Reference, read_reference
 from nvoi.log.masking import masker
+from nvoi.parallel import Task
 
 #: Lines of a container, events of a pod, and pods, that an error shows.
 LINES = 20
 EVENTS = 8
 PODS = 2
+#: Seconds that the last lines of a Job have to arrive after its end.
+STREAM_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Reporter:
     """Builds the errors of workloads that did not come up.
 
-    Attributes:
-        api: asked for lines.
-        pods: what was seen last.
-        events: likewise.
-        streamed: the last lines of pods that were followed, by name: a Job's pod may be gone.
+    ``pods`` and ``events`` are what was seen last, ``streamed`` the last lines of pods that were
+    followed, by name: a Job's pod may be gone.
     """
 
     api: Api
@@ -85,3 +86,44 @@ def describe_event(event: Json) -> str:
     often = f" ({times} times)" if times > 1 else ""
     message = " ".join(str(event.get("message", "")).split())
     return f"{event.get('reason', '')}: {message}{often}"
+
+
+class LogStream:
+    """Tells the lines of a container until it ends, on a thread of its own."""
+
+    def __init__(
+        self, api: Api, pod: Reference, container: str, tell: Callable[[str], None]
+    ) -> None:
+        self._api = api
+        self._pod = pod
+        self._container = container
+        self._tell = tell
+        self._count = 0
+        self._is_closed = False
+        self._task: Task[None] | None = None
+        self.last: deque[str] = deque(maxlen=LINES)
+
+    def ensure(self, *, is_running: bool) -> None:
+        """Have it go on where there is more. What was told before a cut is not told again."""
+        task = self._task
+        if self._is_closed:
+            return
+        if task is None or (task.future.done() and (is_running or task.future.exception())):
+            self._task = Task(self._follow, "nvoi-log")
+            self._task.start()
+
+    def close(self, seconds: float) -> None:
+        """End it, once it has ended by itself or after ``seconds``."""
+        self.ensure(is_running=False)
+        self._is_closed = True
+        if self._task is not None and not self._task.join(seconds):
+            self._task.cancel()
+            self._task.join(STREAM_SECONDS)
+
+    def _follow(self) -> None:
+        told = self._count
+        for number, line in enumerate(self._api.follow_lines(self._pod, self._container)):
+            if number >= told:
+                self._count += 1
+                self.last.append(line)
+                self._tell(line)

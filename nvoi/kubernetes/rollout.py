@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
-from queue import Empty, SimpleQueue
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
-from nvoi import parallel
 from nvoi.errors import ConnectionFailedError, HostsError, NvoiError, RequestError, ServiceError
-from nvoi.kubernetes.api import DELETED, LISTED, Api, Change, Listing
-from nvoi.kubernetes.diagnosis import (
-    Failure,
-    belongs,
-    describe_changes,
-    is_well,
-    list_containers,
-)
+from nvoi.kubernetes.api import Api
+from nvoi.kubernetes.diagnosis import Failure, belongs, describe_changes, list_containers
 from nvoi.kubernetes.names import COMPONENT, INSTANCE, NAME
-from nvoi.kubernetes.ownership import Json, Reference, get_label, is_going, read_reference
+from nvoi.kubernetes.ownership import Json, Reference, get_label, read_reference
 from nvoi.kubernetes.progress import (
     Beginning,
     Restarts,
@@ -28,16 +20,15 @@ from nvoi.kubernetes.progress import (
     drop_conditions,
     fail,
     find_stuck,
+    has_ended,
     has_failed_before,
     is_overdue,
-    is_selected,
     judge,
     note_beginnings,
 )
-from nvoi.kubernetes.reports import Reporter
-from nvoi.kubernetes.streams import STREAM_SECONDS, LogStream
+from nvoi.kubernetes.reports import STREAM_SECONDS, LogStream, Reporter
+from nvoi.kubernetes.watches import Watches
 from nvoi.log.levels import get_logger
-from nvoi.parallel import Task
 from nvoi.waiting import Reminder
 
 log = get_logger("nvoi.kubernetes")
@@ -81,7 +72,6 @@ class RolloutWatch:
         self._restarts = restarts
         self._references = tuple(references)
         self._names = ", ".join(reference.name for reference in self._references)
-        self._selector = selector
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         self._describe = describe
@@ -91,8 +81,8 @@ class RolloutWatch:
         self._beginnings: dict[str, Beginning] = {}
         self._overdue: set[Reference] = set()
         self._freed: set[str] = set()
-        self._changes: SimpleQueue[tuple[str, Change | BaseException]] = SimpleQueue()
-        self._objects: dict[str, dict[str, Json]] = {}
+        self._watches = Watches(api, self._references[0].namespace, selector)
+        self._objects = self._watches.objects
         self._seen: dict[str, str] | None = None
         self._done: set[Reference] = set()
         self._ended: dict[Reference, float] = {}
@@ -106,19 +96,16 @@ class RolloutWatch:
             ServiceError: one has failed, is gone, or was not done in time; or nothing could be
                 learnt of them.
         """
-        listings = self._list(self._kinds)
-        if not self._is_over():
-            listings |= self._list({"Event"})
+        with self._telling():
+            self._watches.list_all(self._kinds, self._seconds)
+            if not self._is_over():
+                self._watches.list_all({"Event"}, self._seconds)
         self._note_beginnings()
-        tasks = [
-            Task(lambda kind=kind, since=since: self._watch(kind, since), "nvoi-watch")  # type: ignore[misc]
-            for kind, since in listings.items()
-        ]
         reminder = Reminder(self._names, log)
         try:
             verdicts = self._judge()
-            for task in tasks if list_open(verdicts) else ():
-                task.start()
+            if list_open(verdicts):
+                self._watches.start()
             while list_open(verdicts):
                 if time.monotonic() >= self._deadline:
                     if self._is_patient:
@@ -127,12 +114,12 @@ class RolloutWatch:
                         self._judge()
                     raise self._build_timeout_error(verdicts)
                 reminder.tell("; ".join(list_open(verdicts)))
-                self._take_changes()
+                left = max(0.0, self._deadline - time.monotonic())
+                with self._telling():
+                    self._watches.take_changes(min(left, LOOK_SECONDS))
                 verdicts = self._judge()
         finally:
-            # One that has yet to be answered ends itself, a moment later.
-            for task in tasks:
-                task.cancel()
+            self._watches.close()
             self._end_streams()
 
     @property
@@ -149,62 +136,6 @@ class RolloutWatch:
             verdict.state is State.DONE and has_ended(item, verdict, self._pods)
             for item, verdict in zip(own, verdicts, strict=True)
         )
-
-    def _list(self, kinds: Collection[str]) -> dict[str, Listing]:
-        def look(kind: str) -> Listing:
-            return self._api.list_all(
-                kind, self._namespace, selector=self._find_selector(kind), patience=self._seconds
-            )
-
-        try:
-            found = parallel.work_on_all(sorted(kinds), look)
-        except HostsError as error:
-            raise self._build_unknown(error.errors[0]) from error
-        except NvoiError as error:
-            raise self._build_unknown(error) from error
-        for kind, listing in found.items():
-            self._take(kind, Change(LISTED, listing.items))
-        return found
-
-    def _find_selector(self, kind: str) -> str | None:
-        # The cluster cannot be asked for events by the labels of what they are about.
-        return None if kind == "Event" else self._selector
-
-    def _watch(self, kind: str, since: Listing) -> None:
-        """Have what happens to all objects of a kind told, in a thread of its own."""
-        selector = self._find_selector(kind)
-        try:
-            for change in self._api.watch(kind, self._namespace, selector=selector, since=since):
-                self._changes.put((kind, change))
-        except BaseException as error:  # noqa: BLE001 - raised in the thread that follows
-            self._changes.put((kind, error))
-
-    @property
-    def _namespace(self) -> str:
-        return self._references[0].namespace
-
-    def _take_changes(self) -> None:
-        """Wait for a change, and take all that have come by then."""
-        left = max(0.0, self._deadline - time.monotonic())
-        try:
-            self._take(*self._changes.get(timeout=min(left, LOOK_SECONDS)))
-            while True:
-                self._take(*self._changes.get_nowait())
-        except Empty:
-            return
-
-    def _take(self, kind: str, change: Change | BaseException) -> None:
-        if isinstance(change, NvoiError):
-            raise self._build_unknown(change) from change
-        if isinstance(change, BaseException):
-            raise change
-        if change.type == LISTED:
-            self._objects[kind] = {}
-        for item in change.items:
-            if change.type == DELETED:
-                self._objects[kind].pop(item["metadata"]["uid"], None)
-            else:
-                self._objects[kind][item["metadata"]["uid"]] = item
 
     @property
     def _pods(self) -> list[Json]:
@@ -361,6 +292,16 @@ class RolloutWatch:
             names, late, list_open(verdicts), self._seconds
         )
 
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Have what the cluster refuses to tell told as the end of the rollout."""
+        try:
+            yield
+        except HostsError as error:
+            raise self._build_unknown(error.errors[0]) from error
+        except NvoiError as error:
+            raise self._build_unknown(error) from error
+
     def _build_unknown(self, error: NvoiError) -> ServiceError:
         if isinstance(error, RequestError):
             error = self._describe(error)
@@ -373,21 +314,9 @@ class RolloutWatch:
     def _build_reporter(self) -> Reporter:
         events = tuple(self._objects["Event"].values())
         with suppress(RequestError, ConnectionFailedError):
-            events = self._api.list_all("Event", self._namespace, patience=0).items
+            events = self._api.list_all("Event", self._references[0].namespace, patience=0).items
         streamed = {pod: [*stream.last] for pod, stream in self._streams.items()}
         return Reporter(self._api, self._pods, events, streamed)
-
-
-def has_ended(item: Json, verdict: Verdict, pods: Sequence[Json]) -> bool:
-    """Whether the pods of a workload are as its verdict says."""
-    own = [pod for pod in pods if belongs(pod, item)]
-    if item["kind"] == "Job":
-        ended = [pod["status"].get("phase") in {"Succeeded", "Failed"} for pod in own]
-        return all(ended) and (bool(ended) or verdict.state is State.FAILED)
-    wanted: int = item["spec"].get("replicas", 1)
-    old = [pod for pod in pods if is_selected(pod, item) and not belongs(pod, item)]
-    has_old = any(is_well(pod) and not is_going(pod) for pod in old)
-    return verdict.state is State.FAILED or (sum(map(is_well, own)) >= wanted and not has_old)
 
 
 def list_open(verdicts: Iterable[Verdict]) -> list[str]:

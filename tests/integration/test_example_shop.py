@@ -21,7 +21,8 @@ from nvoi.config.loader import load
 from nvoi.config.schema import Application
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.kubernetes.manifests import Manifests, build_manifests
-from nvoi.kubernetes.workloads import Manifest, Release
+from nvoi.kubernetes.ownership import Manifest
+from nvoi.kubernetes.workloads import Release
 from nvoi.providers import get_provider
 from nvoi.targets.cluster.checks import find_faults
 from tests.integration.pages import ROOT

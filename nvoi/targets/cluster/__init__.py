@@ -17,12 +17,13 @@ from nvoi.targets.cluster.delete import DELETE
 from nvoi.targets.cluster.departures import DEPART
 from nvoi.targets.cluster.domains import ADDRESSES, DOMAINS, OLD_ROUTES, PUBLIC, ROUTES
 from nvoi.targets.cluster.lock_file import end_holder, find_holder
-from nvoi.targets.cluster.prepare import BUILD, LOCK, PUSH, REGISTRY, VOLUMES
+from nvoi.targets.cluster.prepare import BUILD, LOCK, PUSH, REGISTRY
 from nvoi.targets.cluster.pull import PULL
 from nvoi.targets.cluster.release import APPS, DATABASE, PRE_RUN, RECORD, SECRETS, SERVICES, STATE
 from nvoi.targets.cluster.rollback import FIND, GO_BACK, REMOVE_NEWER, list_releases
 from nvoi.targets.cluster.servers import K3S, SERVERS
 from nvoi.targets.cluster.traffic import TRAFFIC
+from nvoi.targets.cluster.volumes import VOLUMES
 
 log = get_logger("nvoi.lock")
 

@@ -21,6 +21,7 @@ from nvoi.parallel import work_on_all
 from nvoi.providers import Server
 from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.context import ClusterContext
+from nvoi.targets.cluster.placement import find_groups, place_records
 from nvoi.targets.cluster.prepare import open_registry
 from nvoi.targets.cluster.release import build_own_record
 
@@ -49,10 +50,15 @@ def attempt(what: str, work: Callable[[], None]) -> None:
 
 
 def choose_kept(context: ClusterContext) -> tuple[list[Record], list[Record]]:
+    """The releases that are kept, and those that go; one that only names a group anew is none."""
     own = read_record(build_own_record(context))
     records = [own, *(one for one in context.state.records if one.stamp != own.stamp)]
-    expired = find_expired(records, own.stamp, context.application.keep_count)
-    return [one for one in records if one not in expired], expired
+    groups = find_groups(context.application.name, context.survey.all_nodes)
+    placed = place_records(records, context.manifests.kept, groups)
+    expired = find_expired(placed, own.stamp, context.application.keep_count)
+    stamps = {one.stamp for one in expired}
+    kept = [one for one in records if one.stamp not in stamps]
+    return kept, [one for one in records if one.stamp in stamps]
 
 
 def list_images(records: Iterable[Record], repository: str) -> list[tuple[str, str]]:

@@ -19,11 +19,11 @@ from nvoi.invocation import name_command
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import ClusterNode
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.credentials import Credentials
 from nvoi.kubernetes.manifests import Manifests, build_manifests
 from nvoi.kubernetes.names import build_app_selector
-from nvoi.kubernetes.ownership import Reference
-from nvoi.kubernetes.workloads import DATABASE_RESOURCES, Manifest, Release
+from nvoi.kubernetes.ownership import Manifest, Reference
+from nvoi.kubernetes.registry import Credentials
+from nvoi.kubernetes.workloads import DATABASE_RESOURCES, Release
 from nvoi.naming import build_image_tag, build_prefix
 from nvoi.operation import Request
 from nvoi.outcome import Serving

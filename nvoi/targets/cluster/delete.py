@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 from nvoi.errors import (
@@ -14,11 +12,9 @@ from nvoi.errors import (
     InputError,
     LockError,
     NvoiError,
-    UsageError,
 )
 from nvoi.images.cleanup import remove_here
 from nvoi.images.engines import find_engine
-from nvoi.invocation import name_command
 from nvoi.k3s.facts import Facts
 from nvoi.k3s.nodes import (
     ClusterNode,
@@ -31,13 +27,11 @@ from nvoi.k3s.nodes import (
 from nvoi.k3s.survey import survey
 from nvoi.k3s.uninstall import uninstall
 from nvoi.kubernetes.names import SERVER_GROUP
-from nvoi.kubernetes.ownership import find_claims, is_owned, is_removable, read_reference
+from nvoi.kubernetes.ownership import is_owned, is_removable, read_reference
 from nvoi.kubernetes.registry import SYSTEM_NAMESPACE
 from nvoi.log.levels import get_logger
-from nvoi.naming import NOTES_FOLDER, VOLUMES_FOLDER
 from nvoi.operation import Step
 from nvoi.providers import Server
-from nvoi.ssh.host import as_root
 from nvoi.targets.cluster.cleanup import clean_nodes, clean_registry, tell_removed
 from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.domains import plan_removal, remove
@@ -47,18 +41,19 @@ from nvoi.targets.cluster.lease import (
     check_data,
     check_master,
     detach_disks,
+    find_servers,
     give_back,
+    list_known,
     list_wanted_disks,
 )
 from nvoi.targets.cluster.prepare import (
-    build_note,
     get_registry_address,
     hold_lock,
-    list_volumes,
     plan_lock,
 )
 from nvoi.targets.cluster.release import load_state
 from nvoi.targets.cluster.servers import get_credentials
+from nvoi.targets.cluster.volumes import delete_claims, delete_folders, list_volumes, tell_data
 
 log = get_logger("nvoi.cluster")
 
@@ -87,41 +82,6 @@ def reach_servers(context: ClusterContext) -> None:
         log.warning("The master cannot be reached: all on the servers stays as it is")
         failures += [f"what is on {name}, of which its master must tell" for name in found.facts]
         found.facts.clear()
-
-
-def list_known(context: ClusterContext) -> bool:
-    """Find the servers; whether that could be done. Rented ones are looked for at the end again."""
-    try:
-        find_servers(context)
-    except NvoiError as error:
-        if isinstance(error, InputError) or not context.provider.is_rented:
-            raise
-        log.warning("%s; all that is rented is looked for once more at the end", error)
-        return False
-    return True
-
-
-def find_servers(context: ClusterContext) -> None:
-    """Find those too that the config no longer names: what is on them is the app's all the same."""
-    context.list_servers()
-    if context.provider.is_rented:
-        context.survey.surplus = context.provider.list_surplus(context.application)
-        context.survey.servers += context.survey.surplus
-    check_labels(context.survey.servers)
-
-
-def check_labels(servers: Iterable[Server]) -> None:
-    """See that all servers are known to be the app's.
-
-    Raises:
-        UsageError: of some no label says whose they are.
-    """
-    if others := [server.name for server in servers if not server.is_labelled]:
-        raise UsageError(
-            f"no label says whose these servers are: {', '.join(others)}",
-            hint=f"{name_command('deploy --adopt')} takes over what the gem nvoi 0.2 has made, and "
-            f"{name_command('delete')} gives it back then; or delete them at the cloud",
-        )
 
 
 def attempt(
@@ -242,75 +202,6 @@ def remove_volumes(context: ClusterContext) -> None:
         attempt(context, "its disks in the cluster", disks, in_cluster=True)
     for server in context.survey.list_reached():
         attempt(context, f"the volumes of {server.name}", partial(delete_folders, context, server))
-
-
-def tell_data(context: ClusterContext) -> None:
-    """Say which data is left. Nothing fails for want of an answer: all of it stays."""
-    left = [
-        f"{server.name}: {folder}"
-        for server in context.survey.servers
-        for folder in list_folders(context, server)
-    ]
-    if context.survey.has_cluster:
-        with suppress(NvoiError):
-            claims = find_claims(context.application.name, context.cluster.get(CLAIMS))
-            left += map(str, claims)
-    for one in left:
-        log.info("Its data stays: %s", one)
-    for server in context.survey.list_reached():
-        tell_doubtful(context, server)
-    if left:
-        log.info("%s removes it", name_command("delete --delete-volumes"))
-
-
-def list_folders(context: ClusterContext, server: Server) -> list[str]:
-    """The app's folders on a server, also those that the config no longer names.
-
-    Of a server that was not reached, those in the config are told.
-    """
-    if server.name not in context.survey.facts:
-        return [*server.volumes]
-    found = context.survey.facts[server.name].volumes
-    folders = [one for one in found if not one.startswith(f"{NOTES_FOLDER}/")]
-    return [one for one in folders if one in server.volumes or build_note(server, one) in found]
-
-
-def tell_doubtful(context: ClusterContext, server: Server) -> None:
-    """Say which folders may be the app's by their names, and are noted as nobody's.
-
-    Versions before this one have noted none.
-    """
-    found = context.survey.facts[server.name].volumes
-    owned = {note.rpartition("/")[2] for note in found if note.startswith(f"{NOTES_FOLDER}/")}
-    prefix = f"{VOLUMES_FOLDER}/{context.application.name}-"
-    for folder in found:
-        is_named = folder in server.volumes or folder.rpartition("/")[2] in owned
-        if folder.startswith(prefix) and not is_named:
-            log.warning(
-                "%s: %s may be its data or another app's, and stays: remove it there if it is "
-                "of no use",
-                server.name,
-                folder,
-            )
-
-
-def delete_claims(context: ClusterContext) -> None:
-    claims = find_claims(context.application.name, context.cluster.get(CLAIMS))
-    if claims:
-        context.cluster.delete(claims)
-    tell_removed(claims)
-
-
-def delete_folders(context: ClusterContext, server: Server) -> None:
-    folders = list_folders(context, server)
-    whole = replace(server, volumes=(*dict.fromkeys((*folders, *server.volumes)),))
-    command = context.provider.build_volumes_removal(whole)
-    if command is not None:
-        context.check_lock()
-        context.connections.run(server.host, as_root(server.host, command))
-        for folder in folders:
-            log.info("Removed %s: %s", server.name, folder)
-    tell_doubtful(context, server)
 
 
 def remove_cluster(context: ClusterContext) -> None:

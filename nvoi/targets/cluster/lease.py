@@ -1,12 +1,12 @@
-"""Rented servers at their end: nothing of value goes with them unasked, and all is given back."""
+"""The servers of an app at its end: found, given back where rented, and none with data unasked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from nvoi.errors import NvoiError, UsageError
+from nvoi.errors import InputError, NvoiError, UsageError
 from nvoi.invocation import name_command
 from nvoi.k3s.nodes import list_nodes, list_other_apps
 from nvoi.kubernetes.ownership import read_reference
@@ -22,6 +22,41 @@ log = get_logger("nvoi.cluster")
 
 CLAIMS = ("persistentvolumeclaims",)
 SAVE = "save it, and add --delete-volumes"
+
+
+def list_known(context: ClusterContext) -> bool:
+    """Find the servers; whether that could be done. Rented ones are looked for at the end again."""
+    try:
+        find_servers(context)
+    except NvoiError as error:
+        if isinstance(error, InputError) or not context.provider.is_rented:
+            raise
+        log.warning("%s; all that is rented is looked for once more at the end", error)
+        return False
+    return True
+
+
+def find_servers(context: ClusterContext) -> None:
+    """Find those too that the config no longer names: what is on them is the app's all the same."""
+    context.list_servers()
+    if context.provider.is_rented:
+        context.survey.surplus = context.provider.list_surplus(context.application)
+        context.survey.servers += context.survey.surplus
+    check_labels(context.survey.servers)
+
+
+def check_labels(servers: Iterable[Server]) -> None:
+    """See that all servers are known to be the app's.
+
+    Raises:
+        UsageError: of some no label says whose they are.
+    """
+    if others := [server.name for server in servers if not server.is_labelled]:
+        raise UsageError(
+            f"no label says whose these servers are: {', '.join(others)}",
+            hint=f"{name_command('deploy --adopt')} takes over what the gem nvoi 0.2 has made, and "
+            f"{name_command('delete')} gives it back then; or delete them at the cloud",
+        )
 
 
 def check_data(context: ClusterContext, *, is_known: bool) -> None:

@@ -7,18 +7,17 @@ where the config has them now.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from nvoi.errors import NvoiError
-from nvoi.k3s.nodes import build_marker, list_nodes
+from nvoi.k3s.nodes import ClusterNode, build_marker
 from nvoi.kubernetes.data import list_groups
-from nvoi.kubernetes.manifests import stamp_template
 from nvoi.kubernetes.names import SECRET_CHECKSUM, SERVER_GROUP
-from nvoi.kubernetes.ownership import WORKLOADS, is_adopted, read_reference
+from nvoi.kubernetes.ownership import WORKLOADS, Manifest, is_adopted, read_reference
+from nvoi.kubernetes.pods import stamp_template
 from nvoi.kubernetes.releases import Record
-from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
-from nvoi.targets.cluster.context import ClusterContext
 
 log = get_logger("nvoi.cluster")
 
@@ -26,15 +25,19 @@ log = get_logger("nvoi.cluster")
 PLACEMENT = ("nodeSelector", "affinity")
 
 
-def find_groups(context: ClusterContext) -> set[str]:
-    """The server groups that nodes of the app are in.
+def find_groups(app: str, nodes: Iterable[ClusterNode]) -> set[str]:
+    """The server groups that nodes of the app are in."""
+    own = build_marker(app)
+    groups = (node.labels.get(SERVER_GROUP) for node in nodes if own in node.markers)
+    return {group for group in groups if group}
 
-    Raises:
-        NvoiError: the cluster cannot be asked.
-    """
-    own = build_marker(context.application.name)
-    nodes = [node for node in list_nodes(context.cluster) if own in node.markers]
-    return {node.labels[SERVER_GROUP] for node in nodes if SERVER_GROUP in node.labels}
+
+def place_records(
+    records: Iterable[Record], wanted: Iterable[Manifest], groups: Collection[str]
+) -> list[Record]:
+    """Releases where they would run now: by that it is told which are the same."""
+    items = [*wanted]
+    return [replace(one, manifests=(*place(one.manifests, items, groups),)) for one in records]
 
 
 def place(

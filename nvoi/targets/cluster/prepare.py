@@ -1,12 +1,12 @@
-"""The steps before a release, beside those of its servers: image, lock, registry, volumes."""
+"""The steps before a release, beside those of its servers: image, lock, registry."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
-from nvoi.errors import NvoiError, RemoteError, ServiceError
+from nvoi.errors import NvoiError, ServiceError
 from nvoi.images.build import Build
 from nvoi.images.context import check_copies, find_dockerfile
 from nvoi.images.engines import find_engine
@@ -17,7 +17,6 @@ from nvoi.k3s.datastore import build_datastore_copies
 from nvoi.k3s.nodes import list_apps, list_without_access
 from nvoi.k3s.survey import find_token
 from nvoi.kubernetes.cluster import Cluster
-from nvoi.kubernetes.credentials import Credentials
 from nvoi.kubernetes.database import build_priority
 from nvoi.kubernetes.drift import is_unchanged
 from nvoi.kubernetes.ownership import get_label, read_reference
@@ -28,17 +27,15 @@ from nvoi.kubernetes.registry import (
     NAME,
     PORT,
     SYSTEM_NAMESPACE,
+    Credentials,
     build_reference,
     build_registry,
 )
 from nvoi.log.levels import get_logger
 from nvoi.log.rendering import format_count
-from nvoi.naming import build_image_tag, build_server_name, build_volume_path
+from nvoi.naming import build_image_tag
 from nvoi.operation import Step
-from nvoi.parallel import work_on_all
-from nvoi.providers import Server
 from nvoi.source import Source
-from nvoi.ssh.host import Host, as_root
 from nvoi.targets.checkout import read_checkout
 from nvoi.targets.cluster import ingress
 from nvoi.targets.cluster.context import ClusterContext
@@ -233,73 +230,6 @@ def open_registry(context: ClusterContext) -> AbstractContextManager[Registry]:
     )
 
 
-def make_volumes(context: ClusterContext) -> None:
-    facts = context.survey.facts
-    lacking = {
-        server.host: (server, folders)
-        for server in context.survey.servers
-        # A disk may have grown, or not be mounted.
-        if (folders := find_lacking(server, facts[server.name].volumes)) or server.disks
-    }
-    if not lacking:
-        return
-    context.check_lock()
-
-    def make(host: Host) -> None:
-        server, folders = lacking[host]
-        for line in bring_volumes(context, server, folders):
-            log.info("%s: %s", server.name, line)
-        for folder in folders:
-            volumes = facts[server.name].volumes
-            if server.is_kept(folder, volumes):
-                continue
-            owner = server.find_owner(folder)
-            done = "changed" if folder in volumes else "made"
-            whose = f", of user {owner}" if owner else ""
-            log.info("%s: %s %s%s", server.name, done, folder, whose)
-
-    work_on_all([*lacking], make)
-
-
-def bring_volumes(
-    context: ClusterContext, server: Server, folders: Sequence[str]
-) -> tuple[str, ...]:
-    """What was done so that ``folders`` can be used."""
-    command = as_root(server.host, context.provider.build_volumes(server, folders))
-    try:
-        return context.connections.run(server.host, command).lines
-    except RemoteError as error:
-        if not error.output:
-            raise
-        reason = error.output[-1]
-        raise NvoiError(f"{server.host}: {reason}", output=error.output[:-1]) from error
-
-
-def find_lacking(server: Server, found: Mapping[str, str]) -> list[str]:
-    """The folders of volumes that are not there, are another's, or are not noted as the app's."""
-    return [
-        folder
-        for folder in server.volumes
-        if not server.is_kept(folder, found) or build_note(server, folder) not in found
-    ]
-
-
-def build_note(server: Server, folder: str) -> str:
-    """The folder that says of a volume's that it is the app's."""
-    return f"{server.notes}/{folder.rpartition('/')[2]}"
-
-
-def list_volumes(context: ClusterContext) -> Iterator[tuple[str, str]]:
-    """Each server's name and the folder of each of its volumes, as the config has them."""
-    name = context.application.name
-    for key, group in context.application.servers.items():
-        for volume in group.volumes:
-            # Disks that are rented are one server's.
-            count = 1 if context.provider.is_rented else len(group.hosts) or group.count
-            for index in range(1, count + 1):
-                yield build_server_name(name, key, index), build_volume_path(name, key, volume)
-
-
 def plan_build(context: ClusterContext) -> Iterator[str]:
     if context.needs_image:
         tag = build_image_tag(context.application.name, context.moment)
@@ -329,13 +259,6 @@ def plan_lock(context: ClusterContext) -> Iterator[str]:
     yield f"takes the deploy lock of {context.application.name}'s master, which all its apps share"
 
 
-def plan_volumes(context: ClusterContext) -> Iterator[str]:
-    facts = context.survey.facts
-    for server, folder in list_volumes(context):
-        if server not in facts or folder not in facts[server].volumes:
-            yield f"makes {folder} on {server}, where it is not there"
-
-
 BUILD: Step[ClusterContext] = Step(name="Build", run=begin_build, plan=plan_build)
 PUSH: Step[ClusterContext] = Step(name="Image", run=push_image, plan=plan_push)
 LOCK: Step[ClusterContext] = Step(name="Lock", run=hold_lock, plan=plan_lock)
@@ -344,4 +267,3 @@ REGISTRY: Step[ClusterContext] = Step(
     run=start_registry,
     plan=plan_registry,
 )
-VOLUMES: Step[ClusterContext] = Step(name="Volumes", run=make_volumes, plan=plan_volumes)

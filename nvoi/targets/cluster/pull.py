@@ -19,8 +19,7 @@ from nvoi.errors import ConnectionFailedError, RemoteError, RemoteTimeoutError, 
 from nvoi.kubernetes.data import list_groups, name_service
 from nvoi.kubernetes.diagnosis import FINAL_PULLS, IMAGE_ADVICE, PULL_SECONDS
 from nvoi.kubernetes.kubeconfig import FIND_K3S
-from nvoi.kubernetes.ownership import read_reference, read_template
-from nvoi.kubernetes.workloads import Manifest
+from nvoi.kubernetes.ownership import Manifest, read_reference, read_template
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import masker
 from nvoi.operation import Step

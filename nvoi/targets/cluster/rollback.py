@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from nvoi.errors import NvoiError, UsageError
+from nvoi.k3s.nodes import list_nodes
 from nvoi.kubernetes.names import COMPONENT, DOMAIN, NAME
 from nvoi.kubernetes.ownership import (
+    Manifest,
     Reference,
     find_obsolete,
     find_secret_names,
@@ -16,7 +18,6 @@ from nvoi.kubernetes.ownership import (
     read_reference,
 )
 from nvoi.kubernetes.releases import Record, find_previous, list_stamps
-from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.operation import KeptRelease, Request, Step
 from nvoi.targets.cluster.cleanup import attempt, tell_removed
@@ -27,7 +28,7 @@ from nvoi.targets.cluster.placement import (
     find_groups,
     is_lost,
     list_held_groups,
-    place,
+    place_records,
 )
 from nvoi.targets.cluster.pull import pull_all
 from nvoi.targets.cluster.release import check_data, load_state, roll_out_apps
@@ -55,8 +56,10 @@ def list_releases(request: Request) -> list[KeptRelease]:
 
 def go_back(context: ClusterContext) -> None:
     load_state(context)
-    groups = find_groups(context)
-    record = choose_release(place_records(context, groups), context.request.stamp)
+    state, wanted = context.state, context.manifests.kept
+    groups = find_groups(context.application.name, list_nodes(context.cluster))
+    placed = replace(state, records=(*place_records(state.records, wanted, groups),))
+    record = choose_release(placed, context.request.stamp)
     kept = context.state.find_record(record.stamp)
     check_placement(kept or record, record, groups)
     warn_of_lost(context.state, groups)
@@ -67,16 +70,6 @@ def go_back(context: ClusterContext) -> None:
     free_servers(context)
     context.rollout.stamp = record.stamp
     roll_out_apps(context, record.apps)
-
-
-def place_records(context: ClusterContext, groups: Collection[str]) -> State:
-    """The state with each release where it would run now: by that it is told which are the same."""
-    state, wanted = context.state, context.manifests.kept
-    records = (
-        replace(record, manifests=(*place(record.manifests, wanted, groups),))
-        for record in state.records
-    )
-    return replace(state, records=(*records,))
 
 
 def warn_of_lost(state: State, groups: Collection[str]) -> None:

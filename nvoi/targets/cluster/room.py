@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 from nvoi.config.fields import find_bytes, find_millicores
 from nvoi.config.schema import Application, Database
@@ -11,19 +12,11 @@ from nvoi.domains import list_sites
 from nvoi.errors import ConfigError, Fault, UsageError
 from nvoi.k3s.drain import list_claims
 from nvoi.k3s.requirements import show
-from nvoi.kubernetes.capacity import (
-    MOST,
-    PROCESSOR,
-    Candidate,
-    find_share,
-    measure_candidates,
-    read_promise,
-)
 from nvoi.kubernetes.cloudflared import REPLICAS, RESOURCES
-from nvoi.kubernetes.data import list_places
+from nvoi.kubernetes.data import list_groups, list_places
 from nvoi.kubernetes.database import find_engine
-from nvoi.kubernetes.names import NAMESPACE, build_statefulset_name
-from nvoi.kubernetes.ownership import Reference
+from nvoi.kubernetes.names import NAMESPACE, PART_OF, build_label_value, build_statefulset_name
+from nvoi.kubernetes.ownership import Manifest, Reference, get_label
 from nvoi.kubernetes.progress import is_ready
 from nvoi.kubernetes.workloads import Resources, build_database_resources, names_cpu
 from nvoi.log.levels import get_logger
@@ -34,6 +27,13 @@ from nvoi.targets.cluster.context import ClusterContext
 from nvoi.targets.cluster.state import Json
 
 log = get_logger("nvoi.cluster")
+
+#: Processor time is in thousandths of a processor, as Kubernetes counts it.
+PROCESSOR = 1000
+#: What a database has where its server has more, and where all else leaves it less.
+MOST, LEAST = 1000, 100
+#: Pods that have ended take nothing.
+ENDED = frozenset({"Succeeded", "Failed"})
 
 
 def check_room(context: ClusterContext) -> None:
@@ -131,11 +131,15 @@ def choose_share(context: ClusterContext, live: Json | None, candidates: list[Ca
 
 
 def measure(context: ClusterContext, candidates: list[Candidate]) -> list[Candidate]:
-    """The candidates with what is on them."""
-    application = context.application
+    """The candidates with what is on them: the pods of others, and the app's services."""
+    app, tunnels = build_label_value(context.application.name), count_tunnels(context.application)
     pods = context.cluster.get(["pods"], namespace=None)
-    found = measure_candidates(application.name, candidates, pods, context.manifests.kept)
-    return [replace(one, own=one.own + count_tunnels(application)) for one in found]
+    others = [pod for pod in pods if get_label(pod, PART_OF) != app]
+    own = [item for item in context.manifests.kept if item["kind"] == "Deployment"]
+    return [
+        replace(one, others=sum_pods(one, others), own=sum_deployments(one, own) + tunnels)
+        for one in candidates
+    ]
 
 
 def count_tunnels(application: Application) -> int:
@@ -169,3 +173,87 @@ def list_candidates(context: ClusterContext, database: Database) -> Iterator[Can
         facts, node = survey.facts.get(server.name), survey.nodes.get(server.name)
         if server.group in database.servers and facts and facts.processors and node:
             yield Candidate(node, server.group, facts.processors)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A node that the database may be on.
+
+    ``others`` is what the pods of other apps and of the cluster itself are promised there, and
+    ``own`` what the app's other services may come to.
+    """
+
+    node: str
+    group: str
+    processors: int
+    others: int = 0
+    own: int = 0
+
+    @property
+    def half(self) -> int:
+        return min(MOST, self.processors * PROCESSOR // 2)
+
+    @property
+    def free(self) -> int:
+        """What pods of the app can be promised."""
+        return self.processors * PROCESSOR - self.others
+
+    @property
+    def share(self) -> int:
+        """What the database has: half, unless all else leaves less."""
+        return max(LEAST, min(self.half, self.free - self.own))
+
+    def __str__(self) -> str:
+        count, taken = format_count(self.processors, "processor"), self.others + self.own
+        return f"{self.node} has {count}, and all else needs {taken}m"
+
+
+def read_promise(live: Json | None) -> tuple[int | None, int | None]:
+    """What a live database is promised, and what it may use."""
+    if live is None:
+        return None, None
+    resources = live["spec"]["template"]["spec"]["containers"][0].get("resources") or {}
+    requested, limit = (
+        find_millicores(str((resources.get(part) or {}).get("cpu", "")))
+        for part in ("requests", "limits")
+    )
+    return requested, limit
+
+
+def find_share(live: Json | None, candidates: Iterable[Candidate]) -> int | None:
+    """What a running database has, unless it is too much there: more is not worth its restart."""
+    requested, limit = read_promise(live)
+    most = min((one.half for one in candidates), default=MOST)
+    return limit if limit is not None and limit == requested and limit <= most else None
+
+
+def sum_pods(candidate: Candidate, pods: Iterable[Json]) -> int:
+    """What those on it are promised."""
+    return sum(
+        sum_containers(pod["spec"])
+        for pod in pods
+        if pod["spec"].get("nodeName") == candidate.node
+        if (pod.get("status") or {}).get("phase") not in ENDED
+    )
+
+
+def sum_deployments(candidate: Candidate, deployments: Iterable[Manifest]) -> int:
+    """What they come to at most, all on one server: in a rollout each has one pod more."""
+    group = candidate.group
+    specs: list[Any] = [
+        item["spec"] for item in deployments if group in (list_groups(item) or (group,))
+    ]
+    return sum(
+        (spec["replicas"] + (spec["strategy"]["type"] != "Recreate"))
+        * sum_containers(spec["template"]["spec"])
+        for spec in specs
+    )
+
+
+def sum_containers(specification: Any) -> int:
+    """What the containers of a pod are promised."""
+    requests = (
+        (container.get("resources") or {}).get("requests") or {}
+        for container in specification["containers"]
+    )
+    return sum(find_millicores(str(one.get("cpu", ""))) or 0 for one in requests)

@@ -11,8 +11,8 @@ from nvoi.k3s.metadata import ensure_guards
 from nvoi.k3s.nodes import format_address, list_nodes
 from nvoi.k3s.plan import DEFAULT_VERSION, K3sSettings, find_orphans
 from nvoi.k3s.survey import check_servers
-from nvoi.kubernetes.credentials import Credentials, build_credentials
 from nvoi.kubernetes.names import SERVER_GROUP
+from nvoi.kubernetes.registry import Credentials, build_credentials
 from nvoi.log.levels import get_logger
 from nvoi.log.masking import add_secrets
 from nvoi.operation import Step

@@ -9,13 +9,14 @@ from typing import Any
 
 from nvoi.errors import NvoiError, RemoteError
 from nvoi.invocation import name_command
-from nvoi.kubernetes.cluster import Cluster, Query
-from nvoi.kubernetes.logins import COMPONENT as LOGINS
+from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.names import (
     COMPONENT,
+    LOGINS,
     STAMP,
     build_app_selector,
 )
+from nvoi.kubernetes.objects import Query
 from nvoi.kubernetes.ownership import (
     LISTED,
     RECORD,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from nvoi.errors import NvoiError
-from nvoi.kubernetes.logins import COMPONENT as LOGINS
-from nvoi.kubernetes.names import COMPONENT, INSTANCE
+from nvoi.k3s.nodes import list_nodes
+from nvoi.kubernetes.names import COMPONENT, INSTANCE, LOGINS
 from nvoi.kubernetes.ownership import (
     WORKLOADS,
+    Manifest,
     Reference,
     get_label,
     is_adopted,
@@ -17,7 +18,6 @@ from nvoi.kubernetes.ownership import (
 )
 from nvoi.kubernetes.progress import is_ready
 from nvoi.kubernetes.ways import keep_ways
-from nvoi.kubernetes.workloads import Manifest
 from nvoi.log.levels import get_logger
 from nvoi.targets.cluster.context import ClusterContext, Rollout
 from nvoi.targets.cluster.departures import keep_servers
@@ -82,7 +82,8 @@ def place_again(
     """What there was, where there are servers for it: a run that was cut off has moved these."""
     if not WORKLOADS & {reference.kind for reference in before}:
         return {**before}
-    placed = place(before.values(), context.manifests.kept, find_groups(context))
+    groups = find_groups(context.application.name, list_nodes(context.cluster))
+    placed = place(before.values(), context.manifests.kept, groups)
     return {read_reference(item): item for item in placed}
 
 

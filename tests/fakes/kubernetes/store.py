@@ -86,11 +86,9 @@ class Store:
 
     def select(self, kind: str, namespace: str | None = None) -> list[Object]:
         """All objects of a kind, by name."""
-        return [
-            item
-            for (place, one, _), item in sorted(self.objects.items(), key=lambda pair: pair[0])
-            if one == kind and (namespace is None or place == get_place(kind, namespace))
-        ]
+        place = None if namespace is None else get_place(kind, namespace)
+        keys = [key for key in self.objects if key[1] == kind and place in (None, key[0])]
+        return [self.objects[key] for key in sorted(keys)]
 
     def add(self, item: Object) -> Object:
         """Take up a new object, with what the API adds to each."""
@@ -156,9 +154,7 @@ def copy(item: Object) -> Object:
 
 def is_changed(shown: Object, item: Object) -> bool:
     """Whether an object is not shown as it was."""
-    if len(item) - (HIDDEN in item) != len(shown):
-        return True
-    return any(key not in item or item[key] != value for key, value in shown.items())
+    return show(item) != shown
 
 
 def show(item: Object) -> Object:

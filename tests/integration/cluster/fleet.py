@@ -14,8 +14,7 @@ from typing import Any
 
 from nvoi.config.schema import SSHKeys
 from nvoi.images.registry import Registry as Client
-from nvoi.kubernetes.credentials import Credentials
-from nvoi.kubernetes.registry import ADDRESS, REGISTRIES_FILE
+from nvoi.kubernetes.registry import ADDRESS, REGISTRIES_FILE, Credentials
 from nvoi.naming import VOLUMES_FOLDER
 from nvoi.secret import Secret
 from nvoi.ssh.host import Host
@@ -62,7 +61,7 @@ class Fleet:
         #: Whether the config names the servers' host keys.
         self.pins_host_keys = True
         self.site = InstallerSite()
-        self.registry = Registry(folder / "registry")
+        self.registry = Registry(folder / "registry", starts=False)
         self.visitors = Visitors()
         self.state = ClusterState(folder / "cluster")
         self.state.listen(self._run_registry)

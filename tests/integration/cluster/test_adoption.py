@@ -55,10 +55,50 @@ def find_selector(fleet: Fleet, kind: str, name: str) -> Any:
     return found.get("matchLabels", found)
 
 
+#: What is told before anything is taken over.
+TOLD = (
+    f"shop-main-1: k3s {gem.VERSION} gets nvoi's settings and starts anew; pods go on",
+    "deployment/shop-web: is made anew; its pods go on until the release serves",
+    "service/shop-web: leads to the new pods once they are ready",
+    "statefulset/db-shop: stops and is made anew, on the data that it has",
+    "deployment/cloudflared-web: is removed once the release serves",
+    "deployment/nvoi-registry: is removed once the release serves",
+    "secret/app-secret-shop: is removed once the release serves",
+)
+
+
+def fail(fleet: Fleet, pods: dict[str, str]) -> None:
+    """See that a take-over that fails tells what it takes, and leaves the gem's pods serving."""
+    fleet.state.behave("shop-web", "ready")
+    fleet.state.behave("registry.example/web:broken", "crash")
+    good, fleet.web["image"] = fleet.web["image"], "registry.example/web:broken"
+    outcome = fleet.run("deploy", "--adopt")
+    assert outcome.code == 1
+    told = outcome.output.partition("Taken over")[0]
+    for line in TOLD:
+        assert line in told
+    assert "Putting back what the gem has made" in outcome.output
+    assert "could not undo" not in outcome.output.lower()
+    assert list_pods(fleet, "shop-web") == pods
+    assert find_selector(fleet, "Service", "shop-web") == {"app": "shop-web"}
+    assert find_selector(fleet, "Deployment", "shop-web") == {"app": "shop-web"}
+    assert "app-secret-shop" in fleet.state.names("Secret")
+    assert "shop-web" not in fleet.state.gaps
+    fleet.web["image"] = good
+
+
+def check_host(fleet: Fleet, node: str) -> None:
+    """See that the node keeps its name, or its pods and disks would be another's."""
+    (found,) = fleet.state.objects("Node", None)
+    assert found["metadata"]["name"] == fleet.hosts["main"].read_config()["node-name"] == node
+    assert fleet.hosts["main"].read_config()["node-ip"] == "10.0.0.11"
+    assert fleet.hosts["main"].installations[-1] == f"server {gem.VERSION} true"
+
+
 def test_what_the_gem_has_made_is_taken_over_once_that_is_asked_for_and_goes_on_serving(
     fleet: Fleet, node: str
 ) -> None:
-    wait_for_pods(fleet)
+    pods = wait_for_pods(fleet)
     before = list_applied(fleet)
     refused = fleet.run()
     assert refused.code == 2, refused.output
@@ -66,35 +106,21 @@ def test_what_the_gem_has_made_is_taken_over_once_that_is_asked_for_and_goes_on_
         assert name in refused.output
     assert "`nvoi deploy --adopt` takes it over" in refused.output
     assert list_applied(fleet) == before
-    outcome = fleet.run("deploy", "--adopt")
+    fail(fleet, pods)
+    gaps = len(fleet.state.gaps)
+    # It was accepted, and need not be again.
+    outcome = fleet.run()
     assert outcome.code == 0, outcome.output
-    told, _, rest = outcome.output.partition("Taken over")
-    for line in (
-        f"shop-main-1: k3s {gem.VERSION} gets nvoi's settings and starts anew; pods go on",
-        "deployment/shop-web: is made anew; its pods go on until the release serves",
-        "service/shop-web: leads to the new pods once they are ready",
-        "statefulset/db-shop: stops and is made anew, on the data that it has",
-        "deployment/cloudflared-web: is removed once the release serves",
-        "deployment/nvoi-registry: is removed once the release serves",
-        "secret/app-secret-shop: is removed once the release serves",
+    assert "Removed deployment/cloudflared-web" in outcome.output
+    check_host(fleet, node)
+    assert not {"shop-web", "shop-cache"} & {*fleet.state.gaps[gaps:]}
+    for kind, name in (
+        *(("Deployment", name) for name in ("shop-web", "shop-worker", "shop-cache")),
+        ("StatefulSet", "db-shop"),
+        ("Service", "shop-web"),
     ):
-        assert line in told
-    assert "Removed deployment/cloudflared-web" in rest
-    # The node keeps its name, or its pods and disks would be another's.
-    (found,) = fleet.state.objects("Node", None)
-    assert found["metadata"]["name"] == fleet.hosts["main"].read_config()["node-name"] == node
-    assert fleet.hosts["main"].read_config()["node-ip"] == "10.0.0.11"
-    assert fleet.hosts["main"].installations[-1] == f"server {gem.VERSION} true"
-    assert not {"shop-web", "shop-cache"} & {*fleet.state.gaps}
-    for name in ("shop-web", "shop-worker", "shop-cache"):
-        selector = {"app.kubernetes.io/instance": name}
-        assert find_selector(fleet, "Deployment", name) == selector
-    assert find_selector(fleet, "StatefulSet", "db-shop") == {
-        "app.kubernetes.io/instance": "db-shop"
-    }
-    web = fleet.state.find("Service", "shop-web")
-    assert web["spec"]["selector"] == {"app.kubernetes.io/instance": "shop-web"}
-    assert web["spec"]["ports"][0]["name"] == "main"
+        assert find_selector(fleet, kind, name) == {"app.kubernetes.io/instance": name}
+    assert fleet.state.find("Service", "shop-web")["spec"]["ports"][0]["name"] == "main"
     assert list_pods(fleet, "shop-web") == list_pods(fleet, "shop-worker") == {}
     left = {*fleet.state.names("Secret"), *fleet.state.names("Deployment")}
     assert not left & {"app-secret-shop", "db-secret-shop", "cloudflared-web", "nvoi-registry"}
@@ -104,31 +130,7 @@ def test_what_the_gem_has_made_is_taken_over_once_that_is_asked_for_and_goes_on_
     assert "gem" not in again.output
 
 
-def test_a_take_over_that_fails_leaves_the_gem_s_pods_serving_and_goes_on_the_next_time(
-    fleet: Fleet, node: str
-) -> None:
-    del node
-    pods = wait_for_pods(fleet)
-    fleet.state.behave("shop-web", "ready")
-    fleet.state.behave("registry.example/web:broken", "crash")
-    good, fleet.web["image"] = fleet.web["image"], "registry.example/web:broken"
-    outcome = fleet.run("deploy", "--adopt")
-    assert outcome.code == 1
-    assert "Putting back what the gem has made" in outcome.output
-    assert "could not undo" not in outcome.output.lower()
-    assert list_pods(fleet, "shop-web") == pods
-    assert find_selector(fleet, "Service", "shop-web") == {"app": "shop-web"}
-    assert find_selector(fleet, "Deployment", "shop-web") == {"app": "shop-web"}
-    assert "app-secret-shop" in fleet.state.names("Secret")
-    assert "shop-web" not in fleet.state.gaps
-    fleet.web["image"] = good
-    # It was accepted, and need not be again.
-    assert (outcome := fleet.run()).code == 0, outcome.output
-    assert "shop-web" not in fleet.state.gaps
-    assert list_pods(fleet, "shop-web") == {}
-
-
-def test_on_a_terminal_it_is_shown_and_asked_and_anything_but_yes_changes_nothing(
+def test_nothing_is_taken_over_unless_it_is_accepted_and_none_of_it_would_be_lost(
     fleet: Fleet, node: str
 ) -> None:
     before = list_applied(fleet)
@@ -146,13 +148,6 @@ def test_on_a_terminal_it_is_shown_and_asked_and_anything_but_yes_changes_nothin
     assert "nothing in the cluster was taken over or changed" in shown
     assert list_applied(fleet) == before
     assert fleet.state.names("Node", None) == [node]
-
-
-def test_what_only_has_a_name_of_the_gem_s_or_would_be_lost_is_not_taken_over(
-    fleet: Fleet, node: str
-) -> None:
-    del node
-    before = list_applied(fleet)
     del fleet.application["services"]["cache"]["port"]
     outcome = fleet.run("deploy", "--adopt")
     assert outcome.code == 2

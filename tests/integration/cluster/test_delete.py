@@ -15,7 +15,6 @@ DATABASE = {
     "secrets": {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "POSTGRES_DB": "d"},
 }
 KINDS = ("Deployment", "StatefulSet", "Service", "Secret", "Job")
-VOLUME = "opt/nvoi/volumes/shop-main-data"
 
 
 def list_all(fleet: Fleet) -> dict[str, list[str]]:
@@ -23,39 +22,18 @@ def list_all(fleet: Fleet) -> dict[str, list[str]]:
     return {kind: names for kind in KINDS if (names := fleet.state.names(kind))}
 
 
-def add_volume(fleet: Fleet) -> None:
-    fleet.application["volumes"] = {"main": {"data": {}}}
-    fleet.web["mounts"] = {"data": "/data"}
-
-
 def deploy(fleet: Fleet) -> None:
     outcome = fleet.run()
     assert outcome.code == 0, outcome.output
 
 
-def test_all_that_an_app_has_is_removed_but_its_data(fleet: Fleet) -> None:
-    add_volume(fleet)
+def test_all_that_an_app_has_is_removed_and_its_data_where_that_is_asked_for(
+    fleet: Fleet,
+) -> None:
+    fleet.application["volumes"] = {"main": {"data": {}, "extra": {}}}
+    fleet.web["mounts"] = {"data": "/data"}
     fleet.application["database"] = DATABASE
     fleet.build_image()
-    deploy(fleet)
-    (fleet.master.root / VOLUME / "kept").write_text("data")
-    outcome = fleet.run("delete", "--yes")
-    assert outcome.code == 0, outcome.output
-    assert list_all(fleet) == {}
-    assert fleet.list_tags() == []
-    assert (fleet.master.root / VOLUME / "kept").read_text() == "data"
-    assert (fleet.master.root / VOLUME).stat().st_mode & 0o7777 == 0o777
-    assert len(fleet.state.names("PersistentVolumeClaim")) == 1
-    assert fleet.hosts["main"].removals == []
-    # There may be nothing to remove.
-    again = fleet.run("delete", "--yes")
-    assert again.code == 0, again.output
-
-
-def test_data_is_told_and_goes_where_that_is_asked_for(fleet: Fleet) -> None:
-    add_volume(fleet)
-    fleet.application["volumes"]["main"]["extra"] = {}
-    fleet.application["database"] = DATABASE
     deploy(fleet)
     folders = fleet.master.root / "opt/nvoi/volumes"
     (folders / "shop-main-extra" / "kept").write_text("data")
@@ -65,11 +43,17 @@ def test_data_is_told_and_goes_where_that_is_asked_for(fleet: Fleet) -> None:
     del fleet.application["volumes"]["main"]["extra"]
     kept = fleet.run("delete", "--yes")
     assert kept.code == 0, kept.output
+    assert list_all(fleet) == {}
+    assert fleet.list_tags() == []
+    assert (folders / "shop-main-extra" / "kept").read_text() == "data"
+    assert (folders / "shop-main-data").stat().st_mode & 0o7777 == 0o777
+    assert len(fleet.state.names("PersistentVolumeClaim")) == 1
     place = "shop-main-1: /opt/nvoi/volumes"
     assert f"Its data stays: {place}/shop-main-data\n" in kept.output
     assert f"Its data stays: {place}/shop-main-extra\n" in kept.output
     assert "Its data stays: persistentvolumeclaim/data-db-shop-0\n" in kept.output
     assert "`nvoi delete --delete-volumes` removes it" in kept.output
+    # There is nothing else to remove any more.
     outcome = fleet.run("delete", "--yes", "--delete-volumes")
     assert outcome.code == 0, outcome.output
     assert f"Removed {place}/shop-main-extra\n" in outcome.output
@@ -79,6 +63,36 @@ def test_data_is_told_and_goes_where_that_is_asked_for(fleet: Fleet) -> None:
     assert sorted(one.name for one in folders.iterdir()) == left
     assert [one.name for one in (folders / ".apps").iterdir()] == ["shop-main"]
     assert fleet.state.names("PersistentVolumeClaim") == []
+    assert fleet.hosts["main"].removals == []
+
+
+def test_another_app_and_k3s_stay_while_they_are_needed(fleet: Fleet) -> None:
+    fleet.application["database"] = DATABASE
+    deploy(fleet)
+    other: dict[str, Any] = {**fleet.application, "name": "blog"}
+    del other["database"]
+    fleet.answer("blog-web", fleet.visitors.port)
+    own, fleet.application = fleet.application, other
+    deploy(fleet)
+    before = {
+        kind: blog
+        for kind, names in list_all(fleet).items()
+        if (blog := [one for one in names if "blog" in one])
+    }
+    fleet.application = own
+    outcome = fleet.run("delete", "--yes", "--cluster")
+    assert outcome.code == 1
+    assert "the cluster also runs blog" in outcome.output
+    assert list_all(fleet) == before
+    fleet.application = other
+    outcome = fleet.run("delete", "--yes", "--cluster")
+    assert outcome.code == 1
+    assert "the cluster's own disk has data, which would go with it" in outcome.output
+    assert "--delete-volumes" in outcome.output
+    assert fleet.hosts["main"].removals == []
+    fleet.application = own
+    assert fleet.run("delete", "--yes", "--cluster", "--delete-volumes").code == 0
+    assert fleet.hosts["main"].removals == ["k3s"]
 
 
 def test_k3s_goes_where_that_is_asked_for_and_the_worker_s_first(start_fleet: StartFleet) -> None:
@@ -93,57 +107,6 @@ def test_k3s_goes_where_that_is_asked_for_and_the_worker_s_first(start_fleet: St
     assert fleet.run("delete", "--yes", "--cluster").code == 0
 
 
-def test_k3s_stays_while_its_disk_has_data_that_is_to_be_kept(fleet: Fleet) -> None:
-    fleet.application["database"] = DATABASE
-    deploy(fleet)
-    outcome = fleet.run("delete", "--yes", "--cluster")
-    assert outcome.code == 1
-    assert "--delete-volumes" in outcome.output
-    assert fleet.hosts["main"].removals == []
-    assert fleet.run("delete", "--yes", "--cluster", "--delete-volumes").code == 0
-    assert fleet.hosts["main"].removals == ["k3s"]
-
-
-def test_another_app_on_the_same_servers_is_not_touched(fleet: Fleet) -> None:
-    deploy(fleet)
-    other: dict[str, Any] = {**fleet.application, "name": "blog"}
-    fleet.answer("blog-web", fleet.visitors.port)
-    own, fleet.application = fleet.application, other
-    deploy(fleet)
-    before = {
-        kind: [one for one in names if "blog" in one] for kind, names in list_all(fleet).items()
-    }
-    fleet.application = own
-    outcome = fleet.run("delete", "--yes", "--cluster")
-    assert outcome.code == 1
-    assert "the cluster also runs blog" in outcome.output
-    assert list_all(fleet) == before
-    assert fleet.hosts["main"].removals == []
-    fleet.application = other
-    assert fleet.run("delete", "--yes", "--cluster").code == 0
-    assert fleet.hosts["main"].removals == ["k3s"]
-
-
-def test_without_its_master_all_but_this_machine_s_images_stays_and_is_told(
-    start_fleet: StartFleet,
-) -> None:
-    fleet = start_fleet("main", "work")
-    fleet.application["volumes"] = {"work": {"data": {}}}
-    fleet.build_image()
-    deploy(fleet)
-    assert "nvoi-shop" in list_images(fleet)
-    before = list_all(fleet)
-    fleet.master.stop()
-    outcome = fleet.run("delete", "--yes", "--cluster", "--delete-volumes")
-    assert outcome.code == 1
-    assert "shop-main-1, which cannot be reached" in outcome.output
-    assert "shop-work-1, of which its master must tell" in outcome.output
-    assert "nvoi-shop" not in list_images(fleet)
-    assert list_all(fleet) == before
-    assert (fleet.machines["work"].root / "opt/nvoi/volumes/shop-work-data").is_dir()
-    assert fleet.hosts["work"].removals == []
-
-
 def list_images(fleet: Fleet) -> str:
     """The images on this machine, as podman tells them."""
     words = ["podman", "images", "--format", "{{.Repository}}"]
@@ -153,10 +116,26 @@ def list_images(fleet: Fleet) -> str:
     return run.stdout
 
 
-def test_what_cannot_be_removed_is_told_after_all_else_is_gone(start_fleet: StartFleet) -> None:
+def test_what_cannot_be_reached_stays_and_is_told_and_all_else_goes(
+    start_fleet: StartFleet,
+) -> None:
     fleet = start_fleet("main", "work")
+    fleet.application["volumes"] = {"work": {"data": {}}}
     fleet.build_image()
     deploy(fleet)
+    assert "nvoi-shop" in list_images(fleet)
+    before = list_all(fleet)
+    # Without its master nothing is known of the servers: the images on this machine go alone.
+    fleet.master.stop()
+    outcome = fleet.run("delete", "--yes", "--cluster", "--delete-volumes")
+    assert outcome.code == 1
+    assert "shop-main-1, which cannot be reached" in outcome.output
+    assert "shop-work-1, of which its master must tell" in outcome.output
+    assert "nvoi-shop" not in list_images(fleet)
+    assert list_all(fleet) == before
+    assert (fleet.machines["work"].root / "opt/nvoi/volumes/shop-work-data").is_dir()
+    assert fleet.hosts["work"].removals == []
+    fleet.master.start()
     fleet.machines["work"].stop()
     fleet.registry.stop()
     outcome = fleet.run("delete", "--yes")

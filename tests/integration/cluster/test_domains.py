@@ -50,12 +50,19 @@ def name_domain(fleet: Fleet, subdomain: str = "www") -> None:
 def test_an_app_has_a_public_address_from_its_deploy_to_its_deletion(
     fleet: Fleet, cloudflare: Cloudflare, edge: Edge
 ) -> None:
+    # One that cannot be had is told before anything is touched.
+    name_domain(fleet, "a.b")
+    outcome = run(fleet, cloudflare, edge)
+    assert outcome.code == 2, outcome.output
+    told = outcome.output + outcome.errors
+    assert "config: application.app.web.domain: a.b.example.com is more than one level" in told
     name_domain(fleet)
     plan = run(fleet, cloudflare, edge, "deploy", "--dry-run")
     assert plan.code == 0, plan.output + plan.errors
     assert "makes the tunnel nvoi-shop-web" in plan.output
     assert "makes the DNS record www.example.com, which leads to it" in plan.output
     assert not cloudflare.tunnels
+    assert fleet.master.connection_count == 0
 
     with Receiver(KEY) as receiver:
         fleet.callback_url = receiver.url
@@ -93,15 +100,3 @@ def test_an_app_has_a_public_address_from_its_deploy_to_its_deletion(
     assert not cloudflare.live_tunnels
     assert [*cloudflare.all_records.values()] == [other]
     assert CONNECTOR not in fleet.state.names("Deployment")
-
-
-def test_a_domain_that_cannot_be_had_is_told_before_anything_is_touched(
-    fleet: Fleet, cloudflare: Cloudflare, edge: Edge
-) -> None:
-    name_domain(fleet, "a.b")
-    outcome = run(fleet, cloudflare, edge)
-    assert outcome.code == 2, outcome.output
-    told = outcome.output + outcome.errors
-    assert "config: application.app.web.domain: a.b.example.com is more than one level" in told
-    assert fleet.master.connection_count == 0
-    assert not cloudflare.tunnels

@@ -20,13 +20,6 @@ SHOP = ROOT / "examples" / "shop"
 #: In place of the image that the example's is built from, which comes from a registry: there
 #: are a shell and a pip that asks for what it is given.
 BASE = "docker.io/library/python:3.13-slim"
-BASE_FILE = """\
-FROM scratch
-COPY busybox /bin/busybox
-COPY busybox /bin/sh
-COPY busybox /bin/cat
-COPY pip /bin/pip
-"""
 PIP = "#!/bin/sh\ncat requirements.txt\n"
 
 
@@ -34,7 +27,6 @@ PIP = "#!/bin/sh\ncat requirements.txt\n"
 def shop(start_fleet: StartFleet) -> Fleet:
     """The example and two servers, on which nothing is yet."""
     fleet = start_fleet("main", "workers")
-    fleet.starts_installed = True
     shutil.copytree(SHOP, fleet.checkout, dirs_exist_ok=True)
     fleet.environ = build_podman_environ(fleet.folder / "podman", fleet.environ)
     build_base(fleet, fleet.folder / "base")
@@ -48,13 +40,16 @@ def shop(start_fleet: StartFleet) -> Fleet:
 
 
 def build_base(fleet: Fleet, folder: Path) -> None:
-    folder.mkdir()
-    shutil.copy(BUSYBOX, folder / "busybox")
-    (folder / "pip").write_text(PIP)
-    (folder / "pip").chmod(0o755)
-    (folder / "Dockerfile").write_text(BASE_FILE)
+    programs = folder / "bin"
+    programs.mkdir(parents=True)
+    shutil.copy(BUSYBOX, programs / "busybox")
+    for name in ("sh", "cat"):
+        (programs / name).symlink_to("busybox")
+    (programs / "pip").write_text(PIP)
+    (programs / "pip").chmod(0o755)
+    archive = shutil.make_archive(str(folder / "base"), "tar", folder, "bin")
     subprocess.run(
-        ["podman", "build", "--quiet", "--tag", BASE, str(folder)],
+        ["podman", "import", "--quiet", archive, BASE],
         env=fleet.environ,
         check=True,
         capture_output=True,

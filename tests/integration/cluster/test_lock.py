@@ -27,7 +27,6 @@ from tests.integration.ssh.conftest import (  # noqa: F401 - fixtures
     Connect,
     StartServer,
     relay,
-    server,
     start_server,
 )
 from tests.integration.ssh.relay import Relay
@@ -67,6 +66,14 @@ with Connections(Identities(keys), KnownHosts(Path(given["known_hosts"]))) as co
 
 StartRunner = Callable[..., "subprocess.Popen[str]"]
 Take = Callable[..., Lock]
+
+
+@pytest.fixture(scope="module")
+def server(keys: SSHKeys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The master. Each test has a lock file of its own on it."""
+    made = Server(tmp_path_factory.mktemp("host"), [keys.public_key])
+    yield made
+    made.stop()
 
 
 @pytest.fixture
@@ -144,7 +151,7 @@ def read_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def count_scripts(server: Server) -> int:
+def count_scripts(server: Server, path: str) -> int:
     """How many processes on the host hold the lock or wait for it."""
     assert server._process is not None
     count = 0
@@ -153,7 +160,7 @@ def count_scripts(server: Server) -> int:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        count += words[:2] == [b"sh", b"-c"] and b"nvoi-lock" in words
+        count += words[:2] == [b"sh", b"-c"] and {b"nvoi-lock", path.encode()} <= {*words}
     return count
 
 
@@ -172,7 +179,7 @@ def test_the_holder_is_on_record_until_the_release(
 
 
 def test_the_second_run_is_told_who_holds_the_lock_and_what_to_do(
-    server: Server, take: Take
+    server: Server, take: Take, path: str
 ) -> None:
     take(server.host)
     with pytest.raises(LockError) as caught:
@@ -182,7 +189,7 @@ def test_the_second_run_is_told_who_holds_the_lock_and_what_to_do(
     )
     assert "--lock-wait SECONDS" in caught.value.hint
     assert "`nvoi unlock`" in caught.value.hint
-    wait_until(lambda: count_scripts(server) == 1, "the refused run to leave nothing behind")
+    wait_until(lambda: count_scripts(server, path) == 1, "the refused run to leave nothing behind")
 
 
 def test_waiting_ends_after_the_seconds_that_were_asked_for(server: Server, take: Take) -> None:
@@ -243,15 +250,15 @@ def test_an_unplugged_runner_frees_the_lock_after_the_silence(
 
 
 def test_an_interrupted_wait_leaves_the_holder_alone_and_nothing_behind(
-    server: Server, take: Take, start_runner: StartRunner
+    server: Server, take: Take, start_runner: StartRunner, path: str
 ) -> None:
     lock = take(server.host)
     process = start_runner(BEN, wait=60)
-    wait_until(lambda: count_scripts(server) == 2, "the other run to wait")
+    wait_until(lambda: count_scripts(server, path) == 2, "the other run to wait")
     process.send_signal(signal.SIGINT)
     assert read_line(process) == "interrupted"
     assert process.wait(PATIENCE) == 130
-    wait_until(lambda: count_scripts(server) == 1, "its end on the host to go")
+    wait_until(lambda: count_scripts(server, path) == 1, "its end on the host to go")
     lock.check()
 
 
@@ -371,7 +378,7 @@ def test_unlock_hands_over_to_a_run_that_waits(
         target=lambda: got.append(take(server.host, BEN, wait=PATIENCE)), daemon=True
     )
     waiting.start()
-    wait_until(lambda: count_scripts(server) == 2, "the other run to wait")
+    wait_until(lambda: count_scripts(server, path) == 2, "the other run to wait")
     assert end_holder(connections, server.host, "cleo", path) == ANNA
     waiting.join(PATIENCE)
     got[0].check()

@@ -25,7 +25,7 @@ pytestmark = (
 
 #: Images that a real cluster can pull, and a web server that is in them.
 IMAGES = ("busybox:1.36", "busybox:1.37")
-BROKEN = "busybox:1.35"
+BROKEN, MISSING = "busybox:1.35", "busybox:there-is-none"
 DATABASE, MISTYPED = "postgres:17-alpine", "postgres:17-alpinee"
 #: Ends when its database does.
 WORK = "while nc -w 2 db-shop 5432 </dev/null >/dev/null; do sleep 1; done; exit 3"
@@ -61,21 +61,32 @@ def run(fleet: Fleet, *words: str) -> str:
     return outcome.output
 
 
-def test_nobody_without_the_password_puts_an_image_into_the_registry(fleet: Fleet) -> None:
-    fleet.web.update(image=IMAGES[0], command=SERVE)
-    run(fleet)
+def check_registry(fleet: Fleet) -> None:
+    """See that nobody without the password puts an image into the registry."""
     secret = fleet.cluster.find("Secret", "nvoi-registry", "kube-system")
     assert secret["data"]["htpasswd"]
     for method, path in (("GET", "_catalog"), ("PUT", "nvoi-shop/manifests/20260101000000")):
         url = f"{fleet.registry_url}/v2/{path}"
         assert urllib3.request(method, url, body=b"{}").status == 401
-    run(fleet, "delete", "--yes")
+
+
+def check_failure(fleet: Fleet, image: str, command: str, *reasons: str) -> None:
+    """See that a release fails, says why, and leaves the pods before it as they are."""
+    before, pods = dict(fleet.web), list_pods(fleet)
+    fleet.web.update(image=image, command=command)
+    outcome = fleet.run()
+    assert outcome.code == 1
+    for reason in reasons:
+        assert reason in outcome.output
+    assert list_pods(fleet) == pods
+    fleet.web.update(before)
 
 
 def test_an_app_is_deployed_changed_broken_gone_back_with_and_deleted(fleet: Fleet) -> None:
     web = fleet.web
     web |= {"image": IMAGES[0], "command": SERVE}
     run(fleet)
+    check_registry(fleet)
     assert find_release(fleet) == (IMAGES[0], 2)
     pods = list_pods(fleet)
     run(fleet)
@@ -83,13 +94,14 @@ def test_an_app_is_deployed_changed_broken_gone_back_with_and_deleted(fleet: Fle
     web["image"] = IMAGES[1]
     run(fleet)
     assert find_release(fleet) == (IMAGES[1], 2)
-    web |= {"image": BROKEN, "command": "echo no database; exit 3"}
+    # It cannot be had, does not start, or does not stay up.
+    fleet.cluster.behave(MISSING, "image-pull")
+    check_failure(fleet, MISSING, SERVE, "not found")
     fleet.cluster.behave(BROKEN, "crash", logs=["no database"])
-    broken = fleet.run()
-    assert broken.code == 1
-    assert "CrashLoopBackOff" in broken.output
-    assert "no database" in broken.output
-    assert find_release(fleet) == (IMAGES[1], 2)
+    check_failure(fleet, BROKEN, "echo no database; exit 3", "CrashLoopBackOff", "no database")
+    fleet.cluster.behave(BROKEN, "die", exit=6)
+    ended = "it was ready, and then ended with exit code 6"
+    check_failure(fleet, BROKEN, f"{LISTEN} sleep 6; exit 6", ended)
     # The second deploy changed nothing: it is none to go back to.
     run(fleet, "rollback")
     assert find_release(fleet) == (IMAGES[0], 2)
@@ -98,27 +110,6 @@ def test_an_app_is_deployed_changed_broken_gone_back_with_and_deleted(fleet: Fle
     assert "no release that differs from the one that runs" in none.output + none.errors
     run(fleet, "delete", "--yes")
     assert fleet.cluster.find("Deployment", "shop-web") is None
-
-
-def test_a_release_that_cannot_start_or_does_not_stay_up_leaves_the_old_pods_as_they_are(
-    fleet: Fleet,
-) -> None:
-    web = fleet.web
-    web |= {"image": IMAGES[0], "command": SERVE}
-    run(fleet)
-    pods = list_pods(fleet)
-    web["image"] = "busybox:there-is-none"
-    fleet.cluster.behave("busybox:there-is-none", "image-pull")
-    missing = fleet.run()
-    assert missing.code == 1
-    assert "not found" in missing.output
-    assert list_pods(fleet) == pods
-    web |= {"image": BROKEN, "command": f"{LISTEN} sleep 6; exit 6"}
-    fleet.cluster.behave(BROKEN, "die", exit=6)
-    ended = fleet.run()
-    assert ended.code == 1
-    assert "it was ready, and then ended with exit code 6" in ended.output
-    assert list_pods(fleet) == pods
 
 
 def find_database(fleet: Fleet) -> dict[str, Any]:

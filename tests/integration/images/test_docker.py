@@ -19,7 +19,7 @@ from nvoi.images.login import log_in
 from nvoi.images.push import push
 from nvoi.images.registry import Registry as Client
 from nvoi.images.registry import find_same
-from nvoi.kubernetes.credentials import build_credentials, build_htpasswd
+from nvoi.kubernetes.registry import build_credentials, build_htpasswd
 from nvoi.parallel import CancelledError
 from nvoi.secret import Secret
 from nvoi.source import read_source

@@ -13,7 +13,7 @@ from nvoi.config.schema import Login
 from nvoi.errors import CommandError
 from nvoi.images.engines import Docker, Podman
 from nvoi.images.login import log_in
-from nvoi.kubernetes.credentials import Credentials, build_htpasswd
+from nvoi.kubernetes.registry import Credentials, build_htpasswd
 from nvoi.parallel import CancelledError
 from nvoi.secret import Secret
 from tests.integration.images.conftest import StartBuild

@@ -11,8 +11,7 @@ import pytest
 
 from nvoi.errors import ConnectionLostError, NvoiError
 from nvoi.k3s.facts import CONFIG_FILE, STAMP_FILE
-from nvoi.kubernetes.credentials import build_credentials
-from nvoi.kubernetes.registry import REGISTRIES_FILE
+from nvoi.kubernetes.registry import REGISTRIES_FILE, build_credentials
 from nvoi.secret import Secret
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState

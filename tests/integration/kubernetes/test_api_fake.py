@@ -199,23 +199,21 @@ def test_a_pod_without_its_secret_does_not_start(fake: Fake) -> None:
     assert all(map(is_ready, fake.look()))
 
 
-@pytest.mark.parametrize(
-    ("selector", "count"),
-    [
-        ("app=a", 1),
-        ("app!=a", 2),
-        ("app in (a,b)", 2),
-        ("app notin (a, b),app", 0),
-        ("app", 2),
-        ("!app", 1),
-        ("app in (a,b),x/y=1", 1),
-    ],
-)
-def test_selectors_choose(fake: Fake, selector: str, count: int) -> None:
+def test_selectors_choose(fake: Fake) -> None:
     for name, labels in (("one", {"app": "a"}), ("two", {"app": "b", "x/y": "1"}), ("three", {})):
         metadata = {"name": name, "labels": labels}
         fake.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
-    assert len(fake.look("configmaps", selector=selector)) == count
+    counts = {
+        "app=a": 1,
+        "app!=a": 2,
+        "app in (a,b)": 2,
+        "app notin (a, b),app": 0,
+        "app": 2,
+        "!app": 1,
+        "app in (a,b),x/y=1": 1,
+    }
+    found = {selector: len(fake.look("configmaps", selector=selector)) for selector in counts}
+    assert found == counts
 
 
 def test_a_service_is_shown_where_a_test_has_a_server(fake: Fake) -> None:

@@ -11,7 +11,7 @@ import pytest
 from nvoi.errors import LockError, RemoteError, ServiceError
 from nvoi.kubernetes.cluster import Cluster
 from nvoi.kubernetes.ownership import Reference
-from nvoi.kubernetes.ports import hold_targets
+from nvoi.kubernetes.ways import hold_targets
 from nvoi.ssh.connections import Connections
 from tests.fakes.cluster_state import ClusterState
 from tests.integration.kubernetes.conftest import PACE, get_messages
@@ -166,7 +166,7 @@ def test_a_pod_that_takes_long_to_end_is_told(
     logged: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in ("nvoi.waiting", "nvoi.kubernetes.deletion"):
+    for module in ("nvoi.waiting", "nvoi.kubernetes.watches"):
         monkeypatch.setattr(f"{module}.NOTICE_SECONDS", 0.1)
     database = build("postgres")
     roll_out(cluster, database)

@@ -13,8 +13,7 @@ from nvoi.http import Client
 from nvoi.kubernetes.api import Api
 from nvoi.kubernetes.diagnosis import Failure
 from nvoi.kubernetes.ownership import Reference
-from nvoi.kubernetes.reports import Reporter
-from nvoi.kubernetes.streams import LogStream
+from nvoi.kubernetes.reports import LogStream, Reporter
 from nvoi.parallel import hold
 
 POD: Any = {"kind": "Pod", "metadata": {"name": "web-1", "uid": "1"}}

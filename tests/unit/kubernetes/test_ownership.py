@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nvoi.kubernetes import ownership
+from nvoi.kubernetes import drift, ownership
 from nvoi.kubernetes.ownership import Reference
 from tests.unit.config.texts import hetzner
 from tests.unit.kubernetes.configs import TEXTS, build, find
@@ -81,10 +81,10 @@ def test_what_is_being_deleted_is_not_deleted_again() -> None:
 def test_what_cannot_be_changed_is_found_before_it_is_applied() -> None:
     items = live("postgres")
     wanted = build("postgres").kept
-    assert ownership.list_immutable_changes(items, wanted) == []
+    assert drift.list_immutable_changes(items, wanted) == []
     find(items, "Deployment", "shop-web")["spec"]["selector"] = {"matchLabels": {"app": "shop-web"}}
     find(items, "Service", "db-shop")["spec"]["clusterIP"] = "None"
-    assert shown(ownership.list_immutable_changes(items, wanted)) == [
+    assert shown(drift.list_immutable_changes(items, wanted)) == [
         "deployment/shop-web",
         "service/db-shop",
     ]
@@ -93,18 +93,16 @@ def test_what_cannot_be_changed_is_found_before_it_is_applied() -> None:
 def test_an_address_that_the_cluster_chose_is_no_difference() -> None:
     items = live("web")
     find(items, "Service", "shop-web")["spec"]["clusterIP"] = "10.43.7.7"
-    assert ownership.list_immutable_changes(items, build("web").kept) == []
+    assert drift.list_immutable_changes(items, build("web").kept) == []
 
 
 def test_a_database_that_gets_a_volume_is_made_anew() -> None:
-    fixed = ownership.list_immutable_changes(
-        live("postgres without a volume"), build("postgres").kept
-    )
+    fixed = drift.list_immutable_changes(live("postgres without a volume"), build("postgres").kept)
     assert shown(fixed) == ["statefulset/db-shop"]
 
 
 def test_a_job_that_ran_before_is_made_anew() -> None:
-    fixed = ownership.list_immutable_changes(live("mounts"), build("mounts").all)
+    fixed = drift.list_immutable_changes(live("mounts"), build("mounts").all)
     assert [reference.kind for reference in fixed] == ["Job"]
 
 

@@ -10,8 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from nvoi.kubernetes import registry
-from nvoi.kubernetes.credentials import build_credentials
-from nvoi.kubernetes.registry import build_registry
+from nvoi.kubernetes.registry import build_credentials, build_registry
 from nvoi.secret import Secret
 from tests.unit.kubernetes.configs import container_of, find, pod_of
 from tests.unit.kubernetes.schemas import VERSIONS, find_errors

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nvoi.kubernetes.database import build_priority
-from nvoi.kubernetes.security import BIND, ROOT_CAPABILITIES
+from nvoi.kubernetes.pods import BIND, ROOT_CAPABILITIES
 from tests.unit.config.texts import hetzner
 from tests.unit.kubernetes import configs
 from tests.unit.kubernetes.configs import build, container_of, find, pod_of

@@ -15,12 +15,13 @@ from nvoi.kubernetes.ownership import WORKLOADS
 from nvoi.kubernetes.registry import build_registry
 from nvoi.targets.cluster.absence import find_spare
 from nvoi.targets.cluster.context import ClusterContext
-from nvoi.targets.cluster.prepare import list_volumes, make_volumes, start_registry
+from nvoi.targets.cluster.prepare import start_registry
 from nvoi.targets.cluster.servers import (
     check_architecture,
     leave_out_silent,
     settle_platform,
 )
+from nvoi.targets.cluster.volumes import list_volumes, make_volumes
 from tests.unit.k3s.servers import Answers
 from tests.unit.targets.cluster.runs import see
 from tests.unit.targets.cluster.test_pull import MISSING, connect, say

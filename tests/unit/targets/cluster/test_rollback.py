@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from nvoi.errors import NvoiError, UsageError
+from nvoi.k3s.nodes import read_node
 from nvoi.kubernetes.cloudflared import Connector, build_cloudflared
 from nvoi.kubernetes.names import SERVER_GROUP, STAMP
 from nvoi.kubernetes.releases import read_record
 from nvoi.secret import Secret
+from nvoi.targets.cluster.cleanup import choose_kept
 from nvoi.targets.cluster.release import build_own_record
 from nvoi.targets.cluster.rollback import choose_release, go_back
 from tests.unit.targets.cluster.runs import STAMPS, WEB, build, build_node, record, see
@@ -186,6 +188,26 @@ def test_a_release_that_was_only_elsewhere_is_none_to_go_back_to() -> None:
     del live[0]
     with pytest.raises(UsageError, match="no release that differs"):
         roll_back(live, RENAMED, build_node("base"))
+
+
+def test_a_deploy_that_only_names_a_group_anew_takes_the_place_of_no_kept_release() -> None:
+    live = [
+        record(FIRST, image="web:1"),
+        record(SECOND, FIRST, image="web:2"),
+        *build(WEB, SECOND).kept,
+    ]
+    # Nor does how many are kept make it another one.
+    context = see(live, text=RENAMED + "\nkeep_count: 1")
+    context.image.reference = "web:2"
+    context.survey.all_nodes = (read_node(build_node("base")),)
+    kept, expired = choose_kept(context)
+    assert [one.stamp for one in kept] == [STAMPS[-1], FIRST]
+    assert [one.stamp for one in expired] == [SECOND]
+    # Where it does more than that, it is one more.
+    context.image.reference = "web:3"
+    kept, expired = choose_kept(context)
+    assert [one.stamp for one in kept] == [STAMPS[-1], SECOND]
+    assert [one.stamp for one in expired] == [FIRST]
 
 
 def test_what_could_not_start_again_is_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from nvoi.command import Result
+from nvoi.config.schema import AppService
 from nvoi.errors import RemoteTimeoutError, ServiceError
 from nvoi.kubernetes.ownership import Reference, read_reference
-from nvoi.kubernetes.workloads import MIN_READY_SECONDS
 from nvoi.targets.cluster import traffic
 from nvoi.targets.cluster.context import ClusterContext, Rollout
 from tests.unit.targets.cluster.runs import SERVERS, STAMPS, build
@@ -48,7 +48,7 @@ class Cluster:
     ) -> None:
         assert "app.kubernetes.io/part-of=shop" in selector
         # A pod that is ready again counts once it has stayed so.
-        assert seconds == traffic.STEADY_SECONDS + MIN_READY_SECONDS
+        assert seconds == traffic.STEADY_SECONDS + AppService.min_ready
         self.asked.append(f"follow {', '.join(map(str, references))}")
 
     def sleep(self, seconds: float) -> None:

@@ -1,0 +1,337 @@
+"""Objects of a cluster by way of its master: its API through a port forward, commands by SSH."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+from nvoi import parallel
+from nvoi.command import Result, build_script
+from nvoi.errors import ClusterSilenceError, HostsError, RemoteError, RequestError
+from nvoi.http import Client
+from nvoi.kubernetes.api import FIELD_MANAGER, Api
+from nvoi.kubernetes.drift import sign
+from nvoi.kubernetes.kubeconfig import FIND_K3S, Access
+from nvoi.kubernetes.names import NAMESPACE
+from nvoi.kubernetes.ownership import Json, Manifest, Reference, read_reference
+from nvoi.kubernetes.refusals import explain, is_temporary, summarize
+from nvoi.kubernetes.watches import wait_until_gone
+from nvoi.log.levels import get_logger
+from nvoi.ssh.connections import Connections
+from nvoi.ssh.host import Host, as_root
+
+T = TypeVar("T")
+H = TypeVar("H")
+
+log = get_logger("nvoi.kubernetes")
+
+EXECUTE = f'{FIND_K3S}; exec k3s kubectl exec "$@"'
+#: Seconds that a command in a container may take where nothing else is said.
+EXECUTE_SECONDS = 300.0
+#: The kinds that a rollout is about.
+FOLLOWED = frozenset({"Deployment", "StatefulSet", "Job"})
+#: Requests at one time: each more has a connection of its own to open, through SSH and with TLS,
+#: which takes longer than to wait for one that is open.
+AT_ONCE = 4
+#: Seconds that deleted objects have to be gone.
+DELETE_SECONDS = 300.0
+LOOKING, APPLYING = "looking at the cluster", "applying to the cluster"
+DELETING = "deleting from the cluster"
+
+
+@dataclass(frozen=True)
+class Query:
+    """Objects of a kind that have labels; of them the metadata alone, with ``names_only``."""
+
+    name: str
+    selector: str | None = None
+    names_only: bool = False
+
+
+class Objects:
+    """The objects of a cluster, whose kubeconfig is read by one SSH command when it is first asked.
+
+    A cluster that does not answer for a moment is asked again; said once. Usable from any
+    thread; whoever makes one closes it.
+
+    Args:
+        connections: the way to the master.
+        host: the master.
+        check: called before the cluster is changed; raises where this run may not.
+        pace: seconds until a cluster that did not answer is asked again.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        host: Host,
+        check: Callable[[], None] = lambda: None,
+        *,
+        pace: float = 1.0,
+    ) -> None:
+        self._connections = connections
+        self._host = host
+        self._check = check
+        self._access = Access(connections, host)
+        self._client = Client(
+            self._access.connect, pause=pace, listen=tell_trouble, is_temporary=is_temporary
+        )
+        self._api = Api(self._client)
+        self._turns = threading.BoundedSemaphore(AT_ONCE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the way to the API. A later use opens another one."""
+        self._client.close()
+        self._access.close()
+
+    def get(
+        self,
+        names: Sequence[str],
+        *,
+        selector: str | None = None,
+        fields: str | None = None,
+        namespace: str | None = NAMESPACE,
+    ) -> tuple[Json, ...]:
+        """All objects of some kinds.
+
+        Args:
+            names: the kinds, as the API's paths call them.
+            selector: the labels that they have.
+            fields: the fields that they have, such as ``spec.nodeName=main-1``.
+            namespace: theirs; None is every one.
+
+        Raises:
+            NvoiError: they cannot be had.
+        """
+        queries = [Query(name, selector) for name in dict.fromkeys(names)]
+        return self.get_all(queries, fields=fields, namespace=namespace)
+
+    def get_all(
+        self,
+        queries: Sequence[Query],
+        *,
+        fields: str | None = None,
+        namespace: str | None = NAMESPACE,
+    ) -> tuple[Json, ...]:
+        """As :meth:`get`, each kind with a selector of its own."""
+
+        def look(query: Query) -> tuple[Json, ...]:
+            return self._api.list_all(
+                query.name,
+                namespace,
+                selector=query.selector,
+                fields=fields,
+                names_only=query.names_only,
+            ).items
+
+        with self._telling(LOOKING):
+            found = self._ask_all(queries, look)
+        return tuple(item for items in found.values() for item in items)
+
+    def list_names(self, name: str, *, selector: str | None = None) -> frozenset[Reference]:
+        """The objects of a kind; nothing of what they hold is read.
+
+        Raises:
+            NvoiError: they cannot be had.
+        """
+        with self._telling(LOOKING):
+            found = self._api.list_all(name, NAMESPACE, selector=selector, names_only=True)
+        return frozenset(map(read_reference, found.items))
+
+    def find_existing(self, references: Iterable[Reference]) -> frozenset[Reference]:
+        """Those of the objects that there are; nothing of what they hold is read.
+
+        Raises:
+            NvoiError: they cannot be had.
+        """
+        with self._telling(LOOKING):
+            found = self._ask_all([*references], lambda one: self._api.find(one, names_only=True))
+        return frozenset(reference for reference, item in found.items() if item)
+
+    def apply(
+        self, manifests: Iterable[Manifest], *, owner: str = FIELD_MANAGER
+    ) -> tuple[Json, ...]:
+        """Have the cluster hold ``manifests``, and return what it holds then.
+
+        Raises:
+            RemoteError: the cluster refuses one; the others are applied.
+            LockError: this run may not change the cluster.
+        """
+        # Others own but a part of what they apply.
+        items = [sign(one) if owner == FIELD_MANAGER else one for one in manifests]
+
+        def apply(number: int) -> Json | RequestError:
+            try:
+                return self._api.apply(items[number], owner)
+            except RequestError as error:
+                if error.is_silence:
+                    raise
+                return error
+
+        found: dict[int, Json | RequestError] = {}
+        # Pods do not start before what they are started with is there.
+        for is_workload in (False, True):
+            numbers = [n for n, one in enumerate(items) if (one["kind"] in FOLLOWED) == is_workload]
+            if numbers:
+                self._check()
+            with self._telling(APPLYING):
+                found |= self._ask_all(numbers, apply)
+        refusals = [one for one in found.values() if isinstance(one, RequestError)]
+        if refusals:
+            raise self._build_error(refusals, APPLYING, items)
+        return tuple(one for one in found.values() if not isinstance(one, RequestError))
+
+    def change(self, reference: Reference, change: Json) -> None:
+        """Merge ``change`` into an object; what is None there goes.
+
+        Raises:
+            RemoteError: there is no such object, or the cluster refuses it.
+            LockError: this run may not change the cluster.
+        """
+        self._check()
+        with self._telling(f"changing {reference}"):
+            self._api.patch(reference, change)
+
+    def delete(self, references: Iterable[Reference], *, wait: bool = True) -> None:
+        """Delete objects; those that are gone are no error.
+
+        With ``wait`` it returns once their pods are gone too: what is made anew must not write
+        to a folder beside what it replaces.
+
+        Raises:
+            RemoteError: one cannot be deleted, or is not gone in time.
+            LockError: this run may not change the cluster.
+        """
+        self._delete(references, "Foreground" if wait else "Background", wait=wait)
+
+    def _delete(self, references: Iterable[Reference], propagation: str, *, wait: bool) -> None:
+        items = [*dict.fromkeys(references)]
+        if items:
+            self._check()
+        with self._telling(DELETING):
+            found = self._ask_all(items, lambda one: self._api.delete(one, propagation))
+            left = [one for one, is_gone in found.items() if not is_gone]
+            deadline = time.monotonic() + DELETE_SECONDS
+            for reference in left if wait else ():
+                if not wait_until_gone(self._api, reference, deadline):
+                    outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
+                    raise RemoteError(str(self._host), "deleting from the cluster", outcome)
+
+    def detach(self, references: Iterable[Reference]) -> None:
+        """Delete Deployments, and leave what was made for them: their pods go on by themselves.
+
+        Raises:
+            RemoteError: one cannot be deleted, or is not gone in time.
+            LockError: this run may not change the cluster.
+        """
+        self._delete(references, "Orphan", wait=True)
+
+    def evict(self, pods: Iterable[Reference]) -> list[Reference]:
+        """Ask for the end of pods; those that a PodDisruptionBudget keeps for now.
+
+        Raises:
+            NvoiError: they cannot be asked for.
+            LockError: this run may not change the cluster.
+        """
+        self._check()
+        with self._telling("evicting pods"):
+            return [pod for pod in pods if not self._api.evict(pod)]
+
+    def execute(
+        self,
+        target: str,
+        words: Sequence[str],
+        *,
+        seconds: float = EXECUTE_SECONDS,
+        namespace: str = NAMESPACE,
+        check: bool = False,
+    ) -> Result:
+        """Run a command in a container, by kubectl on the master. Several go on side by side.
+
+        Args:
+            target: a pod's name, or ``deployment/NAME``.
+            words: the command.
+            seconds: how long it may take.
+            namespace: where the pod is.
+            check: whether an exit code other than 0 is an error. It is 1 as well where there is
+                no such container.
+
+        Raises:
+            RemoteError: it is, and ``check`` is set.
+            RemoteTimeoutError: it has not ended after ``seconds``.
+            ConnectionFailedError: the master cannot be reached, or the connection broke.
+        """
+        arguments = (f"--namespace={namespace}", target, "--", *words)
+        script = build_script("nvoi-exec", EXECUTE, *arguments)
+        return self._connections.run(
+            self._host,
+            as_root(self._host, script),
+            timeout=seconds,
+            idle_timeout=seconds,
+            level=None,
+            check=check,
+        )
+
+    def read_lines(self, pod: Reference, container: str, *, lines: int) -> tuple[str, ...]:
+        """The last lines that a container has printed.
+
+        Raises:
+            NvoiError: they cannot be had.
+        """
+        with self._telling(LOOKING):
+            return self._api.read_lines(pod, container, lines=lines)
+
+    def _ask_all(self, items: Sequence[H], ask: Callable[[H], T]) -> dict[H, T]:
+        """Ask for all side by side; for the first alone where the way has yet to be opened."""
+
+        def take_turn(item: H) -> T:
+            with self._turns:
+                return ask(item)
+
+        first = [] if self._client.is_connected else items[:1]
+        found = {item: ask(item) for item in first}
+        rest = items[len(first) :]
+        return found | (parallel.work_on_all(rest, take_turn) if rest else {})
+
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        """Have what the API refuses told as what was done to the cluster."""
+        try:
+            yield
+        except HostsError as error:
+            refusals = [one for one in error.errors if isinstance(one, RequestError)]
+            raise (self._build_error(refusals, what) if refusals else error.errors[0]) from error
+        except RequestError as error:
+            raise self._build_error([error], what) from error
+
+    def _build_error(
+        self,
+        errors: Sequence[RequestError],
+        what: str,
+        manifests: Sequence[Manifest] = (),
+    ) -> RemoteError:
+        found = (text for one in errors for text in explain(one, manifests))
+        sentences = [*dict.fromkeys(found)]
+        host, summary, output = str(self._host), summarize(sentences), sentences[1:]
+        if any(one.is_silence or is_temporary(one) for one in errors):
+            hint = errors[0].hint or f"see `systemctl status k3s` on {self._host.name}"
+            return ClusterSilenceError(host, what, summary, hint=hint, output=output)
+        return RemoteError(host, what, summary, hint=errors[0].hint, output=output)
+
+
+def tell_trouble(error: RequestError | None) -> None:
+    if error is None:
+        log.info("The cluster answers again")
+    else:
+        reason = summarize(explain(error))
+        log.warning("The cluster does not answer, and is asked again: %s", reason)

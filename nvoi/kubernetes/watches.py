@@ -1,0 +1,133 @@
+"""Objects as the cluster tells of them: kept up to date by watches, or watched until they end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from nvoi import parallel
+from nvoi.errors import ConnectionFailedError, RequestError
+from nvoi.kubernetes.api import DELETED, LISTED, Api, Change, Listing
+from nvoi.kubernetes.diagnosis import describe_stopping
+from nvoi.kubernetes.ownership import Json, Reference
+from nvoi.log.levels import get_logger
+from nvoi.parallel import Task
+from nvoi.waiting import NOTICE_SECONDS, Reminder
+
+log = get_logger("nvoi.kubernetes")
+
+
+class Watches:
+    """All objects of some kinds in a namespace, as the cluster has last told of them.
+
+    ``objects`` are by their kinds and uids.
+    """
+
+    def __init__(self, api: Api, namespace: str, selector: str | None) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._selector = selector
+        self._listings: dict[str, Listing] = {}
+        self._changes: SimpleQueue[tuple[str, Change | BaseException]] = SimpleQueue()
+        self._tasks: list[Task[None]] = []
+        self.objects: dict[str, dict[str, Json]] = {}
+
+    def list_all(self, kinds: Collection[str], patience: float) -> None:
+        """Ask for all objects of more kinds.
+
+        Raises:
+            NvoiError: they cannot be had; HostsError where there are several reasons.
+        """
+
+        def look(kind: str) -> Listing:
+            selector = self._find_selector(kind)
+            return self._api.list_all(kind, self._namespace, selector=selector, patience=patience)
+
+        for kind, listing in parallel.work_on_all(sorted(kinds), look).items():
+            self._listings[kind] = listing
+            self._take(kind, Change(LISTED, listing.items))
+
+    def start(self) -> None:
+        """Have the cluster tell of each change since the objects were listed."""
+        for kind, since in self._listings.items():
+            task = Task(lambda kind=kind, since=since: self._watch(kind, since), "nvoi-watch")  # type: ignore[misc]
+            self._tasks.append(task)
+            task.start()
+
+    def close(self) -> None:
+        """Hear no more. A watch that has yet to be answered ends itself, a moment later."""
+        for task in self._tasks:
+            task.cancel()
+
+    def take_changes(self, seconds: float) -> None:
+        """Wait for a change, and take all that have come by then.
+
+        Raises:
+            NvoiError: nothing more can be learnt.
+        """
+        try:
+            self._take(*self._changes.get(timeout=seconds))
+            while True:
+                self._take(*self._changes.get_nowait())
+        except Empty:
+            return
+
+    def _find_selector(self, kind: str) -> str | None:
+        # The cluster cannot be asked for events by the labels of what they are about.
+        return None if kind == "Event" else self._selector
+
+    def _watch(self, kind: str, since: Listing) -> None:
+        """Have what happens to all objects of a kind told, in a thread of its own."""
+        selector = self._find_selector(kind)
+        try:
+            for change in self._api.watch(kind, self._namespace, selector=selector, since=since):
+                self._changes.put((kind, change))
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that follows
+            self._changes.put((kind, error))
+
+    def _take(self, kind: str, change: Change | BaseException) -> None:
+        if isinstance(change, BaseException):
+            raise change
+        if change.type == LISTED:
+            self.objects[kind] = {}
+        for item in change.items:
+            if change.type == DELETED:
+                self.objects[kind].pop(item["metadata"]["uid"], None)
+            else:
+                self.objects[kind][item["metadata"]["uid"]] = item
+
+
+def wait_until_gone(api: Api, reference: Reference, deadline: float) -> bool:
+    """Whether an object is gone by ``deadline``, of the monotonic clock; a long wait is told."""
+
+    def look() -> None:
+        fields = f"metadata.name={reference.name}"
+        for change in api.watch(reference.kind, reference.namespace, fields=fields):
+            if change.type == DELETED or (change.type == LISTED and not change.items):
+                return
+
+    task = parallel.Task(look, "nvoi-watch")
+    reminder = Reminder(f"the end of {reference}", log, first=NOTICE_SECONDS)
+    try:
+        task.start()
+        left = deadline - time.monotonic()
+        while not (is_over := task.join(min(NOTICE_SECONDS, max(0.0, left)))) and left > 0:
+            reminder.tell("; ".join(list_stopping(api, reference)))
+            left = deadline - time.monotonic()
+    finally:
+        task.cancel()
+    if is_over:
+        task.future.result()
+    return is_over
+
+
+def list_stopping(api: Api, reference: Reference) -> list[str]:
+    """The pods of a workload that are still stopping, in words."""
+    pods: Iterable[Json] = ()
+    with suppress(RequestError, ConnectionFailedError):
+        pods = api.list_all("Pod", reference.namespace, patience=0).items
+    return describe_stopping(
+        pod for pod in pods if f"{pod['metadata']['name']}-".startswith(f"{reference.name}-")
+    )
