@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nvoi.errors import ConfigError, NvoiError
-from nvoi.providers.aws.api import KINDS
+from nvoi.providers.aws.resources import KINDS
 from nvoi.providers.host_keys import generate_host_key
 from tests.fakes.clouds.aws_proxy import StrictAWS
 from tests.fakes.clouds.moto import ARM64, X86
@@ -104,7 +104,7 @@ def test_what_is_made_is_as_the_documentation_says(aws_cloud: StrictAWS, aws_acc
         build_aws(aws_cloud, app).keep_host_keys(server, [generate_host_key().public])
     with aws_cloud.record() as calls:
         deploy_servers(build_aws(aws_cloud, app), app)
-    assert len(calls) == 8, calls
+    assert len(calls) == 7, calls
 
 
 def test_a_server_starts_with_a_user_and_a_host_key_of_nvois(
@@ -569,8 +569,11 @@ def test_the_policy_of_the_documentation_is_what_nvoi_needs_and_no_more(
     aws.delete_servers(app, with_volumes=True)
     assert list_all(aws_account) == {}
     assert aws.describe(app)[-1].startswith("costs USD ")
-    needed = {f"ec2:{one}" for one in find_operations(aws_account)} | {"pricing:GetProducts"}
-    assert sorted(actions) == sorted(needed)
+    assert "UnauthorizedOperation" not in aws_cloud.refused
+    assert "AccessDeniedException" not in aws_cloud.refused
+    needed = {f"ec2:{one}" for one in find_operations(aws_account)}
+    others = {"pricing:GetProducts", "servicequotas:GetServiceQuota"}
+    assert sorted(actions) == sorted(needed | others)
 
 
 def find_operations(account: Any) -> set[str]:

@@ -15,10 +15,12 @@ from nvoi.errors import ConfigError, ExtraError, NvoiError
 from nvoi.providers import get_provider
 from nvoi.providers.aws.refusals import EC2Error
 from tests.fakes.clouds.aws_proxy import KEY, StrictAWS
+from tests.fakes.clouds.aws_quotas import DISKS, NETWORKS, STANDARD
 from tests.fakes.clouds.moto import X86
 from tests.fakes.clouds.server import FOREVER, Fault, Refused
 from tests.integration.clouds.aws_account import (
     PACE,
+    SERVERS,
     WHOLE,
     build_app,
     build_aws,
@@ -148,23 +150,73 @@ def test_a_type_that_is_sold_out_names_the_nearest(aws_cloud: StrictAWS, aws_acc
     assert list_all(aws_account)["vpc"] == ["nvoi-shop-network"]
 
 
-@pytest.mark.parametrize(
-    ("action", "code"),
-    [
-        ("RunInstances", "VcpuLimitExceeded"),
-        ("CreateVpc", "VpcLimitExceeded"),
-        ("CreateVolume", "VolumeLimitExceeded"),
-    ],
-)
-def test_a_quota_that_is_reached(
-    aws_cloud: StrictAWS, aws_account: Any, action: str, code: str
+def test_quotas_that_are_too_small_are_told_before_anything_is_made(
+    aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
-    refusal = Refused(400, code, "You have requested more than your current limit of 5 allows")
-    aws_cloud.fail_on("POST", f"/ec2/{action}", Fault(refusal), times=3)
+    start = {"ImageId": X86, "InstanceType": "t3.small", "MinCount": 2, "MaxCount": 2}
+    others = [one["InstanceId"] for one in aws_account.run_instances(**start)["Instances"]]
+    # A server that is stopped does not count.
+    aws_account.stop_instances(InstanceIds=others[:1])
+    aws_cloud.quotas = {STANDARD: 7, NETWORKS: 1, DISKS: 0.09}
+    app = build_app()
+    with pytest.raises(ConfigError) as raised:
+        build_aws(aws_cloud, app).ensure_servers(app)
+    assert raised.value.exit_code == 2
+    console = "https://eu-central-1.console.aws.amazon.com/servicequotas/home/services"
+    cores, networks, disks = (f"{fault.path}: {fault.message}" for fault in raised.value.faults)
+    assert cores == (
+        f"{ACCOUNT}.instance_type: the account's quota Running On-Demand Standard (A, C, D, H, I, "
+        "M, R, T, Z) instances (L-1216C47A) is 7 vCPU in eu-central-1: 2 in use, and 6 more asked "
+        "for; take a smaller type or another region, or request an increase at "
+        f"{console}/ec2/quotas/L-1216C47A"
+    )
+    assert networks == (
+        f"{ACCOUNT}.region: the account's quota VPCs per Region (L-F678F1CE) is 1 in eu-central-1: "
+        "1 in use, and 1 more asked for; delete one that is not used or take another region, or "
+        f"request an increase at {console}/vpc/quotas/L-F678F1CE"
+    )
+    assert "main.volumes: the account's quota Storage for General Purpose SSD (gp3)" in disks
+    assert "is 0.09 TiB in eu-central-1: 0 in use, and 0.0977 more asked for; have" in disks
+    assert disks.endswith(f"{console}/ebs/quotas/L-7A658B76")
+    # A dry run fails likewise.
+    with pytest.raises(ConfigError):
+        build_aws(aws_cloud, app).describe(app)
+    assert all(call.is_reading for call in aws_cloud.calls)
+    aws_cloud.quotas = {STANDARD: 8, NETWORKS: 2, DISKS: 0.1}
+    build_aws(aws_cloud, app).ensure_servers(app)
+    # What is there already needs nothing, and is not asked for; what grows is.
+    aws_cloud.quotas.clear()
+    with aws_cloud.record() as calls:
+        build_aws(aws_cloud, app).ensure_servers(app)
+    assert [call for call in calls if "quotas" in call.path] == []
+    larger = build_app(SERVERS.replace("size: 10", "size: 20"))
+    with pytest.raises(ConfigError, match=r"0\.00977 more asked for"):
+        build_aws(aws_cloud, larger).ensure_servers(larger)
+
+
+@pytest.mark.parametrize("fault", [None, Fault(Refused(503, "ServiceUnavailable", "x"))])
+def test_quotas_that_cannot_be_read_are_no_hindrance(
+    aws_cloud: StrictAWS, caplog: pytest.LogCaptureFixture, fault: Fault | None
+) -> None:
+    if fault:
+        aws_cloud.fail_on("GET", "/servicequotas/", fault, times=FOREVER)
+    else:
+        aws_cloud.forbidden = {"servicequotas:GetServiceQuota"}
+    app = build_app("servers: {main: {}}")
+    with caplog.at_level(logging.INFO):
+        build_aws(aws_cloud, app, replace(PACE, patience=0.1)).ensure_servers(app)
+    reason = "AWS: GetServiceQuota" if fault else "the credentials may not do servicequotas:GetServ"
+    told = f"Whether the account's quotas are enough is not known: {reason}"
+    assert caplog.text.count(told) == caplog.text.count("quotas are enough") == 1
+
+
+def test_a_quota_that_is_reached_all_the_same(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    refusal = Refused(400, "VcpuLimitExceeded", "You have requested more than your limit of 5")
+    aws_cloud.fail_on("POST", "/ec2/RunInstances", Fault(refusal), times=3)
     app = build_app()
     with pytest.raises(NvoiError) as raised:
         build_aws(aws_cloud, app).ensure_servers(app)
-    assert f"{action}: {code}: You have requested more" in str(raised.value)
+    assert "RunInstances: VcpuLimitExceeded: You have requested more" in str(raised.value)
     assert "ask for more: Service Quotas, Amazon EC2" in str(raised.value)
     aws_cloud.heal()
     build_aws(aws_cloud, app).ensure_servers(app)
