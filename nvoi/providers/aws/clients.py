@@ -56,6 +56,8 @@ class Clients:
     def __init__(self, account: AWSProvider, environ: Mapping[str, str], pace: Pace) -> None:
         self._account, self._environ, self._pace = account, environ, pace
         self._made: dict[tuple[str, str], Any] = {}
+        #: It takes longer to make than a client.
+        self._tls: ssl.SSLContext | None = None
         self._lock = threading.Lock()
 
     @cached_property
@@ -72,10 +74,6 @@ class Clients:
             botocore_session=session,
         )
 
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        return network.build_tls(self._environ)
-
     def get(self, region: str, service: str = "ec2") -> Any:
         """A client that asks once.
 
@@ -90,12 +88,13 @@ class Clients:
     def _build(self, region: str, service: str) -> Any:
         url = self._environ.get("AWS_ENDPOINT_URL") or None
         host = url or f"https://{HOSTS[service]}.{region}.amazonaws.com"
+        proxy = network.find_proxy(host, self._environ)
         try:
-            network.build_manager(host, self._environ)
-            tls = self._tls
+            if proxy or self._tls is None:
+                manager = network.build_manager(host, self._environ)
+                self._tls = manager.connection_pool_kw.get("ssl_context")
         except network.NetworkError as error:
             raise UsageError(f"{host}: {error}") from error
-        proxy = network.find_proxy(host, self._environ)
         build: Any = self.session.client
         client = build(
             service,
@@ -110,7 +109,8 @@ class Clients:
                 proxies={"http": proxy, "https": proxy} if proxy else None,
             ),
         )
-        trust(client, tls)
+        if self._tls is not None:
+            trust(client, self._tls)
         return client
 
 

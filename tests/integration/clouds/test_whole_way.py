@@ -1,6 +1,6 @@
 """`nvoi deploy` from an empty account to an app that serves, and back, for each cloud.
 
-At Hetzner visitors come to it by Cloudflare, at Scaleway by the ingress and then by Cloudflare.
+Visitors come to it by Cloudflare, at Scaleway by the ingress before.
 """
 
 from __future__ import annotations
@@ -92,12 +92,11 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
     rent: StartTenant, datacenter: Datacenter, internet: Internet
 ) -> None:
     fleet, site = rent(), datacenter.site
-    is_public, is_led_to_server = not isinstance(site, AWSSite), isinstance(site, ScalewaySite)
+    is_led_to_server = isinstance(site, ScalewaySite)
     before = WITH_INGRESS if is_led_to_server else WITHOUT
     fleet.servers = {"main": {"master": True, "volumes": {"data": {}}}, "work": {"count": 2}}
     fleet.web.update(servers=["work"])
-    if is_public:
-        internet.use_cloudflare(fleet)
+    internet.use_cloudflare(fleet)
     look_first(fleet, site)
     assert not internet.cloudflare.tunnels
 
@@ -112,12 +111,11 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
     seen: list[Look] = []
     internet.edge.requests.clear()
     internet.edge.on_request = lambda: seen.append(look_at_ingress(fleet, site))
-    if is_public:
-        internet.use_cloudflare(fleet)
+    internet.use_cloudflare(fleet)
     change(fleet, datacenter)
     # From here and from the cluster; by the way of before visitors come until then.
-    assert internet.edge.requests == [(NAME, "/up")] * 6 * is_public
-    assert seen == [before] * 6 * is_public
+    assert internet.edge.requests == [(NAME, "/up")] * 6
+    assert seen == [before] * 6
     assert look_at_ingress(fleet, site) == WITHOUT
 
     delete_all(fleet, site)
