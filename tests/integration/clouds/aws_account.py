@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import boto3
@@ -36,6 +37,9 @@ servers:
   work: {count: 2}
 """
 
+#: Where the number of servers does not matter.
+ONE_SERVER = "servers: {main: {volumes: {data: {size: 10}}}}"
+
 Ask = Callable[..., Any]
 
 
@@ -51,6 +55,7 @@ def aws_account() -> Any:
     return build_client(get_moto())
 
 
+@cache
 def build_client(url: str, region: str = REGION) -> Any:
     return boto3.client(
         "ec2",
@@ -138,6 +143,14 @@ WHOLE = {
     "internet-gateway": ["nvoi-shop-network-igw"],
     "route-table": ["nvoi-shop-network-rtb"],
     "security-group": ["nvoi-shop-firewall"],
+}
+
+
+#: The same of `ONE_SERVER`.
+WHOLE_OF_ONE = {
+    **WHOLE,
+    "instance": ["shop-main-1"],
+    "volume": ["shop-main-1", "shop-main-data"],
 }
 
 

@@ -34,7 +34,7 @@ NETWORK = {
 }
 #: How many servers of others there are, each with a disk; more than two pages have.
 OTHERS = 5
-PAGE = 2
+PAGE = 3
 
 
 def start() -> StrictAWS:
