@@ -94,8 +94,7 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
     fleet, site = rent(), datacenter.site
     is_led_to_server = isinstance(site, ScalewaySite)
     before = WITH_INGRESS if is_led_to_server else WITHOUT
-    fleet.servers = {"main": {"master": True, "volumes": {"data": {}}}, "work": {"count": 2}}
-    fleet.web.update(servers=["work"])
+    fleet.servers = {"main": {"master": True, "volumes": {"data": {}}}, "work": {}}
     internet.use_cloudflare(fleet)
     look_first(fleet, site)
     assert not internet.cloudflare.tunnels
@@ -107,7 +106,7 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
     deploy_again(fleet, datacenter, internet)
 
     fleet.servers["main"]["volumes"]["data"] = {"size": 20}
-    fleet.servers["work"]["count"] = 1
+    del fleet.servers["work"]
     seen: list[Look] = []
     internet.edge.requests.clear()
     internet.edge.on_request = lambda: seen.append(look_at_ingress(fleet, site))
@@ -128,7 +127,7 @@ def look_first(fleet: RentedFleet, site: Site) -> None:
     with site.cloud.record() as calls:
         dry = fleet.run("deploy", "--dry-run")
     assert dry.code == 0, dry.output + dry.errors
-    assert {"shop-main-1", "shop-main-data", "shop-work-2"} <= {*WORD.findall(dry.output)}
+    assert {"shop-main-1", "shop-main-data", "shop-work-1"} <= {*WORD.findall(dry.output)}
     assert [str(call) for call in calls if not call.is_reading] == []
     assert site.list_all() == {}
 
@@ -136,7 +135,7 @@ def look_first(fleet: RentedFleet, site: Site) -> None:
 def make_all(fleet: RentedFleet, datacenter: Datacenter) -> None:
     made = fleet.run()
     assert made.code == 0, made.output
-    assert sorted(datacenter.machines) == ["shop-main-1", "shop-work-1", "shop-work-2"]
+    assert sorted(datacenter.machines) == ["shop-main-1", "shop-work-1"]
     assert [path for _, path in fleet.visitors.requests] == ["/up"] * 3
     assert sorted(fleet.state.names("Node", None)) == sorted(datacenter.machines)
     master = datacenter.machines["shop-main-1"]
@@ -165,12 +164,12 @@ def change(fleet: RentedFleet, datacenter: Datacenter) -> None:
     """Servers and volumes as the config now has them."""
     changed = fleet.run()
     assert changed.code == 0, changed.output
-    said, done = "shop-work-2 is not in the config any more", "shop-work-2 is given back"
+    said, done = "shop-work-1 is not in the config any more", "shop-work-1 is given back"
     assert changed.output.index(said) < changed.output.index("[STEP] App")
     assert changed.output.index("[STEP] Old servers") < changed.output.index(done)
     assert "shop-main-data: its file system has grown to fill it" in changed.output
-    assert sorted(datacenter.machines) == ["shop-main-1", "shop-work-1"]
-    assert sorted(fleet.state.names("Node", None)) == ["shop-main-1", "shop-work-1"]
+    assert sorted(datacenter.machines) == ["shop-main-1"]
+    assert sorted(fleet.state.names("Node", None)) == ["shop-main-1"]
 
 
 def delete_all(fleet: RentedFleet, site: Site) -> None:
