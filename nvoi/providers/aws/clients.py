@@ -106,7 +106,8 @@ class Clients:
                 # botocore repeats also what has made something, and for how long nobody knows.
                 retries={"mode": "standard", "total_max_attempts": 1},
                 max_pool_connections=CONNECTIONS,
-                proxies={"http": proxy, "https": proxy} if proxy else None,
+                # Without any botocore would look for them by its own rules.
+                proxies={"http": proxy, "https": proxy} if proxy else {},
             ),
         )
         if self._tls is not None:

@@ -19,6 +19,7 @@ from tests.fakes.clouds.moto import get_moto
 from tests.unit.config.texts import parse
 
 REGION = "eu-central-1"
+OTHER_REGION = "eu-west-1"
 #: An account that answers at once is not waited for.
 PACE = Pace(
     connect=5.0,
@@ -46,6 +47,8 @@ Ask = Callable[..., Any]
 @pytest.fixture
 def aws_cloud() -> Iterator[StrictAWS]:
     with StrictAWS(get_moto()) as cloud:
+        # In others nvoi looks whether the app is there.
+        cloud.regions = {REGION}
         yield cloud
 
 

@@ -18,6 +18,7 @@ from tests.fakes.clouds.moto import ARM64, X86
 from tests.fakes.clouds.server import Fault
 from tests.integration.clouds.aws_account import (
     ONE_SERVER,
+    OTHER_REGION,
     PACE,
     SERVERS,
     WHOLE,
@@ -233,7 +234,8 @@ def test_a_volume_that_was_kept_comes_to_the_next_servers_which_are_in_its_zone(
 def test_a_volume_that_was_kept_in_another_region_is_told(
     aws_cloud: StrictAWS, aws_account: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before, moved = build_app(ONE_SERVER), build_app(ONE_SERVER, region="eu-west-1")
+    aws_cloud.regions.add(OTHER_REGION)
+    before, moved = build_app(ONE_SERVER), build_app(ONE_SERVER, region=OTHER_REGION)
     aws = build_aws(aws_cloud, before)
     aws.ensure_servers(before)
     told = "in eu-central-1 already, and the config says eu-west-1"
@@ -248,8 +250,8 @@ def test_a_volume_that_was_kept_in_another_region_is_told(
     [line] = build_aws(aws_cloud, moved).describe_deletion(moved, with_volumes=True)
     assert line.startswith("leaves volume shop-main-data (")
     assert list_all(aws_account) == {"volume": ["shop-main-data"]}
-    assert list_all(build_client(aws_cloud.moto, "eu-west-1")) == {}
-    aws_cloud.disabled = {"eu-west-1"}
+    assert list_all(build_client(aws_cloud.moto, OTHER_REGION)) == {}
+    aws_cloud.disabled = {OTHER_REGION}
     assert aws.delete_servers(before, with_volumes=True) == []
     assert "is not known" not in caplog.text
 
@@ -257,12 +259,13 @@ def test_a_volume_that_was_kept_in_another_region_is_told(
 def test_a_region_that_cannot_be_asked_is_told_and_no_hindrance(
     aws_cloud: StrictAWS, aws_account: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    aws_cloud.closed = {"eu-west-1"}
+    aws_cloud.regions.add(OTHER_REGION)
+    aws_cloud.closed = {OTHER_REGION}
     app = build_app("servers: {main: {}}")
     aws = build_aws(aws_cloud, app)
     aws.ensure_servers(app)
     told = "Whether the app is in {} is not known: the credentials may not do ec2:Describe"
-    assert told.format("eu-west-1") + "Vpcs" in caplog.text
+    assert told.format(OTHER_REGION) + "Vpcs" in caplog.text
     aws_cloud.forbidden = {"ec2:DescribeRegions"}
     assert aws.delete_servers(app, with_volumes=True) == []
     assert told.format("other regions") + "Regions" in caplog.text
@@ -372,11 +375,12 @@ def test_a_server_that_has_ended_is_made_again_though_its_token_is_known(
     assert "IdempotentParameterMismatch" in aws_cloud.refused
 
 
-def test_servers_that_left_the_config_are_surplus_until_they_are_deleted(
+def test_servers_and_volumes_that_left_the_config_are_surplus_until_they_are_deleted(
     aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
     aws_cloud.polls = 2
-    app = build_app(SERVERS.replace("count: 2", "count: 2, volumes: {cache: {}}"))
+    servers = SERVERS.replace("count: 2", "count: 2, volumes: {cache: {}}")
+    app = build_app(servers.replace("volumes: {data", "volumes: {scratch: {}, data"))
     aws = build_aws(aws_cloud, app)
     aws.ensure_servers(app)
     assert aws.list_surplus(app) == ()
@@ -396,8 +400,11 @@ def test_servers_that_left_the_config_are_surplus_until_they_are_deleted(
     assert [one.name for one in aws.list_surplus(smaller)] == ["shop-work-1"]
     aws.delete_surplus(smaller, surplus[:1], with_volumes=False)
     assert "shop-work-cache" in list_all(aws_account)["volume"]
+    # One leaves a server that stays.
     aws.delete_surplus(smaller, [], with_volumes=True)
     assert list_all(aws_account)["volume"] == ["shop-main-1", "shop-main-data"]
+    [server] = build_aws(aws_cloud, smaller).list_servers(smaller)
+    assert [disk.name for disk in server.disks] == ["shop-main-data"]
 
 
 def test_servers_of_another_environment_are_none_of_this_one(
@@ -420,21 +427,6 @@ def test_servers_of_another_environment_are_none_of_this_one(
     with pytest.raises(NvoiError, match="is not of this app"):
         aws.ensure_servers(other)
     assert list_items(aws_account) == before
-
-
-def test_a_volume_that_the_config_no_longer_names_leaves_a_server_that_stays(
-    aws_cloud: StrictAWS, aws_account: Any
-) -> None:
-    aws_cloud.polls = 2
-    app = build_app("servers: {main: {volumes: {data: {}, cache: {}}}}")
-    build_aws(aws_cloud, app).ensure_servers(app)
-    smaller = build_app("servers: {main: {volumes: {data: {}}}}")
-    aws = build_aws(aws_cloud, smaller)
-    aws.ensure_servers(smaller)
-    aws.delete_surplus(smaller, [], with_volumes=True)
-    assert list_all(aws_account)["volume"] == ["shop-main-1", "shop-main-data"]
-    [server] = build_aws(aws_cloud, smaller).list_servers(smaller)
-    assert [disk.name for disk in server.disks] == ["shop-main-data"]
 
 
 def test_what_the_gem_made_is_taken_over_and_bears_tags_from_then_on(

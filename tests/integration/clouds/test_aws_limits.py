@@ -335,8 +335,10 @@ def test_a_thousand_other_things_are_not_touched_however_many_pages_they_have(
     disks = [{"DeviceName": f"/dev/sd{n}", "Ebs": {"VolumeSize": 1}} for n in range(100)]
     start = {"ImageId": X86, "InstanceType": "t3.micro", "BlockDeviceMappings": disks}
     aws_account.run_instances(MinCount=10, MaxCount=10, **start)
-    before = list_items(aws_account)
-    others = {one[f"{kind.title()}Id"] for kind in ("instance", "volume") for one in before[kind]}
+    [reservation] = aws_account.describe_instances()["Reservations"]
+    disks_of = [one["BlockDeviceMappings"] for one in reservation["Instances"]]
+    others = {one["InstanceId"] for one in reservation["Instances"]}
+    others |= {one["Ebs"]["VolumeId"] for disks in disks_of for one in disks}
     assert len(others) >= 1000
     app = build_app("servers: {main: {}}")
     aws = build_aws(aws_cloud, app)
