@@ -14,6 +14,7 @@ from functools import partial
 
 from nvoi import parallel
 from nvoi.errors import ConfigError, Fault
+from nvoi.http import clean_line
 from nvoi.log.levels import get_logger
 from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.offers import ACCOUNT, Offers, build_fault
@@ -112,7 +113,7 @@ class Quotas:
             advice = "delete one that is not used or take another region"
             yield Demand("vpc", NETWORKS, "", region, advice, self._measure_networks)
         if size := count_gigabytes(situation):
-            path = next(find_volumes_path(situation), region)
+            path = find_volumes_path(situation) or region
             advice = "have smaller volumes or take another region"
             measure = partial(self._measure_disks, size)
             yield Demand("ebs", DISKS, " TiB", path, advice, measure)
@@ -138,7 +139,7 @@ class Quotas:
         asked = {"ServiceCode": demand.service, "QuotaCode": demand.code}
         try:
             quota = self._ec2.ask(client, "get_service_quota", asked)["Quota"]
-            return str(quota["QuotaName"]), float(quota["Value"])
+            return clean_line(str(quota["QuotaName"])), float(quota["Value"])
         except UNREADABLE as error:
             raise EC2Error("Service Quotas answers not as AWS documents it") from error
 
@@ -193,5 +194,7 @@ def count_gigabytes(situation: Situation) -> int:
     )
 
 
-def find_volumes_path(situation: Situation) -> Iterator[str]:
-    return (build_path(one.group, "volumes") for one in situation.wanted if one.volumes)
+def find_volumes_path(situation: Situation) -> str | None:
+    """Where the config has its first volumes."""
+    groups = (one.group for one in situation.wanted if one.volumes)
+    return next((build_path(group, "volumes") for group in groups), None)
