@@ -81,8 +81,8 @@ def choose_region(
     types = try_out(prompts, list_types, record, environ)
     if all(one.price is None for one in types):
         prompts.say(
-            "  The key may not read prices (pricing:GetProducts): see "
-            "https://aws.amazon.com/ec2/pricing/on-demand/"
+            "  There are no prices: the key may lack the right to pricing:GetProducts, or AWS' "
+            "price list does not answer. See https://aws.amazon.com/ec2/pricing/on-demand/"
         )
     return choose_type(prompts, record, types, environ)
 

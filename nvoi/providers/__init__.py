@@ -72,7 +72,7 @@ def list_types(account: ComputeProvider, environ: Mapping[str, str]) -> Sequence
         return scaleway.list_types(account, environ)
     if isinstance(account, AWSProvider):
         with needing("aws"):
-            from nvoi.providers.aws import offers as aws  # noqa: PLC0415 - likewise
+            from nvoi.providers.aws import catalog as aws  # noqa: PLC0415 - likewise
         return aws.list_types(account, environ)
     return ()
 
@@ -80,8 +80,8 @@ def list_types(account: ComputeProvider, environ: Mapping[str, str]) -> Sequence
 def list_regions(account: AWSProvider, environ: Mapping[str, str]) -> Sequence[str]:
     """The regions that an account at AWS may use; likewise."""
     with needing("aws"):
-        from nvoi.providers.aws import offers  # noqa: PLC0415 - needs its extra
-    return offers.list_regions(account, environ)
+        from nvoi.providers.aws import catalog  # noqa: PLC0415 - needs its extra
+    return catalog.list_regions(account, environ)
 
 
 @contextmanager

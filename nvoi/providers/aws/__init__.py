@@ -11,8 +11,9 @@ from nvoi.account import telling_made
 from nvoi.config.schema import Application, AWSProvider
 from nvoi.errors import Fault, NvoiError
 from nvoi.log.levels import get_logger
-from nvoi.providers.aws.api import EC2, PACE, Pace, Resource
+from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.app import App, try_all
+from nvoi.providers.aws.clients import PACE, Pace
 from nvoi.providers.aws.description import (
     describe_changes,
     describe_costs,
@@ -26,8 +27,10 @@ from nvoi.providers.aws.network import Network, Networks
 from nvoi.providers.aws.offers import Offers
 from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.prices import read_prices
+from nvoi.providers.aws.quotas import Quotas
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.providers.aws.regions import Regions, build_elsewhere_error
+from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.servers import Servers, wait
 from nvoi.providers.aws.situation import Situation
 from nvoi.providers.aws.volumes import Volumes
@@ -77,15 +80,17 @@ class AWS(RentedServers):
 
     def _open(self, application: Application) -> App:
         owner = Owner(self._ec2, application)
+        offers = Offers(self._ec2, application, self._account)
         public_key = application.ssh_keys.public_key if application.ssh_keys else ""
         return App(
             wanted=tuple(list_wanted(application)),
             owner=owner,
-            offers=Offers(self._ec2, application, self._account),
+            offers=offers,
             networks=Networks(self._ec2, owner, application),
             servers=Servers(self._ec2, owner, public_key),
             volumes=Volumes(self._ec2, owner),
             regions=Regions(self._ec2, owner),
+            quotas=Quotas(self._ec2, offers),
         )
 
     def find_faults(self, application: Application) -> list[Fault]:

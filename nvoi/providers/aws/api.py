@@ -8,110 +8,40 @@ from __future__ import annotations
 import copy
 import random
 import re
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, TypeVar
 
-import boto3
-import botocore.loaders
-import botocore.session
-from botocore.config import Config
-
-from nvoi import network, parallel
-from nvoi.account import Pace as CloudPace
+from nvoi import parallel
 from nvoi.config.schema import AWSProvider
-from nvoi.errors import NvoiError, UsageError
+from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
+from nvoi.providers.aws.clients import PACE, Clients, Pace
 from nvoi.providers.aws.refusals import FAILURES, FORBIDDEN, GONE, EC2Error, read_failure
+from nvoi.providers.aws.resources import (
+    KINDS,
+    Item,
+    Resource,
+    build_filters,
+    build_made,
+    build_tags,
+    read_tags,
+    spell,
+)
 
 log = get_logger("nvoi.providers")
 
 T = TypeVar("T")
-Item = dict[str, Any]
 
-#: EC2's description of itself has 10 MB: it is read once.
-LOADER = botocore.loaders.create_loader()
-#: How hosts are called that a service is asked at.
-HOSTS = {"ec2": "ec2", "pricing": "api.pricing"}
 #: Items of a page; DescribeInstanceTypes takes no more.
 PAGE = 100
-CONNECTIONS = 32
 #: What AWS makes again and again when it is asked for it, without a ClientToken or a name of its
 #: own by which it could tell.
 UNTOLD = frozenset({"vpc", "internet-gateway"})
 
 
-@dataclass(frozen=True)
-class Pace(CloudPace):
-    """Seconds.
-
-    Attributes:
-        connect: until a connection is there.
-        longest_pause: between two times that it is asked; each pause is twice as long as the one
-            before, less up to half of it.
-        settle: for which what may have been made is looked for, before it is made again.
-    """
-
-    connect: float = 10.0
-    longest_pause: float = 5.0
-    settle: float = 5.0
-
-
-PACE = Pace()
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What things of a kind are called by people, in lists, and by their ids."""
-
-    words: str
-    list_key: str
-    id_key: str
-
-
-#: By their names in the specifications of tags.
-KINDS: Mapping[str, Kind] = {
-    "vpc": Kind("VPC", "Vpcs", "VpcId"),
-    "subnet": Kind("subnet", "Subnets", "SubnetId"),
-    "internet-gateway": Kind("internet gateway", "InternetGateways", "InternetGatewayId"),
-    "route-table": Kind("route table", "RouteTables", "RouteTableId"),
-    "security-group": Kind("security group", "SecurityGroups", "GroupId"),
-    "instance": Kind("server", "Reservations", "InstanceId"),
-    "volume": Kind("volume", "Volumes", "VolumeId"),
-}
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A thing in the account; ``item`` is all that the API says of it."""
-
-    kind: str
-    id: str
-    tags: Mapping[str, str] = field(compare=False)
-    item: Item = field(repr=False, compare=False)
-
-    @property
-    def name(self) -> str:
-        return self.tags.get("Name", "")
-
-    @property
-    def state(self) -> str:
-        state = self.item.get("State", "")
-        return str(state["Name"] if isinstance(state, dict) else state)
-
-    def __str__(self) -> str:
-        return f"{KINDS[self.kind].words} {self.name} ({self.id})"
-
-
 class EC2:
     """What one account has in one region. Usable from any thread.
-
-    Args:
-        environ: the caller's environment. Of AWS' own variables ``AWS_ENDPOINT_URL`` counts;
-            profiles and credentials of this machine do not: the config has them.
 
     Attributes:
         made: what was made, in order.
@@ -120,67 +50,21 @@ class EC2:
     def __init__(self, account: AWSProvider, environ: Mapping[str, str], pace: Pace = PACE) -> None:
         self.region, self.pace = account.region, pace
         self.made: list[Resource] = []
-        self._account, self._environ = account, environ
+        self.clients = Clients(account, environ, pace)
 
-    @cached_property
-    def _session(self) -> boto3.session.Session:
-        unread = ("profile", "config_file", "credentials_file")
-        session = botocore.session.Session(
-            session_vars=dict.fromkeys(unread, (None, None, None, None))
-        )
-        session.register_component("data_loader", LOADER)
-        return boto3.session.Session(
-            aws_access_key_id=self._account.access_key_id.reveal(),
-            aws_secret_access_key=self._account.secret_access_key.reveal(),
-            region_name=self.region,
-            botocore_session=session,
-        )
-
-    @cached_property
+    @property
     def _client(self) -> Any:
-        return self.build_client(self.region)
-
-    def build_client(self, region: str, service: str = "ec2") -> Any:
-        """A client that asks once, of :meth:`ask`.
-
-        Raises:
-            UsageError: a proxy or CA bundle that the environment names cannot be used.
-        """
-        url = self._environ.get("AWS_ENDPOINT_URL") or None
-        host = url or f"https://{HOSTS[service]}.{region}.amazonaws.com"
-        try:
-            network.build_manager(host, self._environ)
-            tls = network.build_tls(self._environ)
-        except network.NetworkError as error:
-            raise UsageError(f"{host}: {error}") from error
-        proxy = network.find_proxy(host, self._environ)
-        build: Any = self._session.client
-        client = build(
-            service,
-            region_name=region,
-            endpoint_url=url,
-            config=Config(
-                connect_timeout=self.pace.connect,
-                read_timeout=self.pace.answer,
-                # botocore repeats also what has made something, and for how long nobody knows.
-                retries={"mode": "standard", "total_max_attempts": 1},
-                max_pool_connections=CONNECTIONS,
-                proxies={"http": proxy, "https": proxy} if proxy else None,
-            ),
-        )
-        trust(client, tls)
-        return client
+        return self.clients.get(self.region)
 
     def move(self, region: str) -> EC2:
         """The same account in another region, for a glance."""
         there = copy.copy(self)
         there.region, there.pace = region, self.pace.hurry()
-        there._client = self.build_client(region)  # noqa: SLF001 - its own
         return there
 
     def list_known_regions(self) -> list[str]:
         """The regions that this version of boto3 knows. Nobody is asked."""
-        session = self._session
+        session = self.clients.session
         return [
             region
             for partition in session.get_available_partitions()
@@ -188,7 +72,7 @@ class EC2:
         ]
 
     def find_partition(self) -> str:
-        return str(self._session.get_partition_for_region(self.region))
+        return str(self.clients.session.get_partition_for_region(self.region))
 
     def check_right(self, operation: str, **parameters: Any) -> None:
         """See that the credentials may do something that changes the account; nothing is done.
@@ -204,8 +88,7 @@ class EC2:
 
     def list_regions(self, home: str) -> dict[str, str]:
         """Whether each region is enabled for the account, as AWS says it, asked at ``home``."""
-        client = self.build_client(home)
-        found = self.ask(client, "describe_regions", {"AllRegions": True})
+        found = self.ask(self.clients.get(home), "describe_regions", {"AllRegions": True})
         return {one["RegionName"]: one.get("OptInStatus", "") for one in found["Regions"]}
 
     def call(self, operation: str, **parameters: Any) -> Item:
@@ -351,42 +234,3 @@ class EC2:
         except FAILURES as failure:
             raise read_failure(failure, client.meta.endpoint_url) from failure
         return answer
-
-
-def trust(client: Any, tls: ssl.SSLContext) -> None:
-    """Have a client trust whom all of nvoi trusts; botocore has a bundle of its own beside."""
-
-    def require(connection: Any, *_: object) -> None:
-        connection.cert_reqs, connection.ca_certs = "CERT_REQUIRED", None
-
-    sender = client._endpoint.http_session  # noqa: SLF001 - it has no public way to another
-    sender._manager.connection_pool_kw["ssl_context"] = tls  # noqa: SLF001 - likewise
-    sender._get_ssl_context = lambda: tls  # noqa: SLF001 - of ways through a proxy
-    sender._setup_ssl_cert = require  # noqa: SLF001 - or it would add its own
-
-
-def spell(kind: str) -> str:
-    """A kind as it is in the names of operations."""
-    return kind.replace("-", "_")
-
-
-def build_made(kind: str, answer: Item) -> Resource:
-    """What a request has made, by its answer."""
-    how = KINDS[kind]
-    item = answer[how.list_key.removesuffix("s")]
-    return Resource(kind, item[how.id_key], read_tags(item), item)
-
-
-def read_tags(item: Item) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in item.get("Tags", ())}
-
-
-def build_tags(kind: str, tags: Mapping[str, str]) -> Item:
-    return {
-        "ResourceType": kind,
-        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
-    }
-
-
-def build_filters(filters: Mapping[str, Sequence[str]]) -> list[Item]:
-    return [{"Name": name, "Values": [*values]} for name, values in filters.items()]

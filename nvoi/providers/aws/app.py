@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from nvoi.errors import NvoiError
-from nvoi.providers.aws.api import Resource
 from nvoi.providers.aws.network import Network, Networks
 from nvoi.providers.aws.offers import Choice, Offers
 from nvoi.providers.aws.ownership import NO_FILTERS, Owner, build_clash_error
+from nvoi.providers.aws.quotas import Quotas
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.providers.aws.regions import Regions
+from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.servers import IS_ALIVE, Servers
 from nvoi.providers.aws.situation import Situation
 from nvoi.providers.aws.volumes import Volumes
@@ -30,6 +31,7 @@ class App:
     servers: Servers
     volumes: Volumes
     regions: Regions
+    quotas: Quotas
 
     @property
     def server_names(self) -> list[str]:
@@ -67,11 +69,12 @@ class App:
             whole = replace(situation, vpc=vpc, subnet=subnet)
             whole.check_sizes()
             zone, reason = whole.find_zone()
-            if not whole.lacking:
-                return whole, None, str(zone)
-            choice = self.offers.choose(whole.lacking, zone, reason)
-            self.offers.check_rights(choice, whole.lacking)
-            return whole, choice, choice.zone
+            choice = None
+            if whole.lacking:
+                choice = self.offers.choose(whole.lacking, zone, reason)
+                self.offers.check_rights(choice, whole.lacking)
+            self.quotas.check(whole)
+            return whole, choice, choice.zone if choice else str(zone)
 
     @contextmanager
     def tell_faults(self) -> Iterator[None]:
@@ -150,7 +153,7 @@ class App:
             return self.servers.make(one, type_name, network, choice)
         except EC2Error as error:
             if error.is_sold_out:
-                error.hint = self.offers.list_nearest(type_name, network.zone)
+                error.hint = self.offers.catalog.list_nearest(type_name, network.zone)
             raise
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from nvoi.errors import NvoiError
-from nvoi.providers.aws.api import Resource
 from nvoi.providers.aws.network import Drift, Networks, describe_rule
 from nvoi.providers.aws.prices import Prices
+from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.servers import describe_other_type
 from nvoi.providers.aws.situation import Situation
 from nvoi.providers.rented import NETWORK, SUBNET, WantedServer

@@ -7,7 +7,7 @@ Guide, "Internet gateways", "Subnet route tables", "Security group rules" and "D
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,10 @@ from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
 from nvoi.log.levels import get_logger
 from nvoi.naming import build_firewall_name, build_network_name
-from nvoi.providers.aws.api import EC2, Item, Resource
+from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.refusals import GONE
+from nvoi.providers.aws.resources import Item, Resource
 from nvoi.providers.rented import NETWORK, SUBNET, list_former_ports, list_open_ports
 
 log = get_logger("nvoi.providers")
@@ -25,6 +26,14 @@ log = get_logger("nvoi.providers")
 EVERYWHERE = "0.0.0.0/0"
 #: What a firewall says of itself; that of the gem as well.
 DESCRIPTION = "Managed by nvoi"
+#: What a rule is of beside its source; and the sources, by the words of EC2 for their kinds.
+PORTS = ("IpProtocol", "FromPort", "ToPort")
+SOURCES = {
+    "IpRanges": "CidrIp",
+    "Ipv6Ranges": "CidrIpv6",
+    "PrefixListIds": "PrefixListId",
+    "UserIdGroupPairs": "GroupId",
+}
 #: Letters of a ClientToken (Amazon EC2 API Reference, "Ensuring idempotency").
 TOKEN_LENGTH = 64
 
@@ -141,9 +150,7 @@ class Networks:
         return self._list_drift(firewall) if firewall else None
 
     def _list_drift(self, firewall: Resource) -> Drift:
-        filters = {"group-id": [firewall.id]}
-        rules = self._ec2.list_all("describe_security_group_rules", "SecurityGroupRules", filters)
-        inbound = [one for one in rules if not one["IsEgress"]]
+        inbound = [*split_rules(firewall.item["IpPermissions"])]
         known = {read_rule(one) for one in inbound}
         return Drift(
             lacking=[rule for rule in self.rules if rule not in known],
@@ -263,13 +270,9 @@ class Networks:
         for one in network.former:
             log.info("%s no longer lets in %s", self.firewall_name, describe_rule(one))
 
-    def _revoke(self, firewall: str, rules: Iterable[Item]) -> None:
-        self._ec2.ensure(
-            "revoke_security_group_ingress",
-            GONE,
-            GroupId=firewall,
-            SecurityGroupRuleIds=[one["SecurityGroupRuleId"] for one in rules],
-        )
+    def _revoke(self, firewall: str, rules: Sequence[Item]) -> None:
+        operation = "revoke_security_group_ingress"
+        self._ec2.ensure(operation, GONE, GroupId=firewall, IpPermissions=[*rules])
 
     # What goes
 
@@ -311,27 +314,36 @@ def list_associations(part: Resource) -> list[str]:
     return [one["RouteTableAssociationId"] for one in items if "SubnetId" in one]
 
 
+def split_rules(permissions: Iterable[Item]) -> Iterator[Item]:
+    """What a firewall lets in, an item for each of the sources that EC2 shows together."""
+    for one in permissions:
+        ports = {key: one[key] for key in PORTS if key in one}
+        for kind, key in SOURCES.items():
+            for source in one.get(kind, ()):
+                yield {**ports, kind: [{key: source[key]}]}
+
+
+def read_source(item: Item) -> str:
+    return next(str(item[kind][0][key]) for kind, key in SOURCES.items() if kind in item)
+
+
 def read_rule(item: Item) -> Rule | None:
     """A rule as nvoi makes them; None for any other."""
-    source, protocol = item.get("CidrIpv4"), item["IpProtocol"]
-    if source is None:
+    if "IpRanges" not in item:
         return None
-    if protocol == "-1":
-        return Rule(source)
-    if protocol == "tcp" and item.get("FromPort") == item.get("ToPort"):
-        return Rule(source, item["FromPort"])
+    if item["IpProtocol"] == "-1":
+        return Rule(read_source(item))
+    if item["IpProtocol"] == "tcp" and item.get("FromPort") == item.get("ToPort"):
+        return Rule(read_source(item), item["FromPort"])
     return None
 
 
 def describe_rule(item: Item) -> str:
     """A rule as people read it, whoever made it."""
-    sources = ("CidrIpv4", "CidrIpv6", "PrefixListId")
-    group = item.get("ReferencedGroupInfo", {}).get("GroupId")
-    source = next((item[name] for name in sources if name in item), group)
     first, last = item.get("FromPort", -1), item.get("ToPort", -1)
     protocol = "everything" if item["IpProtocol"] == "-1" else item["IpProtocol"]
     ports = "" if first == -1 else f" {first}" if first == last else f" {first}-{last}"
-    return f"{protocol}{ports} from {source}"
+    return f"{protocol}{ports} from {read_source(item)}"
 
 
 def build_token(*words: str) -> str:

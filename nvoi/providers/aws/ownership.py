@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 from nvoi.config.schema import Application
 from nvoi.errors import NvoiError
-from nvoi.providers.aws.api import EC2, Resource
+from nvoi.providers.aws.api import EC2
+from nvoi.providers.aws.resources import Resource
 from nvoi.providers.rented import build_labels, find_other_owner
 
 #: What AWS' own services make bears tags like these, such as ``aws:cloudformation:stack-name``.

@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Any
 
 from nvoi.errors import NvoiError
-from nvoi.providers.aws.api import EC2, Item
+from nvoi.providers.aws.api import EC2
+from nvoi.providers.aws.resources import Item
 
 #: Where the price list is asked, by what separates AWS from its part in China.
 HOMES = {"aws": "us-east-1", "aws-cn": "cn-northwest-1"}
@@ -86,7 +87,7 @@ def read_prices(ec2: EC2, types: Collection[str]) -> Prices:
     home = HOMES.get(ec2.find_partition())
     if home is None:
         raise NvoiError(f"AWS has no price list for {ec2.region}")
-    client = ec2.build_client(home, "pricing")
+    client = ec2.clients.get(home, "pricing")
     try:
         return collect_prices(ec2, client, types)
     except UNREADABLE as error:

@@ -35,6 +35,7 @@ THROTTLED = frozenset(
         "SlowDown",
         "Throttling",
         "ThrottlingException",
+        "TooManyRequestsException",
     }
 )
 #: What was just made is not known everywhere yet, or what goes is not quite gone.
@@ -59,6 +60,8 @@ CREDENTIALS = frozenset(
         "UnrecognizedClientException",
     }
 )
+#: By their actions, as policies call them; all others are EC2.
+SERVICES = {"GetProducts": "pricing", "GetServiceQuota": "servicequotas"}
 FORBIDDEN = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
 #: Seconds by which a request's time may differ from AWS' own (Signature Version 4).
 SKEW = 300
@@ -144,7 +147,7 @@ def describe_refusal(operation: str, code: str, text: str) -> tuple[str, str]:
         return f"AWS does not take the credentials: {code}: {text}", "see them at IAM, Users"
     if code in FORBIDDEN:
         hint = "docs/providers.md has the policy that the user of access_key_id needs"
-        service = "pricing" if operation == "GetProducts" else "ec2"
+        service = SERVICES.get(operation, "ec2")
         return f"the credentials may not do {service}:{operation}", hint
     message = f"AWS: {operation}: {code}: {text}"
     if code in THROTTLED:

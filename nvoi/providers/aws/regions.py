@@ -8,10 +8,11 @@ from nvoi import parallel
 from nvoi.errors import NvoiError
 from nvoi.invocation import name_command
 from nvoi.log.levels import get_logger
-from nvoi.providers.aws.api import EC2, Resource
-from nvoi.providers.aws.offers import DISABLED
+from nvoi.providers.aws.api import EC2
+from nvoi.providers.aws.catalog import DISABLED
 from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.refusals import EC2Error
+from nvoi.providers.aws.resources import Resource
 
 log = get_logger("nvoi.providers")
 

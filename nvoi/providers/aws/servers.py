@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 from nvoi.errors import NvoiError
 from nvoi.http import clean_line
 from nvoi.log.levels import get_logger
-from nvoi.providers.aws.api import EC2, Item, Resource, build_tags
+from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.network import Network, build_token
 from nvoi.providers.aws.offers import Choice
 from nvoi.providers.aws.ownership import Owner
 from nvoi.providers.aws.prices import ROOT_SIZE
 from nvoi.providers.aws.refusals import GONE, EC2Error
+from nvoi.providers.aws.resources import Item, Resource, build_tags
 from nvoi.providers.cloud_init import build_user_data
 from nvoi.providers.host_keys import FIRST_HOST_KEY, encode_host_key, generate_host_key
 from nvoi.providers.rented import GROUP, WantedServer

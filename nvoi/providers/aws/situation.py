@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from nvoi.errors import ConfigError, Fault, NvoiError
-from nvoi.providers.aws.api import Resource
+from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.volumes import build_disk, get_zone, list_holders
 from nvoi.providers.provider import Disk
 from nvoi.providers.rented import WantedServer, build_path, list_volume_names

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from nvoi import parallel
 from nvoi.errors import NvoiError
-from nvoi.providers.aws.api import EC2, Resource
+from nvoi.providers.aws.api import EC2
 from nvoi.providers.aws.network import build_token
 from nvoi.providers.aws.ownership import Owner
+from nvoi.providers.aws.resources import Resource
 from nvoi.providers.aws.servers import IS_ALIVE, wait, wait_for_all
 from nvoi.providers.provider import Disk
 from nvoi.providers.rented import GROUP, WantedServer, WantedVolume, build_disk_folder

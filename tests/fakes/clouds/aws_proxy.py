@@ -23,6 +23,7 @@ from xml.sax.saxutils import escape
 from werkzeug import Request  # noqa: TC002 - routes are read at run time
 
 from tests.fakes.clouds.aws_prices import build_price_list, has_terms
+from tests.fakes.clouds.aws_quotas import VALUES, build_quota
 from tests.fakes.clouds.moto import start_moto
 from tests.fakes.clouds.server import Answer, Call, Cloud, Progress, Refused, route
 
@@ -68,6 +69,7 @@ class StrictAWS(Cloud):
         skew: how far this machine's clock is from AWS' own.
         untagged: actions that have made something without tags.
         products: the price list.
+        quotas: by their codes.
     """
 
     def __init__(self, moto: str, *, lag: int = 0, **options: Any) -> None:
@@ -81,6 +83,7 @@ class StrictAWS(Cloud):
         self.skew = timedelta()
         self.untagged: list[str] = []
         self.products = build_price_list()
+        self.quotas = dict(VALUES)
         self.refused: list[str] = []
         #: Called as a server starts for the first time, with what was asked for; and as it ends.
         self.on_start: Callable[[Call, ET.Element], None] = lambda *_: None
@@ -112,14 +115,13 @@ class StrictAWS(Cloud):
     def read_call(self, request: Request) -> Call:
         """A call of an action: `GET /ec2/DescribeVpcs`, with its parameters as the query."""
         headers = dict(request.headers)
-        if target := headers.get("X-Amz-Target", ""):
-            return Call(
-                "GET", f"/pricing/{target.partition('.')[2]}", {}, headers, request.data.decode()
-            )
-        parameters = parse_qs(request.get_data(as_text=True), keep_blank_values=True)
-        action = parameters.get("Action", [""])[0]
         scope = SCOPE.search(headers.get("Authorization", ""))
         service = scope[3] if scope else "ec2"
+        if target := headers.get("X-Amz-Target", ""):
+            action = target.partition(".")[2]
+            return Call("GET", f"/{service}/{action}", {}, headers, request.data.decode())
+        parameters = parse_qs(request.get_data(as_text=True), keep_blank_values=True)
+        action = parameters.get("Action", [""])[0]
         # A dry run asks for rights alone.
         is_reading = action.startswith(("Describe", "Get")) or "DryRun" in parameters
         method = "GET" if is_reading else "POST"
@@ -142,7 +144,7 @@ class StrictAWS(Cloud):
                 f"is not authorized to perform: {service}:{action}. "
                 "Encoded authorization failure message: AQIDBAUGBwgJ"
             )
-            if service == "pricing":
+            if service != "ec2":
                 raise Refused(400, "AccessDeniedException", text, is_json=True)
             raise Refused(403, "UnauthorizedOperation", text)
 
@@ -182,6 +184,16 @@ class StrictAWS(Cloud):
         last = first + min(asked["MaxResults"], self.page)
         more = {"NextToken": str(last)} if last < len(found) else {}
         return Answer(200, {"FormatVersion": "aws_v1", "PriceList": found[first:last], **more})
+
+    @route("GET", "/servicequotas/GetServiceQuota")
+    def get_quota(self, call: Call) -> Answer:
+        """As the Service Quotas API Reference has it."""
+        code = call.json["QuotaCode"]
+        found = build_quota(call.json["ServiceCode"], code, self.quotas.get(code, 0))
+        if found is None:
+            text = "The request failed because the specified quota does not exist."
+            raise Refused(400, "NoSuchResourceException", text, is_json=True)
+        return Answer(200, {"Quota": found})
 
     @route("GET", "/ec2/(?!Describe).*")
     def check_right(self, call: Call) -> Answer:
@@ -573,7 +585,6 @@ LISTS = {
     "DescribeInternetGateways": ("internetGatewaySet", "internetGatewayId"),
     "DescribeRouteTables": ("routeTableSet", "routeTableId"),
     "DescribeSecurityGroups": ("securityGroupInfo", "groupId"),
-    "DescribeSecurityGroupRules": ("securityGroupRuleSet", "securityGroupRuleId"),
     "DescribeInstances": ("reservationSet/item/instancesSet", "instanceId"),
     "DescribeVolumes": ("volumeSet", "volumeId"),
     "DescribeVolumesModifications": ("volumeModificationSet", "volumeId"),

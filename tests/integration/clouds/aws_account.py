@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import boto3
@@ -11,13 +12,14 @@ import pytest
 
 from nvoi.config.schema import Application
 from nvoi.providers.aws import AWS
-from nvoi.providers.aws.api import Pace
+from nvoi.providers.aws.clients import Pace
 from nvoi.ssh.routes import Routes
 from tests.fakes.clouds.aws_proxy import KEY, StrictAWS
 from tests.fakes.clouds.moto import get_moto
 from tests.unit.config.texts import parse
 
 REGION = "eu-central-1"
+OTHER_REGION = "eu-west-1"
 #: An account that answers at once is not waited for.
 PACE = Pace(
     connect=5.0,
@@ -36,12 +38,17 @@ servers:
   work: {count: 2}
 """
 
+#: Where the number of servers does not matter.
+ONE_SERVER = "servers: {main: {volumes: {data: {size: 10}}}}"
+
 Ask = Callable[..., Any]
 
 
 @pytest.fixture
 def aws_cloud() -> Iterator[StrictAWS]:
     with StrictAWS(get_moto()) as cloud:
+        # In others nvoi looks whether the app is there.
+        cloud.regions = {REGION}
         yield cloud
 
 
@@ -51,6 +58,7 @@ def aws_account() -> Any:
     return build_client(get_moto())
 
 
+@cache
 def build_client(url: str, region: str = REGION) -> Any:
     return boto3.client(
         "ec2",
@@ -138,6 +146,14 @@ WHOLE = {
     "internet-gateway": ["nvoi-shop-network-igw"],
     "route-table": ["nvoi-shop-network-rtb"],
     "security-group": ["nvoi-shop-firewall"],
+}
+
+
+#: The same of `ONE_SERVER`.
+WHOLE_OF_ONE = {
+    **WHOLE,
+    "instance": ["shop-main-1"],
+    "volume": ["shop-main-1", "shop-main-data"],
 }
 
 

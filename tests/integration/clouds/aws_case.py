@@ -14,7 +14,6 @@ from tests.integration.clouds.aws_account import (
     build_app,
     build_aws,
     build_client,
-    list_all,
     list_items,
     list_rules,
     read_name,
@@ -34,7 +33,7 @@ NETWORK = {
 }
 #: How many servers of others there are, each with a disk; more than two pages have.
 OTHERS = 5
-PAGE = 2
+PAGE = 3
 
 
 def start() -> StrictAWS:
@@ -71,13 +70,13 @@ def show_others(cloud: StrictAWS) -> object:
 def check_whole(cloud: StrictAWS, application: Application) -> None:
     account = build_client(cloud.moto)
     wanted, volumes = name_servers(application), list_sizes(application)
-    found = {kind: [name for name in names if name] for kind, names in list_all(account).items()}
+    items = list_items(account)
+    found = {kind: sorted(filter(None, map(read_name, ones))) for kind, ones in items.items()}
     machines = {"instance": wanted, "volume": sorted([*wanted, *volumes])}
     assert found == machines | NETWORK, found
     assert cloud.untagged == []
     public = {("tcp", port, "0.0.0.0/0") for port in list_ports(application)}
     assert list_rules(account) == {*public, ("-1", None, "10.0.0.0/16")}
-    items = list_items(account)
     servers = {read_name(one): one for one in items["instance"]}
     disks = {read_name(one): one for one in items["volume"]}
     for name, (holder, size) in volumes.items():

@@ -6,6 +6,7 @@ import logging
 import sys
 from dataclasses import replace
 from datetime import timedelta
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -15,11 +16,14 @@ from nvoi.errors import ConfigError, ExtraError, NvoiError
 from nvoi.providers import get_provider
 from nvoi.providers.aws.refusals import EC2Error
 from tests.fakes.clouds.aws_proxy import KEY, StrictAWS
+from tests.fakes.clouds.aws_quotas import DISKS, NETWORKS, STANDARD
 from tests.fakes.clouds.moto import X86
 from tests.fakes.clouds.server import FOREVER, Fault, Refused
 from tests.integration.clouds.aws_account import (
+    ONE_SERVER,
     PACE,
-    WHOLE,
+    SERVERS,
+    WHOLE_OF_ONE,
     build_app,
     build_aws,
     get_instance,
@@ -36,9 +40,6 @@ def refuse(cloud: StrictAWS, app: Application) -> str:
     with pytest.raises(ConfigError) as raised:
         build_aws(cloud, app).ensure_servers(app)
     assert all(call.is_reading for call in cloud.calls)
-    # A dry run fails likewise.
-    with pytest.raises(ConfigError):
-        build_aws(cloud, app).describe(app)
     [fault] = raised.value.faults
     return f"{fault.path}: {fault.message}"
 
@@ -100,36 +101,13 @@ def test_a_type_that_shows_no_volumes_by_their_numbers(aws_cloud: StrictAWS) -> 
     assert f"{ACCOUNT}.instance_type: t2.micro has no NVMe" in told
 
 
-def test_a_type_that_is_not_sold_in_the_zone_of_the_servers(
-    aws_cloud: StrictAWS, aws_account: Any
-) -> None:
-    name, zones = find_partial_type(aws_account)
-    zone = next(iter({"eu-central-1a", "eu-central-1b", "eu-central-1c"} - zones))
-    app = build_app(f"servers: {{main: {{location: {zone}, type: {name}}}}}")
-    told = refuse(aws_cloud, app)
-    assert f"{name} is sold in {' and '.join(sorted(zones))}, not in {zone}" in told
-
-
-def find_partial_type(account: Any) -> tuple[str, set[str]]:
-    """A type that not all zones of the region have, and those that do."""
-    # Of the hundreds that there are: some old ones, and a rare one.
-    some = [
-        {"Name": "instance-type", "Values": ["c3.2xlarge", "c3.large", "m5zn.large", "r3.large"]}
-    ]
-    offers = account.describe_instance_type_offerings(
-        LocationType="availability-zone", Filters=some
+def test_a_type_that_is_not_sold_in_the_zone_of_the_servers(aws_cloud: StrictAWS) -> None:
+    # An old type, which moto knows in two zones.
+    told = refuse(
+        aws_cloud, build_app("servers: {main: {location: eu-central-1c, type: c3.2xlarge}}")
     )
-    zones: dict[str, set[str]] = {}
-    for one in offers["InstanceTypeOfferings"]:
-        zones.setdefault(one["InstanceType"], set()).add(one["Location"])
-    partial = [name for name, found in sorted(zones.items()) if len(found) == 2]
-    types = account.describe_instance_types(InstanceTypes=partial[:50])["InstanceTypes"]
-    name = next(
-        one["InstanceType"]
-        for one in types
-        if one["ProcessorInfo"]["SupportedArchitectures"] == ["x86_64"]
-    )
-    return name, zones[name]
+    sold = "c3.2xlarge is sold in eu-central-1a and eu-central-1b, not in eu-central-1c"
+    assert sold in told
 
 
 def test_a_type_that_is_sold_out_names_the_nearest(aws_cloud: StrictAWS, aws_account: Any) -> None:
@@ -148,55 +126,104 @@ def test_a_type_that_is_sold_out_names_the_nearest(aws_cloud: StrictAWS, aws_acc
     assert list_all(aws_account)["vpc"] == ["nvoi-shop-network"]
 
 
-@pytest.mark.parametrize(
-    ("action", "code"),
-    [
-        ("RunInstances", "VcpuLimitExceeded"),
-        ("CreateVpc", "VpcLimitExceeded"),
-        ("CreateVolume", "VolumeLimitExceeded"),
-    ],
-)
-def test_a_quota_that_is_reached(
-    aws_cloud: StrictAWS, aws_account: Any, action: str, code: str
+def test_quotas_that_are_too_small_are_told_before_anything_is_made(
+    aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
-    refusal = Refused(400, code, "You have requested more than your current limit of 5 allows")
-    aws_cloud.fail_on("POST", f"/ec2/{action}", Fault(refusal), times=3)
+    start = {"ImageId": X86, "InstanceType": "t3.small", "MinCount": 2, "MaxCount": 2}
+    others = [one["InstanceId"] for one in aws_account.run_instances(**start)["Instances"]]
+    # A server that is stopped does not count.
+    aws_account.stop_instances(InstanceIds=others[:1])
+    aws_cloud.quotas = {STANDARD: 7, NETWORKS: 1, DISKS: 0.09}
     app = build_app()
+    with pytest.raises(ConfigError) as raised:
+        build_aws(aws_cloud, app).ensure_servers(app)
+    assert raised.value.exit_code == 2
+    console = "https://eu-central-1.console.aws.amazon.com/servicequotas/home/services"
+    cores, networks, disks = (f"{fault.path}: {fault.message}" for fault in raised.value.faults)
+    assert cores == (
+        f"{ACCOUNT}.instance_type: the account's quota Running On-Demand Standard (A, C, D, H, I, "
+        "M, R, T, Z) instances (L-1216C47A) is 7 vCPU in eu-central-1: 2 in use, and 6 more asked "
+        "for; take a smaller type or another region, or request an increase at "
+        f"{console}/ec2/quotas/L-1216C47A"
+    )
+    assert networks == (
+        f"{ACCOUNT}.region: the account's quota VPCs per Region (L-F678F1CE) is 1 in eu-central-1: "
+        "1 in use, and 1 more asked for; delete one that is not used or take another region, or "
+        f"request an increase at {console}/vpc/quotas/L-F678F1CE"
+    )
+    assert "main.volumes: the account's quota Storage for General Purpose SSD (gp3)" in disks
+    assert "is 0.09 TiB in eu-central-1: 0 in use, and 0.0977 more asked for; have" in disks
+    assert disks.endswith(f"{console}/ebs/quotas/L-7A658B76")
+    # A dry run fails likewise.
+    with pytest.raises(ConfigError):
+        build_aws(aws_cloud, app).describe(app)
+    assert all(call.is_reading for call in aws_cloud.calls)
+    aws_cloud.quotas = {STANDARD: 8, NETWORKS: 2, DISKS: 0.1}
+    build_aws(aws_cloud, app).ensure_servers(app)
+    # What is there already needs nothing, and is not asked for; what grows is.
+    aws_cloud.quotas.clear()
+    with aws_cloud.record() as calls:
+        build_aws(aws_cloud, app).ensure_servers(app)
+    assert [call for call in calls if "quotas" in call.path] == []
+    larger = build_app(SERVERS.replace("size: 10", "size: 20"))
+    with pytest.raises(ConfigError, match=r"0\.00977 more asked for"):
+        build_aws(aws_cloud, larger).ensure_servers(larger)
+
+
+@pytest.mark.parametrize("fault", [None, Fault(Refused(503, "ServiceUnavailable", "x"))])
+def test_quotas_that_cannot_be_read_are_no_hindrance(
+    aws_cloud: StrictAWS, caplog: pytest.LogCaptureFixture, fault: Fault | None
+) -> None:
+    if fault:
+        aws_cloud.fail_on("GET", "/servicequotas/", fault, times=FOREVER)
+    else:
+        aws_cloud.forbidden = {"servicequotas:GetServiceQuota"}
+    app = build_app("servers: {main: {}}")
+    with caplog.at_level(logging.INFO):
+        build_aws(aws_cloud, app, replace(PACE, patience=0.1)).ensure_servers(app)
+    reason = "AWS: GetServiceQuota" if fault else "the credentials may not do servicequotas:GetServ"
+    told = f"Whether the account's quotas are enough is not known: {reason}"
+    assert caplog.text.count(told) == caplog.text.count("quotas are enough") == 1
+
+
+def test_a_quota_that_is_reached_all_the_same(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    refusal = Refused(400, "VcpuLimitExceeded", "You have requested more than your limit of 5")
+    aws_cloud.fail_on("POST", "/ec2/RunInstances", Fault(refusal), times=3)
+    app = build_app(ONE_SERVER)
     with pytest.raises(NvoiError) as raised:
         build_aws(aws_cloud, app).ensure_servers(app)
-    assert f"{action}: {code}: You have requested more" in str(raised.value)
+    assert "RunInstances: VcpuLimitExceeded: You have requested more" in str(raised.value)
     assert "ask for more: Service Quotas, Amazon EC2" in str(raised.value)
     aws_cloud.heal()
     build_aws(aws_cloud, app).ensure_servers(app)
-    assert list_all(aws_account) == WHOLE
+    assert list_all(aws_account) == WHOLE_OF_ONE
 
 
-@pytest.mark.parametrize("action", ["CreateSubnet", "RunInstances", "AttachVolume", "CreateTags"])
-def test_credentials_without_a_right(aws_cloud: StrictAWS, aws_account: Any, action: str) -> None:
-    if action == "CreateTags":
-        tags = [name_it("vpc", "nvoi-shop-network")]
-        aws_account.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=tags)
-    aws_cloud.forbidden = {f"ec2:{action}"}
-    app = build_app()
-    with pytest.raises(NvoiError) as raised:
-        build_aws(aws_cloud, app).ensure_servers(app)
-    assert f"the credentials may not do ec2:{action}" in str(raised.value)
-    # What can be seen beforehand is.
-    assert ("instance" in list_all(aws_account)) == (action == "AttachVolume")
-    assert "docs/providers.md has the policy" in str(raised.value)
-    assert "AQIDBAUGBwgJ" not in str(raised.value)
+def test_credentials_without_a_right(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    tags = [name_it("vpc", "nvoi-shop-network")]
+    aws_account.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=tags)
+    app = build_app(ONE_SERVER)
+    # What can be seen beforehand is, and nothing is made.
+    for action in ("RunInstances", "CreateVolume", "CreateTags", "CreateSubnet", "AttachVolume"):
+        aws_cloud.forbidden = {f"ec2:{action}"}
+        with aws_cloud.record() as calls, pytest.raises(NvoiError) as raised:
+            build_aws(aws_cloud, app).ensure_servers(app)
+        changes = [call for call in calls if not call.is_reading]
+        assert bool(changes) == (action not in {"RunInstances", "CreateVolume"})
+        assert f"the credentials may not do ec2:{action}" in str(raised.value)
+        assert "docs/providers.md has the policy" in str(raised.value)
+        assert "AQIDBAUGBwgJ" not in str(raised.value)
     aws_cloud.forbidden.clear()
     build_aws(aws_cloud, app).ensure_servers(app)
-    assert list_all(aws_account) == WHOLE
+    assert list_all(aws_account) == WHOLE_OF_ONE
 
 
-@pytest.mark.parametrize(("ahead", "told"), [(20, "behind"), (-90, "ahead of")])
-def test_a_clock_that_is_wrong(aws_cloud: StrictAWS, ahead: int, told: str) -> None:
-    aws_cloud.skew = timedelta(minutes=ahead)
+def test_a_clock_that_is_wrong(aws_cloud: StrictAWS) -> None:
+    aws_cloud.skew = timedelta(minutes=20)
     app = build_app()
     with pytest.raises(EC2Error) as raised:
         build_aws(aws_cloud, app).ensure_servers(app)
-    assert f"this machine's clock is {abs(ahead)} minutes {told} AWS' own" in str(raised.value)
+    assert "this machine's clock is 20 minutes behind AWS' own" in str(raised.value)
     assert "set the clock" in str(raised.value)
 
 
@@ -221,24 +248,22 @@ def test_an_api_that_is_down(aws_cloud: StrictAWS, aws_account: Any) -> None:
     assert list_all(aws_account) == {}
 
 
-@pytest.mark.parametrize(
-    "refusal",
-    [
-        Refused(503, "RequestLimitExceeded", "Request limit exceeded."),
-        Refused(500, "InternalError", "An internal error has occurred"),
-        Refused(503, "Unavailable", "The server is overloaded"),
-    ],
-)
-def test_what_passes_is_asked_again(
-    aws_cloud: StrictAWS, aws_account: Any, refusal: Refused
-) -> None:
-    for action in ("CreateVpc", "RunInstances", "DescribeSubnets", "CreateVolume"):
-        aws_cloud.fail_on("POST", f"/ec2/{action}", Fault(refusal), times=2)
-        aws_cloud.fail_on("GET", f"/ec2/{action}", Fault(refusal), times=2)
-    app = build_app()
+def test_what_passes_is_asked_again(aws_cloud: StrictAWS, aws_account: Any) -> None:
+    refusals = {
+        "RequestLimitExceeded": (503, ("CreateVpc", "DescribeSubnets")),
+        "InternalError": (500, ("RunInstances", "DescribeInstances")),
+        "Unavailable": (503, ("CreateVolume", "AttachVolume")),
+    }
+    for code, (status, actions) in refusals.items():
+        for action in actions:
+            fault = Fault(Refused(status, code, "it may pass"))
+            method = "GET" if action.startswith("Describe") else "POST"
+            aws_cloud.fail_on(method, f"/ec2/{action}$", fault, times=2)
+    app = build_app(ONE_SERVER)
     # What is made is seen at once here: nothing has to be looked for long.
     build_aws(aws_cloud, app, replace(PACE, settle=0.1)).ensure_servers(app)
-    assert list_all(aws_account) == WHOLE
+    assert not aws_cloud.has_faults
+    assert list_all(aws_account) == WHOLE_OF_ONE
 
 
 def test_what_does_not_pass_is_asked_once(aws_cloud: StrictAWS) -> None:
@@ -258,8 +283,9 @@ OTHERS_TAGS = [
 ]
 
 
-@pytest.mark.parametrize("tags", OTHERS_TAGS)
-@pytest.mark.parametrize("kind", ["vpc", "instance", "volume"])
+@pytest.mark.parametrize(
+    ("kind", "tags"), [*zip(["vpc", "instance", "volume"], cycle(OTHERS_TAGS), strict=False)]
+)
 def test_a_name_that_is_taken_by_what_is_not_the_apps(
     aws_cloud: StrictAWS, aws_account: Any, kind: str, tags: dict[str, str]
 ) -> None:
@@ -304,24 +330,24 @@ def test_a_network_that_overlaps(aws_cloud: StrictAWS, aws_account: Any) -> None
 def test_a_thousand_other_things_are_not_touched_however_many_pages_they_have(
     aws_cloud: StrictAWS, aws_account: Any
 ) -> None:
-    aws_cloud.page = 50
-    # Each has nine disks beside its own: those are made sooner than servers.
-    disks = [{"DeviceName": f"/dev/sd{letter}", "Ebs": {"VolumeSize": 1}} for letter in "bcdefghij"]
-    aws_account.run_instances(
-        ImageId=X86,
-        InstanceType="t3.micro",
-        MinCount=100,
-        MaxCount=100,
-        BlockDeviceMappings=disks,
-    )
-    before = list_items(aws_account)
-    assert len(before["instance"]) + len(before["volume"]) >= 1000
+    aws_cloud.page = 300
+    # Each has many disks beside its own: those are made sooner than servers.
+    disks = [{"DeviceName": f"/dev/sd{n}", "Ebs": {"VolumeSize": 1}} for n in range(100)]
+    start = {"ImageId": X86, "InstanceType": "t3.micro", "BlockDeviceMappings": disks}
+    aws_account.run_instances(MinCount=10, MaxCount=10, **start)
+    [reservation] = aws_account.describe_instances()["Reservations"]
+    disks_of = [one["BlockDeviceMappings"] for one in reservation["Instances"]]
+    others = {one["InstanceId"] for one in reservation["Instances"]}
+    others |= {one["Ebs"]["VolumeId"] for disks in disks_of for one in disks}
+    assert len(others) >= 1000
     app = build_app("servers: {main: {}}")
     aws = build_aws(aws_cloud, app)
     aws.ensure_servers(app)
     assert get_instance(aws_account, "shop-main-1")["State"]["Name"] == "running"
     assert aws.delete_servers(app, with_volumes=True) == []
-    assert list_items(aws_account) == before
+    changes = [call for call in aws_cloud.calls if not call.is_reading]
+    assert not others & {value for call in changes for one in call.query.values() for value in one}
+    assert len(aws_account.describe_instances()["Reservations"][0]["Instances"]) == 10
 
 
 def test_the_types_of_others_machines_do_not_matter_to_servers_that_are_there(

@@ -1,6 +1,6 @@
 """`nvoi deploy` from an empty account to an app that serves, and back, for each cloud.
 
-At Hetzner visitors come to it by Cloudflare, at Scaleway by the ingress and then by Cloudflare.
+Visitors come to it by Cloudflare, at Scaleway by the ingress before.
 """
 
 from __future__ import annotations
@@ -92,12 +92,10 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
     rent: StartTenant, datacenter: Datacenter, internet: Internet
 ) -> None:
     fleet, site = rent(), datacenter.site
-    is_public, is_led_to_server = not isinstance(site, AWSSite), isinstance(site, ScalewaySite)
+    is_led_to_server = isinstance(site, ScalewaySite)
     before = WITH_INGRESS if is_led_to_server else WITHOUT
-    fleet.servers = {"main": {"master": True, "volumes": {"data": {}}}, "work": {"count": 2}}
-    fleet.web.update(servers=["work"])
-    if is_public:
-        internet.use_cloudflare(fleet)
+    fleet.servers = {"main": {"master": True, "volumes": {"data": {}}}, "work": {}}
+    internet.use_cloudflare(fleet)
     look_first(fleet, site)
     assert not internet.cloudflare.tunnels
 
@@ -108,16 +106,15 @@ def test_an_app_goes_all_the_way_from_an_empty_account_and_back(
     deploy_again(fleet, datacenter, internet)
 
     fleet.servers["main"]["volumes"]["data"] = {"size": 20}
-    fleet.servers["work"]["count"] = 1
+    del fleet.servers["work"]
     seen: list[Look] = []
     internet.edge.requests.clear()
     internet.edge.on_request = lambda: seen.append(look_at_ingress(fleet, site))
-    if is_public:
-        internet.use_cloudflare(fleet)
+    internet.use_cloudflare(fleet)
     change(fleet, datacenter)
     # From here and from the cluster; by the way of before visitors come until then.
-    assert internet.edge.requests == [(NAME, "/up")] * 6 * is_public
-    assert seen == [before] * 6 * is_public
+    assert internet.edge.requests == [(NAME, "/up")] * 6
+    assert seen == [before] * 6
     assert look_at_ingress(fleet, site) == WITHOUT
 
     delete_all(fleet, site)
@@ -130,7 +127,7 @@ def look_first(fleet: RentedFleet, site: Site) -> None:
     with site.cloud.record() as calls:
         dry = fleet.run("deploy", "--dry-run")
     assert dry.code == 0, dry.output + dry.errors
-    assert {"shop-main-1", "shop-main-data", "shop-work-2"} <= {*WORD.findall(dry.output)}
+    assert {"shop-main-1", "shop-main-data", "shop-work-1"} <= {*WORD.findall(dry.output)}
     assert [str(call) for call in calls if not call.is_reading] == []
     assert site.list_all() == {}
 
@@ -138,7 +135,7 @@ def look_first(fleet: RentedFleet, site: Site) -> None:
 def make_all(fleet: RentedFleet, datacenter: Datacenter) -> None:
     made = fleet.run()
     assert made.code == 0, made.output
-    assert sorted(datacenter.machines) == ["shop-main-1", "shop-work-1", "shop-work-2"]
+    assert sorted(datacenter.machines) == ["shop-main-1", "shop-work-1"]
     assert [path for _, path in fleet.visitors.requests] == ["/up"] * 3
     assert sorted(fleet.state.names("Node", None)) == sorted(datacenter.machines)
     master = datacenter.machines["shop-main-1"]
@@ -167,12 +164,12 @@ def change(fleet: RentedFleet, datacenter: Datacenter) -> None:
     """Servers and volumes as the config now has them."""
     changed = fleet.run()
     assert changed.code == 0, changed.output
-    said, done = "shop-work-2 is not in the config any more", "shop-work-2 is given back"
+    said, done = "shop-work-1 is not in the config any more", "shop-work-1 is given back"
     assert changed.output.index(said) < changed.output.index("[STEP] App")
     assert changed.output.index("[STEP] Old servers") < changed.output.index(done)
     assert "shop-main-data: its file system has grown to fill it" in changed.output
-    assert sorted(datacenter.machines) == ["shop-main-1", "shop-work-1"]
-    assert sorted(fleet.state.names("Node", None)) == ["shop-main-1", "shop-work-1"]
+    assert sorted(datacenter.machines) == ["shop-main-1"]
+    assert sorted(fleet.state.names("Node", None)) == ["shop-main-1"]
 
 
 def delete_all(fleet: RentedFleet, site: Site) -> None:

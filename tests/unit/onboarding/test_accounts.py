@@ -57,7 +57,10 @@ def test_aws_lists_the_regions_of_the_account_and_the_usual_types_of_the_one_tha
         script = Script("", "", ENTER, ENTER)
         cloud.forbidden = {"pricing:GetProducts"}
         assert ask_account(script, AWS, large, environ) == large
-        assert "The key may not read prices (pricing:GetProducts)" in script.said[0]
+        assert (
+            "There are no prices: the key may lack the right to pricing:GetProducts"
+            in script.said[0]
+        )
         assert "af-south-1" not in list_regions(found, environ)
         # One who may only read is told so once the region is chosen.
         cloud.forbidden = {"ec2:CreateVpc"}

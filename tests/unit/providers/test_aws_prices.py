@@ -27,8 +27,9 @@ class List:
     def find_partition(self) -> str:
         return "aws"
 
-    def build_client(self, *_: str) -> None:
-        return None
+    @property
+    def clients(self) -> dict[object, None]:
+        return {}
 
     def ask(self, *_: object) -> dict[str, Any]:
         return self._page

@@ -1,4 +1,4 @@
-"""Whom nvoi trusts at AWS: the same as everywhere else."""
+"""Whom nvoi trusts at AWS, and by which proxies it asks: the same as everywhere else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import trustme
 from pytest_httpserver import HTTPServer
 
 from nvoi.config.schema import AWSProvider
-from nvoi.providers.aws.api import EC2, Pace
+from nvoi.providers.aws.api import EC2
+from nvoi.providers.aws.clients import Pace
 from nvoi.providers.aws.refusals import EC2Error
 from nvoi.secret import Secret
 
@@ -59,3 +60,13 @@ def test_a_folder_of_authorities_is_enough_and_one_that_lacks_it_is_not(
     monkeypatch.setenv("AWS_CA_BUNDLE", str(file))
     with pytest.raises(EC2Error, match="its certificate is not to be trusted"):
         ask(api)
+
+
+def test_only_the_proxies_of_the_environment_that_is_given_count(
+    api: HTTPServer, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(file))
+    # It would not be asked for this machine's own addresses either.
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    assert ask(api, SSL_CERT_FILE=str(file)) == []
