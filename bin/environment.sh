@@ -106,15 +106,31 @@ ensure_venv() {
   export VIRTUAL_ENV=$venv
 }
 
+# find_bundled_pip: the program in the wheel that ensurepip would install.
+find_bundled_pip() {
+  "$python" - <<'PROGRAM'
+import ensurepip, pathlib, sysconfig
+
+bundled = pathlib.Path(ensurepip.__file__).with_name("_bundled")
+# Distributions have it elsewhere, as CPython's configure lets them.
+folders = [pathlib.Path(sysconfig.get_config_var("WHEEL_PKG_DIR") or bundled), bundled]
+wheels = [wheel for folder in folders for wheel in sorted(folder.glob("pip-*.whl"))]
+print(wheels[0] / "pip")
+PROGRAM
+}
+
 make_venv() {
   if [ -e "$venv" ] && ! [ -e "$venv/pyvenv.cfg" ] && [ -n "$(ls -A -- "$venv")" ]; then
     fail "$venv is in the way: it is no virtual environment"
   fi
   ensure_venv_module
   say "pip install -e .[$1] into $venv"
-  "$python" -m venv --clear -- "$venv" || fail "$python cannot make $venv"
-  # The pip that Python brings along takes half as long again.
-  "$venv/bin/python" -m pip install -qq --disable-pip-version-check --upgrade pip </dev/null ||
+  "$python" -m venv --clear --without-pip -- "$venv" || fail "$python cannot make $venv"
+  # The pip that Python brings along takes half as long again: it installs a newer one, from within
+  # its archive.
+  local pip
+  pip=$(find_bundled_pip) || fail "$python has no pip for $venv"
+  "$venv/bin/python" "$pip" install -qq --no-compile --disable-pip-version-check pip </dev/null ||
     fail "pip could not be had (is PyPI reachable?)"
   "$venv/bin/python" -m pip install -qq --no-compile --disable-pip-version-check -e ".[$1]" \
     </dev/null || fail "pip could not install nvoi and its packages (is PyPI reachable?)"

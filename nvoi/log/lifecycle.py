@@ -109,6 +109,8 @@ class Closable(Protocol):
 class Watched(Closable, Protocol):
     """A handler that is told of the process's forks and of its end."""
 
+    budget: float
+
     @property
     def is_closing(self) -> bool:
         """Whether a thread is at that."""
@@ -161,6 +163,11 @@ class ThisProcess:
             self.ending_since = read_seconds()
         for each in [*tuple(self._open), *self._list_handlers()]:
             each.close()
+        # Another thread may be closing one, within its budget: the end would cut it short.
+        handlers = self._list_handlers()
+        until = read_seconds() + max((handler.budget for handler in handlers), default=0.0)
+        while any(handler.is_closing for handler in handlers) and read_seconds() < until:
+            time.sleep(0.01)
 
     # -- children --------------------------------------------------------------------------
 
@@ -241,9 +248,6 @@ class ThisProcess:
         os.read(reading, 1)
         try:
             self.close_all()
-            while any(handler.is_closing for handler in self._list_handlers()):
-                # Another thread closes, within its budget.
-                time.sleep(0.01)
         finally:
             faulthandler.unregister(signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
