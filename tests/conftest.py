@@ -11,16 +11,19 @@ import pytest
 from nvoi.log.masking import masker
 from nvoi.signals import ENDING
 
-#: Where tests run whole deploys. They take seconds each, and wait for much.
+#: Where tests run whole deploys or browsers, or fill a budget. They take seconds each.
 LONG = tuple(
     f"tests/integration/{name}"
     for name in (
         "clouds/",
         "cluster/",
         "local/",
+        "dashboard/test_pages_readers",
+        "images/test_login",
         "kubernetes/test_restoring",
         "onboarding/test_onboard_dashboard",
         "onboarding/test_onboard_recipes",
+        "test_callback_command",
         "test_credentials_together",
         "test_demo",
     )

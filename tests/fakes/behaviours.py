@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -10,6 +11,7 @@ from typing import Any, Literal, Protocol
 from tests.fakes.connection import Connection, Head
 from tests.fakes.ledger import Ledger
 from tests.fakes.received import Headers, Received
+from tests.waiting import PATIENCE
 
 BODILESS = (204, 304)
 
@@ -151,6 +153,19 @@ class Slow:
             exchange.keeps_alive = False
         else:
             self.then.handle(exchange)
+
+
+@dataclass(frozen=True)
+class Held:
+    """Answers once the test lets it, by another behaviour."""
+
+    let: threading.Event
+    then: Behaviour = OK
+
+    def handle(self, exchange: Exchange) -> None:
+        exchange.read()
+        self.let.wait(PATIENCE)
+        self.then.handle(exchange)
 
 
 @dataclass(frozen=True)

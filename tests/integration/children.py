@@ -1,4 +1,4 @@
-"""Programs whose child processes log: ``children.py SCENARIO URL FOLDER``."""
+"""Programs whose child processes log."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from typing import Any
 import nvoi
 from nvoi.log.levels import get_logger
 from tests.integration.streams import KEY
+from tests.waiting import PATIENCE
 
 log = get_logger("nvoi.children")
 
@@ -105,7 +106,7 @@ def log_in_processes(url: str, folder: Path, method: str, maker: str) -> None:
     if maker == "inherited":
         add_handler(url, folder)
         target = work
-    processes = [context.Process(target=target, args=(number,)) for number in range(4)]
+    processes = [context.Process(target=target, args=(number,)) for number in range(2)]
     for process in processes:
         process.start()
     for process in processes:
@@ -120,15 +121,37 @@ def log_in_a_pool(url: str, folder: Path, method: str, maker: str) -> None:
     if maker == "inherited":
         initializer()
         initializer = None
-    with context.Pool(3, initializer) as pool:
+    with context.Pool(2, initializer) as pool:
         print(pool.map(work, range(20), chunksize=1))
 
 
 def log_in_an_executor(url: str, folder: Path, method: str, maker: str) -> None:
     context: Context = multiprocessing.get_context(method)
     initializer = partial(MAKERS[maker], url, folder)
-    with ProcessPoolExecutor(3, context, initializer) as executor:
+    with ProcessPoolExecutor(2, context, initializer) as executor:
         print(list(executor.map(work, range(20))))
+
+
+def end_while_a_thread_closes(url: str, folder: Path) -> None:
+    """A child whose target returns in the middle of that."""
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=close_in_a_thread, args=(url, folder))
+    process.start()
+    process.join()
+
+
+def close_in_a_thread(url: str, folder: Path) -> None:
+    """Whoever returns from here, a thread that nobody waits for is closing the handler."""
+    handler = add_handler(url, folder, budget=2.0)
+    log.info("one")
+    begun = threading.Event()
+
+    def close() -> None:
+        begun.set()
+        handler.close()
+
+    threading.Thread(target=close, daemon=True).start()
+    begun.wait(PATIENCE)
 
 
 # -- children that are terminated ------------------------------------------------------------
@@ -302,15 +325,10 @@ def fork_while_closing(url: str, folder: Path) -> None:
 
     closer = threading.Thread(target=close)
     closer.start()
-    for number in range(20):
+    for number in range(8):
         if (pid := os.fork()) == 0:
             log.info("child %d", number)
             sys.exit(0)
         os.waitpid(pid, 0)
     stop.set()
     closer.join()
-
-
-if __name__ == "__main__":
-    scenario, url, folder, *rest = sys.argv[1:]
-    globals()[scenario](url, Path(folder), *rest)

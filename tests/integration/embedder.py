@@ -1,4 +1,4 @@
-"""Programs that embed the callback: ``embedder.py SCENARIO URL FOLDER``, a process for each.
+"""Programs that embed the callback, a process for each.
 
 A test runs one where the end of the process is what it is about, or where a fault would hang
 or change the process.
@@ -15,26 +15,27 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import nvoi
 from nvoi.log.levels import get_logger
 from tests.integration.streams import KEY
+from tests.waiting import PATIENCE
 
 BUDGET_SECONDS = 10.0
 
 log = get_logger("nvoi.embedder")
 
 
-def open_stream(url: str, folder: Path, **settings: float) -> nvoi.CallbackStream:
+def open_stream(url: str, folder: Path, **settings: Any) -> nvoi.CallbackStream:
     """A stream on the whole logger ``nvoi``."""
     return nvoi.CallbackStream(
         "nvoi",
         url,
         KEY,
         "run-1",
-        budget=settings.get("budget", BUDGET_SECONDS),
         undelivered=folder,
-        level=int(settings.get("level", logging.INFO)),
+        **{"budget": BUDGET_SECONDS, **settings},
     )
 
 
@@ -194,7 +195,7 @@ def configure_often(url: str, folder: Path, wait: str) -> None:
         log.info("line %d", number)
     # logging.config leaves its configuration, and the handlers in it, to the garbage collector.
     gc.collect()
-    until = time.monotonic() + 50
+    until = time.monotonic() + PATIENCE
     # This thread, and the two of the last handler.
     while wait == "wait" and threading.active_count() > 3 and time.monotonic() < until:
         time.sleep(0.01)
@@ -204,15 +205,17 @@ def configure_often(url: str, folder: Path, wait: str) -> None:
 # -- under pressure ----------------------------------------------------------------------------
 
 
-def flood(url: str, folder: Path, levels: str, count: str, threads: str) -> None:
+def flood(url: str, folder: Path, levels: str, *sizes: str) -> None:
     """Records of 200 bytes; prints by how many bytes memory grew at most.
 
+    ``sizes`` are how many records, of how many threads, and the capacity in bytes.
     Of ``mixed`` levels one in ten is a step or a warning; of ``ok`` all are.
     """
+    count, threads, capacity = map(int, sizes)
     text = "x" * 180 + " %012d"
 
     def talk(first: int) -> None:
-        for number in range(first, int(count), int(threads)):
+        for number in range(first, count, threads):
             if levels == "ok":
                 log.ok(text, number)
             elif levels == "mixed" and number % 10 == 0:
@@ -220,13 +223,13 @@ def flood(url: str, folder: Path, levels: str, count: str, threads: str) -> None
             else:
                 log.info(text, number)
 
-    with open_stream(url, folder, budget=1.0) as stream:
+    with open_stream(url, folder, budget=1.0, capacity=capacity) as stream:
         log.info(text, 0)
         # The first request has been tried: what sending needs is loaded.
         while not stream.stats().troubles:
             time.sleep(0.01)
         before = get_peak()
-        talkers = [threading.Thread(target=talk, args=(1 + n,)) for n in range(int(threads))]
+        talkers = [threading.Thread(target=talk, args=(1 + n,)) for n in range(threads)]
         for talker in talkers:
             talker.start()
         for talker in talkers:
@@ -238,8 +241,3 @@ def flood(url: str, folder: Path, levels: str, count: str, threads: str) -> None
 def get_peak() -> int:
     """The most memory that this process had, in bytes (Linux counts in KiB)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-if __name__ == "__main__":
-    scenario, url, folder, *rest = sys.argv[1:]
-    globals()[scenario](url, Path(folder), *rest)

@@ -1,4 +1,4 @@
-"""Programs that log while the interpreter ends: ``exits.py SCENARIO URL FOLDER``."""
+"""Programs that log while the interpreter ends."""
 
 from __future__ import annotations
 
@@ -123,8 +123,3 @@ def shut_down_twice(url: str, folder: Path, budget: str) -> None:
     logger.info("one")
     logging.shutdown()
     logging.shutdown()
-
-
-if __name__ == "__main__":
-    scenario, url, folder, *rest = sys.argv[1:]
-    globals()[scenario](url, Path(folder), *rest)

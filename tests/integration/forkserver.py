@@ -1,7 +1,8 @@
 """``nvoi`` in a process of its own that need not import it first: two thirds of a short command.
 
-One process a test run has imported nvoi, as the installed command would, and is forked for each
-command. Whoever wants to know that the installed command itself works starts that.
+A process that has imported nvoi, as the installed command would, is forked for each command, and
+another one for the programs of tests. Whoever wants to know that the installed command itself works
+starts that.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
+
+#: The installed command, as module and function.
+COMMAND = ("nvoi.__main__", "main")
 
 #: What the commands import that tests start most.
 PACKAGES = (
@@ -44,6 +48,8 @@ class ForkedProcess:
         errors: the same of standard error.
         environ: its whole environment; ``PYTHONWARNINGS`` may be ``error``.
         folder: where it is called; where this process is unless that is said.
+        target: the module and the function that are called; a function of tests takes the words.
+        packages: what the process that is forked has imported.
     """
 
     def __init__(
@@ -53,17 +59,21 @@ class ForkedProcess:
         errors: IO[bytes],
         environ: Mapping[str, str],
         folder: Path | None = None,
+        *,
+        target: tuple[str, str] = COMMAND,
+        packages: tuple[str, ...] = PACKAGES,
     ) -> None:
         self.returncode: int | None = None
         self._channel, theirs = socket.socketpair()
         with theirs:
             ends = [theirs.fileno(), output.fileno(), errors.fileno()]
-            socket.send_fds(get_server(), [b"x"], ends)
+            socket.send_fds(get_server(*packages), [b"x"], ends)
         self._answers = self._channel.makefile("r")
         given = {
             "words": list(words),
             "environ": dict(environ),
             "folder": str(folder or Path.cwd()),
+            "target": target,
         }
         self._channel.sendall(f"{json.dumps(given)}\n".encode())
         self.pid = int(self._answers.readline())
@@ -101,16 +111,23 @@ class ForkedProcess:
 
 
 @functools.cache
-def get_server() -> socket.socket:
-    """What the process that has imported nvoi is told by; it ends with the tests."""
+def get_server(*packages: str) -> socket.socket:
+    """What the process that has imported the packages is told by; it ends with the tests."""
     own, theirs = socket.socketpair()
+    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    if packages != PACKAGES:
+        environ["PYTHONPATH"] = str(Path(__file__).parents[2])
     with theirs:
         process = subprocess.Popen(
             # As the installed command: without this folder among the places of modules.
-            [sys.executable, "-P", __file__, str(theirs.fileno())],
+            # From Python 3.12 on a fork beside threads is warned of; tests do so all the same.
+            [
+                *(sys.executable, "-P", "-X", "faulthandler", "-W", "ignore::DeprecationWarning"),
+                *(__file__, str(theirs.fileno()), *packages),
+            ],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            env=environ,
             start_new_session=True,
         )
 
@@ -122,11 +139,11 @@ def get_server() -> socket.socket:
     return own
 
 
-def serve(server: socket.socket) -> int:
+def serve(server: socket.socket, packages: Sequence[str]) -> int | None:
     """Fork for each command; the exit code of the process, which is then a command's."""
     # The first to be registered is the last to be called.
     atexit.register(leave)
-    import_packages()
+    import_packages(packages)
     # What is there stays, and need not be looked through in each command.
     gc.collect()
     gc.freeze()
@@ -144,14 +161,14 @@ def serve(server: socket.socket) -> int:
             os.close(end)
 
 
-def import_packages() -> None:
-    for name in PACKAGES:
+def import_packages(names: Sequence[str]) -> None:
+    for name in names:
         package = importlib.import_module(name)
         for one in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{name}."):
             importlib.import_module(one.name)
 
 
-def start(channel: socket.socket, output: int, errors: int) -> int:
+def start(channel: socket.socket, output: int, errors: int) -> int | None:
     """Run one command, in a child; its exit code, in that child."""
     given = json.loads(channel.makefile("r").readline())
     pid = os.fork()
@@ -172,7 +189,9 @@ def start(channel: socket.socket, output: int, errors: int) -> int:
     os._exit(0)
 
 
-def run(words: Sequence[str], environ: Mapping[str, str], folder: str) -> int:
+def run(
+    words: Sequence[str], environ: Mapping[str, str], folder: str, target: tuple[str, str]
+) -> int | None:
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
@@ -180,10 +199,12 @@ def run(words: Sequence[str], environ: Mapping[str, str], folder: str) -> int:
     time.tzset()
     if "PYTHONWARNINGS" in environ:
         warnings.simplefilter("error")
+    module, name = target
+    function: Callable[..., int | None] = getattr(importlib.import_module(module), name)
+    if (module, name) != COMMAND:
+        return function(*words)
     sys.argv = ["nvoi", *words]
-    from nvoi.__main__ import main
-
-    ended.append(main())
+    ended.append(function() or 0)
     return ended[0]
 
 
@@ -196,4 +217,4 @@ def leave() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(socket.socket(fileno=int(sys.argv[1]))))
+    sys.exit(serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:]))

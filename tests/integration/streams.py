@@ -15,8 +15,9 @@ from nvoi.log.stream import CallbackStream
 
 KEY = "0123456789abcdef" * 4
 
-#: What a busy machine may add to a time that is otherwise bounded.
-SLACK_SECONDS = 1.5
+#: What a busy machine may add to a time that has no bound but what is tested; far under the ten
+#: that a request may take, and the seven of a budget of ten that lines may.
+SLACK_SECONDS = 6.0
 
 
 class Run:
@@ -74,7 +75,7 @@ def log_numbers(run: Run, first: int, last: int) -> list[str]:
     return lines
 
 
-def measure(make: Callable[[], float], most: float, runs: int = 3) -> None:
+def measure(make: Callable[[], float], most: float, runs: int = 20) -> None:
     """See to it that a time stays within its limit; a busy machine gets further tries.
 
     Raises:

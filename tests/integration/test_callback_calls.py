@@ -12,10 +12,11 @@ from urllib.parse import unquote
 import pytest
 
 from nvoi.log.handler import SignedHTTPHandler
-from tests.fakes.behaviours import OK, Answer
+from tests.fakes.behaviours import OK, Answer, Held
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages
 from tests.integration.streams import KEY, Run
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("bare_network")
 
@@ -226,16 +227,22 @@ def test_what_the_sender_itself_logs_is_not_sent(receiver: Receiver, tmp_path: P
 
 
 def test_a_request_holds_at_most_500_records_and_512_kib(run: Run, receiver: Receiver) -> None:
+    answered = threading.Event()
+    receiver.script(OK, Held(answered))
     with run:
-        for number in range(2600):
+        run.log.info("first")
+        receiver.wait_for(lambda it: it.counts.requests == 2)
+        for number in range(1100):
             run.log.info("%d", number)
-        for number in range(300):
+        for number in range(200):
             run.log.info("%d %s", number, "x" * 4000)
+        wait_until(lambda: run.stream.stats().logged == 1301, "all lines to wait")
+        answered.set()
     receiver.assert_protocol()  # which has both limits
     logs = [request for request in receiver.accepted if request.kind == "logs"]
     assert max(len(request.records) for request in logs) == 500
     assert max(len(request.body) for request in logs) > 500_000
-    assert len(get_messages(receiver.lines)) == 2900
+    assert len(get_messages(receiver.lines)) == 1301
 
 
 def test_the_stream_restores_the_logger_that_it_was_opened_on(run: Run, receiver: Receiver) -> None:

@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,6 @@ os.execv(sys.argv[1], sys.argv[1:])
 @pytest.fixture
 def app(receiver: Receiver) -> Iterator[App]:
     with App(receiver.url) as made:
-        made.starts_installed = True
         yield made
 
 
@@ -52,6 +52,7 @@ def test_a_signal_ends_the_run_with_its_reason_and_its_exit_code(
     app: App, receiver: Receiver, number: signal.Signals
 ) -> None:
     code, reason = SIGNALS[number]
+    app.starts_installed = number == signal.SIGINT
     running = app.start()
     receiver.wait_for(is_at_the_gate, PATIENCE)
     running.send(number)
@@ -63,6 +64,9 @@ def test_a_signal_ends_the_run_with_its_reason_and_its_exit_code(
     assert receiver.lines == outcome.records
     assert outcome.file is None
     assert sum(reason in record["message"] for record in outcome.records) == 1
+    # What it had started has ended.
+    assert find_marked({"NVOI_STATE": str(app.home / "tiny")}) == []
+    assert list((app.home / "tiny" / "releases").iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -78,18 +82,6 @@ def test_a_signal_with_the_receiver_gone_keeps_everything_in_the_file(
     assert outcome.code == SIGNALS[number][0]
     assert gather(receiver, outcome.file) == outcome.records
     assert read_states(outcome.file) == ["failed"]
-
-
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
-def test_a_signal_ends_what_the_run_had_started(
-    app: App, receiver: Receiver, number: signal.Signals
-) -> None:
-    running = app.start()
-    receiver.wait_for(is_at_the_gate, PATIENCE)
-    running.send(number)
-    running.wait()
-    assert find_marked({"NVOI_STATE": str(app.home / "tiny")}) == []
-    assert list((app.home / "tiny" / "releases").iterdir()) == []
 
 
 def test_a_closed_terminal_ends_the_run_as_a_signal_does(tmp_path: Path) -> None:
@@ -117,6 +109,8 @@ def test_a_closed_terminal_ends_the_run_as_a_signal_does(tmp_path: Path) -> None
 
 
 def test_a_run_below_nohup_outlives_its_terminal(app: App, receiver: Receiver) -> None:
+    # What is ignored is inherited.
+    app.starts_installed = True
     with ignored(signal.SIGHUP), ignored(signal.SIGQUIT):
         running = app.start()
     receiver.wait_for(is_at_the_gate, PATIENCE)
@@ -152,10 +146,12 @@ def test_a_second_ctrl_c_ends_the_process_at_once(app: App, receiver: Receiver) 
 def test_sigterm_after_ctrl_c_does_not_cut_the_report_short(app: App, receiver: Receiver) -> None:
     running = app.start()
     receiver.wait_for(is_at_the_gate, PATIENCE)
-    receiver.always(behaviours.Slow(0.5))
+    answered = threading.Event()
+    receiver.always(behaviours.Held(answered))
     running.send(signal.SIGINT)
     running.wait_for("interrupted (Ctrl-C)")
     running.send(signal.SIGTERM)
+    answered.set()
     outcome = running.wait()
     assert outcome.code == 130
     assert receiver.statuses[-1] == {"status": "failed", "error": "interrupted (Ctrl-C)"}

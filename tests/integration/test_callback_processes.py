@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
-from tests.integration import embedder, programs
+from tests.integration import embedder, scenarios
 from tests.integration.accounts import get_messages, read_records, read_states
 from tests.integration.streams import KEY
 
@@ -24,11 +24,10 @@ def bare() -> Iterator[Receiver]:
 
 
 def run(
-    scenario: str, receiver: Receiver, folder: Path, *rest: str, timeout: float = 60
+    scenario: Callable[..., None], receiver: Receiver, folder: Path, *rest: str
 ) -> tuple[int, str, str]:
     """The exit code, the output and the errors of a scenario."""
-    arguments = programs.name(embedder, scenario, receiver.url, folder, *rest)
-    return programs.run(folder, *arguments, timeout=timeout)
+    return scenarios.run(scenario, receiver.url, folder, *rest)
 
 
 def get_states(receiver: Receiver) -> list[str]:
@@ -41,7 +40,7 @@ def get_states(receiver: Receiver) -> list[str]:
 def test_a_run_that_nobody_ended_has_failed_when_the_interpreter_exits(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    assert run("leave_open", receiver, tmp_path) == (0, "", "")
+    assert run(embedder.leave_open, receiver, tmp_path) == (0, "", "")
     receiver.assert_protocol()
     assert receiver.messages == ["one", "two"]
     assert get_states(receiver) == ["started", "failed"]
@@ -51,7 +50,7 @@ def test_a_run_that_nobody_ended_has_failed_when_the_interpreter_exits(
 def test_a_handler_that_nobody_closed_delivers_all_when_the_interpreter_exits(
     bare: Receiver, tmp_path: Path
 ) -> None:
-    assert run("leave_handler", bare, tmp_path) == (0, "", "")
+    assert run(embedder.leave_handler, bare, tmp_path) == (0, "", "")
     bare.assert_protocol()
     assert bare.messages == [f"line {number}" for number in range(700)]
     assert bare.statuses == []
@@ -61,7 +60,7 @@ def test_a_handler_that_nobody_closed_keeps_what_it_cannot_deliver(
     bare: Receiver, tmp_path: Path
 ) -> None:
     bare.always(behaviours.Answer(401))
-    code, _, errors = run("leave_handler", bare, tmp_path)
+    code, _, errors = run(embedder.leave_handler, bare, tmp_path)
     assert code == 0
     assert "Traceback" not in errors
     (file,) = tmp_path.glob("*.jsonl")
@@ -71,7 +70,7 @@ def test_a_handler_that_nobody_closed_keeps_what_it_cannot_deliver(
 def test_a_record_of_the_last_moment_of_the_interpreter_arrives(
     bare: Receiver, tmp_path: Path
 ) -> None:
-    code, _, errors = run("leave_handler_that_was_never_used", bare, tmp_path)
+    code, _, errors = run(embedder.leave_handler_that_was_never_used, bare, tmp_path)
     assert (code, errors) == (0, "")
     assert bare.messages == ["the last words"]
 
@@ -88,7 +87,7 @@ def test_a_record_of_the_last_moment_of_the_interpreter_arrives(
 def test_sys_exit_ends_the_run_as_it_ends_the_process(
     receiver: Receiver, tmp_path: Path, code: str, status: int, end: dict[str, str]
 ) -> None:
-    assert run("exit_by_code", receiver, tmp_path, code)[0] == status
+    assert run(embedder.exit_by_code, receiver, tmp_path, code)[0] == status
     receiver.assert_protocol()
     assert receiver.messages == ["one"]
     assert get_states(receiver) == ["started", end["status"]]
@@ -98,7 +97,7 @@ def test_sys_exit_ends_the_run_as_it_ends_the_process(
 def test_an_exception_is_the_reason_of_failed_and_goes_on_as_it_was(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    code, _, errors = run("fail", receiver, tmp_path)
+    code, _, errors = run(embedder.fail, receiver, tmp_path)
     assert code == 1
     assert errors.endswith("RuntimeError: the disk is full\n")
     receiver.assert_protocol()
@@ -111,7 +110,7 @@ def test_an_exception_is_the_reason_of_failed_and_goes_on_as_it_was(
 def test_the_first_terminal_status_of_a_run_is_its_only_one(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    assert run("complete", receiver, tmp_path) == (0, "", "")
+    assert run(embedder.complete, receiver, tmp_path) == (0, "", "")
     receiver.assert_protocol()
     assert receiver.messages == ["one"]
     assert get_states(receiver) == ["started", "completed"]
@@ -122,15 +121,12 @@ def test_the_first_terminal_status_of_a_run_is_its_only_one(
     }
 
 
-MODULES = sorted(path.stem for path in (programs.ROOT / "nvoi" / "log").glob("[a-z]*.py"))
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_any_module_of_the_log_can_be_the_first_that_is_imported(module: str) -> None:
-    program = f"import nvoi.log.{module}, logging; print(logging.getLogger('nvoi.x').step)"
+def test_a_logger_has_the_levels_of_the_protocol_whatever_of_the_log_is_imported_first() -> None:
+    # That any module can be the first of them is import-linter's to say: none imports its importer.
+    program = "import nvoi.log.lines, logging; print(logging.getLogger('nvoi.x').step)"
     done = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=programs.ROOT,
+        cwd=scenarios.ROOT,
         capture_output=True,
         text=True,
         check=False,
@@ -144,7 +140,7 @@ def test_any_module_of_the_log_can_be_the_first_that_is_imported(module: str) ->
 def test_the_records_of_forked_children_arrive_and_only_the_parent_sends_statuses(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    code, _, errors = run("fork", receiver, tmp_path)
+    code, _, errors = run(embedder.fork, receiver, tmp_path)
     assert (code, errors) == (0, "")
     assert get_states(receiver) == ["started", "completed"]
     messages = receiver.messages
@@ -167,7 +163,7 @@ def test_the_records_of_forked_children_arrive_and_only_the_parent_sends_statuse
 def test_a_forked_child_that_leaves_the_block_does_not_end_the_run(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    code, _, errors = run("fork_and_end_the_run", receiver, tmp_path)
+    code, _, errors = run(embedder.fork_and_end_the_run, receiver, tmp_path)
     assert code == 0
     assert "of the child alone" in errors
     assert get_states(receiver) == ["started", "completed"]
@@ -178,7 +174,7 @@ def test_what_a_child_cannot_deliver_is_kept_beside_what_its_parent_cannot(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     receiver.always(behaviours.Answer(401))
-    assert run("fork_and_end_the_run", receiver, tmp_path)[0] == 0
+    assert run(embedder.fork_and_end_the_run, receiver, tmp_path)[0] == 0
     files = list(tmp_path.glob("*.jsonl"))
     kept = [message for file in files for message in get_messages(read_records(file))]
     assert sorted(kept) == ["child", "parent after", "parent before"]
@@ -192,7 +188,7 @@ def test_what_a_child_cannot_deliver_is_kept_beside_what_its_parent_cannot(
 def test_a_configuration_in_the_middle_of_a_run_does_not_cut_its_log(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    assert run("reconfigure", receiver, tmp_path) == (0, "", "")
+    assert run(embedder.reconfigure, receiver, tmp_path) == (0, "", "")
     receiver.assert_protocol()
     assert receiver.messages == [
         "before",
@@ -204,7 +200,7 @@ def test_a_configuration_in_the_middle_of_a_run_does_not_cut_its_log(
 
 
 def test_a_handler_can_come_from_a_configuration(bare: Receiver, tmp_path: Path) -> None:
-    assert run("log_by_a_configuration", bare, tmp_path) == (0, "", "")
+    assert run(embedder.log_by_a_configuration, bare, tmp_path) == (0, "", "")
     bare.assert_protocol()
     assert [(line["level"], line["message"]) for line in bare.lines] == [
         ("info", "one"),
@@ -219,7 +215,7 @@ def test_handlers_that_a_configuration_replaced_end_by_themselves(
 ) -> None:
     if not receiving:
         bare.pause()
-    code, output, errors = run("configure_often", bare, tmp_path, wait)
+    code, output, errors = run(embedder.configure_often, bare, tmp_path, wait)
     assert (code, "Traceback" in errors) == (0, False)
     assert wait == "leave" or int(output) == 3
     kept = [record for file in tmp_path.glob("*.jsonl") for record in read_records(file)]
@@ -230,35 +226,32 @@ def test_handlers_that_a_configuration_replaced_end_by_themselves(
 # -- under pressure ----------------------------------------------------------------------------
 
 
+#: With the usual 16 MiB, two million records stay under 48: see benchmarks/memory.py.
+CAPACITY = 1024**2
+FLOOD = 20_000
+
+
 @pytest.mark.parametrize(
-    ("levels", "count", "threads"),
-    [("info", 150_000, 1), ("mixed", 150_000, 1), ("ok", 150_000, 1), ("info", 150_000, 16)],
+    ("levels", "threads"), [("info", 1), ("mixed", 1), ("ok", 1), ("info", 16)]
 )
-def test_records_that_fill_memory_twice_take_under_48_mib_with_the_receiver_down(
-    receiver: Receiver, tmp_path: Path, levels: str, count: int, threads: int
+def test_records_that_fill_memory_often_take_a_bounded_part_of_it_with_the_receiver_down(
+    receiver: Receiver, tmp_path: Path, levels: str, threads: int
 ) -> None:
     receiver.pause()
-    code, output, errors = run(
-        "flood",
-        receiver,
-        tmp_path,
-        levels,
-        str(count),
-        str(threads),
-    )
+    sizes = (FLOOD, threads, CAPACITY)
+    code, output, errors = run(embedder.flood, receiver, tmp_path, levels, *map(str, sizes))
     assert code == 0, errors
-    while_logging, in_all = map(int, output.split())
-    assert while_logging < 48 * 1024**2
-    assert in_all < 48 * 1024**2
+    # Were all kept, they would take ten times the capacity.
+    assert max(map(int, output.split())) < 5 * CAPACITY
     (file,) = tmp_path.glob("*.jsonl")
     records = read_records(file)
     gaps = [record for record in records if "missing about here" in record["message"]]
     rest = [record for record in records if "missing about here" not in record["message"]]
     assert gaps
-    assert sum(int(gap["message"].split()[0]) for gap in gaps) == count - len(rest)
+    assert sum(int(gap["message"].split()[0]) for gap in gaps) == FLOOD - len(rest)
     numbers = [int(record["message"].split()[1]) for record in rest]
     assert threads > 1 or numbers == sorted(numbers)
     # The lowest levels go first: nothing else is lost.
     stayed = sum(record["level"] in {"step", "warning"} for record in rest)
-    assert stayed == (count // 10 - 1 if levels == "mixed" else 0)
+    assert stayed == (FLOOD // 10 - 1 if levels == "mixed" else 0)
     assert read_states(file) == ["started", "completed"]

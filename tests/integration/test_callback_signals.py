@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.receiver import Receiver
-from tests.integration import programs, signals
+from tests.integration import scenarios, signals
 from tests.integration.accounts import get_messages, read_records
 from tests.integration.streams import KEY
 from tests.waiting import PATIENCE
@@ -16,10 +17,9 @@ from tests.waiting import PATIENCE
 STATES = ("new", "closed")
 
 
-def run(scenario: str, receiver: Receiver, folder: Path, *rest: str) -> list[int]:
+def run(scenario: Callable[..., None], receiver: Receiver, folder: Path, *rest: str) -> list[int]:
     """The numbers that a scenario prints."""
-    arguments = programs.name(signals, scenario, receiver.url, folder, *rest)
-    code, output, errors = programs.run(folder, *arguments)
+    code, output, errors = scenarios.run(scenario, receiver.url, folder, *rest)
     assert (code, "Traceback" in errors) == (0, False), errors
     return list(map(int, output.split()))
 
@@ -32,7 +32,7 @@ def count(messages: list[str], word: str) -> list[int]:
 @pytest.mark.parametrize("state", STATES)
 def test_a_signal_handler_may_log_at_any_step_of_a_log_call(tmp_path: Path, state: str) -> None:
     with Receiver(KEY, whole_runs=False) as receiver:
-        (steps,) = run("log_in_the_first_call", receiver, tmp_path, state)
+        (steps,) = run(signals.log_in_the_first_call, receiver, tmp_path, state)
         messages = receiver.messages
     assert steps > 20
     assert count(messages, "first") == list(range(1, steps + 1))
@@ -42,7 +42,7 @@ def test_a_signal_handler_may_log_at_any_step_of_a_log_call(tmp_path: Path, stat
 @pytest.mark.parametrize("state", STATES)
 def test_ctrl_c_at_any_step_of_a_log_call_costs_no_later_record(tmp_path: Path, state: str) -> None:
     with Receiver(KEY, whole_runs=False) as receiver:
-        (steps,) = run("press_ctrl_c_in_the_first_call", receiver, tmp_path, state)
+        (steps,) = run(signals.press_ctrl_c_in_the_first_call, receiver, tmp_path, state)
         messages = receiver.messages
     assert steps > 20
     assert count(messages, "second") == list(range(1, steps + 1))
@@ -52,7 +52,7 @@ def test_ctrl_c_at_any_step_of_a_log_call_costs_no_later_record(tmp_path: Path, 
 def test_ctrl_c_at_any_step_of_closing_keeps_what_was_logged(tmp_path: Path, state: str) -> None:
     with Receiver(KEY, whole_runs=False) as receiver:
         receiver.pause()
-        (steps,) = run("press_ctrl_c_while_closing", receiver, tmp_path, state)
+        (steps,) = run(signals.press_ctrl_c_while_closing, receiver, tmp_path, state)
     assert steps > 20
     kept = [record for file in tmp_path.glob("*.jsonl") for record in read_records(file)]
     assert count(get_messages(kept), "line") == list(range(1, steps + 1))
@@ -61,7 +61,7 @@ def test_ctrl_c_at_any_step_of_closing_keeps_what_was_logged(tmp_path: Path, sta
 def test_logging_inside_a_signal_handler_neither_hangs_nor_loses_a_line(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    signals_, calls = run("storm", receiver, tmp_path)
+    signals_, calls = run(signals.storm, receiver, tmp_path)
     assert signals_ > 100
     receiver.assert_protocol()
     messages = receiver.messages
@@ -75,11 +75,14 @@ def test_logging_inside_a_signal_handler_neither_hangs_nor_loses_a_line(
 
 
 def test_ctrl_c_in_an_embedder_is_the_reason_of_failed(receiver: Receiver, tmp_path: Path) -> None:
-    arguments = programs.name(signals, "wait_for_signal", receiver.url, tmp_path)
-    with programs.start(tmp_path, *arguments) as process:
-        receiver.wait_for(lambda it: it.messages == ["ready"], 30)
+    with (
+        (tmp_path / "output").open("wb") as output,
+        scenarios.start(
+            signals.wait_for_signal, receiver.url, tmp_path, output=output, errors=output
+        ) as process,
+    ):
+        receiver.wait_for(lambda it: it.messages == ["ready"])
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=PATIENCE)
-    assert process.returncode == -signal.SIGINT
+        assert process.wait(PATIENCE) == -signal.SIGINT
     receiver.assert_protocol()
     assert receiver.statuses[-1] == {"status": "failed", "error": "interrupted (Ctrl-C)"}

@@ -33,14 +33,19 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def own_logging() -> Iterator[None]:
     """What a configuration changes on loggers that other tests use is given back."""
-    root = logging.getLogger()
-    made = [each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
-    before = {each: (each.level, list(each.handlers), each.disabled) for each in (root, *made)}
+    before = {each: (each.level, list(each.handlers), each.disabled) for each in find_loggers()}
     yield
-    for logger, (level, handlers, disabled) in before.items():
+    for logger in find_loggers():
+        level, handlers, disabled = before.get(logger, (logging.NOTSET, [], False))
         logger.setLevel(level)
         logger.handlers[:] = handlers
         logger.disabled = disabled
+
+
+def find_loggers() -> list[logging.Logger]:
+    root = logging.getLogger()
+    made = root.manager.loggerDict.values()
+    return [root, *(each for each in made if isinstance(each, logging.Logger))]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -76,28 +77,15 @@ class Checkout:
         subprocess.run(["git", "init", "-q", folder], check=True)
         assert self.run("config", "init", "--name", "shop").returncode == 0
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """Start a command of nvoi's."""
-        return subprocess.Popen(
-            [NVOI, *words],
-            cwd=self.folder,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a command of nvoi's to its end."""
         return run_nvoi(*words, folder=self.folder, environ=self.environ | environ)
 
     def run_together(self, commands: Sequence[Sequence[str]]) -> None:
         """Run commands at the same time; all of them are done."""
-        started = [self.start(*words) for words in commands]
-        ended = [process.communicate(timeout=PATIENCE) for process in started]
-        codes = [process.returncode for process in started]
-        assert codes == [0] * len(codes), [errors for _, errors in ended]
+        with ThreadPoolExecutor(len(commands)) as pool:
+            ended = list(pool.map(lambda words: self.run(*words), commands))
+        assert [done.returncode for done in ended] == [0] * len(ended), ended
 
     def read_environment(self) -> dict[str, str]:
         """The app's ``env``, as the key in its file opens it."""
@@ -169,7 +157,6 @@ def test_a_rotation_killed_at_any_step_is_brought_to_its_end_by_the_next_command
     assert len(keys) > 2
 
 
-@pytest.mark.timeout(400)
 def test_a_rotation_beside_a_change_loses_neither(checkout: Checkout) -> None:
     for number in range(TRIES):
         checkout.run_together([("credentials", "rotate-key"), build_set(number)])
