@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from nvoi.config.schema import (
     AppService,
     AWSProvider,
@@ -110,12 +112,17 @@ def describe_streaming(answers: Answers) -> list[str]:
     return [hide_password(answers.callback_url) if answers.callback_url else "none"]
 
 
-def clean(line: str, answers: Answers) -> str:
-    """``line`` without the passwords of its URLs and control characters, and not too long."""
+def build_cleaner(answers: Answers) -> Callable[[str], str]:
+    """What makes a line fit to be shown: no password of a URL, no control character, not long."""
     passwords = list(find_embedded(build_config(answers)))
-    for password in passwords:
-        # Short ones too, which are words that occur elsewhere.
-        line = line.replace(f":{password}@", f":{DOTS}@")
-    line = Masker(passwords).mask_text(line).replace(REDACTED, DOTS)
-    shown = "".join(letter if letter.isprintable() else REPLACEMENT for letter in line)
-    return shown if len(shown) <= LONGEST else f"{find_head(shown, LONGEST)}…"
+    masker = Masker(passwords)
+
+    def clean(line: str) -> str:
+        for password in passwords:
+            # Short ones too, which are words that occur elsewhere.
+            line = line.replace(f":{password}@", f":{DOTS}@")
+        line = masker.mask_text(line).replace(REDACTED, DOTS)
+        shown = "".join(letter if letter.isprintable() else REPLACEMENT for letter in line)
+        return shown if len(shown) <= LONGEST else f"{find_head(shown, LONGEST)}…"
+
+    return clean
