@@ -60,24 +60,18 @@ OWN_SERVERS: tuple[Step, ...] = (
     ("? What now?", ">save it"),
 )
 
-#: As few questions as there can be.
-LEAST: tuple[Step, ...] = (
-    ("Application name:", "shop"),
-    ("Where does it run?", ENTER),
-    ("App name:", "web"),
-    ("Command:", "serve"),
-    ("Port (blank: none):", ENTER),
-    (HEALTH, ENTER),
-    ("Command before each release (blank: none):", ENTER),
-    ("Another app?", ENTER),
-    ("Database:", ENTER),
-    ("Variable (blank: no more):", ENTER),
-    ("Secret (blank: no more):", ENTER),
+#: What a checkout of :func:`~tests.integration.onboarding.wizard.write_small` leaves to be asked.
+FEW: tuple[Step, ...] = (
+    ("What brings domains to the apps?", ENTER),
+    ("Stream deploy logs to a dashboard?", "n"),
+)
+#: The same up to the dashboard's URL, and with a dashboard that is started.
+STREAMED: tuple[Step, ...] = (
+    FEW[0],
     ("Stream deploy logs to a dashboard?", "y"),
     ("Which one?", ">one that runs already"),
 )
-#: The same without a dashboard.
-QUIET: tuple[Step, ...] = (*LEAST[:-2], (LEAST[-2][0], "n"))
+STARTED = (*STREAMED[:2], ("Which one?", ">start one on this machine, in the background"))
 
 #: An interview with somebody who gets everything wrong first; a refusal is what is said of it.
 CAREFUL: tuple[tuple[str, str, str], ...] = (
@@ -137,15 +131,3 @@ CAREFUL: tuple[tuple[str, str, str], ...] = (
     ("? What now?", ">stream to no dashboard", ""),
     ("? What now?", ">save it", ""),
 )
-
-CHANGE: Step = ("deploy.enc is there:", ">change it")
-#: A question of each kind, in a new config or one that is there.
-KINDS: dict[str, tuple[Step, ...]] = {
-    "a-line": LOCAL[:1],
-    "a-choice": LOCAL[:2],
-    "yes-or-no": LOCAL[:8],
-    "a-secret": LOCAL[:15],
-    "the-summary": (*QUIET, ("? What now?", ">save it")),
-    "what-is-there": (CHANGE,),
-    "what-is-changed": (CHANGE, ("? What now?", ">change Database"), ("Database:", ">none")),
-}

@@ -9,17 +9,22 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pexpect  # type: ignore[import-untyped]  # it has none
 import pytest
+from prompt_toolkit.input.vt100 import raw_mode
 
+from nvoi.cli import main
 from nvoi.config.schema import Healthcheck, SSHProvider
+from nvoi.onboarding.prompts import Choice
+from nvoi.onboarding.terminal import open_prompts
 from tests.integration.commands import NVOI
 from tests.integration.onboarding.configs import make_config, read_config
 from tests.integration.onboarding.scripts import (
     CAREFUL,
-    KINDS,
+    FEW,
     LOCAL,
     OWN_SERVERS,
     TYPED,
@@ -30,9 +35,10 @@ from tests.integration.onboarding.wizard import (
     CTRL_D,
     ERASE_LINE,
     ESCAPE,
+    SMALL,
     Wizard,
-    cut,
     list_files,
+    write_small,
 )
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*\b(?:3[0-8]|4[0-8]|9[0-7])\b[0-9;]*m")
@@ -47,11 +53,10 @@ def make_key(folder: Path) -> None:
     "settings",
     [
         {"program": NVOI},
-        {"columns": 40},
         {"columns": 40, "NO_COLOR": "1"},
         {"program": NVOI, "TERM": "dumb", "columns": 40},
     ],
-    ids=["wide", "narrow", "narrow-uncoloured", "dumb"],
+    ids=["wide", "narrow-uncoloured", "dumb"],
 )
 def test_an_interview_leaves_a_config_that_says_what_was_answered(
     tmp_path: Path, settings: dict[str, Any]
@@ -80,7 +85,7 @@ def test_an_interview_leaves_a_config_that_says_what_was_answered(
     assert "nvoi deploy --dry-run" in wizard.seen
     assert not any(secret in wizard.seen for secret in TYPED)
     assert not any(secret.encode() in (tmp_path / "deploy.enc").read_bytes() for secret in TYPED)
-    assert bool(COLOURS.search(wizard.seen)) is (settings.keys() <= {"columns", "program"})
+    assert bool(COLOURS.search(wizard.seen)) is (settings == {"program": NVOI})
     assert ("\x1b" in wizard.seen) is (settings.get("TERM") != "dumb")
     assert ("│" in wizard.seen) is ("columns" not in settings)
 
@@ -103,24 +108,53 @@ def test_own_servers_are_reached_with_a_key_of_ones_own(tmp_path: Path) -> None:
     assert private not in wizard.seen
 
 
-@pytest.mark.parametrize("key", [CTRL_C, CTRL_D], ids=["ctrl-c", "ctrl-d"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_ctrl_c_and_ctrl_d_leave_nothing_behind_at_any_kind_of_question(
-    tmp_path: Path, kind: str, key: str
-) -> None:
+def ask_each_kind_twice() -> int:
+    """A question of each kind, which is ended twice."""
+    prompts = open_prompts(os.environ)
+    choices = [Choice("one", 1), Choice("two", 2)]
+    for ask in (
+        lambda: prompts.text("A line?", "offered"),
+        lambda: prompts.choose("A choice?", choices, None),
+        lambda: prompts.confirm("Yes or no?", default=True),
+        lambda: prompts.secret("A secret?"),
+    ):
+        for _ in range(2):
+            try:
+                ask()
+            except KeyboardInterrupt:
+                prompts.say("ended")
+    return 0
+
+
+def test_ctrl_c_and_ctrl_d_end_each_kind_of_question(tmp_path: Path) -> None:
+    with Wizard(tmp_path, act=ask_each_kind_twice) as wizard:
+        for question in ("A line?", "A choice?", "Yes or no?", "A secret?"):
+            # Ctrl-D counts in an empty line: what is offered in it is taken out first.
+            for keys in (CTRL_C, f"{ERASE_LINE}{CTRL_D}"):
+                wizard.wait_for(question)
+                wizard.wait_for({"A line?": "offered", "A choice?": "two"}.get(question, ""))
+                wizard.process.send(keys)
+                wizard.wait_for("ended")
+        assert wizard.end() == 0
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["a-new-config", "one-that-is-there"])
+def test_ctrl_c_leaves_nothing_behind_even_at_the_summary(tmp_path: Path, is_there: bool) -> None:
     (tmp_path / ".gitignore").write_text("*.pyc\n")
-    script = KINDS[kind]
-    if script[0][0] == "deploy.enc is there:":
+    write_small(tmp_path)
+    words: tuple[str, ...] = SMALL
+    steps = FEW
+    if is_there:
         make_config(tmp_path)
+        change = ("deploy.enc is there:", ">change it")
+        words = ("onboard",)
+        steps = (change, ("? What now?", ">change Database"), ("Database:", ">none"))
     before = list_files(tmp_path)
-    steps, (question, typed) = cut(script, len(script) - 1)
-    with Wizard(tmp_path) as wizard:
+    with Wizard(tmp_path, *words) as wizard:
         wizard.follow(steps)
-        wizard.wait_for(question)
-        if typed.startswith(">"):
-            wizard.wait_for(typed[1:])
-        # Ctrl-D counts in an empty line: what is offered in it is taken out first.
-        wizard.process.send(CTRL_C if key == CTRL_C else f"{ERASE_LINE}{CTRL_D}")
+        wizard.wait_for("? What now?")
+        wizard.wait_for("save it")
+        wizard.process.send(CTRL_C)
         assert wizard.end() == 130
     assert "interrupted (Ctrl-C)" in wizard.seen
     assert list_files(tmp_path) == before
@@ -207,19 +241,19 @@ def test_what_is_not_in_the_terminals_encoding_is_asked_for_again(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("number", "code"),
+    ("number", "code", "length"),
     [
-        (signal.SIGTERM, 143),
-        (signal.SIGINT, 130),
-        (signal.SIGHUP, 129),
-        (signal.SIGQUIT, 131),
+        (signal.SIGTERM, 143, 0),
+        (signal.SIGINT, 130, 1),
+        (signal.SIGHUP, 129, 0),
+        (signal.SIGQUIT, 131, 1),
     ],
 )
-@pytest.mark.parametrize("length", [0, 1], ids=["in-a-line", "in-a-choice"])
 def test_a_signal_leaves_nothing_behind_and_the_terminal_as_it_was(
     tmp_path: Path, number: signal.Signals, code: int, length: int
 ) -> None:
-    with Wizard(tmp_path, program=NVOI) as wizard:
+    """In a line, and in a choice."""
+    with Wizard(tmp_path) as wizard:
         before = termios.tcgetattr(wizard.process.child_fd)
         wizard.follow(LOCAL[:length])
         wizard.wait_for(LOCAL[length][0])
@@ -230,25 +264,20 @@ def test_a_signal_leaves_nothing_behind_and_the_terminal_as_it_was(
     assert list_files(tmp_path) == {}
 
 
-#: Runs nvoi, which gets SIGTERM while the first question gives the terminal back.
-STOPPED_AT_THE_END_OF_A_QUESTION = """
-import os, signal, sys
-from prompt_toolkit.input.vt100 import raw_mode
-from nvoi.cli import main
+def stop_at_the_end_of_a_question() -> int:
+    """Runs nvoi, which gets SIGTERM while the first question gives the terminal back."""
 
-def watch(frame, event, argument):
-    if event == "call" and frame.f_code is raw_mode.__exit__.__code__:
-        sys.setprofile(None)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is raw_mode.__exit__.__code__:
+            sys.setprofile(None)
+            os.kill(os.getpid(), signal.SIGTERM)
 
-sys.setprofile(watch)
-sys.exit(main(["onboard"]))
-"""
+    sys.setprofile(watch)
+    return main(["onboard"])
 
 
 def test_a_signal_at_the_end_of_a_question_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
-    words = ("-c", STOPPED_AT_THE_END_OF_A_QUESTION)
-    with Wizard(tmp_path, *words, program=sys.executable) as wizard:
+    with Wizard(tmp_path, act=stop_at_the_end_of_a_question) as wizard:
         before = termios.tcgetattr(wizard.process.child_fd)
         wizard.follow(LOCAL[:1])
         wizard.process.expect(pexpect.EOF)
