@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from nvoi.config.fields import LARGEST_PORT, find_bytes
 from nvoi.config.nodes import Node, Scalar, Sequence
 from nvoi.config.schema import Healthcheck
-from nvoi.onboarding.proposals.tree import list_texts
+from nvoi.onboarding.proposals.tree import Section, list_texts
 from nvoi.onboarding.shell import join_words, read_line
 
 # Go's durations, which Compose and fly.toml have: `1m30s`, `1.5h`, `300ms`.
@@ -51,6 +52,15 @@ def read_seconds(text: str) -> float | None:
     else:
         return None
     return round(seconds, 3) or None
+
+
+def read_times(found: Healthcheck, *checks: Section) -> Healthcheck:
+    """A check with its interval and time-out, each of the first section that has one."""
+    interval, timeout = (
+        read_seconds(next(filter(None, [check.text(name) for check in checks]), ""))
+        for name in ("interval", "timeout")
+    )
+    return replace(found, interval=interval or found.interval, timeout=timeout or found.timeout)
 
 
 def read_memory(text: str) -> str | None:

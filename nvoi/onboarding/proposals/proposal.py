@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from nvoi.config.nodes import Place
 from nvoi.config.schema import AppService, Database
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import build_slug
+from nvoi.onboarding.proposals.sharing import Variables, share
 from nvoi.onboarding.proposals.tree import FilePlace, Note
 from nvoi.onboarding.recipes import find_recipe
 from nvoi.onboarding.sources import read_text
@@ -105,17 +106,30 @@ def find_marks(value: Any) -> Iterator[str]:
 
 
 def build_proposal(
-    reading: Reading, file: str, answers: Answers, answered: frozenset[str]
+    reading: Reading,
+    file: str,
+    answers: Answers,
+    variables: Variables,
+    answered: Iterable[str] = ("Apps", "Database", "Variables"),
 ) -> Proposal:
-    """The proposal of what was read; what this machine needs beside it is told."""
+    """The proposal of what was read; what this machine needs beside it is told.
+
+    Args:
+        variables: those of each app, which are divided among them.
+        answered: the sections that the file says all of.
+    """
+    answers = share(reading.notes, answers, variables)
+    answered = {*answered, *(["Application"] if answers.name else [])}
+    if answers.groups:
+        answered.add("Place")
     if reading.is_local and answers.database and answers.database.engine in SECRETS:
         database = find_running(reading, answers.database, answers.hosts)
         answers = replace(answers, database=database, volume=None)
         if database.url is None:
-            answered -= {"Database"}
+            answered.discard("Database")
             reading.faults[database.engine or ""] = NO_SERVER.format(engine=database.engine)
     if reading.is_local and not answers.apps:
-        answered -= {"Apps"}
+        answered.discard("Apps")
         reading.faults["app"] = NO_APP
     if reading.is_local:
         answers = replace(answers, apps=tuple(divide_ports(reading, file, answers.apps)))
@@ -126,7 +140,8 @@ def build_proposal(
     missing = {name: reading.wanted.get(name, f"${name}") for name in needed}
     notes = sorted(dict.fromkeys(reading.notes), key=lambda note: note.position)
     cleaned = tuple(Note(note.place, note.path, show_marks(note.message)) for note in notes)
-    return Proposal(file, answers, answered, cleaned, missing, tuple(reading.faults.values()))
+    faults = tuple(reading.faults.values())
+    return Proposal(file, answers, frozenset(answered), cleaned, missing, faults)
 
 
 def divide_ports(reading: Reading, file: str, apps: Sequence[AppService]) -> Iterator[AppService]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from nvoi.config.fields import ENV_NAME
 from nvoi.config.nodes import Scalar, join_path
-from nvoi.config.schema import AppService, Database
+from nvoi.config.schema import Database
+from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.hosts import DATABASE_HOST, rename_hosts
 from nvoi.onboarding.proposals.tree import Note
 from nvoi.onboarding.proposals.variables import is_secret
@@ -25,49 +26,38 @@ PORTS = frozenset({"5432", "3306"})
 Variables = Mapping[str, Mapping[str, Scalar]]
 
 
-@dataclass
-class Shared:
-    apps: tuple[AppService, ...]
-    env: dict[str, str] = field(default_factory=dict)
-    secrets: dict[str, Secret] = field(default_factory=dict)
-
-
-def share(
-    notes: list[Note],
-    apps: Sequence[AppService],
-    variables: Variables,
-    database: Database | None,
-    hosts: Mapping[str, str],
-) -> Shared:
+def share(notes: list[Note], answers: Answers, variables: Variables) -> Answers:
     """The apps with variables of their own, and what all of them get."""
-    shared = Shared(tuple(apps))
-    own: dict[str, dict[str, str]] = {app.name: {} for app in apps}
-    everybody = [variables.get(app.name, {}) for app in apps]
-    for app in apps:
+    env: dict[str, str] = {}
+    secrets: dict[str, Secret] = {}
+    database = answers.database
+    own: dict[str, dict[str, str]] = {app.name: {} for app in answers.apps}
+    everybody = [variables.get(app.name, {}) for app in answers.apps]
+    for app in answers.apps:
         for name, scalar in variables.get(app.name, {}).items():
             value, path = scalar.text, f"{app.name}: {join_path('', name)}"
             if not ENV_NAME.fullmatch(name):
                 notes.append(Note(scalar.place, path, "is no name that a variable can have"))
-            elif database and is_set_by_nvoi(name, value, database, hosts):
+            elif database and is_set_by_nvoi(name, value, database, answers.hosts):
                 notes.append(Note(scalar.place, path, "nvoi sets it, for its own database"))
             elif name == "PORT" and app.port:
                 notes.append(Note(scalar.place, path, "nvoi sets it, to the service's `port`"))
             elif name == "PORT":
                 own[app.name][name] = value
             elif is_secret(name, value):
-                first = shared.secrets.setdefault(name, Secret(value))
+                first = secrets.setdefault(name, Secret(value))
                 if first.reveal() != value:
                     own[app.name][name] = value
                     message = "differs between services: this one is in `env`, and not masked"
                     notes.append(Note(scalar.place, path, message))
             elif all(name in other and other[name].text == value for other in everybody):
-                shared.env[name] = value
+                env[name] = value
             else:
                 own[app.name][name] = value
-    shared.apps = tuple(
-        replace(app, env=MappingProxyType({**app.env, **own[app.name]})) for app in apps
+    apps = tuple(
+        replace(app, env=MappingProxyType({**app.env, **own[app.name]})) for app in answers.apps
     )
-    return shared
+    return replace(answers, apps=apps, env={**answers.env, **env}, secrets=secrets)
 
 
 def is_set_by_nvoi(name: str, value: str, database: Database, hosts: Mapping[str, str]) -> bool:
