@@ -74,9 +74,8 @@ def test_the_proposal_for_an_app_is_deployed_and_answers(checkout: Path, kind: s
     checkout.mkdir()
     write_app(checkout, kind)
     if kind == "express":
-        words = ["npm", "install", "--package-lock-only", "--no-audit", "--no-fund"]
-        if subprocess.run(words, cwd=checkout, check=False, capture_output=True).returncode:
-            pytest.skip("npm's registry does not answer")
+        # It names no packages: those of package.json are installed.
+        (checkout / "package-lock.json").unlink()
     try:
         deploy(checkout, greeting)
     finally:

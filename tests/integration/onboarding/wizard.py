@@ -16,6 +16,11 @@ import pexpect  # type: ignore[import-untyped]  # it has none
 from nvoi.cli import main
 from tests.integration.commands import build_environment
 
+#: What a fork would import otherwise, each one anew.
+IMPORTED = (
+    *("nvoi.cli.onboard", "nvoi.cli.projects", "nvoi.log.transport"),
+    *("nvoi.targets.local", "nvoi.targets.cluster"),
+)
 #: Seconds that any one answer of the wizard may take on a loaded machine.
 PATIENCE = 30
 #: What a terminal may be sent between two letters: colours, cursor movements, a fold.
@@ -124,7 +129,8 @@ class Wizard:
 
 def build_run(act: Callable[[], int], environ: Mapping[str, str]) -> Callable[[], None]:
     """What a new process does instead of a program, with this environment."""
-    importlib.import_module("nvoi.cli.onboard")
+    for module in IMPORTED:
+        importlib.import_module(module)
 
     def run() -> None:
         # Whoever has forked it waits until the last of these is closed.
