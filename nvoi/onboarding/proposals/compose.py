@@ -1,11 +1,14 @@
 """``compose.yaml``: its files put together into one tree, as ``docker compose`` reads them.
 
-Sources: the Compose Specification, and Docker's manual on merging, extending and including.
+Sources: the Compose Specification ("Interpolation" too), and Docker's manual on merging, extending
+and including.
 """
 
 from __future__ import annotations
 
 import posixpath
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +16,6 @@ from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence, find_child
 from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.proposals.compose_services import Stack, build_answers
 from nvoi.onboarding.proposals.compose_values import pair
-from nvoi.onboarding.proposals.interpolation import interpolate
 from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal
 from nvoi.onboarding.proposals.tree import (
     FilePlace,
@@ -40,6 +42,16 @@ REPLACED = frozenset({"command", "entrypoint", "test"})
 PAIRS = frozenset({"environment", "labels", "args", "extra_hosts", "sysctls", "annotations"})
 # So many files are read of one app at most: one might include itself.
 MOST_FILES = 30
+PIECE = re.compile(r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*))")
+OPERATOR = re.compile(r":?[-?+]")
+BRACKET = re.compile(r"\$\{|\}")
+#: Defaults in defaults: nobody writes more.
+MOST_DEPTH = 20
+
+#: The value of a variable, or None where it has none.
+Find = Callable[[str], str | None]
+#: What stands for a variable that has none, and needs one.
+Want = Callable[[str], str]
 
 
 @dataclass
@@ -161,3 +173,58 @@ def get_target(volume: Node) -> str:
     if isinstance(volume, Scalar):
         return [*volume.text.split(":"), volume.text][1]
     return find_text(volume, "target")
+
+
+def interpolate(text: str, find: Find, want: Want, depth: int = 0) -> str:
+    """``text`` with values in the place of ``$NAME``, ``${NAME:-default}`` and so on."""
+    parts: list[str] = []
+    position = 0
+    ends = find_ends(text)
+    while match := PIECE.search(text, position):
+        parts.append(text[position : match.start()])
+        position = match.end()
+        if match["dollar"]:
+            parts.append("$")
+        elif match["name"]:
+            parts.append(get(match["name"], find, want))
+        elif (end := ends.get(match.start("braced") - 1)) is None or depth > MOST_DEPTH:
+            # No variable: there is no bracket that closes it.
+            parts.append(match[0])
+        else:
+            rest = text[position:end]
+            parts.append(expand(match["braced"], rest, find, want, depth + 1))
+            position = end + 1
+    return "".join([*parts, text[position:]])
+
+
+def find_ends(text: str) -> dict[int, int]:
+    """Where each bracket of a variable closes, by where it opens."""
+    opened: list[int] = []
+    ends: dict[int, int] = {}
+    for match in BRACKET.finditer(text):
+        if match[0] == "${":
+            opened.append(match.end() - 1)
+        elif opened:
+            ends[opened.pop()] = match.start()
+    return ends
+
+
+def get(name: str, find: Find, want: Want) -> str:
+    value = find(name)
+    return want(name) if value is None else value
+
+
+def expand(name: str, rest: str, find: Find, want: Want, depth: int) -> str:
+    """``${name rest}``; an operator with a colon takes an empty value for none."""
+    value = find(name)
+    operator = OPERATOR.match(rest)
+    if operator is None:
+        return get(name, find, want)
+    word = rest[operator.end() :]
+    is_set = value is not None and (value != "" or operator[0][0] != ":")
+    match operator[0][-1]:
+        case "-":
+            return (value or "") if is_set else interpolate(word, find, want, depth)
+        case "+":
+            return interpolate(word, find, want, depth) if is_set else ""
+    return (value or "") if is_set else want(name)

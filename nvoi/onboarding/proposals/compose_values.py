@@ -15,7 +15,6 @@ from nvoi.config.schema import Healthcheck, Resources
 from nvoi.onboarding.proposals.commands import (
     build_check,
     find_count,
-    find_port,
     read_cpus,
     read_memory,
     read_times,
@@ -33,6 +32,7 @@ from nvoi.onboarding.proposals.tree import (
     list_texts,
 )
 from nvoi.onboarding.proposals.variables import is_secret, read_dotenv
+from nvoi.onboarding.shell import find_port
 from nvoi.onboarding.sources import is_file
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None 
         else:
             found.append((ports, item))
     for text in list_texts(section.take("expose", Sequence)):
-        port = find_port(text.text.partition("/")[0])
+        port = find_port(text.text)
         if port and port not in {ports.inside for ports, _ in found}:
             found.append((Ports(port), text))
     found.sort(key=lambda one: one[0].inside != usual)

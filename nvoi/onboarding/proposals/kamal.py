@@ -22,7 +22,7 @@ from nvoi.config.schema import (
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.hosts import DATABASE_HOST, build_addresses
-from nvoi.onboarding.proposals.commands import find_port, read_times, read_words
+from nvoi.onboarding.proposals.commands import read_times, read_words
 from nvoi.onboarding.proposals.compose_volumes import clean_volume
 from nvoi.onboarding.proposals.images import (
     build_database,
@@ -39,7 +39,7 @@ from nvoi.onboarding.proposals.proposal import (
 )
 from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, find_node, read_tree
 from nvoi.onboarding.proposals.variables import read_dotenv
-from nvoi.onboarding.shell import use_port
+from nvoi.onboarding.shell import find_port, use_port
 
 NAMES = ("config/deploy.yml", "config/deploy.yaml")
 #: ERB that looks a variable up: ENV["X"], ENV.fetch("X"), and a default in any of their ways.
