@@ -9,11 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from nvoi.config.fields import LARGEST_PORT
 from nvoi.images.context import find_instructions
-from nvoi.onboarding.shell import read_command
+from nvoi.onboarding.shell import find_port, read_command
 
-EXPOSED = re.compile(r"(\d{1,5})(?:/tcp)?", re.IGNORECASE)
 STAGE = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+as\s+(\S+))?")
 # Programs of images alone, which end with running what they are given.
 WRAPPERS = ("entrypoint", "tini", "dumb-init")
@@ -56,7 +54,9 @@ def read_dockerfile(text: str, target: str = "") -> Image | None:
         elif image is None:
             continue
         elif name == "EXPOSE" and image.port is None:
-            image = replace(image, port=find_port(rest))
+            # One that a build argument names cannot be told.
+            found = (find_port(word) for word in rest.split())
+            image = replace(image, port=next(filter(None, found), None))
         elif name == "CMD":
             image = replace(image, arguments=read_command(rest))
         elif name == "ENTRYPOINT":
@@ -72,10 +72,3 @@ def find_stage(text: str) -> tuple[str, str]:
     """What a stage is built from, and its own name, in small letters; blank where unknown."""
     match = STAGE.fullmatch(text.lower())
     return (match[1], match[2] or "") if match else ("", "")
-
-
-def find_port(text: str) -> int | None:
-    """The first TCP port; one that a build argument names cannot be told."""
-    found = (EXPOSED.fullmatch(word) for word in text.split())
-    ports = (int(match[1]) for match in found if match)
-    return next((port for port in ports if 1 <= port <= LARGEST_PORT), None)

@@ -1,4 +1,4 @@
-"""Command lines that were written elsewhere, for ``/bin/sh``. Pure."""
+"""Command lines and ports that were written elsewhere, for ``/bin/sh`` and nvoi. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from nvoi.config.fields import LARGEST_PORT
 SHELLS = (["/bin/sh", "-c"], ["sh", "-c"], ["/bin/bash", "-c"], ["bash", "-c"])
 # What more than a program and its arguments has: a shell's own signs and words.
 SIGNS = re.compile(r"[;&|<>()`\n]|^\s*(?:\w+=|(?:exec|cd|\.|source|export|if|for|while)\s)")
-
+#: As EXPOSE, `ports` and others have it; what is not TCP is none.
+PORT = re.compile(r"(\d{1,5})(?:-\d{1,5})?(?:/tcp)?", re.IGNORECASE)
 TOLD_PORT = re.compile(
     r"(?:--?(?:port|p|http-port)[= ]|--?(?:bind|b|listen)[= ]\S*:|\s[\d.]+:)(\d{2,5})(?![\w.:])"
 )
@@ -54,10 +55,17 @@ def is_simple(command: str) -> bool:
     return not SIGNS.search(command)
 
 
+def find_port(text: str) -> int | None:
+    """The TCP port of a text, the first of a range."""
+    match = PORT.fullmatch(text.strip())
+    port = int(match[1]) if match else 0
+    return port if 1 <= port <= LARGEST_PORT else None
+
+
 def find_told_port(command: str) -> int | None:
     """The port that a command is told to listen on, where that can be seen."""
     match = TOLD_PORT.search(command)
-    return int(match[1]) if match and int(match[1]) <= LARGEST_PORT else None
+    return find_port(match[1]) if match else None
 
 
 def use_port(command: str, port: int | None) -> str:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from nvoi.config.schema import (
-    AppService,
-    AWSProvider,
-    HetznerProvider,
-    LocalProvider,
-    ScalewayProvider,
-    SSHProvider,
-)
+from collections.abc import Callable
+
+from nvoi.config.schema import AppService, LocalProvider, SSHProvider
 from nvoi.config.sensitive import find_embedded
 from nvoi.log.masking import REDACTED, Masker
+from nvoi.log.rendering import format_count
 from nvoi.naming import build_hostnames
-from nvoi.onboarding.accounts import get_account
+from nvoi.onboarding.accounts import LISTED, get_account
 from nvoi.onboarding.answers import Answers, build_config
 from nvoi.onboarding.dashboards import hide_password
 from nvoi.onboarding.databases import find_kind
@@ -28,23 +24,14 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 def describe_place(answers: Answers) -> list[str]:
     provider = answers.provider
     title = get_account(provider).title
-    servers = sum(group.count for group in answers.groups)
-    count = f"{servers} server{'' if servers == 1 else 's'}"
-    match provider:
-        case LocalProvider():
-            return [title]
-        case SSHProvider():
-            logins = (
-                f"{group.user or 'root'}@{host}" for group in answers.groups for host in group.hosts
-            )
-            return [title, *logins]
-        case HetznerProvider():
-            kind = f"{provider.server_type} in {provider.server_location}"
-        case AWSProvider():
-            kind = f"{provider.instance_type} in {provider.region}"
-        case ScalewayProvider():
-            kind = f"{provider.server_type} in {provider.zone}"
-    return [title, f"{count}, {kind}, {provider.architecture}", f"credentials {DOTS}"]
+    if isinstance(provider, LocalProvider):
+        return [title]
+    if isinstance(provider, SSHProvider):
+        logins = ((group.user or "root", host) for group in answers.groups for host in group.hosts)
+        return [title, *(f"{user}@{host}" for user, host in logins)]
+    location, kind = (getattr(provider, name) for name in LISTED[type(provider)])
+    count = format_count(sum(group.count for group in answers.groups), "server")
+    return [title, f"{count}, {kind} in {location}, {provider.architecture}", f"credentials {DOTS}"]
 
 
 def describe_domains(answers: Answers) -> list[str]:
@@ -110,12 +97,17 @@ def describe_streaming(answers: Answers) -> list[str]:
     return [hide_password(answers.callback_url) if answers.callback_url else "none"]
 
 
-def clean(line: str, answers: Answers) -> str:
-    """``line`` without the passwords of its URLs and control characters, and not too long."""
+def build_cleaner(answers: Answers) -> Callable[[str], str]:
+    """What makes a line fit to be shown: no password of a URL, no control character, not long."""
     passwords = list(find_embedded(build_config(answers)))
-    for password in passwords:
-        # Short ones too, which are words that occur elsewhere.
-        line = line.replace(f":{password}@", f":{DOTS}@")
-    line = Masker(passwords).mask_text(line).replace(REDACTED, DOTS)
-    shown = "".join(letter if letter.isprintable() else REPLACEMENT for letter in line)
-    return shown if len(shown) <= LONGEST else f"{find_head(shown, LONGEST)}…"
+    masker = Masker(passwords)
+
+    def clean(line: str) -> str:
+        for password in passwords:
+            # Short ones too, which are words that occur elsewhere.
+            line = line.replace(f":{password}@", f":{DOTS}@")
+        line = masker.mask_text(line).replace(REDACTED, DOTS)
+        shown = "".join(letter if letter.isprintable() else REPLACEMENT for letter in line)
+        return shown if len(shown) <= LONGEST else f"{find_head(shown, LONGEST)}…"
+
+    return clean

@@ -95,8 +95,9 @@ def find_section(path: str) -> Section | None:
 
 
 def build_summary(answers: Answers, width: int) -> str:
+    clean = summary.build_cleaner(answers)
     rows = [
-        (section.title, [summary.clean(line, answers) for line in section.describe(answers)])
+        (section.title, [clean(line) for line in section.describe(answers)])
         for section in list_sections(answers)
     ]
     return lay_out(rows, width)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from urllib.parse import urlsplit
 
-from nvoi.config.fields import LARGEST_PORT, find_bytes
+from nvoi.config.fields import find_bytes
 from nvoi.config.nodes import Node, Scalar, Sequence
 from nvoi.config.schema import Healthcheck
-from nvoi.onboarding.proposals.tree import list_texts
+from nvoi.onboarding.proposals.tree import Section, list_texts
 from nvoi.onboarding.shell import join_words, read_line
 
 # Go's durations, which Compose and fly.toml have: `1m30s`, `1.5h`, `300ms`.
@@ -17,7 +18,6 @@ SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000001}
 # Docker's and fly's amounts of memory count in 1024s, whatever their case.
 MEMORY = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>[kmgt]?)i?b?", re.IGNORECASE)
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-PORT = re.compile(r"(\d{1,5})(?:-\d{1,5})?")
 ASKED = re.compile(r"https?://[^\s'\"|;&)]+")
 ASKING = re.compile(r"\b(?:curl|wget|http-?get)\b")
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "0.0.0.0", "::1"})  # noqa: S104 - compared with
@@ -28,13 +28,6 @@ def read_words(node: Node | None) -> str:
     if isinstance(node, Sequence):
         return join_words([item.text for item in list_texts(node)])
     return read_line(node.text) if isinstance(node, Scalar) else ""
-
-
-def find_port(text: str) -> int | None:
-    """The port of a text, the first of a range."""
-    match = PORT.fullmatch(text.strip())
-    port = int(match[1]) if match else 0
-    return port if 1 <= port <= LARGEST_PORT else None
 
 
 def find_count(text: str) -> int | None:
@@ -51,6 +44,15 @@ def read_seconds(text: str) -> float | None:
     else:
         return None
     return round(seconds, 3) or None
+
+
+def read_times(found: Healthcheck, *checks: Section) -> Healthcheck:
+    """A check with its interval and time-out, each of the first section that has one."""
+    interval, timeout = (
+        read_seconds(next(filter(None, [check.text(name) for check in checks]), ""))
+        for name in ("interval", "timeout")
+    )
+    return replace(found, interval=interval or found.interval, timeout=timeout or found.timeout)
 
 
 def read_memory(text: str) -> str | None:

@@ -1,21 +1,33 @@
 """``compose.yaml``: its files put together into one tree, as ``docker compose`` reads them.
 
-Sources: the Compose Specification, and Docker's manual on merging, extending and including.
+Sources: the Compose Specification ("Interpolation" too), and Docker's manual on merging, extending
+and including.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping as AnyMapping
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence
+from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence, find_child
 from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.proposals.compose_services import Stack, build_answers
-from nvoi.onboarding.proposals.interpolation import interpolate
+from nvoi.onboarding.proposals.compose_values import pair
 from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal
-from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, list_texts, read_tree
+from nvoi.onboarding.proposals.tree import (
+    FilePlace,
+    Note,
+    Section,
+    find_node,
+    find_text,
+    list_entries,
+    list_items,
+    list_texts,
+    read_tree,
+)
 from nvoi.onboarding.proposals.variables import read_dotenv
 
 NAMES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
@@ -30,14 +42,23 @@ REPLACED = frozenset({"command", "entrypoint", "test"})
 PAIRS = frozenset({"environment", "labels", "args", "extra_hosts", "sysctls", "annotations"})
 # So many files are read of one app at most: one might include itself.
 MOST_FILES = 30
+PIECE = re.compile(r"\$(?:(?P<dollar>\$)|(?P<name>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*))")
+OPERATOR = re.compile(r":?[-?+]")
+BRACKET = re.compile(r"\$\{|\}")
+#: Defaults in defaults: nobody writes more.
+MOST_DEPTH = 20
+
+#: The value of a variable, or None where it has none.
+Find = Callable[[str], str | None]
+#: What stands for a variable that has none, and needs one.
+Want = Callable[[str], str]
 
 
 @dataclass
 class Files:
-    """The files of an app that were read so far, and the variables that are looked up in them."""
+    """The files of an app that were read so far."""
 
     reading: Reading
-    variables: AnyMapping[str, str]
     seen: list[str] = field(default_factory=list)
 
     def read(self, name: str) -> Mapping:
@@ -52,34 +73,31 @@ class Files:
     def expand(self, text: str, place: FilePlace, path: str) -> str:
         if "$" not in text:
             return text
-        return interpolate(
-            text, self.variables.get, lambda name: self.reading.find_variable(name, place, path)
-        )
+        find = self.reading.variables.get
+        return interpolate(text, find, lambda name: self.reading.find_variable(name, place, path))
 
 
 def read_compose(reading: Reading, file: str) -> Proposal:
     """The app that a Compose file describes, with what overrides it where it has a usual name."""
     folder = posixpath.dirname(file)
     dotenv = dict(read_dotenv(reading.read_text(posixpath.join(folder, ".env"))))
-    files = Files(reading, {**dotenv, **reading.variables})
-    reading.variables = files.variables
+    reading.variables = {**dotenv, **reading.variables}
+    files = Files(reading)
     root = include(files, files.read(file), folder)
     for name in find_overrides(reading, file):
         root = merge(root, include(files, files.read(name), folder))
         place = FilePlace(0, 0, name)
         reading.notes.append(Note(place, "", f"is merged over {file}, as docker compose does"))
-    services = Section([], "services", child(root, "services"))
+    services = list_entries(find_child(root, "services"))
     if not services:
         raise ConfigError(file, [Fault(0, 0, "services", "names no service")])
     stack = Stack(
         reading,
         folder,
         Section(reading.notes, "", root),
-        {name: extend(files, root, name, folder) for name in services.list_keys()},
+        {name: extend(files, root, name, folder) for name, _ in services},
     )
-    answers = build_answers(stack)
-    answered = {"Apps", "Database", "Variables"} | ({"Application"} if answers.name else set())
-    return build_proposal(reading, file, answers, frozenset(answered))
+    return build_proposal(reading, file, build_answers(stack), stack.variables)
 
 
 def find_overrides(reading: Reading, file: str) -> list[str]:
@@ -91,11 +109,9 @@ def find_overrides(reading: Reading, file: str) -> list[str]:
 def include(files: Files, root: Mapping, folder: str) -> Mapping:
     """``root`` over what it includes."""
     entry = root.entries.pop("include", None)
-    items = entry.value.items if entry and isinstance(entry.value, Sequence) else []
     whole: Mapping | None = None
-    for item in items:
-        paths = child(item, "path") if isinstance(item, Mapping) else item
-        for path in list_texts(paths):
+    for item in list_items(entry.value if entry else None):
+        for path in list_texts(find_child(item, "path") if isinstance(item, Mapping) else item):
             name = posixpath.normpath(posixpath.join(folder, path.text))
             other = include(files, files.read(name), posixpath.dirname(name))
             whole = other if whole is None else merge(whole, other)
@@ -104,20 +120,17 @@ def include(files: Files, root: Mapping, folder: str) -> Mapping:
 
 def extend(files: Files, root: Mapping, name: str, folder: str, depth: int = 0) -> Mapping:
     """A service over the one that it extends, of this file or another."""
-    service = child(child(root, "services"), name)
+    service = find_node(root, "services", name)
     if not isinstance(service, Mapping):
-        place = FilePlace(0, 0, files.seen[-1])
-        raise ConfigError(
-            files.seen[0], [Fault(place.line, 0, f"services.{name}", "is no mapping")]
-        )
-    entry = service.entries.get("extends")
-    if entry is None:
+        fault = Fault(0, 0, f"services.{name}", "is no mapping")
+        raise ConfigError(files.seen[0], [fault])
+    extends = find_child(service, "extends")
+    if extends is None:
         return service
-    extends = entry.value
-    other = extends.text if isinstance(extends, Scalar) else get_text(extends, "service")
-    file = "" if isinstance(extends, Scalar) else get_text(extends, "file")
+    other = find_text(extends) or find_text(extends, "service")
+    file = find_text(extends, "file")
     if depth > MOST_FILES or not other or (other == name and not file):
-        fault = Fault(entry.key.place.line, 1, f"services.{name}.extends", "extends itself")
+        fault = Fault(extends.place.line, 1, f"services.{name}.extends", "extends itself")
         raise ConfigError(files.seen[0], [fault])
     base_root = root
     if file:
@@ -159,29 +172,59 @@ def join_lists(key: str, base: list[Node], over: list[Node]) -> list[Node]:
 def get_target(volume: Node) -> str:
     if isinstance(volume, Scalar):
         return [*volume.text.split(":"), volume.text][1]
-    return get_text(volume, "target")
+    return find_text(volume, "target")
 
 
-def pair(node: Node) -> Node:
-    """``[NAME=value, NAME]`` as a mapping; a name without a value has none there either."""
-    if not isinstance(node, Sequence):
-        return node
-    mapping = Mapping(node.place)
-    for item in node.items:
-        mapping.entries |= item.entries if isinstance(item, Mapping) else {}
-    for item in list_texts(node):
-        name, equals, value = item.text.partition("=")
-        key = Scalar(name.strip(), plain=False, place=item.place)
-        held = Scalar(value, plain=not equals, place=item.place)
-        mapping.entries[key.text] = Entry(key, held)
-    return mapping
+def interpolate(text: str, find: Find, want: Want, depth: int = 0) -> str:
+    """``text`` with values in the place of ``$NAME``, ``${NAME:-default}`` and so on."""
+    parts: list[str] = []
+    position = 0
+    ends = find_ends(text)
+    while match := PIECE.search(text, position):
+        parts.append(text[position : match.start()])
+        position = match.end()
+        if match["dollar"]:
+            parts.append("$")
+        elif match["name"]:
+            parts.append(get(match["name"], find, want))
+        elif (end := ends.get(match.start("braced") - 1)) is None or depth > MOST_DEPTH:
+            # No variable: there is no bracket that closes it.
+            parts.append(match[0])
+        else:
+            rest = text[position:end]
+            parts.append(expand(match["braced"], rest, find, want, depth + 1))
+            position = end + 1
+    return "".join([*parts, text[position:]])
 
 
-def child(node: Node | None, key: str) -> Node | None:
-    entry = node.entries.get(key) if isinstance(node, Mapping) else None
-    return entry.value if entry else None
+def find_ends(text: str) -> dict[int, int]:
+    """Where each bracket of a variable closes, by where it opens."""
+    opened: list[int] = []
+    ends: dict[int, int] = {}
+    for match in BRACKET.finditer(text):
+        if match[0] == "${":
+            opened.append(match.end() - 1)
+        elif opened:
+            ends[opened.pop()] = match.start()
+    return ends
 
 
-def get_text(node: Node | None, key: str) -> str:
-    found = child(node, key)
-    return found.text if isinstance(found, Scalar) else ""
+def get(name: str, find: Find, want: Want) -> str:
+    value = find(name)
+    return want(name) if value is None else value
+
+
+def expand(name: str, rest: str, find: Find, want: Want, depth: int) -> str:
+    """``${name rest}``; an operator with a colon takes an empty value for none."""
+    value = find(name)
+    operator = OPERATOR.match(rest)
+    if operator is None:
+        return get(name, find, want)
+    word = rest[operator.end() :]
+    is_set = value is not None and (value != "" or operator[0][0] != ":")
+    match operator[0][-1]:
+        case "-":
+            return (value or "") if is_set else interpolate(word, find, want, depth)
+        case "+":
+            return interpolate(word, find, want, depth) if is_set else ""
+    return (value or "") if is_set else want(name)

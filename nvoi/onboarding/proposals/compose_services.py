@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field, replace
 
-from nvoi.config.nodes import Mapping, Node, Scalar, Sequence, to_data
+from nvoi.config.nodes import Mapping, Scalar, Sequence
 from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import build_slug
@@ -19,13 +19,18 @@ from nvoi.onboarding.proposals.commands import read_words
 from nvoi.onboarding.proposals.compose_volumes import read_volumes
 from nvoi.onboarding.proposals.images import (
     build_database,
-    build_program,
     find_database_kind,
     find_image_port,
+    read_program,
 )
 from nvoi.onboarding.proposals.proposal import Reading, build_service_name
-from nvoi.onboarding.proposals.sharing import share
-from nvoi.onboarding.proposals.tree import Section, list_texts
+from nvoi.onboarding.proposals.tree import (
+    Section,
+    find_node,
+    find_text,
+    list_entries,
+    list_texts,
+)
 from nvoi.onboarding.recipes import find_recipe, prepare_app
 from nvoi.onboarding.shell import find_told_port, use_port
 
@@ -92,12 +97,6 @@ class Stack:
     variables: dict[str, dict[str, Scalar]] = field(default_factory=dict)
     context: str = ""
 
-    @property
-    def secrets(self) -> Node | None:
-        assert isinstance(self.root.node, Mapping)  # noqa: S101 - it was read as one
-        entry = self.root.node.entries.get("secrets")
-        return entry.value if entry else None
-
 
 def build_answers(stack: Stack) -> Answers:
     sections = dict(find_active(stack))
@@ -119,15 +118,12 @@ def build_answers(stack: Stack) -> Answers:
             section.add_note(None, "has neither `build` nor `image`, and is left out")
     name = build_slug(stack.root.text("name"))
     tell_rest(stack)
-    shared = share(stack.reading.notes, apps, stack.variables, database, stack.hosts)
     return Answers(
         name=name,
-        apps=shared.apps,
+        apps=tuple(apps),
         services=tuple(others),
         database=database,
         volume=volume,
-        env=shared.env,
-        secrets=shared.secrets,
         hosts=stack.hosts,
     )
 
@@ -137,7 +133,7 @@ def find_active(stack: Stack) -> Iterator[tuple[str, tuple[str, Section]]]:
     taken: set[str] = set()
     for name, node in stack.services.items():
         section = Section(stack.reading.notes, f"services.{name}", node)
-        if list(list_texts(section.take("profiles"))):
+        if section.texts("profiles"):
             section.add_note(node, PROFILED)
             continue
         service = build_service_name(name)
@@ -155,13 +151,16 @@ def choose_database(sections: AnyMapping[str, tuple[str, Section]]) -> str | Non
     found = [
         name
         for name, (_, section) in sections.items()
-        if "build" not in section and find_database_kind(peek(section, "image"))
+        if "build" not in section and find_database_kind(find_text(section.node, "image"))
+    ]
+    waits = [
+        find_node(section.node, "depends_on")
+        for _, section in sections.values()
+        if "build" in section
     ]
     waited = [
-        str(other)
-        for _, section in sections.values()
-        if "build" in section and isinstance(section.node, Mapping)
-        for other in to_data(section.node).get("depends_on") or ()
+        *(name for node in waits for name, _ in list_entries(node)),
+        *(one.text for node in waits for one in list_texts(node)),
     ]
     return next(iter([*(name for name in waited if name in found), *found]), None)
 
@@ -173,39 +172,25 @@ def choose_context(stack: Stack, sections: Iterable[Section]) -> str:
     return next(iter([*own, *contexts]), stack.reading.root)
 
 
-def peek(section: Section, key: str) -> str:
-    entry = section.node.entries.get(key) if isinstance(section.node, Mapping) else None
-    return entry.value.text if entry and isinstance(entry.value, Scalar) else ""
-
-
 def find_names(stack: Stack, section: Section, name: str, service: str) -> None:
     """Each name by which other services reach this one."""
-    names = [name, peek(section, "container_name"), peek(section, "hostname")]
-    data = to_data(section.node) if section.node else {}
-    networks = data.get("networks")
-    for network in networks.values() if isinstance(networks, dict) else ():
-        names += (network or {}).get("aliases", []) if isinstance(network, dict) else []
-    stack.hosts |= {str(other): service for other in names if other}
-    links = data.get("links")
-    for link in links if isinstance(links, list) else ():
-        target, _, alias = str(link).partition(":")
+    node = section.node
+    names = [name, find_text(node, "container_name"), find_text(node, "hostname")]
+    for _, network in list_entries(find_node(node, "networks")):
+        names += [one.text for one in list_texts(find_node(network, "aliases"))]
+    stack.hosts |= {other: service for other in names if other}
+    for link in list_texts(find_node(node, "links")):
+        target, _, alias = link.text.partition(":")
         if alias and target in stack.hosts:
             stack.hosts[alias] = stack.hosts[target]
 
 
 def read_database(stack: Stack, section: Section) -> tuple[Database, Volume]:
     image = section.text("image")
-    kind = find_database_kind(image)
-    assert kind  # noqa: S101 - it was chosen for it
-    settings = {key: one.text for key, one in values.read_environment(stack, section).items()}
+    settings = values.read_environment(stack, section)
     mounts = read_volumes(stack, section, is_app=False)
-    folder = next((path for path in mounts.values() if path.startswith(kind.folder[:14])), None)
-    mount = {name: path for name, path in mounts.items() if path == folder}
-    for name, path in mounts.items():
-        if path != folder:
-            section.add_note(None, f"volume {name} at {path}: a database has one, for its data")
     tell_service(section, DATABASE)
-    return build_database(section, kind, image, settings, mount)
+    return build_database(section, image, settings, mounts)
 
 
 def read_auxiliary(stack: Stack, section: Section, service: str) -> AuxiliaryService:
@@ -214,19 +199,12 @@ def read_auxiliary(stack: Stack, section: Section, service: str) -> AuxiliarySer
         section.add_note(None, "is one more database, and runs beside the app as its image does")
     env = values.read_environment(stack, section)
     texts = values.settle_variables(section, env)
-    entrypoint, arguments = (
-        read_words(section.take(key, Scalar, Sequence)) for key in ("entrypoint", "command")
-    )
-    command = f"{entrypoint} {arguments}".strip() if entrypoint else arguments
-    if command and not entrypoint:
-        words = build_program(image, command)
-        if words is None:
-            section.add_note(
-                None,
-                "command: it is arguments for the image's own program, which nvoi's `command` has "
-                "to name too; it is left out",
-            )
-        command = words or ""
+    command = read_words(section.take("entrypoint", Scalar, Sequence))
+    if command:
+        arguments = read_words(section.take("command", Scalar, Sequence))
+        command = f"{command} {arguments}".strip()
+    else:
+        command = read_program(section, "command", image)
     port = values.read_port(section, env, find_image_port(image)).inside
     if port is None:
         section.add_note(None, "has no port that is known: others reach it once `port` is set")
@@ -241,23 +219,21 @@ def read_app(
     stack: Stack, section: Section, service: str, *, is_first: bool
 ) -> Iterator[AppService]:
     """The app service of one that is built; nothing where nvoi cannot build it."""
+    is_local = stack.reading.is_local
     build, image = values.read_build(stack, section), section.text("image")
-    if not stack.reading.is_local and not tell_build(stack, section, build.context, image):
+    if not is_local and not tell_build(stack, section, build.context, image):
         return
-    is_pulled = not stack.reading.is_local and build.context != stack.context
     dockerfile = read_dockerfile(stack.reading.read_text(build.file), build.target) or Image()
     env = values.read_environment(stack, section)
     ports = values.read_port(section, env)
-    command = read_command(stack, section, dockerfile)
+    command = read_command(section, dockerfile, is_local=is_local)
     if ports.inside is None:
-        told = dockerfile.port if command.is_image_own else find_told_port(command.text)
-        ports = replace(ports, inside=told)
-    port = ports.choose(is_local=stack.reading.is_local)
+        ports = replace(ports, inside=find_told_port(command) if command else dockerfile.port)
     app = AppService(
         service,
-        image=image if is_pulled else None,
-        command=use_port(command.text, ports.inside) or None,
-        port=port,
+        image=image if not is_local and build.context != stack.context else None,
+        command=use_port(command, ports.inside) or None,
+        port=ports.choose(is_local=is_local),
         healthcheck=values.read_check(stack, section, ports.inside),
         mounts=read_volumes(stack, section, is_app=True),
         replicas=values.read_replicas(section),
@@ -265,13 +241,15 @@ def read_app(
     )
     tell_service(section, SERVICE)
     stack.variables[service] = env
-    if stack.reading.is_local:
+    if is_local:
         folder = posixpath.relpath(build.context or ".", stack.reading.root or ".")
-        recipe = find_recipe(stack.reading.folder / (build.context or "."))
-        if recipe and recipe.command and command.is_image_own:
-            # What the recipe knows of a framework listens on $PORT.
-            app = replace(app, command=None)
-        app = prepare_app(app, recipe, is_first=is_first or folder != ".", folder=folder)
+        app = prepare_app(
+            app,
+            find_recipe(stack.reading.folder / (build.context or ".")),
+            usual=use_port(dockerfile.local_command, ports.inside),
+            is_first=is_first or folder != ".",
+            folder=folder,
+        )
     yield app
 
 
@@ -294,30 +272,20 @@ def tell_build(stack: Stack, section: Section, context: str, image: str) -> bool
     return False
 
 
-@dataclass(frozen=True)
-class Command:
-    """What runs; ``is_image_own`` where the Compose file says nothing of it."""
-
-    text: str
-    is_image_own: bool
-
-
-def read_command(stack: Stack, section: Section, image: Image) -> Command:
-    """What a service runs: its own words, in the place of the image's or behind them."""
+def read_command(section: Section, image: Image, *, is_local: bool) -> str:
+    """What a service says of what it runs, in the place of its image's or behind it."""
     entrypoint, arguments = (
         read_words(section.take(key, Scalar, Sequence)) for key in ("entrypoint", "command")
     )
-    is_local = stack.reading.is_local
     if not entrypoint and not arguments:
-        return Command(image.local_command if is_local else "", is_image_own=True)
+        return ""
     whole = Image(
         entrypoint or image.entrypoint,
         arguments or ("" if entrypoint else image.arguments),
         workdir=image.workdir,
     )
     # On this machine there is no image that has the program which wraps others.
-    text = whole.local_command if is_local else f"{whole.entrypoint} {whole.arguments}".strip()
-    return Command(text, is_image_own=False)
+    return whole.local_command if is_local else f"{whole.entrypoint} {whole.arguments}".strip()
 
 
 def tell_service(section: Section, reasons: AnyMapping[str, str]) -> None:
@@ -332,12 +300,10 @@ def tell_service(section: Section, reasons: AnyMapping[str, str]) -> None:
 def tell_rest(stack: Stack) -> None:
     root = stack.root
     root.take("services")
-    for name, node in values.list_entries(root.node, "volumes"):
-        data = to_data(node) if isinstance(node, Mapping) else {}
-        kept = {key: value for key, value in data.items() if not key.startswith("x-")}
-        if kept.pop("name", None) or kept:
-            section = Section(root.notes, f"volumes.{name}", node)
-            section.add_note(
-                node, f"begins empty, as a volume of nvoi's own ({', '.join(kept) or 'name'})"
-            )
+    for name, node in list_entries(find_node(root.node, "volumes")):
+        keys = [key for key, _ in list_entries(node) if not key.startswith("x-")]
+        if keys:
+            others = ", ".join(key for key in keys if key != "name") or "name"
+            message = f"begins empty, as a volume of nvoi's own ({others})"
+            Section(root.notes, f"volumes.{name}", node).add_note(node, message)
     root.tell_all(TOP)

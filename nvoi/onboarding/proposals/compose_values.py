@@ -5,26 +5,34 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nvoi.config.fields import ENV_NAME
-from nvoi.config.nodes import Mapping, Node, Scalar, Sequence, is_null, join_path
+from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence, find_child, join_path
 from nvoi.config.schema import Healthcheck, Resources
 from nvoi.onboarding.proposals.commands import (
     build_check,
     find_count,
-    find_port,
     read_cpus,
     read_memory,
-    read_seconds,
+    read_times,
     read_words,
 )
 from nvoi.onboarding.proposals.images import FILE_SUFFIX
-from nvoi.onboarding.proposals.tree import Note, Section, list_texts
+from nvoi.onboarding.proposals.proposal import MARKED
+from nvoi.onboarding.proposals.tree import (
+    Note,
+    Section,
+    find_node,
+    find_text,
+    list_entries,
+    list_items,
+    list_texts,
+)
 from nvoi.onboarding.proposals.variables import is_secret, read_dotenv
+from nvoi.onboarding.shell import find_port
 from nvoi.onboarding.sources import is_file
 
 if TYPE_CHECKING:
@@ -63,22 +71,10 @@ class Ports:
         return next(iter(allowed), self.inside)
 
 
-def list_entries(node: Node | None, key: str) -> list[tuple[str, Node]]:
-    """The names and values of the mapping at ``key``."""
-    entry = node.entries.get(key) if isinstance(node, Mapping) else None
-    if entry is None or not isinstance(entry.value, Mapping):
-        return []
-    return [(name, one.value) for name, one in entry.value.entries.items()]
-
-
 def find_context(stack: Stack, section: Section) -> str:
     """The folder that a service is built from, which is left to be read."""
-    entry = section.node.entries.get("build") if isinstance(section.node, Mapping) else None
-    node = entry.value if entry else None
-    if isinstance(node, Mapping):
-        context = node.entries.get("context")
-        node = context.value if context else None
-    return join(stack.folder, node.text if isinstance(node, Scalar) else ".")
+    build = find_node(section.node, "build")
+    return join(stack.folder, find_text(build) or find_text(build, "context") or ".")
 
 
 def read_build(stack: Stack, section: Section) -> Build:
@@ -117,63 +113,48 @@ def join(folder: str, path: str) -> str:
 def read_environment(stack: Stack, section: Section) -> dict[str, Scalar]:
     """All variables of a service: those of its files, over which go its own."""
     found: dict[str, Scalar] = {}
-    for item in list_env_files(section.take("env_file")):
-        name = posixpath.normpath(posixpath.join(stack.folder, item.path.text))
+    for item in list_items(section.take("env_file")):
+        path = find_child(item, "path") if isinstance(item, Mapping) else item
+        if not isinstance(path, Scalar) or path.is_null:
+            continue
+        is_needed = find_text(item, "required").lower() != "false"
+        name = posixpath.normpath(posixpath.join(stack.folder, path.text))
         text = stack.reading.read_text(name)
-        if not text and item.required and not is_file(stack.reading.folder / name):
-            where = Note(item.path.place, f"{section.path}.env_file", "")
-            stack.reading.faults[name] = f"{where}the file with its variables is not here"
+        if not text and is_needed and not is_file(stack.reading.folder / name):
+            asked = Note(path.place, f"{section.path}.env_file", "")
+            stack.reading.faults[name] = f"{asked}the file with its variables is not here"
         for key, value in read_dotenv(text):
-            found[key] = Scalar(value, plain=False, place=item.path.place)
+            found[key] = Scalar(value, plain=False, place=path.place)
     node = section.take("environment", Mapping, Sequence)
-    for key, scalar in list_variables(node):
-        found[key] = scalar
-        if scalar.is_null:
-            path = f"{section.path}.environment"
-            value = stack.reading.find_variable(key, scalar.place, path)
-            found[key] = Scalar(value, plain=False, place=scalar.place)
+    for key, given in list_entries(pair(node) if node else None):
+        if isinstance(given, Scalar):
+            found[key] = given
+            if given.is_null:
+                where = f"{section.path}.environment"
+                text = stack.reading.find_variable(key, given.place, where)
+                found[key] = Scalar(text, plain=False, place=given.place)
     return read_secret_files(stack, section, found)
 
 
-@dataclass(frozen=True)
-class EnvFile:
-    path: Scalar
-    required: bool = True
-
-
-def list_env_files(node: Node | None) -> Iterator[EnvFile]:
-    for item in node.items if isinstance(node, Sequence) else [node]:
-        if isinstance(item, Mapping):
-            entries = {key: entry.value for key, entry in item.entries.items()}
-            required = entries.get("required")
-            path = entries.get("path")
-            if isinstance(path, Scalar):
-                told = isinstance(required, Scalar) and required.text.lower() == "false"
-                yield EnvFile(path, required=not told)
-        elif isinstance(item, Scalar) and not item.is_null:
-            yield EnvFile(item)
-
-
-def list_variables(node: Node | None) -> Iterator[tuple[str, Scalar]]:
-    """Both forms; a name alone has null for its value."""
-    if isinstance(node, Mapping):
-        for key, entry in node.entries.items():
-            if isinstance(entry.value, Scalar):
-                yield key, entry.value
-    for item in node.items if isinstance(node, Sequence) else []:
-        if isinstance(item, Mapping):
-            # `- NAME: value`, which is met though Compose refuses it.
-            yield from list_variables(item)
-        for text in list_texts(item if isinstance(item, Scalar) else None):
-            name, equals, value = text.text.partition("=")
-            yield name.strip(), Scalar(value, plain=not equals, place=text.place)
+def pair(node: Node) -> Node:
+    """``[NAME=value, NAME]`` as a mapping; a name without a value has none there either."""
+    if not isinstance(node, Sequence):
+        return node
+    mapping = Mapping(node.place)
+    for item in node.items:
+        # `- NAME: value`, which is met though Compose refuses it.
+        mapping.entries |= item.entries if isinstance(item, Mapping) else {}
+    for text in list_texts(node):
+        name, equals, value = text.text.partition("=")
+        key = Scalar(name.strip(), plain=False, place=text.place)
+        mapping.entries[key.text] = Entry(key, Scalar(value, plain=not equals, place=text.place))
+    return mapping
 
 
 def read_secret_files(
     stack: Stack, section: Section, found: dict[str, Scalar]
 ) -> dict[str, Scalar]:
     """Variables that name a file in /run/secrets, as variables that hold what is in it."""
-    known = dict(list_entries(stack.root.node, "secrets"))
     told: set[str] = set()
     for name, scalar in list(found.items()):
         if not (name.endswith(FILE_SUFFIX) and scalar.text.startswith(SECRET_FOLDER)):
@@ -181,39 +162,28 @@ def read_secret_files(
         secret, plain = scalar.text.removeprefix(SECRET_FOLDER), name.removesuffix(FILE_SUFFIX)
         told.add(secret)
         del found[name]
-        value = read_secret(stack, known.get(secret), plain, scalar)
-        found.setdefault(plain, Scalar(value, plain=False, place=scalar.place))
+        found.setdefault(plain, read_secret(stack, secret, plain, scalar))
         section.add_note(scalar, f"{name}: nvoi gives secrets as variables: {plain} holds it")
-    for item in list_service_secrets(section.take("secrets", Sequence)):
-        if item.text not in told:
-            plain = re.sub(r"\W", "_", item.text).upper()
-            value = read_secret(stack, known.get(item.text), plain, item)
-            found.setdefault(plain, Scalar(value, plain=False, place=item.place))
-            message = (
-                f"secret {item.text}: there is no {SECRET_FOLDER}; the variable {plain} has it"
-            )
-            section.add_note(item, message)
+    for item in section.items("secrets"):
+        source = find_child(item, "source") if isinstance(item, Mapping) else item
+        if isinstance(source, Scalar) and not source.is_null and source.text not in told:
+            plain = re.sub(r"\W", "_", source.text).upper()
+            found.setdefault(plain, read_secret(stack, source.text, plain, source))
+            reason = f"there is no {SECRET_FOLDER}; the variable {plain} has it"
+            section.add_note(source, f"secret {source.text}: {reason}")
     return found
 
 
-def list_service_secrets(node: Node | None) -> Iterator[Scalar]:
-    for item in node.items if isinstance(node, Sequence) else []:
-        source = item.entries.get("source") if isinstance(item, Mapping) else None
-        found = source.value if source else item
-        if isinstance(found, Scalar) and not is_null(found):
-            yield found
-
-
-def read_secret(stack: Stack, node: Node | None, name: str, at: Scalar) -> str:
+def read_secret(stack: Stack, secret: str, name: str, at: Scalar) -> Scalar:
     """The value of a secret: of its file or variable, else of the variable ``name``."""
-    entries = node.entries if isinstance(node, Mapping) else {}
-    texts = {key: e.value.text for key, e in entries.items() if isinstance(e.value, Scalar)}
-    if "file" in texts:
-        text = stack.reading.read_text(posixpath.normpath(join(stack.folder, texts["file"])))
-        if text.strip():
-            return text.strip()
-    wanted = texts.get("environment", name)
-    return stack.reading.find_variable(wanted, at.place, f"secrets.{name}")
+    node = find_node(stack.root.node, "secrets", secret)
+    text = ""
+    if file := find_text(node, "file"):
+        text = stack.reading.read_text(posixpath.normpath(join(stack.folder, file))).strip()
+    if not text:
+        wanted = find_text(node, "environment") or name
+        text = stack.reading.find_variable(wanted, at.place, f"secrets.{name}")
+    return Scalar(text, plain=False, place=at.place)
 
 
 def settle_variables(section: Section, env: AnyMapping[str, Scalar]) -> dict[str, str]:
@@ -240,19 +210,17 @@ def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None 
     Where it has several, its image's ``usual`` one is meant.
     """
     found: list[tuple[Ports, Node]] = []
-    node = section.take("ports", Sequence)
-    for item in node.items if isinstance(node, Sequence) else []:
+    for item in section.items("ports"):
         ports = read_long_port(item) if isinstance(item, Mapping) else read_short_port(item)
         if ports is None:
             # Whatever else stands there may be a value of something else.
-            told = item.text if isinstance(item, Scalar) else ""
+            told = find_text(item)
             shown = told if SHOWN_PORT.fullmatch(told) else "this"
             section.add_note(item, f"port {shown} is no TCP port that can be told")
         else:
             found.append((ports, item))
-    exposed = section.take("expose", Sequence)
-    for text in list_texts(exposed):
-        port = find_port(text.text.partition("/")[0])
+    for text in list_texts(section.take("expose", Sequence)):
+        port = find_port(text.text)
         if port and port not in {ports.inside for ports, _ in found}:
             found.append((Ports(port), text))
     found.sort(key=lambda one: one[0].inside != usual)
@@ -266,7 +234,7 @@ def read_port(section: Section, env: AnyMapping[str, Scalar], usual: int | None 
 
 
 def read_short_port(node: Node) -> Ports | None:
-    match = SHORT_PORT.fullmatch(re.sub("\ue000[^\ue000]*\ue000", "", getattr(node, "text", "")))
+    match = SHORT_PORT.fullmatch(MARKED.sub("", find_text(node)))
     if match is None or (match["protocol"] or "tcp").lower() != "tcp":
         return None
     inside = find_port(match["inside"])
@@ -274,11 +242,10 @@ def read_short_port(node: Node) -> Ports | None:
 
 
 def read_long_port(node: Mapping) -> Ports | None:
-    texts = {k: e.value.text for k, e in node.entries.items() if isinstance(e.value, Scalar)}
-    inside = find_port(texts.get("target", ""))
-    if inside is None or texts.get("protocol", "tcp").lower() != "tcp":
+    inside = find_port(find_text(node, "target"))
+    if inside is None or (find_text(node, "protocol") or "tcp").lower() != "tcp":
         return None
-    return Ports(inside, find_port(texts.get("published", "")))
+    return Ports(inside, find_port(find_text(node, "published")))
 
 
 def read_check(stack: Stack, section: Section, port: int | None) -> Healthcheck | None:
@@ -302,37 +269,20 @@ def read_check(stack: Stack, section: Section, port: int | None) -> Healthcheck 
         found = Healthcheck(type="exec", command=command)
     if found.type == "exec" and stack.reading.is_local:
         check.add_note(test, "its command is one of the image: on this machine it may be missing")
-    times = {
-        name: read_seconds(check.text(name)) or default
-        for name, default in (("interval", found.interval), ("timeout", found.timeout))
-    }
-    retries = check.text("retries")
+    found = read_times(found, check)
+    retries = find_count(check.text("retries")) or found.retries
     check.tell_all(
         {
             "start_period": "a service has 60 s to start",
             "start_interval": "a service is asked each second until it has started",
         }
     )
-    return Healthcheck(
-        found.type,
-        found.path,
-        found.port,
-        found.command,
-        **times,
-        retries=find_count(retries) or found.retries,
-    )
+    return replace(found, retries=retries)
 
 
 def read_replicas(section: Section) -> int | None:
     scale = section.text("scale")
-    deploy = section.node.entries.get("deploy") if isinstance(section.node, Mapping) else None
-    entry = (
-        deploy.value.entries.get("replicas")
-        if deploy and isinstance(deploy.value, Mapping)
-        else None
-    )
-    text = entry.value.text if entry and isinstance(entry.value, Scalar) else scale
-    return find_count(text) or None
+    return find_count(find_text(section.node, "deploy", "replicas") or scale) or None
 
 
 def read_resources(section: Section) -> Resources:

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nvoi.config.nodes import Mapping, Node, Scalar, Sequence
+from nvoi.config.nodes import Mapping, Node
 from nvoi.onboarding.checkout import build_slug
-from nvoi.onboarding.proposals.tree import Section
+from nvoi.onboarding.proposals.tree import Section, find_text
 
 if TYPE_CHECKING:
     from nvoi.onboarding.proposals.compose_services import Stack
@@ -23,8 +23,7 @@ SETTINGS = re.compile(r"/(?:etc|docker-entrypoint[\w.-]*|usr|opt/[\w-]+/(?:conf|
 def read_volumes(stack: Stack, section: Section, *, is_app: bool) -> dict[str, str]:
     """The paths of a service's volumes by their names; folders of this machine are told of."""
     mounts: dict[str, str] = {}
-    node = section.take("volumes", Sequence)
-    for item in node.items if isinstance(node, Sequence) else []:
+    for item in section.items("volumes"):
         kind, source, target = read_volume(item)
         target = target.rstrip("/") or target
         if not target.startswith("/") or kind not in {"volume", "bind"}:
@@ -49,10 +48,12 @@ def read_volumes(stack: Stack, section: Section, *, is_app: bool) -> dict[str, s
 def read_volume(node: Node) -> tuple[str, str, str]:
     """The kind, source and target of a volume, of the short or the long form."""
     if isinstance(node, Mapping):
-        texts = {k: e.value.text for k, e in node.entries.items() if isinstance(e.value, Scalar)}
-        source = texts.get("source") or texts.get("src") or ""
-        return texts.get("type", "volume"), source, texts.get("target") or texts.get("dst") or ""
-    parts = getattr(node, "text", "").split(":")
+        source, target = (
+            find_text(node, key) or find_text(node, short)
+            for key, short in (("source", "src"), ("target", "dst"))
+        )
+        return find_text(node, "type") or "volume", source, target
+    parts = find_text(node).split(":")
     if len(parts) == 1:
         return "volume", "", parts[0]
     source, target = parts[:2]

@@ -6,6 +6,7 @@ Source: Fly.io's documentation, "Fly Launch configuration (fly.toml)".
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import replace
 
 from nvoi.config.nodes import Mapping, Scalar
@@ -13,17 +14,16 @@ from nvoi.config.schema import AppService, Healthcheck, Resources
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.dockerfile import Image, read_dockerfile
-from nvoi.onboarding.proposals.commands import find_port, read_memory, read_seconds, read_words
+from nvoi.onboarding.proposals.commands import read_memory, read_times, read_words
 from nvoi.onboarding.proposals.proposal import (
     Proposal,
     Reading,
     build_proposal,
     build_service_name,
 )
-from nvoi.onboarding.proposals.sharing import share
-from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, list_texts, read_tree
+from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, list_entries, read_tree
 from nvoi.onboarding.recipes import find_recipe, prepare_app
-from nvoi.onboarding.shell import use_port
+from nvoi.onboarding.shell import find_port, use_port
 
 NAMES = ("fly.toml",)
 #: What the only process is called, and the port that it has without another.
@@ -81,16 +81,20 @@ def read_fly(reading: Reading, file: str) -> Proposal:
     if release := deploy.text("release_command"):
         apps[first] = replace(apps[first], pre_run_command=release)
     deploy.tell_all({"strategy": "nvoi replaces one release by the next once that is well"})
-    finished = [
-        finish(reading, app, dockerfile, is_first=key == first) for key, app in apps.items()
-    ]
-    variables = {key: one for key, one in list_env(section) if isinstance(one, Scalar)}
-    shared = share(reading.notes, finished, {app.name: variables for app in finished}, None, {})
+    env = list_entries(section.take("env", Mapping))
+    variables = {key: one for key, one in env if isinstance(one, Scalar)}
     section.tell_all(REASONS)
     reading.notes.append(Note(FilePlace(0, 0, file), "", NO_SECRETS))
-    answers = Answers(name=name, apps=shared.apps, env=shared.env, secrets=shared.secrets)
-    answered = {"Apps", "Variables", *(["Application"] if name else [])}
-    return build_proposal(reading, file, answers, frozenset(answered))
+    finished = tuple(
+        finish(reading, app, dockerfile, is_first=key == first) for key, app in apps.items()
+    )
+    return build_proposal(
+        reading,
+        file,
+        Answers(name=name, apps=finished),
+        dict.fromkeys(apps, variables),
+        answered=("Apps", "Variables"),
+    )
 
 
 def read_build(reading: Reading, build: Section) -> tuple[Image, str | None]:
@@ -129,40 +133,37 @@ def read_experimental(section: Section) -> str:
     return " ".join(word for word in words if word)
 
 
+def take_processes(section: Section, apps: Iterable[str]) -> list[str]:
+    """The processes that a section is for; none where it names none."""
+    names = [build_service_name(one.text) for one in section.texts("processes")]
+    return [name for name in names if name in apps]
+
+
 def read_services(section: Section, apps: dict[str, AppService]) -> None:
     """Ports and their checks; a service without `processes` is the first one's."""
     services = [section.section("http_service")] if "http_service" in section else []
     for service in [*services, *section.sections("services")]:
-        names = [build_service_name(one.text) for one in list_texts(service.take("processes"))]
+        names = take_processes(service, apps) or [next(iter(apps))]
         port = find_port(service.text("internal_port")) or DEFAULT_PORT
-        checks = [
-            check
-            for key in ("checks", "http_checks", "tcp_checks")
-            for check in service.sections(key)
-        ]
-        for name in [name for name in names if name in apps] or [next(iter(apps))]:
-            if apps[name].port not in {None, port}:
-                service.add_note(
-                    None, f"port {port}: a service has one port here, and it is the first"
-                )
-                continue
-            found = [read_check(check) for check in checks]
-            apps[name] = replace(apps[name], port=port, healthcheck=next(iter(found), None))
-        for check in checks:
-            check.tell_all(CHECK_REASONS)
+        kinds = ("checks", "http_checks", "tcp_checks")
+        checks = [check for kind in kinds for check in service.sections(kind)]
+        found = [read_check(check) for check in checks]
+        for name in names:
+            if apps[name].port in {None, port}:
+                check = next(iter(found), None)
+                apps[name] = replace(apps[name], port=port, healthcheck=check)
+            else:
+                reason = "a service has one port here, and it is the first"
+                service.add_note(None, f"port {port}: {reason}")
         service.tell_all(SERVICE_REASONS)
 
 
 def read_check(check: Section, port: int | None = None) -> Healthcheck:
-    path, kind = check.text("path"), check.text("type")
-    defaults = Healthcheck()
-    return Healthcheck(
-        "http" if path or kind == "http" else "tcp",
-        path or "/",
-        port,
-        interval=read_seconds(check.text("interval")) or defaults.interval,
-        timeout=read_seconds(check.text("timeout")) or defaults.timeout,
-    )
+    path = check.text("path")
+    is_http = check.text("type") == "http" or path
+    made = read_times(Healthcheck("http" if is_http else "tcp", path or "/", port), check)
+    check.tell_all(CHECK_REASONS)
+    return made
 
 
 def read_checks(section: Section, apps: dict[str, AppService]) -> None:
@@ -174,19 +175,16 @@ def read_checks(section: Section, apps: dict[str, AppService]) -> None:
             checks.tell(key, "a service has one check here")
             continue
         check = checks.section(key)
-        names = [build_service_name(one.text) for one in list_texts(check.take("processes"))]
-        name = next((one for one in names if one in apps), name)
+        name = next(iter(take_processes(check, apps)), name)
         port = find_port(check.text("port"))
         made = read_check(check, None if port == apps[name].port else port)
         apps[name] = replace(apps[name], healthcheck=made)
-        check.tell_all(CHECK_REASONS)
 
 
 def read_mounts(section: Section, apps: dict[str, AppService]) -> None:
     for mount in section.sections("mounts"):
         source, target = build_service_name(mount.text("source")), mount.text("destination")
-        names = [build_service_name(one.text) for one in list_texts(mount.take("processes"))]
-        for name in [name for name in names if name in apps] or [next(iter(apps))]:
+        for name in take_processes(mount, apps) or [next(iter(apps))]:
             mounts = {**apps[name].mounts, source or "data": target.rstrip("/")}
             apps[name] = replace(apps[name], mounts=mounts)
         mount.tell_all({"initial_size": "a volume has 10 GB unless its `size` says otherwise"})
@@ -194,26 +192,19 @@ def read_mounts(section: Section, apps: dict[str, AppService]) -> None:
 
 def read_machines(section: Section, apps: dict[str, AppService]) -> None:
     for machine in section.sections("vm"):
-        names = [build_service_name(one.text) for one in list_texts(machine.take("processes"))]
         text = machine.text("memory") or machine.text("memory_mb")
         # A number alone is of megabytes.
         memory = read_memory(f"{text}m" if text.isdigit() else text)
-        for name in [name for name in names if name in apps] or apps:
+        for name in take_processes(machine, apps) or list(apps):
             apps[name] = replace(apps[name], resources=Resources(memory_limit=memory))
         machine.tell_all({"size": "what a service may use is its `resources`"})
 
 
-def list_env(section: Section) -> list[tuple[str, object]]:
-    node = section.take("env", Mapping)
-    entries = node.entries.items() if isinstance(node, Mapping) else ()
-    return [(name, entry.value) for name, entry in entries]
-
-
 def finish(reading: Reading, app: AppService, image: Image, *, is_first: bool) -> AppService:
     """A process as a service; on this machine with a command of its own."""
+    app = replace(app, command=use_port(app.command or "", app.port) or None)
     if not reading.is_local:
-        return replace(app, command=use_port(app.command, app.port) if app.command else None)
-    recipe = find_recipe(reading.folder)
-    command = app.command or ("" if recipe and recipe.command else image.local_command)
-    app = replace(app, image=None, command=use_port(command, app.port) or None)
-    return prepare_app(app, recipe, is_first=is_first)
+        return app
+    usual = use_port(image.local_command, app.port)
+    app = replace(app, image=None)
+    return prepare_app(app, find_recipe(reading.folder), is_first=is_first, usual=usual)

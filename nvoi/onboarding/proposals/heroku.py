@@ -10,7 +10,7 @@ import posixpath
 import secrets
 from dataclasses import replace
 
-from nvoi.config.nodes import Mapping, Scalar, Sequence
+from nvoi.config.nodes import Scalar
 from nvoi.config.schema import AppService, AuxiliaryService, Database, Volume
 from nvoi.errors import ConfigError, Fault
 from nvoi.onboarding.answers import Answers
@@ -23,11 +23,9 @@ from nvoi.onboarding.checkout import (
 )
 from nvoi.onboarding.databases import MYSQL, POSTGRES, VOLUME, Kind, complete
 from nvoi.onboarding.dockerfile import Image
-from nvoi.onboarding.hosts import DATABASE_HOST
 from nvoi.onboarding.proposals.commands import find_count
 from nvoi.onboarding.proposals.proposal import Proposal, Reading, build_proposal
-from nvoi.onboarding.proposals.sharing import share
-from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, read_tree
+from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, find_text, read_tree
 from nvoi.onboarding.recipes import Recipe, find_recipe
 from nvoi.onboarding.sources import find_health
 
@@ -78,17 +76,11 @@ def read_heroku(reading: Reading, file: str) -> Proposal:
     answers = Answers(name=build_slug(section.text("name")), apps=apps)
     answers = read_addons(section, answers)
     variables = read_variables(reading, section)
-    hosts = {"redis": "redis", "": DATABASE_HOST}
-    shared = share(
-        reading.notes, apps, {app.name: variables for app in apps}, answers.database, hosts
-    )
     section.tell_all(REASONS)
-    env = {**answers.env, **shared.env}
-    answers = replace(answers, apps=shared.apps, env=env, secrets=shared.secrets)
-    answered = {"Apps"} if processes else set()
-    answered |= {"Database", "Variables"} if root is not None else set()
-    answered |= {"Application"} if answers.name else set()
-    return build_proposal(reading, file, answers, frozenset(answered))
+    answered = ["Apps"] if processes else []
+    answered += ["Database", "Variables"] if root is not None else []
+    own = {app.name: variables for app in apps}
+    return build_proposal(reading, file, answers, own, answered)
 
 
 def is_foreign(file: str, text: str) -> bool:
@@ -156,15 +148,11 @@ def read_formation(section: Section) -> dict[str, int]:
 
 def read_addons(section: Section, answers: Answers) -> Answers:
     """A database or Redis that was rented becomes one that runs beside the app."""
-    node = section.take("addons", Sequence)
-    for item in node.items if isinstance(node, Sequence) else []:
-        entry = item.entries.get("plan") if isinstance(item, Mapping) else None
-        plan = entry.value if entry else item
-        text = plan.text if isinstance(plan, Scalar) else ""
+    for item in section.items("addons"):
+        text = find_text(item) or find_text(item, "plan")
         name = text.partition(":")[0]
         if name in DATABASES and answers.database is None:
-            kind = DATABASES[name]
-            database = complete(Database(), kind)
+            database = complete(Database(), DATABASES[name])
             answers = replace(answers, database=database, volume=Volume(VOLUME))
         elif name in REDIS and not answers.services:
             redis = AuxiliaryService("redis", REDIS_IMAGE, port=REDIS_PORT)

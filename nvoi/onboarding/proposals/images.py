@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 
+from nvoi.config.nodes import Scalar, Sequence
 from nvoi.config.schema import Database, Volume
 from nvoi.onboarding.databases import MYSQL, POSTGRES, Kind, complete
+from nvoi.onboarding.proposals.commands import read_words
 from nvoi.onboarding.proposals.tree import Section
 from nvoi.secret import Secret
 
@@ -88,10 +91,12 @@ def find_database_kind(image: str) -> Kind | None:
 
 
 def build_database(
-    section: Section, kind: Kind, image: str, settings: Mapping[str, str], mount: Mapping[str, str]
+    section: Section, image: str, settings: Mapping[str, Scalar], mounts: Mapping[str, str]
 ) -> tuple[Database, Volume]:
     """The database that a file sets up by an image's variables; what it lacks is made."""
-    known = {ALIASES.get(name, name): value for name, value in settings.items()}
+    kind = find_database_kind(image)
+    assert kind  # noqa: S101 - it was chosen for it
+    known = {ALIASES.get(name, name): one.text for name, one in settings.items()}
     for name in ("PGDATA", "POSTGRES_HOST_AUTH_METHOD"):
         if known.pop(name, None) is not None:
             section.add_note(None, f"{name} is nvoi's to say, and is left out")
@@ -103,11 +108,35 @@ def build_database(
     elif "MYSQL_USER" not in known and "MYSQL_ROOT_PASSWORD" in known:
         known |= {"MYSQL_USER": "root", "MYSQL_PASSWORD": known["MYSQL_ROOT_PASSWORD"]}
     secrets = {name: Secret(value) for name, value in known.items()}
+    mount = choose_mount(section, kind, mounts)
     made = complete(Database(adapter=kind.adapter, image=image, mount=mount, secrets=secrets), kind)
     lacking = [name for name in kind.passwords if name not in known]
     if lacking:
         section.add_note(None, f"{', '.join(lacking)}: made by chance, as the file has none")
     return made, Volume(next(iter(made.mount)))
+
+
+def choose_mount(section: Section, kind: Kind, mounts: Mapping[str, str]) -> dict[str, str]:
+    """The volume with a database's data, at its image's folder or a part of it; one at most."""
+    root = posixpath.join("/", *kind.folder.split("/")[1:4])
+    chosen = next((name for name, path in mounts.items() if path.startswith(root)), None)
+    for name, path in mounts.items():
+        if name != chosen:
+            section.add_note(None, f"volume {name} at {path}: a database has one, for its data")
+    return {chosen: mounts[chosen]} if chosen else {}
+
+
+def read_program(section: Section, key: str, image: str) -> str:
+    """The command of a finished image that a file gives arguments alone, at ``key``."""
+    arguments = read_words(section.take(key, Scalar, Sequence))
+    command = build_program(image, arguments) if arguments else ""
+    if command is None:
+        section.add_note(
+            None,
+            f"{key}: it is arguments for the image's own program, which nvoi's `command` has to "
+            "name too; it is left out",
+        )
+    return command or ""
 
 
 def build_program(image: str, words: str) -> str | None:

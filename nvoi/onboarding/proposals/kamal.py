@@ -22,13 +22,13 @@ from nvoi.config.schema import (
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import build_slug
 from nvoi.onboarding.hosts import DATABASE_HOST, build_addresses
-from nvoi.onboarding.proposals.commands import find_port, read_seconds, read_words
+from nvoi.onboarding.proposals.commands import read_times, read_words
 from nvoi.onboarding.proposals.compose_volumes import clean_volume
 from nvoi.onboarding.proposals.images import (
     build_database,
-    build_program,
     find_database_kind,
     find_image_port,
+    read_program,
 )
 from nvoi.onboarding.proposals.kamal_servers import Servers, wrap_hosts
 from nvoi.onboarding.proposals.proposal import (
@@ -37,10 +37,9 @@ from nvoi.onboarding.proposals.proposal import (
     build_proposal,
     build_service_name,
 )
-from nvoi.onboarding.proposals.sharing import share
-from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, list_texts, read_tree
+from nvoi.onboarding.proposals.tree import FilePlace, Note, Section, find_node, read_tree
 from nvoi.onboarding.proposals.variables import read_dotenv
-from nvoi.onboarding.shell import use_port
+from nvoi.onboarding.shell import find_port, use_port
 
 NAMES = ("config/deploy.yml", "config/deploy.yaml")
 #: ERB that looks a variable up: ENV["X"], ENV.fetch("X"), and a default in any of their ways.
@@ -118,11 +117,9 @@ def read_kamal(reading: Reading, file: str) -> Proposal:
     plan = Plan(reading, name, Servers(), dict(read_secrets(reading, file)))
     apps, variables = read_roles(plan, section)
     others, database, volume = read_accessories(plan, section.section("accessories"))
-    apps = [replace(app, servers=plan.servers.place(app.name)) for app in apps]
-    others = [replace(one, servers=plan.servers.place(one.name)) for one in others]
+    place = plan.servers.place
     if database:
-        database = replace(database, servers=plan.servers.place(DATABASE_HOST))
-    shared = share(reading.notes, apps, variables, database, plan.hosts)
+        database = replace(database, servers=place(DATABASE_HOST))
     names = build_addresses(plan.hosts, name, database, is_local=False)
     reached = {service: names[known] for known, service in plan.hosts.items()}
     reading.notes += plan.servers.find_addresses(variables, reached)
@@ -132,16 +129,13 @@ def read_kamal(reading: Reading, file: str) -> Proposal:
         name=name,
         provider=SSHProvider(),
         groups=groups,
-        apps=shared.apps,
-        services=tuple(others),
+        apps=tuple(replace(app, servers=place(app.name)) for app in apps),
+        services=tuple(replace(one, servers=place(one.name)) for one in others),
         database=database,
         volume=volume,
-        env=shared.env,
-        secrets=shared.secrets,
         hosts=plan.hosts,
     )
-    answered = {"Apps", "Database", "Variables"} | ({"Place"} if groups else set())
-    return build_proposal(reading, file, answers, frozenset({*answered, "Application"}))
+    return build_proposal(reading, file, answers, variables)
 
 
 def read_accessories(
@@ -155,14 +149,13 @@ def read_accessories(
         accessory = accessories.section(key)
         image = accessory.text("image")
         service = build_service_name(key)
-        if database is None and (kind := find_database_kind(image)):
+        if database is None and find_database_kind(image):
             add_names(plan, accessory, key, DATABASE_HOST)
-            settings = {name: one.text for name, one in read_env(plan, accessory).items()}
-            mount = read_data(accessory)
             plan.servers.read_hosts(accessory, DATABASE_HOST, is_single=True)
+            mounts = read_mounts(accessory)
+            database, volume = build_database(accessory, image, read_env(plan, accessory), mounts)
             told = {**ACCESSORY, "cmd": "nvoi starts a database as its image does", "port": ""}
             accessory.tell_all(told)
-            database, volume = build_database(accessory, kind, image, settings, mount)
         elif service:
             add_names(plan, accessory, key, service)
             others.append(read_accessory(plan, accessory, service, image))
@@ -242,9 +235,7 @@ def read_roles(
 
 def list_roles(section: Section) -> Iterator[tuple[str, Section]]:
     """Each role with its mapping; hosts alone are those of the primary one."""
-    entries = section.node.entries if isinstance(section.node, Mapping) else {}
-    servers = entries.get("servers")
-    if servers is None or not isinstance(servers.value, Mapping):
+    if not isinstance(find_node(section.node, "servers"), Mapping):
         node = section.take("servers")
         yield PRIMARY, Section(section.notes, "servers", wrap_hosts(node))
         return
@@ -262,30 +253,20 @@ def read_proxy(app: AppService, proxy: Section, health: Section) -> AppService:
     if port is None:
         port = TRAEFIK_PORT if health else PROXY_PORT
     path = check.text("path") or health.text("path") or "/up"
-    defaults = Healthcheck()
-    interval, timeout = (
-        read_seconds(check.text(name) or health.text(name)) for name in ("interval", "timeout")
-    )
+    made = read_times(Healthcheck(path=path), check, health)
     check.tell_all({})
     health.tell_all({"max_attempts": "a service has 60 s to start", "cord": "nvoi needs no cord"})
-    for key in ("host", "hosts", "ssl", "forward_headers", "response_timeout", "buffering"):
-        proxy.tell(key, NO_DOMAINS)
-    proxy.tell_all({"run": NO_DOMAINS, "logging": REASONS["logging"]})
-    made = Healthcheck(
-        path=path,
-        interval=interval or defaults.interval,
-        timeout=timeout or defaults.timeout,
-    )
+    domains = ("host", "hosts", "ssl", "forward_headers", "response_timeout", "buffering", "run")
+    proxy.tell_all({**dict.fromkeys(domains, NO_DOMAINS), "logging": REASONS["logging"]})
     return replace(app, port=port, healthcheck=made)
 
 
 def read_env(plan: Plan, section: Section) -> dict[str, Scalar]:
     """Both forms: variables alone, or `clear` ones and the names of secret ones."""
     env = section.section("env")
-    clear = env.section("clear") if "clear" in env else Section([], "", None)
-    node = env.take("secret")
+    clear = env.section("clear")
     found: dict[str, Scalar] = {}
-    for one in list_texts(node):
+    for one in env.texts("secret"):
         # NAME:OTHER is the secret OTHER under another name.
         name, _, other = one.text.partition(":")
         value = plan.secrets.get(other or name)
@@ -296,16 +277,16 @@ def read_env(plan: Plan, section: Section) -> dict[str, Scalar]:
     env.tell("tags", "which host a container is on is nothing that it is told")
     for part in (clear, env):
         for key in part.list_keys():
-            value_node = part.take(key)
-            if isinstance(value_node, Scalar):
-                found[key] = value_node
+            node = part.take(key)
+            if isinstance(node, Scalar):
+                found[key] = node
     return found
 
 
 def read_volumes(section: Section, key: str) -> dict[str, str]:
     """``NAME:/path``; a folder of the server becomes a volume, which begins empty."""
     mounts: dict[str, str] = {}
-    for text in list_texts(section.take(key)):
+    for text in section.texts(key):
         source, _, rest = text.text.partition(":")
         target = rest.partition(":")[0].rstrip("/")
         name = clean_volume(posixpath.basename(source.rstrip("/")))
@@ -318,25 +299,18 @@ def read_volumes(section: Section, key: str) -> dict[str, str]:
     return mounts
 
 
-def read_data(accessory: Section) -> dict[str, str]:
-    """A database's folder; it has one volume."""
-    mounts = {**read_volumes(accessory, "directories"), **read_volumes(accessory, "volumes")}
-    for name, path in list(mounts.items())[1:]:
-        accessory.add_note(None, f"volume {name} at {path}: a database has one, for its data")
-    return dict(list(mounts.items())[:1])
+def read_mounts(accessory: Section) -> dict[str, str]:
+    return {**read_volumes(accessory, "directories"), **read_volumes(accessory, "volumes")}
 
 
 def read_accessory(plan: Plan, accessory: Section, service: str, image: str) -> AuxiliaryService:
     env = {name: one.text for name, one in read_env(plan, accessory).items()}
-    command = read_words(accessory.take("cmd", Scalar, Sequence))
-    words = build_program(image, command) if command else ""
-    if words is None:
-        accessory.add_note(None, "cmd: nvoi's `command` names the program too: it is left out")
+    command = read_program(accessory, "cmd", image) or None
     port = find_port(accessory.text("port").rpartition(":")[2]) or find_image_port(image)
-    mount = {**read_volumes(accessory, "directories"), **read_volumes(accessory, "volumes")}
+    mount = read_mounts(accessory)
     plan.servers.read_hosts(accessory, service, is_single=True)
     accessory.tell_all(ACCESSORY)
-    return AuxiliaryService(service, image, port=port, command=words or None, env=env, mount=mount)
+    return AuxiliaryService(service, image, port=port, command=command, env=env, mount=mount)
 
 
 def add_names(plan: Plan, accessory: Section, key: str, service: str) -> None:

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from collections.abc import Mapping as Names
 from dataclasses import dataclass, field
 
-from nvoi.config.nodes import Entry, Mapping, Node, Scalar, Sequence
+from nvoi.config.nodes import Entry, Mapping, Node, Scalar
 from nvoi.config.schema import ServerGroup
 from nvoi.onboarding.answers import MAIN
 from nvoi.onboarding.hosts import rename_hosts
-from nvoi.onboarding.proposals.commands import find_port
-from nvoi.onboarding.proposals.proposal import build_service_name
-from nvoi.onboarding.proposals.sharing import Variables
-from nvoi.onboarding.proposals.tree import Note, Section, list_texts
+from nvoi.onboarding.proposals.proposal import Variables, build_service_name
+from nvoi.onboarding.proposals.tree import Note, Section, list_entries, list_items, list_texts
+from nvoi.onboarding.shell import find_port
 
 
 @dataclass
@@ -64,13 +63,12 @@ class Servers:
         """The hosts of a role or an accessory, which may name roles in their place."""
         wanted: list[str] = []
         for key in ("hosts", "host"):
-            node = section.take(key)
-            for item in node.items if isinstance(node, Sequence) else [node]:
+            for item in list_items(section.take(key)):
                 # A host may have tags, as a mapping of one key.
-                tagged = list(item.entries) if isinstance(item, Mapping) else []
+                tagged = [name for name, _ in list_entries(item)]
                 wanted += tagged or [one.text for one in list_texts(item)]
         for key in ("roles", "role"):
-            for one in list_texts(section.take(key)):
+            for one in section.texts(key):
                 wanted += self.places.get(one.text, [])
         self.places[name] = list(dict.fromkeys(wanted))
         if is_single and wanted:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nvoi.config.environment import SECRETS, parse_database_url
-from nvoi.config.fields import SERVICE_NAME
-from nvoi.config.nodes import Place
+from nvoi.config.fields import ENV_NAME, SERVICE_NAME
+from nvoi.config.nodes import Place, Scalar, join_path
 from nvoi.config.schema import AppService, Database
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import build_slug
+from nvoi.onboarding.hosts import DATABASE_HOST, rename_hosts
 from nvoi.onboarding.proposals.tree import FilePlace, Note
+from nvoi.onboarding.proposals.variables import is_secret
 from nvoi.onboarding.recipes import find_recipe
 from nvoi.onboarding.sources import read_text
 from nvoi.secret import Secret
@@ -30,6 +33,14 @@ NO_APP = (
     "alone"
 )
 MARKED = re.compile(f"{MARK}([^{MARK}]*){MARK}")
+#: What nvoi sets itself where the app has a database.
+SET_BY_NVOI = re.compile(r"DATABASE_URL|(?:POSTGRES|MYSQL)_(?:HOST|PORT|USER|PASSWORD|DB|DATABASE)")
+#: A driver of its own in the address is the app's business, and stays.
+DRIVER = re.compile(r"\w+\+\w+:")
+PORTS = frozenset({"5432", "3306"})
+
+#: The variables of each service; a value knows its place.
+Variables = Mapping[str, Mapping[str, Scalar]]
 
 
 @dataclass(frozen=True)
@@ -105,17 +116,30 @@ def find_marks(value: Any) -> Iterator[str]:
 
 
 def build_proposal(
-    reading: Reading, file: str, answers: Answers, answered: frozenset[str]
+    reading: Reading,
+    file: str,
+    answers: Answers,
+    variables: Variables,
+    answered: Iterable[str] = ("Apps", "Database", "Variables"),
 ) -> Proposal:
-    """The proposal of what was read; what this machine needs beside it is told."""
+    """The proposal of what was read; what this machine needs beside it is told.
+
+    Args:
+        variables: those of each app, which are divided among them.
+        answered: the sections that the file says all of.
+    """
+    answers = share(reading.notes, answers, variables)
+    answered = {*answered, *(["Application"] if answers.name else [])}
+    if answers.groups:
+        answered.add("Place")
     if reading.is_local and answers.database and answers.database.engine in SECRETS:
         database = find_running(reading, answers.database, answers.hosts)
         answers = replace(answers, database=database, volume=None)
         if database.url is None:
-            answered -= {"Database"}
+            answered.discard("Database")
             reading.faults[database.engine or ""] = NO_SERVER.format(engine=database.engine)
     if reading.is_local and not answers.apps:
-        answered -= {"Apps"}
+        answered.discard("Apps")
         reading.faults["app"] = NO_APP
     if reading.is_local:
         answers = replace(answers, apps=tuple(divide_ports(reading, file, answers.apps)))
@@ -126,7 +150,54 @@ def build_proposal(
     missing = {name: reading.wanted.get(name, f"${name}") for name in needed}
     notes = sorted(dict.fromkeys(reading.notes), key=lambda note: note.position)
     cleaned = tuple(Note(note.place, note.path, show_marks(note.message)) for note in notes)
-    return Proposal(file, answers, answered, cleaned, missing, tuple(reading.faults.values()))
+    faults = tuple(reading.faults.values())
+    return Proposal(file, answers, frozenset(answered), cleaned, missing, faults)
+
+
+def share(notes: list[Note], answers: Answers, variables: Variables) -> Answers:
+    """The apps with variables of their own, and what all of them get."""
+    env: dict[str, str] = {}
+    secrets: dict[str, Secret] = {}
+    database = answers.database
+    own: dict[str, dict[str, str]] = {app.name: {} for app in answers.apps}
+    everybody = [variables.get(app.name, {}) for app in answers.apps]
+    for app in answers.apps:
+        for name, scalar in variables.get(app.name, {}).items():
+            value, path = scalar.text, f"{app.name}: {join_path('', name)}"
+            if not ENV_NAME.fullmatch(name):
+                notes.append(Note(scalar.place, path, "is no name that a variable can have"))
+            elif database and is_set_by_nvoi(name, value, database, answers.hosts):
+                notes.append(Note(scalar.place, path, "nvoi sets it, for its own database"))
+            elif name == "PORT" and app.port:
+                notes.append(Note(scalar.place, path, "nvoi sets it, to the service's `port`"))
+            elif name == "PORT":
+                own[app.name][name] = value
+            elif is_secret(name, value):
+                first = secrets.setdefault(name, Secret(value))
+                if first.reveal() != value:
+                    own[app.name][name] = value
+                    message = "differs between services: this one is in `env`, and not masked"
+                    notes.append(Note(scalar.place, path, message))
+            elif all(name in other and other[name].text == value for other in everybody):
+                env[name] = value
+            else:
+                own[app.name][name] = value
+    apps = tuple(
+        replace(app, env=MappingProxyType({**app.env, **own[app.name]})) for app in answers.apps
+    )
+    return replace(answers, apps=apps, env={**answers.env, **env}, secrets=secrets)
+
+
+def is_set_by_nvoi(name: str, value: str, database: Database, hosts: Mapping[str, str]) -> bool:
+    """Whether a variable says of the app's own database what nvoi says in the same variable."""
+    if not SET_BY_NVOI.fullmatch(name) or DRIVER.match(value):
+        return False
+    if name in database.secrets:
+        return database.secrets[name].reveal() == value
+    if name.endswith("_PORT"):
+        return value in PORTS
+    own = {host: "" for host, service in hosts.items() if service == DATABASE_HOST}
+    return rename_hosts(name, value, own) != value
 
 
 def divide_ports(reading: Reading, file: str, apps: Sequence[AppService]) -> Iterator[AppService]:

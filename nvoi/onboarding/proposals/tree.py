@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from nvoi.config.nodes import (
     Scalar,
     Sequence,
     compose,
+    find_child,
     is_null,
     join_path,
 )
@@ -212,25 +213,23 @@ class Section:
 
     def text(self, key: str) -> str:
         """The text at ``key``, "" where there is none; anything else is told of."""
-        entry = self._entries.get(key)
-        if entry is not None and not isinstance(entry.value, Scalar):
-            self.tell(key, "is no text")
-            return ""
-        node = self.take(key)
-        return node.text.strip() if isinstance(node, Scalar) else ""
+        return find_text(self.take(key, Scalar)).strip()
+
+    def items(self, key: str) -> list[Node]:
+        """The items of the list at ``key``; anything else is told of."""
+        return list_items(self.take(key, Sequence))
+
+    def texts(self, key: str) -> list[Scalar]:
+        """The texts of the list at ``key``, or the only one."""
+        return list_texts(self.take(key))
 
     def section(self, key: str) -> Section:
-        found = self._entries.get(key)
-        if found is not None and not isinstance(found.value, Mapping) and not is_null(found.value):
-            self.tell(key, "is no mapping")
-        entry = self._entries.pop(key, None)
-        return Section(self.notes, self._join(key), entry.value if entry else None)
+        return Section(self.notes, self._join(key), self.take(key, Mapping))
 
     def sections(self, key: str) -> list[Section]:
         """The mappings of a list, or the only one."""
-        node = self.take(key)
-        items = node.items if isinstance(node, Sequence) else [node] if node else []
-        return [Section(self.notes, self._join(key), item) for item in items]
+        path = self._join(key)
+        return [Section(self.notes, path, item) for item in list_items(self.take(key))]
 
     def list_keys(self) -> list[str]:
         """What was not taken yet."""
@@ -264,7 +263,32 @@ class Section:
         return join_path(self.path, key)
 
 
-def list_texts(node: Node | None) -> Iterator[Scalar]:
+def find_node(node: Node | None, *keys: str) -> Node | None:
+    """What stands at a path of keys."""
+    for key in keys:
+        node = find_child(node, key)
+    return node
+
+
+def find_text(node: Node | None, *keys: str) -> str:
+    """The text at a path of keys; "" where there is none."""
+    found = find_node(node, *keys)
+    return found.text if isinstance(found, Scalar) and not found.is_null else ""
+
+
+def list_items(node: Node | None) -> list[Node]:
+    """The items of a list, or the only one."""
+    if node is None:
+        return []
+    return node.items if isinstance(node, Sequence) else [node]
+
+
+def list_texts(node: Node | None) -> list[Scalar]:
     """The texts of a list, or the only one."""
-    items = node.items if isinstance(node, Sequence) else [node]
-    yield from (item for item in items if isinstance(item, Scalar) and not item.is_null)
+    return [item for item in list_items(node) if isinstance(item, Scalar) and not item.is_null]
+
+
+def list_entries(node: Node | None) -> list[tuple[str, Node]]:
+    """The names and values of a mapping."""
+    entries = node.entries if isinstance(node, Mapping) else {}
+    return [(name, entry.value) for name, entry in entries.items()]

@@ -42,16 +42,23 @@ def find_recipe(folder: Path) -> Recipe | None:
 
 
 def prepare_app(
-    app: AppService, recipe: Recipe | None, *, is_first: bool, folder: str = "."
+    app: AppService,
+    recipe: Recipe | None,
+    *,
+    is_first: bool,
+    folder: str = ".",
+    usual: str = "",
 ) -> AppService:
-    """A service as it runs on this machine: with a command of its own, or the recipe's.
+    """A service as it runs on this machine: with a command of its own, else the recipe's.
 
     Args:
         is_first: whether it is the one that prepares the release; that is done once.
         folder: where it starts, below the release's.
+        usual: what starts it where neither has a command: its image's.
     """
     recipe = recipe or Recipe("")
-    command = build_path(app.command, recipe) if app.command else recipe.command
+    own_command = app.command or ("" if recipe.command else usual)
+    command = build_path(own_command, recipe) if own_command else recipe.command
     enter = "" if folder == "." else f"cd {shlex.quote(folder)}\n"
     if enter and command:
         command = f"cd {shlex.quote(folder)} && {command}"

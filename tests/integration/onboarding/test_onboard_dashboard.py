@@ -6,34 +6,49 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 from pathlib import Path
 
+import pytest
 import trustme
 
 from nvoi.config.credentials import get_key
 from tests.fakes.behaviours import Answer
 from tests.fakes.protocol import find_signature_faults
 from tests.fakes.receiver import Receiver
-from tests.integration.commands import NVOI, build_environment, run_nvoi
+from tests.integration.commands import NVOI, build_environment, call_nvoi
 from tests.integration.onboarding.configs import read_config
-from tests.integration.onboarding.scripts import LEAST
-from tests.integration.onboarding.wizard import ENTER, Wizard
+from tests.integration.onboarding.scripts import STARTED, STREAMED
+from tests.integration.onboarding.wizard import (
+    ENTER,
+    SMALL,
+    Wizard,
+    list_files,
+    without_key,
+    write_small,
+)
 from tests.integration.streams import KEY
 from tests.ports import find_port
 from tests.waiting import fetch, wait_until
 
-#: As few questions as there can be, up to a dashboard that is started.
-START = (*LEAST[:-1], ("Which one?", ">start one on this machine, in the background"))
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """One that leaves few questions."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    write_small(folder)
+    return folder
 
 
-def test_a_dashboard_that_takes_the_signed_call_is_kept_without_a_question(tmp_path: Path) -> None:
-    with Receiver(KEY) as dashboard, Wizard(tmp_path) as wizard:
+def test_a_dashboard_that_takes_the_signed_call_is_kept_without_a_question(checkout: Path) -> None:
+    with Receiver(KEY) as dashboard, Wizard(checkout, *SMALL) as wizard:
         dashboard.always(Answer(202))
-        wizard.follow(LEAST)
+        wizard.follow(STREAMED)
         wizard.answer("Callback URL:", f"{dashboard.url}/")
         wizard.wait_for("The dashboard answers (202)")
         wizard.pick("? What now?", "save it")
@@ -41,12 +56,12 @@ def test_a_dashboard_that_takes_the_signed_call_is_kept_without_a_question(tmp_p
         (call,) = dashboard.requests
         assert re.fullmatch(r"/api/deploys/nvoi-onboard-[0-9a-f]{12}/logs", call.path)
         assert call.body == b'{"logs": []}'
-        key = get_key(tmp_path, environ={}).value.reveal()
+        key = get_key(checkout, environ={}).value.reveal()
         assert not list(find_signature_faults(call, key.encode()))
-        assert read_config(tmp_path).callback_url == f"{dashboard.url}/"
+        assert read_config(checkout).callback_url == f"{dashboard.url}/"
 
 
-def test_an_answer_that_is_not_well_is_explained_and_the_url_can_be_kept(tmp_path: Path) -> None:
+def test_an_answer_that_is_not_well_is_explained_and_the_url_can_be_kept(checkout: Path) -> None:
     meanings = {
         401: "does not know this app's key yet",
         404: "nothing has this path",
@@ -55,10 +70,10 @@ def test_an_answer_that_is_not_well_is_explained_and_the_url_can_be_kept(tmp_pat
         500: "a fault of its own",
     }
     location = {"Location": "https://new.example.com/c?t=1"}
-    with Receiver(KEY) as dashboard, Wizard(tmp_path) as wizard:
+    with Receiver(KEY) as dashboard, Wizard(checkout, *SMALL) as wizard:
         dashboard.always(Answer(401, location))
         url = dashboard.url.replace("://", "://user:p4ss-5ecret@")
-        wizard.follow((*LEAST, ("Callback URL:", dashboard.url)))
+        wizard.follow((*STREAMED, ("Callback URL:", dashboard.url)))
         for status, words in meanings.items():
             wizard.wait_for(f"! It answered {status}.")
             wizard.wait_for(words)
@@ -76,14 +91,18 @@ def test_an_answer_that_is_not_well_is_explained_and_the_url_can_be_kept(tmp_pat
         # It was seen while it was typed.
         assert "5ecret" not in wizard.seen[before:]
         assert len(dashboard.requests) == len(meanings) + 2
-        assert read_config(tmp_path).callback_url == url
+        assert read_config(checkout).callback_url == url
 
 
-def test_what_does_not_answer_is_explained_and_can_be_changed(tmp_path: Path) -> None:
+def test_what_does_not_answer_is_explained_and_can_be_changed(checkout: Path) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
-    with Receiver(KEY) as well, Receiver(KEY, tls=tls) as untrusted, Wizard(tmp_path) as wizard:
-        wizard.follow(LEAST)
+    with (
+        Receiver(KEY) as well,
+        Receiver(KEY, tls=tls) as untrusted,
+        Wizard(checkout, *SMALL) as wizard,
+    ):
+        wizard.follow(STREAMED)
         wizard.answer("Callback URL:", f"http://127.0.0.1:{find_port()}")
         wizard.wait_for("! No answer: no connection: Connection refused.")
         wizard.wait_for("Its callback URL is http://127.0.0.1:8787/api/deploys")
@@ -100,51 +119,36 @@ def test_what_does_not_answer_is_explained_and_can_be_changed(tmp_path: Path) ->
         wizard.pick("? What now?", "save it")
         assert wizard.end() == 0
         assert untrusted.requests == []
-        assert read_config(tmp_path).callback_url == well.url
+        assert read_config(checkout).callback_url == well.url
 
 
-def test_ctrl_c_ends_a_call_that_gets_no_answer(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent, Wizard(tmp_path) as wizard:
-        wizard.follow(LEAST)
+def test_ctrl_c_ends_a_call_that_gets_no_answer(checkout: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, Wizard(checkout, *SMALL) as wizard:
+        wizard.follow(STREAMED)
         wizard.answer("Callback URL:", f"http://127.0.0.1:{silent.getsockname()[1]}/c")
         connection, _ = silent.accept()
         with connection:
             assert connection.recv(10)
             wizard.process.send("\x03")
             assert wizard.end() == 130
-    assert list(tmp_path.iterdir()) == []
+    assert list(list_files(checkout)) == ["compose.yaml"]
 
 
-def test_nvois_own_dashboard_takes_the_call_and_stores_nothing(tmp_path: Path) -> None:
-    environ = build_environment(tmp_path) | {"NVOI_HOME": str(tmp_path / "home")}
-    with subprocess.Popen(
-        [NVOI, "dashboard", "--port", "0"], env=environ, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout
-            found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
-            assert found
-            with Wizard(tmp_path, DEPLOY_KEY=KEY) as wizard:
-                wizard.follow((*LEAST, ("Callback URL:", f"{found[0]}/api/deploys")))
-                wizard.wait_for("The dashboard answers (200)")
-                wizard.pick("? What now?", "save it")
-                assert wizard.end() == 0
-            address = f"{found[0]}/api/projects/default/deploys.json"
-            assert json.loads(fetch(address))["deploys"] == []
-        finally:
-            process.terminate()
+def list_projects(folder: Path) -> str:
+    environ = build_environment(folder) | {"NVOI_HOME": str(folder / "home")}
+    return call_nvoi("dashboard", "project", "list", folder=folder, environ=environ).stdout
 
 
-def test_a_dashboard_is_started_and_has_the_app_under_its_name(tmp_path: Path) -> None:
-    home = {"NVOI_HOME": str(tmp_path / "home")}
-    environ = build_environment(tmp_path) | home
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.mkdir()
-    second.mkdir()
+def test_a_dashboard_is_started_and_has_the_app_under_its_name(
+    tmp_path: Path, checkout: Path
+) -> None:
+    home = str(tmp_path / "home")
+    second = tmp_path / "second"
+    shutil.copytree(checkout, second)
     pids: list[int] = []
     try:
-        with Wizard(first, NVOI_HOME=home["NVOI_HOME"]) as wizard:
-            wizard.follow(START)
+        with Wizard(checkout, *SMALL, NVOI_HOME=home) as wizard:
+            wizard.follow(STARTED)
             wizard.wait_for("The dashboard answers (200)")
             # Another name of the app is one of its project too.
             wizard.follow((("? What now?", ">change Application"), ("Application name:", "store")))
@@ -153,24 +157,24 @@ def test_a_dashboard_is_started_and_has_the_app_under_its_name(tmp_path: Path) -
         found = re.search(r"as process (\d+)", wizard.seen)
         assert found
         pids.append(int(found[1]))
-        url = read_config(first).callback_url or ""
-        listed = run_nvoi("dashboard", "project", "list", folder=tmp_path, environ=environ)
-        assert url in listed.stdout
-        assert [line.split()[0] for line in listed.stdout.splitlines()[1:]] == ["store"]
+        url = read_config(checkout).callback_url or ""
+        listed = list_projects(tmp_path)
+        assert url in listed
+        assert [line.split()[0] for line in listed.splitlines()[1:]] == ["store"]
         # A second app is added to the one that runs, and leaves nothing where it is not saved.
-        with Wizard(second, NVOI_HOME=home["NVOI_HOME"]) as wizard:
-            wizard.follow((("Application name:", "second"), *START[1:]))
+        with Wizard(second, *SMALL[:-1], "second", NVOI_HOME=home) as wizard:
+            wizard.follow(STARTED)
             wizard.wait_for("The dashboard answers (200)")
-            listed = run_nvoi("dashboard", "project", "list", folder=tmp_path, environ=environ)
-            assert "second" in listed.stdout
+            assert "second" in list_projects(tmp_path)
             wizard.wait_for("? What now?")
             wizard.process.send("\x03")
             assert wizard.end() == 130
-        listed = run_nvoi("dashboard", "project", "list", folder=tmp_path, environ=environ)
-        assert "second" not in listed.stdout
-        assert "store" in listed.stdout
-        page = f"{url.partition('/api/')[0]}/projects/store"
-        assert "store" in fetch(page)
+        listed = list_projects(tmp_path)
+        assert "second" not in listed
+        assert "store" in listed
+        # What it was called with is not stored.
+        base = url.partition("/api/")[0]
+        assert json.loads(fetch(f"{base}/api/projects/store/deploys.json"))["deploys"] == []
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGTERM)
@@ -178,32 +182,29 @@ def test_a_dashboard_is_started_and_has_the_app_under_its_name(tmp_path: Path) -
     # Started again in the app's folder, it has no second project for the same key.
     with subprocess.Popen(
         [NVOI, "dashboard", "--port", "0"],
-        cwd=first,
-        env={key: value for key, value in environ.items() if key != "DEPLOY_KEY"},
+        cwd=checkout,
+        env=without_key(tmp_path) | {"NVOI_HOME": home},
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout
         assert process.stdout.readline()
         process.terminate()
-    listed = run_nvoi("dashboard", "project", "list", folder=tmp_path, environ=environ)
-    assert "default" not in listed.stdout
+    assert "default" not in list_projects(tmp_path)
 
 
-def test_a_dashboard_that_was_started_ends_where_nothing_is_saved(tmp_path: Path) -> None:
-    with Wizard(tmp_path) as wizard:
-        wizard.follow(START)
+def test_a_dashboard_that_was_started_ends_where_nothing_is_saved(
+    tmp_path: Path, checkout: Path
+) -> None:
+    with Wizard(checkout, *SMALL, NVOI_HOME=str(tmp_path / "home")) as wizard:
+        wizard.follow(STARTED)
         wizard.wait_for("The dashboard answers (200)")
         wizard.pick("? What now?", "cancel, save nothing")
         assert wizard.end() == 1
-    folder = tmp_path / "home" / "dashboard.d"
-    lock = folder / "dashboard.sqlite3.lock"
-    with lock.open() as file:
+    with (tmp_path / "home/dashboard.d/dashboard.sqlite3.lock").open() as file:
         # Nobody serves it any more.
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    environ = build_environment(tmp_path) | {"NVOI_HOME": str(tmp_path / "home")}
-    listed = run_nvoi("dashboard", "project", "list", folder=tmp_path, environ=environ)
-    assert len(listed.stdout.splitlines()) == 1
+    assert len(list_projects(tmp_path).splitlines()) == 1
 
 
 def is_alive(pid: int) -> bool:

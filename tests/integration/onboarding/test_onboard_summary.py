@@ -10,14 +10,26 @@ from pathlib import Path
 
 import pytest
 
+from nvoi.config.schema import AppService, SSHProvider
 from nvoi.config.sealing import encrypt, generate_key
+from nvoi.config.ssh_keys import generate_ssh_keys
+from nvoi.onboarding.answers import Answers, build_groups
+from nvoi.onboarding.document import build_document
 from nvoi.secret import Secret
 from tests.fakes.protocol import find_signature_faults
 from tests.fakes.receiver import Receiver
-from tests.integration.commands import NVOI, build_environment, run_nvoi
+from tests.integration.commands import NVOI, build_environment, call_nvoi
 from tests.integration.onboarding.configs import OWN, make_config, read_config, read_text
-from tests.integration.onboarding.scripts import HEALTH, LOCAL, QUIET
-from tests.integration.onboarding.wizard import ENTER, Step, Wizard, list_files
+from tests.integration.onboarding.scripts import FEW, HEALTH
+from tests.integration.onboarding.wizard import (
+    ENTER,
+    SMALL,
+    Step,
+    Wizard,
+    list_files,
+    without_key,
+    write_small,
+)
 from tests.integration.streams import KEY
 from tests.ports import find_port
 from tests.waiting import fetch_from
@@ -32,7 +44,8 @@ def owned(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_section_can_be_changed_from_the_summary(tmp_path: Path) -> None:
+def test_every_section_can_be_changed_from_the_summary(owned: Path) -> None:
+    make_config(owned, OWN.replace("  env:\n", "    worker: {command: work}\n  env:\n"))
     changes: tuple[tuple[str, tuple[Step, ...]], ...] = (
         ("change Application", (("Application name:", "store"),)),
         ("change Place", (("Where does it run?", ">this machine"),)),
@@ -41,62 +54,46 @@ def test_every_section_can_be_changed_from_the_summary(tmp_path: Path) -> None:
         (
             "change Variables",
             (
-                ("Variable (blank: no more):", "LOG_LEVEL"),
-                ("LOG_LEVEL is there:", ">remove it"),
+                ("Variable (blank: no more):", "LEVEL"),
+                ("LEVEL is there:", ">remove it"),
                 ("Variable (blank: no more):", ENTER),
                 ("Secret (blank: no more):", ENTER),
             ),
         ),
         ("change Dashboard", (("Stream deploy logs to a dashboard?", "n"),)),
     )
-    with Wizard(tmp_path) as wizard:
-        wizard.follow(LOCAL[:-1])
+    with Wizard(owned) as wizard:
+        wizard.pick("deploy.enc is there:", "change it")
         for title, steps in changes:
             wizard.pick("? What now?", title)
             wizard.follow(steps)
         wizard.pick("? What now?", "save it")
         assert wizard.end() == 0
-    application = read_config(tmp_path).application
+    config = read_config(owned)
+    application = config.application
     assert application.name == "store"
     assert list(application.app) == ["web"]
     assert application.database
     assert application.database.engine == "sqlite3"
     assert application.env == {}
-    assert list(application.secrets) == ["API_TOKEN"]
+    assert list(application.secrets) == ["TOKEN"]
+    assert config.callback_url is None
 
 
-def test_what_does_not_fit_together_is_not_saved_before_it_is_mended(tmp_path: Path) -> None:
+def test_what_does_not_fit_together_is_not_saved_before_it_is_mended(owned: Path) -> None:
     """Two services on one port are right on servers, and wrong on one machine."""
-    with Wizard(tmp_path) as wizard:
-        wizard.follow(LOCAL[:1])
-        wizard.pick("Where does it run?", "own servers")
-        wizard.follow(
-            (
-                ("Hosts, separated by commas:", "a.example"),
-                ("User:", ENTER),
-                ("SSH port:", ENTER),
-                ("SSH key:", ">make a new pair"),
-                ("What brings domains to the apps?", ">no domains"),
-                ("App name:", "web"),
-                ("Command (blank: the image's):", "serve"),
-                ("Port (blank: none):", "8000"),
-                (HEALTH, ENTER),
-                ("Command before each release (blank: none):", ENTER),
-                ("Another app?", "y"),
-                ("App name:", "api"),
-                ("Command (blank: the image's):", "serve"),
-                ("Port (blank: none):", "8000"),
-                (HEALTH, ENTER),
-                ("Command before each release (blank: none):", ENTER),
-                ("Another app?", ENTER),
-                ("Database:", ENTER),
-                ("Variable (blank: no more):", ENTER),
-                ("Secret (blank: no more):", ENTER),
-                ("Stream deploy logs to a dashboard?", ENTER),
-                ("? What now?", ">change Place"),
-                ("Where does it run?", ">this machine"),
-            )
-        )
+    answers = Answers(
+        name="shop",
+        provider=SSHProvider(),
+        ssh_keys=generate_ssh_keys("shop"),
+        groups=build_groups(hosts=("a.example",)),
+        apps=tuple(AppService(name, command="serve", port=8000) for name in ("web", "api")),
+    )
+    make_config(owned, build_document(answers))
+    with Wizard(owned) as wizard:
+        wizard.pick("deploy.enc is there:", "change it")
+        wizard.pick("? What now?", "change Place")
+        wizard.pick("Where does it run?", "this machine")
         wizard.wait_for("It cannot be saved yet:")
         wizard.wait_for("application.app.api.port: 8000 is the port of web too")
         wizard.pick("? What now?", "change Application")
@@ -106,7 +103,6 @@ def test_what_does_not_fit_together_is_not_saved_before_it_is_mended(tmp_path: P
         wizard.pick("Apps:", "change api")
         wizard.follow(
             (
-                ("App name:", "api"),
                 ("Command:", ENTER),
                 ("Port (blank: none):", "8001"),
                 (HEALTH, ENTER),
@@ -116,19 +112,22 @@ def test_what_does_not_fit_together_is_not_saved_before_it_is_mended(tmp_path: P
         )
         wizard.pick("? What now?", "save it")
         assert wizard.end() == 0
-    assert [app.port for app in read_config(tmp_path).application.app.values()] == [8000, 8001]
+    assert [app.port for app in read_config(owned).application.app.values()] == [8000, 8001]
 
 
 def test_everything_can_be_restarted_and_cancelled(tmp_path: Path) -> None:
-    with Wizard(tmp_path) as wizard:
-        wizard.follow(QUIET)
+    write_small(tmp_path)
+    before = list_files(tmp_path)
+    with Wizard(tmp_path, *SMALL) as wizard:
+        wizard.follow((*FEW, ("? What now?", ">change Application"), ("Application name:", "odd")))
         wizard.pick("? What now?", "start again")
-        wizard.follow((("Application name:", "other"), *QUIET[1:]))
-        wizard.wait_for("other")
+        # What was changed is forgotten.
+        wizard.follow(FEW)
+        wizard.wait_for("shop")
         wizard.pick("? What now?", "cancel, save nothing")
         assert wizard.end() == 1
     assert "Nothing was saved." in wizard.seen
-    assert list_files(tmp_path) == {}
+    assert list_files(tmp_path) == before
 
 
 def test_a_config_that_is_there_can_be_changed_and_keeps_all_else(owned: Path) -> None:
@@ -211,14 +210,14 @@ def test_a_config_that_cannot_be_opened_is_left_with_a_clear_error(
         broken = OWN.replace("port: 8000", "prot: 8000")
         (owned / "deploy.enc").write_bytes(encrypt(broken.encode(), Secret(KEY)))
     before = list_files(owned)
-    with Wizard(owned) as wizard:
-        wizard.wait_for(words)
-        assert wizard.end() == 2
+    done = call_nvoi("onboard", folder=owned, environ=without_key(owned))
+    assert done.returncode == 2
+    assert words in done.stderr
     assert list_files(owned) == before
 
 
 def test_without_a_terminal_an_empty_checkout_is_told_what_it_lacks(tmp_path: Path) -> None:
-    done = run_nvoi("onboard", folder=tmp_path, environ=build_environment(tmp_path))
+    done = call_nvoi("onboard", folder=tmp_path, environ=build_environment(tmp_path))
     assert done.returncode == 2
     assert "no config was written. It lacks:" in done.stderr
     assert "nothing in the checkout says how the app is started" in done.stderr
@@ -228,33 +227,39 @@ def test_without_a_terminal_an_empty_checkout_is_told_what_it_lacks(tmp_path: Pa
 
 
 def test_streams_that_are_closed_are_no_terminal_either(tmp_path: Path) -> None:
-    for closed in ("<&-", ">&-"):
-        words = ["sh", "-c", f'"$0" onboard {closed}', str(NVOI)]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert "no config was written" in done.stderr
+    words = ["sh", "-c", '"$0" onboard <&- >&-', str(NVOI)]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no config was written" in done.stderr
 
 
 def test_a_plain_config_or_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
-    for words in (("--config", "deploy.yml"), ("--dir", "nowhere"), ("--config", "no/deploy.enc")):
-        with Wizard(tmp_path, "onboard", *words) as wizard:
-            assert wizard.end() == 2
+    environ = without_key(tmp_path)
+    for words, told in (
+        (("--config", "deploy.yml"), "deploy.yml is not encrypted"),
+        (("--dir", "nowhere"), "--dir nowhere is no folder"),
+        (("--config", "no/deploy.enc"), "no is no folder that can be written to"),
+    ):
+        done = call_nvoi("onboard", *words, folder=tmp_path, environ=environ)
+        assert done.returncode == 2
+        assert told in done.stderr
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "deploy.key").symlink_to("nowhere")
-    with Wizard(tmp_path) as wizard:
-        wizard.wait_for("deploy.key is a link to nothing")
-        assert wizard.end() == 2
+    done = call_nvoi("onboard", folder=tmp_path, environ=environ)
+    assert done.returncode == 2
+    assert "deploy.key is a link to nothing" in done.stderr
 
 
 def test_what_cannot_be_written_can_be_saved_once_it_can(tmp_path: Path) -> None:
-    with Wizard(tmp_path) as wizard:
-        wizard.follow(QUIET)
+    write_small(tmp_path)
+    with Wizard(tmp_path, *SMALL) as wizard:
+        wizard.follow(FEW)
         wizard.wait_for("? What now?")
         (tmp_path / "deploy.enc").mkdir()
         wizard.process.send("1\r")
         wizard.wait_for("! cannot write deploy.enc")
         wizard.wait_for("Try to save it once more?")
-        assert [path.name for path in tmp_path.iterdir()] == ["deploy.enc"]
+        assert {path.name for path in tmp_path.iterdir()} == {"compose.yaml", "deploy.enc"}
         (tmp_path / "deploy.enc").rmdir()
         wizard.process.send("\r")
         assert wizard.end() == 0
@@ -295,7 +300,7 @@ def checkout() -> Iterator[Path]:
     yield folder
     words = ("delete", "--yes", "--delete-volumes", "--quiet", "--callback-budget", "0")
     environ = build_environment(folder) | {"NVOI_HOME": str(folder / "home")}
-    assert run_nvoi(*words, folder=folder, environ=environ).returncode == 0
+    assert call_nvoi(*words, folder=folder, environ=environ).returncode == 0
     shutil.rmtree(folder)
 
 
@@ -304,7 +309,7 @@ def test_what_was_answered_is_deployed_and_followed(checkout: Path) -> None:
     port = find_port()
     environ = build_environment(checkout) | {"NVOI_HOME": str(checkout / "home")}
     with Receiver(KEY) as dashboard:
-        with Wizard(checkout, program=NVOI, DEPLOY_KEY=KEY) as wizard:
+        with Wizard(checkout, DEPLOY_KEY=KEY) as wizard:
             wizard.follow(
                 (
                     ("Application name:", "hello"),
@@ -329,7 +334,7 @@ def test_what_was_answered_is_deployed_and_followed(checkout: Path) -> None:
             assert wizard.end() == 0
         assert "Its key is that of $DEPLOY_KEY." in wizard.seen
         assert not (checkout / "deploy.key").exists()
-        done = run_nvoi("deploy", folder=checkout, environ=environ)
+        done = call_nvoi("deploy", folder=checkout, environ=environ)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "prepared" in done.stdout
         assert "Good morning" in fetch_from(port)

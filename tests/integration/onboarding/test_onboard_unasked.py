@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from nvoi.cli import main
 from nvoi.config.schema import SSHProvider
-from tests.integration.commands import build_environment, run_nvoi
+from tests.integration.commands import call_nvoi
 from tests.integration.onboarding.configs import make_config, read_config
-from tests.integration.onboarding.wizard import Wizard, list_files
+from tests.integration.onboarding.wizard import Wizard, list_files, without_key
 
 COMPOSE = """\
 services:
@@ -27,9 +29,7 @@ services:
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    environ = build_environment(tmp_path)
-    del environ["DEPLOY_KEY"]
-    return environ
+    return without_key(tmp_path)
 
 
 def test_a_compose_file_becomes_a_config_for_servers(
@@ -39,7 +39,7 @@ def test_a_compose_file_becomes_a_config_for_servers(
     (tmp_path / ".env").write_text("API_TOKEN=t0ken-5ecret\n")
     named = ("--name", "store", "--host", "deploy@one.example:2222")
     words = ("onboard", "--from", "compose.yaml", *named)
-    done = run_nvoi(*words, "--host", "deploy@[fd00::2]:2222", folder=tmp_path, environ=environ)
+    done = call_nvoi(*words, "--host", "deploy@[fd00::2]:2222", folder=tmp_path, environ=environ)
     assert done.returncode == 0, done.stderr
     assert "The config is that of compose.yaml." in done.stdout
     assert "compose.yaml:6: services.web.tty: is for somebody at a terminal" in done.stdout
@@ -57,7 +57,7 @@ def test_a_compose_file_becomes_a_config_for_servers(
     assert application.secrets["API_TOKEN"].reveal() == "t0ken-5ecret"
     # One that is there is not touched.
     before = list_files(tmp_path)
-    again = run_nvoi(*words, folder=tmp_path, environ=environ)
+    again = call_nvoi(*words, folder=tmp_path, environ=environ)
     assert again.returncode == 2
     assert "deploy.enc is there, and nobody can be asked" in again.stderr
     assert list_files(tmp_path) == before
@@ -67,17 +67,22 @@ def test_what_is_missing_is_told_and_nothing_is_written(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
     (tmp_path / "compose.yaml").write_text(COMPOSE)
-    environ["PYTHONPROFILEIMPORTTIME"] = "1"
-    done = run_nvoi("onboard", "--from", "compose.yaml", folder=tmp_path, environ=environ)
+    done = call_nvoi("onboard", "--from", "compose.yaml", folder=tmp_path, environ=environ)
     assert done.returncode == 2
-    # It takes half as long as all else, and no server is reached.
-    assert "paramiko" not in done.stderr
     assert "no config was written. It lacks:" in done.stderr
     assert "compose.yaml:5: services.web.environment.API_TOKEN: $API_TOKEN has no v" in done.stderr
     assert "postgres://USER:PASSWORD@HOST/NAME, in $DATABASE_URL" in done.stderr
     assert "application.app.web.command: is required on this machine" in done.stderr
     assert "application.database" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["compose.yaml"]
+
+
+def test_what_only_servers_need_is_not_imported(tmp_path: Path, environ: dict[str, str]) -> None:
+    (tmp_path / "Procfile").write_text("web: serve\n")
+    lines = "import sys; from nvoi.cli import main; code = main(['onboard'])"
+    words = [sys.executable, "-c", f"{lines}; sys.exit(code or 'paramiko' in sys.modules)"]
+    # It takes half as long as all else.
+    assert subprocess.run(words, cwd=tmp_path, env=environ, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -120,7 +125,7 @@ def test_a_file_of_another_folder_is_read_where_it_is(
     )
     (other / "web.env").write_text("A=1\n")
     words = ("onboard", "--from", str(other / "docker-compose.yml"), "--host", "a.example")
-    done = run_nvoi(*words, folder=checkout, environ=environ)
+    done = call_nvoi(*words, folder=checkout, environ=environ)
     assert done.returncode == 0, done.stderr
     application = read_config(checkout).application
     assert (application.name, dict(application.env)) == ("shop", {"A": "1"})
@@ -128,14 +133,19 @@ def test_a_file_of_another_folder_is_read_where_it_is(
 
 def test_at_a_terminal_a_file_leaves_few_questions(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text(f"name: tiny\n{COMPOSE}")
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "id_ed25519")],
+        check=True,
+    )
     with Wizard(tmp_path, "onboard", "--from", "compose.yaml") as wizard:
         wizard.pick("Where does it run?", "own servers")
         wizard.follow(
             (
-                ("Hosts, separated by commas:", "a.example"),
-                ("User:", ""),
-                ("SSH port:", ""),
-                ("SSH key:", ">make a new pair"),
+                ("Hosts, separated by commas:", "one.example.com, 10.0.0.2"),
+                ("User:", "deploy"),
+                ("SSH port:", "2222"),
+                ("SSH key:", ">use a key file of mine"),
+                ("Private key file:", "~/id_ed25519"),
                 ("Value of API_TOKEN:", "t0ken-5ecret"),
             )
         )
@@ -148,6 +158,17 @@ def test_at_a_terminal_a_file_leaves_few_questions(tmp_path: Path) -> None:
     application = read_config(tmp_path).application
     assert application.name == "tiny"
     assert application.secrets["API_TOKEN"].reveal() == "t0ken-5ecret"
+    groups = application.servers
+    assert {name: group.hosts for name, group in groups.items()} == {
+        "main": ("one.example.com",),
+        "workers": ("10.0.0.2",),
+    }
+    assert {(group.user, group.port) for group in groups.values()} == {("deploy", 2222)}
+    public = (tmp_path / "id_ed25519.pub").read_text().split()[1]
+    assert application.ssh_keys
+    assert public in application.ssh_keys.public_key
+    assert public in wizard.seen.replace("\r\n", "")
+    assert (tmp_path / "id_ed25519").read_text().splitlines()[2] not in wizard.seen
 
 
 def test_a_config_that_is_there_is_not_made_of_a_file(tmp_path: Path) -> None:

@@ -6,14 +6,21 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import pexpect  # type: ignore[import-untyped]  # it has none
 
 from nvoi.cli import main
+from tests.integration.commands import build_environment
 
+#: What a fork would import otherwise, each one anew.
+IMPORTED = (
+    *("nvoi.cli.onboard", "nvoi.cli.projects", "nvoi.log.transport"),
+    *("nvoi.targets.local", "nvoi.targets.cluster"),
+)
 #: Seconds that any one answer of the wizard may take on a loaded machine.
 PATIENCE = 30
 #: What a terminal may be sent between two letters: colours, cursor movements, a fold.
@@ -25,6 +32,8 @@ BLANK = " "
 CTRL_C, CTRL_D, ERASE_LINE, ESCAPE = "\x03", "\x04", "\x15", "\x1b"
 
 Step = tuple[str, str]
+#: The command on a checkout of :func:`write_small`.
+SMALL = ("onboard", "--from", "compose.yaml", "--host", "a.example", "--name", "shop")
 
 
 class Wizard:
@@ -37,6 +46,7 @@ class Wizard:
         program: what is run: the installed command, or what runs it. Without one it is a fork of
             this process, which spares the imports. A dumb terminal needs the installed command:
             this process may have imported readline, which would read the lines there.
+        act: what a fork does instead of the command; its exit code.
         environ: adds to the environment.
     """
 
@@ -46,6 +56,7 @@ class Wizard:
         *words: str,
         columns: int = 80,
         program: str | Path = "",
+        act: Callable[[], int] | None = None,
         **environ: str,
     ) -> None:
         whole = {
@@ -62,7 +73,7 @@ class Wizard:
             list(words),
             cwd=str(folder),
             env=whole,
-            preexec_fn=None if program else build_run(words, whole),
+            preexec_fn=None if program else build_run(act or partial(main, words), whole),
             dimensions=(50, columns),
             encoding="utf-8",
             timeout=PATIENCE,
@@ -116,9 +127,10 @@ class Wizard:
         return int(self.process.exitstatus or 0)
 
 
-def build_run(words: Sequence[str], environ: Mapping[str, str]) -> Callable[[], None]:
-    """What a new process does instead of a program: nvoi, with these words and environment."""
-    importlib.import_module("nvoi.cli.onboard")
+def build_run(act: Callable[[], int], environ: Mapping[str, str]) -> Callable[[], None]:
+    """What a new process does instead of a program, with this environment."""
+    for module in IMPORTED:
+        importlib.import_module(module)
 
     def run() -> None:
         # Whoever has forked it waits until the last of these is closed.
@@ -128,7 +140,7 @@ def build_run(words: Sequence[str], environ: Mapping[str, str]) -> Callable[[], 
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
         code = 70
         try:
-            code = main(words)
+            code = act()
         finally:
             os._exit(code)
 
@@ -144,6 +156,15 @@ def list_files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def cut(steps: Sequence[Step], length: int) -> tuple[Sequence[Step], Step]:
-    """The first so many steps, and the one that follows."""
-    return steps[:length], steps[length]
+def write_small(folder: Path) -> None:
+    """A checkout whose file leaves few questions: see ``SMALL``."""
+    (folder / "compose.yaml").write_text(
+        "services: {web: {build: ., command: serve, expose: [8000]}}\n"
+    )
+
+
+def without_key(folder: Path) -> dict[str, str]:
+    """The environment of somebody who has no key in it."""
+    environ = build_environment(folder)
+    del environ["DEPLOY_KEY"]
+    return environ

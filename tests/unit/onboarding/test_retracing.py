@@ -9,6 +9,8 @@ from typing import TypeVar
 import pytest
 
 from nvoi.config.fields import parse_port
+from nvoi.config.schema import Healthcheck
+from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.onboarding.adoption import Source, begin
 from nvoi.onboarding.answers import Answers
 from nvoi.onboarding.checkout import read_checkout
@@ -177,6 +179,90 @@ def test_an_interview_that_ends_at_any_question_has_written_nothing(
         with pytest.raises(kind):
             hold(Ending(*WHOLE[:length]), checkout)
     assert [path.name for path in checkout.iterdir()] == [".env"]
+
+
+#: An interview with somebody who gets everything wrong first; a refusal is what is said of it.
+WRONG_FIRST: tuple[tuple[str, Answer, str], ...] = (
+    ("Application name:", "My Shop", "must be lower-case letters"),
+    ("Application name:", "shop", ""),
+    ("Where does it run?", "own servers", ""),
+    ("Hosts, separated by commas:", "", "an answer is needed here"),
+    ("Hosts, separated by commas:", "no good", "must be a host name"),
+    (
+        "Hosts, separated by commas:",
+        "a.example, A.example",
+        "must be host names or IP addresses, each",
+    ),
+    ("Hosts, separated by commas:", "a.example", ""),
+    ("User:", "-oProxyCommand=x", "must be a login name"),
+    ("User:", "root", ""),
+    ("SSH port:", "0", "must be a port"),
+    ("SSH port:", "22", ""),
+    ("SSH key:", "use a key file of mine", ""),
+    ("Private key file:", "~/missing", "cannot read"),
+    ("Private key file:", "~/app.py", "~/app.py must be an Ed25519 private key"),
+    ("Private key file:", "~/id_ed25519", ""),
+    ("What brings domains to the apps?", "no domains", ""),
+    ("App name:", "-web-", "must be lower-case letters"),
+    ("App name:", "web", ""),
+    ("Command (blank: the image's):", ENTER, ""),
+    ("Port (blank: none):", "99999", "must be a port, 1 to 65535"),
+    ("Port (blank: none):", "3000", ""),
+    (
+        "Health page (blank: none, only the port is looked at):",
+        "up",
+        "must be a path that begins with",
+    ),
+    ("Health page (blank: none, only the port is looked at):", "/up", ""),
+    ("Command before each release (blank: none):", ENTER, ""),
+    ("Another app?", True, ""),
+    ("App name:", "Web", "must be lower-case letters"),
+    ("App name:", "web", "another service has this name"),
+    ("App name:", "api", ""),
+    ("Command (blank: the image's):", ENTER, ""),
+    ("Port (blank: none):", "", ""),
+    ("Command before each release (blank: none):", ENTER, ""),
+    ("Another app?", False, ""),
+    ("Database:", "PostgreSQL with pgvector", ""),
+    ("Size of its volume in GB:", "ten", "must be a whole number from 1"),
+    ("Size of its volume in GB:", "10", ""),
+    ("Variable (blank: no more):", "9LIVES", "must be letters, digits"),
+    ("Variable (blank: no more):", "A", ""),
+    ("Value of A:", ENTER, ""),
+    ("Variable (blank: no more):", ENTER, ""),
+    ("Secret (blank: no more):", "A-B", "must be letters, digits"),
+    ("Secret (blank: no more):", "B", ""),
+    ("Value of B:", "", "an answer is needed here"),
+    ("Value of B:", "val-5ecret-api", ""),
+    ("Secret (blank: no more):", ENTER, ""),
+    ("Stream deploy logs to a dashboard?", True, ""),
+    ("Which one?", "one that runs already", ""),
+    ("Callback URL:", "dashboard.example.com", "must be an http or https URL"),
+    ("Callback URL:", "https://d.example.com/?a=b", "must be an http or https URL"),
+    ("Callback URL:", "https://d.example.com/", ""),
+    ("What now?", "save it", ""),
+)
+
+
+def test_each_wrong_answer_is_refused_with_its_reason_and_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    keys = generate_ssh_keys("mine")
+    write(tmp_path, {"app.py": "print()", "id_ed25519": keys.private_key.reveal()})
+    script = Script(*(answer for _, answer, _ in WRONG_FIRST))
+    answers, _ = hold(script, tmp_path)
+    assert answers
+    assert script.asked == [question for question, _, _ in WRONG_FIRST]
+    refusals = [text.partition(": ")[0] for text in script.said if text.startswith("! ")]
+    wanted = [f"! {refusal}" for _, _, refusal in WRONG_FIRST if refusal]
+    assert len(refusals) == len(wanted)
+    for refusal, beginning in zip(refusals, wanted, strict=True):
+        assert refusal.startswith(beginning)
+    assert answers.apps[0].healthcheck == Healthcheck(path="/up")
+    assert answers.env == {"A": ""}
+    assert answers.ssh_keys
+    assert answers.ssh_keys.public_key.split()[1] == keys.public_key.split()[1]
 
 
 # -- what a checkout says of itself ----------------------------------------------------------

@@ -111,6 +111,16 @@ def test_a_service_can_be_changed_and_removed_but_the_last_one_not() -> None:
         ask_services(interview(Script("remove c")), answers)
 
 
+def test_on_one_machine_each_service_needs_a_command_and_a_port_of_its_own() -> None:
+    before = Answers(apps=(AppService("web", command="a", port=31_999),))
+    script = Script("add an app", "work", "", "b", "31999", "", ENTER, "go on")
+    assert ask_services(interview(script), before).apps[1] == AppService("work", command="b")
+    assert [text for text in script.said if text.startswith("! ")] == [
+        "! an answer is needed here",
+        "! web has this port: on one machine each needs its own",
+    ]
+
+
 def test_a_command_of_several_lines_can_be_kept() -> None:
     app = AppService("a", command="a", pre_run_command="one\ntwo\n")
     script = Script("change a", ENTER, ENTER, ENTER, ENTER, "go on")

@@ -4,7 +4,7 @@ import pytest
 
 from nvoi.onboarding.hosts import rename_hosts
 from nvoi.onboarding.proposals.commands import read_cpus, read_memory, read_seconds
-from nvoi.onboarding.proposals.interpolation import interpolate
+from nvoi.onboarding.proposals.compose import interpolate
 from nvoi.onboarding.proposals.variables import divide, is_secret, read_dotenv
 
 
