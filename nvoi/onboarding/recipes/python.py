@@ -61,18 +61,6 @@ CALLED = re.compile(r"^(\w+)\s*=\s*(?:create_app|make_app)\(", re.MULTILINE)
 SCRIPTS = ("main.py", "app.py", "server.py", "run.py", "bot.py", "worker.py")
 
 
-@dataclass(frozen=True)
-class Framework:
-    """What an app is built with: how it is started, and what that needs beside its packages."""
-
-    title: str
-    command: str
-    extra: str = ""
-    release: str = ""
-    serves: bool = True
-    health: str = ""
-
-
 def find_python_recipe(folder: Path) -> Recipe | None:
     """The recipe of an app that names its packages; None where there is no file that does."""
     project = read_project(folder)
@@ -80,15 +68,13 @@ def find_python_recipe(folder: Path) -> Recipe | None:
     if not requirements and not project:
         return None
     packages = find_packages(requirements, project)
-    framework = find_framework(folder, packages)
-    lock, recipe = build_preparation(folder, project, requirements, framework)
+    recipe, extra = find_framework(folder, packages)
+    lock, prepared = build_preparation(folder, project, requirements, extra)
     return replace(
         recipe,
-        title=f"{framework.title} with {lock}",
-        command=framework.command,
-        release=framework.release,
-        serves=framework.serves,
-        health=framework.health,
+        title=f"{recipe.title} with {lock}",
+        prepare=prepared.prepare,
+        mounts=prepared.mounts,
         programs=".venv/bin",
     )
 
@@ -124,10 +110,10 @@ def find_packages(requirements: str, project: dict[str, Any]) -> frozenset[str]:
 
 
 def build_preparation(
-    folder: Path, project: dict[str, Any], requirements: str, framework: Framework
+    folder: Path, project: dict[str, Any], requirements: str, server: str
 ) -> tuple[str, Recipe]:
-    """The file that names the packages, and the recipe that installs them."""
-    extra = f" {framework.extra}" if framework.extra else ""
+    """The file that names the packages, and the recipe that installs them, with the ``server``."""
+    extra = f" {server}" if server else ""
     is_package = bool(project.get("build-system") or not isinstance(project.get("project"), dict))
     if project and (folder / "uv.lock").is_file():
         flags = "" if (folder / "src").is_dir() else " --no-install-project"
@@ -177,7 +163,8 @@ class Module:
     is_below_src: bool
 
 
-def find_framework(folder: Path, packages: frozenset[str]) -> Framework:
+def find_framework(folder: Path, packages: frozenset[str]) -> tuple[Recipe, str]:
+    """How an app is started, and the server that this needs beside its packages."""
     if (folder / "manage.py").is_file() and (django := find_django(folder, packages)):
         return django
     sources = [path for path in list_sources(folder) if path.suffix == ".py"]
@@ -188,7 +175,7 @@ def find_framework(folder: Path, packages: frozenset[str]) -> Framework:
     names = {path.name for path in sources if path.parent == folder}
     script = next((name for name in SCRIPTS if name in names), "")
     command = f"exec .venv/bin/python {script}" if script else ""
-    return Framework("Python", command, serves=False)
+    return Recipe("Python", command=command, serves=False), ""
 
 
 def read_module(folder: Path, path: Path) -> Module:
@@ -218,7 +205,7 @@ def find_object(
 
 def build_server(
     title: str, module: Module, name: str, packages: frozenset[str], health: str
-) -> Framework:
+) -> tuple[Recipe, str]:
     app = f"{module.name}:{name}"
     if title == "Flask":
         extra = "" if "gunicorn" in packages else "gunicorn"
@@ -229,10 +216,10 @@ def build_server(
         flags = " --app-dir src" if module.is_below_src else ""
         flags += " --factory" if app.endswith("()") else ""
         command = f'uvicorn --host 127.0.0.1 --port "$PORT"{flags} {app.removesuffix("()")}'
-    return Framework(title, f"exec .venv/bin/{command}", extra, health=health)
+    return Recipe(title, command=f"exec .venv/bin/{command}", health=health), extra
 
 
-def find_django(folder: Path, packages: frozenset[str]) -> Framework | None:
+def find_django(folder: Path, packages: frozenset[str]) -> tuple[Recipe, str] | None:
     found = re.search(
         r"DJANGO_SETTINGS_MODULE['\"],\s*['\"]([\w.]+)", read_text(folder / "manage.py")
     )
@@ -247,4 +234,5 @@ def find_django(folder: Path, packages: frozenset[str]) -> Framework | None:
     extra = "" if "gunicorn" in packages else "gunicorn"
     command = f'exec .venv/bin/gunicorn --bind "127.0.0.1:$PORT" {project}.wsgi'
     health = find_health(folder)
-    return Framework("Django", command, extra, release, health="" if health == "/" else health)
+    health = "" if health == "/" else health
+    return Recipe("Django", "", command, release, health=health), extra

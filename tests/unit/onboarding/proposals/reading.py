@@ -32,5 +32,19 @@ def read(
     return adopted, load(text, filename="f", environ=None).application
 
 
+def read_compose(
+    folder: Path, text: str, *, is_local: bool = False, **variables: str
+) -> tuple[Adopted, Application]:
+    """The same of a Compose file with that text."""
+    write(folder, {"compose.yaml": text})
+    return read(folder, "compose.yaml", is_local=is_local, **variables)
+
+
+def check_told(adopted: Adopted, *lines: str) -> None:
+    told = "\n".join(adopted.told)
+    for line in lines:
+        assert line in told, line
+
+
 def reveal(application: Application) -> dict[str, str]:
     return {name: value.reveal() for name, value in application.secrets.items()}

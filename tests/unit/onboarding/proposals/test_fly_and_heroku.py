@@ -7,7 +7,7 @@ import pytest
 from nvoi.config.schema import Healthcheck, Resources
 from nvoi.errors import ConfigError, UsageError
 from nvoi.onboarding.proposals import find_files
-from tests.unit.onboarding.proposals.reading import read, reveal, write
+from tests.unit.onboarding.proposals.reading import check_told, read, reveal, write
 
 FLY = """\
 app = "Hello-World"
@@ -70,8 +70,8 @@ def test_a_fly_app_has_a_service_for_each_process(tmp_path: Path) -> None:
     assert (worker.port, worker.pre_run_command) == (None, None)
     assert dict(application.env) == {"LOG_LEVEL": "debug", "WORKERS": "3"}
     assert reveal(application) == {"SECRET_KEY": "abcdefgh12345678"}
-    told = "\n".join(adopted.told)
-    for line in (
+    check_told(
+        adopted,
         "fly.toml: `fly secrets` are not in this file",
         "fly.toml:2: primary_region: ",
         "fly.toml:4: build: is deployed with: nvoi deploy --dockerfile-path docker/Dockerfile",
@@ -83,8 +83,7 @@ def test_a_fly_app_has_a_service_for_each_process(tmp_path: Path) -> None:
         "fly.toml:33: http_service.concurrency: ",
         "fly.toml:36: http_service.checks.grace_period: ",
         "fly.toml:41: vm.size: ",
-    ):
-        assert line in told, line
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,8 +164,8 @@ def test_an_app_json_and_its_procfile_are_one_app(tmp_path: Path) -> None:
         }
         assert len(reveal(application)["SECRET_TOKEN"]) == 64
         assert reveal(application)["API_KEY"] == "key-5ecret"
-        told = "\n".join(adopted.told)
-        for line in (
+        check_told(
+            adopted,
             "Procfile:3: is no process: NAME: COMMAND",
             "Procfile:5: is no process: NAME: COMMAND",
             "app.json:3: description: ",
@@ -174,8 +173,7 @@ def test_an_app_json_and_its_procfile_are_one_app(tmp_path: Path) -> None:
             "app.json:10: env.OPTIONAL: has no value and needs none: it is left out",
             "app.json:12: formation.web.size: ",
             "app.json:13: addon papertrail: nvoi rents nothing",
-        ):
-            assert line in told, line
+        )
     adopted, _ = read(tmp_path, "app.json")
     assert adopted.lacking == ("app.json:9: env.API_KEY: $API_KEY has no value",)
 
@@ -205,7 +203,7 @@ def test_a_process_that_runs_nowhere_is_left_out(tmp_path: Path) -> None:
     adopted, application = read(tmp_path, "app.json")
     assert set(application.app) == {"worker"}
     assert application.app["worker"].pre_run_command == "python manage.py migrate"
-    assert "formation: web runs nowhere" in "\n".join(adopted.told)
+    check_told(adopted, "formation: web runs nowhere")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nvoi.config.schema import Healthcheck, SSHProvider
-from tests.unit.onboarding.proposals.reading import read, reveal, write
+from tests.unit.onboarding.proposals.reading import check_told, read, reveal, write
 
 DEPLOY = """\
 service: my_app
@@ -98,8 +98,8 @@ def test_roles_and_accessories_run_where_they_did(tmp_path: Path) -> None:
         "REDIS_URL": "redis://my-app-redis:6379",
     }
     assert reveal(application) == {"RAILS_MASTER_KEY": "0123456789abcdef", "TOKEN": "t0ken-5ecret"}
-    told = "\n".join(adopted.told)
-    for line in (
+    check_told(
+        adopted,
         "deploy.yml:2: image: ",
         "deploy.yml:11: servers.job.options: ",
         "deploy.yml:13: proxy.ssl: a service's `domain` needs `domain_provider`",
@@ -108,8 +108,7 @@ def test_roles_and_accessories_run_where_they_did(tmp_path: Path) -> None:
         "deploy.yml:28: builder: ",
         "deploy.yml:38: accessories.db.files: ",
         "deploy.yml:39: accessories.db: data: is volume data, which begins empty",
-    ):
-        assert line in told, line
+    )
 
 
 def test_a_secret_without_a_value_lacks(tmp_path: Path) -> None:
@@ -155,7 +154,7 @@ def test_a_service_with_a_volume_runs_on_one_server(tmp_path: Path) -> None:
     assert application.app["web"].servers == ("main",)
     assert application.servers["main"].hosts == ("a.example",)
     assert dict(application.app["web"].mounts) == {"storage": "/rails/storage"}
-    assert "runs on a.example alone" in "\n".join(adopted.told)
+    check_told(adopted, "runs on a.example alone")
 
 
 def test_ruby_is_not_run_and_that_is_told(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from nvoi.onboarding.proposals import read_proposal
 from nvoi.onboarding.proposals.commands import find_count, read_memory, read_seconds
 from nvoi.onboarding.proposals.compose import interpolate
 from nvoi.onboarding.recipes import find_recipe
-from tests.unit.onboarding.proposals.reading import read, reveal, write
+from tests.unit.onboarding.proposals.reading import read, read_compose, reveal, write
 
 LONG = "9" * 5000
 APP = "services:\n  web:\n    build: {build}\n    env_file: {env_file}\n"
@@ -95,8 +95,7 @@ def test_a_value_in_the_place_of_a_name_is_not_told(tmp_path: Path) -> None:
         environment: ["DB PASSWORD: hunter2secret"]
     "word: hunter2secret": 1
     """
-    write(tmp_path, {"compose.yaml": text})
-    adopted, _ = read(tmp_path, "compose.yaml", WORD="hunter2secret")
+    adopted, _ = read_compose(tmp_path, text, WORD="hunter2secret")
     told = "\n".join((*adopted.told, *adopted.lacking))
     assert "hunter2secret" not in told
     assert "web: ?: is no name that a variable can have" in told
@@ -106,8 +105,7 @@ def test_a_value_in_the_place_of_a_name_is_not_told(tmp_path: Path) -> None:
 def test_variables_in_a_list_of_mappings_are_kept(tmp_path: Path) -> None:
     base = "services:\n  web:\n    build: .\n    environment: [{API_KEY: hunter2secret}, {A: b}]\n"
     over = "services:\n  web:\n    environment: {A: c}\n"
-    write(tmp_path, {"compose.yaml": base})
-    _, application = read(tmp_path, "compose.yaml")
+    _, application = read_compose(tmp_path, base)
     assert (reveal(application), application.env) == ({"API_KEY": "hunter2secret"}, {"A": "b"})
 
     write(tmp_path, {"compose.override.yaml": over})
