@@ -8,6 +8,7 @@ starts that.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import gc
 import importlib
@@ -19,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +46,7 @@ class ForkedProcess:
 
     Args:
         words: the arguments.
-        output: where it writes.
+        output: where it writes; if that is a terminal, it is its own, and read from too.
         errors: the same of standard error.
         environ: its whole environment; ``PYTHONWARNINGS`` may be ``error``.
         folder: where it is called; where this process is unless that is said.
@@ -178,6 +180,8 @@ def start(channel: socket.socket, output: int, errors: int) -> int | None:
             os.dup2(end, number)
             os.close(end)
         return run(**given)
+    for end in (output, errors):
+        os.close(end)
     with suppress(OSError):
         channel.sendall(f"{pid}\n".encode())
         # It goes on being there until whoever asks knows that it has ended.
@@ -193,6 +197,10 @@ def run(
     words: Sequence[str], environ: Mapping[str, str], folder: str, target: tuple[str, str]
 ) -> int | None:
     os.setsid()
+    if os.isatty(1):
+        fcntl.ioctl(1, termios.TIOCSCTTY, 0)
+        os.dup2(1, 0)
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sys
 import termios
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pexpect  # type: ignore[import-untyped]  # it has none
 import pytest
-from prompt_toolkit.input.vt100 import raw_mode
 
-from nvoi.cli import main
 from nvoi.config.schema import Healthcheck
-from nvoi.onboarding.prompts import Choice
-from nvoi.onboarding.terminal import open_prompts
 from tests.integration.commands import NVOI
 from tests.integration.onboarding.configs import make_config, read_config
+from tests.integration.onboarding.questions import (
+    ask_each_kind_twice,
+    stop_at_the_end_of_a_question,
+)
 from tests.integration.onboarding.scripts import (
     FEW,
     LOCAL,
@@ -88,24 +86,6 @@ def test_a_narrow_terminal_without_colours_has_neither_a_table_nor_colours(tmp_p
     assert "\x1b" in wizard.seen
     assert not COLOURS.search(wizard.seen)
     assert "│" not in wizard.seen
-
-
-def ask_each_kind_twice() -> int:
-    """A question of each kind, which is ended twice."""
-    prompts = open_prompts(os.environ)
-    choices = [Choice("one", 1), Choice("two", 2)]
-    for ask in (
-        lambda: prompts.text("A line?", "offered"),
-        lambda: prompts.choose("A choice?", choices, None),
-        lambda: prompts.confirm("Yes or no?", default=True),
-        lambda: prompts.secret("A secret?"),
-    ):
-        for _ in range(2):
-            try:
-                ask()
-            except KeyboardInterrupt:
-                prompts.say("ended")
-    return 0
 
 
 def test_ctrl_c_and_ctrl_d_end_each_kind_of_question(tmp_path: Path) -> None:
@@ -213,18 +193,6 @@ def test_a_signal_leaves_nothing_behind_and_the_terminal_as_it_was(
         assert termios.tcgetattr(wizard.process.child_fd) == before
         assert wizard.end() == code
     assert list_files(tmp_path) == {}
-
-
-def stop_at_the_end_of_a_question() -> int:
-    """Runs nvoi, which gets SIGTERM while the first question gives the terminal back."""
-
-    def watch(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code is raw_mode.__exit__.__code__:
-            sys.setprofile(None)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    sys.setprofile(watch)
-    return main(["onboard"])
 
 
 def test_a_signal_at_the_end_of_a_question_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:

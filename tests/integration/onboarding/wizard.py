@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
-import sys
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+import termios
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 import pexpect  # type: ignore[import-untyped]  # it has none
+from pexpect.fdpexpect import fdspawn  # type: ignore[import-untyped]
 
-from nvoi.cli import main
 from tests.integration.commands import build_environment
+from tests.integration.forkserver import COMMAND, PACKAGES, ForkedProcess
 
-#: What a fork would import otherwise, each one anew.
-IMPORTED = (
-    *("nvoi.cli.onboard", "nvoi.cli.projects", "nvoi.log.transport"),
-    *("nvoi.targets.local", "nvoi.targets.cluster"),
-)
+#: What runs of this in place of the command are forked from.
+QUESTIONS = ("nvoi.cli", "tests.integration.onboarding.questions")
 #: Seconds that any one answer of the wizard may take on a loaded machine.
 PATIENCE = 30
+#: The terminal's height.
+LINES = 50
 #: What a terminal may be sent between two letters: colours, cursor movements, a fold.
 GAP = r"(?:\s|\x1b\[[0-9;?]*[A-Za-z])*"
 #: Takes what is offered.
@@ -36,6 +34,45 @@ Step = tuple[str, str]
 SMALL = ("onboard", "--from", "compose.yaml", "--host", "a.example", "--name", "shop")
 
 
+class ForkedTerminal(fdspawn):  # type: ignore[misc]  # pexpect has no types
+    """The terminal of a command that is forked from the process that has imported nvoi."""
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environ: Mapping[str, str],
+        columns: int,
+        act: Callable[[], int] | None,
+    ) -> None:
+        self.exitstatus: int | None = None
+        self.signalstatus: int | None = None
+        own, theirs = os.openpty()
+        termios.tcsetwinsize(theirs, (LINES, columns))
+        super().__init__(own, encoding="utf-8", timeout=PATIENCE)
+        target = (act.__module__, act.__name__) if act else COMMAND
+        packages = QUESTIONS if act else PACKAGES
+        with os.fdopen(theirs, "wb", buffering=0) as terminal:
+            self.command = ForkedProcess(
+                *(words, terminal, terminal, environ, folder), target=target, packages=packages
+            )
+
+    def kill(self, number: int) -> None:
+        self.command.send_signal(number)
+
+    def close(self, force: bool = True) -> None:
+        """Close the terminal, which ends whoever is there still."""
+        if not self.flag_eof:
+            super().close()
+        try:
+            code = self.command.wait(PATIENCE)
+        except TimeoutError:
+            self.command.kill()
+            code = self.command.wait()
+        super().close()
+        self.exitstatus, self.signalstatus = (code, None) if code >= 0 else (None, -code)
+
+
 class Wizard:
     """One run, from its start to its end.
 
@@ -43,10 +80,10 @@ class Wizard:
         folder: the app's checkout, and the home of whoever types.
         words: the command's arguments.
         columns: the terminal's width.
-        program: what is run: the installed command, or what runs it. Without one it is a fork of
-            this process, which spares the imports. A dumb terminal needs the installed command:
-            this process may have imported readline, which would read the lines there.
-        act: what a fork does instead of the command; its exit code.
+        program: what is run: the installed command, or what runs it. Without one it is a fork,
+            which spares the imports.
+        act: the function, of :mod:`tests.integration.onboarding.questions`, that a fork calls
+            instead of the command; it returns the exit code.
         environ: adds to the environment.
     """
 
@@ -67,17 +104,18 @@ class Wizard:
             "NVOI_HOME": str(folder / "home"),
             **environ,
         }
-        words = words or ("onboard",)
-        self.process = pexpect.spawn(
-            str(program or sys.executable),
-            list(words),
-            cwd=str(folder),
-            env=whole,
-            preexec_fn=None if program else build_run(act or partial(main, words), whole),
-            dimensions=(50, columns),
-            encoding="utf-8",
-            timeout=PATIENCE,
-        )
+        if program:
+            self.process = pexpect.spawn(
+                *(str(program), list(words or ("onboard",))),
+                cwd=str(folder),
+                env=whole,
+                dimensions=(LINES, columns),
+                encoding="utf-8",
+                timeout=PATIENCE,
+            )
+        else:
+            words = () if act else words or ("onboard",)
+            self.process = ForkedTerminal(words, folder, whole, columns, act)
         self.process.delaybeforesend = None
         self.process.delayafterclose = self.process.delayafterterminate = 0.01
         self.seen = ""
@@ -125,26 +163,6 @@ class Wizard:
         self.process.close()
         assert self.process.signalstatus is None, self.seen
         return int(self.process.exitstatus or 0)
-
-
-def build_run(act: Callable[[], int], environ: Mapping[str, str]) -> Callable[[], None]:
-    """What a new process does instead of a program, with this environment."""
-    for module in IMPORTED:
-        importlib.import_module(module)
-
-    def run() -> None:
-        # Whoever has forked it waits until the last of these is closed.
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        os.environ.clear()
-        os.environ.update(environ)
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
-        code = 70
-        try:
-            code = act()
-        finally:
-            os._exit(code)
-
-    return run
 
 
 def list_files(folder: Path) -> dict[str, bytes]:
