@@ -153,8 +153,9 @@ class Scaleway(RentedServers):
         self, application: Application, servers: Sequence[Server], *, with_volumes: bool
     ) -> None:
         inventory = self._read(application, [self._region]).drop_strangers()
+        # One that goes by itself since a run was killed may be gone by now, and leave its parts.
         names = {server.name for server in servers}
-        names &= {one.name for one in inventory.list_surplus(application)}
+        names -= {one.name for one in list_wanted(application)}
         these = [one for one in inventory.resources if inventory.get_server_name(one) in names]
         if with_volumes:
             these += inventory.list_surplus_data(application)
