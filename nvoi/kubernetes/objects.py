@@ -179,7 +179,7 @@ class Objects:
                 return error
 
         found: dict[int, Json | RequestError] = {}
-        # Pods do not start before what they are started with is there.
+        # Workloads come last: their pods start with what the other objects hold.
         for is_workload in (False, True):
             numbers = [n for n, one in enumerate(items) if (one["kind"] in FOLLOWED) == is_workload]
             if numbers:
@@ -225,7 +225,7 @@ class Objects:
             for reference in left if wait else ():
                 if not wait_until_gone(self._api, reference, deadline):
                     outcome = f"{reference} is not gone after {DELETE_SECONDS:g} s"
-                    raise RemoteError(str(self._host), "deleting from the cluster", outcome)
+                    raise RemoteError(str(self._host), DELETING, outcome)
 
     def detach(self, references: Iterable[Reference]) -> None:
         """Delete Deployments, and leave what was made for them: their pods go on by themselves.
@@ -237,7 +237,7 @@ class Objects:
         self._delete(references, "Orphan", wait=True)
 
     def evict(self, pods: Iterable[Reference]) -> list[Reference]:
-        """Ask for the end of pods; those that a PodDisruptionBudget keeps for now.
+        """Ask for the end of pods; returns those that a PodDisruptionBudget keeps for now.
 
         Raises:
             NvoiError: they cannot be asked for.
@@ -267,7 +267,7 @@ class Objects:
                 no such container.
 
         Raises:
-            RemoteError: it is, and ``check`` is set.
+            RemoteError: the exit code is not 0, and ``check`` is set.
             RemoteTimeoutError: it has not ended after ``seconds``.
             ConnectionFailedError: the master cannot be reached, or the connection broke.
         """

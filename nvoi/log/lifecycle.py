@@ -30,7 +30,7 @@ class Watched(Protocol):
     """A handler that is told of the process's forks and of its end."""
 
     def close(self, *, blocking: bool) -> None:
-        """The same, after another thread that is at it."""
+        """Deliver or keep what waits; if ``blocking``, wait for another thread that closes it."""
 
     def reset_after_fork(self) -> None:
         """In a forked child: the threads, and all that waits, are the parent's."""
@@ -104,8 +104,8 @@ class ThisProcess:
     def _close_at_child_end(self) -> None:
         """Close all handlers where this is a child of multiprocessing, or becomes one, and ends.
 
-        Such a child leaves by ``os._exit``, which calls no atexit function. It forgets what is to
-        be called at its end when it begins, and calls back then.
+        Such a child leaves by ``os._exit``, which calls no atexit function, but its finalizers. It
+        forgets its parent's when it begins, and then calls what is registered here.
         """
         util = sys.modules.get("multiprocessing.util")
         if util is None:
@@ -139,10 +139,17 @@ class ThisProcess:
         thread = threading.Thread(
             target=self._terminate, args=(reading,), name="nvoi-callback-end", daemon=True
         )
-        with suppress(RuntimeError, ValueError):
+        try:
             thread.start()
-            # Also as it can set the signal back on any thread.
-            faulthandler.register(signal.SIGTERM, writing, all_threads=False)
+        except RuntimeError:
+            # No thread is to be had: the next handler tries again.
+            self._pipe = None
+            os.close(reading)
+            os.close(writing)
+            return
+        # It can set the signal back on any thread, which is why it comes first on the main one too.
+        faulthandler.register(signal.SIGTERM, writing, all_threads=False)
+        with suppress(ValueError):
             signal.signal(signal.SIGTERM, self._note_termination)
             if (others := signal.set_wakeup_fd(writing, warn_on_full_buffer=False)) >= 0:
                 signal.set_wakeup_fd(others)

@@ -102,9 +102,9 @@ class Sender:
     def start(self) -> None:
         """Start both threads, once; where no thread is to be had, the next call tries again.
 
-        The caller starts the one that sends, and that the listener's: Python runs signal handlers
-        on the main thread alone, so an exception out of one can interrupt no more than the first
-        of the two steps.
+        The caller starts the thread that sends, which starts the listener's: Python runs signal
+        handlers on the main thread alone, so an exception out of one can interrupt no more than the
+        first of the two steps.
         """
         if self._is_started or self._candidates:
             return
@@ -137,7 +137,7 @@ class Sender:
             self._is_ended = True
 
     def _join(self, seconds: float) -> bool:
-        """Wait for both threads to end; False where the one that sends has not in ``seconds``."""
+        """Wait for the thread that sends, which ends the listener's; False where it still runs."""
         sender = self._candidates[0] if self._candidates else None
         if sender is None:
             return True
@@ -145,7 +145,7 @@ class Sender:
         return not sender.is_alive()
 
     def _stop_listener(self) -> None:
-        """End the listener's thread, which waits for nothing, after what is queued.
+        """End the listener's thread after what is queued; it never waits for the network.
 
         Once: a second sign to stop would end the next listener of the same queue.
         """
@@ -187,7 +187,7 @@ class Sender:
         if not self._numbered and isinstance(request, LogBatch):
             request.first = 0
         try:
-            # Where a thread was left at it, the delivery is that thread's.
+            # Stopped: the receiver refuses all, or a thread that was left has the delivery still.
             given_up = [request] if self._delivery.stopped else self._delivery.deliver(request)
         except Exception as error:  # noqa: BLE001 - a deploy outlives any fault in its callback
             self._note_fault(error)

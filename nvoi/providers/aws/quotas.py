@@ -85,7 +85,7 @@ class Quotas:
         self._ec2, self._offers = ec2.move(ec2.region), offers
 
     def check(self, situation: Situation) -> None:
-        """See that all that lacks may be made. Where nothing does nobody is asked.
+        """See that the account may have what is going to be made; if nothing is, ask nobody.
 
         What AWS does not tell is no hindrance: EC2 refuses what is too much as it is made.
 
@@ -129,7 +129,7 @@ class Quotas:
         return build_fault(
             demand.path,
             f"the account's quota {name} ({demand.code}) is {limit:g}{demand.unit} in "
-            f"{self._ec2.region}: {use.now:.5g} in use, and {use.more:.3g} more asked for; "
+            f"{self._ec2.region}: {use.now:.5g} in use, and {use.more:.5g} more asked for; "
             f"{demand.advice}, or request an increase at {self._build_url(demand)}",
         )
 
@@ -176,16 +176,17 @@ def find_family(type_name: str) -> str | None:
 
 
 def is_on_demand(server: Resource) -> bool:
-    """Whether it is neither a spot instance nor on a host of the account's own: these have others.
+    """Whether it counts towards the quotas of on-demand servers.
 
-    What others are has no lifecycle.
+    Those on a host of the account's own do not, nor those that EC2 names a lifecycle of: spot
+    instances, scheduled ones, and those of a capacity block. On-demand servers have none.
     """
-    is_spot = "InstanceLifecycle" in server.item
-    return not is_spot and server.item.get("Placement", {}).get("Tenancy") != "host"
+    is_other = "InstanceLifecycle" in server.item
+    return not is_other and server.item.get("Placement", {}).get("Tenancy") != "host"
 
 
 def count_gigabytes(situation: Situation) -> int:
-    """Of all disks that are going to be made, and by which others are going to grow."""
+    """The size of all disks that are going to be made, and the growth of those that are there."""
     there: dict[str, int] = {name: one.item["Size"] for name, one in situation.volumes.items()}
     return ROOT_SIZE * len(situation.lacking) + sum(
         max(volume.size - there.get(volume.name, 0), 0)

@@ -29,7 +29,7 @@ URL, URL_VARIABLE = "https://api.scaleway.com", "SCW_API_URL"
 PAGE = 100
 #: How many entries a list has in all; Instances tell it in a header of their own.
 TOTAL = "total_count"
-NOT_FOUND = 404
+FORBIDDEN, NOT_FOUND = 403, 404
 
 
 @dataclass(frozen=True)

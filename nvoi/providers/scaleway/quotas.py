@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from nvoi.errors import Fault, HostsError, RequestError
 from nvoi.http import list_objects
 from nvoi.log.rendering import format_count
 from nvoi.parallel import work_on_all
-from nvoi.providers.scaleway.api import NOT_FOUND, SERVER, Json, ScalewayAPI
+from nvoi.providers.scaleway.api import FORBIDDEN, NOT_FOUND, SERVER, Json, ScalewayAPI
 from nvoi.providers.scaleway.faults import build_type_path
 from nvoi.providers.scaleway.inventory import find_region
 from nvoi.providers.scaleway.orders import Order
@@ -45,8 +44,10 @@ def judge_quotas(api: ScalewayAPI, new: Sequence[Order]) -> tuple[list[Fault], s
         listed = work_on_all(zones, lambda zone: api.list_resources(SERVER, zone))
     except (HostsError, RequestError) as failed:
         error = failed.errors[0] if isinstance(failed, HostsError) else failed
-        rights = " and ".join(QUOTA_RIGHTS)
-        return [], f"quotas are not checked: {error.message} (to check them, {rights} are needed)"
+        hint = ""
+        if isinstance(error, RequestError) and error.status == FORBIDDEN:
+            hint = f" (to check them, {' and '.join(QUOTA_RIGHTS)} are needed)"
+        return [], f"quotas are not checked: {error.message}{hint}"
     there = [(one.data["commercial_type"], one.place) for found in listed.values() for one in found]
     return [*list_faults(new, quotas, Counter(there))], ""
 
@@ -55,17 +56,21 @@ def list_faults(
     new: Sequence[Order], quotas: Mapping[str, Json], there: Mapping[tuple[str, str], int]
 ) -> Iterator[Fault]:
     """What is beyond ``quotas``, by types; ``there`` counts servers by their types and zones."""
-    asked = Counter((order.type, order.zone) for order in new)
-    paths = {(order.type, order.zone): build_type_path(order.wanted) for order in new}
-    for key, count in asked.items():
-        type_, zone = key
-        limit, used = find_limit(quotas[type_], zone), there.get(key, 0)
-        if limit is not None and used + count > limit:
-            message = (
-                f"the quota {build_quota_name(type_)} allows {format_count(limit, 'server')} in "
-                f"{zone}; the project has {used}, and the config asks for {count} more: {REMEDY}"
+    for type_, quota in quotas.items():
+        for place, limit in list_limits(quota):
+            orders = [one for one in new if one.type == type_ and is_in(one.zone, place)]
+            used = sum(
+                count
+                for (name, zone), count in there.items()
+                if name == type_ and is_in(zone, place)
             )
-            yield Fault(0, 0, paths[key], message)
+            if orders and used + len(orders) > limit:
+                message = (
+                    f"the quota {build_quota_name(type_)} allows {format_count(limit, 'server')} "
+                    f"in {place or 'the organization'}; the project has {used}, and the config "
+                    f"asks for {len(orders)} more: {REMEDY}"
+                )
+                yield Fault(0, 0, build_type_path(orders[0].wanted), message)
 
 
 def get_organization(api: ScalewayAPI) -> str:
@@ -102,14 +107,14 @@ def build_quota_name(type_: str) -> str:
     return f"cp_servers_type_{type_.replace('-', '_')}"
 
 
-def find_limit(quota: Mapping[str, Any], zone: str) -> int | None:
-    """The limit in a zone; None where there is none, or the API tells none."""
-    places = {"zone": zone, "region": find_region(zone), "global": True}
-    found = [
-        one
-        for one in list_objects(quota, "limits")
-        if any(one.get(key) == place for key, place in places.items())
-    ]
+def list_limits(quota: Json) -> Iterator[tuple[str, int]]:
+    """The limits that there are, each with its zone or region; empty for the whole organization."""
     # Answers of before quotas had places tell the limit at their top.
-    limit = (found[0] if found else quota).get("limit")
-    return limit if isinstance(limit, int) else None
+    for one in list_objects(quota, "limits") or [quota]:
+        limit = one.get("limit")
+        if isinstance(limit, int):
+            yield str(one.get("zone") or one.get("region") or ""), limit
+
+
+def is_in(zone: str, place: str) -> bool:
+    return place in {"", zone, find_region(zone)}

@@ -71,7 +71,8 @@ class Scaleway(Project):
         user_data: what servers were given, by their ids and its keys.
         types: what is sold in every zone; `shortages` are zones and types that are out of stock.
         limits: how many of a kind the project may have.
-        quotas: how many servers of a type the organization may have in a zone, where not MANY.
+        quotas: how many servers of a type the organization may have in a zone, where not MANY,
+            or in the region, where said.
         rights: the permission sets of the API key.
         largest_page: entries that an answer has at most, whatever is asked for.
     """
@@ -159,6 +160,8 @@ class Scaleway(Project):
         limits = [
             {"zone": zone, "limit": self.quotas.get((types[name], zone), MANY)} for zone in ZONES
         ]
+        if (limit := self.quotas.get((types[name], "fr-par"))) is not None:
+            limits.append({"region": "fr-par", "limit": limit})
         return {"name": name, "unit": "", "locality_type": "zone", "limits": limits}
 
     def _check_type_quota(self, type_: str, zone: str) -> None:

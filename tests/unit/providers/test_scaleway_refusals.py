@@ -10,7 +10,7 @@ import pytest
 from nvoi.config.schema import Application
 from nvoi.errors import ConfigError, NvoiError, RequestError
 from nvoi.providers.scaleway import Scaleway
-from nvoi.providers.scaleway.quotas import find_limit
+from nvoi.providers.scaleway.quotas import list_limits
 from nvoi.providers.scaleway.refusals import describe_refusal, explain
 from nvoi.ssh.routes import Routes
 from tests.fakes.clouds.scaleway import (
@@ -427,7 +427,7 @@ def test_quotas_that_nobody_tells_hold_up_no_deploy(
     assert lines == [line]
     assert line.startswith("quotas are not checked: Scaleway")
     assert told in line
-    assert "ProjectReadOnly and OrganizationReadOnly are needed" in line
+    assert ("ProjectReadOnly and OrganizationReadOnly are needed" in line) == bool(right)
     # The API's own refusal tells then.
     cloud.quotas = {("DEV1-S", "fr-par-1"): 1}
     cloud.rights.discard("OrganizationReadOnly")
@@ -435,18 +435,28 @@ def test_quotas_that_nobody_tells_hold_up_no_deploy(
         deploy(cloud, read("servers: {main: {count: 2}}"))
 
 
+def test_a_limit_of_a_region_counts_the_servers_of_all_its_zones(cloud: Cloud) -> None:
+    application = read("servers: {main: {master: true}, work: {location: fr-par-2}}")
+    cloud.quotas = {("DEV1-S", "fr-par"): 1}
+    _, message = find_fault(cloud, application)
+    assert "allows 1 server in fr-par; the project has 0, and the config asks for 2 more" in message
+
+
 @pytest.mark.parametrize(
-    ("quota", "limit"),
+    ("quota", "limits"),
     [
-        ({"limits": [{"zone": "fr-par-2", "limit": 1}, {"zone": "fr-par-1", "limit": 2}]}, 2),
-        ({"limits": [{"region": "fr-par", "limit": 3}], "limit": 9}, 3),
-        ({"limits": [{"global": True, "limit": 4}]}, 4),
-        ({"limits": [{"zone": "fr-par-1", "unlimited": True}], "limit": 9}, None),
-        ({"limits": [], "limit": 5}, 5),
-        ({}, None),
-        ({"limits": "x"}, None),
-        ({"limits": ["x", None]}, None),
+        (
+            {"limits": [{"zone": "fr-par-2", "limit": 1}, {"region": "fr-par", "limit": 2}]},
+            [("fr-par-2", 1), ("fr-par", 2)],
+        ),
+        ({"limits": [{"region": "fr-par", "limit": 3}], "limit": 9}, [("fr-par", 3)]),
+        ({"limits": [{"global": True, "limit": 4}]}, [("", 4)]),
+        ({"limits": [{"zone": "fr-par-1", "unlimited": True}], "limit": 9}, []),
+        ({"limits": [], "limit": 5}, [("", 5)]),
+        ({}, []),
+        ({"limits": "x"}, []),
+        ({"limits": ["x", None]}, []),
     ],
 )
-def test_the_limit_of_a_zone_is_read_of_what_the_api_tells(quota: Any, limit: int | None) -> None:
-    assert find_limit(quota, "fr-par-1") == limit
+def test_limits_are_read_of_what_the_api_tells(quota: Any, limits: list[tuple[str, int]]) -> None:
+    assert [*list_limits(quota)] == limits
