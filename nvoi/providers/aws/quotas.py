@@ -126,10 +126,11 @@ class Quotas:
             return error
         if use.now + use.more <= limit:
             return None
+        now, more = (f"{round(one, 4):g}" for one in (use.now, use.more))
         return build_fault(
             demand.path,
             f"the account's quota {name} ({demand.code}) is {limit:g}{demand.unit} in "
-            f"{self._ec2.region}: {use.now:.5g} in use, and {use.more:.5g} more asked for; "
+            f"{self._ec2.region}: {now} in use, and {more} more asked for; "
             f"{demand.advice}, or request an increase at {self._build_url(demand)}",
         )
 

@@ -166,7 +166,7 @@ def test_quotas_that_are_too_small_are_told_before_anything_is_made(
         build_aws(aws_cloud, app).ensure_servers(app)
     assert [call for call in calls if "quotas" in call.path] == []
     larger = build_app(SERVERS.replace("size: 10", "size: 20"))
-    with pytest.raises(ConfigError, match=r"0\.00977 more asked for"):
+    with pytest.raises(ConfigError, match=r"0\.0098 more asked for"):
         build_aws(aws_cloud, larger).ensure_servers(larger)
 
 

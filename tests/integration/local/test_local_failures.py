@@ -95,7 +95,8 @@ def test_a_release_that_fails_in_the_switch_is_switched_back(app: App, fail: Fai
     on_port = f'test "$PORT" != {port} || exit 5; {command}'
     fail("web exited with 5", command=on_port, is_switched=True)
     app.services["worker"] = {"command": "echo cannot work; sleep 0.3; exit 6"}
-    assert fail("worker exited with 6", is_switched=True).output == ("cannot work",)
+    # On a busy machine it is started once more before nvoi looks.
+    assert {*fail("worker exited with 6", is_switched=True).output} == {"cannot work"}
     app.services["worker"] = {"command": f"PORT={find_port()} {DAEMON}"}
     error = fail("worker .*it put itself into the background", is_switched=True)
     assert "run it in the foreground" in error.hint
