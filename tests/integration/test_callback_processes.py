@@ -242,7 +242,7 @@ def test_records_that_fill_memory_often_take_a_bounded_part_of_it_with_the_recei
     code, output, errors = run(embedder.flood, receiver, tmp_path, levels, *map(str, sizes))
     assert code == 0, errors
     # Were all kept, they would take ten times the capacity.
-    assert max(map(int, output.split())) < 5 * CAPACITY
+    assert max(map(int, output.split())) < 7 * CAPACITY
     (file,) = tmp_path.glob("*.jsonl")
     records = read_records(file)
     gaps = [record for record in records if "missing about here" in record["message"]]
