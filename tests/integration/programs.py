@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 
 from nvoi.targets.local.processes import find_marked
 from tests.waiting import PATIENCE, wait_until
@@ -64,8 +63,3 @@ def end_marked(**marks: str) -> None:
         return not pids
 
     wait_until(kill_all, "all processes to end")
-
-
-def name(module: ModuleType, scenario: str, url: str, folder: Path, *rest: str) -> list[str]:
-    """The arguments for a scenario of ``module``, which is a program of scenarios."""
-    return ["-m", module.__name__, scenario, url, str(folder), *rest]
