@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import copy
 import io
-import json
 import logging
 import operator
 import pickle
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -22,14 +19,12 @@ from datetime import time as dtime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
-from urllib.parse import quote, quote_plus
 
 import pytest
 
 from nvoi.log import levels, masking, rendering
 from nvoi.secret import Secret
 
-SECRET = "p@ss/word+with 'quotes\" & ünïcode"
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 PRIVATE_KEY = """-----BEGIN OPENSSH PRIVATE KEY-----
 b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW
@@ -69,35 +64,6 @@ def everything(seen: dict[str, Any]) -> str:
     return "\n".join(f"{key}={value!r} {value}" for key, value in seen.items())
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        SECRET,
-        quote(SECRET, safe=""),
-        quote(SECRET),
-        quote_plus(SECRET),
-        quote(SECRET, safe="").lower().replace("ünïcode", "ünïcode"),
-        json.dumps(SECRET),
-        json.dumps(SECRET, ensure_ascii=False),
-        repr(SECRET),
-        shlex.quote(SECRET),
-        base64.b64encode(SECRET.encode()).decode(),
-        base64.urlsafe_b64encode(SECRET.encode()).decode(),
-        base64.b64encode(b"u:" + SECRET.encode()).decode(),
-        base64.b64encode(b"user:" + SECRET.encode() + b"\n").decode(),
-        base64.b64encode(b"root:" + SECRET.encode() + b" and more").decode(),
-    ],
-)
-def test_a_secret_is_masked_in_each_form_it_takes(form: str) -> None:
-    masker = masking.Masker([SECRET])
-    masked = masker.mask_text(f"before {form} after")
-    assert masked.startswith("before ")
-    assert masked.endswith(" after")
-    assert "[REDACTED]" in masked
-    # What stays is of base64's neighbours.
-    assert len(masked) <= len("before [REDACTED] after") + 22
-
-
 def test_message_arguments_extra_traceback_and_stack_are_masked(
     log: levels.Logger, recorder: Recorder
 ) -> None:
@@ -111,13 +77,15 @@ def test_message_arguments_extra_traceback_and_stack_are_masked(
     log.info("%(name)s", {"name": "shown", "hidden": TOKEN})
     log.info("%.3s", TOKEN)
     log.info("%s%s", TOKEN[:20], TOKEN[20:])
-    assert len(recorder.seen) == 6
+    log.info("%d tokens", TOKEN)
+    assert len(recorder.seen) == 7
     for seen in recorder.seen:
         assert TOKEN not in everything(seen)
     assert recorder.seen[0]["header"] == "Bearer [REDACTED]"
     assert "ValueError: refused [REDACTED]" in recorder.seen[0]["text"]
     assert recorder.seen[0]["text"].count("Traceback") == 1
-    assert recorder.seen[5]["text"] == "[REDACTED]"
+    assert (recorder.seen[5]["msg"], recorder.seen[5]["args"]) == ("[REDACTED]", ())
+    assert recorder.seen[6]["text"].startswith("%d tokens")
 
 
 def test_a_handler_of_the_root_logger_sees_masked_records_too() -> None:
@@ -149,10 +117,6 @@ def test_values_under_five_characters_are_left(value: str) -> None:
     assert masking.Masker([value]).mask_text(f"port {value} of web") == f"port {value} of web"
 
 
-def test_five_characters_are_a_secret() -> None:
-    assert masking.Masker(["hello"]).mask_text("say hello") == "say [REDACTED]"
-
-
 def test_a_private_key_is_masked_line_by_line_and_its_frame_is_not() -> None:
     masker = masking.Masker([PRIVATE_KEY])
     for line in PRIVATE_KEY.splitlines():
@@ -161,42 +125,11 @@ def test_a_private_key_is_masked_line_by_line_and_its_frame_is_not() -> None:
     assert "b3Blbn" not in masker.mask_text(PRIVATE_KEY)
 
 
-def test_a_secret_that_holds_another_is_masked_as_a_whole() -> None:
-    masker = masking.Masker(["secret", "my-secret-token"])
-    assert masker.mask_text("my-secret-token, secret") == "[REDACTED], [REDACTED]"
-
-
 def test_a_secret_is_found_wherever_it_begins() -> None:
     masker = masking.Masker([TOKEN, "short1"])
     for offset in range(40):
         assert masker.mask_text("x" * offset + TOKEN + "y") == "x" * offset + "[REDACTED]y"
         assert masker.mask_text("x" * offset + "short1") == "x" * offset + "[REDACTED]"
-
-
-def test_a_secret_cut_in_two_by_a_terminal_code_is_masked() -> None:
-    masker = masking.Masker([TOKEN])
-    text = f"token {TOKEN[:10]}\x1b[0m{TOKEN[10:]}"
-    assert masker.clean_text(masker.mask_text(text)) == "token [REDACTED]"
-
-
-def test_a_secret_registered_later_is_masked_from_then_on() -> None:
-    masker = masking.Masker()
-    assert masker.mask_text(TOKEN) == TOKEN
-    masker.add([TOKEN])
-    assert masker.mask_text(TOKEN) == "[REDACTED]"
-
-
-def test_the_value_of_a_secret_string_is_masked_not_its_placeholder() -> None:
-    masker = masking.Masker([Secret(TOKEN)])
-    assert masker.mask_text(TOKEN) == "[REDACTED]"
-
-
-def test_arguments_that_do_not_fit_are_masked(log: levels.Logger, recorder: Recorder) -> None:
-    masking.add_secrets(TOKEN)
-    record = log.makeRecord(log.name, 20, __file__, 1, "%d tokens", (TOKEN,), None)
-    masking.masker.mask(record)
-    assert TOKEN not in f"{record.__dict__}"
-    assert record.getMessage().startswith("%d tokens")
 
 
 def test_the_filter_masks_what_other_loggers_log() -> None:
@@ -481,20 +414,6 @@ def test_a_dict_that_another_thread_changes_is_masked_or_told_as_text() -> None:
         thread.join()
 
 
-class OddRecord(logging.LogRecord):
-    def getMessage(self) -> str:  # noqa: N802 - the name in logging.LogRecord
-        return self.msg  # as a careless subclass does: no text
-
-
-@pytest.mark.parametrize("message", [{"token": TOKEN}, 12, None, Failing(), TOKEN])
-def test_a_message_that_is_no_text_is_masked(message: Any) -> None:
-    masker = masking.Masker([TOKEN])
-    record = OddRecord("nvoi", 20, __file__, 1, message, (), None)
-    masker.mask(record)
-    assert TOKEN not in rendering.render(record)
-    assert TOKEN not in f"{record.msg}"
-
-
 def test_a_record_of_braces_is_masked_with_attributes_of_its_arguments() -> None:
     class Braces(logging.LogRecord):
         def getMessage(self) -> str:  # noqa: N802 - the name in logging.LogRecord
@@ -678,23 +597,6 @@ def test_without_secrets_nothing_is_touched(log: levels.Logger, recorder: Record
     assert recorder.seen[0]["field"] is value
 
 
-def test_a_secret_of_several_parts_is_masked_in_the_message(
-    log: levels.Logger, recorder: Recorder
-) -> None:
-    masking.add_secrets(TOKEN)
-    log.info("%s%s", TOKEN[:20], TOKEN[20:])
-    assert (recorder.seen[0]["msg"], recorder.seen[0]["args"]) == ("[REDACTED]", ())
-
-
-def test_a_secret_registered_between_two_maskings_is_masked_by_the_second() -> None:
-    masker = masking.Masker(["another-secret"])
-    record = logging.LogRecord("x", 20, __file__, 1, "%s", (Counting(TOKEN),), None)
-    masker.mask(record)
-    masker.add([TOKEN])
-    masker.mask(record)
-    assert TOKEN not in f"{record.args} {record.getMessage()}"
-
-
 def test_fields_of_a_factory_are_masked_whatever_it_removes(
     monkeypatch: pytest.MonkeyPatch, log: levels.Logger, recorder: Recorder
 ) -> None:
@@ -735,11 +637,20 @@ def test_a_factory_that_reads_the_name_is_no_hindrance_to_the_import(order: str)
     assert done.stderr == "nvoi a [REDACTED]\n"
 
 
-@pytest.mark.parametrize("secret", [TOKEN, TOKEN.encode(), bytearray(TOKEN.encode())])
-def test_one_secret_may_stand_where_several_may(secret: Any) -> None:
-    masker = masking.Masker(secret)
+@pytest.mark.parametrize(
+    "secret", [TOKEN, TOKEN.encode(), bytearray(TOKEN.encode()), Secret(TOKEN)]
+)
+def test_a_secret_is_masked_from_when_it_is_registered(secret: Any) -> None:
+    masker = masking.Masker(["another-secret"])
+    record = logging.LogRecord("x", 20, __file__, 1, "%s", (Counting(TOKEN),), None)
+    masker.mask(record)
+    assert masker.mask_text(TOKEN) == TOKEN
     masker.add(secret)
+    masker.mask(record)
+    assert TOKEN not in f"{record.args} {record.getMessage()}"
     assert masker.mask_text(f"a {TOKEN} 0123") == "a [REDACTED] 0123"
+    assert masker.clean_text(f"\x1b[1m{TOKEN}\x07") == "[REDACTED]\N{REPLACEMENT CHARACTER}"
+    assert masker.clean_text(f"token {TOKEN[:10]}\x1b[0m{TOKEN[10:]}") == "token [REDACTED]"
     masking.add_secrets(secret, None)
     assert masking.masker.mask_text(TOKEN) == "[REDACTED]"
 
@@ -750,9 +661,3 @@ def test_a_secret_that_is_no_text_is_refused_before_any_is_masked(wrong: Any) ->
     with pytest.raises(TypeError, match=f"type {type(wrong).__name__}"):
         masker.add(["first-secret", wrong])
     assert masker.mask_text("first-secret") == "first-secret"
-
-
-def test_text_is_cleaned_and_masked_at_once() -> None:
-    masker = masking.Masker([TOKEN])
-    assert masker.clean_text(TOKEN) == "[REDACTED]"
-    assert masker.clean_text(f"\x1b[1m{TOKEN}\x07") == "[REDACTED]\N{REPLACEMENT CHARACTER}"

@@ -110,7 +110,15 @@ def test_a_secret_is_found_in_the_base64_of_json(secret: str, escape: Callable[[
 
 
 @pytest.mark.parametrize(
-    "secret", ["Pass\\éclair-99", "S3cret!é\\", "pass\u212aword1234", "\u212a\u212a\u212ab\u212a"]
+    "secret",
+    [
+        "Pass\\éclair-99",
+        "S3cret!é\\",
+        "pass\u212aword1234",
+        "\u212a\u212a\u212ab\u212a",
+        "n\u0303andu\u0301-xyz",
+        "éèêëàù",
+    ],
 )
 @pytest.mark.parametrize("escape", [str, quote, ascii, json.dumps, repr])
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
@@ -183,11 +191,6 @@ def test_the_quick_look_misses_no_form_of_any_secret(escape: Callable[[str], str
         assert len(masked.strip()) <= len("[REDACTED] |") + 6, (secret, form)
 
 
-def test_values_under_five_characters_have_no_forms() -> None:
-    assert not list(build_encoded("abcd"))
-    assert Masker([" abc ", "abcd"]).mask_text("abcd, abc ") == "abcd, abc "
-
-
 def test_a_secret_is_not_shown_by_what_finds_it() -> None:
     assert "hunter2" not in repr(build_forms("hunter2secret")[0])
 
@@ -203,21 +206,6 @@ def test_a_long_text_is_masked_in_a_short_time() -> None:
     # About 0.2 s, and 5.5 s when each form was an alternative of one expression.
     assert time.process_time() - began < 2
     assert masked == text + "[REDACTED]"
-
-
-def test_only_what_is_near_a_secret_is_folded() -> None:
-    masker, secret = Masker(["p&ss-hunter2hunter2"]), "p%26ss-hunter2hunter2"
-    text = 'said \\"p&ss%20\\" \'\n' * 40_000
-
-    def measure(text: str, masked: str) -> float:
-        began = time.process_time()
-        assert masker.mask_text(text) == masked
-        return time.process_time() - began
-
-    without = min(measure(f"{text}{number}", f"{text}{number}") for number in range(3))
-    having = min(measure(text + secret, f"{text}[REDACTED]") for _ in range(3))
-    # About 3, and 30 where all of the text is folded.
-    assert having < 10 * without
 
 
 def test_a_text_full_of_the_beginnings_of_a_secret_is_looked_through_once() -> None:
@@ -332,20 +320,6 @@ def test_a_secret_in_a_command_encoded_for_powershell_is_masked(before: str) -> 
     masked = Masker([secret]).mask_text(f"powershell -EncodedCommand {encoded}")
     assert "[REDACTED]" in masked
     assert len(masked.split()[2]) <= len(encoded) - len(secret) * 8 // 3 + 4 + len("[REDACTED]")
-
-
-@pytest.mark.parametrize("registered", ["NFC", "NFD"])
-@pytest.mark.parametrize("shown", ["NFC", "NFD"])
-@pytest.mark.parametrize("secret", ["pässwörd", "éèêëàù", "n\u0303andu\u0301-xyz", "e\u0302x-12"])
-def test_a_secret_is_masked_composed_and_decomposed(
-    secret: str, registered: str, shown: str
-) -> None:
-    from unicodedata import normalize
-
-    masker = Masker([normalize(registered, secret)])  # type: ignore[arg-type]  # a form's name
-    text = normalize(shown, secret)  # type: ignore[arg-type]
-    assert masker.mask_text(f"said {text}, then") == "said [REDACTED], then"
-    assert masker.mask_text(f"said {json.dumps(text)[1:-1]}, then") == "said [REDACTED], then"
 
 
 FORMS: dict[str, Callable[[str], str]] = {
