@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import multiprocessing
@@ -55,21 +54,6 @@ def wait_for_a_handler(ready: Connection) -> None:
         time.sleep(0.01)
 
 
-def start_foreign_thread() -> ctypes.c_ulong:
-    """A thread that Python knows nothing of: a library's in C, or one that just begins."""
-    libc, thread = ctypes.CDLL(None), ctypes.c_ulong()
-    assert libc.pthread_create(ctypes.byref(thread), None, libc.pause, None) == 0
-    return thread
-
-
-def get_signalled_on_a_foreign_thread(folder: Path, ready: Connection) -> None:
-    log(folder)
-    thread = start_foreign_thread()
-    ready.send(None)
-    ctypes.CDLL(None).pthread_kill(thread, signal.SIGTERM)
-    threading.Event().wait()
-
-
 def log_from_a_thread_alone(folder: Path, ready: Connection) -> None:
     def talk() -> None:
         handler = log(folder)
@@ -78,26 +62,6 @@ def log_from_a_thread_alone(folder: Path, ready: Connection) -> None:
     thread = threading.Thread(target=talk)
     thread.start()
     thread.join()
-    wait(ready)
-
-
-def call_the_handler_that_was_there(folder: Path, ready: Connection) -> None:
-    log(folder)
-
-    def answer(number: int, frame: FrameType | None) -> None:
-        logging.getLogger(LOGGER).warning("two")
-        assert callable(before)
-        before(number, frame)
-
-    before = signal.signal(signal.SIGTERM, answer)
-    wait_for_a_handler(ready)
-
-
-def be_signalled_otherwise(folder: Path, ready: Connection) -> None:
-    """Another signal that has a handler ends nothing."""
-    log(folder)
-    signal.signal(signal.SIGUSR1, lambda *_: logging.getLogger(LOGGER).warning("two"))
-    signal.raise_signal(signal.SIGUSR1)
     wait(ready)
 
 
@@ -138,9 +102,7 @@ def end_while_being_terminated(closes: bool, folder: Path, ready: Connection) ->
         logging.getLogger(LOGGER).warning("two")
 
 
-def run(
-    target: Callable[[Path, Connection], None], folder: Path, *, terminate: bool = True
-) -> tuple[int | None, list[str]]:
+def run(target: Callable[[Path, Connection], None], folder: Path) -> tuple[int | None, list[str]]:
     """The exit code of a forked child that is terminated, and the messages that it kept."""
     context = multiprocessing.get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
@@ -148,8 +110,7 @@ def run(
     process.start()
     sending.close()
     receiving.recv()
-    if terminate:
-        process.terminate()
+    process.terminate()
     process.join(PATIENCE)
     process.kill()
     return process.exitcode, sorted(read_kept(folder))
@@ -165,8 +126,6 @@ def read_kept(folder: Path) -> list[str]:
     ("target", "code", "messages"),
     [
         (log_from_a_thread_alone, -signal.SIGTERM, ["one"]),
-        (call_the_handler_that_was_there, -signal.SIGTERM, ["one", "two"]),
-        (be_signalled_otherwise, -signal.SIGTERM, ["one", "two"]),
         (be_handled_elsewhere, 9, ["one", "two"]),
         (fork_another, -signal.SIGTERM, ["one", "two"]),
     ],
@@ -200,9 +159,3 @@ def test_what_is_logged_while_a_handler_closes_is_kept_by_the_next_close(tmp_pat
     logging.getLogger(LOGGER).removeHandler(handler)
     assert read_kept(tmp_path) == ["one", "two"]
     assert handler.stats().undelivered == 2
-
-
-def test_a_signal_that_is_given_to_a_thread_not_of_python_s_ends_a_child(tmp_path: Path) -> None:
-    """The kernel gives it to any thread, one that just begins among them."""
-    ended = run(get_signalled_on_a_foreign_thread, tmp_path, terminate=False)
-    assert ended == (-signal.SIGTERM, ["one"])
