@@ -17,8 +17,8 @@ from urllib.parse import urlencode
 
 import urllib3
 from urllib3 import exceptions
-from urllib3.exceptions import HTTPError, InvalidHeader, NewConnectionError
-from urllib3.util import Retry, Timeout
+from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.util import Timeout
 
 from nvoi import network, parallel
 from nvoi.errors import (
@@ -28,6 +28,7 @@ from nvoi.errors import (
     RequestError,
     UsageError,
 )
+from nvoi.log.delivery import parse_retry_after
 from nvoi.log.masking import masker
 
 JSON = "application/json"
@@ -344,10 +345,7 @@ def read_pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
 def find_wait(error: RequestError | ConnectionFailedError) -> float:
     """The seconds that the server asks to be left alone for (RFC 9110, 10.2.3)."""
     text = error.retry_after if isinstance(error, RequestError) else None
-    try:
-        return float(Retry().parse_retry_after(text)) if text else 0.0
-    except InvalidHeader:
-        return 0.0
+    return parse_retry_after(text or "")
 
 
 def wrap(error: RequestError | ConnectionFailedError) -> RequestError:
