@@ -1,9 +1,27 @@
-"""The account of a run: its records, its requests, and what went wrong, told once a kind."""
+"""The account of a run: its records, its requests, and what went wrong, told once a kind.
+
+It is told to all but the dashboards, whichever way it comes: no sender feeds on its own work.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+
+#: The name of each thread that sends. What comes from one of another process, or by way of a
+#: program's own queue, is known by it.
+SENDER = "nvoi-callback-sender"
+
+#: The logger of what a sender has to tell. A record of it may come by way of a program's own
+#: queue, too.
+LOGGER = "nvoi.callback"
+
+_thread = threading.local()
 
 
 @dataclass
@@ -45,15 +63,42 @@ class Counts(Stats):
 
     def sum_up(self, *, is_closed: bool) -> Stats:
         """A copy as of now; of what ``is_closed`` nothing more is delivered."""
-        left = self.logged - self.delivered
-        return Stats(
-            logged=self.logged,
-            delivered=self.delivered,
-            # What was given up may have arrived all the same.
-            dropped=left if is_closed else min(left, self.dropped),
-            undelivered=self.undelivered,
-            requests=self.requests,
-            retries=self.retries,
-            troubles=dict(self.troubles),
-            terminal_delivered=self.terminal_delivered,
-        )
+        names = [each.name for each in dataclasses.fields(Stats)]
+        stats = Stats(**{name: copy.copy(getattr(self, name)) for name in names})
+        left = stats.logged - stats.delivered
+        # What was given up may have arrived all the same.
+        stats.dropped = left if is_closed else min(left, stats.dropped)
+        return stats
+
+
+@contextmanager
+def marked_as_sender() -> Iterator[None]:
+    """Inside, what this thread logs is of the sending itself, and goes to no dashboard."""
+    before = is_sender()
+    _thread.sends = True
+    try:
+        yield
+    finally:
+        _thread.sends = before
+
+
+def tell(level: int, text: str, *args: object) -> None:
+    """Log what a sender has to tell, for all but the dashboards."""
+    # What a program has on this logger may fail, which is no reason to send no more.
+    with marked_as_sender(), suppress(Exception):
+        logging.getLogger(LOGGER).log(level, text, *args)
+
+
+def is_sender() -> bool:
+    return getattr(_thread, "sends", False)
+
+
+def is_of_sender(record: logging.LogRecord) -> bool:
+    """Whether ``record``, of whatever thread or process, is of some sender's own work.
+
+    What else is logged on a sender's thread is the program's: its finalisers run on any thread.
+    """
+    name = getattr(record, "name", None)
+    if name == LOGGER or not (isinstance(name, str) and name.startswith("urllib3")):
+        return bool(name == LOGGER)
+    return is_sender() or str(getattr(record, "threadName", "")).startswith(SENDER)

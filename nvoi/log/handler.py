@@ -22,11 +22,10 @@ from nvoi.errors import UsageError
 from nvoi.log import levels, masking, rendering
 from nvoi.log.buffer import CAPACITY, End
 from nvoi.log.clock import read_seconds
-from nvoi.log.counts import Counts, Stats
+from nvoi.log.counts import Counts, Stats, is_of_sender, is_sender, tell
 from nvoi.log.delivery import Destination
 from nvoi.log.lifecycle import this_process
 from nvoi.log.sender import LOGS_SHARE, Sender
-from nvoi.log.telling import is_of_sender, is_sender, tell
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import Run, StatusEvent
 
@@ -181,7 +180,7 @@ class SignedHTTPHandler(logging.Handler):
         """Queue ``record``, unless it is of some sender's own work."""
         if self._is_over or is_of_sender(record):
             return
-        if self._is_closed:
+        if self._sender.is_closing:
             self._reopen()
         self.queue_handler.emit(record)
         if not self._sender.running:
@@ -219,7 +218,7 @@ class SignedHTTPHandler(logging.Handler):
         if not self._changing.acquire(blocking=False):
             return
         try:
-            if self._is_closed:
+            if self._sender.is_closing:
                 self._build_sender()
         finally:
             self._changing.release()
@@ -237,7 +236,6 @@ class SignedHTTPHandler(logging.Handler):
             numbered=not self._is_forked,
         )
         self._flushed: tuple[float, float] | None = None
-        self._is_closed = False
         self._finalizer = weakref.finalize(self, self._sender.leave)
         self._finalizer.atexit = False
 
@@ -297,16 +295,15 @@ class SignedHTTPHandler(logging.Handler):
         if not self._changing.acquire(timeout=seconds):
             return
         try:
-            if self._is_closed and self._sender.closed and self.queue_handler.queue.empty():
+            if self._sender.closed and self.queue_handler.queue.empty():
                 return
             self._sender.close(End(began, self.budget))
         finally:
-            self._is_closed = True
             self._changing.release()
         super().close()
 
     def stats(self) -> Stats:
-        return self._counts.sum_up(is_closed=self._is_closed)
+        return self._counts.sum_up(is_closed=self._sender.closed)
 
     @property
     def undelivered_file(self) -> Path | None:

@@ -243,8 +243,7 @@ def is_configuring() -> bool:
 
 # -- classes -------------------------------------------------------------------------------
 
-#: A class with this module's methods for each class that loggers had, and the way back.
-_classes: dict[type[logging.Logger], type[logging.Logger]] = {logging.Logger: Logger}
+#: The class that a logger had, by the one that it was given.
 _bases: dict[type[logging.Logger], type[logging.Logger]] = {Logger: logging.Logger}
 
 
@@ -252,10 +251,12 @@ def build_class(base: type[logging.Logger]) -> type[logging.Logger]:
     """``base`` with this module's methods; those of these names that it has stay its own."""
     if issubclass(base, Protected):
         return base
-    if base not in _classes:
-        made = type(base.__name__, (Protected, base, LevelMethods), {})
-        _classes[base], _bases[made] = made, base
-    return _classes[base]
+    for made, known in _bases.items():
+        if known is base:
+            return made
+    made = type(base.__name__, (Protected, base, LevelMethods), {})
+    _bases[made] = base
+    return made
 
 
 def promote(logger: logging.Logger) -> None:

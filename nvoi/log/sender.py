@@ -16,10 +16,9 @@ from typing import Any
 
 from nvoi.log.buffer import Barrier, Buffer, End
 from nvoi.log.clock import read_seconds
-from nvoi.log.counts import Counts
+from nvoi.log.counts import SENDER, Counts, marked_as_sender
 from nvoi.log.delivery import Delivery, Destination
 from nvoi.log.lifecycle import this_process
-from nvoi.log.telling import SENDER, marked_as_sender
 from nvoi.log.transport import CONNECT_SECONDS, Transport
 from nvoi.log.undelivered import UndeliveredFile
 from nvoi.protocol import LogBatch, Request, StatusEvent
@@ -80,12 +79,11 @@ class Sender:
         transport = Transport(destination.url, connect_seconds=connect_seconds)
         self._delivery = Delivery(destination, transport, counts)
         self._buffer = Buffer(counts, capacity)
-        self._listener = GatheringListener(queue, self)  # type: ignore[arg-type]  # asked to handle() alone
+        self._listeners: list[GatheringListener] = []
         # The first of these is the thread that sends; None is whoever closes before there is one.
         # A list and no lock: nothing that Ctrl-C may cut in two.
         self._candidates: list[threading.Thread | None] = []
-        self._is_started = self._is_listening = self._is_ended = self._is_over = False
-        self._stopping = threading.Lock()
+        self._is_started = self._is_ended = self._is_over = False
         self._left: threading.Thread | None = None
         #: Whether it was closed, and nothing of it waits any more.
         self.closed = False
@@ -98,6 +96,11 @@ class Sender:
         return not self._is_ended and (
             self._candidates[0] is not None if self._candidates else self._is_started
         )
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it is closed, or is about to be: no thread is started any more."""
+        return None in self._candidates
 
     def start(self) -> None:
         """Start both threads, once; where no thread is to be had, the next call tries again.
@@ -122,13 +125,14 @@ class Sender:
         self._candidates.append(threading.current_thread())
         if self._candidates[0] is not threading.current_thread():
             return
+        listener = GatheringListener(self._queue, self)  # type: ignore[arg-type]  # asked to handle() alone
         try:
-            self._listener.start()
+            listener.start()
         except RuntimeError:
             self._is_started = False
             del self._candidates[0]
             return
-        self._is_listening = True
+        self._listeners.append(listener)
         try:
             with marked_as_sender():
                 self._send_all()
@@ -149,8 +153,8 @@ class Sender:
 
         Once: a second sign to stop would end the next listener of the same queue.
         """
-        if self._is_listening and self._stopping.acquire(blocking=False):
-            self._listener.stop()
+        with suppress(IndexError):
+            self._listeners.pop().stop()
 
     # -- what they do ----------------------------------------------------------------------
 
@@ -241,7 +245,6 @@ class Sender:
         """
         if end is None:
             end = End(this_process.ending_since or read_seconds(), self._budget)
-        # No thread is started from here on.
         self._candidates.append(None)
         ended = not self.running
         try:

@@ -15,11 +15,10 @@ from nvoi.errors import UsageError
 from nvoi.log import levels, masking, rendering
 from nvoi.log.buffer import CAPACITY
 from nvoi.log.clock import read_seconds
-from nvoi.log.counts import Stats
+from nvoi.log.counts import Stats, tell
 from nvoi.log.ending import describe, is_cancelled
 from nvoi.log.handler import BUDGET_SECONDS, UNDELIVERED_DIRECTORY, SignedHTTPHandler
 from nvoi.log.lifecycle import this_process
-from nvoi.log.telling import tell
 from nvoi.protocol import StatusEvent
 
 #: The closing budget of a run that a signal has ended. A CI that cancels a job kills it soon:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from nvoi import SignedHTTPHandler
-from nvoi.log.telling import marked_as_sender
+from nvoi.log.counts import marked_as_sender
 from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages, read_records
@@ -101,16 +101,6 @@ def test_a_record_with_a_field_of_any_kind_arrives_with_those_around_it(
     now = datetime.now(UTC)
     times = [datetime.fromisoformat(line["logged_at"]) for line in receiver.lines]
     assert all(abs(now - time) < timedelta(minutes=5) for time in times)
-
-
-def test_a_level_is_sent_by_its_name_where_a_record_has_no_number(
-    run: Run, receiver: Receiver
-) -> None:
-    with run:
-        run.log.handle(build_record(levelno="ERROR"))
-        run.log.handle(build_record(levelno="success"))
-        run.log.handle(build_record(levelno=[]))
-    assert [line["level"] for line in receiver.lines] == ["error", "success", "info"]
 
 
 @pytest.mark.parametrize(
@@ -411,29 +401,6 @@ def test_a_handler_that_is_logged_to_after_its_close_goes_on(
     assert get_messages(read_records(file)) == ["two", "four"]
 
 
-def test_threads_that_log_while_a_handler_is_closed_lose_nothing(
-    apart: logging.Logger, tmp_path: Path
-) -> None:
-    def talk(talker: int) -> None:
-        for number in range(300):
-            apart.info("%d:%d", talker, number)
-
-    with Receiver(KEY, whole_runs=False) as receiver:
-        handler = SignedHTTPHandler(receiver.url, KEY, "run-1", budget=20.0, undelivered=tmp_path)
-        apart.addHandler(handler)
-        threads = [threading.Thread(target=talk, args=(talker,)) for talker in range(4)]
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
-            handler.close()
-        handler.close()
-        receiver.assert_protocol()
-        for talker in range(4):
-            own = [line for line in receiver.messages if line.startswith(f"{talker}:")]
-            assert own == [f"{talker}:{number}" for number in range(300)]
-        assert handler.stats().delivered == handler.stats().logged == 1200
-
-
 def test_nothing_follows_the_terminal_status_though_threads_log_on(
     run: Run, receiver: Receiver
 ) -> None:
@@ -485,19 +452,6 @@ def test_what_logging_itself_stumbles_over_arrives_all_the_same(
     assert mapping == "a mapping: {'a': 1}"
     assert faceless.startswith("a class: ")
     assert (field, after) == ("a field that every record has", "after")
-
-
-def test_a_sign_for_the_listener_to_stop_is_never_sent(
-    apart: logging.Logger, tmp_path: Path
-) -> None:
-    with Receiver(KEY, whole_runs=False) as receiver:
-        handler = SignedHTTPHandler(receiver.url, KEY, "run-1", budget=2.0, undelivered=tmp_path)
-        apart.addHandler(handler)
-        # As the standard listener puts it into its queue.
-        handler.queue_handler.queue.put(None)
-        handler.close()
-        assert handler.stats().troubles == {}
-        assert receiver.requests == []
 
 
 def test_what_a_finaliser_logs_on_a_sender_s_thread_arrives(

@@ -32,59 +32,6 @@ def logger() -> levels.Logger:
     return logger
 
 
-@pytest.mark.parametrize(
-    ("method", "number", "name"),
-    [("step", 22, "STEP"), ("ok", 23, "OK"), ("success", 25, "SUCCESS")],
-)
-def test_each_added_level_has_a_method_a_number_and_a_name(
-    logger: levels.Logger, method: str, number: int, name: str
-) -> None:
-    collector = Collector()
-    logger.addHandler(collector)
-    getattr(logger, method)("part %d of %s", 1, "all")
-    (record,) = collector.records
-    assert (record.levelno, record.levelname) == (number, name)
-    assert record.getMessage() == "part 1 of all"
-
-
-def test_a_record_names_its_caller(logger: levels.Logger) -> None:
-    collector = Collector()
-    logger.addHandler(collector)
-
-    def deploy() -> None:
-        logger.step("here")
-        logger.info("and here")
-
-    deploy()
-    step, info = collector.records
-    assert step.pathname == info.pathname == __file__
-    assert step.funcName == info.funcName == "deploy"
-    assert step.lineno == info.lineno - 1
-
-
-def test_a_wrapper_names_its_own_caller_with_stacklevel(logger: levels.Logger) -> None:
-    collector = Collector()
-    logger.addHandler(collector)
-
-    def wrapper() -> None:
-        logger.ok("done", stacklevel=2)
-
-    def caller() -> None:
-        wrapper()
-
-    caller()
-    assert collector.records[0].funcName == "caller"
-
-
-def test_a_level_below_the_loggers_is_not_logged(logger: levels.Logger) -> None:
-    collector = Collector()
-    logger.addHandler(collector)
-    logger.setLevel(levels.OK)
-    logger.step("too low")
-    logger.ok("high enough")
-    assert [record.getMessage() for record in collector.records] == ["high enough"]
-
-
 def run_python(code: str) -> str:
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False
