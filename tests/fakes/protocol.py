@@ -12,13 +12,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
+import msgspec
+from msgspec import Meta, Struct
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from nvoi import protocol
-from nvoi.protocol import LEVELS, STARTED_KEYS, Tunnel
 from tests.fakes.received import TERMINAL, Received
 
 #: The requests that alone have a header.
@@ -36,16 +37,54 @@ TEXTS = (protocol.APP, protocol.COMMAND, protocol.COMMIT_TITLE, protocol.COMMIT_
 #: What is the same on every request of a run.
 OF_THE_RUN = (protocol.RUN_ID, protocol.APP, protocol.COMMAND)
 
-RECORD_KEYS = frozenset(("level", "message", "logged_at"))
 # A request is signed afresh for each attempt, so its time is now; the margin is for a
 # machine that is busy, far under the five minutes that stock verifiers allow.
 MAX_AGE_SECONDS = 30.0
 
-TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 WEBHOOK_SIGNATURE = re.compile(r"v1,[A-Za-z0-9+/]{43}=")
 NUMBER = re.compile(r"0|[1-9][0-9]*")
-ANSI = re.compile("[\x1b\x9b]")
-SURROGATE = re.compile("[\ud800-\udfff]")
+#: A text that a dashboard stores and shows: without ANSI codes and lone surrogates.
+Text = Annotated[str, Meta(pattern="\\A[^\x1b\x9b\ud800-\udfff]*\\Z")]
+Name = Annotated[Text, Meta(min_length=1)]
+
+
+class Status(Struct, forbid_unknown_fields=True, tag_field="status", tag=str.lower):
+    """A body whose ``status`` is its class's name."""
+
+
+class Started(Status):
+    git_sha: Name = ""
+    git_ref: Name = ""
+    ci_provider: Name = ""
+    ci_run_url: Name = ""
+
+
+class Tunnel(Struct, forbid_unknown_fields=True):
+    service_name: Name
+    hostname: Name
+
+
+class Completed(Status):
+    tunnels: list[Tunnel]
+    duration_seconds: Annotated[int, Meta(ge=0)]
+
+
+class Failed(Status):
+    error: Name
+
+
+class Record(Struct, forbid_unknown_fields=True):
+    level: protocol.Level
+    message: Text
+    #: UTC with milliseconds, and a time that exists.
+    logged_at: Annotated[str, Meta(pattern=r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")]
+
+    def __post_init__(self) -> None:
+        datetime.fromisoformat(self.logged_at)
+
+
+class Batch(Struct, forbid_unknown_fields=True):
+    logs: Annotated[list[Record], Meta(min_length=1, max_length=protocol.MOST_RECORDS)]
 
 
 def parse(body: bytes) -> Any:
@@ -106,7 +145,7 @@ def find_run_faults(request: Received) -> Iterator[str]:
     for name in TEXTS:
         text = headers.get(name)
         if text is not None and not is_encoded(text):
-            yield f"{name} is {shorten(text)}, no percent-encoded text"
+            yield f"{name} is {text!r}, no percent-encoded text"
     for name, value in ((protocol.DIRTY, "1"), (protocol.REASON, protocol.CANCELLED)):
         if headers.get(name, value) != value:
             yield f"{name} is {headers.get(name)!r}, not {value!r}"
@@ -147,80 +186,25 @@ def find_signature_faults(request: Received, key: bytes) -> Iterator[str]:
 
 def find_batch_faults(request: Received) -> Iterator[str]:
     """Faults of a batch of log records."""
-    logs = request.payload.get("logs")
-    if set(request.payload) != {"logs"} or not isinstance(logs, list) or not logs:
-        yield f"a batch is one list of records under 'logs', not {sorted(request.payload)}"
-        return
-    if len(logs) > protocol.MOST_RECORDS:
-        yield f"the batch has {len(logs)} records, over {protocol.MOST_RECORDS}"
+    yield from find_shape_faults(request.payload, Batch)
+    logs = request.records
     if request.sequence is None:
         yield f"X-Nvoi-Sequence is {request.headers.get(protocol.SEQUENCE)!r}, not first-last"
     elif request.sequence[1] - request.sequence[0] + 1 != len(logs):
         yield f"X-Nvoi-Sequence {request.sequence} does not count {len(logs)} records"
-    for index, record in enumerate(logs):
-        for fault in find_record_faults(record):
-            yield f"logs[{index}]: {fault}"
-
-
-def find_record_faults(record: Any) -> Iterator[str]:
-    """Faults of one log record."""
-    if not isinstance(record, dict) or record.keys() != RECORD_KEYS:
-        yield f"a record has {sorted(RECORD_KEYS)}, not {shorten(record)}"
-        return
-    if record["level"] not in LEVELS:
-        yield f"level {record['level']!r} is not allowed"
-    yield from find_text_faults("message", record["message"], may_be_empty=True)
-    if not is_time(record["logged_at"]):
-        yield f"logged_at is {record['logged_at']!r}"
 
 
 def find_status_faults(request: Received) -> Iterator[str]:
     """Faults of a status body."""
-    payload = dict(request.payload)
-    payload.pop("status", None)
-    match request.state:
-        case "started":
-            if unnamed := payload.keys() - set(STARTED_KEYS):
-                yield f"started has keys that are not named: {sorted(unnamed)}"
-            for name, value in payload.items():
-                yield from find_text_faults(name, value)
-        case "completed":
-            if payload.keys() != {"tunnels", "duration_seconds"}:
-                yield f"completed has tunnels and duration_seconds, not {sorted(payload)}"
-            yield from find_completed_faults(payload)
-        case "failed":
-            if payload.keys() != {"error"}:
-                yield f"failed has error, not {sorted(payload)}"
-            yield from find_text_faults("error", payload.get("error"))
-        case _:
-            yield f"status is {request.payload.get('status')!r}"
+    yield from find_shape_faults(request.payload, Started | Completed | Failed)
 
 
-def find_completed_faults(payload: dict[str, Any]) -> Iterator[str]:
-    """Faults of what ``completed`` carries."""
-    duration = payload.get("duration_seconds")
-    if not isinstance(duration, int) or isinstance(duration, bool) or duration < 0:
-        yield f"duration_seconds is {duration!r}, no whole number"
-    tunnels = payload.get("tunnels")
-    if not isinstance(tunnels, list):
-        yield f"tunnels is {shorten(tunnels)}, no list"
-        return
-    for tunnel in tunnels:
-        if not isinstance(tunnel, dict) or tunnel.keys() != set(Tunnel._fields):
-            yield f"a tunnel has {Tunnel._fields}, not {shorten(tunnel)}"
-            continue
-        for name, value in tunnel.items():
-            yield from find_text_faults(name, value)
-
-
-def find_text_faults(name: str, value: Any, *, may_be_empty: bool = False) -> Iterator[str]:
-    """Faults of a text that a dashboard stores and shows."""
-    if not isinstance(value, str) or not (value or may_be_empty):
-        yield f"{name} is {shorten(value)}, no text"
-    elif ANSI.search(value):
-        yield f"{name} has ANSI codes: {shorten(value)}"
-    elif SURROGATE.search(value):
-        yield f"{name} has lone surrogates: {shorten(value)}"
+def find_shape_faults(payload: dict[str, Any], kind: Any) -> Iterator[str]:
+    """What makes ``payload`` no ``kind``, if anything."""
+    try:
+        msgspec.convert(payload, kind)
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        yield f"the body is not the protocol's: {error}"
 
 
 def is_uuid(text: str) -> bool:
@@ -238,20 +222,3 @@ def is_encoded(text: str) -> bool:
     except UnicodeDecodeError:
         return False
     return 0 < len(decoded) <= protocol.LONGEST_TEXT and quote(decoded, safe="") == text
-
-
-def is_time(value: Any) -> bool:
-    """Whether ``value`` is UTC with milliseconds and ``Z``, and a time that exists."""
-    if not isinstance(value, str) or not TIMESTAMP.fullmatch(value):
-        return False
-    try:
-        datetime.fromisoformat(value)
-    except ValueError:
-        return False
-    return True
-
-
-def shorten(value: Any) -> str:
-    """``value`` for a message."""
-    text = repr(value)
-    return text if len(text) <= 100 else text[:99] + "…"
