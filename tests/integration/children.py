@@ -14,6 +14,7 @@ import types
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from logging.handlers import QueueHandler, QueueListener
 from multiprocessing import util
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -22,6 +23,7 @@ from typing import Any
 
 import nvoi
 from nvoi.log.levels import get_logger
+from tests.integration.embedder import configure
 from tests.integration.streams import KEY
 from tests.waiting import PATIENCE
 
@@ -35,24 +37,6 @@ def add_handler(url: str, folder: Path, budget: float = 10.0) -> nvoi.SignedHTTP
     log.setLevel(logging.INFO)
     log.addHandler(handler)
     return handler
-
-
-def configure(url: str, folder: Path) -> None:
-    handler = {
-        "class": "nvoi.SignedHTTPHandler",
-        "url": url,
-        "key": KEY,
-        "deploy_id": "run-1",
-        "undelivered": str(folder),
-    }
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "handlers": {"dashboard": handler},
-            "root": {"handlers": ["dashboard"], "level": "INFO"},
-        }
-    )
 
 
 #: What makes a child's handler, in the child.
@@ -130,6 +114,31 @@ def log_in_an_executor(url: str, folder: Path, method: str, maker: str) -> None:
     initializer = partial(MAKERS[maker], url, folder)
     with ProcessPoolExecutor(2, context, initializer) as executor:
         print(list(executor.map(work, range(20))))
+
+
+def put_into_queue(lines: Any, child: int) -> None:
+    logger = logging.getLogger("worker")
+    logger.setLevel(logging.INFO)
+    logger.handlers[:] = [QueueHandler(lines)]
+    for number in range(50):
+        logger.info("%d:%d", child, number)
+
+
+def log_by_a_queue(url: str, folder: Path, method: str) -> None:
+    """The logging cookbook's way: children put records into a queue, one listener handles them."""
+    context: Context = multiprocessing.get_context(method)
+    lines = context.Queue()
+    with nvoi.CallbackStream("parent", url, KEY, "run-1", undelivered=folder) as stream:
+        logging.getLogger("parent").error("before")
+        stream.handler.flush()
+        listener = QueueListener(lines, stream.handler)
+        listener.start()
+        processes = [context.Process(target=put_into_queue, args=(lines, n)) for n in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        listener.stop()
 
 
 def end_while_a_thread_closes(url: str, folder: Path) -> None:

@@ -20,8 +20,8 @@ from typing import Any, Self, TextIO
 from unittest import mock
 
 from nvoi.cli import main
+from nvoi.targets.local.processes import find_marked
 from tests.integration.forkserver import ForkedProcess
-from tests.integration.programs import end_marked
 from tests.integration.streams import KEY
 from tests.waiting import PATIENCE, wait_for_end, wait_until
 
@@ -291,3 +291,16 @@ def build_environment(folder: Path) -> dict[str, str]:
         "DEPLOY_KEY": KEY,
         "NVOI_DEPLOY_ID": "run-1",
     }
+
+
+def end_marked(**marks: str) -> None:
+    """Kill all that was started with ``marks`` in its environment, until nothing of it is left."""
+
+    def kill_all() -> bool:
+        pids = find_marked(marks)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not pids
+
+    wait_until(kill_all, "all processes to end")

@@ -11,6 +11,7 @@ import logging
 import logging.config
 import os
 import resource
+import signal
 import sys
 import threading
 import time
@@ -56,16 +57,6 @@ def leave_handler(url: str, folder: Path) -> None:
     logger.addHandler(nvoi.SignedHTTPHandler(url, KEY, "run-1", undelivered=folder))
     for number in range(700):
         logger.info("line %d", number)
-
-
-def leave_handler_that_was_never_used(url: str, folder: Path) -> None:
-    """The first record comes when the interpreter is about to end."""
-    import atexit
-
-    handler = nvoi.SignedHTTPHandler(url, KEY, "run-1", undelivered=folder)
-    logger = logging.getLogger("app")
-    logger.addHandler(handler)
-    atexit.register(logger.error, "the last words")
 
 
 def exit_by_code(url: str, folder: Path, code: str) -> None:
@@ -140,25 +131,6 @@ def fork_and_end_the_run(url: str, folder: Path) -> None:
 # -- logging that is set up anew ---------------------------------------------------------------
 
 
-def reconfigure(url: str, folder: Path) -> None:
-    """Some library configures logging in the middle of a run, its own way, twice."""
-    with open_stream(url, folder):
-        log.info("before")
-        logging.config.dictConfig({"version": 1, "disable_existing_loggers": True})
-        log.info("after the first")
-        logging.config.dictConfig(
-            {
-                "version": 1,
-                "disable_existing_loggers": True,
-                "handlers": {"null": {"class": "logging.NullHandler"}},
-                "loggers": {"nvoi": {"handlers": ["null"], "level": "INFO"}},
-                "root": {"handlers": ["null"], "level": "ERROR"},
-            }
-        )
-        log.info("after the second")
-        logging.getLogger("nvoi.another").info("of another logger")
-
-
 def configure(url: str, folder: Path, budget: float = BUDGET_SECONDS) -> None:
     logging.config.dictConfig(
         {
@@ -180,14 +152,6 @@ def configure(url: str, folder: Path, budget: float = BUDGET_SECONDS) -> None:
     )
 
 
-def log_by_a_configuration(url: str, folder: Path) -> None:
-    """The handler comes from a configuration."""
-    configure(url, folder)
-    logging.getLogger("any").info("one")
-    logging.getLogger("any").debug("not this")
-    log.step("two")
-
-
 def configure_often(url: str, folder: Path, wait: str) -> None:
     """Each of thirty configurations replaces the handler; prints the threads that are left."""
     for number in range(30):
@@ -200,6 +164,17 @@ def configure_often(url: str, folder: Path, wait: str) -> None:
     while wait == "wait" and threading.active_count() > 3 and time.monotonic() < until:
         time.sleep(0.01)
     print(threading.active_count())
+
+
+def fill_disk(url: str, folder: Path) -> None:
+    """Files may have 2,000 bytes and no more, as on a disk that is full; prints the accounts."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+    with open_stream(url, folder, budget=0.5) as stream:
+        for number in range(2000):
+            log.info("line %d", number)
+    stats = stream.stats()
+    print(stats.logged, stats.dropped, stats.undelivered)
 
 
 # -- under pressure ----------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.integration.forkserver import ForkedProcess
+from tests.integration.streams import KEY
 from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -82,3 +85,16 @@ def run(scenario: Callable[..., None], url: str, folder: Path, *rest: str) -> tu
 def read(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode()
+
+
+def run_program(program: str, *arguments: object) -> tuple[int, str, str]:
+    """The same of a program of its own, for what an interpreter does when it begins."""
+    done = subprocess.run(
+        [sys.executable, "-c", program.replace("KEY", KEY), *map(str, arguments)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr

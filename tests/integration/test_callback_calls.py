@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -64,44 +63,6 @@ def test_wrong_arguments_lose_neither_their_line_nor_those_around_it(
     )
 
 
-def test_a_message_of_5_mib_arrives_cut_to_what_a_request_may_hold(
-    run: Run, receiver: Receiver
-) -> None:
-    with run:
-        run.log.info("before")
-        run.log.info("%s", "0123456789abcdef\n" * (5 * 1024 * 1024 // 17))
-        run.log.info("after")
-    receiver.assert_protocol()
-    before, long, after = receiver.messages
-    assert (before, after) == ("before", "after")
-    assert long.startswith("0123456789abcdef\n0123")
-    assert long.endswith(" characters cut]")
-    assert 400_000 < len(long) < 512 * 1024
-
-
-def test_control_characters_terminal_codes_and_surrogates_become_plain_text(
-    run: Run, receiver: Receiver
-) -> None:
-    with run:
-        run.log.info("a\x00b")
-        run.log.info("\x1b[31mred\x1b[0m \x1b]8;;http://x.test\x07link\x1b]8;;\x07 \x9b1mbold")
-        run.log.info("lone \ud800 and \udfff")
-        run.log.info("tab\tline\nend\r\n")
-        run.log.info("\u2028 \U0001f600 e\u0301 \u202e")
-        run.log.info('"quoted" \\ back')
-        run.log.info("")
-    receiver.assert_protocol()
-    assert receiver.messages == [
-        "a\ufffdb",
-        "red link bold",
-        "lone \ufffd and \ufffd",
-        "tab\tline\nend\n",
-        "\u2028 \U0001f600 e\u0301 \u202e",
-        '"quoted" \\ back',
-        "",
-    ]
-
-
 def test_a_traceback_follows_its_message_once(run: Run, receiver: Receiver) -> None:
     with run:
         try:
@@ -155,14 +116,6 @@ def test_levels_are_sent_as_the_nearest_of_the_protocol(run: Run, receiver: Rece
     assert [line["level"] for line in receiver.lines] == receiver.messages
 
 
-def test_a_record_carries_when_it_was_made(run: Run, receiver: Receiver) -> None:
-    record = logging.LogRecord(run.log.name, logging.INFO, "x.py", 1, "of then", None, None)
-    record.created = datetime(2024, 1, 15, 10, 30, 0, 123000, tzinfo=UTC).timestamp()
-    with run:
-        run.log.handle(record)
-    assert receiver.lines[0]["logged_at"] == "2024-01-15T10:30:00.123Z"
-
-
 def test_secrets_reach_neither_the_receiver_nor_the_file(
     receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -187,27 +140,6 @@ def test_secrets_reach_neither_the_receiver_nor_the_file(
     assert "pa55" not in text
     assert KEY not in text
     assert text.count("[REDACTED]") == 2
-
-
-def test_16_threads_lose_nothing_and_each_keeps_its_order(run: Run, receiver: Receiver) -> None:
-    start = threading.Barrier(16)
-
-    def talk(thread: int) -> None:
-        start.wait()
-        for number in range(500):
-            run.log.log(25 if number % 50 == 0 else 20, "%d:%d", thread, number)
-
-    threads = [threading.Thread(target=talk, args=(thread,)) for thread in range(16)]
-    with run:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    receiver.assert_protocol()
-    assert run.stream.stats().delivered == 16 * 500
-    for talker in range(16):
-        own = [line for line in receiver.messages if line.startswith(f"{talker}:")]
-        assert own == [f"{talker}:{number}" for number in range(500)]
 
 
 def test_what_the_sender_itself_logs_is_not_sent(receiver: Receiver, tmp_path: Path) -> None:
@@ -243,17 +175,6 @@ def test_a_request_holds_at_most_500_records_and_512_kib(run: Run, receiver: Rec
     assert max(len(request.records) for request in logs) == 500
     assert max(len(request.body) for request in logs) > 500_000
     assert len(get_messages(receiver.lines)) == 1301
-
-
-def test_the_stream_restores_the_logger_that_it_was_opened_on(run: Run, receiver: Receiver) -> None:
-    run.log.setLevel(logging.ERROR)
-    before = list(run.log.handlers)
-    with run:
-        run.log.debug("heard")
-    assert run.log.level == logging.ERROR
-    assert run.log.handlers == before
-    run.log.error("after the end")
-    assert receiver.messages == ["heard"]
 
 
 # -- what the headers tell of a run --------------------------------------------------------------
@@ -346,9 +267,3 @@ def test_only_started_tells_of_the_commit(receiver: Receiver, tmp_path: Path) ->
     assert started.headers["X-Nvoi-Dirty"] == "1"
     for name in ("X-Nvoi-Commit-Title", "X-Nvoi-Commit-Author", "X-Nvoi-Dirty"):
         assert not any(name in request.headers for request in others)
-
-
-def test_nothing_is_told_of_a_commit_that_is_not_known(receiver: Receiver, tmp_path: Path) -> None:
-    end_by(Run(receiver.url, tmp_path, context={"commit_title": None, "dirty": ""}), None)
-    names = {name.lower() for name in receiver.requests[0].headers}
-    assert not {"x-nvoi-commit-title", "x-nvoi-commit-author", "x-nvoi-dirty"} & names

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-import subprocess
-import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -20,12 +18,10 @@ from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import get_messages, read_records
 from tests.integration.commands import App
+from tests.integration.scenarios import run_program
 from tests.integration.streams import KEY, Run
-from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("bare_network")
-
-ROOT = Path(__file__).parents[2]
 
 REFUSED: list[dict[str, Any]] = [
     {"url": "ftp://dashboard.test/"},
@@ -94,20 +90,6 @@ for refused in (
 logger.error("buffered")
 print(len(errors))
 """
-
-
-def run_program(program: str, *arguments: object, **settings: Any) -> tuple[int, str, str]:
-    """The exit code, the output and the errors of a program."""
-    settings = {"env": {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}, **settings}
-    done = subprocess.run(
-        [sys.executable, "-c", program.replace("KEY", KEY), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-        **settings,
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 def test_a_refused_one_does_not_disturb_the_end_of_the_process(tmp_path: Path) -> None:
@@ -233,7 +215,7 @@ def test_a_number_of_seconds_that_is_none_is_refused_on_the_command_line(
     tmp_path: Path, option: str, text: str
 ) -> None:
     program = "import sys; from nvoi.cli import main; sys.exit(main(sys.argv[1:]))"
-    code, _, errors = run_program(program, "deploy", f"{option}={text}", cwd=tmp_path)
+    code, _, errors = run_program(program, "deploy", "--dir", tmp_path, f"{option}={text}")
     assert code == 2
     assert option in errors
 

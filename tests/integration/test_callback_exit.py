@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
-from tests.integration import exits, programs, scenarios
+from tests.integration import exits, scenarios
 from tests.integration.accounts import get_messages, read_records
 from tests.integration.streams import KEY, measure
 
@@ -67,7 +67,7 @@ from tests.integration import exits
 loggers.append(exits.add_handler({receiver.url!r}, Path({str(tmp_path)!r})))
 loggers[0].info("one")
 """
-    assert programs.run(tmp_path, "-c", program) == (0, "", "")
+    assert scenarios.run_program(program) == (0, "", "")
     receiver.assert_protocol()
     assert receiver.messages == ["one", "the last words"]
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from io import BufferedReader
 from pathlib import Path
 
 import pytest
@@ -16,7 +11,6 @@ from tests.fakes.behaviours import Answer, Behaviour, On
 from tests.fakes.receiver import Receiver
 from tests.integration.accounts import gather, get_messages, read_records, read_states
 from tests.integration.streams import KEY, SLACK_SECONDS, Run, log_numbers
-from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("bare_network")
 
@@ -121,35 +115,6 @@ def test_everything_arrives_once_and_in_order_when_a_receiver_recovers(
     assert run.stream.stats().retries == len(receiver.requests) - len(receiver.accepted)
 
 
-def test_a_receiver_that_is_down_at_the_start_gets_the_whole_log_when_it_is_up(
-    receiver: Receiver, tmp_path: Path, told: list[str]
-) -> None:
-    receiver.pause()
-    with Run(receiver.url, tmp_path, budget=10.0) as run:
-        lines = log_numbers(run, 1, 1200)
-        receiver.resume()
-    receiver.assert_protocol()
-    assert receiver.messages == lines
-    assert run.file is None
-    assert len(told) <= 2
-
-
-def test_an_outage_in_the_middle_leaves_no_gap_and_no_double(
-    receiver: Receiver, tmp_path: Path, told: list[str]
-) -> None:
-    with Run(receiver.url, tmp_path, budget=10.0) as run:
-        lines = log_numbers(run, 1, 10)
-        receiver.wait_for(lambda it: it.messages == lines)
-        receiver.pause()
-        lines += log_numbers(run, 11, 1000)
-        run.log.error("this hurries")
-        receiver.resume()
-        lines += ["this hurries", *log_numbers(run, 1001, 1010)]
-    receiver.assert_protocol()
-    assert receiver.messages == lines
-    assert run.file is None
-
-
 def test_what_was_acknowledged_before_an_outage_is_not_kept_again(
     receiver: Receiver, tmp_path: Path
 ) -> None:
@@ -236,63 +201,3 @@ def test_a_record_that_is_refused_is_kept_and_the_others_are_delivered_in_order(
     terminal = receiver.accepted[-1].headers
     assert (terminal["X-Nvoi-Log-Count"], terminal["X-Nvoi-Log-Dropped"]) == ("300", "3")
     assert sum("422" in text for text in told) == 1
-
-
-def test_a_receiver_that_reads_slowly_is_not_taken_for_one_that_is_broken(tmp_path: Path) -> None:
-    # With that budget a connection has 0.3 s to be made, which says nothing of a request.
-    with run_slow_reader(pause_seconds=0.6) as (url, lengths):
-        with Run(url, tmp_path, budget=1.0) as run:
-            run.log.error("%s", "x" * 400_000)
-            run.stream.handler.flush(timeout=PATIENCE)
-        assert run.stream.stats().retries == 0
-        assert run.stream.stats().delivered == 1
-    assert max(lengths) > 400_000
-
-
-def test_a_receiver_that_stops_reading_is_given_up_in_time(tmp_path: Path, told: list[str]) -> None:
-    with run_slow_reader(pause_seconds=60) as (url, _):
-        with Run(url, tmp_path, budget=0.5) as run:
-            run.log.error("%s", "x" * 400_000)
-        assert run.closing_seconds < 0.5 + SLACK_SECONDS
-    assert len(read_records(run.file)) == 1
-    assert "no answer in time" in told[0]
-
-
-@contextmanager
-def run_slow_reader(pause_seconds: float) -> Iterator[tuple[str, list[int]]]:
-    """A server with a small window that rests between the head and the body of a large request."""
-    lengths: list[int] = []
-    rest = threading.Event()
-
-    def serve() -> None:
-        with (
-            suppress(OSError),
-            closing(listener.accept()[0]) as connection,
-            connection.makefile("rb") as reader,
-        ):
-            while head := read_head(reader):
-                length = int(head["content-length"])
-                rest.wait(pause_seconds if length > 1000 else 0)
-                lengths.append(len(reader.read(length)))
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-
-    with socket.socket() as listener:
-        # With segments of a real network a sender's buffer does not hold a whole request.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/api", lengths
-        rest.set()
-        thread.join(PATIENCE)
-
-
-def read_head(reader: BufferedReader) -> dict[str, str]:
-    """The headers of the next request; none at the end."""
-    headers = {}
-    while line := reader.readline().strip():
-        name, _, value = line.decode().partition(":")
-        headers[name.lower()] = value.strip()
-    return headers

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,14 +65,6 @@ def test_a_handler_that_nobody_closed_keeps_what_it_cannot_deliver(
     assert get_messages(read_records(file)) == [f"line {number}" for number in range(700)]
 
 
-def test_a_record_of_the_last_moment_of_the_interpreter_arrives(
-    bare: Receiver, tmp_path: Path
-) -> None:
-    code, _, errors = run(embedder.leave_handler_that_was_never_used, bare, tmp_path)
-    assert (code, errors) == (0, "")
-    assert bare.messages == ["the last words"]
-
-
 @pytest.mark.parametrize(
     ("code", "status", "end"),
     [
@@ -119,19 +109,6 @@ def test_the_first_terminal_status_of_a_run_is_its_only_one(
         "tunnels": [{"service_name": "web", "hostname": "localhost:8000"}],
         "duration_seconds": 13,
     }
-
-
-def test_a_logger_has_the_levels_of_the_protocol_whatever_of_the_log_is_imported_first() -> None:
-    # That any module can be the first of them is import-linter's to say: none imports its importer.
-    program = "import nvoi.log.lines, logging; print(logging.getLogger('nvoi.x').step)"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=scenarios.ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 # -- forks -------------------------------------------------------------------------------------
@@ -185,29 +162,6 @@ def test_what_a_child_cannot_deliver_is_kept_beside_what_its_parent_cannot(
 # -- logging that is set up anew ---------------------------------------------------------------
 
 
-def test_a_configuration_in_the_middle_of_a_run_does_not_cut_its_log(
-    receiver: Receiver, tmp_path: Path
-) -> None:
-    assert run(embedder.reconfigure, receiver, tmp_path) == (0, "", "")
-    receiver.assert_protocol()
-    assert receiver.messages == [
-        "before",
-        "after the first",
-        "after the second",
-        "of another logger",
-    ]
-    assert get_states(receiver) == ["started", "completed"]
-
-
-def test_a_handler_can_come_from_a_configuration(bare: Receiver, tmp_path: Path) -> None:
-    assert run(embedder.log_by_a_configuration, bare, tmp_path) == (0, "", "")
-    bare.assert_protocol()
-    assert [(line["level"], line["message"]) for line in bare.lines] == [
-        ("info", "one"),
-        ("step", "two"),
-    ]
-
-
 @pytest.mark.parametrize("wait", ["wait", "leave"])
 @pytest.mark.parametrize("receiving", [True, False])
 def test_handlers_that_a_configuration_replaced_end_by_themselves(
@@ -221,6 +175,19 @@ def test_handlers_that_a_configuration_replaced_end_by_themselves(
     kept = [record for file in tmp_path.glob("*.jsonl") for record in read_records(file)]
     found = bare.messages if receiving else get_messages(kept)
     assert sorted(found) == sorted(f"line {number}" for number in range(30))
+
+
+def test_a_disk_that_is_full_neither_fails_the_run_nor_spoils_the_file(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.pause()
+    code, output, errors = run(embedder.fill_disk, receiver, tmp_path)
+    assert (code, "Traceback" in errors) == (0, False)
+    logged, dropped, undelivered = map(int, output.split())
+    assert (logged, dropped) == (2000, 2000)
+    assert undelivered < 2000
+    for file in tmp_path.glob("*.jsonl"):
+        assert len(read_records(file)) == undelivered
 
 
 # -- under pressure ----------------------------------------------------------------------------

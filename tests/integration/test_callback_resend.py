@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from nvoi import protocol
 from nvoi.cli.resend import resend
 from nvoi.cli.undelivered import open_undelivered
 from nvoi.config.sealing import encrypt
 from nvoi.errors import DeliveryError
-from nvoi.protocol import verify
+from nvoi.log.delivery import Destination
+from nvoi.log.undelivered import UndeliveredFile
+from nvoi.protocol import LogBatch, verify
 from nvoi.secret import Secret
 from tests.fakes import behaviours
 from tests.fakes.behaviours import Answer, Behaviour, Exchange
@@ -69,17 +73,12 @@ def get_last_words(outcome: Outcome) -> str:
 
 
 #: What the sender takes for an answer: such a run ends by itself, however busy the machine is.
-ANSWERED = {"401", "301", "422", "status-only"}
+ANSWERED = {"401", "422", "status-only"}
 #: What it waits for the end of its budget with; a part of that is the status's own.
 KINDS: dict[str, Behaviour] = {
     "500": Answer(500),
     "never-answers": behaviours.Hang(),
-    "resets": behaviours.ResetMidRequest(),
-    "closes": behaviours.CloseWithoutAnswer(),
-    "a-byte-a-second": behaviours.Trickle(status=503),
-    "garbage": behaviours.Garbage(),
     "401": Answer(401),
-    "301": behaviours.Redirect("http://elsewhere.test/"),
     "logs-only": behaviours.On("logs", Answer(503)),
     "422": behaviours.On("logs", Answer(422)),
     "status-only": behaviours.On("status", Answer(400)),
@@ -105,17 +104,11 @@ def test_all_is_delivered_in_order_with_its_times_and_the_file_removed(
     assert receiver.counts.duplicates == 0
     assert list(folder.iterdir()) == []
     assert f"Delivered {len(records)} log lines" in get_last_words(outcome)
-    if kind not in {"401", "301"}:  # after which the fake counts every further call as a fault
+    if "completed" in states:
+        headers = receiver.accepted[-1].headers
+        assert (headers["X-Nvoi-Log-Count"], headers["X-Nvoi-Log-Dropped"]) == (str(LINES), "0")
+    if kind != "401":  # after which the fake counts every further call as a fault
         receiver.assert_protocol()
-
-
-def test_the_terminal_status_of_a_file_tells_what_became_of_the_runs_records(
-    receiver: Receiver, tmp_path: Path, folder: Path
-) -> None:
-    file = leave_file(receiver, Answer(500), folder)
-    assert run_resend(file, tmp_path).code == 0
-    headers = receiver.accepted[-1].headers
-    assert (headers["X-Nvoi-Log-Count"], headers["X-Nvoi-Log-Dropped"]) == (str(LINES), "0")
 
 
 def test_a_file_taken_twice_by_a_receiver_that_lost_its_answer_keeps_its_ids(
@@ -268,14 +261,11 @@ DAMAGED = {
     "no-utf-8": HEAD + b'{"id": "m", "first": 1, "logs": [{"message": "\xed\xa0\x80"}]}\n',
     "two-headers-in-one": HEAD + b'{"id": "m", "status": {}, "headers": {"A": "b\\r\\nC: d"}}\n',
     "no-message": HEAD + b'{"id": "m", "first": 1, "logs": [{}]}\n',
-    "no-line": HEAD + b'{"id": "m", "first": 1, "logs": ["x"]}\n',
     "no-end": HEAD + b"x" * 10_000_000,
     "empty": b"",
-    "no-json": b"hello\nworld\n",
     "binary": bytes(range(256)),
     "another-format": b'{"format": "nvoi-undelivered-99", "callback_url": "http://x.test/"}\n',
     "no-head": b'{"id": "msg_1", "status": {"status": "started"}}\n',
-    "a-list": b"[1, 2]\n",
     "a-broken-line": b'{"format": "nvoi-undelivered-1", "callback_url": "http://x.test/", '
     b'"deploy_id": "1"}\n{"id": "msg_1", "lo\n{"acknowledged": "msg_1"}\n',
     "no-url": b'{"format": "nvoi-undelivered-1", "callback_url": "x", "deploy_id": "1"}\n',
@@ -328,16 +318,6 @@ def test_a_last_line_that_was_never_written_to_its_end_is_passed_over(
     assert file.read_bytes().startswith(whole)
 
 
-def test_a_password_in_the_url_is_not_in_the_file(
-    receiver: Receiver, tmp_path: Path, folder: Path
-) -> None:
-    receiver.always(Answer(500))
-    url = receiver.url.replace("http://", "http://someone:hunter2hunter2@")
-    with Run(url, folder, budget=0.3) as run:
-        run.log.info("by http://someone:hunter2hunter2@x.test/")
-    assert "hunter2hunter2" not in run.get_file().read_text().splitlines()[0]
-
-
 def test_any_deploy_id_can_be_resent(receiver: Receiver, tmp_path: Path, folder: Path) -> None:
     file = leave_file(receiver, Answer(500), folder, count=3, deploy_id="é/ b%~")
     assert file.parent == folder
@@ -353,6 +333,24 @@ def test_a_file_is_readable_by_its_owner_alone_whatever_the_umask(
     file = leave_file(receiver, Answer(500), folder / "below" / "deep")
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_whose_first_request_found_no_room_is_whole_with_the_next(tmp_path: Path) -> None:
+    file = UndeliveredFile(
+        tmp_path, Destination("http://dashboard.test", "0" * 64, "1", protocol.Run())
+    )
+    request = LogBatch(['{"message": "one"}'], 1)
+    _, most = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, most))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            file.append(request)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    file.append(request)
+    assert file.path is not None
+    with open_undelivered(file.path) as content:
+        assert list(content.read_requests()) == [request]
 
 
 # -- whose it is, and where it goes ----------------------------------------------------------
@@ -406,6 +404,7 @@ def test_the_password_of_a_url_is_the_config_s(
     with Run(url, folder, budget=0.3) as run:
         run.log.info("hello")
     recover(receiver)
+    assert "pass-word" not in run.get_file().read_text()
     outcome = run_resend(run.get_file(), tmp_path)
     assert outcome.code == 2
     assert "there is no config" in outcome.errors

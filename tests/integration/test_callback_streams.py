@@ -5,10 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import logging.config
-import os
 import queue
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -22,12 +19,10 @@ import pytest
 from nvoi import CallbackStream
 from nvoi.errors import UsageError
 from tests.fakes.receiver import Receiver
+from tests.integration import children, scenarios
 from tests.integration.streams import KEY
-from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("bare_network", "own_logging")
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -465,63 +460,12 @@ def test_a_queue_of_the_programs_own_brings_nothing_of_the_senders_work(
     assert streams.get_lines("run-1") == streams.get_lines("run-2") == ["one", "two"]
 
 
-#: The logging cookbook's way: children put records into a queue, one listener handles them.
-PROCESSES = """
-import logging, multiprocessing, sys
-from logging.handlers import QueueHandler, QueueListener
-from nvoi import CallbackStream
-
-
-def work(lines, child):
-    logger = logging.getLogger("worker")
-    logger.setLevel(logging.INFO)
-    logger.handlers[:] = [QueueHandler(lines)]
-    for number in range(50):
-        logger.info("%d:%d", child, number)
-
-
-if __name__ == "__main__":
-    url, folder, method = sys.argv[1:]
-    context = multiprocessing.get_context(method)
-    lines = context.Queue()
-    stream = CallbackStream("parent", url, "KEY", "run-1", undelivered=folder)
-    with stream:
-        logging.getLogger("parent").error("before")
-        stream.handler.flush()
-        listener = QueueListener(lines, stream.handler)
-        listener.start()
-        children = [context.Process(target=work, args=(lines, child)) for child in range(4)]
-        for child in children:
-            child.start()
-        for child in children:
-            child.join()
-        listener.stop()
-"""
-
-
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_what_children_put_into_a_queue_of_the_programs_own_arrives(
     streams: Streams, receiver: Receiver, tmp_path: Path, method: str
 ) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(PROCESSES.replace("KEY", KEY))
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "ignore::DeprecationWarning",
-            program,
-            receiver.url,
-            tmp_path,
-            method,
-        ],
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    done = scenarios.run(children.log_by_a_queue, receiver.url, tmp_path, method)
+    assert done == (0, "", "")
     receiver.assert_protocol()
     lines = streams.get_lines()
     for child in range(4):

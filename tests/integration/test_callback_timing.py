@@ -18,7 +18,6 @@ from tests.fakes import behaviours
 from tests.fakes.received import Received
 from tests.fakes.receiver import Receiver
 from tests.integration.streams import KEY, Run, measure
-from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("bare_network")
 
@@ -165,19 +164,3 @@ def test_a_flush_comes_back_when_the_receiver_does_not_answer(
     finally:
         log.removeHandler(sender)
         sender.budget = 0.2
-
-
-def test_records_logged_while_a_request_is_under_way_share_the_next_one(
-    receiver: Receiver, open_run: Callable[[], Run]
-) -> None:
-    answered = threading.Event()
-    receiver.script(behaviours.OK, behaviours.Held(answered))
-    with open_run() as run:
-        run.log.info("first")
-        receiver.wait_for(lambda it: it.counts.requests == 2)
-        for number in range(100):
-            run.log.info("%d", number)
-        wait_until(lambda: run.stream.stats().logged == 101, "all lines to wait")
-        answered.set()
-    assert [len(request.records) for request in receiver.accepted] == [0, 1, 100, 0]
-    assert receiver.connections == 1

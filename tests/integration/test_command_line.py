@@ -18,8 +18,7 @@ import pytest
 
 from nvoi.cli.commands import COMMANDS
 from tests.fakes.receiver import Receiver
-from tests.integration.commands import NVOI, call_nvoi, run_nvoi
-from tests.integration.programs import end_marked
+from tests.integration.commands import NVOI, call_nvoi, end_marked, run_nvoi
 from tests.ports import find_port
 from tests.waiting import PATIENCE, fetch_from
 

@@ -20,10 +20,9 @@ from nvoi.demo import watcher
 from nvoi.demo.place import Place, fill
 from nvoi.signals import Signals
 from nvoi.targets.local.processes import find_marked
-from tests.integration.commands import NVOI, call_nvoi
+from tests.integration.commands import NVOI, call_nvoi, end_marked
 from tests.integration.forkserver import ForkedProcess
 from tests.integration.pages import ROOT, find_blocks
-from tests.integration.programs import end_marked
 from tests.ports import find_port
 from tests.waiting import PATIENCE, fetch, wait_for_end, wait_until
 

@@ -49,9 +49,10 @@ def drip(connection: Connection) -> None:
 
 
 class Site:
-    """A server that answers everything, and keeps the heads of what came."""
+    """A server that answers everything the same, and keeps the heads of what came."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: bytes = OK) -> None:
+        self._answer = answer
         self.heads: list[tuple[int, str, Headers]] = []
         self.ended = threading.Event()
 
@@ -60,7 +61,7 @@ class Site:
         while (head := connection.read_head()) is not None:
             connection.read_body(head)
             self.heads.append((connection.number, head.target, head.headers))
-            connection.write(OK)
+            connection.write(self._answer)
         self.ended.set()
 
 
@@ -129,6 +130,41 @@ def test_another_thread_brings_the_end_of_an_attempt_forward(serve: Serve) -> No
     assert caught.value.kind == "timeout"
 
 
+def test_a_server_that_reads_slowly_is_waited_for_though_connecting_may_take_less() -> None:
+    def rest(connection: Connection) -> None:
+        head = connection.read_head()
+        assert head is not None
+        connection.wait(0.6)
+        connection.read_body(head)
+        connection.write(OK)
+
+    with listen(rest) as url:
+        transport = Transport(url, environ={}, connect_seconds=0.3)
+        assert transport.post(url, MUCH, {}, float("inf")).status == 200
+        transport.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK,
+        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n" + OK,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nnever more than this",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Encoding: gzip\r\n\r\n",
+    ],
+    ids=["1.0", "204", "100", "103", "102-twice", "short-body", "bad-chunk", "gzip"],
+)
+def test_an_answer_counts_by_its_final_status(answer: bytes) -> None:
+    site = Site(answer)
+    with listen(site.serve) as url, connect(url) as post:
+        assert {post(), post()} <= {200, 204}
+    assert len(site.heads) == 2
+
+
 def test_a_connection_is_kept_until_the_transport_is_closed() -> None:
     site = Site()
     with listen(site.serve) as url:
@@ -144,6 +180,7 @@ def test_a_connection_is_kept_until_the_transport_is_closed() -> None:
     [
         ("http://", "http://token@", "Basic dG9rZW46"),
         ("http://", "http://me:p%40ss@", "Basic bWU6cEBzcw=="),
+        ("http://", "http://me:w%C3%B6rd@", "Basic bWU6d8O2cmQ="),
         ("http://", "HTTP://", None),
         (HOST, "LocalHost", None),
     ],

@@ -79,15 +79,6 @@ def test_a_batch_is_one_object_with_its_lines_in_order() -> None:
     assert len(batch.encode()) == protocol.FRAME_BYTES + sum(map(protocol.measure, lines)) + 2
 
 
-def test_halves_have_the_batchs_lines_and_numbers_and_ids_of_their_own() -> None:
-    batch = protocol.LogBatch(["a", "b", "c"], 4)
-    first, second = batch.halve()
-    assert first.lines + second.lines == batch.lines
-    assert build_headers(first)["X-Nvoi-Sequence"] == "4-4"
-    assert build_headers(second)["X-Nvoi-Sequence"] == "5-6"
-    assert len({batch.id, first.id, second.id}) == 3
-
-
 @pytest.mark.parametrize("text", ["x" * 100_000, "ü" * 100_000, '"\n' * 50_000, "🚀" * 30_000])
 @pytest.mark.parametrize("most", [500, 5_000, 50_000])
 def test_a_long_line_is_cut_to_fit_and_says_so(text: str, most: int) -> None:
@@ -156,32 +147,6 @@ def test_completed_has_whole_seconds_and_a_list_of_tunnels() -> None:
         assert protocol.build_completed([tunnel], 0).payload["tunnels"] == [named]
 
 
-def test_counts_and_sequence_stand_where_the_protocol_has_them() -> None:
-    batch = protocol.LogBatch([protocol.encode_line((20, 0.0, "x"))], 3)
-    terminal = protocol.build_failed("no")
-    assert build_headers(batch)["X-Nvoi-Sequence"] == "3-3"
-    assert "X-Nvoi-Sequence" not in build_headers(terminal)
-    assert build_headers(terminal, counts=(5, 2))["X-Nvoi-Log-Count"] == "5"
-    assert build_headers(terminal, counts=(5, 2))["X-Nvoi-Log-Dropped"] == "2"
-    assert build_headers(batch)["X-Nvoi-Deploy-Id"].encode("latin-1").decode() == "ü"
-
-
-def test_every_request_names_its_run_and_what_the_run_does() -> None:
-    for request in (protocol.LogBatch(["{}"], 1), protocol.build_failed("no")):
-        headers = build_headers(request, app="café", command="deploy")
-        assert headers["X-Nvoi-Run-Id"] == "00000000-0000-0000-0000-000000000001"
-        assert headers["X-Nvoi-App"] == "caf%C3%A9"
-        assert headers["X-Nvoi-Command"] == "deploy"
-        assert not {"X-Nvoi-App", "X-Nvoi-Command"} & build_headers(request).keys()
-
-
-def test_failed_says_that_a_signal_ended_the_run() -> None:
-    cancelled = protocol.build_failed("interrupted", reason=protocol.CANCELLED)
-    assert build_headers(cancelled)["X-Nvoi-Reason"] == "cancelled"
-    assert cancelled.payload == {"status": "failed", "error": "interrupted"}
-    assert "X-Nvoi-Reason" not in build_headers(protocol.build_failed("it broke"))
-
-
 def test_a_status_of_text_that_is_no_unicode_is_sent() -> None:
     body = protocol.build_started({"git_ref": "caf\udce9"}).encode()
     assert json.loads(body.decode()) == {"status": "started", "git_ref": "caf?"}
@@ -198,12 +163,6 @@ def test_any_time_has_a_form(created: float) -> None:
 def test_a_time_has_its_milliseconds(second: int) -> None:
     for number in range(1000):
         assert protocol.format_time(second + number / 1000).endswith(f".{number:03d}Z")
-
-
-def test_a_forked_childs_batches_have_no_numbers_of_the_run() -> None:
-    batch = protocol.LogBatch(["a", "b"], 0)
-    for part in (batch, *batch.halve()):
-        assert "X-Nvoi-Sequence" not in build_headers(part)
 
 
 def test_a_very_long_reason_is_cut() -> None:

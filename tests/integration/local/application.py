@@ -14,8 +14,8 @@ from nvoi.operation import Operation, Report, Request, run
 from nvoi.targets.local import TARGET, LocalContext
 from nvoi.targets.local.processes import find_marked
 from nvoi.targets.local.state import State
+from tests.integration.commands import end_marked
 from tests.integration.forkserver import ForkedProcess
-from tests.integration.programs import end_marked
 from tests.ports import find_port
 from tests.waiting import PATIENCE, fetch_from
 

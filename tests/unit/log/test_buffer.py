@@ -68,17 +68,6 @@ def test_a_batch_has_at_most_500_lines() -> None:
     assert read(buffer.take()) == ["1000"]
 
 
-def test_a_batch_has_at_most_512_kib() -> None:
-    buffer = Buffer(Counts(tell=print), linger=3600, first_linger=3600)
-    fill(buffer, [line("ü" * 30_000) for _ in range(30)])
-    buffer.append(END)
-    sizes = []
-    while isinstance(request := buffer.take(), LogBatch):
-        sizes.append(len(request.encode()))
-    assert len(sizes) > 3
-    assert max(sizes) <= protocol.MOST_BYTES
-
-
 @pytest.mark.parametrize("size", [600_000, 5_000_000, 20_000_000])
 def test_one_line_over_the_limit_is_cut_and_says_by_how_much(size: int) -> None:
     buffer = Buffer(Counts(tell=print))
@@ -97,28 +86,6 @@ def test_what_is_urgent_does_not_linger(item: Line | StatusEvent) -> None:
     buffer.append(line("before"))
     buffer.append(item)
     assert read(buffer.take())[0] == "before"
-
-
-def test_a_taker_that_waits_is_woken_by_an_error() -> None:
-    buffer = Buffer(Counts(tell=print), linger=3600, first_linger=3600)
-    taker, taken = take_in_thread(buffer)
-    buffer.append(line("calm"))
-    buffer.append(line("boom", logging.ERROR))
-    taker.join(PATIENCE)
-    assert read(taken[0]) == ["calm", "boom"]
-
-
-def test_after_an_error_lines_gather_again() -> None:
-    buffer = Buffer(Counts(tell=print), linger=3600, first_linger=3600)
-    buffer.append(line("boom", logging.ERROR))
-    buffer.take()
-    buffer.append(line("calm"))
-    taker, taken = take_in_thread(buffer)
-    taker.join(0.2)
-    assert taker.is_alive()
-    buffer.append(line("boom", logging.ERROR))
-    taker.join(PATIENCE)
-    assert read(taken[0]) == ["calm", "boom"]
 
 
 def test_statuses_barriers_and_lines_keep_their_order() -> None:

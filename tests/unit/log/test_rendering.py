@@ -9,13 +9,6 @@ import pytest
 from nvoi.log import rendering
 
 
-class Broken(Exception):  # noqa: N818 - it is the exception that is broken
-    def __str__(self) -> str:
-        raise RuntimeError("no text")
-
-    __repr__ = __str__
-
-
 def make_record(
     msg: object, *args: object, error: BaseException | None = None
 ) -> logging.LogRecord:
@@ -26,22 +19,6 @@ def make_record(
         except BaseException:  # noqa: BLE001 - whatever the test raises
             info = sys.exc_info()
     return logging.LogRecord("nvoi", logging.INFO, __file__, 1, msg, args, info)
-
-
-def test_arguments_that_do_not_fit_stand_beside_the_message() -> None:
-    assert rendering.render(make_record("%d items", "x")) == "%d items ('x')"
-    assert rendering.render(make_record("none", 1, 2)) == "none (1, 2)"
-
-
-def test_a_value_that_cannot_be_shown_does_not_lose_the_line() -> None:
-    assert "Broken" in rendering.render(make_record("failed: %s", Broken()))
-    assert "Broken" in rendering.render(make_record(Broken()))
-
-
-def test_the_traceback_of_an_exception_that_cannot_be_shown_follows() -> None:
-    text = rendering.render(make_record("failed", error=Broken()))
-    assert text.startswith("failed\nTraceback")
-    assert "Broken" in text
 
 
 def test_a_traceback_follows_once_also_when_a_formatter_has_kept_it() -> None:
@@ -90,16 +67,6 @@ def test_a_traceback_that_a_queue_handler_merged_is_not_repeated() -> None:
 def test_text_is_cleaned_of_codes_and_of_what_is_no_unicode(raw: str, cleaned: str) -> None:
     assert rendering.clean(raw) == cleaned
     cleaned.encode()
-
-
-@pytest.mark.parametrize("message", [12, None, b"bytes"])
-def test_a_message_that_is_no_text_has_one(message: object) -> None:
-    class Odd(logging.LogRecord):
-        def getMessage(self) -> str:  # noqa: N802 - the name in logging.LogRecord
-            return self.msg  # as a careless subclass does: no text
-
-    record = Odd("nvoi", logging.INFO, __file__, 1, message, (), None)
-    assert rendering.render(record) == str(message)
 
 
 def test_a_record_without_its_fields_is_rendered() -> None:
