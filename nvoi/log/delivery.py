@@ -94,8 +94,7 @@ class Delivery:
         """
         self._logs_until, self._final_until = logs_until, final_until
         for piece in list(self.pending)[:1]:
-            deadline = self._transport.deadline
-            deadline.at = min(deadline.at, self._get_until(piece))
+            self._transport.deadline = min(self._transport.deadline, self._get_until(piece))
         if not self._closing:
             self._closing = True
             self._hurry.release()

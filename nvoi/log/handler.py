@@ -157,24 +157,14 @@ class SignedHTTPHandler(logging.Handler):
         """
         self.lock = None
 
-    def handle(self, record: logging.LogRecord) -> bool:
-        passed = self._filter(record) if self.filters else record
-        if passed is None:
-            return False
-        self.emit(passed)
-        return True
-
-    def _filter(self, record: logging.LogRecord) -> logging.LogRecord | None:
+    def filter(self, record: logging.LogRecord) -> Any:
+        """Whether ``record`` passes the handler's filters; one that fails lets it pass."""
         try:
-            passed: object = self.filter(record)
+            return super().filter(record)
         except Exception as error:  # noqa: BLE001 - a program's filter may fail in any way
             text = f"a filter of its handler failed: {type(error).__name__}"
             self._counts.note_trouble("filter", text)
-            return record
-        # From Python 3.12 on a filter may answer with another record.
-        if isinstance(passed, logging.LogRecord):
-            return passed
-        return record if passed else None
+            return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue ``record``, unless it is of some sender's own work."""
@@ -191,7 +181,7 @@ class SignedHTTPHandler(logging.Handler):
 
         Nothing is sent after a terminal one, and the handler may be closed from then on.
         """
-        if self._is_forked or self._is_over:
+        if self._is_forked:
             return
         if event.terminal:
             self._is_over, self.is_streaming = True, False

@@ -79,11 +79,12 @@ class Sender:
         transport = Transport(destination.url, connect_seconds=connect_seconds)
         self._delivery = Delivery(destination, transport, counts)
         self._buffer = Buffer(counts, capacity)
-        self._listeners: list[GatheringListener] = []
+        self._listener = GatheringListener(queue, self)  # type: ignore[arg-type]  # asked to handle() alone
         # The first of these is the thread that sends; None is whoever closes before there is one.
         # A list and no lock: nothing that Ctrl-C may cut in two.
         self._candidates: list[threading.Thread | None] = []
-        self._is_started = self._is_ended = self._is_over = False
+        self._is_started = self._is_listening = self._is_ended = self._is_over = False
+        self._stopping = threading.Lock()
         self._left: threading.Thread | None = None
         #: Whether it was closed, and nothing of it waits any more.
         self.closed = False
@@ -125,14 +126,13 @@ class Sender:
         self._candidates.append(threading.current_thread())
         if self._candidates[0] is not threading.current_thread():
             return
-        listener = GatheringListener(self._queue, self)  # type: ignore[arg-type]  # asked to handle() alone
         try:
-            listener.start()
+            self._listener.start()
         except RuntimeError:
             self._is_started = False
             del self._candidates[0]
             return
-        self._listeners.append(listener)
+        self._is_listening = True
         try:
             with marked_as_sender():
                 self._send_all()
@@ -153,8 +153,8 @@ class Sender:
 
         Once: a second sign to stop would end the next listener of the same queue.
         """
-        with suppress(IndexError):
-            self._listeners.pop().stop()
+        if self._is_listening and self._stopping.acquire(blocking=False):
+            self._listener.stop()
 
     # -- what they do ----------------------------------------------------------------------
 

@@ -63,36 +63,16 @@ class Answer:
     headers: Mapping[str, str]
 
 
-class Deadline:
-    """A moment, in seconds of :func:`read_seconds`; another thread may bring it forward."""
-
-    def __init__(self) -> None:
-        self.at = float("inf")
-
-    def remaining(self) -> float:
-        return self.at - read_seconds()
-
-    def wait_for(self, sock: Any, act: Callable[[Any], int], data: Any) -> int:
-        """``act(data)``, which reads from ``sock`` or writes to it; TimeoutError if it is late."""
-        given = sock.gettimeout()
-        idle_at = read_seconds() + READ_SECONDS
-        try:
-            while (remaining := min(self.remaining(), idle_at - read_seconds())) > 0:
-                sock.settimeout(min(remaining, _SLICE_SECONDS))
-                with contextlib.suppress(TimeoutError):
-                    return act(data)
-        finally:
-            # A handshake for TLS may follow, which takes the time of connecting.
-            sock.settimeout(given)
-        raise TimeoutError("the time for it is up")
+#: Waits as :meth:`Transport.wait_for` does.
+_Wait = Callable[[Any, Callable[[Any], int], Any], int]
 
 
 class _BoundedReader(io.RawIOBase):
-    """Reads a socket until its deadline. ``file``, made of the socket, keeps it open."""
+    """Reads a socket until the deadline. ``file``, made of the socket, keeps it open."""
 
-    def __init__(self, sock: Any, file: Any, deadline: Deadline) -> None:
+    def __init__(self, sock: Any, file: Any, wait_for: _Wait) -> None:
         super().__init__()
-        self._sock, self._file, self._deadline = sock, file, deadline
+        self._sock, self._file, self._wait_for = sock, file, wait_for
 
     def close(self) -> None:
         self._file.close()
@@ -102,16 +82,16 @@ class _BoundedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return self._deadline.wait_for(self._sock, self._sock.recv_into, buffer)
+        return self._wait_for(self._sock, self._sock.recv_into, buffer)
 
 
-def _build_response(deadline: Deadline) -> type[http.client.HTTPResponse]:
-    """Answers, a proxy's to CONNECT among them, that are read until ``deadline``."""
+def _build_response(wait_for: _Wait) -> type[http.client.HTTPResponse]:
+    """Answers, a proxy's to CONNECT among them, that are read until the deadline."""
 
     class BoundedResponse(http.client.HTTPResponse):
         def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
             super().__init__(sock, *args, **options)
-            self.fp = io.BufferedReader(_BoundedReader(sock, self.fp, deadline))
+            self.fp = io.BufferedReader(_BoundedReader(sock, self.fp, wait_for))
 
         def _read_status(self) -> tuple[str, int, str]:
             """Pass over interim answers (RFC 9110, 15.2); http.client does over 100 alone."""
@@ -122,11 +102,11 @@ def _build_response(deadline: Deadline) -> type[http.client.HTTPResponse]:
     return BoundedResponse
 
 
-def _build_pool(pool: type[HTTPConnectionPool], deadline: Deadline) -> type[HTTPConnectionPool]:
-    """``pool``, whose requests are sent and answered until ``deadline``."""
+def _build_pool(pool: type[HTTPConnectionPool], wait_for: _Wait) -> type[HTTPConnectionPool]:
+    """``pool``, whose requests are sent and answered until the deadline."""
 
     class BoundedConnection(pool.ConnectionCls):  # type: ignore[misc, name-defined]  # known when it is run
-        response_class = _build_response(deadline)
+        response_class = _build_response(wait_for)
 
         def send(self, data: bytes) -> None:
             """Send ``data``, however slowly it goes: urllib3 gives it the time of connecting."""
@@ -134,7 +114,7 @@ def _build_pool(pool: type[HTTPConnectionPool], deadline: Deadline) -> type[HTTP
                 self.connect()
             rest = memoryview(data)
             while rest:
-                rest = rest[deadline.wait_for(self.sock, self.sock.send, rest) :]
+                rest = rest[wait_for(self.sock, self.sock.send, rest) :]
 
     class BoundedPool(pool):  # type: ignore[misc, valid-type]  # as above
         ConnectionCls = BoundedConnection
@@ -159,7 +139,8 @@ class Transport:
         self._environ = os.environ if environ is None else environ
         self._connect_seconds = connect_seconds
         self._url = url
-        self.deadline = Deadline()
+        #: When the attempt ends, in :func:`read_seconds`; another thread may bring it forward.
+        self.deadline = float("inf")
         self._manager: urllib3.PoolManager | None = None
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], until: float) -> Answer:
@@ -168,8 +149,9 @@ class Transport:
         Raises:
             TransportError: no connection, no answer, or none that is HTTP.
         """
-        self.deadline.at = min(until, read_seconds() + TOTAL_SECONDS)
-        connect = min(self._connect_seconds, self.deadline.remaining())
+        began = read_seconds()
+        self.deadline = min(until, began + TOTAL_SECONDS)
+        connect = min(self._connect_seconds, self.deadline - began)
         if connect <= 0:
             raise TransportError("timeout", "no time was left for an attempt")
         manager = self._get_manager()
@@ -197,11 +179,25 @@ class Transport:
     def _read(self, response: urllib3.BaseHTTPResponse) -> Answer:
         # The answer is in its status. A body that is read whole gives its connection back; one
         # that is slow or long is not worth the wait, and costs it.
-        self.deadline.at = min(self.deadline.at, read_seconds() + _BODY_SECONDS)
+        self.deadline = min(self.deadline, read_seconds() + _BODY_SECONDS)
         with contextlib.suppress(exceptions.HTTPError, OSError):
             response.read(_BODY_BYTES, decode_content=False)
         response.close()
         return Answer(response.status, response.headers)
+
+    def wait_for(self, sock: Any, act: Callable[[Any], int], data: Any) -> int:
+        """``act(data)``, which reads from ``sock`` or writes to it; TimeoutError if it is late."""
+        given = sock.gettimeout()
+        idle_at = read_seconds() + READ_SECONDS
+        try:
+            while (remaining := min(self.deadline, idle_at) - read_seconds()) > 0:
+                sock.settimeout(min(remaining, _SLICE_SECONDS))
+                with contextlib.suppress(TimeoutError):
+                    return act(data)
+        finally:
+            # A handshake for TLS may follow, which takes the time of connecting.
+            sock.settimeout(given)
+        raise TimeoutError("the time for it is up")
 
     def close(self) -> None:
         if self._manager is not None:
@@ -221,8 +217,8 @@ class Transport:
             except network.NetworkError as error:
                 raise TransportError("environment", str(error)) from error
             self._manager.pool_classes_by_scheme = {
-                "http": _build_pool(HTTPConnectionPool, self.deadline),
-                "https": _build_pool(HTTPSConnectionPool, self.deadline),
+                "http": _build_pool(HTTPConnectionPool, self.wait_for),
+                "https": _build_pool(HTTPSConnectionPool, self.wait_for),
             }
         return self._manager
 

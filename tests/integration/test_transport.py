@@ -117,7 +117,7 @@ def test_another_thread_brings_the_end_of_an_attempt_forward(serve: Serve) -> No
 
     def hurry() -> None:
         accepted.wait()
-        transport.deadline.at = read_seconds()
+        transport.deadline = read_seconds()
 
     with listen(accept) as url:
         transport = Transport(url, environ={})
