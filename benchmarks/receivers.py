@@ -18,8 +18,8 @@ KEY = "5e" * 32
 
 @contextlib.contextmanager
 def start_receiver() -> Iterator[str]:
-    """The URL of a receiver that takes and counts everything, in a process of its own."""
-    command = [sys.executable, "-m", "tests.fakes.receiver", "--key", KEY, "--count-only"]
+    """The URL of a receiver that takes everything, in a process of its own."""
+    command = [sys.executable, "-m", "tests.fakes.receiver"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield read_url(process)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import http
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http.client import responses
 from typing import Any, Literal, Protocol
 
 from tests.fakes.connection import Connection, Head
@@ -41,7 +41,7 @@ class Exchange:
 
     def store(self) -> None:
         """Take what the request carries, whatever is answered."""
-        self._ledger.store(self.request, self._head.headers.get("webhook-id", ""))
+        self._ledger.store(self.request)
 
     def answer(
         self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b""
@@ -60,7 +60,7 @@ class Exchange:
             fields["Content-Length"] = str(len(body))
         if not self.keeps_alive:
             fields["Connection"] = "close"
-        lines = [f"HTTP/1.1 {status} {find_phrase(status)}"]
+        lines = [f"HTTP/1.1 {status} {responses.get(status, '')}"]
         lines += [f"{name}: {value}" for name, value in fields.items()]
         return "\r\n".join((*lines, "", "")).encode("latin-1") + body
 
@@ -259,11 +259,3 @@ class On:
     def handle(self, exchange: Exchange) -> None:
         chosen = self.behaviour if exchange.request.kind == self.kind else self.otherwise
         chosen.handle(exchange)
-
-
-def find_phrase(status: int) -> str:
-    """The status's reason phrase, blank where it has none."""
-    try:
-        return http.HTTPStatus(status).phrase
-    except ValueError:
-        return ""

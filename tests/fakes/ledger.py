@@ -14,46 +14,38 @@ from tests.fakes.order import Run, parse_retry_after
 from tests.fakes.protocol import find_faults, parse
 from tests.fakes.received import Headers, Received, split_path
 
-RECORD_MARK = b'"logged_at"'  # within a text its quotes would be escaped
-
 
 @dataclass
 class Counts:
-    """Totals; ``records`` and ``bytes`` are those of stored requests, each counted once.
-
-    ``first`` and ``last`` are the arrivals of the first and the latest stored request, in
-    seconds of ``time.monotonic``.
-    """
+    """How many requests came, and how many of them had been taken before."""
 
     requests: int = 0
-    stored: int = 0
     duplicates: int = 0
-    records: int = 0
-    bytes: int = 0
-    first: float = 0.0
-    last: float = 0.0
 
 
 class Ledger:
-    """The state of a receiver, safe to use from any thread; ``changed`` guards all of it.
+    """The state of a receiver, whose lists only grow; ``changed`` guards all of it.
 
     Args:
-        key: the deploy key's text, as the HMAC key.
+        key: the deploy key's text.
         base: the path of the callback URL.
         verify: False only counts, and keeps neither requests nor bodies.
         whole_runs: False where logs need no ``started`` before them.
     """
 
-    def __init__(self, key: bytes, base: str, *, verify: bool, whole_runs: bool) -> None:
+    def __init__(self, key: str, base: str, *, verify: bool, whole_runs: bool) -> None:
         self.changed = threading.Condition()
+        #: Every request whose head came, in the order of arrival.
         self.requests: list[Received] = []
+        #: The requests that were taken, each webhook-id once; their records; bodies of statuses.
         self.accepted: list[Received] = []
         self.lines: list[dict[str, Any]] = []
         self.statuses: list[dict[str, Any]] = []
+        #: Everything that broke the protocol.
         self.violations: list[str] = []
         self.counts = Counts()
         self.verify = verify
-        self._key = key
+        self._key = key.encode("ascii")
         self._base = base
         self._whole_runs = whole_runs
         self._runs: dict[str, Run] = {}
@@ -73,7 +65,7 @@ class Ledger:
                 path=head.target,
                 kind=kind,
                 deploy_id=deploy_id,
-                headers=head.headers if self.verify else Headers(()),
+                headers=head.headers,
                 arrived=time.monotonic(),
             )
             if self.verify:
@@ -83,9 +75,9 @@ class Ledger:
 
     def complete(self, request: Received, body: bytes, *, left: bool) -> None:
         """The request's body was read: judge the whole; ``left`` as in :meth:`_observe`."""
-        request.body = body
         if not self.verify:
             return
+        request.body = body
         try:
             request.payload = parse(body)
         except ValueError:
@@ -106,20 +98,20 @@ class Ledger:
             self._observe(request, left=left)
             self.changed.notify_all()
 
-    def store(self, request: Received, webhook_id: str) -> None:
+    def store(self, request: Received) -> None:
         """Take what the request carries, unless an earlier attempt of it was taken."""
+        if not self.verify:
+            return
         with self.changed:
-            if webhook_id and webhook_id in self._stored:
+            if request.webhook_id and request.webhook_id in self._stored:
                 self.counts.duplicates += 1
                 return
-            self._stored.add(webhook_id)
+            self._stored.add(request.webhook_id)
             request.stored = True
-            self._count(request)
-            if self.verify:
-                self.accepted.append(request)
-                self.lines += request.records
-                if request.state:
-                    self.statuses.append(request.payload)
+            self.accepted.append(request)
+            self.lines += request.records
+            if request.state:
+                self.statuses.append(request.payload)
             self.changed.notify_all()
 
     def answer(self, request: Received, status: int, headers: Headers) -> None:
@@ -131,12 +123,12 @@ class Ledger:
             self.changed.notify_all()
 
     def expect_new_run(self) -> None:
-        """Judge the order of what comes next afresh: a second run under the same deploy ids."""
+        """A second run under the same deploy id comes next: its order is judged by itself."""
         with self.changed:
             self._runs.clear()
 
     def expect_resend(self) -> None:
-        """What comes next is `nvoi resend`: logs may come after the terminal status."""
+        """`nvoi resend` comes next: it may send logs of a run that has ended."""
         with self.changed:
             for run in self._runs.values():
                 run.begin_resend()
@@ -147,19 +139,9 @@ class Ledger:
         One whose client had ``left`` was given up before anybody read it: on another
         connection, what was sent later may have been read first.
         """
-        faults = [*self._get_run(request).observe(request)]
+        run = self._runs.setdefault(request.deploy_id, Run(whole=self._whole_runs))
+        faults = [*run.observe(request)]
         self._note(request, () if left else faults)
-
-    def _count(self, request: Received) -> None:
-        counts = self.counts
-        counts.stored += 1
-        counts.records += request.body.count(RECORD_MARK)
-        counts.bytes += len(request.body)
-        counts.first = counts.first or request.arrived
-        counts.last = request.arrived
-
-    def _get_run(self, request: Received) -> Run:
-        return self._runs.setdefault(request.deploy_id, Run(whole=self._whole_runs))
 
     def _find_changed_content(self, request: Received) -> Iterable[str]:
         content = hashlib.sha256(request.path.encode() + b"\n" + request.body).digest()

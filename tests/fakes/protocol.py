@@ -117,9 +117,9 @@ def find_faults(request: Received, key: bytes) -> Iterator[str]:
 def find_header_faults(request: Received) -> Iterator[str]:
     """Faults of the plain headers."""
     headers = request.headers
-    names = [name.lower() for name, _ in headers.fields]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"the header {name} came twice"
+    for name in headers:
+        if len(headers.getlist(name)) > 1:
+            yield f"the header {name} came twice"
     if (found := headers.get("content-type")) != "application/json":
         yield f"Content-Type is {found!r}"
     if not re.fullmatch(r"nvoi/\S+", headers.get("user-agent", "")):

@@ -90,7 +90,7 @@ def build_request(head: Head) -> bytes:
     url = urlsplit(head.target)
     path = (url.path or "/") + (f"?{url.query}" if url.query else "")
     lines = [f"{head.method} {path} HTTP/1.1", "Connection: close"]
-    lines += [f"{name}: {value}" for name, value in head.headers.fields if is_end_to_end(name)]
+    lines += [f"{name}: {value}" for name, value in head.headers.iteritems() if is_end_to_end(name)]
     return "\r\n".join((*lines, "", "")).encode()
 
 

@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import unquote
+
+from urllib3 import HTTPHeaderDict
 
 from nvoi.protocol import SEQUENCE, WEBHOOK_ID
 
 Kind = Literal["logs", "status", ""]
 TERMINAL = ("completed", "failed")
 
-
-class Headers(Mapping[str, str]):
-    """Header fields by name in any case; a field that came twice is joined by ``", "``."""
-
-    def __init__(self, fields: Iterable[tuple[str, str]]) -> None:
-        self.fields = tuple(fields)
-        self._values: dict[str, str] = {}
-        for name, value in self.fields:
-            known = self._values.get(name.lower())
-            self._values[name.lower()] = value if known is None else f"{known}, {value}"
-
-    def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._values
+#: Header fields by name in any case; one that came twice is joined by ``, ``.
+Headers = HTTPHeaderDict
 
 
 @dataclass

@@ -23,6 +23,7 @@ from typing import Any
 
 import nvoi
 from nvoi.log.levels import get_logger
+from nvoi.log.lifecycle import this_process
 from tests.integration.embedder import configure
 from tests.integration.streams import KEY
 from tests.waiting import PATIENCE
@@ -180,8 +181,10 @@ def talk(url: str, folder: Path, ready: Connection, budget: float = 10.0) -> Non
 
 
 def talk_from_a_thread(url: str, folder: Path, ready: Connection) -> None:
-    """Every record is of another thread, which may set no signal handler."""
-    add_handler(url, folder)
+    """The handler and every record are of other threads, which may set no signal handler."""
+    maker = threading.Thread(target=add_handler, args=(url, folder))
+    maker.start()
+    maker.join()
     talk_by_an_inherited_handler(ready)
 
 
@@ -193,15 +196,47 @@ def talk_by_an_inherited_handler(ready: Connection) -> None:
     wait_for_ever(ready)
 
 
+def answer(number: int, frame: types.FrameType | None) -> None:
+    log.info("terminated")
+    sys.exit(9)
+
+
 def handle_it_oneself(url: str, folder: Path, ready: Connection) -> None:
     """A program that handles SIGTERM itself: it is the one that is called."""
-
-    def answer(number: int, frame: types.FrameType | None) -> None:
-        log.info("terminated")
-        sys.exit(9)
-
     signal.signal(signal.SIGTERM, answer)
     talk(url, folder, ready)
+
+
+def handle_it_later(url: str, folder: Path, ready: Connection) -> None:
+    """The same, of a program that does so when it has a handler of the log."""
+    add_handler(url, folder)
+    signal.signal(signal.SIGTERM, answer)
+    talk_by_an_inherited_handler(ready)
+
+
+def fork_another(url: str, folder: Path, ready: Connection) -> None:
+    """A child of a child is terminated, which is none of its parent's business."""
+    add_handler(url, folder)
+    log.info("one")
+    process = start(log_and_wait)
+    process.terminate()
+    process.join()
+    assert process.exitcode == -signal.SIGTERM
+    wait_for_ever(ready)
+
+
+def log_and_wait(ready: Connection) -> None:
+    log.info("two")
+    wait_for_ever(ready)
+
+
+def end_meanwhile(url: str, folder: Path, ready: Connection) -> None:
+    """The target returns when all is being closed: a pool also tells its workers to end."""
+    add_handler(url, folder, budget=2.0)
+    log.info("one")
+    ready.send(None)
+    while this_process.ending_since is None:
+        time.sleep(0.001)
 
 
 def close_by_hand(url: str, folder: Path, ready: Connection, budget: float) -> None:

@@ -20,6 +20,13 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
+def bare() -> Iterator[Receiver]:
+    """A receiver of records alone, of handlers that have no stream."""
+    with Receiver(KEY, whole_runs=False) as made:
+        yield made
+
+
+@pytest.fixture
 def bare_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy and no CA bundle is named in the environment."""
     for name in list(os.environ):

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from tests.fakes.receiver import Receiver
 from tests.integration.forkserver import ForkedProcess
 from tests.integration.streams import KEY
 from tests.waiting import PATIENCE
@@ -61,7 +62,9 @@ def start(
         process.wait()
 
 
-def run(scenario: Callable[..., None], url: str, folder: Path, *rest: str) -> tuple[int, str, str]:
+def run(
+    scenario: Callable[..., None], receiver: Receiver, folder: Path, *rest: str
+) -> tuple[int, str, str]:
     """The exit code, the output and the errors of a scenario.
 
     Raises:
@@ -70,7 +73,7 @@ def run(scenario: Callable[..., None], url: str, folder: Path, *rest: str) -> tu
     with (
         tempfile.TemporaryFile() as output,
         tempfile.TemporaryFile() as errors,
-        start(scenario, url, folder, *rest, output=output, errors=errors) as process,
+        start(scenario, receiver.url, folder, *rest, output=output, errors=errors) as process,
     ):
         try:
             code = process.wait(PATIENCE)
@@ -80,6 +83,13 @@ def run(scenario: Callable[..., None], url: str, folder: Path, *rest: str) -> tu
             process.wait()
             raise AssertionError(f"{scenario.__name__} hangs: {read(errors)}") from None
         return code, read(output), read(errors)
+
+
+def run_well(scenario: Callable[..., None], receiver: Receiver, folder: Path, *rest: str) -> str:
+    """The output of a scenario that ends well."""
+    code, output, errors = run(scenario, receiver, folder, *rest)
+    assert (code, "Traceback" in errors) == (0, False), errors
+    return output
 
 
 def read(file: IO[bytes]) -> str:

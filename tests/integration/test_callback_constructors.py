@@ -97,19 +97,6 @@ def test_a_refused_one_does_not_disturb_the_end_of_the_process(tmp_path: Path) -
     assert (tmp_path / "log").read_text() == "buffered\n"
 
 
-@pytest.mark.parametrize("level", ["INFO", "info", logging.INFO, "SUCCESS", "success"])
-def test_a_level_may_be_a_number_or_a_name_in_any_case(
-    receiver: Receiver, tmp_path: Path, level: int | str
-) -> None:
-    run = Run(receiver.url, tmp_path, level=level)
-    with run:
-        run.log.debug("too low")
-        run.log.success("one")
-    assert receiver.messages == ["one"]
-    handler = SignedHTTPHandler(receiver.url, KEY, "run-1", level)
-    assert handler.level == run.stream.handler.level
-
-
 def test_a_level_of_the_programs_own_has_its_name(receiver: Receiver, tmp_path: Path) -> None:
     logging.addLevelName(5, "trace")
     run = Run(receiver.url, tmp_path, level="trace")

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
-from tests.integration import exits, scenarios
+from tests.integration import exits
 from tests.integration.accounts import get_messages, read_records
-from tests.integration.streams import KEY, measure
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A receiver of records alone, of handlers that have no stream."""
-    with Receiver(KEY, whole_runs=False) as made:
-        yield made
-
+from tests.integration.scenarios import run, run_program
+from tests.integration.streams import measure
 
 Scenario = Callable[..., None]
-
-
-def run(scenario: Scenario, receiver: Receiver, folder: Path, *rest: str) -> tuple[int, str, str]:
-    return scenarios.run(scenario, receiver.url, folder, *rest)
 
 
 @pytest.mark.parametrize("state", ["never used", "used", "closed"])
@@ -34,28 +23,26 @@ def run(scenario: Scenario, receiver: Receiver, folder: Path, *rest: str) -> tup
     "scenario", [exits.log_in_a_finaliser, exits.log_in_a_cycle, exits.leave_a_task]
 )
 def test_a_record_of_the_interpreters_last_moments_hangs_nothing(
-    receiver: Receiver, tmp_path: Path, scenario: Scenario, state: str
+    bare: Receiver, tmp_path: Path, scenario: Scenario, state: str
 ) -> None:
-    code, _, errors = run(scenario, receiver, tmp_path, state)
+    code, _, errors = run(scenario, bare, tmp_path, state)
     assert (code, errors) == (0, "")
-    receiver.assert_protocol()
+    bare.assert_protocol()
     # What comes after the exit hook may be lost.
-    assert receiver.messages[:1] == ([] if state == "never used" else ["one"])
+    assert bare.messages[:1] == ([] if state == "never used" else ["one"])
 
 
 @pytest.mark.parametrize("state", ["never used", "used", "closed"])
-def test_a_record_of_an_exit_function_arrives(
-    receiver: Receiver, tmp_path: Path, state: str
-) -> None:
-    assert run(exits.log_in_an_exit_function, receiver, tmp_path, state) == (0, "", "")
-    assert receiver.messages == (
+def test_a_record_of_an_exit_function_arrives(bare: Receiver, tmp_path: Path, state: str) -> None:
+    assert run(exits.log_in_an_exit_function, bare, tmp_path, state) == (0, "", "")
+    assert bare.messages == (
         ["the last words"] if state == "never used" else ["one", "the last words"]
     )
 
 
 @pytest.mark.parametrize("imports", ["", "import logging"])
 def test_a_record_of_an_exit_function_that_is_older_than_nvoi_arrives(
-    receiver: Receiver, tmp_path: Path, imports: str
+    bare: Receiver, tmp_path: Path, imports: str
 ) -> None:
     program = f"""
 import atexit
@@ -64,36 +51,36 @@ loggers = []
 atexit.register(lambda: [logger.info("the last words") for logger in loggers])
 from pathlib import Path
 from tests.integration import exits
-loggers.append(exits.add_handler({receiver.url!r}, Path({str(tmp_path)!r})))
+loggers.append(exits.add_handler({bare.url!r}, Path({str(tmp_path)!r})))
 loggers[0].info("one")
 """
-    assert scenarios.run_program(program) == (0, "", "")
-    receiver.assert_protocol()
-    assert receiver.messages == ["one", "the last words"]
+    assert run_program(program) == (0, "", "")
+    bare.assert_protocol()
+    assert bare.messages == ["one", "the last words"]
 
 
 @pytest.mark.parametrize("state", ["never used", "used", "closed"])
 def test_a_thread_that_outlives_the_main_one_delivers_its_records(
-    receiver: Receiver, tmp_path: Path, state: str
+    bare: Receiver, tmp_path: Path, state: str
 ) -> None:
-    assert run(exits.log_after_main, receiver, tmp_path, state) == (0, "", "")
-    receiver.assert_protocol()
-    assert receiver.messages == [
+    assert run(exits.log_after_main, bare, tmp_path, state) == (0, "", "")
+    bare.assert_protocol()
+    assert bare.messages == [
         *([] if state == "never used" else ["one"]),
         *(f"after main {number}" for number in range(100)),
     ]
 
 
 def test_threads_that_flood_on_while_the_interpreter_ends_do_not_keep_it(
-    receiver: Receiver, tmp_path: Path
+    bare: Receiver, tmp_path: Path
 ) -> None:
-    assert run(exits.log_on, receiver, tmp_path) == (0, "", "")
-    assert receiver.messages.count("main") == 1
+    assert run(exits.log_on, bare, tmp_path) == (0, "", "")
+    assert bare.messages.count("main") == 1
 
 
-def test_os_exit_ends_the_process_at_once(receiver: Receiver, tmp_path: Path) -> None:
-    assert run(exits.leave_at_once, receiver, tmp_path) == (5, "", "")
-    assert receiver.messages == ["one"]
+def test_os_exit_ends_the_process_at_once(bare: Receiver, tmp_path: Path) -> None:
+    assert run(exits.leave_at_once, bare, tmp_path) == (5, "", "")
+    assert bare.messages == ["one"]
 
 
 @pytest.mark.parametrize(
@@ -101,16 +88,16 @@ def test_os_exit_ends_the_process_at_once(receiver: Receiver, tmp_path: Path) ->
     [(exits.leave_handlers, ["of ''", "of 'one'", "of 'two'"]), (exits.shut_down_twice, ["one"])],
 )
 def test_all_handlers_together_take_one_budget_where_the_receiver_hangs(
-    receiver: Receiver, tmp_path: Path, scenario: Scenario, messages: list[str]
+    bare: Receiver, tmp_path: Path, scenario: Scenario, messages: list[str]
 ) -> None:
-    receiver.always(behaviours.Hang())
+    bare.always(behaviours.Hang())
     budget = 3.0
     seconds: list[float] = []
 
     def leave() -> float:
         folder = tmp_path / str(len(seconds))
         began = time.monotonic()
-        code, _, errors = run(scenario, receiver, folder, str(budget))
+        code, _, errors = run(scenario, bare, folder, str(budget))
         seconds.append(time.monotonic() - began)
         assert code == 0
         assert "Traceback" not in errors

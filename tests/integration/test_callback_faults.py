@@ -81,17 +81,13 @@ def test_a_stream_is_not_slowed_while_a_run_lasts_by_a_receiver_that_never_answe
 
 
 RECOVERED: dict[str, tuple[Behaviour, ...]] = {
-    "503-then-well": (Answer(503),) * 2,
     "408-425-429-599": (Answer(408), Answer(425), Answer(429), Answer(599)),
-    "429-with-retry-after": (behaviours.OK, Answer(429, {"Retry-After": "1"})),
     "503-with-no-time-that-exists": (
         behaviours.OK,
         Answer(503, {"Retry-After": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"}),
     ),
-    "resets": (behaviours.ResetMidRequest(), behaviours.OK, behaviours.ResetMidRequest()),
     "takes-and-resets": (behaviours.CommitThenReset(), behaviours.OK, behaviours.CommitThenReset()),
     "garbage": (behaviours.Garbage(),),
-    "closes": (behaviours.OK, behaviours.CloseWithoutAnswer()),
     "slow": (behaviours.Slow(0.7), behaviours.Slow(0.7)),
     "204": (Answer(204), Answer(202)),
 }
@@ -186,18 +182,3 @@ def test_a_single_record_that_is_too_large_is_cut_to_fit(
     assert len(kept) > 300
     assert mark == f" [{50_000 - len(kept)} characters cut]"
     assert run.file is None
-
-
-def test_a_record_that_is_refused_is_kept_and_the_others_are_delivered_in_order(
-    receiver: Receiver, tmp_path: Path, told: list[str]
-) -> None:
-    receiver.always(behaviours.RefuseRecord(lambda record: "77" in record["message"]))
-    with Run(receiver.url, tmp_path, budget=10.0) as run:
-        lines = log_numbers(run, 1, 300)
-    receiver.assert_protocol()
-    assert receiver.messages == [line for line in lines if "77" not in line]
-    assert get_messages(read_records(run.file)) == ["line 77", "line 177", "line 277"]
-    assert get_messages(gather(receiver, run.file)) == lines
-    terminal = receiver.accepted[-1].headers
-    assert (terminal["X-Nvoi-Log-Count"], terminal["X-Nvoi-Log-Dropped"]) == ("300", "3")
-    assert sum("422" in text for text in told) == 1

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
-from tests.integration import children, scenarios
+from tests.integration import children
 from tests.integration.accounts import get_messages, read_records
+from tests.integration.scenarios import run_well as run
 from tests.integration.streams import KEY, measure
 
 Scenario = Callable[..., None]
 
 METHODS = ("fork", "spawn", "forkserver")
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A receiver of records alone, of handlers that have no stream."""
-    with Receiver(KEY, whole_runs=False) as made:
-        yield made
-
-
-def run(scenario: Scenario, receiver: Receiver, folder: Path, *rest: str) -> str:
-    """The output of a scenario that ends well."""
-    code, output, errors = scenarios.run(scenario, receiver.url, folder, *rest)
-    assert (code, "Traceback" in errors) == (0, False), errors
-    return output
 
 
 def read_kept(folder: Path) -> list[str]:
@@ -57,39 +44,37 @@ def read_kept(folder: Path) -> list[str]:
     ],
 )
 def test_children_deliver_what_they_logged(
-    receiver: Receiver, tmp_path: Path, scenario: Scenario, method: str, maker: str
+    bare: Receiver, tmp_path: Path, scenario: Scenario, method: str, maker: str
 ) -> None:
-    output = ast.literal_eval(run(scenario, receiver, tmp_path, method, maker))
+    output = ast.literal_eval(run(scenario, bare, tmp_path, method, maker))
     assert output == ([0] * 2 if scenario is children.log_in_processes else list(range(20)))
-    assert sorted(receiver.messages) == sorted(
-        f"worker {number}" for number, _ in enumerate(output)
-    )
+    assert sorted(bare.messages) == sorted(f"worker {number}" for number, _ in enumerate(output))
 
 
 @pytest.mark.parametrize(
     ("method", "maker"), [("fork", "inherited"), *((method, "handler") for method in METHODS)]
 )
 def test_a_thread_that_outlives_a_child_s_target_delivers_its_first_record(
-    receiver: Receiver, tmp_path: Path, method: str, maker: str
+    bare: Receiver, tmp_path: Path, method: str, maker: str
 ) -> None:
-    run(children.leave_a_thread, receiver, tmp_path, method, maker)
-    assert receiver.messages == ["late"]
+    run(children.leave_a_thread, bare, tmp_path, method, maker)
+    assert bare.messages == ["late"]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_processes_of_an_executor_deliver_what_they_logged(
-    receiver: Receiver, tmp_path: Path, method: str
+    bare: Receiver, tmp_path: Path, method: str
 ) -> None:
-    run(children.log_in_an_executor, receiver, tmp_path, method, "handler")
-    assert sorted(receiver.messages) == sorted(f"worker {number}" for number in range(20))
+    run(children.log_in_an_executor, bare, tmp_path, method, "handler")
+    assert sorted(bare.messages) == sorted(f"worker {number}" for number in range(20))
 
 
 @pytest.mark.parametrize("scenario", [children.log_in_processes, children.log_in_a_pool])
 def test_children_keep_what_they_cannot_deliver(
-    receiver: Receiver, tmp_path: Path, scenario: Scenario
+    bare: Receiver, tmp_path: Path, scenario: Scenario
 ) -> None:
-    receiver.always(behaviours.Answer(401))
-    output = ast.literal_eval(run(scenario, receiver, tmp_path, "fork", "handler"))
+    bare.always(behaviours.Answer(401))
+    output = ast.literal_eval(run(scenario, bare, tmp_path, "fork", "handler"))
     assert read_kept(tmp_path) == sorted(f"worker {number}" for number, _ in enumerate(output))
 
 
@@ -97,10 +82,10 @@ def test_children_keep_what_they_cannot_deliver(
     "scenario", [children.close_in_a_thread, children.end_while_a_thread_closes]
 )
 def test_an_end_waits_for_a_thread_that_closes(
-    receiver: Receiver, tmp_path: Path, scenario: Scenario
+    bare: Receiver, tmp_path: Path, scenario: Scenario
 ) -> None:
-    receiver.always(behaviours.Hang())
-    run(scenario, receiver, tmp_path)
+    bare.always(behaviours.Hang())
+    run(scenario, bare, tmp_path)
     assert read_kept(tmp_path) == ["one"]
 
 
@@ -113,48 +98,58 @@ def test_an_end_waits_for_a_thread_that_closes(
         ("talk", -15, ["one", "two"]),
         ("talk_from_a_thread", -15, ["one", "two"]),
         ("handle_it_oneself", 9, ["one", "two", "terminated"]),
+        ("handle_it_later", 9, ["one", "two", "terminated"]),
+        ("fork_another", -15, ["one", "two"]),
     ],
 )
 def test_a_terminated_child_delivers_what_it_logged(
-    receiver: Receiver, tmp_path: Path, target: str, status: int, messages: list[str]
+    bare: Receiver, tmp_path: Path, target: str, status: int, messages: list[str]
 ) -> None:
-    assert int(run(children.terminate, receiver, tmp_path, target)) == status
-    assert receiver.messages == messages
+    assert int(run(children.terminate, bare, tmp_path, target)) == status
+    assert sorted(bare.messages) == sorted(messages)
+
+
+def test_a_child_that_ends_while_it_is_terminated_keeps_what_it_logged(
+    bare: Receiver, tmp_path: Path
+) -> None:
+    bare.always(behaviours.Hang())
+    assert int(run(children.terminate, bare, tmp_path, "end_meanwhile")) in {0, -15}
+    assert read_kept(tmp_path) == ["one"]
 
 
 def test_a_terminated_child_delivers_by_the_handler_that_it_inherited(
-    receiver: Receiver, tmp_path: Path
+    bare: Receiver, tmp_path: Path
 ) -> None:
     """Its first record comes from a thread, which may set no signal handler."""
-    assert int(run(children.terminate_inheritor, receiver, tmp_path)) == -15
-    assert receiver.messages == ["one", "two"]
+    assert int(run(children.terminate_inheritor, bare, tmp_path)) == -15
+    assert bare.messages == ["one", "two"]
 
 
 @pytest.mark.parametrize("target", ["talk", "close_by_hand"])
 def test_further_signals_do_not_cut_the_closing_of_a_terminated_child(
-    receiver: Receiver, tmp_path: Path, target: str
+    bare: Receiver, tmp_path: Path, target: str
 ) -> None:
-    receiver.always(behaviours.Hang())
-    assert int(run(children.terminate_often, receiver, tmp_path, target)) == -15
+    bare.always(behaviours.Hang())
+    assert int(run(children.terminate_often, bare, tmp_path, target)) == -15
     assert read_kept(tmp_path) == ["one", "two"]
 
 
 def test_a_daemon_process_delivers_what_it_logged_when_its_parent_ends(
-    receiver: Receiver, tmp_path: Path
+    bare: Receiver, tmp_path: Path
 ) -> None:
-    run(children.leave_a_daemon, receiver, tmp_path)
-    assert receiver.messages == ["one", "two"]
+    run(children.leave_a_daemon, bare, tmp_path)
+    assert bare.messages == ["one", "two"]
 
 
 def test_a_pool_that_can_deliver_nothing_is_terminated_within_the_budget(
-    receiver: Receiver, tmp_path: Path
+    bare: Receiver, tmp_path: Path
 ) -> None:
-    receiver.pause()
+    bare.pause()
     runs = iter(range(10))
 
     def terminate() -> float:
         folder = tmp_path / str(next(runs))
-        seconds = float(run(children.terminate_a_pool, receiver, folder, "2"))
+        seconds = float(run(children.terminate_a_pool, bare, folder, "2"))
         assert read_kept(folder) == sorted(f"worker {number}" for number in range(20))
         return seconds
 
@@ -167,10 +162,10 @@ def test_a_pool_that_can_deliver_nothing_is_terminated_within_the_budget(
 
 @pytest.mark.parametrize(("answer", "delivered"), [(200, 3), (401, 0)])
 def test_a_child_counts_its_own_records(tmp_path: Path, answer: int, delivered: int) -> None:
-    with Receiver(KEY) as receiver:
-        receiver.always(behaviours.Answer(answer))
-        counts, file = run(children.count, receiver, tmp_path).splitlines()
-        states = [status["status"] for status in receiver.statuses]
+    with Receiver(KEY) as bare:
+        bare.always(behaviours.Answer(answer))
+        counts, file = run(children.count, bare, tmp_path).splitlines()
+        states = [status["status"] for status in bare.statuses]
     lost = 3 - delivered
     assert list(map(int, counts.split())) == [3, delivered, lost, lost]
     kept = [] if file == "None" else get_messages(read_records(Path(file)))
@@ -189,15 +184,15 @@ def test_a_child_counts_its_own_records(tmp_path: Path, answer: int, delivered: 
     ],
 )
 def test_each_process_of_a_fork_delivers_its_own_records(
-    receiver: Receiver, tmp_path: Path, scenario: Scenario, messages: list[str]
+    bare: Receiver, tmp_path: Path, scenario: Scenario, messages: list[str]
 ) -> None:
-    run(scenario, receiver, tmp_path)
-    assert sorted(receiver.messages) == messages
+    run(scenario, bare, tmp_path)
+    assert sorted(bare.messages) == messages
 
 
 def test_a_fork_while_another_thread_closes_the_handler_loses_nothing(
-    receiver: Receiver, tmp_path: Path
+    bare: Receiver, tmp_path: Path
 ) -> None:
-    run(children.fork_while_closing, receiver, tmp_path)
-    own = [message for message in receiver.messages if message != "again"]
+    run(children.fork_while_closing, bare, tmp_path)
+    own = [message for message in bare.messages if message != "again"]
     assert own == [f"child {number}" for number in range(8)]

@@ -78,31 +78,27 @@ def test_a_certificate_is_trusted_by_the_bundle_that_the_environment_names(
     assert run.file is None
 
 
-def test_a_certificate_of_an_unknown_authority_is_refused(
-    secure: Receiver, tmp_path: Path, told: list[str]
-) -> None:
-    run = tell(secure.url, tmp_path, budget=1.5)
-    assert secure.counts.requests == 0
-    assert get_messages(read_records(run.file)) == ["hello"]
-    assert "certificate" in told[0]
-    assert len(told) == 2
-
-
-def test_a_certificate_for_another_name_is_refused(
+@pytest.mark.parametrize(("name", "is_trusted"), [("127.0.0.1", False), ("elsewhere.test", True)])
+def test_a_certificate_that_cannot_be_trusted_is_refused(
     authority: trustme.CA,
     bundle: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     told: list[str],
+    *,
+    name: str,
+    is_trusted: bool,
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("elsewhere.test").configure_cert(context)
+    authority.issue_cert(name).configure_cert(context)
     with Receiver(KEY, tls=context) as receiver:
         run = tell(receiver.url, tmp_path, budget=1.5)
         assert receiver.counts.requests == 0
     assert get_messages(read_records(run.file)) == ["hello"]
     assert "certificate" in told[0]
+    assert len(told) == 2
 
 
 def test_a_receiver_that_speaks_no_tls_gets_nothing_over_https(

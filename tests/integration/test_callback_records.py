@@ -19,7 +19,7 @@ from nvoi import SignedHTTPHandler
 from nvoi.log.counts import marked_as_sender
 from tests.fakes import behaviours
 from tests.fakes.receiver import Receiver
-from tests.integration.accounts import get_messages, read_records
+from tests.integration.accounts import gather, get_messages, read_records
 from tests.integration.streams import KEY, Run
 
 pytestmark = pytest.mark.usefixtures("bare_network")
@@ -334,7 +334,7 @@ def test_a_receiver_that_refuses_everything_is_given_up_after_20_requests(
 
 @pytest.mark.parametrize("poisoned", [range(40, 48), range(5, 300, 7)])
 def test_a_few_lines_that_are_refused_do_not_end_a_run_that_is_well(
-    receiver: Receiver, tmp_path: Path, poisoned: range
+    receiver: Receiver, tmp_path: Path, told: list[str], poisoned: range
 ) -> None:
     receiver.always(behaviours.RefuseRecord(lambda record: "poison" in record["message"]))
     run = Run(receiver.url, tmp_path, budget=20.0)
@@ -345,7 +345,11 @@ def test_a_few_lines_that_are_refused_do_not_end_a_run_that_is_well(
     receiver.assert_protocol()
     assert receiver.messages == [line for line in lines if "poison" not in line]
     assert get_messages(read_records(run.file)) == [line for line in lines if "poison" in line]
-    assert [status["status"] for status in receiver.statuses] == ["started", "completed"]
+    assert get_messages(gather(receiver, run.file)) == lines
+    terminal = receiver.accepted[-1].headers
+    counts = [terminal["X-Nvoi-Log-Count"], terminal["X-Nvoi-Log-Dropped"]]
+    assert counts == ["300", str(len(poisoned))]
+    assert sum("422" in text for text in told) == 1
     assert run.stream.stats().dropped == len(poisoned)
 
 

@@ -464,7 +464,7 @@ def test_a_queue_of_the_programs_own_brings_nothing_of_the_senders_work(
 def test_what_children_put_into_a_queue_of_the_programs_own_arrives(
     streams: Streams, receiver: Receiver, tmp_path: Path, method: str
 ) -> None:
-    done = scenarios.run(children.log_by_a_queue, receiver.url, tmp_path, method)
+    done = scenarios.run(children.log_by_a_queue, receiver, tmp_path, method)
     assert done == (0, "", "")
     receiver.assert_protocol()
     lines = streams.get_lines()

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +12,6 @@ import pytest
 from tests.fakes import behaviours
 from tests.fakes.client import Client, build_batch, build_record, count_headers
 from tests.fakes.receiver import Receiver
-from tests.waiting import PATIENCE
 
 KEY = "0123456789abcdef" * 4
 ROOT = Path(__file__).parents[2]
@@ -267,19 +261,3 @@ def test_waiting_says_what_was_seen_last(receiver: Receiver, client: Client) -> 
     client.started()
     with pytest.raises(AssertionError, match=r"1 requests .*\['started'\].*answered 200"):
         receiver.wait_for(lambda r: len(r.lines) == 1, timeout=0.01)
-
-
-@pytest.mark.parametrize("arguments", [["--count-only"], []])
-def test_a_receiver_of_its_own_process_tells_its_totals_at_sigterm(arguments: list[str]) -> None:
-    command = [sys.executable, "-m", "tests.fakes.receiver", "--key", KEY, *arguments]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        with Client(url, KEY) as client:
-            client.started()
-            client.logs(1, "a", '"logged_at" quoted')
-        process.send_signal(signal.SIGTERM)
-        totals = json.loads(process.stdout.readline())
-        assert process.wait(PATIENCE) == 0
-    assert (totals["requests"], totals["records"], totals["violations"]) == (2, 2, [])
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/api/deploys", url)

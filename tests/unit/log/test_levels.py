@@ -32,36 +32,19 @@ def logger() -> levels.Logger:
     return logger
 
 
-def run_python(code: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-@pytest.mark.parametrize("imports", ["import logging, nvoi", "import nvoi, logging"])
-def test_loggers_made_before_and_after_the_import_have_the_methods(imports: str) -> None:
-    code = f"""
-import sys
-if "logging" in {imports.split()[1:]!r}[0]:
-    import logging
-    logging.getLogger("nvoi.before.deep")
-{imports}
+PROGRAMS = {
+    "before": """
+import logging
+logging.getLogger("nvoi.before.deep")
+import nvoi
 for name in ("nvoi", "nvoi.before.deep", "nvoi.before", "nvoi.after", "nvoi.after.deep"):
-    logger = logging.getLogger(name)
     for method in ("step", "ok", "success"):
-        getattr(logger, method)("x")
-print("fine")
-"""
-    assert run_python(code) == "fine\n"
-
-
-def test_importing_nvoi_leaves_other_loggers_and_the_global_class_alone() -> None:
-    code = """
+        getattr(logging.getLogger(name), method)("x")
+""",
+    "others": """
 import logging
 before = set(dir(logging.Logger)), logging.getLoggerClass(), logging.root.handlers[:]
-import nvoi, threading
+import nvoi, sys, threading
 assert (set(dir(logging.Logger)), logging.getLoggerClass(), logging.root.handlers) == before
 assert type(logging.getLogger("other")) is logging.Logger
 assert type(logging.getLogger("nvoice")) is logging.Logger
@@ -69,17 +52,18 @@ assert not hasattr(logging.getLogger("other"), "step")
 assert [type(handler) for handler in logging.getLogger("nvoi").handlers] == [logging.NullHandler]
 assert logging.getLogger("nvoi").level == logging.NOTSET
 assert threading.active_count() == 1
-print("fine")
-"""
-    assert run_python(code) == "fine\n"
-
-
-def test_a_users_own_logger_class_keeps_its_methods_below_nvoi() -> None:
-    code = """
+assert not {"urllib3", "http.client", "logging.handlers", "ssl"} & sys.modules.keys()
+""",
+    "class": """
 import logging
 class Mine(logging.Logger):
+    def __init__(self, name):
+        super().__init__(name)
     def shout(self, text):
         self.warning(text.upper())
+class Last(logging.Logger):
+    def __init_subclass__(cls, **_):
+        raise TypeError("no class below this one")
 logging.setLoggerClass(Mine)
 logging.getLogger("nvoi.old")
 import nvoi
@@ -90,15 +74,24 @@ for name in ("nvoi.old", "nvoi.new"):
     logger.step("x")
 assert type(logging.getLogger("other")) is Mine
 assert logging.getLoggerClass() is Mine
-print("fine")
-"""
-    assert run_python(code) == "fine\n"
+logging.setLoggerClass(Last)
+assert type(logging.getLogger("nvoi.last")) is Last
+""",
+}
 
 
-def test_importing_nvoi_imports_nothing_that_sends() -> None:
-    late = {"urllib3", "http.client", "logging.handlers", "ssl"}
-    code = f"import sys, nvoi; print({late!r} & sys.modules.keys() or 'none')"
-    assert run_python(code) == "none\n"
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=list(PROGRAMS))
+def test_importing_nvoi_gives_methods_to_its_own_loggers_and_leaves_all_else_alone(
+    program: str,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("method", ["step", "ok", "success"])
@@ -157,30 +150,6 @@ def test_a_level_is_found_by_its_number_or_its_name(given: int | str, number: in
 def test_a_level_that_there_is_not_is_an_error(given: Any) -> None:
     with pytest.raises(UsageError, match="there is no level"):
         levels.get_level(given)
-
-
-ODD_CLASSES = """
-import logging
-class OfItsName(logging.Logger):
-    def __init__(self, name):
-        super().__init__(name)
-class Last(logging.Logger):
-    def __init_subclass__(cls, **_):
-        raise TypeError("no class below this one")
-logging.setLoggerClass(OfItsName)
-import nvoi
-assert type(logging.getLogger("app")) is OfItsName
-logging.getLogger("nvoi.app").step("has its methods")
-logging.setLoggerClass(Last)
-assert type(logging.getLogger("nvoi.last")) is Last
-"""
-
-
-def test_a_logger_class_of_the_program_s_own_is_made_as_logging_makes_it() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", ODD_CLASSES], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_what_a_filter_of_the_logger_adds_is_masked(logger: levels.Logger) -> None:
