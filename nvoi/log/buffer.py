@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from nvoi import protocol
@@ -55,20 +55,13 @@ class Gap:
     first: int
     count: int = 0
 
-    def takes(self, place: int) -> bool:
-        """Whether a line that was lost at ``place`` is told by this gap."""
-        return place - self.first - self.count < _LINES_BETWEEN_GAPS
-
 
 Item = Line | StatusEvent | Barrier | End
-
-
-@dataclass
-class Rank:
-    """Lines of one rank, each with its place, and the gaps where older ones were given up."""
-
-    lines: deque[tuple[int, Any]] = field(default_factory=deque)
-    gaps: deque[tuple[int, Any]] = field(default_factory=deque)
+#: Items of one kind, each with its place among all.
+Source = deque[tuple[int, Any]]
+#: Lines are kept by rank, the first of which is given up first. Custom levels count as the next
+#: lower one.
+RANKS = ("debug", "info", "step and above")
 
 
 class Buffer:
@@ -95,11 +88,11 @@ class Buffer:
         # Entered as itself: to enter the condition is a call, which Ctrl-C may cut in two.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        # Lowest first. Custom levels count as the next lower one.
-        self._ranks = tuple(Rank() for _ in ("debug", "info", "step and above"))
-        self._others: deque[tuple[int, Any]] = deque()
-        self._sources = [self._others]
-        self._sources += [source for rank in self._ranks for source in (rank.lines, rank.gaps)]
+        self._lines: list[Source] = [deque() for _ in RANKS]
+        #: Where older lines of a rank were given up.
+        self._gaps: list[Source] = [deque() for _ in RANKS]
+        self._others: Source = deque()
+        self._sources = [self._others, *self._lines, *self._gaps]
         self._place = 0
         self._bytes = 0
         self._since = 0.0
@@ -162,33 +155,33 @@ class Buffer:
             self._hurried
             or self._stopped is not None
             or self._bytes >= protocol.MOST_BYTES
-            or sum(len(rank.lines) for rank in self._ranks) >= protocol.MOST_RECORDS
+            or sum(map(len, self._lines)) >= protocol.MOST_RECORDS
         )
 
     def _append_line(self, level: int, created: float, text: str) -> None:
         # One request may hold no more text than this.
         line = (level, created, protocol.cut_text(text, protocol.MOST_BYTES))
-        self._ranks[get_rank(level)].lines.append((self._place, line))
+        self._lines[get_rank(level)].append((self._place, line))
         self._bytes += measure(line)
         self._counts.logged += 1
         self._hurried |= level >= LEVELS["error"]
         while self._bytes > self._capacity:
-            rank = next((rank for rank in self._ranks if rank.lines), None)
+            rank = next((rank for rank, lines in enumerate(self._lines) if lines), None)
             if rank is None:
                 break
-            self._give_up(rank)
+            self._give_up(*self._lines[rank].popleft(), self._gaps[rank])
 
-    def _give_up(self, rank: Rank) -> None:
-        """Give up the oldest line of ``rank``."""
-        place, line = rank.lines.popleft()
+    def _give_up(self, place: int, line: Line, gaps: Source) -> None:
         self._bytes -= measure(line)
-        if not rank.gaps or not rank.gaps[-1][1].takes(place):
-            rank.gaps.append((place, Gap(place)))
+        gap = gaps[-1][1] if gaps else None
+        if gap is None or place - gap.first - gap.count >= _LINES_BETWEEN_GAPS:
+            gap = Gap(place)
+            gaps.append((place, gap))
             self._bytes += protocol.LINE_BYTES
             self._counts.logged += 1
-        rank.gaps[-1][1].count += 1
+        gap.count += 1
 
-    def _find_source(self) -> deque[tuple[int, Any]]:
+    def _find_source(self) -> Source:
         """The queue whose head comes first of all."""
         return min(filter(None, self._sources), key=lambda source: source[0][0])
 
@@ -202,7 +195,7 @@ class Buffer:
         self._hurried = self._hurried and not self._is_empty()
         return taken
 
-    def _take_batch(self, source: deque[tuple[int, Any]]) -> LogBatch:
+    def _take_batch(self, source: Source) -> LogBatch:
         lines: list[str] = []
         if isinstance(source[0][1], Gap):
             lines.append(self._take_gap(source))
@@ -227,7 +220,7 @@ class Buffer:
         self._counts.numbered += len(lines)
         return LogBatch(lines, first)
 
-    def _take_gap(self, source: deque[tuple[int, Any]]) -> str:
+    def _take_gap(self, source: Source) -> str:
         """The record that stands for lost lines; their numbers are skipped."""
         count = source.popleft()[1].count
         self._bytes -= protocol.LINE_BYTES

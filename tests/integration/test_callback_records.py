@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import tempfile
 import threading
 import uuid
@@ -195,10 +194,13 @@ def filtering(
         filterer.removeFilter(function)
 
 
-def be_told_of_trouble(run: Run, receiver: Receiver) -> None:
-    """A run during and at the end of which the callback has something to tell."""
+@pytest.mark.parametrize("name", ["nvoi.callback", "nvoi", None])
+def test_a_filter_and_a_handler_that_fail_on_what_the_callback_tells_cost_no_line(
+    run: Run, receiver: Receiver, name: str | None
+) -> None:
     receiver.script(behaviours.OK, behaviours.Answer(500), behaviours.Garbage())
-    with run:
+    logger = logging.getLogger(name)
+    with adding(logger, handler=Failing()), filtering(logger, fail), run:
         run.log.info("before")
         run.stream.handler.flush()
         run.log.info("after")
@@ -206,22 +208,6 @@ def be_told_of_trouble(run: Run, receiver: Receiver) -> None:
     assert receiver.messages == ["before", "after"]
     assert [status["status"] for status in receiver.statuses] == ["started", "completed"]
     assert run.stream.stats().retries == 2
-
-
-@pytest.mark.parametrize("name", ["nvoi.callback", "nvoi", None])
-def test_a_handler_that_fails_on_what_the_callback_tells_costs_no_line(
-    run: Run, receiver: Receiver, name: str | None
-) -> None:
-    with adding(logging.getLogger(name), handler=Failing()):
-        be_told_of_trouble(run, receiver)
-
-
-@pytest.mark.parametrize("name", ["nvoi.callback", "nvoi"])
-def test_a_filter_that_fails_on_what_the_callback_tells_costs_no_line(
-    run: Run, receiver: Receiver, name: str
-) -> None:
-    with filtering(logging.getLogger(name), fail):
-        be_told_of_trouble(run, receiver)
 
 
 def test_a_filter_of_the_streams_handler_that_fails_lets_each_line_pass_and_is_told_once(
@@ -252,18 +238,6 @@ def test_filters_and_the_level_of_a_streams_handler_can_be_set_and_taken_back(
         run.log.debug("four")
     receiver.assert_protocol()
     assert receiver.messages == ["one", "two secret", "three", "four"]
-
-
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="a filter answers yes or no before 3.12")
-def test_a_filter_may_answer_with_another_record(run: Run, receiver: Receiver) -> None:
-    class Replacing(logging.Filter):
-        def filter(self, record: logging.LogRecord) -> Any:
-            return build_record(msg=f"in place of {record.getMessage()}")
-
-    with run:
-        run.stream.handler.addFilter(Replacing())
-        run.log.info("this")
-    assert receiver.messages == ["in place of this"]
 
 
 def test_what_a_formatter_makes_is_masked_and_clean(receiver: Receiver, tmp_path: Path) -> None:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from nvoi.log.handler import SignedHTTPHandler
-from nvoi.log.levels import get_logger
-from tests.fakes import behaviours
 from tests.fakes.received import Received
 from tests.fakes.receiver import Receiver
-from tests.integration.streams import KEY, Run, measure
+from tests.integration.streams import Run, measure
 
 pytestmark = pytest.mark.usefixtures("bare_network")
 
@@ -114,53 +110,3 @@ def test_a_terminal_status_is_sent_at_once(receiver: Receiver, open_run: Callabl
         return receiver.requests[-1].arrived - began
 
     measure(make, AT_ONCE_SECONDS)
-
-
-@pytest.fixture
-def handler(tmp_path: Path) -> Iterator[tuple[SignedHTTPHandler, Receiver]]:
-    with (
-        Receiver(KEY, whole_runs=False) as receiver,
-        closing(
-            SignedHTTPHandler(receiver.url, KEY, "run-1", budget=10.0, undelivered=tmp_path)
-        ) as made,
-    ):
-        yield made, receiver
-
-
-def test_two_records_and_a_flush_are_one_request(
-    handler: tuple[SignedHTTPHandler, Receiver],
-) -> None:
-    sender, receiver = handler
-    log = get_logger("nvoi.tests.two")
-    log.propagate = False
-    log.addHandler(sender)
-    try:
-        log.warning("one")
-        log.warning("two")
-        sender.flush()
-        assert receiver.messages == ["one", "two"]
-        assert receiver.counts.requests == 1
-        sender.flush()
-        assert receiver.counts.requests == 1
-    finally:
-        log.removeHandler(sender)
-    receiver.assert_protocol()
-
-
-def test_a_flush_comes_back_when_the_receiver_does_not_answer(
-    handler: tuple[SignedHTTPHandler, Receiver],
-) -> None:
-    sender, receiver = handler
-    receiver.always(behaviours.Hang())
-    log = get_logger("nvoi.tests.hang")
-    log.propagate = False
-    log.addHandler(sender)
-    try:
-        log.warning("one")
-        began = time.monotonic()
-        sender.flush(timeout=0.3)
-        # The request goes on until its receiver answers.
-        assert 0.2 < time.monotonic() - began < sender.budget
-    finally:
-        log.removeHandler(sender)
-        sender.budget = 0.2
