@@ -105,18 +105,6 @@ def test_a_line_of_json_is_json_in_any_encoding() -> None:
     assert json.loads(raw.getvalue())["message"] == "✓ 🚀 ü"
 
 
-def test_a_level_below_the_handlers_is_not_shown() -> None:
-    stream = io.StringIO()
-    handler = console.build_handler(stream, {}, level=logging.WARNING)
-    logger = logging.getLogger("tests.console.quiet")
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
-    logger.addHandler(handler)
-    logger.info("no")
-    logger.warning("yes")
-    assert stream.getvalue().count("\n") == 1
-
-
 @pytest.mark.parametrize(
     ("error", "told"),
     [(BrokenPipeError(32, "x"), ""), (OSError(28, "No space left"), "No space left")],
