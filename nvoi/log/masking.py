@@ -234,10 +234,10 @@ class Masker:
                 # Only the message has the secret whole, or it can be had in no other way.
                 message = self.mask_beginning(rendering.render_message(record))
                 record.msg, record.args = message, ()
-            details = rendering.render_traceback(record)
-            if self.mask_text(details) is not details:
-                record.exc_info, record.stack_info = None, None
-                record.exc_text = self.mask_text(details)
+            if details := rendering.render_traceback(record):
+                masked = self.mask_text(details)
+                if masked is not details:
+                    record.exc_info, record.stack_info, record.exc_text = None, None, masked
             if not _STANDARD_FIELDS.issuperset(fields):
                 for name in fields.keys() - _STANDARD_FIELDS:
                     fields[name] = self.mask_value(fields[name])
