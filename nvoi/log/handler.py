@@ -160,7 +160,7 @@ class SignedHTTPHandler(logging.Handler):
     def filter(self, record: logging.LogRecord) -> Any:
         """Whether ``record`` passes the handler's filters; one that fails lets it pass."""
         try:
-            return super().filter(record)
+            return not self.filters or super().filter(record)
         except Exception as error:  # noqa: BLE001 - a program's filter may fail in any way
             text = f"a filter of its handler failed: {type(error).__name__}"
             self._counts.note_trouble("filter", text)
