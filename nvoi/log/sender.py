@@ -86,8 +86,9 @@ class Sender:
         self._is_started = self._is_listening = self._is_ended = self._is_over = False
         self._stopping = threading.Lock()
         self._left: threading.Thread | None = None
-        #: Whether it was closed, and nothing of it waits any more.
-        self.closed = False
+        #: Whether it is being closed, so that no thread is started any more; and whether nothing
+        #: of it waits any more.
+        self.is_closing = self.closed = False
 
     # -- the two threads -------------------------------------------------------------------
 
@@ -97,11 +98,6 @@ class Sender:
         return not self._is_ended and (
             self._candidates[0] is not None if self._candidates else self._is_started
         )
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether it is closed, or is about to be: no thread is started any more."""
-        return None in self._candidates
 
     def start(self) -> None:
         """Start both threads, once; where no thread is to be had, the next call tries again.
@@ -245,6 +241,7 @@ class Sender:
         """
         if end is None:
             end = End(this_process.ending_since or read_seconds(), self._budget)
+        self.is_closing = True
         self._candidates.append(None)
         ended = not self.running
         try:

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 #: ``nvoi`` is imported as programs that embed the callback have it, without the commands.
 PACKAGES = (
     "nvoi.log",
-    *(f"tests.integration.{name}" for name in ("children", "embedder", "exits", "signals")),
+    *(f"tests.integration.{name}" for name in ("children", "embedder", "signals")),
 )
 
 
