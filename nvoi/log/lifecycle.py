@@ -9,16 +9,21 @@ import signal
 import sys
 import threading
 import weakref
+from contextlib import suppress
 from typing import Any, Protocol
 
 from nvoi.log import masking
 from nvoi.log.clock import read_seconds
 
+#: What faulthandler writes begins with this.
+_TERMINATED = b"S"
+
 
 class Closable(Protocol):
     """What has to be closed before the process ends."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Deliver or keep what waits."""
 
 
 class Watched(Protocol):
@@ -119,16 +124,17 @@ class ThisProcess:
     def _await_termination(self) -> None:
         """Have a thread end this process by SIGTERM once all is closed.
 
-        A pool ends its workers so as soon as it has the last result. Python's own handlers are
-        called on the main thread, which hears of no signal that comes just before it waits in a
-        lock or a read: its pool would wait for it for ever. faulthandler's are called within the
-        signal itself, and may be set on any thread.
+        A pool ends its workers so as soon as it has the last result. The main thread runs Python's
+        handlers, but hears of no signal that comes just before it waits in a lock or a read: its
+        pool would wait for it for ever. What ``set_wakeup_fd`` is for is written within the signal
+        itself, on whichever thread. Only the main thread may ask for it; on others faulthandler
+        does the same, but for threads that just begin.
         """
         # A handler of the program's own stays.
         if self._pipe is not None or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
             return
         reading, writing = self._pipe = os.pipe()
-        # What it writes, the place where the signal came, must not wait when nobody reads any more.
+        # A signal that comes when nobody reads any more must not wait.
         os.set_blocking(writing, False)
         thread = threading.Thread(
             target=self._terminate, args=(reading,), name="nvoi-callback-end", daemon=True
@@ -137,25 +143,45 @@ class ThisProcess:
             thread.start()
         except RuntimeError:
             # No thread is to be had: the next handler tries again.
-            self._close_pipe()
-        else:
-            faulthandler.register(signal.SIGTERM, writing, all_threads=False)
+            self._pipe = None
+            os.close(reading)
+            os.close(writing)
+            return
+        # It can set the signal back on any thread, which is why it comes first on the main one too.
+        faulthandler.register(signal.SIGTERM, writing, all_threads=False)
+        with suppress(ValueError):
+            signal.signal(signal.SIGTERM, self._note_termination)
+            if (others := signal.set_wakeup_fd(writing, warn_on_full_buffer=False)) >= 0:
+                signal.set_wakeup_fd(others)
+
+    def _note_termination(self, *_: object) -> None:
+        """The handler of SIGTERM, for where the program uses ``set_wakeup_fd`` itself."""
+        if self._pipe is not None:
+            with suppress(BlockingIOError):
+                os.write(self._pipe[1], _TERMINATED)
 
     def _forget_termination(self) -> None:
         """In a forked child: what the pipe tells is the parent's end."""
-        # A handler that the program has set since stays.
-        if self._pipe is not None and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            faulthandler.unregister(signal.SIGTERM)
-        self._close_pipe()
-
-    def _close_pipe(self) -> None:
-        for end in self._pipe or ():
-            os.close(end)
+        if self._pipe is None:
+            return
+        reading, writing = self._pipe
         self._pipe = None
+        # A handler that the program has set since stays.
+        if signal.getsignal(signal.SIGTERM) in {signal.SIG_DFL, self._note_termination}:
+            faulthandler.unregister(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if (others := signal.set_wakeup_fd(-1)) != writing:
+            signal.set_wakeup_fd(others)
+        os.close(reading)
+        os.close(writing)
 
     def _terminate(self, reading: int) -> None:
         """Deliver what waits, then end by the signal as if nobody had handled it."""
-        os.read(reading, 1)
+        while (told := os.read(reading, 1)) != _TERMINATED:
+            # Other signals wake too, and this one where the program has a handler since.
+            handler = signal.getsignal(signal.SIGTERM)
+            if told[0] == signal.SIGTERM and handler == self._note_termination:
+                break
         try:
             self.close_all()
         finally:
