@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import logging.config
 import multiprocessing
@@ -214,6 +215,40 @@ def handle_it_later(url: str, folder: Path, ready: Connection) -> None:
     talk_by_an_inherited_handler(ready)
 
 
+def call_the_handler_that_was_there(url: str, folder: Path, ready: Connection) -> None:
+    """A program's own handler, set later, calls the one that it has found."""
+    add_handler(url, folder)
+    log.info("one")
+
+    def note(number: int, frame: types.FrameType | None) -> None:
+        log.info("two")
+        assert callable(before)
+        before(number, frame)
+
+    before = signal.signal(signal.SIGTERM, note)
+    wait_for_ever(ready)
+
+
+def be_signalled_otherwise(url: str, folder: Path, ready: Connection) -> None:
+    """Another signal that has a handler ends nothing."""
+    add_handler(url, folder)
+    log.info("one")
+    signal.signal(signal.SIGUSR1, lambda *_: log.info("two"))
+    signal.raise_signal(signal.SIGUSR1)
+    wait_for_ever(ready)
+
+
+def be_signalled_on_a_foreign_thread(url: str, folder: Path, ready: Connection) -> None:
+    """The kernel gives a signal to any thread: one of a library's in C, or one that just begins."""
+    add_handler(url, folder)
+    log.info("one")
+    log.info("two")
+    libc, thread = ctypes.CDLL(None), ctypes.c_ulong()
+    assert libc.pthread_create(ctypes.byref(thread), None, libc.pause, None) == 0
+    libc.pthread_kill(thread, signal.SIGTERM)
+    wait_for_ever(ready)
+
+
 def fork_another(url: str, folder: Path, ready: Connection) -> None:
     """A child of a child is terminated, which is none of its parent's business."""
     add_handler(url, folder)
@@ -263,6 +298,17 @@ def terminate(url: str, folder: Path, target: str) -> None:
     process = start(globals()[target], url, folder)
     process.terminate()
     process.join()
+    print(process.exitcode)
+
+
+def wait_for_the_end(url: str, folder: Path, target: str) -> None:
+    """A child that ends itself."""
+    context = multiprocessing.get_context("fork")
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=globals()[target], args=(url, folder, sending))
+    process.start()
+    process.join()
+    receiving.close()
     print(process.exitcode)
 
 

@@ -99,6 +99,8 @@ def test_an_end_waits_for_a_thread_that_closes(
         ("talk_from_a_thread", -15, ["one", "two"]),
         ("handle_it_oneself", 9, ["one", "two", "terminated"]),
         ("handle_it_later", 9, ["one", "two", "terminated"]),
+        ("call_the_handler_that_was_there", -15, ["one", "two"]),
+        ("be_signalled_otherwise", -15, ["one", "two"]),
         ("fork_another", -15, ["one", "two"]),
     ],
 )
@@ -107,6 +109,14 @@ def test_a_terminated_child_delivers_what_it_logged(
 ) -> None:
     assert int(run(children.terminate, bare, tmp_path, target)) == status
     assert sorted(bare.messages) == sorted(messages)
+
+
+def test_a_signal_that_is_given_to_a_thread_not_of_pythons_ends_a_child(
+    bare: Receiver, tmp_path: Path
+) -> None:
+    target = "be_signalled_on_a_foreign_thread"
+    assert int(run(children.wait_for_the_end, bare, tmp_path, target)) == -15
+    assert bare.messages == ["one", "two"]
 
 
 def test_a_child_that_ends_while_it_is_terminated_keeps_what_it_logged(
