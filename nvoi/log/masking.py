@@ -21,7 +21,7 @@ import logging
 import operator
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +53,8 @@ class _Needles:
     """All that is looked for: the forms of some secrets."""
 
     secrets: frozenset[str] = frozenset()
-    #: The secrets, their lines and the values in them, to be found in every escaped form.
-    escaped: frozenset[Escaped] = frozenset()
+    #: Of each secret in its escaped forms: its lines and the values in it.
+    escaped: Mapping[Escaped, Iterable[Escaped]] = {}
     #: Encoded forms: those that are not long, and the blocks of the others.
     short_encoded: frozenset[str] = frozenset()
     encoded: frozenset[str] = frozenset()
@@ -72,12 +72,12 @@ class _Needles:
         from nvoi.log.secret_forms import SHORTEST_SECRET, build_forms  # noqa: PLC0415
 
         built = [build_forms(one) for one in secrets if len(one.strip()) >= SHORTEST_SECRET]
-        escaped = {one for parts, _ in built for one in parts}
-        encoded = {form for _, forms in built for form in forms}
+        escaped = [one for whole, parts, _ in built for one in (whole, *parts)]
+        encoded = {form for _, _, forms in built for form in forms}
         anchors = {one.anchor for one in escaped}
         new = _Needles()
         new.secrets = self.secrets | secrets
-        new.escaped = self.escaped | escaped
+        new.escaped = {**self.escaped, **{whole: parts for whole, parts, _ in built}}
         new.short_encoded = self.short_encoded | {one for one in encoded if len(one) < _LONG}
         new.encoded = self.encoded | _list_blocks(encoded)
         new.short = self.short | {one for one in encoded | anchors if len(one) < _LONG}

@@ -6,8 +6,8 @@ There are two kinds, and each is found in its own way.
 string of Python, ``it%27s%205`` in a URL, ``it&#39;s 5`` in HTML, and one may be put in the
 other. Instead of listing them all, :class:`_Folded` undoes the escapes of both the text and the
 secret, and compares what comes out. No escape touches letters and digits, so that of each
-secret the longest run of these, its *anchor*, stands in every form as it is: only a text that
-has one is folded.
+secret the longest run of these, its *anchor*, stands in every form as it is: only the text
+around an anchor is folded.
 
 **Encoded** forms, in base64 or hex, change a secret as a whole. There are few, so
 :func:`build_encoded` lists them.
@@ -24,7 +24,7 @@ import re
 import sys
 import unicodedata
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 #: Where something starts and ends in a text.
 Span = tuple[int, int]
@@ -165,6 +165,8 @@ _CODES = re.compile(
       | & (?: \#[0-9]{{1,7}} | \#[Xx]{_HEX}{{1,6}} | quot|apos|amp|lt|gt ) ;""",
     re.VERBOSE,
 )
+#: So many characters around an anchor are always looked at: a row of spaces may be long.
+_SMALLEST_MARGIN = 1000
 #: Five characters may end in a backslash.
 _SHORTEST_FOLDED = SHORTEST_SECRET - 1
 #: JSON in a URL in HTML is folded in three.
@@ -274,27 +276,57 @@ class Escaped:
         self.reach = plain + (len(text) - plain) * _LONGEST_CHARACTER
 
 
-def find_escaped(text: str, secrets: Iterable[Escaped]) -> list[Span]:
-    """Where in ``text`` the escaped forms of ``secrets`` are, in no order."""
-    near = [secret for secret in secrets if secret.anchor in text]
-    spans = [span for secret in near for span in find_all(text, secret.text)]
-    # Folding is slow.
-    texts = {text} if near else set()
-    if any(" " in secret.folded for secret in near):
-        # Also as a form's data, which has a plus for each space.
-        texts.add(text.replace("+", " "))
-    for folded in map(_Folded, texts):
-        for secret in near:
-            for start, end in folded.find_spans(secret.folded):
-                # A row of quotes is folded to one, which is in every text.
-                if end - start >= _SHORTEST_FOLDED:
-                    spans.append((start, end))
+def find_escaped(text: str, secrets: Mapping[Escaped, Iterable[Escaped]]) -> list[Span]:
+    """Where in ``text`` the escaped forms of secrets and of their parts are, in no order.
+
+    The parts of a secret are looked for where it is not itself: there may be a thousand of them
+    in a long one.
+    """
+    found: dict[Escaped, list[Span]] = {}
+    for secret, span in _find_forms(text, secrets):
+        found.setdefault(secret, []).append(span)
+    absent = [part for secret in secrets if secret not in found for part in secrets[secret]]
+    spans = [span for _, span in _find_forms(text, absent)]
+    for secret, own in found.items():
+        spans += own
+        begun = 0
+        for start, end in (*merge(own), (len(text), len(text))):
+            for _, (first, last) in _find_forms(text[begun:start], secrets[secret]):
+                spans.append((begun + first, begun + last))
+            begun = end
     return spans
 
 
-def build_forms(secret: str) -> tuple[set[Escaped], set[str]]:
-    """What finds ``secret``, its lines and the values in it: as they are, and encoded."""
-    values = {secret, *find_values(secret)}
-    parts = {part.strip() for value in values for part in (value, *_split_lines(value))}
-    escaped = {Escaped(part) for part in parts if len(part) >= SHORTEST_SECRET}
-    return escaped, {form for value in values for form in build_encoded(value)}
+def _find_forms(text: str, secrets: Iterable[Escaped]) -> Iterator[tuple[Escaped, Span]]:
+    """Folding is slow, so only the surroundings of the anchors are folded."""
+    near = [secret for secret in secrets if secret.anchor in text]
+    for secret in near:
+        for span in find_all(text, secret.text):
+            yield secret, span
+    for begin, finish in merge(area for secret in near for area in _find_areas(text, secret)):
+        area = text[begin:finish]
+        # Also as a form's data, which has a plus for each space.
+        for folded in map(_Folded, {area, area.replace("+", " ")}):
+            for secret in near:
+                for start, end in folded.find_spans(secret.folded):
+                    # A row of quotes is folded to one, which is in every text.
+                    if end - start >= _SHORTEST_FOLDED:
+                        yield secret, (begin + start, begin + end)
+
+
+def _find_areas(text: str, secret: Escaped) -> Iterator[Span]:
+    """Where a form may stand: around each anchor, or anywhere."""
+    if not secret.anchor:
+        yield 0, len(text)
+        return
+    margin = max(secret.reach, _SMALLEST_MARGIN)
+    for start, end in find_all(text, secret.anchor):
+        yield max(0, start - margin), end + margin
+
+
+def build_forms(secret: str) -> tuple[Escaped, list[Escaped], set[str]]:
+    """What finds ``secret``: itself, its lines and the values in it, and what encodes them."""
+    whole, values = secret.strip(), {secret, *find_values(secret)}
+    parts = {part.strip() for value in values for part in (value, *_split_lines(value))} - {whole}
+    escaped = [Escaped(part) for part in parts if len(part) >= SHORTEST_SECRET]
+    return Escaped(whole), escaped, {form for value in values for form in build_encoded(value)}
