@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import ipaddress
 import os
 import re
@@ -27,7 +28,7 @@ _PORT = re.compile(r":(\d{1,5})\Z", re.ASCII)
 
 
 class NetworkError(Exception):
-    """The environment names a proxy or a CA bundle that cannot be used."""
+    """The environment names a proxy, a CA bundle or an address that cannot be used."""
 
 
 def build_manager(url: str, environ: Environ, *, connections: int = 1) -> urllib3.PoolManager:
@@ -89,10 +90,16 @@ def find_proxy(url: str, environ: Environ) -> str | None:
 
     This machine's own addresses are reached directly, as Go's net/http does it
     (ProxyFromEnvironment): to a proxy they would be the proxy's.
+
+    Raises:
+        NetworkError: ``url`` is no http or https URL.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS[parts.scheme]
+    except (KeyError, ValueError):
+        raise NetworkError("it is no URL") from None
     host = (parts.hostname or "").rstrip(".")
-    port = parts.port or _PORTS[parts.scheme]
     exceptions = re.split(r"[\s,]+", _find_variable("no_proxy", environ).lower())
     if is_loopback(host) or any(_is_covered(host, port, each) for each in exceptions if each):
         return None
@@ -143,20 +150,21 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or host.endswith(".localhost")
 
 
-def find_bundle(environ: Environ) -> str | None:
-    """The file of CAs, or the folder, that ``environ`` names beside the system's."""
-    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    return next((environ[name] for name in names if environ.get(name)), None)
-
-
 def build_tls(environ: Environ) -> ssl.SSLContext:
     """A context that verifies, by the system's CAs and those that ``environ`` names.
 
     Raises:
         NetworkError: these cannot be read.
     """
-    bundle = find_bundle(environ)
-    folder = environ.get("SSL_CERT_DIR") or None
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    bundle = next((environ[name] for name in names if environ.get(name)), None)
+    return _load_tls(bundle, environ.get("SSL_CERT_DIR") or None)
+
+
+# To read the system's CAs takes 30 ms, and each new connection asks for them.
+@functools.cache
+def _load_tls(bundle: str | None, folder: str | None) -> ssl.SSLContext:
+    """The context of a process with these CAs; ``bundle`` may be a folder, too."""
     context = ssl.create_default_context()
     if bundle is not None and os.path.isdir(bundle):  # noqa: PTH112 - a plain question
         bundle, folder = None, bundle

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 
@@ -112,3 +113,13 @@ def test_a_user_is_sent_with_a_colon_and_a_password_if_only_an_empty_one(
 @pytest.mark.parametrize("url", ["https://a.test/", "https://a.test/x@y", "https://@a.test/"])
 def test_without_a_user_nothing_is_sent(url: str) -> None:
     assert network.find_auth(url) is None
+
+
+def test_the_authorities_are_read_once(tmp_path: Path) -> None:
+    environ = {"SSL_CERT_DIR": str(tmp_path)}
+    assert network.build_tls(environ) is network.build_tls(environ)
+    assert network.build_tls(environ) is not network.build_tls({})
+    environ["SSL_CERT_FILE"] = str(tmp_path / "gone")
+    for _ in range(2):
+        with pytest.raises(network.NetworkError, match="gone that the environment names cannot"):
+            network.build_tls(environ)
