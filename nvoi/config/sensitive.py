@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from urllib.parse import unquote
 
-from nvoi.config.schema import Application, Config
+from nvoi.config.schema import Config
 from nvoi.network import find_secrets
 from nvoi.secret import Secret
 
@@ -26,43 +26,33 @@ ENDS = 8
 def collect_secrets(config: Config) -> Iterator[str]:
     """Every secret value, each once: for whoever masks them.
 
-    Tokens and keys of the providers, ``secrets``, ``database.secrets``, the private SSH key as
-    a whole, ``database.url`` as a whole where it holds a password, and the passwords inside all
-    URLs, in front of the host or in a parameter, as written and percent-decoded.
+    All that the schema declares as secret, but ``database.url`` where it holds no password;
+    registries' logins as engines have them; and the passwords inside all URLs, in front of the
+    host or in a parameter, as written and percent-decoded.
     """
-    found = [*find_declared(config.application), *find_embedded(config)]
-    yield from dict.fromkeys(value for value in found if value)
+    database, registries = config.application.database, config.application.registries
+    found = find_secrets(config.callback_url or "")
+    found += [login.basic.reveal() for login in registries.values()]
+    for value in list_texts(config):
+        text = value.reveal() if isinstance(value, Secret) else value
+        passwords = [*find_passwords(text)]
+        is_url = database is not None and value is database.url
+        if isinstance(value, Secret) and (passwords or not is_url):
+            found.append(text)
+        found += passwords
+    yield from dict.fromkeys(filter(None, found))
 
 
-def find_declared(application: Application) -> Iterator[str]:
-    """The values whose keys say that they are secret."""
-    holders = (application.compute_provider, application.cloudflare, application.ssh_keys)
-    for holder in holders:
-        values = [getattr(holder, field.name) for field in fields(holder)] if holder else []
-        yield from (value.reveal() for value in values if isinstance(value, Secret))
-    yield from (value.reveal() for value in application.secrets.values())
-    for login in application.registries.values():
-        yield from (login.password.reveal(), login.basic.reveal())
-    if application.database:
-        yield from (value.reveal() for value in application.database.secrets.values())
-
-
-def find_embedded(config: Config) -> Iterator[str]:
-    """The passwords inside URLs, wherever a config may hold one."""
-    application = config.application
-    yield from find_secrets(config.callback_url or "")
-    if application.database and application.database.url:
-        url = application.database.url.reveal()
-        passwords = list(find_passwords(url))
-        yield from ([url, *passwords] if passwords else [])
-    texts = list(application.env.values())
-    for app in application.app.values():
-        texts += [*app.env.values(), app.command or "", app.pre_run_command or ""]
-        texts += [app.healthcheck.command or ""] if app.healthcheck else []
-    for auxiliary in application.services.values():
-        texts += [*auxiliary.env.values(), auxiliary.command or ""]
-    for text in [*texts, *(value.reveal() for value in application.secrets.values())]:
-        yield from find_passwords(text)
+def list_texts(part: object) -> Iterator[str]:
+    """Every text in a part of a config, with those in records, mappings and lists of it."""
+    if isinstance(part, str):
+        yield part
+    elif is_dataclass(part):
+        for field in fields(part):
+            yield from list_texts(getattr(part, field.name))
+    elif isinstance(part, Mapping | tuple):
+        for item in part.values() if isinstance(part, Mapping) else part:
+            yield from list_texts(item)
 
 
 def find_passwords(text: str) -> Iterator[str]:
