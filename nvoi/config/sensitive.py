@@ -31,16 +31,19 @@ def collect_secrets(config: Config) -> Iterator[str]:
     host or in a parameter, as written and percent-decoded.
     """
     database, registries = config.application.database, config.application.registries
-    found = find_secrets(config.callback_url or "")
-    found += [login.basic.reveal() for login in registries.values()]
-    for value in list_texts(config):
-        text = value.reveal() if isinstance(value, Secret) else value
-        passwords = [*find_passwords(text)]
-        is_url = database is not None and value is database.url
-        if isinstance(value, Secret) and (passwords or not is_url):
-            found.append(text)
-        found += passwords
-    yield from dict.fromkeys(filter(None, found))
+    found = [value for value in list_texts(config) if isinstance(value, Secret)]
+    if database and database.url and not any(find_passwords(database.url.reveal())):
+        found.remove(database.url)
+    found += [login.basic for login in registries.values()]
+    secrets = [*(value.reveal() for value in found), *find_embedded(config)]
+    yield from dict.fromkeys(filter(None, secrets))
+
+
+def find_embedded(config: Config) -> Iterator[str]:
+    """The passwords inside URLs, wherever a config has one."""
+    yield from find_secrets(config.callback_url or "")
+    for text in list_texts(config):
+        yield from find_passwords(text.reveal() if isinstance(text, Secret) else text)
 
 
 def list_texts(part: object) -> Iterator[str]:
