@@ -15,11 +15,11 @@ import os
 import re
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit, urlunsplit
 
-import urllib3
-from urllib3.util import parse_url
+if TYPE_CHECKING:
+    import urllib3
 
 Environ = Mapping[str, str]
 
@@ -40,6 +40,9 @@ def build_manager(url: str, environ: Environ, *, connections: int = 1) -> urllib
     Raises:
         NetworkError: a proxy or CA bundle that ``environ`` names cannot be used.
     """
+    # 90 ms, which commands that ask nobody spare.
+    import urllib3  # noqa: PLC0415
+
     proxy = find_proxy(url, environ)
     options: dict[str, Any] = {"num_pools": 2, "maxsize": connections}
     try:
@@ -51,7 +54,7 @@ def build_manager(url: str, environ: Environ, *, connections: int = 1) -> urllib
             raise ValueError(proxy)  # noqa: TRY301 - told as every other is that cannot be used
         auth = find_auth(proxy)
         return urllib3.ProxyManager(
-            parse_url(proxy)._replace(auth=None).url,
+            urllib3.util.parse_url(proxy)._replace(auth=None).url,
             proxy_headers={"Proxy-Authorization": auth} if auth else None,
             proxy_ssl_context=options.get("ssl_context"),
             **options,

@@ -48,9 +48,11 @@ CONFIGS = {
         "Host web-2\n  Include {folder}/one\n  Port 25\nMatch host db*\n  Include {folder}/t*\n"
         "  User after\n"
     ),
+    "include in a block it leaves": "Match host web*\n  Include {folder}/away\n  User u\n",
 }
 INCLUDED = {
     "one": "Port 23\nHost web*\n  User one\n  HostName one.%h\n",
+    "away": "HostName away.lan\nHost *\n  Port 28\n",
     "two": "Match user nobody\n  Port 26\nHost *.com\n  Port 27\n",
 }
 
