@@ -123,7 +123,12 @@ class KnownHosts:
         if fault and _has_plain(known):
             _compare(host, key, known)
         elif fault:
-            raise _build_certificate_error(host, fault, authorities)
+            origins = ", ".join(one.origin for one in authorities)
+            raise HostKeyError(
+                f"{host}: {fault}, and is known by an authority alone ({origins})",
+                hint="renew the certificate, and check HostCertificate in its sshd_config; or add "
+                "the server's own key to known_hosts, or to host_keys in the config",
+            )
 
     def _learn(self, host: Host, key: HostKey) -> tuple[HostKey, ...]:
         """Write ``key`` down, unless another run or thread was first."""
@@ -176,17 +181,6 @@ def _compare(host: Host, key: HostKey, known: Sequence[HostKey]) -> None:
         f"{host}: the host key has changed: it shows {key}, "
         f"known is {', '.join(map(str, valid))} ({origins})",
         hint=_advise(host, valid),
-    )
-
-
-def _build_certificate_error(
-    host: Host, fault: str, authorities: Sequence[HostKey]
-) -> HostKeyError:
-    origins = ", ".join(one.origin for one in authorities)
-    return HostKeyError(
-        f"{host}: {fault}, and is known by an authority alone ({origins})",
-        hint="renew the certificate, and check HostCertificate in its sshd_config; or add the "
-        "server's own key to known_hosts, or to host_keys in the config",
     )
 
 

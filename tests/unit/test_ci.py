@@ -111,7 +111,7 @@ def test_without_a_ci_each_run_has_a_new_uuid() -> None:
     assert uuid.UUID(first) != uuid.UUID(second)
 
 
-@pytest.mark.parametrize("deploy_id", ["a\r\nX-Evil: 1", "..", "."])
+@pytest.mark.parametrize("deploy_id", ["a\r\nX-Evil: 1", "..", ".", "caf\udce9"])
 def test_a_deploy_id_that_would_change_the_path_is_refused(deploy_id: str) -> None:
     with pytest.raises(UsageError):
         ci.choose_deploy_id({"NVOI_DEPLOY_ID": deploy_id})
@@ -132,11 +132,6 @@ def test_what_a_ci_says_that_is_no_text_is_cleaned(provider: str, tmp_path: Path
     assert all(value.isprintable() for value in told)
     assert (context.git_ref or "").endswith(CLEAN)
     assert ci.choose_deploy_id(spoilt).endswith(CLEAN)
-
-
-def test_a_deploy_id_of_the_users_own_that_is_no_text_is_refused() -> None:
-    with pytest.raises(UsageError):
-        ci.choose_deploy_id({"NVOI_DEPLOY_ID": LATIN})
 
 
 @pytest.mark.parametrize(

@@ -108,11 +108,6 @@ def test_a_host_that_refuses_every_key_is_told_with_what_to_do(
     assert wrong.private_key.reveal().splitlines()[2] not in text
 
 
-def test_no_key_at_all_is_told(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(AccessError, match="there is no key to show"):
-        run_true(server, build_connections(None, tmp_path / "state", {}))
-
-
 def test_an_agent_that_is_gone_is_told(server: Server, tmp_path: Path) -> None:
     environ = {"SSH_AUTH_SOCK": str(tmp_path / "gone")}
     with pytest.raises(AccessError, match="the SSH agent does not answer"):

@@ -65,20 +65,6 @@ def test_all_that_fail_are_told_and_the_others_end_well(
     assert all((server.home / "ok").exists() for server in servers[1:])
 
 
-def test_work_may_have_several_parts_on_each_host(
-    servers: list[Server], connections: Connections
-) -> None:
-    paths = {server.host: str(server.home / "file") for server in servers}
-
-    def work(host: Host) -> str:
-        connections.run(host, Command("tee", paths[host]), stdin=host.name)
-        return connections.run(host, Command("cat", paths[host])).stdout
-
-    found = work_on_all(list(paths), work)
-    assert list(found.values()) == ["web-2", "web-3", "web-4"]
-    assert {server.connection_count for server in servers} == {1}
-
-
 def test_commands_that_leave_their_input_alone_end_nothing_but_themselves(
     server: Server, connections: Connections
 ) -> None:

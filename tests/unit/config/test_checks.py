@@ -47,11 +47,6 @@ def test_a_key_of_another_kind_or_with_a_passphrase_is_refused() -> None:
     assert found.startswith("application.ssh_keys.public_key: must be an Ed25519 public key")
 
 
-def test_a_key_pair_is_checked_on_this_machine_too() -> None:
-    text = local("ssh_keys: {private_key: x, public_key: y}")
-    assert fault(text).startswith("application.ssh_keys.private_key: must be")
-
-
 def test_a_private_key_without_its_last_line_end_is_completed() -> None:
     config = parse(hetzner(), PRIVATE_KEY=keys()["PRIVATE_KEY"].strip())
     assert config.application.ssh_keys is not None

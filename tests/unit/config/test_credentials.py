@@ -33,12 +33,6 @@ def test_every_encryption_has_a_nonce_of_its_own() -> None:
     assert len({encrypt(b"same", KEY)[:12] for _ in range(50)}) == 50
 
 
-def test_every_key_is_new_and_64_hexadecimal_characters() -> None:
-    keys = {generate_key().reveal() for _ in range(50)}
-    assert len(keys) == 50
-    assert all(len(bytes.fromhex(key)) == 32 for key in keys)
-
-
 def test_a_wrong_key_and_a_damaged_file_get_the_same_error() -> None:
     flipped = bytearray(MADE_BY_RUBY)
     flipped[20] ^= 1

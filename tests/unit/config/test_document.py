@@ -131,11 +131,6 @@ def test_a_path_that_is_not_there_is_refused(path: str) -> None:
         parse("application: {name: shop, app: [x]}\n").get(path)
 
 
-def test_a_misspelt_path_gets_the_nearest_one_suggested() -> None:
-    with pytest.raises(UsageError, match=r"did you mean application\.name\?"):
-        parse("application: {name: shop}\n").get("application.nmae")
-
-
 CONFIG = """\
 # at the top
 application:

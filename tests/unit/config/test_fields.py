@@ -196,11 +196,6 @@ def test_everything_that_runs_can_be_given_resources(path: str) -> None:
     assert service.resources == Resources("1Gi", "1.5", "2G", "2000m")
 
 
-@pytest.mark.parametrize("given", ["port: 1", "resources: {}", "resources: {limits: {cpu: }}"])
-def test_resources_that_are_left_out_have_their_defaults(given: str) -> None:
-    assert parse(web(given)).application.app["web"].resources == Resources(None, None, None, None)
-
-
 @pytest.mark.parametrize("kind", ["requests", "limits"])
 @pytest.mark.parametrize(
     ("what", "values", "message"),
@@ -253,13 +248,6 @@ def test_all_of_k3s_can_be_set() -> None:
             "*": ("https://mirror.example.com",),
         },
     )
-
-
-@pytest.mark.parametrize("text", ["", "k3s:", "k3s: {}", "k3s: {version: , mirrors: {}}"])
-def test_k3s_has_its_defaults(text: str) -> None:
-    k3s = parse(cluster(text)).application.k3s
-    assert (k3s.version, k3s.install_url) == (None, "https://get.k3s.io")
-    assert (k3s.system_default_registry, k3s.registry_image, k3s.mirrors) == (None, None, {})
 
 
 @pytest.mark.parametrize(
