@@ -122,7 +122,6 @@ class RemoteError(CommandError):
     ) -> None:
         super().__init__(f"{host}: {command}: {outcome}", hint=hint, output=output)
         self.host = host
-        self.command = command
         self.status = status
 
 
