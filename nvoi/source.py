@@ -108,7 +108,7 @@ def find_keys(
     """The keys in ``directory``: those among ``names``, and those that git ignores."""
     places = [directory / KEY_FILE, directory / "config" / KEY_FILE]
     for path in key_files:
-        # Beside it, what a rotation that was killed leaves.
+        # Beside it, what a rotation that was killed leaves, and an editor.
         temporary = path.parent.glob(f".{glob.escape(path.name)}.*")
         places += [path, path.with_name(f"{path.name}.new"), *temporary]
     root = directory.absolute()
