@@ -1,4 +1,9 @@
-"""``~/.ssh/config`` as lines that know their places, and what they say of a host: ssh_config(5)."""
+"""``~/.ssh/config`` as lines that know their places, and what they say of a host: ssh_config(5).
+
+Not by paramiko.SSHConfig: it knows no Include, no comment behind a value and no line numbers, runs
+the commands of ``Match exec``, takes a criterion that it does not know for met, and tells upper
+case from lower where ssh(1) does not. To hide that from it takes more than to decide the blocks.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +49,11 @@ REFUSED = {
     "knownhostscommand": "nvoi runs no KnownHostsCommand: write the keys into known_hosts",
     "revokedhostkeys": "nvoi does not read RevokedHostKeys: write @revoked lines into known_hosts",
 }
-#: Criteria of Match that nvoi decides, and others that have no argument.
-CRITERIA = frozenset({"host", "originalhost", "user", "localuser"})
+#: Criteria of Match that nvoi decides, and others that have no argument. Those of names know no
+#: upper case; the one of Host does: readconf.c, match_cfg_line and oHost.
+NAMES = frozenset({"host", "originalhost"})
+CRITERIA = NAMES | {"user", "localuser"}
+TYPED = "the name as it was typed"
 MOMENTS = frozenset({"canonical", "final"})
 #: The option of which every value counts.
 GATHERED = "identityfile"
@@ -147,8 +155,9 @@ def look_up(lines: Sequence[Line], address: str, user: str | None) -> Options:
     """
     if not lines:
         return Options(address, user)
-    local = get_local_user()
-    known = {"originalhost": address, "host": address, "localuser": local, "user": user or local}
+    local, name, hostname = get_local_user(), address.lower(), address
+    known = {TYPED: address, "originalhost": name, "host": name, "localuser": local}
+    known["user"] = user or local
     found: dict[str, list[Line]] = {"user": []} if user else {}
     met: dict[Block, bool] = {}
     for line in lines:
@@ -159,10 +168,11 @@ def look_up(lines: Sequence[Line], address: str, user: str | None) -> Options:
             raise line.build_error(line.fault)
         found.setdefault(line.option, []).append(line)
         if line.keyword == "hostname":
-            known["host"] = check_name(line, expand(line, line.value, {"h": address}, {}))
+            hostname = check_name(line, expand(line, line.value, {"h": address}, {}))
+            known["host"] = hostname.lower()
         elif line.keyword == "user":
             known["user"] = line.value
-    return Options(known["host"], known["user"] if "user" in found else None, found)
+    return Options(hostname, known["user"] if "user" in found else None, found)
 
 
 def _is_met(block: Block, known: Mapping[str, str], met: dict[Block, bool]) -> bool:
@@ -247,7 +257,7 @@ def _split(text: str) -> Iterator[str]:
 def _build_block(outer: Block, line: Line) -> Block:
     """The block that a Host or Match begins, inside the one of an Include."""
     if line.keyword == "host":
-        return Block((("originalhost", line.words, True),), outer.undecided, outer)
+        return Block(((TYPED, line.words, True),), outer.undecided, outer)
     criteria, undecided = [], outer.undecided
     words = iter(line.words)
     for word in words:
@@ -260,7 +270,8 @@ def _build_block(outer: Block, line: Line) -> Block:
             if not given:
                 raise line.build_error(f"`Match {word}` has no argument")
             if name in CRITERIA:
-                criteria.append((name, tuple(given.split(",")), not word.startswith("!")))
+                patterns = (given.lower() if name in NAMES else given).split(",")
+                criteria.append((name, tuple(patterns), not word.startswith("!")))
             else:
                 undecided = undecided or name
     return Block(tuple(criteria), undecided, outer)
