@@ -161,13 +161,25 @@ def build_tls(environ: Environ) -> ssl.SSLContext:
     """
     names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     bundle = next((environ[name] for name in names if environ.get(name)), None)
-    return _load_tls(bundle, environ.get("SSL_CERT_DIR") or None)
+    # OpenSSL itself asks the environment of the process where the system's are.
+    system = ssl.get_default_verify_paths()
+    states = _read_state(bundle), _read_state(system.cafile)
+    return _load_tls(bundle, environ.get("SSL_CERT_DIR") or None, system, states)
+
+
+def _read_state(file: str | None) -> object:
+    """What is another one once the file is; a folder's files are read when they are needed."""
+    try:
+        status = os.stat(file or "")  # noqa: PTH116 - a plain question, too
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 # To read the system's CAs takes 30 ms, and each new connection asks for them.
-@functools.cache
-def _load_tls(bundle: str | None, folder: str | None) -> ssl.SSLContext:
-    """The context of a process with these CAs; ``bundle`` may be a folder, too."""
+@functools.lru_cache(maxsize=8)
+def _load_tls(bundle: str | None, folder: str | None, *_: object) -> ssl.SSLContext:
+    """The context with these CAs as they are now; ``bundle`` may be a folder, too."""
     context = ssl.create_default_context()
     if bundle is not None and os.path.isdir(bundle):  # noqa: PTH112 - a plain question
         bundle, folder = None, bundle

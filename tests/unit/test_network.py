@@ -4,6 +4,7 @@ import base64
 from pathlib import Path
 
 import pytest
+import trustme
 
 from nvoi import network
 
@@ -119,3 +120,25 @@ def test_the_authorities_are_read_once(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(network.NetworkError, match="gone that the environment names cannot"):
             network.build_tls(environ)
+
+
+def test_authorities_that_have_changed_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (trustme.CA(organization_name=name).cert_pem.bytes() for name in ("one", "two"))
+
+    def find(environ: network.Environ) -> set[str]:
+        found = str(network.build_tls(environ).get_ca_certs())
+        return {name for name in ("one", "two") if f"'organizationName', '{name}'" in found}
+
+    file = tmp_path / "authorities.pem"
+    environ = {"SSL_CERT_FILE": str(file)}
+    for content, names in ((one, {"one"}), (two, {"two"}), (one + two, {"one", "two"})):
+        file.write_bytes(content)
+        assert find(environ) == names
+    # OpenSSL asks the environment of the process, too.
+    assert find({}) == set()
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    assert find({}) == {"one", "two"}
+    file.write_bytes(two)
+    assert find({}) == {"two"}
