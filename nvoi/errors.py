@@ -1,28 +1,5 @@
 """The errors nvoi raises, all below :class:`NvoiError`.
 
-::
-
-    NvoiError                    what failed, and a hint that says what to do next
-    ├── InputError               exit code 2: what runs was not touched
-    │   ├── UsageError           the command line or an environment variable is wrong
-    │   │   └── ExtraError       nvoi is installed without the extra that this needs
-    │   ├── ConfigError          the config has faults; carries all of them
-    │   ├── CredentialsError     deploy.enc or its key is missing, unreadable or wrong
-    │   └── ChangedError         others have changed the config meanwhile
-    ├── CommandError             a command that the deploy ran ended badly
-    │   └── RemoteError          it ran on a server
-    │       ├── RemoteTimeoutError   it took too long, or said nothing for too long
-    │       └── ClusterSilenceError  the cluster's API did not answer, however often it was asked
-    ├── ConnectionFailedError    a server cannot be reached over SSH
-    │   ├── HostKeyError         its host key is not the one that is known
-    │   ├── AccessError          it takes none of the keys there are
-    │   └── ConnectionLostError  the connection broke; what ran may have run to its end
-    ├── RequestError             a server refused what it was asked over HTTP, or did not answer
-    ├── HostsError               several servers failed side by side; carries each error
-    ├── ServiceError             a service did not start, or did not become healthy
-    ├── LockError                another run holds the app's lock
-    └── DeliveryError            the dashboard did not take what was sent
-
 An error's text never contains a secret's value: whoever raises it names the
 place instead, and what was printed by a command is masked by the log.
 """
@@ -145,7 +122,6 @@ class RemoteError(CommandError):
     ) -> None:
         super().__init__(f"{host}: {command}: {outcome}", hint=hint, output=output)
         self.host = host
-        self.command = command
         self.status = status
 
 

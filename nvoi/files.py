@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 import tempfile
@@ -97,11 +98,4 @@ def sync_folder(folder: Path) -> None:
 
 def list_temporaries(path: Path) -> list[Path]:
     """What :func:`write_private` has left beside ``path`` where it was killed."""
-    prefix = f".{path.name}."
-    with suppress(OSError):
-        return [
-            each
-            for each in path.parent.iterdir()
-            if each.name.startswith(prefix) and each.name.endswith(TEMPORARY_SUFFIX)
-        ]
-    return []
+    return [*path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY_SUFFIX}")]

@@ -82,9 +82,13 @@ def check_place(place: Path) -> None:
     if stat.S_ISLNK(status.st_mode) or status.st_mode & stat.S_ISVTX:
         # A link has no mode, and what is in a sticky folder only its owner can rename.
         return
-    shared = status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid)
-    if shared or status.st_mode & stat.S_IWOTH:
+    if is_writable_by_others(status):
         raise build_shared_error(place)
+
+
+def is_writable_by_others(status: os.stat_result) -> bool:
+    shared = status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid)
+    return bool(shared or status.st_mode & stat.S_IWOTH)
 
 
 def build_shared_error(place: Path) -> UsageError:

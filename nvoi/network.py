@@ -9,16 +9,17 @@
 from __future__ import annotations
 
 import base64
+import functools
 import ipaddress
 import os
 import re
 import ssl
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit, urlunsplit
 
-import urllib3
-from urllib3.util import parse_url
+if TYPE_CHECKING:
+    import urllib3
 
 Environ = Mapping[str, str]
 
@@ -27,7 +28,7 @@ _PORT = re.compile(r":(\d{1,5})\Z", re.ASCII)
 
 
 class NetworkError(Exception):
-    """The environment names a proxy or a CA bundle that cannot be used."""
+    """The environment names a proxy, a CA bundle or an address that cannot be used."""
 
 
 def build_manager(url: str, environ: Environ, *, connections: int = 1) -> urllib3.PoolManager:
@@ -39,6 +40,9 @@ def build_manager(url: str, environ: Environ, *, connections: int = 1) -> urllib
     Raises:
         NetworkError: a proxy or CA bundle that ``environ`` names cannot be used.
     """
+    # 90 ms, which commands that ask nobody spare.
+    import urllib3  # noqa: PLC0415
+
     proxy = find_proxy(url, environ)
     options: dict[str, Any] = {"num_pools": 2, "maxsize": connections}
     try:
@@ -50,7 +54,7 @@ def build_manager(url: str, environ: Environ, *, connections: int = 1) -> urllib
             raise ValueError(proxy)  # noqa: TRY301 - told as every other is that cannot be used
         auth = find_auth(proxy)
         return urllib3.ProxyManager(
-            parse_url(proxy)._replace(auth=None).url,
+            urllib3.util.parse_url(proxy)._replace(auth=None).url,
             proxy_headers={"Proxy-Authorization": auth} if auth else None,
             proxy_ssl_context=options.get("ssl_context"),
             **options,
@@ -89,10 +93,16 @@ def find_proxy(url: str, environ: Environ) -> str | None:
 
     This machine's own addresses are reached directly, as Go's net/http does it
     (ProxyFromEnvironment): to a proxy they would be the proxy's.
+
+    Raises:
+        NetworkError: ``url`` is no http or https URL.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS[parts.scheme]
+    except (KeyError, ValueError):
+        raise NetworkError("it is no URL") from None
     host = (parts.hostname or "").rstrip(".")
-    port = parts.port or _PORTS[parts.scheme]
     exceptions = re.split(r"[\s,]+", _find_variable("no_proxy", environ).lower())
     if is_loopback(host) or any(_is_covered(host, port, each) for each in exceptions if each):
         return None
@@ -143,20 +153,33 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or host.endswith(".localhost")
 
 
-def find_bundle(environ: Environ) -> str | None:
-    """The file of CAs, or the folder, that ``environ`` names beside the system's."""
-    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-    return next((environ[name] for name in names if environ.get(name)), None)
-
-
 def build_tls(environ: Environ) -> ssl.SSLContext:
     """A context that verifies, by the system's CAs and those that ``environ`` names.
 
     Raises:
         NetworkError: these cannot be read.
     """
-    bundle = find_bundle(environ)
-    folder = environ.get("SSL_CERT_DIR") or None
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    bundle = next((environ[name] for name in names if environ.get(name)), None)
+    # OpenSSL itself asks the environment of the process where the system's are.
+    system = ssl.get_default_verify_paths()
+    states = _read_state(bundle), _read_state(system.cafile)
+    return _load_tls(bundle, environ.get("SSL_CERT_DIR") or None, system, states)
+
+
+def _read_state(file: str | None) -> object:
+    """What is another one once the file is; a folder's files are read when they are needed."""
+    try:
+        status = os.stat(file or "")  # noqa: PTH116 - a plain question, too
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+# To read the system's CAs takes 30 ms, and each new connection asks for them.
+@functools.lru_cache(maxsize=8)
+def _load_tls(bundle: str | None, folder: str | None, *_: object) -> ssl.SSLContext:
+    """The context with these CAs as they are now; ``bundle`` may be a folder, too."""
     context = ssl.create_default_context()
     if bundle is not None and os.path.isdir(bundle):  # noqa: PTH112 - a plain question
         bundle, folder = None, bundle

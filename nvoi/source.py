@@ -108,7 +108,7 @@ def find_keys(
     """The keys in ``directory``: those among ``names``, and those that git ignores."""
     places = [directory / KEY_FILE, directory / "config" / KEY_FILE]
     for path in key_files:
-        # Beside it, what a rotation that was killed leaves.
+        # Beside it, what a rotation that was killed leaves, and an editor.
         temporary = path.parent.glob(f".{glob.escape(path.name)}.*")
         places += [path, path.with_name(f"{path.name}.new"), *temporary]
     root = directory.absolute()
@@ -137,15 +137,11 @@ def holds_key(
     path: Path, identities: set[tuple[int, int]], texts: Sequence[Sequence[bytes]]
 ) -> bool:
     """Whether ``path`` is one of the files, or has all words of one of the ``texts`` in it."""
-    if not identities and not texts:
-        return False
+    if identities and find_identity(path) in identities:
+        return True
     try:
-        status = path.stat()
-        if (status.st_dev, status.st_ino) in identities:
-            return True
-        if not texts or not stat.S_ISREG(status.st_mode) or status.st_size > SEARCHED_BYTES:
-            return False
-        content = path.read_bytes()
+        is_searched = texts and path.is_file() and path.stat().st_size <= SEARCHED_BYTES
+        content = path.read_bytes() if is_searched else b""
     except OSError:
         return False
     return any(all(word in content for word in words) for words in texts)
@@ -278,11 +274,6 @@ def walk(directory: Path, skipped: Iterable[str], prefix: str = "") -> Iterator[
         yield from below or [name]
 
 
-def is_special(mode: int) -> bool:
-    """Whether a file is neither a file, a folder nor a link: it cannot be copied."""
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
-
-
 def copy_entry(source: Path, target: Path, *, is_linked: bool = False) -> bool:
     """Copy a file, a link or an empty folder with its mode and times; whether there was one.
 
@@ -297,7 +288,7 @@ def copy_entry(source: Path, target: Path, *, is_linked: bool = False) -> bool:
     """
     try:
         mode = source.lstat().st_mode
-        if is_special(mode):
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
             log.debug("%s is no file: passed over", source)
             return False
         target.parent.mkdir(parents=True, exist_ok=True)

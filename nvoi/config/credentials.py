@@ -74,7 +74,7 @@ def find_key(
     Raises:
         CredentialsError: what was found is unreadable or no key, or ``key_file`` is missing.
     """
-    places = [key_file] if key_file else [*find_key_places(directory, config_file)]
+    places = [key_file] if key_file else list_key_places(directory, config_file)
     told = [finish_rotation(config_file, place) for place in places] if config_file else []
     key = read_key(key_file) if key_file else choose_key(places, environ)
     if key is None or not any(told):
@@ -106,23 +106,21 @@ def get_key(
     if key is not None:
         return key
     variables = " and ".join(f"${name}" for name in KEY_VARIABLES)
-    places = ", ".join(str(path) for path in find_key_places(directory, config_file))
+    places = ", ".join(str(path) for path in list_key_places(directory, config_file))
     raise CredentialsError(
         f"there is no deploy key: {variables} are not set, and none of these exists: {places}",
         hint=KEY_HINT,
     )
 
 
-def find_key_places(directory: Path, config_file: Path | None) -> Iterator[Path]:
+def list_key_places(directory: Path, config_file: Path | None) -> list[Path]:
     """Where a deploy.key may lie, in order, each place once."""
     folders = [config_file.parent] if config_file else []
     folders += [directory, directory / "config"]
-    seen = set()
+    places: dict[str, Path] = {}
     for folder in folders:
-        place = os.path.realpath(folder)
-        if place not in seen:
-            seen.add(place)
-            yield folder / KEY_FILE
+        places.setdefault(os.path.realpath(folder), folder / KEY_FILE)
+    return [*places.values()]
 
 
 def read_key(path: Path) -> DeployKey:

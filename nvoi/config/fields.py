@@ -10,15 +10,19 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from nvoi.protocol import find_url_fault
 from nvoi.secret import Secret
 
-TRUE = frozenset({"true", "yes", "on", "y"})
-FALSE = frozenset({"false", "no", "off", "n"})
+T = TypeVar("T")
+
+# YAML 1.1's words, as existing files were written for it.
+TRUTH = dict.fromkeys(("true", "yes", "on", "y"), True) | dict.fromkeys(
+    ("false", "no", "off", "n"), False
+)
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
 ARCHITECTURES = {
     "x86": "x86",
@@ -28,7 +32,9 @@ ARCHITECTURES = {
     "arm": "arm64",
     "aarch64": "arm64",
 }
+ADAPTERS = {name: name for name in ("postgres", "postgresql", "mysql", "sqlite3")}
 DEFAULT_KEEP_COUNT = 2
+LARGEST_NUMBER = 999_999_999
 LARGEST_PORT = 65535
 
 INTEGER = re.compile(r"\+?[0-9]{1,9}")
@@ -89,63 +95,105 @@ class RejectedError(Exception):
     """A value that cannot be used: what is wrong and what is allowed, without the value."""
 
 
-def build_matcher(
-    pattern: re.Pattern[str], message: str, longest: int | None = None
-) -> Callable[[str], str]:
+def build_check(holds: Callable[[str], object], message: str) -> Callable[[str], str]:
+    """A parser of texts that stay as they are, which ``holds`` is true of."""
+
     def parse(text: str) -> str:
-        if not pattern.fullmatch(text) or (longest is not None and len(text) > longest):
+        if not holds(text):
             raise RejectedError(message)
         return text
 
     return parse
 
 
-def build_choice(*allowed: str) -> Callable[[str], str]:
+def build_words(meanings: Mapping[str, T], message: str) -> Callable[[str], T]:
+    """A parser of words in any case."""
 
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise RejectedError(f"must be {', '.join(allowed[:-1])} or {allowed[-1]}")
-        return text
+    def parse(text: str) -> T:
+        if text.lower() not in meanings:
+            raise RejectedError(message)
+        return meanings[text.lower()]
 
     return parse
 
 
-parse_application_name = build_matcher(
-    APPLICATION_NAME, "must be lower-case letters, digits, `-` and `_`"
+def build_number(least: int, most: int, message: str) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not INTEGER.fullmatch(text) or not least <= int(text) <= most:
+            raise RejectedError(message)
+        return int(text)
+
+    return parse
+
+
+def is_domain(text: str) -> bool:
+    return bool(DOMAIN.fullmatch(text)) and len(text) <= HOSTNAME_LENGTH
+
+
+def is_hostname(text: str) -> bool:
+    return bool(HOSTNAME.fullmatch(text)) and len(text) <= HOSTNAME_LENGTH
+
+
+def is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_http_path(text: str) -> bool:
+    return text.startswith("/") and text.isascii() and not any(c.isspace() for c in text)
+
+
+def is_user(text: str) -> bool:
+    """One that began with a hyphen would be read as an option by ssh."""
+    return not text.startswith("-") and text.isprintable() and not any(c in " @:/" for c in text)
+
+
+def is_email(text: str) -> bool:
+    name, _, domain = text.rpartition("@")
+    return bool(NAME_OF_EMAIL.fullmatch(name) and DOMAIN.fullmatch(domain))
+
+
+def is_memory(text: str) -> bool:
+    found = find_bytes(text)
+    return found is not None and found >= LEAST_MEMORY
+
+
+def is_host_key(text: str) -> bool:
+    """Its data begins with its kind, each text behind its length (RFC 4253, 6.6)."""
+    kind, data = (*text.split(), "", "")[:2]
+    try:
+        key = base64.b64decode(data, validate=True)
+    except ValueError:
+        return False
+    return key.startswith(len(kind).to_bytes(4, "big") + kind.encode())
+
+
+parse_application_name = build_check(
+    APPLICATION_NAME.fullmatch, "must be lower-case letters, digits, `-` and `_`"
 )
-parse_domain = build_matcher(DOMAIN, "must be a domain, such as example.com", HOSTNAME_LENGTH)
-ADAPTER = build_choice("postgres", "postgresql", "mysql", "sqlite3")
-
-
-def parse_boolean(text: str) -> bool:
-    """YAML 1.1's words, as existing files were written for it."""
-    word = text.lower()
-    if word not in TRUE | FALSE:
-        raise RejectedError("must be true or false")
-    return word in TRUE
-
-
-def parse_positive(text: str) -> int:
-    if not INTEGER.fullmatch(text) or int(text) == 0:
-        raise RejectedError("must be a whole number from 1")
-    return int(text)
-
-
-def parse_several(text: str) -> int:
-    if parse_positive(text) == 1:
-        raise RejectedError("must be a whole number from 2")
-    return int(text)
+parse_domain = build_check(is_domain, "must be a domain, such as example.com")
+# What stands before a domain; `@` for the domain itself, `*` for all else.
+parse_subdomain = build_check(
+    lambda text: text in {"@", "*"} or is_hostname(text),
+    "must be the part before the domain, such as www, or `@` or `*`",
+)
+parse_host = build_check(
+    lambda text: is_hostname(text) or is_address(text), "must be a host name or an IP address"
+)
+parse_user = build_check(is_user, "must be a login name")
+parse_email = build_check(is_email, "must be an e-mail address, such as admin@example.com")
+parse_http_path = build_check(is_http_path, "must be a path that begins with `/`, percent-encoded")
+parse_host_key = build_check(is_host_key, "must be a public host key, such as ssh-ed25519 AAAA…")
+parse_positive = build_number(1, LARGEST_NUMBER, "must be a whole number from 1")
+parse_port = build_number(1, LARGEST_PORT, f"must be a port, 1 to {LARGEST_PORT}")
 
 
 def parse_keep_count(text: str) -> int:
     """A whole number; 0 stands for the default, as it always did."""
     return DEFAULT_KEEP_COUNT if INTEGER.fullmatch(text) and not int(text) else parse_positive(text)
-
-
-def parse_port(text: str) -> int:
-    if not INTEGER.fullmatch(text) or not 1 <= int(text) <= LARGEST_PORT:
-        raise RejectedError(f"must be a port, 1 to {LARGEST_PORT}")
-    return int(text)
 
 
 def parse_duration(text: str) -> float:
@@ -169,61 +217,6 @@ def find_seconds(text: str) -> float | None:
     return float(match[1]) * UNITS[match[2]] if match else None
 
 
-def parse_architecture(text: str) -> str:
-    """``x86`` or ``arm64``; the other names in use for them are taken too."""
-    if text.lower() not in ARCHITECTURES:
-        raise RejectedError("must be x86 or arm64")
-    return ARCHITECTURES[text.lower()]
-
-
-def parse_adapter(text: str) -> str:
-    return ADAPTER(text.lower())
-
-
-def parse_http_path(text: str) -> str:
-    if not text.startswith("/") or not text.isascii() or any(c.isspace() for c in text):
-        raise RejectedError("must be a path that begins with `/`, percent-encoded")
-    return text
-
-
-def parse_subdomain(text: str) -> str:
-    """What stands before a domain; ``@`` for the domain itself, ``*`` for all else."""
-    if text not in {"@", "*"} and not is_hostname(text):
-        raise RejectedError("must be the part before the domain, such as www, or `@` or `*`")
-    return text
-
-
-def parse_host(text: str) -> str:
-    if not is_hostname(text) and not is_address(text):
-        raise RejectedError("must be a host name or an IP address")
-    return text
-
-
-def parse_address(text: str) -> str:
-    if not is_address(text):
-        raise RejectedError("must be an IP address")
-    return text
-
-
-def is_hostname(text: str) -> bool:
-    return bool(HOSTNAME.fullmatch(text)) and len(text) <= HOSTNAME_LENGTH
-
-
-def is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def parse_user(text: str) -> str:
-    """A login name; one that began with a hyphen would be read as an option by ssh."""
-    if text.startswith("-") or not text.isprintable() or any(c in " @:/" for c in text):
-        raise RejectedError("must be a login name")
-    return text
-
-
 def parse_callback_url(text: str) -> str:
     """An http(s) URL to which paths can be appended."""
     if fault := find_url_fault(text):
@@ -235,41 +228,6 @@ def parse_url(text: str) -> str:
     """An http(s) URL that anybody may see."""
     if "@" in parse_callback_url(text):
         raise RejectedError("must have no user and no password in it")
-    return text
-
-
-def parse_email(text: str) -> str:
-    name, _, domain = text.rpartition("@")
-    if not NAME_OF_EMAIL.fullmatch(name) or not DOMAIN.fullmatch(domain):
-        raise RejectedError("must be an e-mail address, such as admin@example.com")
-    return text
-
-
-def parse_host_key(text: str) -> str:
-    """A server's public host key, as OpenSSH writes it.
-
-    Its data begins with its kind, each text behind its length (RFC 4253, 6.6).
-    """
-    kind, data = (*text.split(), "", "")[:2]
-    try:
-        key = base64.b64decode(data, validate=True)
-    except ValueError:
-        key = b""
-    if not key.startswith(len(kind).to_bytes(4, "big") + kind.encode()):
-        raise RejectedError("must be a public host key, such as ssh-ed25519 AAAA…")
-    return text.strip()
-
-
-def parse_memory(text: str) -> str:
-    found = find_bytes(text)
-    if found is None or found < LEAST_MEMORY:
-        raise RejectedError("must be an amount of memory from 6Mi, such as 512Mi or 2Gi")
-    return text
-
-
-def parse_cpu(text: str) -> str:
-    if not find_millicores(text):
-        raise RejectedError("must be processor time above 0, such as 250m or 1.5")
     return text
 
 
@@ -312,52 +270,60 @@ class Name:
     hidden: bool = False
 
 
+def matching(pattern: re.Pattern[str], message: str) -> Value:
+    return Value(build_check(pattern.fullmatch, message))
+
+
 Text = Annotated[str, Value(str)]
 ShellText = Annotated[str, Value(str, for_shell=True)]
 SecretText = Annotated[Secret, Value(Secret)]
 EnvText = Annotated[str, Value(str, blank=True)]
 EnvSecret = Annotated[Secret, Value(Secret, blank=True)]
-Boolean = Annotated[bool, Value(parse_boolean)]
+Boolean = Annotated[bool, Value(build_words(TRUTH, "must be true or false"))]
 Positive = Annotated[int, Value(parse_positive)]
-Several = Annotated[int, Value(parse_several)]
+Several = Annotated[int, Value(build_number(2, LARGEST_NUMBER, "must be a whole number from 2"))]
 KeepCount = Annotated[int, Value(parse_keep_count)]
 Port = Annotated[int, Value(parse_port)]
 Duration = Annotated[float, Value(parse_duration)]
 ReadyTime = Annotated[float, Value(parse_ready_time)]
 ApplicationName = Annotated[str, Value(parse_application_name)]
-Architecture = Annotated[str, Value(parse_architecture)]
-Adapter = Annotated[str, Value(parse_adapter)]
-CheckType = Annotated[str, Value(build_choice("http", "tcp", "exec"))]
+Architecture = Annotated[str, Value(build_words(ARCHITECTURES, "must be x86 or arm64"))]
+Adapter = Annotated[
+    str, Value(build_words(ADAPTERS, "must be postgres, postgresql, mysql or sqlite3"))
+]
+CheckType = Annotated[
+    str, Value(build_check({"http", "tcp", "exec"}.__contains__, "must be http, tcp or exec"))
+]
 HTTPPath = Annotated[str, Value(parse_http_path)]
 Domain = Annotated[str, Value(parse_domain)]
 Subdomain = Annotated[str, Value(parse_subdomain)]
 Host = Annotated[str, Value(parse_host)]
-Address = Annotated[str, Value(parse_address)]
+Address = Annotated[str, Value(build_check(is_address, "must be an IP address"))]
 User = Annotated[str, Value(parse_user)]
 CallbackURL = Annotated[str, Value(parse_callback_url)]
 URL = Annotated[str, Value(parse_url)]
 Email = Annotated[str, Value(parse_email)]
-HostKey = Annotated[str, Value(parse_host_key)]
+HostKey = Annotated[str, Value(lambda text: parse_host_key(text.strip()))]
 PrivateKey = Annotated[Secret, Value(lambda text: Secret(f"{text.strip()}\n"))]
 PublicKey = Annotated[str, Value(str.strip)]
-Image = Annotated[str, Value(build_matcher(IMAGE, "must be an image, such as ghcr.io/acme/web:3"))]
-Registry = Annotated[
-    str, Value(build_matcher(REGISTRY, "must be a registry, such as mirror.example.com:5000"))
-]
+Image = Annotated[str, matching(IMAGE, "must be an image, such as ghcr.io/acme/web:3")]
+Registry = Annotated[str, matching(REGISTRY, "must be a registry, such as mirror.example.com:5000")]
 LoginName = Annotated[
-    str, Value(build_matcher(LOGIN_NAME, "must be a user's name, without a colon or a space"))
+    str, matching(LOGIN_NAME, "must be a user's name, without a colon or a space")
 ]
-K3sVersion = Annotated[
-    str, Value(build_matcher(K3S_VERSION, "must be a release of k3s, such as v1.33.4+k3s1"))
-]
-Peer = Annotated[
-    str, Value(build_matcher(PEER, "must be an app's name, namespace/NAME, or `*` for all"))
-]
+K3sVersion = Annotated[str, matching(K3S_VERSION, "must be a release of k3s, such as v1.33.4+k3s1")]
+Peer = Annotated[str, matching(PEER, "must be an app's name, namespace/NAME, or `*` for all")]
 Capability = Annotated[
-    str, Value(build_matcher(CAPABILITY, "must be a capability without CAP_, such as NET_RAW"))
+    str, matching(CAPABILITY, "must be a capability without CAP_, such as NET_RAW")
 ]
-Memory = Annotated[str, Value(parse_memory)]
-CPUTime = Annotated[str, Value(parse_cpu)]
+Memory = Annotated[
+    str,
+    Value(build_check(is_memory, "must be an amount of memory from 6Mi, such as 512Mi or 2Gi")),
+]
+CPUTime = Annotated[
+    str,
+    Value(build_check(find_millicores, "must be processor time above 0, such as 250m or 1.5")),
+]
 
 ServiceName = Annotated[str, Name(SERVICE_NAME, SERVICE_RULE)]
 GroupName = Annotated[str, Name(GROUP_NAME, GROUP_RULE)]

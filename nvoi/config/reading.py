@@ -7,7 +7,6 @@ hold, so another key is unknown, and their names are what can be suggested inste
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -307,7 +306,6 @@ def read_group(section: Section) -> ServerGroup:
 
 
 @cache
-@functools.cache
 def find_types(record: Any) -> Mapping[str, Any]:
     return get_type_hints(record, include_extras=True)
 

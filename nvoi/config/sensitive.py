@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import fields
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from urllib.parse import unquote
 
-from nvoi.config.schema import Application, Config
+from nvoi.config.schema import Config
 from nvoi.network import find_secrets
 from nvoi.secret import Secret
 
@@ -26,43 +26,36 @@ ENDS = 8
 def collect_secrets(config: Config) -> Iterator[str]:
     """Every secret value, each once: for whoever masks them.
 
-    Tokens and keys of the providers, ``secrets``, ``database.secrets``, the private SSH key as
-    a whole, ``database.url`` as a whole where it holds a password, and the passwords inside all
-    URLs, in front of the host or in a parameter, as written and percent-decoded.
+    All that the schema declares as secret, but ``database.url`` where it holds no password;
+    registries' logins as engines have them; and the passwords inside all URLs, in front of the
+    host or in a parameter, as written and percent-decoded.
     """
-    found = [*find_declared(config.application), *find_embedded(config)]
-    yield from dict.fromkeys(value for value in found if value)
-
-
-def find_declared(application: Application) -> Iterator[str]:
-    """The values whose keys say that they are secret."""
-    holders = (application.compute_provider, application.cloudflare, application.ssh_keys)
-    for holder in holders:
-        values = [getattr(holder, field.name) for field in fields(holder)] if holder else []
-        yield from (value.reveal() for value in values if isinstance(value, Secret))
-    yield from (value.reveal() for value in application.secrets.values())
-    for login in application.registries.values():
-        yield from (login.password.reveal(), login.basic.reveal())
-    if application.database:
-        yield from (value.reveal() for value in application.database.secrets.values())
+    database, registries = config.application.database, config.application.registries
+    found = [value for value in list_texts(config) if isinstance(value, Secret)]
+    if database and database.url and not any(find_passwords(database.url.reveal())):
+        found.remove(database.url)
+    found += [login.basic for login in registries.values()]
+    secrets = [*(value.reveal() for value in found), *find_embedded(config)]
+    yield from dict.fromkeys(filter(None, secrets))
 
 
 def find_embedded(config: Config) -> Iterator[str]:
-    """The passwords inside URLs, wherever a config may hold one."""
-    application = config.application
+    """The passwords inside URLs, wherever a config has one."""
     yield from find_secrets(config.callback_url or "")
-    if application.database and application.database.url:
-        url = application.database.url.reveal()
-        passwords = list(find_passwords(url))
-        yield from ([url, *passwords] if passwords else [])
-    texts = list(application.env.values())
-    for app in application.app.values():
-        texts += [*app.env.values(), app.command or "", app.pre_run_command or ""]
-        texts += [app.healthcheck.command or ""] if app.healthcheck else []
-    for auxiliary in application.services.values():
-        texts += [*auxiliary.env.values(), auxiliary.command or ""]
-    for text in [*texts, *(value.reveal() for value in application.secrets.values())]:
-        yield from find_passwords(text)
+    for text in list_texts(config):
+        yield from find_passwords(text.reveal() if isinstance(text, Secret) else text)
+
+
+def list_texts(part: object) -> Iterator[str]:
+    """Every text in a part of a config, with those in records, mappings and lists of it."""
+    if isinstance(part, str):
+        yield part
+    elif is_dataclass(part):
+        for field in fields(part):
+            yield from list_texts(getattr(part, field.name))
+    elif isinstance(part, Mapping | tuple):
+        for item in part.values() if isinstance(part, Mapping) else part:
+            yield from list_texts(item)
 
 
 def find_passwords(text: str) -> Iterator[str]:

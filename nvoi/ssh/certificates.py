@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fnmatch
 import time
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
@@ -17,6 +16,8 @@ from cryptography.hazmat.primitives.serialization.ssh import (
     load_ssh_public_identity,
 )
 from paramiko import Message
+
+from nvoi.ssh.ssh_config import fits
 
 #: Kinds of RSA's signatures without ssh-rsa, which is made with SHA-1.
 RSA_SIGNATURES = (b"rsa-sha2-256", b"rsa-sha2-512")
@@ -53,7 +54,7 @@ def _list_faults(blob: bytes, name: str, authorities: Collection[bytes]) -> Iter
     if certificate.type is not SSHCertificateType.HOST:
         yield "its host certificate is one of a user"
     principals = [one.decode(errors="replace") for one in certificate.valid_principals]
-    if principals and not any(fits(one, name) for one in principals):
+    if principals and not any(fits(one.lower(), name.lower()) for one in principals):
         yield f"its host certificate is for {', '.join(principals)} and not for {name}"
     if certificate.critical_options:
         options = ", ".join(one.decode(errors="replace") for one in certificate.critical_options)
@@ -63,12 +64,6 @@ def _list_faults(blob: bytes, name: str, authorities: Collection[bytes]) -> Iter
         yield f"its host certificate is valid from {_format(certificate.valid_after)} on"
     if now >= certificate.valid_before:
         yield f"its host certificate was valid until {_format(certificate.valid_before)}"
-
-
-def fits(pattern: str, name: str) -> bool:
-    """Whether the pattern, with ``*`` and ``?``, is one of the name."""
-    # Brackets are of [host]:port there, and not a choice of characters.
-    return fnmatch.fnmatchcase(name.lower(), pattern.lower().replace("[", "[[]"))
 
 
 def _format(moment: int) -> str:

@@ -27,8 +27,9 @@ from nvoi.errors import ConfigError, CredentialsError, Fault, HostKeyError, Nvoi
 from nvoi.files import write_private
 from nvoi.folders import make_home
 from nvoi.log.levels import get_logger
-from nvoi.ssh.certificates import find_authority, find_fault, fits
+from nvoi.ssh.certificates import find_authority, find_fault
 from nvoi.ssh.host import Host
+from nvoi.ssh.ssh_config import is_match
 
 log = get_logger("nvoi.ssh")
 
@@ -122,7 +123,12 @@ class KnownHosts:
         if fault and _has_plain(known):
             _compare(host, key, known)
         elif fault:
-            raise _build_certificate_error(host, fault, authorities)
+            origins = ", ".join(one.origin for one in authorities)
+            raise HostKeyError(
+                f"{host}: {fault}, and is known by an authority alone ({origins})",
+                hint="renew the certificate, and check HostCertificate in its sshd_config; or add "
+                "the server's own key to known_hosts, or to host_keys in the config",
+            )
 
     def _learn(self, host: Host, key: HostKey) -> tuple[HostKey, ...]:
         """Write ``key`` down, unless another run or thread was first."""
@@ -178,17 +184,6 @@ def _compare(host: Host, key: HostKey, known: Sequence[HostKey]) -> None:
     )
 
 
-def _build_certificate_error(
-    host: Host, fault: str, authorities: Sequence[HostKey]
-) -> HostKeyError:
-    origins = ", ".join(one.origin for one in authorities)
-    return HostKeyError(
-        f"{host}: {fault}, and is known by an authority alone ({origins})",
-        hint="renew the certificate, and check HostCertificate in its sshd_config; or add the "
-        "server's own key to known_hosts, or to host_keys in the config",
-    )
-
-
 def _advise(host: Host, known: Sequence[HostKey]) -> str:
     trap = "if the server was not made anew, somebody may be in between: do not go on"
     if host.host_keys:
@@ -213,21 +208,16 @@ def read_key(text: str, origin: str = "", mark: str = "") -> HostKey | None:
     return HostKey(blob.key_type, blob.key_blob, origin, mark)
 
 
-def is_match(patterns: str, label: str) -> bool:
+def is_named(label: str, names: str) -> bool:
+    """Whether ``names``, patterns or a hash, are of the host that is called ``label``."""
     label = label.lower()
-    if patterns.startswith(HASHED):
-        try:
-            return paramiko.HostKeys.hash_host(label, patterns) == patterns
-        except (AssertionError, ValueError):
-            # Its salt is none.
-            return False
-    found = False
-    for pattern in patterns.split(","):
-        if fits(pattern.removeprefix("!"), label):
-            if pattern.startswith("!"):
-                return False
-            found = True
-    return found
+    if not names.startswith(HASHED):
+        return is_match(names.lower().split(","), label)
+    try:
+        return paramiko.HostKeys.hash_host(label, names) == names
+    except (AssertionError, ValueError):
+        # Its salt is none.
+        return False
 
 
 def _get_key(host: Host, text: str) -> HostKey:
@@ -251,11 +241,11 @@ def _read(file: Path, host: Host) -> Iterator[HostKey]:
         ) from error
     for number, line in enumerate(text.splitlines(), start=1):
         if match := LINE.match(line):
-            mark, patterns, rest = match.groups()
+            mark, names, rest = match.groups()
             key = read_key(rest, f"{file}:{number}", mark or "")
             # A mark is about a name; ssh(1) too takes it for any port of that.
             labels = {host.label, host.known_name} if mark else {host.label}
-            if key is not None and any(is_match(patterns, label) for label in labels):
+            if key is not None and any(is_named(label, names) for label in labels):
                 yield key
 
 

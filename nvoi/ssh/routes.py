@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from nvoi.config.fields import LARGEST_PORT
 from nvoi.ssh.host import SSH_PORT, Host, Route
 from nvoi.ssh.ssh_config import (
     Line,
@@ -23,7 +24,6 @@ from nvoi.ssh.ssh_config import (
 
 #: [USER@]HOST[:PORT], also as a URI; an IPv6 address is in brackets.
 JUMP = re.compile(r"(?:ssh://)?(?:(.+)@)?(?:\[([^\[\]]+)\]|([^\[\]:@/]+))(?::(\d+))?/?")
-LARGEST_PORT = 65535
 #: Hosts on one way: more than anybody has.
 MOST_HOSTS = 16
 ANSWERS = {"yes": True, "true": True, "no": False, "false": False}

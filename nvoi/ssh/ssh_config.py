@@ -1,28 +1,24 @@
-"""``~/.ssh/config`` as lines that know their places, and what they say of one host: ssh_config(5).
+"""``~/.ssh/config`` as lines that know their places, and what they say of a host: ssh_config(5).
 
-paramiko decides which blocks count. By itself it knows no Include, no comment behind a value and no
-line numbers, runs the commands of ``Match exec``, and takes a criterion that it does not know for
-met. So it is given a text of nvoi's own: each block as a ``Match`` with the criteria of all blocks
-around it, and in place of most values the number of their line.
+Not by paramiko.SSHConfig: it knows no Include, no comment behind a value and no line numbers, runs
+the commands of ``Match exec``, takes a criterion that it does not know for met, and tells upper
+case from lower where ssh(1) does not. To hide that from it takes more than to decide the blocks.
 """
 
 from __future__ import annotations
 
-import functools
+import fnmatch
 import getpass
 import glob
 import itertools
 import os
 import re
-import shlex
-import stat
-import string
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nvoi.errors import ConfigError, Fault, UsageError
-from nvoi.folders import is_own_group, name_user
+from nvoi.folders import is_writable_by_others, name_user
 
 LINE = re.compile(r"\s*(\w+)(?:\s*=\s*|\s+|$)(.*)", re.ASCII)
 WORD = re.compile(r"\"[^\"]*\"|'[^']*'|\S+")
@@ -53,29 +49,29 @@ REFUSED = {
     "knownhostscommand": "nvoi runs no KnownHostsCommand: write the keys into known_hosts",
     "revokedhostkeys": "nvoi does not read RevokedHostKeys: write @revoked lines into known_hosts",
 }
-#: Criteria of Match that paramiko decides as ssh(1) does, and others that have no argument.
-CRITERIA = frozenset({"host", "originalhost", "user", "localuser"})
+#: Criteria of Match that nvoi decides, and others that have no argument. Those of names know no
+#: upper case; the one of Host does: readconf.c, match_cfg_line and oHost.
+NAMES = frozenset({"host", "originalhost"})
+CRITERIA = NAMES | {"user", "localuser"}
+TYPED = "the name as it was typed"
 MOMENTS = frozenset({"canonical", "final"})
-#: Options that criteria ask for: paramiko is given their values.
-GIVEN = frozenset({"hostname", "user"})
 #: The option of which every value counts.
 GATHERED = "identityfile"
-#: Begins the name of an option that nvoi cannot follow.
-UNSURE = "unsure"
-#: The option that comes last.
-END = "end"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
-    """Criteria of ``Match`` that must all be met; ``undecided`` is one that nvoi cannot tell."""
+    """What a Host or Match begins.
 
-    criteria: tuple[str, ...] = ()
+    Attributes:
+        criteria: each with its patterns, and whether they are to fit; all must be met.
+        undecided: a criterion that nvoi cannot tell.
+        outer: the block that includes the file of this one.
+    """
+
+    criteria: tuple[tuple[str, tuple[str, ...], bool], ...] = ()
     undecided: str = ""
-
-    @property
-    def head(self) -> str:
-        return f"Match {shlex.join(self.criteria) or 'all'}"
+    outer: Block | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Options:
-    """What counts for one host. ``lines`` are of the options that have neither of the others."""
+    """What counts for one host, and the lines that say it by their options."""
 
     hostname: str
     user: str | None = None
@@ -152,57 +148,52 @@ def read_lines(
 def look_up(lines: Sequence[Line], address: str, user: str | None) -> Options:
     """What ``lines`` say of a host that is called ``address``; ``user`` is set before them.
 
+    The first value of an option counts. A block's criteria are held against what was set before it.
+
     Raises:
         ConfigError: a line counts that nvoi cannot follow.
     """
     if not lines:
         return Options(address, user)
-    text = [f"user {user}"] if user else []
-    for _, group in itertools.groupby(enumerate(lines), key=lambda pair: id(pair[1].block)):
-        members = list(group)
-        text.append(members[0][1].block.head)
-        text += [_show(line, number, address) for number, line in members]
-    get_local_user()
-    found = _read_config("\n".join([*text, "Match all", f"{END} {END}"]))(address)
-    # paramiko goes through all twice, for `Match final`.
-    order = [*itertools.takewhile(lambda name: name != END, found)]
-    return Options(
-        hostname=found["hostname"] if "hostname" in order else address,
-        user=found["user"] if "user" in order else None,
-        lines=_gather(lines, found, order),
-    )
+    local, name, hostname = get_local_user(), address.lower(), address
+    known = {TYPED: address, "originalhost": name, "host": name, "localuser": local}
+    known["user"] = user or local
+    found: dict[str, list[Line]] = {"user": []} if user else {}
+    met: dict[Block, bool] = {}
+    for line in lines:
+        is_new = line.option == GATHERED or line.option not in found
+        if not _is_met(line.block, known, met) or not is_new:
+            continue
+        if line.fault:
+            raise line.build_error(line.fault)
+        found.setdefault(line.option, []).append(line)
+        if line.keyword == "hostname":
+            hostname = check_name(line, expand(line, line.value, {"h": address}, {}))
+            known["host"] = hostname.lower()
+        elif line.keyword == "user":
+            known["user"] = line.value
+    return Options(hostname, known["user"] if "user" in found else None, found)
 
 
-def _gather(
-    lines: Sequence[Line], found: Mapping[str, str], order: Sequence[str]
-) -> dict[str, list[Line]]:
-    """The lines that count, by their options, from the names in the order they were found in.
-
-    Raises:
-        ConfigError: one that cannot be followed comes before what could be in its place.
-    """
-    gathered: dict[str, list[Line]] = {}
-    for name in order:
-        is_unsure = name.startswith(UNSURE)
-        option = name.removeprefix(UNSURE).rstrip(string.digits)
-        if option in GIVEN and not is_unsure:
-            gathered[option] = []
-        else:
-            line = lines[int(found[name])]
-            if not is_unsure:
-                gathered.setdefault(option, []).append(line)
-            elif option not in gathered or option == GATHERED:
-                raise line.build_error(line.fault)
-    return gathered
+def _is_met(block: Block, known: Mapping[str, str], met: dict[Block, bool]) -> bool:
+    """Whether what is ``known`` meets the criteria; ``met`` keeps what was found of each block."""
+    if block not in met:
+        met[block] = (block.outer is None or _is_met(block.outer, known, met)) and all(
+            is_match(patterns, known[name]) is wanted for name, patterns, wanted in block.criteria
+        )
+    return met[block]
 
 
-# Most servers are asked for by the same text.
-@functools.lru_cache(maxsize=8)
-def _read_config(text: str) -> Callable[[str], Mapping[str, str]]:
-    # It takes a quarter of a second, which commands that reach no server spare.
-    import paramiko  # noqa: PLC0415
+def is_match(patterns: Iterable[str], name: str) -> bool:
+    """Whether one of them fits, and none of those behind a ``!``: ssh_config(5), PATTERNS."""
+    found = [pattern for pattern in patterns if fits(pattern.removeprefix("!"), name)]
+    return bool(found) and not any(pattern.startswith("!") for pattern in found)
 
-    return paramiko.SSHConfig.from_text(text).lookup
+
+def fits(pattern: str, name: str) -> bool:
+    """Whether the pattern, with ``*`` and ``?``, is one of the name."""
+    # Brackets are of [host]:port there, and not a choice of characters.
+    return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def expand(line: Line, text: str, tokens: Mapping[str, str], environ: Mapping[str, str]) -> str:
@@ -243,19 +234,6 @@ def get_local_user() -> str:
         ) from error
 
 
-def _show(line: Line, number: int, address: str) -> str:
-    """``line`` as paramiko is given it. Criteria ask for the host's name and user."""
-    # Of the same option paramiko keeps the first alone.
-    name = f"{line.option}{number}" if line.option == GATHERED else line.option
-    if line.fault:
-        return f"{UNSURE}{name} {number}"
-    if line.keyword == "hostname":
-        return f"hostname {check_name(line, expand(line, line.value, {'h': address}, {}))}"
-    if line.keyword == "user":
-        return f"user {line.value}"
-    return f"{name} {number}"
-
-
 def _parse(file: Path, number: int, text: str, block: Block) -> Line:
     match = LINE.fullmatch(text)
     keyword, rest = match.groups() if match else ("", "")
@@ -279,12 +257,12 @@ def _split(text: str) -> Iterator[str]:
 def _build_block(outer: Block, line: Line) -> Block:
     """The block that a Host or Match begins, inside the one of an Include."""
     if line.keyword == "host":
-        return Block((*outer.criteria, "originalhost", ",".join(line.words)), outer.undecided)
-    criteria, undecided = [*outer.criteria], outer.undecided
+        return Block(((TYPED, line.words, True),), outer.undecided, outer)
+    criteria, undecided = [], outer.undecided
     words = iter(line.words)
     for word in words:
         name, has_value, given = word.removeprefix("!").partition("=")
-        name, mark = name.lower(), "!" * word.startswith("!")
+        name = name.lower()
         if name in MOMENTS:
             undecided = undecided or name
         elif word.lower() != "all":
@@ -292,10 +270,11 @@ def _build_block(outer: Block, line: Line) -> Block:
             if not given:
                 raise line.build_error(f"`Match {word}` has no argument")
             if name in CRITERIA:
-                criteria += [mark + name, given]
+                patterns = (given.lower() if name in NAMES else given).split(",")
+                criteria.append((name, tuple(patterns), not word.startswith("!")))
             else:
                 undecided = undecided or name
-    return Block(tuple(criteria), undecided)
+    return Block(tuple(criteria), undecided, outer)
 
 
 def _list_included(line: Line, home: Path) -> Iterator[Path]:
@@ -325,8 +304,7 @@ def _read_text(file: Path) -> str:
     if status.st_uid not in {0, os.getuid()}:
         fault = Fault(0, 0, "", f"belongs to {name_user(status.st_uid)}, who could change it")
         raise ConfigError(str(file), [fault], hint=f"run `chown {os.getuid()} {file}`")
-    shared = status.st_mode & stat.S_IWGRP and not is_own_group(status.st_gid)
-    if shared or status.st_mode & stat.S_IWOTH:
+    if is_writable_by_others(status):
         fault = Fault(0, 0, "", "others may write to it, and so change where nvoi connects to")
         raise ConfigError(str(file), [fault], hint=f"run `chmod go-w {file}`")
     return text

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import itertools
+import re
 import subprocess
 import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,141 +22,82 @@ GITHUB = {
     "GITHUB_RUN_ID": "42",
     "GITHUB_RUN_NUMBER": "7",
 }
-
-#: Each CI's own variables, and what is to come of them: ref, run id, URL.
-KNOWN = {
-    "github_actions": (GITHUB, "main", "42", "https://github.com/acme/web/actions/runs/42"),
-    "gitea_actions": (
-        {**GITHUB, "GITEA_ACTIONS": "true", "GITHUB_SERVER_URL": "https://git.example/"},
-        "main",
-        "42",
-        "https://git.example/acme/web/actions/runs/7",
-    ),
-    "forgejo_actions": (
-        {**GITHUB, "FORGEJO_ACTIONS": "true", "GITHUB_SERVER_URL": "https://code.example"},
-        "main",
-        "42",
-        "https://code.example/acme/web/actions/runs/7",
-    ),
-    "gitlab_ci": (
-        {
-            "GITLAB_CI": "true",
-            "CI_COMMIT_SHA": "abc",
-            "CI_COMMIT_REF_NAME": "main",
-            "CI_JOB_ID": "9",
-            "CI_PIPELINE_ID": "8",
-            "CI_JOB_URL": "https://gitlab.example/acme/web/-/jobs/9",
-            "CI_PIPELINE_URL": "https://gitlab.example/acme/web/-/pipelines/8",
-        },
-        "main",
-        "8",
-        "https://gitlab.example/acme/web/-/pipelines/8",
-    ),
-    "circleci": (
-        {
-            "CIRCLECI": "true",
-            "CIRCLE_SHA1": "abc",
-            "CIRCLE_TAG": "v1",
-            "CIRCLE_BUILD_NUM": "5",
-            "CIRCLE_BUILD_URL": "https://circleci.com/gh/acme/web/5",
-        },
-        "v1",
-        "5",
-        "https://circleci.com/gh/acme/web/5",
-    ),
-    "buildkite": (
-        {
-            "BUILDKITE": "true",
-            "BUILDKITE_COMMIT": "abc",
-            "BUILDKITE_BRANCH": "main",
-            "BUILDKITE_BUILD_ID": "j",
-            "BUILDKITE_BUILD_URL": "https://buildkite.com/acme/web/builds/1",
-        },
-        "main",
-        "j",
-        "https://buildkite.com/acme/web/builds/1",
-    ),
-    "bitbucket_pipelines": (
-        {
-            "BITBUCKET_BUILD_NUMBER": "3",
-            "BITBUCKET_COMMIT": "abc",
-            "BITBUCKET_BRANCH": "main",
-            "BITBUCKET_GIT_HTTP_ORIGIN": "http://bitbucket.org/acme/web",
-        },
-        "main",
-        "3",
-        "https://bitbucket.org/acme/web/pipelines/results/3",
-    ),
-    "azure_pipelines": (
-        {
-            "TF_BUILD": "True",
-            "BUILD_SOURCEVERSION": "abc",
-            "BUILD_SOURCEBRANCHNAME": "main",
-            "BUILD_BUILDID": "11",
-            "SYSTEM_COLLECTIONURI": "https://dev.azure.com/acme/",
-            "SYSTEM_TEAMPROJECT": "My Web",
-        },
-        "main",
-        "11",
-        "https://dev.azure.com/acme/My%20Web/_build/results?buildId=11",
-    ),
-    "jenkins": (
-        {
-            "JENKINS_URL": "https://ci.example/",
-            "GIT_COMMIT": "abc",
-            "GIT_BRANCH": "origin/main",
-            "BUILD_TAG": "jenkins-web-3",
-            "BUILD_URL": "https://ci.example/job/web/3/",
-        },
-        "origin/main",
-        "jenkins-web-3",
-        "https://ci.example/job/web/3/",
-    ),
-    "travis_ci": (
-        {
-            "TRAVIS": "true",
-            "TRAVIS_COMMIT": "abc",
-            "TRAVIS_BRANCH": "main",
-            "TRAVIS_BUILD_ID": "77",
-            "TRAVIS_BUILD_WEB_URL": "https://app.travis-ci.com/acme/web/builds/77",
-        },
-        "main",
-        "77",
-        "https://app.travis-ci.com/acme/web/builds/77",
-    ),
-    "woodpecker": (
-        {
-            "CI": "woodpecker",
-            "CI_COMMIT_SHA": "abc",
-            "CI_COMMIT_BRANCH": "main",
-            "CI_PIPELINE_NUMBER": "4",
-            "CI_PIPELINE_URL": "https://wp.example/repos/1/pipeline/4",
-            "DRONE": "true",
-        },
-        "main",
-        "4",
-        "https://wp.example/repos/1/pipeline/4",
-    ),
-    "drone": (
-        {
-            "DRONE": "true",
-            "DRONE_COMMIT_SHA": "abc",
-            "DRONE_BRANCH": "main",
-            "DRONE_BUILD_NUMBER": "6",
-            "DRONE_BUILD_LINK": "https://drone.example/acme/web/6",
-        },
-        "main",
-        "6",
-        "https://drone.example/acme/web/6",
-    ),
-}
+PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
+#: A variable, which may be told by its value; or a template of a URL.
+WORD = re.compile(r"`([^`]+)`")
 
 
-@pytest.mark.parametrize("provider", KNOWN)
-def test_each_ci_tells_commit_ref_run_and_url(provider: str, tmp_path: Path) -> None:
-    environ, ref, run_id, url = KNOWN[provider]
-    assert ci.find_context(environ, tmp_path) == ci.RunContext("abc", ref, provider, url)
-    assert ci.choose_deploy_id(environ) == run_id
+def read_table() -> Iterator[tuple[str, list[list[str]]]]:
+    """Each CI of the docs' table, but those like GitHub, and the words of its cells."""
+    for line in PAGE.read_text().splitlines():
+        cells = [WORD.findall(cell) for cell in line.split("|")[1:-1]]
+        if len(cells) == 5 and all(cells[:1] + cells[2:]):
+            yield cells[0][0], cells[1:]
+
+
+def build_environ(cells: list[list[str]]) -> dict[str, str]:
+    """An environment in which each variable of the cells is its name in lower case."""
+    marker, _, value = cells[0][0].partition("=")
+    names = re.findall(r"\b[A-Z][A-Z0-9_]+", " ".join(itertools.chain(*cells[1:])))
+    return {marker: value or "true"} | {name: name.lower() for name in names}
+
+
+KNOWN = {provider: build_environ(cells) for provider, cells in read_table()}
+
+
+@pytest.mark.parametrize(("provider", "cells"), [*read_table()])
+def test_each_ci_tells_what_its_row_in_the_docs_says(
+    provider: str, cells: list[list[str]], tmp_path: Path
+) -> None:
+    _, (sha, *refs), (run_id,), (url,) = cells
+    environ = KNOWN[provider]
+    template = url if "{" in url else f"{{{url}}}"
+    for ref in refs:
+        assert ci.find_context(environ, tmp_path) == ci.RunContext(
+            sha.lower(), ref.lower(), provider, template.format_map(environ)
+        )
+        # The next one counts where it is not set.
+        environ = {**environ, ref: ""}
+    assert ci.choose_deploy_id(environ) == run_id.lower()
+
+
+@pytest.mark.parametrize(
+    ("provider", "environ", "url"),
+    [
+        ("github_actions", GITHUB, "https://github.com/acme/web/actions/runs/42"),
+        ("gitea_actions", GITHUB, "https://github.com/acme/web/actions/runs/7"),
+        (
+            "forgejo_actions",
+            {**GITHUB, "GITHUB_SERVER_URL": "https://code.example/"},
+            "https://code.example/acme/web/actions/runs/7",
+        ),
+        (
+            "bitbucket_pipelines",
+            {
+                "BITBUCKET_BUILD_NUMBER": "3",
+                "BITBUCKET_GIT_HTTP_ORIGIN": "http://bitbucket.org/acme/web",
+            },
+            "https://bitbucket.org/acme/web/pipelines/results/3",
+        ),
+        (
+            "azure_pipelines",
+            {
+                "TF_BUILD": "True",
+                "BUILD_BUILDID": "11",
+                "SYSTEM_COLLECTIONURI": "https://dev.azure.com/acme/",
+                "SYSTEM_TEAMPROJECT": "My Web",
+            },
+            "https://dev.azure.com/acme/My%20Web/_build/results?buildId=11",
+        ),
+    ],
+)
+def test_the_page_of_a_run_is_an_address(
+    provider: str, environ: dict[str, str], url: str, tmp_path: Path
+) -> None:
+    context = ci.find_context(environ | {provider.upper(): "true"}, tmp_path)
+    assert (context.ci_provider, context.ci_run_url) == (provider, url)
+    told = context.git_sha, context.git_ref
+    assert told == (environ.get("GITHUB_SHA"), environ.get("GITHUB_REF_NAME"))
 
 
 def test_nvoi_deploy_id_comes_first_and_github_run_id_second() -> None:
@@ -167,7 +111,7 @@ def test_without_a_ci_each_run_has_a_new_uuid() -> None:
     assert uuid.UUID(first) != uuid.UUID(second)
 
 
-@pytest.mark.parametrize("deploy_id", ["a\r\nX-Evil: 1", "..", "."])
+@pytest.mark.parametrize("deploy_id", ["a\r\nX-Evil: 1", "..", ".", "caf\udce9"])
 def test_a_deploy_id_that_would_change_the_path_is_refused(deploy_id: str) -> None:
     with pytest.raises(UsageError):
         ci.choose_deploy_id({"NVOI_DEPLOY_ID": deploy_id})
@@ -179,7 +123,7 @@ LATIN, CLEAN = "caf\udce9", "caf\N{REPLACEMENT CHARACTER}"
 
 @pytest.mark.parametrize("provider", KNOWN)
 def test_what_a_ci_says_that_is_no_text_is_cleaned(provider: str, tmp_path: Path) -> None:
-    environ, *_ = KNOWN[provider]
+    environ = KNOWN[provider]
     spoilt = {name: f"{value}\x1b[31m\a{LATIN}\n" for name, value in environ.items()}
     spoilt |= {"CI": environ.get("CI", "")}
     context = ci.find_context(spoilt, tmp_path)
@@ -188,11 +132,6 @@ def test_what_a_ci_says_that_is_no_text_is_cleaned(provider: str, tmp_path: Path
     assert all(value.isprintable() for value in told)
     assert (context.git_ref or "").endswith(CLEAN)
     assert ci.choose_deploy_id(spoilt).endswith(CLEAN)
-
-
-def test_a_deploy_id_of_the_users_own_that_is_no_text_is_refused() -> None:
-    with pytest.raises(UsageError):
-        ci.choose_deploy_id({"NVOI_DEPLOY_ID": LATIN})
 
 
 @pytest.mark.parametrize(
@@ -230,7 +169,7 @@ def test_a_deploy_id_of_the_users_own_that_is_no_text_is_refused() -> None:
 def test_without_the_commit_its_title_and_author_are_the_cis_own(
     provider: str, told: dict[str, str], title: str | None, author: str | None, tmp_path: Path
 ) -> None:
-    context = ci.find_context(KNOWN[provider][0] | told, tmp_path)
+    context = ci.find_context(KNOWN[provider] | told, tmp_path)
     assert (context.commit_title, context.commit_author) == (title, author)
 
 
@@ -262,7 +201,7 @@ def test_in_a_ci_git_tells_of_the_commit_that_the_ci_names(checkout: Path) -> No
     sha = git(checkout, "rev-parse", "HEAD")
     git(checkout, "commit", "-q", "--allow-empty", "-m", "two")
     told = {"CI_COMMIT_SHA": sha, "CI_COMMIT_TITLE": "no", "CI_COMMIT_AUTHOR": "no"}
-    context = ci.find_context(KNOWN["gitlab_ci"][0] | told, checkout)
+    context = ci.find_context(KNOWN["gitlab_ci"] | told, checkout)
     assert (context.commit_title, context.commit_author) == ("one", "Zoë")
 
 

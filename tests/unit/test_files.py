@@ -37,11 +37,6 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CredentialsError, match=r"cannot write .*gone"):
-        write_private(tmp_path / "gone" / "deploy.enc", b"new")
-
-
 @pytest.mark.parametrize("kind", ["file", "dangling link"])
 def test_what_may_not_be_replaced_stays(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "deploy.key"

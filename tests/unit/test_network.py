@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
+import trustme
 
 from nvoi import network
 
@@ -100,15 +102,43 @@ def test_a_proxy_that_is_no_url_is_told_without_its_password(proxy: str) -> None
         ("https://me:p%40ss%3A%2F@a.test", b"me:p@ss:/"),
         ("https://me:a:b@a.test", b"me:a:b"),
         ("https://caf%C3%A9:%ff@a.test", "café:".encode() + b"\xff"),
+        *((url, b"") for url in ("https://a.test/", "https://a.test/x@y", "https://@a.test/")),
     ],
 )
 def test_a_user_is_sent_with_a_colon_and_a_password_if_only_an_empty_one(
     url: str, credentials: bytes
 ) -> None:
     kind, _, value = (network.find_auth(url) or "").partition(" ")
-    assert (kind, base64.b64decode(value)) == ("Basic", credentials)
+    assert (kind, base64.b64decode(value)) == ("Basic" if credentials else "", credentials)
 
 
-@pytest.mark.parametrize("url", ["https://a.test/", "https://a.test/x@y", "https://@a.test/"])
-def test_without_a_user_nothing_is_sent(url: str) -> None:
-    assert network.find_auth(url) is None
+def test_the_authorities_are_read_once(tmp_path: Path) -> None:
+    environ = {"SSL_CERT_DIR": str(tmp_path)}
+    assert network.build_tls(environ) is network.build_tls(environ)
+    assert network.build_tls(environ) is not network.build_tls({})
+    environ["SSL_CERT_FILE"] = str(tmp_path / "gone")
+    for _ in range(2):
+        with pytest.raises(network.NetworkError, match="gone that the environment names cannot"):
+            network.build_tls(environ)
+
+
+def test_authorities_that_have_changed_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (trustme.CA(organization_name=name).cert_pem.bytes() for name in ("one", "two"))
+
+    def find(environ: network.Environ) -> set[str]:
+        found = str(network.build_tls(environ).get_ca_certs())
+        return {name for name in ("one", "two") if f"'organizationName', '{name}'" in found}
+
+    file = tmp_path / "authorities.pem"
+    environ = {"SSL_CERT_FILE": str(file)}
+    for content, names in ((one, {"one"}), (two, {"two"}), (one + two, {"one", "two"})):
+        file.write_bytes(content)
+        assert find(environ) == names
+    # OpenSSL asks the environment of the process, too.
+    assert find({}) == set()
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    assert find({}) == {"one", "two"}
+    file.write_bytes(two)
+    assert find({}) == {"two"}

@@ -46,11 +46,6 @@ def wait(clock: Clock, moment: float, seconds: float = 60.0) -> str:
     )
 
 
-def test_what_is_there_is_returned_at_once(clock: Clock) -> None:
-    assert wait(clock, 100.0) == "there"
-    assert clock.pauses == []
-
-
 def test_pauses_grow_to_the_longest(clock: Clock) -> None:
     wait(clock, 130.0)
     assert clock.pauses[:3] == pytest.approx([0.02, 0.03, 0.045])
@@ -83,12 +78,6 @@ def test_a_long_wait_says_every_15_seconds_what_it_is_for(
     first, second = [record.getMessage() for record in caplog.records]
     assert first.startswith("waiting for the thing (15 s): seen at 15")
     assert second.startswith("waiting for the thing (3")
-
-
-def test_a_short_wait_says_nothing(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    wait(clock, 114.0)
-    assert caplog.messages == []
 
 
 def test_a_reminder_counts_anew_when_something_was_heard(

@@ -88,8 +88,8 @@ class Clients:
     def _build(self, region: str, service: str) -> Any:
         url = self._environ.get("AWS_ENDPOINT_URL") or None
         host = url or f"https://{HOSTS[service]}.{region}.amazonaws.com"
-        proxy = network.find_proxy(host, self._environ)
         try:
+            proxy = network.find_proxy(host, self._environ)
             if proxy or self._tls is None:
                 manager = network.build_manager(host, self._environ)
                 self._tls = manager.connection_pool_kw.get("ssl_context")

@@ -61,28 +61,12 @@ def test_the_config_key_comes_first(
     assert server.connection_count == 1
 
 
-def test_a_key_of_the_agent_lets_in(server: Server, tmp_path: Path, agent: str) -> None:
-    own = generate_ssh_keys("agent")
-    server.authorize(own.public_key)
-    add_key(agent, write_key(tmp_path / "own", own))
-    run_true(server, build_connections(None, tmp_path / "state", {"SSH_AUTH_SOCK": agent}))
-
-
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
 def test_a_key_file_lets_in(server: Server, tmp_path: Path, kind: str) -> None:
     file = tmp_path / ".ssh" / f"id_{kind}"
     file.parent.mkdir()
     server.authorize(write_pair(file, kind).strip())
     run_true(server, build_connections(None, tmp_path / "state", {"HOME": str(tmp_path)}))
-
-
-def test_the_next_key_is_shown_where_one_is_refused(
-    server: Server, keys: SSHKeys, tmp_path: Path
-) -> None:
-    own = generate_ssh_keys("file")
-    server.authorize(own.public_key)
-    write_key(tmp_path / ".ssh" / "id_ed25519", own)
-    run_true(server, build_connections(keys, tmp_path / "state", {"HOME": str(tmp_path)}))
 
 
 def test_more_keys_are_shown_than_one_connection_takes(
@@ -122,11 +106,6 @@ def test_a_host_that_refuses_every_key_is_told_with_what_to_do(
     assert "id_rsa cannot be used" in text
     assert f"authorized_keys of {server.user} there: {wrong.public_key}" in text
     assert wrong.private_key.reveal().splitlines()[2] not in text
-
-
-def test_no_key_at_all_is_told(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(AccessError, match="there is no key to show"):
-        run_true(server, build_connections(None, tmp_path / "state", {}))
 
 
 def test_an_agent_that_is_gone_is_told(server: Server, tmp_path: Path) -> None:

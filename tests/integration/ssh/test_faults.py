@@ -76,18 +76,6 @@ def test_a_connection_that_dropped_between_commands_is_opened_again(
     assert "the connection was lost; connecting again" in logged.text
 
 
-def test_sessions_ended_by_the_host_are_opened_again(
-    server: Server, connections: Connections
-) -> None:
-    connections.run(server.host, Command("count"))
-    server.end_sessions()
-    connections.run(server.host, Command("count"))
-    server.stop()
-    server.start()
-    connections.run(server.host, Command("count"))
-    assert count_runs(server) == 3
-
-
 def test_a_host_that_stays_away_is_tried_once_more_and_told(
     relay: Relay, connections: Connections
 ) -> None:

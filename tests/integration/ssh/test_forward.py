@@ -93,15 +93,6 @@ def describe(data: bytes) -> bytes:
     return f"{len(data)} {hashlib.sha256(data).hexdigest()}".encode()
 
 
-def test_a_local_port_leads_to_what_the_host_sees(
-    server: Server, connections: Connections, listen: Listen
-) -> None:
-    with connections.forward(server.host, "127.0.0.1", listen(echo)) as port:
-        assert ask(port, b"hello") == b"hello"
-        assert ask(port, b"again") == b"again"
-    assert server.connection_count == 1
-
-
 def test_one_direction_may_end_before_the_other(
     server: Server, connections: Connections, listen: Listen
 ) -> None:

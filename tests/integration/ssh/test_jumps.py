@@ -6,7 +6,6 @@ import hashlib
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -253,19 +252,6 @@ def test_a_loss_on_the_way_is_told_and_the_way_made_again(
     relay.cut()
     with pytest.raises(ConnectionFailedError, match=r"^shop-web .*: bastion .* cannot be reached"):
         connections.run(host, Command("true"))
-
-
-def test_a_way_that_fell_silent_is_noticed(
-    bastion: Server, web: Server, user: User, start_relay: StartRelay
-) -> None:
-    relay = start_relay(bastion.host)
-    user.configure(relay.host, web.host, web=BEHIND)
-    began = time.monotonic()
-    with pytest.raises(ConnectionLostError):
-        user.connect(silence=0.3).run(
-            user.find("web"), script("echo begun; sleep 60"), on_line=lambda _: relay.stall()
-        )
-    assert time.monotonic() - began < PATIENCE
 
 
 def test_much_goes_both_ways_and_a_port_leads_through_it(

@@ -15,6 +15,7 @@ from nvoi.command import Command, script
 from nvoi.config.schema import SSHKeys
 from nvoi.errors import HostsError, RemoteError
 from nvoi.parallel import work_on_all
+from nvoi.process import find_process
 from nvoi.ssh.connections import Connections
 from nvoi.ssh.host import Host
 from tests.integration.ssh.conftest import StartServer
@@ -65,20 +66,6 @@ def test_all_that_fail_are_told_and_the_others_end_well(
     assert all((server.home / "ok").exists() for server in servers[1:])
 
 
-def test_work_may_have_several_parts_on_each_host(
-    servers: list[Server], connections: Connections
-) -> None:
-    paths = {server.host: str(server.home / "file") for server in servers}
-
-    def work(host: Host) -> str:
-        connections.run(host, Command("tee", paths[host]), stdin=host.name)
-        return connections.run(host, Command("cat", paths[host])).stdout
-
-    found = work_on_all(list(paths), work)
-    assert list(found.values()) == ["web-2", "web-3", "web-4"]
-    assert {server.connection_count for server in servers} == {1}
-
-
 def test_commands_that_leave_their_input_alone_end_nothing_but_themselves(
     server: Server, connections: Connections
 ) -> None:
@@ -97,6 +84,7 @@ from pathlib import Path
 from nvoi.command import script
 from nvoi.config.schema import SSHKeys
 from nvoi.parallel import work_on_all
+from nvoi.process import find_process
 from nvoi.secret import Secret
 from nvoi.ssh.connections import build_connections
 from nvoi.ssh.host import Host
@@ -138,11 +126,4 @@ def test_an_interruption_ends_what_runs_on_every_host(
     output, _ = process.communicate(timeout=PATIENCE)
     assert output.split() == ["interrupted", "undone", "undone", "undone"]
     assert process.returncode == 0
-    wait_until(lambda: not any(is_running(pid) for pid in pids), "the commands to end")
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    wait_until(lambda: not any(map(find_process, pids)), "the commands to end")

@@ -29,22 +29,8 @@ def test_the_case_of_a_key_does_not_matter() -> None:
     assert decrypt(MADE_BY_RUBY, Secret(KEY.upper())) == decrypt(MADE_BY_RUBY, KEY)
 
 
-@pytest.mark.parametrize("plaintext", [b"", b"x", "ä\n\0".encode() * 1000])
-def test_what_is_encrypted_comes_back(plaintext: bytes) -> None:
-    key = generate_key()
-    sealed = encrypt(plaintext, key)
-    assert len(sealed) == 12 + len(plaintext) + 16
-    assert decrypt(sealed, key) == plaintext
-
-
 def test_every_encryption_has_a_nonce_of_its_own() -> None:
     assert len({encrypt(b"same", KEY)[:12] for _ in range(50)}) == 50
-
-
-def test_every_key_is_new_and_64_hexadecimal_characters() -> None:
-    keys = {generate_key().reveal() for _ in range(50)}
-    assert len(keys) == 50
-    assert all(len(bytes.fromhex(key)) == 32 for key in keys)
 
 
 def test_a_wrong_key_and_a_damaged_file_get_the_same_error() -> None:
@@ -60,14 +46,6 @@ def test_a_wrong_key_and_a_damaged_file_get_the_same_error() -> None:
             decrypt(sealed, key)
         assert caught.value.message == DAMAGED
         assert caught.value.hint.startswith("use the key it was made with")
-
-
-def test_no_flipped_bit_goes_unnoticed() -> None:
-    for position in range(len(MADE_BY_RUBY)):
-        flipped = bytearray(MADE_BY_RUBY)
-        flipped[position] ^= 1 << (position % 8)
-        with pytest.raises(CredentialsError):
-            decrypt(bytes(flipped), KEY)
 
 
 @pytest.mark.parametrize("size", [0, 1, 12, 27])
@@ -141,12 +119,6 @@ def test_a_key_file_that_was_named_must_be_there(tmp_path: Path) -> None:
         find_key(tmp_path, environ={"DEPLOY_KEY": KEY.reveal()}, key_file=tmp_path / "other.key")
 
 
-def test_a_key_that_is_a_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "deploy.key").mkdir()
-    with pytest.raises(CredentialsError, match=r"cannot read .*deploy\.key"):
-        find_key(tmp_path, environ={})
-
-
 @pytest.mark.parametrize(
     ("mode", "safe"), [(0o600, True), (0o400, True), (0o640, False), (0o604, False), (0o620, False)]
 )
@@ -168,10 +140,6 @@ def test_a_key_can_come_from_a_pipe(tmp_path: Path) -> None:
     key = get_key(tmp_path, environ={}, key_file=path)
     writer.join()
     assert (key.value, key.warning) == (KEY, None)
-
-
-def test_a_key_does_not_show_itself() -> None:
-    assert KEY.reveal() not in repr(DeployKey(KEY, "test"))
 
 
 # Where the config is

@@ -125,19 +125,10 @@ def test_a_byte_order_mark_is_left_off_and_other_encodings_are_refused() -> None
         decode("a: 1\n".encode("utf-16"), "f")
 
 
-def test_an_item_of_a_list_is_found_by_its_number() -> None:
-    assert read(parse("a: [x, {b: y}]\n"), "a.1.b") == "y"
-
-
 @pytest.mark.parametrize("path", ["application.nam", "application.app.1", "", "application.name.x"])
 def test_a_path_that_is_not_there_is_refused(path: str) -> None:
     with pytest.raises(UsageError, match="has no key"):
         parse("application: {name: shop, app: [x]}\n").get(path)
-
-
-def test_a_misspelt_path_gets_the_nearest_one_suggested() -> None:
-    with pytest.raises(UsageError, match=r"did you mean application\.name\?"):
-        parse("application: {name: shop}\n").get("application.nmae")
 
 
 CONFIG = """\
@@ -196,13 +187,6 @@ def test_several_lines_are_written_as_a_block() -> None:
     document = parse("a: 1\n")
     document.set("key", "-----BEGIN-----\nabc\n-----END-----\n")
     assert document.text == "a: 1\nkey: |\n  -----BEGIN-----\n  abc\n  -----END-----\n"
-
-
-def test_a_list_is_written_as_a_list() -> None:
-    document = parse("a: 1\n")
-    document.set("b", ["main", "on"])
-    assert read(document, "b") == ["main", "on"]
-    assert '"on"' in document.text
 
 
 def test_an_item_of_a_list_can_be_set() -> None:

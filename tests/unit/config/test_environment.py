@@ -28,10 +28,6 @@ def build(
     )
 
 
-def test_an_app_without_anything_knows_its_environment() -> None:
-    assert build() == {"DEPLOY_ENV": "production"}
-
-
 def test_later_settings_win() -> None:
     names = ["A", "B", "C", "DEPLOY_ENV", "DATABASE_ADAPTER"]
     database = Database(

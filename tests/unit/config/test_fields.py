@@ -7,8 +7,7 @@ import time
 import pytest
 
 from nvoi.config.schema import K3s, Resources, SSHProvider
-from nvoi.config.ssh_keys import generate_ssh_keys
-from tests.unit.config.texts import fault, faults, hetzner, parse, ssh
+from tests.unit.config.texts import fault, faults, parse, ssh
 
 SERVERS = "servers: {main: {host: h}}\n"
 RSA = base64.b64encode(b"\0\0\0\x07ssh-rsa" + bytes(300)).decode()
@@ -153,19 +152,6 @@ def test_a_registry_has_one_login_however_it_is_called() -> None:
     assert message.endswith("the registry is that of application.registries.docker.io already")
 
 
-def test_without_an_image_a_service_runs_the_app_s_own() -> None:
-    assert parse(web("port: 1")).application.app["web"].image is None
-
-
-def test_host_keys_are_a_list_and_for_own_servers_only() -> None:
-    text = ssh(f"servers: {{main: {{host: h, host_keys: ssh-rsa {RSA}}}}}")
-    assert fault(text).startswith("application.servers.main.host_keys: must be a list")
-    text = hetzner(servers=f"servers: {{main: {{host_keys: [ssh-rsa {RSA}]}}}}")
-    assert fault(text) == (
-        "application.servers.main.host_keys: is for `compute_provider: {ssh: {}}` only"
-    )
-
-
 @pytest.mark.parametrize(
     ("word", "meant"),
     [("x86", "x86"), ("amd64", "x86"), ("aarch64", "arm64"), ("ARM64", "arm64"), ("", None)],
@@ -208,11 +194,6 @@ def test_everything_that_runs_can_be_given_resources(path: str) -> None:
     }[path]
     assert service is not None
     assert service.resources == Resources("1Gi", "1.5", "2G", "2000m")
-
-
-@pytest.mark.parametrize("given", ["port: 1", "resources: {}", "resources: {limits: {cpu: }}"])
-def test_resources_that_are_left_out_have_their_defaults(given: str) -> None:
-    assert parse(web(given)).application.app["web"].resources == Resources(None, None, None, None)
 
 
 @pytest.mark.parametrize("kind", ["requests", "limits"])
@@ -269,13 +250,6 @@ def test_all_of_k3s_can_be_set() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", "k3s:", "k3s: {}", "k3s: {version: , mirrors: {}}"])
-def test_k3s_has_its_defaults(text: str) -> None:
-    k3s = parse(cluster(text)).application.k3s
-    assert (k3s.version, k3s.install_url) == (None, "https://get.k3s.io")
-    assert (k3s.system_default_registry, k3s.registry_image, k3s.mirrors) == (None, None, {})
-
-
 @pytest.mark.parametrize(
     ("mirrors", "path", "message"),
     [
@@ -294,20 +268,6 @@ def test_a_mirror_must_be_a_list_of_urls_of_a_registry(
 ) -> None:
     text = cluster(f"k3s: {{mirrors: {{{mirrors}}}}}")
     assert fault(text) == f"application.k3s.mirrors.{path}: {message}"
-
-
-def test_a_misspelt_key_of_k3s_is_told_with_the_nearest_one() -> None:
-    assert fault(cluster("k3s: {versoin: v1.33.4+k3s1}")) == (
-        "application.k3s.versoin: unknown key; did you mean version?"
-    )
-
-
-def test_the_keys_of_a_cluster_can_come_from_the_environment() -> None:
-    pair = generate_ssh_keys("host")
-    text = ssh("servers: {main: {host: h, host_keys: [$HOST_KEY]}}\nk3s: {version: $K3S_VERSION}")
-    application = parse(text, HOST_KEY=pair.public_key, K3S_VERSION="v1.33.4+k3s1").application
-    assert application.servers["main"].host_keys == (pair.public_key,)
-    assert application.k3s.version == "v1.33.4+k3s1"
 
 
 # What is safe unless the config says otherwise

@@ -59,13 +59,6 @@ def test_a_database_url_without_a_password_is_no_secret() -> None:
     assert list(collect_secrets(config)) == []
 
 
-def test_both_keys_of_aws_are_secrets() -> None:
-    aws = "{aws: {access_key_id: AK1, secret_access_key: SK1, region: r, instance_type: t, "
-    text = local("servers: {a: {}}\nssh_keys: {private_key: $PRIVATE_KEY, public_key: $PUBLIC_KEY}")
-    config = parse(text.replace("{local: {}}", f"{aws}architecture: arm64}}}}"))
-    assert {"AK1", "SK1"} < set(collect_secrets(config))
-
-
 @pytest.mark.parametrize(
     ("url", "password"),
     [

@@ -111,15 +111,6 @@ def test_what_is_wrong_with_a_certificate_is_told(
     assert "host_keys in the config" in caught.value.hint
 
 
-def test_without_a_certificate_there_is_no_first_contact(
-    authority: Authority, key: Path, tmp_path: Path
-) -> None:
-    line = f"@cert-authority * {authority.public_key}"
-    shown = replace(authority.sign(key, "-h"), certificate=b"")
-    with pytest.raises(HostKeyError, match="shows no host certificate"):
-        check(tmp_path, shown, line)
-
-
 def test_another_authority_says_nothing(
     key: Path, authorities: dict[str, Authority], tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from nvoi.config.ssh_keys import generate_ssh_keys
 from nvoi.ssh.host import Host
-from nvoi.ssh.known_hosts import AUTHORITY, REVOKED, HostKey, KnownHosts, is_match, read_key
+from nvoi.ssh.known_hosts import HostKey, KnownHosts, is_named, read_key
 
 KEY = generate_ssh_keys("host").public_key
 OTHER = generate_ssh_keys("other").public_key
@@ -43,7 +43,7 @@ def write(folder: Path, text: str) -> Path:
     ],
 )
 def test_a_line_names_hosts_by_patterns(patterns: str, label: str, expected: bool) -> None:
-    assert is_match(patterns, label) is expected
+    assert is_named(label, patterns) is expected
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,6 @@ def test_each_key_says_where_it_is_written(tmp_path: Path) -> None:
     assert [key.origin for key in found] == [f"{file}:3", f"{file}:7"]
 
 
-def test_marked_lines_are_told_apart(tmp_path: Path) -> None:
-    file = write(tmp_path, f"@cert-authority * {KEY}\n@revoked web-1 {OTHER}\n")
-    found = find_keys(file, Host("w", "web-1"))
-    assert [(key.data, key.mark) for key in found] == [
-        (get_key(KEY).data, AUTHORITY),
-        (get_key(OTHER).data, REVOKED),
-    ]
-
-
 def get_key(text: str) -> HostKey:
     key = read_key(text)
     assert key is not None
@@ -97,17 +88,6 @@ def test_a_fingerprint_is_that_of_ssh_keygen(tmp_path: Path) -> None:
     file.write_text(KEY)
     shown = subprocess.run(["ssh-keygen", "-l", "-f", str(file)], check=True, capture_output=True)
     assert get_key(KEY).fingerprint == shown.stdout.decode().split()[1]
-
-
-def test_a_host_is_labelled_as_known_hosts_files_do() -> None:
-    assert Host("w", "10.0.0.1").label == "10.0.0.1"
-    assert Host("w", "::1", 2222).label == "[::1]:2222"
-
-
-def test_a_host_is_named_with_its_place() -> None:
-    assert str(Host("web-1", "10.0.0.1")) == "web-1 (10.0.0.1)"
-    assert str(Host("web-1", "10.0.0.1", 2222)) == "web-1 (10.0.0.1 port 2222)"
-    assert str(Host("10.0.0.1", "10.0.0.1")) == "10.0.0.1"
 
 
 def test_a_first_contact_is_kept_beside_lines_that_are_no_utf_8(tmp_path: Path) -> None:

@@ -43,14 +43,21 @@ CONFIGS = {
         'Host web*\n  IdentityFile "/keys/a b"\n  IdentityFile ~/.ssh/one\n'
         "Host *\n  IdentityFile /keys/%%n-%n-%h-%p-%r\n"
     ),
+    "cases": (
+        "Host WEB\n  User a\nMatch originalhost WEB\n  Port 23\n"
+        "Host web-2\n  HostName Web.LAN\nMatch host *.Lan\n  Port 24\n"
+        "Match user NOBODY\n  HostKeyAlias never\n"
+    ),
     "include": "Include {folder}/one {folder}/no-such\nUser last\nHost web\n  Port 99\n",
     "include in a block": (
         "Host web-2\n  Include {folder}/one\n  Port 25\nMatch host db*\n  Include {folder}/t*\n"
         "  User after\n"
     ),
+    "include in a block it leaves": "Match host web*\n  Include {folder}/away\n  User u\n",
 }
 INCLUDED = {
     "one": "Port 23\nHost web*\n  User one\n  HostName one.%h\n",
+    "away": "HostName away.lan\nHost *\n  Port 28\n",
     "two": "Match user nobody\n  Port 26\nHost *.com\n  Port 27\n",
 }
 
@@ -90,7 +97,7 @@ def test_it_is_read_as_ssh_reads_it(name: str, address: str, tmp_path: Path) -> 
     given = {"user": "nobody", "port": 7} if options else {}
     host = build(tmp_path, CONFIGS[name], address, **given)
     expected = ask_ssh(file, address, *options)
-    assert [host.hostname] == expected["hostname"]
+    assert [host.hostname.lower()] == expected["hostname"]
     assert [host.user] in (expected["user"], ["root"])
     assert host.user != "root" or expected["user"] == [getpass.getuser()]
     assert [str(host.port)] == expected["port"]
