@@ -19,7 +19,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nvoi.dashboard.context import Settings
-from nvoi.dashboard.limits import LONGEST_WAIT, Guesses
 from nvoi.dashboard.pages import render
 from nvoi.dashboard.requests import (
     find_basic_password,
@@ -29,11 +28,11 @@ from nvoi.dashboard.requests import (
     is_encrypted,
     is_foreign,
     is_forwarded,
-    is_loopback,
     read_form,
 )
-from nvoi.dashboard.sessions import IDLE, Sessions
+from nvoi.dashboard.sessions import IDLE, LONGEST_WAIT, Guesses, Sessions
 from nvoi.dashboard.workers import Writer
+from nvoi.network import is_loopback
 from nvoi.secret import Secret
 
 #: A path of this server. A browser takes `//` and `/\` for the beginning of a host's name.

@@ -9,7 +9,7 @@ from sqlite3 import Connection
 from statistics import median
 
 from nvoi.dashboard.projects import Project
-from nvoi.dashboard.queries import Attempt, find_standing, list_attempts, list_completed
+from nvoi.dashboard.queries import Attempt, find_standing, list_attempts
 
 #: Results that are told of a project.
 RESULTS = 30
@@ -50,7 +50,7 @@ def read_history(sql: Connection, project: Project) -> History:
     deploys = [run for run in results if is_deploy(run)]
     times = [run.duration for run in deploys if run.status == "completed" and run.duration]
     judged = [run for run in deploys if run.status != "cancelled"]
-    newest = next(iter(list_completed(sql, project, 1)), None)
+    newest = next(iter(list_attempts(sql, project, 1, completed=True)), None)
     # A project may have several apps, of branches for instance.
     live = find_standing(sql, project) if newest and newest.command == "delete" else newest
     before = find_previous(sql, project, live) if live else None
@@ -74,7 +74,9 @@ def is_deploy(run: Attempt) -> bool:
 
 def find_previous(sql: Connection, project: Project, run: Attempt) -> Attempt | None:
     """The deploy that served before one; None where something else was done since."""
-    found = list_completed(sql, project, 1, run.id, run.app) if is_deploy(run) else ()
+    if not is_deploy(run):
+        return None
+    found = list_attempts(sql, project, 1, run.id, completed=True, app=run.app)
     return found[0] if found and is_deploy(found[0]) else None
 
 

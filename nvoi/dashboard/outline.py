@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from nvoi.dashboard.formats import clean_text, is_end, is_summary
+from nvoi.dashboard.formats import clean_text
 from nvoi.dashboard.queries import Attempt, StoredLine, read_lines, take_lines
 
 #: Characters of a step's name that its heading has; the rest is a line of its own.
@@ -28,6 +28,12 @@ _OF_NOTE = "level IN ('step', 'warning', 'error')"
 _COLUMNS = "number, place, sequence, level, message, logged_at"
 #: Lines from the end of the last step to the end of the log, at most.
 _MOST_CLOSING = 30_000
+
+
+#: What ends a step: ``Build: 1.2 s`` or ``Build: failed after 2 min 05 s`` of the step ``Build``.
+_STEP_TIME = re.compile(r": (failed after )?[0-9][0-9a-z. ]*", re.ASCII)
+#: What begins the end of a run: its times, its URLs, or what was done.
+_SUMMARY = re.compile(r"Where the time went:\Z|Running at https?://|\w+ of .+ done(:| in) ")
 
 
 class Step(Struct, array_like=True):
@@ -212,9 +218,12 @@ def _find_end(sql: Connection, attempt: Attempt, step: Step) -> tuple[int, int] 
     )
     for position, logged_at, level, message in rows:
         text = clean_text(message)
-        ends = is_end(step.name, level, text)
-        if ends or is_summary(level, text):
-            return position + ends, logged_at
+        if level in {"ok", "warning"} and text.startswith(f"{step.name}: "):
+            if _STEP_TIME.fullmatch(text, len(step.name)):
+                return position + 1, logged_at
+        # Where no step told its end, it is where nvoi speaks of the whole run.
+        elif level in {"info", "success"} and _SUMMARY.match(text):
+            return position, logged_at
     return None
 
 

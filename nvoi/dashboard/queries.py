@@ -116,34 +116,26 @@ class Attempt:
 
 
 def list_attempts(
-    sql: Connection, project: Project, limit: int, before: int | None = None
-) -> tuple[Attempt, ...]:
-    """A project's attempts of all its deploys, the newest first; those before an attempt's id."""
-    older = "" if before is None else "AND attempts.id < :before"
-    return _read(
-        sql,
-        f"WHERE project_id = :project {older} ORDER BY attempts.id DESC LIMIT :limit",
-        {"project": project.id, "before": before, "limit": limit},
-    )
-
-
-def list_completed(
     sql: Connection,
     project: Project,
     limit: int,
     before: int | None = None,
+    *,
+    completed: bool = False,
     app: str | None = None,
 ) -> tuple[Attempt, ...]:
-    """As :func:`list_attempts`, those that completed alone.
+    """A project's attempts of all its deploys, the newest first; those before an attempt's id.
 
-    With ``app`` those of that app; a run whose app is not known may be any's.
+    With ``completed`` those that did; with ``app`` those of that app: a run whose app is not
+    known may be any's.
     """
-    older = "" if before is None else "AND attempts.id < :before"
-    its = "" if app is None else "AND (app = :app OR app IS NULL)"
+    where = "WHERE project_id = :project"
+    where += "" if before is None else " AND attempts.id < :before"
+    where += " AND outcome = 'completed'" if completed else ""
+    where += "" if app is None else " AND (app = :app OR app IS NULL)"
     return _read(
         sql,
-        "WHERE project_id = :project AND outcome = 'completed'"
-        f" {older} {its} ORDER BY attempts.id DESC LIMIT :limit",
+        f"{where} ORDER BY attempts.id DESC LIMIT :limit",
         {"project": project.id, "before": before, "limit": limit, "app": app},
     )
 

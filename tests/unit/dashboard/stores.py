@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from nvoi.dashboard import projects
 from nvoi.dashboard.database import Database, open_database
-from nvoi.dashboard.deliveries import (
-    About,
-    Body,
-    Completed,
-    Delivery,
-    Line,
-    LogBatch,
-    SequenceNumbers,
-    Started,
-)
-from nvoi.dashboard.keyring import Keyring, name_key_file, open_keyring
-from nvoi.dashboard.projects import Project
+from nvoi.dashboard.deliveries import About, Body, Completed, Delivery, Line, LogBatch, Started
+from nvoi.dashboard.projects import Keyring, Project, name_key_file, open_keyring
 from nvoi.dashboard.queries import Attempt, StoredLine, list_runs, read_lines, read_places
 from nvoi.dashboard.store import Receipt, store_delivery
 from nvoi.dashboard.workers import Writer
@@ -46,7 +35,7 @@ class Sent:
     """A body, and what the headers beside it count."""
 
     body: Body
-    numbers: SequenceNumbers
+    about: About
 
 
 def make_lines(first: int, last: int, *, at: int = NOON, text: str = "line") -> tuple[Line, ...]:
@@ -55,7 +44,7 @@ def make_lines(first: int, last: int, *, at: int = NOON, text: str = "line") -> 
 
 
 def make_batch(first: int, last: int, *, at: int = NOON, text: str = "line") -> Sent:
-    return Sent(LogBatch(make_lines(first, last, at=at, text=text)), SequenceNumbers(first))
+    return Sent(LogBatch(make_lines(first, last, at=at, text=text)), About(first=first))
 
 
 def make_plain(*messages: str) -> LogBatch:
@@ -64,7 +53,7 @@ def make_plain(*messages: str) -> LogBatch:
 
 
 def make_end(count: int, *, dropped: int = 0, body: Body = COMPLETED) -> Sent:
-    return Sent(body, SequenceNumbers(count=count, dropped=dropped))
+    return Sent(body, About(count=count, dropped=dropped))
 
 
 @dataclass
@@ -99,19 +88,18 @@ class Store:
             project: whose.
             about: what its headers say of the run.
         """
-        body, numbers = (
-            (sent.body, sent.numbers) if isinstance(sent, Sent) else (sent, SequenceNumbers())
-        )
+        body = sent.body if isinstance(sent, Sent) else sent
+        if isinstance(sent, Sent):
+            counts = sent.about
+            about = replace(about, first=counts.first, count=counts.count, dropped=counts.dropped)
         delivery = Delivery(
             (project or self.project).id,
             deploy,
-            run,
             f"msg_{next(self._count)}" if webhook == "" else webhook,
             hashlib.sha256(repr(body).encode()).digest(),
             at,
             body,
-            numbers,
-            about,
+            replace(about, run_id=run),
         )
         return self.writer.submit(lambda sql: store_delivery(sql, delivery)).result(PATIENCE)
 
@@ -189,41 +177,26 @@ def open_store(path: Path, *, busy_seconds: float = 5.0) -> Iterator[Store]:
         store.close()
 
 
-ATTEMPT = Attempt(
-    id=1,
-    project="shop",
-    deploy_id="1234",
-    number=1,
-    status="running",
-    started_at=935_000,
-    last_seen_at=995_000,
-    ended_at=None,
-    duration_seconds=None,
-    duration=None,
-    app=None,
-    command=None,
-    commit_title=None,
-    commit_author=None,
-    dirty=False,
-    git_sha=None,
-    git_ref=None,
-    ci_provider=None,
-    ci_run_url=None,
-    error=None,
-    tunnels=(),
-    lines=0,
-    late=0,
-    counts={},
-    log_count=None,
-    log_dropped=None,
-    gaps=(),
-    superseded=False,
-)
-
-
 def build_attempt(**changes: Any) -> Attempt:
     """A run of 65 s, seen from 1,000,000 ms after the epoch."""
-    return dataclasses.replace(ATTEMPT, **changes)
+    known = {
+        "id": 1,
+        "project": "shop",
+        "deploy_id": "1234",
+        "number": 1,
+        "status": "running",
+        "started_at": 935_000,
+        "last_seen_at": 995_000,
+        "dirty": False,
+        "tunnels": (),
+        "lines": 0,
+        "late": 0,
+        "counts": {},
+        "gaps": (),
+        "superseded": False,
+    }
+    values: dict[str, Any] = dict.fromkeys(each.name for each in fields(Attempt))
+    return Attempt(**{**values, **known, **changes})
 
 
 def make_start() -> Started:

@@ -22,8 +22,12 @@ def test_a_deploy_that_is_silent_for_ten_minutes_is_lost_until_it_is_heard_of(
     assert store.get().status == "running"
     store.send(make_start(), at=NOON - LOST_AFTER, deploy="silent")
     assert store.get(deploy="silent").status == "lost"
+    # What names no app is told apart from the next run by silence alone.
     store.send(make_batch(1, 1), deploy="silent")
     assert store.get(deploy="silent").status == "running"
+    for body in (make_start(), COMPLETED):
+        store.send(body, deploy="done", at=NOON - 100 * LOST_AFTER)
+    assert store.get(deploy="done").status == "completed"
 
 
 def test_a_run_that_was_killed_is_lost_once_the_next_one_of_its_app_begins(store: Store) -> None:
@@ -38,12 +42,6 @@ def test_a_run_that_was_killed_is_lost_once_the_next_one_of_its_app_begins(store
     assert store.get(deploy="next").status == "running"
     # One that is heard of again was not killed: it may have waited for the other's lock.
     store.send(make_batch(1, 1), run="1", about=shop)
-    assert store.get().status == "running"
-
-
-def test_runs_of_senders_that_name_no_app_are_told_apart_by_silence_alone(store: Store) -> None:
-    store.send(make_start(), at=NOON - 3000)
-    store.send(make_start(), deploy="next", at=NOON - 1000)
     assert store.get().status == "running"
 
 
@@ -80,12 +78,6 @@ def test_a_run_without_lines_took_until_its_end_was_told(store: Store) -> None:
     assert store.get().duration == 5000
 
 
-def test_a_deploy_that_ended_is_never_lost(store: Store) -> None:
-    for body in (make_start(), COMPLETED):
-        store.send(body, at=NOON - 100 * LOST_AFTER)
-    assert store.get().status == "completed"
-
-
 def test_of_very_long_lines_few_are_read_at_a_time_and_none_is_left_out(store: Store) -> None:
     store.send(make_batch(1, 10, text="x" * (1 << 20)))
     attempt = store.get()
@@ -99,8 +91,10 @@ def test_of_very_long_lines_few_are_read_at_a_time_and_none_is_left_out(store: S
 
 
 def test_what_headers_say_of_a_run_is_kept_and_lasts(store: Store) -> None:
-    about = About("shop", "rollback", "Fix it", "Ada", dirty=True)
-    store.send(make_batch(1, 1), run="1", about=About("shop", "rollback"))
+    about = About(
+        app="shop", command="rollback", commit_title="Fix it", commit_author="Ada", dirty=True
+    )
+    store.send(make_batch(1, 1), run="1", about=About(app="shop", command="rollback"))
     assert (store.get().app, store.get().command) == ("shop", "rollback")
     store.send(make_start(), run="1", about=about)
     store.send(COMPLETED, run="1")

@@ -84,9 +84,12 @@ def test_a_job_that_raises_leaves_nothing_and_does_not_touch_the_others(
     with one_group(writer):
         before = writer.submit(keep("before"))
         failed = writer.submit(fail)
+        wrong = writer.submit(lambda connection: connection.execute("SELECT * FROM missing"))
         after = writer.submit(keep("after"))
     with pytest.raises(KeyError, match="why"):
         failed.result(PATIENCE)
+    with pytest.raises(StorageError, match="no such table"):
+        wrong.result(PATIENCE)
     before.result(PATIENCE)
     after.result(PATIENCE)
     assert [read(database, name) for name in ("before", "failed", "after")] == [
@@ -94,15 +97,6 @@ def test_a_job_that_raises_leaves_nothing_and_does_not_touch_the_others(
         None,
         "there",
     ]
-
-
-def test_a_fault_of_sqlite_in_a_job_is_a_storage_error(database: Database, writer: Writer) -> None:
-    with one_group(writer):
-        failed = writer.submit(lambda connection: connection.execute("SELECT * FROM missing"))
-        after = writer.submit(keep("after"))
-    with pytest.raises(StorageError, match="no such table"):
-        failed.result(PATIENCE)
-    after.result(PATIENCE)
 
 
 def test_a_fault_that_rolls_all_back_fails_all_of_the_group(
@@ -157,18 +151,6 @@ def test_a_full_database_fails_the_job_and_takes_more_when_there_is_room(
     assert read(database, "big") == "x" * 1_000_000
 
 
-def test_a_database_that_became_read_only_fails_the_job_until_it_is_writable(
-    database: Database, writer: Writer
-) -> None:
-    connection = writer.submit(lambda connection: connection).result(PATIENCE)
-    connection.execute("PRAGMA query_only = ON")
-    with pytest.raises(StorageError, match="it is read-only"):
-        writer.submit(keep("a")).result(PATIENCE)
-    connection.execute("PRAGMA query_only = OFF")
-    writer.submit(keep("a")).result(PATIENCE)
-    assert read(database, "a") == "there"
-
-
 def test_closing_runs_what_was_submitted_and_takes_no_more(database: Database) -> None:
     writer = Writer(database)
     with one_group(writer):
@@ -181,15 +163,6 @@ def test_closing_runs_what_was_submitted_and_takes_no_more(database: Database) -
     assert read(database, "option 499") == "there"
     with pytest.raises(StorageError, match="is closed"):
         writer.submit(keep("late"))
-
-
-def test_a_job_that_is_cancelled_in_time_does_not_run(database: Database, writer: Writer) -> None:
-    with one_group(writer):
-        cancelled = writer.submit(keep("cancelled"))
-        after = writer.submit(keep("after"))
-        assert cancelled.cancel()
-    after.result(PATIENCE)
-    assert read(database, "cancelled") is None
 
 
 def test_an_event_loop_that_no_longer_waits_harms_nothing(
