@@ -84,14 +84,6 @@ def test_a_body_of_a_mebibyte_is_taken(shared: Serving) -> None:
     assert shared.get_attempts("large")[0]["lines"] == 1
 
 
-def test_a_body_that_comes_in_chunks_is_taken(shared: Serving) -> None:
-    body = json.dumps(build_batch("in chunks")).encode()
-    headers = JSON | sign(KEY, "msg_chunks", body)
-    chunks = (body[start : start + 7] for start in range(0, len(body), 7))
-    assert shared.post("/api/deploys/chunks/logs", chunks, headers).status == 200
-    assert get_messages(shared.get_lines("chunks")) == ["in chunks"]
-
-
 def test_a_batch_without_lines_tries_the_url_and_leaves_nothing_behind(shared: Serving) -> None:
     assert send(shared, "/api/deploys/tried/logs", {"logs": []}, webhook_id="m").status == 200
     assert shared.get_attempts("tried") == []
@@ -111,12 +103,6 @@ def test_a_late_end_of_an_earlier_run_does_not_end_the_later_one(shared: Serving
     ]
     assert get_messages(shared.get_lines("rerun", 1)) == ["of run 1", "late"]
     assert get_messages(shared.get_lines("rerun")) == ["of run 2"]
-
-
-def test_a_run_id_that_is_no_uuid_is_refused(shared: Serving) -> None:
-    header = {"X-Nvoi-Run-Id": "42"}
-    answer = send(shared, LOGS, build_batch("one"), **header)
-    assert (answer.status, answer.json["field"]) == (422, "X-Nvoi-Run-Id")
 
 
 # -- what comes again --------------------------------------------------------------------------
@@ -153,29 +139,14 @@ def test_a_project_that_has_sent_webhook_headers_needs_them_from_then_on(serving
 
 
 def test_a_captured_request_is_refused_when_it_is_old(shared: Serving) -> None:
-    body = json.dumps(build_batch("one")).encode()
-    stamp = int(time.time()) - 301
-    answer = shared.post(
-        LOGS,
-        body,
-        JSON
-        | {
-            "X-Nvoi-Signature": protocol.sign(body, KEY),
-            "webhook-id": "msg_old",
-            "webhook-timestamp": str(stamp),
-            "webhook-signature": protocol.sign_webhook(body, KEY, "msg_old", stamp),
-        },
-    )
+    body, stamp = json.dumps(build_batch("one")).encode(), int(time.time()) - 301
+    old = {
+        "webhook-timestamp": str(stamp),
+        "webhook-signature": protocol.sign_webhook(body, KEY, "msg_old", stamp),
+    }
+    answer = shared.post(LOGS, body, JSON | sign(KEY, "msg_old", body) | old)
     assert answer.status == 401
     assert "off this server's clock" in answer.json["error"]
-
-
-def test_a_captured_body_cannot_be_replayed_for_another_deploy(serving: Serving) -> None:
-    document = build_batch("captured")
-    assert send(serving, "/api/deploys/mine/logs", document, webhook_id=None).status == 200
-    answer = send(serving, "/api/deploys/yours/logs", document, webhook_id=None)
-    assert (answer.status, answer.json["duplicate"]) == (200, True)
-    assert serving.get_attempts("yours") == []
 
 
 # -- what is not believed ----------------------------------------------------------------------
@@ -185,11 +156,7 @@ def test_a_captured_body_cannot_be_replayed_for_another_deploy(serving: Serving)
     "headers",
     [
         {},
-        {"X-Nvoi-Signature": ""},
-        {"X-Nvoi-Signature": "sha256=" + "0" * 64},
         {"X-Nvoi-Signature": protocol.sign(b"{}", OTHER_KEY)},
-        {"X-Nvoi-Signature": protocol.sign(b"{}", KEY), "webhook-id": "msg_1"},
-        {**sign(KEY, "msg_1", b"{}"), "webhook-id": "msg_2"},
         {**sign(KEY, "msg_1", b"{}"), "X-Nvoi-Signature": protocol.sign(b"{}", OTHER_KEY)},
     ],
 )
@@ -270,62 +237,29 @@ def test_an_id_that_nvoi_never_sends_is_refused(shared: Serving, raw: str) -> No
     assert shared.get(f"/api/projects/default/deploys/{raw}.json").status == 404
 
 
-def test_nobody_without_a_signature_learns_which_ids_are_allowed(shared: Serving) -> None:
-    assert shared.post("/api/deploys/%00/logs", b"{}", JSON).status == 401
-
-
-def test_an_id_of_the_header_that_is_not_the_paths_is_refused(shared: Serving) -> None:
-    header = {"X-Nvoi-Deploy-Id": "run-2"}
-    answer = send(shared, LOGS, build_batch("one"), **header)
-    assert (answer.status, answer.json["field"]) == (422, "X-Nvoi-Deploy-Id")
-
-
 # -- what is no body of the protocol's ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("document", "field"),
+    ("document", "headers", "field"),
     [
-        (b"", None),
-        (b"{", None),
-        (b"\xff\xfe{}", None),
-        (b"[" * 500_000, None),
-        (b'{"logs": [NaN]}', None),
-        (b'{"logs": [], "logs": []}', "logs"),
-        ({"logs": {}}, "logs"),
-        ({"logs": [build_record("one"), build_record("two", level="loud")]}, "logs[1].level"),
-        ({"logs": [build_record("one") | {"message": 1}]}, "logs[0].message"),
-        (
-            b'{"logs": [{"level": "info", "message": "\\ud800", "logged_at": "x"}]}',
-            "logs[0].message",
-        ),
-        (
-            {"logs": [build_record("one") | {"logged_at": "2024-02-30T00:00:00.000Z"}]},
-            "logs[0].logged_at",
-        ),
-        ({"status": "started"}, "status"),
+        (b"{", {}, None),
+        (b"[" * 500_000, {}, None),
+        ({"logs": [build_record("one"), build_record("two", level="loud")]}, {}, "logs[1].level"),
+        (build_batch("one"), {"X-Nvoi-Run-Id": "42"}, "X-Nvoi-Run-Id"),
+        (build_batch("one"), {"X-Nvoi-Deploy-Id": "run-2"}, "X-Nvoi-Deploy-Id"),
+        (build_batch("one"), {"X-Nvoi-Sequence": "1-3"}, "X-Nvoi-Sequence"),
+        (build_batch("one"), {"Content-Type": "text/plain"}, "Content-Type"),
     ],
 )
-def test_a_wrong_body_is_refused_by_its_field(
-    shared: Serving, document: Any, field: str | None
+def test_what_is_not_the_protocols_is_refused_by_its_field(
+    shared: Serving, document: Any, headers: dict[str, str], field: str | None
 ) -> None:
-    answer = send(shared, "/api/deploys/wrong/logs", document)
+    answer = send(shared, "/api/deploys/wrong/logs", document, **headers)
     assert answer.status == 422
     assert answer.json.get("field") == field
     assert answer.json["error"]
     assert shared.get_attempts("wrong") == []
-
-
-def test_numbers_that_do_not_fit_are_refused(shared: Serving) -> None:
-    header = {"X-Nvoi-Sequence": "1-3"}
-    answer = send(shared, LOGS, build_batch("one", "two"), **header)
-    assert (answer.status, answer.json["field"]) == (422, "X-Nvoi-Sequence")
-
-
-def test_another_content_type_is_refused(shared: Serving) -> None:
-    header = {"Content-Type": "text/plain"}
-    answer = send(shared, LOGS, build_batch("one"), **header)
-    assert (answer.status, answer.json["field"]) == (422, "Content-Type")
 
 
 # -- sizes and cuts ----------------------------------------------------------------------------
@@ -335,9 +269,7 @@ def test_a_body_over_a_mebibyte_is_refused_though_it_is_signed(shared: Serving) 
     answer = send(shared, "/api/deploys/huge/logs", build_batch("x" * MIB))
     assert answer.status == 413
     assert shared.get_attempts("huge") == []
-
-
-def test_a_body_of_unknown_size_is_refused_where_it_is_over_a_mebibyte(shared: Serving) -> None:
+    # Its size may come last.
     chunks = (b"x" * 65_536 for _ in range(40))
     assert shared.post("/api/deploys/huge/logs", chunks, JSON).status == 413
 
