@@ -130,12 +130,6 @@ def test_the_login_leads_to_the_pages_where_no_password_is_asked_for(local: Serv
     assert reader.post("/logout", {}).location == "/"
 
 
-def test_a_trusted_proxy_decides_who_reads(tmp_path: Path) -> None:
-    with Serving(tmp_path, "--trust-proxy") as serving:
-        reader = Reader(serving.port, Host="deploys.example.com", X_Forwarded_For="203.0.113.1")
-        assert reader.get("/").status == 200
-
-
 # -- what is refused at the start ----------------------------------------------------------
 
 

@@ -77,16 +77,10 @@ class Store:
         project: Project | None = None,
         about: About = NOTHING,
     ) -> Receipt:
-        """Store one request, as soon as it is committed. A webhook-id of its own where left out.
+        """Store one request of ``run``, as it is received ``at`` a time, until it is committed.
 
-        Args:
-            sent: what it brings.
-            deploy: its deploy id.
-            run: the id of its run.
-            webhook: its webhook-id; None for a request without these headers.
-            at: when it is received.
-            project: whose.
-            about: what its headers say of the run.
+        It has a webhook-id of its own where ``webhook`` is left out, and none where that is None.
+        ``about`` is what its headers say of the run beside what they count.
         """
         body = sent.body if isinstance(sent, Sent) else sent
         if isinstance(sent, Sent):

@@ -58,6 +58,10 @@ def test_the_newest_runs_of_each_project_are_kept(store: Store) -> None:
     assert list_kept(store, "abcde") == "de"
     assert list_kept(store, "a", other) == "a"
     assert count_rows(store) == [3, 6, 3, 9]
+    with store.database.write() as connection:
+        projects.remove_project(connection, "other")
+    Retention(store.writer).sweep()
+    assert count_rows(store) == [2, 4, 2, 6]
 
 
 def test_runs_older_than_the_days_go(store: Store) -> None:
@@ -99,17 +103,6 @@ def test_a_long_run_is_deleted_in_small_parts_and_seen_by_nobody_meanwhile(store
         sizes.append(count_rows(store)[1])
     assert sizes[:4] == [5000, 5000 - MOST_ROWS, 1000, 0]
     assert count_rows(store) == [0, 0, 0, 0]
-
-
-def test_the_runs_of_a_removed_project_are_deleted(store: Store) -> None:
-    with store.database.write() as connection:
-        other = projects.add_project(connection, store.keyring, "other", KEY)
-    finish(store, "a", project=other)
-    finish(store, "b")
-    with store.database.write() as connection:
-        projects.remove_project(connection, "other")
-    Retention(store.writer).sweep()
-    assert count_rows(store) == [1, 2, 1, 3]
 
 
 def test_the_space_is_given_back_but_for_the_spare(
