@@ -227,20 +227,22 @@ def serve(
         stack.callback(reader.close)
         stack.callback(writer.close)
         retention = Retention(writer, keep=settings.keep, keep_days=settings.keep_days)
-        stack.callback(retention.close)
         url = settings.public_url or format_origin(settings.host, port)
         dashboard = Dashboard(settings, writer, reader, keyring, Feed(), url)
         server = _Server(build_config(build_app(dashboard)), dashboard.feed)
-        retention.start()
-        asyncio.run(_run(server, listening, lambda: tell(url)))
+        asyncio.run(_run(server, listening, retention, lambda: tell(url)))
 
 
-async def _run(server: _Server, listening: socket.socket, tell: Callable[[], None]) -> None:
+async def _run(
+    server: _Server, listening: socket.socket, retention: Retention, tell: Callable[[], None]
+) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(handle_fault)
+    sweeping = loop.create_task(retention.run())
     # The socket listens already: who connects now is answered in a moment.
     loop.call_soon(tell)
     await server.serve(sockets=[listening])
+    sweeping.cancel()
 
 
 def build_config(app: Starlette) -> uvicorn.Config:
