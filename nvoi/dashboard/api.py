@@ -19,25 +19,26 @@ from starlette.routing import Route
 from nvoi.dashboard import projects
 from nvoi.dashboard.context import get_dashboard
 from nvoi.dashboard.database import read_clock
-from nvoi.dashboard.formats import clean_name, clean_text, format_duration, format_iso, format_lines
-from nvoi.dashboard.history import read_history
-from nvoi.dashboard.outline import (
+from nvoi.dashboard.formats import clean_name, clean_text, format_duration, format_iso
+from nvoi.dashboard.lines import (
     MOST_MATCHES,
+    StoredLine,
     find_matches,
     find_position,
+    format_lines,
     is_match,
+    read_lines,
     read_outline,
+    read_places,
     read_positions,
 )
 from nvoi.dashboard.queries import (
     Attempt,
-    StoredLine,
     get_attempt,
     get_project,
     list_attempts,
     list_runs,
-    read_lines,
-    read_places,
+    read_history,
 )
 from nvoi.dashboard.requests import find_number, get_deploy_id, get_number
 from nvoi.dashboard.views import DeployView, ProjectView

@@ -1,13 +1,11 @@
-"""How the pages show a log, its messages, times and names. Pure."""
+"""How messages, times and names are shown. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from nvoi.dashboard.queries import Gap, StoredLine
 from nvoi.network import is_loopback
 
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -27,8 +25,6 @@ _ANSI = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-OQ-WYZ\\^_`-~]"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-#: The C1 controls of ECMA-48: U+009B alone is to a terminal what ESC [ is. A browser ignores them.
-_C1 = re.compile("[\x80-\x9f]")
 #: Unicode's Bidi_Control characters (UAX 9): they would turn the text around them.
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SHA = re.compile(r"[0-9a-f]{12,64}\Z", re.IGNORECASE)
@@ -137,29 +133,3 @@ def _read_moment(moment: int) -> datetime:
 
 def _picture(character: str) -> str:
     return "\u2421" if character == "\x7f" else chr(0x2400 + ord(character))
-
-
-def format_lines(
-    lines: Iterable[StoredLine], gaps: Iterable[Gap] = (), begin: int = 0, end: int | None = None
-) -> Iterator[str]:
-    """Lines in the order of reading as text that is fit for a terminal.
-
-    A word stands where lines never came: of those ``gaps`` that reach beyond the place ``begin``
-    and, with ``end``, not so far.
-    """
-    missing = [gap for gap in gaps if begin < gap.last and (end is None or gap.last < end)]
-    for line in lines:
-        while missing and missing[0].last < line.place:
-            yield _format_gap(missing.pop(0))
-        message = _C1.sub("\ufffd", clean_text(line.message))
-        yield f"{format_iso(line.logged_at)} {line.level:<7} {message}\n"
-    yield from map(_format_gap, missing)
-
-
-def _format_gap(gap: Gap) -> str:
-    lines = (
-        f"line {gap.first} was"
-        if gap.first == gap.last
-        else f"lines {gap.first} to {gap.last} were"
-    )
-    return f"[{lines} never received]\n"

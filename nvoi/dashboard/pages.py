@@ -18,16 +18,16 @@ from starlette.staticfiles import StaticFiles
 from nvoi.dashboard import formats, views
 from nvoi.dashboard.context import get_dashboard
 from nvoi.dashboard.database import read_clock
-from nvoi.dashboard.history import find_previous, read_history
+from nvoi.dashboard.lines import StoredLine, format_lines, read_lines
 from nvoi.dashboard.projects import Project, list_projects
 from nvoi.dashboard.queries import (
     Attempt,
-    StoredLine,
+    find_previous,
     get_attempt,
     get_project,
     list_attempts,
     list_runs,
-    read_lines,
+    read_history,
 )
 from nvoi.dashboard.requests import find_number, get_deploy_id
 from nvoi.dashboard.views import DeployView, ProjectView
@@ -162,7 +162,7 @@ def _render_deploy(request: Request, view: DeployView, lines: Sequence[StoredLin
         request,
         "deploy.html",
         view=view,
-        text="".join(formats.format_lines(ordered, attempt.gaps, begin, end)),
+        text="".join(format_lines(ordered, attempt.gaps, begin, end)),
         first=lines[0].number if lines else 0,
         last=last,
         earlier=bool(lines) and lines[0].number > 1,

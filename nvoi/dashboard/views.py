@@ -9,9 +9,8 @@ from statistics import median
 from urllib.parse import quote
 
 from nvoi.dashboard import formats
-from nvoi.dashboard.history import History
 from nvoi.dashboard.projects import DEFAULT_PROJECT, Project
-from nvoi.dashboard.queries import Attempt, Status
+from nvoi.dashboard.queries import Attempt, History, Status
 
 #: What a file's name had better not have on any system.
 _UNSAFE = re.compile(r"[^\w.-]+")

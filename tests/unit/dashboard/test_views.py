@@ -9,10 +9,9 @@ import pytest
 
 from nvoi.dashboard.api import build_feed
 from nvoi.dashboard.deliveries import Tunnel
-from nvoi.dashboard.history import History
 from nvoi.dashboard.pages import render
 from nvoi.dashboard.projects import Project
-from nvoi.dashboard.queries import Attempt
+from nvoi.dashboard.queries import Attempt, History
 from nvoi.dashboard.views import (
     BAR_HEIGHT,
     LEAST_BAR,

@@ -1,23 +1,28 @@
-"""The log of an attempt by position: its steps, what is of note, and any part of it.
+"""The lines of an attempt: some of them, its steps and what is of note, and all as text.
 
-A *position* counts the lines of an attempt from 1 in the order of reading. As long as no line
-came between others (``Attempt.late`` is 0) it is the line's number, and a log of a million lines
-is opened anywhere at once.
+A *number* counts the lines from 1 in the order of their arrival; it never changes, so it is what
+permalinks and resumed streams name. A *place* orders them for reading: it is a line's sequence
+number where the sender gave one, else that of the line that came before it. A *position* counts
+them from 1 in that order. As long as no line came between others (``Attempt.late`` is 0) it is the
+line's number, and a log of a million lines is opened anywhere at once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any
 
 from msgspec import Struct
 
-from nvoi.dashboard.formats import clean_text
-from nvoi.dashboard.queries import Attempt, StoredLine, read_lines, take_lines
+from nvoi.dashboard.formats import clean_text, format_iso
+from nvoi.dashboard.queries import Attempt, Gap
 
+#: Characters of lines that are in memory at one time, but for those of the last line: one may
+#: have a megabyte, and an answer thousands of them.
+MOST_CHARACTERS = 8 << 20
 #: Characters of a step's name that its heading has; the rest is a line of its own.
 LONGEST_NAME = 300
 #: Positions of errors and of what is found, at most: more are not gone through one by one.
@@ -34,6 +39,18 @@ _MOST_CLOSING = 30_000
 _STEP_TIME = re.compile(r": (failed after )?[0-9][0-9a-z. ]*", re.ASCII)
 #: What begins the end of a run: its times, its URLs, or what was done.
 _SUMMARY = re.compile(r"Where the time went:\Z|Running at https?://|\w+ of .+ done(:| in) ")
+#: The C1 controls of ECMA-48: U+009B alone is to a terminal what ESC [ is. A browser ignores them.
+_C1 = re.compile("[\x80-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLine:
+    number: int
+    place: int
+    sequence: int | None
+    level: str
+    message: str
+    logged_at: int
 
 
 class Step(Struct, array_like=True):
@@ -118,6 +135,42 @@ def read_outline(sql: Connection, attempt: Attempt) -> Outline:
         after.get("warning", 0),
         end[1] if end else None,
     )
+
+
+def read_lines(sql: Connection, attempt_id: int, after: int, limit: int) -> list[StoredLine]:
+    """An attempt's lines in the order of their arrival, those after the number ``after``.
+
+    There are ``limit`` at most; fewer, but one at least, where they are very long.
+    """
+    rows = sql.execute(
+        "SELECT number, place, sequence, level, message, logged_at FROM lines"
+        " WHERE attempt_id = ? AND number > ? ORDER BY number LIMIT ?",
+        (attempt_id, after, limit),
+    )
+    return take_lines(rows)
+
+
+def read_places(
+    sql: Connection, attempt_id: int, after: StoredLine | None, limit: int
+) -> list[StoredLine]:
+    """As :func:`read_lines`, in the order of reading: by place, then by number."""
+    rows = sql.execute(
+        "SELECT number, place, sequence, level, message, logged_at FROM lines"
+        " WHERE attempt_id = ? AND (place, number) > (?, ?) ORDER BY place, number LIMIT ?",
+        (attempt_id, after.place if after else -1, after.number if after else 0, limit),
+    )
+    return take_lines(rows)
+
+
+def take_lines(rows: Iterable[tuple[Any, ...]]) -> list[StoredLine]:
+    lines: list[StoredLine] = []
+    size = 0
+    for row in rows:
+        lines.append(StoredLine(*row))
+        size += len(lines[-1].message)
+        if size >= MOST_CHARACTERS:
+            break
+    return lines
 
 
 def read_positions(sql: Connection, attempt: Attempt, first: int, limit: int) -> list[StoredLine]:
@@ -245,3 +298,29 @@ def _count_before(sql: Connection, attempt: Attempt, sequence: int) -> int:
         )
     row = sql.execute(query, (attempt.id, sequence)).fetchone()
     return row[0] if row else 0
+
+
+def format_lines(
+    lines: Iterable[StoredLine], gaps: Iterable[Gap] = (), begin: int = 0, end: int | None = None
+) -> Iterator[str]:
+    """Lines in the order of reading as text that is fit for a terminal.
+
+    A word stands where lines never came: of those ``gaps`` that reach beyond the place ``begin``
+    and, with ``end``, not so far.
+    """
+    missing = [gap for gap in gaps if begin < gap.last and (end is None or gap.last < end)]
+    for line in lines:
+        while missing and missing[0].last < line.place:
+            yield _format_gap(missing.pop(0))
+        message = _C1.sub("\ufffd", clean_text(line.message))
+        yield f"{format_iso(line.logged_at)} {line.level:<7} {message}\n"
+    yield from map(_format_gap, missing)
+
+
+def _format_gap(gap: Gap) -> str:
+    lines = (
+        f"line {gap.first} was"
+        if gap.first == gap.last
+        else f"lines {gap.first} to {gap.last} were"
+    )
+    return f"[{lines} never received]\n"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from nvoi.dashboard.deliveries import About, Line, LogBatch
-from nvoi.dashboard.outline import (
+from nvoi.dashboard.lines import (
     LONGEST_NAME,
     MOST_MATCHES,
     Outline,
