@@ -54,10 +54,7 @@ _log = logging.getLogger(__name__)
 def is_same(password: Secret, guess: str) -> bool:
     """Whether ``guess`` is the password; takes as long where it is not."""
     # Of digests, as a comparison of unequal lengths tells the length.
-    digests = (
-        hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-        for text in (guess, password.reveal())
-    )
+    digests = (hashlib.sha256(text.encode()).digest() for text in (guess, password.reveal()))
     return hmac.compare_digest(*digests)
 
 

@@ -34,7 +34,6 @@ _COLUMNS = "number, place, sequence, level, message, logged_at"
 #: Lines from the end of the last step to the end of the log, at most.
 _MOST_CLOSING = 30_000
 
-
 #: What ends a step: ``Build: 1.2 s`` or ``Build: failed after 2 min 05 s`` of the step ``Build``.
 _STEP_TIME = re.compile(r": (failed after )?[0-9][0-9a-z. ]*", re.ASCII)
 #: What begins the end of a run: its times, its URLs, or what was done.
@@ -143,7 +142,7 @@ def read_lines(sql: Connection, attempt_id: int, after: int, limit: int) -> list
     There are ``limit`` at most; fewer, but one at least, where they are very long.
     """
     rows = sql.execute(
-        "SELECT number, place, sequence, level, message, logged_at FROM lines"
+        f"SELECT {_COLUMNS} FROM lines"  # noqa: S608 - constants
         " WHERE attempt_id = ? AND number > ? ORDER BY number LIMIT ?",
         (attempt_id, after, limit),
     )
@@ -155,7 +154,7 @@ def read_places(
 ) -> list[StoredLine]:
     """As :func:`read_lines`, in the order of reading: by place, then by number."""
     rows = sql.execute(
-        "SELECT number, place, sequence, level, message, logged_at FROM lines"
+        f"SELECT {_COLUMNS} FROM lines"  # noqa: S608 - constants
         " WHERE attempt_id = ? AND (place, number) > (?, ?) ORDER BY place, number LIMIT ?",
         (attempt_id, after.place if after else -1, after.number if after else 0, limit),
     )

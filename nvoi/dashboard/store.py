@@ -118,7 +118,7 @@ def _remember(sql: Connection, delivery: Delivery, attempt_id: int) -> None:
 
 
 def _shorten(webhook_id: str) -> bytes:
-    return hashlib.sha256(webhook_id.encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
+    return hashlib.sha256(webhook_id.encode()).digest()[:DIGEST_BYTES]
 
 
 # -- which attempt --------------------------------------------------------------------------

@@ -148,19 +148,14 @@ class Serving:
 
     def start(self) -> None:
         """Start it, and wait until it says that it answers."""
-        self.launch()
-        wait_until(lambda: self._find_url() or self._has_ended(), "the dashboard to start")
-        self.url = self._find_url() or ""
-        assert self.url, self.output
-        self.port = urlsplit(self.url).port or 0
-
-    def launch(self) -> ForkedProcess:
-        """Start it, and wait for nothing."""
         self._starts += 1
         words = ["dashboard", "--port", str(self.port), "--db", str(self.database), *self.options]
         with self._output_file.open("wb") as output:
             self.process = ForkedProcess(words, output, output, self.environ, self.folder)
-        return self.process
+        wait_until(lambda: self._find_url() or self._has_ended(), "the dashboard to start")
+        self.url = self._find_url() or ""
+        assert self.url, self.output
+        self.port = urlsplit(self.url).port or 0
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it by a signal; its exit code."""

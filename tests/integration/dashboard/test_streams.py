@@ -9,8 +9,6 @@ from pathlib import Path
 
 from tests.fakes.client import build_batch, build_record
 from tests.integration.dashboard.serving import Serving, build_path, get_messages, open_events
-from tests.integration.streams import Run
-from tests.waiting import wait_until
 
 
 def test_lines_and_states_come_as_they_are_stored(shared: Serving) -> None:
@@ -135,18 +133,3 @@ def test_a_deploy_that_is_not_known_has_no_stream(shared: Serving) -> None:
     assert shared.get(f"{build_path('unknown')}/events?after=x").status == 422
     assert shared.get(f"{build_path('unknown')}/events?after=-1").status == 422
     assert shared.get(f"{build_path('unknown')}/events?attempt={'9' * 100}").status == 422
-
-
-def test_what_is_logged_is_seen_within_half_a_second(shared: Serving, tmp_path: Path) -> None:
-    delays: list[float] = []
-    with Run(shared.callback_url, tmp_path, deploy_id="quick") as run:
-        run.log.info("before")
-        wait_until(lambda: shared.get_attempts("quick"), "the deploy")
-        with open_events(shared, "quick") as events:
-            events.read_until(lambda seen: seen.lines)
-            for number in range(5):
-                began = time.monotonic()
-                run.log.info("line %d", number)
-                events.read_until(lambda seen: len(seen.lines) == len(delays) + 2)
-                delays.append(time.monotonic() - began)
-    assert min(delays) < 0.5

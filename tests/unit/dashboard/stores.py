@@ -39,13 +39,10 @@ class Sent:
     about: About
 
 
-def make_lines(first: int, last: int, *, at: int = NOON, text: str = "line") -> tuple[Line, ...]:
-    """Lines ``first`` to ``last``, each a millisecond after the one before."""
-    return tuple(Line("info", f"{text} {n}", at + n) for n in range(first, last + 1))
-
-
 def make_batch(first: int, last: int, *, at: int = NOON, text: str = "line") -> Sent:
-    return Sent(LogBatch(make_lines(first, last, at=at, text=text)), About(first=first))
+    """Lines ``first`` to ``last``, each a millisecond after the one before."""
+    lines = tuple(Line("info", f"{text} {n}", at + n) for n in range(first, last + 1))
+    return Sent(LogBatch(lines), About(first=first))
 
 
 def make_plain(*messages: str) -> LogBatch:

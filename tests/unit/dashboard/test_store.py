@@ -257,19 +257,6 @@ def test_two_runs_may_begin_and_end_in_the_same_words_without_webhook_headers(
 # -- sequence numbers -----------------------------------------------------------------------
 
 
-def test_skipped_numbers_are_a_gap_until_they_come(store: Store) -> None:
-    store.send(make_batch(3, 4))
-    store.send(make_batch(10, 12))
-    assert store.gaps() == [(1, 2), (5, 9)]
-    store.send(make_batch(7, 7))
-    assert store.gaps() == [(1, 2), (5, 6), (8, 9)]
-    store.send(make_batch(1, 6))
-    assert store.gaps() == [(8, 9)]
-    store.send(make_batch(8, 15))
-    assert store.gaps() == []
-    assert store.read_messages() == [f"line {n}" for n in range(1, 16)]
-
-
 def test_a_line_without_a_number_follows_the_one_before_it(store: Store) -> None:
     store.send(make_plain("early"))
     store.send(make_batch(1, 2))
