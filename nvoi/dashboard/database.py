@@ -257,8 +257,7 @@ def _prepare(sql: Connection, path: Path) -> None:
             f"the database {path} cannot have a write-ahead log where it lies",
             hint="put it on a local disk",
         )
-    with _told(sql, path):
-        migrate(sql)
+    _bring_up_to_date(sql, path)
     # Reading would succeed with a file or folder that cannot be written.
     with transaction(sql):
         pass
@@ -279,23 +278,21 @@ def _check_maker(sql: Connection, path: Path) -> None:
         )
 
 
-@contextmanager
-def _told(sql: Connection, path: Path) -> Iterator[None]:
-    """Inside, an older database is migrated; tells how long that may take, and when it is done."""
+def _bring_up_to_date(sql: Connection, path: Path) -> None:
+    """Migrate a database; of one with data, tell how long that may take, and when it is done."""
     if read_version(sql) in {0, len(MIGRATIONS)}:
-        yield
+        migrate(sql)
         return
     size = path.stat().st_size
-    seconds = _MIGRATION_SECONDS + size // _REWRITTEN_A_SECOND
     _log.warning(
         "the database %s of an earlier nvoi is rewritten: this takes up to %d s, and up to %d MB"
         " more of the disk meanwhile; all of it is kept, also if this is cut off",
         path,
-        seconds,
+        _MIGRATION_SECONDS + size // _REWRITTEN_A_SECOND,
         2 * (1 + (size >> 20)),
     )
     began = time.monotonic()
-    yield
+    migrate(sql)
     _log.warning("the database is rewritten, after %.1f s", time.monotonic() - began)
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from nvoi.dashboard import queries
+from nvoi.dashboard.context import Dashboard
 from nvoi.dashboard.database import Database, open_database
 from nvoi.dashboard.workers import Writer
+from tests.unit.dashboard.asgi import open_dashboard
 from tests.unit.dashboard.stores import NOON, Store, open_store, put_new
 
 
@@ -37,3 +39,9 @@ def writer(database: Database) -> Iterator[Writer]:
     writer = Writer(database)
     yield writer
     writer.close()
+
+
+@pytest.fixture
+def dashboard(tmp_path: Path) -> Iterator[Dashboard]:
+    with open_dashboard(tmp_path) as opened:
+        yield opened

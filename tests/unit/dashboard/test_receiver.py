@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +16,7 @@ from nvoi.dashboard.context import Dashboard
 from nvoi.dashboard.receiver import ForgeryError, RateLimit, verify_request
 from nvoi.protocol import sign, sign_webhook
 from nvoi.secret import Secret
-from tests.unit.dashboard.asgi import Exchange, open_dashboard
+from tests.unit.dashboard.asgi import Exchange
 from tests.unit.dashboard.stores import KEY
 from tests.waiting import PATIENCE
 
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 LOGS = "/api/deploys/run-1/logs"
-
-
-@pytest.fixture
-def dashboard(tmp_path: Path) -> Iterator[Dashboard]:
-    with open_dashboard(tmp_path) as opened:
-        yield opened
 
 
 def chunk(body: bytes, *, more: bool) -> dict[str, object]:

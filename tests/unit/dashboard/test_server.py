@@ -104,20 +104,6 @@ def test_after_a_body_that_did_not_come_the_connection_is_closed(
         converse(talk, build_app(dashboard))
 
 
-def test_a_body_of_two_lengths_is_refused_and_the_connection_closed(tmp_path: Path) -> None:
-    async def talk(
-        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _go_on: asyncio.Event
-    ) -> None:
-        head = "POST /api/deploys/run-1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n"
-        writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n".encode() + REQUEST)
-        answer = await reader.read()
-        assert answer.startswith(b"HTTP/1.1 400 ")
-        assert answer.count(b"HTTP/1.1 ") == 1
-
-    with open_dashboard(tmp_path) as dashboard:
-        converse(talk, build_app(dashboard))
-
-
 async def answer_at_length(_scope: Scope, _receive: Receive, send: Send) -> None:
     """16 MB, which no system holds for a connection."""
     await send({"type": "http.response.start", "status": 200, "headers": []})

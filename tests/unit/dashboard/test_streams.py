@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from starlette.applications import Starlette
@@ -19,25 +18,21 @@ from nvoi.dashboard.deliveries import Delivery, Started
 from nvoi.dashboard.projects import DEFAULT_PROJECT, get_project, remove_project
 from nvoi.dashboard.requests import RequestMiddleware
 from nvoi.dashboard.store import store_delivery
-from tests.unit.dashboard.asgi import Exchange, open_dashboard
-from tests.unit.dashboard.stores import Store, make_batch
+from tests.unit.dashboard.asgi import Exchange
 
 EVENTS = "/api/projects/default/deploys/run-1/events"
 
 
-@pytest.fixture
-def dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dashboard]:
-    """A dashboard with a deploy that has started, and streams that are not patient."""
+@pytest.fixture(autouse=True)
+def started(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deploy has started, and streams are not patient."""
     monkeypatch.setattr(streams, "KEEP_ALIVE_SECONDS", 0.02)
-    with open_dashboard(tmp_path) as opened:
 
-        def start(connection: sqlite3.Connection) -> None:
-            project = get_project(connection, DEFAULT_PROJECT)
-            delivery = Delivery(project.id, "run-1", None, b"x" * 32, read_clock(), Started())
-            store_delivery(connection, delivery)
+    def start(sql: sqlite3.Connection) -> None:
+        project = get_project(sql, DEFAULT_PROJECT)
+        store_delivery(sql, Delivery(project.id, "run-1", None, b"x" * 32, read_clock(), Started()))
 
-        opened.writer.submit(start).result()
-        yield opened
+    dashboard.writer.submit(start).result()
 
 
 async def watch(
@@ -99,17 +94,3 @@ def test_a_stream_ends_where_the_database_cannot_be_read(dashboard: Dashboard) -
 
     exchange = asyncio.run(watch(dashboard, lambda data: False, spoil))
     assert (exchange.status, exchange.is_whole) == (200, True)
-
-
-def test_an_event_is_no_longer_than_its_bound_and_one_line(store: Store) -> None:
-    size = 40_000
-    store.send(make_batch(1, 120, text="x" * size))
-    store.send(make_batch(121, 300))
-    attempt, last, events = store.get().id, 0, []
-    with store.database.read() as sql:
-        while (news := streams.read_news(sql, attempt, last)).lines:
-            events.append(news.lines)
-            last = news.last
-    assert last == 300
-    assert max(map(len, events)) < streams.MOST_BYTES + size + 1000
-    assert b"".join(events).count(b'"number":') == 300
