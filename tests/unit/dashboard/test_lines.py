@@ -16,7 +16,6 @@ from nvoi.dashboard.lines import (
     read_outline,
     read_positions,
 )
-from nvoi.dashboard.streams import MOST_BYTES, read_news
 from nvoi.protocol import LEVELS
 from tests.unit.dashboard.stores import NOON, Sent, Store, make_batch, make_end
 
@@ -189,17 +188,3 @@ def test_the_steps_of_a_long_log_are_read_from_an_index(store: Store) -> None:
         of_note = next(each for each in statements if "AS note" in each)
         plan = " ".join(row[3] for row in sql.execute(f"EXPLAIN QUERY PLAN {of_note}"))
     assert "COVERING INDEX lines_of_note" in plan
-
-
-def test_an_event_is_no_longer_than_its_bound_and_one_line(store: Store) -> None:
-    size = 40_000
-    store.send(make_batch(1, 120, text="x" * size))
-    store.send(make_batch(121, 300))
-    attempt, last, events = store.get().id, 0, []
-    with store.database.read() as sql:
-        while (news := read_news(sql, attempt, last)).lines:
-            events.append(news.lines)
-            last = news.last
-    assert last == 300
-    assert max(map(len, events)) < MOST_BYTES + size + 1000
-    assert b"".join(events).count(b'"number":') == 300

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +14,8 @@ from uvicorn.server import ServerState
 
 from nvoi.dashboard import receiver, requests, server
 from nvoi.dashboard.app import PIECE_BYTES, PieceMiddleware, build_app
+from nvoi.dashboard.context import Dashboard
 from nvoi.dashboard.server import Protocol
-from tests.unit.dashboard.asgi import open_dashboard
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -88,7 +87,7 @@ def test_an_answer_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", ["/api/deploys/run-1/logs", "/login"])
 def test_after_a_body_that_did_not_come_the_connection_is_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(receiver, "BODY_SECONDS", 0.05)
     monkeypatch.setattr(requests, "_READ_SECONDS", 0.05)
@@ -100,8 +99,7 @@ def test_after_a_body_that_did_not_come_the_connection_is_closed(
         writer.write(head.encode())
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
 
-    with open_dashboard(tmp_path) as dashboard:
-        converse(talk, build_app(dashboard))
+    converse(talk, build_app(dashboard))
 
 
 async def answer_at_length(_scope: Scope, _receive: Receive, send: Send) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 from collections.abc import Callable
 
 import pytest
@@ -13,26 +12,19 @@ from starlette.middleware import Middleware
 
 from nvoi.dashboard import streams
 from nvoi.dashboard.context import Dashboard
-from nvoi.dashboard.database import read_clock
-from nvoi.dashboard.deliveries import Delivery, Started
-from nvoi.dashboard.projects import DEFAULT_PROJECT, get_project, remove_project
+from nvoi.dashboard.projects import DEFAULT_PROJECT, remove_project
 from nvoi.dashboard.requests import RequestMiddleware
-from nvoi.dashboard.store import store_delivery
 from tests.unit.dashboard.asgi import Exchange
+from tests.unit.dashboard.stores import Store, make_batch, make_start
 
 EVENTS = "/api/projects/default/deploys/run-1/events"
 
 
 @pytest.fixture(autouse=True)
-def started(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+def started(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A deploy has started, and streams are not patient."""
     monkeypatch.setattr(streams, "KEEP_ALIVE_SECONDS", 0.02)
-
-    def start(sql: sqlite3.Connection) -> None:
-        project = get_project(sql, DEFAULT_PROJECT)
-        store_delivery(sql, Delivery(project.id, "run-1", None, b"x" * 32, read_clock(), Started()))
-
-    dashboard.writer.submit(start).result()
+    store.send(make_start(), deploy="run-1")
 
 
 async def watch(
@@ -94,3 +86,17 @@ def test_a_stream_ends_where_the_database_cannot_be_read(dashboard: Dashboard) -
 
     exchange = asyncio.run(watch(dashboard, lambda data: False, spoil))
     assert (exchange.status, exchange.is_whole) == (200, True)
+
+
+def test_an_event_is_no_longer_than_its_bound_and_one_line(store: Store) -> None:
+    size = 40_000
+    store.send(make_batch(1, 120, text="x" * size))
+    store.send(make_batch(121, 300))
+    attempt, last, events = store.get().id, 0, []
+    with store.database.read() as sql:
+        while (news := streams.read_news(sql, attempt, last)).lines:
+            events.append(news.lines)
+            last = news.last
+    assert last == 300
+    assert max(map(len, events)) < streams.MOST_BYTES + size + 1000
+    assert b"".join(events).count(b'"number":') == 300
