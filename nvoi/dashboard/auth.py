@@ -82,9 +82,7 @@ class Auth:
         return 0.0
 
     def find_token(self, scope: Scope) -> str | None:
-        value = HTTPConnection(scope).cookies.get(self._name_cookie(scope))
-        # What is longer was not made here.
-        return value if value and len(value) <= 128 else None  # noqa: PLR2004
+        return HTTPConnection(scope).cookies.get(self._name_cookie(scope)) or None
 
     def find_session(self, scope: Scope) -> tuple[str, bytes] | None:
         """The token and the digest of the session that a request belongs to."""
@@ -138,10 +136,10 @@ class AuthMiddleware:
         self._awaits_proxy = not auth.settings.trust_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._awaits_proxy and scope["type"] == "http" and is_forwarded(scope):
+        if self._awaits_proxy and is_forwarded(scope):
             self._awaits_proxy = False
             _log.warning("%s", _PROXY_HINT)
-        if scope["type"] != "http" or _is_delivery(scope):
+        if _is_delivery(scope):
             await self._app(scope, receive, send)
         elif refusal := self._find_refusal(scope):
             await refusal(scope, receive, send)
