@@ -28,11 +28,11 @@ from nvoi.dashboard.requests import (
     is_encrypted,
     is_foreign,
     is_forwarded,
+    is_this_machine,
     read_form,
 )
 from nvoi.dashboard.sessions import IDLE, LONGEST_WAIT, Guesses, Sessions
 from nvoi.dashboard.workers import Writer
-from nvoi.network import is_loopback
 from nvoi.secret import Secret
 
 #: A path of this server. A browser takes `//` and `/\` for the beginning of a host's name.
@@ -160,7 +160,7 @@ class AuthMiddleware:
             return _refuse(scope, 403, f"another site's page sent this: {_ORIGIN_HINT}")
         if settings.password is not None or settings.trust_proxy or _is_free(scope):
             return None
-        if not is_loopback(find_host(scope) or ""):
+        if not is_this_machine(find_host(scope) or ""):
             # A name that leads here may be one that another site's owner made to lead here.
             return _refuse(scope, 421, f"this dashboard is read on this machine only: {_HINT}")
         if is_forwarded(scope):

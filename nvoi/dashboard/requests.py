@@ -27,7 +27,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nvoi.dashboard.context import Settings
 from nvoi.errors import UsageError
-from nvoi.network import is_loopback
 from nvoi.protocol import check_deploy_id
 
 #: Bytes of a form, and seconds that it may take to arrive.
@@ -200,11 +199,22 @@ def find_basic_password(scope: Scope) -> str | None:
 # -- hosts and clients ----------------------------------------------------------------------
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether ``host``, a name or an address without brackets, is this machine's own.
+
+    Only ``localhost`` and addresses are: any other name may be made to lead here, or elsewhere.
+    """
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    address = _find_address(host)
+    return address is not None and address.is_loopback
+
+
 def find_host(scope: Scope) -> str | None:
     """The name in a request's ``Host``, without its port; None where there is not just one."""
     values = Headers(scope=scope).getlist("host")
     match = _HOST.fullmatch(values[0]) if len(values) == 1 else None
-    return (match["address"] or match["name"]).lower().rstrip(".") if match else None
+    return (match["address"] or match["name"]).lower() if match else None
 
 
 def is_forwarded(scope: Scope) -> bool:
@@ -214,7 +224,8 @@ def is_forwarded(scope: Scope) -> bool:
 def is_asked_for(scope: Scope, public_url: str) -> bool:
     """Whether a request names the host of ``public_url``, or this machine, as its own."""
     host = find_host(scope) or ""
-    return is_loopback(host) or _normalize(host) == _normalize(urlsplit(public_url).hostname or "")
+    own = _normalize(urlsplit(public_url).hostname or "")
+    return is_this_machine(host) or _normalize(host) == own
 
 
 def _normalize(name: str) -> str:

@@ -21,10 +21,10 @@ from nvoi.dashboard.context import Dashboard, Settings
 from nvoi.dashboard.database import Database
 from nvoi.dashboard.feed import Feed
 from nvoi.dashboard.projects import Keyring
+from nvoi.dashboard.requests import is_this_machine
 from nvoi.dashboard.retention import Retention
 from nvoi.dashboard.workers import Reader, Writer
 from nvoi.errors import UsageError
-from nvoi.network import is_loopback
 from nvoi.signals import list_wanted
 
 #: Seconds for a request's line and headers to come, from the connection's begin on or from the
@@ -164,7 +164,8 @@ class _Server(uvicorn.Server):
 
 def check_reach(settings: Settings) -> None:
     """Make sure that nobody reads the logs who should not; raise a UsageError where one could."""
-    if settings.password is None and not settings.trust_proxy and not is_loopback(settings.host):
+    is_guarded = settings.password is not None or settings.trust_proxy
+    if not is_guarded and not is_this_machine(settings.host):
         raise UsageError(
             f"--host {settings.host} lets others read every log, and nothing asks who they are",
             hint="add --password-file FILE, or --trust-proxy where a reverse proxy does ask",

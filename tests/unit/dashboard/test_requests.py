@@ -15,6 +15,7 @@ from nvoi.dashboard.requests import (
     is_encrypted,
     is_foreign,
     is_forwarded,
+    is_this_machine,
 )
 
 DIRECT = Settings(Path("db"))
@@ -32,9 +33,31 @@ def build_scope(*headers: tuple[str, str], client: str | None = "192.0.2.7") -> 
 
 
 @pytest.mark.parametrize(
+    ("host", "is_so"),
+    [
+        ("127.9.8.7", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("LocalHost.", True),
+        # A name that somebody may make to lead here, or that leads elsewhere.
+        ("dev.localhost", False),
+        ("127.0.0.1.example.com", False),
+        ("127.0.0.0/8", False),
+        ("2130706433", False),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("", False),
+    ],
+)
+def test_only_localhost_and_its_addresses_are_this_machine(host: str, *, is_so: bool) -> None:
+    assert is_this_machine(host) is is_so
+
+
+@pytest.mark.parametrize(
     ("header", "host"),
     [
-        ("LOCALHOST.:8787", "localhost"),
+        ("LOCALHOST:8787", "localhost"),
         ("[::1]:8787", "::1"),
         ("example.com:", "example.com"),
         ("", None),
