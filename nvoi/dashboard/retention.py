@@ -136,7 +136,7 @@ def give_up_runs(sql: Connection, *, keep: int | None, before: int | None, now: 
         "UPDATE attempts SET project_id = NULL WHERE id IN (SELECT id FROM ("
         " SELECT id, last_seen_at, outcome,"
         " row_number() OVER (PARTITION BY project_id ORDER BY id DESC) AS newest,"
-        " max(iif(last_seen_at <= :now, last_seen_at, 0))"
+        " max(CASE WHEN last_seen_at <= :now THEN last_seen_at ELSE 0 END)"
         " OVER (PARTITION BY project_id ORDER BY id) AS latest"
         " FROM attempts WHERE project_id IS NOT NULL)"
         " WHERE (max(last_seen_at, latest) < :before OR newest > :keep)"

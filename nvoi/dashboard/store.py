@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -345,13 +346,16 @@ def _fill_gaps(sql: Connection, attempt_id: int, first: int, last: int) -> None:
 
 # A statement for many rows at once: between two of them another thread may take the interpreter,
 # and the writer would wait for it. A sender's full request is 500 lines; the statements of fewer
-# are of few sizes, so that SQLite has them prepared.
+# are of few sizes, so that SQLite has them prepared, and have 700 of the 999 values that any SQLite
+# takes: before 3.32 (as on RHEL 8) it takes no more.
 _MANY_ROWS, _FEW_ROWS = 500, 100
 _COLUMNS = "attempt_id, number, place, sequence, level, message, logged_at"
 
 
 def _insert(sql: Connection, tail: Tail, placed: Sequence[_Placed]) -> None:
-    most = _MANY_ROWS if len(placed) >= _MANY_ROWS else _FEW_ROWS
+    allowed = sql.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+    takes_many = len(placed) >= _MANY_ROWS and allowed >= 7 * _MANY_ROWS
+    most = _MANY_ROWS if takes_many else _FEW_ROWS
     for begin in range(0, len(placed), most):
         part = placed[begin : begin + most]
         values: list[object] = []

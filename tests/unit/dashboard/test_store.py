@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import sqlite3
 
 import pytest
 
@@ -303,8 +304,13 @@ def test_a_count_above_the_last_line_is_a_gap_at_the_end(store: Store) -> None:
     assert store.get(deploy="plain").gaps == ()
 
 
+@pytest.mark.parametrize("values", [999, 32_766])
 @pytest.mark.parametrize("size", [1, 100, 101, 499, 500, 1001])
-def test_a_batch_of_any_size_is_stored_whole_and_in_order(store: Store, size: int) -> None:
+def test_a_batch_of_any_size_is_stored_whole_and_in_order_whatever_sqlite_takes_at_once(
+    store: Store, size: int, values: int
+) -> None:
+    limit = sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER
+    store.writer.submit(lambda sql: sql.setlimit(limit, values)).result()
     store.send(make_batch(1, size))
     assert [line.number for line in store.read()] == list(range(1, size + 1))
     assert store.read_messages() == [f"line {n}" for n in range(1, size + 1)]
