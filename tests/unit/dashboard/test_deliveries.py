@@ -154,10 +154,30 @@ def test_a_status_is_read_with_what_it_says(document: Any, body: Any) -> None:
 
 @pytest.mark.parametrize("ascii_only", [False, True])
 def test_a_message_may_hold_any_character(*, ascii_only: bool) -> None:
-    messages = ["", "\0", "\x1b[31mred", "a\nb", "é\U0001f600\u2028", '"', "\\", '","level":"x']
+    messages = ["", "\0", "\x1b[31mred", "a\nb", "é\U0001f600\u2028", '","level":"x', "\\u0022"]
+    messages += [one + other for one in ('"', "\\", '\\"') for other in ('"', "\\", '"\\')]
     document = {"logs": [LINE | {"message": message} for message in messages]}
     batch = parse("logs", json.dumps(document, ensure_ascii=ascii_only).encode())
     assert [line.message for line in batch.lines] == messages
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("logs", rb'{"logs": [], "logs": []}'),
+        ("logs", rb'{"logs": [{%s, "message": "\\\""}]}'),
+        ("logs", rb'{"logs": [{%s}, {%s, "l\u0065vel": "info"}]}'),
+        ("status", rb'{"status": "started", "git_sha": "a", "git_sha": "b"}'),
+        (
+            "status",
+            rb'{"status": "completed", "tunnels": [], "duration_seconds": 1, "tunnels": []}',
+        ),
+        ("status", rb'{"error": "x", "status": "failed", "error": "y"}'),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused(kind: Kind, body: bytes) -> None:
+    line = json.dumps(LINE | {"message": '\\"'})[1:-1].encode()
+    assert refuse(kind, body.replace(b"%s", line)).message == "a key is there twice"
 
 
 @pytest.mark.parametrize(
