@@ -74,6 +74,8 @@ class Retention:
                 await self.sweep()
             except StorageError as error:
                 log.warning("old deploys are not deleted for now: %s", error)
+            except Exception:
+                log.exception("old deploys are not deleted for now")
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def sweep(self) -> None:

@@ -236,15 +236,20 @@ def test_a_run_that_goes_on_is_kept_while_the_clock_is_ahead(store: Store, clock
     assert list_kept(store, "a") == "a"
 
 
-def test_it_sweeps_in_the_background_also_after_the_database_has_failed(
+def test_it_sweeps_in_the_background_also_after_something_has_failed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "PAUSE_SECONDS", 0.01)
 
+    def clock() -> int:
+        if not caplog.records:
+            raise OSError("no clock")
+        return read_clock()
+
     async def run(store: Store) -> None:
-        sweeping = asyncio.create_task(Retention(store.writer, keep=0).run())
+        sweeping = asyncio.create_task(Retention(store.writer, keep=0, clock=clock).run())
         with locked(store.database.path):
-            while "are not deleted for now" not in caplog.text:
+            while "are not deleted for now: cannot write" not in caplog.text:
                 await asyncio.sleep(0.01)
         while count_rows(store)[0]:
             await asyncio.sleep(0.01)
